@@ -1,0 +1,1 @@
+//! Types, validation, plan and admit: what Windlass decides, without any I/O

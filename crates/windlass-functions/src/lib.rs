@@ -1,0 +1,1 @@
+//! The built-in functions, written with the SDK as any user would

@@ -1,0 +1,1 @@
+//! REST over the Jobs trait, and the worker reports

@@ -1,0 +1,1 @@
+//! The only crate that names Kubernetes: CRDs, controller, Jobs on ComputeJob resources

@@ -1,0 +1,1 @@
+//! Windlass on one machine: store, CPU slots, processes, Jobs

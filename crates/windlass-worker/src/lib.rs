@@ -1,0 +1,1 @@
+//! Supervises one attempt: starts the function, relays progress, result and cancel
