@@ -1,1 +1,54 @@
-//! Types, validation, plan and admit: what Windlass decides, without any I/O
+//! What Windlass decides, as plain values and functions.
+//!
+//! In: the resources a person writes ([`FunctionSpec`], [`QueueSpec`], [`JobSpec`]), what a driver
+//! has [`Seen`], what a worker [`Report`]s, and the time as an argument. Out: the list of
+//! problems ([`validate`]), who may start with how many CPUs ([`admit`]), what to do for one job
+//! ([`plan`]) and the next [`JobStatus`].
+//!
+//! Deliberately absent: files, sockets, processes, clocks, randomness, environment variables and
+//! any async runtime. The crate's `clippy.toml` refuses them, so that the same decision can be
+//! replayed in a test, on one machine and in a cluster.
+//!
+//! Four words are used everywhere, in code, documents and logs: **spec** is what is wanted,
+//! **Seen** what is observed, **Plan** what is decided, **status** what is told.
+
+pub mod admit;
+pub mod assignment;
+pub mod contract;
+pub mod error;
+pub mod function;
+pub mod job;
+pub mod jobs;
+pub mod name;
+pub mod parse;
+pub mod plan;
+pub mod quantity;
+pub mod queue;
+pub mod report;
+mod schema;
+pub mod status;
+pub mod validate;
+
+pub use admit::{Capacity, Grant, QueueState, Waiting, admit};
+pub use assignment::Assignment;
+pub use error::{Error, Problem};
+pub use function::{Function, FunctionSpec};
+pub use job::{Job, JobKey, JobSpec, Metadata};
+pub use jobs::Jobs;
+pub use plan::{Action, Attempt, AttemptState, Plan, Seen, plan};
+pub use queue::{Queue, QueueSpec};
+pub use report::{Outcome, Report};
+pub use status::{JobStatus, Phase};
+pub use validate::{Limits, validate};
+
+/// API group of the three resources.
+pub const GROUP: &str = "windlass.dev";
+/// API version of the three resources.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` of the three resources, as written in manifests.
+pub const API_VERSION: &str = "windlass.dev/v1alpha1";
+
+/// Whole CPUs: threads of a pool, CPU request and CPU limit of a pod.
+pub type Cpus = u32;
+/// Number of an attempt: 1 for the first.
+pub type AttemptNumber = u32;

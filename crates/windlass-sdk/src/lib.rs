@@ -1,1 +1,276 @@
-//! What a Rust function links: input, a rayon pool of the granted size, progress, cancel, result
+//! What a Rust function of Windlass links: read the input, compute on exactly the CPUs that were granted, tell the
+//! progress, stop when asked, leave the result.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use windlass_sdk::{Error, Run, rayon::prelude::*};
+//!
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Input {
+//!     numbers: Vec<f64>,
+//! }
+//!
+//! fn sum_of_squares(input: Input, run: &Run) -> Result<f64, Error> {
+//!     if input.numbers.is_empty() {
+//!         return Err(Error::bad_input("/numbers", "is empty"));
+//!     }
+//!     run.progress().set_total(input.numbers.len() as u64);
+//!     let chunk = |chunk: &[f64]| {
+//!         run.check()?;
+//!         run.progress().add(chunk.len() as u64);
+//!         Ok(chunk.iter().map(|number| number * number).sum::<f64>())
+//!     };
+//!     // Fixed chunks, collected in order: the same result to the last bit for every parallelism.
+//!     let sums = input.numbers.par_chunks(1024).map(chunk).collect::<Result<Vec<_>, Error>>()?;
+//!     Ok(sums.iter().sum())
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     windlass_sdk::main(sum_of_squares)
+//! }
+//! ```
+//!
+//! In: the environment variables and files of the worker contract ([`windlass_core::contract`]). Out: the output
+//! file, progress lines, an exit status, and one line on stderr if there is no result.
+//!
+//! The process has as many threads as CPUs were granted, exactly: the thread that calls [`main`] is one of rayon's
+//! global pool, signals set a flag, progress is written by the computing threads. Deliberately absent: a ticker
+//! thread, an async runtime, logging, the network.
+
+mod error;
+mod progress;
+mod run;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use error::Error;
+pub use progress::Progress;
+pub use rayon;
+pub use run::Run;
+
+use run::Told;
+
+/// The largest input that is read. The server takes 128 KiB; this only keeps a wrong path from filling the memory.
+const MAX_INPUT_BYTES: u64 = 64 << 20;
+
+/// Runs a function that takes JSON and returns JSON. The whole `main` of its program; call it once per process.
+///
+/// Returns 0 after the result was written, 65 for input that is not what `I` wants or that the function refused, 143
+/// when asked to stop, 2 when not started by a worker, and 1 for everything else. A panic ends with Rust's 101. A run
+/// that was asked to stop writes no result, even if it could have.
+pub fn main<I, O, F>(function: F) -> ExitCode
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    F: FnOnce(I, &Run) -> Result<O, Error>,
+{
+    conclude(compute(function, |output, file| {
+        serde_json::to_writer(&mut *file, &output)?;
+        file.write_all(b"\n")
+    }))
+}
+
+/// Runs a function that takes JSON and returns bytes, a picture for example. Else like [`main`].
+pub fn main_bytes<I, F>(function: F) -> ExitCode
+where
+    I: DeserializeOwned,
+    F: FnOnce(I, &Run) -> Result<Vec<u8>, Error>,
+{
+    conclude(compute(function, |output, file| file.write_all(&output)))
+}
+
+/// Everything between the environment and the exit status.
+fn compute<I, O>(
+    function: impl FnOnce(I, &Run) -> Result<O, Error>,
+    write: impl FnOnce(O, &mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Error>
+where
+    I: DeserializeOwned,
+{
+    let told = Told::read(|name| std::env::var(name).ok())?;
+    let run = told.start()?;
+    let input = parse_input(&read_input(&told.input)?)?;
+    let output = function(input, &run)?;
+    run.check()?;
+    write_output(&told.output, |file| write(output, file))?;
+    run.progress().finish();
+    Ok(())
+}
+
+/// One line on stderr, whose end the worker puts into the failure message, and the exit status.
+fn conclude(outcome: Result<(), Error>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody left to tell if stderr is closed.
+            writeln!(io::stderr(), "{error}").unwrap_or_default();
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+fn read_input(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| {
+        Error::failed(format!("cannot read the input {}: {error}", path.display()))
+    })?;
+    if bytes.len() as u64 > MAX_INPUT_BYTES {
+        return Err(Error::bad_input(
+            "",
+            format!("larger than {MAX_INPUT_BYTES} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Reads the input as one JSON value, as [`main`] does, and blames the part that does not fit by its JSON pointer.
+///
+/// # Errors
+/// [`Error::bad_input`] when the text is not JSON, goes on after the value, or is not what `I` wants.
+pub fn parse_input<I: DeserializeOwned>(json: &[u8]) -> Result<I, Error> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let input = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| Error::bad_input(pointer(error.path()), error.inner().to_string()))?;
+    reader
+        .end()
+        .map_err(|error| Error::bad_input("", error.to_string()))?;
+    Ok(input)
+}
+
+/// A JSON pointer (RFC 6901) from the way that the deserializer took.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .filter_map(|segment| match segment {
+            Segment::Seq { index } => Some(format!("/{index}")),
+            Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            // Not a place in the document: an enum's variant is its content.
+            Segment::Enum { .. } | Segment::Unknown => None,
+        })
+        .collect()
+}
+
+/// Writes next to the output and renames, so that half a result is never taken for one. Not synced: after a crash of
+/// the machine the attempt is run again anyway.
+fn write_output(
+    output: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Error> {
+    let partial = partial_path(output);
+    let written = File::create(&partial)
+        .map(BufWriter::new)
+        .and_then(|mut file| {
+            write(&mut file)?;
+            file.flush()?;
+            std::fs::rename(&partial, output)
+        });
+    written.map_err(|error| {
+        // The first error is the one to tell.
+        std::fs::remove_file(&partial).unwrap_or_default();
+        Error::failed(format!(
+            "cannot write the output {}: {error}",
+            output.display()
+        ))
+    })
+}
+
+/// In the same directory, hence on the same file system.
+fn partial_path(output: &Path) -> PathBuf {
+    let mut name = OsString::from(output);
+    name.push(".partial");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Portfolio {
+        options: Vec<Contract>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Contract {
+        strike: f64,
+    }
+
+    fn refusal(json: &str) -> String {
+        let error = parse_input::<Portfolio>(json.as_bytes()).unwrap_err();
+        assert_eq!(error.exit_status(), 65);
+        error.to_string()
+    }
+
+    #[test]
+    fn bad_input_is_blamed_by_its_json_pointer() {
+        let message = refusal(r#"{"options": [{"strike": 1}, {"strike": "x"}]}"#);
+        assert!(
+            message.starts_with("bad input at /options/1/strike: invalid type: string"),
+            "{message}"
+        );
+        let message = refusal(r#"{"options": [{"strike": 1, "a/b": 1}]}"#);
+        assert!(
+            message.starts_with("bad input at /options/0/a~1b: unknown field `a/b`"),
+            "{message}"
+        );
+        let message = refusal(r#"{"options": [{}]}"#);
+        assert!(
+            message.starts_with("bad input at /options/0: missing field `strike`"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_one_json_value_is_bad_input() {
+        for json in ["", "{", "{\"options\": []} {}", "\u{0}", "[", "nul"] {
+            assert!(refusal(json).starts_with("bad input"), "{json:?}");
+        }
+        let error = parse_input::<Portfolio>(&[b'"', 0xff, b'"']).unwrap_err();
+        assert_eq!(error.exit_status(), 65, "not UTF-8");
+        let deep = "[".repeat(100_000);
+        assert_eq!(
+            parse_input::<serde_json::Value>(deep.as_bytes())
+                .unwrap_err()
+                .exit_status(),
+            65
+        );
+    }
+
+    #[test]
+    fn a_failed_write_leaves_no_file_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("output");
+        let error = write_output(&output, |_| Err(io::Error::other("disk full"))).unwrap_err();
+        assert!(error.to_string().ends_with("disk full"), "{error}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn any_error_becomes_a_failed_attempt_with_its_causes() {
+        fn fails() -> Result<(), Error> {
+            Err(io::Error::other("socket closed"))?;
+            Ok(())
+        }
+        let error = fails().unwrap_err();
+        assert_eq!(
+            (error.exit_status(), error.to_string().as_str()),
+            (1, "socket closed")
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! What a worker is told: one attempt of one job.
+//!
+//! A driver writes it as JSON into the environment variable [`ASSIGNMENT`] of `windlass worker`, in
+//! a pod and on one machine alike. The function's argv follows `--` on the worker's command line.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Ending, Outcome};
+use crate::status::FailureReason;
+use crate::{AttemptNumber, Cpus};
+
+/// The environment variable that holds the [`Assignment`]. The function does not see it.
+pub const ASSIGNMENT: &str = "WINDLASS_ASSIGNMENT";
+
+/// Largest termination message that a kubelet keeps, in bytes.
+pub const MAX_TERMINATION_MESSAGE_BYTES: usize = 4096;
+
+/// Largest result that travels in a termination message, in bytes.
+pub const MAX_TERMINATION_RESULT_BYTES: u64 = 3 * 1024;
+
+/// One attempt, as its worker needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Assignment {
+    /// Name of the job.
+    pub job: String,
+    /// UID of the job.
+    pub job_uid: String,
+    /// Number of the attempt.
+    pub attempt: AttemptNumber,
+    /// CPUs granted.
+    pub parallelism: Cpus,
+    /// Longest run of the function's process, in seconds.
+    pub timeout_seconds: u32,
+    /// Largest result, in bytes.
+    pub max_result_bytes: u64,
+    /// Media type of the result.
+    pub content_type: String,
+    /// Path of the file with the input's bytes.
+    pub input: String,
+    /// Directory in which the worker may write; it is the attempt's own.
+    pub work: String,
+    /// Where to report.
+    pub report: ReportTo,
+    /// Directory that takes results above 32 KiB, where there is one. Without it such a result is
+    /// `ResultTooLarge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results: Option<String>,
+    /// File that takes the outcome as the fallback of a report that reached nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub termination_message: Option<String>,
+}
+
+/// Where a worker reports to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum ReportTo {
+    /// POST each report to this URL with the bearer token in this file, which is read each time
+    /// because it is rotated.
+    #[serde(rename_all = "camelCase")]
+    Http {
+        /// Such as `http://windlass-gateway.windlass.svc/v1/reports`.
+        url: String,
+        /// Path of the token.
+        token: String,
+    },
+    /// One JSON report a line over this inherited socket. Its end is the end of the server, which
+    /// ends the attempt.
+    #[serde(rename_all = "camelCase")]
+    Socket {
+        /// Number of the descriptor.
+        descriptor: i32,
+    },
+}
+
+/// The text that a worker leaves in its termination message: the ending as JSON, at most
+/// [`MAX_TERMINATION_MESSAGE_BYTES`]. A result above [`MAX_TERMINATION_RESULT_BYTES`] leaves only its
+/// length and digest.
+pub fn termination_message(ending: &Ending) -> String {
+    let mut ending = ending.clone();
+    let write = |ending: &Ending| serde_json::to_string(ending).unwrap_or_default();
+    if let Outcome::Succeeded(result) = &mut ending.outcome
+        && result.bytes > MAX_TERMINATION_RESULT_BYTES
+    {
+        result.text = None;
+        result.base64 = None;
+    }
+    ending.progress = None;
+    let mut text = write(&ending);
+    // JSON escapes can make a short text long: halve until it fits.
+    while text.len() > MAX_TERMINATION_MESSAGE_BYTES {
+        match &mut ending.outcome {
+            Outcome::Succeeded(result) => (result.text, result.base64) = (None, None),
+            Outcome::Failed { message, .. } => {
+                // The end of stderr says most.
+                let start = message.ceil_char_boundary(message.len() / 2);
+                *message = message.split_off(start);
+            }
+        }
+        text = write(&ending);
+    }
+    text
+}
+
+/// Reads a termination message. A result that was too large for it is `ResultLost`. `None` for
+/// what no worker wrote.
+pub fn read_termination_message(text: &str) -> Option<Ending> {
+    let mut ending: Ending = serde_json::from_str(text).ok()?;
+    if let Outcome::Succeeded(result) = &ending.outcome
+        && result.text.is_none()
+        && result.base64.is_none()
+        && result.location.is_none()
+    {
+        let why = format!("a result of {} bytes could not be delivered", result.bytes);
+        ending.outcome = Outcome::failed(FailureReason::ResultLost, why);
+    }
+    Some(ending)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::report::inline_result;
+
+    fn ending(outcome: Outcome) -> Ending {
+        Ending {
+            outcome,
+            started: Timestamp::UNIX_EPOCH,
+            running: None,
+            finished: Timestamp::UNIX_EPOCH,
+            parallelism: 2,
+            usage: None,
+            progress: None,
+        }
+    }
+
+    #[test]
+    fn a_small_result_survives_in_the_termination_message() {
+        for bytes in [&b""[..], b"{}", &[0, 255, 7], "ä".repeat(1500).as_bytes()] {
+            let told = ending(Outcome::Succeeded(inline_result(bytes, "a/b").unwrap()));
+            let text = termination_message(&told);
+            assert!(text.len() <= MAX_TERMINATION_MESSAGE_BYTES);
+            assert_eq!(read_termination_message(&text), Some(told));
+        }
+    }
+
+    #[test]
+    fn a_large_result_is_lost_and_says_so() {
+        let told = ending(Outcome::Succeeded(
+            inline_result(&[b'x'; 3073], "a/b").unwrap(),
+        ));
+        let read = read_termination_message(&termination_message(&told)).unwrap();
+        let Outcome::Failed {
+            reason, message, ..
+        } = read.outcome
+        else {
+            panic!()
+        };
+        assert_eq!(reason, FailureReason::ResultLost);
+        assert!(message.contains("3073"), "{message}");
+    }
+
+    #[test]
+    fn a_long_failure_keeps_its_end_and_fits() {
+        let told = ending(Outcome::failed(
+            FailureReason::Crashed,
+            "\u{1}".repeat(4096) + "the end",
+        ));
+        let text = termination_message(&told);
+        assert!(text.len() <= MAX_TERMINATION_MESSAGE_BYTES);
+        let Outcome::Failed { message, .. } = read_termination_message(&text).unwrap().outcome
+        else {
+            panic!()
+        };
+        assert!(message.ends_with("the end"));
+    }
+
+    #[test]
+    fn what_no_worker_wrote_is_no_ending() {
+        for text in ["", "{}", "null", "{\"outcome\":{}}", "OOM"] {
+            assert_eq!(read_termination_message(text), None);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What can go wrong, in terms of the caller's world and of no transport.
+//!
+//! The gateway maps the kinds to HTTP status codes in one match, the controller maps them to
+//! "try again later" in one match. "Not yet" is no error: it is a plan with `look_again`.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that is wrong with what somebody wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Where, as a JSON pointer (RFC 6901) into the document that was sent, for example
+    /// `/parallelism` or `/input/options/3/spot`. Empty for the whole document.
+    pub pointer: String,
+    /// What is wrong and what is allowed. At most 1 KiB.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem at `pointer`; the message is cut to 1 KiB at a character boundary.
+    pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            message: clip(message.into(), 1024),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pointer.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.pointer, self.message)
+        }
+    }
+}
+
+/// Every kind of failure that a caller of [`Jobs`](crate::Jobs) can meet.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is wrong; all the problems that were found, never only the first.
+    #[error("{}", join(.0))]
+    Invalid(Vec<Problem>),
+    /// It does not exist, or the caller may not know that it does.
+    #[error("{kind} {name:?} was not found")]
+    NotFound {
+        /// Kind of the missing thing, such as `ComputeJob`.
+        kind: &'static str,
+        /// Its name as the caller gave it.
+        name: String,
+    },
+    /// It exists already, or its state does not allow this.
+    #[error("{0}")]
+    Conflict(String),
+    /// A part that is needed does not answer now. Trying again is right.
+    #[error("{message}")]
+    Unavailable {
+        /// What is out of reach, for a person.
+        message: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A defect of Windlass. The text is for the log, not for the caller.
+    #[error("internal error: {0}")]
+    Bug(String),
+}
+
+impl Error {
+    /// `Unavailable` with a retry after one second.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::Unavailable {
+            message: message.into(),
+            retry_after: Duration::from_secs(1),
+        }
+    }
+
+    /// `NotFound` for a ComputeJob.
+    pub fn no_job(name: impl Into<String>) -> Self {
+        Self::NotFound {
+            kind: "ComputeJob",
+            name: name.into(),
+        }
+    }
+}
+
+fn join(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(Problem::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// Cuts `text` to at most `max` bytes at a character boundary, with an ellipsis where it was cut.
+pub fn clip(mut text: String, max: usize) -> String {
+    const ELLIPSIS: &str = "...";
+    if text.len() > max {
+        let end = text.floor_char_boundary(max.saturating_sub(ELLIPSIS.len()));
+        text.truncate(end);
+        text.push_str(ELLIPSIS);
+    }
+    text
+}

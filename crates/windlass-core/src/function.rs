@@ -1,0 +1,269 @@
+//! ComputeFunction: what may run. Written by admins.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Cpus, Metadata, quantity, schema};
+
+/// A program that requests may name. It follows the worker contract: reads its input from the file
+/// in `WINDLASS_INPUT`, uses `WINDLASS_PARALLELISM` threads and writes its result to the file in
+/// `WINDLASS_OUTPUT`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FunctionSpec {
+    /// One line for a list of functions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub description: Option<String>,
+    /// Container image. Needed on a cluster, ignored on one machine. It must have the `windlass`
+    /// program on its PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Program and first arguments; never a shell string. On one machine a relative path is
+    /// resolved from the directory of the manifest.
+    #[schemars(length(min = 1, max = 64), inner(length(max = 4096)))]
+    pub command: Vec<String>,
+    /// Further arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub args: Vec<String>,
+    /// Environment of the function beside the contract's. Names that begin with `WINDLASS_` are
+    /// refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub env: Vec<EnvVar>,
+    /// JSON Schema (draft 2020-12) that a job's `input` must meet. Default: any JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::any_object")]
+    pub input_schema: Option<Map<String, Value>>,
+    /// Media type of the result. Default `application/json`.
+    #[serde(default = "json_type")]
+    #[schemars(length(min = 3, max = 128))]
+    pub content_type: String,
+    /// How many CPUs a job of this function gets.
+    #[serde(default)]
+    pub parallelism: Parallelism,
+    /// Memory of one attempt: `base + perCpu * parallelism`.
+    #[serde(default)]
+    pub memory: Memory,
+    /// How long one attempt may run.
+    #[serde(default)]
+    pub timeout_seconds: Timeout,
+    /// Further attempts after the first one failed, for jobs that do not say. Default 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 100))]
+    pub retries: Option<u32>,
+    /// Largest result in bytes; a larger one fails the job with `ResultTooLarge`. Default 1 GiB,
+    /// and never more than where the result goes can hold.
+    #[serde(default = "one_gib")]
+    #[schemars(range(min = 1, max = 1_099_511_627_776_u64))]
+    pub max_result_bytes: u64,
+    /// What the function's pods need of their node. Ignored on one machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodOptions>,
+}
+
+/// Bounds of a job's parallelism.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Parallelism {
+    /// CPUs of a job that does not say. Default 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub default: Cpus,
+    /// Most CPUs a job may ask for. Default 64.
+    #[serde(default = "sixty_four")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub max: Cpus,
+}
+
+impl Default for Parallelism {
+    fn default() -> Self {
+        Self {
+            default: one(),
+            max: sixty_four(),
+        }
+    }
+}
+
+/// Memory of one attempt, as Kubernetes quantities (`64Mi`, `1Gi`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// Independent of the parallelism. Default `128Mi`.
+    #[serde(default = "base_memory")]
+    #[schemars(
+        length(min = 1, max = 32),
+        regex(pattern = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$")
+    )]
+    pub base: String,
+    /// For each CPU. Default `128Mi`.
+    #[serde(default = "base_memory")]
+    #[schemars(
+        length(min = 1, max = 32),
+        regex(pattern = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$")
+    )]
+    pub per_cpu: String,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            base: base_memory(),
+            per_cpu: base_memory(),
+        }
+    }
+}
+
+impl Memory {
+    /// Bytes for one attempt of `cpus` CPUs: `base + perCpu * cpus`. `None` when a quantity cannot
+    /// be read or the sum overflows.
+    pub fn bytes(&self, cpus: Cpus) -> Option<u64> {
+        let per_cpu = quantity::bytes(&self.per_cpu)?.checked_mul(u64::from(cpus))?;
+        quantity::bytes(&self.base)?.checked_add(per_cpu)
+    }
+}
+
+/// Bounds of the running time of one attempt, in seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Timeout {
+    /// For a job that does not say. Default 3600.
+    #[serde(default = "one_hour")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub default: u32,
+    /// Most a job may ask for. Default 86400.
+    #[serde(default = "one_day")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub max: u32,
+}
+
+impl Default for Timeout {
+    fn default() -> Self {
+        Self {
+            default: one_hour(),
+            max: one_day(),
+        }
+    }
+}
+
+/// One environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvVar {
+    /// Name of the variable.
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$")
+    )]
+    pub name: String,
+    /// Its value, as it is; nothing is expanded.
+    #[schemars(length(max = 4096))]
+    pub value: String,
+}
+
+/// What the function's pods need of their node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodOptions {
+    /// Labels that the node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::label_map")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pods accept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub tolerations: Vec<Toleration>,
+    /// RuntimeClass of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub runtime_class_name: Option<String>,
+    /// Secrets with the registry's credentials, in the function's namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    pub image_pull_secrets: Vec<String>,
+    /// PriorityClass of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+}
+
+/// A taint that pods accept, as in a pod's `tolerations`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Toleration {
+    /// Key of the taint; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317))]
+    pub key: Option<String>,
+    /// `Exists` or `Equal`. Default `Equal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub operator: Option<String>,
+    /// Value of the taint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub value: Option<String>,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub effect: Option<String>,
+}
+
+/// A ComputeFunction object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Function {
+    /// Always `windlass.dev/v1alpha1`.
+    pub api_version: String,
+    /// Always `ComputeFunction`.
+    pub kind: String,
+    /// Name and namespace.
+    pub metadata: Metadata,
+    /// The program and its bounds.
+    pub spec: FunctionSpec,
+}
+
+impl Function {
+    /// Kind of the resource.
+    pub const KIND: &'static str = "ComputeFunction";
+
+    /// A function of this name, without a namespace.
+    pub fn new(name: impl Into<String>, spec: FunctionSpec) -> Self {
+        Self {
+            api_version: crate::API_VERSION.into(),
+            kind: Self::KIND.into(),
+            metadata: Metadata {
+                name: name.into(),
+                ..Metadata::default()
+            },
+            spec,
+        }
+    }
+}
+
+fn json_type() -> String {
+    "application/json".into()
+}
+fn base_memory() -> String {
+    "128Mi".into()
+}
+fn one() -> u32 {
+    1
+}
+fn sixty_four() -> u32 {
+    64
+}
+fn one_hour() -> u32 {
+    3_600
+}
+fn one_day() -> u32 {
+    86_400
+}
+fn one_gib() -> u64 {
+    1 << 30
+}

@@ -1,0 +1,201 @@
+//! ComputeJob: one request.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::queue::DEFAULT_QUEUE;
+use crate::{Cpus, JobStatus, schema};
+
+/// Largest input, in bytes of compact JSON: 128 KiB. It travels to a pod as an annotation, and all
+/// annotations of an object together hold 256 KiB.
+pub const MAX_INPUT_BYTES: usize = 128 * 1024;
+
+/// One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for
+/// `cancel`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::immutable_presence(&[
+    "parallelism", "minParallelism", "queue", "retries", "timeoutSeconds",
+])))]
+pub struct JobSpec {
+    /// Name of a ComputeFunction in the same namespace.
+    #[schemars(length(min = 1, max = 63), extend("x-kubernetes-validations" = schema::immutable()))]
+    pub function: String,
+    /// What the function reads: a JSON object that meets the function's `inputSchema`. At most
+    /// 128 KiB. Default `{}`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::immutable_object")]
+    pub input: Map<String, Value>,
+    /// CPUs wanted: threads of the function and CPU request and limit of its pod. Default and
+    /// maximum are the function's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        range(min = 1, max = 1024),
+        extend("x-kubernetes-validations" = schema::immutable())
+    )]
+    pub parallelism: Option<Cpus>,
+    /// Fewest CPUs the job may start with, when `parallelism` are not free. Default: `parallelism`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        range(min = 1, max = 1024),
+        extend("x-kubernetes-validations" = schema::immutable())
+    )]
+    pub min_parallelism: Option<Cpus>,
+    /// Name of a ComputeQueue in the same namespace. Default `default`. Without such an object there
+    /// is no quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 63),
+        extend("x-kubernetes-validations" = schema::immutable())
+    )]
+    pub queue: Option<String>,
+    /// Higher starts first. From -1000 to 1000, default 0.
+    #[serde(default)]
+    #[schemars(
+        range(min = -1000, max = 1000),
+        extend("x-kubernetes-validations" = schema::immutable())
+    )]
+    pub priority: i32,
+    /// Further attempts after the first one failed. Default: the function's, else 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 100), extend("x-kubernetes-validations" = schema::immutable()))]
+    pub retries: Option<u32>,
+    /// How long one attempt may run, in seconds. Default and maximum are the function's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        range(min = 1, max = 2_592_000),
+        extend("x-kubernetes-validations" = schema::immutable())
+    )]
+    pub timeout_seconds: Option<u32>,
+    /// How long the finished job and its result are kept, in seconds. Default 86400 (one day).
+    #[serde(default = "one_day")]
+    #[schemars(
+        range(max = 31_536_000),
+        extend("x-kubernetes-validations" = schema::immutable())
+    )]
+    pub ttl_seconds_after_finished: u32,
+    /// Set to true to cancel. Cannot be taken back.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-validations" = schema::latch()))]
+    pub cancel: bool,
+}
+
+impl JobSpec {
+    /// Name of the queue, the default one included.
+    pub fn queue(&self) -> &str {
+        self.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
+    }
+
+    /// The bytes that the function reads: compact JSON with sorted keys.
+    pub fn input_bytes(&self) -> Vec<u8> {
+        // A map of JSON values with string keys always serializes.
+        serde_json::to_vec(&self.input).unwrap_or_default()
+    }
+}
+
+/// The part of an object's metadata that Windlass reads or shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// Name, unique in its namespace: a DNS label of at most 63 characters.
+    #[serde(default)]
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Namespace. On one machine always `default`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Unique over all time: a job that is deleted and created again has another one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// Changes with every write of the object.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub resource_version: String,
+    /// Counts the changes of the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// When it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creation_timestamp: Option<Timestamp>,
+    /// When its deletion was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_timestamp: Option<Timestamp>,
+    /// The caller's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::label_map")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A ComputeJob object: the same JSON in every answer, in both worlds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// Always `windlass.dev/v1alpha1`.
+    pub api_version: String,
+    /// Always `ComputeJob`.
+    pub kind: String,
+    /// Name, namespace, UID, versions.
+    pub metadata: Metadata,
+    /// What is wanted.
+    pub spec: JobSpec,
+    /// What is told.
+    #[serde(default)]
+    pub status: JobStatus,
+}
+
+impl Job {
+    /// Kind of the resource.
+    pub const KIND: &'static str = "ComputeJob";
+
+    /// A job as somebody submits it: no status, no UID.
+    pub fn new(metadata: Metadata, spec: JobSpec) -> Self {
+        Self {
+            api_version: crate::API_VERSION.into(),
+            kind: Self::KIND.into(),
+            metadata,
+            spec,
+            status: JobStatus::default(),
+        }
+    }
+
+    /// Namespace and name.
+    pub fn key(&self) -> JobKey {
+        JobKey::new(&self.metadata.namespace, &self.metadata.name)
+    }
+}
+
+/// Namespace and name of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JobKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl JobKey {
+    /// A key from its two parts.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+fn one_day() -> u32 {
+    86_400
+}

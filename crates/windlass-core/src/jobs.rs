@@ -1,0 +1,183 @@
+//! The seam between front and back: what the gateway asks of a world.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{Error, Function, Job, JobKey, JobSpec, Queue, Report, report::Refused};
+
+/// A new job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// Where.
+    pub namespace: String,
+    /// Its name, or none for one that is made up.
+    pub name: Option<String>,
+    /// What is wanted; already [validated](crate::validate).
+    pub spec: JobSpec,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only jobs of this function.
+    pub function: Option<String>,
+    /// Only jobs in this phase.
+    pub phase: Option<crate::Phase>,
+    /// At most so many; the rest by `continue_from`. 0 for the default, 500.
+    pub limit: u32,
+    /// The token of the page before.
+    pub continue_from: Option<String>,
+}
+
+/// One page of jobs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The jobs, in the order of their names.
+    pub items: Vec<Job>,
+    /// Token of the next page; none on the last.
+    pub continue_from: Option<String>,
+}
+
+/// The bytes of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultBytes {
+    /// The bytes that the function wrote.
+    pub bytes: Vec<u8>,
+    /// Their media type.
+    pub content_type: String,
+    /// Their SHA-256 in lower-case hex.
+    pub sha256: String,
+}
+
+/// A world that runs jobs: one machine or a cluster.
+///
+/// Every call may take as long as the world needs; the caller sets deadlines.
+#[async_trait]
+pub trait Jobs: Send + Sync + 'static {
+    /// Accepts a job. When this returns, the job is not lost any more.
+    async fn submit(&self, submission: Submission) -> Result<Job, Error>;
+    /// One job.
+    async fn get(&self, key: &JobKey) -> Result<Job, Error>;
+    /// Jobs of one namespace.
+    async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error>;
+    /// Asks for a job's end. Repeating it changes nothing; a finished job stays as it is.
+    async fn cancel(&self, key: &JobKey) -> Result<Job, Error>;
+    /// Ends and forgets a job.
+    async fn delete(&self, key: &JobKey) -> Result<(), Error>;
+    /// Every change of a job from now on. The first item is the job as it is.
+    async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error>;
+    /// The bytes of a finished job's result; `Conflict` while there are none.
+    async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error>;
+    /// One function.
+    async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
+    /// The functions of one namespace.
+    async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error>;
+    /// One queue; `None` when there is no such object, which means no quota.
+    async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error>;
+    /// Whether the world answers at all.
+    async fn ready(&self) -> Result<(), Error>;
+}
+
+/// The changes of one job.
+#[async_trait]
+pub trait Watch: Send {
+    /// The job after its next change. States in between may be skipped, the last one is not.
+    /// `NotFound` once it is deleted.
+    async fn next(&mut self) -> Result<Job, Error>;
+}
+
+/// Waits until a job has ended, at most `limit`. Returns the job as it is then.
+pub async fn wait_finished(watch: &mut dyn Watch) -> Result<Job, Error> {
+    loop {
+        let job = watch.next().await?;
+        if job.status.is_finished() {
+            return Ok(job);
+        }
+    }
+}
+
+/// Who may do what. One layer before every handler.
+#[async_trait]
+pub trait Access: Send + Sync + 'static {
+    /// Lets a caller with this bearer token through, or says no. Fails closed: an error refuses.
+    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied>;
+}
+
+/// What a caller wants to do with the jobs of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// Submit a job.
+    Create,
+    /// Read one job.
+    Get,
+    /// Read many.
+    List,
+    /// Follow one.
+    Watch,
+    /// Cancel a job.
+    Patch,
+    /// Delete a job.
+    Delete,
+}
+
+impl Verb {
+    /// The verb as Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Why a caller was not let through.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Denied {
+    /// No token, or one that is not known.
+    #[error("a valid bearer token is needed")]
+    Unauthenticated,
+    /// The token is good but does not allow this.
+    #[error("the caller may not {} computejobs here", .0.as_str())]
+    Forbidden(Verb),
+    /// It could not be found out.
+    #[error("{message}")]
+    Unavailable {
+        /// For a person.
+        message: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+/// Where workers report to.
+#[async_trait]
+pub trait Reports: Send + Sync + 'static {
+    /// Takes a report from the worker that holds this token. When it returns `Accepted`, what the
+    /// report tells is durable.
+    async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError>;
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counts.
+    Accepted,
+    /// It changes nothing and never will; trying again is of no use.
+    Refused(Refused),
+}
+
+/// Why a report could not be judged.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The token is not that of the attempt's worker.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Trying again is right, or the job is gone.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}

@@ -1,0 +1,454 @@
+//! What to do for one job: a pure function of what is wanted, what was seen and the time.
+//!
+//! `plan` is total and deterministic. Its actions may be repeated and may be lost halfway: the next
+//! observation gives the rest. Its status tells only what was seen.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::report::{self, Ending};
+use crate::status::{ConditionType, Failure, FailureReason};
+use crate::validate::Limits;
+use crate::{AttemptNumber, Cpus, Error, Job, JobStatus, Phase};
+
+/// Longest time from a grant to a running function, in seconds: image pull and scheduling included.
+pub const START_DEADLINE_SECONDS: i64 = 600;
+
+/// An attempt that starts within this time, in milliseconds, is told as Running at once: `Starting`
+/// would cost a write that nobody sees.
+pub const STARTING_GRACE_MILLISECONDS: i64 = 2_000;
+
+/// First back-off between two attempts, in milliseconds; it doubles up to
+/// [`MAX_BACKOFF_MILLISECONDS`].
+pub const FIRST_BACKOFF_MILLISECONDS: u64 = 1_000;
+/// Longest back-off between two attempts, in milliseconds.
+pub const MAX_BACKOFF_MILLISECONDS: u64 = 60_000;
+
+/// What a driver has observed of one job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// What admission says to a job that needs CPUs.
+    pub admission: Admission,
+    /// Every attempt that left a trace, in the order of their numbers. The attempt that the status
+    /// names is among them: a driver that finds no trace of it looks at the source of truth, not at
+    /// a cache, and tells `Ended(Lost)`.
+    pub attempts: Vec<Attempt>,
+}
+
+/// What admission says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// Nobody asked, because the job [needs](needs_cpus) no CPUs now.
+    #[default]
+    NotAsked,
+    /// It may start with so many CPUs.
+    Granted(Cpus),
+    /// It waits, for a reason that a person can read.
+    Waiting(String),
+}
+
+/// One attempt, as observed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// 1 for the first.
+    pub number: AttemptNumber,
+    /// CPUs that it was granted.
+    pub cpus: Cpus,
+    /// When its carrier was created.
+    pub created: Timestamp,
+    /// Name of its `batch/v1` Job, where there is one.
+    pub job: Option<String>,
+    /// Name of its pod, where there is one.
+    pub pod: Option<String>,
+    /// Where it runs.
+    pub node: Option<String>,
+    /// How far it is.
+    pub state: AttemptState,
+    /// Whether its carrier is still there, so that it must be removed in the end.
+    pub carried: bool,
+    /// Whether its end was asked for already.
+    pub stopping: bool,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttemptState {
+    /// Its function does not run yet. The reason is what the world says it waits for.
+    Starting {
+        /// One word, such as `Unschedulable` or `ImagePullBackOff`.
+        reason: Option<String>,
+        /// A sentence.
+        message: String,
+    },
+    /// Its function runs.
+    Running {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Nothing of it runs any more: proven, not assumed.
+    Ended(End),
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// Its worker told how.
+    Told(Ending),
+    /// It left no word.
+    Silent {
+        /// What the world says.
+        reason: FailureReason,
+        /// What the world says, in a sentence.
+        message: String,
+        /// When it ended, as far as is known.
+        at: Timestamp,
+    },
+}
+
+impl Attempt {
+    /// Whether its processes may still run.
+    pub fn is_live(&self) -> bool {
+        !matches!(self.state, AttemptState::Ended(_))
+    }
+}
+
+/// What to do for one job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// In this order. Each may be repeated.
+    pub actions: Vec<Action>,
+    /// What to tell, after the actions. Equal to the job's status when there is nothing new.
+    pub status: JobStatus,
+    /// When to look again although nothing has happened.
+    pub look_again: Option<Duration>,
+}
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start this attempt with so many CPUs. When it exists already, nothing happens.
+    Start {
+        /// The attempt.
+        attempt: AttemptNumber,
+        /// Its CPUs.
+        cpus: Cpus,
+    },
+    /// End whatever runs of this attempt and remove its carrier. When it is gone, nothing happens.
+    Remove {
+        /// The attempt.
+        attempt: AttemptNumber,
+    },
+    /// Delete the job: its time to live is over.
+    Expire,
+}
+
+/// Whether admission must be asked before `plan` can start an attempt now.
+pub fn needs_cpus(job: &Job, attempts: &[Attempt], now: Timestamp) -> bool {
+    !job.status.is_finished()
+        && !job.spec.cancel
+        && job.metadata.deletion_timestamp.is_none()
+        && attempts
+            .iter()
+            .all(|a| !a.is_live() && report::is_settled(&job.status, a.number))
+        && retry_at(job).is_none_or(|at| at <= now)
+}
+
+/// Decides for a valid job.
+pub fn plan(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
+    if job.status.is_finished() {
+        return clean_up(job, limits, seen, now);
+    }
+    let mut status = job.status.clone();
+    status.observed_generation = job.metadata.generation;
+    status.timeline.created = job.metadata.creation_timestamp;
+
+    if job.spec.cancel {
+        return cancel(job, status, seen, now);
+    }
+    match seen.attempts.last() {
+        Some(Attempt { number, .. }) if report::is_settled(&job.status, *number) => {
+            next_attempt(job, status, seen, now)
+        }
+        None => next_attempt(job, status, seen, now),
+        Some(current) => follow(job, limits, status, current, seen, now),
+    }
+}
+
+/// Decides for a job that cannot be run. What has started ends by itself; nothing more is started.
+pub fn plan_invalid(job: &Job, why: &Error, seen: &Seen, now: Timestamp) -> Plan {
+    let limits = Limits::without_function(&job.spec);
+    let ran = job.status.attempt.is_some() || !seen.attempts.is_empty();
+    if job.status.is_finished() || job.spec.cancel || ran {
+        let mut plan = plan(job, &limits, seen, now);
+        plan.actions
+            .retain(|action| !matches!(action, Action::Start { .. }));
+        return plan;
+    }
+    let mut status = job.status.clone();
+    status.observed_generation = job.metadata.generation;
+    status.timeline.created = job.metadata.creation_timestamp;
+    let failure = Failure {
+        reason: FailureReason::Invalid,
+        message: crate::error::clip(why.to_string(), 4096),
+        exit_code: None,
+        attempt: 0,
+        time: now,
+    };
+    report::fail(&mut status, &limits, failure);
+    Plan {
+        actions: Vec::new(),
+        status,
+        look_again: None,
+    }
+}
+
+/// A finished job: its attempts are removed, and in the end the job itself.
+fn clean_up(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
+    let mut actions = remove_all(seen);
+    let ttl = SignedDuration::from_secs(i64::from(limits.ttl_seconds_after_finished));
+    let expiry = job
+        .status
+        .timeline
+        .finished
+        .and_then(|finished| finished.checked_add(ttl).ok());
+    let look_again = match expiry {
+        Some(expiry) if expiry <= now => {
+            actions.push(Action::Expire);
+            None
+        }
+        Some(expiry) => Some(until(expiry, now)),
+        None => None,
+    };
+    Plan {
+        actions,
+        status: job.status.clone(),
+        look_again,
+    }
+}
+
+/// `Cancelled` is told when nothing runs any more.
+fn cancel(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -> Plan {
+    let actions = remove_all(seen);
+    if seen.attempts.iter().any(Attempt::is_live) {
+        status = job.status.clone();
+    } else {
+        if let Some(attempt) = seen.attempts.last() {
+            tell_place(&mut status, attempt);
+        }
+        report::end(
+            &mut status,
+            Phase::Cancelled,
+            "Cancelled",
+            "spec.cancel was set",
+            now,
+        );
+    }
+    Plan {
+        actions,
+        status,
+        look_again: None,
+    }
+}
+
+/// The current attempt exists and is not settled: tell how far it is.
+fn follow(
+    job: &Job,
+    limits: &Limits,
+    mut status: JobStatus,
+    current: &Attempt,
+    seen: &Seen,
+    now: Timestamp,
+) -> Plan {
+    let mut actions: Vec<Action> = seen
+        .attempts
+        .iter()
+        .filter(|a| a.number < current.number && a.carried && !a.stopping)
+        .map(|a| Action::Remove { attempt: a.number })
+        .collect();
+    let mut look_again = None;
+    match &current.state {
+        AttemptState::Starting { reason, message } => {
+            let waited = now.duration_since(current.created);
+            let grace = SignedDuration::from_millis(STARTING_GRACE_MILLISECONDS);
+            let deadline = SignedDuration::from_secs(START_DEADLINE_SECONDS);
+            if waited >= deadline {
+                tell_place(&mut status, current);
+                let why = reason.as_deref().unwrap_or("nothing said why");
+                let failure = Failure {
+                    reason: FailureReason::StartDeadline,
+                    message: format!(
+                        "did not start within {START_DEADLINE_SECONDS} s: {why} {message}"
+                    ),
+                    exit_code: None,
+                    attempt: current.number,
+                    time: now,
+                };
+                report::fail(&mut status, limits, failure);
+            } else if waited >= grace || reason.is_some() {
+                tell_place(&mut status, current);
+                status.phase = Some(Phase::Starting);
+                let admitted = current.created;
+                status.set_condition(ConditionType::Admitted, true, "Granted", "", admitted);
+                let reason = reason.as_deref().unwrap_or("Starting");
+                status.set_condition(ConditionType::Running, false, reason, message, now);
+                look_again = Some(to_std(deadline - waited));
+            } else {
+                status = job.status.clone();
+                look_again = Some(to_std(grace - waited));
+            }
+        }
+        AttemptState::Running { since } => {
+            tell_place(&mut status, current);
+            status.phase = Some(Phase::Running);
+            status.timeline.running = Some(*since);
+            let admitted = current.created;
+            status.set_condition(ConditionType::Admitted, true, "Granted", "", admitted);
+            status.set_condition(ConditionType::Running, true, "Running", "", *since);
+        }
+        AttemptState::Ended(end) => {
+            tell_place(&mut status, current);
+            status = settle(job, limits, status, current, end);
+            if current.carried && !current.stopping {
+                actions.push(Action::Remove {
+                    attempt: current.number,
+                });
+            }
+        }
+    }
+    Plan {
+        actions,
+        status,
+        look_again,
+    }
+}
+
+/// Writes the end of an attempt into the status.
+fn settle(
+    job: &Job,
+    limits: &Limits,
+    mut status: JobStatus,
+    attempt: &Attempt,
+    end: &End,
+) -> JobStatus {
+    let failure = match end {
+        End::Told(ending) => {
+            let seen = Job {
+                status: status.clone(),
+                ..job.clone()
+            };
+            match report::finish(&seen, limits, attempt.number, ending) {
+                Ok(finished) => return finished,
+                Err(refused) => Failure {
+                    reason: FailureReason::ResultLost,
+                    message: refused.to_string(),
+                    exit_code: None,
+                    attempt: attempt.number,
+                    time: ending.finished,
+                },
+            }
+        }
+        End::Silent {
+            reason,
+            message,
+            at,
+        } => Failure {
+            reason: *reason,
+            message: crate::error::clip(message.clone(), 4096),
+            exit_code: None,
+            attempt: attempt.number,
+            time: *at,
+        },
+    };
+    report::fail(&mut status, limits, failure);
+    status
+}
+
+/// No attempt is alive and none is unsettled: the next one may start when CPUs are granted.
+fn next_attempt(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -> Plan {
+    let mut actions = remove_all(seen);
+    let mut look_again = None;
+    let last_seen = seen.attempts.last().map_or(0, |a| a.number);
+    let number = job.status.attempt.unwrap_or(0).max(last_seen) + 1;
+    if seen.attempts.iter().any(Attempt::is_live) {
+        // What was settled by its worker's word may still be exiting.
+    } else if let Some(at) = retry_at(job).filter(|at| *at > now) {
+        look_again = Some(until(at, now));
+    } else {
+        match &seen.admission {
+            Admission::Granted(cpus) => {
+                actions.push(Action::Start {
+                    attempt: number,
+                    cpus: *cpus,
+                });
+                // Whoever started it sees it soon; this is for the case that the news is lost.
+                look_again = Some(Duration::from_millis(STARTING_GRACE_MILLISECONDS as u64));
+                status = job.status.clone();
+            }
+            Admission::Waiting(why) => {
+                status.phase = Some(Phase::Queued);
+                status.set_condition(ConditionType::Admitted, false, "WaitingForCpus", why, now);
+            }
+            Admission::NotAsked => status = job.status.clone(),
+        }
+    }
+    Plan {
+        actions,
+        status,
+        look_again,
+    }
+}
+
+/// When the next attempt may start: back-off after the last failure, jittered by a number that
+/// depends only on the job and the attempt, so that every observer computes the same.
+fn retry_at(job: &Job) -> Option<Timestamp> {
+    let failure = job.status.failure.as_ref()?;
+    let doublings = failure.attempt.saturating_sub(1).min(10);
+    let full = (FIRST_BACKOFF_MILLISECONDS << doublings).min(MAX_BACKOFF_MILLISECONDS);
+    // Between half of the back-off and all of it.
+    let jitter = fnv1a(&job.metadata.uid, failure.attempt) % (full / 2 + 1);
+    failure
+        .time
+        .checked_add(SignedDuration::from_millis((full - jitter) as i64))
+        .ok()
+}
+
+/// FNV-1a, 64 bits: a well-known spread of short keys; nothing depends on its quality.
+fn fnv1a(text: &str, number: u32) -> u64 {
+    text.bytes()
+        .chain(number.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
+fn remove_all(seen: &Seen) -> Vec<Action> {
+    seen.attempts
+        .iter()
+        .filter(|a| a.carried && !a.stopping)
+        .map(|a| Action::Remove { attempt: a.number })
+        .collect()
+}
+
+fn tell_place(status: &mut JobStatus, attempt: &Attempt) {
+    if status.attempt != Some(attempt.number) {
+        status.progress = None;
+        status.usage = None;
+        status.timeline.running = None;
+        status.timeline.started = None;
+    }
+    status.attempt = Some(attempt.number);
+    status.parallelism = Some(attempt.cpus);
+    status.job = attempt.job.clone();
+    status.pod = attempt.pod.clone();
+    status.node = attempt.node.clone();
+    status.timeline.admitted = Some(attempt.created);
+}
+
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    to_std(at.duration_since(now))
+}
+
+fn to_std(duration: SignedDuration) -> Duration {
+    Duration::try_from(duration).unwrap_or_default()
+}

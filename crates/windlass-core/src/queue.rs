@@ -1,0 +1,55 @@
+//! ComputeQueue: who may use how much. Written by admins.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Cpus, Metadata};
+
+/// Name of the queue of a job that names none.
+pub const DEFAULT_QUEUE: &str = "default";
+
+/// A quota of CPUs that jobs share. Without an object of the name that a job gives, the job is
+/// granted its CPUs at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueSpec {
+    /// CPUs that may be granted at the same time to the jobs of this queue.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub cpus: Cpus,
+    /// Share of free CPUs beside other queues: a queue of weight 2 gets twice what one of weight 1
+    /// gets while both have jobs waiting. Default 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub weight: u32,
+    /// Jobs that may wait. Beyond it a submission is refused (429) until some have started.
+    /// Default 10000.
+    #[serde(default = "ten_thousand")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_queued: u32,
+    /// Most CPUs for one job of this queue. Default: no other limit than the function's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_parallelism_per_job: Option<Cpus>,
+}
+
+/// A ComputeQueue object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Queue {
+    /// Always `windlass.dev/v1alpha1`.
+    pub api_version: String,
+    /// Always `ComputeQueue`.
+    pub kind: String,
+    /// Name and namespace.
+    pub metadata: Metadata,
+    /// The quota.
+    pub spec: QueueSpec,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn ten_thousand() -> u32 {
+    10_000
+}

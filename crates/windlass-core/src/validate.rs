@@ -1,0 +1,189 @@
+//! Refusing what cannot be run, before anything is created.
+
+use crate::error::{Error, Problem};
+use crate::function::FunctionSpec;
+use crate::job::{JobSpec, MAX_INPUT_BYTES};
+use crate::queue::QueueSpec;
+use crate::{Cpus, name};
+
+/// Attempts after the first, when neither the job nor its function says.
+pub const DEFAULT_RETRIES: u32 = 2;
+
+/// Most problems that are listed for one document; the rest is counted.
+const MAX_PROBLEMS: usize = 64;
+
+/// A job's bounds with every default filled in. Having one means that the job is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// CPUs wanted.
+    pub parallelism: Cpus,
+    /// Fewest CPUs to start with; at most `parallelism`.
+    pub min_parallelism: Cpus,
+    /// Attempts after the first.
+    pub retries: u32,
+    /// Longest run of one attempt, in seconds.
+    pub timeout_seconds: u32,
+    /// Seconds from the end until the job is removed.
+    pub ttl_seconds_after_finished: u32,
+    /// Largest result, in bytes.
+    pub max_result_bytes: u64,
+}
+
+impl Limits {
+    /// Bounds of a job whose function cannot be read any more: what runs may end, nothing more is
+    /// started.
+    pub fn without_function(spec: &JobSpec) -> Self {
+        let parallelism = spec.parallelism.unwrap_or(1);
+        Self {
+            parallelism,
+            min_parallelism: spec.min_parallelism.unwrap_or(parallelism).min(parallelism),
+            retries: 0,
+            timeout_seconds: spec.timeout_seconds.unwrap_or(3_600),
+            ttl_seconds_after_finished: spec.ttl_seconds_after_finished,
+            max_result_bytes: u64::MAX,
+        }
+    }
+}
+
+/// Checks a job against its function and queue. All the problems are reported, each with a JSON
+/// pointer into the spec.
+pub fn validate(
+    spec: &JobSpec,
+    function: &FunctionSpec,
+    queue: Option<&QueueSpec>,
+) -> Result<Limits, Error> {
+    let mut problems = Vec::new();
+    let mut refuse = |pointer: &str, message: String| problems.push(Problem::at(pointer, message));
+
+    if let Some(why) = name::problem(&spec.function) {
+        refuse("/function", format!("{:?} {why}", spec.function));
+    }
+    if let Some(why) = spec.queue.as_deref().and_then(name::problem) {
+        refuse("/queue", format!("{:?} {why}", spec.queue()));
+    }
+    let queue_max = queue.map_or(Cpus::MAX, |q| {
+        q.max_parallelism_per_job.unwrap_or(q.cpus).min(q.cpus)
+    });
+    let parallelism = spec
+        .parallelism
+        .unwrap_or_else(|| function.parallelism.default.min(queue_max));
+    if parallelism < 1 || parallelism > function.parallelism.max {
+        refuse(
+            "/parallelism",
+            format!(
+                "{parallelism} is not allowed; function {:?} takes 1 to {} CPUs",
+                spec.function, function.parallelism.max
+            ),
+        );
+    } else if spec.min_parallelism.unwrap_or(parallelism) > queue_max {
+        refuse(
+            "/parallelism",
+            format!(
+                "{parallelism} is not allowed; queue {:?} takes at most {queue_max} CPUs",
+                spec.queue()
+            ),
+        );
+    }
+    let min_parallelism = spec.min_parallelism.unwrap_or(parallelism);
+    if min_parallelism < 1 || min_parallelism > parallelism {
+        refuse(
+            "/minParallelism",
+            format!("{min_parallelism} is not allowed; from 1 to parallelism, {parallelism}"),
+        );
+    }
+    if !(-1000..=1000).contains(&spec.priority) {
+        refuse(
+            "/priority",
+            format!("{} is not allowed; from -1000 to 1000", spec.priority),
+        );
+    }
+    let retries = spec.retries.or(function.retries).unwrap_or(DEFAULT_RETRIES);
+    if retries > 100 {
+        refuse(
+            "/retries",
+            format!("{retries} is not allowed; from 0 to 100"),
+        );
+    }
+    let longest = function.timeout_seconds.max;
+    let timeout_seconds = spec
+        .timeout_seconds
+        .unwrap_or(function.timeout_seconds.default.min(longest));
+    if timeout_seconds < 1 || timeout_seconds > longest {
+        refuse(
+            "/timeoutSeconds",
+            format!("{timeout_seconds} is not allowed; from 1 to {longest}"),
+        );
+    }
+    if spec.ttl_seconds_after_finished > 31_536_000 {
+        refuse(
+            "/ttlSecondsAfterFinished",
+            "at most 31536000, a year".into(),
+        );
+    }
+    let input_bytes = spec.input_bytes().len();
+    if input_bytes > MAX_INPUT_BYTES {
+        refuse(
+            "/input",
+            format!("{input_bytes} bytes; at most {MAX_INPUT_BYTES} are allowed"),
+        );
+    } else {
+        against_schema(spec, function, &mut problems);
+    }
+
+    if problems.is_empty() {
+        Ok(Limits {
+            parallelism: parallelism.min(queue_max).max(min_parallelism),
+            min_parallelism,
+            retries,
+            timeout_seconds,
+            ttl_seconds_after_finished: spec.ttl_seconds_after_finished,
+            max_result_bytes: function.max_result_bytes,
+        })
+    } else {
+        Err(Error::Invalid(problems))
+    }
+}
+
+/// Checks the name that a caller gives to a new job.
+pub fn validate_name(name: &str) -> Result<(), Error> {
+    match name::problem(name) {
+        Some(why) => Err(Error::Invalid(vec![Problem::at(
+            "/name",
+            format!("{name:?} {why}"),
+        )])),
+        None => Ok(()),
+    }
+}
+
+fn against_schema(spec: &JobSpec, function: &FunctionSpec, problems: &mut Vec<Problem>) {
+    let Some(schema) = &function.input_schema else {
+        return;
+    };
+    let schema = serde_json::Value::Object(schema.clone());
+    let validator = match jsonschema::validator_for(&schema) {
+        Ok(validator) => validator,
+        Err(error) => {
+            let message = format!(
+                "function {:?} has an unusable inputSchema: {error}",
+                spec.function
+            );
+            problems.push(Problem::at("/function", message));
+            return;
+        }
+    };
+    let input = serde_json::Value::Object(spec.input.clone());
+    let mut more = 0_usize;
+    for error in validator.iter_errors(&input) {
+        if problems.len() < MAX_PROBLEMS {
+            problems.push(Problem::at(
+                format!("/input{}", error.instance_path()),
+                error.to_string(),
+            ));
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        problems.push(Problem::at("/input", format!("and {more} more problems")));
+    }
+}
