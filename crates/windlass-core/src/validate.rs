@@ -160,7 +160,10 @@ fn against_schema(spec: &JobSpec, function: &FunctionSpec, problems: &mut Vec<Pr
         return;
     };
     let schema = serde_json::Value::Object(schema.clone());
-    let validator = match jsonschema::validator_for(&schema) {
+    // The default engine backtracks: a pattern could take time without bound.
+    let patterns = jsonschema::PatternOptions::regex();
+    let built = jsonschema::options().with_pattern_options(patterns).build(&schema);
+    let validator = match built {
         Ok(validator) => validator,
         Err(error) => {
             let message = format!(

@@ -1,1 +1,76 @@
-//! REST over the Jobs trait, and the worker reports
+//! REST over [`Jobs`], and the reports of workers.
+//!
+//! In: a listener, a world behind [`Jobs`], who may do what behind [`Access`], and on a cluster
+//! the place where workers report, [`Reports`]. Out: HTTP/1.1 with JSON resources, server-sent
+//! events, and problem documents (RFC 9457) for everything that is refused.
+//!
+//! A request goes through [`server`](serve) (sockets and their bounds), the envelope (headers of
+//! every answer, panics, the log line), the origin rule, the guard (who may do what, from the one
+//! table in [`routes`]) and then one handler. A handler reads, asks core, asks the world and
+//! answers; it decides nothing that core can decide.
+//!
+//! Architecture Invariants: a route that is not in [`routes::ROUTES`] does not exist, and one in
+//! the table cannot be reached past its guard. Nothing is read before its size and time are
+//! bounded. No token is logged, stored or shown.
+//!
+//! Deliberately absent: TLS and HTTP/2 (an ingress has them), cookies and sessions, CORS,
+//! decompression of requests, any word about Kubernetes.
+
+mod body;
+mod ending;
+mod envelope;
+mod functions;
+mod guard;
+mod health;
+mod jobs;
+mod limits;
+mod origin;
+mod prefer;
+pub mod problem;
+mod range;
+mod reports;
+pub mod routes;
+mod server;
+mod wait;
+
+use std::sync::Arc;
+
+use windlass_core::jobs::{Access, Jobs, Reports};
+
+pub use limits::Limits;
+pub use server::serve;
+
+use ending::Ending;
+
+/// What the gateway stands in front of.
+#[derive(Clone)]
+pub struct Gateway {
+    /// The world that runs the jobs.
+    pub jobs: Arc<dyn Jobs>,
+    /// Who may do what.
+    pub access: Arc<dyn Access>,
+    /// Where workers report; `None` on one machine, and then there is no such route.
+    pub reports: Option<Arc<dyn Reports>>,
+    /// The `Host` values that are answered, port included, such as `127.0.0.1:8080`. With a list,
+    /// every other host is refused, and so is a request with an `Origin` that is not the host
+    /// itself: a web page cannot reach the gateway by a name of its own (DNS rebinding). `None`
+    /// asks neither.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Bounds of time and size.
+    pub limits: Limits,
+}
+
+/// What every handler has at hand.
+pub(crate) struct Shared {
+    pub(crate) gateway: Gateway,
+    pub(crate) ending: Ending,
+}
+
+/// The routes without a server, for tests that need no socket.
+pub fn router(gateway: Gateway) -> axum::Router {
+    router_until(gateway, Ending::never())
+}
+
+fn router_until(gateway: Gateway, ending: Ending) -> axum::Router {
+    routes::router(Arc::new(Shared { gateway, ending }))
+}

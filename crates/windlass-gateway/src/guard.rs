@@ -1,0 +1,196 @@
+//! One layer before every handler: who is asking, may they, and what is the path about.
+//!
+//! What the caller may not do is answered so: 401 without a known token; 404 where the caller may
+//! not read jobs either, so that nothing is learned about another's namespace; 403 where they may
+//! read, because then there is nothing to hide and the reason helps.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts as _, MatchedPath, RawPathParams, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, header};
+use windlass_core::jobs::{Denied, Verb};
+use windlass_core::{JobKey, name};
+
+use crate::Shared;
+use crate::problem::{Kind, Refusal};
+use crate::routes::{self, Guard, Pace, Route};
+
+/// Namespace whose right is asked for where the path names none, only to tell 401 from 404.
+const ANY_NAMESPACE: &str = "default";
+
+/// The namespace of the path.
+#[derive(Clone)]
+pub(crate) struct Namespace(pub(crate) String);
+
+/// The caller's bearer token. Has no `Debug`: it must reach no log.
+#[derive(Clone)]
+pub(crate) struct Token(String);
+
+impl Token {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+pub(crate) async fn guard(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let limit = shared.gateway.limits.request;
+    let (mut parts, body) = request.into_parts();
+    let route = in_time(limit, authorize(&shared, &mut parts)).await??;
+    let run = next.run(Request::from_parts(parts, body));
+    match route.pace {
+        Pace::Prompt => in_time(limit, run).await,
+        Pace::Own => Ok(run.await),
+    }
+}
+
+/// The route that the caller may use; what its handler needs is put into the extensions.
+async fn authorize(shared: &Shared, parts: &mut Parts) -> Result<&'static Route, Refusal> {
+    let path = parts.extensions.get::<MatchedPath>().cloned();
+    let path = path.as_ref().map(MatchedPath::as_str);
+    let route = path.and_then(|path| routes::find(&parts.method, path));
+    match route.map(|route| route.guard) {
+        Some(Guard::Open) => {}
+        Some(Guard::Worker) if shared.gateway.reports.is_some() => {
+            let token = bearer(&parts.headers)?;
+            parts.extensions.insert(token);
+        }
+        Some(Guard::Jobs(verb)) => {
+            let token = bearer(&parts.headers)?;
+            let Some((namespace, name)) = place(parts).await else {
+                known(shared, &token).await?;
+                return Err(Refusal::new(
+                    Kind::NotFound,
+                    "the path has a name that nothing can have",
+                ));
+            };
+            may(shared, &token, verb, &namespace).await?;
+            if let Some(name) = name {
+                parts.extensions.insert(JobKey::new(&namespace, name));
+            }
+            parts.extensions.insert(Namespace(namespace));
+            parts.extensions.insert(token);
+        }
+        Some(Guard::Worker) | None => {
+            known(shared, &bearer(&parts.headers)?).await?;
+            return Err(match (route, path) {
+                (None, Some(path)) => wrong_method(path),
+                _ => Refusal::no_such_path(),
+            });
+        }
+    }
+    route.ok_or_else(Refusal::no_such_path)
+}
+
+/// The token of the one `Authorization: Bearer` header.
+fn bearer(headers: &HeaderMap) -> Result<Token, Refusal> {
+    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+    let token = match (lines.next(), lines.next()) {
+        (Some(line), None) => line.to_str().ok().and_then(|line| line.split_once(' ')),
+        _ => None,
+    };
+    token
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty())
+        .map(|token| Token(token.to_owned()))
+        .ok_or_else(|| Denied::Unauthenticated.into())
+}
+
+/// Namespace and name of the path, unless one of them is no name at all.
+async fn place(parts: &mut Parts) -> Option<(String, Option<String>)> {
+    let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    let mut namespace = None;
+    let mut named = None;
+    for (key, value) in &params {
+        if name::problem(value).is_some() {
+            return None;
+        }
+        match key {
+            "namespace" => namespace = Some(value.to_owned()),
+            _ => named = Some(value.to_owned()),
+        }
+    }
+    Some((namespace?, named))
+}
+
+/// Lets a caller through who may do this here.
+async fn may(shared: &Shared, token: &Token, verb: Verb, namespace: &str) -> Result<(), Refusal> {
+    let access = &shared.gateway.access;
+    match access.check(Some(token.as_str()), verb, namespace).await {
+        Err(Denied::Forbidden(verb)) if verb != Verb::Get => {
+            match access
+                .check(Some(token.as_str()), Verb::Get, namespace)
+                .await
+            {
+                Ok(()) => Err(Denied::Forbidden(verb).into()),
+                Err(Denied::Forbidden(_)) => Err(hidden(namespace)),
+                Err(other) => Err(other.into()),
+            }
+        }
+        Err(Denied::Forbidden(_)) => Err(hidden(namespace)),
+        other => Ok(other?),
+    }
+}
+
+/// Whether the caller may do this, too; for handlers whose answer shows more than they were
+/// asked for.
+pub(crate) async fn may_also(
+    shared: &Shared,
+    token: &Token,
+    verb: Verb,
+    namespace: &str,
+) -> Result<bool, Refusal> {
+    match shared
+        .gateway
+        .access
+        .check(Some(token.as_str()), verb, namespace)
+        .await
+    {
+        Ok(()) => Ok(true),
+        Err(Denied::Forbidden(_)) => Ok(false),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Lets a caller through who has a known token, whatever it is good for.
+async fn known(shared: &Shared, token: &Token) -> Result<(), Refusal> {
+    may_also(shared, token, Verb::Get, ANY_NAMESPACE)
+        .await
+        .map(|_| ())
+}
+
+fn hidden(namespace: &str) -> Refusal {
+    Refusal::new(
+        Kind::NotFound,
+        format!("nothing was found in namespace {namespace:?}, or you may not use it"),
+    )
+}
+
+fn wrong_method(path: &str) -> Refusal {
+    let allowed = routes::methods_of(path);
+    let refusal = Refusal::new(Kind::Method, format!("this path has {allowed}"));
+    match HeaderValue::from_str(&allowed) {
+        Ok(allowed) => refusal.with_header(header::ALLOW, allowed),
+        Err(_) => refusal,
+    }
+}
+
+/// What `work` gives within `limit`.
+pub(crate) async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, Refusal> {
+    tokio::time::timeout(limit, work).await.map_err(|_| {
+        let detail = "no answer in time; whether it was done is not known";
+        Refusal::new(Kind::Deadline, detail)
+    })
+}

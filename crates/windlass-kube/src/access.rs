@@ -1,0 +1,125 @@
+//! Who may do what: the caller's own rights, as the API server knows them.
+//!
+//! TokenReview says who the caller is, SubjectAccessReview whether they may; both answers are kept
+//! for a few seconds. Nothing is done with rights of ours on behalf of a caller who was not asked
+//! for first.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use moka::future::Cache;
+use sha2::{Digest as _, Sha256};
+use windlass_core::jobs::{Access, Denied, Verb};
+
+use crate::error::{from_kube, within_deadline};
+
+/// How long an answer is kept: the longest that a revoked right still works.
+const KEPT: Duration = Duration::from_secs(10);
+/// Most answers kept of each kind.
+const MOST_KEPT: u64 = 10_000;
+/// Longest bearer token, in bytes; a service account's has about 1,200.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Asks the API server.
+pub struct ClusterAccess {
+    client: Client,
+    /// By digest of the token, so that no secret lies around in a map. `None` for a bad token.
+    callers: Cache<[u8; 32], Option<UserInfo>>,
+    /// By digest of the token, verb and namespace.
+    rights: Cache<([u8; 32], &'static str, String), bool>,
+}
+
+impl ClusterAccess {
+    /// With this client, which needs the right to create TokenReviews and SubjectAccessReviews.
+    pub fn new(client: Client) -> Self {
+        let kept = || Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT);
+        Self { client, callers: kept().build(), rights: Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT).build() }
+    }
+
+    async fn caller(&self, digest: [u8; 32], token: &str) -> Result<UserInfo, Denied> {
+        let review = review_token(&self.client, token, None);
+        let known = self.callers.try_get_with(digest, review).await.map_err(|e| (*e).clone())?;
+        known.ok_or(Denied::Unauthenticated)
+    }
+}
+
+#[async_trait]
+impl Access for ClusterAccess {
+    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
+        let token = token.filter(|t| !t.is_empty() && t.len() <= MAX_TOKEN_BYTES);
+        let token = token.ok_or(Denied::Unauthenticated)?;
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let caller = self.caller(digest, token).await?;
+        let key = (digest, verb.as_str(), namespace.to_owned());
+        let review = may(&self.client, caller, verb, namespace);
+        let allowed = self.rights.try_get_with(key, review).await.map_err(|e| (*e).clone())?;
+        if allowed { Ok(()) } else { Err(Denied::Forbidden(verb)) }
+    }
+}
+
+/// Who holds this token, for this audience or for the API server itself. `None` for a bad token.
+pub(crate) async fn review_token(
+    client: &Client,
+    token: &str,
+    audience: Option<&str>,
+) -> Result<Option<UserInfo>, Denied> {
+    let review = TokenReview {
+        spec: TokenReviewSpec {
+            token: Some(token.to_owned()),
+            audiences: audience.map(|audience| vec![audience.to_owned()]),
+        },
+        ..TokenReview::default()
+    };
+    let api: Api<TokenReview> = Api::all(client.clone());
+    let answer = within_deadline(api.create(&PostParams::default(), &review))
+        .await
+        .and_then(|answer| answer.map_err(from_kube))
+        .map_err(unavailable)?;
+    let status = answer.status.unwrap_or_default();
+    let meant = audience
+        .is_none_or(|audience| status.audiences.iter().flatten().any(|known| known == audience));
+    Ok(status.user.filter(|_| status.authenticated == Some(true) && meant))
+}
+
+async fn may(
+    client: &Client,
+    caller: UserInfo,
+    verb: Verb,
+    namespace: &str,
+) -> Result<bool, Denied> {
+    let extra: BTreeMap<_, _> = caller.extra.unwrap_or_default().into_iter().collect();
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: caller.username,
+            uid: caller.uid,
+            groups: caller.groups,
+            extra: Some(extra),
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(windlass_core::GROUP.into()),
+                resource: Some("computejobs".into()),
+                namespace: Some(namespace.to_owned()),
+                verb: Some(verb.as_str().into()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    let answer = within_deadline(api.create(&PostParams::default(), &review))
+        .await
+        .and_then(|answer| answer.map_err(from_kube))
+        .map_err(unavailable)?;
+    Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+}
+
+fn unavailable(error: windlass_core::Error) -> Denied {
+    Denied::Unavailable { message: error.to_string(), retry_after: Duration::from_secs(1) }
+}

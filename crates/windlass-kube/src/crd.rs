@@ -1,0 +1,244 @@
+//! The three resources as Kubernetes knows them.
+//!
+//! The schemas are core's: a wrapper adds the group, names, printer columns and selectable fields.
+//! `windlass print crds` writes what [`all`] gives; `manifests/crds.yaml` is that output.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{CustomResource, CustomResourceExt as _, ResourceExt as _};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use windlass_core::{Function, FunctionSpec, Job, JobSpec, JobStatus, Metadata, Queue, QueueSpec};
+
+/// One request: a function, its input and the CPUs wanted.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "windlass.dev",
+    version = "v1alpha1",
+    kind = "ComputeJob",
+    plural = "computejobs",
+    shortname = "cjob",
+    shortname = "cjobs",
+    category = "windlass",
+    namespaced,
+    status = "JobStatus",
+    derive = "PartialEq",
+    doc = "One request: a function, its input and the CPUs wanted.",
+    selectable = ".spec.function",
+    selectable = ".spec.queue",
+    selectable = ".status.phase",
+    printcolumn(name = "Function", type_ = "string", json_path = ".spec.function"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "CPUs", type_ = "integer", json_path = ".status.parallelism"),
+    printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress.percent"),
+    printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", priority = 1),
+    printcolumn(name = "Attempt", type_ = "integer", json_path = ".status.attempt", priority = 1),
+    printcolumn(name = "Node", type_ = "string", json_path = ".status.node", priority = 1),
+    printcolumn(
+        name = "Elapsed",
+        type_ = "date",
+        json_path = ".status.timeline.running",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(transparent)]
+pub struct ComputeJobSpec(pub JobSpec);
+
+/// A program that requests may name.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "windlass.dev",
+    version = "v1alpha1",
+    kind = "ComputeFunction",
+    plural = "computefunctions",
+    shortname = "cfn",
+    category = "windlass",
+    namespaced,
+    derive = "PartialEq",
+    doc = "A program that requests may name.",
+    printcolumn(name = "Description", type_ = "string", json_path = ".spec.description"),
+    printcolumn(name = "Default", type_ = "integer", json_path = ".spec.parallelism.default"),
+    printcolumn(name = "Max", type_ = "integer", json_path = ".spec.parallelism.max"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(transparent)]
+pub struct ComputeFunctionSpec(pub FunctionSpec);
+
+/// A quota of CPUs that jobs share.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "windlass.dev",
+    version = "v1alpha1",
+    kind = "ComputeQueue",
+    plural = "computequeues",
+    shortname = "cqueue",
+    category = "windlass",
+    namespaced,
+    derive = "PartialEq",
+    doc = "A quota of CPUs that jobs share.",
+    printcolumn(name = "CPUs", type_ = "integer", json_path = ".spec.cpus"),
+    printcolumn(name = "Weight", type_ = "integer", json_path = ".spec.weight"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(transparent)]
+pub struct ComputeQueueSpec(pub QueueSpec);
+
+/// The three definitions, ready to be applied.
+pub fn all() -> Vec<CustomResourceDefinition> {
+    let mut job = ComputeJob::crd();
+    at_root(
+        &mut job,
+        &[
+            ("!has(oldSelf.status) || has(self.status)", "the status cannot be dropped"),
+            ("size(self.metadata.name) <= 63", "the name has at most 63 characters"),
+        ],
+    );
+    let mut all = [ComputeFunction::crd(), ComputeQueue::crd(), job];
+    for crd in &mut all {
+        for version in &mut crd.spec.versions {
+            if let Some(root) =
+                version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
+            {
+                // The formats of Rust's integers mean nothing to an API server, which warns.
+                *root = rewrite(root, &|key, value| {
+                    key == "format" && value.as_str().is_some_and(|f| f.starts_with("uint"))
+                });
+            }
+        }
+    }
+    all.into()
+}
+
+/// Adds CEL rules at the root of the schema, the only place that sees spec, status and metadata.
+/// A rule about the status of an object that has none yet would fail without `has`.
+fn at_root(crd: &mut CustomResourceDefinition, rules: &[(&str, &str)]) {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
+    let rules = rules.iter().map(|(rule, message)| ValidationRule {
+        rule: (*rule).into(),
+        message: Some((*message).into()),
+        ..ValidationRule::default()
+    });
+    for version in &mut crd.spec.versions {
+        if let Some(root) =
+            version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
+        {
+            root.x_kubernetes_validations.get_or_insert_default().extend(rules.clone());
+        }
+    }
+}
+
+/// A copy of the schema without the members for which `drop` holds.
+fn rewrite<T: Serialize + for<'a> Deserialize<'a> + Clone>(
+    schema: &T,
+    drop: &dyn Fn(&str, &Value) -> bool,
+) -> T {
+    fn walk(value: Value, drop: &dyn Fn(&str, &Value) -> bool) -> Value {
+        match value {
+            Value::Object(map) => map
+                .into_iter()
+                .filter(|(key, value)| !drop(key, value))
+                .map(|(key, value)| (key, walk(value, drop)))
+                .collect(),
+            Value::Array(items) => items.into_iter().map(|item| walk(item, drop)).collect(),
+            other => other,
+        }
+    }
+    serde_json::to_value(schema)
+        .ok()
+        .and_then(|value| serde_json::from_value(walk(value, drop)).ok())
+        .unwrap_or_else(|| schema.clone())
+}
+
+impl ComputeJob {
+    /// The object as core knows it.
+    pub fn to_core(&self) -> Job {
+        Job {
+            status: self.status.clone().unwrap_or_default(),
+            ..Job::new(metadata(&self.metadata), self.spec.0.clone())
+        }
+    }
+}
+
+impl ComputeFunction {
+    /// The object as core knows it.
+    pub fn to_core(&self) -> Function {
+        Function {
+            metadata: metadata(&self.metadata),
+            ..Function::new(self.name_any(), self.spec.0.clone())
+        }
+    }
+}
+
+impl ComputeQueue {
+    /// The object as core knows it.
+    pub fn to_core(&self) -> Queue {
+        Queue {
+            api_version: windlass_core::API_VERSION.into(),
+            kind: "ComputeQueue".into(),
+            metadata: metadata(&self.metadata),
+            spec: self.spec.0.clone(),
+        }
+    }
+}
+
+fn metadata(meta: &kube::core::ObjectMeta) -> Metadata {
+    Metadata {
+        name: meta.name.clone().unwrap_or_default(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        generation: meta.generation,
+        creation_timestamp: meta.creation_timestamp.as_ref().map(|time| time.0),
+        deletion_timestamp: meta.deletion_timestamp.as_ref().map(|time| time.0),
+        labels: meta.labels.clone().unwrap_or_default(),
+    }
+}
+
+/// A merge patch (RFC 7396) that turns `old` into `new`: what is gone becomes null, what is equal
+/// is left out. `None` when nothing differs.
+pub(crate) fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
+    match (old, new) {
+        (old, new) if old == new => None,
+        (Value::Object(old), Value::Object(new)) => {
+            let mut patch = serde_json::Map::new();
+            for (key, value) in new {
+                if let Some(part) = merge_patch(old.get(key).unwrap_or(&Value::Null), value) {
+                    patch.insert(key.clone(), part);
+                }
+            }
+            for key in old.keys().filter(|key| !new.contains_key(*key)) {
+                patch.insert(key.clone(), Value::Null);
+            }
+            Some(Value::Object(patch))
+        }
+        (_, new) => Some(new.clone()),
+    }
+}
+
+/// The patch of `/status` from one status to the next, guarded by the version that was read: an
+/// API server answers 409 when somebody wrote in between.
+pub(crate) fn status_patch(job: &Job, status: &JobStatus) -> Option<Value> {
+    let old = serde_json::to_value(&job.status).ok()?;
+    let new = serde_json::to_value(status).ok()?;
+    let patch = merge_patch(&old, &new)?;
+    Some(json!({
+        "metadata": { "resourceVersion": job.metadata.resource_version },
+        "status": patch,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_names_only_what_differs() {
+        let old = json!({"a": 1, "b": {"c": 2, "d": 3}, "e": [1]});
+        let new = json!({"a": 1, "b": {"c": 4}, "e": [1, 2], "f": {"g": 1}});
+        let patch = json!({"b": {"c": 4, "d": null}, "e": [1, 2], "f": {"g": 1}});
+        assert_eq!(merge_patch(&old, &new), Some(patch));
+        assert_eq!(merge_patch(&old, &old), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! From the client's errors to core's kinds, in one place.
+
+use std::future::Future;
+
+use kube::core::Status;
+use windlass_core::{Error, Problem};
+
+use crate::apply::CALL_DEADLINE;
+
+/// Bounds a call in time. When the time is over, whether it had an effect is unknown.
+pub(crate) async fn within_deadline<T>(call: impl Future<Output = T>) -> Result<T, Error> {
+    tokio::time::timeout(CALL_DEADLINE, call)
+        .await
+        .map_err(|_| Error::unavailable("the API server did not answer in time"))
+}
+
+/// Whether the API server answered with this status code.
+pub(crate) fn is_status(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// The kind of an error of the client.
+pub(crate) fn from_kube(error: kube::Error) -> Error {
+    match error {
+        kube::Error::Api(status) => from_status(&status),
+        error @ (kube::Error::SerdeError(_) | kube::Error::BuildRequest(_)) => {
+            Error::Bug(error.to_string())
+        }
+        error => Error::unavailable(format!("the API server cannot be reached: {error}")),
+    }
+}
+
+fn from_status(status: &Status) -> Error {
+    let message = status.message.clone();
+    match status.code {
+        404 => Error::NotFound {
+            kind: "ComputeJob",
+            name: status.details.as_ref().map(|details| details.name.clone()).unwrap_or_default(),
+        },
+        409 => Error::Conflict(message),
+        400 | 422 => {
+            let causes = status.details.iter().flat_map(|details| &details.causes);
+            let mut problems: Vec<_> =
+                causes.map(|cause| Problem::at(pointer(&cause.field), cause.message.clone())).collect();
+            if problems.is_empty() {
+                problems.push(Problem::at("", message));
+            }
+            Error::Invalid(problems)
+        }
+        429 | 500..=599 => Error::unavailable(message),
+        _ => Error::Bug(format!("the API server refused: {message}")),
+    }
+}
+
+/// `spec.parallelism`, as the API server writes it, as a pointer into what the caller sent.
+fn pointer(field: &str) -> String {
+    let field = field.strip_prefix("spec.").unwrap_or(field);
+    format!("/{}", field.replace('.', "/"))
+}

@@ -1,0 +1,223 @@
+//! `Jobs` on ComputeJob resources: what the gateway asks of a cluster.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::ObjectMeta;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client};
+use serde_json::json;
+use windlass_core::jobs::{Filter, Page, ResultBytes, Submission, Watch};
+use windlass_core::report::inline_bytes;
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
+
+use crate::crd::{ComputeFunction, ComputeJob, ComputeJobSpec, ComputeQueue};
+use crate::error::{from_kube, is_status, within_deadline};
+
+/// Jobs on a page, when the caller does not say, and at most.
+const PAGE: u32 = 500;
+
+/// Tries at a name that is made up.
+const NAME_TRIES: u32 = 5;
+
+/// A cluster.
+pub struct Cluster {
+    client: Client,
+}
+
+impl Cluster {
+    /// With this client.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    fn jobs(&self, namespace: &str) -> Api<ComputeJob> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    async fn create(&self, namespace: &str, name: &str, submission: &Submission) -> Result<Job, kube::Error> {
+        let object = ComputeJob {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            spec: ComputeJobSpec(submission.spec.clone()),
+            status: None,
+        };
+        let created = self.jobs(namespace).create(&PostParams::default(), &object).await?;
+        Ok(created.to_core())
+    }
+}
+
+#[async_trait]
+impl Jobs for Cluster {
+    async fn submit(&self, submission: Submission) -> Result<Job, Error> {
+        let namespace = &submission.namespace;
+        if let Some(name) = &submission.name {
+            let created = within_deadline(self.create(namespace, name, &submission)).await?;
+            return created.map_err(|error| match error {
+                error if is_status(&error, 409) => {
+                    Error::Conflict(format!("a job {name:?} exists already"))
+                }
+                error => from_kube(error),
+            });
+        }
+        for _ in 0..NAME_TRIES {
+            let name = generated_name(&submission.spec.function);
+            match within_deadline(self.create(namespace, &name, &submission)).await? {
+                Err(error) if is_status(&error, 409) => {}
+                created => return created.map_err(from_kube),
+            }
+        }
+        Err(Error::unavailable("no free name was found"))
+    }
+
+    async fn get(&self, key: &JobKey) -> Result<Job, Error> {
+        let found = within_deadline(self.jobs(&key.namespace).get_opt(&key.name)).await?;
+        let found = found.map_err(from_kube)?;
+        found.map(|job| job.to_core()).ok_or_else(|| Error::no_job(&key.name))
+    }
+
+    async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error> {
+        let mut fields = Vec::new();
+        if let Some(function) = &filter.function {
+            fields.push(format!("spec.function={function}"));
+        }
+        if let Some(phase) = filter.phase {
+            fields.push(format!("status.phase={}", phase.as_str()));
+        }
+        let limit = if filter.limit == 0 { PAGE } else { filter.limit.min(PAGE) };
+        let mut params = ListParams::default().fields(&fields.join(",")).limit(limit);
+        if let Some(token) = &filter.continue_from {
+            params = params.continue_token(token);
+        }
+        let page = within_deadline(self.jobs(namespace).list(&params)).await?.map_err(from_kube)?;
+        Ok(Page {
+            items: page.items.iter().map(ComputeJob::to_core).collect(),
+            continue_from: page.metadata.continue_.filter(|token| !token.is_empty()),
+        })
+    }
+
+    async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
+        let jobs = self.jobs(&key.namespace);
+        let patch = Patch::Merge(json!({ "spec": { "cancel": true } }));
+        let params = PatchParams::default();
+        match within_deadline(jobs.patch(&key.name, &params, &patch)).await? {
+            Ok(job) => Ok(job.to_core()),
+            Err(error) if is_status(&error, 404) => Err(Error::no_job(&key.name)),
+            Err(error) => Err(from_kube(error)),
+        }
+    }
+
+    async fn delete(&self, key: &JobKey) -> Result<(), Error> {
+        let jobs = self.jobs(&key.namespace);
+        match within_deadline(jobs.delete(&key.name, &DeleteParams::background())).await? {
+            Ok(_) => Ok(()),
+            Err(error) if is_status(&error, 404) => Err(Error::no_job(&key.name)),
+            Err(error) => Err(from_kube(error)),
+        }
+    }
+
+    async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error> {
+        let first = self.get(key).await?;
+        let config = watcher::Config::default()
+            .fields(&format!("metadata.name={}", key.name))
+            .timeout(50);
+        let changes = watcher(self.jobs(&key.namespace), config).default_backoff().boxed();
+        let (uid, name) = (first.metadata.uid.clone(), key.name.clone());
+        Ok(Box::new(JobWatch { first: Some(first), uid, name, listing: false, changes }))
+    }
+
+    async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error> {
+        let job = self.get(key).await?;
+        let Some(result) = &job.status.result else {
+            let phase = job.status.phase.map_or("new", windlass_core::Phase::as_str);
+            return Err(Error::Conflict(format!("job {:?} is {phase} and has no result", key.name)));
+        };
+        let bytes = inline_bytes(result)
+            .ok_or_else(|| Error::Bug(format!("the result of {key} is not what its digest says")))?;
+        Ok(ResultBytes {
+            bytes,
+            content_type: result.content_type.clone(),
+            sha256: result.sha256.clone(),
+        })
+    }
+
+    async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {
+        let functions: Api<ComputeFunction> = Api::namespaced(self.client.clone(), namespace);
+        let found = within_deadline(functions.get_opt(name)).await?.map_err(from_kube)?;
+        let missing = || Error::NotFound { kind: Function::KIND, name: name.to_owned() };
+        found.map(|function| function.to_core()).ok_or_else(missing)
+    }
+
+    async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error> {
+        let functions: Api<ComputeFunction> = Api::namespaced(self.client.clone(), namespace);
+        let params = ListParams::default().limit(PAGE);
+        let found = within_deadline(functions.list(&params)).await?.map_err(from_kube)?;
+        Ok(found.items.iter().map(ComputeFunction::to_core).collect())
+    }
+
+    async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error> {
+        let queues: Api<ComputeQueue> = Api::namespaced(self.client.clone(), namespace);
+        let found = within_deadline(queues.get_opt(name)).await?.map_err(from_kube)?;
+        Ok(found.map(|queue| queue.to_core()))
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        within_deadline(self.client.apiserver_version()).await?.map_err(from_kube)?;
+        Ok(())
+    }
+}
+
+/// The changes of one job, from a watch of one object.
+struct JobWatch {
+    first: Option<Job>,
+    uid: String,
+    name: String,
+    /// A list has begun and has not shown the job yet.
+    listing: bool,
+    changes: BoxStream<'static, watcher::Result<watcher::Event<ComputeJob>>>,
+}
+
+#[async_trait]
+impl Watch for JobWatch {
+    async fn next(&mut self) -> Result<Job, Error> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        loop {
+            let event = match self.changes.try_next().await {
+                Ok(Some(event)) => event,
+                // The watcher backs off by itself.
+                Err(error) => {
+                    tracing::debug!(%error, "a watch of one job failed");
+                    continue;
+                }
+                Ok(None) => return Err(Error::unavailable("the watch has ended")),
+            };
+            match event {
+                watcher::Event::Apply(job) | watcher::Event::InitApply(job) => {
+                    self.listing = false;
+                    if job.metadata.uid.as_ref() != Some(&self.uid) {
+                        return Err(Error::no_job(&self.name));
+                    }
+                    return Ok(job.to_core());
+                }
+                watcher::Event::Init => self.listing = true,
+                // A list without the job: it was deleted while nobody looked.
+                watcher::Event::InitDone if self.listing => return Err(Error::no_job(&self.name)),
+                watcher::Event::InitDone => {}
+                watcher::Event::Delete(_) => return Err(Error::no_job(&self.name)),
+            }
+        }
+    }
+}
+
+/// A name that tells the function and is hard to meet twice.
+fn generated_name(function: &str) -> String {
+    let head = function.get(..50.min(function.len())).unwrap_or(function);
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{head}-{}", &random[..8])
+}

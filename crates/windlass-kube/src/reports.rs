@@ -1,0 +1,217 @@
+//! A worker's report becomes status: the result is durable when this answers, without waiting for
+//! the kubelet and the Job controller to notice that the pod has ended.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use tracing::{debug, info};
+use windlass_core::jobs::{Denied, ReportError, Reports, Verdict};
+use windlass_core::report::{
+    self, Ending, Event, PROGRESS_WRITE_INTERVAL_MILLISECONDS, Refused, Report,
+};
+use windlass_core::status::Progress;
+use windlass_core::{Error, Job, Limits, name, validate};
+
+use crate::access::review_token;
+use crate::apply::tell;
+use crate::attempt::{AUDIENCE, LABEL_JOB};
+use crate::crd::{ComputeFunction, ComputeJob};
+use crate::error::{from_kube, within_deadline};
+use crate::observe::is_owned;
+
+/// Tries of one compare-and-set write: the controller may write at the same time, but each of its
+/// writes has a cause, so that a report cannot lose this often.
+const MAX_TRIES: u32 = 10;
+
+/// Attempts whose last progress write is remembered.
+const MAX_PACED: usize = 10_000;
+
+/// Commits reports to ComputeJobs.
+pub struct ClusterReports {
+    client: Client,
+    /// When progress of a job was last written, by UID.
+    paced: Mutex<HashMap<String, Instant>>,
+}
+
+/// The pod that a token was made for.
+struct Speaker {
+    namespace: String,
+    pod: String,
+    pod_uid: String,
+}
+
+impl ClusterReports {
+    /// With this client.
+    pub fn new(client: Client) -> Self {
+        Self { client, paced: Mutex::default() }
+    }
+
+    /// The pod that speaks, from the token that only it holds.
+    async fn identify(&self, token: Option<&str>) -> Result<Speaker, Denied> {
+        let token = token.ok_or(Denied::Unauthenticated)?;
+        let user = review_token(&self.client, token, Some(AUDIENCE)).await?;
+        user.as_ref().and_then(speaker).ok_or(Denied::Unauthenticated)
+    }
+
+    /// The job that the pod works for, if the pod is that of the attempt that it says.
+    async fn job_of(&self, speaker: &Speaker, report: &Report) -> Result<Job, ReportError> {
+        let not_its_pod = || ReportError::Denied(Denied::Unauthenticated);
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &speaker.namespace);
+        let pod = within_deadline(pods.get(&speaker.pod)).await?.map_err(from_kube)?;
+        if pod.metadata.uid.as_ref() != Some(&speaker.pod_uid) {
+            return Err(not_its_pod());
+        }
+        let labels = pod.metadata.labels.unwrap_or_default();
+        let job_name = labels.get(LABEL_JOB).ok_or_else(not_its_pod)?;
+        let job = self.read(&speaker.namespace, job_name).await?;
+        if job.metadata.uid != report.job_uid {
+            return Ok(job); // `check` refuses it with the reason.
+        }
+        // Labels can be copied; the chain of owners leads through a UID of ours.
+        let carrier = name::attempt(&job.metadata.name, &job.metadata.uid, report.attempt);
+        let carriers: Api<batch::Job> = Api::namespaced(self.client.clone(), &speaker.namespace);
+        let owners = pod.metadata.owner_references.unwrap_or_default();
+        let owner = owners
+            .iter()
+            .find(|owner| owner.kind == "Job" && owner.name == carrier)
+            .ok_or_else(not_its_pod)?;
+        let carrier = within_deadline(carriers.get(&carrier)).await?.map_err(from_kube)?;
+        if is_owned(&carrier, &job) && carrier.metadata.uid.as_ref() == Some(&owner.uid) {
+            Ok(job)
+        } else {
+            Err(not_its_pod())
+        }
+    }
+
+    async fn read(&self, namespace: &str, name: &str) -> Result<Job, Error> {
+        let jobs: Api<ComputeJob> = Api::namespaced(self.client.clone(), namespace);
+        let job = within_deadline(jobs.get(name)).await?.map_err(from_kube)?;
+        Ok(job.to_core())
+    }
+
+    async fn limits(&self, job: &Job) -> Result<Limits, Error> {
+        let functions: Api<ComputeFunction> =
+            Api::namespaced(self.client.clone(), &job.metadata.namespace);
+        let function =
+            within_deadline(functions.get_opt(&job.spec.function)).await?.map_err(from_kube)?;
+        // What ran was valid when it started.
+        Ok(function
+            .and_then(|function| validate(&job.spec, &function.spec.0, None).ok())
+            .unwrap_or_else(|| Limits::without_function(&job.spec)))
+    }
+
+    async fn finish(
+        &self,
+        mut job: Job,
+        speaker: &Speaker,
+        report: &Report,
+        ending: &Ending,
+    ) -> Result<Verdict, ReportError> {
+        let limits = self.limits(&job).await?;
+        for _ in 0..MAX_TRIES {
+            if let Err(refused) = report::check(&job, &report.job_uid, report.attempt) {
+                return Ok(Verdict::Refused(refused));
+            }
+            let mut status = match report::finish(&job, &limits, report.attempt, ending) {
+                Ok(status) => status,
+                Err(refused) => return Ok(Verdict::Refused(refused)),
+            };
+            status.pod = Some(speaker.pod.clone());
+            status.job = Some(name::attempt(&job.metadata.name, &job.metadata.uid, report.attempt));
+            match tell(&self.client, &job, &status).await {
+                Ok(_) => {
+                    let phase = status.phase.map_or("", windlass_core::Phase::as_str);
+                    info!(job = %job.key(), attempt = report.attempt, phase, "outcome committed");
+                    return Ok(Verdict::Accepted);
+                }
+                Err(Error::Conflict(_)) => {
+                    job = self.read(&job.metadata.namespace, &job.metadata.name).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::unavailable("the status is being written too often").into())
+    }
+
+    /// Progress goes to the status rarely: every 5 seconds at most, and only when it is 1 % further.
+    async fn progress(&self, job: &Job, report: &Report, new: Progress) -> Result<(), Error> {
+        if !self.is_due(&job.metadata.uid) {
+            return Ok(());
+        }
+        let Some(status) = report::progress(&job.status, report.attempt, new) else {
+            return Ok(());
+        };
+        match tell(&self.client, job, &status).await {
+            // The next one is as good.
+            Err(Error::Conflict(why)) => debug!(job = %job.key(), why, "progress overtaken"),
+            other => drop(other?),
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, uid: &str) -> bool {
+        let interval = Duration::from_millis(PROGRESS_WRITE_INTERVAL_MILLISECONDS as u64);
+        let mut paced = self.paced.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = Instant::now();
+        if paced.len() >= MAX_PACED {
+            paced.retain(|_, last| now.duration_since(*last) < interval);
+        }
+        match paced.get(uid) {
+            Some(last) if now.duration_since(*last) < interval => false,
+            _ => {
+                paced.insert(uid.to_owned(), now);
+                true
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Reports for ClusterReports {
+    async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError> {
+        // The caller is known before anything is done, whatever it reports.
+        let speaker = self.identify(token).await?;
+        match &report.event {
+            // The controller sees it from the pod.
+            Event::Running { .. } => Ok(Verdict::Accepted),
+            Event::Progress { done, total, message, elapsed_seconds } => {
+                let job = self.job_of(&speaker, &report).await?;
+                if let Err(refused) = report::check(&job, &report.job_uid, report.attempt) {
+                    return Ok(Verdict::Refused(refused));
+                }
+                let new = Progress::new(*done, *total, message, *elapsed_seconds);
+                self.progress(&job, &report, new).await?;
+                Ok(Verdict::Accepted)
+            }
+            Event::Finished(ending) => {
+                let job = match self.job_of(&speaker, &report).await {
+                    Ok(job) => job,
+                    // Deleted while it ran: nobody waits for this result.
+                    Err(ReportError::Failed(Error::NotFound { .. })) => {
+                        return Ok(Verdict::Refused(Refused::OtherJob));
+                    }
+                    Err(error) => return Err(error),
+                };
+                self.finish(job, &speaker, &report, ending).await
+            }
+        }
+    }
+}
+
+/// Namespace and pod of a service account's bound token.
+fn speaker(user: &UserInfo) -> Option<Speaker> {
+    let namespace = user.username.as_deref()?.strip_prefix("system:serviceaccount:")?.split(':').next()?;
+    let extra = user.extra.as_ref()?;
+    let one = |key: &str| extra.get(key).and_then(|values| values.first()).cloned();
+    Some(Speaker {
+        namespace: namespace.to_owned(),
+        pod: one("authentication.kubernetes.io/pod-name")?,
+        pod_uid: one("authentication.kubernetes.io/pod-uid")?,
+    })
+}
