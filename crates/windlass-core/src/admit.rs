@@ -76,11 +76,7 @@ pub fn admit(
     }
     for line in &mut lines {
         line.sort_by_key(|&i| {
-            (
-                Reverse(Reverse(waiting[i].priority)),
-                Reverse(waiting[i].since),
-                Reverse(i),
-            )
+            (Reverse(Reverse(waiting[i].priority)), Reverse(waiting[i].since), Reverse(i))
         });
     }
 
@@ -90,19 +86,12 @@ pub fn admit(
             .filter_map(|queue| Some((queue, *lines[queue].last()?)))
             .min_by_key(|&(queue, index)| {
                 let job = &waiting[index];
-                (
-                    Reverse(job.priority),
-                    share(&queues[queue]),
-                    job.since,
-                    index,
-                )
+                (Reverse(job.priority), share(&queues[queue]), job.since, index)
             });
         let Some((queue, index)) = best else { break };
         lines[queue].pop();
         let (state, job) = (&mut queues[queue], &waiting[index]);
-        let left = state
-            .quota
-            .map_or(Cpus::MAX, |quota| quota.saturating_sub(state.granted));
+        let left = state.quota.map_or(Cpus::MAX, |quota| quota.saturating_sub(state.granted));
         let fits = job.max.min(left).min(free.unwrap_or(Cpus::MAX));
         if held[queue] || all_held {
             continue;
@@ -110,10 +99,7 @@ pub fn admit(
         if fits >= job.min {
             state.granted = state.granted.saturating_add(fits);
             free = free.map(|cpus| cpus - fits);
-            grants.push(Grant {
-                waiting: index,
-                cpus: fits,
-            });
+            grants.push(Grant { waiting: index, cpus: fits });
         } else if now.duration_since(job.since).as_secs() >= RESERVE_AFTER_SECONDS {
             // Whatever it lacks is kept for it: its queue's quota, or the machine.
             if left < job.min {
@@ -143,21 +129,11 @@ mod tests {
     }
 
     fn job(queue: usize, min: Cpus, max: Cpus) -> Waiting {
-        Waiting {
-            queue,
-            priority: 0,
-            since: at(0),
-            min,
-            max,
-        }
+        Waiting { queue, priority: 0, since: at(0), min, max }
     }
 
     fn queue(quota: Option<Cpus>) -> QueueState {
-        QueueState {
-            quota,
-            granted: 0,
-            weight: 1,
-        }
+        QueueState { quota, granted: 0, weight: 1 }
     }
 
     fn granted(grants: &[Grant]) -> Vec<(usize, Cpus)> {
@@ -167,19 +143,9 @@ mod tests {
     #[test]
     fn higher_priority_starts_first_then_the_older() {
         let jobs = [
-            Waiting {
-                since: at(5),
-                ..job(0, 1, 1)
-            },
-            Waiting {
-                since: at(4),
-                ..job(0, 1, 1)
-            },
-            Waiting {
-                priority: 7,
-                since: at(9),
-                ..job(0, 1, 1)
-            },
+            Waiting { since: at(5), ..job(0, 1, 1) },
+            Waiting { since: at(4), ..job(0, 1, 1) },
+            Waiting { priority: 7, since: at(9), ..job(0, 1, 1) },
         ];
         let grants = admit(&[queue(None)], &jobs, Capacity(Some(2)), at(10));
         assert_eq!(granted(&grants), [(2, 1), (1, 1)]);
@@ -187,32 +153,15 @@ mod tests {
 
     #[test]
     fn a_large_job_that_waits_blocks_no_smaller_one_that_fits() {
-        let jobs = [
-            job(0, 4, 4),
-            Waiting {
-                since: at(1),
-                ..job(0, 1, 1)
-            },
-        ];
+        let jobs = [job(0, 4, 4), Waiting { since: at(1), ..job(0, 1, 1) }];
         let grants = admit(&[queue(None)], &jobs, Capacity(Some(2)), at(10));
         assert_eq!(granted(&grants), [(1, 1)]);
     }
 
     #[test]
     fn a_large_job_that_waited_long_is_not_starved() {
-        let jobs = [
-            job(0, 4, 4),
-            Waiting {
-                since: at(1),
-                ..job(0, 1, 1)
-            },
-        ];
-        let grants = admit(
-            &[queue(None)],
-            &jobs,
-            Capacity(Some(2)),
-            at(RESERVE_AFTER_SECONDS),
-        );
+        let jobs = [job(0, 4, 4), Waiting { since: at(1), ..job(0, 1, 1) }];
+        let grants = admit(&[queue(None)], &jobs, Capacity(Some(2)), at(RESERVE_AFTER_SECONDS));
         assert_eq!(granted(&grants), []);
     }
 
@@ -224,13 +173,7 @@ mod tests {
 
     #[test]
     fn a_queue_of_twice_the_weight_gets_twice_the_cpus() {
-        let queues = [
-            queue(None),
-            QueueState {
-                weight: 2,
-                ..queue(None)
-            },
-        ];
+        let queues = [queue(None), QueueState { weight: 2, ..queue(None) }];
         let jobs: Vec<_> = (0..60).map(|i| job(i % 2, 1, 1)).collect();
         let grants = admit(&queues, &jobs, Capacity(Some(30)), at(0));
         let second = grants.iter().filter(|g| jobs[g.waiting].queue == 1).count();

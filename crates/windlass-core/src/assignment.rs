@@ -148,26 +148,17 @@ mod tests {
 
     #[test]
     fn a_large_result_is_lost_and_says_so() {
-        let told = ending(Outcome::Succeeded(
-            inline_result(&[b'x'; 3073], "a/b").unwrap(),
-        ));
+        let told = ending(Outcome::Succeeded(inline_result(&[b'x'; 3073], "a/b").unwrap()));
         let read = read_termination_message(&termination_message(&told)).unwrap();
-        let Outcome::Failed {
-            reason, message, ..
-        } = read.outcome
-        else {
-            panic!()
-        };
+        let Outcome::Failed { reason, message, .. } = read.outcome else { panic!() };
         assert_eq!(reason, FailureReason::ResultLost);
         assert!(message.contains("3073"), "{message}");
     }
 
     #[test]
     fn a_long_failure_keeps_its_end_and_fits() {
-        let told = ending(Outcome::failed(
-            FailureReason::Crashed,
-            "\u{1}".repeat(4096) + "the end",
-        ));
+        let told =
+            ending(Outcome::failed(FailureReason::Crashed, "\u{1}".repeat(4096) + "the end"));
         let text = termination_message(&told);
         assert!(text.len() <= MAX_TERMINATION_MESSAGE_BYTES);
         let Outcome::Failed { message, .. } = read_termination_message(&text).unwrap().outcome

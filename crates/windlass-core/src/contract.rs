@@ -105,11 +105,7 @@ pub fn parse_progress_line(line: &str) -> Option<ProgressLine> {
     let (done, rest) = split_word(line);
     let (total, message) = split_word(rest);
     let (done, total) = (parse_count(done)?, parse_count(total)?);
-    (done <= total).then(|| ProgressLine {
-        done,
-        total,
-        message: clean_message(message),
-    })
+    (done <= total).then(|| ProgressLine { done, total, message: clean_message(message) })
 }
 
 /// The first word and the rest without leading blanks.
@@ -122,9 +118,7 @@ fn split_word(text: &str) -> (&str, &str) {
 
 /// Digits only: `u64::from_str` would also take a leading `+`.
 fn parse_count(word: &str) -> Option<u64> {
-    word.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| word.parse().ok())?
+    word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok())?
 }
 
 /// One line without control characters, trimmed, cut at a character boundary. C1 controls (U+0080 to U+009F) count:
@@ -133,11 +127,7 @@ fn clean_message(message: &str) -> String {
     // Looks at no more of a hostile message than could end up in the result, plus the trimmed edges.
     let mut clean = String::new();
     for character in message.trim().chars() {
-        let character = if character.is_control() {
-            ' '
-        } else {
-            character
-        };
+        let character = if character.is_control() { ' ' } else { character };
         if clean.len() + character.len_utf8() > MAX_PROGRESS_MESSAGE_BYTES {
             break;
         }
@@ -152,25 +142,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn line(done: u64, total: u64, message: &str) -> Option<ProgressLine> {
-        Some(ProgressLine {
-            done,
-            total,
-            message: message.to_owned(),
-        })
+        Some(ProgressLine { done, total, message: message.to_owned() })
     }
 
     #[test]
     fn a_line_has_two_counts_and_an_optional_message() {
-        assert_eq!(
-            parse_progress_line("3 10 pricing option 4\n"),
-            line(3, 10, "pricing option 4")
-        );
+        assert_eq!(parse_progress_line("3 10 pricing option 4\n"), line(3, 10, "pricing option 4"));
         assert_eq!(parse_progress_line("3 10\r\n"), line(3, 10, ""));
         assert_eq!(parse_progress_line("0 0"), line(0, 0, ""));
-        assert_eq!(
-            parse_progress_line("  3\t10   two  words "),
-            line(3, 10, "two  words")
-        );
+        assert_eq!(parse_progress_line("  3\t10   two  words "), line(3, 10, "two  words"));
         assert_eq!(
             parse_progress_line("18446744073709551615 18446744073709551615"),
             line(u64::MAX, u64::MAX, "")
@@ -195,14 +175,8 @@ mod tests {
 
     #[test]
     fn a_message_cannot_steer_a_terminal_or_start_a_new_line() {
-        assert_eq!(
-            progress_line(1, 2, "a\n2 2 b\u{1b}[2J\u{9b}c"),
-            "1 2 a 2 2 b [2J c\n"
-        );
-        assert_eq!(
-            parse_progress_line("1 2 a\u{1b}[31mb\u{7}"),
-            line(1, 2, "a [31mb")
-        );
+        assert_eq!(progress_line(1, 2, "a\n2 2 b\u{1b}[2J\u{9b}c"), "1 2 a 2 2 b [2J c\n");
+        assert_eq!(parse_progress_line("1 2 a\u{1b}[31mb\u{7}"), line(1, 2, "a [31mb"));
     }
 
     #[test]

@@ -21,10 +21,7 @@ pub struct Problem {
 impl Problem {
     /// A problem at `pointer`; the message is cut to 1 KiB at a character boundary.
     pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            message: clip(message.into(), 1024),
-        }
+        Self { pointer: pointer.into(), message: clip(message.into(), 1024) }
     }
 }
 
@@ -71,27 +68,17 @@ pub enum Error {
 impl Error {
     /// `Unavailable` with a retry after one second.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::Unavailable {
-            message: message.into(),
-            retry_after: Duration::from_secs(1),
-        }
+        Self::Unavailable { message: message.into(), retry_after: Duration::from_secs(1) }
     }
 
     /// `NotFound` for a ComputeJob.
     pub fn no_job(name: impl Into<String>) -> Self {
-        Self::NotFound {
-            kind: "ComputeJob",
-            name: name.into(),
-        }
+        Self::NotFound { kind: "ComputeJob", name: name.into() }
     }
 }
 
 fn join(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(Problem::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Cuts `text` to at most `max` bytes at a character boundary, with an ellipsis where it was cut.

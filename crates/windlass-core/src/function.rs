@@ -83,10 +83,7 @@ pub struct Parallelism {
 
 impl Default for Parallelism {
     fn default() -> Self {
-        Self {
-            default: one(),
-            max: sixty_four(),
-        }
+        Self { default: one(), max: sixty_four() }
     }
 }
 
@@ -96,26 +93,17 @@ impl Default for Parallelism {
 pub struct Memory {
     /// Independent of the parallelism. Default `128Mi`.
     #[serde(default = "base_memory")]
-    #[schemars(
-        length(min = 1, max = 32),
-        regex(pattern = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$")
-    )]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$"))]
     pub base: String,
     /// For each CPU. Default `128Mi`.
     #[serde(default = "base_memory")]
-    #[schemars(
-        length(min = 1, max = 32),
-        regex(pattern = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$")
-    )]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$"))]
     pub per_cpu: String,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self {
-            base: base_memory(),
-            per_cpu: base_memory(),
-        }
+        Self { base: base_memory(), per_cpu: base_memory() }
     }
 }
 
@@ -144,10 +132,7 @@ pub struct Timeout {
 
 impl Default for Timeout {
     fn default() -> Self {
-        Self {
-            default: one_hour(),
-            max: one_day(),
-        }
+        Self { default: one_hour(), max: one_day() }
     }
 }
 
@@ -156,10 +141,7 @@ impl Default for Timeout {
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar {
     /// Name of the variable.
-    #[schemars(
-        length(min = 1, max = 256),
-        regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$")
-    )]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub name: String,
     /// Its value, as it is; nothing is expanded.
     #[schemars(length(max = 4096))]
@@ -237,10 +219,7 @@ impl Function {
         Self {
             api_version: crate::API_VERSION.into(),
             kind: Self::KIND.into(),
-            metadata: Metadata {
-                name: name.into(),
-                ..Metadata::default()
-            },
+            metadata: Metadata { name: name.into(), ..Metadata::default() },
             spec,
         }
     }

@@ -29,15 +29,8 @@ pub fn problem(name: &str) -> Option<&'static str> {
 /// job's UID keep a deleted and recreated job of the same name apart.
 pub fn attempt(job: &str, uid: &str, number: AttemptNumber) -> String {
     // 40 + 1 + 8 + 1 + 10 digits stay below 63.
-    let head = job
-        .get(..40.min(job.len()))
-        .unwrap_or(job)
-        .trim_end_matches('-');
-    let short: String = uid
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(8)
-        .collect();
+    let head = job.get(..40.min(job.len())).unwrap_or(job).trim_end_matches('-');
+    let short: String = uid.chars().filter(char::is_ascii_hexdigit).take(8).collect();
     format!("{head}-{short}-{number}")
 }
 
@@ -61,9 +54,6 @@ mod tests {
         let name = attempt(&"j".repeat(63), uid, u32::MAX);
         assert_eq!(problem(&name), None, "{name}");
         assert_eq!(attempt("price", uid, 2), "price-0190b7a2-2");
-        assert_eq!(
-            problem(&attempt(&format!("{}-b", "a".repeat(39)), uid, 1)),
-            None
-        );
+        assert_eq!(problem(&attempt(&format!("{}-b", "a".repeat(39)), uid, 1)), None);
     }
 }

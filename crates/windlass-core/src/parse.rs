@@ -30,10 +30,7 @@ pub fn value_of<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Unre
     let mut track = serde_path_to_error::Track::new();
     let path_of = serde_path_to_error::Deserializer::new(value, &mut track);
     let read = serde_ignored::deserialize(path_of, |path| {
-        unknown.push(Problem::at(
-            pointer(&path.to_string()),
-            "there is no such field",
-        ));
+        unknown.push(Problem::at(pointer(&path.to_string()), "there is no such field"));
     });
     match read {
         Ok(value) if unknown.is_empty() => Ok(value),
@@ -51,14 +48,14 @@ fn pointer(path: &str) -> String {
     if path == "." {
         return String::new();
     }
-    path.split(['.', '['])
-        .filter(|part| *part != "?")
-        .map(|part| part.trim_end_matches(']'))
-        .fold(String::new(), |mut pointer, part| {
+    path.split(['.', '[']).filter(|part| *part != "?").map(|part| part.trim_end_matches(']')).fold(
+        String::new(),
+        |mut pointer, part| {
             pointer.push('/');
             pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
             pointer
-        })
+        },
+    )
 }
 
 #[cfg(test)]
@@ -69,9 +66,7 @@ mod tests {
     #[test]
     fn every_unknown_field_is_named() {
         let read: Result<JobSpec, _> = json(br#"{"function":"price","cpus":2,"nodes":1}"#);
-        let Err(Unread::Misshapen(problems)) = read else {
-            panic!("{read:?}")
-        };
+        let Err(Unread::Misshapen(problems)) = read else { panic!("{read:?}") };
         let pointers: Vec<_> = problems.iter().map(|p| p.pointer.as_str()).collect();
         assert_eq!(pointers, ["/cpus", "/nodes"]);
     }
@@ -79,9 +74,7 @@ mod tests {
     #[test]
     fn a_wrong_type_is_named_by_its_field() {
         let read: Result<JobSpec, _> = json(br#"{"function":"price","parallelism":"two"}"#);
-        let Err(Unread::Misshapen(problems)) = read else {
-            panic!("{read:?}")
-        };
+        let Err(Unread::Misshapen(problems)) = read else { panic!("{read:?}") };
         assert_eq!(problems[0].pointer, "/parallelism");
     }
 
@@ -93,14 +86,8 @@ mod tests {
 
     #[test]
     fn no_json_is_malformed() {
-        assert!(matches!(
-            json::<JobSpec>(b"{\"function\":"),
-            Err(Unread::Malformed(_))
-        ));
+        assert!(matches!(json::<JobSpec>(b"{\"function\":"), Err(Unread::Malformed(_))));
         let deep = "[".repeat(MAX_DEPTH + 1);
-        assert!(matches!(
-            json::<JobSpec>(deep.as_bytes()),
-            Err(Unread::Malformed(_))
-        ));
+        assert!(matches!(json::<JobSpec>(deep.as_bytes()), Err(Unread::Malformed(_))));
     }
 }

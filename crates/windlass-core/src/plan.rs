@@ -148,9 +148,7 @@ pub fn needs_cpus(job: &Job, attempts: &[Attempt], now: Timestamp) -> bool {
     !job.status.is_finished()
         && !job.spec.cancel
         && job.metadata.deletion_timestamp.is_none()
-        && attempts
-            .iter()
-            .all(|a| !a.is_live() && report::is_settled(&job.status, a.number))
+        && attempts.iter().all(|a| !a.is_live() && report::is_settled(&job.status, a.number))
         && retry_at(job).is_none_or(|at| at <= now)
 }
 
@@ -171,7 +169,7 @@ pub fn plan(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
             next_attempt(job, status, seen, now)
         }
         None => next_attempt(job, status, seen, now),
-        Some(current) => follow(job, limits, status, current, seen, now),
+        Some(current) => follow(job, limits, status, current, now),
     }
 }
 
@@ -181,8 +179,7 @@ pub fn plan_invalid(job: &Job, why: &Error, seen: &Seen, now: Timestamp) -> Plan
     let ran = job.status.attempt.is_some() || !seen.attempts.is_empty();
     if job.status.is_finished() || job.spec.cancel || ran {
         let mut plan = plan(job, &limits, seen, now);
-        plan.actions
-            .retain(|action| !matches!(action, Action::Start { .. }));
+        plan.actions.retain(|action| !matches!(action, Action::Start { .. }));
         return plan;
     }
     let mut status = job.status.clone();
@@ -196,22 +193,14 @@ pub fn plan_invalid(job: &Job, why: &Error, seen: &Seen, now: Timestamp) -> Plan
         time: now,
     };
     report::fail(&mut status, &limits, failure);
-    Plan {
-        actions: Vec::new(),
-        status,
-        look_again: None,
-    }
+    Plan { actions: Vec::new(), status, look_again: None }
 }
 
 /// A finished job: its attempts are removed, and in the end the job itself.
 fn clean_up(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
     let mut actions = remove_all(seen);
     let ttl = SignedDuration::from_secs(i64::from(limits.ttl_seconds_after_finished));
-    let expiry = job
-        .status
-        .timeline
-        .finished
-        .and_then(|finished| finished.checked_add(ttl).ok());
+    let expiry = job.status.timeline.finished.and_then(|finished| finished.checked_add(ttl).ok());
     let look_again = match expiry {
         Some(expiry) if expiry <= now => {
             actions.push(Action::Expire);
@@ -220,11 +209,7 @@ fn clean_up(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
         Some(expiry) => Some(until(expiry, now)),
         None => None,
     };
-    Plan {
-        actions,
-        status: job.status.clone(),
-        look_again,
-    }
+    Plan { actions, status: job.status.clone(), look_again }
 }
 
 /// `Cancelled` is told when nothing runs any more.
@@ -236,19 +221,9 @@ fn cancel(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -> Plan
         if let Some(attempt) = seen.attempts.last() {
             tell_place(&mut status, attempt);
         }
-        report::end(
-            &mut status,
-            Phase::Cancelled,
-            "Cancelled",
-            "spec.cancel was set",
-            now,
-        );
+        report::end(&mut status, Phase::Cancelled, "Cancelled", "spec.cancel was set", now);
     }
-    Plan {
-        actions,
-        status,
-        look_again: None,
-    }
+    Plan { actions, status, look_again: None }
 }
 
 /// The current attempt exists and is not settled: tell how far it is.
@@ -257,15 +232,8 @@ fn follow(
     limits: &Limits,
     mut status: JobStatus,
     current: &Attempt,
-    seen: &Seen,
     now: Timestamp,
 ) -> Plan {
-    let mut actions: Vec<Action> = seen
-        .attempts
-        .iter()
-        .filter(|a| a.number < current.number && a.carried && !a.stopping)
-        .map(|a| Action::Remove { attempt: a.number })
-        .collect();
     let mut look_again = None;
     match &current.state {
         AttemptState::Starting { reason, message } => {
@@ -309,18 +277,11 @@ fn follow(
         AttemptState::Ended(end) => {
             tell_place(&mut status, current);
             status = settle(job, limits, status, current, end);
-            if current.carried && !current.stopping {
-                actions.push(Action::Remove {
-                    attempt: current.number,
-                });
-            }
+            // The retry, or the removal of what is left.
+            look_again = Some(Duration::ZERO);
         }
     }
-    Plan {
-        actions,
-        status,
-        look_again,
-    }
+    Plan { actions: Vec::new(), status, look_again }
 }
 
 /// Writes the end of an attempt into the status.
@@ -333,10 +294,7 @@ fn settle(
 ) -> JobStatus {
     let failure = match end {
         End::Told(ending) => {
-            let seen = Job {
-                status: status.clone(),
-                ..job.clone()
-            };
+            let seen = Job { status: status.clone(), ..job.clone() };
             match report::finish(&seen, limits, attempt.number, ending) {
                 Ok(finished) => return finished,
                 Err(refused) => Failure {
@@ -348,11 +306,7 @@ fn settle(
                 },
             }
         }
-        End::Silent {
-            reason,
-            message,
-            at,
-        } => Failure {
+        End::Silent { reason, message, at } => Failure {
             reason: *reason,
             message: crate::error::clip(message.clone(), 4096),
             exit_code: None,
@@ -364,9 +318,12 @@ fn settle(
     status
 }
 
-/// No attempt is alive and none is unsettled: the next one may start when CPUs are granted.
+/// No attempt is unsettled: the next one may start when none is alive and CPUs are granted.
+///
+/// The carriers of failed attempts stay until the job has ended: as long as they are there, a
+/// driver with an old view of the job can't start an attempt a second time under the same name.
 fn next_attempt(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -> Plan {
-    let mut actions = remove_all(seen);
+    let mut actions = Vec::new();
     let mut look_again = None;
     let last_seen = seen.attempts.last().map_or(0, |a| a.number);
     let number = job.status.attempt.unwrap_or(0).max(last_seen) + 1;
@@ -377,10 +334,7 @@ fn next_attempt(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -
     } else {
         match &seen.admission {
             Admission::Granted(cpus) => {
-                actions.push(Action::Start {
-                    attempt: number,
-                    cpus: *cpus,
-                });
+                actions.push(Action::Start { attempt: number, cpus: *cpus });
                 // Whoever started it sees it soon; this is for the case that the news is lost.
                 look_again = Some(Duration::from_millis(STARTING_GRACE_MILLISECONDS as u64));
                 status = job.status.clone();
@@ -392,11 +346,7 @@ fn next_attempt(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -
             Admission::NotAsked => status = job.status.clone(),
         }
     }
-    Plan {
-        actions,
-        status,
-        look_again,
-    }
+    Plan { actions, status, look_again }
 }
 
 /// When the next attempt may start: back-off after the last failure, jittered by a number that
@@ -407,19 +357,14 @@ fn retry_at(job: &Job) -> Option<Timestamp> {
     let full = (FIRST_BACKOFF_MILLISECONDS << doublings).min(MAX_BACKOFF_MILLISECONDS);
     // Between half of the back-off and all of it.
     let jitter = fnv1a(&job.metadata.uid, failure.attempt) % (full / 2 + 1);
-    failure
-        .time
-        .checked_add(SignedDuration::from_millis((full - jitter) as i64))
-        .ok()
+    failure.time.checked_add(SignedDuration::from_millis((full - jitter) as i64)).ok()
 }
 
 /// FNV-1a, 64 bits: a well-known spread of short keys; nothing depends on its quality.
 fn fnv1a(text: &str, number: u32) -> u64 {
-    text.bytes()
-        .chain(number.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+    text.bytes().chain(number.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn remove_all(seen: &Seen) -> Vec<Action> {
@@ -452,3 +397,6 @@ fn until(at: Timestamp, now: Timestamp) -> Duration {
 fn to_std(duration: SignedDuration) -> Duration {
     Duration::try_from(duration).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

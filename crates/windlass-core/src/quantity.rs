@@ -4,9 +4,7 @@
 /// `Ki Mi Gi Ti` (powers of 1024) or `k M G T` (powers of 1000). Whole numbers only; `None` for
 /// anything else and for what exceeds 2^63 - 1.
 pub fn bytes(text: &str) -> Option<u64> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, suffix) = text.split_at(split);
     let factor: u64 = match suffix {
         "" => 1,
@@ -34,16 +32,7 @@ mod tests {
         assert_eq!(bytes("2Gi"), Some(2 << 30));
         assert_eq!(bytes("1000k"), Some(1_000_000));
         assert_eq!(bytes("7"), Some(7));
-        for bad in [
-            "",
-            "Mi",
-            "1.5Gi",
-            "-1",
-            "1e3",
-            "1 Gi",
-            "99999999999Ti",
-            "1mi",
-        ] {
+        for bad in ["", "Mi", "1.5Gi", "-1", "1e3", "1 Gi", "99999999999Ti", "1mi"] {
             assert_eq!(bytes(bad), None, "{bad}");
         }
     }

@@ -101,11 +101,7 @@ pub enum Outcome {
 impl Outcome {
     /// A failure without an exit code.
     pub fn failed(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self::Failed {
-            reason,
-            message: message.into(),
-            exit_code: None,
-        }
+        Self::Failed { reason, message: message.into(), exit_code: None }
     }
 }
 
@@ -140,11 +136,7 @@ pub fn inline_result(bytes: &[u8], content_type: &str) -> Option<JobResult> {
         Ok(text) if !text.contains('\0') => (Some(text.to_owned()), None),
         _ => (None, Some(BASE64.encode(bytes))),
     };
-    Some(JobResult {
-        text,
-        base64,
-        ..described(bytes, content_type)
-    })
+    Some(JobResult { text, base64, ..described(bytes, content_type) })
 }
 
 /// Length, digest and type of these bytes, without the bytes or their location.
@@ -159,10 +151,7 @@ pub fn described(bytes: &[u8], content_type: &str) -> JobResult {
 
 /// SHA-256 of these bytes in 64 lower-case hex digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of an inline result, or `None` when the result is elsewhere or is not what its length
@@ -198,10 +187,7 @@ pub fn check(job: &Job, uid: &str, attempt: AttemptNumber) -> Result<(), Refused
 
 /// Whether this attempt's failure is already in the status.
 pub(crate) fn is_settled(status: &JobStatus, attempt: AttemptNumber) -> bool {
-    status
-        .failure
-        .as_ref()
-        .is_some_and(|failure| failure.attempt >= attempt)
+    status.failure.as_ref().is_some_and(|failure| failure.attempt >= attempt)
 }
 
 /// Least time between two writes of progress to the status, in milliseconds: a status is stored in
@@ -211,10 +197,7 @@ pub const PROGRESS_WRITE_INTERVAL_MILLISECONDS: i64 = 5_000;
 /// The status with a newer progress, or `None` when the difference is not worth a write: less than
 /// 1 % further. The caller keeps the interval between writes.
 pub fn progress(status: &JobStatus, attempt: AttemptNumber, new: Progress) -> Option<JobStatus> {
-    let old = status
-        .progress
-        .as_ref()
-        .filter(|_| status.attempt == Some(attempt));
+    let old = status.progress.as_ref().filter(|_| status.attempt == Some(attempt));
     let worth = old.is_none_or(|old| new.fraction >= old.fraction + 0.01);
     worth.then(|| JobStatus {
         attempt: Some(attempt.max(status.attempt.unwrap_or(attempt))),
@@ -232,15 +215,7 @@ pub fn finish(
     attempt: AttemptNumber,
     ending: &Ending,
 ) -> Result<JobStatus, Refused> {
-    let Ending {
-        outcome,
-        started,
-        running,
-        finished,
-        parallelism,
-        usage,
-        progress,
-    } = ending;
+    let Ending { outcome, started, running, finished, parallelism, usage, progress } = ending;
     let mut status = job.status.clone();
     status.observed_generation = job.metadata.generation;
     status.attempt = Some(attempt);
@@ -260,11 +235,7 @@ pub fn finish(
             end(&mut status, Phase::Succeeded, "Succeeded", "", *finished);
         }
         Outcome::Succeeded(_) => return Err(Refused::Damaged),
-        Outcome::Failed {
-            reason,
-            message,
-            exit_code,
-        } => {
+        Outcome::Failed { reason, message, exit_code } => {
             let failure = Failure {
                 reason: *reason,
                 message: clip(message.clone(), MAX_FAILURE_MESSAGE_BYTES),
@@ -298,13 +269,7 @@ pub(crate) fn fail(status: &mut JobStatus, limits: &Limits, failure: Failure) {
     // `retries` counts failures; the first attempt is no retry.
     if reason.is_retried() && status.retries <= limits.retries {
         status.phase = Some(Phase::Queued);
-        status.set_condition(
-            ConditionType::Running,
-            false,
-            reason.as_str(),
-            &message,
-            time,
-        );
+        status.set_condition(ConditionType::Running, false, reason.as_str(), &message, time);
         status.set_condition(
             ConditionType::Admitted,
             false,

@@ -33,18 +33,12 @@ pub(crate) fn label_map(_: &mut SchemaGenerator) -> Schema {
 
 /// The conditions: a list with one entry a type.
 pub(crate) fn rules(rules: &[(&str, &str)]) -> Value {
-    rules
-        .iter()
-        .map(|(rule, message)| json!({ "rule": rule, "message": message }))
-        .collect()
+    rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect()
 }
 
 /// This field can't change once it is set.
 pub(crate) fn immutable() -> Value {
-    rules(&[(
-        "self == oldSelf",
-        "is immutable; delete the job and submit another",
-    )])
+    rules(&[("self == oldSelf", "is immutable; delete the job and submit another")])
 }
 
 /// `cancel` goes from false to true and stays.

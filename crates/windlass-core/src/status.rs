@@ -232,9 +232,8 @@ impl Progress {
     pub fn new(done: u64, total: u64, message: &str, elapsed_seconds: f64) -> Self {
         let done = done.min(total);
         // u128: `done * 1000` of a hostile count must not overflow.
-        let thousandths = (u128::from(done) * 1000)
-            .checked_div(u128::from(total))
-            .unwrap_or(0) as u32;
+        let thousandths =
+            (u128::from(done) * 1000).checked_div(u128::from(total)).unwrap_or(0) as u32;
         let estimated_remaining_seconds = (thousandths >= 10 && elapsed_seconds.is_finite())
             .then(|| elapsed_seconds.max(0.0) * (total - done) as f64 / done as f64)
             .map(|seconds| seconds.ceil() as u64);

@@ -61,12 +61,10 @@ pub fn validate(
     if let Some(why) = spec.queue.as_deref().and_then(name::problem) {
         refuse("/queue", format!("{:?} {why}", spec.queue()));
     }
-    let queue_max = queue.map_or(Cpus::MAX, |q| {
-        q.max_parallelism_per_job.unwrap_or(q.cpus).min(q.cpus)
-    });
-    let parallelism = spec
-        .parallelism
-        .unwrap_or_else(|| function.parallelism.default.min(queue_max));
+    let queue_max =
+        queue.map_or(Cpus::MAX, |q| q.max_parallelism_per_job.unwrap_or(q.cpus).min(q.cpus));
+    let parallelism =
+        spec.parallelism.unwrap_or_else(|| function.parallelism.default.min(queue_max));
     if parallelism < 1 || parallelism > function.parallelism.max {
         refuse(
             "/parallelism",
@@ -92,40 +90,24 @@ pub fn validate(
         );
     }
     if !(-1000..=1000).contains(&spec.priority) {
-        refuse(
-            "/priority",
-            format!("{} is not allowed; from -1000 to 1000", spec.priority),
-        );
+        refuse("/priority", format!("{} is not allowed; from -1000 to 1000", spec.priority));
     }
     let retries = spec.retries.or(function.retries).unwrap_or(DEFAULT_RETRIES);
     if retries > 100 {
-        refuse(
-            "/retries",
-            format!("{retries} is not allowed; from 0 to 100"),
-        );
+        refuse("/retries", format!("{retries} is not allowed; from 0 to 100"));
     }
     let longest = function.timeout_seconds.max;
-    let timeout_seconds = spec
-        .timeout_seconds
-        .unwrap_or(function.timeout_seconds.default.min(longest));
+    let timeout_seconds =
+        spec.timeout_seconds.unwrap_or(function.timeout_seconds.default.min(longest));
     if timeout_seconds < 1 || timeout_seconds > longest {
-        refuse(
-            "/timeoutSeconds",
-            format!("{timeout_seconds} is not allowed; from 1 to {longest}"),
-        );
+        refuse("/timeoutSeconds", format!("{timeout_seconds} is not allowed; from 1 to {longest}"));
     }
     if spec.ttl_seconds_after_finished > 31_536_000 {
-        refuse(
-            "/ttlSecondsAfterFinished",
-            "at most 31536000, a year".into(),
-        );
+        refuse("/ttlSecondsAfterFinished", "at most 31536000, a year".into());
     }
     let input_bytes = spec.input_bytes().len();
     if input_bytes > MAX_INPUT_BYTES {
-        refuse(
-            "/input",
-            format!("{input_bytes} bytes; at most {MAX_INPUT_BYTES} are allowed"),
-        );
+        refuse("/input", format!("{input_bytes} bytes; at most {MAX_INPUT_BYTES} are allowed"));
     } else {
         against_schema(spec, function, &mut problems);
     }
@@ -147,10 +129,7 @@ pub fn validate(
 /// Checks the name that a caller gives to a new job.
 pub fn validate_name(name: &str) -> Result<(), Error> {
     match name::problem(name) {
-        Some(why) => Err(Error::Invalid(vec![Problem::at(
-            "/name",
-            format!("{name:?} {why}"),
-        )])),
+        Some(why) => Err(Error::Invalid(vec![Problem::at("/name", format!("{name:?} {why}"))])),
         None => Ok(()),
     }
 }
@@ -166,10 +145,8 @@ fn against_schema(spec: &JobSpec, function: &FunctionSpec, problems: &mut Vec<Pr
     let validator = match built {
         Ok(validator) => validator,
         Err(error) => {
-            let message = format!(
-                "function {:?} has an unusable inputSchema: {error}",
-                spec.function
-            );
+            let message =
+                format!("function {:?} has an unusable inputSchema: {error}", spec.function);
             problems.push(Problem::at("/function", message));
             return;
         }
@@ -178,10 +155,8 @@ fn against_schema(spec: &JobSpec, function: &FunctionSpec, problems: &mut Vec<Pr
     let mut more = 0_usize;
     for error in validator.iter_errors(&input) {
         if problems.len() < MAX_PROBLEMS {
-            problems.push(Problem::at(
-                format!("/input{}", error.instance_path()),
-                error.to_string(),
-            ));
+            problems
+                .push(Problem::at(format!("/input{}", error.instance_path()), error.to_string()));
         } else {
             more += 1;
         }

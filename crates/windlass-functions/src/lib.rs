@@ -6,6 +6,7 @@
 
 pub mod echo;
 pub mod price;
+pub mod render;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -73,6 +74,19 @@ pub fn builtin() -> Vec<Builtin> {
             default_timeout_seconds: 600,
             max_timeout_seconds: 86_400,
         },
+        Builtin {
+            name: "render",
+            description: "A path-traced picture (PNG) of a scene of spheres and planes",
+            input_schema: schema::<render::Scene>(),
+            content_type: "image/png",
+            default_parallelism: 2,
+            max_parallelism: 64,
+            // Pixels twice, as tiles and as a picture, and the PNG: 75 MB for the largest.
+            memory_base_bytes: 128 * MIB,
+            memory_per_cpu_bytes: 8 * MIB,
+            default_timeout_seconds: 600,
+            max_timeout_seconds: 86_400,
+        },
     ]
 }
 
@@ -83,6 +97,7 @@ pub fn run(name: &str) -> ExitCode {
     match name {
         "echo" => windlass_sdk::main(echo::echo),
         "price" => windlass_sdk::main(price::price),
+        "render" => windlass_sdk::main_bytes(render::render),
         _ => {
             let names: Vec<_> = builtin().iter().map(|function| function.name).collect();
             // Nobody left to tell if stderr is closed.

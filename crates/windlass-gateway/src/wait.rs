@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windlass_core::{Job, Jobs as _};
+use windlass_core::Job;
 
 use crate::Shared;
 

@@ -23,3 +23,14 @@ pub use access::ClusterAccess;
 pub use driver::{Settings, run};
 pub use jobs::Cluster;
 pub use reports::ClusterReports;
+
+/// A client for the cluster that the environment names: `KUBECONFIG`, or the pod's own.
+///
+/// The client repeats nothing by itself: a repeated POST is a second effect, and a caller who waits
+/// decides when to give up.
+pub async fn client() -> Result<kube::Client, windlass_core::Error> {
+    let unreachable = |error: String| windlass_core::Error::unavailable(error);
+    let mut config = kube::Config::infer().await.map_err(|error| unreachable(error.to_string()))?;
+    config.default_retry = false;
+    kube::Client::try_from(config).map_err(|error| unreachable(error.to_string()))
+}

@@ -10,8 +10,10 @@
 //! - Basis: powers up to [`regression::DEGREE`] of the price of the asset, in units of the strike and mapped to about
 //!   [-1, 1], in place of a constant and three weighted Laguerre polynomials. Without the weight the paper's basis
 //!   spans the powers up to 2; the paper itself finds that the choice hardly matters and that powers do. More of them
-//!   make the exercise rule better, and the scale keeps the normal equations well conditioned. The in-sample bias
-//!   that more functions bring is of the order of their number divided by that of the paths.
+//!   make the exercise rule better, and the scale keeps the normal equations well conditioned. The same paths give the rule and the price,
+//!   as in the paper, which errs upwards, and a basis too small errs downwards. Against exact prices of the paper's
+//!   20 options, over 100 seeds: degree 3 errs by -0.18 standard errors in the mean, 4 by +0.10, 5 by +0.20; the
+//!   errors of degree 4 have a variance of 1.04 squared standard errors. So 4 (`errors_over_many_seeds_look_normal`).
 //! - Standard error: from the means of antithetic pairs, which are independent; the two paths of a pair are not.
 //! - An option may also be exercised at once: a price is never below the payoff today.
 //!
@@ -184,12 +186,9 @@ pub fn price(portfolio: Portfolio, run: &Run) -> Result<Prices, Error> {
     let batch = (UNITS_PER_THREAD * run.parallelism()).div_ceil(units_per_option);
 
     let mut prices = vec![None; models.len()];
-    for (number, batch) in order.chunks(batch).enumerate() {
-        run.progress().message(format!(
-            "option {} of {}",
-            number * batch.len() + 1,
-            models.len()
-        ));
+    for (begun, batch) in (0..).step_by(batch).zip(order.chunks(batch)) {
+        run.progress()
+            .message(format!("{begun} of {} options priced", models.len()));
         let walks = batch
             .iter()
             .map(|&index| Walk::new(models[index], index, portfolio.seed, pairs));

@@ -4,7 +4,10 @@ use windlass_sdk::rayon;
 
 use super::*;
 
-/// Table 1 of the paper, column "Finite difference American": 50 exercises a year, in the order of the example.
+/// Table 1 of the paper, the finite-difference prices, in the order of the example. They were computed with 40,000 time
+/// steps a year; the quadrature below says that they are the prices for 50 exercises a year, not for exercise at any
+/// time: it agrees within 0.001 but for the options of high volatility and two years, where the paper has up to 0.006
+/// more.
 const PAPER: [f64; 20] = [
     4.478, 4.840, 7.101, 8.508, // spot 36
     3.250, 3.745, 6.148, 7.670, // spot 38
@@ -99,7 +102,7 @@ fn quadrature(option: &PutOption) -> f64 {
 }
 
 #[test]
-fn the_papers_table_is_met_within_three_standard_errors() {
+fn the_table_of_the_paper_is_met_within_three_standard_errors() {
     let prices = price_on(2, &example());
     for (row, (price, paper)) in prices.iter().zip(PAPER).enumerate() {
         let z = (price.price - paper) / price.standard_error;
@@ -129,7 +132,7 @@ fn a_quadrature_gives_the_same_prices_within_three_standard_errors() {
 #[test]
 #[ignore = "a minute of computing; prints the distribution of the errors"]
 fn errors_over_many_seeds_look_normal() {
-    const SEEDS: u64 = 20;
+    const SEEDS: u64 = 100;
     let portfolio = example();
     let exact: Vec<f64> = portfolio.options.iter().map(quadrature).collect();
     let runs: Vec<Vec<Price>> = (0..SEEDS)
@@ -179,8 +182,8 @@ fn errors_over_many_seeds_look_normal() {
         beyond(2.0),
         beyond(3.0)
     );
-    // Of 400 normal scores 18 exceed 2 and one exceeds 3.
-    assert!(mean.abs() < 0.5 && beyond(2.0) < 45 && beyond(3.0) < 8);
+    // Of 2000 normal scores 91 exceed 2 and five exceed 3.
+    assert!(mean.abs() < 0.3 && beyond(2.0) < 150 && beyond(3.0) < 20);
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) async fn serve(
         let seat = seat.clone();
         move |request: Request<Incoming>| {
             let busy = Busy::new(seat.clone());
-            answer(router.clone(), request, busy)
+            Box::pin(answer(router.clone(), request, busy))
         }
     });
     let io = TokioIo::new(Stall::new(socket, limits.stalled_write));
@@ -60,7 +60,11 @@ pub(super) async fn serve(
                 }
                 break;
             }
-            () = seat.asked_to_leave() => return,
+            () = seat.asked_to_leave() => {
+                if seat.leaves() {
+                    return;
+                }
+            }
             () = &mut ending, if !is_ending => {
                 is_ending = true;
                 // hyper closes no connection that has not had its first request.

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 pub(super) struct Crowd {
     seats: Arc<Semaphore>,
     idle: Mutex<Idle>,
-    /// Somebody has become idle.
+    /// Somebody has become idle, or did not leave when asked.
     changed: Notify,
 }
 
@@ -39,13 +39,12 @@ impl Crowd {
             if let Ok(permit) = self.seats.clone().try_acquire_owned() {
                 break permit;
             }
-            let changed = self.changed.notified();
-            let asked = self.ask_one_to_leave();
+            self.ask_one_to_leave();
             tokio::select! {
                 permit = self.seats.clone().acquire_owned() => {
                     break permit.expect("the semaphore is never closed");
                 }
-                () = changed, if !asked => {}
+                () = self.changed.notified() => {}
             }
         };
         Seat {
@@ -56,9 +55,10 @@ impl Crowd {
         }
     }
 
-    fn ask_one_to_leave(&self) -> bool {
-        let oldest = self.idle().waiting.pop_first();
-        oldest.inspect(|(_, leave)| leave.notify_one()).is_some()
+    fn ask_one_to_leave(&self) {
+        if let Some((_, leave)) = self.idle().waiting.pop_first() {
+            leave.notify_one();
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -100,6 +100,15 @@ impl Seat {
     /// Whether it waits for a request.
     pub(super) fn is_idle(&self) -> bool {
         self.turn().is_some()
+    }
+
+    /// Whether it leaves, now that it was asked to: not when a request came first.
+    pub(super) fn leaves(&self) -> bool {
+        let leaves = self.is_idle();
+        if !leaves {
+            self.crowd.changed.notify_one();
+        }
+        leaves
     }
 
     /// Returns when it has to make room.

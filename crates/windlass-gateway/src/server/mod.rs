@@ -38,23 +38,26 @@ pub async fn serve(
     let crowd = Arc::new(Crowd::new(limits.connections));
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let accepted = async {
-            let seat = crowd.seat().await;
-            (listener.accept().await, seat)
+    let socket_and_seat = async || {
+        // The seat second: nobody has to leave before there is somebody who needs the place.
+        let (socket, _) = listener.accept().await?;
+        Ok::<_, io::Error>((socket, crowd.seat().await))
+    };
+    'accept: loop {
+        let mut arrival = std::pin::pin!(socket_and_seat());
+        let arrived = loop {
+            tokio::select! {
+                _ = &mut shutdown => break 'accept,
+                Some(ended) = connections.join_next() => log_panic(ended),
+                arrived = &mut arrival => break arrived,
+            }
         };
-        tokio::select! {
-            _ = &mut shutdown => break,
-            Some(ended) = connections.join_next() => log_panic(ended),
-            accepted = accepted => match accepted {
-                (Ok((socket, _)), seat) => {
-                    let serve = connection::serve(
-                        socket, seat, router.clone(), limits.clone(), ending.clone(),
-                    );
-                    connections.spawn(serve);
-                }
-                (Err(error), _) => pause_after(&error).await,
-            },
+        match arrived {
+            Ok((socket, seat)) => {
+                let (router, limits, ending) = (router.clone(), limits.clone(), ending.clone());
+                connections.spawn(connection::serve(socket, seat, router, limits, ending));
+            }
+            Err(error) => pause_after(&error).await,
         }
     }
     drop(listener);

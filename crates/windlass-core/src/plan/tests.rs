@@ -1,0 +1,556 @@
+//! The four properties of a plan, over a small world, and its decisions one by one.
+//!
+//! (a) planned twice on the same state, the second plan has no actions;
+//! (b) stopped after any prefix of the actions and observed again, the end is the same;
+//! (c) with any observation dropped, the end is the same;
+//! (d) with an older observation there are never two live attempts and no status goes backwards.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::report::{Outcome, inline_result};
+use crate::status::{JobResult, Truth};
+use crate::{JobSpec, Metadata};
+
+fn at(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_800_000_000_000 + milliseconds).unwrap()
+}
+
+fn limits() -> Limits {
+    Limits {
+        parallelism: 2,
+        min_parallelism: 1,
+        retries: 2,
+        timeout_seconds: 60,
+        ttl_seconds_after_finished: 100,
+        max_result_bytes: 1000,
+    }
+}
+
+fn job() -> Job {
+    let metadata = Metadata {
+        name: "j".into(),
+        namespace: "default".into(),
+        uid: "0190b7a2-1111-7abc-8def-0123456789ab".into(),
+        resource_version: "1".into(),
+        generation: Some(1),
+        creation_timestamp: Some(at(0)),
+        ..Metadata::default()
+    };
+    Job::new(metadata, JobSpec { function: "f".into(), ..JobSpec::default() })
+}
+
+fn attempt(number: AttemptNumber, state: AttemptState) -> Attempt {
+    Attempt {
+        number,
+        cpus: 2,
+        created: at(0),
+        job: None,
+        pod: None,
+        node: None,
+        state,
+        carried: true,
+        stopping: false,
+    }
+}
+
+fn starting() -> AttemptState {
+    AttemptState::Starting { reason: None, message: String::new() }
+}
+
+fn result() -> JobResult {
+    inline_result(b"{}", "application/json").unwrap()
+}
+
+fn ending(outcome: Outcome, finished: Timestamp) -> Ending {
+    Ending {
+        outcome,
+        started: at(0),
+        running: Some(at(0)),
+        finished,
+        parallelism: 2,
+        usage: None,
+        progress: None,
+    }
+}
+
+fn crashed() -> Outcome {
+    Outcome::failed(FailureReason::Crashed, "exit code 3")
+}
+
+fn seen(attempts: Vec<Attempt>) -> Seen {
+    Seen { admission: Admission::Granted(2), attempts }
+}
+
+fn told(status: &JobStatus, kind: ConditionType) -> Option<(Truth, &str)> {
+    status.condition(kind).map(|c| (c.status, c.reason.as_str()))
+}
+
+// --- decisions, one by one ---------------------------------------------------------------------
+
+#[test]
+fn a_granted_job_starts_its_first_attempt_without_a_write() {
+    let plan = plan(&job(), &limits(), &seen(vec![]), at(1));
+    assert_eq!(plan.actions, [Action::Start { attempt: 1, cpus: 2 }]);
+    assert_eq!(plan.status, job().status);
+}
+
+#[test]
+fn a_job_that_waits_says_so() {
+    let seen = Seen { admission: Admission::Waiting("no".into()), attempts: vec![] };
+    let plan = plan(&job(), &limits(), &seen, at(1));
+    assert_eq!(plan.actions, []);
+    assert_eq!(plan.status.phase, Some(Phase::Queued));
+    let admitted = told(&plan.status, ConditionType::Admitted);
+    assert_eq!(admitted, Some((Truth::False, "WaitingForCpus")));
+}
+
+#[test]
+fn starting_is_told_only_when_it_takes_long_or_has_a_reason() {
+    let fresh = plan(&job(), &limits(), &seen(vec![attempt(1, starting())]), at(100));
+    assert_eq!(fresh.status, job().status);
+    assert_eq!(fresh.look_again, Some(Duration::from_millis(1_900)));
+
+    let slow = plan(&job(), &limits(), &seen(vec![attempt(1, starting())]), at(2_000));
+    assert_eq!(slow.status.phase, Some(Phase::Starting));
+
+    let stuck = AttemptState::Starting {
+        reason: Some("Unschedulable".into()),
+        message: "0/1 nodes are available".into(),
+    };
+    let stuck = plan(&job(), &limits(), &seen(vec![attempt(1, stuck)]), at(100));
+    let running = told(&stuck.status, ConditionType::Running);
+    assert_eq!(running, Some((Truth::False, "Unschedulable")));
+}
+
+#[test]
+fn an_attempt_that_never_starts_fails_at_its_deadline_and_is_removed() {
+    let world = seen(vec![attempt(1, starting())]);
+    let late = plan(&job(), &limits(), &world, at(START_DEADLINE_SECONDS * 1000));
+    assert_eq!(late.status.phase, Some(Phase::Failed));
+    assert_eq!(late.status.failure.as_ref().unwrap().reason, FailureReason::StartDeadline);
+    let told = Job { status: late.status, ..job() };
+    let after = plan(&told, &limits(), &world, at(START_DEADLINE_SECONDS * 1000));
+    assert_eq!(after.actions, [Action::Remove { attempt: 1 }]);
+}
+
+#[test]
+fn cancelled_job_is_told_when_nothing_runs_any_more() {
+    let mut job = job();
+    job.spec.cancel = true;
+    let running = attempt(1, AttemptState::Running { since: at(5) });
+    let first = plan(&job, &limits(), &seen(vec![running.clone()]), at(10));
+    assert_eq!(first.actions, [Action::Remove { attempt: 1 }]);
+    assert_eq!(first.status, job.status);
+
+    let stopping = Attempt { stopping: true, ..running };
+    let second = plan(&job, &limits(), &seen(vec![stopping]), at(20));
+    assert_eq!((second.actions, second.status.phase), (vec![], None));
+
+    let gone = plan(&job, &limits(), &seen(vec![]), at(30));
+    assert_eq!(gone.status.phase, Some(Phase::Cancelled));
+    let finished = told(&gone.status, ConditionType::Finished);
+    assert_eq!(finished, Some((Truth::True, "Cancelled")));
+}
+
+#[test]
+fn a_result_that_comes_after_cancel_is_refused_in_words() {
+    let mut job = job();
+    job.spec.cancel = true;
+    let refused = report::check(&job, &job.metadata.uid, 1);
+    assert_eq!(refused, Err(report::Refused::Cancelled));
+}
+
+#[test]
+fn bad_input_is_never_retried() {
+    let outcome = Outcome::failed(FailureReason::BadInput, "no such strike");
+    let end = AttemptState::Ended(End::Told(ending(outcome, at(50))));
+    let plan = plan(&job(), &limits(), &seen(vec![attempt(1, end)]), at(60));
+    assert_eq!(plan.status.phase, Some(Phase::Failed));
+    assert_eq!(told(&plan.status, ConditionType::Finished), Some((Truth::True, "BadInput")));
+}
+
+#[test]
+fn a_lost_attempt_does_not_count_against_the_retries() {
+    let lost = End::Silent { reason: FailureReason::Lost, message: "evicted".into(), at: at(9) };
+    let mut job = job();
+    for number in 1..=5 {
+        let world = seen(vec![attempt(number, AttemptState::Ended(lost.clone()))]);
+        job.status = plan(&job, &limits(), &world, at(10)).status;
+        assert_eq!((job.status.phase, job.status.retries), (Some(Phase::Queued), 0));
+    }
+}
+
+#[test]
+fn an_invalid_job_fails_without_an_attempt_and_lists_the_problems() {
+    let why = Error::Invalid(vec![crate::Problem::at("/parallelism", "99 is not allowed")]);
+    let plan = plan_invalid(&job(), &why, &Seen::default(), at(3));
+    assert_eq!(plan.actions, []);
+    let failure = plan.status.failure.unwrap();
+    assert_eq!((failure.reason, failure.attempt), (FailureReason::Invalid, 0));
+    assert!(failure.message.contains("/parallelism: 99"), "{}", failure.message);
+}
+
+#[test]
+fn back_off_doubles_to_a_minute_and_is_jittered_by_half_at_most() {
+    let mut job = job();
+    for (number, full) in [(1, 1_000), (2, 2_000), (3, 4_000), (7, 60_000), (99, 60_000)] {
+        job.status.failure = Some(Failure {
+            reason: FailureReason::Crashed,
+            message: String::new(),
+            exit_code: None,
+            attempt: number,
+            time: at(0),
+        });
+        let wait = retry_at(&job).unwrap().duration_since(at(0)).as_millis();
+        assert!((full / 2..=full).contains(&wait), "attempt {number}: {wait} ms");
+    }
+}
+
+#[test]
+fn a_finished_job_expires_after_its_time_to_live() {
+    let mut job = job();
+    report::end(&mut job.status, Phase::Succeeded, "Succeeded", "", at(0));
+    let early = plan(&job, &limits(), &Seen::default(), at(99_000));
+    assert_eq!((early.actions, early.look_again), (vec![], Some(Duration::from_secs(1))));
+    let late = plan(&job, &limits(), &Seen::default(), at(100_000));
+    assert_eq!(late.actions, [Action::Expire]);
+}
+
+// --- properties over a small world -------------------------------------------------------------
+
+/// A world with one job: what is durable, and what an observer with an old view would see.
+#[derive(Clone, Debug)]
+struct World {
+    job: Job,
+    version: u64,
+    attempts: BTreeMap<AttemptNumber, Attempt>,
+    now: i64,
+    expired: bool,
+    committed: u32,
+    history: Vec<(Job, Vec<Attempt>)>,
+}
+
+/// What may happen besides a reconcile.
+#[derive(Clone, Debug)]
+enum Step {
+    Pass(i64),
+    Run,
+    Succeed {
+        told: bool,
+    },
+    Crash {
+        told: bool,
+    },
+    Vanish,
+    Cancel,
+    Reconcile,
+    /// Stopped after so many actions; the status is not written.
+    ReconcilePrefix(usize),
+    /// With the view of so many reconciles ago, of the job, the attempts or both.
+    ReconcileStale {
+        age: usize,
+        job: bool,
+        attempts: bool,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => (1_i64..4_000).prop_map(Step::Pass),
+        3 => Just(Step::Run),
+        1 => any::<bool>().prop_map(|told| Step::Succeed { told }),
+        2 => any::<bool>().prop_map(|told| Step::Crash { told }),
+        1 => Just(Step::Vanish),
+        1 => Just(Step::Cancel),
+        6 => Just(Step::Reconcile),
+        2 => (0_usize..2).prop_map(Step::ReconcilePrefix),
+        3 => (0_usize..8, any::<bool>(), any::<bool>())
+            .prop_map(|(age, job, attempts)| Step::ReconcileStale { age, job, attempts }),
+    ]
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            job: job(),
+            version: 1,
+            attempts: BTreeMap::new(),
+            now: 0,
+            expired: false,
+            committed: 0,
+            history: Vec::new(),
+        }
+    }
+
+    fn live(&self) -> usize {
+        self.attempts.values().filter(|a| a.is_live()).count()
+    }
+
+    fn live_attempt(&mut self) -> Option<&mut Attempt> {
+        self.attempts.values_mut().rev().find(|a| a.is_live())
+    }
+
+    /// What a driver sees: the attempt that the status names is looked up in the world itself.
+    fn observe(&self, job: &Job, attempts: Vec<Attempt>) -> Seen {
+        let mut attempts = attempts;
+        if let Some(named) = job.status.attempt
+            && !job.status.is_finished()
+            && attempts.iter().all(|a| a.number != named)
+        {
+            attempts = self.attempts.values().cloned().collect();
+            if attempts.iter().all(|a| a.number != named) {
+                let end = End::Silent {
+                    reason: FailureReason::Lost,
+                    message: "gone".into(),
+                    at: at(self.now),
+                };
+                attempts
+                    .push(Attempt { carried: false, ..attempt(named, AttemptState::Ended(end)) });
+                attempts.sort_by_key(|a| a.number);
+            }
+        }
+        let needs = needs_cpus(job, &attempts, at(self.now));
+        let admission = if needs { Admission::Granted(2) } else { Admission::NotAsked };
+        Seen { admission, attempts }
+    }
+
+    fn view(&self) -> (Job, Vec<Attempt>) {
+        (self.job.clone(), self.attempts.values().cloned().collect())
+    }
+
+    fn reconcile(&mut self, view: (Job, Vec<Attempt>), prefix: usize) -> Plan {
+        let (job, attempts) = view;
+        let seen = self.observe(&job, attempts);
+        let plan = plan(&job, &limits(), &seen, at(self.now));
+        for action in plan.actions.iter().take(prefix) {
+            self.apply(action);
+        }
+        if prefix > plan.actions.len() {
+            self.write(&job, &plan.status);
+        }
+        plan
+    }
+
+    fn apply(&mut self, action: &Action) {
+        match action {
+            Action::Start { attempt: number, cpus } => {
+                let now = at(self.now);
+                self.attempts.entry(*number).or_insert_with(|| Attempt {
+                    cpus: *cpus,
+                    created: now,
+                    ..attempt(*number, starting())
+                });
+            }
+            // A kubelet ends the process at once in this world.
+            Action::Remove { attempt } => drop(self.attempts.remove(attempt)),
+            Action::Expire => self.expired = true,
+        }
+    }
+
+    /// Compare and set, as the API server does it, with the rules of the CRD.
+    fn write(&mut self, read: &Job, status: &JobStatus) {
+        if read.metadata.resource_version != self.version.to_string() || *status == self.job.status
+        {
+            return;
+        }
+        let old = &self.job.status;
+        assert!(!old.is_finished(), "a finished status was changed: {old:?} -> {status:?}");
+        assert!(old.attempt <= status.attempt, "the attempt went backwards");
+        assert!(old.retries <= status.retries, "the retries went backwards");
+        self.committed += u32::from(status.result.is_some());
+        self.version += 1;
+        self.job.status = status.clone();
+        self.job.metadata.resource_version = self.version.to_string();
+    }
+
+    /// The attempt ends; its worker's report arrives at once, or only its last words are left.
+    fn end(&mut self, outcome: Outcome, reported: bool) {
+        let now = at(self.now);
+        let Some(attempt) = self.live_attempt() else { return };
+        if !matches!(attempt.state, AttemptState::Running { .. }) {
+            return;
+        }
+        let ending = ending(outcome, now);
+        attempt.state = AttemptState::Ended(End::Told(ending.clone()));
+        let number = attempt.number;
+        let job = self.job.clone();
+        if reported
+            && report::check(&job, &job.metadata.uid, number).is_ok()
+            && let Ok(status) = report::finish(&job, &limits(), number, &ending)
+        {
+            self.write(&job, &status);
+        }
+    }
+
+    fn happen(&mut self, step: &Step) {
+        match step {
+            Step::Pass(milliseconds) => self.now += milliseconds,
+            Step::Run => {
+                let now = at(self.now);
+                if let Some(attempt) = self.live_attempt() {
+                    attempt.state = AttemptState::Running { since: now };
+                }
+            }
+            Step::Succeed { told } => self.end(Outcome::Succeeded(result()), *told),
+            Step::Crash { told } => self.end(crashed(), *told),
+            Step::Vanish => {
+                let now = at(self.now);
+                if let Some(attempt) = self.live_attempt() {
+                    attempt.state = AttemptState::Ended(End::Silent {
+                        reason: FailureReason::Lost,
+                        message: "evicted".into(),
+                        at: now,
+                    });
+                }
+            }
+            Step::Cancel => {
+                if !self.job.spec.cancel {
+                    self.job.spec.cancel = true;
+                    self.version += 1;
+                    self.job.metadata.resource_version = self.version.to_string();
+                }
+            }
+            Step::Reconcile => {
+                let view = self.view();
+                self.reconcile(view, usize::MAX);
+            }
+            Step::ReconcilePrefix(prefix) => {
+                let view = self.view();
+                self.reconcile(view, *prefix);
+            }
+            Step::ReconcileStale { age, job, attempts } => {
+                let (new_job, new_attempts) = self.view();
+                let index = self.history.len().saturating_sub(1 + age);
+                let (old_job, old_attempts) =
+                    self.history.get(index).cloned().unwrap_or_else(|| self.view());
+                let view = (
+                    if *job { old_job } else { new_job },
+                    if *attempts { old_attempts } else { new_attempts },
+                );
+                self.reconcile(view, usize::MAX);
+            }
+        }
+        self.history.push(self.view());
+    }
+
+    /// Lets everything that is under way end well, with the whole truth in view.
+    fn settle(&mut self) {
+        for _ in 0..50 {
+            self.happen(&Step::Reconcile);
+            self.happen(&Step::Pass(61_000));
+            self.happen(&Step::Reconcile);
+            self.happen(&Step::Run);
+            self.happen(&Step::Succeed { told: false });
+            self.happen(&Step::Reconcile);
+            if self.job.status.is_finished() && self.attempts.is_empty() {
+                return;
+            }
+        }
+        panic!("did not settle: {self:#?}");
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        prop_assert!(self.live() <= 1, "{} live attempts: {:#?}", self.live(), self.attempts);
+        prop_assert!(self.committed <= 1, "{} committed results", self.committed);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_second_plan_on_the_same_state_has_nothing_to_do(steps in prop::collection::vec(step(), 0..25)) {
+        let mut world = World::new();
+        for step in &steps {
+            world.happen(step);
+        }
+        // An end is told first and cleaned up by the next look.
+        for _ in 0..3 {
+            let view = world.view();
+            world.reconcile(view, usize::MAX);
+        }
+        let before = world.job.status.clone();
+        let view = world.view();
+        let again = world.reconcile(view, usize::MAX);
+        prop_assert!(world.expired || again.actions.is_empty(), "{:?}", again.actions);
+        prop_assert_eq!(again.status, before);
+    }
+
+    #[test]
+    fn stopped_after_any_prefix_the_end_is_the_same(
+        steps in prop::collection::vec(step(), 0..15), prefix in 0_usize..3,
+    ) {
+        let mut world = World::new();
+        for step in &steps {
+            world.happen(step);
+        }
+        let mut stopped = world.clone();
+        world.happen(&Step::Reconcile);
+        stopped.happen(&Step::ReconcilePrefix(prefix));
+        world.settle();
+        stopped.settle();
+        prop_assert_eq!(world.job.status.phase, stopped.job.status.phase);
+        prop_assert_eq!(world.job.status.result, stopped.job.status.result);
+        // Where a cancelled attempt was may be forgotten with it; how often others ran may not.
+        if !world.job.spec.cancel {
+            prop_assert_eq!(world.job.status.attempt, stopped.job.status.attempt);
+        }
+    }
+
+    #[test]
+    fn with_any_observation_dropped_the_end_is_the_same(
+        steps in prop::collection::vec(step(), 1..15), dropped in any::<prop::sample::Index>(),
+    ) {
+        // A dropped observation is a reconcile that does not take place.
+        let looks: Vec<_> = (0..steps.len())
+            .filter(|&i| matches!(steps[i], Step::Reconcile)).collect();
+        prop_assume!(!looks.is_empty());
+        let skipped = looks[dropped.index(looks.len())];
+        let mut ends = Vec::new();
+        for skip in [None, Some(skipped)] {
+            let mut world = World::new();
+            // The news of everything that happened arrives late, but all of it.
+            for (i, step) in steps.iter().enumerate() {
+                if Some(i) != skip {
+                    world.happen(step);
+                    world.check()?;
+                }
+            }
+            world.settle();
+            ends.push((world.job.status.is_finished(), world.job.spec.cancel, world.attempts.len()));
+        }
+        prop_assert_eq!(ends[0], ends[1]);
+    }
+
+    #[test]
+    fn with_an_old_view_there_are_never_two_live_attempts_and_nothing_goes_backwards(
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let mut world = World::new();
+        for step in &steps {
+            world.happen(step);
+            world.check()?;
+        }
+        world.settle();
+        world.check()?;
+        prop_assert!(!world.job.spec.cancel || world.job.status.is_finished());
+    }
+
+    #[test]
+    fn a_job_that_keeps_failing_ends_after_its_retries(tolds in prop::collection::vec(any::<bool>(), 8)) {
+        let mut world = World::new();
+        for told in tolds {
+            world.happen(&Step::Reconcile);
+            world.happen(&Step::Run);
+            world.happen(&Step::Crash { told });
+            world.happen(&Step::Reconcile);
+            world.happen(&Step::Pass(61_000));
+        }
+        prop_assert_eq!(world.job.status.phase, Some(Phase::Failed));
+        prop_assert_eq!(world.job.status.attempt, Some(limits().retries + 1));
+    }
+}

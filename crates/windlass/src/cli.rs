@@ -1,0 +1,169 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs expensive, parallel requests: grants CPUs, runs a function with exactly that many threads,
+/// reports progress and hands back the result.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one job on this machine and print its result
+    Run(Run),
+    /// Answer the REST API on this machine
+    Serve(Serve),
+    /// Answer the REST API of a cluster, and its workers' reports
+    Gateway(Gateway),
+    /// Turn the ComputeJobs of a cluster into batch Jobs
+    Controller(Controller),
+    /// Print what is installed on a cluster
+    #[command(subcommand)]
+    Print(Print),
+    /// Supervise one attempt (started by Windlass itself)
+    #[command(hide = true)]
+    Worker(Worker),
+    /// Be a built-in function (started by a worker)
+    #[command(hide = true)]
+    Function(Function),
+}
+
+/// Run one job on this machine and print its result.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 the job failed, 2 bad usage or input, 130 interrupted.
+
+Examples:
+  windlass run price --input @examples/longstaff-schwartz.json --parallelism 2
+  windlass run render --input @examples/scene.json --output picture.png
+  windlass run -f job.yaml")]
+pub(crate) struct Run {
+    /// Name of a function
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) function: Option<String>,
+    /// A ComputeJob manifest, the same that `kubectl apply` takes; `-` for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The input: JSON, @FILE, or - for standard input [default: {}]
+    #[arg(short, long, value_name = "JSON|@FILE|-", conflicts_with = "file")]
+    pub(crate) input: Option<String>,
+    /// CPUs [default: the function's, at most this machine's]
+    #[arg(short, long, value_name = "N", conflicts_with = "file")]
+    pub(crate) parallelism: Option<u32>,
+    /// Longest run of one attempt, in seconds [default: the function's]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "file")]
+    pub(crate) timeout: Option<u32>,
+    /// Further attempts after the first failed [default: the function's]
+    #[arg(long, value_name = "N", conflicts_with = "file")]
+    pub(crate) retries: Option<u32>,
+    /// Write the result to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+}
+
+/// Answer the REST API on this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address to listen on; loopback only
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Directory of the server's token and of large results [default: the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+}
+
+/// What every engine on one machine is told.
+#[derive(Debug, Args)]
+pub(crate) struct Machine {
+    /// ComputeFunction and ComputeQueue manifests: a file or a directory; may be repeated
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) functions: Vec<PathBuf>,
+    /// CPUs to grant [default: what affinity and quota allow]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) cpus: Option<u32>,
+}
+
+/// Answer the REST API of a cluster.
+#[derive(Debug, Args)]
+pub(crate) struct Gateway {
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0:7070", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+}
+
+/// Turn the ComputeJobs of a cluster into batch Jobs.
+#[derive(Debug, Args)]
+pub(crate) struct Controller {
+    /// Only this namespace [default: all]
+    #[arg(long, env = "WINDLASS_NAMESPACE", value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// Where workers report to, as their pods reach it
+    #[arg(long, env = "WINDLASS_REPORT_URL", value_name = "URL")]
+    pub(crate) report_url: String,
+}
+
+/// Print what is installed on a cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Print {
+    /// The CustomResourceDefinitions
+    Crds {
+        /// Form of the output
+        #[arg(short, long, default_value = "yaml")]
+        output: Format,
+    },
+    /// The built-in functions as ComputeFunction manifests
+    Functions {
+        /// Image that has the windlass program on its PATH
+        #[arg(long, value_name = "IMAGE")]
+        image: Option<String>,
+        /// Form of the output
+        #[arg(short, long, default_value = "yaml")]
+        output: Format,
+    },
+}
+
+/// Form of what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// YAML documents
+    Yaml,
+    /// A JSON array
+    Json,
+}
+
+/// Supervise one attempt.
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// The function's program and arguments
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// Be a built-in function.
+#[derive(Debug, Args)]
+pub(crate) struct Function {
+    /// Its name
+    pub(crate) name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

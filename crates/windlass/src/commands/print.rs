@@ -1,0 +1,39 @@
+//! `windlass print`: what is installed on a cluster, as text.
+
+use std::io::{Write as _, stdout};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::cli::{Format, Print};
+use crate::functions;
+
+pub(crate) fn print(what: Print) -> anyhow::Result<ExitCode> {
+    let (documents, format) = match what {
+        Print::Crds { output } => (values(windlass_kube::crd::all())?, output),
+        Print::Functions { image, output } => {
+            (values(functions::builtin(image.as_deref()))?, output)
+        }
+    };
+    let text = match format {
+        Format::Json => serde_json::to_string_pretty(&documents)? + "\n",
+        Format::Yaml => yaml(&documents)?,
+    };
+    stdout().write_all(text.as_bytes()).context("standard output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn values<T: serde::Serialize>(items: Vec<T>) -> anyhow::Result<Vec<Value>> {
+    items.iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
+}
+
+fn yaml(documents: &[Value]) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for document in documents {
+        text.push_str("---\n");
+        text.push_str(serde_saphyr::to_string(document)?.trim_end());
+        text.push('\n');
+    }
+    Ok(text)
+}
