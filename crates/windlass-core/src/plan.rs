@@ -127,7 +127,9 @@ pub struct Plan {
 /// One effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Start this attempt with so many CPUs. When it exists already, nothing happens.
+    /// Start this attempt with so many CPUs. When it exists already, or when the job has changed
+    /// since it was read, nothing happens: a driver with an old view must not start again what has
+    /// ended and was removed.
     Start {
         /// The attempt.
         attempt: AttemptNumber,

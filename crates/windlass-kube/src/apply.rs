@@ -50,6 +50,7 @@ impl Effects<'_> {
         };
         let carrier = carrier(self.job, self.limits, function, attempt, cpus, self.report_url)?;
         let name = carrier.metadata.name.clone().unwrap_or_default();
+        self.unchanged().await?;
         let created = within_deadline(self.carriers().create(&PostParams::default(), &carrier)).await?;
         match created {
             Ok(_) => {
@@ -59,6 +60,20 @@ impl Effects<'_> {
             // Ours from before a crash or a stale cache, or a stranger's.
             Err(error) if is_status(&error, 409) => self.adopt(&name, attempt).await,
             Err(error) => Err(from_kube(error)),
+        }
+    }
+
+    /// `Conflict` when the job is not as it was read. A cache may be old: the job may have ended
+    /// and its attempts been removed, so that their names are free again.
+    async fn unchanged(&self) -> Result<(), Error> {
+        let jobs: Api<ComputeJob> =
+            Api::namespaced(self.client.clone(), &self.job.metadata.namespace);
+        let call = jobs.get_metadata(&self.job.metadata.name);
+        let current = within_deadline(call).await?.map_err(from_kube)?;
+        if current.metadata.resource_version.as_ref() == Some(&self.job.metadata.resource_version) {
+            Ok(())
+        } else {
+            Err(Error::Conflict("the job has changed since it was read".into()))
         }
     }
 

@@ -90,7 +90,7 @@ impl Moments {
     /// The coefficients, lowest power first, of the polynomial that fits y best: the normal equations by Cholesky's
     /// method (L D Lᵀ). With few paths, or few different ones, the polynomial is of a lower degree; without paths 0.
     ///
-    /// On u in [-1, 1] the matrix has a condition number of some 1e5, so about ten digits are good; the statistical
+    /// On u in [-1, 1] the matrix has a condition number of some 1e4, so about eleven digits are good; the statistical
     /// error leaves three.
     pub(super) fn fit(&self) -> [f64; TERMS] {
         // A pivot this much smaller than its diagonal element is rounding.
@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn a_polynomial_is_found_again() {
         let polynomial = fit(&points(1001), |u| {
-            1.0 - 2.0 * u + 0.5 * u.powi(3) - u.powi(5)
+            1.0 - 2.0 * u + 0.5 * u.powi(3) - u.powi(4)
         });
-        for (found, want) in polynomial.iter().zip([1.0, -2.0, 0.0, 0.5, 0.0, -1.0]) {
+        for (found, want) in polynomial.iter().zip([1.0, -2.0, 0.0, 0.5, -1.0]) {
             assert!((found - want).abs() < 1e-9, "{polynomial:?}");
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     fn a_smooth_function_is_fitted_closely() {
         let polynomial = fit(&points(500), f64::exp);
         for u in points(50) {
-            assert!((evaluate(polynomial, u) - u.exp()).abs() < 2e-4);
+            assert!((evaluate(polynomial, u) - u.exp()).abs() < 2e-3);
         }
     }
 
