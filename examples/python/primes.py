@@ -199,27 +199,23 @@ def main():
     except (KeyError, ValueError) as error:
         print(f"not started by a Windlass worker: {error!r}", file=sys.stderr)
         return NO_CONTRACT
-    stopping = False
     try:
         low, high = read_input(source)
         found = compute(low, high, parallelism, os.environ.get("WINDLASS_PROGRESS"))
+        size, after = found["gap"]
+        gap = {"size": size, "after": after} if size else None
+        write_output(target, {"primes": found["count"], "twinPairs": found["twins"], "largestGap": gap})
+        return 0
     except BadInput as error:
         print(f"bad input: {error}", file=sys.stderr)
         return BAD_INPUT
-    except Stop:
-        stopping = True
-    except BrokenProcessPool:
-        # The worker may have sent SIGTERM to the whole group, and the children were faster.
-        stopping = signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
-        if not stopping:
+    except (Stop, BrokenProcessPool):
+        # The pool breaks, too, if SIGTERM went to the whole group and the children were faster. If it breaks
+        # without SIGTERM, a child was killed, most likely for want of memory: a failure, with its traceback.
+        if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:
             raise
-    if stopping:
         print("stopped as asked", file=sys.stderr)
         return CANCELLED
-    size, after = found["gap"]
-    gap = {"size": size, "after": after} if size else None
-    write_output(target, {"primes": found["count"], "twinPairs": found["twins"], "largestGap": gap})
-    return 0
 
 
 # "spawn" imports this file again in every process of the pool: nothing may run on import.

@@ -79,9 +79,14 @@ class Survey(unittest.TestCase):
 
 
 class Contract(unittest.TestCase):
+    def attempt(self, *arguments, **options):
+        attempt = Attempt(*arguments, **options)
+        self.addCleanup(attempt.directory.cleanup)
+        return attempt
+
     def test_ten_million_numbers_have_664579_primes(self):
         for parallelism in (1, 3):
-            attempt = Attempt('{"from": 0, "to": 10000000}', parallelism)
+            attempt = self.attempt('{"from": 0, "to": 10000000}', parallelism)
             self.assertEqual(attempt.end(), (0, ""))
             result = json.loads((attempt.path / "output").read_text())
             self.assertEqual(
@@ -100,18 +105,18 @@ class Contract(unittest.TestCase):
             ('{"from": 0, "to": 1e6}', "/to"),
             ('{"from": 0, "to": 5, "x": 1}', "/x"),
         ]:
-            status, said = Attempt(text).end()
+            status, said = self.attempt(text).end()
             self.assertEqual(status, 65, text)
             self.assertIn(blamed, said)
 
     def test_outside_a_worker_the_missing_variable_is_named(self):
-        status, said = Attempt("{}", without="WINDLASS_INPUT").end()
+        status, said = self.attempt("{}", without="WINDLASS_INPUT").end()
         self.assertEqual(status, 2)
         self.assertIn("WINDLASS_INPUT", said)
 
     def test_sigterm_to_the_process_or_to_its_group_leaves_nothing_behind(self):
         for kill in (os.kill, os.killpg):
-            attempt = Attempt('{"from": 0, "to": 10000000000}')
+            attempt = self.attempt('{"from": 0, "to": 10000000000}')
             while not attempt.progress():
                 self.assertIsNone(attempt.process.poll())
                 time.sleep(0.02)

@@ -26,11 +26,7 @@ pub fn echo(input: Map<String, Value>, run: &Run) -> Result<Echo, Error> {
         .lines()
         .find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok())
         .ok_or_else(|| Error::failed("/proc/self/status does not tell the number of threads"))?;
-    Ok(Echo {
-        input,
-        parallelism: run.parallelism(),
-        threads,
-    })
+    Ok(Echo { input, parallelism: run.parallelism(), threads })
 }
 
 #[cfg(test)]

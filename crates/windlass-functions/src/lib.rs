@@ -129,11 +129,7 @@ mod tests {
     fn names_are_unique_labels_in_order() {
         let names: Vec<_> = builtin().iter().map(|function| function.name).collect();
         assert!(names.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(
-            names
-                .iter()
-                .all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase()))
-        );
+        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase())));
     }
 
     #[test]

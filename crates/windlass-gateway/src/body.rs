@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use crate::problem::{Kind, Refusal};
+use crate::problem::Kind;
+use crate::refusal::Refusal;
 
 /// The bytes of a JSON body of at most `max` bytes that arrives within `limit`.
 ///

@@ -9,16 +9,13 @@ use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, header};
 
-use crate::problem::Refusal;
+use crate::refusal::Refusal;
 
 /// Headers of every answer whose handler says nothing else. No answer is a page, so nothing in
 /// one may run, be framed or be sniffed into another type; what jobs say is not for caches.
 const HEADERS: &[(HeaderName, &str)] = &[
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'",
-    ),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),
 ];
@@ -28,19 +25,14 @@ pub(crate) async fn wrap(request: Request, next: Next) -> Response {
     // The pattern, not the path: a name or a query may be somebody's secret.
     let path = request.extensions().get::<MatchedPath>().cloned();
     let started = Instant::now();
-    let mut response = AssertUnwindSafe(next.run(request))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
+    let mut response =
+        AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
             // The panic hook has written where and why.
             tracing::error!("a request panicked");
             Refusal::internal().into_response()
         });
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     tracing::debug!(
         %method,

@@ -10,7 +10,7 @@ use windlass_core::{Error, JobKey};
 use crate::Shared;
 use crate::guard::Namespace;
 use crate::jobs::list::Listing;
-use crate::problem::Refusal;
+use crate::refusal::Refusal;
 
 /// All functions of a namespace.
 pub(crate) async fn list(
@@ -26,11 +26,7 @@ pub(crate) async fn get(
     State(shared): State<Arc<Shared>>,
     Extension(key): Extension<JobKey>,
 ) -> Result<Response, Refusal> {
-    let function = shared
-        .gateway
-        .jobs
-        .function(&key.namespace, &key.name)
-        .await?;
+    let function = shared.gateway.jobs.function(&key.namespace, &key.name).await?;
     Ok(Json(function).into_response())
 }
 
@@ -45,10 +41,7 @@ pub(crate) async fn unknown(shared: &Shared, namespace: &str, name: &str) -> Res
     names.truncate(SHOWN);
     Ok(match (names.is_empty(), more) {
         (true, _) => format!("there is no function {name:?}; there are none in {namespace:?}"),
-        (false, 0) => format!(
-            "there is no function {name:?}; there are: {}",
-            names.join(", ")
-        ),
+        (false, 0) => format!("there is no function {name:?}; there are: {}", names.join(", ")),
         (false, more) => format!(
             "there is no function {name:?}; there are: {} and {more} more",
             names.join(", ")

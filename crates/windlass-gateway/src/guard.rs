@@ -17,7 +17,8 @@ use windlass_core::jobs::{Denied, Verb};
 use windlass_core::{JobKey, name};
 
 use crate::Shared;
-use crate::problem::{Kind, Refusal};
+use crate::problem::Kind;
+use crate::refusal::Refusal;
 use crate::routes::{self, Guard, Pace, Route};
 
 /// Namespace whose right is asked for where the path names none, only to tell 401 from 404.
@@ -127,10 +128,7 @@ async fn may(shared: &Shared, token: &Token, verb: Verb, namespace: &str) -> Res
     let access = &shared.gateway.access;
     match access.check(Some(token.as_str()), verb, namespace).await {
         Err(Denied::Forbidden(verb)) if verb != Verb::Get => {
-            match access
-                .check(Some(token.as_str()), Verb::Get, namespace)
-                .await
-            {
+            match access.check(Some(token.as_str()), Verb::Get, namespace).await {
                 Ok(()) => Err(Denied::Forbidden(verb).into()),
                 Err(Denied::Forbidden(_)) => Err(hidden(namespace)),
                 Err(other) => Err(other.into()),
@@ -149,12 +147,7 @@ pub(crate) async fn may_also(
     verb: Verb,
     namespace: &str,
 ) -> Result<bool, Refusal> {
-    match shared
-        .gateway
-        .access
-        .check(Some(token.as_str()), verb, namespace)
-        .await
-    {
+    match shared.gateway.access.check(Some(token.as_str()), verb, namespace).await {
         Ok(()) => Ok(true),
         Err(Denied::Forbidden(_)) => Ok(false),
         Err(other) => Err(other.into()),
@@ -163,9 +156,7 @@ pub(crate) async fn may_also(
 
 /// Lets a caller through who has a known token, whatever it is good for.
 async fn known(shared: &Shared, token: &Token) -> Result<(), Refusal> {
-    may_also(shared, token, Verb::Get, ANY_NAMESPACE)
-        .await
-        .map(|_| ())
+    may_also(shared, token, Verb::Get, ANY_NAMESPACE).await.map(|_| ())
 }
 
 fn hidden(namespace: &str) -> Refusal {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 
 use crate::Shared;
-use crate::problem::Refusal;
+use crate::refusal::Refusal;
 
 /// The process answers.
 pub(crate) async fn alive() -> &'static str {

@@ -28,6 +28,7 @@ mod origin;
 mod prefer;
 pub mod problem;
 mod range;
+mod refusal;
 mod reports;
 pub mod routes;
 mod server;

@@ -12,7 +12,8 @@ use axum::response::Response;
 use http::{HeaderMap, Uri, header};
 
 use crate::Shared;
-use crate::problem::{Kind, Refusal};
+use crate::problem::Kind;
+use crate::refusal::Refusal;
 
 pub(crate) async fn check(
     State(shared): State<Arc<Shared>>,
@@ -28,24 +29,15 @@ pub(crate) async fn check(
 fn judge(hosts: &[String], uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let host = one(headers, header::HOST).filter(|host| hosts.iter().any(|good| good == host));
     let Some(host) = host else {
-        return Err(Refusal::new(
-            Kind::Host,
-            "this server does not answer for that host",
-        ));
+        return Err(Refusal::new(Kind::Host, "this server does not answer for that host"));
     };
     // A request line with an authority of its own outranks Host (RFC 9112, 3.2.2).
-    if uri
-        .authority()
-        .is_some_and(|authority| authority.as_str() != host)
-    {
+    if uri.authority().is_some_and(|authority| authority.as_str() != host) {
         return Err(Refusal::new(Kind::Host, "the request line and Host differ"));
     }
     let own = format!("http://{host}");
     if headers.contains_key(header::ORIGIN) && one(headers, header::ORIGIN) != Some(own.as_str()) {
-        return Err(Refusal::new(
-            Kind::Origin,
-            "requests from other origins are refused",
-        ));
+        return Err(Refusal::new(Kind::Origin, "requests from other origins are refused"));
     }
     Ok(())
 }
@@ -71,34 +63,18 @@ mod tests {
         let hosts = ["127.0.0.1:8080".to_owned(), "localhost:8080".to_owned()];
         judge(&hosts, &uri.parse().unwrap(), &headers)
             .err()
-            .map(|refusal| {
-                axum::response::IntoResponse::into_response(refusal)
-                    .status()
-                    .as_u16()
-            })
+            .map(|refusal| axum::response::IntoResponse::into_response(refusal).status().as_u16())
     }
 
     #[test]
     fn only_the_listed_hosts_and_their_own_pages_are_answered() {
         let host = ("host", "localhost:8080");
         assert_eq!(verdict(&[host], "/"), None);
-        assert_eq!(
-            verdict(&[host, ("origin", "http://localhost:8080")], "/"),
-            None
-        );
+        assert_eq!(verdict(&[host, ("origin", "http://localhost:8080")], "/"), None);
         for origin in ["http://evil.example", "null", "https://localhost:8080", ""] {
-            assert_eq!(
-                verdict(&[host, ("origin", origin)], "/"),
-                Some(403),
-                "{origin}"
-            );
+            assert_eq!(verdict(&[host, ("origin", origin)], "/"), Some(403), "{origin}");
         }
-        for bad in [
-            "evil.example",
-            "localhost",
-            "localhost:80",
-            "localhost:8080.evil.example",
-        ] {
+        for bad in ["evil.example", "localhost", "localhost:80", "localhost:8080.evil.example"] {
             assert_eq!(verdict(&[("host", bad)], "/"), Some(421), "{bad}");
         }
         assert_eq!(verdict(&[], "/"), Some(421));

@@ -33,9 +33,7 @@ pub(crate) fn part(headers: &HeaderMap, tag: &str, total: usize) -> Part {
     if line(header::IF_RANGE).is_some_and(|known| known != tag) {
         return Part::Whole;
     }
-    line(header::RANGE)
-        .and_then(|range| single(range, total))
-        .unwrap_or(Part::Whole)
+    line(header::RANGE).and_then(|range| single(range, total)).unwrap_or(Part::Whole)
 }
 
 /// `bytes=first-`, `bytes=first-last` or `bytes=-suffix`; `None` for anything else.
@@ -57,11 +55,7 @@ fn single(range: &str, total: usize) -> Option<Part> {
             first..last.saturating_add(1).min(total)
         }
     };
-    Some(if bytes.is_empty() {
-        Part::Outside
-    } else {
-        Part::Some(bytes)
-    })
+    Some(if bytes.is_empty() { Part::Outside } else { Part::Some(bytes) })
 }
 
 #[cfg(test)]
@@ -95,12 +89,9 @@ mod tests {
 
     #[test]
     fn a_known_tag_is_found_in_a_list() {
-        for (line, known) in [
-            ("\"a\", \"t\"", true),
-            ("*", true),
-            ("W/\"t\"", true),
-            ("\"a\"", false),
-        ] {
+        for (line, known) in
+            [("\"a\", \"t\"", true), ("*", true), ("W/\"t\"", true), ("\"a\"", false)]
+        {
             let mut headers = HeaderMap::new();
             headers.insert(header::IF_NONE_MATCH, line.parse().unwrap());
             assert_eq!(is_known(&headers, "\"t\""), known, "{line}");

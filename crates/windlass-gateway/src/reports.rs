@@ -11,7 +11,7 @@ use windlass_core::{Report, parse};
 
 use crate::guard::Token;
 use crate::limits::MAX_REPORT_BYTES;
-use crate::problem::Refusal;
+use crate::refusal::Refusal;
 use crate::{Shared, body};
 
 /// 204 when the report counts, 409 when it never will, 503 when it should be sent again.

@@ -101,14 +101,8 @@ pub const ROUTES: &[Route] = &[
 
 /// The route of a method at a path of the table.
 pub(crate) fn find(method: &Method, path: &str) -> Option<&'static Route> {
-    let method = if method == Method::HEAD {
-        &Method::GET
-    } else {
-        method
-    };
-    ROUTES
-        .iter()
-        .find(|route| route.path == path && route.method == *method)
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    ROUTES.iter().find(|route| route.path == path && route.method == *method)
 }
 
 /// The methods of a path of the table, for `Allow`.
@@ -131,7 +125,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> axum::Router {
     // The guard answers unknown paths and methods itself. The fallback is never run; it is there
     // so that the guard is asked for unknown paths, too.
     router
-        .fallback(|| async { crate::problem::Refusal::no_such_path() })
+        .fallback(|| async { crate::refusal::Refusal::no_such_path() })
         // From the inside out.
         .layer(from_fn_with_state(shared.clone(), guard::guard))
         .layer(from_fn_with_state(shared.clone(), origin::check))
@@ -157,12 +151,7 @@ mod tests {
     fn a_route_about_jobs_names_their_namespace() {
         for route in ROUTES {
             let names_it = route.path.starts_with("/v1/namespaces/{namespace}/");
-            assert_eq!(
-                names_it,
-                matches!(route.guard, Guard::Jobs(_)),
-                "{}",
-                route.path
-            );
+            assert_eq!(names_it, matches!(route.guard, Guard::Jobs(_)), "{}", route.path);
         }
     }
 

@@ -29,10 +29,7 @@ impl Error {
     /// the input. Both arguments reach the requester.
     #[must_use]
     pub fn bad_input(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self(Kind::BadInput {
-            pointer: pointer.into(),
-            message: message.into(),
-        })
+        Self(Kind::BadInput { pointer: pointer.into(), message: message.into() })
     }
 
     /// Anything else went wrong: exit status 1, retried under the job's policy.

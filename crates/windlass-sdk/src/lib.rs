@@ -125,10 +125,7 @@ fn read_input(path: &Path) -> Result<Vec<u8>, Error> {
         Error::failed(format!("cannot read the input {}: {error}", path.display()))
     })?;
     if bytes.len() as u64 > MAX_INPUT_BYTES {
-        return Err(Error::bad_input(
-            "",
-            format!("larger than {MAX_INPUT_BYTES} bytes"),
-        ));
+        return Err(Error::bad_input("", format!("larger than {MAX_INPUT_BYTES} bytes")));
     }
     Ok(bytes)
 }
@@ -141,9 +138,7 @@ pub fn parse_input<I: DeserializeOwned>(json: &[u8]) -> Result<I, Error> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let input = serde_path_to_error::deserialize(&mut reader)
         .map_err(|error| Error::bad_input(pointer(error.path()), error.inner().to_string()))?;
-    reader
-        .end()
-        .map_err(|error| Error::bad_input("", error.to_string()))?;
+    reader.end().map_err(|error| Error::bad_input("", error.to_string()))?;
     Ok(input)
 }
 
@@ -167,20 +162,15 @@ fn write_output(
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), Error> {
     let partial = partial_path(output);
-    let written = File::create(&partial)
-        .map(BufWriter::new)
-        .and_then(|mut file| {
-            write(&mut file)?;
-            file.flush()?;
-            std::fs::rename(&partial, output)
-        });
+    let written = File::create(&partial).map(BufWriter::new).and_then(|mut file| {
+        write(&mut file)?;
+        file.flush()?;
+        std::fs::rename(&partial, output)
+    });
     written.map_err(|error| {
         // The first error is the one to tell.
         std::fs::remove_file(&partial).unwrap_or_default();
-        Error::failed(format!(
-            "cannot write the output {}: {error}",
-            output.display()
-        ))
+        Error::failed(format!("cannot write the output {}: {error}", output.display()))
     })
 }
 
@@ -245,9 +235,7 @@ mod tests {
         assert_eq!(error.exit_status(), 65, "not UTF-8");
         let deep = "[".repeat(100_000);
         assert_eq!(
-            parse_input::<serde_json::Value>(deep.as_bytes())
-                .unwrap_err()
-                .exit_status(),
+            parse_input::<serde_json::Value>(deep.as_bytes()).unwrap_err().exit_status(),
             65
         );
     }
@@ -268,9 +256,6 @@ mod tests {
             Ok(())
         }
         let error = fails().unwrap_err();
-        assert_eq!(
-            (error.exit_status(), error.to_string().as_str()),
-            (1, "socket closed")
-        );
+        assert_eq!((error.exit_status(), error.to_string().as_str()), (1, "socket closed"));
     }
 }

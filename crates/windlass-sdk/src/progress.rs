@@ -42,14 +42,9 @@ impl Progress {
     pub(crate) fn new(threads: usize, file: Option<File>) -> Self {
         Self {
             total: AtomicU64::new(0),
-            done: (0..threads.max(1))
-                .map(|_| CachePadded::default())
-                .collect(),
+            done: (0..threads.max(1)).map(|_| CachePadded::default()).collect(),
             due: AtomicU64::new(0),
-            line: Mutex::new(Line {
-                file,
-                message: String::new(),
-            }),
+            line: Mutex::new(Line { file, message: String::new() }),
         }
     }
 
@@ -84,9 +79,7 @@ impl Progress {
     /// Units done so far, summed over the threads. Exact when no other thread is adding.
     #[must_use]
     pub fn done(&self) -> u64 {
-        self.done.iter().fold(0, |sum: u64, counter| {
-            sum.saturating_add(counter.load(Relaxed))
-        })
+        self.done.iter().fold(0, |sum: u64, counter| sum.saturating_add(counter.load(Relaxed)))
     }
 
     /// Units in all, 0 while unknown.
@@ -118,10 +111,8 @@ impl Progress {
     /// One thread wins the exchange and writes; the others go on computing.
     #[cold]
     fn write_due(&self, due: u64, now: u64) {
-        let won = self
-            .due
-            .compare_exchange(due, now + INTERVAL_NANOSECONDS, Relaxed, Relaxed)
-            .is_ok();
+        let won =
+            self.due.compare_exchange(due, now + INTERVAL_NANOSECONDS, Relaxed, Relaxed).is_ok();
         if won && let Ok(mut line) = self.line.try_lock() {
             self.write(&mut line);
         }
@@ -148,9 +139,7 @@ impl Progress {
 fn coarse_nanoseconds() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     // Both parts are non-negative and the sum is nanoseconds since boot: 584 years fit.
-    (now.tv_sec as u64)
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(now.tv_nsec as u64)
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
 #[cfg(test)]
@@ -163,10 +152,7 @@ mod tests {
 
     fn progress(threads: usize) -> (Progress, tempfile::NamedTempFile) {
         let file = tempfile::NamedTempFile::new().unwrap();
-        (
-            Progress::new(threads, Some(Progress::open(file.path()).unwrap())),
-            file,
-        )
+        (Progress::new(threads, Some(Progress::open(file.path()).unwrap())), file)
     }
 
     fn lines(file: &tempfile::NamedTempFile) -> Vec<contract::ProgressLine> {
@@ -179,10 +165,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_between_threads_and_lines_never_go_back() {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(4)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
         let (progress, file) = progress(4);
         progress.set_total(400_000);
         pool.install(|| {
@@ -197,10 +180,7 @@ mod tests {
         let lines = lines(&file);
         assert!(lines.len() >= 3, "{} lines", lines.len());
         assert!(lines.windows(2).all(|pair| pair[0].done <= pair[1].done));
-        assert_eq!(
-            lines.last().map(|line| (line.done, line.total)),
-            Some((400_000, 400_000))
-        );
+        assert_eq!(lines.last().map(|line| (line.done, line.total)), Some((400_000, 400_000)));
     }
 
     #[test]
@@ -223,10 +203,7 @@ mod tests {
         progress.add(1);
         progress.finish();
         let last = lines(&file).pop().unwrap();
-        assert_eq!(
-            (last.done, last.total, last.message.as_str()),
-            (1, 2, "half way")
-        );
+        assert_eq!((last.done, last.total, last.message.as_str()), (1, 2, "half way"));
     }
 
     #[test]
@@ -239,10 +216,7 @@ mod tests {
     #[test]
     fn a_thread_of_another_pool_is_counted_too() {
         let (progress, _file) = progress(1);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(3)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         pool.broadcast(|_| progress.add(5));
         assert_eq!(progress.done(), 15);
     }

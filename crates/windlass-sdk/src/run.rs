@@ -49,11 +49,7 @@ impl Run {
     /// [`Error::cancelled`] once the worker asked to stop.
     #[inline]
     pub fn check(&self) -> Result<(), Error> {
-        if self.cancelled() {
-            Err(Error::cancelled())
-        } else {
-            Ok(())
-        }
+        if self.cancelled() { Err(Error::cancelled()) } else { Ok(()) }
     }
 
     /// When the worker will stop this attempt, if it said. For information, to choose an accuracy that fits for
@@ -133,11 +129,7 @@ impl Told {
             .ok()
             .filter(|count| (1..=MAX_PARALLELISM).contains(count))
             .ok_or_else(|| {
-                malformed(
-                    contract::PARALLELISM,
-                    &parallelism,
-                    "a whole number from 1 to 4096",
-                )
+                malformed(contract::PARALLELISM, &parallelism, "a whole number from 1 to 4096")
             })?;
         let deadline = present(contract::DEADLINE)
             .map(|text| {
@@ -147,8 +139,7 @@ impl Told {
             .transpose()?;
         let attempt = present(contract::ATTEMPT)
             .map(|text| {
-                text.parse()
-                    .map_err(|_| malformed(contract::ATTEMPT, &text, "a whole number"))
+                text.parse().map_err(|_| malformed(contract::ATTEMPT, &text, "a whole number"))
             })
             .transpose()?;
         let progress = present(contract::PROGRESS).map(PathBuf::from);
@@ -175,10 +166,7 @@ impl Told {
             .thread_name(|index| format!("compute-{index}"))
             .build_global()?;
         // A progress file that cannot be opened is no reason not to compute.
-        let file = self
-            .progress
-            .as_deref()
-            .and_then(|path| Progress::open(path).ok());
+        let file = self.progress.as_deref().and_then(|path| Progress::open(path).ok());
         Ok(Run {
             parallelism: self.parallelism,
             deadline: self.deadline,
@@ -204,11 +192,8 @@ mod tests {
         })
     }
 
-    const ENOUGH: [(&str, &str); 3] = [
-        ("WINDLASS_INPUT", "/in"),
-        ("WINDLASS_OUTPUT", "/out"),
-        ("WINDLASS_PARALLELISM", "3"),
-    ];
+    const ENOUGH: [(&str, &str); 3] =
+        [("WINDLASS_INPUT", "/in"), ("WINDLASS_OUTPUT", "/out"), ("WINDLASS_PARALLELISM", "3")];
 
     #[test]
     fn input_output_and_parallelism_are_enough() {
@@ -224,13 +209,8 @@ mod tests {
         for missing in 0..ENOUGH.len() {
             let mut variables = ENOUGH.to_vec();
             let (name, _) = variables.remove(missing);
-            let Err(error) = told(&variables) else {
-                panic!("accepted without {name}")
-            };
-            assert!(
-                error.to_string().starts_with(&format!("{name} is not set")),
-                "{error}"
-            );
+            let Err(error) = told(&variables) else { panic!("accepted without {name}") };
+            assert!(error.to_string().starts_with(&format!("{name} is not set")), "{error}");
             assert_eq!(error.exit_status(), 2);
         }
     }
@@ -246,9 +226,7 @@ mod tests {
             ("WINDLASS_ATTEMPT", "first"),
         ] {
             let variables = [ENOUGH.as_slice(), &[(name, value)]].concat();
-            let Err(error) = told(&variables) else {
-                panic!("accepted {name}={value}")
-            };
+            let Err(error) = told(&variables) else { panic!("accepted {name}={value}") };
             assert!(error.to_string().starts_with(name), "{error}");
         }
     }

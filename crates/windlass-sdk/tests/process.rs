@@ -2,6 +2,12 @@
 //!
 //! Without arguments that name a function this program runs its tests, and each test starts it again as a function.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test, but without the harness clippy knows tests by"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Output, Stdio};
@@ -16,18 +22,9 @@ const TESTS: [(&str, fn()); 6] = [
         "the_process_has_as_many_threads_as_cpus_granted",
         the_process_has_as_many_threads_as_cpus_granted,
     ),
-    (
-        "a_function_is_told_what_the_worker_set",
-        a_function_is_told_what_the_worker_set,
-    ),
-    (
-        "bytes_are_written_as_they_are",
-        bytes_are_written_as_they_are,
-    ),
-    (
-        "bad_input_exits_65_and_leaves_no_output",
-        bad_input_exits_65_and_leaves_no_output,
-    ),
+    ("a_function_is_told_what_the_worker_set", a_function_is_told_what_the_worker_set),
+    ("bytes_are_written_as_they_are", bytes_are_written_as_they_are),
+    ("bad_input_exits_65_and_leaves_no_output", bad_input_exits_65_and_leaves_no_output),
     (
         "outside_a_worker_the_missing_variable_is_named",
         outside_a_worker_the_missing_variable_is_named,
@@ -53,17 +50,10 @@ fn main() -> ExitCode {
     if arguments.iter().any(|argument| argument == "--ignored") {
         return ExitCode::SUCCESS;
     }
-    let filters: Vec<_> = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
+    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     for (name, test) in TESTS {
         let wanted = |filter: &&String| {
-            if exact {
-                name == filter.as_str()
-            } else {
-                name.contains(filter.as_str())
-            }
+            if exact { name == filter.as_str() } else { name.contains(filter.as_str()) }
         };
         if !filters.is_empty() && !filters.iter().any(wanted) {
             continue;
@@ -110,22 +100,17 @@ fn bytes(_: Empty, _: &Run) -> Result<Vec<u8>, Error> {
 /// Computes until stopped, for a minute at most.
 fn spin(_: Empty, run: &Run) -> Result<(), Error> {
     run.progress().set_total(60_000);
-    (0..60_000 * run.parallelism())
-        .into_par_iter()
-        .try_for_each(|_| {
-            run.check()?;
-            std::thread::sleep(Duration::from_millis(1));
-            run.progress().add(1);
-            Ok(())
-        })
+    (0..60_000 * run.parallelism()).into_par_iter().try_for_each(|_| {
+        run.check()?;
+        std::thread::sleep(Duration::from_millis(1));
+        run.progress().add(1);
+        Ok(())
+    })
 }
 
 fn thread_count() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Threads:"))
-        .unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap();
     line.trim().parse().unwrap()
 }
 
@@ -182,10 +167,7 @@ fn the_process_has_as_many_threads_as_cpus_granted() {
         let worker = Worker::new("{}");
         let output = worker.run("threads", parallelism);
         assert!(output.status.success(), "{}", stderr(&output));
-        assert_eq!(
-            fs::read_to_string(worker.path("output")).unwrap(),
-            format!("{parallelism}\n")
-        );
+        assert_eq!(fs::read_to_string(worker.path("output")).unwrap(), format!("{parallelism}\n"));
         let progress = fs::read_to_string(worker.path("progress")).unwrap();
         assert_eq!(progress.lines().last(), Some("1000 1000"));
     }
@@ -212,10 +194,7 @@ fn a_function_is_told_what_the_worker_set() {
 fn bytes_are_written_as_they_are() {
     let worker = Worker::new("{}");
     assert!(worker.run("bytes", 1).status.success());
-    assert_eq!(
-        fs::read(worker.path("output")).unwrap(),
-        [0x89, b'P', 0, 255]
-    );
+    assert_eq!(fs::read(worker.path("output")).unwrap(), [0x89, b'P', 0, 255]);
 }
 
 fn bad_input_exits_65_and_leaves_no_output() {
@@ -223,28 +202,16 @@ fn bad_input_exits_65_and_leaves_no_output() {
         let worker = Worker::new(input);
         let output = worker.run("threads", 2);
         assert_eq!(output.status.code(), Some(65));
-        assert!(
-            stderr(&output).starts_with("bad input"),
-            "{}",
-            stderr(&output)
-        );
+        assert!(stderr(&output).starts_with("bad input"), "{}", stderr(&output));
         assert!(worker.left_behind().is_empty());
     }
 }
 
 fn outside_a_worker_the_missing_variable_is_named() {
     let worker = Worker::new("{}");
-    let output = worker
-        .command("threads", 2)
-        .env_remove("WINDLASS_INPUT")
-        .output()
-        .unwrap();
+    let output = worker.command("threads", 2).env_remove("WINDLASS_INPUT").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        stderr(&output).starts_with("WINDLASS_INPUT is not set"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).starts_with("WINDLASS_INPUT is not set"), "{}", stderr(&output));
 }
 
 fn sigterm_stops_all_threads_and_leaves_no_output() {
@@ -263,10 +230,7 @@ fn sigterm_stops_all_threads_and_leaves_no_output() {
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "waited in vain until {what}"
-        );
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

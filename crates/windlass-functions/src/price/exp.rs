@@ -33,9 +33,7 @@ pub(super) fn exp(x: f64) -> f64 {
         1.0,
         1.0,
     ];
-    let fraction = series
-        .iter()
-        .fold(0.0, |sum, coefficient| sum * r + coefficient);
+    let fraction = series.iter().fold(0.0, |sum, coefficient| sum * r + coefficient);
     let power = f64::from_bits((rounded.to_bits() << 52).wrapping_add(1023 << 52));
     fraction * power
 }

@@ -117,29 +117,19 @@ impl Portfolio {
                 format!("must have 1 to {MAX_OPTIONS} elements"),
             ));
         }
-        if self.paths < 2 || self.paths > MAX_PATHS || self.paths % 2 != 0 {
+        if self.paths < 2 || self.paths > MAX_PATHS || !self.paths.is_multiple_of(2) {
             return Err(Error::bad_input(
                 "/paths",
                 format!("must be an even number from 2 to {MAX_PATHS}"),
             ));
         }
-        self.options
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, option)| option.validate(index))
+        self.options.iter().enumerate().try_for_each(|(index, option)| option.validate(index))
     }
 }
 
 impl PutOption {
     fn validate(&self, index: usize) -> Result<(), Error> {
-        let Self {
-            spot,
-            strike,
-            rate,
-            volatility,
-            maturity_years,
-            exercises_per_year,
-        } = *self;
+        let Self { spot, strike, rate, volatility, maturity_years, exercises_per_year } = *self;
         for (name, value, min, max) in [
             ("spot", spot, 1e-6, 1e9),
             ("strike", strike, 1e-6, 1e9),
@@ -187,19 +177,15 @@ pub fn price(portfolio: Portfolio, run: &Run) -> Result<Prices, Error> {
 
     let mut prices = vec![None; models.len()];
     for (begun, batch) in (0..).step_by(batch).zip(order.chunks(batch)) {
-        run.progress()
-            .message(format!("{begun} of {} options priced", models.len()));
-        let walks = batch
-            .iter()
-            .map(|&index| Walk::new(models[index], index, portfolio.seed, pairs));
+        run.progress().message(format!("{begun} of {} options priced", models.len()));
+        let walks =
+            batch.iter().map(|&index| Walk::new(models[index], index, portfolio.seed, pairs));
         for (&index, value) in batch.iter().zip(walk_back(walks.collect(), run)?) {
             prices[index] = Some(value.in_currency(portfolio.options[index].strike));
         }
     }
-    let prices = prices
-        .into_iter()
-        .map(|price| price.expect("every option is in one batch"))
-        .collect();
+    let prices =
+        prices.into_iter().map(|price| price.expect("every option is in one batch")).collect();
     Ok(Prices { prices })
 }
 
@@ -215,24 +201,14 @@ impl Walk {
     fn new(model: Model, option: usize, seed: u64, pairs: usize) -> Self {
         let count = pairs.div_ceil(paths::PAIRS);
         let size = |unit: usize| paths::PAIRS.min(pairs - unit * paths::PAIRS);
-        let units = (0..count)
-            .map(|unit| Unit::new(seed, option, unit, size(unit)))
-            .collect();
-        Self {
-            model,
-            units,
-            policy: None,
-        }
+        let units = (0..count).map(|unit| Unit::new(seed, option, unit, size(unit))).collect();
+        Self { model, units, policy: None }
     }
 }
 
 /// Walks all options back to today, date by date. Returns their values in units of the strike.
 fn walk_back(mut walks: Vec<Walk>, run: &Run) -> Result<Vec<Value>, Error> {
-    let rounds = walks
-        .iter()
-        .map(|walk| walk.model.dates + 1)
-        .max()
-        .unwrap_or(0);
+    let rounds = walks.iter().map(|walk| walk.model.dates + 1).max().unwrap_or(0);
     for round in 0..rounds {
         let work: Vec<(Task, &mut Unit)> = walks
             .iter_mut()
@@ -243,14 +219,12 @@ fn walk_back(mut walks: Vec<Walk>, run: &Run) -> Result<Vec<Value>, Error> {
             })
             .collect();
         // Every unit can be stolen: left to itself rayon stops splitting early, and the last piece is waited for.
-        work.into_par_iter()
-            .with_max_len(1)
-            .try_for_each(|(task, unit)| {
-                run.check()?;
-                unit.sweep(&task);
-                run.progress().add(1);
-                Ok::<(), Error>(())
-            })?;
+        work.into_par_iter().with_max_len(1).try_for_each(|(task, unit)| {
+            run.check()?;
+            unit.sweep(&task);
+            run.progress().add(1);
+            Ok::<(), Error>(())
+        })?;
         for walk in walks.iter_mut().filter(|walk| round <= walk.model.dates) {
             let mut sums = Moments::default();
             walk.units.iter().for_each(|unit| sums.add(&unit.moments));
@@ -260,7 +234,7 @@ fn walk_back(mut walks: Vec<Walk>, run: &Run) -> Result<Vec<Value>, Error> {
             });
         }
     }
-    Ok(walks.iter().map(|walk| Value::of(walk)).collect())
+    Ok(walks.iter().map(Value::of).collect())
 }
 
 /// A value in units of the strike.
@@ -276,21 +250,12 @@ impl Value {
         walk.units.iter().for_each(|unit| pairs.add(&unit.values));
         let payoff = 1.0 - walk.model.spot;
         if payoff >= pairs.mean {
-            return Self {
-                mean: payoff.max(0.0),
-                standard_error: 0.0,
-            };
+            return Self { mean: payoff.max(0.0), standard_error: 0.0 };
         }
-        Self {
-            mean: pairs.mean,
-            standard_error: pairs.standard_error(),
-        }
+        Self { mean: pairs.mean, standard_error: pairs.standard_error() }
     }
 
     fn in_currency(&self, strike: f64) -> Price {
-        Price {
-            price: self.mean * strike,
-            standard_error: self.standard_error * strike,
-        }
+        Price { price: self.mean * strike, standard_error: self.standard_error * strike }
     }
 }

@@ -39,18 +39,9 @@ pub(super) struct Task {
 #[derive(Clone, Copy, Debug)]
 enum To {
     /// The last date: σ W is normal with this standard deviation.
-    Maturity {
-        deviation: f64,
-        forward: f64,
-        discount: f64,
-    },
+    Maturity { deviation: f64, forward: f64, discount: f64 },
     /// The date before: σ W given its later value is normal with mean `keep` times that, and this standard deviation.
-    Earlier {
-        keep: f64,
-        deviation: f64,
-        forward: f64,
-        scale: Scale,
-    },
+    Earlier { keep: f64, deviation: f64, forward: f64, scale: Scale },
     /// Today, where all paths meet.
     Today,
 }
@@ -58,9 +49,7 @@ enum To {
 impl Model {
     pub(super) fn new(option: &PutOption) -> Self {
         // Bounded by validation.
-        let dates = (option.maturity_years * option.exercises_per_year)
-            .round()
-            .max(1.0);
+        let dates = (option.maturity_years * option.exercises_per_year).round().max(1.0);
         Self {
             spot: option.spot / option.strike,
             dates: dates as usize,
@@ -86,10 +75,7 @@ impl Model {
     /// The prices at `date` that are in the money and within four standard deviations.
     fn scale(&self, date: usize) -> Scale {
         let spread = 4.0 * self.volatility * self.time(date).sqrt();
-        let (low, high) = (
-            self.forward(date) * (-spread).exp(),
-            self.forward(date) * spread.exp(),
-        );
+        let (low, high) = (self.forward(date) * (-spread).exp(), self.forward(date) * spread.exp());
         // If nothing is in the money there is nothing to scale, but the map must be finite.
         let high = high.min(1.0);
         Scale::new(low.min(0.999 * high), high)
@@ -100,21 +86,12 @@ impl Model {
         let forward = self.forward(date);
         let to = if date == self.dates {
             let deviation = self.volatility * self.time(date).sqrt();
-            To::Maturity {
-                deviation,
-                forward,
-                discount: self.discount(date),
-            }
+            To::Maturity { deviation, forward, discount: self.discount(date) }
         } else if date > 0 {
             // Brownian bridge from W(0) = 0 to W at the date after.
             let keep = date as f64 / (date + 1) as f64;
             let deviation = self.volatility * (self.step * keep).sqrt();
-            To::Earlier {
-                keep,
-                deviation,
-                forward,
-                scale: self.scale(date),
-            }
+            To::Earlier { keep, deviation, forward, scale: self.scale(date) }
         } else {
             To::Today
         };
@@ -176,30 +153,17 @@ impl Unit {
             self.decide(policy);
         }
         match task.to {
-            To::Maturity {
-                deviation,
-                forward,
-                discount,
-            } => {
+            To::Maturity { deviation, forward, discount } => {
                 self.wander(0.0, deviation);
                 self.pay(forward, discount);
             }
-            To::Earlier {
-                keep,
-                deviation,
-                forward,
-                scale,
-            } => {
+            To::Earlier { keep, deviation, forward, scale } => {
                 self.wander(keep, deviation);
                 self.moments = self.measure(forward, scale);
             }
             To::Today => {
-                self.values = Sample::of(
-                    self.flow
-                        .iter()
-                        .zip(&self.mirror)
-                        .map(|(a, b)| 0.5 * (a + b)),
-                );
+                self.values =
+                    Sample::of(self.flow.iter().zip(&self.mirror).map(|(a, b)| 0.5 * (a + b)));
             }
         }
     }
@@ -273,13 +237,7 @@ impl Sample {
     fn of(numbers: impl ExactSizeIterator<Item = f64> + Clone) -> Self {
         let count = numbers.len() as f64;
         let mean = numbers.clone().sum::<f64>() / count;
-        Self {
-            count,
-            mean,
-            squares: numbers
-                .map(|number| (number - mean) * (number - mean))
-                .sum(),
-        }
+        Self { count, mean, squares: numbers.map(|number| (number - mean) * (number - mean)).sum() }
     }
 
     /// Joins two samples (Chan, Golub & LeVeque 1979), without the cancellation of summed squares.
@@ -296,11 +254,7 @@ impl Sample {
 
     /// Standard deviation of the mean; 0 for a single number, which says nothing about it.
     pub(super) fn standard_error(&self) -> f64 {
-        if self.count < 2.0 {
-            0.0
-        } else {
-            (self.squares / (self.count - 1.0) / self.count).sqrt()
-        }
+        if self.count < 2.0 { 0.0 } else { (self.squares / (self.count - 1.0) / self.count).sqrt() }
     }
 }
 
@@ -310,36 +264,24 @@ mod tests {
 
     #[test]
     fn joined_samples_equal_one_sample() {
-        let numbers: Vec<f64> = (0..1000)
-            .map(|index| 1e6 + f64::from(index * index % 97))
-            .collect();
+        let numbers: Vec<f64> =
+            (0..1000).map(|index| 1e6 + f64::from(index * index % 97)).collect();
         let whole = Sample::of(numbers.iter().copied());
         let mut joined = Sample::default();
-        numbers
-            .chunks(130)
-            .for_each(|chunk| joined.add(&Sample::of(chunk.iter().copied())));
+        numbers.chunks(130).for_each(|chunk| joined.add(&Sample::of(chunk.iter().copied())));
         assert!((whole.mean / joined.mean - 1.0).abs() < 1e-14);
         assert!((whole.standard_error() / joined.standard_error() - 1.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_bridge_has_the_variance_of_brownian_motion_at_every_date() {
-        let model = Model {
-            spot: 1.0,
-            dates: 10,
-            rate: 0.05,
-            volatility: 0.3,
-            step: 0.1,
-        };
+        let model = Model { spot: 1.0, dates: 10, rate: 0.05, volatility: 0.3, step: 0.1 };
         let mut units: Vec<Unit> = (0..100).map(|unit| Unit::new(7, 0, unit, PAIRS)).collect();
         for date in (1..=model.dates).rev() {
             let task = model.task(date, None);
             units.iter_mut().for_each(|unit| unit.sweep(&task));
-            let squares: f64 = units
-                .iter()
-                .flat_map(|unit| &unit.motion)
-                .map(|motion| motion * motion)
-                .sum();
+            let squares: f64 =
+                units.iter().flat_map(|unit| &unit.motion).map(|motion| motion * motion).sum();
             let variance = squares / (100 * PAIRS) as f64;
             let expected = 0.09 * model.time(date);
             // Standard deviation of a variance from n normals: sqrt(2 / n) of it, here 0.44 %.

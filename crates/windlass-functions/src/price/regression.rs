@@ -21,10 +21,7 @@ impl Scale {
     /// Maps `low` to -1 and `high` to 1.
     pub(super) fn new(low: f64, high: f64) -> Self {
         let factor = 2.0 / (high - low);
-        Self {
-            factor,
-            shift: -1.0 - low * factor,
-        }
+        Self { factor, shift: -1.0 - low * factor }
     }
 
     /// u for a price in units of the strike.
@@ -64,13 +61,8 @@ impl Moments {
         };
         let (us, us_left) = u.as_chunks::<LANES>();
         let (ys, ys_left) = y.as_chunks::<LANES>();
-        us.iter()
-            .zip(ys)
-            .for_each(|(u, y)| pass(*u, *y, [1.0; LANES]));
-        us_left
-            .iter()
-            .zip(ys_left)
-            .for_each(|(u, y)| pass([*u, 0.0], [*y, 0.0], [1.0, 0.0]));
+        us.iter().zip(ys).for_each(|(u, y)| pass(*u, *y, [1.0; LANES]));
+        us_left.iter().zip(ys_left).for_each(|(u, y)| pass([*u, 0.0], [*y, 0.0], [1.0, 0.0]));
         Self {
             powers: powers.map(|lanes| lanes[0] + lanes[1]),
             flows: flows.map(|lanes| lanes[0] + lanes[1]),
@@ -96,16 +88,13 @@ impl Moments {
         // A pivot this much smaller than its diagonal element is rounding.
         const SMALLEST_PIVOT: f64 = 1e-11;
         let paths = self.powers[0];
-        let mut terms = TERMS
-            .min((paths / PATHS_PER_TERM) as usize)
-            .max(usize::from(paths > 0.0));
+        let mut terms = TERMS.min((paths / PATHS_PER_TERM) as usize).max(usize::from(paths > 0.0));
         let mut lower = [[0.0; TERMS]; TERMS];
         let mut pivots = [0.0; TERMS];
         for row in 0..terms {
             for column in 0..=row {
-                let known: f64 = (0..column)
-                    .map(|k| lower[row][k] * lower[column][k] * pivots[k])
-                    .sum();
+                let known: f64 =
+                    (0..column).map(|k| lower[row][k] * lower[column][k] * pivots[k]).sum();
                 let rest = self.powers[row + column] - known;
                 if column < row {
                     lower[row][column] = rest / pivots[column];
@@ -150,18 +139,10 @@ impl Policy {
     #[inline(always)]
     pub(super) fn choose(&self, price: f64, later: f64) -> f64 {
         let u = self.scale.apply(price);
-        let going_on = self
-            .value
-            .iter()
-            .rev()
-            .fold(0.0, |sum, coefficient| sum * u + coefficient);
+        let going_on = self.value.iter().rev().fold(0.0, |sum, coefficient| sum * u + coefficient);
         let payoff = (1.0 - price) * self.discount;
         // Out of the money never, whatever the polynomial says there.
-        if payoff > going_on.max(0.0) {
-            payoff
-        } else {
-            later
-        }
+        if payoff > going_on.max(0.0) { payoff } else { later }
     }
 }
 
@@ -181,17 +162,12 @@ mod tests {
     }
 
     fn evaluate(polynomial: [f64; TERMS], u: f64) -> f64 {
-        polynomial
-            .iter()
-            .rev()
-            .fold(0.0, |sum, coefficient| sum * u + coefficient)
+        polynomial.iter().rev().fold(0.0, |sum, coefficient| sum * u + coefficient)
     }
 
     #[test]
     fn a_polynomial_is_found_again() {
-        let polynomial = fit(&points(1001), |u| {
-            1.0 - 2.0 * u + 0.5 * u.powi(3) - u.powi(4)
-        });
+        let polynomial = fit(&points(1001), |u| 1.0 - 2.0 * u + 0.5 * u.powi(3) - u.powi(4));
         for (found, want) in polynomial.iter().zip([1.0, -2.0, 0.0, 0.5, -1.0]) {
             assert!((found - want).abs() < 1e-9, "{polynomial:?}");
         }
@@ -210,19 +186,13 @@ mod tests {
         assert_eq!(fit(&[], |_| 1.0), [0.0; TERMS]);
         assert_eq!(fit(&[0.3], |_| 2.0)[..2], [2.0, 0.0]);
         let polynomial = fit(&points(45), |u| 1.0 + u);
-        assert!(
-            (polynomial[1] - 1.0).abs() < 1e-12 && polynomial[2] == 0.0,
-            "{polynomial:?}"
-        );
+        assert!((polynomial[1] - 1.0).abs() < 1e-12 && polynomial[2] == 0.0, "{polynomial:?}");
     }
 
     #[test]
     fn equal_paths_give_their_mean() {
         let polynomial = fit(&[0.5; 1000], |_| 3.0);
-        assert!(
-            (evaluate(polynomial, 0.5) - 3.0).abs() < 1e-9,
-            "{polynomial:?}"
-        );
+        assert!((evaluate(polynomial, 0.5) - 3.0).abs() < 1e-9, "{polynomial:?}");
         assert!(polynomial.iter().all(|coefficient| coefficient.is_finite()));
     }
 

@@ -35,24 +35,12 @@ fn put(spot: f64, volatility: f64, maturity_years: f64) -> PutOption {
 
 /// Runs on a pool of its own, as in a process with this many CPUs.
 fn price_on(threads: usize, portfolio: &Portfolio) -> Vec<Price> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .unwrap();
-    pool.install(|| price(portfolio.clone(), &Run::detached(threads)))
-        .unwrap()
-        .prices
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| price(portfolio.clone(), &Run::detached(threads))).unwrap().prices
 }
 
 fn price_one(option: PutOption, paths: u64) -> Price {
-    price_on(
-        1,
-        &Portfolio {
-            options: vec![option],
-            paths,
-            seed: 3,
-        },
-    )[0]
+    price_on(1, &Portfolio { options: vec![option], paths, seed: 3 })[0]
 }
 
 /// The same Bermudan put without any simulation: from one exercise date to the one before, the value is its
@@ -89,11 +77,7 @@ fn quadrature(option: &PutOption) -> f64 {
             .collect();
         for (index, going_on) in (reach..size - reach).zip(going_on) {
             // Today there is nothing to decide in the judge: all options of the table are worth more alive.
-            value[index] = if date == 0 {
-                going_on
-            } else {
-                going_on.max(payoff(index))
-            };
+            value[index] = if date == 0 { going_on } else { going_on.max(payoff(index)) };
         }
         // Beyond the grid's inner part: deep in the money the payoff, far out of it nothing; never reached by the
         // spot within seven standard deviations.
@@ -121,10 +105,7 @@ fn a_quadrature_gives_the_same_prices_within_three_standard_errors() {
     for (option, price) in portfolio.options.iter().zip(prices) {
         let exact = quadrature(option);
         let z = (price.price - exact) / price.standard_error;
-        assert!(
-            z.abs() < 3.0,
-            "{option:?}: {price:?} but {exact:.4}, {z:.2} standard errors"
-        );
+        assert!(z.abs() < 3.0, "{option:?}: {price:?} but {exact:.4}, {z:.2} standard errors");
     }
 }
 
@@ -135,27 +116,16 @@ fn errors_over_many_seeds_look_normal() {
     const SEEDS: u64 = 100;
     let portfolio = example();
     let exact: Vec<f64> = portfolio.options.iter().map(quadrature).collect();
-    let runs: Vec<Vec<Price>> = (0..SEEDS)
-        .map(|seed| {
-            price_on(
-                2,
-                &Portfolio {
-                    seed,
-                    ..portfolio.clone()
-                },
-            )
-        })
-        .collect();
+    let runs: Vec<Vec<Price>> =
+        (0..SEEDS).map(|seed| price_on(2, &Portfolio { seed, ..portfolio.clone() })).collect();
     let mut all = Vec::new();
     println!(
         "spot vol  T   paper  quadrature  mean     bias  (se of it)   se      mean z   sd z   |z|>3"
     );
     for (row, option) in portfolio.options.iter().enumerate() {
         let prices: Vec<Price> = runs.iter().map(|run| run[row]).collect();
-        let zs: Vec<f64> = prices
-            .iter()
-            .map(|p| (p.price - exact[row]) / p.standard_error)
-            .collect();
+        let zs: Vec<f64> =
+            prices.iter().map(|p| (p.price - exact[row]) / p.standard_error).collect();
         let n = SEEDS as f64;
         let mean = prices.iter().map(|p| p.price).sum::<f64>() / n;
         let error = prices.iter().map(|p| p.standard_error).sum::<f64>() / n;
@@ -177,11 +147,7 @@ fn errors_over_many_seeds_look_normal() {
     let n = all.len() as f64;
     let mean = all.iter().sum::<f64>() / n;
     let beyond = |bound: f64| all.iter().filter(|z| z.abs() > bound).count();
-    println!(
-        "{n} z-scores: mean {mean:+.3}, |z| > 2: {}, |z| > 3: {}",
-        beyond(2.0),
-        beyond(3.0)
-    );
+    println!("{n} z-scores: mean {mean:+.3}, |z| > 2: {}, |z| > 3: {}", beyond(2.0), beyond(3.0));
     // Of 2000 normal scores 91 exceed 2 and five exceed 3.
     assert!(mean.abs() < 0.3 && beyond(2.0) < 150 && beyond(3.0) < 20);
 }
@@ -209,49 +175,27 @@ fn an_option_is_priced_the_same_alone_and_as_the_first_of_many() {
 #[test]
 fn with_one_date_the_price_is_that_of_black_and_scholes() {
     // N(-d2) K exp(-rT) - N(-d1) S for S = 40, K = 40, r = 0.06, sigma = 0.2, T = 1: 2.0664.
-    let option = PutOption {
-        exercises_per_year: 1.0,
-        ..put(40.0, 0.2, 1.0)
-    };
+    let option = PutOption { exercises_per_year: 1.0, ..put(40.0, 0.2, 1.0) };
     let price = price_one(option, 400_000);
-    assert!(
-        (price.price - 2.0664).abs() < 3.0 * price.standard_error,
-        "{price:?}"
-    );
+    assert!((price.price - 2.0664).abs() < 3.0 * price.standard_error, "{price:?}");
 }
 
 #[test]
 fn deep_in_the_money_it_pays_to_exercise_at_once() {
     let price = price_one(put(10.0, 0.2, 1.0), 10_000);
-    assert_eq!(
-        price,
-        Price {
-            price: 30.0,
-            standard_error: 0.0
-        }
-    );
+    assert_eq!(price, Price { price: 30.0, standard_error: 0.0 });
 }
 
 #[test]
 fn far_out_of_the_money_it_is_worth_nothing() {
     let price = price_one(put(4000.0, 0.2, 1.0), 10_000);
-    assert_eq!(
-        price,
-        Price {
-            price: 0.0,
-            standard_error: 0.0
-        }
-    );
+    assert_eq!(price, Price { price: 0.0, standard_error: 0.0 });
 }
 
 #[test]
 fn prices_scale_with_the_currency() {
     let small = price_one(put(40.0, 0.2, 1.0), 2000);
-    let large = PutOption {
-        spot: 4e6,
-        strike: 4e6,
-        ..put(40.0, 0.2, 1.0)
-    };
+    let large = PutOption { spot: 4e6, strike: 4e6, ..put(40.0, 0.2, 1.0) };
     let large = price_one(large, 2000);
     assert!((large.price / small.price / 1e5 - 1.0).abs() < 1e-12);
 }
@@ -303,16 +247,10 @@ fn values_out_of_range_are_blamed_by_their_pointer() {
         (|p| p.options[3].volatility = 0.0, "/options/3/volatility:"),
         (|p| p.options[0].spot = f64::NAN, "/options/0/spot:"),
         (|p| p.options[2].rate = f64::INFINITY, "/options/2/rate:"),
-        (
-            |p| p.options[19].exercises_per_year = 3650.0,
-            "/options/19:",
-        ),
+        (|p| p.options[19].exercises_per_year = 3650.0, "/options/19:"),
     ] {
         let message = refused(change);
-        assert!(
-            message.starts_with(&format!("bad input at {pointer}")),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("bad input at {pointer}")), "{message}");
     }
 }
 

@@ -39,9 +39,7 @@ impl Sphere {
             return None;
         }
         let half = half.sqrt();
-        [middle - half, middle + half]
-            .into_iter()
-            .find(|distance| (NEAR..limit).contains(distance))
+        [middle - half, middle + half].into_iter().find(|distance| (NEAR..limit).contains(distance))
     }
 }
 
@@ -107,11 +105,7 @@ impl Geometry {
         if !spheres.is_empty() {
             build(&mut spheres, 0, &mut nodes);
         }
-        Self {
-            spheres,
-            planes,
-            nodes,
-        }
+        Self { spheres, planes, nodes }
     }
 
     /// The nearest hit, if any.
@@ -137,22 +131,14 @@ impl Geometry {
         if let Some((distance, sphere)) = sphere_hit {
             let point = ray.at(distance);
             let normal = (point - sphere.center) / sphere.radius;
-            nearest = Some(Hit {
-                point,
-                normal,
-                object: sphere.object,
-            });
+            nearest = Some(Hit { point, normal, object: sphere.object });
         }
         nearest
     }
 
     /// Calls `visit` for the spheres whose boxes the ray meets before `limit`, which each answer may lower.
     fn visit(&self, ray: &Ray, mut limit: f64, mut visit: impl FnMut(&Sphere, f64) -> Option<f64>) {
-        let inverse = vector(
-            1.0 / ray.direction.x,
-            1.0 / ray.direction.y,
-            1.0 / ray.direction.z,
-        );
+        let inverse = vector(1.0 / ray.direction.x, 1.0 / ray.direction.y, 1.0 / ray.direction.z);
         let mut stack = [0; DEPTH];
         let mut waiting = usize::from(!self.nodes.is_empty());
         while waiting > 0 {
@@ -201,31 +187,17 @@ fn build(spheres: &mut [Sphere], offset: usize, nodes: &mut Vec<Node>) {
         high = high.max(sphere.center + reach);
     }
     let index = nodes.len();
-    nodes.push(Node {
-        low,
-        high,
-        kind: Kind::Leaf {
-            first: offset,
-            count: spheres.len(),
-        },
-    });
+    nodes.push(Node { low, high, kind: Kind::Leaf { first: offset, count: spheres.len() } });
     if spheres.len() <= LEAF {
         return;
     }
     let extent = high - low;
-    let axis = (0..3)
-        .max_by(|a, b| extent.component(*a).total_cmp(&extent.component(*b)))
-        .unwrap_or(0);
-    spheres.sort_by(|a, b| {
-        a.center
-            .component(axis)
-            .total_cmp(&b.center.component(axis))
-    });
+    let axis =
+        (0..3).max_by(|a, b| extent.component(*a).total_cmp(&extent.component(*b))).unwrap_or(0);
+    spheres.sort_by(|a, b| a.center.component(axis).total_cmp(&b.center.component(axis)));
     let (left, right) = spheres.split_at_mut(spheres.len() / 2);
     build(left, offset, nodes);
-    nodes[index].kind = Kind::Inner {
-        second: nodes.len(),
-    };
+    nodes[index].kind = Kind::Inner { second: nodes.len() };
     build(right, offset + left.len(), nodes);
 }
 
@@ -237,16 +209,9 @@ mod tests {
     fn cloud(count: usize) -> Vec<Sphere> {
         let sphere = |object: usize| {
             let turn = object as f64 * 2.4;
-            let center = vector(
-                turn.sin() * 5.0,
-                (turn * 1.7).cos() * 5.0,
-                (turn * 0.3).sin() * 5.0,
-            );
-            Sphere {
-                center,
-                radius: 0.1 + 0.3 * (turn * 3.1).sin().abs(),
-                object,
-            }
+            let center =
+                vector(turn.sin() * 5.0, (turn * 1.7).cos() * 5.0, (turn * 0.3).sin() * 5.0);
+            Sphere { center, radius: 0.1 + 0.3 * (turn * 3.1).sin().abs(), object }
         };
         (0..count).map(sphere).collect()
     }
@@ -258,69 +223,38 @@ mod tests {
         let mut hits = 0;
         for step in 0..5000 {
             let turn = f64::from(step) * 0.618;
-            let origin = vector(
-                turn.cos() * 9.0,
-                (turn * 0.7).sin() * 9.0,
-                (turn * 1.3).cos() * 9.0,
-            );
+            let origin =
+                vector(turn.cos() * 9.0, (turn * 0.7).sin() * 9.0, (turn * 1.3).cos() * 9.0);
             let aim = vector(
                 (turn * 5.0).sin() * 4.0,
                 (turn * 3.0).cos() * 4.0,
                 (turn * 2.0).sin() * 4.0,
             );
-            let ray = Ray {
-                origin,
-                direction: (aim - origin).unit(),
-            };
+            let ray = Ray { origin, direction: (aim - origin).unit() };
             let nearest = spheres
                 .iter()
                 .filter_map(|sphere| Some((sphere.hit(&ray, f64::INFINITY)?, sphere.object)))
                 .min_by(|a, b| a.0.total_cmp(&b.0));
-            assert_eq!(
-                geometry.hit(&ray).map(|hit| hit.object),
-                nearest.map(|(_, object)| object)
-            );
+            assert_eq!(geometry.hit(&ray).map(|hit| hit.object), nearest.map(|(_, object)| object));
             hits += usize::from(nearest.is_some());
         }
-        assert!(
-            (500..4500).contains(&hits),
-            "{hits} of 5000 rays hit: a weak test"
-        );
+        assert!((500..4500).contains(&hits), "{hits} of 5000 rays hit: a weak test");
     }
 
     #[test]
     fn a_ray_along_an_axis_meets_a_box_that_it_starts_on() {
-        let sphere = Sphere {
-            center: vector(0.0, 0.0, 5.0),
-            radius: 1.0,
-            object: 0,
-        };
+        let sphere = Sphere { center: vector(0.0, 0.0, 5.0), radius: 1.0, object: 0 };
         let geometry = Geometry::new(vec![sphere; 5], Vec::new());
-        let ray = Ray {
-            origin: vector(0.0, 0.0, 0.0),
-            direction: vector(0.0, 0.0, 1.0),
-        };
-        assert_eq!(
-            geometry.hit(&ray).map(|hit| hit.point),
-            Some(vector(0.0, 0.0, 4.0))
-        );
+        let ray = Ray { origin: vector(0.0, 0.0, 0.0), direction: vector(0.0, 0.0, 1.0) };
+        assert_eq!(geometry.hit(&ray).map(|hit| hit.point), Some(vector(0.0, 0.0, 4.0)));
     }
 
     #[test]
     fn a_plane_is_hit_from_both_sides_and_not_along_it() {
-        let plane = Plane {
-            point: Vector::default(),
-            normal: vector(0.0, 1.0, 0.0),
-            object: 0,
-        };
+        let plane = Plane { point: Vector::default(), normal: vector(0.0, 1.0, 0.0), object: 0 };
         let geometry = Geometry::new(Vec::new(), vec![plane]);
         let hit = |y: f64, direction| {
-            geometry
-                .hit(&Ray {
-                    origin: vector(0.0, y, 0.0),
-                    direction,
-                })
-                .is_some()
+            geometry.hit(&Ray { origin: vector(0.0, y, 0.0), direction }).is_some()
         };
         assert!(hit(1.0, vector(0.0, -1.0, 0.0)) && hit(-1.0, vector(0.0, 1.0, 0.0)));
         assert!(!hit(1.0, vector(1.0, 0.0, 0.0)) && !hit(0.0, vector(1.0, 0.0, 0.0)));

@@ -118,11 +118,7 @@ pub struct Object {
 
 /// Form and place of an object.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase",
-    deny_unknown_fields
-)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Shape {
     /// A sphere.
     Sphere {
@@ -146,11 +142,7 @@ pub enum Shape {
 
 /// What an object is made of. Colors are linear red, green, blue: the part of the light that is reflected.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase",
-    deny_unknown_fields
-)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Material {
     /// Matt, like paper.
     Diffuse {
@@ -235,10 +227,7 @@ fn zenith() -> [f64; 3] {
 
 impl Default for Sky {
     fn default() -> Self {
-        Self {
-            horizon: horizon(),
-            zenith: zenith(),
-        }
+        Self { horizon: horizon(), zenith: zenith() }
     }
 }
 
@@ -259,8 +248,7 @@ pub fn render(scene: Scene, run: &Run) -> Result<Vec<u8>, Error> {
 fn pixels(scene: &Scene, run: &Run) -> Result<Vec<u8>, Error> {
     let tracer = Tracer::new(scene);
     let (columns, rows) = (scene.width.div_ceil(TILE), scene.height.div_ceil(TILE));
-    run.progress()
-        .set_total(u64::from(scene.width) * u64::from(scene.height));
+    run.progress().set_total(u64::from(scene.width) * u64::from(scene.height));
     let tiles: Vec<Tile> = (0..columns * rows)
         .into_par_iter()
         .with_max_len(1)
@@ -294,10 +282,7 @@ impl Tile {
         run: &Run,
     ) -> Result<Self, Error> {
         let (left, top) = (index % columns * TILE, index / columns * TILE);
-        let (right, bottom) = (
-            (left + TILE).min(scene.width),
-            (top + TILE).min(scene.height),
-        );
+        let (right, bottom) = ((left + TILE).min(scene.width), (top + TILE).min(scene.height));
         let mut random = Pcg64Dxsm::new(u128::from(scene.seed), u128::from(index));
         let mut pixels = Vec::with_capacity(3 * (TILE * TILE) as usize);
         for y in top..bottom {
@@ -309,12 +294,7 @@ impl Tile {
                 run.progress().add(1);
             }
         }
-        Ok(Self {
-            left,
-            top,
-            width: right - left,
-            pixels,
-        })
+        Ok(Self { left, top, width: right - left, pixels })
     }
 }
 
@@ -349,16 +329,10 @@ impl Scene {
             }
         }
         if self.width * self.height > MAX_PIXELS {
-            return bad(
-                "/width",
-                format!("times height must be at most {MAX_PIXELS}"),
-            );
+            return bad("/width", format!("times height must be at most {MAX_PIXELS}"));
         }
         if self.objects.len() > MAX_OBJECTS {
-            return bad(
-                "/objects",
-                format!("must have at most {MAX_OBJECTS} elements"),
-            );
+            return bad("/objects", format!("must have at most {MAX_OBJECTS} elements"));
         }
         within("/exposure", &[self.exposure], 0.001, 1000.0)?;
         within("/sky/horizon", &self.sky.horizon, 0.0, 100.0)?;
@@ -366,30 +340,14 @@ impl Scene {
         let camera = &self.camera;
         within("/camera/position", &camera.position, -FAR, FAR)?;
         within("/camera/lookAt", &camera.look_at, -FAR, FAR)?;
-        within(
-            "/camera/fieldOfViewDegrees",
-            &[camera.field_of_view_degrees],
-            1.0,
-            170.0,
-        )?;
+        within("/camera/fieldOfViewDegrees", &[camera.field_of_view_degrees], 1.0, 170.0)?;
         within("/camera/aperture", &[camera.aperture], 0.0, 100.0)?;
-        within(
-            "/camera/focusDistance",
-            camera.focus_distance.as_slice(),
-            0.001,
-            FAR,
-        )?;
+        within("/camera/focusDistance", camera.focus_distance.as_slice(), 0.001, FAR)?;
         let view = Vector::from(camera.look_at) - Vector::from(camera.position);
         if view.length() < 1e-3 {
-            return bad(
-                "/camera/lookAt",
-                "must be apart from the position".to_owned(),
-            );
+            return bad("/camera/lookAt", "must be apart from the position".to_owned());
         }
-        self.objects
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, object)| object.validate(index))
+        self.objects.iter().enumerate().try_for_each(|(index, object)| object.validate(index))
     }
 }
 
@@ -405,10 +363,7 @@ impl Object {
                 within(&at("shape/plane/point"), point, -FAR, FAR)?;
                 within(&at("shape/plane/normal"), normal, -FAR, FAR)?;
                 if Vector::from(*normal).length() < 1e-6 {
-                    return Err(Error::bad_input(
-                        at("shape/plane/normal"),
-                        "has no direction",
-                    ));
+                    return Err(Error::bad_input(at("shape/plane/normal"), "has no direction"));
                 }
             }
         }
@@ -424,17 +379,9 @@ impl Object {
                 within(&at("material/metal/color"), color, 0.0, 1.0)?;
                 within(&at("material/metal/roughness"), &[*roughness], 0.0, 1.0)?;
             }
-            Material::Glass {
-                color,
-                refractive_index,
-            } => {
+            Material::Glass { color, refractive_index } => {
                 within(&at("material/glass/color"), color, 0.0, 1.0)?;
-                within(
-                    &at("material/glass/refractiveIndex"),
-                    &[*refractive_index],
-                    1.0,
-                    4.0,
-                )?;
+                within(&at("material/glass/refractiveIndex"), &[*refractive_index], 1.0, 4.0)?;
             }
             Material::Emissive { color, strength } => {
                 within(&at("material/emissive/color"), color, 0.0, 1.0)?;
@@ -448,10 +395,9 @@ impl Object {
 /// Blames `pointer` unless all values are in the range; what is not a number is in none.
 fn within(pointer: &str, values: &[f64], min: f64, max: f64) -> Result<(), Error> {
     match values.iter().find(|value| !(min..=max).contains(*value)) {
-        Some(value) => Err(Error::bad_input(
-            pointer,
-            format!("is {value}, must be from {min} to {max}"),
-        )),
+        Some(value) => {
+            Err(Error::bad_input(pointer, format!("is {value}, must be from {min} to {max}")))
+        }
         None => Ok(()),
     }
 }
@@ -481,12 +427,7 @@ mod tests {
 
     #[test]
     fn the_example_becomes_a_png_of_its_size() {
-        let scene = Scene {
-            width: 50,
-            height: 37,
-            samples: 2,
-            ..example()
-        };
+        let scene = Scene { width: 50, height: 37, samples: 2, ..example() };
         let png = render(scene, &Run::detached(1)).unwrap();
         let picture = image::load_from_memory(&png).unwrap();
         assert_eq!((picture.width(), picture.height()), (50, 37));
@@ -494,30 +435,14 @@ mod tests {
 
     #[test]
     fn every_parallelism_gives_the_same_bytes() {
-        let scene = Scene {
-            width: 70,
-            height: 50,
-            samples: 4,
-            ..example()
-        };
+        let scene = Scene { width: 70, height: 50, samples: 4, ..example() };
         let render_on = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            pool.install(|| render(scene.clone(), &Run::detached(threads)))
-                .unwrap()
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| render(scene.clone(), &Run::detached(threads))).unwrap()
         };
         let expected = render_on(1);
-        assert!(
-            [2, 3, 8]
-                .into_iter()
-                .all(|threads| render_on(threads) == expected)
-        );
-        let other = Scene {
-            seed: 99,
-            ..scene.clone()
-        };
+        assert!([2, 3, 8].into_iter().all(|threads| render_on(threads) == expected));
+        let other = Scene { seed: 99, ..scene.clone() };
         assert_ne!(render(other, &Run::detached(1)).unwrap(), expected);
     }
 
@@ -562,10 +487,7 @@ mod tests {
         let expected = 0.5 * 100.0 * (0.2_f64 / 4.0).powi(2);
         let mut random = Pcg64Dxsm::new(1, 1);
         let found = Tracer::new(&scene).pixel(0, 0, &mut random).x;
-        assert!(
-            (found / expected - 1.0).abs() < 0.01,
-            "{found} instead of {expected}"
-        );
+        assert!((found / expected - 1.0).abs() < 0.01, "{found} instead of {expected}");
     }
 
     #[test]
@@ -591,20 +513,13 @@ mod tests {
             (|s| s.camera.look_at = s.camera.position, "/camera/lookAt:"),
             (|s| s.camera.aperture = f64::NAN, "/camera/aperture:"),
             (
-                |s| {
-                    s.objects[0].shape = Shape::Plane {
-                        point: [0.0; 3],
-                        normal: [0.0; 3],
-                    }
-                },
+                |s| s.objects[0].shape = Shape::Plane { point: [0.0; 3], normal: [0.0; 3] },
                 "/objects/0/shape/plane/normal:",
             ),
             (
                 |s| {
-                    s.objects[1].material = Material::Metal {
-                        color: [0.5, 2.0, 0.5],
-                        roughness: 0.0,
-                    }
+                    s.objects[1].material =
+                        Material::Metal { color: [0.5, 2.0, 0.5], roughness: 0.0 }
                 },
                 "/objects/1/material/metal/color:",
             ),
@@ -613,12 +528,7 @@ mod tests {
             change(&mut scene);
             let error = render(scene, &Run::detached(1)).unwrap_err();
             assert!(error.is_bad_input());
-            assert!(
-                error
-                    .to_string()
-                    .starts_with(&format!("bad input at {pointer}")),
-                "{error}"
-            );
+            assert!(error.to_string().starts_with(&format!("bad input at {pointer}")), "{error}");
         }
     }
 
@@ -634,10 +544,7 @@ mod tests {
             "/objects/0/material/diffuse",
         ] {
             let mut input = known.clone();
-            let object = input
-                .pointer_mut(place)
-                .and_then(|value| value.as_object_mut())
-                .unwrap();
+            let object = input.pointer_mut(place).and_then(|value| value.as_object_mut()).unwrap();
             object.insert("surprise".to_owned(), serde_json::Value::Null);
             let error =
                 windlass_sdk::parse_input::<Scene>(input.to_string().as_bytes()).unwrap_err();

@@ -58,17 +58,10 @@ impl<'a> Tracer<'a> {
         for (index, object) in scene.objects.iter().enumerate() {
             match object.shape {
                 Shape::Sphere { center, radius } => {
-                    let sphere = Sphere {
-                        center: center.into(),
-                        radius,
-                        object: index,
-                    };
+                    let sphere = Sphere { center: center.into(), radius, object: index };
                     spheres.push(sphere);
                     if let Material::Emissive { color, strength } = object.material {
-                        lamps.push(Lamp {
-                            sphere,
-                            light: Vector::from(color) * strength,
-                        });
+                        lamps.push(Lamp { sphere, light: Vector::from(color) * strength });
                     }
                 }
                 Shape::Plane { point, normal } => {
@@ -80,12 +73,7 @@ impl<'a> Tracer<'a> {
                 }
             }
         }
-        Self {
-            scene,
-            geometry: Geometry::new(spheres, planes),
-            lamps,
-            lens: Lens::new(scene),
-        }
+        Self { scene, geometry: Geometry::new(spheres, planes), lamps, lens: Lens::new(scene) }
     }
 
     /// The light that arrives at a pixel, counted from the top left: the mean over its samples.
@@ -98,10 +86,7 @@ impl<'a> Tracer<'a> {
             let (a, b): (f64, f64) = (random.random(), random.random());
             let (a, b) = if sample < cells * cells {
                 let size = 1.0 / f64::from(cells);
-                (
-                    (f64::from(sample % cells) + a) * size,
-                    (f64::from(sample / cells) + b) * size,
-                )
+                ((f64::from(sample % cells) + a) * size, (f64::from(sample / cells) + b) * size)
             } else {
                 (a, b)
             };
@@ -146,10 +131,7 @@ impl<'a> Tracer<'a> {
             }
             from_diffuse = scattered.diffuse;
             left *= scattered.color;
-            ray = Ray {
-                origin: hit.point,
-                direction: scattered.direction,
-            };
+            ray = Ray { origin: hit.point, direction: scattered.direction };
             if surface + 1 >= SURE_SURFACES {
                 // A dim path ends by chance; those that go on count for it too.
                 let survival = left.largest().min(1.0);
@@ -160,11 +142,7 @@ impl<'a> Tracer<'a> {
             }
         }
         let brightest = light.largest();
-        if brightest > BRIGHTEST {
-            light * (BRIGHTEST / brightest)
-        } else {
-            light
-        }
+        if brightest > BRIGHTEST { light * (BRIGHTEST / brightest) } else { light }
     }
 
     /// Where a path goes on from a surface; nowhere if it is swallowed.
@@ -172,15 +150,10 @@ impl<'a> Tracer<'a> {
         let normal = facing(hit.normal, incoming);
         match &self.scene.objects[hit.object].material {
             Material::Diffuse { color, checker } => {
-                let color = checker
-                    .as_ref()
-                    .map_or(*color, |checker| checkered(*color, checker, hit));
+                let color =
+                    checker.as_ref().map_or(*color, |checker| checkered(*color, checker, hit));
                 let direction = cosine_direction(normal, random);
-                Some(Scattered {
-                    direction,
-                    color: color.into(),
-                    diffuse: true,
-                })
+                Some(Scattered { direction, color: color.into(), diffuse: true })
             }
             Material::Metal { color, roughness } => {
                 let mirrored = reflect(incoming, normal) + sphere_point(random) * *roughness;
@@ -191,28 +164,17 @@ impl<'a> Tracer<'a> {
                     diffuse: false,
                 })
             }
-            Material::Glass {
-                color,
-                refractive_index,
-            } => {
+            Material::Glass { color, refractive_index } => {
                 // Planes are thin panes to look through; only spheres have an inside.
                 let entering = hit.normal.dot(incoming) < 0.0;
-                let ratio = if entering {
-                    1.0 / refractive_index
-                } else {
-                    *refractive_index
-                };
+                let ratio = if entering { 1.0 / refractive_index } else { *refractive_index };
                 let direction = match refract(incoming, normal, ratio) {
                     Some((refracted, reflectance)) if random.random::<f64>() >= reflectance => {
                         refracted
                     }
                     _ => reflect(incoming, normal),
                 };
-                Some(Scattered {
-                    direction,
-                    color: Vector::from(*color),
-                    diffuse: false,
-                })
+                Some(Scattered { direction, color: Vector::from(*color), diffuse: false })
             }
             Material::Emissive { .. } => None,
         }
@@ -283,11 +245,7 @@ impl Lens {
         let forward = view.unit();
         // Looking straight up or down there is no horizon; then the top of the picture is north, -z.
         let steep = forward.x.abs() + forward.z.abs() < 1e-6;
-        let above = if steep {
-            vector(0.0, 0.0, -1.0)
-        } else {
-            vector(0.0, 1.0, 0.0)
-        };
+        let above = if steep { vector(0.0, 0.0, -1.0) } else { vector(0.0, 1.0, 0.0) };
         let right = forward.cross(above).unit();
         let up = right.cross(forward);
         let half_height = (camera.field_of_view_degrees.to_radians() / 2.0).tan() * focus;
@@ -307,10 +265,7 @@ impl Lens {
         let (x, y) = disk_point(random);
         let offset = self.aperture.0 * x + self.aperture.1 * y;
         let target = self.forward + self.right * across + self.up * up;
-        Ray {
-            origin: self.position + offset,
-            direction: (target - offset).unit(),
-        }
+        Ray { origin: self.position + offset, direction: (target - offset).unit() }
     }
 }
 
@@ -325,20 +280,12 @@ fn sky(sky: &Sky, direction: Vector) -> Vector {
 fn checkered(color: [f64; 3], checker: &Checker, hit: &Hit) -> [f64; 3] {
     let point = (hit.point - hit.normal * (1e-3 * checker.size)) / checker.size;
     let layer = point.x.floor() + point.y.floor() + point.z.floor();
-    if layer.rem_euclid(2.0) < 1.0 {
-        color
-    } else {
-        checker.color
-    }
+    if layer.rem_euclid(2.0) < 1.0 { color } else { checker.color }
 }
 
 /// The normal on the side that the light comes from.
 fn facing(normal: Vector, incoming: Vector) -> Vector {
-    if normal.dot(incoming) < 0.0 {
-        normal
-    } else {
-        -normal
-    }
+    if normal.dot(incoming) < 0.0 { normal } else { -normal }
 }
 
 fn reflect(incoming: Vector, normal: Vector) -> Vector {
@@ -357,10 +304,7 @@ fn refract(incoming: Vector, normal: Vector, ratio: f64) -> Option<(Vector, f64)
     let perpendicular = (ratio * cosine - refracted) / (ratio * cosine + refracted);
     let parallel = (cosine - ratio * refracted) / (cosine + ratio * refracted);
     let reflectance = 0.5 * (perpendicular * perpendicular + parallel * parallel);
-    Some((
-        (incoming * ratio + normal * (ratio * cosine - refracted)).unit(),
-        reflectance,
-    ))
+    Some(((incoming * ratio + normal * (ratio * cosine - refracted)).unit(), reflectance))
 }
 
 /// A direction at an angle of this cosine to `axis`, turned at random.
@@ -404,20 +348,16 @@ mod tests {
         let slanted = vector(1.0, -1.0, 0.0).unit();
         let (refracted, _) = refract(slanted, normal, 1.0 / 1.5).unwrap();
         assert!((refracted.x * 1.5 - slanted.x).abs() < 1e-12, "Snell's law");
-        assert!(
-            refract(slanted, normal, 1.5).is_none(),
-            "total reflection beyond 41.8 degrees"
-        );
+        assert!(refract(slanted, normal, 1.5).is_none(), "total reflection beyond 41.8 degrees");
     }
 
     #[test]
     fn diffuse_directions_have_the_density_of_the_cosine() {
         let mut random = Pcg64Dxsm::new(1, 2);
         let normal = vector(1.0, 2.0, -3.0).unit();
-        let mean = (0..100_000)
-            .map(|_| cosine_direction(normal, &mut random).dot(normal))
-            .sum::<f64>()
-            / 1e5;
+        let mean =
+            (0..100_000).map(|_| cosine_direction(normal, &mut random).dot(normal)).sum::<f64>()
+                / 1e5;
         assert!((mean - 2.0 / 3.0).abs() < 0.005, "{mean}");
     }
 }

@@ -44,19 +44,11 @@ impl Vector {
     }
 
     pub(super) fn min(self, other: Self) -> Self {
-        vector(
-            self.x.min(other.x),
-            self.y.min(other.y),
-            self.z.min(other.z),
-        )
+        vector(self.x.min(other.x), self.y.min(other.y), self.z.min(other.z))
     }
 
     pub(super) fn max(self, other: Self) -> Self {
-        vector(
-            self.x.max(other.x),
-            self.y.max(other.y),
-            self.z.max(other.z),
-        )
+        vector(self.x.max(other.x), self.y.max(other.y), self.z.max(other.z))
     }
 
     pub(super) fn largest(self) -> f64 {
@@ -150,13 +142,9 @@ mod tests {
             vector(-1e-9, 1e-9, -1.0).unit(),
         ] {
             let (u, v) = normal.tangents();
-            for (a, b, want) in [
-                (u, u, 1.0),
-                (v, v, 1.0),
-                (u, v, 0.0),
-                (u, normal, 0.0),
-                (v, normal, 0.0),
-            ] {
+            for (a, b, want) in
+                [(u, u, 1.0), (v, v, 1.0), (u, v, 0.0), (u, normal, 0.0), (v, normal, 0.0)]
+            {
                 assert!((a.dot(b) - want).abs() < 1e-12, "{normal:?}");
             }
         }

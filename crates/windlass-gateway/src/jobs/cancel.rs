@@ -11,7 +11,7 @@ use windlass_core::jobs::Verb;
 
 use super::{ended_or_accepted, located, waited_for};
 use crate::guard::{self, Token, in_time};
-use crate::problem::Refusal;
+use crate::refusal::Refusal;
 use crate::{Shared, prefer, wait};
 
 /// 202 with the job that is asked to end, 200 when it has ended. With `Prefer: wait=N` the answer

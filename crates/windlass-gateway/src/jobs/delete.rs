@@ -8,7 +8,7 @@ use http::StatusCode;
 use windlass_core::JobKey;
 
 use crate::Shared;
-use crate::problem::Refusal;
+use crate::refusal::Refusal;
 
 pub(crate) async fn delete(
     State(shared): State<Arc<Shared>>,

@@ -19,7 +19,7 @@ use windlass_core::{Job, JobKey};
 
 use crate::Shared;
 use crate::guard::in_time;
-use crate::problem::Refusal;
+use crate::refusal::Refusal;
 
 pub(crate) async fn events(
     State(shared): State<Arc<Shared>>,
@@ -46,10 +46,9 @@ pub(crate) async fn events(
     let keep_alive = KeepAlive::new().interval(limits.keep_alive);
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     // Proxies of the nginx family hold events back without it.
-    response.headers_mut().insert(
-        HeaderName::from_static("x-accel-buffering"),
-        HeaderValue::from_static("no"),
-    );
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     Ok(response)
 }
 
@@ -59,15 +58,15 @@ fn last_seen(headers: &HeaderMap) -> Option<&str> {
 
 /// What the stream does next.
 enum Step {
-    Tell(Job, Box<dyn Watch>),
+    Tell(Box<Job>, Box<dyn Watch>),
     Ask(Box<dyn Watch>),
     End,
 }
 
 fn follow(first: Job, watch: Box<dyn Watch>) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold(Step::Tell(first, watch), |step| async {
+    stream::unfold(Step::Tell(Box::new(first), watch), |step| async {
         let (job, watch) = match step {
-            Step::Tell(job, watch) => (Ok(job), watch),
+            Step::Tell(job, watch) => (Ok(*job), watch),
             Step::Ask(mut watch) => (watch.next().await, watch),
             Step::End => return None,
         };

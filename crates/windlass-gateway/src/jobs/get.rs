@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use windlass_core::{Job, JobKey};
 
 use crate::Shared;
-use crate::problem::Refusal;
+use crate::refusal::Refusal;
 
 pub(crate) async fn get(
     State(shared): State<Arc<Shared>>,

@@ -11,7 +11,8 @@ use windlass_core::{API_VERSION, Job, Phase, name};
 
 use crate::Shared;
 use crate::guard::Namespace;
-use crate::problem::{Kind, Refusal};
+use crate::problem::Kind;
+use crate::refusal::Refusal;
 
 /// Jobs of a page for a caller who does not say. A job may have 128 KiB of input and 32 KiB of
 /// result, so this bounds an answer to 16 MiB.
@@ -39,12 +40,7 @@ struct ListMetadata {
 
 impl<T> Listing<T> {
     pub(crate) fn new(kind: &'static str, items: Vec<T>, continue_from: Option<String>) -> Self {
-        Self {
-            api_version: API_VERSION,
-            kind,
-            metadata: ListMetadata { continue_from },
-            items,
-        }
+        Self { api_version: API_VERSION, kind, metadata: ListMetadata { continue_from }, items }
     }
 }
 
@@ -56,11 +52,7 @@ pub(crate) async fn list(
 ) -> Result<Json<Listing<Job>>, Refusal> {
     let filter = filter(&uri)?;
     let page = shared.gateway.jobs.list(&namespace, &filter).await?;
-    Ok(Json(Listing::new(
-        "ComputeJobList",
-        page.items,
-        page.continue_from,
-    )))
+    Ok(Json(Listing::new("ComputeJobList", page.items, page.continue_from)))
 }
 
 fn filter(uri: &Uri) -> Result<Filter, Refusal> {
@@ -68,10 +60,7 @@ fn filter(uri: &Uri) -> Result<Filter, Refusal> {
     let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
         return Err(Refusal::new(Kind::Query, "the query cannot be read"));
     };
-    let mut filter = Filter {
-        limit: DEFAULT_LIMIT,
-        ..Filter::default()
-    };
+    let mut filter = Filter { limit: DEFAULT_LIMIT, ..Filter::default() };
     for (key, value) in pairs {
         match key.as_str() {
             "function" => match name::problem(&value) {
@@ -80,10 +69,7 @@ fn filter(uri: &Uri) -> Result<Filter, Refusal> {
             },
             "phase" => {
                 let phase = phase(&value).ok_or_else(|| {
-                    wrong(
-                        "phase",
-                        "Queued, Starting, Running, Succeeded, Failed or Cancelled",
-                    )
+                    wrong("phase", "Queued, Starting, Running, Succeeded, Failed or Cancelled")
                 })?;
                 filter.phase = Some(phase);
             }

@@ -27,17 +27,12 @@ fn located(status: StatusCode, job: &Job) -> Response {
 /// The same for a job that was waited for: 200 when it has ended, 202 when it has not.
 fn waited_for(job: &Job) -> Response {
     let mut response = located(ended_or_accepted(job), job);
-    response.headers_mut().insert(
-        HeaderName::from_static("preference-applied"),
-        HeaderValue::from_static("wait"),
-    );
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("preference-applied"), HeaderValue::from_static("wait"));
     response
 }
 
 fn ended_or_accepted(job: &Job) -> StatusCode {
-    if job.status.is_finished() {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    }
+    if job.status.is_finished() { StatusCode::OK } else { StatusCode::ACCEPTED }
 }

@@ -14,8 +14,9 @@ use windlass_core::JobKey;
 use windlass_core::jobs::ResultBytes;
 
 use crate::Shared;
-use crate::problem::{Kind, Refusal};
+use crate::problem::Kind;
 use crate::range::{self, Part};
+use crate::refusal::Refusal;
 
 pub(crate) async fn result(
     State(shared): State<Arc<Shared>>,
@@ -30,11 +31,8 @@ fn answer(key: &JobKey, asked: &HeaderMap, result: ResultBytes) -> Result<Respon
     // Strong: the digest is that of the very bytes.
     let tag = format!("\"sha256-{}\"", result.sha256);
     let total = result.bytes.len();
-    let part = if range::is_known(asked, &tag) {
-        None
-    } else {
-        Some(range::part(asked, &tag, total))
-    };
+    let part =
+        if range::is_known(asked, &tag) { None } else { Some(range::part(asked, &tag, total)) };
     let (status, body) = match part {
         None => (StatusCode::NOT_MODIFIED, Body::empty()),
         Some(Part::Whole) => (StatusCode::OK, result.bytes.into()),
@@ -66,10 +64,7 @@ fn answer(key: &JobKey, asked: &HeaderMap, result: ResultBytes) -> Result<Respon
     // A name is a DNS label: nothing in it needs quoting.
     let file = format!("attachment; filename=\"{}\"", key.name);
     set(header::CONTENT_DISPOSITION, &file);
-    set(
-        header::CONTENT_SECURITY_POLICY,
-        "sandbox; default-src 'none'",
-    );
+    set(header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
     // May be kept, must be asked for: a job of the same name may come after this one.
     set(header::CACHE_CONTROL, "private, no-cache");
     if let Some(Part::Some(bytes)) = part {

@@ -17,7 +17,8 @@ use windlass_core::{Error, Function, Job, JobSpec, Problem, name};
 use super::{located, waited_for};
 use crate::guard::{self, Namespace, Token, in_time};
 use crate::limits::MAX_SUBMIT_BYTES;
-use crate::problem::{Kind, Refusal};
+use crate::problem::Kind;
+use crate::refusal::Refusal;
 use crate::{Shared, body, functions, prefer, wait};
 
 /// 201 with the job as it was accepted. With `Prefer: wait=N`, 200 with the finished job, or 202
@@ -89,19 +90,16 @@ async fn accept(
             };
             let queue = queue.as_ref().map(|queue| &queue.spec);
             match validate(&spec, &function.spec, queue) {
+                Ok(_) => {}
                 Err(Error::Invalid(found)) => problems.extend(found),
-                other => drop(other?),
+                Err(error) => return Err(error),
             }
         }
     }
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
     }
-    let submission = Submission {
-        namespace,
-        name,
-        spec,
-    };
+    let submission = Submission { namespace, name, spec };
     shared.gateway.jobs.submit(submission).await
 }
 

@@ -39,12 +39,14 @@ impl Crowd {
             if let Ok(permit) = self.seats.clone().try_acquire_owned() {
                 break permit;
             }
+            // Made before the question, so that no answer to it is missed.
+            let changed = self.changed.notified();
             self.ask_one_to_leave();
             tokio::select! {
                 permit = self.seats.clone().acquire_owned() => {
                     break permit.expect("the semaphore is never closed");
                 }
-                () = self.changed.notified() => {}
+                () = changed => {}
             }
         };
         Seat {
@@ -87,7 +89,7 @@ impl Seat {
         if let Some(old) = turn.replace(next) {
             idle.waiting.remove(&old);
         }
-        self.crowd.changed.notify_one();
+        self.crowd.changed.notify_waiters();
     }
 
     /// It is being answered.
@@ -106,7 +108,7 @@ impl Seat {
     pub(super) fn leaves(&self) -> bool {
         let leaves = self.is_idle();
         if !leaves {
-            self.crowd.changed.notify_one();
+            self.crowd.changed.notify_waiters();
         }
         leaves
     }

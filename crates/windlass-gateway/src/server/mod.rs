@@ -68,10 +68,7 @@ pub async fn serve(
         }
     };
     if tokio::time::timeout(limits.drain, drained).await.is_err() {
-        tracing::warn!(
-            open = connections.len(),
-            "cutting off requests that did not end"
-        );
+        tracing::warn!(open = connections.len(), "cutting off requests that did not end");
     }
     connections.shutdown().await;
     Ok(())

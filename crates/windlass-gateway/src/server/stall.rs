@@ -22,11 +22,7 @@ pub(super) struct Stall {
 
 impl Stall {
     pub(super) fn new(socket: TcpStream, limit: Duration) -> Self {
-        Self {
-            socket,
-            limit,
-            waiting: None,
-        }
+        Self { socket, limit, waiting: None }
     }
 
     pub(super) fn into_socket(self) -> TcpStream {
@@ -44,12 +40,10 @@ impl Stall {
         }
         let limit = self.limit;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
-        waiting.as_mut().poll(cx).map(|()| {
-            Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the peer does not read",
-            ))
-        })
+        waiting
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }
 }
 

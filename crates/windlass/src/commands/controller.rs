@@ -14,11 +14,6 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
     let settings =
         windlass_kube::Settings { namespace: args.namespace, report_url: args.report_url };
     info!(namespace = settings.namespace.as_deref().unwrap_or("*"), "controller starts");
-    let stop = async {
-        if let Err(error) = commands::stop_signal().await {
-            log::tell_error(&error);
-        }
-    };
-    windlass_kube::run(client, settings, stop).await?;
+    windlass_kube::run(client, settings, commands::stopped()).await?;
     Ok(ExitCode::SUCCESS)
 }

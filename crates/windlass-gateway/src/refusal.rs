@@ -1,0 +1,171 @@
+//! One refusal: from an error to its problem document (RFC 9457).
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, header};
+use serde::Serialize;
+use windlass_core::jobs::{Denied, ReportError};
+use windlass_core::parse::Unread;
+use windlass_core::report::Refused;
+use windlass_core::{Error, Problem};
+
+use crate::problem::Kind;
+
+/// Most problems listed in one document; the rest is counted.
+const MAX_PROBLEMS: usize = 64;
+
+/// One refusal, as its document shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    kind: Kind,
+    detail: String,
+    problems: Vec<Problem>,
+    reason: Option<Refused>,
+    retry_after: Option<Duration>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
+}
+
+impl Refusal {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            problems: Vec::new(),
+            reason: None,
+            retry_after: None,
+            header: None,
+        }
+    }
+
+    pub(crate) fn invalid(mut problems: Vec<Problem>) -> Self {
+        let found = problems.len();
+        if found > MAX_PROBLEMS {
+            problems.truncate(MAX_PROBLEMS);
+            problems.push(Problem::at("", format!("and {} more", found - MAX_PROBLEMS)));
+        }
+        let detail = match found {
+            1 => "1 problem was found".to_owned(),
+            n => format!("{n} problems were found"),
+        };
+        Self { problems, ..Self::new(Kind::Invalid, detail) }
+    }
+
+    pub(crate) fn no_such_path() -> Self {
+        Self::new(Kind::NotFound, "there is no such path")
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(Kind::Internal, "the server's log says more")
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(Kind::Unavailable, message) }
+    }
+
+    pub(crate) fn refused(reason: Refused) -> Self {
+        Self { reason: Some(reason), ..Self::new(Kind::Refused, reason.to_string()) }
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some(Box::new((name, value)));
+        self
+    }
+
+    /// The document as JSON.
+    pub(crate) fn document(&self) -> String {
+        let (kind, title, status) = self.kind.describe();
+        let document = Document {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            problems: &self.problems,
+            reason: self.reason,
+        };
+        // Strings, numbers and lists of them always serialize.
+        serde_json::to_string(&document).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
+    problems: &'a [Problem],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Refused>,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (_, _, status) = self.kind.describe();
+        let mut response = (status, self.document()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.kind == Kind::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(self.kind, Kind::TooLarge | Kind::Slow) {
+            // The rest of the body is not read: the connection is of no more use.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(after) = self.retry_after {
+            // Whole seconds, rounded up, and never "at once".
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if let Some(header) = self.header {
+            headers.insert(header.0, header.1);
+        }
+        response
+    }
+}
+
+/// The one place where a kind of error becomes a status.
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(problems) => Self::invalid(problems),
+            Error::NotFound { .. } => Self::new(Kind::NotFound, error.to_string()),
+            Error::Conflict(detail) => Self::new(Kind::Conflict, detail),
+            Error::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),
+            Error::Bug(text) => {
+                tracing::error!(bug = %text, "internal error");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unauthenticated => Self::new(Kind::Unauthenticated, denied.to_string()),
+            Denied::Forbidden(_) => Self::new(Kind::Forbidden, denied.to_string()),
+            Denied::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),
+        }
+    }
+}
+
+impl From<ReportError> for Refusal {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Denied(denied) => denied.into(),
+            ReportError::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Malformed(why) => Self::new(Kind::Malformed, why),
+            Unread::Misshapen(problems) => Self::invalid(problems),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! A world in memory whose calls can be made to fail.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::sync::watch;
+use windlass_core::jobs::{
+    Access, Denied, Filter, Jobs, Page, ReportError, Reports, ResultBytes, Submission, Verb,
+    Verdict, Watch,
+};
+use windlass_core::report::{self, Refused};
+use windlass_core::{
+    Error, Function, FunctionSpec, Job, JobKey, Metadata, Phase, Queue, QueueSpec, Report,
+};
+
+/// May do everything in `default`.
+pub(crate) const GOOD: &str = "good";
+/// May do everything, but in another namespace.
+pub(crate) const STRANGER: &str = "stranger";
+/// May only read in `default`.
+pub(crate) const READER: &str = "reader";
+/// May only submit in `default`.
+pub(crate) const SUBMITTER: &str = "submitter";
+/// A token that cannot be judged now.
+pub(crate) const UNDECIDED: &str = "undecided";
+/// A worker's.
+pub(crate) const WORKER: &str = "worker";
+
+/// What every call of the world does instead.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    Panic,
+    Late(Duration),
+    Fails(Error),
+}
+
+#[derive(Default)]
+pub(crate) struct World {
+    jobs: Mutex<BTreeMap<JobKey, watch::Sender<Option<Job>>>>,
+    fault: Mutex<Option<Fault>>,
+    results: Mutex<BTreeMap<JobKey, ResultBytes>>,
+    pub(crate) reports: Mutex<Vec<Report>>,
+    pub(crate) refuses: Mutex<Option<Refused>>,
+}
+
+impl World {
+    pub(crate) fn fail(&self, fault: impl Into<Option<Fault>>) {
+        *self.fault.lock().unwrap() = fault.into();
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.jobs.lock().unwrap().keys().map(|key| key.name.clone()).collect()
+    }
+
+    pub(crate) fn job(&self, name: &str) -> Option<Job> {
+        let jobs = self.jobs.lock().unwrap();
+        jobs.get(&JobKey::new("default", name)).and_then(|job| job.borrow().clone())
+    }
+
+    /// A job that is there already.
+    pub(crate) fn put(&self, name: &str) {
+        let metadata = Metadata {
+            name: name.into(),
+            namespace: "default".into(),
+            uid: format!("uid-of-{name}"),
+            resource_version: "1".into(),
+            ..Metadata::default()
+        };
+        let spec = serde_json::from_value(json!({"function": "price"})).unwrap();
+        let job = Job::new(metadata, spec);
+        self.jobs.lock().unwrap().insert(job.key(), watch::Sender::new(Some(job)));
+    }
+
+    pub(crate) fn change(&self, name: &str, phase: Phase) {
+        let jobs = self.jobs.lock().unwrap();
+        jobs[&JobKey::new("default", name)].send_modify(|job| {
+            let job = job.as_mut().unwrap();
+            job.status.phase = Some(phase);
+            let version: u32 = job.metadata.resource_version.parse().unwrap();
+            job.metadata.resource_version = (version + 1).to_string();
+        });
+    }
+
+    pub(crate) fn finish(&self, name: &str, bytes: &[u8], content_type: &str) {
+        let result = ResultBytes {
+            bytes: bytes.to_vec(),
+            content_type: content_type.into(),
+            sha256: report::sha256(bytes),
+        };
+        self.results.lock().unwrap().insert(JobKey::new("default", name), result);
+        self.change(name, Phase::Succeeded);
+    }
+
+    async fn meet_fault(&self) -> Result<(), Error> {
+        let fault = self.fault.lock().unwrap().clone();
+        match fault {
+            None => Ok(()),
+            Some(Fault::Panic) => panic!("the panic of a test"),
+            Some(Fault::Late(by)) => {
+                tokio::time::sleep(by).await;
+                Ok(())
+            }
+            Some(Fault::Fails(error)) => Err(error),
+        }
+    }
+}
+
+fn price() -> Function {
+    let spec: FunctionSpec = serde_json::from_value(json!({
+        "command": ["price"],
+        "parallelism": {"default": 1, "max": 4},
+        "inputSchema": {
+            "type": "object",
+            "properties": {
+                "paths": {"type": "integer", "minimum": 1},
+                "strike": {"type": "number"}
+            }
+        }
+    }))
+    .unwrap();
+    Function::new("price", spec)
+}
+
+#[async_trait]
+impl Jobs for World {
+    async fn submit(&self, submission: Submission) -> Result<Job, Error> {
+        self.meet_fault().await?;
+        let name = submission.name.unwrap_or_else(|| "made-up".into());
+        if self.job(&name).is_some() {
+            return Err(Error::Conflict(format!("job {name:?} exists already")));
+        }
+        self.put(&name);
+        let jobs = self.jobs.lock().unwrap();
+        let job = &jobs[&JobKey::new("default", &name)];
+        job.send_modify(|job| job.as_mut().unwrap().spec = submission.spec);
+        Ok(job.borrow().clone().unwrap())
+    }
+
+    async fn get(&self, key: &JobKey) -> Result<Job, Error> {
+        self.meet_fault().await?;
+        self.job(&key.name).ok_or_else(|| Error::no_job(&key.name))
+    }
+
+    async fn list(&self, _: &str, filter: &Filter) -> Result<Page, Error> {
+        self.meet_fault().await?;
+        let names = self.names();
+        let from = filter.continue_from.clone().unwrap_or_default();
+        let mut items: Vec<_> = names
+            .iter()
+            .filter(|name| **name > from)
+            .filter_map(|name| self.job(name))
+            .filter(|job| filter.function.as_ref().is_none_or(|f| *f == job.spec.function))
+            .filter(|job| filter.phase.is_none_or(|phase| job.status.phase == Some(phase)))
+            .collect();
+        let more = items.len() > filter.limit as usize;
+        items.truncate(filter.limit as usize);
+        let continue_from = items.last().filter(|_| more).map(|job| job.metadata.name.clone());
+        Ok(Page { items, continue_from })
+    }
+
+    async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
+        self.get(key).await?;
+        let jobs = self.jobs.lock().unwrap();
+        jobs[key].send_modify(|job| job.as_mut().unwrap().spec.cancel = true);
+        Ok(jobs[key].borrow().clone().unwrap())
+    }
+
+    async fn delete(&self, key: &JobKey) -> Result<(), Error> {
+        self.get(key).await?;
+        if let Some(job) = self.jobs.lock().unwrap().remove(key) {
+            job.send_replace(None);
+        }
+        Ok(())
+    }
+
+    async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error> {
+        self.get(key).await?;
+        let mut changes = self.jobs.lock().unwrap()[key].subscribe();
+        changes.mark_changed();
+        Ok(Box::new(Changes(changes, key.name.clone())))
+    }
+
+    async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error> {
+        self.get(key).await?;
+        let results = self.results.lock().unwrap();
+        results.get(key).cloned().ok_or_else(|| Error::Conflict("the job has no result".into()))
+    }
+
+    async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
+        self.meet_fault().await?;
+        let missing = Error::NotFound { kind: Function::KIND, name: name.into() };
+        Some(price()).filter(|f| f.metadata.name == name).ok_or(missing)
+    }
+
+    async fn functions(&self, _: &str) -> Result<Vec<Function>, Error> {
+        self.meet_fault().await?;
+        Ok(vec![price()])
+    }
+
+    async fn queue(&self, _: &str, name: &str) -> Result<Option<Queue>, Error> {
+        let spec: QueueSpec = serde_json::from_value(json!({"cpus": 2})).unwrap();
+        let metadata = Metadata { name: name.into(), ..Metadata::default() };
+        Ok((name == "small").then(|| Queue {
+            api_version: windlass_core::API_VERSION.into(),
+            kind: "ComputeQueue".into(),
+            metadata,
+            spec,
+        }))
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        self.meet_fault().await
+    }
+}
+
+struct Changes(watch::Receiver<Option<Job>>, String);
+
+#[async_trait]
+impl Watch for Changes {
+    async fn next(&mut self) -> Result<Job, Error> {
+        let gone = || Error::no_job(&self.1);
+        self.0.changed().await.map_err(|_| gone())?;
+        self.0.borrow_and_update().clone().ok_or_else(gone)
+    }
+}
+
+/// Who may do what in the tests.
+pub(crate) struct Tokens;
+
+#[async_trait]
+impl Access for Tokens {
+    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
+        let reads = matches!(verb, Verb::Get | Verb::List | Verb::Watch);
+        let may = match token {
+            Some(GOOD) => namespace == "default",
+            Some(READER) => namespace == "default" && reads,
+            Some(SUBMITTER) => namespace == "default" && verb == Verb::Create,
+            Some(STRANGER) => namespace == "elsewhere",
+            Some(UNDECIDED) => {
+                return Err(Denied::Unavailable {
+                    message: "nobody can say".into(),
+                    retry_after: Duration::from_millis(2_500),
+                });
+            }
+            _ => return Err(Denied::Unauthenticated),
+        };
+        if may { Ok(()) } else { Err(Denied::Forbidden(verb)) }
+    }
+}
+
+/// The world as a worker sees it.
+pub(crate) struct Desk(pub(crate) Arc<World>);
+
+#[async_trait]
+impl Reports for Desk {
+    async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError> {
+        if token != Some(WORKER) {
+            return Err(Denied::Unauthenticated.into());
+        }
+        self.0.meet_fault().await?;
+        if let Some(reason) = *self.0.refuses.lock().unwrap() {
+            return Ok(Verdict::Refused(reason));
+        }
+        self.0.reports.lock().unwrap().push(report);
+        Ok(Verdict::Accepted)
+    }
+}

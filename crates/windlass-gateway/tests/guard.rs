@@ -1,0 +1,134 @@
+//! Who may do what, for every route of the table.
+
+use http::Method;
+use serde_json::json;
+use windlass_core::jobs::Verb;
+use windlass_gateway::routes::{Guard, ROUTES, Route};
+
+use crate::fake::{GOOD, READER, STRANGER, UNDECIDED, WORKER};
+use crate::http::{Ask, Server};
+
+/// A request that would succeed for somebody who may.
+fn request(route: &Route) -> Ask {
+    let named = if route.path.contains("/functions") { "price" } else { "a" };
+    let path = route.path.replace("{namespace}", "default").replace("{name}", named);
+    let ask = Ask::new(route.method.clone(), path);
+    match route.guard {
+        Guard::Jobs(Verb::Create) => ask.json(&json!({"function": "price", "name": "b"})),
+        Guard::Worker => ask.json(&crate::reports::progress()),
+        _ => ask,
+    }
+}
+
+async fn status(server: &Server, ask: Ask) -> u16 {
+    server.send(ask).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn every_route_lets_through_only_who_may() {
+    for route in ROUTES {
+        let server = Server::start().await;
+        server.world.put("a");
+        server.world.finish("a", b"{}", "application/json");
+        let before = server.world.job("a");
+        let ask = || request(route);
+        let what = format!("{} {}", route.method, route.path);
+        let refused = match route.guard {
+            Guard::Open => [200; 5],
+            Guard::Jobs(_) => [401, 401, 404, 401, 503],
+            Guard::Worker => [401, 401, 401, 401, 401],
+        };
+        let callers = [
+            ask(),
+            ask().token("bad"),
+            ask().token(STRANGER),
+            ask().header("authorization", format!("Basic {GOOD}")),
+            ask().token(UNDECIDED),
+        ];
+        for (caller, expected) in callers.into_iter().zip(refused) {
+            assert_eq!(status(&server, caller).await, expected, "{what}");
+        }
+        // Nobody who was refused has changed anything.
+        assert_eq!(server.world.names(), ["a"], "{what}");
+        assert_eq!(server.world.job("a"), before, "{what}");
+        assert!(server.world.reports.lock().unwrap().is_empty(), "{what}");
+
+        let reads = route.method == Method::GET;
+        if let Guard::Jobs(_) = route.guard {
+            let expected = if reads { 200 } else { 403 };
+            assert_eq!(status(&server, ask().token(READER)).await, expected, "{what}");
+        }
+        let token = if route.guard == Guard::Worker { WORKER } else { GOOD };
+        let good = status(&server, ask().token(token)).await;
+        assert!((200..300).contains(&good), "{what}: {good}");
+    }
+}
+
+#[tokio::test]
+async fn methods_that_a_path_does_not_have_are_refused_after_the_token() {
+    let server = Server::start().await;
+    let methods = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::from_bytes(b"PROPFIND").unwrap(),
+    ];
+    for route in ROUTES {
+        let path = route.path.replace("{namespace}", "default").replace("{name}", "a");
+        for method in &methods {
+            if ROUTES.iter().any(|r| r.path == route.path && r.method == *method) {
+                continue;
+            }
+            let ask = || Ask::new(method.clone(), &path);
+            assert_eq!(status(&server, ask()).await, 401, "{method} {path}");
+            let answer = server.send(ask().token(GOOD)).await;
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert!(answer.header("allow").unwrap().contains(route.method.as_str()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_are_401_without_a_token_and_404_with_one() {
+    let server = Server::start().await;
+    for path in ["/", "/v1", "/v1/", "/v1/namespaces", "/v1/x/y", "/healthz/", "/metrics", "//x"] {
+        let unknown = server.send(Ask::new(Method::GET, path)).await;
+        unknown.problem(401);
+        assert_eq!(unknown.header("www-authenticate"), Some("Bearer"));
+        server.send(Ask::new(Method::GET, path).token("bad")).await.problem(401);
+        server.send(Ask::good(Method::GET, path)).await.problem(404);
+        server.send(Ask::good(Method::POST, path)).await.problem(404);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_judged_is_refused_with_a_time_to_come_back() {
+    let server = Server::start().await;
+    let ask = Ask::new(Method::GET, "/v1/namespaces/default/jobs").token(UNDECIDED);
+    let answer = server.send(ask).await;
+    answer.problem(503);
+    assert_eq!(answer.header("retry-after"), Some("3"));
+}
+
+#[tokio::test]
+async fn two_tokens_are_none() {
+    let server = Server::start().await;
+    let ask = Ask::good(Method::GET, "/v1/namespaces/default/jobs").token(GOOD);
+    server.send(ask).await.problem(401);
+}
+
+#[tokio::test]
+async fn anothers_job_and_no_job_look_the_same() {
+    let server = Server::start().await;
+    server.world.put("a");
+    let read = async |name: &str| {
+        let path = format!("/v1/namespaces/default/jobs/{name}");
+        let answer = server.send(Ask::new(Method::GET, path).token(STRANGER)).await;
+        answer.problem(404).to_string()
+    };
+    assert_eq!(read("a").await, read("b").await);
+}

@@ -1,0 +1,164 @@
+//! Reading, cancelling, deleting; the bytes of results.
+
+use http::Method;
+use serde_json::json;
+use windlass_core::{Phase, report};
+
+use crate::http::{Answer, Ask, Server};
+
+const JOBS: &str = "/v1/namespaces/default/jobs";
+
+async fn get(server: &Server, path: &str) -> Answer {
+    server.send(Ask::good(Method::GET, path)).await
+}
+
+#[tokio::test]
+async fn one_job_is_read_cancelled_and_deleted() {
+    let server = Server::start().await;
+    server.world.put("a");
+    let path = format!("{JOBS}/a");
+    assert_eq!(get(&server, &path).await.json()["metadata"]["name"], "a");
+
+    let cancelled = server.send(Ask::good(Method::POST, format!("{path}/cancel"))).await;
+    assert_eq!(cancelled.status, 202);
+    assert_eq!(cancelled.json()["spec"]["cancel"], true);
+    server.world.change("a", Phase::Cancelled);
+    let again = server.send(Ask::good(Method::POST, format!("{path}/cancel"))).await;
+    assert_eq!(again.status, 200);
+
+    let deleted = server.send(Ask::good(Method::DELETE, &path)).await;
+    assert_eq!((deleted.status.as_u16(), deleted.body.len()), (204, 0));
+    get(&server, &path).await.problem(404);
+    server.send(Ask::good(Method::DELETE, &path)).await.problem(404);
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_come_by_pages() {
+    let server = Server::start().await;
+    for name in ["a", "b", "c"] {
+        server.world.put(name);
+    }
+    server.world.change("b", Phase::Running);
+    let names = |answer: Answer| -> Vec<String> {
+        let list = answer.json();
+        assert_eq!(list["kind"], "ComputeJobList", "{list}");
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|job| job["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(get(&server, JOBS).await), ["a", "b", "c"]);
+    assert_eq!(names(get(&server, &format!("{JOBS}?phase=Running")).await), ["b"]);
+    assert_eq!(names(get(&server, &format!("{JOBS}?function=other")).await), [""; 0]);
+    let first = get(&server, &format!("{JOBS}?limit=2&function=price")).await;
+    let more = first.json()["metadata"]["continue"].as_str().unwrap().to_owned();
+    assert_eq!(names(first), ["a", "b"]);
+    let rest = get(&server, &format!("{JOBS}?limit=2&continue={more}")).await;
+    assert!(rest.json()["metadata"]["continue"].is_null());
+    assert_eq!(names(rest), ["c"]);
+}
+
+#[tokio::test]
+async fn a_wrong_query_is_refused_not_ignored() {
+    let server = Server::start().await;
+    for query in ["phase=Done", "phase=", "limit=0", "limit=501", "limit=x", "function=A", "x=1"] {
+        get(&server, &format!("{JOBS}?{query}")).await.problem(400);
+    }
+}
+
+#[tokio::test]
+async fn functions_are_shown() {
+    let server = Server::start().await;
+    let path = "/v1/namespaces/default/functions";
+    let list = get(&server, path).await.json();
+    assert_eq!(list["kind"], "ComputeFunctionList");
+    assert_eq!(list["items"][0]["metadata"]["name"], "price");
+    assert_eq!(get(&server, &format!("{path}/price")).await.json()["kind"], "ComputeFunction");
+    get(&server, &format!("{path}/nope")).await.problem(404);
+}
+
+#[tokio::test]
+async fn a_result_is_its_bytes_and_hostile() {
+    let server = Server::start().await;
+    let page = b"<script>alert(1)</script>\xff\x00";
+    server.world.put("a");
+    let path = format!("{JOBS}/a/result");
+    get(&server, &path).await.problem(409);
+    server.world.finish("a", page, "text/html");
+
+    let answer = get(&server, &path).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(&answer.body[..], page);
+    let tag = format!("\"sha256-{}\"", report::sha256(page));
+    for (name, value) in [
+        ("content-type", "text/html"),
+        ("etag", tag.as_str()),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+        ("content-disposition", "attachment; filename=\"a\""),
+        ("content-length", "27"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    let known = Ask::good(Method::GET, &path).header("if-none-match", &tag);
+    let unchanged = server.send(known).await;
+    assert_eq!((unchanged.status.as_u16(), unchanged.body.len()), (304, 0));
+    assert_eq!(unchanged.header("etag"), Some(tag.as_str()));
+
+    let head = server.send(Ask::good(Method::HEAD, &path)).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), Some("27"));
+}
+
+#[tokio::test]
+async fn a_result_comes_in_parts() {
+    let server = Server::start().await;
+    server.world.put("a");
+    server.world.finish("a", b"0123456789", "text/plain");
+    let ask = || Ask::good(Method::GET, format!("{JOBS}/a/result"));
+    let part = server.send(ask().header("range", "bytes=2-4")).await;
+    assert_eq!((part.status.as_u16(), &part.body[..]), (206, &b"234"[..]));
+    assert_eq!(part.header("content-range"), Some("bytes 2-4/10"));
+    let outside = server.send(ask().header("range", "bytes=10-")).await;
+    outside.problem(416);
+    assert_eq!(outside.header("content-range"), Some("bytes */10"));
+}
+
+#[tokio::test]
+async fn an_empty_result_and_an_unusable_media_type_are_served() {
+    let server = Server::start().await;
+    server.world.put("a");
+    server.world.finish("a", b"", "text/\nplain");
+    let answer = get(&server, &format!("{JOBS}/a/result")).await;
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0));
+    assert_eq!(answer.header("content-type"), Some("application/octet-stream"));
+}
+
+#[tokio::test]
+async fn names_that_nothing_can_have_are_not_found() {
+    let server = Server::start().await;
+    for path in [
+        "/v1/namespaces/default/jobs/A",
+        "/v1/namespaces/default/jobs/a%2Fb",
+        "/v1/namespaces/default/jobs/..%2f..%2fetc",
+        "/v1/namespaces/default/jobs/%ff",
+        "/v1/namespaces/De%20fault/jobs",
+        "/v1/namespaces/default/jobs/",
+        "/v1/namespaces//jobs",
+    ] {
+        get(&server, path).await.problem(404);
+        server.send(Ask::new(Method::GET, path)).await.problem(401);
+    }
+}
+
+#[tokio::test]
+async fn cancel_waits_for_the_end_when_asked_to() {
+    let server = Server::start().await;
+    server.world.put("a");
+    let ask = Ask::good(Method::POST, format!("{JOBS}/a/cancel")).header("prefer", "wait=60");
+    let end = async {
+        crate::http::until(|| server.world.job("a").unwrap().spec.cancel).await;
+        server.world.change("a", Phase::Cancelled);
+    };
+    let (answer, ()) = tokio::join!(server.send(ask), end);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["status"]["phase"], json!("Cancelled"));
+}

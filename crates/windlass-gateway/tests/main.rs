@@ -1,0 +1,17 @@
+//! The gateway over real sockets, in front of a world that is made up.
+//!
+//! The world in `fake` exists for its faults; what a world must do is tested elsewhere, on the
+//! real ones.
+
+mod fake;
+mod http;
+
+mod errors;
+mod events;
+mod guard;
+mod hosts;
+mod jobs;
+mod overload;
+mod reports;
+mod shutdown;
+mod submit;

@@ -1,0 +1,73 @@
+//! What workers tell.
+
+use http::Method;
+use serde_json::{Value, json};
+use windlass_core::report::{Event, Refused};
+use windlass_core::{Error, Report};
+
+use crate::fake::{Fault, GOOD, WORKER};
+use crate::http::{Ask, Server};
+
+pub(crate) fn progress() -> Value {
+    let report = Report {
+        job_uid: "u".into(),
+        attempt: 1,
+        event: Event::Progress { done: 1, total: 2, message: "m".into(), elapsed_seconds: 0.5 },
+    };
+    serde_json::to_value(report).unwrap()
+}
+
+fn report(body: &Value) -> Ask {
+    Ask::new(Method::POST, "/v1/reports").token(WORKER).json(body)
+}
+
+#[tokio::test]
+async fn a_report_that_counts_is_204() {
+    let server = Server::start().await;
+    let answer = server.send(report(&progress())).await;
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
+    assert_eq!(server.world.reports.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_report_that_never_will_is_409_with_the_reason() {
+    let server = Server::start().await;
+    *server.world.refuses.lock().unwrap() = Some(Refused::Cancelled);
+    let problem = server.send(report(&progress())).await.problem(409);
+    assert_eq!(problem["reason"], "Cancelled");
+    assert_eq!(problem["detail"], "the job was cancelled");
+}
+
+#[tokio::test]
+async fn reports_that_cannot_be_read_are_refused() {
+    let server = Server::start().await;
+    let mut odd = progress();
+    odd["more"] = json!(1);
+    server.send(report(&odd)).await.problem(422);
+    let torn = report(&progress()).body("{\"jobUid\":");
+    server.send(torn).await.problem(400);
+    let large = report(&json!("x".repeat(300 * 1024)));
+    server.send(large).await.problem(413);
+    let user = Ask::new(Method::POST, "/v1/reports").token(GOOD).json(&progress());
+    server.send(user).await.problem(401);
+    assert!(server.world.reports.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_report_is_asked_for_again_when_nothing_can_be_written() {
+    let server = Server::start().await;
+    server.world.fail(Fault::Fails(Error::unavailable("not now")));
+    let answer = server.send(report(&progress())).await;
+    answer.problem(503);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    server.world.fail(Fault::Fails(Error::no_job("a")));
+    server.send(report(&progress())).await.problem(404);
+}
+
+#[tokio::test]
+async fn one_machine_has_no_such_route() {
+    let server = Server::start_with(|gateway| gateway.reports = None).await;
+    server.send(report(&progress())).await.problem(401);
+    let user = Ask::good(Method::POST, "/v1/reports").json(&progress());
+    server.send(user).await.problem(404);
+}

@@ -1,0 +1,31 @@
+//! `windlass gateway`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tracing::info;
+use windlass_gateway::{Gateway, Limits};
+use windlass_kube::{Cluster, ClusterAccess, ClusterReports};
+
+use crate::{cli, commands, log};
+
+pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
+    log::start("info");
+    let client = windlass_kube::client().await.context("no cluster can be reached")?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    info!(address = %listener.local_addr()?, "gateway listens");
+    let gateway = Gateway {
+        jobs: Arc::new(Cluster::new(client.clone())),
+        access: Arc::new(ClusterAccess::new(client.clone())),
+        reports: Some(Arc::new(ClusterReports::new(client))),
+        // Inside a cluster every Host is somebody's name of the Service; the token decides.
+        allowed_hosts: None,
+        limits: Limits::default(),
+    };
+    windlass_gateway::serve(listener, gateway, commands::stopped()).await?;
+    Ok(ExitCode::SUCCESS)
+}
