@@ -64,13 +64,9 @@ pub enum ReportTo {
         /// Path of the token.
         token: String,
     },
-    /// One JSON report a line over this inherited socket. Its end is the end of the server, which
-    /// ends the attempt.
-    #[serde(rename_all = "camelCase")]
-    Socket {
-        /// Number of the descriptor.
-        descriptor: i32,
-    },
+    /// One JSON report a line over the socket that is the worker's standard input. Its end is the
+    /// end of the server, which ends the attempt.
+    Socket,
 }
 
 /// The text that a worker leaves in its termination message: the ending as JSON, at most

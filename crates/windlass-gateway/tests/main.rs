@@ -3,6 +3,8 @@
 //! The world in `fake` exists for its faults; what a world must do is tested elsewhere, on the
 //! real ones.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod fake;
 mod http;
 

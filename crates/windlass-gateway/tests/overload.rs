@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::http::{Ask, BOUND, Server, bounded, read_to_close};
+use crate::http::{Ask, BOUND, Server, bounded, read_to_close, until};
 
 const SUBMIT: &str = "POST /v1/namespaces/default/jobs HTTP/1.1\r\nhost: x\r\n\
     authorization: Bearer good\r\ncontent-type: application/json\r\n";
@@ -139,5 +139,20 @@ async fn a_client_that_does_not_read_loses_its_connection() {
     let begun = Instant::now();
     socket.readable().await.unwrap();
     assert_eq!(server.send(health()).await.status, 200);
+    assert!(begun.elapsed() > Duration::from_millis(250), "{:?}", begun.elapsed());
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_while_it_waits_frees_its_place() {
+    let server = Server::start_with(|gateway| gateway.limits.connections = 1).await;
+    let mut socket = server.connect().await;
+    let body = r#"{"function": "price", "name": "a"}"#;
+    let length = body.len();
+    let request = format!("{SUBMIT}prefer: wait=600\r\ncontent-length: {length}\r\n\r\n{body}");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    until(|| server.world.job("a").is_some()).await;
+    drop(socket);
+    assert_eq!(server.send(health()).await.status, 200);
+    assert!(server.world.job("a").is_some());
 }

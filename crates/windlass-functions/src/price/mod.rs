@@ -7,20 +7,20 @@
 //! where the payoff exceeds the fitted value of going on. The price is the mean of the discounted cash flows.
 //!
 //! Where this differs from the paper, and why:
-//! - Basis: powers up to [`regression::DEGREE`] of the price of the asset, in units of the strike and mapped to about
-//!   [-1, 1], in place of a constant and three weighted Laguerre polynomials. Without the weight the paper's basis
-//!   spans the powers up to 2; the paper itself finds that the choice hardly matters and that powers do. More of them
-//!   make the exercise rule better, and the scale keeps the normal equations well conditioned. The same paths give the rule and the price,
-//!   as in the paper, which errs upwards, and a basis too small errs downwards. Against exact prices of the paper's
-//!   20 options, over 100 seeds: degree 3 errs by -0.18 standard errors in the mean, 4 by +0.10, 5 by +0.20; the
-//!   errors of degree 4 have a variance of 1.04 squared standard errors. So 4 (`errors_over_many_seeds_look_normal`).
+//! - Basis: powers up to 4 of the price of the asset, in units of the strike and mapped to about [-1, 1], in place of
+//!   a constant and three weighted Laguerre polynomials, which without their weight span the powers up to 2. The
+//!   paper itself finds that the choice hardly matters and that powers do; this scale keeps the normal equations well
+//!   conditioned. As in the paper the same paths give the rule and the price, which errs upwards, the more so the
+//!   larger the basis; a basis too small errs downwards. Against exact prices of the paper's 20 options, over 100
+//!   seeds: degree 3 errs by -0.18 standard errors in the mean, 4 by +0.10, 5 by +0.20. The errors of degree 4 have a
+//!   variance of 1.04 squared standard errors (`errors_over_many_seeds_look_normal` in the tests).
 //! - Standard error: from the means of antithetic pairs, which are independent; the two paths of a pair are not.
 //! - An option may also be exercised at once: a price is never below the payoff today.
 //!
 //! Paths are made backwards, from maturity to today, by a Brownian bridge. So only the present date is in memory, 16
 //! bytes for a path, whatever the number of dates; 100 dates of 100,000 paths would be 80 MB for each option.
 //!
-//! The work of one date for [`paths::PAIRS`] pairs of paths is a unit. All units of a date run in parallel, for
+//! The work of one date for 1024 pairs of paths is a unit. All units of a date run in parallel, for
 //! several options at once, so one option uses many CPUs and many options wait for each other rarely. A unit has its
 //! own random stream, and sums are added up in the order of the units: results are the same to the last bit for
 //! every parallelism.
@@ -45,7 +45,7 @@ const MAX_OPTIONS: usize = 1000;
 const MAX_PATHS: u64 = 10_000_000;
 /// Most exercise dates of one option: ten years of days.
 const MAX_DATES: f64 = 3650.0;
-/// Units of a date per thread that make waiting for the slowest of them cheap (a unit takes about 20 microseconds,
+/// Units of a date per thread that make waiting for the slowest of them cheap (a unit takes about 12 microseconds,
 /// so at most 1 / 64 of the time is lost), and that still fit into a cache of 2 MiB per thread.
 const UNITS_PER_THREAD: usize = 64;
 

@@ -7,7 +7,7 @@ use super::PutOption;
 use super::exp::exp;
 use super::regression::{Moments, Policy, Scale};
 
-/// Pairs of paths in a unit: their state, 32 KiB, fits into a first-level cache, and one date of them takes about 20
+/// Pairs of paths in a unit: their state, 32 KiB, fits into a first-level cache, and one date of them takes about 12
 /// microseconds, a hundred times what it costs to hand out a unit.
 pub(super) const PAIRS: usize = 1024;
 

@@ -90,20 +90,27 @@ struct Node {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Leaf { first: usize, count: usize },
-    Inner { second: usize },
+    Leaf {
+        first: usize,
+        count: usize,
+    },
+    /// `axis`: along which the children lie apart, the first one lower.
+    Inner {
+        second: usize,
+        axis: usize,
+    },
 }
 
 /// Spheres of a leaf at most.
 const LEAF: usize = 2;
-/// Deepest tree: halves of at most 2^32 spheres.
-const DEPTH: usize = 34;
+/// Nodes that may wait to be visited; deeper trees than this are split in halves, see [`build`].
+const DEPTH: usize = 64;
 
 impl Geometry {
     pub(super) fn new(mut spheres: Vec<Sphere>, planes: Vec<Plane>) -> Self {
         let mut nodes = Vec::new();
         if !spheres.is_empty() {
-            build(&mut spheres, 0, &mut nodes);
+            build(&mut spheres, 0, 0, &mut nodes);
         }
         Self { spheres, planes, nodes }
     }
@@ -138,7 +145,12 @@ impl Geometry {
 
     /// Calls `visit` for the spheres whose boxes the ray meets before `limit`, which each answer may lower.
     fn visit(&self, ray: &Ray, mut limit: f64, mut visit: impl FnMut(&Sphere, f64) -> Option<f64>) {
-        let inverse = vector(1.0 / ray.direction.x, 1.0 / ray.direction.y, 1.0 / ray.direction.z);
+        // Never infinite, so that 0 times it is 0.
+        let invert = |number: f64| {
+            1.0 / if number.abs() < 1e-12 { 1e-12_f64.copysign(number) } else { number }
+        };
+        let direction = ray.direction;
+        let inverse = vector(invert(direction.x), invert(direction.y), invert(direction.z));
         let mut stack = [0; DEPTH];
         let mut waiting = usize::from(!self.nodes.is_empty());
         while waiting > 0 {
@@ -154,9 +166,13 @@ impl Geometry {
                         limit = visit(sphere, limit).unwrap_or(limit);
                     }
                 }
-                Kind::Inner { second } => {
-                    stack[waiting] = second;
-                    stack[waiting + 1] = index + 1;
+                Kind::Inner { second, axis } => {
+                    // The last one put down is visited first: the one that the ray meets first, as a rule.
+                    let forward = direction.component(axis) >= 0.0;
+                    let (near, far) =
+                        if forward { (index + 1, second) } else { (second, index + 1) };
+                    stack[waiting] = far;
+                    stack[waiting + 1] = near;
                     waiting += 2;
                 }
             }
@@ -165,40 +181,76 @@ impl Geometry {
 }
 
 impl Node {
-    /// The slab test. `min` and `max` ignore what is not a number, so an axis without extent in the ray never refuses
-    /// a box that the ray is in.
+    /// The slab test. All numbers are finite, so minimum and maximum are single instructions.
     fn meets(&self, origin: Vector, inverse: Vector, limit: f64) -> bool {
-        let to_low = (self.low - origin) * inverse;
-        let to_high = (self.high - origin) * inverse;
-        let (enter, leave) = (to_low.min(to_high), to_low.max(to_high));
-        let enter = enter.largest();
-        let leave = leave.x.min(leave.y).min(leave.z);
+        let min = |a: f64, b: f64| if a < b { a } else { b };
+        let max = |a: f64, b: f64| if a > b { a } else { b };
+        let (low, high) = ((self.low - origin) * inverse, (self.high - origin) * inverse);
+        let enter = max(max(min(low.x, high.x), min(low.y, high.y)), min(low.z, high.z));
+        let leave = min(min(max(low.x, high.x), max(low.y, high.y)), max(low.z, high.z));
         enter <= leave && leave >= NEAR && enter < limit
     }
 }
 
-/// Builds the tree of `spheres`, the first of which has the index `offset`: halves by the middle of the longest axis.
-fn build(spheres: &mut [Sphere], offset: usize, nodes: &mut Vec<Node>) {
-    let mut low = vector(f64::INFINITY, f64::INFINITY, f64::INFINITY);
-    let mut high = -low;
-    for sphere in spheres.iter() {
+/// The box around some spheres.
+fn bounds(spheres: &[Sphere]) -> (Vector, Vector) {
+    let nothing = vector(f64::INFINITY, f64::INFINITY, f64::INFINITY);
+    spheres.iter().fold((nothing, -nothing), |(low, high), sphere| {
         let reach = vector(sphere.radius, sphere.radius, sphere.radius);
-        low = low.min(sphere.center - reach);
-        high = high.max(sphere.center + reach);
-    }
+        (low.min(sphere.center - reach), high.max(sphere.center + reach))
+    })
+}
+
+/// Half the surface of the box around some spheres: how likely a ray meets it.
+fn surface(spheres: &[Sphere]) -> f64 {
+    let (low, high) = bounds(spheres);
+    let size = high - low;
+    size.x * size.y + size.y * size.z + size.z * size.x
+}
+
+/// Builds the tree of `spheres`, the first of which has the index `offset`. Splits where the rays have least to test,
+/// which is about the number of spheres in each part times its surface (Goldsmith & Salmon 1987): one sphere that
+/// is large or far away gets a part of its own. For a thousand spheres all splits can be tried.
+fn build(spheres: &mut [Sphere], offset: usize, depth: usize, nodes: &mut Vec<Node>) {
+    let (low, high) = bounds(spheres);
     let index = nodes.len();
     nodes.push(Node { low, high, kind: Kind::Leaf { first: offset, count: spheres.len() } });
     if spheres.len() <= LEAF {
         return;
     }
-    let extent = high - low;
-    let axis =
-        (0..3).max_by(|a, b| extent.component(*a).total_cmp(&extent.component(*b))).unwrap_or(0);
+    let (axis, middle) = best_split(spheres, depth);
+    sort_along(spheres, axis);
+    let (left, right) = spheres.split_at_mut(middle);
+    build(left, offset, depth + 1, nodes);
+    nodes[index].kind = Kind::Inner { second: nodes.len(), axis };
+    build(right, offset + left.len(), depth + 1, nodes);
+}
+
+/// The axis and the number of spheres in the lower part.
+fn best_split(spheres: &mut [Sphere], depth: usize) -> (usize, usize) {
+    let count = spheres.len();
+    let mut best = (0, count / 2);
+    // Halves keep a degenerate tree from growing beyond the stack of those who visit it.
+    if depth >= DEPTH / 2 {
+        return best;
+    }
+    let mut least = f64::INFINITY;
+    for axis in 0..3 {
+        sort_along(spheres, axis);
+        // A few hundred candidates at most: with more, every other one and so on will do.
+        for middle in (1..count).step_by(1 + count / 256) {
+            let (left, right) = spheres.split_at(middle);
+            let cost = surface(left) * left.len() as f64 + surface(right) * right.len() as f64;
+            if cost < least {
+                (least, best) = (cost, (axis, middle));
+            }
+        }
+    }
+    best
+}
+
+fn sort_along(spheres: &mut [Sphere], axis: usize) {
     spheres.sort_by(|a, b| a.center.component(axis).total_cmp(&b.center.component(axis)));
-    let (left, right) = spheres.split_at_mut(spheres.len() / 2);
-    build(left, offset, nodes);
-    nodes[index].kind = Kind::Inner { second: nodes.len() };
-    build(right, offset + left.len(), nodes);
 }
 
 #[cfg(test)]
@@ -239,6 +291,23 @@ mod tests {
             hits += usize::from(nearest.is_some());
         }
         assert!((500..4500).contains(&hits), "{hits} of 5000 rays hit: a weak test");
+    }
+
+    /// Each is far larger than all before: the best split leaves one alone, so the tree is a list.
+    #[test]
+    fn a_degenerate_tree_can_be_visited() {
+        let sphere = |object: usize| {
+            let size = 1.3_f64.powi(object as i32 % 60);
+            Sphere {
+                center: vector(size * 2.0, object as f64 * 1e-6, 0.0),
+                radius: 0.5 * size,
+                object,
+            }
+        };
+        let spheres: Vec<Sphere> = (0..1000).map(sphere).collect();
+        let geometry = Geometry::new(spheres, Vec::new());
+        let ray = Ray { origin: Vector::default(), direction: vector(1.0, 0.0, 0.0) };
+        assert!(geometry.hit(&ray).is_some_and(|hit| (hit.point.x - 1.5).abs() < 1e-3));
     }
 
     #[test]

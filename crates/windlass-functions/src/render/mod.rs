@@ -2,7 +2,7 @@
 //!
 //! In: a scene in JSON, in any unit of length, with y up. Out: a PNG, 8-bit sRGB. For each sample of a pixel a path of
 //! light is followed backwards from the camera; diffuse surfaces are also lit directly by the lamps, which are the
-//! spheres of emissive material (see [`trace`]). The picture is cut into tiles that run in parallel; a tile has its
+//! spheres of emissive material. The picture is cut into tiles that run in parallel; a tile has its
 //! own random stream, so the same scene gives the same bytes for every parallelism.
 //!
 //! Deliberately absent: triangles, textures from files, denoising.

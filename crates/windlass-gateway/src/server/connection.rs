@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
-use super::crowd::Seat;
+use super::crowd::{Busy, Seat};
 use super::stall::Stall;
 use crate::Limits;
 use crate::ending::Ending;
@@ -27,29 +27,27 @@ use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 
 pub(super) async fn serve(
     socket: TcpStream,
-    seat: Seat,
+    seat: Arc<Seat>,
     router: Router,
     limits: Limits,
     ending: Ending,
 ) {
     // An event is a few packets that should leave at once. Without it they leave later.
     drop(socket.set_nodelay(true));
-    let seat = Arc::new(seat);
     let service = service_fn({
         let seat = seat.clone();
         move |request: Request<Incoming>| {
-            let busy = Busy::new(seat.clone());
+            let busy = seat.busy();
             Box::pin(answer(router.clone(), request, busy))
         }
     });
-    let io = TokioIo::new(Stall::new(socket, limits.stalled_write));
+    let io = TokioIo::new(Stall::new(socket, limits.stalled_write, seat.clone()));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(io, service);
-    seat.idle();
     let mut ending = std::pin::pin!(ending.begun());
     let mut is_ending = false;
     loop {
@@ -75,7 +73,10 @@ pub(super) async fn serve(
             }
         }
     }
-    linger(connection.into_parts().io.into_inner().into_socket()).await;
+    tokio::select! {
+        () = linger(connection.into_parts().io.into_inner().into_socket()) => {}
+        () = seat.asked_to_leave() => {}
+    }
 }
 
 async fn answer(
@@ -106,22 +107,6 @@ async fn linger(mut socket: TcpStream) {
     };
     // Whether it went well or not, this is the end.
     drop(tokio::time::timeout(LIMIT, drain).await);
-}
-
-/// A request that is being answered; while it lives its connection is not idle.
-struct Busy(Arc<Seat>);
-
-impl Busy {
-    fn new(seat: Arc<Seat>) -> Self {
-        seat.busy();
-        Self(seat)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.idle();
-    }
 }
 
 /// An answer that keeps its connection busy until its last byte is handed over.

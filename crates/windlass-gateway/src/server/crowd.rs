@@ -34,7 +34,7 @@ impl Crowd {
     }
 
     /// A seat for one more connection, once there is one.
-    pub(super) async fn seat(self: &Arc<Self>) -> Seat {
+    pub(super) async fn seat(self: &Arc<Self>) -> Arc<Seat> {
         let permit = loop {
             if let Ok(permit) = self.seats.clone().try_acquire_owned() {
                 break permit;
@@ -49,12 +49,14 @@ impl Crowd {
                 () = changed => {}
             }
         };
-        Seat {
+        let seat = Seat {
             crowd: self.clone(),
             leave: Arc::new(Notify::new()),
-            turn: Mutex::new(None),
+            state: Mutex::default(),
             _permit: permit,
-        }
+        };
+        seat.wait_its_turn(&mut seat.state());
+        Arc::new(seat)
     }
 
     fn ask_one_to_leave(&self) {
@@ -69,39 +71,46 @@ impl Crowd {
     }
 }
 
-/// One connection's place.
+/// One connection's place. It is idle while it has no [`Busy`].
 pub(super) struct Seat {
     crowd: Arc<Crowd>,
     leave: Arc<Notify>,
-    /// Its turn among the idle ones, while it is idle.
-    turn: Mutex<Option<u64>>,
+    state: Mutex<State>,
     _permit: OwnedSemaphorePermit,
 }
 
+#[derive(Default)]
+struct State {
+    /// How many reasons there are not to leave.
+    busy: u32,
+    /// Its turn among the idle ones, while it is one of them.
+    turn: Option<u64>,
+}
+
 impl Seat {
-    /// It waits for a request.
-    pub(super) fn idle(&self) {
-        let mut turn = self.turn();
-        let mut idle = self.crowd.idle();
-        let next = idle.next;
-        idle.next += 1;
-        idle.waiting.insert(next, self.leave.clone());
-        if let Some(old) = turn.replace(next) {
-            idle.waiting.remove(&old);
+    /// A reason not to leave, for as long as it lives.
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
+        let mut state = self.state();
+        state.busy += 1;
+        if let Some(turn) = state.turn.take() {
+            self.crowd.idle().waiting.remove(&turn);
         }
+        drop(state);
+        Busy(self.clone())
+    }
+
+    fn wait_its_turn(&self, state: &mut State) {
+        let mut idle = self.crowd.idle();
+        let turn = idle.next;
+        idle.next += 1;
+        idle.waiting.insert(turn, self.leave.clone());
+        state.turn = Some(turn);
         self.crowd.changed.notify_waiters();
     }
 
-    /// It is being answered.
-    pub(super) fn busy(&self) {
-        if let Some(turn) = self.turn().take() {
-            self.crowd.idle().waiting.remove(&turn);
-        }
-    }
-
-    /// Whether it waits for a request.
+    /// Whether nothing keeps it.
     pub(super) fn is_idle(&self) -> bool {
-        self.turn().is_some()
+        self.state().busy == 0
     }
 
     /// Whether it leaves, now that it was asked to: not when a request came first.
@@ -118,13 +127,28 @@ impl Seat {
         self.leave.notified().await;
     }
 
-    fn turn(&self) -> MutexGuard<'_, Option<u64>> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.busy();
+        if let Some(turn) = self.state().turn.take() {
+            self.crowd.idle().waiting.remove(&turn);
+        }
+    }
+}
+
+/// A request that is being answered, or bytes that its client has not taken yet.
+pub(super) struct Busy(Arc<Seat>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.busy -= 1;
+        if state.busy == 0 {
+            self.0.wait_its_turn(&mut state);
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! A socket whose peer must keep reading.
 //!
 //! hyper bounds the time of a request's head and nothing bounds the time of an answer: a client
-//! that asks and never reads would hold its connection for ever.
+//! that asks and never reads would hold its connection for ever. While bytes wait to be taken, the
+//! connection is not idle: hyper is done with an answer's body long before its last byte is sent.
 
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,16 +15,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::crowd::{Busy, Seat};
+
 pub(super) struct Stall {
     socket: TcpStream,
     limit: Duration,
     /// Runs while bytes wait to be taken.
-    waiting: Option<Pin<Box<Sleep>>>,
+    waiting: Option<(Pin<Box<Sleep>>, Busy)>,
+    seat: Arc<Seat>,
 }
 
 impl Stall {
-    pub(super) fn new(socket: TcpStream, limit: Duration) -> Self {
-        Self { socket, limit, waiting: None }
+    pub(super) fn new(socket: TcpStream, limit: Duration, seat: Arc<Seat>) -> Self {
+        Self { socket, limit, waiting: None, seat }
     }
 
     pub(super) fn into_socket(self) -> TcpStream {
@@ -38,10 +43,9 @@ impl Stall {
             self.waiting = None;
             return written;
         }
-        let limit = self.limit;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
-        waiting
-            .as_mut()
+        let (limit, seat) = (self.limit, &self.seat);
+        let (over, _) = self.waiting.get_or_insert_with(|| (Box::pin(sleep(limit)), seat.busy()));
+        over.as_mut()
             .poll(cx)
             .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }

@@ -1,0 +1,139 @@
+//! The function's process: its environment, its process group, its end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::process::Pid;
+use tokio::process::{Child, ChildStderr, Command};
+use windlass_core::Assignment;
+use windlass_core::assignment::ASSIGNMENT;
+use windlass_core::contract;
+
+use crate::{stop, usage};
+
+/// A started function.
+pub(crate) struct Function {
+    child: Child,
+    /// The function is the leader of its process group.
+    group: Pid,
+    output: PathBuf,
+    progress: PathBuf,
+    oom_kills_before: u64,
+}
+
+impl Function {
+    /// Starts the function with the environment of the worker contract.
+    pub(crate) fn start(
+        assignment: &Assignment,
+        command: &[String],
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        let work = Path::new(&assignment.work);
+        let (output, progress) = (work.join("output"), work.join("progress"));
+        // It exists from the start, so that a function may append without creating.
+        std::fs::File::create(&progress)?;
+        let (program, arguments) = command
+            .split_first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty command"))?;
+        let parallelism = assignment.parallelism.to_string();
+        let mut process = Command::new(program);
+        process
+            .args(arguments)
+            .env_remove(ASSIGNMENT)
+            .env(contract::INPUT, &assignment.input)
+            .env(contract::OUTPUT, &output)
+            .env(contract::PROGRESS, &progress)
+            .env(contract::PARALLELISM, &parallelism)
+            .env(contract::DEADLINE, deadline(timeout).to_string())
+            .env(contract::JOB, &assignment.job)
+            .env(contract::ATTEMPT, assignment.attempt.to_string())
+            .env("TMPDIR", work)
+            .envs(contract::THREAD_COUNT_VARIABLES.map(|name| (name, parallelism.as_str())))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        end_with_parent::arrange(&mut process);
+        let oom_kills_before = usage::oom_kills();
+        let child = process.spawn()?;
+        let group = child
+            .id()
+            .and_then(|id| Pid::from_raw(id.cast_signed()))
+            .ok_or_else(|| io::Error::other("the function has no process id"))?;
+        Ok(Self { child, group, output, progress, oom_kills_before })
+    }
+
+    /// Where the result is expected.
+    pub(crate) fn output_path(&self) -> PathBuf {
+        self.output.clone()
+    }
+
+    /// Where progress lines are expected.
+    pub(crate) fn progress_path(&self) -> PathBuf {
+        self.progress.clone()
+    }
+
+    /// Times that the kernel had killed for want of memory here before the start.
+    pub(crate) fn oom_kills_before(&self) -> u64 {
+        self.oom_kills_before
+    }
+
+    /// The function's stderr, once.
+    pub(crate) fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
+    }
+
+    /// Waits until the function's first process has ended.
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Ends whatever is left of the process group: SIGTERM and the grace for a function that still
+    /// runs, SIGKILL for the rest. Returns when the group is empty.
+    pub(crate) async fn stop(&mut self, grace: Duration) -> io::Result<()> {
+        if self.child.try_wait()?.is_none() {
+            stop::ask(self.group)?;
+            if tokio::time::timeout(grace, self.child.wait()).await.is_err() {
+                stop::kill(self.group)?;
+                self.child.wait().await?;
+            }
+        }
+        stop::empty(self.group).await
+    }
+}
+
+/// When this attempt will be stopped. For information: the worker keeps the monotonic clock.
+fn deadline(timeout: Duration) -> Timestamp {
+    let timeout = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
+    Timestamp::now().checked_add(timeout).unwrap_or(Timestamp::MAX)
+}
+
+/// Ends the function when its worker dies, however it dies.
+///
+/// The kernel does it, so that no SIGKILL of the worker leaves a function that burns CPUs. It must
+/// be asked for between fork and exec, which is unsafe because almost nothing may be done there:
+/// here, two system calls.
+mod end_with_parent {
+    #![expect(unsafe_code, reason = "pre_exec; the closure makes two system calls and no more")]
+
+    use std::io;
+
+    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+    use tokio::process::Command;
+
+    pub(super) fn arrange(process: &mut Command) {
+        let parent = getpid();
+        // SAFETY: the closure runs in the forked child; prctl and getppid are async-signal-safe and
+        // allocate nothing.
+        unsafe {
+            process.pre_exec(move || {
+                set_parent_process_death_signal(Some(Signal::KILL))?;
+                // The worker may have died before the line above.
+                if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::other("orphaned")) }
+            });
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! How an attempt ended, from how its process ended. Pure.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use windlass_core::contract::EXIT_BAD_INPUT;
+use windlass_core::status::{FailureReason, JobResult};
+use windlass_core::{Outcome, error::clip};
+
+/// How the function's process ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// By itself, or by a signal that is not ours.
+    Exited(ExitStatus),
+    /// By us, after this time.
+    TimedOut(Duration),
+    /// By us, because we were told to stop.
+    Stopped,
+}
+
+/// What was found at the output path.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// A result.
+    Result(JobResult),
+    /// Nothing.
+    None,
+    /// More than is allowed, with a sentence that says how much is.
+    TooLarge(String),
+    /// Something that cannot be read or stored.
+    Unusable(String),
+}
+
+/// Judges. `out_of_memory` is whether the kernel killed for want of memory meanwhile.
+pub(crate) fn judge(end: End, output: Output, stderr: &str, out_of_memory: bool) -> Outcome {
+    use FailureReason::{
+        BadInput, CannotStart, Crashed, Killed, NoOutput, OutOfMemory, ResultTooLarge, Timeout,
+    };
+    let status = match end {
+        End::Exited(status) => status,
+        End::TimedOut(limit) => {
+            return failed(Timeout, format!("ran longer than {} s", limit.as_secs()), None, stderr);
+        }
+        End::Stopped => return failed(FailureReason::Lost, "was told to stop".into(), None, stderr),
+    };
+    let code = status.code();
+    match code {
+        Some(0) => match output {
+            Output::Result(result) => Outcome::Succeeded(result),
+            Output::None => {
+                failed(NoOutput, "exited 0 without writing its output".into(), code, stderr)
+            }
+            Output::TooLarge(why) => failed(ResultTooLarge, why, code, stderr),
+            Output::Unusable(why) => failed(NoOutput, why, code, stderr),
+        },
+        Some(code) if code == i32::from(EXIT_BAD_INPUT) => {
+            failed(BadInput, "refused its input (exit code 65)".into(), Some(code), stderr)
+        }
+        // What a shell and env(1) say of a program that is not there or not executable.
+        Some(code @ (126 | 127)) => {
+            failed(CannotStart, format!("could not be started (exit code {code})"), Some(code), stderr)
+        }
+        Some(code) => failed(Crashed, format!("exited with code {code}"), Some(code), stderr),
+        None if out_of_memory => {
+            failed(OutOfMemory, "was killed by the kernel: out of memory".into(), None, stderr)
+        }
+        None => {
+            let signal = status.signal().unwrap_or_default();
+            failed(Killed, format!("was killed by signal {signal}"), None, stderr)
+        }
+    }
+}
+
+fn failed(reason: FailureReason, why: String, exit_code: Option<i32>, stderr: &str) -> Outcome {
+    let message = match stderr {
+        "" => format!("the function {why}"),
+        stderr => format!("the function {why}; the end of its stderr:\n{stderr}"),
+    };
+    Outcome::Failed { reason, message: clip(message, 5 * 1024), exit_code }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::report::inline_result;
+
+    use super::*;
+
+    fn exited(code: i32) -> End {
+        End::Exited(ExitStatus::from_raw(code << 8))
+    }
+
+    fn reason(outcome: &Outcome) -> Option<FailureReason> {
+        match outcome {
+            Outcome::Succeeded(_) => None,
+            Outcome::Failed { reason, .. } => Some(*reason),
+        }
+    }
+
+    #[test]
+    fn each_end_has_its_reason() {
+        let result = || Output::Result(inline_result(b"1", "text/plain").unwrap());
+        let killed = || End::Exited(ExitStatus::from_raw(9));
+        let table = [
+            (exited(0), result(), false, None),
+            (exited(0), Output::None, false, Some(FailureReason::NoOutput)),
+            (exited(0), Output::TooLarge(String::new()), false, Some(FailureReason::ResultTooLarge)),
+            (exited(65), result(), false, Some(FailureReason::BadInput)),
+            (exited(1), result(), false, Some(FailureReason::Crashed)),
+            (exited(127), Output::None, false, Some(FailureReason::CannotStart)),
+            (killed(), result(), false, Some(FailureReason::Killed)),
+            (killed(), result(), true, Some(FailureReason::OutOfMemory)),
+            (End::TimedOut(Duration::from_secs(1)), result(), false, Some(FailureReason::Timeout)),
+        ];
+        for (end, output, out_of_memory, expected) in table {
+            let label = format!("{end:?} {output:?}");
+            assert_eq!(reason(&judge(end, output, "", out_of_memory)), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_failure_ends_with_the_end_of_stderr() {
+        let Outcome::Failed { message, exit_code, .. } =
+            judge(exited(3), Output::None, "boom", false)
+        else {
+            panic!()
+        };
+        assert_eq!(exit_code, Some(3));
+        assert_eq!(message, "the function exited with code 3; the end of its stderr:\nboom");
+    }
+}

@@ -1,0 +1,155 @@
+//! One attempt from its start to its last word.
+
+use std::io;
+use std::time::Duration;
+
+use jiff::{Timestamp, Unit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use windlass_core::assignment::{Assignment, termination_message};
+use windlass_core::report::{Ending, Event};
+use windlass_core::status::{FailureReason, Progress, Usage};
+use windlass_core::{AttemptNumber, Outcome};
+
+use crate::function::Function;
+use crate::outcome::{End, judge};
+use crate::progress::ProgressFile;
+use crate::report::Reporter;
+use crate::{result, stderr, usage};
+
+/// Least time between two looks at the progress file.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+const SUCCEEDED: u8 = 0;
+const FAILED: u8 = 1;
+const STOPPED: u8 = 143;
+
+/// Runs the function and reports. Returns the worker's exit code.
+pub(crate) async fn supervise(
+    assignment: &Assignment,
+    command: &[String],
+    grace: Duration,
+) -> io::Result<u8> {
+    let started = now();
+    // Before the function starts, so that no signal is missed.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reporter = Reporter::open(assignment)?;
+    let clock = Instant::now();
+    let timeout = Duration::from_secs(u64::from(assignment.timeout_seconds));
+
+    let mut function = match Function::start(assignment, command, timeout) {
+        Ok(function) => function,
+        Err(error) => {
+            let program = command.first().map_or("", String::as_str);
+            let why = format!("{program:?} cannot be started: {error}");
+            let outcome = Outcome::failed(FailureReason::CannotStart, why);
+            let ending = ending(assignment, outcome, started, None, None, None);
+            return finish(assignment, &mut reporter, ending, clock + timeout, &mut terminate).await;
+        }
+    };
+    let running = now();
+    reporter.tell(Event::Running { started, running });
+    let stderr = tokio::spawn(stderr::relay(function.take_stderr()));
+
+    let mut progress = ProgressFile::new(function.progress_path());
+    let mut last_progress = None;
+    let mut ticks = interval(PROGRESS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let end = loop {
+        tokio::select! {
+            // An end that has happened counts before a request to make one.
+            biased;
+            status = function.wait() => break End::Exited(status?),
+            _ = terminate.recv() => break End::Stopped,
+            _ = interrupt.recv() => break End::Stopped,
+            () = reporter.gone() => break End::Stopped,
+            () = sleep_until(clock + timeout) => break End::TimedOut(timeout),
+            _ = ticks.tick() => {
+                if let Some(line) = progress.latest() {
+                    let elapsed_seconds = clock.elapsed().as_secs_f64();
+                    let known = Progress::new(line.done, line.total, &line.message, elapsed_seconds);
+                    last_progress = Some(known);
+                    let (done, total, message) = (line.done, line.total, line.message);
+                    reporter.tell(Event::Progress { done, total, message, elapsed_seconds });
+                }
+            }
+        }
+    };
+    function.stop(grace).await?;
+    let wall = clock.elapsed();
+    let finished = now();
+    let stderr = stderr::last_words(stderr).await;
+    if matches!(end, End::Stopped) {
+        leave_word(assignment, &stopped(assignment, started, running));
+        return Ok(STOPPED);
+    }
+    if let Some(line) = progress.latest() {
+        let elapsed = wall.as_secs_f64();
+        last_progress = Some(Progress::new(line.done, line.total, &line.message, elapsed));
+    }
+    let usage = usage::of_children(wall, assignment.parallelism);
+    let output = result::take(assignment, &function.output_path());
+    let outcome = judge(end, output, &stderr, usage::oom_kills() > function.oom_kills_before());
+    let ending = Ending {
+        finished,
+        ..ending(assignment, outcome, started, Some(running), Some(usage), last_progress)
+    };
+    finish(assignment, &mut reporter, ending, clock + timeout, &mut terminate).await
+}
+
+fn ending(
+    assignment: &Assignment,
+    outcome: Outcome,
+    started: Timestamp,
+    running: Option<Timestamp>,
+    usage: Option<Usage>,
+    progress: Option<Progress>,
+) -> Ending {
+    let parallelism = assignment.parallelism;
+    Ending { outcome, started, running, finished: now(), parallelism, usage, progress }
+}
+
+/// A stopped attempt is no failure of the job: it reads as lost and does not count.
+fn stopped(assignment: &Assignment, started: Timestamp, running: Timestamp) -> Ending {
+    let outcome = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
+    ending(assignment, outcome, started, Some(running), None, None)
+}
+
+/// Leaves the outcome in the termination message and reports it.
+async fn finish(
+    assignment: &Assignment,
+    reporter: &mut Reporter,
+    ending: Ending,
+    deadline: Instant,
+    terminate: &mut tokio::signal::unix::Signal,
+) -> io::Result<u8> {
+    // First, so that a crash in between leaves it.
+    leave_word(assignment, &ending);
+    let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
+    tokio::select! {
+        () = reporter.finish(ending, deadline) => {}
+        // Nobody waits for the report any more; the termination message stays.
+        _ = terminate.recv() => {}
+    }
+    Ok(if succeeded { SUCCEEDED } else { FAILED })
+}
+
+fn leave_word(assignment: &Assignment, ending: &Ending) {
+    if let Some(path) = &assignment.termination_message
+        && let Err(error) = std::fs::write(path, termination_message(ending))
+    {
+        stderr::tell(&format!("windlass worker: {path}: {error}"));
+    }
+}
+
+/// The time, in whole milliseconds: what is told is read by people.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Millisecond).unwrap_or(now)
+}
+
+/// What every report of an attempt begins with.
+pub(crate) fn identity(assignment: &Assignment) -> (String, AttemptNumber) {
+    (assignment.job_uid.clone(), assignment.attempt)
+}
