@@ -87,16 +87,6 @@ pub trait Watch: Send {
     async fn next(&mut self) -> Result<Job, Error>;
 }
 
-/// Waits until a job has ended, at most `limit`. Returns the job as it is then.
-pub async fn wait_finished(watch: &mut dyn Watch) -> Result<Job, Error> {
-    loop {
-        let job = watch.next().await?;
-        if job.status.is_finished() {
-            return Ok(job);
-        }
-    }
-}
-
 /// Who may do what. One layer before every handler.
 #[async_trait]
 pub trait Access: Send + Sync + 'static {

@@ -46,6 +46,11 @@ pub struct Queue {
     pub spec: QueueSpec,
 }
 
+impl Queue {
+    /// Kind of the resource.
+    pub const KIND: &'static str = "ComputeQueue";
+}
+
 fn one() -> u32 {
     1
 }

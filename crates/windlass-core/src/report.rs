@@ -40,6 +40,9 @@ pub enum Event {
         started: Timestamp,
         /// When the function's process started.
         running: Timestamp,
+        /// Its process group, by which a server on the same machine ends what a dead worker left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        process_group: Option<u32>,
     },
     /// The function told its progress.
     Progress {

@@ -83,7 +83,7 @@ pub fn validate(
         );
     }
     let min_parallelism = spec.min_parallelism.unwrap_or(parallelism);
-    if min_parallelism < 1 || min_parallelism > parallelism {
+    if spec.min_parallelism.is_some() && (min_parallelism < 1 || min_parallelism > parallelism) {
         refuse(
             "/minParallelism",
             format!("{min_parallelism} is not allowed; from 1 to parallelism, {parallelism}"),

@@ -176,7 +176,7 @@ impl ComputeQueue {
     pub fn to_core(&self) -> Queue {
         Queue {
             api_version: windlass_core::API_VERSION.into(),
-            kind: "ComputeQueue".into(),
+            kind: Queue::KIND.into(),
             metadata: metadata(&self.metadata),
             spec: self.spec.0.clone(),
         }

@@ -66,6 +66,11 @@ impl Function {
         Ok(Self { child, group, output, progress, oom_kills_before })
     }
 
+    /// Number of the process group.
+    pub(crate) fn group(&self) -> u32 {
+        self.group.as_raw_pid().cast_unsigned()
+    }
+
     /// Where the result is expected.
     pub(crate) fn output_path(&self) -> PathBuf {
         self.output.clone()

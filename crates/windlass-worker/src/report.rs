@@ -35,7 +35,7 @@ pub(crate) enum Reporter {
     /// The gateway.
     Http { gateway: Gateway, progress: watch::Sender<Option<Report>>, who: (String, u32) },
     /// The server on this machine.
-    Socket { socket: UnixStream, who: (String, u32) },
+    Socket { socket: UnixStream, writer: StdUnixStream, unsent: Vec<u8>, who: (String, u32) },
 }
 
 impl Reporter {
@@ -55,7 +55,9 @@ impl Reporter {
             ReportTo::Socket => {
                 let socket = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
                 socket.set_nonblocking(true)?;
-                Ok(Self::Socket { socket: UnixStream::from_std(socket)?, who })
+                let writer = socket.try_clone()?;
+                let socket = UnixStream::from_std(socket)?;
+                Ok(Self::Socket { socket, writer, unsent: Vec::new(), who })
             }
         }
     }
@@ -69,12 +71,12 @@ impl Reporter {
                     progress.send_replace(Some(report(who, event)));
                 }
             }
-            Self::Socket { socket, who } => {
-                let line = line(&report(who, event));
-                // A server that does not keep up misses some progress.
-                if let Err(error) = socket.try_write(&line)
-                    && error.kind() != io::ErrorKind::WouldBlock
-                {
+            Self::Socket { writer, unsent, who, .. } => {
+                // A server that does not keep up misses some progress, never half a line.
+                if unsent.is_empty() {
+                    *unsent = line(&report(who, event));
+                }
+                if let Err(error) = write_some(writer, unsent) {
                     tell(&format!("windlass worker: the server is gone: {error}"));
                 }
             }
@@ -89,9 +91,9 @@ impl Reporter {
                 let report = report(who, Event::Finished(ending));
                 gateway.insist(&report, deadline.max(Instant::now() + LEAST_PATIENCE)).await;
             }
-            Self::Socket { socket, who } => {
-                let line = line(&report(who, Event::Finished(ending)));
-                if let Err(error) = write_all(socket, &line).await {
+            Self::Socket { socket, writer, unsent, who } => {
+                unsent.extend(line(&report(who, Event::Finished(ending))));
+                if let Err(error) = write_all(socket, writer, unsent).await {
                     tell(&format!("windlass worker: the server is gone: {error}"));
                 }
             }
@@ -130,13 +132,35 @@ fn line(report: &Report) -> Vec<u8> {
     line
 }
 
-async fn write_all(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        socket.writable().await?;
-        match socket.try_write(bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+/// Writes what the socket takes now, and leaves the rest in `unsent`.
+fn write_some(mut writer: &StdUnixStream, unsent: &mut Vec<u8>) -> io::Result<()> {
+    while !unsent.is_empty() {
+        match writer.write(unsent) {
+            Ok(written) => drop(unsent.drain(..written)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn write_all(
+    socket: &UnixStream,
+    writer: &StdUnixStream,
+    unsent: &mut Vec<u8>,
+) -> io::Result<()> {
+    write_some(writer, unsent)?;
+    while !unsent.is_empty() {
+        // The first wait may return at once, before tokio knows that the socket is full.
+        socket.writable().await?;
+        let ready = socket.try_io(Interest::WRITABLE, || {
+            write_some(writer, unsent)?;
+            if unsent.is_empty() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        if let Err(error) = ready
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            return Err(error);
         }
     }
     Ok(())

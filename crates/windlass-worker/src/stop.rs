@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpid,
+    Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, wait,
 };
 
 /// First and longest pause between two looks at a group that was killed.
@@ -44,7 +44,7 @@ pub(crate) async fn empty(group: Pid) -> io::Result<()> {
 
 /// Reaps what was orphaned to this process. The function itself was reaped before.
 fn reap() {
-    while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
 
 fn gone_is_fine(killed: Result<(), Errno>) -> io::Result<()> {

@@ -49,7 +49,8 @@ pub(crate) async fn supervise(
         }
     };
     let running = now();
-    reporter.tell(Event::Running { started, running });
+    let process_group = Some(function.group());
+    reporter.tell(Event::Running { started, running, process_group });
     let stderr = tokio::spawn(stderr::relay(function.take_stderr()));
 
     let mut progress = ProgressFile::new(function.progress_path());
@@ -76,7 +77,11 @@ pub(crate) async fn supervise(
             }
         }
     };
-    function.stop(grace).await?;
+    if let Err(error) = function.stop(grace).await {
+        // What cannot be ended, such as a process in an uninterruptible call, does not hold the
+        // result back.
+        stderr::tell(&format!("windlass worker: {error}"));
+    }
     let wall = clock.elapsed();
     let finished = now();
     let stderr = stderr::last_words(stderr).await;

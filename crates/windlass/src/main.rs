@@ -6,6 +6,8 @@ mod cli;
 mod commands;
 mod functions;
 mod log;
+mod machine;
+mod terminal;
 mod token;
 
 use std::process::ExitCode;

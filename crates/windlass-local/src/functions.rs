@@ -1,0 +1,156 @@
+//! Functions and queues from manifests, the same that `kubectl apply` takes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use windlass_core::parse::{self, Unread};
+use windlass_core::{API_VERSION, Function, Problem, Queue, name};
+
+/// What may run on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Functions {
+    functions: BTreeMap<String, Entry>,
+    queues: BTreeMap<String, Queue>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    function: Function,
+    /// Where it was read; none for a built-in.
+    source: Option<PathBuf>,
+}
+
+/// Why manifests cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file or directory cannot be read.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A document is wrong.
+    #[error("{}: {problem}", path.display())]
+    Document {
+        /// Of which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Functions {
+    /// The built-in functions.
+    pub fn builtin(functions: Vec<Function>) -> Self {
+        let entry = |function: Function| {
+            (function.metadata.name.clone(), Entry { function, source: None })
+        };
+        Self { functions: functions.into_iter().map(entry).collect(), queues: BTreeMap::new() }
+    }
+
+    /// Adds the manifests of a file, or of all `.yaml`, `.yml` and `.json` files of a directory. A
+    /// function may take the place of a built-in one, not of another manifest's. Other kinds of
+    /// resources in the files are left alone.
+    pub fn load(&mut self, path: &Path) -> Result<(), LoadError> {
+        let io = |error| LoadError::Io { path: path.to_owned(), error };
+        if !fs::metadata(path).map_err(io)?.is_dir() {
+            return self.load_file(path);
+        }
+        let mut files = Vec::new();
+        for entry in fs::read_dir(path).map_err(io)? {
+            let file = entry.map_err(io)?.path();
+            let extension = file.extension().and_then(|extension| extension.to_str());
+            if matches!(extension, Some("yaml" | "yml" | "json")) {
+                files.push(file);
+            }
+        }
+        files.sort();
+        files.iter().try_for_each(|file| self.load_file(file))
+    }
+
+    fn load_file(&mut self, path: &Path) -> Result<(), LoadError> {
+        let io = |error| LoadError::Io { path: path.to_owned(), error };
+        let text = fs::read_to_string(path).map_err(io)?;
+        // Absolute, so that a function finds its files whatever the working directory is.
+        let source = fs::canonicalize(path).map_err(io)?;
+        let wrong = |problem| LoadError::Document { path: path.to_owned(), problem };
+        for document in documents(&text).map_err(wrong)? {
+            self.add(document, &source).map_err(wrong)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, document: Value, source: &Path) -> Result<(), String> {
+        let field = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
+        if field("apiVersion") != API_VERSION {
+            return Ok(());
+        }
+        match field("kind") {
+            Function::KIND => {
+                let function: Function = parse::value_of(document).map_err(list)?;
+                let name = checked_name(&function.metadata.name)?;
+                if function.spec.command.is_empty() {
+                    return Err("/spec/command: is empty".into());
+                }
+                if let Some(other) = self.functions.get(&name).and_then(|e| e.source.as_ref()) {
+                    return Err(format!("function {name:?} is defined in {} too", other.display()));
+                }
+                self.functions.insert(name, Entry { function, source: Some(source.to_owned()) });
+            }
+            Queue::KIND => {
+                let queue: Queue = parse::value_of(document).map_err(list)?;
+                let name = checked_name(&queue.metadata.name)?;
+                self.queues.insert(name, queue);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A function by its name.
+    pub fn get(&self, name: &str) -> Option<&Function> {
+        self.functions.get(name).map(|entry| &entry.function)
+    }
+
+    /// All functions in the order of their names.
+    pub fn all(&self) -> impl Iterator<Item = &Function> {
+        self.functions.values().map(|entry| &entry.function)
+    }
+
+    /// A queue by its name.
+    pub fn queue(&self, name: &str) -> Option<&Queue> {
+        self.queues.get(name)
+    }
+
+    /// The working directory of a function: that of its manifest.
+    pub(crate) fn directory(&self, name: &str) -> Option<&Path> {
+        self.functions.get(name)?.source.as_deref()?.parent()
+    }
+}
+
+/// The documents of a YAML text (JSON is YAML), without the empty ones.
+pub fn documents(text: &str) -> Result<Vec<Value>, String> {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+fn checked_name(text: &str) -> Result<String, String> {
+    match name::problem(text) {
+        Some(why) => Err(format!("/metadata/name: {text:?} {why}")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn list(unread: Unread) -> String {
+    match unread {
+        Unread::Malformed(why) => why,
+        Unread::Misshapen(problems) => {
+            problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+        }
+    }
+}

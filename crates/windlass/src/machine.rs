@@ -1,0 +1,49 @@
+//! What every engine on one machine needs, from the command line and the machine itself.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use windlass_core::contract::STOP_GRACE_SECONDS;
+use windlass_local::{Config, Functions, Logs};
+
+use crate::cli::Machine;
+use crate::commands::BadUsage;
+use crate::functions::builtin;
+
+/// The built-in functions and those of the manifests that were named.
+pub(crate) fn functions(args: &Machine) -> anyhow::Result<Functions> {
+    let mut functions = Functions::builtin(builtin(None));
+    for path in &args.functions {
+        functions.load(path).map_err(|error| BadUsage(error.to_string()))?;
+    }
+    Ok(functions)
+}
+
+/// Everything that an engine is told.
+pub(crate) fn config(
+    args: &Machine,
+    functions: Functions,
+    data: &Path,
+    logs: Logs,
+) -> anyhow::Result<Config> {
+    let cpus = match args.cpus {
+        Some(cpus) => cpus,
+        // Affinity and the quota of the cgroup are both in it.
+        None => std::thread::available_parallelism()
+            .context("the number of CPUs is not known; give it with --cpus")
+            .map(|cpus| u32::try_from(cpus.get()).unwrap_or(1))?,
+    };
+    let program = std::env::current_exe().context("this program's path is not known")?;
+    let grace = Duration::from_secs(STOP_GRACE_SECONDS);
+    Ok(Config { cpus, functions, data: data.to_owned(), program, logs, grace })
+}
+
+/// The user's data directory, by the XDG base directory specification.
+pub(crate) fn data_directory() -> anyhow::Result<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("windlass"))
+        .ok_or_else(|| BadUsage("neither XDG_DATA_HOME nor HOME is set; give --data".into()).into())
+}

@@ -1,0 +1,139 @@
+# Sourced by `up`: the configuration files of the components.
+# shellcheck shell=bash disable=SC2154 # the names are those of `up` and lib.sh
+
+write_config() {
+  # Later tests count writes in the audit log, so it has each write once, and nothing else.
+  cat >"$dir/audit.yaml" <<Y
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  verbs: [create, update, patch, delete, deletecollection]
+- level: None
+Y
+
+  # An overlay cannot lie on an overlay, which is what a container's own root is.
+  local snapshotter=overlayfs
+  [ "$(stat -f -c %T "$dir")" != overlayfs ] || snapshotter=native
+  # restrict_oom_score_adj: where CAP_SYS_RESOURCE is missing no sandbox would start without it.
+  cat >"$dir/containerd.toml" <<T
+version = 2
+root = "$dir/containerd"
+state = "$dir/containerd-state"
+disabled_plugins = [
+  "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
+]
+[grpc]
+  address = "$socket"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "windlass.test/pause:1"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "$cni_bin"
+    conf_dir = "$dir/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "$snapshotter"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        Root = "$dir/runc"
+T
+
+  # ptp routes each pod: a bridge would hide the traffic between pods from kube-proxy where the kernel
+  # lacks br_netfilter. No masquerading: the host has a route back to the pods.
+  mkdir -p "$dir/cni"
+  cat >"$dir/cni/10-windlass.conflist" <<J
+{"cniVersion": "1.0.0", "name": "$veth", "plugins": [
+  {"type": "ptp", "mtu": 1500,
+   "ipam": {"type": "host-local", "ranges": [[{"subnet": "$pod_cidr"}]],
+            "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "$dir/ipam"}},
+  {"type": "portmap", "capabilities": {"portMappings": true}}]}
+J
+
+  echo "nameserver $dns_ip" >"$dir/resolv.conf"
+  cat >"$dir/kubelet.yaml" <<Y
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+cgroupDriver: cgroupfs
+cgroupRoot: /$cgroup
+failCgroupV1: false
+failSwapOn: false
+containerRuntimeEndpoint: unix://$socket
+clusterDNS: [$dns_ip]
+clusterDomain: cluster.local
+resolvConf: $dir/resolv.conf
+podLogsDir: $dir/pods
+volumePluginDir: $dir/volume-plugins
+tlsCertFile: $dir/pki/kubelet-server.crt
+tlsPrivateKeyFile: $dir/pki/kubelet-server.key
+authentication:
+  anonymous: {enabled: false}
+  webhook: {enabled: true}
+  x509: {clientCAFile: $dir/pki/ca.crt}
+authorization: {mode: Webhook}
+# A test machine's disk may be nearly full; no image may go, as none could be pulled again.
+evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
+imageGCHighThresholdPercent: 100
+oomScoreAdj: 0
+Y
+
+  cat >"$dir/proxy.yaml" <<Y
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+clientConnection: {kubeconfig: $dir/proxy.kubeconfig}
+mode: iptables
+clusterCIDR: $pod_cidr
+hostnameOverride: $node
+oomScoreAdj: 0
+conntrack: {maxPerCore: 0, min: 0} # the kernel's limit is the whole machine's
+Y
+
+  cat >"$dir/Corefile" <<C
+.:53 {
+  bind $node_ip
+  ready $node_ip:8181
+  errors
+  cache 5
+  kubernetes cluster.local in-addr.arpa {
+    kubeconfig $dir/dns.kubeconfig dns
+  }
+}
+C
+  # CoreDNS is a process beside the kubelet; a Service without a selector gives it its address.
+  cat >"$dir/dns.yaml" <<Y
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: windlass-dns}
+rules:
+- {apiGroups: [""], resources: [services, pods, namespaces], verbs: [list, watch]}
+- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: windlass-dns}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: windlass-dns}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: windlass-dns}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: kube-dns, namespace: kube-system}
+spec:
+  clusterIP: $dns_ip
+  ports:
+  - {name: dns, port: 53, protocol: UDP}
+  - {name: dns-tcp, port: 53, protocol: TCP}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: kube-dns, namespace: kube-system, labels: {kubernetes.io/service-name: kube-dns}}
+addressType: IPv4
+endpoints: [{addresses: [$node_ip], conditions: {ready: true}}]
+ports:
+- {name: dns, port: 53, protocol: UDP}
+- {name: dns-tcp, port: 53, protocol: TCP}
+Y
+}

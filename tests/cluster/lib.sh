@@ -1,0 +1,85 @@
+# Sourced by the scripts beside it: where a run keeps its things, what they are called, and how to
+# tell its processes from others. All names follow from the run's id, so that `down` can clear away a
+# run of which `up` wrote down nothing.
+# shellcheck shell=bash disable=SC2034 # the names are for those who source this
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+runs=${WINDLASS_CLUSTER_RUNS:-/var/lib/windlass-test}
+program=$(basename "$0")
+
+say() { echo "cluster $program: $*" >&2; }
+die() {
+  say "$*"
+  exit 1
+}
+
+# use_run ID: sets the names of a run.
+use_run() {
+  run=$1
+  [[ $run =~ ^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$ ]] ||
+    die "'$run' cannot name a run: up to 30 of a-z, 0-9 and '-' can"
+  [[ $runs != *[[:space:]]* && $runs == /* ]] || die "WINDLASS_CLUSTER_RUNS must be absolute, without spaces"
+  dir=$runs/$run
+  netns=windlass-$run
+  cgroup=windlass-$run
+  veth=wl-$(sha256sum <<<"$run" | cut -c1-8) # 15 characters at most
+  socket=$dir/containerd.sock
+  etcd_dir=${WINDLASS_CLUSTER_ETCD_DIR:-$dir}/etcd-$veth
+}
+
+# chosen_run: the run that a script is about: the environment's, that of KUBECONFIG, or the only one that
+# this checkout started.
+chosen_run() {
+  local config found
+  if [ -n "${WINDLASS_CLUSTER_RUN:-}" ]; then
+    echo "$WINDLASS_CLUSTER_RUN"
+    return
+  fi
+  config=$(readlink -f "${KUBECONFIG:-/dev/null}")
+  if [[ $config == "$(readlink -m "$runs")"/*/kubeconfig ]]; then
+    basename "$(dirname "$config")"
+    return
+  fi
+  found=$(checkout_runs)
+  [ -n "$found" ] || die "no run is up"
+  [ "$(wc -l <<<"$found")" = 1 ] || die "name one of these runs: ${found//$'\n'/ }"
+  echo "$found"
+}
+
+# checkout_runs: the runs that were started from this checkout.
+checkout_runs() {
+  local file
+  for file in "$runs"/*/checkout; do
+    if [ -f "$file" ] && [ "$(cat "$file")" = "$here" ]; then
+      basename "$(dirname "$file")"
+    fi
+  done
+}
+
+# lock_run SECONDS: holds the run's directory, on descriptor 9, until this script ends.
+lock_run() {
+  exec 9<"$dir" || return 1
+  flock -w "$1" 9 && [ "$(stat -Lc %i /proc/self/fd/9)" = "$(stat -c %i "$dir" 2>/dev/null)" ]
+}
+
+# start_time PID: when a process began, in clock ticks; with the id it names a process for good.
+start_time() {
+  local line
+  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+  line=${line##*) } # the name, in parentheses, may hold spaces
+  [ "${line%% *}" != Z ] || return 1 # has ended and waits for its parent
+  read -ra line <<<"$line"
+  echo "${line[19]}"
+}
+
+# recorded: the processes of the run that `up` wrote down and that still are the same: "NAME PID".
+recorded() {
+  local name pid began
+  [ ! -f "$dir/processes" ] || while read -r name pid began; do
+    [ "$(start_time "$pid")" != "$began" ] || echo "$name $pid"
+  done <"$dir/processes"
+}
+
+cgroup_mounts() { awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/self/mounts; }
+
+ctr_run() { ctr --address "$socket" --namespace k8s.io "$@"; }
