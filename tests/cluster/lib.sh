@@ -4,7 +4,8 @@
 # shellcheck shell=bash disable=SC2034 # the names are for those who source this
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-runs=${WINDLASS_CLUSTER_RUNS:-/var/lib/windlass-test}
+default_runs=$(realpath -m /var/lib/windlass-test)
+runs=$(realpath -m "${WINDLASS_CLUSTER_RUNS:-$default_runs}") # as the kernel spells it in its list of mounts
 program=$(basename "$0")
 
 say() { echo "cluster $program: $*" >&2; }
@@ -18,11 +19,13 @@ use_run() {
   run=$1
   [[ $run =~ ^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$ ]] ||
     die "'$run' cannot name a run: up to 30 of a-z, 0-9 and '-' can"
-  [[ $runs != *[[:space:]]* && $runs == /* ]] || die "WINDLASS_CLUSTER_RUNS must be absolute, without spaces"
+  [[ $runs != *[[:space:]]* ]] || die "WINDLASS_CLUSTER_RUNS must be without spaces"
   dir=$runs/$run
+  # These names are the machine's: runs of one id in two directories must not clear away each other.
   netns=windlass-$run
-  cgroup=windlass-$run
-  veth=wl-$(sha256sum <<<"$run" | cut -c1-8) # 15 characters at most
+  [ "$runs" = "$default_runs" ] || netns=$netns-$(sha256sum <<<"$runs" | cut -c1-6)
+  cgroup=$netns
+  veth=wl-$(sha256sum <<<"${netns#windlass-}" | cut -c1-8) # 15 characters at most
   socket=$dir/containerd.sock
   etcd_dir=${WINDLASS_CLUSTER_ETCD_DIR:-$dir}/etcd-$veth
 }
@@ -36,7 +39,7 @@ chosen_run() {
     return
   fi
   config=$(readlink -f "${KUBECONFIG:-/dev/null}")
-  if [[ $config == "$(readlink -m "$runs")"/*/kubeconfig ]]; then
+  if [[ $config == "$runs"/*/kubeconfig ]]; then
     basename "$(dirname "$config")"
     return
   fi

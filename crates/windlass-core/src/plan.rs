@@ -73,6 +73,7 @@ pub struct Attempt {
 
 /// How far an attempt is.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is moved once")]
 pub enum AttemptState {
     /// Its function does not run yet. The reason is what the world says it waits for.
     Starting {
@@ -92,6 +93,7 @@ pub enum AttemptState {
 
 /// The end of an attempt.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is moved once")]
 pub enum End {
     /// Its worker told how.
     Told(Ending),

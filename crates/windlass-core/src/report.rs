@@ -33,6 +33,7 @@ pub struct Report {
 /// What happened in an attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is moved once")]
 pub enum Event {
     /// The function's process started.
     Running {

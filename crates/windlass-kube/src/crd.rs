@@ -3,6 +3,8 @@
 //! The schemas are core's: a wrapper adds the group, names, printer columns and selectable fields.
 //! `windlass print crds` writes what [`all`] gives; `manifests/crds.yaml` is that output.
 
+#![expect(clippy::duplicated_attributes, reason = "each printcolumn has the same keys")]
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResource, CustomResourceExt as _, ResourceExt as _};
 use schemars::JsonSchema;

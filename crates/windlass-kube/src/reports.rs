@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1::Pod;
@@ -46,6 +47,14 @@ struct Speaker {
     pod_uid: String,
 }
 
+/// Where an attempt runs, for the status.
+struct Place {
+    job: String,
+    pod: String,
+    node: Option<String>,
+    admitted: Option<Timestamp>,
+}
+
 impl ClusterReports {
     /// With this client.
     pub fn new(client: Client) -> Self {
@@ -60,7 +69,11 @@ impl ClusterReports {
     }
 
     /// The job that the pod works for, if the pod is that of the attempt that it says.
-    async fn job_of(&self, speaker: &Speaker, report: &Report) -> Result<Job, ReportError> {
+    async fn job_of(
+        &self,
+        speaker: &Speaker,
+        report: &Report,
+    ) -> Result<(Job, Place), ReportError> {
         let not_its_pod = || ReportError::Denied(Denied::Unauthenticated);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &speaker.namespace);
         let pod = within_deadline(pods.get(&speaker.pod)).await?.map_err(from_kube)?;
@@ -71,7 +84,8 @@ impl ClusterReports {
         let job_name = labels.get(LABEL_JOB).ok_or_else(not_its_pod)?;
         let job = self.read(&speaker.namespace, job_name).await?;
         if job.metadata.uid != report.job_uid {
-            return Ok(job); // `check` refuses it with the reason.
+            // The job that this pod worked for was deleted; another one has its name.
+            return Err(Error::no_job(job_name).into());
         }
         // Labels can be copied; the chain of owners leads through a UID of ours.
         let carrier = name::attempt(&job.metadata.name, &job.metadata.uid, report.attempt);
@@ -82,11 +96,16 @@ impl ClusterReports {
             .find(|owner| owner.kind == "Job" && owner.name == carrier)
             .ok_or_else(not_its_pod)?;
         let carrier = within_deadline(carriers.get(&carrier)).await?.map_err(from_kube)?;
-        if is_owned(&carrier, &job) && carrier.metadata.uid.as_ref() == Some(&owner.uid) {
-            Ok(job)
-        } else {
-            Err(not_its_pod())
+        if !is_owned(&carrier, &job) || carrier.metadata.uid.as_ref() != Some(&owner.uid) {
+            return Err(not_its_pod());
         }
+        let place = Place {
+            job: owner.name.clone(),
+            pod: speaker.pod.clone(),
+            node: pod.spec.and_then(|spec| spec.node_name),
+            admitted: carrier.metadata.creation_timestamp.map(|time| time.0),
+        };
+        Ok((job, place))
     }
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Job, Error> {
@@ -109,7 +128,7 @@ impl ClusterReports {
     async fn finish(
         &self,
         mut job: Job,
-        speaker: &Speaker,
+        place: Place,
         report: &Report,
         ending: &Ending,
     ) -> Result<Verdict, ReportError> {
@@ -122,8 +141,10 @@ impl ClusterReports {
                 Ok(status) => status,
                 Err(refused) => return Ok(Verdict::Refused(refused)),
             };
-            status.pod = Some(speaker.pod.clone());
-            status.job = Some(name::attempt(&job.metadata.name, &job.metadata.uid, report.attempt));
+            status.job = Some(place.job.clone());
+            status.pod = Some(place.pod.clone());
+            status.node = place.node.clone();
+            status.timeline.admitted = place.admitted.or(status.timeline.admitted);
             match tell(&self.client, &job, &status).await {
                 Ok(_) => {
                     let phase = status.phase.map_or("", windlass_core::Phase::as_str);
@@ -181,7 +202,7 @@ impl Reports for ClusterReports {
             // The controller sees it from the pod.
             Event::Running { .. } => Ok(Verdict::Accepted),
             Event::Progress { done, total, message, elapsed_seconds } => {
-                let job = self.job_of(&speaker, &report).await?;
+                let (job, _) = self.job_of(&speaker, &report).await?;
                 if let Err(refused) = report::check(&job, &report.job_uid, report.attempt) {
                     return Ok(Verdict::Refused(refused));
                 }
@@ -190,15 +211,15 @@ impl Reports for ClusterReports {
                 Ok(Verdict::Accepted)
             }
             Event::Finished(ending) => {
-                let job = match self.job_of(&speaker, &report).await {
-                    Ok(job) => job,
+                let (job, place) = match self.job_of(&speaker, &report).await {
+                    Ok(found) => found,
                     // Deleted while it ran: nobody waits for this result.
                     Err(ReportError::Failed(Error::NotFound { .. })) => {
                         return Ok(Verdict::Refused(Refused::OtherJob));
                     }
                     Err(error) => return Err(error),
                 };
-                self.finish(job, &speaker, &report, ending).await
+                self.finish(job, place, &report, ending).await
             }
         }
     }

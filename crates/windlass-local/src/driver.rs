@@ -23,6 +23,7 @@ use crate::{Config, apply};
 
 /// What may happen.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few wait at a time, and each is moved once")]
 pub(crate) enum Event {
     /// A job is new, was cancelled or deleted.
     Changed { name: String },

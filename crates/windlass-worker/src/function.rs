@@ -12,7 +12,8 @@ use windlass_core::Assignment;
 use windlass_core::assignment::ASSIGNMENT;
 use windlass_core::contract;
 
-use crate::{stop, usage};
+use crate::progress::ProgressFile;
+use crate::{GRACE, stop, usage};
 
 /// A started function.
 pub(crate) struct Function {
@@ -20,21 +21,19 @@ pub(crate) struct Function {
     /// The function is the leader of its process group.
     group: Pid,
     output: PathBuf,
-    progress: PathBuf,
     oom_kills_before: u64,
 }
 
 impl Function {
-    /// Starts the function with the environment of the worker contract.
+    /// Starts the function with the environment of the worker contract, and gives its progress.
     pub(crate) fn start(
         assignment: &Assignment,
         command: &[String],
         timeout: Duration,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, ProgressFile)> {
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
-        // It exists from the start, so that a function may append without creating.
-        std::fs::File::create(&progress)?;
+        let progress_file = ProgressFile::create(&progress)?;
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty command"))?;
@@ -43,6 +42,7 @@ impl Function {
         process
             .args(arguments)
             .env_remove(ASSIGNMENT)
+            .env_remove(GRACE)
             .env(contract::INPUT, &assignment.input)
             .env(contract::OUTPUT, &output)
             .env(contract::PROGRESS, &progress)
@@ -63,7 +63,7 @@ impl Function {
             .id()
             .and_then(|id| Pid::from_raw(id.cast_signed()))
             .ok_or_else(|| io::Error::other("the function has no process id"))?;
-        Ok(Self { child, group, output, progress, oom_kills_before })
+        Ok((Self { child, group, output, oom_kills_before }, progress_file))
     }
 
     /// Number of the process group.
@@ -74,11 +74,6 @@ impl Function {
     /// Where the result is expected.
     pub(crate) fn output_path(&self) -> PathBuf {
         self.output.clone()
-    }
-
-    /// Where progress lines are expected.
-    pub(crate) fn progress_path(&self) -> PathBuf {
-        self.progress.clone()
     }
 
     /// Times that the kernel had killed for want of memory here before the start.

@@ -35,7 +35,8 @@ use windlass_core::Assignment;
 use windlass_core::assignment::ASSIGNMENT;
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
-/// Seconds of grace instead of the contract's, for tests of functions that ignore SIGTERM.
+/// Seconds of grace instead of the contract's, such as `0.5`: a server on this machine passes its
+/// own, and tests of functions that ignore SIGTERM do not wait.
 const GRACE: &str = "WINDLASS_GRACE_SECONDS";
 
 /// The whole of `windlass worker`.
@@ -64,11 +65,15 @@ fn run(command: &[String]) -> Result<u8, Error> {
     let text = std::env::var(ASSIGNMENT).map_err(|_| Error::NoAssignment)?;
     let assignment: Assignment = serde_json::from_str(&text)?;
     let grace = std::env::var(GRACE).ok().and_then(|seconds| seconds.parse().ok());
-    let grace = Duration::from_secs(grace.unwrap_or(STOP_GRACE_SECONDS));
+    let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let grace = grace.unwrap_or(Duration::from_secs(STOP_GRACE_SECONDS));
     // What the function leaves behind becomes ours to reap, as it does for the first process of a
     // container.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(std::io::Error::from)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(supervise::supervise(&assignment, command, grace))?)
+    let code = runtime.block_on(supervise::supervise(&assignment, command, grace));
+    // A thread that waits for somebody to read our stderr does not hold the exit up.
+    runtime.shutdown_background();
+    Ok(code?)
 }

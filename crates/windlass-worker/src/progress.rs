@@ -1,8 +1,8 @@
 //! The progress file: lines that the function appends, of which the latest counts.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 
 use windlass_core::contract::{MAX_PROGRESS_LINE_BYTES, ProgressLine, parse_progress_line};
 
@@ -10,33 +10,47 @@ use windlass_core::contract::{MAX_PROGRESS_LINE_BYTES, ProgressLine, parse_progr
 const MAX_READ_BYTES: u64 = 64 * 1024;
 
 /// A progress file that is being written.
+///
+/// It is opened once, before the function starts: a function that puts a pipe or a link in its place
+/// can make the worker neither wait nor read something else.
 pub(crate) struct ProgressFile {
-    path: PathBuf,
+    file: File,
     /// Everything before has been read.
     offset: u64,
 }
 
 impl ProgressFile {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, offset: 0 }
+    /// A new, empty file. It exists from the start, so that a function may append without creating.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(Self { file, offset: 0 })
     }
 
     /// The latest whole line since the last look, if there is one that can be read. A file that
     /// cannot be read tells nothing: progress is never a reason to fail.
     pub(crate) fn latest(&mut self) -> Option<ProgressLine> {
-        let mut file = File::open(&self.path).ok()?;
-        let length = file.metadata().ok()?.len();
-        if length <= self.offset {
+        let length = self.file.metadata().ok()?.len();
+        if length < self.offset {
+            // Written anew instead of appended to.
+            self.offset = 0;
+        }
+        if length == self.offset {
             return None;
         }
         let from = self.offset.max(length.saturating_sub(MAX_READ_BYTES));
-        file.seek(SeekFrom::Start(from)).ok()?;
+        self.file.seek(SeekFrom::Start(from)).ok()?;
         let mut bytes = Vec::new();
-        file.take(MAX_READ_BYTES).read_to_end(&mut bytes).ok()?;
-        let end = bytes.iter().rposition(|&byte| byte == b'\n')?;
+        (&self.file).take(MAX_READ_BYTES).read_to_end(&mut bytes).ok()?;
+        let newline = |&byte: &u8| byte == b'\n';
+        let end = bytes.iter().rposition(newline)?;
+        // What was skipped ends inside a line, whose rest could look like another line.
+        let start =
+            if from > self.offset { bytes.iter().position(newline)? + 1 } else { 0 };
         self.offset = from + end as u64 + 1;
-        bytes[..end]
-            .rsplit(|&byte| byte == b'\n')
+        bytes
+            .get(start..end)?
+            .rsplit(newline)
             .filter(|line| line.len() <= MAX_PROGRESS_LINE_BYTES)
             .find_map(|line| parse_progress_line(std::str::from_utf8(line).ok()?))
     }
@@ -44,32 +58,66 @@ impl ProgressFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write as _;
 
     use super::*;
 
-    #[test]
-    fn the_latest_whole_line_counts_and_rubbish_does_not() {
+    fn file() -> (tempfile::TempDir, std::path::PathBuf, ProgressFile) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("progress");
-        let mut file = File::create(&path).unwrap();
-        let mut progress = ProgressFile::new(path);
+        let progress = ProgressFile::create(&path).unwrap();
+        (directory, path, progress)
+    }
+
+    #[test]
+    fn the_latest_whole_line_counts_and_rubbish_does_not() {
+        let (_directory, path, mut progress) = file();
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
         assert_eq!(progress.latest(), None);
         file.write_all(b"1 10\n2 10 two\nnonsense\n\xff\xfe\n3 1").unwrap();
         let line = progress.latest().unwrap();
         assert_eq!((line.done, line.total, line.message.as_str()), (2, 10, "two"));
         assert_eq!(progress.latest(), None);
         file.write_all(b"0 three\n").unwrap();
+        // The line is whole now: `3 10 three`.
         assert_eq!(progress.latest().unwrap().done, 3);
     }
 
     #[test]
     fn a_flood_of_lines_costs_one_bounded_read() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("progress");
-        std::fs::write(&path, "1 10\n".repeat(1_000_000) + "9 10\n").unwrap();
-        let mut progress = ProgressFile::new(path);
+        let (_directory, path, mut progress) = file();
+        fs::write(&path, "1 10\n".repeat(1_000_000) + "9 10\n").unwrap();
         assert_eq!(progress.latest().unwrap().done, 9);
         assert_eq!(progress.offset, 5_000_005);
+    }
+
+    #[test]
+    fn the_rest_of_a_skipped_line_is_no_line() {
+        let (_directory, path, mut progress) = file();
+        // The window begins inside the first line, whose end would read `1 2`.
+        let rubbish = "x\n".repeat(MAX_READ_BYTES as usize / 2 - 2);
+        fs::write(&path, "77 1 2\n".to_owned() + &rubbish).unwrap();
+        assert_eq!(progress.latest(), None);
+        fs::write(&path, "x".repeat(300_000)).unwrap();
+        assert_eq!(progress.latest(), None, "a line without an end");
+    }
+
+    #[test]
+    fn a_file_that_is_written_anew_is_read_anew() {
+        let (_directory, path, mut progress) = file();
+        fs::write(&path, "1 10 the first\n").unwrap();
+        assert_eq!(progress.latest().unwrap().done, 1);
+        fs::write(&path, "2 10\n").unwrap();
+        assert_eq!(progress.latest().unwrap().done, 2);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_holds_nobody_up() {
+        let (_directory, path, mut progress) = file();
+        fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert_eq!(progress.latest(), None);
     }
 }

@@ -242,6 +242,7 @@ impl Gateway {
             // Conflict: the job was cancelled or has ended. The rest cannot become right either.
             status @ (StatusCode::CONFLICT
             | StatusCode::GONE
+            | StatusCode::FORBIDDEN
             | StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNPROCESSABLE_ENTITY) => Answer::Refused(status),

@@ -1,10 +1,12 @@
 //! The function's output file becomes a result: inline when it is small, a file of the result
 //! directory when there is one, and never cut.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use windlass_core::Assignment;
 use windlass_core::report::inline_result;
@@ -14,21 +16,19 @@ use crate::outcome::Output;
 
 /// Takes the output file of an attempt.
 pub(crate) fn take(assignment: &Assignment, path: &Path) -> Output {
-    // The file itself, not what a link points at: the function must not make us read another's.
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() => found,
-        Ok(_) => return Output::Unusable("wrote an output that is no regular file".into()),
+    let (file, bytes) = match open(path) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Output::Unusable("wrote an output that is no regular file".into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Output::None,
         Err(error) => return Output::Unusable(format!("left an unreadable output: {error}")),
     };
-    let bytes = found.len();
     if bytes > assignment.max_result_bytes {
         let most = assignment.max_result_bytes;
         return Output::TooLarge(format!("wrote {bytes} bytes; it may write {most}"));
     }
     let taken = match &assignment.results {
-        _ if bytes <= MAX_INLINE_RESULT_BYTES => inline(assignment, path),
-        Some(directory) => store(assignment, path, Path::new(directory), bytes),
+        _ if bytes <= MAX_INLINE_RESULT_BYTES => inline(assignment, &file),
+        Some(directory) => store(assignment, file, path, Path::new(directory), bytes),
         None => {
             let most = MAX_INLINE_RESULT_BYTES;
             let why = format!("wrote {bytes} bytes; without an object store the most is {most}");
@@ -38,26 +38,50 @@ pub(crate) fn take(assignment: &Assignment, path: &Path) -> Output {
     taken.unwrap_or_else(|error| Output::Unusable(format!("left an output that is lost: {error}")))
 }
 
-fn inline(assignment: &Assignment, path: &Path) -> io::Result<Output> {
+/// The file and its length; `None` when it is no regular file. The file itself, not what a link
+/// points at, and without waiting for the other end of a pipe: the function must make us neither
+/// read another's file nor hang.
+fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
+    let found = file.metadata()?;
+    Ok(found.is_file().then_some((file, found.len())))
+}
+
+fn inline(assignment: &Assignment, file: &File) -> io::Result<Output> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_INLINE_RESULT_BYTES + 1).read_to_end(&mut bytes)?;
+    file.take(MAX_INLINE_RESULT_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(match inline_result(&bytes, &assignment.content_type) {
         Some(result) => Output::Result(result),
-        None => Output::Unusable("still wrote its output when it had ended".into()),
+        None => still_written(),
     })
 }
 
-/// Moves the file to its place, under the name of its attempt.
+/// Moves the file to its place, under the name of its attempt. It is there whole or not at all.
 fn store(
     assignment: &Assignment,
+    mut file: File,
     path: &Path,
     directory: &Path,
     bytes: u64,
 ) -> io::Result<Output> {
     let name = format!("{}-{}", assignment.job_uid, assignment.attempt);
-    let sha256 = digest(path)?;
-    File::open(path)?.sync_all()?;
-    fs::rename(path, directory.join(&name))?;
+    let mut hash = Sha256::new();
+    if io::copy(&mut file, &mut hash)? != bytes {
+        return Ok(still_written());
+    }
+    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    file.sync_all()?;
+    let place = directory.join(&name);
+    match fs::rename(path, &place) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            copy(&mut file, &directory.join(format!(".{name}.part")), &place)?;
+        }
+        renamed => renamed?,
+    }
     File::open(directory)?.sync_all()?;
     Ok(Output::Result(JobResult {
         location: Some(name),
@@ -68,8 +92,80 @@ fn store(
     }))
 }
 
-fn digest(path: &Path) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut hash)?;
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+/// To another file system, where a rename cannot go: copied beside its place, then renamed.
+fn copy(file: &mut File, part: &Path, place: &Path) -> io::Result<()> {
+    file.rewind()?;
+    let mut copied = File::create(part)?;
+    io::copy(file, &mut copied)?;
+    copied.sync_all()?;
+    fs::rename(part, place)
+}
+
+fn still_written() -> Output {
+    Output::Unusable("still wrote its output when it had ended".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::assignment::ReportTo;
+    use windlass_core::report::sha256;
+
+    use super::*;
+
+    fn assignment(results: Option<&Path>) -> Assignment {
+        Assignment {
+            job: "job".into(),
+            job_uid: "uid".into(),
+            attempt: 3,
+            parallelism: 1,
+            timeout_seconds: 60,
+            max_result_bytes: 1 << 20,
+            content_type: "text/plain".into(),
+            input: "unused".into(),
+            work: "unused".into(),
+            report: ReportTo::Socket,
+            results: results.map(|path| path.to_string_lossy().into_owned()),
+            termination_message: None,
+        }
+    }
+
+    #[test]
+    fn a_large_output_moves_to_its_place_with_its_digest() {
+        let (work, results) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = work.path().join("output");
+        let bytes = vec![7; MAX_INLINE_RESULT_BYTES as usize + 1];
+        fs::write(&path, &bytes).unwrap();
+        let Output::Result(result) = take(&assignment(Some(results.path())), &path) else {
+            panic!()
+        };
+        assert_eq!((result.bytes, result.sha256), (bytes.len() as u64, sha256(&bytes)));
+        assert_eq!(result.location.as_deref(), Some("uid-3"));
+        assert_eq!(fs::read(results.path().join("uid-3")).unwrap(), bytes);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_copy_is_whole_before_it_has_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let [from, part, place] = ["from", "part", "place"].map(|name| directory.path().join(name));
+        fs::write(&from, b"bytes").unwrap();
+        let mut file = File::open(&from).unwrap();
+        file.read_to_end(&mut Vec::new()).unwrap();
+        copy(&mut file, &part, &place).unwrap();
+        assert_eq!(fs::read(place).unwrap(), b"bytes");
+        assert!(!part.exists());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_no_output() {
+        let work = tempfile::tempdir().unwrap();
+        let path = work.path().join("output");
+        assert!(matches!(take(&assignment(None), &path), Output::None));
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        assert!(matches!(take(&assignment(None), &path), Output::Unusable(_)));
+        fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(matches!(take(&assignment(None), &path), Output::Unusable(_)));
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::process::ChildStderr;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// The end of stderr that goes into a failure message, in bytes.
 const KEPT_BYTES: usize = 4096;
@@ -14,30 +15,46 @@ const KEPT_BYTES: usize = 4096;
 /// How long to wait for the end of a pipe that a process outside of the group may hold open.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// Relays until the pipe is closed and returns the end of it.
-pub(crate) async fn relay(pipe: Option<ChildStderr>) -> VecDeque<u8> {
-    let mut kept = VecDeque::with_capacity(KEPT_BYTES);
-    let Some(mut pipe) = pipe else { return kept };
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
-        let bytes = &buffer[..length];
-        // A log that nobody takes is no reason to fail the function.
-        std::io::stderr().write_all(bytes).unwrap_or_default();
-        kept.extend(&bytes[length.saturating_sub(KEPT_BYTES)..]);
-        kept.drain(..kept.len().saturating_sub(KEPT_BYTES));
-    }
-    kept
+/// A function's stderr on its way.
+pub(crate) struct Relay {
+    kept: Arc<Mutex<VecDeque<u8>>>,
+    task: JoinHandle<()>,
 }
 
-/// The end of stderr as text without control characters.
-pub(crate) async fn last_words(relay: JoinHandle<VecDeque<u8>>) -> String {
-    let abort = relay.abort_handle();
-    match tokio::time::timeout(LONGEST_WAIT, relay).await {
-        Ok(Ok(kept)) => readable(&kept.into_iter().collect::<Vec<_>>()),
-        _ => {
-            abort.abort();
-            String::from("(stderr is held open by a process that left its group)")
+impl Relay {
+    /// Relays until the pipe is closed.
+    pub(crate) fn start(pipe: Option<ChildStderr>) -> Self {
+        let kept = Arc::new(Mutex::new(VecDeque::with_capacity(KEPT_BYTES)));
+        let task = tokio::spawn(relay(pipe, Arc::clone(&kept)));
+        Self { kept, task }
+    }
+
+    /// The end of stderr as text without control characters.
+    pub(crate) async fn last_words(mut self) -> String {
+        if tokio::time::timeout(LONGEST_WAIT, &mut self.task).await.is_err() {
+            self.task.abort();
         }
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        readable(&kept.iter().copied().collect::<Vec<_>>())
+    }
+}
+
+async fn relay(pipe: Option<ChildStderr>, kept: Arc<Mutex<VecDeque<u8>>>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+        let bytes = buffer[..length].to_vec();
+        {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend(&bytes[length.saturating_sub(KEPT_BYTES)..]);
+            let surplus = kept.len().saturating_sub(KEPT_BYTES);
+            kept.drain(..surplus);
+        }
+        // In a thread of its own: a log that nobody takes may hold the function up, as it would
+        // without a worker, but neither its timeout nor its stop.
+        let written = spawn_blocking(move || std::io::stderr().write_all(&bytes)).await;
+        // Nor is it a reason to fail.
+        drop(written);
     }
 }
 

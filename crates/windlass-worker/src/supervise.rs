@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use windlass_core::assignment::{Assignment, termination_message};
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
@@ -13,12 +13,16 @@ use windlass_core::{AttemptNumber, Outcome};
 
 use crate::function::Function;
 use crate::outcome::{End, judge};
-use crate::progress::ProgressFile;
 use crate::report::Reporter;
+use crate::stderr::Relay;
 use crate::{result, stderr, usage};
 
 /// Least time between two looks at the progress file.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the outcome may still take to be told after SIGTERM. A pod is killed 5 s after its
+/// function's grace.
+const LAST_CHANCE: Duration = Duration::from_secs(4);
 
 const SUCCEEDED: u8 = 0;
 const FAILED: u8 = 1;
@@ -36,24 +40,23 @@ pub(crate) async fn supervise(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut reporter = Reporter::open(assignment)?;
     let clock = Instant::now();
-    let timeout = Duration::from_secs(u64::from(assignment.timeout_seconds));
+    let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
 
-    let mut function = match Function::start(assignment, command, timeout) {
-        Ok(function) => function,
+    let (mut function, mut progress) = match Function::start(assignment, command, limit) {
+        Ok(started) => started,
         Err(error) => {
             let program = command.first().map_or("", String::as_str);
             let why = format!("{program:?} cannot be started: {error}");
             let outcome = Outcome::failed(FailureReason::CannotStart, why);
             let ending = ending(assignment, outcome, started, None, None, None);
-            return finish(assignment, &mut reporter, ending, clock + timeout, &mut terminate).await;
+            return finish(assignment, &mut reporter, ending, clock + limit, &mut terminate).await;
         }
     };
     let running = now();
     let process_group = Some(function.group());
     reporter.tell(Event::Running { started, running, process_group });
-    let stderr = tokio::spawn(stderr::relay(function.take_stderr()));
+    let relay = Relay::start(function.take_stderr());
 
-    let mut progress = ProgressFile::new(function.progress_path());
     let mut last_progress = None;
     let mut ticks = interval(PROGRESS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -65,7 +68,7 @@ pub(crate) async fn supervise(
             _ = terminate.recv() => break End::Stopped,
             _ = interrupt.recv() => break End::Stopped,
             () = reporter.gone() => break End::Stopped,
-            () = sleep_until(clock + timeout) => break End::TimedOut(timeout),
+            () = sleep_until(clock + limit) => break End::TimedOut(limit),
             _ = ticks.tick() => {
                 if let Some(line) = progress.latest() {
                     let elapsed_seconds = clock.elapsed().as_secs_f64();
@@ -84,7 +87,7 @@ pub(crate) async fn supervise(
     }
     let wall = clock.elapsed();
     let finished = now();
-    let stderr = stderr::last_words(stderr).await;
+    let stderr = relay.last_words().await;
     if matches!(end, End::Stopped) {
         leave_word(assignment, &stopped(assignment, started, running));
         return Ok(STOPPED);
@@ -100,7 +103,7 @@ pub(crate) async fn supervise(
         finished,
         ..ending(assignment, outcome, started, Some(running), Some(usage), last_progress)
     };
-    finish(assignment, &mut reporter, ending, clock + timeout, &mut terminate).await
+    finish(assignment, &mut reporter, ending, clock + limit, &mut terminate).await
 }
 
 fn ending(
@@ -132,10 +135,15 @@ async fn finish(
     // First, so that a crash in between leaves it.
     leave_word(assignment, &ending);
     let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
+    let mut told = std::pin::pin!(reporter.finish(ending, deadline));
     tokio::select! {
-        () = reporter.finish(ending, deadline) => {}
-        // Nobody waits for the report any more; the termination message stays.
-        _ = terminate.recv() => {}
+        () = &mut told => {}
+        _ = terminate.recv() => {
+            // Its pod is being ended, but a gateway that is there still takes the outcome.
+            if timeout(LAST_CHANCE, told).await.is_err() {
+                stderr::tell("windlass worker: stopped before the outcome was taken");
+            }
+        }
     }
     Ok(if succeeded { SUCCEEDED } else { FAILED })
 }

@@ -1,0 +1,64 @@
+//! A function that fails in every way that a function can, for the tests of a cluster, whose images
+//! have no shell. The input says how: `{"mode": "crash"}`.
+
+#![expect(clippy::print_stderr, reason = "what it says on stderr is part of the test")]
+
+use std::fs;
+use std::process::{ExitCode, abort};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+use windlass_core::contract;
+
+fn main() -> ExitCode {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let input = fs::read(variable(contract::INPUT)).unwrap_or_default();
+    let input: Value = serde_json::from_slice(&input).unwrap_or_default();
+    let output = variable(contract::OUTPUT);
+    eprintln!("about to {}", input["mode"]);
+    match input["mode"].as_str().unwrap_or_default() {
+        "crash" => ExitCode::from(3),
+        "bad-input" => ExitCode::from(contract::EXIT_BAD_INPUT),
+        // SIGABRT: ended by a signal that nobody of Windlass sent.
+        "abort" => abort(),
+        "no-output" => ExitCode::SUCCESS,
+        "too-large" => write(&output, &vec![b'x'; 40_000]),
+        "bytes" => {
+            let bytes = input["bytes"].as_u64().unwrap_or(0) as usize;
+            write(&output, &vec![b'y'; bytes])
+        }
+        "not-text" => write(&output, &[0, 159, 146, 150]),
+        // Burns its CPUs, tells progress, and ends itself only by SIGTERM's default.
+        "spin" => {
+            let threads = variable(contract::PARALLELISM).parse().unwrap_or(1);
+            for _ in 1..threads {
+                std::thread::spawn(|| {
+                    loop {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            let progress = variable(contract::PROGRESS);
+            for done in 0..1_000_000_u64 {
+                let line = contract::progress_line(done, 1_000_000, "spinning");
+                if fs::write(&progress, line).is_err() {
+                    return ExitCode::FAILURE;
+                }
+                sleep(Duration::from_millis(50));
+            }
+            write(&output, b"{}")
+        }
+        other => {
+            eprintln!("there is no mode {other:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(path: &str, bytes: &[u8]) -> ExitCode {
+    match fs::write(path, bytes) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

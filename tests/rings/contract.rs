@@ -1,0 +1,199 @@
+//! One list of scenarios over HTTP, the same on one machine and on a cluster.
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::Namespace;
+use crate::support::http::{Answer, Client};
+use crate::support::server::Server;
+
+#[test]
+fn one_machine_keeps_the_contract() {
+    let server = Server::start(&["--cpus", "2"]);
+    every_scenario(&server.client);
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_cluster_keeps_the_contract() {
+    let namespace = Namespace::new("contract");
+    every_scenario(&namespace.client());
+}
+
+fn every_scenario(client: &Client) {
+    a_submitted_job_gives_its_result(client);
+    a_job_can_be_waited_for(client);
+    a_name_is_given_once(client);
+    jobs_are_listed(client);
+    a_cancelled_job_ends_cancelled(client);
+    a_deleted_job_is_gone(client);
+    bad_input_is_refused_and_nothing_is_created(client);
+    who_has_no_token_gets_nothing(client);
+    what_is_not_there_is_not_found(client);
+}
+
+fn submit(client: &Client, body: &Value) -> Answer {
+    client.post(&client.jobs(""), &[], body.to_string().as_bytes())
+}
+
+fn wait(client: &Client, body: &Value) -> Value {
+    let headers = [("Prefer", "wait=60")];
+    let answer = client.post(&client.jobs(""), &headers, body.to_string().as_bytes());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+fn a_submitted_job_gives_its_result(client: &Client) {
+    let answer =
+        submit(client, &json!({ "name": "first", "function": "echo", "input": { "a": [1, "b"] } }));
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let job = answer.json();
+    assert_eq!(job["kind"], "ComputeJob");
+    assert_eq!(job["metadata"]["name"], "first");
+    let location = answer.header("location").unwrap().to_owned();
+    let finished = finished(client, &location);
+    assert_eq!(finished["status"]["phase"], "Succeeded", "{finished}");
+    let result = client.get(&format!("{location}/result"));
+    assert_eq!(result.status, 200);
+    assert_eq!(result.header("content-type"), Some("application/json"));
+    assert_eq!(result.json()["input"], json!({ "a": [1, "b"] }));
+    let digest = finished["status"]["result"]["sha256"].as_str().unwrap();
+    assert!(result.header("etag").unwrap().contains(digest), "{result:?}");
+}
+
+/// Follows the job's events until it has ended.
+fn finished(client: &Client, location: &str) -> Value {
+    let events = client.get(&format!("{location}/events"));
+    assert_eq!(events.status, 200, "{events:?}");
+    let text = String::from_utf8(events.body).unwrap();
+    let last = text.lines().rev().find_map(|line| line.strip_prefix("data:")).unwrap();
+    serde_json::from_str(last).unwrap()
+}
+
+fn a_job_can_be_waited_for(client: &Client) {
+    let job = wait(client, &json!({ "function": "echo", "parallelism": 2 }));
+    let status = &job["status"];
+    assert_eq!(status["phase"], "Succeeded");
+    assert_eq!(status["parallelism"], 2);
+    let finished =
+        &status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Finished");
+    assert_eq!(finished.unwrap()["status"], "True");
+    let text: Value = serde_json::from_str(status["result"]["text"].as_str().unwrap()).unwrap();
+    // The function itself counted its threads.
+    assert_eq!((&text["parallelism"], &text["threads"]), (&json!(2), &json!(2)));
+    for moment in ["created", "admitted", "running", "finished"] {
+        assert!(status["timeline"][moment].is_string(), "{moment}: {status}");
+    }
+    assert!(status["usage"]["peakMemoryBytes"].as_u64().unwrap() > 0);
+}
+
+fn a_name_is_given_once(client: &Client) {
+    let body = json!({ "name": "twice", "function": "echo" });
+    assert_eq!(submit(client, &body).status, 201);
+    let second = submit(client, &body);
+    assert_eq!(second.status, 409);
+    assert_eq!(second.header("content-type"), Some("application/problem+json"));
+}
+
+fn jobs_are_listed(client: &Client) {
+    let all = client.get(&client.jobs("")).json();
+    let names: Vec<_> = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| job["metadata"]["name"].as_str().unwrap())
+        .collect();
+    assert!(names.contains(&"first") && names.contains(&"twice"), "{names:?}");
+    let none = client.get(&client.jobs("?phase=Cancelled")).json();
+    assert_eq!(none["items"], json!([]));
+    assert_eq!(client.get(&client.jobs("?nonsense=1")).status, 400);
+}
+
+/// A job that runs for minutes when nobody ends it.
+fn long() -> Value {
+    json!({
+        "function": "price",
+        "parallelism": 1,
+        "input": {
+            "options": vec![json!({
+                "spot": 36, "strike": 40, "rate": 0.06, "volatility": 0.2,
+                "maturityYears": 2, "exercisesPerYear": 50 }); 100],
+            "paths": 1_000_000, "seed": 1
+        }
+    })
+}
+
+fn a_cancelled_job_ends_cancelled(client: &Client) {
+    let answer = submit(client, &long());
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let location = answer.header("location").unwrap().to_owned();
+    let cancel = client.post(&format!("{location}/cancel"), &[], b"");
+    assert!(matches!(cancel.status, 200 | 202), "{cancel:?}");
+    let job = finished(client, &location);
+    assert_eq!(job["status"]["phase"], "Cancelled", "{job}");
+    assert_eq!(client.get(&format!("{location}/result")).status, 409);
+    // Cancelling again changes nothing.
+    assert_eq!(client.post(&format!("{location}/cancel"), &[], b"").status, 200);
+}
+
+fn a_deleted_job_is_gone(client: &Client) {
+    let answer = submit(client, &json!({ "name": "short-lived", "function": "echo" }));
+    let location = answer.header("location").unwrap().to_owned();
+    assert_eq!(client.send("DELETE", &location, &[], b"").status, 204);
+    assert_eq!(client.get(&location).status, 404);
+    assert_eq!(client.send("DELETE", &location, &[], b"").status, 404);
+}
+
+fn bad_input_is_refused_and_nothing_is_created(client: &Client) {
+    let before = client.get(&client.jobs("")).json()["items"].as_array().unwrap().len();
+    let large = json!({ "function": "echo", "input": { "x": "y".repeat(128 * 1024) } });
+    let table = [
+        (json!({ "function": "nothing" }).to_string(), 422, "/function"),
+        (json!({ "function": "echo", "parallelism": 0 }).to_string(), 422, "/parallelism"),
+        (json!({ "function": "echo", "parallelism": 65 }).to_string(), 422, "/parallelism"),
+        (json!({ "function": "price", "input": { "paths": 7 } }).to_string(), 422, "/input"),
+        (json!({ "function": "echo", "cpus": 2 }).to_string(), 422, "/cpus"),
+        (json!({ "function": "echo", "name": "A B" }).to_string(), 422, "/name"),
+        ("{\"function\":".to_owned(), 400, ""),
+        (large.to_string(), 413, ""),
+    ];
+    for (body, status, pointer) in table {
+        let answer = client.post(&client.jobs(""), &[], body.as_bytes());
+        let shown = &body[..body.len().min(80)];
+        assert_eq!(answer.status, status, "{shown}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{shown}");
+        let problem = answer.json();
+        assert_eq!(problem["status"], status);
+        if !pointer.is_empty() {
+            let problems = problem["problems"].as_array().unwrap();
+            let named =
+                problems.iter().any(|p| p["pointer"].as_str().unwrap().starts_with(pointer));
+            assert!(named, "{shown}: {problem}");
+        }
+    }
+    let form = client.post(&client.jobs(""), &[("Content-Type", "text/plain")], b"{}");
+    assert_eq!(form.status, 415);
+    let after = client.get(&client.jobs("")).json()["items"].as_array().unwrap().len();
+    assert_eq!(before, after, "something was created");
+}
+
+fn who_has_no_token_gets_nothing(client: &Client) {
+    for token in ["", "nothing"] {
+        let stranger = Client { token: token.into(), ..client.clone() };
+        for path in [client.jobs(""), client.jobs("/first"), "/v1/anything".into()] {
+            assert_eq!(stranger.get(&path).status, 401, "{path} with {token:?}");
+        }
+        assert_eq!(submit(&stranger, &json!({ "function": "echo" })).status, 401);
+    }
+    let elsewhere = Client { namespace: "kube-system".into(), ..client.clone() };
+    assert_eq!(elsewhere.get(&elsewhere.jobs("/first")).status, 404);
+}
+
+fn what_is_not_there_is_not_found(client: &Client) {
+    for rest in ["/nothing", "/nothing/result", "/nothing/events"] {
+        let answer = client.get(&client.jobs(rest));
+        assert_eq!(answer.status, 404, "{rest}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{rest}");
+    }
+    assert_eq!(client.get("/healthz").status, 200);
+    assert_eq!(client.get("/readyz").status, 200);
+}

@@ -1,0 +1,107 @@
+//! How soon a result is in hand: a ComputeJob from its submission to its result, beside a bare
+//! `batch/v1` Job of the same image and the same resources from its creation to `Complete`.
+//!
+//! Both in turn, so that a noisy machine hits both; medians and their ratio are printed.
+//! `tests/run latency` runs this alone.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::cluster::{Namespace, kubectl};
+use crate::support::http::Client;
+
+/// Runs of each kind.
+const RUNS: usize = 7;
+/// Largest share of a bare Job's time that a ComputeJob may take.
+const BOUND: f64 = 0.25;
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_result_is_in_hand_in_a_quarter_of_a_bare_jobs_time() {
+    let namespace = Namespace::new("latency");
+    let client = namespace.client();
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    // The first of each warms up what is loaded lazily.
+    for run in 0..=RUNS {
+        let (a, b) = (compute_job(&client), bare_job(&namespace, run));
+        if run > 0 {
+            ours.push(a);
+            bare.push(b);
+        }
+    }
+    let (a, b) = (median(&mut ours), median(&mut bare));
+    let ratio = a.as_secs_f64() / b.as_secs_f64();
+    let report = format!(
+        "submit to result, {RUNS} runs each, median (minimum - maximum)\n\
+         ComputeJob, POST with Prefer: wait   {:.3} s ({:.3} - {:.3})\n\
+         bare batch/v1 Job, create to Complete {:.3} s ({:.3} - {:.3})\n\
+         ratio {ratio:.3}\n",
+        a.as_secs_f64(),
+        ours[0].as_secs_f64(),
+        ours[RUNS - 1].as_secs_f64(),
+        b.as_secs_f64(),
+        bare[0].as_secs_f64(),
+        bare[RUNS - 1].as_secs_f64(),
+    );
+    print!("{report}");
+    assert!(ratio <= BOUND, "{report}");
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// A POST that waits for the result.
+fn compute_job(client: &Client) -> Duration {
+    let body = json!({ "function": "echo", "input": { "hello": "world" } }).to_string();
+    let started = Instant::now();
+    let answer = client.post(&client.jobs(""), &[("Prefer", "wait=60")], body.as_bytes());
+    let taken = started.elapsed();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["status"]["phase"], "Succeeded", "{answer:?}");
+    taken
+}
+
+/// The same image and resources in a bare Job, watched until it is Complete.
+fn bare_job(namespace: &Namespace, run: usize) -> Duration {
+    let image =
+        crate::support::cluster::get(&["cfn", "echo", "-n", &namespace.0])["spec"]["image"].take();
+    let name = format!("bare-{run}");
+    let amount = json!({ "cpu": "1", "memory": "64Mi" });
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
+        "spec": { "backoffLimit": 0, "template": { "spec": {
+            "restartPolicy": "Never", "automountServiceAccountToken": false,
+            "securityContext": { "runAsNonRoot": true, "runAsUser": 65532,
+                "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{
+                "name": "function", "image": image, "command": ["windlass", "--version"],
+                "resources": { "requests": amount, "limits": amount },
+                "securityContext": { "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
+            }],
+        } } },
+    });
+    // Watching before the creation: a client that polls would be slower.
+    let mut watch = Command::new("kubectl")
+        .args(["get", "jobs", "-n", &namespace.0, "--watch"])
+        .arg("--output=jsonpath={.metadata.name}={.status.completionTime}{\"\\n\"}")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let started = Instant::now();
+    kubectl(&["create", "-n", &namespace.0, "-f", "-"], &job.to_string()).unwrap();
+    let complete = format!("{name}=2");
+    let found = lines.map_while(Result::ok).any(|line| line.starts_with(&complete));
+    let taken = started.elapsed();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(found, "the watch ended before {name} was complete");
+    kubectl(&["delete", "job", &name, "-n", &namespace.0, "--wait=false"], "").unwrap();
+    taken
+}

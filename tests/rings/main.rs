@@ -1,0 +1,19 @@
+//! The rings of tests that need the whole program. Rings 1 (pure) and the crates' own tests are with
+//! the crates.
+//!
+//! - [`golden`]: what is generated is what is committed;
+//! - [`machine`]: the command line on this machine;
+//! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
+//! - [`cluster`]: what only a real cluster can show. Ignored unless asked for: `tests/run` starts a
+//!   cluster, installs the chart and asks;
+//! - [`latency`]: how soon a result is in hand, beside a bare Job.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod cluster;
+mod contract;
+mod golden;
+mod latency;
+mod machine;
+mod support;

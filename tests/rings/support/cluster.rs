@@ -1,0 +1,155 @@
+//! The cluster that KUBECONFIG names, on which `tests/run` has installed the chart.
+
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::http::Client;
+
+/// Namespace of the release.
+pub(crate) const RELEASE: &str = "windlass";
+
+/// Runs kubectl; its output when it succeeds, what it says on stderr otherwise.
+pub(crate) fn kubectl(arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut child = Command::new("kubectl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kubectl is needed");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap_or_default();
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() {
+        Ok(super::text(&output.stdout))
+    } else {
+        Err(super::text(&output.stderr))
+    }
+}
+
+pub(crate) fn get(arguments: &[&str]) -> Value {
+    let all: Vec<_> = ["get", "-o", "json"].iter().chain(arguments).copied().collect();
+    let found = kubectl(&all, "").unwrap_or_else(|error| panic!("kubectl {all:?}: {error}"));
+    serde_json::from_str(&found).unwrap()
+}
+
+/// A namespace of one test, with the built-in functions and the misbehaving one. Deleted with it.
+pub(crate) struct Namespace(pub(crate) String);
+
+impl Namespace {
+    pub(crate) fn new(test: &str) -> Self {
+        let name = format!("{test}-{}", std::process::id());
+        // Enforced: what does not meet the restricted standard is refused.
+        let manifest = serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": name, "labels": {
+                "pod-security.kubernetes.io/enforce": "restricted" } },
+        });
+        kubectl(&["create", "-f", "-"], &manifest.to_string()).unwrap();
+        let mut functions = get(&["cfn", "-n", RELEASE])["items"].take();
+        let list = functions.as_array_mut().unwrap();
+        for function in list.iter_mut() {
+            function["metadata"] = serde_json::json!({ "name": function["metadata"]["name"] });
+        }
+        let image = list[0]["spec"]["image"].clone();
+        list.push(serde_json::json!({
+            "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction",
+            "metadata": { "name": "misbehave" },
+            "spec": {
+                "image": image, "command": ["misbehave"], "parallelism": { "max": 2 },
+                "memory": { "base": "32Mi", "perCpu": "8Mi" }, "contentType": "text/plain",
+            },
+        }));
+        let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": list });
+        kubectl(&["apply", "-n", &name, "-f", "-"], &list.to_string()).unwrap();
+        // The service account comes a moment after its namespace; pods need it.
+        super::eventually("the default service account", Duration::from_secs(20), || {
+            kubectl(&["get", "serviceaccount", "default", "-n", &name], "").ok()
+        });
+        Self(name)
+    }
+
+    /// Applies a ComputeJob.
+    pub(crate) fn apply(&self, name: &str, spec: &Value) -> Result<String, String> {
+        let job = serde_json::json!({
+            "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
+            "metadata": { "name": name }, "spec": spec,
+        });
+        kubectl(&["apply", "-n", &self.0, "-f", "-"], &job.to_string())
+    }
+
+    /// Creates a ComputeJob that is too large for the annotation that `kubectl apply` leaves.
+    pub(crate) fn apply_large(&self, name: &str, spec: &Value) {
+        let job = serde_json::json!({
+            "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
+            "metadata": { "name": name }, "spec": spec,
+        });
+        kubectl(&["create", "-n", &self.0, "-f", "-"], &job.to_string()).unwrap();
+    }
+
+    pub(crate) fn job(&self, name: &str) -> Value {
+        get(&["cjob", name, "-n", &self.0])
+    }
+
+    /// Waits as a user would: `kubectl wait --for=condition=Finished`.
+    pub(crate) fn wait(&self, name: &str) -> Value {
+        let job = format!("cjob/{name}");
+        let wait = ["wait", "-n", &self.0, &job, "--for=condition=Finished", "--timeout=120s"];
+        if let Err(error) = kubectl(&wait, "") {
+            let state = kubectl(&["get", "-n", &self.0, "cjobs,jobs,pods", "-o", "wide"], "");
+            panic!("{error}\n{}\n{state:?}", self.job(name));
+        }
+        self.job(name)
+    }
+
+    /// A client of the gateway with the rights of `edit` in this namespace.
+    pub(crate) fn client(&self) -> Client {
+        let ns = &self.0;
+        kubectl(&["create", "serviceaccount", "caller", "-n", ns], "").unwrap();
+        let subject = format!("--serviceaccount={ns}:caller");
+        kubectl(&["create", "rolebinding", "caller", "-n", ns, "--clusterrole=edit", &subject], "")
+            .unwrap();
+        let token = kubectl(&["create", "token", "caller", "-n", ns], "").unwrap();
+        let address = gateway();
+        Client {
+            host: address.clone(),
+            address,
+            token: token.trim().to_owned(),
+            namespace: ns.clone(),
+        }
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Not waited for: its end is the cluster's work.
+        kubectl(&["delete", "namespace", &self.0, "--wait=false"], "").unwrap_or_default();
+    }
+}
+
+/// Address of the gateway, forwarded by kubectl for the life of this process.
+fn gateway() -> String {
+    static FORWARD: OnceLock<(String, Forward)> = OnceLock::new();
+    let (address, _) = FORWARD.get_or_init(|| {
+        use std::io::BufRead as _;
+        let service = format!("service/{RELEASE}-gateway");
+        let mut child = Command::new("kubectl")
+            .args(["port-forward", "-n", RELEASE, "--address=127.0.0.1", &service, ":7070"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("kubectl is needed");
+        let mut line = String::new();
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        // Forwarding from 127.0.0.1:41234 -> 7070
+        let address = line.split_whitespace().nth(2).unwrap_or_else(|| panic!("{line}")).to_owned();
+        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        (address, Forward(child))
+    });
+    address.clone()
+}
+
+struct Forward(#[expect(dead_code, reason = "ends with the process group of the test")] Child);
