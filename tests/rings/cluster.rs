@@ -179,7 +179,7 @@ fn a_result_keeps_its_bytes_whatever_they_are() {
         assert_eq!(result["bytes"], bytes);
     }
     let job = namespace.wait("not-text");
-    assert_eq!(job["status"]["result"]["base64"], "AJ+Wkg==");
+    assert_eq!(job["status"]["result"]["base64"], "AJ+Slg==");
 }
 
 #[test]

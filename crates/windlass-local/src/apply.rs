@@ -38,11 +38,19 @@ pub(crate) fn expire(config: &Config, store: &Store, job: &Job) {
     forget_result(config, job);
 }
 
+/// Deletes what an attempt may have stored as a result, when it does not count.
+pub(crate) fn forget_attempt(config: &Config, uid: &str, attempt: AttemptNumber) {
+    remove_result(config, &windlass_worker::stored_name(uid, attempt));
+}
+
 /// Deletes the stored result of a job that is forgotten.
 pub(crate) fn forget_result(config: &Config, job: &Job) {
-    let Some(location) = job.status.result.as_ref().and_then(|r| r.location.as_ref()) else {
-        return;
-    };
+    if let Some(location) = job.status.result.as_ref().and_then(|r| r.location.as_ref()) {
+        remove_result(config, location);
+    }
+}
+
+fn remove_result(config: &Config, location: &str) {
     let path = attempt::results(&config.data).join(location);
     if let Err(error) = std::fs::remove_file(&path)
         && error.kind() != io::ErrorKind::NotFound

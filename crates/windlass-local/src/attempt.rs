@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 use windlass_core::assignment::{ASSIGNMENT, Assignment, ReportTo};
 use windlass_core::report::{Event as ReportEvent, Report};
@@ -40,8 +40,12 @@ pub(crate) fn results(data: &Path) -> PathBuf {
     data.join("results")
 }
 
-/// A started attempt: dropping this changes nothing, `stop` asks for its end.
+/// A live attempt: `stop` asks for its end.
 pub(crate) struct Handle {
+    /// Granted to it.
+    pub(crate) cpus: Cpus,
+    /// Queue of its job.
+    pub(crate) queue: String,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -96,7 +100,7 @@ pub(crate) fn start(
         .env("PATH", path(&config.program))
         .envs(function.env.iter().map(|variable| (&variable.name, &variable.value)))
         .env(ASSIGNMENT, serde_json::to_string(&assignment)?)
-        .env("WINDLASS_GRACE_SECONDS", config.grace.as_secs().to_string())
+        .env("WINDLASS_GRACE_SECONDS", config.grace.as_secs_f64().to_string())
         .current_dir(config.functions.directory(&job.spec.function).unwrap_or(&work))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .process_group(0)
@@ -115,13 +119,13 @@ pub(crate) fn start(
     let grace = config.grace + WORKER_GRACE;
     tokio::spawn(async move {
         let why = attend(child, socket, stopped, grace, &uid, attempt, &events).await;
-        if let Err(error) = std::fs::remove_dir_all(&home) {
+        if let Err(error) = tokio::fs::remove_dir_all(&home).await {
             warn!(path = %home.display(), %error, "an attempt's files cannot be removed");
         }
         // The driver may have ended.
         events.send(Event::Gone { uid, attempt, why }).unwrap_or_default();
     });
-    Ok(Handle { stop: Some(stop) })
+    Ok(Handle { cpus, queue: job.spec.queue().to_owned(), stop: Some(stop) })
 }
 
 /// Passes reports on until the worker and everything that it started are gone. Returns how it
@@ -137,22 +141,31 @@ async fn attend(
 ) -> String {
     let mut group = None;
     let mut lines = BufReader::new(socket);
+    // Outside of the loop: a read that a signal interrupts goes on where it was.
+    let mut line = Vec::new();
     let mut stopping = false;
-    let mut killing = false;
+    // When the worker is killed, once that is known.
+    let mut deadline = None;
+    let mut armed = false;
     let kill = sleep(Duration::MAX);
     tokio::pin!(kill);
     loop {
-        let mut line = Vec::new();
-        let mut bounded = (&mut lines).take(MAX_LINE_BYTES);
+        let mut bounded = (&mut lines).take(MAX_LINE_BYTES.saturating_sub(line.len() as u64));
         tokio::select! {
             read = bounded.read_until(b'\n', &mut line) => match read {
                 Ok(1..) => {
                     if let Some(report) = read_report(&line, uid, attempt) {
-                        if let ReportEvent::Running { process_group, .. } = report.event {
-                            group = process_group;
+                        match report.event {
+                            ReportEvent::Running { process_group, .. } => group = process_group,
+                            // It has nothing more to say and exits.
+                            ReportEvent::Finished(_) if !stopping => {
+                                deadline = Some(Instant::now() + WORKER_GRACE);
+                            }
+                            ReportEvent::Progress { .. } | ReportEvent::Finished(_) => {}
                         }
                         events.send(Event::Told(report)).unwrap_or_default();
                     }
+                    line.clear();
                 }
                 // The worker has closed its end: it exits.
                 Ok(0) | Err(_) => break,
@@ -160,12 +173,16 @@ async fn attend(
             _ = &mut stopped, if !stopping => {
                 stopping = true;
                 signal(&child, Signal::TERM);
-                kill.as_mut().reset(tokio::time::Instant::now() + grace);
+                deadline = Some(Instant::now() + grace);
             }
-            () = &mut kill, if stopping && !killing => {
-                killing = true;
+            () = &mut kill, if armed => {
+                armed = false;
                 signal(&child, Signal::KILL);
             }
+        }
+        if let Some(at) = deadline.take() {
+            armed = true;
+            kill.as_mut().reset(at);
         }
     }
     let status = tokio::time::timeout(grace, child.wait()).await;

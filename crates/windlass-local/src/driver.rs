@@ -1,4 +1,7 @@
 //! The one task that owns the attempts: events in, observe -> plan -> apply -> tell.
+//!
+//! Events that arrived together are one turn. In a turn each job that has news is looked at, and
+//! those that need CPUs wait for the end of the turn, when admission decides about all at once.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,21 +15,26 @@ use windlass_core::plan::{Action, Admission, Seen, needs_cpus, plan_invalid};
 use windlass_core::report::{self, Event as ReportEvent, Report};
 use windlass_core::status::Progress;
 use windlass_core::{
-    AttemptNumber, Capacity, Cpus, Error, Job, Limits, Plan, QueueState, Waiting, admit, plan,
-    validate,
+    AttemptNumber, Cpus, Error, Job, JobStatus, Limits, Outcome, Plan, plan, validate,
 };
 
 use crate::attempt::Handle;
+use crate::line::Line;
 use crate::observe::{self, Trace};
 use crate::store::Store;
 use crate::{Config, apply};
+
+/// Most events of one turn: a flood of them does not keep jobs from starting.
+const MAX_TURN: usize = 256;
 
 /// What may happen.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "few wait at a time, and each is moved once")]
 pub(crate) enum Event {
-    /// A job is new, was cancelled or deleted.
+    /// A job is new or was cancelled.
     Changed { name: String },
+    /// A job was deleted.
+    Deleted { uid: String },
     /// A worker reports.
     Told(Report),
     /// Nothing runs of an attempt any more.
@@ -35,12 +43,12 @@ pub(crate) enum Event {
     Shutdown,
 }
 
-/// The attempts of one job, which outlive it when it is deleted while it runs.
-struct Attempts {
+/// A job that was looked at. It is kept until the job is deleted and nothing of it runs.
+struct Known {
     name: String,
-    queue: String,
+    /// Functions, queues and specs do not change, so that this is judged once.
+    limits: Result<Limits, Error>,
     traces: Vec<Trace>,
-    handles: HashMap<AttemptNumber, Handle>,
 }
 
 /// The task's state.
@@ -48,11 +56,16 @@ pub(crate) struct Driver {
     config: Arc<Config>,
     store: Arc<Store>,
     host: String,
-    /// By UID of the job.
-    attempts: HashMap<String, Attempts>,
+    /// By UID.
+    known: HashMap<String, Known>,
+    /// The live attempts; used CPUs are counted from them each time. An attempt is here until its
+    /// last process is gone, whatever becomes of its job.
+    live: HashMap<(String, AttemptNumber), Handle>,
+    /// Jobs that need CPUs.
+    line: Line,
     /// Jobs to look at again, by time; each once.
     timers: BTreeSet<(Instant, String)>,
-    /// When each of them is due.
+    /// When each of them is due, by UID.
     due: HashMap<String, Instant>,
     events: mpsc::UnboundedReceiver<Event>,
     sender: mpsc::UnboundedSender<Event>,
@@ -70,7 +83,9 @@ impl Driver {
             config,
             store,
             host,
-            attempts: HashMap::new(),
+            known: HashMap::new(),
+            live: HashMap::new(),
+            line: Line::default(),
             timers: BTreeSet::new(),
             due: HashMap::new(),
             events,
@@ -82,7 +97,7 @@ impl Driver {
 
     /// Runs until a shutdown has left no process.
     pub(crate) async fn run(mut self) {
-        while !(self.ending && self.is_idle()) {
+        while !(self.ending && self.live.is_empty()) {
             let next = self.timers.first().map(|(at, _)| *at);
             let timer = async {
                 match next {
@@ -91,193 +106,208 @@ impl Driver {
                 }
             };
             tokio::select! {
-                Some(event) = self.events.recv() => self.on(event),
+                Some(event) = self.events.recv() => {
+                    self.on(event);
+                    for _ in 1..MAX_TURN {
+                        let Ok(event) = self.events.try_recv() else { break };
+                        self.on(event);
+                    }
+                }
                 () = timer => self.on_time(),
             }
+            self.admit();
         }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.attempts.values().all(|attempts| attempts.traces.iter().all(|t| t.gone.is_some()))
+        // What was sent while the last attempt ended.
+        self.events.close();
+        while let Ok(event) = self.events.try_recv() {
+            self.on(event);
+        }
     }
 
     fn on(&mut self, event: Event) {
         match event {
-            Event::Changed { name } => self.look(&name),
-            Event::Told(report) => self.on_report(report),
+            Event::Changed { name } => self.on_changed(&name),
+            Event::Deleted { uid } => {
+                self.stop_all(&uid);
+                self.forget(&uid);
+            }
+            Event::Told(report) => self.on_report(&report),
             Event::Gone { uid, attempt, why } => self.on_gone(&uid, attempt, why),
             Event::Shutdown => {
                 self.ending = true;
-                for job in self.store.unfinished() {
-                    self.store.cancel(&job.metadata.name);
-                    self.look(&job.metadata.name);
+                for name in self.store.unfinished() {
+                    self.on_changed(&name);
                 }
                 // Attempts of jobs that have ended or were deleted may still be exiting.
-                for attempts in self.attempts.values_mut() {
-                    for trace in &mut attempts.traces {
-                        apply::remove(trace, attempts.handles.get_mut(&trace.number));
-                    }
-                }
+                self.live.values_mut().for_each(Handle::stop);
             }
         }
+    }
+
+    fn on_changed(&mut self, name: &str) {
+        let job = if self.ending { self.store.cancel(name) } else { self.store.get(name) };
+        let Some(job) = job else { return };
+        let uid = job.metadata.uid.clone();
+        self.known.entry(uid.clone()).or_insert_with(|| Known {
+            name: name.to_owned(),
+            limits: limits(&self.config, &job.spec),
+            traces: Vec::new(),
+        });
+        self.look(&uid, None);
     }
 
     fn on_time(&mut self) {
         while self.timers.first().is_some_and(|(at, _)| *at <= Instant::now())
-            && let Some((_, name)) = self.timers.pop_first()
+            && let Some((_, uid)) = self.timers.pop_first()
         {
-            self.due.remove(&name);
-            self.look(&name);
+            self.due.remove(&uid);
+            self.look(&uid, None);
         }
     }
 
-    fn on_report(&mut self, report: Report) {
-        let Report { job_uid: uid, attempt, event } = &report;
-        let Some(attempts) = self.attempts.get_mut(uid) else { return };
-        let name = attempts.name.clone();
-        let Some(trace) = attempts.traces.iter_mut().find(|t| t.number == *attempt) else { return };
-        let job = self.store.get(&name);
+    fn on_report(&mut self, report: &Report) {
+        let Report { job_uid: uid, attempt, event } = report;
+        let job = self.job(uid);
         let current = job.as_ref().map(|job| report::check(job, uid, *attempt));
-        let (Some(job), Some(Ok(()))) = (&job, &current) else {
-            debug!(job = name, attempt, ?current, "a report changes nothing");
+        let (Some(job), Some(Ok(())), Some(known)) = (&job, &current, self.known.get_mut(uid))
+        else {
+            debug!(uid, attempt, ?current, "a report changes nothing");
             return;
         };
+        let Some(trace) = known.traces.iter_mut().find(|t| t.number == *attempt) else { return };
         match event {
             ReportEvent::Running { running, .. } => {
                 trace.running = Some(*running);
-                self.look(&name);
+                self.look(uid, None);
             }
             ReportEvent::Progress { done, total, message, elapsed_seconds } => {
                 // A status in memory costs nothing: every progress is told.
                 let new = Progress::new(*done, *total, message, *elapsed_seconds);
-                let status = windlass_core::JobStatus { progress: Some(new), ..job.status.clone() };
-                self.store.tell(&name, uid, status);
+                let status = JobStatus { progress: Some(new), ..job.status.clone() };
+                self.store.tell(&known.name, uid, status);
             }
             ReportEvent::Finished(ending) => {
                 trace.told = Some(ending.clone());
-                let limits = self.judge(job);
+                let limits = known.limits.clone();
                 let limits = limits.unwrap_or_else(|_| Limits::without_function(&job.spec));
                 match report::finish(job, &limits, *attempt, ending) {
-                    Ok(status) => self.store.tell(&name, uid, status),
-                    Err(refused) => warn!(job = name, attempt, %refused, "an outcome is refused"),
+                    Ok(status) => self.store.tell(&known.name, uid, status),
+                    Err(refused) => warn!(uid, attempt, %refused, "an outcome is refused"),
                 }
             }
         }
     }
 
     fn on_gone(&mut self, uid: &str, attempt: AttemptNumber, why: String) {
-        let Some(attempts) = self.attempts.get_mut(uid) else { return };
-        let name = attempts.name.clone();
-        attempts.handles.remove(&attempt);
-        if let Some(trace) = attempts.traces.iter_mut().find(|t| t.number == attempt) {
+        self.live.remove(&(uid.to_owned(), attempt));
+        let job = self.job(uid);
+        if let Some(known) = self.known.get_mut(uid)
+            && let Some(trace) = known.traces.iter_mut().find(|t| t.number == attempt)
+        {
             trace.gone = Some((now(), why));
-        }
-        match self.store.get(&name).filter(|job| job.metadata.uid == uid) {
-            Some(_) => self.look(&name),
-            // Deleted while it ran: nobody asks for its attempts any more.
-            None => drop(self.attempts.remove(uid)),
-        }
-        // CPUs have become free.
-        for job in self.store.unfinished() {
-            if job.status.phase.is_none_or(|phase| phase == windlass_core::Phase::Queued) {
-                self.look(&job.metadata.name);
+            // A result that was stored but does not count, such as that of a cancelled job.
+            let stored =
+                matches!(trace.told.as_ref().map(|e| &e.outcome), Some(Outcome::Succeeded(_)));
+            if !(stored && job.as_ref().is_some_and(|job| job.status.result.is_some())) {
+                apply::forget_attempt(&self.config, uid, attempt);
             }
+        }
+        match job {
+            Some(_) => self.look(uid, None),
+            None => self.forget(uid),
         }
     }
 
-    /// Looks at one job: observe, plan, apply, tell. Again, as long as there is something new.
-    fn look(&mut self, name: &str) {
-        while let Some(job) = self.store.get(name) {
-            let plan = self.plan(&job);
+    /// Looks at one job: observe, plan, apply, tell. Again, as long as there is something new. A job
+    /// that needs CPUs goes into the line, unless admission has just decided about it.
+    fn look(&mut self, uid: &str, mut admission: Option<Admission>) {
+        while let Some(job) = self.job(uid)
+            && let Some(known) = self.known.get(uid)
+        {
+            let now = now();
+            let attempts = observe::attempts(&known.traces, &self.host);
+            let plan = match &known.limits {
+                Ok(limits) if needs_cpus(&job, &attempts, now) => match admission.take() {
+                    Some(admission) => plan(&job, limits, &Seen { admission, attempts }, now),
+                    None => return self.line.join(&job, limits, now),
+                },
+                Ok(limits) => {
+                    self.line.leave(uid);
+                    plan(&job, limits, &Seen { attempts, ..Seen::default() }, now)
+                }
+                Err(why) => plan_invalid(&job, why, &Seen { attempts, ..Seen::default() }, now),
+            };
             if plan.actions.is_empty() && plan.status == job.status {
-                self.look_again(name, plan.look_again);
-                break;
+                return self.look_again(uid, plan.look_again);
             }
-            if !self.apply(&job, &plan) {
-                break;
-            }
-            self.store.tell(name, &job.metadata.uid, plan.status);
+            self.apply(&job, &plan);
+            self.store.tell(&job.metadata.name, uid, plan.status);
         }
-        self.stop_deleted(name);
+        self.forget(uid);
+    }
+
+    /// Decides about the line, until there is nobody in it who may start.
+    fn admit(&mut self) {
+        loop {
+            let granted = if self.ending {
+                Vec::new()
+            } else {
+                self.line.admit(&self.config, self.live.values(), now())
+            };
+            if granted.is_empty() {
+                break;
+            }
+            for (uid, cpus) in granted {
+                self.look(&uid, Some(Admission::Granted(cpus)));
+            }
+        }
+        for (uid, why) in self.line.take_news(self.config.cpus) {
+            self.look(&uid, Some(Admission::Waiting(why)));
+        }
     }
 
     /// Sets the timer of a job, in place of the one that it had.
-    fn look_again(&mut self, name: &str, delay: Option<Duration>) {
-        if let Some(old) = self.due.remove(name) {
-            self.timers.remove(&(old, name.to_owned()));
+    fn look_again(&mut self, uid: &str, delay: Option<Duration>) {
+        if let Some(old) = self.due.remove(uid) {
+            self.timers.remove(&(old, uid.to_owned()));
         }
         if let Some(delay) = delay {
             let at = Instant::now() + delay;
-            self.due.insert(name.to_owned(), at);
-            self.timers.insert((at, name.to_owned()));
+            self.due.insert(uid.to_owned(), at);
+            self.timers.insert((at, uid.to_owned()));
         }
     }
 
-    fn plan(&self, job: &Job) -> Plan {
-        let now = now();
-        let traces = self.attempts.get(&job.metadata.uid).map_or(&[][..], |a| &a.traces);
-        let attempts = observe::attempts(traces, &self.host);
-        match self.judge(job) {
-            Ok(limits) => {
-                let admission = if needs_cpus(job, &attempts, now) {
-                    self.ask(job, now)
-                } else {
-                    Admission::NotAsked
-                };
-                plan(job, &limits, &Seen { admission, attempts }, now)
-            }
-            Err(why) => plan_invalid(job, &why, &Seen { attempts, ..Seen::default() }, now),
-        }
-    }
-
-    /// Does the actions. False when the job is gone or cannot be worked on now.
-    fn apply(&mut self, job: &Job, plan: &Plan) -> bool {
-        let uid = &job.metadata.uid;
+    /// Does the actions.
+    fn apply(&mut self, job: &Job, plan: &Plan) {
         for action in &plan.actions {
             match action {
                 Action::Start { attempt, cpus } => self.start(job, *attempt, *cpus),
-                Action::Remove { attempt } => {
-                    if let Some(attempts) = self.attempts.get_mut(uid)
-                        && let Some(trace) =
-                            attempts.traces.iter_mut().find(|t| t.number == *attempt)
-                    {
-                        apply::remove(trace, attempts.handles.get_mut(attempt));
-                    }
-                }
-                Action::Expire => {
-                    apply::expire(&self.config, &self.store, job);
-                    self.attempts.remove(uid);
-                    return false;
-                }
+                Action::Remove { attempt } => self.stop(&job.metadata.uid, *attempt),
+                Action::Expire => apply::expire(&self.config, &self.store, job),
             }
         }
-        true
     }
 
     fn start(&mut self, job: &Job, attempt: AttemptNumber, cpus: Cpus) {
         let uid = job.metadata.uid.clone();
-        let (Ok(limits), Some(function)) =
-            (self.judge(job), self.config.functions.get(&job.spec.function))
+        let (Some(known), Some(function)) =
+            (self.known.get_mut(&uid), self.config.functions.get(&job.spec.function))
         else {
             return;
         };
+        let Ok(limits) = &known.limits else { return };
         let started =
-            apply::start(&self.config, job, &limits, &function.spec, attempt, cpus, &self.sender);
-        let attempts = self.attempts.entry(uid).or_insert_with(|| Attempts {
-            name: job.metadata.name.clone(),
-            queue: job.spec.queue().to_owned(),
-            traces: Vec::new(),
-            handles: HashMap::new(),
-        });
+            apply::start(&self.config, job, limits, &function.spec, attempt, cpus, &self.sender);
         let created = now();
         let gone = match started {
             Ok(handle) => {
-                attempts.handles.insert(attempt, handle);
+                self.live.insert((uid, attempt), handle);
                 None
             }
             Err(error) => Some((created, format!("its worker cannot be started: {error}"))),
         };
-        attempts.traces.push(Trace {
+        known.traces.push(Trace {
             number: attempt,
             cpus,
             created,
@@ -288,82 +318,34 @@ impl Driver {
         });
     }
 
-    /// Asks admission for one job, among all that wait.
-    fn ask(&self, job: &Job, now: Timestamp) -> Admission {
-        if self.ending {
-            return Admission::Waiting("the server stops".into());
-        }
-        let used: Cpus = self.live(None);
-        let free = self.config.cpus.saturating_sub(used);
-        let mut names: Vec<String> = Vec::new();
-        let mut queues: Vec<QueueState> = Vec::new();
-        let mut waiting = Vec::new();
-        let mut index = None;
-        for other in self.store.unfinished() {
-            let traces = self.attempts.get(&other.metadata.uid).map_or(&[][..], |a| &a.traces);
-            let Ok(limits) = self.judge(&other) else { continue };
-            if !needs_cpus(&other, &observe::attempts(traces, &self.host), now) {
-                continue;
-            }
-            let queue = other.spec.queue();
-            let position = names.iter().position(|name| name == queue).unwrap_or_else(|| {
-                let object = self.config.functions.queue(queue);
-                names.push(queue.to_owned());
-                queues.push(QueueState {
-                    quota: object.map(|queue| queue.spec.cpus),
-                    granted: self.live(Some(queue)),
-                    weight: object.map_or(1, |queue| queue.spec.weight),
-                });
-                names.len() - 1
-            });
-            if other.metadata.uid == job.metadata.uid {
-                index = Some(waiting.len());
-            }
-            waiting.push(Waiting {
-                queue: position,
-                priority: other.spec.priority,
-                since: other.metadata.creation_timestamp.unwrap_or(now),
-                min: limits.min_parallelism,
-                max: limits.parallelism,
-            });
-        }
-        let grants = admit(&queues, &waiting, Capacity(Some(free)), now);
-        match grants.iter().find(|grant| Some(grant.waiting) == index) {
-            Some(grant) => Admission::Granted(grant.cpus),
-            None => Admission::Waiting(format!("{used} of {} CPUs are granted", self.config.cpus)),
+    fn stop(&mut self, uid: &str, attempt: AttemptNumber) {
+        if let Some(known) = self.known.get_mut(uid)
+            && let Some(trace) = known.traces.iter_mut().find(|t| t.number == attempt)
+        {
+            apply::remove(trace, self.live.get_mut(&(uid.to_owned(), attempt)));
         }
     }
 
-    /// CPUs of the attempts that may run, of one queue or of all.
-    fn live(&self, queue: Option<&str>) -> Cpus {
-        self.attempts
-            .values()
-            .filter(|attempts| queue.is_none_or(|queue| attempts.queue == queue))
-            .flat_map(|attempts| &attempts.traces)
-            .filter(|trace| trace.gone.is_none())
-            .map(|trace| trace.cpus)
-            .sum()
-    }
-
-    fn judge(&self, job: &Job) -> Result<Limits, Error> {
-        limits(&self.config, &job.spec)
-    }
-
-    /// A job that was deleted while it ran: its attempts are stopped.
-    fn stop_deleted(&mut self, name: &str) {
-        let alive = self.store.get(name).map(|job| job.metadata.uid);
-        for (uid, attempts) in &mut self.attempts {
-            if attempts.name == name && alive.as_ref() != Some(uid) {
-                for trace in &mut attempts.traces {
-                    apply::remove(trace, attempts.handles.get_mut(&trace.number));
-                }
-            }
+    fn stop_all(&mut self, uid: &str) {
+        let numbers = |known: &Known| known.traces.iter().map(|t| t.number).collect::<Vec<_>>();
+        for attempt in self.known.get(uid).map(numbers).unwrap_or_default() {
+            self.stop(uid, attempt);
         }
-        self.attempts.retain(|uid, attempts| {
-            attempts.name != name
-                || alive.as_ref() == Some(uid)
-                || attempts.traces.iter().any(|trace| trace.gone.is_none())
-        });
+    }
+
+    /// Forgets a job that was deleted, once nothing of it runs.
+    fn forget(&mut self, uid: &str) {
+        self.line.leave(uid);
+        self.look_again(uid, None);
+        let runs = |known: &Known| known.traces.iter().any(|trace| trace.gone.is_none());
+        if self.known.get(uid).is_some_and(|known| !runs(known)) {
+            self.known.remove(uid);
+        }
+    }
+
+    fn job(&self, uid: &str) -> Option<Arc<Job>> {
+        let known = self.known.get(uid)?;
+        self.store.get(&known.name).filter(|job| job.metadata.uid == uid)
     }
 }
 
@@ -398,4 +380,3 @@ pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     now.round(Unit::Millisecond).unwrap_or(now)
 }
-

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use windlass_core::parse::{self, Unread};
-use windlass_core::{API_VERSION, Function, Problem, Queue, name};
+use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, name};
 
 /// What may run on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Functions {
     functions: BTreeMap<String, Entry>,
-    queues: BTreeMap<String, Queue>,
+    /// Each with where it was read.
+    queues: BTreeMap<String, (Queue, PathBuf)>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,9 +47,8 @@ pub enum LoadError {
 impl Functions {
     /// The built-in functions.
     pub fn builtin(functions: Vec<Function>) -> Self {
-        let entry = |function: Function| {
-            (function.metadata.name.clone(), Entry { function, source: None })
-        };
+        let entry =
+            |function: Function| (function.metadata.name.clone(), Entry { function, source: None });
         Self { functions: functions.into_iter().map(entry).collect(), queues: BTreeMap::new() }
     }
 
@@ -86,8 +86,13 @@ impl Functions {
 
     fn add(&mut self, document: Value, source: &Path) -> Result<(), String> {
         let field = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
-        if field("apiVersion") != API_VERSION {
-            return Ok(());
+        match field("apiVersion") {
+            API_VERSION => {}
+            other if other.starts_with(&format!("{GROUP}/")) => {
+                return Err(format!("/apiVersion: {other:?} is not known; use {API_VERSION:?}"));
+            }
+            // Somebody else's, such as a Service in the same file.
+            _ => return Ok(()),
         }
         match field("kind") {
             Function::KIND => {
@@ -104,7 +109,10 @@ impl Functions {
             Queue::KIND => {
                 let queue: Queue = parse::value_of(document).map_err(list)?;
                 let name = checked_name(&queue.metadata.name)?;
-                self.queues.insert(name, queue);
+                if let Some((_, other)) = self.queues.get(&name) {
+                    return Err(format!("queue {name:?} is defined in {} too", other.display()));
+                }
+                self.queues.insert(name, (queue, source.to_owned()));
             }
             _ => {}
         }
@@ -123,7 +131,7 @@ impl Functions {
 
     /// A queue by its name.
     pub fn queue(&self, name: &str) -> Option<&Queue> {
-        self.queues.get(name)
+        self.queues.get(name).map(|(queue, _)| queue)
     }
 
     /// The working directory of a function: that of its manifest.

@@ -1,9 +1,13 @@
 //! `Jobs` on one machine: what the gateway and the command line ask of the engine.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 use windlass_core::jobs::{Filter, Page, ResultBytes, Submission, Watch};
 use windlass_core::report::{inline_bytes, sha256};
+use windlass_core::validate::validate_name;
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Metadata, Queue};
 
 use crate::driver::{Event, limits, now};
@@ -18,10 +22,13 @@ impl Jobs for Engine {
         if submission.namespace != NAMESPACE {
             return Err(Error::NotFound { kind: "Namespace", name: submission.namespace });
         }
+        self.ready().await?;
+        if let Some(name) = &submission.name {
+            validate_name(name)?;
+        }
         // What no grant can ever meet is refused now, not queued for ever.
         limits(&self.config, &submission.spec)?;
-        let name =
-            submission.name.unwrap_or_else(|| generated_name(&submission.spec.function));
+        let name = submission.name.unwrap_or_else(|| generated_name(&submission.spec.function));
         let metadata = Metadata {
             name,
             namespace: NAMESPACE.into(),
@@ -33,11 +40,11 @@ impl Jobs for Engine {
         };
         let job = self.store.insert(Job::new(metadata, submission.spec))?;
         self.send(Event::Changed { name: job.metadata.name.clone() });
-        Ok(job)
+        Ok(Arc::unwrap_or_clone(job))
     }
 
     async fn get(&self, key: &JobKey) -> Result<Job, Error> {
-        self.find(key)
+        self.find(key).map(Arc::unwrap_or_clone)
     }
 
     async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error> {
@@ -49,20 +56,17 @@ impl Jobs for Engine {
     }
 
     async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
-        let job = self.find(key)?;
-        if job.status.is_finished() {
-            return Ok(job);
-        }
+        self.find(key)?;
         let job = self.store.cancel(&key.name).ok_or_else(|| Error::no_job(&key.name))?;
         self.send(Event::Changed { name: key.name.clone() });
-        Ok(job)
+        Ok(Arc::unwrap_or_clone(job))
     }
 
     async fn delete(&self, key: &JobKey) -> Result<(), Error> {
         self.find(key)?;
         let job = self.store.remove(&key.name).ok_or_else(|| Error::no_job(&key.name))?;
         apply::forget_result(&self.config, &job);
-        self.send(Event::Changed { name: key.name.clone() });
+        self.send(Event::Deleted { uid: job.metadata.uid.clone() });
         Ok(())
     }
 
@@ -74,23 +78,29 @@ impl Jobs for Engine {
 
     async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error> {
         let job = self.find(key)?;
-        let Some(result) = job.status.result else {
+        let Some(result) = job.status.result.clone() else {
             let phase = job.status.phase.map_or("new", windlass_core::Phase::as_str);
-            return Err(Error::Conflict(format!("job {:?} is {phase} and has no result", key.name)));
+            return Err(Error::Conflict(format!(
+                "job {:?} is {phase} and has no result",
+                key.name
+            )));
         };
-        let damaged = || Error::Bug(format!("the result of {key} is not what its digest says"));
         let bytes = match &result.location {
-            None => inline_bytes(&result).ok_or_else(damaged)?,
+            None => inline_bytes(&result),
             Some(location) => {
                 let path = attempt::results(&self.config.data).join(location);
-                let bytes = std::fs::read(&path)
-                    .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))?;
-                if sha256(&bytes) != result.sha256 {
-                    return Err(damaged());
-                }
-                bytes
+                let expected = result.sha256.clone();
+                // In a thread of its own: a result may be large.
+                let read = tokio::task::spawn_blocking(move || {
+                    let bytes = std::fs::read(&path)
+                        .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))?;
+                    Ok::<_, Error>((sha256(&bytes) == expected).then_some(bytes))
+                });
+                read.await.map_err(|error| Error::Bug(error.to_string()))??
             }
         };
+        let damaged = || Error::Bug(format!("the result of {key} is not what its digest says"));
+        let bytes = bytes.ok_or_else(damaged)?;
         Ok(ResultBytes { bytes, content_type: result.content_type, sha256: result.sha256 })
     }
 
@@ -108,7 +118,7 @@ impl Jobs for Engine {
     }
 
     async fn ready(&self) -> Result<(), Error> {
-        if self.driver.is_closed() {
+        if self.ending.load(Ordering::SeqCst) || self.driver.is_closed() {
             return Err(Error::unavailable("the server stops"));
         }
         Ok(())
@@ -116,7 +126,7 @@ impl Jobs for Engine {
 }
 
 impl Engine {
-    fn find(&self, key: &JobKey) -> Result<Job, Error> {
+    fn find(&self, key: &JobKey) -> Result<Arc<Job>, Error> {
         self.store
             .get(&key.name)
             .filter(|_| key.namespace == NAMESPACE)
@@ -126,14 +136,14 @@ impl Engine {
 
 struct StoreWatch {
     name: String,
-    changes: watch::Receiver<Job>,
+    changes: watch::Receiver<Arc<Job>>,
 }
 
 #[async_trait]
 impl Watch for StoreWatch {
     async fn next(&mut self) -> Result<Job, Error> {
         match self.changes.changed().await {
-            Ok(()) => Ok(self.changes.borrow_and_update().clone()),
+            Ok(()) => Ok(Job::clone(&self.changes.borrow_and_update())),
             Err(_) => Err(Error::no_job(&self.name)),
         }
     }

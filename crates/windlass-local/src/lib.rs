@@ -12,11 +12,13 @@ mod attempt;
 mod driver;
 pub mod functions;
 mod jobs;
+mod line;
 mod observe;
 mod store;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -57,12 +59,17 @@ pub struct Engine {
     config: Arc<Config>,
     store: Arc<store::Store>,
     driver: mpsc::UnboundedSender<driver::Event>,
+    /// A shutdown has begun: no job is accepted any more.
+    ending: AtomicBool,
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Engine {
     /// Starts the engine on the current runtime.
-    pub fn start(config: Config) -> std::io::Result<Arc<Self>> {
+    pub fn start(mut config: Config) -> std::io::Result<Arc<Self>> {
+        // Functions have other working directories than this process.
+        config.data = std::path::absolute(&config.data)?;
+        config.program = std::path::absolute(&config.program)?;
         for directory in [attempt::directory(&config.data), attempt::results(&config.data)] {
             std::fs::create_dir_all(directory)?;
         }
@@ -70,11 +77,14 @@ impl Engine {
         let store = Arc::new(store::Store::default());
         let (events, driver) = driver::Driver::new(Arc::clone(&config), Arc::clone(&store));
         let task = tokio::spawn(driver.run());
-        Ok(Arc::new(Self { config, store, driver: events, task: Some(task).into() }))
+        let (ending, task) = (AtomicBool::new(false), Some(task).into());
+        Ok(Arc::new(Self { config, store, driver: events, ending, task }))
     }
 
-    /// Cancels every job and returns when no process is left.
+    /// Cancels every job and returns when no process is left. Meanwhile and afterwards no job is
+    /// accepted.
     pub async fn shutdown(&self) {
+        self.ending.store(true, Ordering::SeqCst);
         self.send(driver::Event::Shutdown);
         if let Some(task) = self.task.lock().await.take()
             && let Err(error) = task.await

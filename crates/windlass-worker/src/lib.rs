@@ -31,9 +31,9 @@ mod usage;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use windlass_core::Assignment;
 use windlass_core::assignment::ASSIGNMENT;
 use windlass_core::contract::STOP_GRACE_SECONDS;
+use windlass_core::{Assignment, AttemptNumber};
 
 /// Seconds of grace instead of the contract's, such as `0.5`: a server on this machine passes its
 /// own, and tests of functions that ignore SIGTERM do not wait.
@@ -48,6 +48,11 @@ pub fn main(command: Vec<String>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Name of the file in [`Assignment::results`] that holds the stored result of an attempt.
+pub fn stored_name(job_uid: &str, attempt: AttemptNumber) -> String {
+    format!("{job_uid}-{attempt}")
 }
 
 /// Why a worker cannot work.

@@ -42,7 +42,9 @@ pub(crate) fn judge(end: End, output: Output, stderr: &str, out_of_memory: bool)
         End::TimedOut(limit) => {
             return failed(Timeout, format!("ran longer than {} s", limit.as_secs()), None, stderr);
         }
-        End::Stopped => return failed(FailureReason::Lost, "was told to stop".into(), None, stderr),
+        End::Stopped => {
+            return failed(FailureReason::Lost, "was told to stop".into(), None, stderr);
+        }
     };
     let code = status.code();
     match code {
@@ -58,9 +60,12 @@ pub(crate) fn judge(end: End, output: Output, stderr: &str, out_of_memory: bool)
             failed(BadInput, "refused its input (exit code 65)".into(), Some(code), stderr)
         }
         // What a shell and env(1) say of a program that is not there or not executable.
-        Some(code @ (126 | 127)) => {
-            failed(CannotStart, format!("could not be started (exit code {code})"), Some(code), stderr)
-        }
+        Some(code @ (126 | 127)) => failed(
+            CannotStart,
+            format!("could not be started (exit code {code})"),
+            Some(code),
+            stderr,
+        ),
         Some(code) => failed(Crashed, format!("exited with code {code}"), Some(code), stderr),
         None if out_of_memory => {
             failed(OutOfMemory, "was killed by the kernel: out of memory".into(), None, stderr)
@@ -104,7 +109,12 @@ mod tests {
         let table = [
             (exited(0), result(), false, None),
             (exited(0), Output::None, false, Some(FailureReason::NoOutput)),
-            (exited(0), Output::TooLarge(String::new()), false, Some(FailureReason::ResultTooLarge)),
+            (
+                exited(0),
+                Output::TooLarge(String::new()),
+                false,
+                Some(FailureReason::ResultTooLarge),
+            ),
             (exited(65), result(), false, Some(FailureReason::BadInput)),
             (exited(1), result(), false, Some(FailureReason::Crashed)),
             (exited(127), Output::None, false, Some(FailureReason::CannotStart)),

@@ -45,8 +45,7 @@ impl ProgressFile {
         let newline = |&byte: &u8| byte == b'\n';
         let end = bytes.iter().rposition(newline)?;
         // What was skipped ends inside a line, whose rest could look like another line.
-        let start =
-            if from > self.offset { bytes.iter().position(newline)? + 1 } else { 0 };
+        let start = if from > self.offset { bytes.iter().position(newline)? + 1 } else { 0 };
         self.offset = from + end as u64 + 1;
         bytes
             .get(start..end)?

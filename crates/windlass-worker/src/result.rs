@@ -13,6 +13,7 @@ use windlass_core::report::inline_result;
 use windlass_core::status::{JobResult, MAX_INLINE_RESULT_BYTES};
 
 use crate::outcome::Output;
+use crate::stored_name;
 
 /// Takes the output file of an attempt.
 pub(crate) fn take(assignment: &Assignment, path: &Path) -> Output {
@@ -68,7 +69,7 @@ fn store(
     directory: &Path,
     bytes: u64,
 ) -> io::Result<Output> {
-    let name = format!("{}-{}", assignment.job_uid, assignment.attempt);
+    let name = stored_name(&assignment.job_uid, assignment.attempt);
     let mut hash = Sha256::new();
     if io::copy(&mut file, &mut hash)? != bytes {
         return Ok(still_written());

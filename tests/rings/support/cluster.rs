@@ -1,8 +1,8 @@
 //! The cluster that KUBECONFIG names, on which `tests/run` has installed the chart.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub(crate) fn get(arguments: &[&str]) -> Value {
 }
 
 /// A namespace of one test, with the built-in functions and the misbehaving one. Deleted with it.
-pub(crate) struct Namespace(pub(crate) String);
+pub(crate) struct Namespace(pub(crate) String, Mutex<Option<Forward>>);
 
 impl Namespace {
     pub(crate) fn new(test: &str) -> Self {
@@ -69,7 +69,7 @@ impl Namespace {
         super::eventually("the default service account", Duration::from_secs(20), || {
             kubectl(&["get", "serviceaccount", "default", "-n", &name], "").ok()
         });
-        Self(name)
+        Self(name, Mutex::new(None))
     }
 
     /// Applies a ComputeJob.
@@ -113,7 +113,9 @@ impl Namespace {
         kubectl(&["create", "rolebinding", "caller", "-n", ns, "--clusterrole=edit", &subject], "")
             .unwrap();
         let token = kubectl(&["create", "token", "caller", "-n", ns], "").unwrap();
-        let address = gateway();
+        let forward = Forward::start();
+        let address = forward.address.clone();
+        *self.1.lock().unwrap() = Some(forward);
         Client {
             host: address.clone(),
             address,
@@ -130,11 +132,14 @@ impl Drop for Namespace {
     }
 }
 
-/// Address of the gateway, forwarded by kubectl for the life of this process.
-fn gateway() -> String {
-    static FORWARD: OnceLock<(String, Forward)> = OnceLock::new();
-    let (address, _) = FORWARD.get_or_init(|| {
-        use std::io::BufRead as _;
+/// kubectl forwards a free port of this machine to the gateway, until this is dropped.
+struct Forward {
+    address: String,
+    child: Child,
+}
+
+impl Forward {
+    fn start() -> Self {
         let service = format!("service/{RELEASE}-gateway");
         let mut child = Command::new("kubectl")
             .args(["port-forward", "-n", RELEASE, "--address=127.0.0.1", &service, ":7070"])
@@ -142,14 +147,19 @@ fn gateway() -> String {
             .spawn()
             .expect("kubectl is needed");
         let mut line = String::new();
-        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut line).unwrap();
         // Forwarding from 127.0.0.1:41234 -> 7070
         let address = line.split_whitespace().nth(2).unwrap_or_else(|| panic!("{line}")).to_owned();
+        // It says a line for each connection.
         std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        (address, Forward(child))
-    });
-    address.clone()
+        Self { address, child }
+    }
 }
 
-struct Forward(#[expect(dead_code, reason = "ends with the process group of the test")] Child);
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}

@@ -1,0 +1,198 @@
+//! One attempt in its own directory: what the worker is given, and what it tells.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use windlass_core::assignment::{ASSIGNMENT, ReportTo, read_termination_message};
+use windlass_core::report::{Ending, Event};
+use windlass_core::status::{FailureReason, JobResult};
+use windlass_core::{Assignment, Outcome, Report};
+
+use crate::processes::{PATIENCE, eventually};
+
+/// An attempt that can be started. Scripts find its directory in `$DIR`.
+pub struct Bench {
+    pub assignment: Assignment,
+    pub grace: u64,
+    directory: TempDir,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(path("work")).unwrap();
+        std::fs::write(path("input.json"), r#"{"n":7}"#).unwrap();
+        let assignment = Assignment {
+            job: "job".into(),
+            job_uid: "uid".into(),
+            attempt: 3,
+            parallelism: 2,
+            timeout_seconds: 600,
+            max_result_bytes: 1 << 20,
+            content_type: "text/plain".into(),
+            input: path("input.json"),
+            work: path("work"),
+            report: ReportTo::Socket,
+            results: None,
+            termination_message: Some(path("termination")),
+        };
+        Self { assignment, grace: 1, directory }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Waits until a script has written a whole line into this file of `$DIR`.
+    pub fn line_of(&self, name: &str) -> String {
+        eventually(name, || {
+            let text = std::fs::read_to_string(self.path(name)).ok()?;
+            Some(text.strip_suffix('\n')?.to_owned())
+        })
+    }
+
+    pub fn pid_of(&self, name: &str) -> i32 {
+        self.line_of(name).parse().unwrap()
+    }
+
+    /// What the worker left for a kubelet.
+    pub fn left_word(&self) -> Option<Ending> {
+        read_termination_message(&std::fs::read_to_string(self.path("termination")).ok()?)
+    }
+
+    /// Starts a worker with a shell script as its function.
+    pub fn sh(&self, script: &str) -> Worker {
+        self.start(&["sh", "-c", script])
+    }
+
+    pub fn start(&self, command: &[&str]) -> Worker {
+        self.start_with(command, &serde_json::to_string(&self.assignment).unwrap())
+    }
+
+    pub fn start_with(&self, command: &[&str], assignment: &str) -> Worker {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stderr = self.path("stderr");
+        let child = Command::new(env!("CARGO_BIN_EXE_worker-under-test"))
+            .arg("--")
+            .args(command)
+            .env(ASSIGNMENT, assignment)
+            .env("WINDLASS_GRACE_SECONDS", self.grace.to_string())
+            .env("DIR", self.directory.path())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(File::create(&stderr).unwrap())
+            .spawn()
+            .unwrap();
+        Worker { child, socket: Some(BufReader::new(ours)), told: Vec::new(), stderr }
+    }
+}
+
+/// A worker that runs.
+pub struct Worker {
+    child: Child,
+    /// The server's end.
+    socket: Option<BufReader<UnixStream>>,
+    told: Vec<Report>,
+    stderr: PathBuf,
+}
+
+/// A worker that has exited.
+#[derive(Debug)]
+pub struct Exited {
+    pub code: i32,
+    pub events: Vec<Event>,
+    pub stderr: String,
+}
+
+impl Worker {
+    /// The next report; none once the worker has closed the socket.
+    pub fn next(&mut self) -> Option<Event> {
+        let mut line = String::new();
+        let socket = self.socket.as_mut().expect("a socket");
+        socket.read_line(&mut line).expect("a report within the patience");
+        if line.is_empty() {
+            return None;
+        }
+        let report: Report = serde_json::from_str(&line).expect(&line);
+        assert_eq!((report.job_uid.as_str(), report.attempt), ("uid", 3));
+        self.told.push(report.clone());
+        Some(report.event)
+    }
+
+    /// The function's process group, as soon as it is told.
+    pub fn group(&mut self) -> i32 {
+        match self.next() {
+            Some(Event::Running { process_group: Some(group), .. }) => group.cast_signed(),
+            other => panic!("the first report is {other:?}"),
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Closes the server's end of the socket.
+    pub fn hang_up(&mut self) {
+        self.socket = None;
+    }
+
+    /// Reads to the last report and waits for the exit.
+    pub fn exited(mut self) -> Exited {
+        while self.socket.is_some() && self.next().is_some() {}
+        let status = eventually("the worker exits", || self.child.try_wait().unwrap());
+        Exited {
+            code: status.code().unwrap_or_else(|| -status.signal().unwrap()),
+            events: self.told.drain(..).map(|report| report.event).collect(),
+            stderr: std::fs::read_to_string(&self.stderr).unwrap(),
+        }
+    }
+
+    /// Waits for the worker's last word.
+    pub fn ending(self) -> (i32, Ending) {
+        let mut exited = self.exited();
+        match exited.events.pop() {
+            Some(Event::Finished(ending)) => (exited.code, ending),
+            other => panic!("the last report is {other:?} of {exited:#?}"),
+        }
+    }
+
+    /// Waits for a success.
+    pub fn result(self) -> JobResult {
+        match self.ending() {
+            (0, Ending { outcome: Outcome::Succeeded(result), .. }) => result,
+            other => panic!("no success: {other:#?}"),
+        }
+    }
+
+    /// Waits for a failure: why, and in which words.
+    pub fn failure(self) -> (FailureReason, String) {
+        match self.ending() {
+            (1, Ending { outcome: Outcome::Failed { reason, message, .. }, .. }) => {
+                (reason, message)
+            }
+            other => panic!("no failure: {other:#?}"),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let stderr = std::fs::read_to_string(&self.stderr).unwrap_or_default();
+            eprintln!("told: {:#?}\nstderr of the worker:\n{stderr}", self.told);
+        }
+        // Has it exited, this does nothing.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}

@@ -1,0 +1,187 @@
+//! Reports over HTTP.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use windlass_core::Outcome;
+use windlass_core::report::Event;
+use windlass_core::status::FailureReason;
+
+use crate::bench::{Bench, Exited, Worker};
+use crate::gateway::{Answer, Gateway, Request};
+use crate::processes::{assert_gone, members};
+
+const HELLO: &str = r#"printf hello > "$WINDLASS_OUTPUT""#;
+
+fn finished(request: &Request) -> &Outcome {
+    match &request.report.event {
+        Event::Finished(ending) => &ending.outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits for a worker that tells nothing over its standard input.
+fn exited(mut worker: Worker) -> Exited {
+    worker.hang_up();
+    worker.exited()
+}
+
+#[test]
+fn the_outcome_is_posted_with_the_bearer_token() {
+    let mut bench = Bench::new();
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(200)]);
+    assert_eq!(exited(bench.sh(HELLO)).code, 0);
+    // That the function runs, its cluster knows by itself: one request.
+    let [request] = &gateway.rest()[..] else { panic!() };
+    assert_eq!(request.line, "POST /v1/reports HTTP/1.1");
+    assert_eq!(request.token, "Bearer secret");
+    assert_eq!((request.report.job_uid.as_str(), request.report.attempt), ("uid", 3));
+    let Outcome::Succeeded(result) = finished(request) else { panic!("{request:#?}") };
+    assert_eq!(result.text.as_deref(), Some("hello"));
+}
+
+#[test]
+fn a_failure_is_posted_and_is_exit_code_1() {
+    let mut bench = Bench::new();
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(204)]);
+    assert_eq!(exited(bench.sh("echo boom >&2; exit 9")).code, 1);
+    match finished(&gateway.next()) {
+        Outcome::Failed { reason: FailureReason::Crashed, message, exit_code: Some(9) } => {
+            assert!(message.ends_with("boom"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_gateway_that_is_not_ready_is_asked_again_until_it_takes_the_outcome() {
+    let mut bench = Bench::new();
+    let answers = [503, 500, 429, 401, 404].map(Answer::Status);
+    let answers = [&answers[..], &[Answer::Drop, Answer::Drop, Answer::Status(200)]].concat();
+    // hyper itself repeats what was dropped on a used connection; this gateway closes each.
+    let gateway = Gateway::of(&mut bench, &answers);
+    let exited = exited(bench.sh(HELLO));
+    assert_eq!(exited.code, 0, "{exited:#?}");
+    let requests = gateway.rest();
+    assert_eq!(requests.len(), answers.len(), "{requests:#?}");
+    assert!(requests.iter().all(|request| request.report == requests[0].report));
+}
+
+#[test]
+fn a_token_that_was_renewed_is_read_again() {
+    let mut bench = Bench::new();
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(401)]);
+    let worker = bench.sh(HELLO);
+    assert_eq!(gateway.next().token, "Bearer secret");
+    std::fs::write(bench.path("token"), "renewed").unwrap();
+    while gateway.next().token != "Bearer renewed" {}
+    drop(worker);
+}
+
+#[test]
+fn a_conflict_is_final() {
+    for (status, script, code) in [(409, HELLO, 0), (409, "exit 1", 1), (400, HELLO, 0)] {
+        let mut bench = Bench::new();
+        let gateway = Gateway::of(&mut bench, &[Answer::Status(status)]);
+        let exited = exited(bench.sh(script));
+        assert_eq!(exited.code, code, "{exited:#?}");
+        assert!(exited.stderr.contains(&format!("refused ({status}")), "{exited:#?}");
+        assert_eq!(gateway.rest().len(), 1);
+    }
+}
+
+#[test]
+fn the_termination_message_is_there_before_the_first_report() {
+    let mut bench = Bench::new();
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(503)]);
+    let worker = bench.sh(HELLO);
+    let request = gateway.next();
+    let word = bench.left_word().expect("a termination message");
+    assert_eq!(&word.outcome, finished(&request));
+    // The end of the pod while it still tries: it stops trying, and its exit code tells the truth.
+    worker.signal(Signal::TERM);
+    let exited = exited(worker);
+    assert_eq!(exited.code, 0, "{exited:#?}");
+    assert_eq!(bench.left_word(), Some(word));
+}
+
+#[test]
+fn a_large_result_that_reaches_nobody_is_lost_and_says_so() {
+    let mut bench = Bench::new();
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(503)]);
+    let worker = bench.sh(r#"head -c 4000 /dev/zero > "$WINDLASS_OUTPUT""#);
+    assert!(matches!(finished(&gateway.next()), Outcome::Succeeded(_)));
+    match bench.left_word().map(|word| word.outcome) {
+        Some(Outcome::Failed { reason: FailureReason::ResultLost, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    drop(worker);
+}
+
+#[test]
+fn progress_is_posted_while_the_function_runs() {
+    let mut bench = Bench::new();
+    // What becomes of progress does not matter.
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(503), Answer::Status(200)]);
+    let worker = bench.sh(r#"
+        i=0
+        while [ ! -e "$DIR/go" ]; do
+            i=$((i+1)); echo "$i 1000000 step $i" >> "$WINDLASS_PROGRESS"; sleep 0.02
+        done
+        : > "$WINDLASS_OUTPUT"
+        "#);
+    let mut last = 0;
+    for _ in 0..3 {
+        match gateway.next().report.event {
+            Event::Progress { done, total: 1_000_000, message, .. } => {
+                assert!(done > last, "{done} after {last}");
+                assert_eq!(message, format!("step {done}"));
+                last = done;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    std::fs::write(bench.path("go"), "").unwrap();
+    assert_eq!(exited(worker).code, 0);
+    let rest = gateway.rest();
+    assert!(matches!(finished(rest.last().unwrap()), Outcome::Succeeded(_)), "{rest:#?}");
+}
+
+#[test]
+fn an_attempt_that_is_stopped_posts_nothing() {
+    let mut bench = Bench::new();
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(200)]);
+    let worker = bench.sh(r#"echo $$ > "$DIR/up"; sleep 1000"#);
+    let group = bench.pid_of("up");
+    assert_eq!(members(group).len(), 2, "the shell and its sleep: {:?}", members(group));
+    worker.signal(Signal::TERM);
+    let exited = exited(worker);
+    assert_eq!(exited.code, 143, "{exited:#?}");
+    assert_eq!(gateway.rest().len(), 0);
+    assert_gone(group);
+}
+
+#[test]
+#[ignore = "takes the minute that a worker insists"]
+fn a_worker_that_reaches_nobody_ends_in_bounded_time() {
+    let mut bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let token = bench.path("token").to_str().unwrap().to_owned();
+    std::fs::write(&token, "secret").unwrap();
+    bench.assignment.report = windlass_core::assignment::ReportTo::Http { url, token };
+    bench.assignment.timeout_seconds = 1;
+    let started = Instant::now();
+    let worker = bench.sh(HELLO);
+    while started.elapsed() < Duration::from_secs(50) {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let exited = exited(worker);
+    let took = started.elapsed();
+    assert_eq!(exited.code, 0, "{exited:#?}");
+    assert!((55..75).contains(&took.as_secs()), "{took:?}");
+    assert!(exited.stderr.contains("it is in the termination message"), "{exited:#?}");
+    assert!(matches!(bench.left_word().unwrap().outcome, Outcome::Succeeded(_)));
+}

@@ -1,0 +1,137 @@
+//! Nothing of a function outlives its attempt.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use windlass_core::Outcome;
+use windlass_core::report::Event;
+use windlass_core::status::FailureReason;
+
+use crate::bench::{Bench, Exited};
+use crate::processes::{assert_gone, eventually, is_alive, members};
+
+/// Ignores SIGTERM, and its child does.
+const STUBBORN: &str = r#"
+    trap '' TERM
+    sleep 1000 &
+    echo $$ > "$DIR/up"
+    while :; do sleep 1; done
+"#;
+
+const OBEDIENT: &str = r#"sleep 1000 & echo $$ > "$DIR/up"; wait"#;
+
+fn assert_stopped_without_a_word(bench: &Bench, exited: &Exited) {
+    assert_eq!(exited.code, 143, "{exited:#?}");
+    let finished = exited.events.iter().any(|event| matches!(event, Event::Finished(_)));
+    assert!(!finished, "{exited:#?}");
+    match bench.left_word().map(|word| word.outcome) {
+        Some(Outcome::Failed { reason: FailureReason::Lost, .. }) => {}
+        other => panic!("left {other:?}; {exited:#?}"),
+    }
+}
+
+#[test]
+fn a_timeout_ends_a_function_that_ignores_sigterm_after_the_grace() {
+    let mut bench = Bench::new();
+    bench.assignment.timeout_seconds = 1;
+    let started = Instant::now();
+    let mut worker = bench.sh(STUBBORN);
+    let group = worker.group();
+    let (reason, message) = worker.failure();
+    assert_eq!(reason, FailureReason::Timeout);
+    assert!(message.contains("longer than 1 s"), "{message}");
+    assert!(started.elapsed() >= Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_gone(group);
+}
+
+#[test]
+fn a_timeout_does_not_wait_for_the_grace_of_a_function_that_stops() {
+    let mut bench = Bench::new();
+    bench.assignment.timeout_seconds = 1;
+    bench.grace = 3_600;
+    let mut worker = bench.sh(&format!("trap 'echo stopping >&2; exit 0' TERM; {OBEDIENT}"));
+    let group = worker.group();
+    let (reason, message) = worker.failure();
+    // Its exit code and output do not count any more.
+    assert_eq!(reason, FailureReason::Timeout);
+    assert!(message.ends_with("stopping"), "{message}");
+    assert_gone(group);
+}
+
+#[test]
+fn sigterm_to_the_worker_ends_the_function_and_reports_nothing() {
+    for script in [OBEDIENT, STUBBORN] {
+        let bench = Bench::new();
+        let mut worker = bench.sh(script);
+        let group = worker.group();
+        bench.line_of("up");
+        worker.signal(Signal::TERM);
+        assert_stopped_without_a_word(&bench, &worker.exited());
+        assert_gone(group);
+    }
+}
+
+#[test]
+fn sigterm_twice_is_as_good_as_once() {
+    let bench = Bench::new();
+    let mut worker = bench.sh(STUBBORN);
+    let group = worker.group();
+    bench.line_of("up");
+    worker.signal(Signal::TERM);
+    worker.signal(Signal::TERM);
+    worker.signal(Signal::INT);
+    assert_stopped_without_a_word(&bench, &worker.exited());
+    assert_gone(group);
+}
+
+#[test]
+fn a_server_that_is_gone_ends_the_function() {
+    let bench = Bench::new();
+    let mut worker = bench.sh(STUBBORN);
+    let group = worker.group();
+    bench.line_of("up");
+    worker.hang_up();
+    assert_stopped_without_a_word(&bench, &worker.exited());
+    assert_gone(group);
+}
+
+#[test]
+fn a_function_does_not_outlive_a_killed_worker() {
+    let bench = Bench::new();
+    let mut worker = bench.sh(r#"trap '' TERM; echo $$ > "$DIR/up"; exec sleep 1000"#);
+    let group = worker.group();
+    assert_eq!(bench.pid_of("up"), group);
+    worker.signal(Signal::KILL);
+    assert_eq!(worker.exited().code, -9);
+    eventually("the function is gone", || members(group).is_empty().then_some(()));
+}
+
+#[test]
+fn what_a_function_leaves_in_its_group_is_ended() {
+    let bench = Bench::new();
+    let script = r#"
+        for i in 1 2 3; do (trap '' TERM; sleep 1000) & done
+        printf done > "$WINDLASS_OUTPUT"
+    "#;
+    let mut worker = bench.sh(script);
+    let group = worker.group();
+    assert_eq!(worker.result().text.as_deref(), Some("done"));
+    assert_gone(group);
+}
+
+#[test]
+fn a_process_that_left_the_group_delays_nothing() {
+    let bench = Bench::new();
+    let script = r#"
+        setsid sh -c 'echo $$ > "$DIR/stray"; exec sleep 1000' &
+        while [ ! -s "$DIR/stray" ]; do sleep 0.01; done
+        exit 1
+    "#;
+    let (reason, message) = bench.sh(script).failure();
+    let stray = bench.pid_of("stray");
+    let alive = is_alive(stray);
+    kill_process(Pid::from_raw(stray).unwrap(), Signal::KILL).unwrap_or_default();
+    assert_eq!(reason, FailureReason::Crashed);
+    // It is not ended: who leaves the group is out of reach, in a pod until the container ends.
+    assert!(alive && message.contains("stderr is held open"), "{alive} {message}");
+}
