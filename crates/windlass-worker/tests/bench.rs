@@ -16,6 +16,7 @@ use windlass_core::status::{FailureReason, JobResult};
 use windlass_core::{Assignment, Outcome, Report};
 
 use crate::processes::{PATIENCE, eventually};
+use crate::support::worker;
 
 /// An attempt that can be started. Scripts find its directory in `$DIR`.
 pub struct Bench {
@@ -81,7 +82,7 @@ impl Bench {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let stderr = self.path("stderr");
-        let child = Command::new(env!("CARGO_BIN_EXE_worker-under-test"))
+        let child = Command::new(worker())
             .arg("--")
             .args(command)
             .env(ASSIGNMENT, assignment)

@@ -9,7 +9,7 @@ use windlass_core::report::Event;
 use windlass_core::status::FailureReason;
 
 use crate::bench::{Bench, Exited, Worker};
-use crate::gateway::{Answer, Gateway, Request};
+use crate::fake_gateway::{Answer, Gateway, Request};
 use crate::processes::{assert_gone, members};
 
 const HELLO: &str = r#"printf hello > "$WINDLASS_OUTPUT""#;
@@ -81,7 +81,8 @@ fn a_token_that_was_renewed_is_read_again() {
 
 #[test]
 fn a_conflict_is_final() {
-    for (status, script, code) in [(409, HELLO, 0), (409, "exit 1", 1), (400, HELLO, 0)] {
+    for (status, script, code) in
+        [(409, HELLO, 0), (409, "exit 1", 1), (410, HELLO, 0), (403, HELLO, 0), (400, HELLO, 0)] {
         let mut bench = Bench::new();
         let gateway = Gateway::of(&mut bench, &[Answer::Status(status)]);
         let exited = exited(bench.sh(script));

@@ -79,9 +79,33 @@ impl Client {
         stream.write_all(request.as_bytes()).unwrap();
         // A server may refuse before it has read the body.
         stream.write_all(body).unwrap_or_default();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap_or_default();
-        parse(&answer)
+        read(&mut stream)
+    }
+}
+
+/// Reads one answer, to its declared end: a server may keep the connection open for a while.
+fn read(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let length = stream.read(&mut buffer).unwrap_or_default();
+        bytes.extend_from_slice(&buffer[..length]);
+        if length == 0 || is_whole(&bytes) {
+            return parse(&bytes);
+        }
+    }
+}
+
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = super::text(&bytes[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    match length.and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) => bytes.len() >= end + 4 + length,
+        None if head.contains("transfer-encoding: chunked") => bytes.ends_with(b"\r\n0\r\n\r\n"),
+        None => head.contains(" 204 "),
     }
 }
 

@@ -1,0 +1,20 @@
+# The image of the gateway, the controller and the built-in functions: one static binary, nothing else.
+# Without a container engine, tests/cluster/image makes the same from the same binary.
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --bins --workspace \
+ && mkdir /out && cp target/*/release/windlass target/*/release/misbehave /out/
+
+# For the tests of a cluster: the function that fails in every way as well.
+FROM scratch AS test
+COPY --from=build /out/ /usr/local/bin/
+ENV PATH=/usr/local/bin
+USER 65532:65532
+ENTRYPOINT ["windlass"]
+
+FROM scratch
+COPY --from=build /out/windlass /usr/local/bin/
+ENV PATH=/usr/local/bin
+USER 65532:65532
+ENTRYPOINT ["windlass"]
