@@ -58,7 +58,9 @@ fn an_applied_job_runs_in_a_pod_whose_requests_and_limits_equal_its_parallelism(
         .unwrap();
     let job = namespace.wait("two");
     assert_eq!(job["status"]["phase"], "Cancelled");
-    assert_eq!(pods(&namespace, "two"), Vec::<Value>::new());
+    eventually("nothing is left", MANY_SECONDS, || {
+        (get(&["jobs,pods", "-n", &namespace.0])["items"] == json!([])).then_some(())
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
 //! - [`cluster`]: what only a real cluster can show. Ignored unless asked for: `tests/run` starts a
 //!   cluster, installs the chart and asks;
-//! - [`latency`]: how soon a result is in hand, beside a bare Job.
+//! - [`latency`] and [`speedup`]: the figures.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -16,4 +16,5 @@ mod contract;
 mod golden;
 mod latency;
 mod machine;
+mod speedup;
 mod support;

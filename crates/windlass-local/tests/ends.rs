@@ -1,0 +1,155 @@
+//! Cancel, delete, expiry, shutdown, and that no process is left.
+
+use std::time::Duration;
+
+use serde_json::json;
+use windlass_core::jobs::Watch;
+use windlass_core::{Error, Jobs as _, Phase};
+
+use crate::support::{eventually, is_alive, key, machine, spec, tell_pids};
+
+/// A function and its child that both ignore SIGTERM.
+fn stubborn(file: &str) -> String {
+    format!(
+        "trap '' TERM; sh -c 'trap \"\" TERM; while :; do sleep 1; done' & {} while :; do sleep 1; done",
+        tell_pids(file)
+    )
+}
+
+fn assert_gone(pids: &[u32]) {
+    assert_eq!(pids.len(), 2);
+    for pid in pids {
+        assert!(!is_alive(*pid), "process {pid} is left");
+    }
+}
+
+/// The error that ends a watch.
+async fn end_of(mut watch: Box<dyn Watch>) -> Error {
+    let end = async {
+        loop {
+            if let Err(error) = watch.next().await {
+                return error;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), end).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_told_when_nothing_of_it_runs_and_keeps_its_progress() {
+    let script = format!("echo 3 9 >> $WINDLASS_PROGRESS; {}", stubborn("pids"));
+    let machine = machine(1, &[("stubborn", &script), ("ok", "echo > $WINDLASS_OUTPUT")]);
+    machine.submit("job", spec("stubborn", json!({ "retries": 5 }))).await.unwrap();
+    machine.until("job", |job| job.status.progress.is_some()).await;
+    let pids = machine.pids("pids").await;
+    machine.submit("next", spec("ok", json!({}))).await.unwrap();
+
+    assert!(machine.engine.cancel(&key("job")).await.unwrap().spec.cancel);
+    machine.engine.cancel(&key("job")).await.unwrap();
+    let job = machine.finished("job").await;
+    assert_eq!(job.status.phase, Some(Phase::Cancelled));
+    assert_eq!((job.metadata.generation, job.status.attempt), (Some(2), Some(1)));
+    assert_eq!(job.status.progress.unwrap().done, 3);
+    assert_gone(&pids);
+    // Its CPU is free.
+    machine.result("next").await;
+    assert_eq!(
+        machine.engine.cancel(&key("next")).await.unwrap().status.phase,
+        Some(Phase::Succeeded)
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_job_that_waits_never_starts() {
+    let machine = machine(1, &[("stubborn", &stubborn("pids")), ("note", "echo > $HERE/started")]);
+    machine.submit("first", spec("stubborn", json!({}))).await.unwrap();
+    machine.running("first").await;
+    machine.submit("second", spec("note", json!({}))).await.unwrap();
+    machine.until("second", |job| job.status.phase == Some(Phase::Queued)).await;
+    machine.engine.cancel(&key("second")).await.unwrap();
+    let job = machine.finished("second").await;
+    assert_eq!((job.status.phase, job.status.attempt), (Some(Phase::Cancelled), None));
+    machine.engine.shutdown().await;
+    assert!(!machine.path("started").exists());
+}
+
+#[tokio::test]
+async fn a_deleted_job_leaves_nothing() {
+    let machine = machine(1, &[("stubborn", &stubborn("pids")), ("ok", "echo > $WINDLASS_OUTPUT")]);
+    machine.submit("job", spec("stubborn", json!({}))).await.unwrap();
+    machine.running("job").await;
+    let pids = machine.pids("pids").await;
+    let watch = machine.engine.watch(&key("job")).await.unwrap();
+    machine.engine.delete(&key("job")).await.unwrap();
+    assert!(matches!(end_of(watch).await, Error::NotFound { .. }));
+    assert!(matches!(machine.engine.get(&key("job")).await, Err(Error::NotFound { .. })));
+    assert!(matches!(machine.engine.delete(&key("job")).await, Err(Error::NotFound { .. })));
+    // Another job of the same name waits until the CPU is free.
+    machine.submit("job", spec("ok", json!({}))).await.unwrap();
+    machine.result("job").await;
+    assert_gone(&pids);
+    eventually("nothing is left", || machine.left().is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_finished_job_expires_with_its_result() {
+    let machine = machine(1, &[("large", "head -c 40000 /dev/zero > $WINDLASS_OUTPUT")]);
+    for seconds in [0, 1] {
+        let name = format!("ttl-{seconds}");
+        let wanted = spec("large", json!({ "ttlSecondsAfterFinished": seconds }));
+        machine.submit(&name, wanted).await.unwrap();
+        let watch = machine.engine.watch(&key(&name)).await.unwrap();
+        assert!(matches!(end_of(watch).await, Error::NotFound { .. }));
+        eventually("nothing is left", || machine.left().is_empty().then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_leaves_no_process_and_takes_no_job() {
+    let machine = machine(
+        2,
+        &[("one", &stubborn("one")), ("two", &stubborn("two")), ("ok", "echo > $WINDLASS_OUTPUT")],
+    );
+    for name in ["one", "two", "ok"] {
+        machine.submit(name, spec(name, json!({}))).await.unwrap();
+    }
+    let pids = [machine.pids("one").await, machine.pids("two").await];
+    // Deleted, but not yet gone.
+    machine.engine.delete(&key("two")).await.unwrap();
+    machine.engine.shutdown().await;
+    pids.iter().for_each(|pids| assert_gone(pids));
+    assert!(machine.left().is_empty(), "{:?}", machine.left());
+    for name in ["one", "ok"] {
+        let job = machine.engine.get(&key(name)).await.unwrap();
+        assert_eq!(job.status.phase, Some(Phase::Cancelled), "{name}");
+    }
+    let refused = machine.submit("late", spec("ok", json!({}))).await.unwrap_err();
+    assert!(matches!(refused, Error::Unavailable { .. }), "{refused}");
+    assert!(machine.engine.ready().await.is_err());
+    machine.engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn jobs_that_are_cancelled_at_any_moment_leave_nothing() {
+    let script = format!("sleep 300 & {} wait", tell_pids("$WINDLASS_JOB"));
+    let machine = machine(4, &[("f", &script)]);
+    let mut pids = Vec::new();
+    for number in 0..40_u64 {
+        let name = format!("job-{number}");
+        machine.submit(&name, spec("f", json!({}))).await.unwrap();
+        // From before the start to well after it.
+        tokio::time::sleep(Duration::from_micros(number * 400)).await;
+        machine.engine.cancel(&key(&name)).await.unwrap();
+    }
+    for number in 0..40 {
+        let job = machine.finished(&format!("job-{number}")).await;
+        assert_eq!(job.status.phase, Some(Phase::Cancelled));
+        if let Ok(text) = std::fs::read_to_string(machine.path(&format!("job-{number}"))) {
+            pids.extend(text.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
+        }
+    }
+    for pid in pids {
+        assert!(!is_alive(pid), "process {pid} is left");
+    }
+    eventually("nothing is left", || machine.left().is_empty().then_some(())).await;
+}

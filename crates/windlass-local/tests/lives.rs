@@ -1,0 +1,179 @@
+//! Jobs that end well, and what is told of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::json;
+use windlass_core::jobs::{Filter, Submission};
+use windlass_core::report::sha256;
+use windlass_core::{Error, Jobs as _, Phase, name};
+
+use crate::support::{eventually, function, key, machine, machine_with, spec};
+
+#[tokio::test]
+async fn a_job_is_told_from_its_submission_to_its_result() {
+    let machine = machine(4, &[("copy", "cp $WINDLASS_INPUT $WINDLASS_OUTPUT")]);
+    let wanted = spec("copy", json!({ "input": { "b": 2, "a": [1] }, "parallelism": 3 }));
+    let job = machine.submit("", wanted).await.unwrap();
+    let name = job.metadata.name.clone();
+    assert!(name.starts_with("copy-") && name::problem(&name).is_none(), "{name}");
+    assert_eq!(job.metadata.namespace, "default");
+    assert_eq!(job.metadata.uid.chars().nth(14), Some('7'), "{}", job.metadata.uid);
+
+    let result = machine.result(&name).await;
+    assert_eq!(result.bytes, br#"{"a":[1],"b":2}"#);
+    assert_eq!(
+        (result.content_type.as_str(), &result.sha256),
+        ("text/plain", &sha256(&result.bytes))
+    );
+
+    let status = machine.engine.get(&key(&name)).await.unwrap().status;
+    assert_eq!((status.attempt, status.parallelism, status.retries), (Some(1), Some(3), 0));
+    assert!(status.node.is_some() && status.job.is_none() && status.pod.is_none());
+    assert!(status.usage.is_some() && status.failure.is_none());
+    let timeline = &status.timeline;
+    let times = [
+        timeline.created,
+        timeline.admitted,
+        timeline.started,
+        timeline.running,
+        timeline.finished,
+    ];
+    let times = times.map(Option::unwrap);
+    assert!(times.is_sorted(), "{times:?}");
+    assert!(times.iter().all(|time| time.subsec_nanosecond() % 1_000_000 == 0), "{times:?}");
+    eventually("nothing is left", || machine.left().is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn results_around_every_limit_are_the_same_bytes() {
+    let machine = machine(1, &[("give", "cp $HERE/given $WINDLASS_OUTPUT")]);
+    for length in [0, 1, 32 * 1024 - 1, 32 * 1024, 32 * 1024 + 1, 1 << 20] {
+        // Not UTF-8, and no two lengths alike.
+        let bytes: Vec<u8> = (0..length).map(|i| (i * 7 + length) as u8).collect();
+        fs::write(machine.path("given"), &bytes).unwrap();
+        let name = machine.start("give").await;
+        let result = machine.result(&name).await;
+        assert!(result.bytes == bytes, "{length}");
+        assert_eq!(result.sha256, sha256(&bytes));
+        let status = machine.engine.get(&key(&name)).await.unwrap().status;
+        assert_eq!(status.result.unwrap().location.is_some(), length > 32 * 1024, "{length}");
+        machine.engine.delete(&key(&name)).await.unwrap();
+    }
+    eventually("no result outlives its job", || machine.left().is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_stored_result_that_was_changed_is_not_given_out() {
+    let machine = machine(1, &[("give", "head -c 40000 /dev/zero > $WINDLASS_OUTPUT")]);
+    let name = machine.start("give").await;
+    machine.result(&name).await;
+    let stored = fs::read_dir(machine.path("results")).unwrap().next().unwrap().unwrap().path();
+    fs::write(stored, vec![1; 40_000]).unwrap();
+    let error = machine.engine.result(&key(&name)).await.unwrap_err();
+    assert!(matches!(error, Error::Bug(_)), "{error}");
+}
+
+#[tokio::test]
+async fn watchers_see_progress_while_the_function_runs() {
+    let script = "echo 1 4 first >> $WINDLASS_PROGRESS; while ! [ -e $HERE/go ]; do sleep 0.01; done; \
+                  echo ok > $WINDLASS_OUTPUT";
+    let machine = machine(1, &[("slow", script)]);
+    let name = machine.start("slow").await;
+    let job = machine.until(&name, |job| job.status.progress.is_some()).await;
+    assert_eq!(job.status.phase, Some(Phase::Running));
+    let progress = job.status.progress.unwrap();
+    assert_eq!((progress.done, progress.total, progress.message.as_str()), (1, 4, "first"));
+    let none = machine.engine.result(&key(&name)).await.unwrap_err();
+    assert!(matches!(none, Error::Conflict(_)), "{none}");
+    fs::write(machine.path("go"), "").unwrap();
+    assert_eq!(machine.result(&name).await.bytes, b"ok\n");
+}
+
+#[tokio::test]
+async fn a_function_sees_its_contract_and_nothing_else_of_the_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = json!({
+        "command": ["/bin/sh", "-c", "env > $WINDLASS_OUTPUT; pwd >> $WINDLASS_OUTPUT"],
+        "env": [{ "name": "MODEL", "value": "large" }],
+    });
+    let functions =
+        windlass_local::Functions::builtin(vec![function("env", directory.path(), env)]);
+    let machine = machine_with(4, directory, functions);
+    let wanted = spec("env", json!({ "parallelism": 2 }));
+    let name = machine.submit("", wanted).await.unwrap().metadata.name;
+    let text = String::from_utf8(machine.result(&name).await.bytes).unwrap();
+    let env: BTreeMap<_, _> = text.lines().filter_map(|line| line.split_once('=')).collect();
+    for (variable, value) in [
+        ("MODEL", "large"),
+        ("WINDLASS_PARALLELISM", "2"),
+        ("RAYON_NUM_THREADS", "2"),
+        ("OMP_NUM_THREADS", "2"),
+        ("WINDLASS_JOB", &name),
+        ("WINDLASS_ATTEMPT", "1"),
+    ] {
+        assert_eq!(env.get(variable), Some(&value), "{variable}");
+    }
+    // The windlass program's directory comes first, so that `windlass function ...` is found.
+    assert!(env["PATH"].split(':').next().unwrap().ends_with("/examples"), "{}", env["PATH"]);
+    // Cargo sets this for the test's process.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let known =
+        ["PATH", "HOME", "LANG", "TZ", "USER", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "MODEL"];
+    let threads = windlass_core::contract::THREAD_COUNT_VARIABLES;
+    for variable in env.keys() {
+        let ours = variable.starts_with("WINDLASS_") || variable.starts_with("LC_");
+        assert!(ours || known.contains(variable) || threads.contains(variable), "{variable}");
+    }
+    assert!(!env.contains_key("WINDLASS_ASSIGNMENT"));
+}
+
+#[tokio::test]
+async fn a_name_is_taken_once_and_kept_to_the_rules() {
+    let machine = machine(1, &[("ok", "echo > $WINDLASS_OUTPUT")]);
+    let wanted = || spec("ok", json!({}));
+    let first = machine.submit("mine", wanted()).await.unwrap();
+    let taken = machine.submit("mine", wanted()).await.unwrap_err();
+    assert!(matches!(taken, Error::Conflict(_)), "{taken}");
+    for bad in ["../escape", "UPPER", "a/b"] {
+        let Error::Invalid(problems) = machine.submit(bad, wanted()).await.unwrap_err() else {
+            panic!()
+        };
+        assert_eq!(problems[0].pointer, "/name");
+    }
+    let elsewhere = Submission { namespace: "elsewhere".into(), name: None, spec: wanted() };
+    assert!(matches!(machine.engine.submit(elsewhere).await, Err(Error::NotFound { .. })));
+    // The same name again after a delete is another job.
+    machine.engine.delete(&key("mine")).await.unwrap();
+    let second = machine.submit("mine", wanted()).await.unwrap();
+    assert_ne!(first.metadata.uid, second.metadata.uid);
+    machine.result("mine").await;
+}
+
+#[tokio::test]
+async fn jobs_are_listed_by_name_page_by_page() {
+    let machine = machine(1, &[("a", "echo > $WINDLASS_OUTPUT"), ("b", "exit 1")]);
+    for number in 0..5 {
+        let function = if number % 2 == 0 { "a" } else { "b" };
+        machine.submit(&format!("job-{number}"), spec(function, json!({}))).await.unwrap();
+    }
+    let mut names = Vec::new();
+    let mut filter = Filter { limit: 2, ..Filter::default() };
+    loop {
+        let page = machine.engine.list("default", &filter).await.unwrap();
+        assert!(page.items.len() <= 2);
+        names.extend(page.items.into_iter().map(|job| job.metadata.name));
+        filter.continue_from = page.continue_from;
+        if filter.continue_from.is_none() {
+            break;
+        }
+    }
+    assert_eq!(names, ["job-0", "job-1", "job-2", "job-3", "job-4"]);
+    for name in &names {
+        machine.finished(name).await;
+    }
+    let failed = Filter { phase: Some(Phase::Failed), ..Filter::default() };
+    assert_eq!(machine.engine.list("default", &failed).await.unwrap().items.len(), 2);
+    let of_a = Filter { function: Some("a".into()), ..Filter::default() };
+    assert_eq!(machine.engine.list("default", &of_a).await.unwrap().items.len(), 3);
+}

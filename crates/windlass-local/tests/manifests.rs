@@ -1,0 +1,93 @@
+//! Functions and queues from files.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::json;
+use windlass_core::Function;
+use windlass_local::Functions;
+
+use crate::support::{function, machine_with};
+
+fn manifest(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: ComputeFunction\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    )
+}
+
+/// What is wrong with this text as a manifest.
+fn problem(directory: &Path, text: &str) -> String {
+    let file = directory.join("wrong.yaml");
+    fs::write(&file, text).unwrap();
+    Functions::default().load(&file).unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_function_runs_in_the_directory_of_its_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("program");
+    fs::write(&program, "#!/bin/sh\n{ pwd; cat data; } > \"$WINDLASS_OUTPUT\"\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(directory.path().join("data"), "beside it\n").unwrap();
+    let text = format!(
+        "{}---\napiVersion: v1\nkind: Service\n---\n{}",
+        manifest("here", "{command: [./program]}"),
+        manifest("other", "{command: [./program]}"),
+    );
+    fs::write(directory.path().join("functions.yaml"), text).unwrap();
+    fs::write(directory.path().join("README.md"), "not a manifest").unwrap();
+    let mut functions = Functions::default();
+    functions.load(directory.path()).unwrap();
+    let names: Vec<_> = functions.all().map(|function| function.metadata.name.clone()).collect();
+    assert_eq!(names, ["here", "other"]);
+    let expected = format!("{}\nbeside it\n", directory.path().canonicalize().unwrap().display());
+    let machine = machine_with(1, directory, functions);
+    let name = machine.start("here").await;
+    assert_eq!(String::from_utf8(machine.result(&name).await.bytes).unwrap(), expected);
+}
+
+#[test]
+fn a_function_that_is_defined_twice_is_refused_with_both_places() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = manifest("twice", "{command: [a]}");
+    for name in ["one.yaml", "two.yml"] {
+        fs::write(directory.path().join(name), &text).unwrap();
+    }
+    let error = Functions::default().load(directory.path()).unwrap_err().to_string();
+    for part in ["one.yaml", "two.yml", "\"twice\""] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_manifest_may_replace_a_built_in_function() {
+    let directory = tempfile::tempdir().unwrap();
+    let builtin: Function = function("f", directory.path(), json!({ "command": ["built-in"] }));
+    let file = directory.path().join("f.yaml");
+    fs::write(&file, manifest("f", "{command: [mine]}")).unwrap();
+    let mut functions = Functions::builtin(vec![builtin]);
+    functions.load(&file).unwrap();
+    assert_eq!(functions.get("f").unwrap().spec.command, ["mine"]);
+}
+
+#[test]
+fn a_manifest_that_is_wrong_says_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = "apiVersion: windlass.dev/v1alpha1\nkind: ComputeQueue\nmetadata: {name: q}\nspec: {cpus: 1}\n";
+    let table = [
+        (manifest("f", "{command: [a], comand: [b]}"), "/spec/comand"),
+        (manifest("f", "{command: []}"), "/spec/command"),
+        (manifest("f", "{}"), "command"),
+        (manifest("F_F", "{command: [a]}"), "/metadata/name"),
+        (manifest("f", "{command: [a]}").replace("v1alpha1", "v1"), "/apiVersion"),
+        ("a: [".to_owned(), "wrong.yaml"),
+        (format!("{queue}---\n{queue}"), "queue \"q\" is defined in"),
+    ];
+    for (text, expected) in table {
+        let problem = problem(directory.path(), &text);
+        assert!(problem.contains(expected) && problem.contains("wrong.yaml"), "{problem}");
+    }
+    let missing = Functions::default().load(&directory.path().join("nowhere")).unwrap_err();
+    assert!(missing.to_string().contains("nowhere"), "{missing}");
+}

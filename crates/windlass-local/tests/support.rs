@@ -1,0 +1,173 @@
+//! A machine with functions, and waiting for what happens on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use windlass_core::jobs::{ResultBytes, Submission};
+use windlass_core::status::FailureReason;
+use windlass_core::{Error, Function, Job, JobKey, JobSpec, Jobs as _, Phase};
+use windlass_local::{Config, Engine, Functions, Logs, NAMESPACE};
+
+/// Longest time that any test waits for anything.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// An engine with a directory of its own, which is also where its functions leave traces.
+pub(crate) struct Machine {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) directory: TempDir,
+}
+
+/// A machine with so many CPUs and these functions, each a name and a shell script that may use
+/// `$HERE`, the machine's directory. They are not retried.
+pub(crate) fn machine(cpus: u32, functions: &[(&str, &str)]) -> Machine {
+    let directory = tempfile::tempdir().unwrap();
+    let builtin = functions.iter().map(|(name, script)| {
+        function(name, directory.path(), json!({ "command": ["/bin/sh", "-c", script] }))
+    });
+    let functions = Functions::builtin(builtin.collect());
+    machine_with(cpus, directory, functions)
+}
+
+pub(crate) fn machine_with(cpus: u32, directory: TempDir, functions: Functions) -> Machine {
+    let config = Config {
+        cpus,
+        functions,
+        data: directory.path().to_owned(),
+        program: program(),
+        logs: Logs::Nowhere,
+        grace: Duration::from_millis(300),
+    };
+    Machine { engine: Engine::start(config).unwrap(), directory }
+}
+
+/// A function from the fields of its spec, with `$HERE`.
+pub(crate) fn function(name: &str, here: &Path, mut spec: Value) -> Function {
+    let defaults = json!({
+        "retries": 0, "contentType": "text/plain", "env": [{ "name": "HERE", "value": here }],
+    });
+    for (field, value) in defaults.as_object().unwrap() {
+        spec.as_object_mut().unwrap().entry(field).or_insert_with(|| value.clone());
+    }
+    Function::new(name, serde_json::from_value(spec).unwrap())
+}
+
+/// A spec from its fields.
+pub(crate) fn spec(function: &str, fields: Value) -> JobSpec {
+    let mut all = json!({ "function": function });
+    all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    serde_json::from_value(all).unwrap()
+}
+
+pub(crate) fn key(name: &str) -> JobKey {
+    JobKey::new(NAMESPACE, name)
+}
+
+impl Machine {
+    pub(crate) async fn submit(&self, name: &str, spec: JobSpec) -> Result<Job, Error> {
+        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+        self.engine.submit(Submission { namespace: NAMESPACE.into(), name, spec }).await
+    }
+
+    /// Submits a job of this function with no fields under a name of its own.
+    pub(crate) async fn start(&self, function: &str) -> String {
+        self.submit("", spec(function, json!({}))).await.unwrap().metadata.name
+    }
+
+    /// Waits until the job is as it should be.
+    pub(crate) async fn until(&self, name: &str, is: impl Fn(&Job) -> bool) -> Job {
+        let mut last = None;
+        let wait = async {
+            let mut watch = self.engine.watch(&key(name)).await.unwrap();
+            loop {
+                let job = watch.next().await.unwrap();
+                if is(&job) {
+                    return job;
+                }
+                last = Some(job);
+            }
+        };
+        match tokio::time::timeout(BOUND, wait).await {
+            Ok(job) => job,
+            Err(_) => panic!("not within {BOUND:?}: {last:#?}"),
+        }
+    }
+
+    pub(crate) async fn finished(&self, name: &str) -> Job {
+        self.until(name, |job| job.status.is_finished()).await
+    }
+
+    pub(crate) async fn running(&self, name: &str) -> Job {
+        self.until(name, |job| job.status.phase == Some(Phase::Running)).await
+    }
+
+    /// Runs a job of this function and gives its result.
+    pub(crate) async fn result(&self, name: &str) -> ResultBytes {
+        let job = self.finished(name).await;
+        assert_eq!(job.status.phase, Some(Phase::Succeeded), "{:#?}", job.status);
+        self.engine.result(&key(name)).await.unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Process ids that a function has written to this file, see [`tell_pids`].
+    pub(crate) async fn pids(&self, name: &str) -> Vec<u32> {
+        let path = self.path(name);
+        let read = || fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n'));
+        let text = eventually("the function tells its pids", read).await;
+        text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// Files that attempts have left.
+    pub(crate) fn left(&self) -> Vec<PathBuf> {
+        let files = ["attempts", "results"].map(|name| fs::read_dir(self.path(name)).unwrap());
+        files.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+/// A script's part that writes its own pid and that of its last child to a file.
+pub(crate) fn tell_pids(file: &str) -> String {
+    format!("echo $$ $! > $HERE/{file}.new; mv $HERE/{file}.new $HERE/{file};")
+}
+
+/// Why a job, or its latest failed attempt, failed.
+pub(crate) fn failure(job: &Job) -> (FailureReason, String) {
+    let failure = job.status.failure.as_ref().unwrap_or_else(|| panic!("{:#?}", job.status));
+    (failure.reason, failure.message.clone())
+}
+
+/// Waits until there is something that nobody announces.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    match tokio::time::timeout(BOUND, wait).await {
+        Ok(found) => found,
+        Err(_) => panic!("{what}: not within {BOUND:?}"),
+    }
+}
+
+/// Whether a process runs. One that only waits to be reaped does not.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The state follows the name, which is in parentheses and may itself hold some.
+    !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))
+}
+
+/// The example beside this test's program.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).map(|path| path.join("examples/windlass")).unwrap();
+    assert!(program.exists(), "{} is not built", program.display());
+    program
+}
