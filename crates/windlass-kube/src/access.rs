@@ -40,7 +40,11 @@ impl ClusterAccess {
     /// With this client, which needs the right to create TokenReviews and SubjectAccessReviews.
     pub fn new(client: Client) -> Self {
         let kept = || Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT);
-        Self { client, callers: kept().build(), rights: Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT).build() }
+        Self {
+            client,
+            callers: kept().build(),
+            rights: Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT).build(),
+        }
     }
 
     async fn caller(&self, digest: [u8; 32], token: &str) -> Result<UserInfo, Denied> {

@@ -88,7 +88,8 @@ impl Admission {
             granted: live.saturating_add(promised),
             weight: queue.spec.weight,
         };
-        let candidates: Vec<_> = jobs.iter().filter(|(uid, _)| !granted.contains_key(*uid)).collect();
+        let candidates: Vec<_> =
+            jobs.iter().filter(|(uid, _)| !granted.contains_key(*uid)).collect();
         let waiting: Vec<_> = candidates.iter().map(|(_, (_, waiting))| waiting.clone()).collect();
         for grant in admit(&[state], &waiting, Capacity(None), now) {
             let (uid, (job, _)) = candidates[grant.waiting];
@@ -102,8 +103,7 @@ impl Admission {
                 },
             );
             if asking.is_none_or(|(asking, _)| asking.metadata.uid != *uid) {
-                let object =
-                    ObjectRef::new(&job.metadata.name).within(&job.metadata.namespace);
+                let object = ObjectRef::new(&job.metadata.name).within(&job.metadata.namespace);
                 if self.wake.send(object).is_err() {
                     debug!("the controller has stopped");
                 }
@@ -154,8 +154,12 @@ impl Admission {
                 && object.status.as_ref().is_none_or(|status| !status.is_finished())
         }) {
             let job = object.to_core();
-            let attempts =
-                observe::attempts(&job, &self.cache.carriers_of(&job), &self.cache.pods_of(&job), now);
+            let attempts = observe::attempts(
+                &job,
+                &self.cache.carriers_of(&job),
+                &self.cache.pods_of(&job),
+                now,
+            );
             let seen = Seen { attempts, ..Seen::default() };
             let limits = match asking {
                 Some((asking, limits)) if asking.metadata.uid == job.metadata.uid => limits.clone(),
@@ -191,5 +195,9 @@ impl Admission {
 fn key<K: kube::Resource>(object: &K) -> String {
     use crate::attempt::{LABEL_ATTEMPT, LABEL_JOB_UID};
     let label = |key| object.meta().labels.as_ref().and_then(|l| l.get(key)).cloned();
-    format!("{}/{}", label(LABEL_JOB_UID).unwrap_or_default(), label(LABEL_ATTEMPT).unwrap_or_default())
+    format!(
+        "{}/{}",
+        label(LABEL_JOB_UID).unwrap_or_default(),
+        label(LABEL_ATTEMPT).unwrap_or_default()
+    )
 }

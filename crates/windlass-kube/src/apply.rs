@@ -51,7 +51,8 @@ impl Effects<'_> {
         let carrier = carrier(self.job, self.limits, function, attempt, cpus, self.report_url)?;
         let name = carrier.metadata.name.clone().unwrap_or_default();
         self.unchanged().await?;
-        let created = within_deadline(self.carriers().create(&PostParams::default(), &carrier)).await?;
+        let created =
+            within_deadline(self.carriers().create(&PostParams::default(), &carrier)).await?;
         match created {
             Ok(_) => {
                 info!(job = %self.job.key(), attempt, cpus, "attempt created");
@@ -128,6 +129,8 @@ pub async fn tell(client: &Client, job: &Job, status: &JobStatus) -> Result<bool
     let Some(patch) = status_patch(job, status) else { return Ok(false) };
     let jobs: Api<ComputeJob> = Api::namespaced(client.clone(), &job.metadata.namespace);
     let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-    within_deadline(jobs.patch_status(&job.metadata.name, &params, &patch)).await?.map_err(from_kube)?;
+    within_deadline(jobs.patch_status(&job.metadata.name, &params, &patch))
+        .await?
+        .map_err(from_kube)?;
     Ok(true)
 }

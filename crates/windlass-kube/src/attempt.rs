@@ -69,7 +69,9 @@ pub fn carrier(
         active_deadline_seconds: None,
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        containers: vec![container(job, limits, function, attempt, cpus, memory, image, report_url)?],
+        containers: vec![container(
+            job, limits, function, attempt, cpus, memory, image, report_url,
+        )?],
         restart_policy: Some("Never".into()),
         security_context: Some(core_v1::PodSecurityContext {
             run_as_non_root: Some(true),

@@ -152,9 +152,7 @@ async fn one(job: &Job, context: &Context) -> Result<Requeue, Error> {
             };
             plan(job, limits, &Seen { admission, attempts }, now)
         }
-        Err(why) => {
-            plan_invalid(job, why, &Seen { attempts, ..Seen::default() }, now)
-        }
+        Err(why) => plan_invalid(job, why, &Seen { attempts, ..Seen::default() }, now),
     };
     let orphaned = Limits::without_function(&job.spec);
     let effects = Effects {
@@ -179,8 +177,7 @@ async fn observe_attempts(
     now: Timestamp,
 ) -> Result<Vec<Attempt>, Error> {
     let cache = &context.cache;
-    let mut attempts =
-        observe::attempts(job, &cache.carriers_of(job), &cache.pods_of(job), now);
+    let mut attempts = observe::attempts(job, &cache.carriers_of(job), &cache.pods_of(job), now);
     let Some(number) = job.status.attempt.filter(|_| !job.status.is_finished()) else {
         return Ok(attempts);
     };
@@ -219,10 +216,7 @@ async fn find_function(job: &Job, context: &Context) -> Result<Option<Function>,
 
 fn judge(job: &Job, function: Option<&Function>, context: &Context) -> Result<Limits, Error> {
     let Some(function) = function else {
-        return Err(Error::NotFound {
-            kind: Function::KIND,
-            name: job.spec.function.clone(),
-        });
+        return Err(Error::NotFound { kind: Function::KIND, name: job.spec.function.clone() });
     };
     if function.spec.image.is_none() {
         return Err(Error::Conflict(format!(

@@ -40,8 +40,9 @@ fn from_status(status: &Status) -> Error {
         409 => Error::Conflict(message),
         400 | 422 => {
             let causes = status.details.iter().flat_map(|details| &details.causes);
-            let mut problems: Vec<_> =
-                causes.map(|cause| Problem::at(pointer(&cause.field), cause.message.clone())).collect();
+            let mut problems: Vec<_> = causes
+                .map(|cause| Problem::at(pointer(&cause.field), cause.message.clone()))
+                .collect();
             if problems.is_empty() {
                 problems.push(Problem::at("", message));
             }

@@ -36,7 +36,12 @@ impl Cluster {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    async fn create(&self, namespace: &str, name: &str, submission: &Submission) -> Result<Job, kube::Error> {
+    async fn create(
+        &self,
+        namespace: &str,
+        name: &str,
+        submission: &Submission,
+    ) -> Result<Job, kube::Error> {
         let object = ComputeJob {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
@@ -122,9 +127,8 @@ impl Jobs for Cluster {
 
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error> {
         let first = self.get(key).await?;
-        let config = watcher::Config::default()
-            .fields(&format!("metadata.name={}", key.name))
-            .timeout(50);
+        let config =
+            watcher::Config::default().fields(&format!("metadata.name={}", key.name)).timeout(50);
         let changes = watcher(self.jobs(&key.namespace), config).default_backoff().boxed();
         let (uid, name) = (first.metadata.uid.clone(), key.name.clone());
         Ok(Box::new(JobWatch { first: Some(first), uid, name, listing: false, changes }))
@@ -134,10 +138,14 @@ impl Jobs for Cluster {
         let job = self.get(key).await?;
         let Some(result) = &job.status.result else {
             let phase = job.status.phase.map_or("new", windlass_core::Phase::as_str);
-            return Err(Error::Conflict(format!("job {:?} is {phase} and has no result", key.name)));
+            return Err(Error::Conflict(format!(
+                "job {:?} is {phase} and has no result",
+                key.name
+            )));
         };
-        let bytes = inline_bytes(result)
-            .ok_or_else(|| Error::Bug(format!("the result of {key} is not what its digest says")))?;
+        let bytes = inline_bytes(result).ok_or_else(|| {
+            Error::Bug(format!("the result of {key} is not what its digest says"))
+        })?;
         Ok(ResultBytes {
             bytes,
             content_type: result.content_type.clone(),

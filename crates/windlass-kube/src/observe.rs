@@ -34,7 +34,9 @@ pub fn attempts(
             carriers.insert(number, carrier);
         }
     }
-    for pod in pods.iter().filter(|pod| label(pod.as_ref(), LABEL_JOB_UID) == Some(&job.metadata.uid)) {
+    for pod in
+        pods.iter().filter(|pod| label(pod.as_ref(), LABEL_JOB_UID) == Some(&job.metadata.uid))
+    {
         let Some(number) = number(pod.as_ref()) else { continue };
         let owner = windlass_core::name::attempt(&job.metadata.name, &job.metadata.uid, number);
         if pod.owner_references().iter().any(|o| o.kind == "Job" && o.name == owner) {

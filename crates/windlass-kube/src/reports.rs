@@ -227,7 +227,8 @@ impl Reports for ClusterReports {
 
 /// Namespace and pod of a service account's bound token.
 fn speaker(user: &UserInfo) -> Option<Speaker> {
-    let namespace = user.username.as_deref()?.strip_prefix("system:serviceaccount:")?.split(':').next()?;
+    let namespace =
+        user.username.as_deref()?.strip_prefix("system:serviceaccount:")?.split(':').next()?;
     let extra = user.extra.as_ref()?;
     let one = |key: &str| extra.get(key).and_then(|values| values.first()).cloned();
     Some(Speaker {

@@ -82,7 +82,8 @@ fn a_token_that_was_renewed_is_read_again() {
 #[test]
 fn a_conflict_is_final() {
     for (status, script, code) in
-        [(409, HELLO, 0), (409, "exit 1", 1), (410, HELLO, 0), (403, HELLO, 0), (400, HELLO, 0)] {
+        [(409, HELLO, 0), (409, "exit 1", 1), (410, HELLO, 0), (403, HELLO, 0), (400, HELLO, 0)]
+    {
         let mut bench = Bench::new();
         let gateway = Gateway::of(&mut bench, &[Answer::Status(status)]);
         let exited = exited(bench.sh(script));

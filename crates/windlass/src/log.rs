@@ -7,7 +7,8 @@ use tracing_subscriber::EnvFilter;
 /// Logs to standard error: for people on a terminal, JSON lines otherwise. `WINDLASS_LOG` sets the
 /// filter, in the syntax of `tracing`.
 pub(crate) fn start(default: &str) {
-    let filter = EnvFilter::try_from_env("WINDLASS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter =
+        EnvFilter::try_from_env("WINDLASS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     if stderr().is_terminal() {
         log.with_target(false).init();

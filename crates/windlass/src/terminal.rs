@@ -51,7 +51,8 @@ impl Progress {
                 let now = progress.as_ref().map_or(0.0, |told| told.fraction);
                 if *last != Some(*phase) || now >= *fraction + LINE_STEP {
                     (*last, *fraction) = (Some(*phase), now);
-                    let told = progress.as_ref().map(|told| format!(" {} {}", told.percent, words(told)));
+                    let told =
+                        progress.as_ref().map(|told| format!(" {} {}", told.percent, words(told)));
                     let line = format!("{}{}", phase.as_str(), told.unwrap_or_default());
                     log::tell(line.trim_end());
                 }

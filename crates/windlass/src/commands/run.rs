@@ -197,8 +197,9 @@ fn read(path: &Path) -> anyhow::Result<String> {
     };
     read.map_err(|error| BadUsage(format!("{}: {error}", path.display())))?;
     if text.len() as u64 > MAX_TEXT_BYTES {
-        return Err(BadUsage(format!("{}: more than {MAX_TEXT_BYTES} bytes", path.display())).into());
+        return Err(
+            BadUsage(format!("{}: more than {MAX_TEXT_BYTES} bytes", path.display())).into()
+        );
     }
     Ok(text)
 }
-
