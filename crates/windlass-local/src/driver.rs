@@ -297,9 +297,10 @@ impl Driver {
             return;
         };
         let Ok(limits) = &known.limits else { return };
+        // Before the worker can say when it started.
+        let created = now();
         let started =
             apply::start(&self.config, job, limits, &function.spec, attempt, cpus, &self.sender);
-        let created = now();
         let gone = match started {
             Ok(handle) => {
                 self.live.insert((uid, attempt), handle);

@@ -16,7 +16,6 @@ use windlass_core::status::{FailureReason, JobResult};
 use windlass_core::{Assignment, Outcome, Report};
 
 use crate::processes::{PATIENCE, eventually};
-use crate::support::worker;
 
 /// An attempt that can be started. Scripts find its directory in `$DIR`.
 pub struct Bench {
@@ -79,9 +78,13 @@ impl Bench {
     }
 
     pub fn start_with(&self, command: &[&str], assignment: &str) -> Worker {
+        self.start_to(command, assignment, File::create(self.path("stderr")).unwrap().into())
+    }
+
+    /// Starts a worker whose own stderr goes there.
+    pub fn start_to(&self, command: &[&str], assignment: &str, stderr: Stdio) -> Worker {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
-        let stderr = self.path("stderr");
         let child = Command::new(worker())
             .arg("--")
             .args(command)
@@ -90,9 +93,10 @@ impl Bench {
             .env("DIR", self.directory.path())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
-            .stderr(File::create(&stderr).unwrap())
+            .stderr(stderr)
             .spawn()
             .unwrap();
+        let stderr = self.path("stderr");
         Worker { child, socket: Some(BufReader::new(ours)), told: Vec::new(), stderr }
     }
 }
@@ -154,7 +158,7 @@ impl Worker {
         Exited {
             code: status.code().unwrap_or_else(|| -status.signal().unwrap()),
             events: self.told.drain(..).map(|report| report.event).collect(),
-            stderr: std::fs::read_to_string(&self.stderr).unwrap(),
+            stderr: std::fs::read_to_string(&self.stderr).unwrap_or_default(),
         }
     }
 
@@ -196,4 +200,12 @@ impl Drop for Worker {
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
     }
+}
+
+/// The example beside this test's program.
+fn worker() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let worker = test.ancestors().nth(2).map(|path| path.join("examples/worker")).unwrap();
+    assert!(worker.exists(), "{} is not built", worker.display());
+    worker
 }

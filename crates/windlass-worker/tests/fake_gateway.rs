@@ -42,7 +42,8 @@ impl Gateway {
         bench.assignment.report = ReportTo::Http { url, token };
         let (sender, requests) = channel();
         let last = *answers.last().unwrap();
-        let mut answers = answers.to_vec().into_iter();
+        let answers = Vec::from(answers);
+        let mut answers = answers.into_iter();
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let Ok(mut connection) = connection else { return };

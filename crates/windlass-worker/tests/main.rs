@@ -1,16 +1,15 @@
 //! The worker, run as the process it is; the functions are shell scripts.
 
 #![expect(unreachable_pub, reason = "a test binary has no public parts")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stderr, reason = "a failing test shows what it has seen")]
 
 mod bench;
 mod contract;
 mod fake_gateway;
+mod held_up;
 mod http;
 mod outcomes;
 mod processes;
 mod progress;
 mod stops;
-// Of another author, with telling; some of what it serves was lost.
-#[allow(dead_code)]
-mod support;
-mod telling;
