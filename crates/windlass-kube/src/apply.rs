@@ -17,8 +17,8 @@ use crate::crd::{ComputeJob, status_patch};
 use crate::error::{from_kube, is_status, within_deadline};
 use crate::observe::is_owned;
 
-/// Longest time that one call to the API server may take.
-pub const CALL_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a batch Job of somebody else keeps an attempt waiting before the next look.
+const STRANGER_PAUSE: Duration = Duration::from_secs(30);
 
 /// What the actions of one job need.
 pub struct Effects<'a> {
@@ -84,7 +84,11 @@ impl Effects<'_> {
         if is_owned(&found, self.job) && number == Some(&attempt.to_string()) {
             Ok(())
         } else {
-            Err(Error::Conflict(format!("a batch Job {name:?} exists that is not this attempt's")))
+            // A stranger's: it may go away, and until then there is nothing to be done.
+            Err(Error::Unavailable {
+                message: format!("a batch Job {name:?} exists that is not this attempt's"),
+                retry_after: STRANGER_PAUSE,
+            })
         }
     }
 

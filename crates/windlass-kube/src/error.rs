@@ -1,11 +1,13 @@
 //! From the client's errors to core's kinds, in one place.
 
 use std::future::Future;
+use std::time::Duration;
 
 use kube::core::Status;
 use windlass_core::{Error, Problem};
 
-use crate::apply::CALL_DEADLINE;
+/// Longest time that one call to the API server may take.
+const CALL_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Bounds a call in time. When the time is over, whether it had an effect is unknown.
 pub(crate) async fn within_deadline<T>(call: impl Future<Output = T>) -> Result<T, Error> {

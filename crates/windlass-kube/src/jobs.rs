@@ -106,6 +106,10 @@ impl Jobs for Cluster {
     }
 
     async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
+        let job = self.get(key).await?;
+        if job.status.is_finished() {
+            return Ok(job);
+        }
         let jobs = self.jobs(&key.namespace);
         let patch = Patch::Merge(json!({ "spec": { "cancel": true } }));
         let params = PatchParams::default();

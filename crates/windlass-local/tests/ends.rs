@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use windlass_core::jobs::Watch;
 use windlass_core::{Error, Jobs as _, Phase};
 
-use crate::support::{eventually, is_alive, key, machine, spec, tell_pids};
+use crate::support::{eventually, is_alive, key, machine, parent, spec, tell_pids};
 
 /// A function and its child that both ignore SIGTERM.
 fn stubborn(file: &str) -> String {
@@ -57,6 +58,18 @@ async fn a_cancelled_job_is_told_when_nothing_of_it_runs_and_keeps_its_progress(
         machine.engine.cancel(&key("next")).await.unwrap().status.phase,
         Some(Phase::Succeeded)
     );
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_is_killed_with_its_function() {
+    let machine = machine(1, &[("stubborn", &stubborn("pids"))]);
+    machine.submit("job", spec("stubborn", json!({}))).await.unwrap();
+    machine.running("job").await;
+    let pids = machine.pids("pids").await;
+    kill_process(parent(pids[0]), Signal::STOP).unwrap();
+    machine.engine.cancel(&key("job")).await.unwrap();
+    assert_eq!(machine.finished("job").await.status.phase, Some(Phase::Cancelled));
+    assert_gone(&pids);
 }
 
 #[tokio::test]

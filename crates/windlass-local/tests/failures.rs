@@ -1,8 +1,6 @@
 //! Jobs that do not end well, and retries.
 
-use std::fs;
-
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use windlass_core::status::FailureReason::{
     self, BadInput, CannotStart, Crashed, Killed, NoOutput, ResultTooLarge, Timeout,
@@ -11,7 +9,7 @@ use windlass_core::{Error, Phase};
 use windlass_local::Functions;
 
 use crate::support::{
-    eventually, failure, function, is_alive, machine, machine_with, spec, tell_pids,
+    eventually, failure, function, is_alive, machine, machine_with, parent, spec, tell_pids,
 };
 
 #[tokio::test]
@@ -108,11 +106,4 @@ async fn what_is_wrong_is_refused_with_all_its_problems() {
     assert_eq!(pointers, ["/parallelism", "/retries", "/timeoutSeconds"]);
     let missing = machine.submit("", spec("nothing", json!({}))).await.unwrap_err();
     assert!(matches!(missing, Error::NotFound { kind: "ComputeFunction", .. }), "{missing}");
-}
-
-/// The parent of a process.
-fn parent(pid: u32) -> Pid {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-    Pid::from_raw(parent.trim().parse().unwrap()).unwrap()
 }

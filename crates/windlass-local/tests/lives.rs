@@ -8,7 +8,7 @@ use windlass_core::jobs::{Filter, Submission};
 use windlass_core::report::sha256;
 use windlass_core::{Error, Jobs as _, Phase, name};
 
-use crate::support::{eventually, function, key, machine, machine_with, spec};
+use crate::support::{eventually, function, key, machine, machine_at, machine_with, spec};
 
 #[tokio::test]
 async fn a_job_is_told_from_its_submission_to_its_result() {
@@ -72,6 +72,21 @@ async fn a_stored_result_that_was_changed_is_not_given_out() {
     fs::write(stored, vec![1; 40_000]).unwrap();
     let error = machine.engine.result(&key(&name)).await.unwrap_err();
     assert!(matches!(error, Error::Bug(_)), "{error}");
+}
+
+#[tokio::test]
+async fn the_data_directory_may_be_relative() {
+    let directory = tempfile::tempdir().unwrap();
+    let up = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect();
+    let up: std::path::PathBuf = up;
+    let data = up.join(directory.path().strip_prefix("/").unwrap());
+    let give =
+        json!({ "command": ["/bin/sh", "-c", "head -c 40000 /dev/zero > $WINDLASS_OUTPUT"] });
+    let give = function("give", directory.path(), give);
+    let functions = windlass_local::Functions::builtin(vec![give]);
+    let machine = machine_at(1, directory, functions, data);
+    let name = machine.start("give").await;
+    assert_eq!(machine.result(&name).await.bytes.len(), 40_000);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use windlass_core::jobs::{ResultBytes, Submission};
@@ -33,10 +34,21 @@ pub(crate) fn machine(cpus: u32, functions: &[(&str, &str)]) -> Machine {
 }
 
 pub(crate) fn machine_with(cpus: u32, directory: TempDir, functions: Functions) -> Machine {
+    let data = directory.path().to_owned();
+    machine_at(cpus, directory, functions, data)
+}
+
+/// A machine that is told of its directory by this path.
+pub(crate) fn machine_at(
+    cpus: u32,
+    directory: TempDir,
+    functions: Functions,
+    data: PathBuf,
+) -> Machine {
     let config = Config {
         cpus,
         functions,
-        data: directory.path().to_owned(),
+        data,
         program: program(),
         logs: Logs::Nowhere,
         grace: Duration::from_millis(300),
@@ -162,6 +174,13 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     // The state follows the name, which is in parentheses and may itself hold some.
     !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))
+}
+
+/// The parent of a process.
+pub(crate) fn parent(pid: u32) -> Pid {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    Pid::from_raw(parent.trim().parse().unwrap()).unwrap()
 }
 
 /// The example beside this test's program.

@@ -19,7 +19,6 @@ use windlass_core::assignment::{Assignment, ReportTo};
 use windlass_core::report::{Ending, Event, Report};
 
 use crate::stderr::tell;
-use crate::supervise::identity;
 
 /// Longest time for one try at one report.
 const TRY: Duration = Duration::from_secs(10);
@@ -40,7 +39,7 @@ pub(crate) enum Reporter {
 
 impl Reporter {
     pub(crate) fn open(assignment: &Assignment) -> io::Result<Self> {
-        let who = identity(assignment);
+        let who = (assignment.job_uid.clone(), assignment.attempt);
         match &assignment.report {
             ReportTo::Http { url, token } => {
                 let gateway = Gateway {

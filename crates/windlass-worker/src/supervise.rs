@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::{Timestamp, Unit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use windlass_core::Outcome;
 use windlass_core::assignment::{Assignment, termination_message};
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
-use windlass_core::{AttemptNumber, Outcome};
 
 use crate::function::Function;
 use crate::outcome::{End, judge};
@@ -160,9 +160,4 @@ fn leave_word(assignment: &Assignment, ending: &Ending) {
 fn now() -> Timestamp {
     let now = Timestamp::now();
     now.round(Unit::Millisecond).unwrap_or(now)
-}
-
-/// What every report of an attempt begins with.
-pub(crate) fn identity(assignment: &Assignment) -> (String, AttemptNumber) {
-    (assignment.job_uid.clone(), assignment.attempt)
 }

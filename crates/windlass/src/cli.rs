@@ -5,6 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// An error that the caller can mend: what they gave is wrong. Exit code 2, as for what clap refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadUsage(pub(crate) String);
+
 /// Runs expensive, parallel requests: grants CPUs, runs a function with exactly that many threads,
 /// reports progress and hands back the result.
 #[derive(Debug, Parser)]

@@ -10,15 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::cli::Command;
+use crate::cli::{BadUsage, Command};
 
 /// Bad usage or input, as clap exits for what it refuses itself.
 const BAD_USAGE: u8 = 2;
-
-/// An error that the caller can mend: what they gave is wrong.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct BadUsage(pub(crate) String);
 
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {

@@ -7,8 +7,7 @@ use anyhow::Context as _;
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_local::{Config, Functions, Logs};
 
-use crate::cli::Machine;
-use crate::commands::BadUsage;
+use crate::cli::{BadUsage, Machine};
 use crate::functions::builtin;
 
 /// The built-in functions and those of the manifests that were named.

@@ -12,8 +12,7 @@ use windlass_core::{API_VERSION, Error, Job, JobKey, JobSpec, Jobs as _, Phase};
 use windlass_local::functions::documents;
 use windlass_local::{Engine, Logs, NAMESPACE};
 
-use super::BadUsage;
-use crate::cli::Run;
+use crate::cli::{BadUsage, Run};
 use crate::{commands, log, machine, terminal};
 
 /// How a shell reports a command that Ctrl-C ended.

@@ -9,8 +9,7 @@ use tracing::info;
 use windlass_gateway::{Gateway, Limits};
 use windlass_local::{Engine, Logs};
 
-use super::BadUsage;
-use crate::cli::Serve;
+use crate::cli::{BadUsage, Serve};
 use crate::token::TokenAccess;
 use crate::{commands, log, machine};
 
