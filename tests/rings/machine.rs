@@ -68,7 +68,7 @@ fn a_python_program_is_a_function_like_any_other() {
     let directory = tempfile::tempdir().unwrap();
     let manifest = fs::read_to_string(checkout().join("examples/python/job.yaml")).unwrap();
     // The example counts for some seconds; a test needs no more than the same path.
-    let small = manifest.replace("500000000", "2000000");
+    let small = manifest.replace("1000000000", "2000000");
     assert_ne!(small, manifest, "the example's limit has changed");
     let job = directory.path().join("job.yaml");
     fs::write(&job, small).unwrap();
@@ -89,6 +89,7 @@ fn bad_usage_and_input_exit_2_and_name_the_field() {
         path.to_str().unwrap().to_owned()
     };
     let head = "apiVersion: windlass.dev/v1alpha1\nkind: ComputeJob\nmetadata: {name: x}\n";
+    let large = format!("@{}", manifest("large.json", &large));
     let unknown = manifest("unknown.yaml", &format!("{head}spec: {{function: echo, cpus: 2}}\n"));
     let torn = manifest("torn.yaml", "apiVersion: [\n");
     let other = manifest("other.yaml", "apiVersion: v1\nkind: Pod\n");

@@ -45,7 +45,7 @@ async fn a_name_is_made_up_where_none_is_given_and_taken_only_once() {
 async fn every_problem_of_a_wrong_job_is_named_and_nothing_is_created() {
     let server = Server::start().await;
     for (body, pointers) in [
-        (json!({"function": "price", "parallelism": 0}), vec!["/parallelism", "/minParallelism"]),
+        (json!({"function": "price", "parallelism": 0}), vec!["/parallelism"]),
         (json!({"function": "price", "parallelism": 5}), vec!["/parallelism"]),
         (json!({"function": "price", "parallelism": 4, "queue": "small"}), vec!["/parallelism"]),
         (json!({"function": "price", "queue": "Not A Name"}), vec!["/queue"]),

@@ -101,7 +101,7 @@ impl Function {
                 self.child.wait().await?;
             }
         }
-        stop::empty(self.group).await
+        stop::end_descendants(self.group).await
     }
 }
 

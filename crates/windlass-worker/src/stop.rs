@@ -1,12 +1,10 @@
-//! Ending a process group.
+//! Ending what a function has started.
 
 use std::io;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, wait,
-};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
 
 /// First and longest pause between two looks at a group that was killed.
 const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
@@ -24,27 +22,49 @@ pub(crate) fn kill(group: Pid) -> io::Result<()> {
     gone_is_fine(kill_process_group(group, Signal::KILL))
 }
 
-/// Ends and reaps what is left of the group after its leader. Returns when it is empty.
-pub(crate) async fn empty(group: Pid) -> io::Result<()> {
+/// Ends and reaps everything that the function has left, in its group or out of it. This process is
+/// the subreaper of all of them: whoever loses its parent becomes a child of ours. Returns when there
+/// is no child any more.
+pub(crate) async fn end_descendants(group: Pid) -> io::Result<()> {
     let started = tokio::time::Instant::now();
     let mut pause = PAUSES[0];
-    loop {
-        reap();
-        match test_kill_process_group(group) {
-            Err(Errno::SRCH) => return Ok(()),
-            _ if started.elapsed() > LONGEST => {
-                return Err(io::Error::other("processes of the function cannot be ended"));
-            }
-            _ => kill(group)?,
+    while !reaped_all() {
+        if started.elapsed() > LONGEST {
+            return Err(io::Error::other("processes of the function cannot be ended"));
+        }
+        kill(group)?;
+        for child in children() {
+            gone_is_fine(kill_process(child, Signal::KILL))?;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES[1]);
     }
+    Ok(())
 }
 
-/// Reaps what was orphaned to this process. The function itself was reaped before.
-fn reap() {
-    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+/// Reaps what has ended. True when no child is left. The function itself was reaped before.
+fn reaped_all() -> bool {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
+}
+
+/// The children of this process, as the kernel lists them for each of its threads. Not reaped, so
+/// that none of the numbers can be another's.
+fn children() -> Vec<Pid> {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|number| Pid::from_raw(number.parse().ok()?))
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn gone_is_fine(killed: Result<(), Errno>) -> io::Result<()> {

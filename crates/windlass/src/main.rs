@@ -7,6 +7,7 @@ mod commands;
 mod functions;
 mod log;
 mod machine;
+mod output;
 mod terminal;
 mod token;
 

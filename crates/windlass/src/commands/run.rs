@@ -1,6 +1,6 @@
 //! `windlass run`: one job on an engine in this process.
 
-use std::io::{Read as _, Write as _, stdin, stdout};
+use std::io::{Read as _, stdin};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use serde_json::{Map, Value};
 use windlass_core::jobs::{Submission, Watch};
 use windlass_core::parse::{self, Unread};
-use windlass_core::{API_VERSION, Error, Job, JobKey, JobSpec, Jobs as _, Phase};
+use windlass_core::{API_VERSION, Error, Job, JobSpec, Jobs as _, Phase};
 use windlass_local::functions::documents;
 use windlass_local::{Engine, Logs, NAMESPACE};
 
 use crate::cli::{BadUsage, Run};
+use crate::output::Output;
 use crate::{commands, log, machine, terminal};
 
 /// How a shell reports a command that Ctrl-C ended.
@@ -42,6 +43,8 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         ))
         .into());
     }
+    // Before the work, so that none is done for a result that cannot be kept.
+    let output = Output::open(args.output.as_deref())?;
     let data = tempfile::Builder::new().prefix("windlass-run-").tempdir()?;
     let config = machine::config(&args.machine, functions, data.path(), Logs::Stderr)?;
     let engine = Engine::start(config).context("the engine cannot start")?;
@@ -55,13 +58,20 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         () = interrupted => None,
     };
     let Some(job) = end else {
-        log::tell("windlass: interrupted; the job is cancelled");
-        engine.shutdown().await;
+        let grace = windlass_core::contract::STOP_GRACE_SECONDS;
+        log::tell(&format!(
+            "windlass: interrupted; the job is cancelled and has {grace} s to stop (again: kill it)"
+        ));
+        tokio::select! {
+            () = engine.shutdown() => {}
+            // The workers are killed with this process's runtime, their functions with them.
+            () = commands::stopped() => {}
+        }
         return Ok(ExitCode::from(INTERRUPTED));
     };
     let code = match job.status.phase {
         Some(Phase::Succeeded) => {
-            deliver(&engine, &key, args.output.as_deref()).await?;
+            output.write(&engine.result(&key).await?.bytes)?;
             ExitCode::SUCCESS
         }
         _ => {
@@ -82,33 +92,6 @@ async fn follow(changes: &mut dyn Watch) -> anyhow::Result<Job> {
         if job.status.is_finished() {
             progress.finish();
             return Ok(job);
-        }
-    }
-}
-
-/// The result goes to a file, whole or not at all, or to standard output.
-async fn deliver(engine: &Engine, key: &JobKey, output: Option<&Path>) -> anyhow::Result<()> {
-    let result = engine.result(key).await?;
-    match output {
-        Some(path) => {
-            let directory = match path.parent() {
-                Some(parent) if parent != Path::new("") => parent,
-                _ => Path::new("."),
-            };
-            let failed = || format!("the result cannot be written to {}", path.display());
-            let mut file = tempfile::NamedTempFile::new_in(directory).with_context(failed)?;
-            file.write_all(&result.bytes).with_context(failed)?;
-            let file = file.persist(path).with_context(failed)?;
-            // Temporary files are private; a result is an ordinary file.
-            use std::os::unix::fs::PermissionsExt as _;
-            file.set_permissions(std::fs::Permissions::from_mode(0o644)).with_context(failed)?;
-            Ok(())
-        }
-        None => {
-            let mut out = stdout().lock();
-            out.write_all(&result.bytes)
-                .and_then(|()| out.flush())
-                .context("the result cannot be written to standard output")
         }
     }
 }

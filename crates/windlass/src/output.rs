@@ -1,0 +1,115 @@
+//! Where a result goes: standard output, or a file that is whole or not there.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write as _, stdout};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use tempfile::NamedTempFile;
+
+use crate::cli::BadUsage;
+
+/// A place for a result, found usable before the work is done.
+pub(crate) enum Output {
+    /// Standard output.
+    Stdout,
+    /// A regular file, which is replaced at once when the result is complete.
+    File { whole: NamedTempFile, path: PathBuf, mode: u32 },
+    /// A device, a pipe or a socket, which is written through.
+    Other(PathBuf),
+}
+
+impl Output {
+    pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::Stdout) };
+        let refused = |why: &dyn std::fmt::Display| BadUsage(format!("{}: {why}", path.display()));
+        let found = match fs::metadata(path) {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(refused(&error).into()),
+        };
+        let (path, mode) = match &found {
+            Some(found) if found.is_dir() => return Err(refused(&"is a directory").into()),
+            Some(found) if !found.is_file() => return Ok(Self::Other(path.to_owned())),
+            // Through a link to the file itself, with the mode that it has.
+            Some(found) => {
+                let target = fs::canonicalize(path).map_err(|error| refused(&error))?;
+                (target, found.permissions().mode() & 0o777)
+            }
+            None => (path.to_owned(), 0o644),
+        };
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let whole = NamedTempFile::new_in(directory).map_err(|error| refused(&error.kind()))?;
+        Ok(Self::File { whole, path, mode })
+    }
+
+    /// Writes the result.
+    pub(crate) fn write(self, bytes: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut out = stdout().lock();
+                out.write_all(bytes)
+                    .and_then(|()| out.flush())
+                    .context("the result cannot be written to standard output")
+            }
+            Self::File { mut whole, path, mode } => {
+                let failed = || format!("the result cannot be written to {}", path.display());
+                whole.write_all(bytes).with_context(failed)?;
+                let file: File = whole.persist(&path).with_context(failed)?;
+                file.set_permissions(Permissions::from_mode(mode)).with_context(failed)
+            }
+            Self::Other(path) => OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .and_then(|mut file| file.write_all(bytes))
+                .with_context(|| format!("the result cannot be written to {}", path.display())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_and_a_mode_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        Output::open(Some(&link)).unwrap().write(b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn a_pipe_is_written_through_and_stays_a_pipe() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        Output::open(Some(&pipe)).unwrap().write(b"through").unwrap();
+        assert_eq!(reader.join().unwrap(), b"through");
+        use std::os::unix::fs::FileTypeExt as _;
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused_before_the_work() {
+        let directory = tempfile::tempdir().unwrap();
+        for bad in [directory.path().to_owned(), directory.path().join("missing/file")] {
+            assert!(Output::open(Some(&bad)).is_err_and(|error| error.is::<BadUsage>()));
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "something is left");
+    }
+}
