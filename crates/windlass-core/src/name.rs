@@ -22,6 +22,13 @@ pub fn problem(name: &str) -> Option<&'static str> {
     }
 }
 
+/// A name for a job that was given none: the function and eight characters of `random`, which the
+/// caller draws. It tells what it is and is hard to meet twice.
+pub fn generated(function: &str, random: &str) -> String {
+    let head = function.get(..50.min(function.len())).unwrap_or(function).trim_end_matches('-');
+    format!("{head}-{}", random.get(..8).unwrap_or(random))
+}
+
 /// Name of the carrier (a `batch/v1` Job, or a local process tree) of one attempt.
 ///
 /// Computed, never generated: the same job and attempt give the same name, so that a creation
@@ -46,6 +53,13 @@ mod tests {
         for bad in ["", "-", "-a", "a-", "A", "a_b", "a.b", "ä", &"x".repeat(64)] {
             assert!(problem(bad).is_some(), "{bad}");
         }
+    }
+
+    #[test]
+    fn generated_names_are_labels_for_the_longest_function_name() {
+        assert_eq!(generated("price", "0123456789abcdef"), "price-01234567");
+        let long = generated(&format!("{}-b", "f".repeat(49)), "0123456789abcdef");
+        assert_eq!(problem(&long), None, "{long}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
@@ -55,8 +56,12 @@ impl Admission {
         }
     }
 
-    /// Something of this queue has ended or changed: grants what has become free.
+    /// Something of this queue has ended or changed: grants what has become free. Nothing before all
+    /// caches have filled: what they do not show yet is in use all the same.
     pub fn refresh(&self, namespace: &str, queue: &str, now: Timestamp) {
+        if !matches!(self.cache.ready().now_or_never(), Some(Ok(()))) {
+            return;
+        }
         if let Some(object) = self.cache.queue(namespace, queue) {
             self.decide(namespace, &object, None, now);
         }

@@ -139,6 +139,8 @@ async fn one(job: &Job, context: &Context) -> Result<Requeue, Error> {
     if job.metadata.deletion_timestamp.is_some() {
         return Ok(Requeue::await_change());
     }
+    // After a restart the caches fill one after the other; CPUs in use are counted from all of them.
+    context.cache.ready().await.map_err(|_| Error::unavailable("the watches have ended"))?;
     let now = now();
     let attempts = observe_attempts(job, context, now).await?;
     let function = find_function(job, context).await?;

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use windlass_core::jobs::{Filter, Page, ResultBytes, Submission, Watch};
 use windlass_core::report::inline_bytes;
-use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue, name};
 
 use crate::crd::{ComputeFunction, ComputeJob, ComputeJobSpec, ComputeQueue};
 use crate::error::{from_kube, is_status, within_deadline};
@@ -227,9 +227,7 @@ impl Watch for JobWatch {
     }
 }
 
-/// A name that tells the function and is hard to meet twice.
+/// A name for a job that was given none.
 fn generated_name(function: &str) -> String {
-    let head = function.get(..50.min(function.len())).unwrap_or(function);
-    let random = uuid::Uuid::new_v4().simple().to_string();
-    format!("{head}-{}", &random[..8])
+    name::generated(function, &uuid::Uuid::new_v4().simple().to_string())
 }

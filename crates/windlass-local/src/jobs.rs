@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use windlass_core::jobs::{Filter, Page, ResultBytes, Submission, Watch};
 use windlass_core::report::{inline_bytes, sha256};
 use windlass_core::validate::validate_name;
-use windlass_core::{Error, Function, Job, JobKey, Jobs, Metadata, Queue};
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Metadata, Queue, name};
 
 use crate::driver::{Event, limits, now};
 use crate::{Engine, apply, attempt};
@@ -149,9 +149,7 @@ impl Watch for StoreWatch {
     }
 }
 
-/// A name that tells the function and is hard to meet twice.
+/// A name for a job that was given none.
 fn generated_name(function: &str) -> String {
-    let head = function.get(..50.min(function.len())).unwrap_or(function);
-    let random = uuid::Uuid::new_v4().simple().to_string();
-    format!("{head}-{}", &random[..8])
+    name::generated(function, &uuid::Uuid::new_v4().simple().to_string())
 }
