@@ -2,229 +2,392 @@
 //!
 //! Order: priority, then weighted fair share between queues by granted CPUs, then age. Not only the
 //! head of a queue is looked at: a large job that waits blocks no smaller one that fits, until it
-//! has waited [`RESERVE_AFTER_SECONDS`]; from then on what comes after it in its queue waits too, so
-//! that it is not starved.
+//! has waited [`RESERVE_AFTER_SECONDS`]; from then on what comes after it waits too, so that it is
+//! not starved: only its queue while the quota lacks, every queue while the machine lacks.
 //!
-//! This is the whole decision from a snapshot, `O(n log n)`.
+//! [`Admission`] is told what happens, one event at a time, and what it grants is what a look at
+//! all jobs would. An event costs `O(log n)` in the number of jobs. `next` also passes over the
+//! queues, and where jobs wait and quota is left it looks at each distinct size and, for sizes that
+//! do not fit, at each priority not below that of the job that starts.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::Cpus;
 
+#[cfg(test)]
+mod tests;
+
 /// After this time, in seconds, a job that does not fit holds back the jobs behind it.
 pub const RESERVE_AFTER_SECONDS: i64 = 60;
 
-/// A queue and what it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueState {
-    /// CPUs it may use at the same time; `None` for no quota.
+/// A queue's share. The name of a queue is any text, such as `namespace/name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// CPUs that its jobs may use at the same time; `None` for no quota.
     pub quota: Option<Cpus>,
-    /// CPUs granted now.
-    pub granted: Cpus,
-    /// Its share beside other queues; at least 1.
+    /// Its part beside other queues; 0 counts as 1.
     pub weight: u32,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { quota: None, weight: 1 }
+    }
 }
 
 /// A job that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Index of its queue in the slice that `admit` is given.
-    pub queue: usize,
+    /// Its queue.
+    pub queue: String,
     /// Higher first.
     pub priority: i32,
     /// When it was created: older first.
     pub since: Timestamp,
-    /// Fewest CPUs to start with; at least 1.
+    /// Fewest CPUs to start with; 0 counts as 1.
     pub min: Cpus,
-    /// CPUs wanted; at least `min`.
+    /// CPUs wanted; less than `min` counts as `min`.
     pub max: Cpus,
 }
 
-/// CPUs free in all; `None` where somebody else, such as the Kubernetes scheduler, places them.
+/// CPUs in all; `None` where somebody else, such as the Kubernetes scheduler, places them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity(pub Option<Cpus>);
 
 /// One decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// Index of the job in the slice that `admit` was given.
-    pub waiting: usize,
+pub struct Grant<Id> {
+    /// The job.
+    pub id: Id,
     /// Its CPUs.
     pub cpus: Cpus,
 }
 
-/// Decides who starts now. Total and deterministic; the sum of the grants exceeds neither the free
-/// capacity nor a queue's quota.
-pub fn admit(
-    queues: &[QueueState],
-    waiting: &[Waiting],
-    free: Capacity,
-    now: Timestamp,
-) -> Vec<Grant> {
-    let mut queues = queues.to_vec();
-    let mut free = free.0;
-    let mut held = vec![false; queues.len()];
-    let mut all_held = false;
-    // One line a queue, best last, so that taking the best is a pop.
-    let mut lines: Vec<Vec<usize>> = vec![Vec::new(); queues.len()];
-    for (index, job) in waiting.iter().enumerate() {
-        if let Some(line) = lines.get_mut(job.queue) {
-            line.push(index);
-        }
-    }
-    for line in &mut lines {
-        line.sort_by_key(|&i| {
-            (Reverse(Reverse(waiting[i].priority)), Reverse(waiting[i].since), Reverse(i))
-        });
-    }
-
-    let mut grants = Vec::new();
-    while free != Some(0) {
-        let best = (0..lines.len())
-            .filter_map(|queue| Some((queue, *lines[queue].last()?)))
-            .min_by_key(|&(queue, index)| {
-                let job = &waiting[index];
-                (Reverse(job.priority), share(&queues[queue]), job.since, index)
-            });
-        let Some((queue, index)) = best else { break };
-        lines[queue].pop();
-        let (state, job) = (&mut queues[queue], &waiting[index]);
-        let left = state.quota.map_or(Cpus::MAX, |quota| quota.saturating_sub(state.granted));
-        let fits = job.max.min(left).min(free.unwrap_or(Cpus::MAX));
-        if held[queue] || all_held {
-            continue;
-        }
-        if fits >= job.min {
-            state.granted = state.granted.saturating_add(fits);
-            free = free.map(|cpus| cpus - fits);
-            grants.push(Grant { waiting: index, cpus: fits });
-        } else if now.duration_since(job.since).as_secs() >= RESERVE_AFTER_SECONDS {
-            // Whatever it lacks is kept for it: its queue's quota, or the machine.
-            if left < job.min {
-                held[queue] = true;
-            } else {
-                all_held = true;
-            }
-        }
-    }
-    grants
+/// The jobs that wait for CPUs and those that hold some. Total and deterministic: any call may
+/// follow any other, and a grant exceeds neither the capacity nor a queue's quota.
+#[derive(Clone, Debug)]
+pub struct Admission<Id> {
+    capacity: Capacity,
+    used: u64,
+    waiting: usize,
+    waited_for: u64,
+    /// A job either waits or holds CPUs.
+    jobs: BTreeMap<Id, Job>,
+    /// Those that have a share set, a job waiting or CPUs granted: names of the past cost nothing.
+    queues: BTreeMap<Arc<str>, Queue<Id>>,
 }
 
-/// Granted CPUs by weight, comparable between queues without rounding.
-fn share(queue: &QueueState) -> u64 {
-    // Scaled so that whole-number division keeps the order of nearby shares.
-    (u64::from(queue.granted) << 20) / u64::from(queue.weight.max(1))
+#[derive(Clone, Debug)]
+struct Job {
+    queue: Arc<str>,
+    state: State,
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Waiting(Place),
+    Granted(Cpus),
+}
 
-    use super::*;
+/// Where a job is in the line of its queue.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    priority: i32,
+    since: Timestamp,
+    min: Cpus,
+    max: Cpus,
+}
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).unwrap()
-    }
+/// Jobs of the same size and priority, the older first.
+type Level<Id> = BTreeSet<(Timestamp, Id)>;
 
-    fn job(queue: usize, min: Cpus, max: Cpus) -> Waiting {
-        Waiting { queue, priority: 0, since: at(0), min, max }
-    }
+#[derive(Clone, Debug)]
+struct Queue<Id> {
+    share: Option<Share>,
+    granted: u64,
+    waiting: usize,
+    /// By size, which is the fewest CPUs, so that what fits is a range; then the higher priority
+    /// first. An old job of a priority is at the head of its level, so that finding it needs no
+    /// order of its own and nothing moves when a job becomes old.
+    line: BTreeMap<Cpus, BTreeMap<Reverse<i32>, Level<Id>>>,
+}
 
-    fn queue(quota: Option<Cpus>) -> QueueState {
-        QueueState { quota, granted: 0, weight: 1 }
-    }
+/// A job in the order of all jobs.
+struct Head<'a, Id> {
+    queue: &'a Queue<Id>,
+    priority: i32,
+    since: Timestamp,
+    id: &'a Id,
+}
 
-    fn granted(grants: &[Grant]) -> Vec<(usize, Cpus)> {
-        grants.iter().map(|g| (g.waiting, g.cpus)).collect()
-    }
-
-    #[test]
-    fn higher_priority_starts_first_then_the_older() {
-        let jobs = [
-            Waiting { since: at(5), ..job(0, 1, 1) },
-            Waiting { since: at(4), ..job(0, 1, 1) },
-            Waiting { priority: 7, since: at(9), ..job(0, 1, 1) },
-        ];
-        let grants = admit(&[queue(None)], &jobs, Capacity(Some(2)), at(10));
-        assert_eq!(granted(&grants), [(2, 1), (1, 1)]);
-    }
-
-    #[test]
-    fn a_large_job_that_waits_blocks_no_smaller_one_that_fits() {
-        let jobs = [job(0, 4, 4), Waiting { since: at(1), ..job(0, 1, 1) }];
-        let grants = admit(&[queue(None)], &jobs, Capacity(Some(2)), at(10));
-        assert_eq!(granted(&grants), [(1, 1)]);
-    }
-
-    #[test]
-    fn a_large_job_that_waited_long_is_not_starved() {
-        let jobs = [job(0, 4, 4), Waiting { since: at(1), ..job(0, 1, 1) }];
-        let grants = admit(&[queue(None)], &jobs, Capacity(Some(2)), at(RESERVE_AFTER_SECONDS));
-        assert_eq!(granted(&grants), []);
-    }
-
-    #[test]
-    fn a_moldable_job_takes_what_is_free() {
-        let grants = admit(&[queue(Some(3))], &[job(0, 1, 8)], Capacity(None), at(0));
-        assert_eq!(granted(&grants), [(0, 3)]);
-    }
-
-    #[test]
-    fn a_queue_of_twice_the_weight_gets_twice_the_cpus() {
-        let queues = [queue(None), QueueState { weight: 2, ..queue(None) }];
-        let jobs: Vec<_> = (0..60).map(|i| job(i % 2, 1, 1)).collect();
-        let grants = admit(&queues, &jobs, Capacity(Some(30)), at(0));
-        let second = grants.iter().filter(|g| jobs[g.waiting].queue == 1).count();
-        assert_eq!((grants.len(), second), (30, 20));
-    }
-
-    prop_compose! {
-        fn any_job(queues: usize)(
-            queue in 0..queues, priority in -2..3, since in 0_i64..200, min in 1_u32..6, more in 0_u32..6,
-        ) -> Waiting {
-            Waiting { queue, priority, since: at(since), min, max: min + more }
+impl<Id: Clone + Ord> Admission<Id> {
+    /// Nobody waits and nothing is granted.
+    pub fn new(capacity: Capacity) -> Self {
+        Self {
+            capacity,
+            used: 0,
+            waiting: 0,
+            waited_for: 0,
+            jobs: BTreeMap::new(),
+            queues: BTreeMap::new(),
         }
     }
 
-    proptest! {
-        #[test]
-        fn grants_exceed_neither_capacity_nor_quota(
-            quotas in prop::collection::vec((prop::option::of(0_u32..20), 0_u32..10, 1_u32..4), 3),
-            jobs in prop::collection::vec(any_job(3), 0..40),
-            free in prop::option::of(0_u32..30),
-        ) {
-            let queues: Vec<_> = quotas.iter()
-                .map(|&(quota, granted, weight)| QueueState { quota, granted, weight }).collect();
-            let grants = admit(&queues, &jobs, Capacity(free), at(200));
-            let sum: Cpus = grants.iter().map(|g| g.cpus).sum();
-            prop_assert!(free.is_none_or(|free| sum <= free));
-            for (i, queue) in queues.iter().enumerate() {
-                let mine: Cpus = grants.iter()
-                    .filter(|g| jobs[g.waiting].queue == i).map(|g| g.cpus).sum();
-                prop_assert!(mine == 0 || queue.quota.is_none_or(|q| queue.granted + mine <= q));
-            }
-            for grant in &grants {
-                let job = &jobs[grant.waiting];
-                prop_assert!((job.min..=job.max).contains(&grant.cpus));
-            }
-            let mut once: Vec<_> = grants.iter().map(|g| g.waiting).collect();
-            once.sort_unstable();
-            once.dedup();
-            prop_assert_eq!(once.len(), grants.len());
-        }
+    /// Changes the capacity. It may be below what is in use: then nothing is granted.
+    pub fn set_capacity(&mut self, capacity: Capacity) {
+        self.capacity = capacity;
+    }
 
-        #[test]
-        fn while_nobody_is_held_back_no_cpu_idles_that_a_waiting_job_could_use(
-            jobs in prop::collection::vec(any_job(1), 0..40), free in 0_u32..30,
-        ) {
-            let grants = admit(&[queue(None)], &jobs, Capacity(Some(free)), at(0));
-            let left = free - grants.iter().map(|g| g.cpus).sum::<Cpus>();
-            for (i, job) in jobs.iter().enumerate() {
-                let started = grants.iter().any(|g| g.waiting == i);
-                prop_assert!(started || job.min > left);
-            }
+    /// Changes the share of a queue; `None` when nobody has described it, which is the default.
+    pub fn set_queue(&mut self, name: &str, share: Option<Share>) {
+        let (name, queue) = self.queue(name);
+        queue.share = share;
+        self.settle(&name);
+    }
+
+    /// A job joins the line. If it waits already, its place is replaced; if it holds CPUs, nothing
+    /// happens.
+    pub fn wait(&mut self, id: Id, waiting: Waiting) {
+        self.leave(&id);
+        if self.jobs.contains_key(&id) {
+            return;
+        }
+        let Waiting { queue, priority, since, min, max } = waiting;
+        let min = min.max(1);
+        let place = Place { priority, since, min, max: max.max(min) };
+        let (name, queue) = self.queue(&queue);
+        let level = queue.line.entry(min).or_default().entry(Reverse(priority)).or_default();
+        level.insert((since, id.clone()));
+        queue.waiting += 1;
+        self.waiting += 1;
+        self.waited_for += u64::from(min);
+        self.jobs.insert(id, Job { queue: name, state: State::Waiting(place) });
+    }
+
+    /// A job waits no more. Says whether it did.
+    pub fn leave(&mut self, id: &Id) -> bool {
+        let Some((_, name, _)) = self.take(id) else { return false };
+        self.settle(&name);
+        true
+    }
+
+    /// A job holds these CPUs whatever is free, such as one that was found running at a restart.
+    /// Whatever was known of it is replaced.
+    pub fn occupy(&mut self, id: Id, queue: &str, cpus: Cpus) {
+        self.leave(&id);
+        self.release(&id);
+        let (name, _) = self.queue(queue);
+        self.hold(id, name, cpus);
+    }
+
+    /// The best job that may start now: it waits no more and holds its CPUs.
+    pub fn next(&mut self, now: Timestamp) -> Option<Grant<Id>> {
+        let free = self.free();
+        let best = self.best(free, now)?;
+        let fit = best.queue.left().min(free);
+        let id = best.id.clone();
+        let (owned, name, place) = self.take(&id)?;
+        let cpus = place.max.min(fit);
+        self.hold(owned, name, cpus);
+        Some(Grant { id, cpus })
+    }
+
+    /// What a job held is free. Says how much it was.
+    pub fn release(&mut self, id: &Id) -> Option<Cpus> {
+        let cpus = self.granted(id)?;
+        let job = self.jobs.remove(id)?;
+        self.used -= u64::from(cpus);
+        if let Some(queue) = self.queues.get_mut(&job.queue) {
+            queue.granted -= u64::from(cpus);
+        }
+        self.settle(&job.queue);
+        Some(cpus)
+    }
+
+    /// The CPUs that a job holds.
+    pub fn granted(&self, id: &Id) -> Option<Cpus> {
+        match self.jobs.get(id)?.state {
+            State::Granted(cpus) => Some(cpus),
+            State::Waiting(_) => None,
         }
     }
+
+    /// CPUs held in all.
+    pub fn used(&self) -> Cpus {
+        Cpus::try_from(self.used).unwrap_or(Cpus::MAX)
+    }
+
+    /// How many jobs wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many jobs of a queue wait.
+    pub fn waiting_in(&self, queue: &str) -> usize {
+        self.queues.get(queue).map_or(0, |queue| queue.waiting)
+    }
+
+    /// The fewest CPUs of all jobs that wait, summed: for an estimate of the delay.
+    pub fn cpus_waited_for(&self) -> u64 {
+        self.waited_for
+    }
+
+    fn free(&self) -> Cpus {
+        self.capacity.0.map_or(Cpus::MAX, |capacity| capacity.saturating_sub(self.used()))
+    }
+
+    /// The first job in the order of all that fits and that no old one holds back.
+    fn best(&self, free: Cpus, now: Timestamp) -> Option<Head<'_, Id>> {
+        if free == 0 {
+            return None;
+        }
+        // A full queue holds back only itself.
+        let open = || self.queues.values().filter(|queue| queue.waiting > 0 && queue.left() > 0);
+        let best = open().filter_map(|queue| queue.first(free, now)).min_by(Head::order)?;
+        let held = open().any(|queue| queue.reserves(free, &best, now));
+        (!held).then_some(best)
+    }
+
+    /// The queue of a name, and the one copy of that name.
+    fn queue(&mut self, name: &str) -> (Arc<str>, &mut Queue<Id>) {
+        let known = self.queues.get_key_value(name);
+        let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
+        let queue = self.queues.entry(Arc::clone(&name)).or_insert_with(Queue::new);
+        (name, queue)
+    }
+
+    /// Takes a job out of the line. Its queue is kept: the caller may need it.
+    fn take(&mut self, id: &Id) -> Option<(Id, Arc<str>, Place)> {
+        let State::Waiting(place) = self.jobs.get(id)?.state else { return None };
+        let (id, job) = self.jobs.remove_entry(id)?;
+        self.waiting -= 1;
+        self.waited_for -= u64::from(place.min);
+        let id = match self.queues.get_mut(&job.queue) {
+            Some(queue) => queue.remove(id, &place),
+            None => id,
+        };
+        Some((id, job.queue, place))
+    }
+
+    fn hold(&mut self, id: Id, name: Arc<str>, cpus: Cpus) {
+        self.used += u64::from(cpus);
+        if let Some(queue) = self.queues.get_mut(&name) {
+            queue.granted += u64::from(cpus);
+        }
+        self.jobs.insert(id, Job { queue: name, state: State::Granted(cpus) });
+    }
+
+    /// Something of a queue is over: without anything else it is forgotten.
+    fn settle(&mut self, name: &str) {
+        let over =
+            |queue: &Queue<Id>| queue.share.is_none() && queue.waiting == 0 && queue.granted == 0;
+        if self.queues.get(name).is_some_and(over) {
+            self.queues.remove(name);
+        }
+    }
+}
+
+impl<Id: Ord> Queue<Id> {
+    fn new() -> Self {
+        Self { share: None, granted: 0, waiting: 0, line: BTreeMap::new() }
+    }
+
+    /// What its quota leaves.
+    fn left(&self) -> Cpus {
+        let granted = Cpus::try_from(self.granted).unwrap_or(Cpus::MAX);
+        let quota = self.share.unwrap_or_default().quota;
+        quota.map_or(Cpus::MAX, |quota| quota.saturating_sub(granted))
+    }
+
+    fn weight(&self) -> u32 {
+        self.share.unwrap_or_default().weight.max(1)
+    }
+
+    /// Takes a job out of the line, and gives back its key.
+    fn remove(&mut self, id: Id, place: &Place) -> Id {
+        let key = (place.since, id);
+        let priority = Reverse(place.priority);
+        if let Some(levels) = self.line.get_mut(&place.min)
+            && let Some(level) = levels.get_mut(&priority)
+            && level.remove(&key)
+        {
+            self.waiting -= 1;
+            if level.is_empty() {
+                levels.remove(&priority);
+            }
+            if levels.is_empty() {
+                self.line.remove(&place.min);
+            }
+        }
+        key.1
+    }
+
+    /// Its first job that fits, unless an old one that the quota has no room for comes before it.
+    fn first(&self, free: Cpus, now: Timestamp) -> Option<Head<'_, Id>> {
+        let left = self.left();
+        let first = self.head(..=left.min(free), i32::MIN, |_| true)?;
+        (!self.waits_for_quota(left, &first, now)).then_some(first)
+    }
+
+    /// Whether an old job of this queue for which the machine lacks CPUs comes before `other`. Not
+    /// when it is held back itself.
+    fn reserves(&self, free: Cpus, other: &Head<'_, Id>, now: Timestamp) -> bool {
+        let left = self.left();
+        // A range from above its end would be a panic.
+        let sizes = (free < left).then_some((Bound::Excluded(free), Bound::Included(left)));
+        sizes
+            .and_then(|sizes| self.head(sizes, other.priority, |since| is_old(since, now)))
+            .is_some_and(|head| head.precedes(other) && !self.waits_for_quota(left, &head, now))
+    }
+
+    /// Whether an old job that the quota has no room for comes before this one of the same queue.
+    fn waits_for_quota(&self, left: Cpus, other: &Head<'_, Id>, now: Timestamp) -> bool {
+        let sizes = (Bound::Excluded(left), Bound::Unbounded);
+        self.head(sizes, other.priority, |since| is_old(since, now))
+            .is_some_and(|head| head.precedes(other))
+    }
+
+    /// The first of the jobs of these sizes and of at least this priority that are of such an age.
+    fn head(
+        &self,
+        sizes: impl RangeBounds<Cpus>,
+        priority: i32,
+        age: impl Fn(Timestamp) -> bool,
+    ) -> Option<Head<'_, Id>> {
+        self.line
+            .range(sizes)
+            .filter_map(|(_, levels)| {
+                levels.range(..=Reverse(priority)).find_map(|(&Reverse(priority), level)| {
+                    let (since, id) = level.first()?;
+                    age(*since).then_some(Head { queue: self, priority, since: *since, id })
+                })
+            })
+            .min_by(Head::order)
+    }
+}
+
+impl<Id: Ord> Head<'_, Id> {
+    fn order(&self, other: &Self) -> Ordering {
+        let share = || {
+            // Granted CPUs by weight, without rounding.
+            let mine = u128::from(self.queue.granted) * u128::from(other.queue.weight());
+            mine.cmp(&(u128::from(other.queue.granted) * u128::from(self.queue.weight())))
+        };
+        (other.priority.cmp(&self.priority))
+            .then_with(share)
+            .then_with(|| (self.since, self.id).cmp(&(other.since, other.id)))
+    }
+
+    fn precedes(&self, other: &Self) -> bool {
+        self.order(other).is_lt()
+    }
+}
+
+fn is_old(since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(since).as_secs() >= RESERVE_AFTER_SECONDS
 }

@@ -1,10 +1,11 @@
 //! What a worker is told: one attempt of one job.
 //!
-//! A driver writes it as JSON into the environment variable [`ASSIGNMENT`] of `windlass worker`, in
-//! a pod and on one machine alike. The function's argv follows `--` on the worker's command line.
+//! In a pod it is JSON in the environment variable [`ASSIGNMENT`] of `windlass worker`, and the
+//! function's argv follows `--` on the worker's command line. On one machine both are an [`Order`].
 
 use serde::{Deserialize, Serialize};
 
+use crate::function::EnvVar;
 use crate::report::{Ending, Outcome};
 use crate::status::FailureReason;
 use crate::{AttemptNumber, Cpus};
@@ -46,9 +47,49 @@ pub struct Assignment {
     /// `ResultTooLarge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results: Option<String>,
+    /// File that takes what the function says on stdout and stderr, bounded. Without it they are the
+    /// worker's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// What holds its CPUs and memory. A pod is held by its container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
     /// File that takes the outcome as the fallback of a report that reached nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination_message: Option<String>,
+}
+
+/// What holds an attempt on one machine. A pod is held by its container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Confinement {
+    /// Files that take the worker's process id: so it joins its control groups, before it starts the function.
+    pub join: Vec<String>,
+    /// File in which the kernel counts what it killed for want of memory (`memory.events`, `memory.oom_control`). Without it the worker itself looks at the memory of its processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_events: Option<String>,
+    /// CPUs to run on, by the kernel's numbers; empty for any.
+    pub cpus: Vec<u32>,
+    /// Most resident memory of all processes of the attempt together, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What a worker does. In a pod the environment and the command line say it; on one machine it
+/// comes as one line of JSON over the worker's standard input, because the worker was started
+/// before there was anything to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Order {
+    /// The attempt.
+    pub assignment: Assignment,
+    /// The function's argv.
+    pub command: Vec<String>,
+    /// Environment of the function beside the contract's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// Working directory of the function; none for the worker's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
 }
 
 /// Where a worker reports to.

@@ -52,6 +52,14 @@ pub enum Error {
     /// It exists already, or its state does not allow this.
     #[error("{0}")]
     Conflict(String),
+    /// There is too much to do already. Trying again later is right.
+    #[error("{message}")]
+    Busy {
+        /// What is full, for a person.
+        message: String,
+        /// When there may be room, as far as can be estimated.
+        retry_after: Duration,
+    },
     /// A part that is needed does not answer now. Trying again is right.
     #[error("{message}")]
     Unavailable {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -163,6 +163,13 @@ impl Job {
             spec,
             status: JobStatus::default(),
         }
+    }
+
+    /// When a finished job and its result are forgotten; `None` while it has not ended.
+    pub fn expires(&self) -> Option<Timestamp> {
+        let finished = self.status.timeline.finished.filter(|_| self.status.is_finished())?;
+        let ttl = SignedDuration::from_secs(i64::from(self.spec.ttl_seconds_after_finished));
+        Some(finished.checked_add(ttl).unwrap_or(Timestamp::MAX))
     }
 
     /// Namespace and name.

@@ -69,6 +69,9 @@ pub trait Jobs: Send + Sync + 'static {
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error>;
     /// The bytes of a finished job's result; `Conflict` while there are none.
     async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error>;
+    /// What the function of the latest attempt has said on stdout and stderr: the last `limit` bytes
+    /// at most, of which the end is the latest.
+    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error>;
     /// One function.
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
     /// The functions of one namespace.

@@ -2,7 +2,7 @@
 //!
 //! In: the resources a person writes ([`FunctionSpec`], [`QueueSpec`], [`JobSpec`]), what a driver
 //! has [`Seen`], what a worker [`Report`]s, and the time as an argument. Out: the list of
-//! problems ([`validate`]), who may start with how many CPUs ([`admit`]), what to do for one job
+//! problems ([`validate`]), who may start with how many CPUs ([`Admission`]), what to do for one job
 //! ([`plan`]) and the next [`JobStatus`].
 //!
 //! Deliberately absent: files, sockets, processes, clocks, randomness, environment variables and
@@ -29,7 +29,7 @@ mod schema;
 pub mod status;
 pub mod validate;
 
-pub use admit::{Capacity, Grant, QueueState, Waiting, admit};
+pub use admit::{Admission, Capacity, Grant, Share, Waiting};
 pub use assignment::Assignment;
 pub use error::{Error, Problem};
 pub use function::{Function, FunctionSpec};

@@ -159,7 +159,7 @@ pub fn needs_cpus(job: &Job, attempts: &[Attempt], now: Timestamp) -> bool {
 /// Decides for a valid job.
 pub fn plan(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
     if job.status.is_finished() {
-        return clean_up(job, limits, seen, now);
+        return clean_up(job, seen, now);
     }
     let mut status = job.status.clone();
     status.observed_generation = job.metadata.generation;
@@ -201,11 +201,9 @@ pub fn plan_invalid(job: &Job, why: &Error, seen: &Seen, now: Timestamp) -> Plan
 }
 
 /// A finished job: its attempts are removed, and in the end the job itself.
-fn clean_up(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
+fn clean_up(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
     let mut actions = remove_all(seen);
-    let ttl = SignedDuration::from_secs(i64::from(limits.ttl_seconds_after_finished));
-    let expiry = job.status.timeline.finished.and_then(|finished| finished.checked_add(ttl).ok());
-    let look_again = match expiry {
+    let look_again = match job.expires() {
         Some(expiry) if expiry <= now => {
             actions.push(Action::Expire);
             None
@@ -357,7 +355,8 @@ fn next_attempt(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -
 /// depends only on the job and the attempt, so that every observer computes the same.
 fn retry_at(job: &Job) -> Option<Timestamp> {
     let failure = job.status.failure.as_ref()?;
-    let doublings = failure.attempt.saturating_sub(1).min(10);
+    // Attempts that do not count, such as those of a lost server, do not make the job wait longer.
+    let doublings = job.status.retries.saturating_sub(1).min(10);
     let full = (FIRST_BACKOFF_MILLISECONDS << doublings).min(MAX_BACKOFF_MILLISECONDS);
     // Between half of the back-off and all of it.
     let jitter = fnv1a(&job.metadata.uid, failure.attempt) % (full / 2 + 1);

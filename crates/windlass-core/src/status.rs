@@ -314,12 +314,12 @@ pub enum FailureReason {
     ResultLost,
     /// The attempt ran longer than its timeout.
     Timeout,
-    /// The function's program could not be started.
+    /// The function's program is not there or not executable. Never retried.
     CannotStart,
     /// The attempt did not start within its deadline. Never retried.
     StartDeadline,
-    /// The attempt is gone and left no outcome: evicted, deleted, its node or server lost. Does not
-    /// count against the retries.
+    /// The attempt is gone and left no outcome: evicted, deleted, its node or server lost, or there
+    /// was no room to start it. Does not count against the retries.
     Lost,
 }
 
@@ -327,14 +327,17 @@ impl FailureReason {
     /// Whether another attempt could end otherwise.
     pub fn is_retried(self) -> bool {
         match self {
-            Self::Invalid | Self::BadInput | Self::ResultTooLarge | Self::StartDeadline => false,
+            Self::Invalid
+            | Self::BadInput
+            | Self::ResultTooLarge
+            | Self::CannotStart
+            | Self::StartDeadline => false,
             Self::Crashed
             | Self::Killed
             | Self::OutOfMemory
             | Self::NoOutput
             | Self::ResultLost
             | Self::Timeout
-            | Self::CannotStart
             | Self::Lost => true,
         }
     }

@@ -1,5 +1,7 @@
 //! Refusing what cannot be run, before anything is created.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Problem};
 use crate::function::FunctionSpec;
 use crate::job::{JobSpec, MAX_INPUT_BYTES};
@@ -13,7 +15,8 @@ pub const DEFAULT_RETRIES: u32 = 2;
 const MAX_PROBLEMS: usize = 64;
 
 /// A job's bounds with every default filled in. Having one means that the job is valid.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
     /// CPUs wanted.
     pub parallelism: Cpus,

@@ -37,6 +37,8 @@ pub enum Kind {
     Invalid,
     /// A defect of Windlass.
     Internal,
+    /// There is too much to do already; `Retry-After` estimates when there may be room.
+    Busy,
     /// A part that is needed does not answer now; `Retry-After` says when to try again.
     Unavailable,
     /// The world did not answer in time. Whether it did what was asked is not known.
@@ -77,6 +79,7 @@ impl Kind {
             Self::Internal => {
                 ("/problems/internal", "Internal error", StatusCode::INTERNAL_SERVER_ERROR)
             }
+            Self::Busy => ("/problems/busy", "Too many requests", StatusCode::TOO_MANY_REQUESTS),
             Self::Unavailable => {
                 ("/problems/unavailable", "Unavailable", StatusCode::SERVICE_UNAVAILABLE)
             }

@@ -133,6 +133,9 @@ impl From<Error> for Refusal {
             Error::Invalid(problems) => Self::invalid(problems),
             Error::NotFound { .. } => Self::new(Kind::NotFound, error.to_string()),
             Error::Conflict(detail) => Self::new(Kind::Conflict, detail),
+            Error::Busy { message, retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(Kind::Busy, message) }
+            }
             Error::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),
             Error::Bug(text) => {
                 tracing::error!(bug = %text, "internal error");

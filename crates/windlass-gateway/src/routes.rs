@@ -94,6 +94,10 @@ pub const ROUTES: &[Route] = &[
         Guard::Jobs(Verb::Get), Prompt, jobs::result::result
     ),
     route!(
+        GET "/v1/namespaces/{namespace}/jobs/{name}/logs",
+        Guard::Jobs(Verb::Get), Prompt, jobs::logs::logs
+    ),
+    route!(
         GET "/v1/namespaces/{namespace}/jobs/{name}/events",
         Guard::Jobs(Verb::Watch), Own, jobs::events::events
     ),

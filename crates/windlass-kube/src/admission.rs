@@ -13,7 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 use tracing::debug;
 use windlass_core::plan::{Admission as Answer, Seen, needs_cpus};
-use windlass_core::{Capacity, Cpus, Job, Limits, Queue, QueueState, Waiting, admit, validate};
+use windlass_core::{Capacity, Cpus, Job, Limits, Queue, Share, Waiting, admit, validate};
 
 use crate::cache::{Cache, in_queue};
 use crate::crd::ComputeJob;
@@ -88,26 +88,30 @@ impl Admission {
             .filter(|grant| grant.namespace == namespace && grant.queue == name)
             .map(|grant| grant.cpus)
             .sum();
-        let state = QueueState {
-            quota: Some(queue.spec.cpus),
-            granted: live.saturating_add(promised),
-            weight: queue.spec.weight,
-        };
-        let candidates: Vec<_> =
-            jobs.iter().filter(|(uid, _)| !granted.contains_key(*uid)).collect();
-        let waiting: Vec<_> = candidates.iter().map(|(_, (_, waiting))| waiting.clone()).collect();
-        for grant in admit(&[state], &waiting, Capacity(None), now) {
-            let (uid, (job, _)) = candidates[grant.waiting];
+        let mut line = admit::Admission::new(Capacity(None));
+        line.set_queue(
+            name,
+            Some(Share { quota: Some(queue.spec.cpus), weight: queue.spec.weight }),
+        );
+        // What is in use belongs to jobs that do not wait here: no UID is needed to tell them apart.
+        line.occupy(String::new(), name, live.saturating_add(promised));
+        for (uid, (_, waiting)) in &jobs {
+            if !granted.contains_key(uid) {
+                line.wait(uid.clone(), waiting.clone());
+            }
+        }
+        while let Some(grant) = line.next(now) {
+            let Some((job, _)) = jobs.get(&grant.id) else { continue };
             debug!(job = %job.key(), cpus = grant.cpus, queue = name, "granted");
             granted.insert(
-                uid.clone(),
+                grant.id.clone(),
                 Granted {
                     namespace: namespace.to_owned(),
                     queue: name.to_owned(),
                     cpus: grant.cpus,
                 },
             );
-            if asking.is_none_or(|(asking, _)| asking.metadata.uid != *uid) {
+            if asking.is_none_or(|(asking, _)| asking.metadata.uid != grant.id) {
                 let object = ObjectRef::new(&job.metadata.name).within(&job.metadata.namespace);
                 if self.wake.send(object).is_err() {
                     debug!("the controller has stopped");
@@ -178,7 +182,7 @@ impl Admission {
             };
             if needs_cpus(&job, &seen.attempts, now) {
                 let waiting = Waiting {
-                    queue: 0,
+                    queue: queue.to_owned(),
                     priority: job.spec.priority,
                     since: job.metadata.creation_timestamp.unwrap_or(now),
                     min: limits.min_parallelism,

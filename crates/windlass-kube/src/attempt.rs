@@ -170,6 +170,8 @@ fn container(
             token: format!("{TOKEN_DIRECTORY}/token"),
         },
         results: None,
+        log: None,
+        confinement: None,
         termination_message: Some(TERMINATION_MESSAGE.into()),
     };
     let assignment = serde_json::to_string(&assignment)

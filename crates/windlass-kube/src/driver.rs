@@ -128,7 +128,7 @@ async fn reconcile(object: Arc<ComputeJob>, context: Arc<Context>) -> Result<Req
 
 fn on_error(_: Arc<ComputeJob>, error: &Error, _: Arc<Context>) -> Requeue {
     Requeue::requeue(match error {
-        Error::Unavailable { retry_after, .. } => *retry_after,
+        Error::Unavailable { retry_after, .. } | Error::Busy { retry_after, .. } => *retry_after,
         _ => Duration::from_secs(15),
     })
 }

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::core::ObjectMeta;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
@@ -17,6 +18,9 @@ use crate::error::{from_kube, is_status, within_deadline};
 
 /// Jobs on a page, when the caller does not say, and at most.
 const PAGE: u32 = 500;
+
+/// Most lines of a log that are read from a node.
+const LOG_LINES: i64 = 10_000;
 
 /// Tries at a name that is made up.
 const NAME_TRIES: u32 = 5;
@@ -155,6 +159,25 @@ impl Jobs for Cluster {
             content_type: result.content_type.clone(),
             sha256: result.sha256.clone(),
         })
+    }
+
+    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
+        let job = self.get(key).await?;
+        let Some(pod) = &job.status.pod else { return Ok(Vec::new()) };
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        let params = LogParams { tail_lines: Some(LOG_LINES), ..LogParams::default() };
+        match within_deadline(pods.logs(pod, &params)).await? {
+            Ok(text) => {
+                let bytes = text.into_bytes();
+                let surplus =
+                    bytes.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+                Ok(bytes[surplus..].to_vec())
+            }
+            // The pod of a job that has ended is deleted, and its log with it; that of one that
+            // starts has none yet.
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(Vec::new()),
+            Err(error) => Err(from_kube(error)),
+        }
     }
 
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {

@@ -1,27 +1,47 @@
-//! Effects, no decisions: one function an action.
+//! Effects, no decisions: what an attempt is told, and its end.
 
-use std::io;
-
-use tokio::sync::mpsc;
+use windlass_core::assignment::{Assignment, Confinement, Order, ReportTo};
 use windlass_core::{AttemptNumber, Cpus, FunctionSpec, Job, Limits};
 
-use crate::attempt::{self, Handle};
-use crate::driver::Event;
-use crate::store::Store;
-use crate::{Config, observe::Trace};
+use crate::attempt::Handle;
+use crate::observe::Trace;
 
-/// Starts an attempt.
-pub(crate) fn start(
-    config: &Config,
+/// What an attempt's worker is told. Where its input and its files are, is the worker's own.
+pub(crate) fn order(
     job: &Job,
     limits: &Limits,
     function: &FunctionSpec,
+    directory: Option<String>,
     attempt: AttemptNumber,
     cpus: Cpus,
-    events: &mpsc::UnboundedSender<Event>,
-) -> io::Result<Handle> {
-    tracing::info!(job = %job.key(), attempt, cpus, "attempt started");
-    attempt::start(config, job, limits, function, attempt, cpus, events.clone())
+    places: Places,
+) -> Order {
+    let Places { results, log, confinement } = places;
+    let assignment = Assignment {
+        job: job.metadata.name.clone(),
+        job_uid: job.metadata.uid.clone(),
+        attempt,
+        parallelism: cpus,
+        timeout_seconds: limits.timeout_seconds,
+        max_result_bytes: limits.max_result_bytes,
+        content_type: function.content_type.clone(),
+        input: String::new(),
+        work: String::new(),
+        report: ReportTo::Socket,
+        results: Some(results),
+        log,
+        confinement,
+        termination_message: None,
+    };
+    let command = function.command.iter().chain(&function.args).cloned().collect();
+    Order { assignment, command, env: function.env.clone(), directory }
+}
+
+/// Where an attempt leaves things, and what holds it.
+pub(crate) struct Places {
+    pub(crate) results: String,
+    pub(crate) log: Option<String>,
+    pub(crate) confinement: Option<Confinement>,
 }
 
 /// Ends what runs of an attempt. When it is gone, nothing happens.
@@ -29,32 +49,5 @@ pub(crate) fn remove(trace: &mut Trace, handle: Option<&mut Handle>) {
     trace.stopping = true;
     if let Some(handle) = handle {
         handle.stop();
-    }
-}
-
-/// Deletes a job whose time to live is over, and its stored result.
-pub(crate) fn expire(config: &Config, store: &Store, job: &Job) {
-    store.remove(&job.metadata.name);
-    forget_result(config, job);
-}
-
-/// Deletes what an attempt may have stored as a result, when it does not count.
-pub(crate) fn forget_attempt(config: &Config, uid: &str, attempt: AttemptNumber) {
-    remove_result(config, &windlass_worker::stored_name(uid, attempt));
-}
-
-/// Deletes the stored result of a job that is forgotten.
-pub(crate) fn forget_result(config: &Config, job: &Job) {
-    if let Some(location) = job.status.result.as_ref().and_then(|r| r.location.as_ref()) {
-        remove_result(config, location);
-    }
-}
-
-fn remove_result(config: &Config, location: &str) {
-    let path = attempt::results(&config.data).join(location);
-    if let Err(error) = std::fs::remove_file(&path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(path = %path.display(), %error, "a result cannot be removed");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
 use windlass_core::parse::{self, Unread};
@@ -60,27 +61,26 @@ impl Functions {
         if !fs::metadata(path).map_err(io)?.is_dir() {
             return self.load_file(path);
         }
-        let mut files = Vec::new();
-        for entry in fs::read_dir(path).map_err(io)? {
-            let file = entry.map_err(io)?.path();
-            let extension = file.extension().and_then(|extension| extension.to_str());
-            if matches!(extension, Some("yaml" | "yml" | "json")) {
-                files.push(file);
-            }
-        }
-        files.sort();
-        files.iter().try_for_each(|file| self.load_file(file))
+        files_of(path).map_err(io)?.iter().try_for_each(|file| self.load_file(file))
     }
 
     fn load_file(&mut self, path: &Path) -> Result<(), LoadError> {
         let io = |error| LoadError::Io { path: path.to_owned(), error };
         let text = fs::read_to_string(path).map_err(io)?;
+        self.load_text(path, &text)
+    }
+
+    /// All of a file or nothing.
+    fn load_text(&mut self, path: &Path, text: &str) -> Result<(), LoadError> {
+        let io = |error| LoadError::Io { path: path.to_owned(), error };
         // Absolute, so that a function finds its files whatever the working directory is.
-        let source = fs::canonicalize(path).map_err(io)?;
+        let source = std::path::absolute(path).map_err(io)?;
         let wrong = |problem| LoadError::Document { path: path.to_owned(), problem };
-        for document in documents(&text).map_err(wrong)? {
-            self.add(document, &source).map_err(wrong)?;
+        let mut whole = self.clone();
+        for document in documents(text).map_err(wrong)? {
+            whole.add(document, &source).map_err(wrong)?;
         }
+        *self = whole;
         Ok(())
     }
 
@@ -124,6 +124,11 @@ impl Functions {
         self.functions.get(name).map(|entry| &entry.function)
     }
 
+    /// All queues in the order of their names.
+    pub fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.values().map(|(queue, _)| queue)
+    }
+
     /// All functions in the order of their names.
     pub fn all(&self) -> impl Iterator<Item = &Function> {
         self.functions.values().map(|entry| &entry.function)
@@ -137,6 +142,106 @@ impl Functions {
     /// The working directory of a function: that of its manifest.
     pub(crate) fn directory(&self, name: &str) -> Option<&Path> {
         self.functions.get(name)?.source.as_deref()?.parent()
+    }
+}
+
+/// The manifests of a directory, or the file itself.
+fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        if matches!(extension, Some("yaml" | "yml" | "json")) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The functions and queues of a server, read again when their files change.
+#[derive(Debug)]
+pub struct Library {
+    builtin: Functions,
+    paths: Vec<PathBuf>,
+    /// The last good text of each file.
+    good: Mutex<BTreeMap<PathBuf, String>>,
+    current: RwLock<Arc<Functions>>,
+}
+
+impl Library {
+    /// The built-in functions and the manifests at these paths, all of which must be good.
+    pub fn open(builtin: Functions, paths: Vec<PathBuf>) -> Result<Self, LoadError> {
+        let mut functions = builtin.clone();
+        let mut good = BTreeMap::new();
+        for path in &paths {
+            let io = |error| LoadError::Io { path: path.clone(), error };
+            for file in files_of(path).map_err(io)? {
+                let io = |error| LoadError::Io { path: file.clone(), error };
+                let text = fs::read_to_string(&file).map_err(io)?;
+                functions.load_text(&file, &text)?;
+                good.insert(file, text);
+            }
+        }
+        let (good, current) = (Mutex::new(good), RwLock::new(Arc::new(functions)));
+        Ok(Self { builtin, paths, good, current })
+    }
+
+    /// These functions, for good.
+    pub fn fixed(functions: Functions) -> Self {
+        let current = RwLock::new(Arc::new(functions.clone()));
+        Self { builtin: functions, paths: Vec::new(), good: Mutex::default(), current }
+    }
+
+    /// What holds now.
+    pub fn current(&self) -> Arc<Functions> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where the manifests are.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// Reads all files again. The last good text of a file that is wrong now stays in force; what is
+    /// wrong is returned.
+    pub(crate) fn reload(&self) -> Vec<LoadError> {
+        let mut problems = Vec::new();
+        let mut functions = self.builtin.clone();
+        let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut still_good = BTreeMap::new();
+        for path in &self.paths {
+            let files = files_of(path).unwrap_or_else(|error| {
+                problems.push(LoadError::Io { path: path.clone(), error });
+                // Not there now, for example while it is replaced.
+                good.keys().filter(|file| file.starts_with(path)).cloned().collect()
+            });
+            for file in files {
+                let read = fs::read_to_string(&file)
+                    .map_err(|error| LoadError::Io { path: file.clone(), error });
+                let loaded = read.and_then(|text| {
+                    functions.load_text(&file, &text)?;
+                    Ok(text)
+                });
+                match loaded {
+                    Ok(text) => drop(still_good.insert(file, text)),
+                    Err(problem) => {
+                        problems.push(problem);
+                        if let Some(text) = good.remove(&file) {
+                            // It was good; only with what another file says now it may not be.
+                            problems.extend(functions.load_text(&file, &text).err());
+                            still_good.insert(file, text);
+                        }
+                    }
+                }
+            }
+        }
+        *good = still_good;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(functions);
+        problems
     }
 }
 

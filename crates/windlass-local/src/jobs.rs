@@ -4,14 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
+use uuid::Uuid;
 use windlass_core::jobs::{Filter, Page, ResultBytes, Submission, Watch};
+use windlass_core::plan::{Admission, Seen};
 use windlass_core::report::{inline_bytes, sha256};
 use windlass_core::validate::validate_name;
-use windlass_core::{Error, Function, Job, JobKey, Jobs, Metadata, Queue, name};
+use windlass_core::{
+    Cpus, Error, Function, Job, JobKey, JobSpec, Jobs, Limits, Metadata, Problem, Queue, name,
+    plan, validate,
+};
 
-use crate::driver::{Event, limits, now};
-use crate::{Engine, apply, attempt};
+use crate::driver::{Event, waits_for};
+use crate::store::Watcher;
+use crate::{Engine, Functions};
 
 /// The one namespace of a machine.
 pub const NAMESPACE: &str = "default";
@@ -26,58 +32,67 @@ impl Jobs for Engine {
         if let Some(name) = &submission.name {
             validate_name(name)?;
         }
+        let functions = self.config.functions.current();
         // What no grant can ever meet is refused now, not queued for ever.
-        limits(&self.config, &submission.spec)?;
+        let limits = limits(&functions, self.config.cpus, &submission.spec)?;
+        self.has_room()?;
+        let queue = functions.queue(submission.spec.queue()).map(|queue| queue.spec.max_queued);
+        let place = self.places.take(submission.spec.queue(), queue)?;
         let name = submission.name.unwrap_or_else(|| generated_name(&submission.spec.function));
+        let now = self.clock.now();
         let metadata = Metadata {
             name,
             namespace: NAMESPACE.into(),
-            uid: uuid::Uuid::now_v7().to_string(),
+            uid: Uuid::now_v7().to_string(),
             resource_version: "1".into(),
             generation: Some(1),
-            creation_timestamp: Some(now()),
+            creation_timestamp: Some(now),
             ..Metadata::default()
         };
-        let job = self.store.insert(Job::new(metadata, submission.spec))?;
-        self.send(Event::Changed { name: job.metadata.name.clone() });
+        let mut job = Job::new(metadata, submission.spec);
+        // It is told from the start that it waits, so that a deep queue costs one write a job.
+        let admission = Admission::Waiting(waits_for(&limits, self.config.cpus));
+        let seen = Seen { admission, attempts: Vec::new() };
+        job.status = plan(&job, &limits, &seen, now).status;
+        let job = self.store.insert(job, limits).await?;
+        place.keep();
         Ok(Arc::unwrap_or_clone(job))
     }
 
     async fn get(&self, key: &JobKey) -> Result<Job, Error> {
-        self.find(key).map(Arc::unwrap_or_clone)
+        self.find(key).await.map(Arc::unwrap_or_clone)
     }
 
     async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error> {
         if namespace == NAMESPACE {
-            Ok(self.store.list(filter))
+            self.store.list(filter).await
         } else {
             Ok(Page { items: Vec::new(), continue_from: None })
         }
     }
 
     async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
-        self.find(key)?;
-        let job = self.store.cancel(&key.name).ok_or_else(|| Error::no_job(&key.name))?;
-        self.send(Event::Changed { name: key.name.clone() });
-        Ok(Arc::unwrap_or_clone(job))
+        let uid = uid(&*self.find(key).await?)?;
+        self.ask(|reply| Event::Cancel { uid, reply }).await?;
+        self.find(key).await.map(Arc::unwrap_or_clone)
     }
 
     async fn delete(&self, key: &JobKey) -> Result<(), Error> {
-        self.find(key)?;
-        let job = self.store.remove(&key.name).ok_or_else(|| Error::no_job(&key.name))?;
-        apply::forget_result(&self.config, &job);
-        self.send(Event::Deleted { uid: job.metadata.uid.clone() });
-        Ok(())
+        let job = self.find(key).await?;
+        let uid = uid(&job)?;
+        self.ask(|reply| Event::Delete { uid, reply }).await?;
+        let (files, last) = (Arc::clone(&self.files), job.status.attempt.unwrap_or(0));
+        let gone = tokio::task::spawn_blocking(move || files.forget(uid, last));
+        gone.await.map_err(|error| Error::Bug(error.to_string()))
     }
 
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error> {
-        self.find(key)?;
-        let changes = self.store.watch(&key.name).ok_or_else(|| Error::no_job(&key.name))?;
-        Ok(Box::new(StoreWatch { name: key.name.clone(), changes }))
+        check_namespace(key)?;
+        Ok(Box::new(self.store.watch(&key.name).await?))
     }
 
     async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error> {
-        let job = self.find(key)?;
+        let job = self.find(key).await?;
         let Some(result) = job.status.result.clone() else {
             let phase = job.status.phase.map_or("new", windlass_core::Phase::as_str);
             return Err(Error::Conflict(format!(
@@ -88,7 +103,7 @@ impl Jobs for Engine {
         let bytes = match &result.location {
             None => inline_bytes(&result),
             Some(location) => {
-                let path = attempt::results(&self.config.data).join(location);
+                let path = self.files.result(location);
                 let expected = result.sha256.clone();
                 // In a thread of its own: a result may be large.
                 let read = tokio::task::spawn_blocking(move || {
@@ -104,52 +119,118 @@ impl Jobs for Engine {
         Ok(ResultBytes { bytes, content_type: result.content_type, sha256: result.sha256 })
     }
 
+    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
+        let job = self.find(key).await?;
+        let Some(attempt) = job.status.attempt else { return Ok(Vec::new()) };
+        let path = self.files.log(uid(&job)?, attempt);
+        let read = tokio::task::spawn_blocking(move || {
+            windlass_worker::read_log(&path, limit)
+                .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
+        });
+        read.await.map_err(|error| Error::Bug(error.to_string()))?
+    }
+
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
         let missing = || Error::NotFound { kind: Function::KIND, name: name.to_owned() };
-        self.config.functions.get(name).cloned().ok_or_else(missing)
+        self.config.functions.current().get(name).cloned().ok_or_else(missing)
     }
 
     async fn functions(&self, _: &str) -> Result<Vec<Function>, Error> {
-        Ok(self.config.functions.all().cloned().collect())
+        Ok(self.config.functions.current().all().cloned().collect())
     }
 
     async fn queue(&self, _: &str, name: &str) -> Result<Option<Queue>, Error> {
-        Ok(self.config.functions.queue(name).cloned())
+        Ok(self.config.functions.current().queue(name).cloned())
     }
 
     async fn ready(&self) -> Result<(), Error> {
+        if let Some(why) = &*self.broken.borrow() {
+            return Err(Error::unavailable(format!("the store has failed: {why}")));
+        }
         if self.ending.load(Ordering::SeqCst) || self.driver.is_closed() {
-            return Err(Error::unavailable("the server stops"));
+            return Err(stops());
         }
         Ok(())
     }
 }
 
 impl Engine {
-    fn find(&self, key: &JobKey) -> Result<Arc<Job>, Error> {
-        self.store
-            .get(&key.name)
-            .filter(|_| key.namespace == NAMESPACE)
-            .ok_or_else(|| Error::no_job(&key.name))
+    async fn find(&self, key: &JobKey) -> Result<Arc<Job>, Error> {
+        check_namespace(key)?;
+        self.store.get(&key.name).await
+    }
+
+    /// Asks the driver for something that it commits.
+    async fn ask(
+        &self,
+        event: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Event,
+    ) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(event(reply));
+        answer.await.map_err(|_| stops())?
+    }
+
+    /// Whether what is kept may become more.
+    fn has_room(&self) -> Result<(), Error> {
+        let (stored, most) = (self.stored_bytes(), self.config.max_stored_bytes);
+        if stored < most {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!(
+            "jobs, results and logs take {stored} bytes, of {most} that they may; delete finished \
+             jobs or wait until they expire"
+        )))
+    }
+
+    /// Bytes that jobs, results and logs take.
+    pub fn stored_bytes(&self) -> u64 {
+        self.store.bytes() + self.files.bytes()
     }
 }
 
-struct StoreWatch {
-    name: String,
-    changes: watch::Receiver<Arc<Job>>,
+fn check_namespace(key: &JobKey) -> Result<(), Error> {
+    if key.namespace == NAMESPACE { Ok(()) } else { Err(Error::no_job(&key.name)) }
+}
+
+/// The bounds of a job on this machine.
+fn limits(functions: &Functions, cpus: Cpus, spec: &JobSpec) -> Result<Limits, Error> {
+    let Some(function) = functions.get(&spec.function) else {
+        return Err(Error::NotFound { kind: Function::KIND, name: spec.function.clone() });
+    };
+    let queue = functions.queue(spec.queue()).map(|queue| &queue.spec);
+    let mut limits = validate(spec, &function.spec, queue)?;
+    if spec.parallelism.is_none() {
+        // The function's default is for machines of any size.
+        limits.parallelism = limits.parallelism.min(cpus);
+        limits.min_parallelism = limits.min_parallelism.min(limits.parallelism);
+    }
+    if limits.min_parallelism > cpus {
+        let asked = limits.min_parallelism;
+        let pointer =
+            if spec.min_parallelism.is_some() { "/minParallelism" } else { "/parallelism" };
+        let message = format!("{asked} is not allowed; this server has {cpus} CPUs");
+        return Err(Error::Invalid(vec![Problem::at(pointer, message)]));
+    }
+    limits.parallelism = limits.parallelism.min(cpus);
+    Ok(limits)
+}
+
+fn stops() -> Error {
+    Error::unavailable("the server stops")
+}
+
+fn uid(job: &Job) -> Result<Uuid, Error> {
+    Uuid::parse_str(&job.metadata.uid).map_err(|error| Error::Bug(error.to_string()))
 }
 
 #[async_trait]
-impl Watch for StoreWatch {
+impl Watch for Watcher {
     async fn next(&mut self) -> Result<Job, Error> {
-        match self.changes.changed().await {
-            Ok(()) => Ok(Job::clone(&self.changes.borrow_and_update())),
-            Err(_) => Err(Error::no_job(&self.name)),
-        }
+        Watcher::next(self).await.map(|job| Job::clone(&job))
     }
 }
 
 /// A name for a job that was given none.
 fn generated_name(function: &str) -> String {
-    name::generated(function, &uuid::Uuid::new_v4().simple().to_string())
+    name::generated(function, &Uuid::new_v4().simple().to_string())
 }

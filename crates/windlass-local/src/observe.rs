@@ -17,9 +17,18 @@ pub(crate) struct Trace {
     /// The last word of its worker.
     pub(crate) told: Option<Ending>,
     /// When its last process was gone, and what is known of why.
-    pub(crate) gone: Option<(Timestamp, String)>,
+    pub(crate) gone: Option<Gone>,
     /// Its end was asked for.
     pub(crate) stopping: bool,
+}
+
+/// The end of an attempt that left no word.
+#[derive(Clone, Debug)]
+pub(crate) struct Gone {
+    pub(crate) at: Timestamp,
+    pub(crate) why: String,
+    /// Neither the job nor its worker has to do with it: the server was lost, or there was no room.
+    pub(crate) lost: bool,
 }
 
 /// The attempts of one job as core sees them.
@@ -31,9 +40,9 @@ fn attempt(trace: &Trace, host: &str) -> Attempt {
     let Trace { number, cpus, created, running, told, gone, stopping } = trace;
     let state = match (gone, told, running) {
         (Some(_), Some(ending), _) => AttemptState::Ended(End::Told(ending.clone())),
-        (Some((at, why)), None, _) => AttemptState::Ended(End::Silent {
+        (Some(Gone { at, why, lost }), None, _) => AttemptState::Ended(End::Silent {
             // On this machine a worker does not vanish by itself: it counts as a try.
-            reason: FailureReason::Killed,
+            reason: if *lost { FailureReason::Lost } else { FailureReason::Killed },
             message: why.clone(),
             at: *at,
         }),

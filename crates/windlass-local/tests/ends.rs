@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use windlass_core::jobs::Watch;
+use windlass_core::status::FailureReason;
 use windlass_core::{Error, Jobs as _, Phase};
 
 use crate::support::{eventually, is_alive, key, machine, parent, spec, tell_pids};
@@ -132,9 +133,11 @@ async fn a_shutdown_leaves_no_process_and_takes_no_job() {
     machine.engine.shutdown().await;
     pids.iter().for_each(|pids| assert_gone(pids));
     assert!(machine.left().is_empty(), "{:?}", machine.left());
-    for name in ["one", "ok"] {
+    // What was accepted stays so, for the next engine: the attempt does not count.
+    for (name, lost) in [("one", Some(FailureReason::Lost)), ("ok", None)] {
         let job = machine.engine.get(&key(name)).await.unwrap();
-        assert_eq!(job.status.phase, Some(Phase::Cancelled), "{name}");
+        let failure = job.status.failure.as_ref().map(|failure| failure.reason);
+        assert_eq!((job.status.phase, failure), (Some(Phase::Queued), lost), "{name}");
     }
     let refused = machine.submit("late", spec("ok", json!({}))).await.unwrap_err();
     assert!(matches!(refused, Error::Unavailable { .. }), "{refused}");

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use windlass_core::jobs::{ResultBytes, Submission};
 use windlass_core::status::FailureReason;
 use windlass_core::{Error, Function, Job, JobKey, JobSpec, Jobs as _, Phase};
-use windlass_local::{Config, Engine, Functions, Logs, NAMESPACE};
+use windlass_local::{Config, Engine, Functions, Library, Logs, NAMESPACE};
 
 /// Longest time that any test waits for anything.
 const BOUND: Duration = Duration::from_secs(60);
@@ -47,10 +47,13 @@ pub(crate) fn machine_at(
 ) -> Machine {
     let config = Config {
         cpus,
-        functions,
+        functions: Arc::new(Library::fixed(functions)),
         data,
+        durable: true,
+        max_queued: 1_000_000,
+        max_stored_bytes: 1 << 30,
         program: program(),
-        logs: Logs::Nowhere,
+        logs: Logs::Files,
         grace: Duration::from_millis(300),
     };
     Machine { engine: Engine::start(config).unwrap(), directory }
@@ -135,10 +138,12 @@ impl Machine {
         text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
     }
 
-    /// Files that attempts have left.
+    /// Files that attempts have left, but for their logs. A worker that waits for its order has
+    /// nothing of any attempt.
     pub(crate) fn left(&self) -> Vec<PathBuf> {
         let files = ["attempts", "results"].map(|name| fs::read_dir(self.path(name)).unwrap());
-        files.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+        let paths = files.into_iter().flatten().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.is_file() || path.join("attempt.json").exists()).collect()
     }
 }
 

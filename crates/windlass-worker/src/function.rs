@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Pid;
-use tokio::process::{Child, ChildStderr, Command};
-use windlass_core::Assignment;
-use windlass_core::assignment::ASSIGNMENT;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use windlass_core::assignment::{ASSIGNMENT, Order};
 use windlass_core::contract;
 
 use crate::progress::ProgressFile;
-use crate::{GRACE, stop, usage};
+use crate::{GRACE, stop};
 
 /// A started function.
 pub(crate) struct Function {
@@ -21,16 +20,12 @@ pub(crate) struct Function {
     /// The function is the leader of its process group.
     group: Pid,
     output: PathBuf,
-    oom_kills_before: u64,
 }
 
 impl Function {
     /// Starts the function with the environment of the worker contract, and gives its progress.
-    pub(crate) fn start(
-        assignment: &Assignment,
-        command: &[String],
-        timeout: Duration,
-    ) -> io::Result<(Self, ProgressFile)> {
+    pub(crate) fn start(order: &Order, timeout: Duration) -> io::Result<(Self, ProgressFile)> {
+        let Order { assignment, command, env, directory } = order;
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
         let progress_file = ProgressFile::create(&progress)?;
@@ -41,6 +36,7 @@ impl Function {
         let mut process = Command::new(program);
         process
             .args(arguments)
+            .envs(env.iter().map(|variable| (&variable.name, &variable.value)))
             .env_remove(ASSIGNMENT)
             .env_remove(GRACE)
             .env(contract::INPUT, &assignment.input)
@@ -56,14 +52,19 @@ impl Function {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        if assignment.log.is_some() {
+            process.stdout(Stdio::piped());
+        }
+        if let Some(directory) = directory {
+            process.current_dir(directory);
+        }
         end_with_parent::arrange(&mut process);
-        let oom_kills_before = usage::oom_kills();
         let child = process.spawn()?;
         let group = child
             .id()
             .and_then(|id| Pid::from_raw(id.cast_signed()))
             .ok_or_else(|| io::Error::other("the function has no process id"))?;
-        Ok((Self { child, group, output, oom_kills_before }, progress_file))
+        Ok((Self { child, group, output }, progress_file))
     }
 
     /// Number of the process group.
@@ -76,14 +77,9 @@ impl Function {
         self.output.clone()
     }
 
-    /// Times that the kernel had killed for want of memory here before the start.
-    pub(crate) fn oom_kills_before(&self) -> u64 {
-        self.oom_kills_before
-    }
-
-    /// The function's stderr, once.
-    pub(crate) fn take_stderr(&mut self) -> Option<ChildStderr> {
-        self.child.stderr.take()
+    /// The function's stdout, where it is not this process's own, and its stderr. Once.
+    pub(crate) fn take_output(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+        (self.child.stdout.take(), self.child.stderr.take())
     }
 
     /// Waits until the function's first process has ended.

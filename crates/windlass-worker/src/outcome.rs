@@ -15,6 +15,8 @@ pub(crate) enum End {
     Exited(ExitStatus),
     /// By us, after this time.
     TimedOut(Duration),
+    /// By us, because all its processes together used so many bytes of memory.
+    OutOfMemory(u64),
     /// By us, because we were told to stop.
     Stopped,
 }
@@ -42,6 +44,9 @@ pub(crate) fn judge(end: End, output: Output, stderr: &str, out_of_memory: bool)
         End::TimedOut(limit) => {
             return failed(Timeout, format!("ran longer than {} s", limit.as_secs()), None, stderr);
         }
+        End::OutOfMemory(bytes) => {
+            return failed(OutOfMemory, format!("used {bytes} bytes of memory"), None, stderr);
+        }
         End::Stopped => {
             return failed(FailureReason::Lost, "was told to stop".into(), None, stderr);
         }
@@ -66,10 +71,11 @@ pub(crate) fn judge(end: End, output: Output, stderr: &str, out_of_memory: bool)
             Some(code),
             stderr,
         ),
-        Some(code) => failed(Crashed, format!("exited with code {code}"), Some(code), stderr),
-        None if out_of_memory => {
-            failed(OutOfMemory, "was killed by the kernel: out of memory".into(), None, stderr)
+        // Also when it was a child whose death made the function give up.
+        code if out_of_memory => {
+            failed(OutOfMemory, "was killed by the kernel: out of memory".into(), code, stderr)
         }
+        Some(code) => failed(Crashed, format!("exited with code {code}"), Some(code), stderr),
         None => {
             let signal = status.signal().unwrap_or_default();
             failed(Killed, format!("was killed by signal {signal}"), None, stderr)
@@ -120,6 +126,9 @@ mod tests {
             (exited(127), Output::None, false, Some(FailureReason::CannotStart)),
             (killed(), result(), false, Some(FailureReason::Killed)),
             (killed(), result(), true, Some(FailureReason::OutOfMemory)),
+            (exited(1), result(), true, Some(FailureReason::OutOfMemory)),
+            (exited(0), result(), true, None),
+            (End::OutOfMemory(1), result(), false, Some(FailureReason::OutOfMemory)),
             (End::TimedOut(Duration::from_secs(1)), result(), false, Some(FailureReason::Timeout)),
         ];
         for (end, output, out_of_memory, expected) in table {

@@ -4,10 +4,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use rustix::fs::{FallocateFlags, fallocate};
 use windlass_core::contract::{MAX_PROGRESS_LINE_BYTES, ProgressLine, parse_progress_line};
 
 /// Most that is read at one look; what lies before it is skipped, however long the file has become.
 const MAX_READ_BYTES: u64 = 64 * 1024;
+
+/// How much of what was read stays on the disk, at least; what is before it is given back.
+const KEPT_BYTES: u64 = 1 << 20;
 
 /// A progress file that is being written.
 ///
@@ -17,6 +21,8 @@ pub(crate) struct ProgressFile {
     file: File,
     /// Everything before has been read.
     offset: u64,
+    /// Everything before is on no disk any more.
+    freed: u64,
 }
 
 impl ProgressFile {
@@ -24,7 +30,7 @@ impl ProgressFile {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Self { file, offset: 0 })
+        Ok(Self { file, offset: 0, freed: 0 })
     }
 
     /// The latest whole line since the last look, if there is one that can be read. A file that
@@ -34,6 +40,7 @@ impl ProgressFile {
         if length < self.offset {
             // Written anew instead of appended to.
             self.offset = 0;
+            self.freed = 0;
         }
         if length == self.offset {
             return None;
@@ -47,11 +54,22 @@ impl ProgressFile {
         // What was skipped ends inside a line, whose rest could look like another line.
         let start = if from > self.offset { bytes.iter().position(newline)? + 1 } else { 0 };
         self.offset = from + end as u64 + 1;
+        self.free();
         bytes
             .get(start..end)?
             .rsplit(newline)
             .filter(|line| line.len() <= MAX_PROGRESS_LINE_BYTES)
             .find_map(|line| parse_progress_line(std::str::from_utf8(line).ok()?))
+    }
+
+    /// A function that tells its progress all the time fills no disk. Its file keeps its length, so
+    /// that it need not know. Where the file system cannot do it, the file just grows.
+    fn free(&mut self) {
+        let read = self.offset - self.freed;
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if read > KEPT_BYTES && fallocate(&self.file, flags, self.freed, read).is_ok() {
+            self.freed = self.offset;
+        }
     }
 }
 
@@ -89,6 +107,11 @@ mod tests {
         fs::write(&path, "1 10\n".repeat(1_000_000) + "9 10\n").unwrap();
         assert_eq!(progress.latest().unwrap().done, 9);
         assert_eq!(progress.offset, 5_000_005);
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(&path).unwrap());
+        assert!(blocks * 512 <= KEPT_BYTES, "{blocks} blocks of 512 bytes are still there");
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"10 10\n").unwrap();
+        assert_eq!(progress.latest().unwrap().done, 10);
     }
 
     #[test]

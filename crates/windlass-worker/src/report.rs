@@ -11,14 +11,14 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tokio::io::Interest;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use windlass_core::assignment::{Assignment, ReportTo};
 use windlass_core::report::{Ending, Event, Report};
 
-use crate::stderr::tell;
+use crate::output::tell;
 
 /// Longest time for one try at one report.
 const TRY: Duration = Duration::from_secs(10);
@@ -117,6 +117,16 @@ impl Reporter {
             },
         }
     }
+}
+
+/// Waits for the order of the server on this machine: one line. `None` when the server is gone.
+pub(crate) async fn order() -> io::Result<Option<Vec<u8>>> {
+    let socket = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    let mut line = Vec::new();
+    // The server says one line and nothing more, so that nothing is read too far.
+    BufReader::new(UnixStream::from_std(socket)?).read_until(b'\n', &mut line).await?;
+    Ok(line.ends_with(b"\n").then_some(line))
 }
 
 fn report((job_uid, attempt): &(String, u32), event: Event) -> Report {

@@ -126,6 +126,8 @@ mod tests {
             work: "unused".into(),
             report: ReportTo::Socket,
             results: results.map(|path| path.to_string_lossy().into_owned()),
+            log: None,
+            confinement: None,
             termination_message: None,
         }
     }

@@ -53,16 +53,20 @@ fn reaped_all() -> bool {
     }
 }
 
-/// The children of this process, as the kernel lists them for each of its threads. Not reaped, so
-/// that none of the numbers can be another's.
+/// The children of this process. Not reaped, so that none of the numbers can be another's.
 fn children() -> Vec<Pid> {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let raw = children_of(std::process::id());
+    raw.into_iter().filter_map(|number| Pid::from_raw(number.cast_signed())).collect()
+}
+
+/// The children of a process, as the kernel lists them for each of its threads.
+pub(crate) fn children_of(process: u32) -> Vec<u32> {
+    let threads =
+        std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     threads
         .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
         .flat_map(|list| {
-            list.split_whitespace()
-                .filter_map(|number| Pid::from_raw(number.parse().ok()?))
-                .collect::<Vec<_>>()
+            list.split_whitespace().filter_map(|number| number.parse().ok()).collect::<Vec<_>>()
         })
         .collect()
 }

@@ -7,15 +7,16 @@ use jiff::{Timestamp, Unit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use windlass_core::Outcome;
-use windlass_core::assignment::{Assignment, termination_message};
+use windlass_core::assignment::{Assignment, Order, termination_message};
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
 
+use crate::confine::Memory;
 use crate::function::Function;
 use crate::outcome::{End, judge};
+use crate::output::Relay;
 use crate::report::Reporter;
-use crate::stderr::Relay;
-use crate::{result, stderr, usage};
+use crate::{output, result, usage};
 
 /// Least time between two looks at the progress file.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -29,11 +30,8 @@ const FAILED: u8 = 1;
 const STOPPED: u8 = 143;
 
 /// Runs the function and reports. Returns the worker's exit code.
-pub(crate) async fn supervise(
-    assignment: &Assignment,
-    command: &[String],
-    grace: Duration,
-) -> io::Result<u8> {
+pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> {
+    let assignment = &order.assignment;
     let started = now();
     // Before the function starts, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -42,12 +40,12 @@ pub(crate) async fn supervise(
     let clock = Instant::now();
     let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
 
-    let (mut function, mut progress) = match Function::start(assignment, command, limit) {
-        Ok(started) => started,
+    let begun = Memory::of(assignment.confinement.as_ref())
+        .and_then(|memory| Ok((memory, Function::start(order, limit)?)));
+    let (mut memory, (mut function, mut progress)) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
-            let program = command.first().map_or("", String::as_str);
-            let why = format!("{program:?} cannot be started: {error}");
-            let outcome = Outcome::failed(FailureReason::CannotStart, why);
+            let outcome = cannot_start(order, &error);
             let ending = ending(assignment, outcome, started, None, None, None);
             return finish(assignment, &mut reporter, ending, clock + limit, &mut terminate).await;
         }
@@ -55,7 +53,7 @@ pub(crate) async fn supervise(
     let running = now();
     let process_group = Some(function.group());
     reporter.tell(Event::Running { started, running, process_group });
-    let relay = Relay::start(function.take_stderr());
+    let relay = Relay::start(function.take_output(), assignment.log.as_deref());
 
     let mut last_progress = None;
     let mut ticks = interval(PROGRESS_INTERVAL);
@@ -70,6 +68,9 @@ pub(crate) async fn supervise(
             () = reporter.gone() => break End::Stopped,
             () = sleep_until(clock + limit) => break End::TimedOut(limit),
             _ = ticks.tick() => {
+                if let Some(bytes) = memory.exceeded() {
+                    break End::OutOfMemory(bytes);
+                }
                 if let Some(line) = progress.latest() {
                     let elapsed_seconds = clock.elapsed().as_secs_f64();
                     let known = Progress::new(line.done, line.total, &line.message, elapsed_seconds);
@@ -83,7 +84,7 @@ pub(crate) async fn supervise(
     if let Err(error) = function.stop(grace).await {
         // What cannot be ended, such as a process in an uninterruptible call, does not hold the
         // result back.
-        stderr::tell(&format!("windlass worker: {error}"));
+        output::tell(&format!("windlass worker: {error}"));
     }
     let wall = clock.elapsed();
     let finished = now();
@@ -98,12 +99,27 @@ pub(crate) async fn supervise(
     }
     let usage = usage::of_children(wall, assignment.parallelism);
     let output = result::take(assignment, &function.output_path());
-    let outcome = judge(end, output, &stderr, usage::oom_kills() > function.oom_kills_before());
+    let outcome = judge(end, output, &stderr, memory.was_short());
     let ending = Ending {
         finished,
         ..ending(assignment, outcome, started, Some(running), Some(usage), last_progress)
     };
     finish(assignment, &mut reporter, ending, clock + limit, &mut terminate).await
+}
+
+/// A program that is not there stays so; what the machine lacks now it may have later.
+fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
+    let program = order.command.first().map_or("", String::as_str);
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
+            FailureReason::CannotStart
+        }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            FailureReason::CannotStart
+        }
+        _ => FailureReason::Lost,
+    };
+    Outcome::failed(reason, format!("{program:?} cannot be started: {error}"))
 }
 
 fn ending(
@@ -141,7 +157,7 @@ async fn finish(
         _ = terminate.recv() => {
             // Its pod is being ended, but a gateway that is there still takes the outcome.
             if timeout(LAST_CHANCE, told).await.is_err() {
-                stderr::tell("windlass worker: stopped before the outcome was taken");
+                output::tell("windlass worker: stopped before the outcome was taken");
             }
         }
     }
@@ -152,7 +168,7 @@ fn leave_word(assignment: &Assignment, ending: &Ending) {
     if let Some(path) = &assignment.termination_message
         && let Err(error) = std::fs::write(path, termination_message(ending))
     {
-        stderr::tell(&format!("windlass worker: {path}: {error}"));
+        output::tell(&format!("windlass worker: {path}: {error}"));
     }
 }
 

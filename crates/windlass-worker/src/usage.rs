@@ -25,29 +25,3 @@ pub(crate) fn of_children(wall: Duration, cpus: Cpus) -> Usage {
 fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
 }
-
-/// Times that the kernel has killed for want of memory in this container, by cgroup v2 or v1. Zero
-/// where that cannot be read, such as in a shared cgroup of one machine.
-pub(crate) fn oom_kills() -> u64 {
-    ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"]
-        .iter()
-        .filter_map(|path| std::fs::read_to_string(path).ok())
-        .find_map(|text| count(&text))
-        .unwrap_or(0)
-}
-
-fn count(text: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kills_are_read_from_both_versions_of_cgroups() {
-        assert_eq!(count("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
-        assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), Some(1));
-        assert_eq!(count(""), None);
-    }
-}

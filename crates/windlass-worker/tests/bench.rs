@@ -1,7 +1,7 @@
 //! One attempt in its own directory: what the worker is given, and what it tells.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use windlass_core::assignment::{ASSIGNMENT, ReportTo, read_termination_message};
+use windlass_core::assignment::{ASSIGNMENT, Order, ReportTo, read_termination_message};
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, JobResult};
 use windlass_core::{Assignment, Outcome, Report};
@@ -42,6 +42,8 @@ impl Bench {
             work: path("work"),
             report: ReportTo::Socket,
             results: None,
+            log: None,
+            confinement: None,
             termination_message: Some(path("termination")),
         };
         Self { assignment, grace: 1, directory }
@@ -144,6 +146,13 @@ impl Worker {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Gives a worker its order that was started without a command.
+    pub fn order(&mut self, order: &Order) {
+        let mut line = serde_json::to_vec(order).unwrap();
+        line.push(b'\n');
+        self.socket.as_ref().expect("a socket").get_ref().write_all(&line).unwrap();
     }
 
     /// Closes the server's end of the socket.

@@ -3,6 +3,8 @@
 use std::os::unix::fs::symlink;
 
 use windlass_core::Outcome;
+use windlass_core::assignment::Order;
+use windlass_core::function::EnvVar;
 use windlass_core::report::{Event, inline_bytes, sha256};
 use windlass_core::status::FailureReason;
 
@@ -161,8 +163,35 @@ fn a_program_that_does_not_exist_cannot_be_started() {
 }
 
 #[test]
-fn no_command_at_all_cannot_be_started() {
-    assert_eq!(Bench::new().start(&[]).failure().0, FailureReason::CannotStart);
+fn a_worker_without_a_command_waits_for_its_order() {
+    let bench = Bench::new();
+    let script = "echo $GREETING $PWD > $WINDLASS_OUTPUT";
+    let order = Order {
+        assignment: bench.assignment.clone(),
+        command: ["sh", "-c", script].map(str::to_owned).into(),
+        env: vec![EnvVar { name: "GREETING".into(), value: "hello".into() }],
+        directory: Some("/".into()),
+    };
+    let mut worker = bench.start(&[]);
+    worker.order(&order);
+    assert_eq!(worker.result().text.as_deref(), Some("hello /\n"));
+}
+
+#[test]
+fn a_worker_whose_server_goes_before_it_gives_an_order_is_done() {
+    let mut worker = Bench::new().start(&[]);
+    worker.hang_up();
+    let exited = worker.exited();
+    assert_eq!((exited.code, exited.stderr.as_str()), (0, ""), "{exited:#?}");
+}
+
+#[test]
+fn an_empty_command_cannot_be_started() {
+    let bench = Bench::new();
+    let (assignment, command) = (bench.assignment.clone(), Vec::new());
+    let mut worker = bench.start(&[]);
+    worker.order(&Order { assignment, command, env: Vec::new(), directory: None });
+    assert_eq!(worker.failure().0, FailureReason::CannotStart);
 }
 
 #[test]

@@ -81,9 +81,16 @@ pub(crate) struct Serve {
     /// Address to listen on; loopback only
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
-    /// Directory of the server's token and of large results [default: the user's data directory]
+    /// Directory of everything that is kept: jobs, results, logs, the token
+    /// [default: the user's data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Most jobs that wait for CPUs; beyond it submissions get 429
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    pub(crate) max_queued: u32,
+    /// Most that jobs, results and logs may take on the disk; beyond it submissions get 503
+    #[arg(long, value_name = "QUANTITY", default_value = "10Gi")]
+    pub(crate) max_stored: String,
     #[command(flatten)]
     pub(crate) machine: Machine,
 }
@@ -150,8 +157,8 @@ pub(crate) enum Format {
 /// Supervise one attempt.
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
-    /// The function's program and arguments
-    #[arg(last = true, required = true)]
+    /// The function's program and arguments; without any, the server tells over standard input
+    #[arg(last = true)]
     pub(crate) command: Vec<String>,
 }
 

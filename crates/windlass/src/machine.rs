@@ -1,11 +1,12 @@
 //! What every engine on one machine needs, from the command line and the machine itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use windlass_core::contract::STOP_GRACE_SECONDS;
-use windlass_local::{Config, Functions, Logs};
+use windlass_local::{Config, Functions, Library, Logs};
 
 use crate::cli::{BadUsage, Machine};
 use crate::functions::builtin;
@@ -19,13 +20,14 @@ pub(crate) fn functions(args: &Machine) -> anyhow::Result<Functions> {
     Ok(functions)
 }
 
-/// Everything that an engine is told.
-pub(crate) fn config(
-    args: &Machine,
-    functions: Functions,
-    data: &Path,
-    logs: Logs,
-) -> anyhow::Result<Config> {
+/// The same, read again whenever the manifests change.
+pub(crate) fn library(args: &Machine) -> anyhow::Result<Library> {
+    Library::open(Functions::builtin(builtin(None)), args.functions.clone())
+        .map_err(|error| BadUsage(error.to_string()).into())
+}
+
+/// What an engine is told that lives no longer than one command.
+pub(crate) fn config(args: &Machine, functions: Library, data: &Path) -> anyhow::Result<Config> {
     let cpus = match args.cpus {
         Some(cpus) => cpus,
         // Affinity and the quota of the cgroup are both in it.
@@ -35,7 +37,17 @@ pub(crate) fn config(
     };
     let program = std::env::current_exe().context("this program's path is not known")?;
     let grace = Duration::from_secs(STOP_GRACE_SECONDS);
-    Ok(Config { cpus, functions, data: data.to_owned(), program, logs, grace })
+    Ok(Config {
+        cpus,
+        functions: Arc::new(functions),
+        data: data.to_owned(),
+        durable: false,
+        max_queued: u32::MAX,
+        max_stored_bytes: u64::MAX,
+        program,
+        logs: Logs::Stderr,
+        grace,
+    })
 }
 
 /// The user's data directory, by the XDG base directory specification.

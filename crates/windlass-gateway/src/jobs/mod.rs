@@ -5,6 +5,7 @@ pub(crate) mod delete;
 pub(crate) mod events;
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod logs;
 pub(crate) mod result;
 pub(crate) mod submit;
 

@@ -10,7 +10,7 @@ use windlass_core::jobs::{Submission, Watch};
 use windlass_core::parse::{self, Unread};
 use windlass_core::{API_VERSION, Error, Job, JobSpec, Jobs as _, Phase};
 use windlass_local::functions::documents;
-use windlass_local::{Engine, Logs, NAMESPACE};
+use windlass_local::{Engine, Library, NAMESPACE};
 
 use crate::cli::{BadUsage, Run};
 use crate::output::Output;
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
     // Before the work, so that none is done for a result that cannot be kept.
     let output = Output::open(args.output.as_deref())?;
     let data = tempfile::Builder::new().prefix("windlass-run-").tempdir()?;
-    let config = machine::config(&args.machine, functions, data.path(), Logs::Stderr)?;
+    let config = machine::config(&args.machine, Library::fixed(functions), data.path())?;
     let engine = Engine::start(config).context("the engine cannot start")?;
 
     let job = engine.submit(submission).await?;

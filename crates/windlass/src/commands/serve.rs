@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tracing::info;
+use windlass_core::quantity;
 use windlass_gateway::{Gateway, Limits};
-use windlass_local::{Engine, Logs};
+use windlass_local::{Config, Engine, Logs};
 
 use crate::cli::{BadUsage, Serve};
 use crate::token::TokenAccess;
@@ -23,18 +24,23 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         Some(data) => data,
         None => machine::data_directory()?,
     };
-    let cannot = || format!("{} cannot be used", data.display());
-    std::fs::create_dir_all(&data).with_context(cannot)?;
-    let data = std::fs::canonicalize(&data).with_context(cannot)?;
-    let functions = machine::functions(&args.machine)?;
-    let config = machine::config(&args.machine, functions, &data, Logs::Nowhere)?;
+    let max_stored_bytes = quantity::bytes(&args.max_stored)
+        .ok_or_else(|| BadUsage(format!("--max-stored: {:?} is no quantity", args.max_stored)))?;
+    let config = Config {
+        durable: true,
+        max_queued: args.max_queued,
+        max_stored_bytes,
+        logs: Logs::Files,
+        ..machine::config(&args.machine, machine::library(&args.machine)?, &data)?
+    };
     let cpus = config.cpus;
-    let access = TokenAccess::in_directory(&data)?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
-    let engine = Engine::start(config).context("the engine cannot start")?;
+    // It makes the directory and holds it for this server alone.
+    let engine = Engine::start(config)?;
+    let access = TokenAccess::in_directory(&data)?;
     let gateway = Gateway {
         jobs: Arc::clone(&engine) as Arc<_>,
         access: Arc::new(access),
@@ -42,9 +48,17 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         allowed_hosts: Some(vec![address.to_string(), format!("localhost:{}", address.port())]),
         limits: Limits::default(),
     };
-    info!(%address, cpus, token = %data.join("token").display(), "windlass serves");
-    windlass_gateway::serve(listener, gateway, commands::stopped()).await?;
-    info!("stopping: jobs are cancelled");
+    let stored_bytes = engine.stored_bytes();
+    let data = std::path::absolute(&data)?;
+    info!(
+        %address, cpus, stored_bytes, max_stored_bytes, data = %data.display(),
+        "windlass serves; the token is in the data directory"
+    );
+    tokio::select! {
+        served = windlass_gateway::serve(listener, gateway, commands::stopped()) => served?,
+        why = engine.broken() => bail!("the store has failed: {why}"),
+    }
+    info!("stopping: what runs is ended, and started again by the next server on this directory");
     engine.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }

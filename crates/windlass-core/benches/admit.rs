@@ -1,0 +1,182 @@
+//! What an event costs while 1,000 to 1,000,000 jobs wait, on a machine that is full.
+//!
+//! `cargo bench -p windlass-core --bench admit`
+
+#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures and tells")]
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use windlass_core::{Admission, Capacity, Cpus, Grant, Share, Waiting};
+
+type Id = [u8; 16];
+
+const CAPACITY: Cpus = 64;
+const QUEUES: u64 = 32;
+const EVENTS: usize = 100_000;
+const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
+
+/// Numbers that are the same at each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % end
+    }
+}
+
+/// Submits, and knows who waits.
+struct Users {
+    random: Random,
+    submitted: u64,
+    waiting: Vec<Id>,
+}
+
+impl Users {
+    /// A job every millisecond, with an ID in the order of time like a version 7 UUID.
+    fn submit(&mut self) -> (Id, Waiting) {
+        self.submitted += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.submitted.to_be_bytes());
+        id[8..].copy_from_slice(&self.random.below(u64::MAX).to_be_bytes());
+        let min = [1, 1, 1, 2, 2, 4, 8, 16][self.random.below(8) as usize];
+        let waiting = Waiting {
+            queue: format!("queue-{}", self.random.below(QUEUES)),
+            priority: self.random.below(5) as i32 - 2,
+            since: self.now(),
+            min,
+            max: min << self.random.below(3),
+        };
+        (id, waiting)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.submitted as i64).expect("a time in 1970")
+    }
+}
+
+/// What one event of a kind costs.
+struct Cost {
+    kind: &'static str,
+    p50: Duration,
+    p99: Duration,
+    max: Duration,
+    per_second: f64,
+}
+
+impl Cost {
+    fn of(kind: &'static str, mut samples: Vec<Duration>) -> Self {
+        samples.sort_unstable();
+        let at = |part: usize| samples[(samples.len() - 1) * part / 100];
+        let sum: Duration = samples.iter().sum();
+        let per_second = samples.len() as f64 / sum.as_secs_f64();
+        Self { kind, p50: at(50), p99: at(99), max: at(100), per_second }
+    }
+}
+
+/// Resident memory in bytes; 0 where it cannot be told.
+fn memory() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+fn timed<T>(samples: &mut Vec<Duration>, event: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let value = event();
+    samples.push(began.elapsed());
+    value
+}
+
+fn run(n: usize) -> Vec<Cost> {
+    let mut users = Users { random: Random(1), submitted: 0, waiting: Vec::with_capacity(2 * n) };
+    let before = memory();
+    let mut admission: Admission<Id> = Admission::new(Capacity(Some(CAPACITY)));
+    for queue in 0..QUEUES / 2 {
+        let quota = (queue % 4 == 0).then_some(8);
+        let share = Share { quota, weight: 1 + (queue % 3) as u32 };
+        admission.set_queue(&format!("queue-{queue}"), Some(share));
+    }
+    while admission.waiting() < n {
+        let (id, waiting) = users.submit();
+        users.waiting.push(id);
+        admission.wait(id, waiting);
+    }
+    let bytes = memory().saturating_sub(before + users.waiting.len() * size_of::<Id>());
+
+    let mut running: Vec<Grant<Id>> = Vec::new();
+    while let Some(grant) = admission.next(users.now()) {
+        running.push(grant);
+    }
+    let (mut wait, mut next, mut leave) = (Vec::new(), Vec::new(), Vec::new());
+    let mut granted = 0;
+    for _ in 0..EVENTS {
+        // One job ends, and whoever may starts.
+        if !running.is_empty() {
+            let ended = users.random.below(running.len() as u64) as usize;
+            let ended = running.swap_remove(ended);
+            let now = users.now();
+            timed(&mut next, || {
+                admission.release(&ended.id);
+                while let Some(grant) = admission.next(now) {
+                    running.push(grant);
+                    granted += 1;
+                }
+            });
+        }
+        // Two come, one goes: as many wait as before, but for those that started.
+        for _ in 0..2 {
+            let (id, waiting) = users.submit();
+            users.waiting.push(id);
+            timed(&mut wait, || admission.wait(id, waiting));
+        }
+        while admission.waiting() > n {
+            let gone = users.random.below(users.waiting.len() as u64) as usize;
+            let gone = users.waiting.swap_remove(gone);
+            // It may have started already.
+            if admission.granted(&gone).is_none() {
+                timed(&mut leave, || admission.leave(&gone));
+            }
+        }
+    }
+    println!("{n:>9} waiting, {:>4} bytes each, {granted} granted", bytes / n);
+    vec![Cost::of("wait", wait), Cost::of("next+release", next), Cost::of("leave", leave)]
+}
+
+fn main() {
+    // Only when asked for: test runners start every target.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let all: Vec<Vec<Cost>> = SIZES.into_iter().map(run).collect();
+    println!();
+    println!(
+        "{:>9}  {:<12} {:>10} {:>10} {:>10} {:>12}",
+        "waiting", "event", "p50", "p99", "max", "events/s"
+    );
+    for (n, costs) in SIZES.into_iter().zip(&all) {
+        for Cost { kind, p50, p99, max, per_second } in costs {
+            println!(
+                "{n:>9}  {kind:<12} {:>10} {:>10} {:>10} {per_second:>12.0}",
+                format!("{p50:.2?}"),
+                format!("{p99:.2?}"),
+                format!("{max:.2?}"),
+            );
+        }
+    }
+    println!();
+    if let [few, .., many] = &all[..] {
+        for (few, many) in few.iter().zip(many) {
+            let p50 = many.p50.as_secs_f64() / few.p50.as_secs_f64();
+            let p99 = many.p99.as_secs_f64() / few.p99.as_secs_f64();
+            let mean = few.per_second / many.per_second;
+            println!("1M / 1k  {:<12} p50 {p50:.2}, p99 {p99:.2}, mean {mean:.2}", few.kind);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One event at a time gives what a look at everything would.
+
+mod cost;
+mod model;
+mod threads;
+
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn job(queue: &str, min: Cpus, max: Cpus) -> Waiting {
+    Waiting { queue: queue.to_owned(), priority: 0, since: at(0), min, max }
+}
+
+/// These jobs wait in this order, each with its index as its ID.
+fn line(capacity: Option<Cpus>, jobs: impl IntoIterator<Item = Waiting>) -> Admission<usize> {
+    let mut admission = Admission::new(Capacity(capacity));
+    for (id, waiting) in jobs.into_iter().enumerate() {
+        admission.wait(id, waiting);
+    }
+    admission
+}
+
+fn quota(cpus: Cpus) -> Option<Share> {
+    Some(Share { quota: Some(cpus), ..Share::default() })
+}
+
+fn grants<Id: Clone + Ord>(admission: &mut Admission<Id>, now: Timestamp) -> Vec<(Id, Cpus)> {
+    std::iter::from_fn(|| admission.next(now)).map(|grant| (grant.id, grant.cpus)).collect()
+}
+
+/// Nothing is left of the jobs: what a long life would pile up.
+fn assert_empty<Id: Clone + Ord>(admission: &Admission<Id>) {
+    assert_eq!((admission.used(), admission.waiting(), admission.cpus_waited_for()), (0, 0, 0));
+    assert!(admission.jobs.is_empty() && admission.queues.is_empty());
+}
+
+#[test]
+fn higher_priority_starts_first_then_the_older() {
+    let mut admission = line(
+        Some(2),
+        [
+            Waiting { since: at(5), ..job("a", 1, 1) },
+            Waiting { since: at(4), ..job("a", 1, 1) },
+            Waiting { priority: 7, since: at(9), ..job("a", 1, 1) },
+        ],
+    );
+    assert_eq!(grants(&mut admission, at(10)), [(2, 1), (1, 1)]);
+}
+
+#[test]
+fn a_large_job_that_waits_blocks_no_smaller_one_that_fits() {
+    let mut admission = line(Some(2), [job("a", 4, 4), Waiting { since: at(1), ..job("a", 1, 1) }]);
+    assert_eq!(grants(&mut admission, at(10)), [(1, 1)]);
+}
+
+#[test]
+fn a_large_job_that_waited_long_is_not_starved() {
+    let small = Waiting { since: at(1), ..job("a", 1, 1) };
+    let mut admission = line(Some(4), [job("a", 4, 4), small.clone(), small]);
+    admission.occupy(9, "b", 2);
+    assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS - 1)), [(1, 1), (2, 1)]);
+    admission.wait(3, Waiting { since: at(2), ..job("b", 1, 1) });
+    assert_eq!(admission.release(&1), Some(1));
+    assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), []);
+    assert_eq!((admission.release(&2), admission.release(&9)), (Some(1), Some(2)));
+    assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(0, 4)]);
+    assert_eq!(admission.release(&0), Some(4));
+    assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(3, 1)]);
+}
+
+#[test]
+fn a_job_that_its_quota_has_no_room_for_holds_back_only_its_queue() {
+    let mut admission = line(Some(8), [job("a", 4, 4), job("a", 1, 1), job("b", 1, 1)]);
+    admission.set_queue("a", quota(3));
+    assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(2, 1)]);
+}
+
+#[test]
+fn a_job_that_is_held_back_holds_back_nobody() {
+    let mut admission = line(Some(4), [job("a", 4, 4), job("a", 2, 2), job("b", 1, 1)]);
+    admission.set_queue("a", quota(3));
+    admission.occupy(9, "b", 3);
+    // The second lacks CPUs of the machine, but it waits behind the first, which lacks the quota.
+    assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(2, 1)]);
+}
+
+#[test]
+fn a_moldable_job_takes_what_is_free() {
+    let mut admission = line(None, [job("a", 1, 8)]);
+    admission.set_queue("a", quota(3));
+    assert_eq!(grants(&mut admission, at(0)), [(0, 3)]);
+}
+
+#[test]
+fn a_queue_of_twice_the_weight_gets_twice_the_cpus() {
+    let names = ["a", "b"];
+    let mut admission = line(Some(30), (0..60).map(|i| job(names[i % 2], 1, 1)));
+    admission.set_queue("b", Some(Share { quota: None, weight: 2 }));
+    let granted = grants(&mut admission, at(0));
+    let second = granted.iter().filter(|(id, _)| id % 2 == 1).count();
+    assert_eq!((granted.len(), second), (30, 20));
+}
+
+#[test]
+fn shares_that_differ_by_little_are_told_apart() {
+    let mut admission = Admission::new(Capacity(None));
+    for (id, (queue, weight)) in
+        [("a", 4_000_000_000), ("b", 4_000_000_001)].into_iter().enumerate()
+    {
+        admission.set_queue(queue, Some(Share { quota: None, weight }));
+        admission.occupy(id, queue, 1);
+        admission.wait(id + 2, job(queue, 1, 1));
+    }
+    assert_eq!(grants(&mut admission, at(0)), [(3, 1), (2, 1)]);
+}
+
+#[test]
+fn a_capacity_below_what_is_in_use_grants_nothing_until_enough_is_released() {
+    let mut admission = line(Some(4), (0..3).map(|_| job("a", 2, 2)));
+    assert_eq!(grants(&mut admission, at(0)), [(0, 2), (1, 2)]);
+    admission.set_capacity(Capacity(Some(2)));
+    assert_eq!(admission.release(&0), Some(2));
+    assert_eq!(grants(&mut admission, at(0)), []);
+    assert_eq!(admission.release(&1), Some(2));
+    assert_eq!(grants(&mut admission, at(0)), [(2, 2)]);
+}
+
+#[test]
+fn a_job_that_waits_again_has_only_its_new_place() {
+    let mut admission = line(Some(8), [job("a", 4, 4)]);
+    admission.wait(0, job("b", 2, 2));
+    assert_eq!((admission.waiting_in("a"), admission.waiting_in("b")), (0, 1));
+    assert_eq!((admission.waiting(), admission.cpus_waited_for()), (1, 2));
+    assert_eq!(grants(&mut admission, at(0)), [(0, 2)]);
+    admission.wait(0, job("a", 1, 1));
+    assert_eq!((admission.waiting(), admission.granted(&0)), (0, Some(2)));
+    assert!(!admission.leave(&0));
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_taken_for_the_nearest_that_do() {
+    let mut admission = line(Some(8), [job("a", 0, 0), job("b", 3, 1)]);
+    admission.set_queue("a", Some(Share { quota: None, weight: 0 }));
+    assert_eq!(grants(&mut admission, at(0)), [(0, 1), (1, 3)]);
+}
+
+#[test]
+fn the_largest_numbers_are_no_trouble() {
+    let mut admission = Admission::new(Capacity(Some(Cpus::MAX)));
+    admission.set_queue("a", Some(Share { quota: Some(Cpus::MAX), weight: u32::MAX }));
+    for id in 0..3 {
+        admission.occupy(id, "a", Cpus::MAX);
+    }
+    let far =
+        Waiting { priority: i32::MIN, since: Timestamp::MAX, ..job("a", Cpus::MAX, Cpus::MAX) };
+    admission.wait(3, far);
+    assert_eq!((admission.used(), admission.next(Timestamp::MIN)), (Cpus::MAX, None));
+    for id in 0..3 {
+        assert_eq!(admission.release(&id), Some(Cpus::MAX));
+    }
+    assert_eq!(admission.next(Timestamp::MIN), Some(Grant { id: 3, cpus: Cpus::MAX }));
+}
+
+#[test]
+fn queues_of_the_past_are_forgotten() {
+    let mut admission = Admission::new(Capacity(Some(1)));
+    for id in 0..1000 {
+        let name = format!("queue-{id}");
+        admission.set_queue(&name, quota(1));
+        admission.wait(id, job(&name, 1, 1));
+        assert!(admission.next(at(0)).is_some());
+        admission.set_queue(&name, None);
+        assert_eq!(admission.release(&id), Some(1));
+    }
+    assert_empty(&admission);
+}

@@ -1,0 +1,80 @@
+//! What an event costs grows with the logarithm of the number of jobs, counted, not timed.
+
+use std::cell::Cell;
+
+use super::*;
+
+thread_local! {
+    static COMPARISONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// An ID that counts how often it is looked at.
+#[derive(Clone, Debug)]
+struct Counted(u32);
+
+impl Ord for Counted {
+    fn cmp(&self, other: &Self) -> Ordering {
+        COMPARISONS.set(COMPARISONS.get() + 1);
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Counted {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Counted {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Counted {}
+
+fn counted<T>(event: impl FnOnce() -> T) -> (T, u64) {
+    let before = COMPARISONS.get();
+    let value = event();
+    (value, COMPARISONS.get() - before)
+}
+
+/// Several queues, sizes and priorities; all of the same age, so that only the ID tells jobs apart.
+fn mixed(id: u32) -> Waiting {
+    let queue = ["a", "b", "c", "d"][(id % 4) as usize];
+    Waiting { priority: (id / 4 % 3) as i32, ..job(queue, 1 << (id / 12 % 4), 8) }
+}
+
+/// The most comparisons of any of 1,000 waits, grants with their releases, and leaves among `n` jobs.
+fn most_comparisons(n: u32) -> u64 {
+    // Neither sorted nor the same at each run of the test: a Weyl sequence, with gaps for others.
+    let scattered = |i: u32| i.wrapping_mul(0x9E37_79B1);
+    let mut admission = Admission::new(Capacity(Some(64)));
+    for i in 0..n {
+        admission.wait(Counted(scattered(i)), mixed(i));
+    }
+    let mut running: Vec<_> = std::iter::from_fn(|| admission.next(at(1000))).collect();
+    let mut most = 0;
+    for i in n..n + 1000 {
+        let id = Counted(scattered(i));
+        most = most.max(counted(|| admission.wait(id.clone(), mixed(i))).1);
+        let ended = running.swap_remove(i as usize % running.len());
+        most = most.max(counted(|| admission.release(&ended.id)).1);
+        while let (Some(grant), cost) = counted(|| admission.next(at(1000))) {
+            most = most.max(cost);
+            running.push(grant);
+        }
+        let gone = Counted(scattered(i / 2));
+        most = most.max(counted(|| admission.leave(&gone)).1);
+    }
+    assert!(admission.waiting() > n as usize / 2);
+    most
+}
+
+#[test]
+fn a_hundred_times_the_jobs_cost_an_event_only_a_logarithm_more() {
+    let (few, many) = (most_comparisons(1_000), most_comparisons(100_000));
+    // ln 100,000 / ln 1,000 is 1.67; a node of a B-tree that is fuller makes some difference.
+    assert!(many < few * 5 / 2, "{few} comparisons among 1,000 jobs, {many} among 100,000");
+    assert!(many < 400, "{many} comparisons");
+}

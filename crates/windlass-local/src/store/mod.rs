@@ -1,0 +1,252 @@
+//! Where jobs are kept: a SQLite database in the data directory.
+//!
+//! One [writer] thread commits what arrived meanwhile in one transaction, so that a flood of
+//! submissions shares its waits for the disk. What a caller is told was committed before. Changes
+//! reach watchers through the [board], after their commit.
+//!
+//! The database is the only truth. A job that waits is nowhere else, so that a deep queue costs
+//! little memory.
+
+pub(crate) mod board;
+mod rows;
+mod schema;
+mod writer;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+use windlass_core::jobs::{Filter, Page};
+use windlass_core::{Error, Job, Limits};
+
+pub(crate) use board::{Board, Watcher};
+pub(crate) use rows::{Expired, Unfinished};
+pub use schema::StoreError;
+pub(crate) use schema::lock_directory;
+use writer::Write;
+
+use crate::driver;
+
+/// Jobs on a page, when the caller does not say, and at most.
+const PAGE: usize = 500;
+
+/// Connections for reading that are kept; more are opened while more are needed.
+const READERS: usize = 2;
+
+/// The jobs of a data directory.
+pub(crate) struct Store {
+    board: Arc<Board>,
+    /// `None` once it was closed.
+    writer: Mutex<Option<mpsc::Sender<Write>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    readers: Mutex<Vec<Connection>>,
+    path: std::path::PathBuf,
+    bytes: Arc<AtomicU64>,
+}
+
+/// Told when the store cannot go on.
+pub(crate) type Broken = tokio::sync::watch::Receiver<Option<String>>;
+
+impl Store {
+    /// Opens the store of a data directory, which is made when there is none. `durable`: a commit
+    /// waits for the disk. New jobs are told to `events`.
+    pub(crate) fn open(
+        data: &Path,
+        durable: bool,
+        events: tokio::sync::mpsc::UnboundedSender<driver::Event>,
+    ) -> Result<(Self, Broken), StoreError> {
+        let path = schema::path(data);
+        let connection = schema::open(&path, durable)?;
+        let board = Arc::new(Board::default());
+        let (sender, receiver) = mpsc::channel();
+        let (broken, watch) = tokio::sync::watch::channel(None);
+        let bytes = Arc::new(AtomicU64::new(0));
+        let writer =
+            writer::Writer::new(connection, Arc::clone(&board), events, broken, Arc::clone(&bytes));
+        let thread = std::thread::Builder::new()
+            .name("windlass-store".into())
+            .spawn(move || writer.run(&receiver))
+            .map_err(|error| StoreError::io(&path, error))?;
+        let store = Self {
+            board,
+            writer: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            readers: Mutex::default(),
+            path,
+            bytes,
+        };
+        Ok((store, watch))
+    }
+
+    /// Commits a new job. `Conflict` when its name is taken.
+    pub(crate) async fn insert(&self, job: Job, limits: Limits) -> Result<Arc<Job>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.write(Write::Insert { job: Box::new(job), limits, reply });
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Commits what a job has become. The caller owns it; the writer keeps the order.
+    pub(crate) fn update(&self, job: Arc<Job>, reply: Option<oneshot::Sender<Result<(), Error>>>) {
+        self.write(Write::Update { job, reply });
+    }
+
+    /// Shows what a job has become at once and commits it soon, with something else if possible.
+    pub(crate) fn update_soon(&self, job: Arc<Job>) {
+        self.write(Write::UpdateSoon(job));
+    }
+
+    /// Shows a change to watchers that is not worth a commit: progress. It keeps its place among
+    /// the updates.
+    pub(crate) fn show(&self, job: Arc<Job>) {
+        self.write(Write::Show(job));
+    }
+
+    /// Deletes a job.
+    pub(crate) fn remove(&self, uid: Uuid, reply: oneshot::Sender<Result<(), Error>>) {
+        self.write(Write::Remove { uid, reply });
+    }
+
+    /// Deletes jobs whose time is over, not all at once. Gives what was deleted.
+    pub(crate) async fn expire(&self, now: Timestamp) -> Result<Vec<Expired>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.write(Write::Expire { now, reply });
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// When the next finished job's time is over.
+    pub(crate) fn next_expiry(&self) -> Result<Option<Timestamp>, Error> {
+        self.read(rows::next_expiry)
+    }
+
+    /// One job as it was committed, or shown since.
+    pub(crate) async fn get(self: &Arc<Self>, name: &str) -> Result<Arc<Job>, Error> {
+        if let Some(job) = self.board.get(name) {
+            return Ok(job);
+        }
+        let owned = name.to_owned();
+        let found = self.in_thread(move |store| store.read(|db| rows::by_name(db, &owned))).await?;
+        found.map(Arc::new).ok_or_else(|| Error::no_job(name))
+    }
+
+    /// One job by its UID, read in the calling thread.
+    pub(crate) fn load(&self, uid: Uuid) -> Result<Option<Job>, Error> {
+        self.read(|db| rows::by_uid(db, uid))
+    }
+
+    /// Jobs in the order of their names.
+    pub(crate) async fn list(self: &Arc<Self>, filter: &Filter) -> Result<Page, Error> {
+        let (reply, flushed) = oneshot::channel();
+        self.write(Write::Flush { reply });
+        flushed.await.map_err(|_| stopped())??;
+        let filter = filter.clone();
+        self.in_thread(move |store| {
+            let limit = match filter.limit as usize {
+                0 => PAGE,
+                limit => limit.min(PAGE),
+            };
+            let mut items = store.read(|db| rows::list(db, &filter, limit + 1))?;
+            let more = items.len() > limit;
+            items.truncate(limit);
+            // With the progress that was shown since.
+            for item in &mut items {
+                match store.board.get(&item.metadata.name) {
+                    Some(shown) if shown.metadata.uid == item.metadata.uid => {
+                        *item = Arc::unwrap_or_clone(shown);
+                    }
+                    _ => {}
+                }
+            }
+            let continue_from = items.last().filter(|_| more).map(|job| job.metadata.name.clone());
+            Ok(Page { items, continue_from })
+        })
+        .await
+    }
+
+    /// The changes of one job; the first item is the job as it is.
+    pub(crate) async fn watch(self: &Arc<Self>, name: &str) -> Result<Watcher, Error> {
+        let watcher = Board::watch(&self.board, name);
+        if !watcher.has_value() {
+            let owned = name.to_owned();
+            let found =
+                self.in_thread(move |store| store.read(|db| rows::by_name(db, &owned))).await?;
+            let Some(job) = found else {
+                return Err(Error::no_job(name));
+            };
+            self.board.fill(Arc::new(job));
+        }
+        Ok(watcher)
+    }
+
+    /// All jobs that have not ended, the oldest first, without their specs.
+    pub(crate) fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
+        self.read(rows::unfinished)
+    }
+
+    /// Which of these UIDs are jobs.
+    pub(crate) fn known(&self, uids: &[Uuid]) -> Result<Vec<bool>, Error> {
+        self.read(|db| uids.iter().map(|uid| rows::exists(db, *uid)).collect())
+    }
+
+    /// Bytes of the database that are in use, after the last commit.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Commits what was given so far and closes the database.
+    pub(crate) fn close(&self) {
+        lock(&self.writer).take();
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+
+    fn write(&self, write: Write) {
+        // A writer that has stopped says so to whoever waits for an answer, by dropping it.
+        let closed = lock(&self.writer).as_ref().is_none_or(|writer| writer.send(write).is_err());
+        if closed {
+            tracing::debug!("the store is closed");
+        }
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let connection = match lock(&self.readers).pop() {
+            Some(connection) => connection,
+            None => schema::open_reader(&self.path).map_err(|error| unreadable(&error))?,
+        };
+        let found = query(&connection).map_err(|error| unreadable(&error));
+        let mut readers = lock(&self.readers);
+        if readers.len() < READERS {
+            readers.push(connection);
+        }
+        found
+    }
+
+    /// Reads in a thread of its own: a disk may take its time.
+    async fn in_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || read(&store));
+        read.await.map_err(|error| Error::Bug(error.to_string()))?
+    }
+}
+
+fn stopped() -> Error {
+    Error::unavailable("the server stops")
+}
+
+fn unreadable(error: &rusqlite::Error) -> Error {
+    Error::unavailable(format!("the store cannot be read: {error}"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Each change under these locks is one assignment, so that a panic leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,208 @@
+//! Jobs as rows: every statement of the store but the schema's.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use uuid::Uuid;
+use windlass_core::jobs::Filter;
+use windlass_core::{AttemptNumber, Job, Limits, Metadata, Phase};
+
+use crate::NAMESPACE;
+
+/// Most jobs that expire in one transaction.
+const EXPIRE_AT_ONCE: u32 = 500;
+
+/// A job that has not ended, as far as admission needs to know it.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    pub(crate) uid: Uuid,
+    pub(crate) queue: String,
+    pub(crate) priority: i32,
+    pub(crate) created: Timestamp,
+    pub(crate) limits: Limits,
+    /// The latest attempt that was told; 0 when there was none.
+    pub(crate) attempt: AttemptNumber,
+}
+
+/// A job that was deleted.
+#[derive(Debug)]
+pub(crate) struct Expired {
+    pub(crate) uid: Uuid,
+    pub(crate) name: String,
+    pub(crate) attempt: AttemptNumber,
+}
+
+/// The job's row, for a new one.
+pub(super) fn insert(db: &Connection, job: &Job, limits: &Limits) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO jobs (uid, name, function, queue, priority, created, limits, spec, phase,
+            attempt, generation, version, status, expires)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?
+    .execute(params![
+        uid_of(job)?.as_bytes(),
+        job.metadata.name,
+        job.spec.function,
+        job.spec.queue(),
+        job.spec.priority,
+        millis(job.metadata.creation_timestamp.unwrap_or_default()),
+        json(limits)?,
+        json(&job.spec)?,
+        job.status.phase.map(Phase::as_str),
+        job.status.attempt.unwrap_or(0),
+        job.metadata.generation.unwrap_or(1),
+        job.metadata.resource_version.parse::<i64>().unwrap_or(1),
+        json(&job.status)?,
+        job.expires().map(millis),
+    ])?;
+    Ok(())
+}
+
+/// What may change of a job. False when it was deleted.
+pub(super) fn update(db: &Connection, job: &Job) -> rusqlite::Result<bool> {
+    let rows = db
+        .prepare_cached(
+            "UPDATE jobs SET phase = ?2, attempt = ?3, generation = ?4, version = ?5, status = ?6,
+            expires = ?7, spec = json_set(spec, '$.cancel', json(?8))
+         WHERE uid = ?1",
+        )?
+        .execute(params![
+            uid_of(job)?.as_bytes(),
+            job.status.phase.map(Phase::as_str),
+            job.status.attempt.unwrap_or(0),
+            job.metadata.generation.unwrap_or(1),
+            job.metadata.resource_version.parse::<i64>().unwrap_or(1),
+            json(&job.status)?,
+            job.expires().map(millis),
+            if job.spec.cancel { "true" } else { "false" },
+        ])?;
+    Ok(rows > 0)
+}
+
+pub(super) fn remove(db: &Connection, uid: Uuid) -> rusqlite::Result<Option<Expired>> {
+    db.prepare_cached("DELETE FROM jobs WHERE uid = ?1 RETURNING uid, name, attempt")?
+        .query_row([uid.as_bytes()], expired)
+        .optional()
+}
+
+pub(super) fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Expired>> {
+    db.prepare_cached(
+        "DELETE FROM jobs WHERE uid IN (
+            SELECT uid FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2
+         ) RETURNING uid, name, attempt",
+    )?
+    .query_map(params![millis(now), EXPIRE_AT_ONCE], expired)?
+    .collect()
+}
+
+pub(super) fn next_expiry(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let next: Option<i64> = db
+        .prepare_cached("SELECT min(expires) FROM jobs WHERE expires IS NOT NULL")?
+        .query_row([], |row| row.get(0))?;
+    Ok(next.map(time))
+}
+
+pub(super) fn by_name(db: &Connection, name: &str) -> rusqlite::Result<Option<Job>> {
+    let query = format!("SELECT {COLUMNS} FROM jobs WHERE name = ?1");
+    db.prepare_cached(&query)?.query_row([name], job).optional()
+}
+
+pub(super) fn by_uid(db: &Connection, uid: Uuid) -> rusqlite::Result<Option<Job>> {
+    let query = format!("SELECT {COLUMNS} FROM jobs WHERE uid = ?1");
+    db.prepare_cached(&query)?.query_row([uid.as_bytes()], job).optional()
+}
+
+pub(super) fn exists(db: &Connection, uid: Uuid) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM jobs WHERE uid = ?1")?.exists([uid.as_bytes()])
+}
+
+pub(super) fn list(db: &Connection, filter: &Filter, limit: usize) -> rusqlite::Result<Vec<Job>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM jobs
+         WHERE name > ?1 AND (?2 IS NULL OR function = ?2) AND (?3 IS NULL OR phase = ?3)
+         ORDER BY name LIMIT ?4"
+    );
+    db.prepare_cached(&query)?
+        .query_map(
+            params![
+                filter.continue_from.as_deref().unwrap_or_default(),
+                filter.function,
+                filter.phase.map(Phase::as_str),
+                limit as i64,
+            ],
+            job,
+        )?
+        .collect()
+}
+
+pub(super) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<Unfinished>> {
+    db.prepare(
+        "SELECT uid, queue, priority, created, limits, attempt FROM jobs
+         WHERE expires IS NULL ORDER BY created, uid",
+    )?
+    .query_map([], |row| {
+        Ok(Unfinished {
+            uid: uid(row, 0)?,
+            queue: row.get(1)?,
+            priority: row.get(2)?,
+            created: time(row.get(3)?),
+            limits: parsed(row, 4)?,
+            attempt: row.get(5)?,
+        })
+    })?
+    .collect()
+}
+
+pub(super) fn bytes(db: &Connection) -> rusqlite::Result<u64> {
+    let number = |pragma: &str| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let used = number("page_count")?.saturating_sub(number("freelist_count")?);
+    Ok(u64::try_from(used.saturating_mul(number("page_size")?)).unwrap_or(0))
+}
+
+const COLUMNS: &str = "uid, name, created, spec, generation, version, status";
+
+fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let metadata = Metadata {
+        uid: uid(row, 0)?.to_string(),
+        name: row.get(1)?,
+        namespace: NAMESPACE.into(),
+        creation_timestamp: Some(time(row.get(2)?)),
+        generation: Some(row.get(4)?),
+        resource_version: row.get::<_, i64>(5)?.to_string(),
+        ..Metadata::default()
+    };
+    let mut job = Job::new(metadata, parsed(row, 3)?);
+    job.status = parsed(row, 6)?;
+    Ok(job)
+}
+
+fn expired(row: &Row<'_>) -> rusqlite::Result<Expired> {
+    Ok(Expired { uid: uid(row, 0)?, name: row.get(1)?, attempt: row.get(2)? })
+}
+
+fn uid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    row.get::<_, [u8; 16]>(column).map(Uuid::from_bytes)
+}
+
+fn uid_of(job: &Job) -> rusqlite::Result<Uuid> {
+    Uuid::parse_str(&job.metadata.uid)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    })
+}
+
+fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+fn millis(at: Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+fn time(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).unwrap_or_default()
+}

@@ -1,0 +1,208 @@
+//! The database file: its form, its version, and who may use it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::FlockOperation;
+
+/// `Wndl`: says whose database it is.
+const APPLICATION: i64 = 0x576e_646c;
+
+/// What has changed since, oldest first: a database of version `n` has seen the first `n`.
+const MIGRATIONS: [&str; 1] = [
+    // Times are milliseconds since 1970. `spec`, `status`, `limits` are JSON. `expires` is there
+    // once the job has ended.
+    "CREATE TABLE jobs (
+        uid BLOB PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        function TEXT NOT NULL,
+        queue TEXT NOT NULL,
+        priority INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        limits TEXT NOT NULL,
+        spec TEXT NOT NULL,
+        phase TEXT,
+        attempt INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        expires INTEGER
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX jobs_that_wait_or_run ON jobs (created, uid) WHERE expires IS NULL;
+     CREATE INDEX jobs_by_expiry ON jobs (expires) WHERE expires IS NOT NULL;",
+];
+
+/// The oldest SQLite without the defect that lets a reset of the log lose a commit.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system says no.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another server uses the directory.
+    #[error("{} is in use by {holder}", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// Who holds it, as far as it says.
+        holder: String,
+    },
+    /// It is no store of Windlass, or it was damaged. Nothing was changed.
+    #[error("{} is damaged or no store of Windlass: {why}; nothing was changed", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// A later Windlass made it. Nothing was changed.
+    #[error(
+        "{} has version {found}, this windlass knows up to {known}; use a newer one. Nothing was \
+         changed", path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The latest that is known here.
+        known: usize,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), error }
+    }
+}
+
+pub(crate) fn path(data: &Path) -> PathBuf {
+    data.join("jobs.sqlite")
+}
+
+/// Holds the directory for this process until the file is dropped.
+pub(crate) fn lock_directory(data: &Path) -> Result<File, StoreError> {
+    let path = data.join("lock");
+    let io = |error| StoreError::io(&path, error);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            (&file).take(200).read_to_string(&mut holder).map_err(io)?;
+            let holder = match holder.trim() {
+                "" => "another server".to_owned(),
+                holder => format!("another server, {holder}"),
+            };
+            return Err(StoreError::InUse { path: data.to_owned(), holder });
+        }
+        Err(error) => return Err(io(error.into())),
+    }
+    let who = format!("process {} since {}\n", std::process::id(), jiff::Timestamp::now());
+    file.set_len(0).map_err(io)?;
+    file.rewind().map_err(io)?;
+    file.write_all(who.as_bytes()).map_err(io)?;
+    Ok(file)
+}
+
+/// Opens the database for writing and brings it to the latest version.
+pub(super) fn open(path: &Path, durable: bool) -> Result<Connection, StoreError> {
+    let sql = |error: rusqlite::Error| wrong(path, &error);
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        let why = format!("SQLite {} can lose commits", rusqlite::version());
+        return Err(StoreError::io(path, io::Error::other(why)));
+    }
+    check(path)?;
+    let mut connection = Connection::open(path).map_err(sql)?;
+    if durable {
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(sql)?;
+    } else {
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
+        connection.pragma_update(None, "synchronous", "OFF").map_err(sql)?;
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    let version = version(&connection).map_err(sql)?;
+    let transaction = connection.transaction().map_err(sql)?;
+    for (number, migration) in (1_i64..).zip(MIGRATIONS) {
+        if number > version {
+            transaction.execute_batch(migration).map_err(sql)?;
+            transaction.pragma_update(None, "user_version", number).map_err(sql)?;
+        }
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION).map_err(sql)?;
+    transaction.commit().map_err(sql)?;
+    Ok(connection)
+}
+
+/// Opens the database for reading what is committed.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.set_prepared_statement_cache_capacity(16);
+    Ok(connection)
+}
+
+/// Looks before anything is written: what is not ours, or newer, stays as it is.
+fn check(path: &Path) -> Result<(), StoreError> {
+    if !path.try_exists().map_err(|error| StoreError::io(path, error))? {
+        return Ok(());
+    }
+    let damaged = |why: String| StoreError::Damaged { path: path.to_owned(), why };
+    let sql = |error: rusqlite::Error| wrong(path, &error);
+    // Read-write, because a log that a killed server left is read through an index that is
+    // written; no statement changes anything. Closing would move the log into the file.
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql)?;
+    connection
+        .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(sql)?;
+    let found = version(&connection).map_err(sql)?;
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sql)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(sql)?;
+    if application != APPLICATION && tables > 0 {
+        return Err(damaged(format!("its application id is {application}")));
+    }
+    if found > MIGRATIONS.len() as i64 {
+        let known = MIGRATIONS.len();
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    let verdict: String =
+        connection.pragma_query_value(None, "quick_check(1)", |row| row.get(0)).map_err(sql)?;
+    if verdict != "ok" { Err(damaged(verdict)) } else { Ok(()) }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// A defect of the file, or of the file system.
+fn wrong(path: &Path, error: &rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    match error.sqlite_error_code() {
+        Some(DatabaseCorrupt | NotADatabase) => {
+            StoreError::Damaged { path: path.to_owned(), why: error.to_string() }
+        }
+        _ => StoreError::io(path, io::Error::other(error.to_string())),
+    }
+}

@@ -1,0 +1,123 @@
+//! What the function says on stdout and stderr: into its log, or relayed as it is, and the end of
+//! stderr kept for the failure message.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{ChildStderr, ChildStdout};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::log::Log;
+
+/// The end of stderr that goes into a failure message, in bytes.
+const KEPT_BYTES: usize = 4096;
+
+/// Most that is read at once, in bytes.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How long to wait for the end of a pipe that a process outside of the group may hold open.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// A function's output on its way.
+pub(crate) struct Relay {
+    kept: Arc<Mutex<VecDeque<u8>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Relays until the pipes are closed: into the log, where there is one, else stderr to ours.
+    pub(crate) fn start(
+        (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
+        log: Option<&str>,
+    ) -> Self {
+        let log = log.and_then(|path| match Log::create(Path::new(path)) {
+            Ok(log) => Some(Arc::new(Mutex::new(log))),
+            Err(error) => {
+                // A log is no reason to fail.
+                tell(&format!("windlass worker: {path}: {error}"));
+                None
+            }
+        });
+        let kept = Arc::new(Mutex::new(VecDeque::new()));
+        let mut tasks = Vec::new();
+        if let Some(stdout) = stdout {
+            tasks.push(tokio::spawn(relay(stdout, None, log.clone())));
+        }
+        if let Some(stderr) = stderr {
+            tasks.push(tokio::spawn(relay(stderr, Some(Arc::clone(&kept)), log)));
+        }
+        Self { kept, tasks }
+    }
+
+    /// The end of stderr as text without control characters.
+    pub(crate) async fn last_words(mut self) -> String {
+        let end = tokio::time::Instant::now() + LONGEST_WAIT;
+        for task in &mut self.tasks {
+            if tokio::time::timeout_at(end, &mut *task).await.is_err() {
+                task.abort();
+            }
+        }
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        readable(&kept.iter().copied().collect::<Vec<_>>())
+    }
+}
+
+async fn relay(
+    mut pipe: impl AsyncRead + Unpin,
+    kept: Option<Arc<Mutex<VecDeque<u8>>>>,
+    log: Option<Arc<Mutex<Log>>>,
+) {
+    let mut buffer = Vec::new();
+    loop {
+        buffer.resize(CHUNK_BYTES, 0);
+        let Ok(length @ 1..) = pipe.read(&mut buffer).await else { return };
+        buffer.truncate(length);
+        if let Some(kept) = &kept {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend(&buffer[length.saturating_sub(KEPT_BYTES)..]);
+            let surplus = kept.len().saturating_sub(KEPT_BYTES);
+            kept.drain(..surplus);
+        }
+        // In a thread of its own: a log that nobody takes may hold the function up, as it would
+        // without a worker, but neither its timeout nor its stop.
+        let (bytes, log) = (std::mem::take(&mut buffer), log.clone());
+        let written = spawn_blocking(move || {
+            let written = match log {
+                Some(log) => log.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes),
+                None => std::io::stderr().write_all(&bytes),
+            };
+            // Nor is it a reason to fail.
+            drop(written);
+            bytes
+        });
+        buffer = written.await.unwrap_or_default();
+    }
+}
+
+/// Text that a terminal and a JSON document can show.
+fn readable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let shown = |c: &char| matches!(c, '\n' | '\t') || !c.is_control();
+    // A cut in the middle of a character leaves a replacement character at the start.
+    text.trim_start_matches('\u{fffd}').chars().filter(shown).collect::<String>().trim().to_owned()
+}
+
+/// Writes one line to stderr.
+pub(crate) fn tell(line: &str) {
+    writeln!(std::io::stderr(), "{line}").unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_stderr_cannot_steer_a_terminal() {
+        assert_eq!(readable(b"a\x1b[31mb\r\nc\td\x07\0"), "a[31mb\nc\td");
+        assert_eq!(readable(&"ä".as_bytes()[1..]), "");
+    }
+}
