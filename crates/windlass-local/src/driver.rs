@@ -25,6 +25,7 @@ use windlass_core::{
 use crate::admission::{Line, Place, Places};
 use crate::attempt::{Handle, Idle, Workers};
 use crate::clock::Clock;
+use crate::confine::{Confine, Held};
 use crate::files::Files;
 use crate::functions::Library;
 use crate::observe::{self, Gone, Trace};
@@ -78,6 +79,12 @@ struct Known {
     traces: Vec<Trace>,
 }
 
+/// A live attempt.
+struct Live {
+    handle: Handle,
+    held: Held,
+}
+
 /// The task's state.
 pub(crate) struct Driver {
     config: Arc<Config>,
@@ -89,7 +96,9 @@ pub(crate) struct Driver {
     known: HashMap<Uuid, Known>,
     /// The live attempts. An attempt is here, and has its CPUs, until its last process is gone,
     /// whatever becomes of its job.
-    live: HashMap<(Uuid, AttemptNumber), Handle>,
+    live: HashMap<(Uuid, AttemptNumber), Live>,
+    /// What holds them.
+    confine: Confine,
     workers: Workers,
     /// The tasks that attend them.
     attending: JoinSet<()>,
@@ -116,13 +125,15 @@ pub(crate) struct Parts {
     pub(crate) library: Arc<Library>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) places: Arc<Places>,
+    pub(crate) confine: Confine,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) sender: mpsc::UnboundedSender<Event>,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, store, files, library, clock, places, events, sender } = parts;
+        let Parts { config, store, files, library, clock, places, confine, events, sender } =
+            parts;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let mut line = Line::new(config.cpus, Arc::clone(&places));
         line.set_queues(&library.current());
@@ -136,6 +147,7 @@ impl Driver {
             host,
             known: HashMap::new(),
             live: HashMap::new(),
+            confine,
             workers,
             attending: JoinSet::new(),
             line,
@@ -262,7 +274,7 @@ impl Driver {
             }
             Event::Shutdown => {
                 self.ending = true;
-                self.live.values_mut().for_each(Handle::stop);
+                self.live.values_mut().for_each(|live| live.handle.stop());
             }
         }
     }
@@ -355,7 +367,9 @@ impl Driver {
     }
 
     fn on_gone(&mut self, uid: Uuid, attempt: AttemptNumber, why: String) {
-        self.live.remove(&(uid, attempt));
+        if let Some(Live { held, .. }) = self.live.remove(&(uid, attempt)) {
+            self.confine.give_back(held);
+        }
         self.line.release(&uid);
         let counts = self.job(uid).is_some_and(|job| job.status.result.is_some());
         if let Some(known) = self.known.get_mut(&uid)
@@ -492,9 +506,9 @@ impl Driver {
         // Before the worker can say when it started.
         let created = self.clock.now();
         let gone = match self.try_start(uid, job, attempt, cpus) {
-            Ok(handle) => {
+            Ok(live) => {
                 info!(job = %job.metadata.name, attempt, cpus, "attempt started");
-                self.live.insert((uid, attempt), handle);
+                self.live.insert((uid, attempt), live);
                 None
             }
             Err(error) => {
@@ -522,7 +536,7 @@ impl Driver {
         job: &Job,
         attempt: AttemptNumber,
         cpus: Cpus,
-    ) -> io::Result<Handle> {
+    ) -> io::Result<Live> {
         let functions = self.library.current();
         let function = functions
             .get(&job.spec.function)
@@ -532,10 +546,12 @@ impl Driver {
             Logs::Files => Some(self.files.log(uid, attempt).to_string_lossy().into_owned()),
             Logs::Stderr => None,
         };
+        let memory_bytes = function.spec.memory.bytes(cpus).unwrap_or(u64::MAX);
+        let held = self.confine.take(cpus, memory_bytes);
         let places = apply::Places {
             results: self.workers.results().to_string_lossy().into_owned(),
             log,
-            confinement: None,
+            confinement: Some(held.confinement()),
         };
         let directory = functions.directory(&job.spec.function);
         let directory = directory.map(|path| path.to_string_lossy().into_owned());
@@ -545,14 +561,21 @@ impl Driver {
         let room = self.config.max_stored_bytes.saturating_sub(stored);
         limits.max_result_bytes = limits.max_result_bytes.min(room.max(MAX_INLINE_RESULT_BYTES));
         let order = apply::order(job, &limits, &function.spec, directory, attempt, cpus, places);
-        self.workers.start(uid, order, &job.spec.input_bytes(), &mut self.attending)
+        match self.workers.start(uid, order, &job.spec.input_bytes(), &mut self.attending) {
+            Ok(handle) => Ok(Live { handle, held }),
+            Err(error) => {
+                self.confine.give_back(held);
+                Err(error)
+            }
+        }
     }
 
     fn stop(&mut self, uid: Uuid, attempt: AttemptNumber) {
         if let Some(known) = self.known.get_mut(&uid)
             && let Some(trace) = known.traces.iter_mut().find(|t| t.number == attempt)
         {
-            apply::remove(trace, self.live.get_mut(&(uid, attempt)));
+            let live = self.live.get_mut(&(uid, attempt));
+            apply::remove(trace, live.map(|live| &mut live.handle));
         }
     }
 

@@ -14,6 +14,7 @@ mod admission;
 mod apply;
 mod attempt;
 mod clock;
+mod confine;
 mod driver;
 mod files;
 pub mod functions;
@@ -112,6 +113,8 @@ impl Engine {
         let (store, broken) = store::Store::open(&config.data, config.durable, sender.clone())?;
         let store = Arc::new(store);
         let lost = end_leftovers(&files).map_err(io)?;
+        let confine = confine::Confine::find(&config.data, config.cpus).map_err(io)?;
+        info!("{confine}");
 
         let clock = Arc::new(clock::Clock::start());
         let places = Arc::new(admission::Places::new(config.max_queued));
@@ -122,6 +125,7 @@ impl Engine {
             library: Arc::clone(&config.functions),
             clock: Arc::clone(&clock),
             places: Arc::clone(&places),
+            confine,
             events,
             sender: sender.clone(),
         });
