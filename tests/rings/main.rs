@@ -4,6 +4,9 @@
 //! - [`golden`]: what is generated is what is committed;
 //! - [`machine`]: the command line on this machine;
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
+//! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
+//! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
+//! - [`figures`]: how many, how soon and how little, on one machine;
 //! - [`cluster`]: what only a real cluster can show. Ignored unless asked for: `tests/run` starts a
 //!   cluster, installs the chart and asks;
 //! - [`latency`] and [`speedup`]: the figures.
@@ -13,7 +16,10 @@
 
 mod cluster;
 mod contract;
+mod faults;
+mod figures;
 mod golden;
+mod kills;
 mod latency;
 mod machine;
 mod speedup;

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{run, text};
+use crate::support::{quantile, run, text};
 
 /// Runs of each kind.
 const RUNS: usize = 9;
@@ -20,7 +20,7 @@ fn two_cpus_price_the_papers_table_in_little_more_than_half_the_time() {
         one.push(price("1"));
         two.push(price("2"));
     }
-    let (a, b) = (median(&mut one), median(&mut two));
+    let (a, b) = (quantile(&mut one, 500), quantile(&mut two, 500));
     let ratio = b.as_secs_f64() / a.as_secs_f64();
     let report = format!(
         "windlass run price --input @examples/longstaff-schwartz.json, {RUNS} runs each, median\n\
@@ -36,11 +36,6 @@ fn two_cpus_price_the_papers_table_in_little_more_than_half_the_time() {
     );
     print!("{report}");
     assert!(ratio <= BOUND, "{report}");
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }
 
 fn price(parallelism: &str) -> Duration {

@@ -132,8 +132,7 @@ pub(crate) struct Parts {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, store, files, library, clock, places, confine, events, sender } =
-            parts;
+        let Parts { config, store, files, library, clock, places, confine, events, sender } = parts;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let mut line = Line::new(config.cpus, Arc::clone(&places));
         line.set_queues(&library.current());

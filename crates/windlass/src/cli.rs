@@ -85,6 +85,9 @@ pub(crate) struct Serve {
     /// [default: the user's data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// How long a function may take to stop, in seconds, before it is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) grace: u64,
     /// Most jobs that wait for CPUs; beyond it submissions get 429
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     pub(crate) max_queued: u32,

@@ -59,10 +59,31 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        self.try_send(method, path, headers, body).unwrap()
+    }
+
+    /// The same, where the server may be gone.
+    pub(crate) fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
+        let headers: Vec<_> = headers.iter().chain(&[("Connection", "close")]).copied().collect();
+        self.connect()?.send(method, path, &headers, body)
+    }
+
+    /// A connection for many requests.
+    pub(crate) fn connect(&self) -> std::io::Result<Connection> {
+        let stream = TcpStream::connect(&self.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        Ok(Connection { client: self.clone(), stream })
+    }
+
+    fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
-        request += "Connection: close\r\n";
         if !self.token.is_empty() {
             request += &format!("Authorization: Bearer {}\r\n", self.token);
         }
@@ -75,23 +96,49 @@ impl Client {
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
-        request += "\r\n";
-        stream.write_all(request.as_bytes()).unwrap();
-        // A server may refuse before it has read the body.
-        stream.write_all(body).unwrap_or_default();
-        read(&mut stream)
+        request + "\r\n"
+    }
+}
+
+/// A connection that is kept open.
+pub(crate) struct Connection {
+    client: Client,
+    stream: TcpStream,
+}
+
+impl Connection {
+    pub(crate) fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
+        let mut request = self.client.head(method, path, headers, body).into_bytes();
+        // One packet for what is small. A server may refuse before it has read the body.
+        if body.len() < 1024 {
+            request.extend_from_slice(body);
+            self.stream.write_all(&request)?;
+        } else {
+            self.stream.write_all(&request)?;
+            self.stream.write_all(body).unwrap_or_default();
+        }
+        read(&mut self.stream)
     }
 }
 
 /// Reads one answer, to its declared end: a server may keep the connection open for a while.
-fn read(stream: &mut TcpStream) -> Answer {
+fn read(stream: &mut TcpStream) -> std::io::Result<Answer> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 * 1024];
     loop {
         let length = stream.read(&mut buffer).unwrap_or_default();
         bytes.extend_from_slice(&buffer[..length]);
-        if length == 0 || is_whole(&bytes) {
-            return parse(&bytes);
+        if is_whole(&bytes) || (length == 0 && bytes.windows(4).any(|some| some == b"\r\n\r\n")) {
+            return Ok(parse(&bytes));
+        }
+        if length == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
     }
 }

@@ -46,3 +46,37 @@ pub(crate) fn eventually<T>(
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Puts the times in order and gives the one that so many of a thousand do not exceed.
+pub(crate) fn quantile(times: &mut [Duration], of_a_thousand: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * of_a_thousand / 1000).min(times.len() - 1)]
+}
+
+/// Writes a function's manifest: a shell script, with `$HERE` as this directory.
+pub(crate) fn script(here: &Path, name: &str, script: &str, fields: &str) {
+    let here_text = here.display();
+    let command = serde_json::to_string(&["sh", "-c", script]).unwrap();
+    let manifest = format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: ComputeFunction\nmetadata: {{name: {name}}}\n\
+         spec:\n  command: {command}\n  contentType: text/plain\n  \
+         env: [{{name: HERE, value: {here_text}}}]\n  {fields}\n"
+    );
+    std::fs::write(here.join(format!("{name}.yaml")), manifest).unwrap();
+}
+
+/// Processes whose command line or environment names this text, but for this one.
+pub(crate) fn processes_of(mark: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.parse::<u32>().is_ok_and(|pid| pid != std::process::id()) {
+            let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+            let (command, environment) = (text(&read("cmdline")), text(&read("environ")));
+            if command.contains(mark) || environment.contains(mark) {
+                found.push(format!("{name}: {}", command.replace('\0', " ")));
+            }
+        }
+    }
+    found
+}

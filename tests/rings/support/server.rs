@@ -1,7 +1,9 @@
 //! `windlass serve` on a free port with a directory of its own.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,46 +12,113 @@ use super::http::Client;
 
 pub(crate) struct Server {
     pub(crate) client: Client,
-    /// Removed at the end.
-    _data: tempfile::TempDir,
+    /// Removed at the end, when it is the server's own.
+    _own: Option<tempfile::TempDir>,
+    data: PathBuf,
     child: Child,
+    /// What it says.
+    log: Receiver<Value>,
 }
 
 impl Server {
     /// Starts a server with these further arguments.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let mut child = Command::new(super::windlass())
+        let own = tempfile::tempdir().unwrap();
+        let mut server = Self::start_at(own.path(), arguments);
+        server._own = Some(own);
+        server
+    }
+
+    /// Starts a server on this data directory.
+    pub(crate) fn start_at(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_by(Command::new(super::windlass()), data, arguments)
+    }
+
+    /// Starts a server by a command that ends with the program, such as `taskset -c 0 windlass`.
+    pub(crate) fn start_by(command: Command, data: &Path, arguments: &[&str]) -> Self {
+        match Self::try_start(command, data, arguments) {
+            Ok(server) => server,
+            Err((status, log)) => panic!("the server does not start: {status}\n{log}"),
+        }
+    }
+
+    /// Starts a server that may refuse to; then its exit and what it said.
+    pub(crate) fn try_start(
+        mut command: Command,
+        data: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, (ExitStatus, String)> {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data.path())
+            .arg(data)
             .args(arguments)
             .current_dir(super::checkout())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (said, hear) = std::sync::mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (said, log) = channel();
         // The log is read to its end, so that the server never blocks on it.
         std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                let event: Value = serde_json::from_str(&line).unwrap_or_default();
-                if let Some(address) = event["address"].as_str() {
-                    said.send(address.to_owned()).unwrap_or_default();
-                }
+            for line in stderr.lines().map_while(Result::ok) {
+                let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                said.send(event).unwrap_or_default();
             }
         });
-        let address =
-            hear.recv_timeout(Duration::from_secs(20)).expect("the server does not start");
-        let token = std::fs::read_to_string(data.path().join("token")).unwrap();
-        let client = Client { host: address.clone(), address, token, namespace: "default".into() };
-        Self { client, _data: data, child }
+        let mut before = String::new();
+        loop {
+            match log.recv_timeout(Duration::from_secs(60)) {
+                Ok(event) if event["address"].is_string() => {
+                    let address = event["address"].as_str().unwrap().to_owned();
+                    let token = std::fs::read_to_string(data.join("token")).unwrap();
+                    let client = Client {
+                        host: address.clone(),
+                        address,
+                        token,
+                        namespace: "default".into(),
+                    };
+                    return Ok(Self { client, _own: None, data: data.to_owned(), child, log });
+                }
+                Ok(event) => before += &format!("{event}\n"),
+                Err(_) => {
+                    child.kill().unwrap_or_default();
+                    return Err((child.wait().unwrap(), before));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// What it has said since the last call.
+    pub(crate) fn said(&self) -> String {
+        self.log.try_iter().map(|event| format!("{event}\n")).collect()
     }
 
     /// Asks the server to stop and waits for its end.
-    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn stop(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         self.child.wait().unwrap()
+    }
+
+    /// Ends the server as the kernel would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        super::eventually("the server ends", Duration::from_secs(60), || {
+            self.child.try_wait().unwrap()
+        })
     }
 }
 

@@ -414,8 +414,7 @@ mod tests {
     }
 
     fn in_slot(slot: &Slot, script: &str) -> Command {
-        let joins: String =
-            slot.join().iter().map(|file| format!("echo $$ > {file}; ")).collect();
+        let joins: String = slot.join().iter().map(|file| format!("echo $$ > {file}; ")).collect();
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{joins}{script}")]).stderr(Stdio::null());
         command

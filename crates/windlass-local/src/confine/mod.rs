@@ -65,9 +65,12 @@ impl Confine {
     pub(crate) fn take(&mut self, cpus: Cpus, memory_bytes: u64) -> Held {
         let cpus = self.cores.take(cpus);
         let slot = self.groups.as_mut().ok().and_then(|groups| {
-            groups.take(&cpus, memory_bytes).map_err(|error| {
-                warn!(%error, "an attempt runs without a control group");
-            }).ok()
+            groups
+                .take(&cpus, memory_bytes)
+                .map_err(|error| {
+                    warn!(%error, "an attempt runs without a control group");
+                })
+                .ok()
         });
         Held { cpus, slot, memory_bytes }
     }

@@ -198,6 +198,8 @@ impl Store {
 
     /// Commits what was given so far and closes the database.
     pub(crate) fn close(&self) {
+        // The last connection that is closed moves the log into the file.
+        lock(&self.readers).clear();
         lock(&self.writer).take();
         if let Some(thread) = lock(&self.thread).take()
             && thread.join().is_err()

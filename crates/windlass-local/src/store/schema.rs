@@ -188,7 +188,7 @@ fn check(path: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
     let verdict: String =
-        connection.pragma_query_value(None, "quick_check(1)", |row| row.get(0)).map_err(sql)?;
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sql)?;
     if verdict != "ok" { Err(damaged(verdict)) } else { Ok(()) }
 }
 

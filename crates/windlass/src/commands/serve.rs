@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::quantity;
@@ -13,6 +15,9 @@ use windlass_local::{Config, Engine, Logs};
 use crate::cli::{BadUsage, Serve};
 use crate::token::TokenAccess;
 use crate::{commands, log, machine};
+
+/// Descriptors of the store, the runtime, the watch of the manifests, and files that are read.
+const OWN_DESCRIPTORS: usize = 40;
 
 pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     log::start("info");
@@ -30,6 +35,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         durable: true,
         max_queued: args.max_queued,
         max_stored_bytes,
+        grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
         ..machine::config(&args.machine, machine::library(&args.machine)?, &data)?
     };
@@ -46,7 +52,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         access: Arc::new(access),
         reports: None,
         allowed_hosts: Some(vec![address.to_string(), format!("localhost:{}", address.port())]),
-        limits: Limits::default(),
+        limits: Limits { connections: connections(cpus), ..Limits::default() },
     };
     let stored_bytes = engine.stored_bytes();
     let data = std::path::absolute(&data)?;
@@ -61,4 +67,16 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     info!("stopping: what runs is ended, and started again by the next server on this directory");
     engine.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Connections that leave descriptors for the store and for the workers: each has a socket, and a few
+/// more while it starts.
+fn connections(cpus: u32) -> usize {
+    let most = Limits::default().connections;
+    let descriptors = match getrlimit(Resource::Nofile).current {
+        Some(current) => usize::try_from(current).unwrap_or(usize::MAX),
+        None => return most,
+    };
+    let needed = OWN_DESCRIPTORS + 2 * cpus as usize;
+    descriptors.saturating_sub(needed).clamp(4, most)
 }

@@ -1,0 +1,128 @@
+//! The server is killed at random instants under load: nothing that was accepted is lost, no two
+//! attempts of a job overlap, no CPU stays taken, no process is left.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::http::Client;
+use crate::support::server::Server;
+use crate::support::{eventually, processes_of, script, text};
+
+/// Kills, when WINDLASS_KILLS does not say. `tests/run kills` does a thousand.
+const KILLS: u64 = 60;
+
+/// Longest life of a server, in milliseconds. It ends in its start, its recovery or its work.
+const LONGEST_LIFE: u64 = 150;
+
+/// Jobs that are submitted in each life, at most.
+const JOBS: u64 = 4;
+
+#[test]
+fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let kills: u64 = number("WINDLASS_KILLS").unwrap_or(KILLS);
+    let seed: u64 = number("WINDLASS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let here = tempfile::tempdir().unwrap();
+    let data = here.path().join("data");
+    fs::create_dir(here.path().join("locks")).unwrap();
+    // A lock tells whether another attempt of the same job, or a child that it left, still runs.
+    script(
+        here.path(),
+        "marked",
+        "exec 9>$HERE/locks/$WINDLASS_JOB; flock -n 9 || echo $WINDLASS_JOB >> $HERE/overlaps; \
+         sleep 0.0$(($$ % 5 + 1)) & wait; echo done > $WINDLASS_OUTPUT",
+        "retries: 0",
+    );
+    let functions = here.path().to_str().unwrap();
+    let arguments = ["--cpus", "2", "--functions", functions];
+
+    let mut accepted = BTreeSet::new();
+    let mut unanswered = 0;
+    for life in 0..kills {
+        let server = Server::start_at(&data, &arguments);
+        let end = Instant::now() + Duration::from_millis(random.below(LONGEST_LIFE));
+        let submitting = {
+            let (client, jobs) = (server.client.clone(), random.below(JOBS + 1));
+            std::thread::spawn(move || submit(&client, life, jobs, end))
+        };
+        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        server.kill();
+        let (taken, lost) = submitting.join().unwrap();
+        accepted.extend(taken);
+        unanswered += lost;
+    }
+
+    let mut server = Server::start_at(&data, &arguments);
+    let lost = accepted.iter().filter(|name| !succeeds(&server.client, name)).count();
+    // A job that needs all the CPUs runs only if none stayed taken.
+    let whole = json!({ "function": "marked", "parallelism": 2, "name": "whole" }).to_string();
+    let answer =
+        server.client.post(&server.client.jobs(""), &[("Prefer", "wait=60")], whole.as_bytes());
+    let leaked = u32::from(answer.json()["status"]["phase"] != "Succeeded");
+    let said = server.said();
+    assert!(server.stop().success());
+    let overlaps = fs::read_to_string(here.path().join("overlaps")).unwrap_or_default();
+    let left = processes_of(here.path().to_str().unwrap());
+    println!(
+        "{kills} kills -9: {} jobs acknowledged ({unanswered} submissions unanswered), {lost} lost, {} \
+         overlapping attempts, {leaked} leaked slots, {} processes left",
+        accepted.len(),
+        overlaps.lines().count(),
+        left.len(),
+    );
+    assert!(accepted.len() as u64 > kills / 4, "hardly any load: {} jobs", accepted.len());
+    assert_eq!((lost, overlaps.as_str(), leaked, left.as_slice()), (0, "", 0, &[][..]), "{said}");
+}
+
+/// Submits jobs until the server is gone: the names that it has acknowledged, and how many it has
+/// not answered.
+fn submit(client: &Client, life: u64, jobs: u64, end: Instant) -> (Vec<String>, u32) {
+    let (mut accepted, mut unanswered) = (Vec::new(), 0);
+    for number in 0..jobs {
+        let name = format!("job-{life}-{number}");
+        let body = json!({ "function": "marked", "name": name }).to_string();
+        match client.try_send("POST", &client.jobs(""), &[], body.as_bytes()) {
+            Ok(answer) => {
+                assert!(matches!(answer.status, 201 | 202), "{}", text(&answer.body));
+                accepted.push(name);
+            }
+            Err(_) => unanswered += 1,
+        }
+        if Instant::now() >= end {
+            break;
+        }
+    }
+    (accepted, unanswered)
+}
+
+/// Waits for the end of a job. A lost one is not there, or has not succeeded.
+fn succeeds(client: &Client, name: &str) -> bool {
+    let path = client.jobs(&format!("/{name}"));
+    eventually(&format!("{name} ends"), Duration::from_secs(300), || {
+        let answer = client.get(&path);
+        if answer.status == 404 {
+            return Some(false);
+        }
+        let job = answer.json();
+        job["status"]["timeline"]["finished"].is_string().then(|| {
+            let (phase, result) = (&job["status"]["phase"], &job["status"]["result"]["text"]);
+            phase == "Succeeded" && result == "done\n"
+        })
+    })
+}
+
+/// A linear congruential generator (Knuth, MMIX): instants, not secrets.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
