@@ -63,9 +63,11 @@ pub struct Assignment {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Confinement {
-    /// Files that take the worker's process id: so it joins its control groups, before it starts the function.
+    /// Files that take a `0` from the worker's main thread, before there is another: so it joins its
+    /// control groups, and what it starts is in them.
     pub join: Vec<String>,
-    /// File in which the kernel counts what it killed for want of memory (`memory.events`, `memory.oom_control`). Without it the worker itself looks at the memory of its processes.
+    /// File in which the kernel counts what it killed for want of memory (`memory.events`,
+    /// `memory.oom_control`). Without it the worker itself looks at the memory of its processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_events: Option<String>,
     /// CPUs to run on, by the kernel's numbers; empty for any.

@@ -180,8 +180,9 @@ pub fn plan(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
 /// Decides for a job that cannot be run. What has started ends by itself; nothing more is started.
 pub fn plan_invalid(job: &Job, why: &Error, seen: &Seen, now: Timestamp) -> Plan {
     let limits = Limits::without_function(&job.spec);
-    let ran = job.status.attempt.is_some() || !seen.attempts.is_empty();
-    if job.status.is_finished() || job.spec.cancel || ran {
+    let settled = |a: &Attempt| !a.is_live() && report::is_settled(&job.status, a.number);
+    let runs = !seen.attempts.iter().all(settled);
+    if job.status.is_finished() || job.spec.cancel || runs {
         let mut plan = plan(job, &limits, seen, now);
         plan.actions.retain(|action| !matches!(action, Action::Start { .. }));
         return plan;
@@ -193,11 +194,11 @@ pub fn plan_invalid(job: &Job, why: &Error, seen: &Seen, now: Timestamp) -> Plan
         reason: FailureReason::Invalid,
         message: crate::error::clip(why.to_string(), 4096),
         exit_code: None,
-        attempt: 0,
+        attempt: job.status.attempt.unwrap_or(0),
         time: now,
     };
     report::fail(&mut status, &limits, failure);
-    Plan { actions: Vec::new(), status, look_again: None }
+    Plan { actions: remove_all(seen), status, look_again: None }
 }
 
 /// A finished job: its attempts are removed, and in the end the job itself.
@@ -355,8 +356,8 @@ fn next_attempt(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -
 /// depends only on the job and the attempt, so that every observer computes the same.
 fn retry_at(job: &Job) -> Option<Timestamp> {
     let failure = job.status.failure.as_ref()?;
-    // Attempts that do not count, such as those of a lost server, do not make the job wait longer.
-    let doublings = job.status.retries.saturating_sub(1).min(10);
+    // Also after attempts that do not count: what is lost again and again must not spin.
+    let doublings = failure.attempt.saturating_sub(1).min(10);
     let full = (FIRST_BACKOFF_MILLISECONDS << doublings).min(MAX_BACKOFF_MILLISECONDS);
     // Between half of the back-off and all of it.
     let jitter = fnv1a(&job.metadata.uid, failure.attempt) % (full / 2 + 1);
@@ -379,13 +380,7 @@ fn remove_all(seen: &Seen) -> Vec<Action> {
 }
 
 fn tell_place(status: &mut JobStatus, attempt: &Attempt) {
-    if status.attempt != Some(attempt.number) {
-        status.progress = None;
-        status.usage = None;
-        status.timeline.running = None;
-        status.timeline.started = None;
-    }
-    status.attempt = Some(attempt.number);
+    status.begin_attempt(attempt.number);
     status.parallelism = Some(attempt.cpus);
     status.job = attempt.job.clone();
     status.pod = attempt.pod.clone();

@@ -203,10 +203,11 @@ pub const PROGRESS_WRITE_INTERVAL_MILLISECONDS: i64 = 5_000;
 pub fn progress(status: &JobStatus, attempt: AttemptNumber, new: Progress) -> Option<JobStatus> {
     let old = status.progress.as_ref().filter(|_| status.attempt == Some(attempt));
     let worth = old.is_none_or(|old| new.fraction >= old.fraction + 0.01);
-    worth.then(|| JobStatus {
-        attempt: Some(attempt.max(status.attempt.unwrap_or(attempt))),
-        progress: Some(new),
-        ..status.clone()
+    worth.then(|| {
+        let mut status = status.clone();
+        status.begin_attempt(attempt.max(status.attempt.unwrap_or(attempt)));
+        status.progress = Some(new);
+        status
     })
 }
 
@@ -222,7 +223,7 @@ pub fn finish(
     let Ending { outcome, started, running, finished, parallelism, usage, progress } = ending;
     let mut status = job.status.clone();
     status.observed_generation = job.metadata.generation;
-    status.attempt = Some(attempt);
+    status.begin_attempt(attempt);
     status.parallelism = Some(*parallelism);
     status.usage = usage.clone();
     if progress.is_some() {

@@ -121,6 +121,17 @@ impl JobStatus {
         }
     }
 
+    /// Makes an attempt the one that is told about: nothing that an earlier one told stays.
+    pub(crate) fn begin_attempt(&mut self, attempt: AttemptNumber) {
+        if self.attempt != Some(attempt) {
+            self.attempt = Some(attempt);
+            self.progress = None;
+            self.usage = None;
+            self.timeline.running = None;
+            self.timeline.started = None;
+        }
+    }
+
     /// The condition of this type, if it was ever set.
     pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)

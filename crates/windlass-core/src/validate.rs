@@ -26,8 +26,6 @@ pub struct Limits {
     pub retries: u32,
     /// Longest run of one attempt, in seconds.
     pub timeout_seconds: u32,
-    /// Seconds from the end until the job is removed.
-    pub ttl_seconds_after_finished: u32,
     /// Largest result, in bytes.
     pub max_result_bytes: u64,
 }
@@ -42,7 +40,6 @@ impl Limits {
             min_parallelism: spec.min_parallelism.unwrap_or(parallelism).min(parallelism),
             retries: 0,
             timeout_seconds: spec.timeout_seconds.unwrap_or(3_600),
-            ttl_seconds_after_finished: spec.ttl_seconds_after_finished,
             max_result_bytes: u64::MAX,
         }
     }
@@ -121,7 +118,6 @@ pub fn validate(
             min_parallelism,
             retries,
             timeout_seconds,
-            ttl_seconds_after_finished: spec.ttl_seconds_after_finished,
             max_result_bytes: function.max_result_bytes,
         })
     } else {

@@ -29,6 +29,7 @@ use windlass_core::AttemptNumber;
 use windlass_core::assignment::Order;
 use windlass_core::report::{Event as ReportEvent, Report};
 
+use crate::confine::Slot;
 use crate::driver::Event;
 use crate::files::Files;
 use crate::leftovers;
@@ -129,12 +130,13 @@ impl Workers {
     }
 
     /// Gives an order to a worker that waits, or to a new one. What it reports and its end go to
-    /// `events`; `done` ends when nothing of it is left to do.
+    /// `events`, with the `slot` that held it; `done` ends when nothing of it is left to do.
     pub(crate) fn start(
         &mut self,
         job_uid: Uuid,
         mut order: Order,
         input: &[u8],
+        slot: &mut Option<Slot>,
         done: &mut tokio::task::JoinSet<()>,
     ) -> io::Result<Handle> {
         let attempt = order.assignment.attempt;
@@ -172,6 +174,7 @@ impl Workers {
             attempt,
             home,
             grace: self.config.grace + WORKER_GRACE,
+            slot: slot.take(),
             events: self.events.clone(),
         };
         done.spawn(worker.attend(child, socket, stopped));
@@ -243,11 +246,17 @@ struct Attending {
     attempt: AttemptNumber,
     home: PathBuf,
     grace: Duration,
+    slot: Option<Slot>,
     events: mpsc::UnboundedSender<Event>,
 }
 
 impl Attending {
-    async fn attend(self, mut child: Child, socket: UnixStream, stopped: oneshot::Receiver<()>) {
+    async fn attend(
+        mut self,
+        mut child: Child,
+        socket: UnixStream,
+        stopped: oneshot::Receiver<()>,
+    ) {
         self.listen(&child, socket, stopped).await;
         let status = tokio::time::timeout(self.grace, child.wait()).await;
         let (orderly, why) = match status {
@@ -261,9 +270,9 @@ impl Attending {
             }
         };
         self.empty(orderly).await;
-        let Self { uid, attempt, home, events, .. } = self;
+        let Self { uid, attempt, home, events, slot, .. } = self;
         // The driver may have ended.
-        events.send(Event::Gone { uid, attempt, why }).unwrap_or_default();
+        events.send(Event::Gone { uid, attempt, why, slot }).unwrap_or_default();
         if let Err(error) = tokio::fs::remove_dir_all(&home).await {
             warn!(path = %home.display(), %error, "an attempt's files cannot be removed");
         }
@@ -329,10 +338,28 @@ impl Attending {
         }
     }
 
-    /// Returns when nothing of the attempt runs any more: nobody holds its lock. A worker that ended
-    /// in order has seen to it; what one that was killed has left is looked for, also where the lock
-    /// was closed.
-    async fn empty(&self, orderly: bool) {
+    /// Returns when nothing of the attempt runs any more: its groups are empty and nobody holds its
+    /// lock. A worker that ended in order has seen to it; what one that was killed has left is looked
+    /// for, also where the lock was closed.
+    async fn empty(&mut self, orderly: bool) {
+        while let Some(slot) = self.slot.take() {
+            // Where there are no groups, nothing is in one.
+            if slot.processes().is_ok_and(|processes| !processes.is_empty()) {
+                let killed = spawn_blocking(move || (slot.kill(), slot)).await;
+                match killed {
+                    Ok((Ok(()), slot)) => self.slot = Some(slot),
+                    Ok((Err(error), slot)) => {
+                        error!(job = %self.uid, %error, "an attempt is not over");
+                        self.slot = Some(slot);
+                        continue;
+                    }
+                    Err(error) => error!(%error, "emptying a control group has failed"),
+                }
+            } else {
+                self.slot = Some(slot);
+            }
+            break;
+        }
         let mut look = !orderly;
         loop {
             match leftovers::is_held(&self.home) {

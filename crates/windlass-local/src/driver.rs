@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
+use windlass_core::assignment::Confinement;
 use windlass_core::plan::{Action, Admission, Seen, needs_cpus, plan_invalid};
 use windlass_core::report::{self, Ending, Event as ReportEvent, Report};
 use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
@@ -25,7 +26,7 @@ use windlass_core::{
 use crate::admission::{Line, Place, Places};
 use crate::attempt::{Handle, Idle, Workers};
 use crate::clock::Clock;
-use crate::confine::{Confine, Held};
+use crate::confine::{Cores, Ladder, Slot};
 use crate::files::Files;
 use crate::functions::Library;
 use crate::observe::{self, Gone, Trace};
@@ -53,8 +54,8 @@ pub(crate) enum Event {
     Delete { uid: Uuid, reply: oneshot::Sender<Result<(), Error>> },
     /// A worker reports.
     Told(Report),
-    /// Nothing runs of an attempt any more.
-    Gone { uid: Uuid, attempt: AttemptNumber, why: String },
+    /// Nothing runs of an attempt any more; what held it is empty.
+    Gone { uid: Uuid, attempt: AttemptNumber, why: String, slot: Option<Slot> },
     /// A worker that waits for an order is there, or could not be started.
     Idle(io::Result<Idle>),
     /// Functions or queues have changed.
@@ -79,10 +80,10 @@ struct Known {
     traces: Vec<Trace>,
 }
 
-/// A live attempt.
+/// A live attempt, and its CPUs by the kernel's numbers.
 struct Live {
     handle: Handle,
-    held: Held,
+    cpus: Vec<u32>,
 }
 
 /// The task's state.
@@ -98,7 +99,8 @@ pub(crate) struct Driver {
     /// whatever becomes of its job.
     live: HashMap<(Uuid, AttemptNumber), Live>,
     /// What holds them.
-    confine: Confine,
+    cores: Cores,
+    ladder: Ladder,
     workers: Workers,
     /// The tasks that attend them.
     attending: JoinSet<()>,
@@ -125,14 +127,16 @@ pub(crate) struct Parts {
     pub(crate) library: Arc<Library>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) places: Arc<Places>,
-    pub(crate) confine: Confine,
+    pub(crate) cores: Cores,
+    pub(crate) ladder: Ladder,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) sender: mpsc::UnboundedSender<Event>,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, store, files, library, clock, places, confine, events, sender } = parts;
+        let Parts { config, store, files, library, clock, places, cores, ladder, events, sender } =
+            parts;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let mut line = Line::new(config.cpus, Arc::clone(&places));
         line.set_queues(&library.current());
@@ -146,7 +150,8 @@ impl Driver {
             host,
             known: HashMap::new(),
             live: HashMap::new(),
-            confine,
+            cores,
+            ladder,
             workers,
             attending: JoinSet::new(),
             line,
@@ -264,7 +269,12 @@ impl Driver {
             Event::Cancel { uid, reply } => self.on_cancel(uid, reply),
             Event::Delete { uid, reply } => self.on_delete(uid, reply),
             Event::Told(report) => self.on_report(&report),
-            Event::Gone { uid, attempt, why } => self.on_gone(uid, attempt, why),
+            Event::Gone { uid, attempt, why, slot } => {
+                if let Some(slot) = slot {
+                    self.ladder.give_back(slot);
+                }
+                self.on_gone(uid, attempt, why);
+            }
             Event::Idle(worker) => self.workers.add(worker),
             Event::Reloaded => self.line.set_queues(&self.library.current()),
             Event::Expired => {
@@ -366,8 +376,8 @@ impl Driver {
     }
 
     fn on_gone(&mut self, uid: Uuid, attempt: AttemptNumber, why: String) {
-        if let Some(Live { held, .. }) = self.live.remove(&(uid, attempt)) {
-            self.confine.give_back(held);
+        if let Some(Live { cpus, .. }) = self.live.remove(&(uid, attempt)) {
+            self.cores.give_back(&cpus);
         }
         self.line.release(&uid);
         let counts = self.job(uid).is_some_and(|job| job.status.result.is_some());
@@ -546,11 +556,21 @@ impl Driver {
             Logs::Stderr => None,
         };
         let memory_bytes = function.spec.memory.bytes(cpus).unwrap_or(u64::MAX);
-        let held = self.confine.take(cpus, memory_bytes);
+        // None are free only while somebody else's are not pinned.
+        let pinned = self.cores.take(cpus).unwrap_or_default();
+        let slot = self.ladder.take(&pinned, memory_bytes);
+        let mut slot =
+            slot.inspect_err(|error| warn!(%error, "an attempt runs without a control group")).ok();
+        let confinement = slot.as_ref().map(Slot::confinement).unwrap_or_else(|| Confinement {
+            join: Vec::new(),
+            memory_events: None,
+            cpus: pinned.clone(),
+            memory_bytes,
+        });
         let places = apply::Places {
             results: self.workers.results().to_string_lossy().into_owned(),
             log,
-            confinement: Some(held.confinement()),
+            confinement: Some(confinement),
         };
         let directory = functions.directory(&job.spec.function);
         let directory = directory.map(|path| path.to_string_lossy().into_owned());
@@ -560,10 +580,13 @@ impl Driver {
         let room = self.config.max_stored_bytes.saturating_sub(stored);
         limits.max_result_bytes = limits.max_result_bytes.min(room.max(MAX_INLINE_RESULT_BYTES));
         let order = apply::order(job, &limits, &function.spec, directory, attempt, cpus, places);
-        match self.workers.start(uid, order, &job.spec.input_bytes(), &mut self.attending) {
-            Ok(handle) => Ok(Live { handle, held }),
+        let input = job.spec.input_bytes();
+        let started = self.workers.start(uid, order, &input, &mut slot, &mut self.attending);
+        match started {
+            Ok(handle) => Ok(Live { handle, cpus: pinned }),
             Err(error) => {
-                self.confine.give_back(held);
+                self.cores.give_back(&pinned);
+                slot.into_iter().for_each(|slot| self.ladder.give_back(slot));
                 Err(error)
             }
         }

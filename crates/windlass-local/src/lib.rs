@@ -113,8 +113,13 @@ impl Engine {
         let (store, broken) = store::Store::open(&config.data, config.durable, sender.clone())?;
         let store = Arc::new(store);
         let lost = end_leftovers(&files).map_err(io)?;
-        let confine = confine::Confine::find(&config.data, config.cpus).map_err(io)?;
-        info!("{confine}");
+        let cores = confine::Cores::find(config.cpus);
+        let id = confine::id(&config.data).map_err(io)?;
+        let ladder = confine::Ladder::find(&id, &cores);
+        info!("{ladder}");
+        for note in ladder.notes() {
+            info!(note, "not in use");
+        }
 
         let clock = Arc::new(clock::Clock::start());
         let places = Arc::new(admission::Places::new(config.max_queued));
@@ -125,7 +130,8 @@ impl Engine {
             library: Arc::clone(&config.functions),
             clock: Arc::clone(&clock),
             places: Arc::clone(&places),
-            confine,
+            cores,
+            ladder,
             events,
             sender: sender.clone(),
         });

@@ -36,7 +36,9 @@ impl Memory {
             Some(confinement) => {
                 let Confinement { join, memory_events, cpus, memory_bytes } = confinement;
                 for group in join {
-                    fs::write(group, std::process::id().to_string()).map_err(|error| {
+                    // `0` is the thread that writes, and this process has one: to move another, or a
+                    // whole process, the kernel may wait for all CPUs, which takes milliseconds.
+                    fs::write(group, "0").map_err(|error| {
                         io::Error::other(format!("{group} cannot be joined: {error}"))
                     })?;
                 }

@@ -24,7 +24,6 @@ fn limits() -> Limits {
         min_parallelism: 1,
         retries: 2,
         timeout_seconds: 60,
-        ttl_seconds_after_finished: 100,
         max_result_bytes: 1000,
     }
 }
@@ -39,7 +38,10 @@ fn job() -> Job {
         creation_timestamp: Some(at(0)),
         ..Metadata::default()
     };
-    Job::new(metadata, JobSpec { function: "f".into(), ..JobSpec::default() })
+    Job::new(
+        metadata,
+        JobSpec { function: "f".into(), ttl_seconds_after_finished: 100, ..JobSpec::default() },
+    )
 }
 
 fn attempt(number: AttemptNumber, state: AttemptState) -> Attempt {
@@ -191,6 +193,37 @@ fn an_invalid_job_fails_without_an_attempt_and_lists_the_problems() {
     let failure = plan.status.failure.unwrap();
     assert_eq!((failure.reason, failure.attempt), (FailureReason::Invalid, 0));
     assert!(failure.message.contains("/parallelism: 99"), "{}", failure.message);
+}
+
+#[test]
+fn a_job_that_became_invalid_after_a_failed_attempt_fails() {
+    let why = Error::NotFound { kind: "ComputeFunction", name: "f".into() };
+    let mut job = job();
+    let crashed = ending(Outcome::failed(FailureReason::Crashed, ""), at(1));
+    job.status = report::finish(&job, &limits(), 1, &crashed).unwrap();
+    assert_eq!(job.status.phase, Some(Phase::Queued));
+    let seen = |state| Seen { attempts: vec![attempt(1, state)], ..Seen::default() };
+    let exiting = plan_invalid(&job, &why, &seen(AttemptState::Running { since: at(0) }), at(5));
+    assert_eq!(exiting.status.phase, Some(Phase::Queued), "its processes are still there");
+    let gone = plan_invalid(&job, &why, &seen(AttemptState::Ended(End::Told(crashed))), at(9));
+    let reason = gone.status.failure.map(|failure| failure.reason);
+    assert_eq!((gone.status.phase, reason), (Some(Phase::Failed), Some(FailureReason::Invalid)));
+    assert_eq!(gone.actions, [Action::Remove { attempt: 1 }]);
+}
+
+#[test]
+fn nothing_of_an_earlier_attempt_is_told_of_the_next() {
+    let mut job = job();
+    let progress = crate::status::Progress::new(8, 10, "", 1.0);
+    let failed = Ending {
+        progress: Some(progress),
+        usage: Some(crate::status::Usage::default()),
+        ..ending(Outcome::failed(FailureReason::Crashed, ""), at(1))
+    };
+    job.status = report::finish(&job, &limits(), 1, &failed).unwrap();
+    let second = ending(Outcome::Succeeded(result()), at(9));
+    let status = report::finish(&job, &limits(), 2, &second).unwrap();
+    assert_eq!((status.attempt, status.progress, status.usage), (Some(2), None, None));
 }
 
 #[test]
