@@ -103,7 +103,8 @@ impl Workers {
 
     /// Starts as many as may be needed at once. They are told to `events` when they are there.
     pub(crate) fn refill(&mut self) {
-        let wanted = MOST_IDLE.min(self.config.cpus as usize);
+        // One more than may start at once: the next is made when one has ended, not while it starts.
+        let wanted = MOST_IDLE.min(self.config.cpus as usize + 1);
         while self.idle.len() + self.starting < wanted {
             self.starting += 1;
             let (home, config, events) =
@@ -202,7 +203,7 @@ fn spawn(config: &Config, home: PathBuf) -> io::Result<Idle> {
         .env("PATH", path(&config.program))
         .env(leftovers::HOME, &home)
         .env("WINDLASS_GRACE_SECONDS", config.grace.as_secs_f64().to_string())
-        .current_dir(&work)
+        // No working directory: with one, the standard library copies this process to start another.
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .process_group(0)
         .kill_on_drop(true);

@@ -251,9 +251,6 @@ impl Driver {
             }
             self.admit();
             while self.attending.try_join_next().is_some() {}
-            if !self.ending {
-                self.workers.refill();
-            }
         }
         // What was sent while the last attempt ended.
         self.events.close();
@@ -274,6 +271,9 @@ impl Driver {
                     self.ladder.give_back(slot);
                 }
                 self.on_gone(uid, attempt, why);
+                if !self.ending {
+                    self.workers.refill();
+                }
             }
             Event::Idle(worker) => self.workers.add(worker),
             Event::Reloaded => self.line.set_queues(&self.library.current()),

@@ -15,7 +15,7 @@ const MIGRATIONS: [&str; 1] = [
     // Times are milliseconds since 1970. `spec`, `status`, `limits` are JSON. `expires` is there
     // once the job has ended.
     "CREATE TABLE jobs (
-        uid BLOB PRIMARY KEY,
+        uid BLOB NOT NULL UNIQUE,
         name TEXT NOT NULL UNIQUE,
         function TEXT NOT NULL,
         queue TEXT NOT NULL,
@@ -29,7 +29,7 @@ const MIGRATIONS: [&str; 1] = [
         version INTEGER NOT NULL,
         status TEXT NOT NULL,
         expires INTEGER
-     ) STRICT, WITHOUT ROWID;
+     ) STRICT;
      CREATE INDEX jobs_that_wait_or_run ON jobs (created, uid) WHERE expires IS NULL;
      CREATE INDEX jobs_by_expiry ON jobs (expires) WHERE expires IS NOT NULL;",
 ];
