@@ -58,6 +58,11 @@ fn a_submitted_job_gives_its_result(client: &Client) {
     assert_eq!(result.json()["input"], json!({ "a": [1, "b"] }));
     let digest = finished["status"]["result"]["sha256"].as_str().unwrap();
     assert!(result.header("etag").unwrap().contains(digest), "{result:?}");
+    // What it said, which is nothing; on a cluster its pod may be gone already.
+    let logs = client.get(&format!("{location}/logs"));
+    assert_eq!((logs.status, logs.body.as_slice()), (200, &b""[..]), "{logs:?}");
+    assert_eq!(logs.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(logs.header("x-content-type-options"), Some("nosniff"));
 }
 
 /// Follows the job's events until it has ended.
