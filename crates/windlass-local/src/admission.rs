@@ -117,8 +117,8 @@ struct State {
 
 /// A place in a queue, given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken<'a> {
-    places: &'a Places,
+pub(crate) struct Taken {
+    places: Arc<Places>,
     queue: Option<String>,
 }
 
@@ -128,7 +128,7 @@ impl Places {
     }
 
     /// Takes a place for a new job, or says when there may be one.
-    pub(crate) fn take(&self, queue: &str, most: Option<u32>) -> Result<Taken<'_>, Error> {
+    pub(crate) fn take(self: &Arc<Self>, queue: &str, most: Option<u32>) -> Result<Taken, Error> {
         let mut state = self.lock();
         let here = state.by_queue.get(queue).copied().unwrap_or(0);
         let full = match most {
@@ -145,7 +145,7 @@ impl Places {
             return Err(busy(why, ahead, state.interval));
         }
         state.enter(queue);
-        Ok(Taken { places: self, queue: Some(queue.to_owned()) })
+        Ok(Taken { places: Arc::clone(self), queue: Some(queue.to_owned()) })
     }
 
     /// Counts a job that was accepted before, whatever the bound is now.
@@ -185,14 +185,14 @@ impl State {
     }
 }
 
-impl Taken<'_> {
+impl Taken {
     /// The job is accepted: its place is given back when it starts.
     pub(crate) fn keep(mut self) {
         self.queue = None;
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(queue) = &self.queue {
             self.places.leave(queue);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn no_more_jobs_wait_than_may() {
-        let places = Places::new(3);
+        let places = Arc::new(Places::new(3));
         places.take("a", Some(1)).unwrap().keep();
         let refused = places.take("a", Some(1)).unwrap_err();
         assert!(matches!(refused, Error::Busy { .. }), "{refused}");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_answer_estimates_the_wait() {
-        let places = Places::new(10);
+        let places = Arc::new(Places::new(10));
         for _ in 0..10 {
             places.take("a", None).unwrap().keep();
         }

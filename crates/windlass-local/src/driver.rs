@@ -44,7 +44,6 @@ const SKEW: SignedDuration = SignedDuration::from_secs(2);
 
 /// What may happen.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "few wait at a time, and each is moved once")]
 pub(crate) enum Event {
     /// A job is committed.
     Submitted { job: Arc<Job>, limits: Limits },

@@ -54,8 +54,15 @@ impl Jobs for Engine {
         let admission = Admission::Waiting(waits_for(&limits, self.config.cpus));
         let seen = Seen { admission, attempts: Vec::new() };
         job.status = plan(&job, &limits, &seen, now).status;
-        let job = self.store.insert(job, limits).await?;
-        place.keep();
+        let store = Arc::clone(&self.store);
+        // In a task of its own: a caller who goes away meanwhile does not take its place back from a
+        // job that is accepted all the same.
+        let accepted = tokio::spawn(async move {
+            let job = store.insert(job, limits).await?;
+            place.keep();
+            Ok::<_, Error>(job)
+        });
+        let job = accepted.await.map_err(|error| Error::Bug(error.to_string()))??;
         Ok(Arc::unwrap_or_clone(job))
     }
 

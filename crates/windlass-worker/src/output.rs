@@ -71,30 +71,28 @@ async fn relay(
     kept: Option<Arc<Mutex<VecDeque<u8>>>>,
     log: Option<Arc<Mutex<Log>>>,
 ) {
-    let mut buffer = Vec::new();
-    loop {
-        buffer.resize(CHUNK_BYTES, 0);
-        let Ok(length @ 1..) = pipe.read(&mut buffer).await else { return };
-        buffer.truncate(length);
+    let mut buffer = vec![0; CHUNK_BYTES];
+    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
         if let Some(kept) = &kept {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.extend(&buffer[length.saturating_sub(KEPT_BYTES)..]);
+            kept.extend(&buffer[length.saturating_sub(KEPT_BYTES)..length]);
             let surplus = kept.len().saturating_sub(KEPT_BYTES);
             kept.drain(..surplus);
         }
         // In a thread of its own: a log that nobody takes may hold the function up, as it would
         // without a worker, but neither its timeout nor its stop.
-        let (bytes, log) = (std::mem::take(&mut buffer), log.clone());
+        let log = log.clone();
         let written = spawn_blocking(move || {
+            let bytes = &buffer[..length];
             let written = match log {
-                Some(log) => log.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes),
-                None => std::io::stderr().write_all(&bytes),
+                Some(log) => log.lock().unwrap_or_else(PoisonError::into_inner).write(bytes),
+                None => std::io::stderr().write_all(bytes),
             };
             // Nor is it a reason to fail.
             drop(written);
-            bytes
+            buffer
         });
-        buffer = written.await.unwrap_or_default();
+        buffer = written.await.unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
     }
 }
 
