@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::FlockOperation;
@@ -36,6 +37,9 @@ const MIGRATIONS: [&str; 1] = [
 
 /// The oldest SQLite without the defect that lets a reset of the log lose a commit.
 const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// How long a directory may seem to be in use; ten times as long when its holder is gone.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -100,18 +104,25 @@ pub(crate) fn lock_directory(data: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .open(&path)
         .map_err(io)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            (&file).take(200).read_to_string(&mut holder).map_err(io)?;
+    let started = Instant::now();
+    while let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(io(error.into()));
+        }
+        let mut holder = String::new();
+        file.rewind().map_err(io)?;
+        (&file).take(200).read_to_string(&mut holder).map_err(io)?;
+        let process = holder.split_whitespace().nth(1).unwrap_or_default();
+        let is_there = Path::new("/proc").join(process).exists();
+        // What a killed server was just starting has the lock until it is another program.
+        if started.elapsed() > if is_there { PATIENCE } else { 10 * PATIENCE } {
             let holder = match holder.trim() {
                 "" => "another server".to_owned(),
                 holder => format!("another server, {holder}"),
             };
             return Err(StoreError::InUse { path: data.to_owned(), holder });
         }
-        Err(error) => return Err(io(error.into())),
+        std::thread::sleep(PATIENCE / 100);
     }
     let who = format!("process {} since {}\n", std::process::id(), jiff::Timestamp::now());
     file.set_len(0).map_err(io)?;
