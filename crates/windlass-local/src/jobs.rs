@@ -19,6 +19,9 @@ use crate::driver::{Event, waits_for};
 use crate::store::Watcher;
 use crate::{Engine, Functions};
 
+/// Tries at a name that is made up.
+const NAME_TRIES: u32 = 5;
+
 /// The one namespace of a machine.
 pub const NAMESPACE: &str = "default";
 
@@ -38,6 +41,7 @@ impl Jobs for Engine {
         self.has_room()?;
         let queue = functions.queue(submission.spec.queue()).map(|queue| queue.spec.max_queued);
         let place = self.places.take(submission.spec.queue(), queue)?;
+        let made_up = submission.name.is_none();
         let name = submission.name.unwrap_or_else(|| generated_name(&submission.spec.function));
         let now = self.clock.now();
         let metadata = Metadata {
@@ -58,9 +62,19 @@ impl Jobs for Engine {
         // In a task of its own: a caller who goes away meanwhile does not take its place back from a
         // job that is accepted all the same.
         let accepted = tokio::spawn(async move {
-            let job = store.insert(job, limits).await?;
+            let mut tries = 1;
+            let accepted = loop {
+                match store.insert(job.clone(), limits.clone()).await {
+                    // Two of some ten thousand names that were made up may be the same.
+                    Err(Error::Conflict(_)) if made_up && tries < NAME_TRIES => {
+                        job.metadata.name = generated_name(&job.spec.function);
+                        tries += 1;
+                    }
+                    other => break other?,
+                }
+            };
             place.keep();
-            Ok::<_, Error>(job)
+            Ok::<_, Error>(accepted)
         });
         let job = accepted.await.map_err(|error| Error::Bug(error.to_string()))??;
         Ok(Arc::unwrap_or_clone(job))
