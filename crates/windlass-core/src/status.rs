@@ -70,6 +70,10 @@ pub struct JobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub node: Option<String>,
+    /// Its place in the line, while it waits for CPUs of its queue. Told coarsely: again when the
+    /// place has changed by half. Absent on one machine and where there is no ComputeQueue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Place>,
     /// How far the latest attempt is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
@@ -214,6 +218,19 @@ pub struct Condition {
     pub message: String,
     /// When `status` last changed.
     pub last_transition_time: Timestamp,
+}
+
+/// The place of a job in the line of its queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// 1 for the job that starts next.
+    #[schemars(range(min = 1))]
+    pub position: u32,
+    /// When it is likely to start: the position by the rate at which jobs of this queue have started
+    /// lately. Absent while there is no such rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_start: Option<Timestamp>,
 }
 
 /// How far an attempt is, as its function tells.
