@@ -227,9 +227,32 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.waiting
     }
 
+    /// CPUs that the jobs of a queue hold.
+    pub fn used_in(&self, queue: &str) -> Cpus {
+        let granted = self.queues.get(queue).map_or(0, |queue| queue.granted);
+        Cpus::try_from(granted).unwrap_or(Cpus::MAX)
+    }
+
     /// How many jobs of a queue wait.
     pub fn waiting_in(&self, queue: &str) -> usize {
         self.queues.get(queue).map_or(0, |queue| queue.waiting)
+    }
+
+    /// The jobs that wait in a queue, the one that comes first in front. It need not be the one that
+    /// starts first: a smaller one may fit before. `O(n log n)`.
+    pub fn line(&self, queue: &str) -> Vec<&Id> {
+        let Some(queue) = self.queues.get(queue) else { return Vec::new() };
+        let mut line: Vec<_> = queue
+            .line
+            .values()
+            .flat_map(|levels| {
+                levels.iter().flat_map(|(priority, level)| {
+                    level.iter().map(move |(since, id)| (*priority, *since, id))
+                })
+            })
+            .collect();
+        line.sort_unstable();
+        line.into_iter().map(|(_, _, id)| id).collect()
     }
 
     /// The fewest CPUs of all jobs that wait, summed: for an estimate of the delay.

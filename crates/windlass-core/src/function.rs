@@ -53,6 +53,12 @@ pub struct FunctionSpec {
     /// How long one attempt may run.
     #[serde(default)]
     pub timeout_seconds: Timeout,
+    /// Longest time from a grant to a running function, in seconds: scheduling, image pull and
+    /// quota of the namespace included. What has not started by then fails, with the reason.
+    /// Default 600. Ignored on one machine.
+    #[serde(default = "ten_minutes")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub start_deadline_seconds: u32,
     /// Further attempts after the first one failed, for jobs that do not say. Default 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
@@ -79,6 +85,10 @@ pub struct Parallelism {
     #[serde(default = "sixty_four")]
     #[schemars(range(min = 1, max = 1024))]
     pub max: Cpus,
+}
+
+fn ten_minutes() -> u32 {
+    600
 }
 
 impl Default for Parallelism {

@@ -73,7 +73,7 @@ pub struct JobSpec {
     )]
     pub timeout_seconds: Option<u32>,
     /// How long the finished job and its result are kept, in seconds. Default 86400 (one day).
-    #[serde(default = "one_day")]
+    #[serde(default = "JobSpec::default_ttl_seconds")]
     #[schemars(
         range(max = 31_536_000),
         extend("x-kubernetes-validations" = schema::immutable())
@@ -89,6 +89,11 @@ impl JobSpec {
     /// Name of the queue, the default one included.
     pub fn queue(&self) -> &str {
         self.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
+    }
+
+    /// How long a finished job is kept when it does not say, in seconds.
+    pub const fn default_ttl_seconds() -> u32 {
+        86_400
     }
 
     /// The bytes that the function reads: compact JSON with sorted keys.
@@ -198,8 +203,4 @@ impl fmt::Display for JobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
-}
-
-fn one_day() -> u32 {
-    86_400
 }

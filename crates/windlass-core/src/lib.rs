@@ -14,6 +14,7 @@
 
 pub mod admit;
 pub mod assignment;
+pub mod clock;
 pub mod contract;
 pub mod error;
 pub mod function;
@@ -36,7 +37,7 @@ pub use function::{Function, FunctionSpec};
 pub use job::{Job, JobKey, JobSpec, Metadata};
 pub use jobs::Jobs;
 pub use plan::{Action, Attempt, AttemptState, Plan, Seen, plan};
-pub use queue::{Queue, QueueSpec};
+pub use queue::{Queue, QueueSpec, QueueStatus};
 pub use report::{Outcome, Report};
 pub use status::{JobStatus, Phase};
 pub use validate::{Limits, validate};

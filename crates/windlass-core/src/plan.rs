@@ -8,12 +8,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::report::{self, Ending};
-use crate::status::{ConditionType, Failure, FailureReason};
+use crate::status::{ConditionType, Failure, FailureReason, Place, Truth, reasons};
 use crate::validate::Limits;
 use crate::{AttemptNumber, Cpus, Error, Job, JobStatus, Phase};
-
-/// Longest time from a grant to a running function, in seconds: image pull and scheduling included.
-pub const START_DEADLINE_SECONDS: i64 = 600;
 
 /// An attempt that starts within this time, in milliseconds, is told as Running at once: `Starting`
 /// would cost a write that nobody sees.
@@ -34,18 +31,38 @@ pub struct Seen {
     /// names is among them: a driver that finds no trace of it looks at the source of truth, not at
     /// a cache, and tells `Ended(Lost)`.
     pub attempts: Vec<Attempt>,
+    /// Why the next attempt could not be created, when it was tried and refused.
+    pub refusal: Option<Refusal>,
+}
+
+/// The world refuses to create an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Since when.
+    pub since: Timestamp,
+    /// One word, such as `Forbidden`.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// Whether trying again is of no use.
+    pub is_final: bool,
 }
 
 /// What admission says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Admission {
-    /// Nobody asked, because the job [needs](needs_cpus) no CPUs now.
+    /// Nobody asked, because the job [needs](needs_cpus) no CPUs now; or the answer is on its way.
     #[default]
     NotAsked,
     /// It may start with so many CPUs.
     Granted(Cpus),
-    /// It waits, for a reason that a person can read.
-    Waiting(String),
+    /// It waits.
+    Waiting {
+        /// What for, in a sentence.
+        why: String,
+        /// Where in the line, if somebody counts.
+        place: Option<Place>,
+    },
 }
 
 /// One attempt, as observed.
@@ -87,6 +104,13 @@ pub enum AttemptState {
         /// Since when.
         since: Timestamp,
     },
+    /// Its node was deleted, and its pod with it: whether its processes run, nobody knows.
+    Unreachable {
+        /// What is known of the node, in a sentence.
+        message: String,
+        /// Since when.
+        since: Timestamp,
+    },
     /// Nothing of it runs any more: proven, not assumed.
     Ended(End),
 }
@@ -112,6 +136,11 @@ impl Attempt {
     /// Whether its processes may still run.
     pub fn is_live(&self) -> bool {
         !matches!(self.state, AttemptState::Ended(_))
+    }
+
+    /// Whether anything of it can still be told to end.
+    fn is_within_reach(&self) -> bool {
+        self.is_live() && !matches!(self.state, AttemptState::Unreachable { .. })
     }
 }
 
@@ -156,6 +185,12 @@ pub fn needs_cpus(job: &Job, attempts: &[Attempt], now: Timestamp) -> bool {
         && retry_at(job).is_none_or(|at| at <= now)
 }
 
+/// The number of the attempt that comes after those that were seen or told.
+pub fn next_attempt_number(job: &Job, attempts: &[Attempt]) -> AttemptNumber {
+    let last_seen = attempts.last().map_or(0, |attempt| attempt.number);
+    job.status.attempt.unwrap_or(0).max(last_seen).saturating_add(1)
+}
+
 /// Decides for a valid job.
 pub fn plan(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
     if job.status.is_finished() {
@@ -170,9 +205,9 @@ pub fn plan(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
     }
     match seen.attempts.last() {
         Some(Attempt { number, .. }) if report::is_settled(&job.status, *number) => {
-            next_attempt(job, status, seen, now)
+            next_attempt(job, limits, status, seen, now)
         }
-        None => next_attempt(job, status, seen, now),
+        None => next_attempt(job, limits, status, seen, now),
         Some(current) => follow(job, limits, status, current, now),
     }
 }
@@ -218,13 +253,13 @@ fn clean_up(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
 /// `Cancelled` is told when nothing runs any more.
 fn cancel(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -> Plan {
     let actions = remove_all(seen);
-    if seen.attempts.iter().any(Attempt::is_live) {
+    if seen.attempts.iter().any(Attempt::is_within_reach) {
         status = job.status.clone();
     } else {
         if let Some(attempt) = seen.attempts.last() {
             tell_place(&mut status, attempt);
         }
-        report::end(&mut status, Phase::Cancelled, "Cancelled", "spec.cancel was set", now);
+        report::end(&mut status, Phase::Cancelled, reasons::CANCELLED, "spec.cancel was set", now);
     }
     Plan { actions, status, look_again: None }
 }
@@ -242,26 +277,18 @@ fn follow(
         AttemptState::Starting { reason, message } => {
             let waited = now.duration_since(current.created);
             let grace = SignedDuration::from_millis(STARTING_GRACE_MILLISECONDS);
-            let deadline = SignedDuration::from_secs(START_DEADLINE_SECONDS);
+            let deadline = start_deadline(limits);
             if waited >= deadline {
                 tell_place(&mut status, current);
                 let why = reason.as_deref().unwrap_or("nothing said why");
-                let failure = Failure {
-                    reason: FailureReason::StartDeadline,
-                    message: format!(
-                        "did not start within {START_DEADLINE_SECONDS} s: {why} {message}"
-                    ),
-                    exit_code: None,
-                    attempt: current.number,
-                    time: now,
-                };
+                let failure = not_started(limits, why, message, current.number, now);
                 report::fail(&mut status, limits, failure);
             } else if waited >= grace || reason.is_some() {
                 tell_place(&mut status, current);
                 status.phase = Some(Phase::Starting);
                 let admitted = current.created;
-                status.set_condition(ConditionType::Admitted, true, "Granted", "", admitted);
-                let reason = reason.as_deref().unwrap_or("Starting");
+                status.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
+                let reason = reason.as_deref().unwrap_or(reasons::STARTING);
                 status.set_condition(ConditionType::Running, false, reason, message, now);
                 look_again = Some(to_std(deadline - waited));
             } else {
@@ -274,8 +301,12 @@ fn follow(
             status.phase = Some(Phase::Running);
             status.timeline.running = Some(*since);
             let admitted = current.created;
-            status.set_condition(ConditionType::Admitted, true, "Granted", "", admitted);
-            status.set_condition(ConditionType::Running, true, "Running", "", *since);
+            status.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
+            status.set_condition(ConditionType::Running, true, reasons::RUNNING, "", *since);
+        }
+        AttemptState::Unreachable { message, since } => {
+            let (kind, reason) = (ConditionType::Running, reasons::NODE_DELETED);
+            status.set_condition(kind, Truth::Unknown, reason, message, *since);
         }
         AttemptState::Ended(end) => {
             tell_place(&mut status, current);
@@ -323,33 +354,121 @@ fn settle(
 
 /// No attempt is unsettled: the next one may start when none is alive and CPUs are granted.
 ///
-/// The carriers of failed attempts stay until the job has ended: as long as they are there, a
-/// driver with an old view of the job can't start an attempt a second time under the same name.
-fn next_attempt(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -> Plan {
+/// The carrier of the last failed attempt stays until the job has ended, or the next one has failed:
+/// as long as it is there, a driver with an old view of the job can't start that attempt a second
+/// time under the same name. Older ones are guarded by a start's own look at the job.
+fn next_attempt(
+    job: &Job,
+    limits: &Limits,
+    mut status: JobStatus,
+    seen: &Seen,
+    now: Timestamp,
+) -> Plan {
     let mut actions = Vec::new();
     let mut look_again = None;
-    let last_seen = seen.attempts.last().map_or(0, |a| a.number);
-    let number = job.status.attempt.unwrap_or(0).max(last_seen) + 1;
+    let number = next_attempt_number(job, &seen.attempts);
     if seen.attempts.iter().any(Attempt::is_live) {
         // What was settled by its worker's word may still be exiting.
     } else if let Some(at) = retry_at(job).filter(|at| *at > now) {
         look_again = Some(until(at, now));
     } else {
-        match &seen.admission {
-            Admission::Granted(cpus) => {
+        let last = seen.attempts.len().saturating_sub(1);
+        actions.extend(seen.attempts[..last].iter().filter_map(removal));
+        match (&seen.refusal, &seen.admission) {
+            (Some(refusal), Admission::Granted(_)) if refusal.is_over(limits, now) => {
+                let Refusal { reason, message, is_final, .. } = refusal;
+                status.begin_attempt(number);
+                let failure = if *is_final {
+                    let message = format!("{reason}: {message}");
+                    cannot_start(message, number, now)
+                } else {
+                    not_started(limits, reason, message, number, now)
+                };
+                report::fail(&mut status, limits, failure);
+            }
+            (refusal, Admission::Granted(cpus)) => {
                 actions.push(Action::Start { attempt: number, cpus: *cpus });
                 // Whoever started it sees it soon; this is for the case that the news is lost.
                 look_again = Some(Duration::from_millis(STARTING_GRACE_MILLISECONDS as u64));
-                status = job.status.clone();
+                match refusal {
+                    Some(Refusal { since, reason, message, .. }) => {
+                        status.waiting = None;
+                        status.phase = Some(Phase::Starting);
+                        status.set_condition(
+                            ConditionType::Admitted,
+                            true,
+                            reasons::GRANTED,
+                            "",
+                            *since,
+                        );
+                        let kind = ConditionType::Running;
+                        status.set_condition(kind, false, reason, message, *since);
+                    }
+                    None => status = job.status.clone(),
+                }
             }
-            Admission::Waiting(why) => {
+            (_, Admission::Waiting { why, place }) => {
                 status.phase = Some(Phase::Queued);
-                status.set_condition(ConditionType::Admitted, false, "WaitingForCpus", why, now);
+                let reason = reasons::WAITING_FOR_CPUS;
+                status.set_condition(ConditionType::Admitted, false, reason, why, now);
+                let told = status.waiting.take();
+                status.waiting = coarsely(told, place.clone());
             }
-            Admission::NotAsked => status = job.status.clone(),
+            (_, Admission::NotAsked) => status = job.status.clone(),
         }
     }
     Plan { actions, status, look_again }
+}
+
+/// The place that is told: again only when it has changed by half, since every telling is a write.
+pub fn coarsely(told: Option<Place>, now: Option<Place>) -> Option<Place> {
+    match (told, now) {
+        (Some(told), Some(now)) if !is_other(told.position, now.position) => Some(told),
+        (_, now) => now,
+    }
+}
+
+/// Whether a position is so different from the one that was told that it is told again.
+pub fn is_other(told: u32, now: u32) -> bool {
+    now != told && (now <= told / 2 || now > told.saturating_add(told / 2))
+}
+
+impl Refusal {
+    fn is_over(&self, limits: &Limits, now: Timestamp) -> bool {
+        self.is_final || now.duration_since(self.since) >= start_deadline(limits)
+    }
+}
+
+fn start_deadline(limits: &Limits) -> SignedDuration {
+    SignedDuration::from_secs(i64::from(limits.start_deadline_seconds))
+}
+
+fn not_started(
+    limits: &Limits,
+    why: &str,
+    message: &str,
+    attempt: AttemptNumber,
+    now: Timestamp,
+) -> Failure {
+    let seconds = limits.start_deadline_seconds;
+    let message = format!("did not start within {seconds} s: {why} {message}");
+    Failure {
+        reason: FailureReason::StartDeadline,
+        message: crate::error::clip(message, 4096),
+        exit_code: None,
+        attempt,
+        time: now,
+    }
+}
+
+fn cannot_start(message: String, attempt: AttemptNumber, now: Timestamp) -> Failure {
+    Failure {
+        reason: FailureReason::CannotStart,
+        message: crate::error::clip(message, 4096),
+        exit_code: None,
+        attempt,
+        time: now,
+    }
 }
 
 /// When the next attempt may start: back-off after the last failure, jittered by a number that
@@ -372,11 +491,13 @@ fn fnv1a(text: &str, number: u32) -> u64 {
 }
 
 fn remove_all(seen: &Seen) -> Vec<Action> {
-    seen.attempts
-        .iter()
-        .filter(|a| a.carried && !a.stopping)
-        .map(|a| Action::Remove { attempt: a.number })
-        .collect()
+    seen.attempts.iter().filter_map(removal).collect()
+}
+
+/// What ends an attempt and removes its carrier, if it has one that is not being removed already.
+fn removal(attempt: &Attempt) -> Option<Action> {
+    let there = attempt.carried && !attempt.stopping;
+    there.then_some(Action::Remove { attempt: attempt.number })
 }
 
 fn tell_place(status: &mut JobStatus, attempt: &Attempt) {

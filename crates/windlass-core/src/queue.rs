@@ -44,6 +44,21 @@ pub struct Queue {
     pub metadata: Metadata,
     /// The quota.
     pub spec: QueueSpec,
+    /// What it is used for; absent on one machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<QueueStatus>,
+}
+
+/// How much of a queue is in use, told coarsely.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueStatus {
+    /// CPUs that its jobs hold.
+    #[serde(default)]
+    pub granted: Cpus,
+    /// Jobs that wait in it.
+    #[serde(default)]
+    pub waiting: u32,
 }
 
 impl Queue {

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::clip;
 use crate::status::{
     ConditionType, Failure, FailureReason, JobResult, MAX_FAILURE_MESSAGE_BYTES,
-    MAX_INLINE_RESULT_BYTES, Progress, Usage,
+    MAX_INLINE_RESULT_BYTES, Progress, Usage, reasons,
 };
 use crate::validate::Limits;
 use crate::{AttemptNumber, Cpus, Job, JobStatus, Phase};
@@ -81,6 +81,18 @@ pub struct Ending {
     /// The last progress that the function told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+}
+
+impl Ending {
+    /// The same with its times between these two, in their order: the clock of the machine on which
+    /// the worker ran may be anything.
+    pub fn between(mut self, from: Timestamp, to: Timestamp) -> Self {
+        let to = to.max(from);
+        self.started = self.started.clamp(from, to);
+        self.finished = self.finished.clamp(self.started, to);
+        self.running = self.running.map(|at| at.clamp(self.started, self.finished));
+        self
+    }
 }
 
 /// How an attempt ended.
@@ -190,7 +202,7 @@ pub fn check(job: &Job, uid: &str, attempt: AttemptNumber) -> Result<(), Refused
 }
 
 /// Whether this attempt's failure is already in the status.
-pub(crate) fn is_settled(status: &JobStatus, attempt: AttemptNumber) -> bool {
+pub fn is_settled(status: &JobStatus, attempt: AttemptNumber) -> bool {
     status.failure.as_ref().is_some_and(|failure| failure.attempt >= attempt)
 }
 
@@ -237,7 +249,7 @@ pub fn finish(
         Outcome::Succeeded(result) if is_sound(result) => {
             status.result = Some(result.clone());
             status.failure = None;
-            end(&mut status, Phase::Succeeded, "Succeeded", "", *finished);
+            end(&mut status, Phase::Succeeded, reasons::SUCCEEDED, "", *finished);
         }
         Outcome::Succeeded(_) => return Err(Refused::Damaged),
         Outcome::Failed { reason, message, exit_code } => {
@@ -271,6 +283,7 @@ pub(crate) fn fail(status: &mut JobStatus, limits: &Limits, failure: Failure) {
     let time = failure.time;
     let message = failure.message.clone();
     status.failure = Some(failure);
+    status.waiting = None;
     // `retries` counts failures; the first attempt is no retry.
     if reason.is_retried() && status.retries <= limits.retries {
         status.phase = Some(Phase::Queued);
@@ -278,7 +291,7 @@ pub(crate) fn fail(status: &mut JobStatus, limits: &Limits, failure: Failure) {
         status.set_condition(
             ConditionType::Admitted,
             false,
-            "Retrying",
+            reasons::RETRYING,
             "waits for its next attempt",
             time,
         );
@@ -299,10 +312,11 @@ pub(crate) fn end(
     if let Some(progress) = &mut status.progress {
         progress.estimated_remaining_seconds = None;
     }
+    status.waiting = None;
     status.timeline.finished = Some(now);
     if phase == Phase::Succeeded {
-        status.set_condition(ConditionType::Admitted, true, "Granted", "", now);
+        status.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", now);
     }
-    status.set_condition(ConditionType::Running, false, "Ended", "", now);
+    status.set_condition(ConditionType::Running, false, reasons::ENDED, "", now);
     status.set_condition(ConditionType::Finished, true, reason, message, now);
 }

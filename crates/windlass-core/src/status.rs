@@ -101,12 +101,12 @@ impl JobStatus {
     pub fn set_condition(
         &mut self,
         kind: ConditionType,
-        truth: bool,
+        status: impl Into<Truth>,
         reason: &str,
         message: &str,
         now: Timestamp,
     ) {
-        let status = if truth { Truth::True } else { Truth::False };
+        let status = status.into();
         let since = self
             .conditions
             .iter()
@@ -131,6 +131,7 @@ impl JobStatus {
             self.attempt = Some(attempt);
             self.progress = None;
             self.usage = None;
+            self.waiting = None;
             self.timeline.running = None;
             self.timeline.started = None;
         }
@@ -189,6 +190,29 @@ pub enum ConditionType {
     Finished,
 }
 
+/// The words that a condition gives as its reason, beside the [`FailureReason`]s and what the world
+/// says of a pod that does not start.
+pub mod reasons {
+    /// Admitted: CPUs are granted.
+    pub const GRANTED: &str = "Granted";
+    /// Not admitted: no CPUs are free in its queue.
+    pub const WAITING_FOR_CPUS: &str = "WaitingForCpus";
+    /// Not admitted: an attempt has failed, and the next one has not started.
+    pub const RETRYING: &str = "Retrying";
+    /// Not running: its process is being started.
+    pub const STARTING: &str = "Starting";
+    /// Running.
+    pub const RUNNING: &str = "Running";
+    /// Running or not, nobody knows: its node was deleted while it ran.
+    pub const NODE_DELETED: &str = "NodeDeleted";
+    /// Not running any more.
+    pub const ENDED: &str = "Ended";
+    /// Finished with a result.
+    pub const SUCCEEDED: &str = "Succeeded";
+    /// Finished because it was asked to.
+    pub const CANCELLED: &str = "Cancelled";
+}
+
 /// Truth of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Truth {
@@ -198,6 +222,12 @@ pub enum Truth {
     False,
     /// It cannot be said.
     Unknown,
+}
+
+impl From<bool> for Truth {
+    fn from(truth: bool) -> Self {
+        if truth { Self::True } else { Self::False }
+    }
 }
 
 /// One condition, in the shape that `kubectl wait --for=condition=...` reads.

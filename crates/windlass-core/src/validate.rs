@@ -28,6 +28,13 @@ pub struct Limits {
     pub timeout_seconds: u32,
     /// Largest result, in bytes.
     pub max_result_bytes: u64,
+    /// Longest time from a grant to a running function, in seconds, where a cluster starts it.
+    #[serde(default = "ten_minutes")]
+    pub start_deadline_seconds: u32,
+}
+
+fn ten_minutes() -> u32 {
+    600
 }
 
 impl Limits {
@@ -41,6 +48,7 @@ impl Limits {
             retries: 0,
             timeout_seconds: spec.timeout_seconds.unwrap_or(3_600),
             max_result_bytes: u64::MAX,
+            start_deadline_seconds: ten_minutes(),
         }
     }
 }
@@ -53,6 +61,35 @@ pub fn validate(
     queue: Option<&QueueSpec>,
 ) -> Result<Limits, Error> {
     let mut problems = Vec::new();
+    let limits = bound(spec, function, queue, &mut problems);
+    let input_bytes = spec.input_bytes().len();
+    if input_bytes > MAX_INPUT_BYTES {
+        let message = format!("{input_bytes} bytes; at most {MAX_INPUT_BYTES} are allowed");
+        problems.push(Problem::at("/input", message));
+    } else {
+        against_schema(spec, function, &mut problems);
+    }
+    if problems.is_empty() { Ok(limits) } else { Err(Error::Invalid(problems)) }
+}
+
+/// The bounds of a job whose input nobody looks at: what [`validate`] says of the rest of it. For a
+/// job that waits in a line, of which the input is not kept.
+pub fn validate_without_input(
+    spec: &JobSpec,
+    function: &FunctionSpec,
+    queue: Option<&QueueSpec>,
+) -> Result<Limits, Error> {
+    let mut problems = Vec::new();
+    let limits = bound(spec, function, queue, &mut problems);
+    if problems.is_empty() { Ok(limits) } else { Err(Error::Invalid(problems)) }
+}
+
+fn bound(
+    spec: &JobSpec,
+    function: &FunctionSpec,
+    queue: Option<&QueueSpec>,
+    problems: &mut Vec<Problem>,
+) -> Limits {
     let mut refuse = |pointer: &str, message: String| problems.push(Problem::at(pointer, message));
 
     if let Some(why) = name::problem(&spec.function) {
@@ -105,23 +142,13 @@ pub fn validate(
     if spec.ttl_seconds_after_finished > 31_536_000 {
         refuse("/ttlSecondsAfterFinished", "at most 31536000, a year".into());
     }
-    let input_bytes = spec.input_bytes().len();
-    if input_bytes > MAX_INPUT_BYTES {
-        refuse("/input", format!("{input_bytes} bytes; at most {MAX_INPUT_BYTES} are allowed"));
-    } else {
-        against_schema(spec, function, &mut problems);
-    }
-
-    if problems.is_empty() {
-        Ok(Limits {
-            parallelism: parallelism.min(queue_max).max(min_parallelism),
-            min_parallelism,
-            retries,
-            timeout_seconds,
-            max_result_bytes: function.max_result_bytes,
-        })
-    } else {
-        Err(Error::Invalid(problems))
+    Limits {
+        parallelism: parallelism.min(queue_max).max(min_parallelism),
+        min_parallelism,
+        retries,
+        timeout_seconds,
+        max_result_bytes: function.max_result_bytes,
+        start_deadline_seconds: function.start_deadline_seconds,
     }
 }
 

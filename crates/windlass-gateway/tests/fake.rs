@@ -214,6 +214,7 @@ impl Jobs for World {
             kind: "ComputeQueue".into(),
             metadata,
             spec,
+            status: None,
         }))
     }
 

@@ -1,212 +1,542 @@
 //! Who may start, for jobs whose queue is a ComputeQueue. Others pass straight through: their place
 //! is found by the Kubernetes scheduler.
 //!
-//! CPUs in use are derived from the attempts that live in the caches. Between a grant and the moment
-//! the cache shows its batch Job, the grant is kept here, so that it is not given twice.
+//! Core's line decides; this keeps it in step with the world. CPUs in use are those of the attempts
+//! that live in the caches. A grant is worth nothing until it is [claimed](crate::claims) on the
+//! ComputeQueue by compare-and-set, so that two controllers never grant the same CPUs; from then on
+//! it counts until the attempt was seen and is over.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::FutureExt as _;
-use jiff::Timestamp;
-use kube::runtime::reflector::ObjectRef;
-use tokio::sync::mpsc;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, mpsc};
 use tracing::debug;
-use windlass_core::plan::{Admission as Answer, Seen, needs_cpus};
-use windlass_core::{Capacity, Cpus, Job, Limits, Queue, Share, Waiting, admit, validate};
+use windlass_core::plan::{Admission as Answer, is_other};
+use windlass_core::status::Place;
+use windlass_core::{Capacity, Cpus, Job, Limits, QueueSpec, Share, Waiting, admit};
 
-use crate::cache::{Cache, in_queue};
-use crate::crd::ComputeJob;
-use crate::observe;
+use crate::crd::{Claim, ComputeQueue, QueueStatus};
+use crate::observe::{AttemptId, Origin};
+use crate::traces::Touched;
 
-/// The grants that no cache shows yet, and the way to wake the jobs that got one.
+/// Namespace and name of a ComputeQueue.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// Namespace and name of a ComputeJob.
+pub type JobRef = (String, String);
+
+/// The line, and the way to wake the jobs that got a grant.
 pub struct Admission {
-    cache: Cache,
-    /// By UID of the job.
-    granted: Mutex<HashMap<String, Granted>>,
-    wake: mpsc::UnboundedSender<ObjectRef<ComputeJob>>,
+    state: Mutex<State>,
+    wake: mpsc::UnboundedSender<JobRef>,
+    /// There are grants to be claimed.
+    pub(crate) claims_wanted: Notify,
+    /// Who claims: this process, over all time.
+    identity: String,
+}
+
+struct State {
+    /// Whether all that is in use is counted and every job that waits has joined.
+    open: bool,
+    line: admit::Admission<AttemptId>,
+    queues: BTreeMap<QueueKey, QueueState>,
+    /// What holds CPUs, beside what `line` knows of it.
+    held: HashMap<AttemptId, Held>,
+    /// The jobs that have asked, by UID.
+    asking: HashMap<Arc<str>, Asking>,
 }
 
 #[derive(Clone, Debug)]
-struct Granted {
-    namespace: String,
-    queue: String,
+struct Held {
+    queue: QueueKey,
     cpus: Cpus,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The line has granted it; nobody may use it yet.
+    Granted,
+    /// It is written down on the ComputeQueue, since then; its attempt was not seen yet.
+    Claimed { since: Timestamp },
+    /// Its attempt was seen and lives.
+    Live,
+}
+
+struct Asking {
+    attempt: AttemptId,
+    queue: QueueKey,
+    job: JobRef,
+    waiting: Waiting,
+    /// The place that was last answered.
+    told: Option<u32>,
+    /// The place at the last count.
+    place: Option<u32>,
+}
+
+struct QueueState {
+    spec: QueueSpec,
+    resource_version: String,
+    uid: String,
+    status: QueueStatus,
+    /// Grants to be claimed.
+    granted: BTreeSet<AttemptId>,
+    pace: Pace,
+    /// Whether places may have changed since they were counted.
+    moved: bool,
+}
+
+/// At what rate the jobs of a queue start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    last: Option<Timestamp>,
+    /// Mean time between two starts, in seconds: each counts a tenth.
+    seconds: Option<f64>,
+}
+
+impl Pace {
+    fn start(&mut self, now: Timestamp) {
+        if let Some(last) = self.last {
+            let taken = now.duration_since(last).as_secs_f64().max(0.0);
+            self.seconds = Some(self.seconds.map_or(taken, |mean| 0.9 * mean + 0.1 * taken));
+        }
+        self.last = Some(now);
+    }
+
+    fn estimate(&self, position: u32, now: Timestamp) -> Option<Timestamp> {
+        let seconds = (self.seconds? * f64::from(position)).min(1e9);
+        let whole = SignedDuration::from_secs(seconds.ceil() as i64);
+        now.checked_add(whole).ok()
+    }
+}
+
+/// A write of a ComputeQueue's status that is due.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimWrite {
+    pub(crate) queue: QueueKey,
+    /// The version that it may replace.
+    pub(crate) resource_version: String,
+    /// Whether this process made the last claim, so that it knows of every attempt of this queue.
+    pub(crate) is_ours: bool,
+    pub(crate) status: QueueStatus,
+    /// The grants that are claimed with it.
+    granted: Vec<AttemptId>,
 }
 
 impl Admission {
-    /// Over these caches. Jobs that are granted CPUs while another job asked are sent to `wake`.
-    pub fn new(cache: Cache, wake: mpsc::UnboundedSender<ObjectRef<ComputeJob>>) -> Self {
-        Self { cache, granted: Mutex::default(), wake }
+    /// Grants nothing before it is [opened](Self::open). Jobs that are granted CPUs, or whose place has
+    /// changed, are sent to `wake`.
+    pub fn new(identity: String, wake: mpsc::UnboundedSender<JobRef>) -> Self {
+        let state = State {
+            open: false,
+            line: admit::Admission::new(Capacity(None)),
+            queues: BTreeMap::new(),
+            held: HashMap::new(),
+            asking: HashMap::new(),
+        };
+        Self { state: Mutex::new(state), wake, claims_wanted: Notify::new(), identity }
     }
 
-    /// Answers a job that needs CPUs now.
-    pub fn ask(&self, job: &Job, limits: &Limits, now: Timestamp) -> Answer {
-        let (namespace, queue) = (job.metadata.namespace.as_str(), job.spec.queue());
-        let Some(object) = self.cache.queue(namespace, queue) else {
-            return Answer::Granted(limits.parallelism);
-        };
-        self.decide(namespace, &object, Some((job, limits)), now);
-        match self.lock().get(&job.metadata.uid) {
-            Some(granted) => Answer::Granted(granted.cpus),
-            None => Answer::Waiting(format!(
-                "queue {queue:?} has {} CPUs and none to spare for this job now",
-                object.spec.cpus
-            )),
+    /// Everything in use is counted, and whoever waits has joined: grants may begin.
+    pub fn open(&self, now: Timestamp) {
+        let mut state = self.lock();
+        state.open = true;
+        self.pump(&mut state, now);
+    }
+
+    /// This process does not lead any more: it grants nothing, and gives back what is not claimed.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.open = false;
+        for key in state.queues.keys().cloned().collect::<Vec<_>>() {
+            state.give_back(&key);
         }
     }
 
-    /// Something of this queue has ended or changed: grants what has become free. Nothing before all
-    /// caches have filled: what they do not show yet is in use all the same.
-    pub fn refresh(&self, namespace: &str, queue: &str, now: Timestamp) {
-        if !matches!(self.cache.ready().now_or_never(), Some(Ok(()))) {
+    /// A ComputeQueue is there, or has changed. Whether it was not known before.
+    pub fn queue_changed(&self, queue: &ComputeQueue, now: Timestamp) -> bool {
+        let mut state = self.lock();
+        let key = QueueKey {
+            namespace: queue.metadata.namespace.clone().unwrap_or_default(),
+            name: queue.metadata.name.clone().unwrap_or_default(),
+        };
+        let spec = &queue.spec.0;
+        let share = Share { quota: Some(spec.cpus), weight: spec.weight };
+        state.line.set_queue(&key.in_line(), Some(share));
+        let status = queue.status.clone().unwrap_or_default();
+        // Claims of another controller whose attempts nobody here has seen yet.
+        for claim in &status.claims {
+            let attempt = claim.attempt();
+            if !state.held.contains_key(&attempt) {
+                state.hold(attempt, &key, claim.cpus, Stage::Claimed { since: now });
+            }
+        }
+        let is_new = !state.queues.contains_key(&key);
+        let known = state.queues.entry(key).or_insert_with(|| QueueState {
+            spec: spec.clone(),
+            resource_version: String::new(),
+            uid: String::new(),
+            status: QueueStatus::default(),
+            granted: BTreeSet::new(),
+            pace: Pace::default(),
+            moved: true,
+        });
+        known.spec = spec.clone();
+        known.resource_version = queue.metadata.resource_version.clone().unwrap_or_default();
+        known.uid = queue.metadata.uid.clone().unwrap_or_default();
+        known.status = status;
+        known.moved = true;
+        self.pump(&mut state, now);
+        is_new
+    }
+
+    /// A ComputeQueue is gone: whoever waited in it passes straight through.
+    pub fn queue_deleted(&self, key: &QueueKey, uid: &str) {
+        let mut state = self.lock();
+        if state.queues.get(key).is_none_or(|known| !known.uid.is_empty() && known.uid != uid) {
             return;
         }
-        if let Some(object) = self.cache.queue(namespace, queue) {
-            self.decide(namespace, &object, None, now);
-        }
-    }
-
-    fn decide(
-        &self,
-        namespace: &str,
-        queue: &Queue,
-        asking: Option<(&Job, &Limits)>,
-        now: Timestamp,
-    ) {
-        let name = queue.metadata.name.as_str();
-        let mut granted = self.lock();
-        let live = self.live(namespace, name);
-        let jobs = self.waiting(namespace, name, asking, now);
-        // A grant ends when the cache shows its attempt, or the job does not want it any more.
-        granted.retain(|uid, grant| {
-            let mine = grant.namespace == namespace && grant.queue == name;
-            !mine || jobs.contains_key(uid)
-        });
-        let promised: Cpus = granted
+        state.give_back(key);
+        state.queues.remove(key);
+        state.line.set_queue(&key.in_line(), None);
+        let waited: Vec<_> = state
+            .asking
             .values()
-            .filter(|grant| grant.namespace == namespace && grant.queue == name)
-            .map(|grant| grant.cpus)
-            .sum();
-        let mut line = admit::Admission::new(Capacity(None));
-        line.set_queue(
-            name,
-            Some(Share { quota: Some(queue.spec.cpus), weight: queue.spec.weight }),
-        );
-        // What is in use belongs to jobs that do not wait here: no UID is needed to tell them apart.
-        line.occupy(String::new(), name, live.saturating_add(promised));
-        for (uid, (_, waiting)) in &jobs {
-            if !granted.contains_key(uid) {
-                line.wait(uid.clone(), waiting.clone());
+            .filter(|asking| asking.queue == *key)
+            .map(|a| a.attempt.clone())
+            .collect();
+        for attempt in waited {
+            state.line.leave(&attempt);
+            if let Some(asking) = state.asking.remove(&attempt.job_uid) {
+                self.wake(asking.job);
             }
         }
-        while let Some(grant) = line.next(now) {
-            let Some((job, _)) = jobs.get(&grant.id) else { continue };
-            debug!(job = %job.key(), cpus = grant.cpus, queue = name, "granted");
-            granted.insert(
-                grant.id.clone(),
-                Granted {
-                    namespace: namespace.to_owned(),
-                    queue: name.to_owned(),
-                    cpus: grant.cpus,
-                },
-            );
-            if asking.is_none_or(|(asking, _)| asking.metadata.uid != grant.id) {
-                let object = ObjectRef::new(&job.metadata.name).within(&job.metadata.namespace);
-                if self.wake.send(object).is_err() {
-                    debug!("the controller has stopped");
+    }
+
+    /// A trace of an attempt has changed: its CPUs are in use, or free.
+    pub fn attempt_changed(&self, touched: &Touched, now: Timestamp) {
+        let Origin { attempt, namespace, queue, cpus, .. } = &touched.origin;
+        let key = QueueKey { namespace: namespace.clone(), name: queue.clone() };
+        let mut state = self.lock();
+        if touched.is_live {
+            let known = state.held.get(attempt);
+            if known.is_none_or(|held| held.stage != Stage::Live) {
+                state.hold(attempt.clone(), &key, *cpus, Stage::Live);
+                state.asking.remove(&attempt.job_uid);
+            }
+        } else if state.held.get(attempt).is_some_and(|held| held.stage != Stage::Granted) {
+            state.release(attempt);
+            self.pump(&mut state, now);
+        }
+    }
+
+    /// Answers a job that needs CPUs for this attempt now.
+    pub fn ask(&self, job: &Job, attempt: AttemptId, limits: &Limits, now: Timestamp) -> Answer {
+        let key = QueueKey {
+            namespace: job.metadata.namespace.clone(),
+            name: job.spec.queue().to_owned(),
+        };
+        let mut state = self.lock();
+        if !state.queues.contains_key(&key) {
+            return Answer::Granted(limits.parallelism);
+        }
+        if !state.held.contains_key(&attempt) {
+            state.join(job, attempt.clone(), &key, limits, now);
+            self.pump(&mut state, now);
+        }
+        match state.held.get(&attempt) {
+            Some(held) if held.stage == Stage::Granted => return Answer::NotAsked,
+            Some(held) => return Answer::Granted(held.cpus),
+            None => {}
+        }
+        let State { queues, asking, .. } = &mut *state;
+        let (Some(queue), Some(asking)) = (queues.get(&key), asking.get_mut(&attempt.job_uid))
+        else {
+            return Answer::NotAsked;
+        };
+        asking.told = asking.place;
+        Answer::Waiting {
+            why: format!(
+                "queue {:?} has {} CPUs and none to spare for this job now",
+                key.name, queue.spec.cpus
+            ),
+            place: asking.place.map(|position| Place {
+                position,
+                estimated_start: queue.pace.estimate(position, now),
+            }),
+        }
+    }
+
+    /// A job that waits joins the line without being answered: before the line is opened.
+    pub fn join(&self, job: &Job, attempt: AttemptId, limits: &Limits, now: Timestamp) {
+        let key = QueueKey {
+            namespace: job.metadata.namespace.clone(),
+            name: job.spec.queue().to_owned(),
+        };
+        let mut state = self.lock();
+        if state.queues.contains_key(&key) && !state.held.contains_key(&attempt) {
+            state.join(job, attempt, &key, limits, now);
+        }
+    }
+
+    /// A job wants no CPUs any more: it has ended, is cancelled, cannot run or is gone. What it was
+    /// granted is free, unless an attempt may have been made of it.
+    pub fn leave(&self, job_uid: &str, now: Timestamp) {
+        let mut state = self.lock();
+        let Some(asking) = state.asking.remove(job_uid) else { return };
+        let left = state.line.leave(&asking.attempt);
+        let unused = (state.held.get(&asking.attempt)).is_some_and(|h| h.stage == Stage::Granted);
+        if unused {
+            state.release(&asking.attempt);
+        }
+        if let Some(queue) = state.queues.get_mut(&asking.queue).filter(|_| left || unused) {
+            queue.moved = true;
+        }
+        self.pump(&mut state, now);
+    }
+
+    /// Claims whose attempts were not seen for some time: whether they are there is to be asked at the
+    /// API server.
+    pub fn in_doubt(&self, age: SignedDuration, now: Timestamp) -> Vec<AttemptId> {
+        let state = self.lock();
+        let old = |held: &Held| match held.stage {
+            Stage::Claimed { since } => now.duration_since(since) >= age,
+            Stage::Granted | Stage::Live => false,
+        };
+        state.held.iter().filter(|(_, held)| old(held)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Nothing of an attempt is there and nobody will make it.
+    pub fn is_over(&self, attempt: &AttemptId, now: Timestamp) {
+        let mut state = self.lock();
+        state.release(attempt);
+        self.pump(&mut state, now);
+    }
+
+    /// The queue of which a write is due: grants to be claimed; with `numbers` also what is told of it
+    /// that has changed by half.
+    pub(crate) fn due(&self, numbers: bool) -> Option<ClaimWrite> {
+        let state = self.lock();
+        if !state.open {
+            return None;
+        }
+        state.queues.iter().find_map(|(key, queue)| {
+            let (waiting, used) =
+                (state.line.waiting_in(&key.in_line()), state.line.used_in(&key.in_line()));
+            let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+            let told = queue.status.waiting;
+            let full = |n: u32| n >= queue.spec.max_queued;
+            let other = is_other(told, waiting) || full(told) != full(waiting);
+            if queue.granted.is_empty() && !(numbers && other) {
+                return None;
+            }
+            let mut claims: Vec<_> = state
+                .held
+                .iter()
+                .filter(|(_, held)| held.queue == *key)
+                .filter(|(id, held)| match held.stage {
+                    Stage::Claimed { .. } => true,
+                    Stage::Granted => queue.granted.contains(*id),
+                    Stage::Live => false,
+                })
+                .map(|(id, held)| Claim::new(id, held.cpus))
+                .collect();
+            claims.sort_by(|a, b| (&a.job_uid, a.attempt).cmp(&(&b.job_uid, b.attempt)));
+            let holder = Some(self.identity.clone());
+            Some(ClaimWrite {
+                queue: key.clone(),
+                resource_version: queue.resource_version.clone(),
+                is_ours: queue.status.holder == holder,
+                status: QueueStatus { holder, claims, granted: used, waiting },
+                granted: queue.granted.iter().cloned().collect(),
+            })
+        })
+    }
+
+    /// A claim was written: its grants may be used.
+    pub(crate) fn claimed(&self, write: &ClaimWrite, queue: &ComputeQueue, now: Timestamp) {
+        let mut state = self.lock();
+        for attempt in &write.granted {
+            let Some(held) = state.held.get_mut(attempt) else { continue };
+            if held.stage != Stage::Granted {
+                continue;
+            }
+            held.stage = Stage::Claimed { since: now };
+            debug!(job = %attempt.job_uid, attempt = attempt.number, cpus = held.cpus, "claimed");
+            match state.asking.get(&attempt.job_uid) {
+                Some(asking) => self.wake(asking.job.clone()),
+                // It has left meanwhile.
+                None => state.release(attempt),
+            }
+        }
+        if let Some(known) = state.queues.get_mut(&write.queue) {
+            for attempt in &write.granted {
+                known.granted.remove(attempt);
+            }
+        }
+        drop(state);
+        self.queue_changed(queue, now);
+    }
+
+    /// A claim was not written, or may not be made before what is in use was counted again: its grants
+    /// go back into the line.
+    pub(crate) fn give_back(&self, key: &QueueKey) {
+        self.lock().give_back(key);
+    }
+
+    /// Grants again what was given back.
+    pub(crate) fn again(&self, now: Timestamp) {
+        let mut state = self.lock();
+        self.pump(&mut state, now);
+    }
+
+    /// Counts the places of the queues in which something has moved, and wakes the jobs whose place is
+    /// to be told.
+    pub fn count_places(&self) {
+        let mut state = self.lock();
+        let State { queues, line, asking, .. } = &mut *state;
+        for (key, queue) in queues.iter_mut() {
+            if !std::mem::take(&mut queue.moved) {
+                continue;
+            }
+            for (index, attempt) in line.line(&key.in_line()).into_iter().enumerate() {
+                let Some(asking) = asking.get_mut(&attempt.job_uid) else { continue };
+                let place = u32::try_from(index + 1).unwrap_or(u32::MAX);
+                asking.place = Some(place);
+                if asking.told.is_some_and(|told| is_other(told, place)) {
+                    self.wake(asking.job.clone());
                 }
             }
         }
     }
 
-    /// CPUs of the attempts that may run, each counted once whether its batch Job, its pod or both
-    /// are there.
-    fn live(&self, namespace: &str, queue: &str) -> Cpus {
-        let mut attempts: BTreeMap<String, Cpus> = BTreeMap::new();
-        let ended = |pod: &k8s_openapi::api::core::v1::Pod| !observe::may_run(pod);
-        for carrier in self.cache.carriers.state_filter(|c| in_queue(c, namespace, queue)) {
-            let finished = carrier.status.as_ref().is_some_and(|status| {
-                status.completion_time.is_some()
-                    || status
-                        .conditions
-                        .iter()
-                        .flatten()
-                        .any(|c| c.type_ == "Failed" && c.status == "True")
-            });
-            if !finished {
-                attempts.insert(key(carrier.as_ref()), observe::cpus(carrier.as_ref()));
-            }
-        }
-        for pod in self.cache.pods.state_filter(|pod| in_queue(pod, namespace, queue)) {
-            if ended(&pod) {
-                attempts.remove(&key(pod.as_ref()));
-            } else {
-                attempts.insert(key(pod.as_ref()), observe::cpus(pod.as_ref()));
-            }
-        }
-        attempts.values().sum()
+    /// Every queue with the number of jobs that wait in it and the CPUs that its jobs hold.
+    pub fn queues(&self) -> Vec<(QueueKey, usize, Cpus)> {
+        let state = self.lock();
+        let line = &state.line;
+        let numbers = |key: &QueueKey| {
+            let name = key.in_line();
+            (key.clone(), line.waiting_in(&name), line.used_in(&name))
+        };
+        state.queues.keys().map(numbers).collect()
     }
 
-    /// The jobs of a queue that want CPUs now, by UID.
-    fn waiting(
-        &self,
-        namespace: &str,
-        queue: &str,
-        asking: Option<(&Job, &Limits)>,
-        now: Timestamp,
-    ) -> BTreeMap<String, (Job, Waiting)> {
-        let mut all = BTreeMap::new();
-        for object in self.cache.jobs.state_filter(|object| {
-            object.metadata.namespace.as_deref() == Some(namespace)
-                && object.spec.0.queue() == queue
-                && object.status.as_ref().is_none_or(|status| !status.is_finished())
-        }) {
-            let job = object.to_core();
-            let attempts = observe::attempts(
-                &job,
-                &self.cache.carriers_of(&job),
-                &self.cache.pods_of(&job),
-                now,
-            );
-            let seen = Seen { attempts, ..Seen::default() };
-            let limits = match asking {
-                Some((asking, limits)) if asking.metadata.uid == job.metadata.uid => limits.clone(),
-                _ => {
-                    let Some(function) = self.cache.function(&job) else { continue };
-                    let queue = self.cache.queue(namespace, queue);
-                    let queue = queue.as_ref().map(|queue| &queue.spec);
-                    let Ok(limits) = validate(&job.spec, &function.spec, queue) else { continue };
-                    limits
-                }
+    /// Lets the line decide as long as there is somebody who may start.
+    fn pump(&self, state: &mut State, now: Timestamp) {
+        if !state.open {
+            return;
+        }
+        let mut any = false;
+        while let Some(grant) = state.line.next(now) {
+            let Some(asking) = state.asking.get(&grant.id.job_uid) else {
+                state.line.release(&grant.id);
+                continue;
             };
-            if needs_cpus(&job, &seen.attempts, now) {
-                let waiting = Waiting {
-                    queue: queue.to_owned(),
-                    priority: job.spec.priority,
-                    since: job.metadata.creation_timestamp.unwrap_or(now),
-                    min: limits.min_parallelism,
-                    max: limits.parallelism,
-                };
-                all.insert(job.metadata.uid.clone(), (job, waiting));
+            let held =
+                Held { queue: asking.queue.clone(), cpus: grant.cpus, stage: Stage::Granted };
+            if let Some(queue) = state.queues.get_mut(&held.queue) {
+                queue.granted.insert(grant.id.clone());
+                queue.pace.start(now);
+                queue.moved = true;
             }
+            state.held.insert(grant.id, held);
+            any = true;
         }
-        all
+        if any {
+            self.claims_wanted.notify_one();
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Granted>> {
-        // What a panic in between left behind is a map of grants like any other.
-        self.granted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn wake(&self, job: JobRef) {
+        if self.wake.send(job).is_err() {
+            debug!("the controller has stopped");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What a panic in between left behind is a line like any other.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// UID and attempt of a batch Job or pod of ours.
-fn key<K: kube::Resource>(object: &K) -> String {
-    use crate::attempt::{LABEL_ATTEMPT, LABEL_JOB_UID};
-    let label = |key| object.meta().labels.as_ref().and_then(|l| l.get(key)).cloned();
-    format!(
-        "{}/{}",
-        label(LABEL_JOB_UID).unwrap_or_default(),
-        label(LABEL_ATTEMPT).unwrap_or_default()
-    )
+impl State {
+    fn join(
+        &mut self,
+        job: &Job,
+        attempt: AttemptId,
+        key: &QueueKey,
+        limits: &Limits,
+        now: Timestamp,
+    ) {
+        let waiting = Waiting {
+            queue: key.in_line(),
+            priority: job.spec.priority,
+            since: job.metadata.creation_timestamp.unwrap_or(now),
+            min: limits.min_parallelism,
+            max: limits.parallelism,
+        };
+        let known = self.asking.get(&attempt.job_uid);
+        if known.is_some_and(|known| known.attempt == attempt && known.waiting == waiting) {
+            return;
+        }
+        let told = job.status.waiting.as_ref().map(|place| place.position);
+        let asking = Asking {
+            attempt: attempt.clone(),
+            queue: key.clone(),
+            job: (job.metadata.namespace.clone(), job.metadata.name.clone()),
+            waiting: waiting.clone(),
+            told,
+            place: None,
+        };
+        if let Some(before) = self.asking.insert(Arc::clone(&attempt.job_uid), asking) {
+            self.line.leave(&before.attempt);
+        }
+        self.line.wait(attempt, waiting);
+        if let Some(queue) = self.queues.get_mut(key) {
+            queue.moved = true;
+        }
+    }
+
+    fn hold(&mut self, attempt: AttemptId, key: &QueueKey, cpus: Cpus, stage: Stage) {
+        self.line.occupy(attempt.clone(), &key.in_line(), cpus);
+        if let Some(queue) = self.queues.get_mut(key) {
+            queue.granted.remove(&attempt);
+        }
+        self.held.insert(attempt, Held { queue: key.clone(), cpus, stage });
+    }
+
+    fn release(&mut self, attempt: &AttemptId) {
+        self.line.release(attempt);
+        if let Some(held) = self.held.remove(attempt)
+            && let Some(queue) = self.queues.get_mut(&held.queue)
+        {
+            queue.granted.remove(attempt);
+            queue.moved = true;
+        }
+    }
+
+    /// Grants of a queue that are not claimed go back into the line.
+    fn give_back(&mut self, key: &QueueKey) {
+        let Some(queue) = self.queues.get_mut(key) else { return };
+        for attempt in std::mem::take(&mut queue.granted) {
+            self.release(&attempt);
+            if let Some(asking) = self.asking.get(&attempt.job_uid) {
+                self.line.wait(attempt, asking.waiting.clone());
+            }
+        }
+    }
+}
+
+impl QueueKey {
+    /// The queue's name among those of all namespaces.
+    fn in_line(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
 }

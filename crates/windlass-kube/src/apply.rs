@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use k8s_openapi::api::batch::v1 as batch;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::core::Status;
 use kube::{Api, Client};
 use tracing::info;
 use windlass_core::plan::Action;
-use windlass_core::{Error, FunctionSpec, Job, JobStatus, Limits, name};
+use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobStatus, Limits, name};
 
-use crate::attempt::{LABEL_ATTEMPT, carrier};
+use crate::attempt;
 use crate::crd::{ComputeJob, status_patch};
 use crate::error::{from_kube, is_status, within_deadline};
-use crate::observe::is_owned;
+use crate::observe;
+use crate::traces::Traces;
 
 /// How long a batch Job of somebody else keeps an attempt waiting before the next look.
 const STRANGER_PAUSE: Duration = Duration::from_secs(30);
@@ -26,62 +28,84 @@ pub struct Effects<'a> {
     pub client: &'a Client,
     /// Where workers report to.
     pub report_url: &'a str,
-    /// The job.
+    /// The job. To start an attempt it must be as it is now, input and all.
     pub job: &'a Job,
     /// Its bounds.
     pub limits: &'a Limits,
     /// Its function; without one nothing is started.
     pub function: Option<&'a FunctionSpec>,
+    /// What there is of its attempts.
+    pub traces: &'a Traces,
+}
+
+/// What became of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It has its effect.
+    Done,
+    /// The API server will not create the attempt.
+    Refused {
+        /// One word.
+        reason: String,
+        /// A sentence.
+        message: String,
+        /// Whether trying again is of no use.
+        is_final: bool,
+    },
 }
 
 impl Effects<'_> {
     /// Does one action.
-    pub async fn perform(&self, action: &Action) -> Result<(), Error> {
+    pub async fn perform(&self, action: &Action) -> Result<Done, Error> {
         match action {
             Action::Start { attempt, cpus } => self.start(*attempt, *cpus).await,
-            Action::Remove { attempt } => self.remove(*attempt).await,
-            Action::Expire => self.expire().await,
+            Action::Remove { attempt } => self.remove(*attempt).await.map(|()| Done::Done),
+            Action::Expire => self.expire().await.map(|()| Done::Done),
         }
     }
 
-    async fn start(&self, attempt: u32, cpus: u32) -> Result<(), Error> {
+    async fn start(&self, attempt: AttemptNumber, cpus: Cpus) -> Result<Done, Error> {
         let Some(function) = self.function else {
             return Err(Error::Bug("a start without a function".into()));
         };
-        let carrier = carrier(self.job, self.limits, function, attempt, cpus, self.report_url)?;
+        let carrier =
+            match attempt::carrier(self.job, self.limits, function, attempt, cpus, self.report_url)
+            {
+                Ok(carrier) => carrier,
+                Err(Error::Conflict(message)) => {
+                    return Ok(Done::Refused {
+                        reason: "Function".into(),
+                        message,
+                        is_final: true,
+                    });
+                }
+                Err(error) => return Err(error),
+            };
         let name = carrier.metadata.name.clone().unwrap_or_default();
-        self.unchanged().await?;
         let created =
             within_deadline(self.carriers().create(&PostParams::default(), &carrier)).await?;
         match created {
             Ok(_) => {
                 info!(job = %self.job.key(), attempt, cpus, "attempt created");
-                Ok(())
+                Ok(Done::Done)
             }
             // Ours from before a crash or a stale cache, or a stranger's.
-            Err(error) if is_status(&error, 409) => self.adopt(&name, attempt).await,
+            Err(error) if is_status(&error, 409) => {
+                self.adopt(&name, attempt).await.map(|()| Done::Done)
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+                Ok(refused(&status))
+            }
             Err(error) => Err(from_kube(error)),
         }
     }
 
-    /// `Conflict` when the job is not as it was read. A cache may be old: the job may have ended
-    /// and its attempts been removed, so that their names are free again.
-    async fn unchanged(&self) -> Result<(), Error> {
-        let jobs: Api<ComputeJob> =
-            Api::namespaced(self.client.clone(), &self.job.metadata.namespace);
-        let call = jobs.get_metadata(&self.job.metadata.name);
-        let current = within_deadline(call).await?.map_err(from_kube)?;
-        if current.metadata.resource_version.as_ref() == Some(&self.job.metadata.resource_version) {
-            Ok(())
-        } else {
-            Err(Error::Conflict("the job has changed since it was read".into()))
-        }
-    }
-
-    async fn adopt(&self, name: &str, attempt: u32) -> Result<(), Error> {
+    async fn adopt(&self, name: &str, attempt: AttemptNumber) -> Result<(), Error> {
         let found = within_deadline(self.carriers().get(name)).await?.map_err(from_kube)?;
-        let number = found.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_ATTEMPT));
-        if is_owned(&found, self.job) && number == Some(&attempt.to_string()) {
+        let mine = observe::carrier(&found).is_some_and(|(origin, _)| {
+            *origin.attempt.job_uid == self.job.metadata.uid && origin.attempt.number == attempt
+        });
+        if mine {
             Ok(())
         } else {
             // A stranger's: it may go away, and until then there is nothing to be done.
@@ -92,15 +116,22 @@ impl Effects<'_> {
         }
     }
 
-    async fn remove(&self, attempt: u32) -> Result<(), Error> {
+    async fn remove(&self, attempt: AttemptNumber) -> Result<(), Error> {
         let name = name::attempt(&self.job.metadata.name, &self.job.metadata.uid, attempt);
+        let trace = self.traces.trace(&self.job.metadata.uid, attempt);
+        let Some(carrier) = trace.and_then(|trace| trace.carrier) else { return Ok(()) };
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
+            // Not that of somebody else that has its name by now.
+            preconditions: Some(Preconditions {
+                uid: Some(carrier.uid().to_owned()),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match within_deadline(self.carriers().delete(&name, &params)).await? {
             Ok(_) => Ok(()),
-            Err(error) if is_status(&error, 404) => Ok(()),
+            Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(()),
             Err(error) => Err(from_kube(error)),
         }
     }
@@ -124,6 +155,17 @@ impl Effects<'_> {
 
     fn carriers(&self) -> Api<batch::Job> {
         Api::namespaced(self.client.clone(), &self.job.metadata.namespace)
+    }
+}
+
+/// Forbidden may be allowed later: a quota of the namespace is used up, or a right was taken away.
+/// What the API server calls invalid stays so.
+fn refused(status: &Status) -> Done {
+    let quota = status.message.contains("exceeded quota");
+    Done::Refused {
+        reason: if quota { "QuotaExceeded".into() } else { status.reason.clone() },
+        message: status.message.clone(),
+        is_final: status.code != 403,
     }
 }
 

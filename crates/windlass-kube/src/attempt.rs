@@ -13,7 +13,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
 use windlass_core::assignment::{ASSIGNMENT, Assignment, ReportTo};
 use windlass_core::contract::STOP_GRACE_SECONDS;
-use windlass_core::plan::START_DEADLINE_SECONDS;
 use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, Limits, name};
 
 /// Label on batch Jobs and pods: name of the ComputeJob.
@@ -99,7 +98,9 @@ pub fn carrier(
         },
         spec: Some(batch::JobSpec {
             active_deadline_seconds: Some(
-                START_DEADLINE_SECONDS + i64::from(limits.timeout_seconds) + DEADLINE_SLACK_SECONDS,
+                i64::from(limits.start_deadline_seconds)
+                    + i64::from(limits.timeout_seconds)
+                    + DEADLINE_SLACK_SECONDS,
             ),
             backoff_limit: Some(0),
             completions: Some(1),
@@ -220,7 +221,7 @@ fn container(
 
 /// Kubernetes expands `$(NAME)` in commands and values; `$$` stands for one `$`.
 fn escape(text: &str) -> String {
-    text.replace("$(", "$$(")
+    text.replace('$', "$$")
 }
 
 fn input_text(job: &Job) -> String {

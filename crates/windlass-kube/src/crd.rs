@@ -10,7 +10,12 @@ use kube::{CustomResource, CustomResourceExt as _, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use windlass_core::{Function, FunctionSpec, Job, JobSpec, JobStatus, Metadata, Queue, QueueSpec};
+use windlass_core::{
+    AttemptNumber, Cpus, Function, FunctionSpec, Job, JobSpec, JobStatus, Metadata, Queue,
+    QueueSpec,
+};
+
+use crate::observe::AttemptId;
 
 /// One request: a function, its input and the CPUs wanted.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,14 +83,61 @@ pub struct ComputeFunctionSpec(pub FunctionSpec);
     shortname = "cqueue",
     category = "windlass",
     namespaced,
+    status = "QueueStatus",
     derive = "PartialEq",
     doc = "A quota of CPUs that jobs share.",
     printcolumn(name = "CPUs", type_ = "integer", json_path = ".spec.cpus"),
+    printcolumn(name = "Granted", type_ = "integer", json_path = ".status.granted"),
+    printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.waiting"),
     printcolumn(name = "Weight", type_ = "integer", json_path = ".spec.weight"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(transparent)]
 pub struct ComputeQueueSpec(pub QueueSpec);
+
+/// How much of a queue is in use. Written with each grant, by compare-and-set, so that no two
+/// controllers can grant the same CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueStatus {
+    /// CPUs that its jobs hold, at the last grant.
+    #[serde(default)]
+    pub granted: Cpus,
+    /// Jobs that wait in it; told again when that has changed by half.
+    #[serde(default)]
+    pub waiting: u32,
+    /// The controller that made the last grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub holder: Option<String>,
+    /// Grants of which the controller has not seen the batch Job yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4096))]
+    pub claims: Vec<Claim>,
+}
+
+/// CPUs that were granted to an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// UID of the job.
+    #[schemars(length(max = 64))]
+    pub job_uid: String,
+    /// Number of the attempt.
+    pub attempt: AttemptNumber,
+    /// CPUs.
+    pub cpus: Cpus,
+}
+
+impl Claim {
+    pub(crate) fn new(attempt: &AttemptId, cpus: Cpus) -> Self {
+        Self { job_uid: attempt.job_uid.to_string(), attempt: attempt.number, cpus }
+    }
+
+    pub(crate) fn attempt(&self) -> AttemptId {
+        AttemptId { job_uid: self.job_uid.as_str().into(), number: self.attempt }
+    }
+}
 
 /// The three definitions, ready to be applied.
 pub fn all() -> Vec<CustomResourceDefinition> {
@@ -181,11 +233,15 @@ impl ComputeQueue {
             kind: Queue::KIND.into(),
             metadata: metadata(&self.metadata),
             spec: self.spec.0.clone(),
+            status: (self.status.as_ref()).map(|told| windlass_core::QueueStatus {
+                granted: told.granted,
+                waiting: told.waiting,
+            }),
         }
     }
 }
 
-fn metadata(meta: &kube::core::ObjectMeta) -> Metadata {
+pub(crate) fn metadata(meta: &kube::core::ObjectMeta) -> Metadata {
     Metadata {
         name: meta.name.clone().unwrap_or_default(),
         namespace: meta.namespace.clone().unwrap_or_default(),

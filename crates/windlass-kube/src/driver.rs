@@ -1,32 +1,62 @@
 //! The controller: observe -> plan -> apply -> tell, once for each ComputeJob that has changed.
+//!
+//! Every controller watches; the one that leads acts. When it begins to lead, everything is looked at
+//! once, and nothing is granted before all that is in use was counted and all that waits has joined
+//! the line.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{FutureExt as _, StreamExt as _};
-use jiff::{Timestamp, Unit};
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
 use kube::api::ListParams;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::{Api, Client, Resource};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, error, info, warn};
-use windlass_core::plan::{Admission as Answer, Attempt, needs_cpus, plan_invalid};
-use windlass_core::{Error, Function, Job, Limits, Plan, Seen, plan, validate};
+use windlass_core::plan::{
+    Admission as Answer, Attempt, AttemptState, Refusal, needs_cpus, next_attempt_number,
+    plan_invalid,
+};
+use windlass_core::validate::validate_without_input;
+use windlass_core::{Action, Error, Function, Job, Limits, Plan, Seen, plan, validate};
 
-use crate::admission::Admission;
-use crate::apply::{Effects, tell};
-use crate::attempt::{LABEL_JOB, LABEL_JOB_UID, LABEL_QUEUE};
-use crate::cache::{self, Cache};
-use crate::crd::{ComputeFunction, ComputeJob};
+use crate::admission::{Admission, JobRef, QueueKey};
+use crate::apply::{Done, Effects, tell};
+use crate::attempt::LABEL_JOB_UID;
+use crate::changes::{self, Change};
+use crate::clock::Clock;
+use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{from_kube, within_deadline};
-use crate::observe;
+use crate::lease::Candidate;
+use crate::observe::{self, AttemptId};
+use crate::traces::{Touched, Traces};
+use crate::watched::WatchedJob;
+use crate::{claims, notices};
 
 /// Reconciles at the same time. Each waits for the API server most of its time.
-const CONCURRENCY: u16 = 16;
+const CONCURRENCY: u16 = 32;
+
+/// Of these, how many may tell jobs that they wait: thousands of them must not keep others from
+/// starting.
+const TELLING_WAITERS: usize = 4;
+
+/// A job that waits for CPUs for less than this is not told so: it would be a write that nobody sees.
+const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
+
+/// How often the reason is looked for why a batch Job has no pod.
+const HINDRANCE_LOOK: Duration = Duration::from_secs(10);
+
+/// Longest time that a shutdown waits for reconciles that have begun.
+const SHUTDOWN: Duration = Duration::from_secs(20);
 
 /// What the controller is told.
 #[derive(Clone, Debug)]
@@ -35,79 +65,469 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// Where workers report to, as their pods reach it.
     pub report_url: String,
+    /// Namespace of the Lease by which one of several controllers leads; without one this one acts at
+    /// once.
+    pub lease_namespace: Option<String>,
+    /// Who this is among them: the pod's name, for example. Made unique here.
+    pub name: String,
+    /// Whether a node whose object was deleted is known to run nothing any more. Without this an
+    /// attempt that was there when its node was deleted is never taken for dead.
+    pub deleted_nodes_are_fenced: bool,
 }
 
-struct Context {
-    client: Client,
+/// What this process knows, and what it reaches the API server with.
+pub(crate) struct World {
+    pub(crate) client: Client,
     settings: Settings,
-    cache: Cache,
-    admission: Arc<Admission>,
+    clock: Clock,
+    jobs: Store<WatchedJob>,
+    functions: Store<ComputeFunction>,
+    queues: Store<ComputeQueue>,
+    pub(crate) traces: Traces,
+    pub(crate) admission: Admission,
+    leads: watch::Receiver<bool>,
+    /// Starts that the API server refuses, by UID of the job.
+    refusals: Mutex<HashMap<String, Refusal>>,
+    telling_waiters: Semaphore,
+    recorder: Recorder,
+    /// Which watches have listed everything.
+    listed: watch::Sender<Listed>,
 }
 
-/// Runs the controller until `shutdown`. Reconciles that have begun are finished.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listed {
+    jobs: bool,
+    functions: bool,
+    queues: bool,
+    carriers: bool,
+    pods: bool,
+}
+
+impl Listed {
+    fn all(self) -> bool {
+        self.jobs && self.functions && self.queues && self.carriers && self.pods
+    }
+}
+
+/// Runs the controller until `shutdown`. Reconciles that have begun are finished, then the Lease is
+/// released. `ready` is told whether the watches have brought everything.
 pub async fn run(
     client: Client,
     settings: Settings,
-    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+    ready: watch::Sender<bool>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
-    let (cache, streams) = cache::open(&client, settings.namespace.as_deref());
+    let identity = format!("{}_{}", settings.name, uuid::Uuid::new_v4().simple());
     let (wake, woken) = mpsc::unbounded_channel();
-    let admission = Arc::new(Admission::new(cache.clone(), wake));
-    let context = Arc::new(Context {
-        client,
+    let (leads, led) = watch::channel(settings.lease_namespace.is_none());
+    let namespace = settings.namespace.clone();
+
+    let (jobs, job_writer) = reflector::store();
+    let (functions, function_writer) = reflector::store();
+    let (queues, queue_writer) = reflector::store();
+    let reporter = Reporter {
+        controller: "windlass.dev/controller".into(),
+        instance: Some(settings.name.clone()),
+    };
+    let world = Arc::new(World {
+        clock: Clock::start(),
+        jobs: jobs.clone(),
+        functions,
+        queues,
+        traces: Traces::default(),
+        admission: Admission::new(identity.clone(), wake),
+        leads: led,
+        refusals: Mutex::default(),
+        telling_waiters: Semaphore::new(TELLING_WAITERS),
+        recorder: Recorder::new(client.clone(), reporter),
+        listed: watch::Sender::default(),
+        client: client.clone(),
         settings,
-        cache: cache.clone(),
-        admission: Arc::clone(&admission),
     });
 
-    let ended = Arc::clone(&admission);
-    let pods = streams.pods.inspect(move |pod| {
-        if let Ok(pod) = pod {
-            freed(&ended, pod);
-        }
-    });
-    let ended = Arc::clone(&admission);
-    let carriers = streams.carriers.inspect(move |carrier| {
-        if let Ok(carrier) = carrier {
-            freed(&ended, carrier);
-        }
-    });
-    let changed = admission;
-    let queues = streams.queues.inspect(move |queue| {
-        if let Ok(queue) = queue {
-            let (namespace, name) = (&queue.metadata.namespace, &queue.metadata.name);
-            let namespace = namespace.as_deref().unwrap_or_default();
-            changed.refresh(namespace, name.as_deref().unwrap_or_default(), now());
-        }
-    });
+    let job_events = changes::events(
+        api(&client, namespace.as_deref()),
+        changes::config(None),
+        WatchedJob::prune,
+    );
+    let job_changes = world.follow_jobs(reflector::reflector(job_writer, job_events));
+    let others = futures::stream::select_all([
+        world.follow_functions(reflector::reflector(
+            function_writer,
+            changes::events(api(&client, namespace.as_deref()), changes::config(None), |_| ()),
+        )),
+        world.follow_queues(reflector::reflector(
+            queue_writer,
+            changes::events(api(&client, namespace.as_deref()), changes::config(None), |_| ()),
+        )),
+        world.follow_carriers(changes::events(
+            api(&client, namespace.as_deref()),
+            changes::config(Some(LABEL_JOB_UID)),
+            prune_carrier,
+        )),
+        world.follow_pods(changes::events(
+            api(&client, namespace.as_deref()),
+            changes::config(Some(LABEL_JOB_UID)),
+            prune_pod,
+        )),
+        references(woken).boxed(),
+        job_changes,
+    ]);
 
-    let config = controller::Config::default().concurrency(CONCURRENCY);
-    Controller::for_stream(streams.jobs, cache.jobs.clone())
-        .with_config(config)
-        .owns_stream(carriers)
-        .watches_stream(pods, |pod: core_v1::Pod| job_of(&pod))
-        // A function or queue drives no reconcile; the streams are polled so that the stores fill.
-        .watches_stream(streams.functions, |_: ComputeFunction| None)
-        .watches_stream(queues, |_| None)
-        .reconcile_on(tokio_stream(woken))
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, on_error, context)
+    let (stop, stopped) = watch::channel(false);
+    let stopping = async move {
+        shutdown.await;
+        stop.send_replace(true);
+    };
+    let mut stops = stopped.clone();
+    let controller = Controller::for_stream(futures::stream::pending(), jobs)
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(others)
+        .reconcile_all_on(begins(world.leads.clone()))
+        .graceful_shutdown_on(async move { drop(stops.wait_for(|stop| *stop).await) })
+        .run(reconcile, on_error, Arc::clone(&world))
         .for_each(async |outcome| match outcome {
             Ok((job, _)) => debug!(job = %job.name, "reconciled"),
             Err(controller::Error::ObjectNotFound(job)) => debug!(job = %job.name, "is gone"),
             // Logged where it was raised.
             Err(controller::Error::ReconcilerFailed(..)) => {}
             Err(error) => warn!(%error, "a watch failed"),
-        })
-        .await;
+        });
+    let elect = async {
+        match &world.settings.lease_namespace {
+            Some(lease) => {
+                let candidate = Candidate::new(client.clone(), lease, identity.clone());
+                candidate.run(&leads).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let mut ends = stopped.clone();
+    tokio::select! {
+        () = controller => {}
+        () = elect => {}
+        () = claims::run(&world) => {}
+        () = world.lead() => {}
+        () = world.tell_ready(&ready) => {}
+        () = async {
+            stopping.await;
+            // The controller ends by itself once its reconciles have; this is for those that hang.
+            drop(ends.wait_for(|stop| *stop).await);
+            tokio::time::sleep(SHUTDOWN).await;
+        } => {}
+    }
+    leads.send_replace(false);
+    if let Some(lease) = &world.settings.lease_namespace {
+        Candidate::release(client, lease, &identity).await;
+    }
     info!("stopped");
     Ok(())
 }
 
-async fn reconcile(object: Arc<ComputeJob>, context: Arc<Context>) -> Result<Requeue, Error> {
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// What is read of a batch Job is its metadata and its status.
+fn prune_carrier(carrier: &mut batch::Job) {
+    carrier.spec = None;
+    carrier.metadata.annotations = None;
+}
+
+/// What is read of a pod is its metadata, its node and its status.
+fn prune_pod(pod: &mut core_v1::Pod) {
+    pod.metadata.annotations = None;
+    if let Some(spec) = &mut pod.spec {
+        let node_name = spec.node_name.take();
+        *spec = core_v1::PodSpec { node_name, ..Default::default() };
+    }
+}
+
+/// An item each time that this process begins to lead.
+fn begins(mut leads: watch::Receiver<bool>) -> impl Stream<Item = ()> + Send + 'static {
+    leads.mark_changed();
+    futures::stream::unfold(leads, async |mut leads| {
+        loop {
+            leads.changed().await.ok()?;
+            if *leads.borrow_and_update() {
+                return Some(((), leads));
+            }
+        }
+    })
+}
+
+fn references(
+    woken: mpsc::UnboundedReceiver<JobRef>,
+) -> impl Stream<Item = ObjectRef<WatchedJob>> + Send + 'static {
+    futures::stream::unfold(woken, async |mut woken| {
+        let (namespace, name) = woken.recv().await?;
+        Some((WatchedJob::reference(&namespace, &name), woken))
+    })
+}
+
+type Woken = BoxStream<'static, ObjectRef<WatchedJob>>;
+type Events<K> = Result<kube::runtime::watcher::Event<K>, kube::runtime::watcher::Error>;
+
+impl World {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// All objects of a kind that this process may see.
+    pub(crate) fn api_of_all<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        api(&self.client, self.settings.namespace.as_deref())
+    }
+
+    fn follow_jobs(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<WatchedJob>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).filter_map(move |change| {
+            let woken = match change {
+                Change::Applied(job) => {
+                    let meta = job.meta();
+                    let over = job.is_finished() || meta.deletion_timestamp.is_some();
+                    if over && let Some(uid) = &meta.uid {
+                        world.admission.leave(uid, world.now());
+                        world.refusals().remove(uid);
+                    }
+                    Some(ObjectRef::from_obj(&job))
+                }
+                Change::Deleted(gone) => {
+                    world.admission.leave(&gone.uid, world.now());
+                    world.refusals().remove(&gone.uid);
+                    None
+                }
+                Change::Listed => {
+                    world.listed.send_modify(|listed| listed.jobs = true);
+                    None
+                }
+                Change::Failed => None,
+            };
+            std::future::ready(woken)
+        });
+        changed.boxed()
+    }
+
+    /// A function wakes no job: one that names it is judged when it comes, and each start reads it.
+    fn follow_functions(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<ComputeFunction>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).filter_map(move |change| {
+            if matches!(change, Change::Listed) {
+                world.listed.send_modify(|listed| listed.functions = true);
+            }
+            std::future::ready(None)
+        });
+        changed.boxed()
+    }
+
+    fn follow_queues(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<ComputeQueue>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).flat_map(move |change| {
+            let woken = match change {
+                Change::Applied(queue) => {
+                    let is_new = world.admission.queue_changed(&queue, world.now());
+                    if is_new { world.jobs_of(&queue) } else { Vec::new() }
+                }
+                Change::Deleted(gone) => {
+                    let key = QueueKey { namespace: gone.namespace, name: gone.name };
+                    world.admission.queue_deleted(&key, &gone.uid);
+                    Vec::new()
+                }
+                Change::Listed => {
+                    world.listed.send_modify(|listed| listed.queues = true);
+                    Vec::new()
+                }
+                Change::Failed => Vec::new(),
+            };
+            futures::stream::iter(woken)
+        });
+        changed.boxed()
+    }
+
+    /// Jobs that are told to wait and those that have not been looked at, of a queue that is new.
+    fn jobs_of(&self, queue: &ComputeQueue) -> Vec<ObjectRef<WatchedJob>> {
+        let namespace = queue.metadata.namespace.as_deref();
+        let name = queue.metadata.name.as_deref();
+        let all = self.jobs.state().into_iter().filter(|job| {
+            job.meta().namespace.as_deref() == namespace
+                && Some(job.queue()) == name
+                && !job.is_finished()
+        });
+        all.map(|job| ObjectRef::from_obj(job.as_ref())).collect()
+    }
+
+    fn follow_carriers(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<batch::Job>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).filter_map(move |change| {
+            if matches!(change, Change::Listed) {
+                world.listed.send_modify(|listed| listed.carriers = true);
+            }
+            std::future::ready(world.carrier_changed(&change))
+        });
+        changed.boxed()
+    }
+
+    fn follow_pods(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<core_v1::Pod>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).filter_map(move |change| {
+            if matches!(change, Change::Listed) {
+                world.listed.send_modify(|listed| listed.pods = true);
+            }
+            std::future::ready(world.body_changed(&change))
+        });
+        changed.boxed()
+    }
+
+    /// A batch Job has changed. The job to be looked at.
+    pub(crate) fn carrier_changed(
+        &self,
+        change: &Change<batch::Job>,
+    ) -> Option<ObjectRef<WatchedJob>> {
+        let touched = self.traces.carrier_changed(change)?;
+        Some(self.touched(&touched))
+    }
+
+    /// A pod has changed. The job to be looked at.
+    pub(crate) fn body_changed(
+        &self,
+        change: &Change<core_v1::Pod>,
+    ) -> Option<ObjectRef<WatchedJob>> {
+        let touched = self.traces.body_changed(change, self.now())?;
+        Some(self.touched(&touched))
+    }
+
+    fn touched(&self, touched: &Touched) -> ObjectRef<WatchedJob> {
+        self.admission.attempt_changed(touched, self.now());
+        WatchedJob::reference(&touched.origin.namespace, &touched.origin.job)
+    }
+
+    /// Whether the job of this attempt is there and has not ended, so that its next look decides.
+    pub(crate) fn wants(&self, attempt: &AttemptId) -> bool {
+        let job = self.jobs.find(|job| job.meta().uid.as_deref() == Some(&attempt.job_uid));
+        job.is_some_and(|job| {
+            let job = job.to_core();
+            let attempts = self.traces.attempts(&job.metadata.uid, self.now());
+            !job.status.is_finished()
+                && !job.spec.cancel
+                && next_attempt_number(&job, &attempts) == attempt.number
+        })
+    }
+
+    /// The numbers of each queue, for whoever reads the metrics.
+    pub(crate) fn measure_queues(&self) {}
+
+    async fn tell_ready(&self, ready: &watch::Sender<bool>) {
+        drop(self.listed.subscribe().wait_for(|listed| listed.all()).await);
+        ready.send_replace(true);
+        std::future::pending().await
+    }
+
+    /// Opens the line each time that this process begins to lead, and closes it when it ends.
+    async fn lead(&self) {
+        let mut leads = self.leads.clone();
+        loop {
+            if leads.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            if self.listed.subscribe().wait_for(|listed| listed.all()).await.is_err() {
+                return;
+            }
+            self.join_all();
+            self.admission.open(self.now());
+            if leads.wait_for(|leads| !*leads).await.is_err() {
+                return;
+            }
+            self.admission.close();
+        }
+    }
+
+    /// Every job that wants CPUs now joins the line, before any is granted some.
+    fn join_all(&self) {
+        let now = self.now();
+        for watched in self.jobs.state() {
+            if watched.is_finished() {
+                continue;
+            }
+            let job = watched.to_core();
+            let attempts = self.traces.attempts(&job.metadata.uid, now);
+            if !needs_cpus(&job, &attempts, now) {
+                continue;
+            }
+            // One that cannot be judged yet is when it is looked at.
+            let Some(function) = self.function_in_cache(&job) else { continue };
+            let Ok(limits) = self.judge(&job, Some(&function), false) else { continue };
+            self.admission.join(&job, attempt_id(&job, &attempts), &limits, now);
+        }
+    }
+
+    fn function_in_cache(&self, job: &Job) -> Option<Function> {
+        let key = ObjectRef::new(&job.spec.function).within(&job.metadata.namespace);
+        self.functions.get(&key).map(|function| function.to_core())
+    }
+
+    fn judge(
+        &self,
+        job: &Job,
+        function: Option<&Function>,
+        with_input: bool,
+    ) -> Result<Limits, Error> {
+        let Some(function) = function else {
+            return Err(Error::NotFound { kind: Function::KIND, name: job.spec.function.clone() });
+        };
+        if function.spec.image.is_none() {
+            return Err(Error::Conflict(format!(
+                "function {:?} has no image and cannot run on a cluster",
+                job.spec.function
+            )));
+        }
+        let key = ObjectRef::new(job.spec.queue()).within(&job.metadata.namespace);
+        let queue = self.queues.get(&key).map(|queue| queue.spec.0.clone());
+        let judge = if with_input { validate } else { validate_without_input };
+        judge(&job.spec, &function.spec, queue.as_ref())
+    }
+
+    fn refusals(&self) -> std::sync::MutexGuard<'_, HashMap<String, Refusal>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn attempt_id(job: &Job, attempts: &[Attempt]) -> AttemptId {
+    AttemptId {
+        job_uid: job.metadata.uid.as_str().into(),
+        number: next_attempt_number(job, attempts),
+    }
+}
+
+async fn reconcile(object: Arc<WatchedJob>, world: Arc<World>) -> Result<Requeue, Error> {
+    if !*world.leads.borrow() {
+        return Ok(Requeue::await_change());
+    }
     let job = object.to_core();
     // A panic is a defect of ours on one object; the others go on.
-    match AssertUnwindSafe(one(&job, &context)).catch_unwind().await {
+    match AssertUnwindSafe(one(&job, &world)).catch_unwind().await {
         Ok(Ok(requeue)) => Ok(requeue),
         // Somebody else wrote first; the watch brings what they wrote.
         Ok(Err(Error::Conflict(why))) => {
@@ -126,7 +546,7 @@ async fn reconcile(object: Arc<ComputeJob>, context: Arc<Context>) -> Result<Req
     }
 }
 
-fn on_error(_: Arc<ComputeJob>, error: &Error, _: Arc<Context>) -> Requeue {
+fn on_error(_: Arc<WatchedJob>, error: &Error, _: Arc<World>) -> Requeue {
     Requeue::requeue(match error {
         Error::Unavailable { retry_after, .. } | Error::Busy { retry_after, .. } => *retry_after,
         _ => Duration::from_secs(15),
@@ -134,127 +554,229 @@ fn on_error(_: Arc<ComputeJob>, error: &Error, _: Arc<Context>) -> Requeue {
 }
 
 /// One ComputeJob, once.
-async fn one(job: &Job, context: &Context) -> Result<Requeue, Error> {
+async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     // Deletion is the garbage collector's work, by owner references.
     if job.metadata.deletion_timestamp.is_some() {
         return Ok(Requeue::await_change());
     }
-    // After a restart the caches fill one after the other; CPUs in use are counted from all of them.
-    context.cache.ready().await.map_err(|_| Error::unavailable("the watches have ended"))?;
-    let now = now();
-    let attempts = observe_attempts(job, context, now).await?;
-    let function = find_function(job, context).await?;
-    let verdict = judge(job, function.as_ref(), context);
-    let Plan { actions, status, look_again } = match &verdict {
-        Ok(limits) => {
-            let admission = if needs_cpus(job, &attempts, now) {
-                context.admission.ask(job, limits, now)
-            } else {
-                Answer::NotAsked
-            };
-            plan(job, limits, &Seen { admission, attempts }, now)
+    // After a restart the caches fill one after the other; what is not listed yet is there all the same.
+    let mut listed = world.listed.subscribe();
+    let all = listed.wait_for(|listed| listed.all()).await;
+    drop(all.map_err(|_| Error::unavailable("the watches have ended"))?);
+    let now = world.now();
+    let mut attempts = observe_attempts(job, world, now).await?;
+    let hindered = tell_hindrance(job, &mut attempts, world, now).await?;
+    let function = find_function(job, world).await?;
+
+    let needs = needs_cpus(job, &attempts, now);
+    let id = attempt_id(job, &attempts);
+    // The whole job, as it is now: before it joins a line for the first time, and before a start.
+    let mut whole = None;
+    if needs && job.status.phase.is_none() {
+        whole = Some(fetch(job, world).await?);
+    }
+    let mut verdict =
+        world.judge(whole.as_ref().unwrap_or(job), function.as_ref(), whole.is_some());
+    let mut admission = Answer::NotAsked;
+    if let (Ok(limits), true) = (&verdict, needs) {
+        admission = world.admission.ask(job, id, limits, now);
+        if matches!(admission, Answer::Granted(_)) && whole.is_none() {
+            let fetched = fetch(job, world).await?;
+            verdict = world.judge(&fetched, function.as_ref(), true);
+            whole = Some(fetched);
         }
-        Err(why) => plan_invalid(job, why, &Seen { attempts, ..Seen::default() }, now),
+    } else if !needs && attempts.iter().all(|attempt| !attempt.is_live()) {
+        world.admission.leave(&job.metadata.uid, now);
+    }
+
+    // A deep queue is told in peace: meanwhile others may start.
+    let mut soon = None;
+    let mut permit = None;
+    if matches!(admission, Answer::Waiting { .. }) {
+        let age = job.metadata.creation_timestamp.map(|created| now.duration_since(created));
+        if job.status.phase.is_none() && age.is_some_and(|age| age < WAITING_GRACE) {
+            admission = Answer::NotAsked;
+            soon = Some(Duration::from_secs(2));
+        } else {
+            match world.telling_waiters.try_acquire() {
+                Ok(free) => permit = Some(free),
+                Err(_) => {
+                    admission = Answer::NotAsked;
+                    soon = Some(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    let refusal = world.refusals().get(&job.metadata.uid).cloned();
+    let seen = Seen { admission, attempts, refusal };
+    let Plan { actions, status, look_again } = match &verdict {
+        Ok(limits) => plan(job, limits, &seen, now),
+        Err(why) => plan_invalid(job, why, &seen, now),
     };
+    let starts = actions.iter().any(|action| matches!(action, Action::Start { .. }));
+    if needs && !starts && matches!(seen.admission, Answer::Granted(_)) {
+        world.admission.leave(&job.metadata.uid, now);
+    }
     let orphaned = Limits::without_function(&job.spec);
     let effects = Effects {
-        client: &context.client,
-        report_url: &context.settings.report_url,
-        job,
+        client: &world.client,
+        report_url: &world.settings.report_url,
+        job: whole.as_ref().unwrap_or(job),
         limits: verdict.as_ref().unwrap_or(&orphaned),
         function: function.as_ref().map(|function| &function.spec),
+        traces: &world.traces,
     };
+    let mut refused = None;
     for action in &actions {
-        effects.perform(action).await?;
+        match effects.perform(action).await? {
+            Done::Done => {}
+            Done::Refused { reason, message, is_final } => {
+                let known = world.refusals().get(&job.metadata.uid).map(|known| known.since);
+                let since = known.unwrap_or(now);
+                refused = Some(Refusal { since, reason, message, is_final });
+            }
+        }
     }
-    tell(&context.client, job, &status).await?;
-    Ok(look_again.map_or_else(Requeue::await_change, Requeue::requeue))
+    if starts {
+        match &refused {
+            Some(refusal) => {
+                drop(world.refusals().insert(job.metadata.uid.clone(), refusal.clone()))
+            }
+            None => drop(world.refusals().remove(&job.metadata.uid)),
+        }
+    }
+    if tell(&world.client, job, &status).await?
+        && let Some(event) = notices::notice(job, &status)
+    {
+        notices::publish(&world.recorder, job, &event).await;
+    }
+    drop(permit);
+    let pause = match &refused {
+        // Told by the next look, then tried again at leisure.
+        Some(_) if seen.refusal.is_none() => Some(Duration::ZERO),
+        Some(_) => Some(HINDRANCE_LOOK),
+        None => look_again,
+    };
+    let next = [pause, soon, hindered.then_some(HINDRANCE_LOOK)].into_iter().flatten().min();
+    Ok(next.map_or_else(Requeue::await_change, Requeue::requeue))
+}
+
+/// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may
+/// have ended and its attempts been removed, so that their names are free again.
+async fn fetch(job: &Job, world: &World) -> Result<Job, Error> {
+    let jobs: Api<ComputeJob> = Api::namespaced(world.client.clone(), &job.metadata.namespace);
+    let found = within_deadline(jobs.get_opt(&job.metadata.name)).await?.map_err(from_kube)?;
+    let found = found.ok_or_else(|| Error::no_job(&job.metadata.name))?.to_core();
+    if found.metadata.uid == job.metadata.uid
+        && found.metadata.resource_version == job.metadata.resource_version
+    {
+        Ok(found)
+    } else {
+        Err(Error::Conflict("the job has changed since it was read".into()))
+    }
 }
 
 /// The attempts in the caches. One that the status names and no cache shows is looked for at the API
 /// server: caches of different kinds are of different ages.
-async fn observe_attempts(
-    job: &Job,
-    context: &Context,
-    now: Timestamp,
-) -> Result<Vec<Attempt>, Error> {
-    let cache = &context.cache;
-    let mut attempts = observe::attempts(job, &cache.carriers_of(job), &cache.pods_of(job), now);
+async fn observe_attempts(job: &Job, world: &World, now: Timestamp) -> Result<Vec<Attempt>, Error> {
+    let uid = &job.metadata.uid;
+    let mut attempts = world.traces.attempts(uid, now);
     let Some(number) = job.status.attempt.filter(|_| !job.status.is_finished()) else {
         return Ok(attempts);
     };
-    if attempts.iter().any(|attempt| attempt.number == number) {
-        return Ok(attempts);
+    let is_named = |attempt: &Attempt| attempt.number == number;
+    if !attempts.iter().any(is_named) {
+        attempts = list_attempts(job, world, now).await?;
+        if !attempts.iter().any(is_named) {
+            attempts.push(observe::vanished(job, number, now));
+            attempts.sort_by_key(|attempt| attempt.number);
+        }
     }
-    let params = ListParams::default().labels(&format!("{LABEL_JOB_UID}={}", job.metadata.uid));
-    let namespace = &job.metadata.namespace;
-    let carriers: Api<batch::Job> = Api::namespaced(context.client.clone(), namespace);
-    let pods: Api<core_v1::Pod> = Api::namespaced(context.client.clone(), namespace);
-    let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?;
-    let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?;
-    let carriers: Vec<_> = carriers.items.into_iter().map(Arc::new).collect();
-    let pods: Vec<_> = pods.items.into_iter().map(Arc::new).collect();
-    attempts = observe::attempts(job, &carriers, &pods, now);
-    if attempts.iter().all(|attempt| attempt.number != number) {
-        attempts.push(observe::vanished(job, number, now));
-        attempts.sort_by_key(|attempt| attempt.number);
+    let settled = windlass_core::report::is_settled(&job.status, number);
+    if let Some(attempt) = attempts.iter_mut().find(|attempt| is_named(attempt))
+        && !settled
+        && !world.settings.deleted_nodes_are_fenced
+        && observe::is_gone_without_a_word(attempt, world.traces.trace(uid, number).as_ref())
+        && let Some(node) = attempt.node.clone().or_else(|| job.status.node.clone())
+        && !node_is_there(world, &node).await?
+    {
+        let message = format!(
+            "node {node:?} was deleted while the attempt ran there: it starts again when the node \
+             is back, or when the job is cancelled and submitted again"
+        );
+        attempt.state = AttemptState::Unreachable { message, since: now };
     }
     Ok(attempts)
 }
 
+async fn list_attempts(job: &Job, world: &World, now: Timestamp) -> Result<Vec<Attempt>, Error> {
+    let params = ListParams::default().labels(&format!("{LABEL_JOB_UID}={}", job.metadata.uid));
+    let namespace = &job.metadata.namespace;
+    let carriers: Api<batch::Job> = Api::namespaced(world.client.clone(), namespace);
+    let pods: Api<core_v1::Pod> = Api::namespaced(world.client.clone(), namespace);
+    let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?;
+    let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?;
+    let found = Traces::default();
+    for carrier in carriers {
+        found.carrier_changed(&Change::Applied(carrier));
+    }
+    for pod in pods {
+        found.body_changed(&Change::Applied(pod), now);
+    }
+    Ok(found.attempts(&job.metadata.uid, now))
+}
+
+async fn node_is_there(world: &World, node: &str) -> Result<bool, Error> {
+    let nodes: Api<core_v1::Node> = Api::all(world.client.clone());
+    let found = within_deadline(nodes.get_metadata_opt(node)).await?.map_err(from_kube)?;
+    Ok(found.is_some())
+}
+
+/// A batch Job that has no pod for some time is refused one, by a quota of the namespace for example:
+/// only an event of it says so. Whether there is such an attempt.
+async fn tell_hindrance(
+    job: &Job,
+    attempts: &mut [Attempt],
+    world: &World,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let Some(attempt) = attempts.last_mut() else { return Ok(false) };
+    let AttemptState::Starting { reason: reason @ None, message } = &mut attempt.state else {
+        return Ok(false);
+    };
+    let waited = now.duration_since(attempt.created);
+    if attempt.pod.is_some() || waited < WAITING_GRACE || job.status.is_finished() {
+        return Ok(false);
+    }
+    let Some(trace) = world.traces.trace(&job.metadata.uid, attempt.number) else {
+        return Ok(false);
+    };
+    let Some(carrier) = trace.carrier else { return Ok(false) };
+    let events: Api<core_v1::Event> =
+        Api::namespaced(world.client.clone(), &job.metadata.namespace);
+    let fields = format!("involvedObject.uid={},reason=FailedCreate", carrier.uid());
+    let params = ListParams::default().fields(&fields).limit(10);
+    let found = within_deadline(events.list(&params)).await?.map_err(from_kube)?;
+    if let Some(event) = found.items.into_iter().last() {
+        let said = event.message.unwrap_or_default();
+        let quota = said.contains("exceeded quota");
+        *reason = Some(if quota { "QuotaExceeded" } else { "FailedCreate" }.into());
+        *message = said;
+    }
+    Ok(true)
+}
+
 /// The function of a job. A cache may lag behind a function that was created a moment ago.
-async fn find_function(job: &Job, context: &Context) -> Result<Option<Function>, Error> {
-    if let Some(function) = context.cache.function(job) {
+async fn find_function(job: &Job, world: &World) -> Result<Option<Function>, Error> {
+    if let Some(function) = world.function_in_cache(job) {
         return Ok(Some(function));
     }
     if job.status.is_finished() {
         return Ok(None);
     }
     let functions: Api<ComputeFunction> =
-        Api::namespaced(context.client.clone(), &job.metadata.namespace);
+        Api::namespaced(world.client.clone(), &job.metadata.namespace);
     let found = within_deadline(functions.get_opt(&job.spec.function)).await?.map_err(from_kube)?;
     Ok(found.map(|function| function.to_core()))
-}
-
-fn judge(job: &Job, function: Option<&Function>, context: &Context) -> Result<Limits, Error> {
-    let Some(function) = function else {
-        return Err(Error::NotFound { kind: Function::KIND, name: job.spec.function.clone() });
-    };
-    if function.spec.image.is_none() {
-        return Err(Error::Conflict(format!(
-            "function {:?} has no image and cannot run on a cluster",
-            job.spec.function
-        )));
-    }
-    let queue = context.cache.queue(&job.metadata.namespace, job.spec.queue());
-    validate(&job.spec, &function.spec, queue.as_ref().map(|queue| &queue.spec))
-}
-
-/// A batch Job or pod has changed: CPUs of its queue may have become free.
-fn freed<K: Resource>(admission: &Admission, object: &K) {
-    let meta = object.meta();
-    let queue = meta.labels.as_ref().and_then(|labels| labels.get(LABEL_QUEUE));
-    if let (Some(namespace), Some(queue)) = (&meta.namespace, queue) {
-        admission.refresh(namespace, queue, now());
-    }
-}
-
-/// The ComputeJob that a pod works for.
-fn job_of(pod: &core_v1::Pod) -> Option<ObjectRef<ComputeJob>> {
-    let name = pod.metadata.labels.as_ref()?.get(LABEL_JOB)?;
-    Some(ObjectRef::new(name).within(pod.metadata.namespace.as_deref()?))
-}
-
-fn tokio_stream<T: Send + 'static>(
-    receiver: mpsc::UnboundedReceiver<T>,
-) -> impl futures::Stream<Item = T> + Send + 'static {
-    futures::stream::unfold(receiver, async |mut receiver| {
-        receiver.recv().await.map(|item| (item, receiver))
-    })
-}
-
-/// The time, in whole milliseconds: what is told is read by people.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Millisecond).unwrap_or(now)
 }

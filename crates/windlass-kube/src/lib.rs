@@ -2,7 +2,8 @@
 //!
 //! In: ComputeJob, ComputeFunction and ComputeQueue objects, batch Jobs and pods, worker reports.
 //! Out: one batch Job an attempt, and the status of ComputeJobs. Deciding is core's: the file names
-//! follow a job, [`observe`] -> core `plan` -> [`apply`] -> status, told once and last.
+//! follow a job, [`changes`] -> [`observe`] -> [`admission`] and [`claims`] -> core `plan` -> [`apply`] ->
+//! status, told once and last.
 //!
 //! Deliberately absent: finalizers, admission webhooks, pod-shaped fields in a ComputeJob, and any
 //! write of what has not been seen.
@@ -11,13 +12,19 @@ pub mod access;
 pub mod admission;
 pub mod apply;
 pub mod attempt;
-pub mod cache;
+pub mod changes;
+pub mod claims;
+mod clock;
 pub mod crd;
 pub mod driver;
 mod error;
 pub mod jobs;
+pub mod lease;
+pub mod notices;
 pub mod observe;
 pub mod reports;
+pub mod traces;
+pub mod watched;
 
 pub use access::ClusterAccess;
 pub use driver::{Settings, run};

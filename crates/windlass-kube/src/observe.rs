@@ -1,4 +1,9 @@
 //! Outside -> `Seen`: what batch Jobs and pods tell about the attempts of one ComputeJob. Pure.
+//!
+//! Of each object only what is needed is kept, as a [`Carrier`] or a [`Body`]; together they are the
+//! [`Trace`] of an attempt. Only batch Jobs that the ComputeJob owns, by UID, under the name that is
+//! computed for the attempt, and pods that such a batch Job owns, are traces: labels alone could be
+//! anybody's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,48 +15,153 @@ use kube::ResourceExt as _;
 use windlass_core::assignment::read_termination_message;
 use windlass_core::plan::{Attempt, AttemptState, End};
 use windlass_core::status::FailureReason;
-use windlass_core::{AttemptNumber, Cpus, Job};
+use windlass_core::{AttemptNumber, Cpus, Job, name};
 
-use crate::attempt::{CONTAINER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB_UID};
+use crate::attempt::{CONTAINER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID, LABEL_QUEUE};
 
 /// Reasons of a waiting container that only mean "not yet".
 const ORDINARY_WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
+/// An attempt of a job, over all time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// UID of the job.
+    pub job_uid: Arc<str>,
+    /// Number of the attempt.
+    pub number: AttemptNumber,
+}
+
+/// What an object of ours says about itself by its labels and its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The attempt that it belongs to.
+    pub attempt: AttemptId,
+    /// Its namespace.
+    pub namespace: String,
+    /// Name of the job.
+    pub job: String,
+    /// Name of the queue.
+    pub queue: String,
+    /// CPUs granted.
+    pub cpus: Cpus,
+}
+
+/// What is left of one attempt in the world.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Its batch Job.
+    pub carrier: Option<Carrier>,
+    /// Its pods by UID. More than one only when the Job controller made a second.
+    pub bodies: BTreeMap<String, Body>,
+    /// Whether a pod was ever seen.
+    pub had_body: bool,
+}
+
+/// A batch Job.
+#[derive(Clone, Debug)]
+pub struct Carrier {
+    uid: String,
+    name: String,
+    cpus: Cpus,
+    created: Option<Timestamp>,
+    /// What it says when it has failed, and since when.
+    failed: Option<(String, Option<Timestamp>)>,
+    finished: bool,
+    stopping: bool,
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct Body {
+    name: String,
+    node: Option<String>,
+    cpus: Cpus,
+    created: Option<Timestamp>,
+    owner_uid: String,
+    state: AttemptState,
+}
+
+impl Trace {
+    /// Whether processes of the attempt may run, or may be started without our doing.
+    pub fn is_live(&self) -> bool {
+        if self.bodies.is_empty() {
+            // A batch Job that is gone before its pod was seen may have had one all the same.
+            return match &self.carrier {
+                Some(carrier) => !carrier.finished && carrier.failed.is_none(),
+                None => !self.had_body,
+            };
+        }
+        self.bodies.values().any(Body::is_live)
+    }
+
+    /// Whether nothing of it can be seen.
+    pub fn is_invisible(&self) -> bool {
+        self.carrier.is_none() && self.bodies.is_empty()
+    }
+}
+
+impl Carrier {
+    /// Its UID.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+}
+
+impl Body {
+    fn is_live(&self) -> bool {
+        !matches!(self.state, AttemptState::Ended(_))
+    }
+}
+
+/// A batch Job of ours and what it says; `None` for a stranger's.
+pub fn carrier(object: &batch::Job) -> Option<(Origin, Carrier)> {
+    let origin = origin(object)?;
+    let owner = object.owner_references().iter().find(|owner| owner.kind == Job::KIND)?;
+    if owner.uid != *origin.attempt.job_uid || object.name_any() != name_of(&origin) {
+        return None;
+    }
+    let status = object.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let failed = conditions.iter().find(|c| c.type_ == "Failed" && c.status == "True");
+    let carrier = Carrier {
+        uid: object.uid().unwrap_or_default(),
+        name: object.name_any(),
+        cpus: origin.cpus,
+        created: object.creation_timestamp().map(|time| time.0),
+        failed: failed.map(|condition| {
+            let reason = condition.reason.as_deref().unwrap_or_default();
+            let message = condition.message.as_deref().unwrap_or_default();
+            let since = condition.last_transition_time.as_ref().map(|time| time.0);
+            (format!("{reason} {message}"), since)
+        }),
+        finished: status.is_some_and(|status| status.completion_time.is_some()),
+        stopping: object.metadata.deletion_timestamp.is_some(),
+    };
+    Some((origin, carrier))
+}
+
+/// A pod of ours and what it says; `None` for a stranger's.
+pub fn body(pod: &core_v1::Pod, now: Timestamp) -> Option<(Origin, Body)> {
+    let origin = origin(pod)?;
+    let carrier = name_of(&origin);
+    let owner = pod.owner_references().iter().find(|o| o.kind == "Job" && o.name == carrier)?;
+    let body = Body {
+        name: pod.name_any(),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        cpus: origin.cpus,
+        created: pod.creation_timestamp().map(|time| time.0),
+        owner_uid: owner.uid.clone(),
+        state: state_of_pod(pod, now),
+    };
+    Some((origin, body))
+}
+
 /// The attempts of one job that left a trace, in the order of their numbers.
-///
-/// Only batch Jobs that the ComputeJob owns, by UID, and pods that such a batch Job owned count:
-/// labels alone could be anybody's.
-pub fn attempts(
-    job: &Job,
-    jobs: &[Arc<batch::Job>],
-    pods: &[Arc<core_v1::Pod>],
-    now: Timestamp,
-) -> Vec<Attempt> {
-    let mut carriers: BTreeMap<AttemptNumber, &batch::Job> = BTreeMap::new();
-    let mut bodies: BTreeMap<AttemptNumber, Vec<&core_v1::Pod>> = BTreeMap::new();
-    for carrier in jobs.iter().filter(|carrier| is_owned(carrier, job)) {
-        if let Some(number) = number(carrier.as_ref()) {
-            carriers.insert(number, carrier);
-        }
-    }
-    for pod in
-        pods.iter().filter(|pod| label(pod.as_ref(), LABEL_JOB_UID) == Some(&job.metadata.uid))
-    {
-        let Some(number) = number(pod.as_ref()) else { continue };
-        let owner = windlass_core::name::attempt(&job.metadata.name, &job.metadata.uid, number);
-        if pod.owner_references().iter().any(|o| o.kind == "Job" && o.name == owner) {
-            bodies.entry(number).or_default().push(pod);
-        }
-    }
-    let mut numbers: Vec<_> = carriers.keys().chain(bodies.keys()).copied().collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers
-        .into_iter()
-        .map(|number| {
-            let bodies = bodies.get(&number).map_or(&[][..], Vec::as_slice);
-            attempt(number, carriers.get(&number).copied(), bodies, now)
-        })
+pub fn attempts(traces: &BTreeMap<AttemptNumber, Trace>, now: Timestamp) -> Vec<Attempt> {
+    traces
+        .iter()
+        .filter(|(_, trace)| !trace.is_invisible())
+        .map(|(number, trace)| attempt(*number, trace, now))
         .collect()
 }
 
@@ -75,85 +185,61 @@ pub fn vanished(job: &Job, number: AttemptNumber, now: Timestamp) -> Attempt {
     }
 }
 
-/// Whether this batch Job is a carrier of this ComputeJob.
-pub fn is_owned(carrier: &batch::Job, job: &Job) -> bool {
-    carrier.owner_references().iter().any(|owner| owner.uid == job.metadata.uid)
+/// Whether an attempt left no word and no pod that could be asked: what its node says decides.
+pub fn is_gone_without_a_word(attempt: &Attempt, trace: Option<&Trace>) -> bool {
+    let silent = matches!(
+        attempt.state,
+        AttemptState::Ended(End::Silent { reason: FailureReason::Lost, .. })
+    );
+    silent && trace.is_none_or(|trace| trace.bodies.is_empty())
 }
 
-/// CPUs that a batch Job or pod of ours was granted.
-pub fn cpus<K: kube::Resource>(object: &K) -> Cpus {
-    label(object, LABEL_CPUS).and_then(|text| text.parse().ok()).unwrap_or(1)
-}
-
-/// Whether processes of this pod may still run.
-pub fn may_run(pod: &core_v1::Pod) -> bool {
-    let status = pod.status.as_ref();
-    let phase = status.and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed")) && terminated(pod).is_none()
-}
-
-fn attempt(
-    number: AttemptNumber,
-    carrier: Option<&batch::Job>,
-    pods: &[&core_v1::Pod],
-    now: Timestamp,
-) -> Attempt {
-    // A live pod says more than a dead one; the Job controller may have made two.
-    let pod = pods.iter().find(|pod| may_run(pod)).or(pods.last()).copied();
-    let created = carrier
-        .and_then(|carrier| carrier.creation_timestamp())
-        .or_else(|| pod.and_then(kube::ResourceExt::creation_timestamp))
-        .map_or(now, |time| time.0);
+fn attempt(number: AttemptNumber, trace: &Trace, now: Timestamp) -> Attempt {
+    let carrier = trace.carrier.as_ref();
+    // A live pod says more than a dead one; the Job controller may have made two. One whose batch
+    // Job is another than the one that is there was left by a deletion, and still counts.
+    let mine = |body: &&Body| carrier.is_none_or(|carrier| body.owner_uid == carrier.uid);
+    let body = (trace.bodies.values().find(|body| body.is_live()))
+        .or_else(|| trace.bodies.values().rfind(mine))
+        .or_else(|| trace.bodies.values().next_back());
+    let created = carrier.and_then(|carrier| carrier.created).or(body.and_then(|b| b.created));
     Attempt {
         number,
-        cpus: carrier.map(cpus).or(pod.map(cpus)).unwrap_or(1),
-        created,
-        job: carrier.map(|carrier| carrier.name_any()),
-        pod: pod.map(|pod| pod.name_any()),
-        node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()),
-        state: match pod {
-            Some(pod) => state_of_pod(pod, now),
+        cpus: carrier.map(|c| c.cpus).or(body.map(|b| b.cpus)).unwrap_or(1),
+        created: created.unwrap_or(now),
+        job: carrier.map(|carrier| carrier.name.clone()),
+        pod: body.map(|body| body.name.clone()),
+        node: body.and_then(|body| body.node.clone()),
+        state: match body {
+            Some(body) => body.state.clone(),
             None => state_without_pod(carrier, now),
         },
         carried: carrier.is_some(),
-        stopping: carrier.is_some_and(|carrier| carrier.metadata.deletion_timestamp.is_some()),
+        stopping: carrier.is_some_and(|carrier| carrier.stopping),
     }
 }
 
-fn state_without_pod(carrier: Option<&batch::Job>, now: Timestamp) -> AttemptState {
-    let failed = carrier
-        .and_then(|carrier| carrier.status.as_ref()?.conditions.as_ref())
-        .and_then(|all| all.iter().find(|c| c.type_ == "Failed" && c.status == "True"));
-    match failed {
-        Some(condition) => AttemptState::Ended(End::Silent {
+fn state_without_pod(carrier: Option<&Carrier>, now: Timestamp) -> AttemptState {
+    match carrier.and_then(|carrier| carrier.failed.as_ref()) {
+        Some((message, since)) => AttemptState::Ended(End::Silent {
             reason: FailureReason::Lost,
-            message: format!(
-                "its pod is gone: {} {}",
-                condition.reason.as_deref().unwrap_or_default(),
-                condition.message.as_deref().unwrap_or_default()
-            ),
-            at: condition.last_transition_time.as_ref().map_or(now, |time| time.0),
+            message: format!("its pod is gone: {message}"),
+            at: since.unwrap_or(now),
         }),
         None => AttemptState::Starting { reason: None, message: "no pod yet".into() },
     }
 }
 
 fn state_of_pod(pod: &core_v1::Pod, now: Timestamp) -> AttemptState {
-    let status = pod.status.clone().unwrap_or_default();
-    if let Some(dead) = terminated(pod) {
+    let nothing = core_v1::PodStatus::default();
+    let status = pod.status.as_ref().unwrap_or(&nothing);
+    if let Some(dead) = container_state(status).and_then(|state| state.terminated.as_ref()) {
         return AttemptState::Ended(end_of(pod, dead, now));
     }
     if matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
-        // Evicted or refused before a container ran, or its node is gone.
-        let reason = status.reason.clone().unwrap_or_else(|| "pod failed".into());
-        let message = status.message.clone().unwrap_or_default();
-        return AttemptState::Ended(End::Silent {
-            reason: FailureReason::Lost,
-            message: format!("{reason} {message}"),
-            at: now,
-        });
+        return without_a_container(status, now);
     }
-    let container = container_state(&status);
+    let container = container_state(status);
     if let Some(running) = container.and_then(|state| state.running.as_ref()) {
         let since = running.started_at.as_ref().map_or(now, |time| time.0);
         return AttemptState::Running { since };
@@ -174,10 +260,34 @@ fn state_of_pod(pod: &core_v1::Pod, now: Timestamp) -> AttemptState {
     }
 }
 
+/// A pod that has ended, of whose container nothing is known: evicted or refused before it ran; or
+/// given up by the control plane because its node object is gone, which proves nothing.
+fn without_a_container(status: &core_v1::PodStatus, now: Timestamp) -> AttemptState {
+    let disruption =
+        status.conditions.iter().flatten().find(|c| {
+            c.type_ == "DisruptionTarget" && c.reason.as_deref() == Some("DeletionByPodGC")
+        });
+    let reason = status.reason.clone().unwrap_or_else(|| "pod failed".into());
+    let message = status.message.clone().unwrap_or_default();
+    if let Some(disruption) = disruption
+        && container_state(status).is_some_and(|state| state.running.is_some())
+    {
+        let since = disruption.last_transition_time.as_ref().map_or(now, |time| time.0);
+        let message = disruption.message.clone().unwrap_or_default();
+        return AttemptState::Unreachable { message, since };
+    }
+    AttemptState::Ended(End::Silent {
+        reason: FailureReason::Lost,
+        message: format!("{reason} {message}"),
+        at: now,
+    })
+}
+
 fn end_of(pod: &core_v1::Pod, dead: &core_v1::ContainerStateTerminated, now: Timestamp) -> End {
     let at = dead.finished_at.as_ref().map_or(now, |time| time.0);
     if let Some(ending) = dead.message.as_deref().and_then(read_termination_message) {
-        return End::Told(ending);
+        let created = pod.creation_timestamp().map_or(now, |time| time.0);
+        return End::Told(ending.between(created, now));
     }
     let disrupted = pod
         .status
@@ -199,24 +309,26 @@ fn end_of(pod: &core_v1::Pod, dead: &core_v1::ContainerStateTerminated, now: Tim
     End::Silent { reason, message, at }
 }
 
-fn terminated(pod: &core_v1::Pod) -> Option<&core_v1::ContainerStateTerminated> {
-    container_state(pod.status.as_ref()?)?.terminated.as_ref()
-}
-
 fn container_state(status: &core_v1::PodStatus) -> Option<&core_v1::ContainerState> {
-    status
-        .container_statuses
-        .as_ref()?
-        .iter()
-        .find(|container| container.name == CONTAINER)?
-        .state
-        .as_ref()
+    let all = status.container_statuses.as_ref()?;
+    all.iter().find(|container| container.name == CONTAINER)?.state.as_ref()
 }
 
-fn number<K: kube::Resource>(object: &K) -> Option<AttemptNumber> {
-    label(object, LABEL_ATTEMPT)?.parse().ok().filter(|number| *number > 0)
+fn origin<K: kube::Resource>(object: &K) -> Option<Origin> {
+    let meta = object.meta();
+    let labels = meta.labels.as_ref()?;
+    let label = |key| labels.get(key).cloned();
+    let number = label(LABEL_ATTEMPT)?.parse().ok().filter(|number| *number > 0)?;
+    Some(Origin {
+        attempt: AttemptId { job_uid: label(LABEL_JOB_UID)?.into(), number },
+        namespace: meta.namespace.clone()?,
+        job: label(LABEL_JOB)?,
+        queue: label(LABEL_QUEUE)?,
+        cpus: label(LABEL_CPUS)?.parse().ok()?,
+    })
 }
 
-fn label<'a, K: kube::Resource>(object: &'a K, key: &str) -> Option<&'a String> {
-    object.meta().labels.as_ref()?.get(key)
+/// The name that the batch Job of this attempt has.
+fn name_of(origin: &Origin) -> String {
+    name::attempt(&origin.job, &origin.attempt.job_uid, origin.attempt.number)
 }

@@ -6,11 +6,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
+use moka::future::Cache;
+use sha2::{Digest as _, Sha256};
 use tracing::{debug, info};
 use windlass_core::jobs::{Denied, ReportError, Reports, Verdict};
 use windlass_core::report::{
@@ -24,11 +26,18 @@ use crate::apply::tell;
 use crate::attempt::{AUDIENCE, LABEL_JOB};
 use crate::crd::{ComputeFunction, ComputeJob};
 use crate::error::{from_kube, within_deadline};
-use crate::observe::is_owned;
+use crate::observe;
 
 /// Tries of one compare-and-set write: the controller may write at the same time, but each of its
 /// writes has a cause, so that a report cannot lose this often.
 const MAX_TRIES: u32 = 10;
+
+/// How long it is known whom a token was made for: the longest that a deleted pod's token works. What
+/// it reports is checked against the pod itself.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// Longest bearer token, in bytes.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Attempts whose last progress write is remembered.
 const MAX_PACED: usize = 10_000;
@@ -36,11 +45,14 @@ const MAX_PACED: usize = 10_000;
 /// Commits reports to ComputeJobs.
 pub struct ClusterReports {
     client: Client,
-    /// When progress of a job was last written, by UID.
+    /// When the progress that a pod reports was last written, by the pod's UID.
     paced: Mutex<HashMap<String, Instant>>,
+    /// Who speaks, by digest of the token.
+    speakers: Cache<[u8; 32], Speaker>,
 }
 
 /// The pod that a token was made for.
+#[derive(Clone)]
 struct Speaker {
     namespace: String,
     pod: String,
@@ -58,14 +70,22 @@ struct Place {
 impl ClusterReports {
     /// With this client.
     pub fn new(client: Client) -> Self {
-        Self { client, paced: Mutex::default() }
+        let speakers = Cache::builder().max_capacity(MAX_PACED as u64).time_to_live(KEPT).build();
+        Self { client, paced: Mutex::default(), speakers }
     }
 
     /// The pod that speaks, from the token that only it holds.
     async fn identify(&self, token: Option<&str>) -> Result<Speaker, Denied> {
+        let token = token.filter(|token| token.len() <= MAX_TOKEN_BYTES);
         let token = token.ok_or(Denied::Unauthenticated)?;
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        if let Some(known) = self.speakers.get(&digest).await {
+            return Ok(known);
+        }
         let user = review_token(&self.client, token, Some(AUDIENCE)).await?;
-        user.as_ref().and_then(speaker).ok_or(Denied::Unauthenticated)
+        let speaker = user.as_ref().and_then(speaker).ok_or(Denied::Unauthenticated)?;
+        self.speakers.insert(digest, speaker.clone()).await;
+        Ok(speaker)
     }
 
     /// The job that the pod works for, if the pod is that of the attempt that it says.
@@ -96,7 +116,9 @@ impl ClusterReports {
             .find(|owner| owner.kind == "Job" && owner.name == carrier)
             .ok_or_else(not_its_pod)?;
         let carrier = within_deadline(carriers.get(&carrier)).await?.map_err(from_kube)?;
-        if !is_owned(&carrier, &job) || carrier.metadata.uid.as_ref() != Some(&owner.uid) {
+        let is_ours = observe::carrier(&carrier)
+            .is_some_and(|(origin, _)| *origin.attempt.job_uid == job.metadata.uid);
+        if !is_ours || carrier.metadata.uid.as_ref() != Some(&owner.uid) {
             return Err(not_its_pod());
         }
         let place = Place {
@@ -133,11 +155,14 @@ impl ClusterReports {
         ending: &Ending,
     ) -> Result<Verdict, ReportError> {
         let limits = self.limits(&job).await?;
+        let now = Timestamp::now();
+        let admitted = place.admitted.unwrap_or(now);
+        let ending = ending.clone().between(admitted, now.round(Unit::Millisecond).unwrap_or(now));
         for _ in 0..MAX_TRIES {
             if let Err(refused) = report::check(&job, &report.job_uid, report.attempt) {
                 return Ok(Verdict::Refused(refused));
             }
-            let mut status = match report::finish(&job, &limits, report.attempt, ending) {
+            let mut status = match report::finish(&job, &limits, report.attempt, &ending) {
                 Ok(status) => status,
                 Err(refused) => return Ok(Verdict::Refused(refused)),
             };
@@ -160,11 +185,8 @@ impl ClusterReports {
         Err(Error::unavailable("the status is being written too often").into())
     }
 
-    /// Progress goes to the status rarely: every 5 seconds at most, and only when it is 1 % further.
+    /// Progress goes to the status only when it is 1 % further.
     async fn progress(&self, job: &Job, report: &Report, new: Progress) -> Result<(), Error> {
-        if !self.is_due(&job.metadata.uid) {
-            return Ok(());
-        }
         let Some(status) = report::progress(&job.status, report.attempt, new) else {
             return Ok(());
         };
@@ -176,6 +198,7 @@ impl ClusterReports {
         Ok(())
     }
 
+    /// Progress goes to the status every 5 seconds at most; what comes between costs nothing.
     fn is_due(&self, uid: &str) -> bool {
         let interval = Duration::from_millis(PROGRESS_WRITE_INTERVAL_MILLISECONDS as u64);
         let mut paced = self.paced.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -202,6 +225,9 @@ impl Reports for ClusterReports {
             // The controller sees it from the pod.
             Event::Running { .. } => Ok(Verdict::Accepted),
             Event::Progress { done, total, message, elapsed_seconds } => {
+                if !self.is_due(&speaker.pod_uid) {
+                    return Ok(Verdict::Accepted);
+                }
                 let (job, _) = self.job_of(&speaker, &report).await?;
                 if let Err(refused) = report::check(&job, &report.job_uid, report.attempt) {
                     return Ok(Verdict::Refused(refused));

@@ -417,9 +417,12 @@ impl Driver {
                 plan_invalid(&job, &why, &Seen { attempts, ..Seen::default() }, now)
             } else if needs_cpus(&job, &attempts, now) {
                 match admission.take() {
-                    Some(admission) => {
-                        plan(&job, &known.limits, &Seen { admission, attempts }, now)
-                    }
+                    Some(admission) => plan(
+                        &job,
+                        &known.limits,
+                        &Seen { admission, attempts, ..Seen::default() },
+                        now,
+                    ),
                     None => return self.wait(uid, true),
                 }
             } else {
@@ -475,7 +478,7 @@ impl Driver {
         for uid in self.line.take_news() {
             let Some(known) = self.known.get(&uid).filter(|known| known.waits) else { continue };
             let why = waits_for(&known.limits, self.config.cpus);
-            self.look(uid, Some(Admission::Waiting(why)));
+            self.look(uid, Some(Admission::Waiting { why, place: None }));
             // The store has it; a deep queue costs little memory.
             if let Some(known) = self.known.get_mut(&uid)
                 && known.waits

@@ -55,8 +55,9 @@ impl Jobs for Engine {
         };
         let mut job = Job::new(metadata, submission.spec);
         // It is told from the start that it waits, so that a deep queue costs one write a job.
-        let admission = Admission::Waiting(waits_for(&limits, self.config.cpus));
-        let seen = Seen { admission, attempts: Vec::new() };
+        let admission =
+            Admission::Waiting { why: waits_for(&limits, self.config.cpus), place: None };
+        let seen = Seen { admission, ..Seen::default() };
         job.status = plan(&job, &limits, &seen, now).status;
         let store = Arc::clone(&self.store);
         // In a task of its own: a caller who goes away meanwhile does not take its place back from a

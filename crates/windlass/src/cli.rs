@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// An error that the caller can mend: what they gave is wrong. Exit code 2, as for what clap refuses.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +126,16 @@ pub(crate) struct Controller {
     /// Where workers report to, as their pods reach it
     #[arg(long, env = "WINDLASS_REPORT_URL", value_name = "URL")]
     pub(crate) report_url: String,
+    /// Whether of several controllers only the holder of a Lease acts
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) leader_elect: bool,
+    /// Namespace of that Lease, `windlass-controller` [default: the current context's, or the pod's]
+    #[arg(long, env = "WINDLASS_LEASE_NAMESPACE", value_name = "NAME")]
+    pub(crate) lease_namespace: Option<String>,
+    /// Take an attempt for dead when its node's object is deleted: whoever deletes one has made sure
+    /// that the machine runs nothing any more
+    #[arg(long, env = "WINDLASS_DELETED_NODES_ARE_FENCED")]
+    pub(crate) deleted_nodes_are_fenced: bool,
 }
 
 /// Print what is installed on a cluster.

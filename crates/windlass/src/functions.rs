@@ -39,6 +39,7 @@ fn resource(builtin: Builtin, image: Option<&str>) -> Function {
             max: seconds(max_timeout_seconds),
         },
         max_result_bytes: 1 << 30,
+        start_deadline_seconds: 600,
         ..FunctionSpec::default()
     };
     Function::new(name, spec)

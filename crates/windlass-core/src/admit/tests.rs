@@ -51,6 +51,22 @@ fn higher_priority_starts_first_then_the_older() {
 }
 
 #[test]
+fn the_line_of_a_queue_is_in_the_order_of_priority_and_age() {
+    let admission = line(
+        Some(0),
+        [
+            Waiting { since: at(5), ..job("a", 3, 3) },
+            Waiting { since: at(4), ..job("a", 1, 1) },
+            Waiting { since: at(1), ..job("b", 1, 1) },
+            Waiting { priority: 7, since: at(9), ..job("a", 2, 2) },
+            Waiting { since: at(6), ..job("a", 1, 1) },
+        ],
+    );
+    assert_eq!(admission.line("a"), [&3, &1, &0, &4]);
+    assert_eq!(admission.line("nobody's"), Vec::<&usize>::new());
+}
+
+#[test]
 fn a_large_job_that_waits_blocks_no_smaller_one_that_fits() {
     let mut admission = line(Some(2), [job("a", 4, 4), Waiting { since: at(1), ..job("a", 1, 1) }]);
     assert_eq!(grants(&mut admission, at(10)), [(1, 1)]);

@@ -14,6 +14,8 @@ use crate::report::{Outcome, inline_result};
 use crate::status::{JobResult, Truth};
 use crate::{JobSpec, Metadata};
 
+const START_DEADLINE_SECONDS: i64 = 600;
+
 fn at(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(1_800_000_000_000 + milliseconds).unwrap()
 }
@@ -25,6 +27,7 @@ fn limits() -> Limits {
         retries: 2,
         timeout_seconds: 60,
         max_result_bytes: 1000,
+        start_deadline_seconds: START_DEADLINE_SECONDS as u32,
     }
 }
 
@@ -83,7 +86,7 @@ fn crashed() -> Outcome {
 }
 
 fn seen(attempts: Vec<Attempt>) -> Seen {
-    Seen { admission: Admission::Granted(2), attempts }
+    Seen { admission: Admission::Granted(2), attempts, refusal: None }
 }
 
 fn told(status: &JobStatus, kind: ConditionType) -> Option<(Truth, &str)> {
@@ -101,7 +104,8 @@ fn a_granted_job_starts_its_first_attempt_without_a_write() {
 
 #[test]
 fn a_job_that_waits_says_so() {
-    let seen = Seen { admission: Admission::Waiting("no".into()), attempts: vec![] };
+    let admission = Admission::Waiting { why: "no".into(), place: None };
+    let seen = Seen { admission, ..Seen::default() };
     let plan = plan(&job(), &limits(), &seen, at(1));
     assert_eq!(plan.actions, []);
     assert_eq!(plan.status.phase, Some(Phase::Queued));
@@ -136,6 +140,71 @@ fn an_attempt_that_never_starts_fails_at_its_deadline_and_is_removed() {
     let told = Job { status: late.status, ..job() };
     let after = plan(&told, &limits(), &world, at(START_DEADLINE_SECONDS * 1000));
     assert_eq!(after.actions, [Action::Remove { attempt: 1 }]);
+}
+
+#[test]
+fn what_is_refused_is_told_at_once_and_fails_at_the_start_deadline_or_when_it_is_final() {
+    let refused = |is_final| Refusal {
+        since: at(0),
+        reason: "QuotaExceeded".into(),
+        message: "exceeded quota".into(),
+        is_final,
+    };
+    let seen = |is_final| Seen { refusal: Some(refused(is_final)), ..seen(vec![]) };
+    let soon = plan(&job(), &limits(), &seen(false), at(1_000));
+    assert_eq!(soon.actions, [Action::Start { attempt: 1, cpus: 2 }], "it is tried again");
+    assert_eq!(soon.status.phase, Some(Phase::Starting));
+    let running = told(&soon.status, ConditionType::Running);
+    assert_eq!(running, Some((Truth::False, "QuotaExceeded")));
+    let late = plan(&job(), &limits(), &seen(false), at(START_DEADLINE_SECONDS * 1000));
+    let reason = |plan: &Plan| plan.status.failure.as_ref().map(|failure| failure.reason);
+    assert_eq!((&late.actions[..], reason(&late)), (&[][..], Some(FailureReason::StartDeadline)));
+    let never = plan(&job(), &limits(), &seen(true), at(1_000));
+    assert_eq!((&never.actions[..], reason(&never)), (&[][..], Some(FailureReason::CannotStart)));
+    assert_eq!((late.status.phase, never.status.phase), (Some(Phase::Failed), Some(Phase::Failed)));
+}
+
+#[test]
+fn a_deleted_node_proves_nothing_and_cancel_does_not_wait_for_it() {
+    let state = AttemptState::Unreachable { message: "n is deleted".into(), since: at(7) };
+    let mut job = job();
+    job.status.phase = Some(Phase::Running);
+    let world = seen(vec![attempt(1, state)]);
+    let waits = plan(&job, &limits(), &world, at(1_000_000));
+    assert_eq!((&waits.actions[..], waits.status.phase), (&[][..], Some(Phase::Running)));
+    let running = told(&waits.status, ConditionType::Running);
+    assert_eq!(running, Some((Truth::Unknown, reasons::NODE_DELETED)));
+    job.spec.cancel = true;
+    let cancelled = plan(&job, &limits(), &world, at(1_000_000));
+    assert_eq!(cancelled.status.phase, Some(Phase::Cancelled));
+}
+
+#[test]
+fn a_place_in_the_line_is_told_again_when_it_has_changed_by_half() {
+    let place = |position| Some(Place { position, estimated_start: None });
+    for (told, now, tells) in [
+        (100, 99, false),
+        (100, 51, false),
+        (100, 50, true),
+        (100, 151, true),
+        (1, 1, false),
+        (2, 1, true),
+    ] {
+        let told_next = coarsely(place(told), place(now));
+        assert_eq!(told_next == place(now), tells || told == now, "{told} -> {now}");
+    }
+    assert_eq!((coarsely(None, place(9)), coarsely(place(9), None)), (place(9), None));
+}
+
+#[test]
+fn carriers_of_attempts_before_the_last_do_not_pile_up() {
+    let lost = End::Silent { reason: FailureReason::Lost, message: "evicted".into(), at: at(9) };
+    let ended = |number| attempt(number, AttemptState::Ended(lost.clone()));
+    let mut job = job();
+    job.status = plan(&job, &limits(), &seen(vec![ended(3)]), at(10)).status;
+    let next = plan(&job, &limits(), &seen(vec![ended(2), ended(3)]), at(70_000));
+    let expected = [Action::Remove { attempt: 2 }, Action::Start { attempt: 4, cpus: 2 }];
+    assert_eq!(next.actions, expected);
 }
 
 #[test]
@@ -347,7 +416,7 @@ impl World {
         }
         let needs = needs_cpus(job, &attempts, at(self.now));
         let admission = if needs { Admission::Granted(2) } else { Admission::NotAsked };
-        Seen { admission, attempts }
+        Seen { admission, attempts, refusal: None }
     }
 
     fn view(&self) -> (Job, Vec<Attempt>) {

@@ -1,6 +1,7 @@
 //! `POST /v1/namespaces/{namespace}/jobs`: a new job.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -12,7 +13,7 @@ use windlass_core::job::MAX_INPUT_BYTES;
 use windlass_core::jobs::{Submission, Verb};
 use windlass_core::parse::{self, Unread};
 use windlass_core::validate::{validate, validate_name};
-use windlass_core::{Error, Function, Job, JobSpec, Problem, name};
+use windlass_core::{Error, Function, Job, JobSpec, Problem, Queue, name};
 
 use super::{located, waited_for};
 use crate::guard::{self, Namespace, Token, in_time};
@@ -20,6 +21,9 @@ use crate::limits::MAX_SUBMIT_BYTES;
 use crate::problem::Kind;
 use crate::refusal::Refusal;
 use crate::{Shared, body, functions, prefer, wait};
+
+/// When to try a queue again that is full, where nobody can say better.
+const FULL_PAUSE: Duration = Duration::from_secs(5);
 
 /// 201 with the job as it was accepted. With `Prefer: wait=N`, 200 with the finished job, or 202
 /// when it has not finished by then. Waiting shows what becomes of the job, so a caller who may
@@ -78,6 +82,7 @@ async fn accept(
     spec: JobSpec,
 ) -> Result<Job, Error> {
     let mut problems = Vec::new();
+    let mut full = false;
     if let Some(Err(Error::Invalid(found))) = name.as_deref().map(validate_name) {
         problems.extend(found);
     }
@@ -88,6 +93,7 @@ async fn accept(
                 None => shared.gateway.jobs.queue(&namespace, spec.queue()).await?,
                 Some(_) => None, // validate says so
             };
+            full = queue.as_ref().is_some_and(is_full);
             let queue = queue.as_ref().map(|queue| &queue.spec);
             match validate(&spec, &function.spec, queue) {
                 Ok(_) => {}
@@ -99,8 +105,17 @@ async fn accept(
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
     }
+    if full {
+        let message = format!("queue {:?} is full", spec.queue());
+        return Err(Error::Busy { message, retry_after: FULL_PAUSE });
+    }
     let submission = Submission { namespace, name, spec };
     shared.gateway.jobs.submit(submission).await
+}
+
+/// Whether as many jobs wait in a queue as may. Where the world itself keeps the number, it decides.
+fn is_full(queue: &Queue) -> bool {
+    queue.status.is_some_and(|told| told.waiting >= queue.spec.max_queued)
 }
 
 /// The function that the job names, or what is wrong with that name.

@@ -1,0 +1,209 @@
+//! Grants become claims: written on the ComputeQueue by compare-and-set before any batch Job is made
+//! of them, many with one write.
+//!
+//! The claim is what makes two controllers at once safe. A grant is decided from what this process
+//! has seen; it may be used only once the ComputeQueue, in the version that the decision was made
+//! with, names it. Who finds that somebody else made the last claim takes over first: it writes its own
+//! name, so that the other's next claim fails, then lists what is there at the API server itself, and
+//! decides again. What the other has claimed and not made yet counts, until it is seen or proven over.
+//!
+//! What is left: a controller that stops between its claim and its batch Job for longer than the other
+//! waits before it takes a claim of an ended job for over. It then makes an attempt of a job that has
+//! ended, which is removed at once.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1 as core_v1;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use tracing::{debug, warn};
+use windlass_core::Error;
+
+use crate::admission::{ClaimWrite, QueueKey};
+use crate::attempt::{LABEL_JOB_UID, LABEL_QUEUE};
+use crate::changes::Change;
+use crate::crd::{ComputeQueue, QueueStatus};
+use crate::driver::World;
+use crate::error::{from_kube, within_deadline};
+use crate::observe::AttemptId;
+
+/// How often places are counted, and what was not seen is asked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often the numbers of a queue are told, if they have changed by half.
+const NUMBERS: Duration = Duration::from_secs(5);
+
+/// How long an attempt may stay unseen before it is asked for at the API server.
+const UNSEEN: SignedDuration = SignedDuration::from_secs(10);
+
+/// Pause after a write that failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Claims what the line grants, as long as it runs.
+pub(crate) async fn run(world: &World) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut told = tokio::time::Instant::now();
+    loop {
+        let mut numbers = false;
+        tokio::select! {
+            () = world.admission.claims_wanted.notified() => {}
+            _ = tick.tick() => {
+                world.admission.count_places();
+                world.measure_queues();
+                numbers = told.elapsed() >= NUMBERS;
+                if let Err(error) = resolve(world).await {
+                    warn!(%error, "what was not seen cannot be asked for");
+                }
+            }
+        }
+        if numbers {
+            told = tokio::time::Instant::now();
+        }
+        while let Some(write) = world.admission.due(numbers) {
+            if let Err(error) = claim(world, &write).await {
+                warn!(queue = %write.queue.name, %error, "a claim failed");
+                world.admission.give_back(&write.queue);
+                tokio::time::sleep(PAUSE).await;
+                world.admission.again(world.now());
+                break;
+            }
+        }
+    }
+}
+
+/// Writes one claim, or takes the queue over from whoever made the last.
+async fn claim(world: &World, write: &ClaimWrite) -> Result<(), Error> {
+    if !write.is_ours {
+        return take_over(world, write).await;
+    }
+    match put(world, &write.queue, &write.resource_version, &write.status).await {
+        Ok(queue) => {
+            world.admission.claimed(write, &queue, world.now());
+            Ok(())
+        }
+        Err(Error::Conflict(_)) => {
+            debug!(queue = %write.queue.name, "somebody else wrote");
+            world.admission.give_back(&write.queue);
+            read_again(world, &write.queue).await?;
+            world.admission.again(world.now());
+            Ok(())
+        }
+        // The queue was deleted: the watch says so to those who wait in it.
+        Err(Error::NotFound { .. }) => {
+            world.admission.queue_deleted(&write.queue, "");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// From now on the other's claims fail; then what it has made is counted.
+async fn take_over(world: &World, write: &ClaimWrite) -> Result<(), Error> {
+    world.admission.give_back(&write.queue);
+    let current = get(world, &write.queue).await?;
+    let Some(current) = current else {
+        world.admission.queue_deleted(&write.queue, "");
+        return Ok(());
+    };
+    let told = current.status.clone().unwrap_or_default();
+    let status = QueueStatus { holder: write.status.holder.clone(), ..told };
+    let version = current.metadata.resource_version.clone().unwrap_or_default();
+    let queue = match put(world, &write.queue, &version, &status).await {
+        Ok(queue) => queue,
+        Err(Error::Conflict(_)) => {
+            world.admission.again(world.now());
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    list(world, &write.queue.namespace, &format!("{LABEL_QUEUE}={}", write.queue.name)).await?;
+    world.admission.queue_changed(&queue, world.now());
+    world.admission.again(world.now());
+    Ok(())
+}
+
+/// Writes the status in place of this version of the object.
+async fn put(
+    world: &World,
+    key: &QueueKey,
+    resource_version: &str,
+    status: &QueueStatus,
+) -> Result<ComputeQueue, Error> {
+    let api: Api<ComputeQueue> = Api::namespaced(world.client.clone(), &key.namespace);
+    let patch = Patch::Merge(json!({
+        "metadata": { "resourceVersion": resource_version },
+        // A merge takes nothing away by itself.
+        "status": {
+            "holder": status.holder, "granted": status.granted, "waiting": status.waiting,
+            "claims": status.claims,
+        },
+    }));
+    let params = PatchParams::default();
+    within_deadline(api.patch_status(&key.name, &params, &patch)).await?.map_err(from_kube)
+}
+
+async fn get(world: &World, key: &QueueKey) -> Result<Option<ComputeQueue>, Error> {
+    let api: Api<ComputeQueue> = Api::namespaced(world.client.clone(), &key.namespace);
+    within_deadline(api.get_opt(&key.name)).await?.map_err(from_kube)
+}
+
+async fn read_again(world: &World, key: &QueueKey) -> Result<(), Error> {
+    match get(world, key).await? {
+        Some(queue) => drop(world.admission.queue_changed(&queue, world.now())),
+        None => world.admission.queue_deleted(key, ""),
+    }
+    Ok(())
+}
+
+/// Counts the attempts that the API server has, whatever the watches have brought so far.
+async fn list(world: &World, namespace: &str, labels: &str) -> Result<usize, Error> {
+    let params = ListParams::default().labels(labels);
+    let carriers: Api<batch::Job> = Api::namespaced(world.client.clone(), namespace);
+    let pods: Api<core_v1::Pod> = Api::namespaced(world.client.clone(), namespace);
+    let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?;
+    let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?;
+    let found = carriers.items.len() + pods.items.len();
+    for carrier in carriers {
+        world.carrier_changed(&Change::Applied(carrier));
+    }
+    for pod in pods {
+        world.body_changed(&Change::Applied(pod));
+    }
+    Ok(found)
+}
+
+/// Asks for the attempts that were claimed and not seen, and for those that went away before their
+/// pods were seen: what the API server does not know is over, unless the job still wants it.
+async fn resolve(world: &World) -> Result<(), Error> {
+    let now = world.now();
+    for attempt in world.traces.in_doubt() {
+        if !is_there(world, &attempt).await? {
+            world.traces.is_over(&attempt);
+            world.admission.is_over(&attempt, world.now());
+        }
+    }
+    for attempt in world.admission.in_doubt(UNSEEN, now) {
+        if !world.wants(&attempt) && !is_there(world, &attempt).await? {
+            world.admission.is_over(&attempt, world.now());
+        }
+    }
+    Ok(())
+}
+
+async fn is_there(world: &World, attempt: &AttemptId) -> Result<bool, Error> {
+    let params = ListParams::default().labels(&format!("{LABEL_JOB_UID}={}", attempt.job_uid));
+    let carriers: Api<batch::Job> = world.api_of_all();
+    let pods: Api<core_v1::Pod> = world.api_of_all();
+    let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?;
+    let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?;
+    let number = attempt.number.to_string();
+    let of_it = |labels: &std::collections::BTreeMap<String, String>| {
+        labels.get(crate::attempt::LABEL_ATTEMPT) == Some(&number)
+    };
+    Ok(carriers.iter().any(|carrier| of_it(carrier.labels()))
+        || pods.iter().any(|pod| of_it(pod.labels())))
+}

@@ -1,0 +1,124 @@
+//! Kubernetes Events: what a user did or must do, where `kubectl describe` and `kubectl events` show
+//! it. A job that just runs and succeeds has none: they cost writes.
+//!
+//! Pure but for [`publish`], which never fails a job: an event is worth trying, not waiting for.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder};
+use tracing::debug;
+use windlass_core::status::{ConditionType, Truth, reasons};
+use windlass_core::{Job, JobStatus, Phase};
+
+/// Longest note that an API server takes, in bytes.
+const MAX_NOTE_BYTES: usize = 1024;
+
+/// Longest time of one call.
+const CALL: Duration = Duration::from_secs(5);
+
+/// What is worth an event in the step from what was told of a job to `next`.
+pub fn notice(job: &Job, next: &JobStatus) -> Option<Event> {
+    let told = &job.status;
+    if let Some(failure) = &next.failure
+        && told.failure.as_ref() != Some(failure)
+    {
+        let ended = next.phase == Some(Phase::Failed);
+        let then = if ended { "" } else { ", and is tried again" };
+        let note = format!("attempt {} failed{then}: {}", failure.attempt, failure.message);
+        return Some(event(EventType::Warning, failure.reason.as_str(), "Run", note));
+    }
+    if next.phase == Some(Phase::Cancelled) && told.phase != Some(Phase::Cancelled) {
+        let note = "cancelled; nothing of it runs any more".to_owned();
+        return Some(event(EventType::Normal, reasons::CANCELLED, "Cancel", note));
+    }
+    let running = next.condition(ConditionType::Running)?;
+    let ordinary = [reasons::STARTING, reasons::RUNNING, reasons::ENDED];
+    let before = told.condition(ConditionType::Running).map(|condition| &condition.reason);
+    let hindered = running.status != Truth::True && !ordinary.contains(&running.reason.as_str());
+    if hindered && !next.is_finished() && before != Some(&running.reason) {
+        let note = format!("does not run yet: {}", running.message);
+        return Some(event(EventType::Warning, &running.reason, "Start", note));
+    }
+    None
+}
+
+/// Publishes an event about a job.
+pub(crate) async fn publish(recorder: &Recorder, job: &Job, event: &Event) {
+    let about = ObjectReference {
+        api_version: Some(windlass_core::API_VERSION.into()),
+        kind: Some(Job::KIND.into()),
+        namespace: Some(job.metadata.namespace.clone()),
+        name: Some(job.metadata.name.clone()),
+        uid: Some(job.metadata.uid.clone()),
+        ..ObjectReference::default()
+    };
+    match tokio::time::timeout(CALL, recorder.publish(event, &about)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(job = %job.key(), %error, "an event is not published"),
+        Err(_) => debug!(job = %job.key(), "an event is not published in time"),
+    }
+}
+
+fn event(type_: EventType, reason: &str, action: &str, note: String) -> Event {
+    let end = note.floor_char_boundary(MAX_NOTE_BYTES);
+    Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note[..end].to_owned()),
+        action: action.to_owned(),
+        secondary: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use windlass_core::status::{Failure, FailureReason};
+    use windlass_core::{JobSpec, Metadata};
+
+    use super::*;
+
+    fn job() -> Job {
+        Job::new(Metadata::default(), JobSpec::default())
+    }
+
+    fn reason(job: &Job, next: &JobStatus) -> Option<String> {
+        notice(job, next).map(|event| event.reason)
+    }
+
+    #[test]
+    fn a_job_that_runs_and_succeeds_has_no_event() {
+        let mut next = JobStatus { phase: Some(Phase::Running), ..JobStatus::default() };
+        let now = Timestamp::UNIX_EPOCH;
+        next.set_condition(ConditionType::Running, true, reasons::RUNNING, "", now);
+        assert_eq!(reason(&job(), &next), None);
+        next.phase = Some(Phase::Succeeded);
+        next.set_condition(ConditionType::Running, false, reasons::ENDED, "", now);
+        assert_eq!(reason(&job(), &next), None);
+    }
+
+    #[test]
+    fn what_hinders_a_start_and_what_failed_is_told_once() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut stuck = JobStatus { phase: Some(Phase::Starting), ..JobStatus::default() };
+        stuck.set_condition(ConditionType::Running, false, "Unschedulable", "no node", now);
+        assert_eq!(reason(&job(), &stuck).as_deref(), Some("Unschedulable"));
+        let told = Job { status: stuck.clone(), ..job() };
+        assert_eq!(reason(&told, &stuck), None);
+
+        let failure = Failure {
+            reason: FailureReason::Crashed,
+            message: "ä".repeat(3000),
+            exit_code: Some(3),
+            attempt: 1,
+            time: now,
+        };
+        let failed = JobStatus { failure: Some(failure), ..stuck.clone() };
+        let event = notice(&told, &failed).unwrap();
+        assert_eq!(event.reason, "Crashed");
+        assert!(event.note.is_some_and(|note| note.len() <= MAX_NOTE_BYTES));
+        let told = Job { status: failed.clone(), ..job() };
+        assert_eq!(reason(&told, &failed), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! The traces of all attempts, by job: what the watches of batch Jobs and pods have brought.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1 as core_v1;
+use kube::ResourceExt as _;
+use windlass_core::AttemptNumber;
+use windlass_core::plan::Attempt;
+
+use crate::changes::{Change, Gone};
+use crate::observe::{self, AttemptId, Origin, Trace};
+
+/// All traces. A look at one job costs what that job has.
+#[derive(Default)]
+pub struct Traces(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// By UID of the job.
+    jobs: HashMap<Arc<str>, BTreeMap<AttemptNumber, Trace>>,
+    /// By UID of a batch Job or pod, what it belongs to.
+    origins: HashMap<String, Origin>,
+}
+
+/// What a change means for one attempt.
+#[derive(Clone, Debug)]
+pub struct Touched {
+    /// Whose it is.
+    pub origin: Origin,
+    /// Whether processes of it may run.
+    pub is_live: bool,
+}
+
+impl Traces {
+    /// Takes a change of a batch Job. `None` when it is a stranger's, or nothing of one.
+    pub fn carrier_changed(&self, change: &Change<batch::Job>) -> Option<Touched> {
+        match change {
+            Change::Applied(object) => {
+                let (origin, carrier) = observe::carrier(object)?;
+                self.lock().touch(object.uid()?, origin, |trace| trace.carrier = Some(carrier))
+            }
+            Change::Deleted(gone) => self.lock().gone(gone, |trace| trace.carrier = None),
+            Change::Listed | Change::Failed => None,
+        }
+    }
+
+    /// Takes a change of a pod.
+    pub fn body_changed(&self, change: &Change<core_v1::Pod>, now: Timestamp) -> Option<Touched> {
+        match change {
+            Change::Applied(pod) => {
+                let (origin, body) = observe::body(pod, now)?;
+                let uid = pod.uid()?;
+                self.lock().touch(uid.clone(), origin, |trace| {
+                    trace.had_body = true;
+                    trace.bodies.insert(uid, body);
+                })
+            }
+            Change::Deleted(gone) => {
+                self.lock().gone(gone, |trace| drop(trace.bodies.remove(&gone.uid)))
+            }
+            Change::Listed | Change::Failed => None,
+        }
+    }
+
+    /// The attempts of a job that left a trace.
+    pub fn attempts(&self, job_uid: &str, now: Timestamp) -> Vec<Attempt> {
+        let state = self.lock();
+        state.jobs.get(job_uid).map_or_else(Vec::new, |traces| observe::attempts(traces, now))
+    }
+
+    /// The trace of an attempt, if there is one.
+    pub fn trace(&self, job_uid: &str, number: AttemptNumber) -> Option<Trace> {
+        self.lock().jobs.get(job_uid)?.get(&number).cloned()
+    }
+
+    /// Attempts of which nothing can be seen, and whose pods nobody has seen: whether they are over is
+    /// to be asked at the API server.
+    pub fn in_doubt(&self) -> Vec<AttemptId> {
+        let state = self.lock();
+        let all = state.jobs.iter().flat_map(|(job_uid, traces)| {
+            traces
+                .iter()
+                .filter(|(_, trace)| trace.is_invisible())
+                .map(|(number, _)| AttemptId { job_uid: Arc::clone(job_uid), number: *number })
+        });
+        all.collect()
+    }
+
+    /// Nothing of this attempt is there: the API server said so.
+    pub fn is_over(&self, attempt: &AttemptId) {
+        self.lock().forget(attempt);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What a panic in between left behind is a map of traces like any other.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn touch(
+        &mut self,
+        uid: String,
+        origin: Origin,
+        change: impl FnOnce(&mut Trace),
+    ) -> Option<Touched> {
+        let AttemptId { job_uid, number } = &origin.attempt;
+        let trace = self.jobs.entry(Arc::clone(job_uid)).or_default().entry(*number).or_default();
+        change(trace);
+        let is_live = trace.is_live();
+        if trace.is_invisible() {
+            self.origins.remove(&uid);
+            if !is_live {
+                self.forget(&origin.attempt);
+            }
+        } else {
+            self.origins.insert(uid, origin.clone());
+        }
+        Some(Touched { origin, is_live })
+    }
+
+    fn gone(&mut self, gone: &Gone, change: impl FnOnce(&mut Trace)) -> Option<Touched> {
+        let origin = self.origins.remove(&gone.uid)?;
+        let touched = self.touch(gone.uid.clone(), origin, change);
+        self.origins.remove(&gone.uid);
+        touched
+    }
+
+    fn forget(&mut self, attempt: &AttemptId) {
+        if let Some(traces) = self.jobs.get_mut(&attempt.job_uid) {
+            traces.remove(&attempt.number);
+            if traces.is_empty() {
+                self.jobs.remove(&attempt.job_uid);
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A ComputeJob as the watch keeps it: without its input, which nobody needs before its start.
+//!
+//! Ten thousand jobs that wait cost what their names and numbers cost, whatever their inputs weigh:
+//! the input is skipped while the answer of the API server is read, and is fetched by name when an
+//! attempt is made of it.
+
+use std::borrow::Cow;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::runtime::reflector::ObjectRef;
+use serde::Deserialize;
+use windlass_core::{Cpus, Job, JobSpec, JobStatus};
+
+use crate::crd::{ComputeJob, metadata};
+
+/// A ComputeJob without its input.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WatchedJob {
+    metadata: ObjectMeta,
+    spec: SpecWithoutInput,
+    #[serde(default)]
+    status: JobStatus,
+}
+
+/// The fields of a [`JobSpec`] but for the input.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecWithoutInput {
+    function: String,
+    parallelism: Option<Cpus>,
+    min_parallelism: Option<Cpus>,
+    queue: Option<String>,
+    #[serde(default)]
+    priority: i32,
+    retries: Option<u32>,
+    timeout_seconds: Option<u32>,
+    ttl_seconds_after_finished: Option<u32>,
+    #[serde(default)]
+    cancel: bool,
+}
+
+impl WatchedJob {
+    /// Drops what nobody reads of a job that is kept: the bytes of its result above all.
+    pub(crate) fn prune(&mut self) {
+        self.metadata.annotations = None;
+        self.metadata.owner_references = None;
+        if let Some(result) = &mut self.status.result {
+            result.text = None;
+            result.base64 = None;
+        }
+    }
+
+    /// Name of its queue.
+    pub(crate) fn queue(&self) -> &str {
+        self.spec.queue.as_deref().unwrap_or(windlass_core::queue::DEFAULT_QUEUE)
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.status.is_finished()
+    }
+
+    /// The job as core knows it, but for its input, and for the bytes of its result.
+    pub fn to_core(&self) -> Job {
+        let SpecWithoutInput {
+            function,
+            parallelism,
+            min_parallelism,
+            queue,
+            priority,
+            retries,
+            timeout_seconds,
+            ttl_seconds_after_finished,
+            cancel,
+        } = self.spec.clone();
+        let default = JobSpec::default_ttl_seconds();
+        let spec = JobSpec {
+            function,
+            input: serde_json::Map::new(),
+            parallelism,
+            min_parallelism,
+            queue,
+            priority,
+            retries,
+            timeout_seconds,
+            ttl_seconds_after_finished: ttl_seconds_after_finished.unwrap_or(default),
+            cancel,
+        };
+        Job { status: self.status.clone(), ..Job::new(metadata(&self.metadata), spec) }
+    }
+
+    /// A reference to the job of this namespace and name.
+    pub fn reference(namespace: &str, name: &str) -> ObjectRef<Self> {
+        ObjectRef::new(name).within(namespace)
+    }
+}
+
+impl Resource for WatchedJob {
+    type DynamicType = ();
+    type Scope = <ComputeJob as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        ComputeJob::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        ComputeJob::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        ComputeJob::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        ComputeJob::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn it_is_the_job_without_its_input_and_result() {
+        let object = json!({
+            "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
+            "metadata": { "name": "j", "namespace": "n", "uid": "u", "resourceVersion": "7",
+                "generation": 2, "labels": { "a": "b" }, "annotations": { "large": "x" } },
+            "spec": { "function": "f", "input": { "x": [1, 2] }, "parallelism": 3,
+                "minParallelism": 2, "queue": "q", "priority": -4, "retries": 5,
+                "timeoutSeconds": 6, "ttlSecondsAfterFinished": 7, "cancel": true },
+            "status": { "phase": "Succeeded", "attempt": 1, "result": { "text": "abc",
+                "contentType": "a/b", "bytes": 3, "sha256": "0".repeat(64) } },
+        });
+        let whole: ComputeJob = serde_json::from_value(object.clone()).unwrap();
+        let mut watched: WatchedJob = serde_json::from_value(object).unwrap();
+        watched.prune();
+        let mut expected = whole.to_core();
+        expected.spec.input = serde_json::Map::new();
+        expected.status.result.as_mut().unwrap().text = None;
+        assert_eq!(watched.to_core(), expected);
+    }
+
+    #[test]
+    fn the_smallest_job_has_the_same_defaults() {
+        let object = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
+            "metadata": { "name": "j" }, "spec": { "function": "f" } });
+        let whole: ComputeJob = serde_json::from_value(object.clone()).unwrap();
+        let watched: WatchedJob = serde_json::from_value(object).unwrap();
+        assert_eq!(watched.to_core(), whole.to_core());
+    }
+}
