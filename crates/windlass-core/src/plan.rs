@@ -423,8 +423,9 @@ fn next_attempt(
 /// The place that is told: again only when it has changed by half, since every telling is a write.
 pub fn coarsely(told: Option<Place>, now: Option<Place>) -> Option<Place> {
     match (told, now) {
-        (Some(told), Some(now)) if !is_other(told.position, now.position) => Some(told),
-        (_, now) => now,
+        (Some(told), Some(now)) if is_other(told.position, now.position) => Some(now),
+        (Some(told), _) => Some(told),
+        (None, now) => now,
     }
 }
 

@@ -1,0 +1,144 @@
+//! What a cluster does beside the API server: the Job controller makes pods of batch Jobs, a kubelet
+//! runs them. Attempts take some milliseconds, and end as the job's input says.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use windlass_core::assignment::termination_message;
+use windlass_core::report::{Ending, Outcome, inline_result};
+use windlass_core::status::FailureReason;
+
+use crate::server::{Key, Server, State, is_live};
+
+/// How often somebody looks.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Runs until it is dropped. `spread` makes each run another one.
+pub(crate) async fn run(server: Server, spread: u64) {
+    let mut due: HashMap<(Key, &'static str), Instant> = HashMap::new();
+    let mut tick = tokio::time::interval(TICK);
+    let mut count = spread;
+    loop {
+        tick.tick().await;
+        let now = Instant::now();
+        let mut wait = |key: &Key, step: &'static str, milliseconds: u64| {
+            count = count
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let delay = Duration::from_millis(5 + (count >> 33) % milliseconds);
+            now >= *due.entry((key.clone(), step)).or_insert(now + delay)
+        };
+        let mut state = server.lock();
+        let jobs: Vec<_> = state.all("jobs").map(|(k, v)| (k.clone(), v.clone())).collect();
+        for (key, job) in &jobs {
+            let uid = &job["metadata"]["uid"];
+            let has_pod = state.all("pods").any(|(_, pod)| owner(pod) == uid);
+            if !has_pod && job["status"]["had_pod"].is_null() && wait(key, "pod", 40) {
+                make_pod(&mut state, key, job);
+            }
+            let over = state
+                .all("pods")
+                .filter(|(_, pod)| owner(pod) == uid)
+                .all(|(_, pod)| !is_live(pod));
+            if over && job["status"]["had_pod"] == true && job["status"]["ended"].is_null() {
+                let mut job = state.objects[key].clone();
+                job["status"]["ended"] = json!(true);
+                if !has_pod {
+                    job["status"]["conditions"] = json!([{ "type": "Failed", "status": "True",
+                        "reason": "BackoffLimitExceeded", "message": "no pod" }]);
+                }
+                state.put(key, job);
+            }
+        }
+        let pods: Vec<_> = state.all("pods").map(|(k, v)| (k.clone(), v.clone())).collect();
+        for (key, pod) in pods {
+            let stopping = !pod["metadata"]["deletionTimestamp"].is_null();
+            let running = pod["status"]["phase"] == "Running";
+            if stopping && !is_live(&pod) {
+                state.remove(&key);
+            } else if stopping && wait(&key, "stop", 40) {
+                if running {
+                    end(&mut state, &key, pod, None);
+                } else {
+                    let mut pod = pod;
+                    pod["status"] = json!({ "phase": "Failed" });
+                    state.put(&key, pod);
+                }
+            } else if !running && is_live(&pod) && !stopping && wait(&key, "run", 60) {
+                let mut pod = pod;
+                pod["spec"]["nodeName"] = json!("n");
+                pod["status"] = json!({ "phase": "Running", "containerStatuses": [{
+                    "name": "function", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                    "state": { "running": { "startedAt": Timestamp::now() } } }] });
+                state.put(&key, pod);
+            } else if running && !stopping && wait(&key, "end", 150) {
+                let outcome = outcome(&state, &pod);
+                end(&mut state, &key, pod, Some(outcome));
+            }
+        }
+    }
+}
+
+fn owner(object: &Value) -> &Value {
+    &object["metadata"]["ownerReferences"][0]["uid"]
+}
+
+fn make_pod(state: &mut State, key: &Key, job: &Value) {
+    let name = format!("{}-{}", key.2, job["metadata"]["uid"].as_str().unwrap().len());
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "labels": job["spec"]["template"]["metadata"]["labels"],
+            "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "Job", "name": key.2,
+                "uid": job["metadata"]["uid"], "controller": true }],
+        },
+        "spec": { "containers": [] }, "status": { "phase": "Pending" },
+    });
+    let mut job = job.clone();
+    job["status"]["had_pod"] = json!(true);
+    state.put(key, job);
+    state.create(("pods".into(), key.1.clone(), name), pod);
+}
+
+/// As the job's input says: `{"crashes": n}` fails its first n attempts.
+fn outcome(state: &State, pod: &Value) -> Outcome {
+    let labels = &pod["metadata"]["labels"];
+    let name = labels["windlass.dev/job"].as_str().unwrap().to_owned();
+    let attempt: u64 = labels["windlass.dev/attempt"].as_str().unwrap().parse().unwrap();
+    let job = state.objects.get(&("computejobs".into(), "default".into(), name));
+    let crashes = job.and_then(|job| job["spec"]["input"]["crashes"].as_u64()).unwrap_or(0);
+    if attempt <= crashes {
+        Outcome::failed(FailureReason::Crashed, "as its input says")
+    } else {
+        Outcome::Succeeded(inline_result(attempt.to_string().as_bytes(), "text/plain").unwrap())
+    }
+}
+
+fn end(state: &mut State, key: &Key, mut pod: Value, outcome: Option<Outcome>) {
+    let now = Timestamp::now();
+    let started: Timestamp = serde_json::from_value(
+        pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"].clone(),
+    )
+    .unwrap();
+    let cpus = pod["metadata"]["labels"]["windlass.dev/cpus"].as_str().unwrap().parse().unwrap();
+    let message = outcome.as_ref().map(|outcome| {
+        termination_message(&Ending {
+            outcome: outcome.clone(),
+            started,
+            running: Some(started),
+            finished: now,
+            parallelism: cpus,
+            usage: None,
+            progress: None,
+        })
+    });
+    let good = matches!(outcome, Some(Outcome::Succeeded(_)));
+    pod["status"]["phase"] = json!(if good { "Succeeded" } else { "Failed" });
+    pod["status"]["containerStatuses"][0]["state"] = json!({ "terminated": {
+        "exitCode": i32::from(!good), "reason": if good { "Completed" } else { "Error" },
+        "finishedAt": now, "message": message } });
+    state.put(key, pod);
+}

@@ -1,0 +1,270 @@
+//! The real controller against an API server in memory, with one fault at every write, with pairs of
+//! faults, with controllers that die and two that act at once. The server checks our promises at each
+//! write: never two live pods of a job, never more CPUs than the quota, no status that goes back. In
+//! the end every job has ended as it should, nothing is left of it, and nobody writes any more.
+//!
+//! Time is real: each world waits most of it, so that hundreds run side by side.
+
+mod cluster;
+mod server;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout};
+use windlass_kube::Settings;
+
+use server::{Fault, Server};
+
+/// Longest time until every job has ended.
+const END: Duration = Duration::from_secs(90);
+/// After the end nobody may write for this long.
+const QUIET: Duration = Duration::from_secs(4);
+
+/// One story.
+#[derive(Clone, Debug)]
+struct Story {
+    faults: BTreeMap<usize, Fault>,
+    controllers: usize,
+    /// CPUs of the queue; without it jobs pass straight through.
+    quota: Option<u32>,
+    /// Crashes of each job before it succeeds.
+    jobs: Vec<u32>,
+    /// A job that is cancelled after so many milliseconds.
+    cancel: Option<u64>,
+    spread: u64,
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self {
+            faults: BTreeMap::new(),
+            controllers: 1,
+            quota: Some(3),
+            jobs: vec![0, 1],
+            cancel: None,
+            spread: 1,
+        }
+    }
+}
+
+fn start(server: &Server, controller: usize) -> JoinHandle<()> {
+    let client = server.client(controller);
+    let settings = Settings {
+        namespace: None,
+        report_url: "http://gateway/v1/reports".into(),
+        lease_namespace: None,
+        name: format!("c{controller}"),
+        deleted_nodes_are_fenced: false,
+    };
+    tokio::spawn(async move {
+        let ready = watch::Sender::new(false);
+        windlass_kube::run(client, settings, ready, std::future::pending()).await.unwrap();
+    })
+}
+
+/// Tells a story to its end. What went wrong, if anything.
+async fn tell(story: Story) -> Result<usize, String> {
+    let server = Server::new(story.faults.clone());
+    {
+        let mut state = server.lock();
+        let key =
+            |plural: &str, name: &str| (plural.to_owned(), "default".to_owned(), name.to_owned());
+        state.create(
+            key("computefunctions", "f"),
+            json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction", "metadata": {},
+                "spec": { "image": "i", "command": ["f"], "retries": 2 } }),
+        );
+        state.create(("nodes".into(), String::new(), "n".into()), json!({ "metadata": {} }));
+        if let Some(cpus) = story.quota {
+            state.create(
+                key("computequeues", "default"),
+                json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue", "metadata": {},
+                    "spec": { "cpus": cpus } }),
+            );
+        }
+        for (index, crashes) in story.jobs.iter().enumerate() {
+            state.create(
+                key("computejobs", &format!("j{index}")),
+                json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob", "metadata": {},
+                    "spec": { "function": "f", "parallelism": 2, "minParallelism": 1 + index % 2,
+                        "input": { "crashes": crashes } } }),
+            );
+        }
+    }
+    let world = tokio::spawn(cluster::run(server.clone(), story.spread));
+    let mut controllers: Vec<_> = (0..story.controllers).map(|i| start(&server, i)).collect();
+    let mut deaths = server.lock().deaths.subscribe();
+    let began = Instant::now();
+    let mut cancel = story.cancel;
+    let ended = timeout(END, async {
+        loop {
+            if deaths.has_changed().unwrap() {
+                let all = deaths.borrow_and_update().clone();
+                server.lock().deaths.send_modify(Vec::clear);
+                deaths.mark_unchanged();
+                for dead in all {
+                    controllers[dead].abort();
+                    controllers[dead] = start(&server, dead);
+                }
+            }
+            if cancel.is_some_and(|at| began.elapsed() >= Duration::from_millis(at)) {
+                cancel = None;
+                let mut state = server.lock();
+                let key = ("computejobs".to_owned(), "default".to_owned(), "j0".to_owned());
+                let mut job = state.objects[&key].clone();
+                job["spec"]["cancel"] = json!(true);
+                state.put(&key, job);
+            }
+            if is_over(&server) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let writes = server.lock().writes.len();
+    let quiet = match ended {
+        Ok(()) => {
+            tokio::time::sleep(QUIET).await;
+            server.lock().writes.len() == writes
+        }
+        Err(_) => false,
+    };
+    world.abort();
+    for controller in &controllers {
+        controller.abort();
+    }
+    let state = server.lock();
+    let mut wrong = state.broken.clone();
+    if ended.is_err() {
+        wrong.push("did not end".into());
+    } else if !quiet {
+        wrong.push("writes go on after the end".into());
+    }
+    for (index, crashes) in story.jobs.iter().enumerate() {
+        let job = &state.objects[&("computejobs".into(), "default".into(), format!("j{index}"))];
+        let cancelled = index == 0 && story.cancel.is_some();
+        let phase = job["status"]["phase"].as_str().unwrap_or("none");
+        let expected = if *crashes > 2 { "Failed" } else { "Succeeded" };
+        if phase != expected && !(cancelled && phase == "Cancelled") {
+            wrong.push(format!("j{index} is {phase}: {}", job["status"]));
+        }
+    }
+    if wrong.is_empty() {
+        Ok(writes)
+    } else {
+        let objects: Vec<_> = state.objects.keys().collect();
+        Err(format!("{story:?}\n{wrong:#?}\n{:#?}\n{objects:?}", state.writes))
+    }
+}
+
+fn is_over(server: &Server) -> bool {
+    let state = server.lock();
+    let phase = |job: &Value| job["status"]["phase"].as_str().unwrap_or("").to_owned();
+    let over = |job: &Value| matches!(phase(job).as_str(), "Succeeded" | "Failed" | "Cancelled");
+    state.all("computejobs").all(|(_, job)| over(job))
+        && state.all("jobs").next().is_none()
+        && state.all("pods").next().is_none()
+}
+
+/// Tells all the stories side by side. The numbers of their writes, in no order.
+fn tell_all(stories: impl IntoIterator<Item = Story>) -> Vec<usize> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut told = JoinSet::new();
+        for story in stories {
+            told.spawn(tell(story));
+        }
+        let (mut writes, mut wrong) = (Vec::new(), Vec::new());
+        while let Some(story) = told.join_next().await {
+            match story.unwrap() {
+                Ok(count) => writes.push(count),
+                Err(what) => wrong.push(what),
+            }
+        }
+        let count = wrong.len();
+        let titles: String =
+            wrong.iter().map(|what| what.chars().take(500).collect::<String>() + "\n").collect();
+        let all = count + writes.len();
+        assert!(wrong.is_empty(), "{count} of {all} stories:\n{titles}\n{}", wrong[0]);
+        writes
+    })
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::Refused(409),
+    Fault::Refused(429),
+    Fault::Refused(500),
+    Fault::Refused(503),
+    Fault::Refused(504),
+    Fault::Unanswered,
+    Fault::DeathBefore,
+    Fault::DeathAfter,
+    Fault::Refused(403),
+];
+
+/// Writes of the story of two jobs.
+const WRITES: usize = 14;
+
+#[test]
+fn a_job_that_passes_straight_through_costs_four_writes() {
+    let story = Story { quota: None, jobs: vec![0], ..Story::default() };
+    // batch Job, running, finished, batch Job's deletion; beside them the user's own.
+    assert!(tell_all([story]).into_iter().all(|writes| writes <= 4));
+}
+
+#[test]
+fn one_fault_at_any_write_breaks_no_promise() {
+    let stories = (0..WRITES).flat_map(|write| {
+        FAULTS.iter().map(move |fault| Story {
+            faults: BTreeMap::from([(write, *fault)]),
+            spread: write as u64,
+            ..Story::default()
+        })
+    });
+    tell_all(stories);
+}
+
+#[test]
+fn two_controllers_at_once_break_no_promise() {
+    let stories = (0..40_u64).map(|spread| Story {
+        controllers: 2,
+        quota: (!spread.is_multiple_of(4)).then_some(3),
+        jobs: vec![0, 1, 0, 3, 0],
+        cancel: spread.is_multiple_of(3).then_some(spread * 13),
+        spread,
+        ..Story::default()
+    });
+    tell_all(stories);
+}
+
+#[test]
+fn random_faults_and_deaths_break_no_promise() {
+    let stories = (0..80_u64).map(|seed| {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = |below: u64| {
+            // xorshift64, by Marsaglia.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let faults = (0..random(4)).map(|_| {
+            let write = usize::try_from(random(24)).unwrap();
+            (write, FAULTS[usize::try_from(random(8)).unwrap()])
+        });
+        Story {
+            faults: faults.collect(),
+            controllers: 1 + usize::from(seed.is_multiple_of(2)),
+            quota: (!seed.is_multiple_of(5)).then_some(2 + u32::try_from(random(3)).unwrap()),
+            jobs: vec![0, 2, 0],
+            cancel: seed.is_multiple_of(3).then(|| random(600)),
+            spread: seed,
+        }
+    });
+    tell_all(stories);
+}
