@@ -88,6 +88,8 @@ struct QueueState {
     status: QueueStatus,
     /// Grants to be claimed.
     granted: BTreeSet<AttemptId>,
+    /// Attempts that are over and that the object still names.
+    settled: BTreeSet<AttemptId>,
     pace: Pace,
     /// Whether places may have changed since they were counted.
     moved: bool,
@@ -160,8 +162,14 @@ impl Admission {
         }
     }
 
-    /// A ComputeQueue is there, or has changed. Whether it was not known before.
-    pub fn queue_changed(&self, queue: &ComputeQueue, now: Timestamp) -> bool {
+    /// A ComputeQueue is there, or has changed. Whether it was not known before. `was_over` says of an
+    /// attempt whether it was seen to have ended: an old claim of it means nothing.
+    pub fn queue_changed(
+        &self,
+        queue: &ComputeQueue,
+        was_over: impl Fn(&AttemptId) -> bool,
+        now: Timestamp,
+    ) -> bool {
         let mut state = self.lock();
         let key = QueueKey {
             namespace: queue.metadata.namespace.clone().unwrap_or_default(),
@@ -174,9 +182,20 @@ impl Admission {
         // Claims of another controller whose attempts nobody here has seen yet.
         for claim in &status.claims {
             let attempt = claim.attempt();
-            if !state.held.contains_key(&attempt) {
-                state.hold(attempt, &key, claim.cpus, Stage::Claimed { since: now });
+            let settled = |known: &QueueState| known.settled.contains(&attempt);
+            if state.held.contains_key(&attempt)
+                || state.queues.get(&key).is_some_and(settled)
+                || was_over(&attempt)
+            {
+                continue;
             }
+            // One of ours, when the answer to its claim was lost; or whoever acts first makes it.
+            if let Some(asking) = state.asking.get(&attempt.job_uid)
+                && asking.attempt == attempt
+            {
+                self.wake(asking.job.clone());
+            }
+            state.hold(attempt, &key, claim.cpus, Stage::Claimed { since: now });
         }
         let is_new = !state.queues.contains_key(&key);
         let known = state.queues.entry(key).or_insert_with(|| QueueState {
@@ -185,12 +204,14 @@ impl Admission {
             uid: String::new(),
             status: QueueStatus::default(),
             granted: BTreeSet::new(),
+            settled: BTreeSet::new(),
             pace: Pace::default(),
             moved: true,
         });
         known.spec = spec.clone();
         known.resource_version = queue.metadata.resource_version.clone().unwrap_or_default();
         known.uid = queue.metadata.uid.clone().unwrap_or_default();
+        known.settled.retain(|attempt| is_claimed(&status, attempt));
         known.status = status;
         known.moved = true;
         self.pump(&mut state, now);
@@ -361,7 +382,7 @@ impl Admission {
     }
 
     /// A claim was written: its grants may be used.
-    pub(crate) fn claimed(&self, write: &ClaimWrite, queue: &ComputeQueue, now: Timestamp) {
+    pub(crate) fn claimed(&self, write: &ClaimWrite, now: Timestamp) {
         let mut state = self.lock();
         for attempt in &write.granted {
             let Some(held) = state.held.get_mut(attempt) else { continue };
@@ -381,8 +402,6 @@ impl Admission {
                 known.granted.remove(attempt);
             }
         }
-        drop(state);
-        self.queue_changed(queue, now);
     }
 
     /// A claim was not written, or may not be made before what is in use was counted again: its grants
@@ -517,7 +536,9 @@ impl State {
         if let Some(held) = self.held.remove(attempt)
             && let Some(queue) = self.queues.get_mut(&held.queue)
         {
-            queue.granted.remove(attempt);
+            if !queue.granted.remove(attempt) && is_claimed(&queue.status, attempt) {
+                queue.settled.insert(attempt.clone());
+            }
             queue.moved = true;
         }
     }
@@ -532,6 +553,10 @@ impl State {
             }
         }
     }
+}
+
+fn is_claimed(status: &QueueStatus, attempt: &AttemptId) -> bool {
+    status.claims.iter().any(|claim| claim.attempt() == *attempt)
 }
 
 impl QueueKey {

@@ -101,7 +101,10 @@ impl Effects<'_> {
     }
 
     async fn adopt(&self, name: &str, attempt: AttemptNumber) -> Result<(), Error> {
-        let found = within_deadline(self.carriers().get(name)).await?.map_err(from_kube)?;
+        let found = within_deadline(self.carriers().get_opt(name)).await?.map_err(from_kube)?;
+        let Some(found) = found else {
+            return Err(Error::Conflict(format!("the batch Job {name:?} is gone again")));
+        };
         let mine = observe::carrier(&found).is_some_and(|(origin, _)| {
             *origin.attempt.job_uid == self.job.metadata.uid && origin.attempt.number == attempt
         });
@@ -131,7 +134,8 @@ impl Effects<'_> {
         };
         match within_deadline(self.carriers().delete(&name, &params)).await? {
             Ok(_) => Ok(()),
-            Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(()),
+            Err(error) if is_status(&error, 404) => Ok(()),
+            // Another has its name by now: the next look shows it.
             Err(error) => Err(from_kube(error)),
         }
     }
@@ -148,7 +152,8 @@ impl Effects<'_> {
             Api::namespaced(self.client.clone(), &self.job.metadata.namespace);
         match within_deadline(jobs.delete(&self.job.metadata.name, &params)).await? {
             Ok(_) => Ok(()),
-            Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(()),
+            Err(error) if is_status(&error, 404) => Ok(()),
+            // Another has its name by now: the next look shows it.
             Err(error) => Err(from_kube(error)),
         }
     }

@@ -82,7 +82,8 @@ async fn claim(world: &World, write: &ClaimWrite) -> Result<(), Error> {
     }
     match put(world, &write.queue, &write.resource_version, &write.status).await {
         Ok(queue) => {
-            world.admission.claimed(write, &queue, world.now());
+            world.admission.claimed(write, world.now());
+            world.queue_changed(&queue);
             Ok(())
         }
         Err(Error::Conflict(_)) => {
@@ -121,7 +122,7 @@ async fn take_over(world: &World, write: &ClaimWrite) -> Result<(), Error> {
         Err(error) => return Err(error),
     };
     list(world, &write.queue.namespace, &format!("{LABEL_QUEUE}={}", write.queue.name)).await?;
-    world.admission.queue_changed(&queue, world.now());
+    world.queue_changed(&queue);
     world.admission.again(world.now());
     Ok(())
 }
@@ -153,27 +154,26 @@ async fn get(world: &World, key: &QueueKey) -> Result<Option<ComputeQueue>, Erro
 
 async fn read_again(world: &World, key: &QueueKey) -> Result<(), Error> {
     match get(world, key).await? {
-        Some(queue) => drop(world.admission.queue_changed(&queue, world.now())),
+        Some(queue) => drop(world.queue_changed(&queue)),
         None => world.admission.queue_deleted(key, ""),
     }
     Ok(())
 }
 
 /// Counts the attempts that the API server has, whatever the watches have brought so far.
-async fn list(world: &World, namespace: &str, labels: &str) -> Result<usize, Error> {
+async fn list(world: &World, namespace: &str, labels: &str) -> Result<(), Error> {
     let params = ListParams::default().labels(labels);
     let carriers: Api<batch::Job> = Api::namespaced(world.client.clone(), namespace);
     let pods: Api<core_v1::Pod> = Api::namespaced(world.client.clone(), namespace);
     let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?;
     let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?;
-    let found = carriers.items.len() + pods.items.len();
-    for carrier in carriers {
+    for carrier in carriers.into_iter().filter(|carrier| world.traces.is_news(carrier)) {
         world.carrier_changed(&Change::Applied(carrier));
     }
-    for pod in pods {
+    for pod in pods.into_iter().filter(|pod| world.traces.is_news(pod)) {
         world.body_changed(&Change::Applied(pod));
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Asks for the attempts that were claimed and not seen, and for those that went away before their
@@ -187,7 +187,8 @@ async fn resolve(world: &World) -> Result<(), Error> {
         }
     }
     for attempt in world.admission.in_doubt(UNSEEN, now) {
-        if !world.wants(&attempt) && !is_there(world, &attempt).await? {
+        let was_seen = world.traces.trace(&attempt.job_uid, attempt.number).is_some();
+        if !was_seen && !world.wants(&attempt) && !is_there(world, &attempt).await? {
             world.admission.is_over(&attempt, world.now());
         }
     }

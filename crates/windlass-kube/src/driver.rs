@@ -52,6 +52,9 @@ const TELLING_WAITERS: usize = 4;
 /// A job that waits for CPUs for less than this is not told so: it would be a write that nobody sees.
 const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
 
+/// How often a job that waits is looked at although nothing has happened to it.
+const WAITING_LOOK: Duration = Duration::from_secs(30);
+
 /// How often the reason is looked for why a batch Job has no pod.
 const HINDRANCE_LOOK: Duration = Duration::from_secs(10);
 
@@ -342,7 +345,7 @@ impl World {
         let changed = changes::changes(events).flat_map(move |change| {
             let woken = match change {
                 Change::Applied(queue) => {
-                    let is_new = world.admission.queue_changed(&queue, world.now());
+                    let is_new = world.queue_changed(&queue);
                     if is_new { world.jobs_of(&queue) } else { Vec::new() }
                 }
                 Change::Deleted(gone) => {
@@ -359,6 +362,15 @@ impl World {
             futures::stream::iter(woken)
         });
         changed.boxed()
+    }
+
+    /// A ComputeQueue is there, or has changed. Whether it was not known before.
+    pub(crate) fn queue_changed(&self, queue: &ComputeQueue) -> bool {
+        let was_over = |attempt: &AttemptId| {
+            let trace = self.traces.trace(&attempt.job_uid, attempt.number);
+            trace.is_some_and(|trace| !trace.is_live())
+        };
+        self.admission.queue_changed(queue, was_over, self.now())
     }
 
     /// Jobs that are told to wait and those that have not been looked at, of a queue that is new.
@@ -534,7 +546,8 @@ async fn reconcile(object: Arc<WatchedJob>, world: Arc<World>) -> Result<Requeue
             debug!(job = %job.key(), why, "overtaken");
             Ok(Requeue::requeue(Duration::from_millis(200)))
         }
-        Ok(Err(Error::NotFound { .. })) => Ok(Requeue::await_change()),
+        // The job itself, most likely: then there is no next look.
+        Ok(Err(Error::NotFound { .. })) => Ok(Requeue::requeue(Duration::from_secs(5))),
         Ok(Err(error)) => {
             warn!(job = %job.key(), %error, "reconcile failed");
             Err(error)
@@ -590,8 +603,9 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     }
 
     // A deep queue is told in peace: meanwhile others may start.
-    let mut soon = None;
     let mut permit = None;
+    // A grant wakes the job; this is for the case that the news is lost.
+    let mut soon = (needs && verdict.is_ok()).then_some(WAITING_LOOK);
     if matches!(admission, Answer::Waiting { .. }) {
         let age = job.metadata.creation_timestamp.map(|created| now.duration_since(created));
         if job.status.phase.is_none() && age.is_some_and(|age| age < WAITING_GRACE) {

@@ -1,6 +1,6 @@
 //! The traces of all attempts, by job: what the watches of batch Jobs and pods have brought.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -13,6 +13,9 @@ use windlass_core::plan::Attempt;
 use crate::changes::{Change, Gone};
 use crate::observe::{self, AttemptId, Origin, Trace};
 
+/// Objects that are gone and remembered, so that an older list does not bring them back.
+const REMEMBERED: usize = 4096;
+
 /// All traces. A look at one job costs what that job has.
 #[derive(Default)]
 pub struct Traces(Mutex<State>);
@@ -23,6 +26,9 @@ struct State {
     jobs: HashMap<Arc<str>, BTreeMap<AttemptNumber, Trace>>,
     /// By UID of a batch Job or pod, what it belongs to.
     origins: HashMap<String, Origin>,
+    /// UIDs of what is gone, the latest last.
+    gone: VecDeque<String>,
+    is_gone: HashSet<String>,
 }
 
 /// What a change means for one attempt.
@@ -63,6 +69,14 @@ impl Traces {
             }
             Change::Listed | Change::Failed => None,
         }
+    }
+
+    /// Whether a list that was asked for beside the watches tells something new by this object. What a
+    /// watch has told of it, or of its end, is newer or will be followed by what is.
+    pub fn is_news<K: kube::Resource>(&self, object: &K) -> bool {
+        let state = self.lock();
+        let known = |uid: &String| state.origins.contains_key(uid) || state.is_gone.contains(uid);
+        object.meta().uid.as_ref().is_some_and(|uid| !known(uid))
     }
 
     /// The attempts of a job that left a trace.
@@ -123,6 +137,14 @@ impl State {
     }
 
     fn gone(&mut self, gone: &Gone, change: impl FnOnce(&mut Trace)) -> Option<Touched> {
+        if self.is_gone.insert(gone.uid.clone()) {
+            self.gone.push_back(gone.uid.clone());
+        }
+        if self.gone.len() > REMEMBERED
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.is_gone.remove(&oldest);
+        }
         let origin = self.origins.remove(&gone.uid)?;
         let touched = self.touch(gone.uid.clone(), origin, change);
         self.origins.remove(&gone.uid);

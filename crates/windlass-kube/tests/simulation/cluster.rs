@@ -14,7 +14,7 @@ use windlass_core::status::FailureReason;
 use crate::server::{Key, Server, State, is_live};
 
 /// How often somebody looks.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(20);
 
 /// Runs until it is dropped. `spread` makes each run another one.
 pub(crate) async fn run(server: Server, spread: u64) {
@@ -32,6 +32,9 @@ pub(crate) async fn run(server: Server, spread: u64) {
             now >= *due.entry((key.clone(), step)).or_insert(now + delay)
         };
         let mut state = server.lock();
+        if state.all("jobs").next().is_none() && state.all("pods").next().is_none() {
+            continue;
+        }
         let jobs: Vec<_> = state.all("jobs").map(|(k, v)| (k.clone(), v.clone())).collect();
         for (key, job) in &jobs {
             let uid = &job["metadata"]["uid"];

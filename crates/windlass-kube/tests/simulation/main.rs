@@ -20,8 +20,10 @@ use windlass_kube::Settings;
 use server::{Fault, Server};
 
 /// Longest time until every job has ended.
-const END: Duration = Duration::from_secs(90);
-/// After the end nobody may write for this long.
+const END: Duration = Duration::from_secs(180);
+/// So long after the end nobody has anything left to do,
+const SETTLE: Duration = Duration::from_secs(2);
+/// and nobody may write for this long.
 const QUIET: Duration = Duration::from_secs(4);
 
 /// One story.
@@ -122,10 +124,12 @@ async fn tell(story: Story) -> Result<usize, String> {
             if is_over(&server) {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
     })
     .await;
+    // What the other controller had begun is over by then.
+    tokio::time::sleep(SETTLE).await;
     let writes = server.lock().writes.len();
     let quiet = match ended {
         Ok(()) => {

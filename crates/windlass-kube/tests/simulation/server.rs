@@ -183,13 +183,11 @@ impl Server {
                 loop {
                     let (now, lines) = {
                         let state = server.lock();
-                        let lines: String = state
-                            .log
+                        let unseen = state.log.partition_point(|(version, ..)| *version <= since);
+                        let lines: String = state.log[unseen..]
                             .iter()
-                            .filter(|(version, of, _, object)| {
-                                *version > since
-                                    && *of == plural
-                                    && selected(object, namespace.as_deref(), &query)
+                            .filter(|(_, of, _, object)| {
+                                *of == plural && selected(object, namespace.as_deref(), &query)
                             })
                             .map(|(_, _, kind, object)| {
                                 format!("{}\n", json!({ "type": kind, "object": object }))
