@@ -22,6 +22,7 @@ fn a_cluster_keeps_the_contract() {
 fn every_scenario(client: &Client) {
     a_submitted_job_gives_its_result(client);
     a_job_can_be_waited_for(client);
+    a_job_explains_where_its_time_went(client);
     a_name_is_given_once(client);
     jobs_are_listed(client);
     a_cancelled_job_ends_cancelled(client);
@@ -72,6 +73,24 @@ fn finished(client: &Client, location: &str) -> Value {
     let text = String::from_utf8(events.body).unwrap();
     let last = text.lines().rev().find_map(|line| line.strip_prefix("data:")).unwrap();
     serde_json::from_str(last).unwrap()
+}
+
+fn a_job_explains_where_its_time_went(client: &Client) {
+    let job = wait(client, &json!({ "function": "echo" }));
+    let name = job["metadata"]["name"].as_str().unwrap();
+    let told = client.get(&client.jobs(&format!("/{name}/explain")));
+    assert_eq!(told.status, 200, "{told:?}");
+    let told = told.json();
+    assert_eq!(told["phase"], "Succeeded", "{told}");
+    let parts = told["parts"].as_array().unwrap();
+    let seconds: f64 = parts.iter().map(|part| part["seconds"].as_f64().unwrap()).sum();
+    let time = |name: &str| -> jiff::Timestamp {
+        job["status"]["timeline"][name].as_str().unwrap().parse().unwrap()
+    };
+    let wall = time("finished").duration_since(time("created")).as_secs_f64();
+    assert!((seconds - wall).abs() <= 0.01 * wall, "{seconds} of {wall} s: {told}");
+    assert_eq!(parts.last().unwrap()["name"], "running", "{told}");
+    assert_eq!(client.get(&client.jobs("/nothing/explain")).status, 404);
 }
 
 fn a_job_can_be_waited_for(client: &Client) {

@@ -95,6 +95,8 @@ pub trait Watch: Send {
 pub trait Access: Send + Sync + 'static {
     /// Lets a caller with this bearer token through, or says no. Fails closed: an error refuses.
     async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied>;
+    /// The same for whoever wants to read the metrics, which tell of all namespaces.
+    async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied>;
 }
 
 /// What a caller wants to do with the jobs of a namespace.
@@ -137,6 +139,9 @@ pub enum Denied {
     /// The token is good but does not allow this.
     #[error("the caller may not {} computejobs here", .0.as_str())]
     Forbidden(Verb),
+    /// The token is good but not for the metrics.
+    #[error("the caller may not get /metrics")]
+    NoMetrics,
     /// It could not be found out.
     #[error("{message}")]
     Unavailable {

@@ -17,6 +17,7 @@ pub mod assignment;
 pub mod clock;
 pub mod contract;
 pub mod error;
+pub mod explain;
 pub mod function;
 pub mod job;
 pub mod jobs;

@@ -13,8 +13,13 @@ use crate::validate::Limits;
 use crate::{AttemptNumber, Cpus, Error, Job, JobStatus, Phase};
 
 /// An attempt that starts within this time, in milliseconds, is told as Running at once: `Starting`
-/// would cost a write that nobody sees.
-pub const STARTING_GRACE_MILLISECONDS: i64 = 2_000;
+/// would be the sixth write of a job for which five are enough, even on a cluster that is so busy
+/// that pods wait to be made. What hinders a start is told at once.
+pub const STARTING_GRACE_MILLISECONDS: i64 = 60_000;
+
+/// After this time, in milliseconds, an attempt that was started is looked for although no news of it
+/// came.
+const NEWS_MILLISECONDS: u64 = 2_000;
 
 /// First back-off between two attempts, in milliseconds; it doubles up to
 /// [`MAX_BACKOFF_MILLISECONDS`].
@@ -389,7 +394,7 @@ fn next_attempt(
             (refusal, Admission::Granted(cpus)) => {
                 actions.push(Action::Start { attempt: number, cpus: *cpus });
                 // Whoever started it sees it soon; this is for the case that the news is lost.
-                look_again = Some(Duration::from_millis(STARTING_GRACE_MILLISECONDS as u64));
+                look_again = Some(Duration::from_millis(NEWS_MILLISECONDS));
                 match refusal {
                     Some(Refusal { since, reason, message, .. }) => {
                         status.waiting = None;
@@ -474,7 +479,7 @@ fn cannot_start(message: String, attempt: AttemptNumber, now: Timestamp) -> Fail
 
 /// When the next attempt may start: back-off after the last failure, jittered by a number that
 /// depends only on the job and the attempt, so that every observer computes the same.
-fn retry_at(job: &Job) -> Option<Timestamp> {
+pub fn retry_at(job: &Job) -> Option<Timestamp> {
     let failure = job.status.failure.as_ref()?;
     // Also after attempts that do not count: what is lost again and again must not spin.
     let doublings = failure.attempt.saturating_sub(1).min(10);

@@ -1,14 +1,16 @@
 //! What is around every request: the headers of every answer, a net for panics, the log line.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, header};
 
+use crate::Shared;
 use crate::refusal::Refusal;
 
 /// Headers of every answer whose handler says nothing else. No answer is a page, so nothing in
@@ -20,7 +22,11 @@ const HEADERS: &[(HeaderName, &str)] = &[
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-pub(crate) async fn wrap(request: Request, next: Next) -> Response {
+pub(crate) async fn wrap(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let method = request.method().clone();
     // The pattern, not the path: a name or a query may be somebody's secret.
     let path = request.extensions().get::<MatchedPath>().cloned();
@@ -34,9 +40,12 @@ pub(crate) async fn wrap(request: Request, next: Next) -> Response {
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
+    let path = path.as_ref().map_or("unknown", MatchedPath::as_str);
+    let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
+    shared.gateway.meters.answered(&method, path, status, seconds);
     tracing::debug!(
         %method,
-        path = path.as_ref().map_or("unknown", MatchedPath::as_str),
+        path,
         status = response.status().as_u16(),
         elapsed_ms = started.elapsed().as_millis() as u64,
         "request"

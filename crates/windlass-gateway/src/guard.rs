@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
-use windlass_core::jobs::{Denied, Verb};
+use windlass_core::jobs::{Access, Denied, Verb};
 use windlass_core::{JobKey, name};
 
 use crate::Shared;
@@ -64,6 +64,9 @@ async fn authorize(shared: &Shared, parts: &mut Parts) -> Result<&'static Route,
             let token = bearer(&parts.headers)?;
             parts.extensions.insert(token);
         }
+        Some(Guard::Metrics) => {
+            may_read_metrics(shared.gateway.access.as_ref(), &parts.headers).await?;
+        }
         Some(Guard::Jobs(verb)) => {
             let token = bearer(&parts.headers)?;
             let Some((namespace, name)) = place(parts).await else {
@@ -89,6 +92,15 @@ async fn authorize(shared: &Shared, parts: &mut Parts) -> Result<&'static Route,
         }
     }
     route.ok_or_else(Refusal::no_such_path)
+}
+
+/// Lets a caller through who may read the metrics.
+pub(crate) async fn may_read_metrics(
+    access: &dyn Access,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let token = bearer(headers)?;
+    Ok(access.check_metrics(Some(token.as_str())).await?)
 }
 
 /// The token of the one `Authorization: Bearer` header.

@@ -24,6 +24,8 @@ mod guard;
 mod health;
 mod jobs;
 mod limits;
+pub mod metrics;
+pub mod operations;
 mod origin;
 mod prefer;
 pub mod problem;
@@ -59,6 +61,8 @@ pub struct Gateway {
     pub allowed_hosts: Option<Vec<String>>,
     /// Bounds of time and size.
     pub limits: Limits,
+    /// What is measured.
+    pub meters: Arc<metrics::Meters>,
 }
 
 /// What every handler has at hand.

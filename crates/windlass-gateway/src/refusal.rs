@@ -149,7 +149,9 @@ impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Unauthenticated => Self::new(Kind::Unauthenticated, denied.to_string()),
-            Denied::Forbidden(_) => Self::new(Kind::Forbidden, denied.to_string()),
+            Denied::Forbidden(_) | Denied::NoMetrics => {
+                Self::new(Kind::Forbidden, denied.to_string())
+            }
             Denied::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),
         }
     }

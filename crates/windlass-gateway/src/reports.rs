@@ -27,7 +27,13 @@ pub(crate) async fn report(
     let limit = shared.gateway.limits.body;
     let bytes = body::json(&headers, body, MAX_REPORT_BYTES, limit).await?;
     let report: Report = parse::json(&bytes)?;
-    match reports.report(Some(token.as_str()), report).await? {
+    let verdict = reports.report(Some(token.as_str()), report).await;
+    shared.gateway.meters.reported(match &verdict {
+        Ok(Verdict::Accepted) => "accepted",
+        Ok(Verdict::Refused(_)) => "refused",
+        Err(_) => "unjudged",
+    });
+    match verdict? {
         Verdict::Accepted => Ok(StatusCode::NO_CONTENT),
         Verdict::Refused(reason) => Err(Refusal::refused(reason)),
     }

@@ -8,7 +8,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use windlass_core::jobs::Verb;
 
-use crate::{Shared, envelope, functions, guard, health, jobs, origin, reports};
+use crate::{Shared, envelope, functions, guard, health, jobs, metrics, origin, reports};
 
 /// Who is let through to a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Guard {
     Jobs(Verb),
     /// A worker: its token is judged together with its report.
     Worker,
+    /// Who may read the metrics.
+    Metrics,
 }
 
 /// Who keeps the time of a request.
@@ -60,6 +62,7 @@ macro_rules! route {
 pub const ROUTES: &[Route] = &[
     route!(GET "/healthz", Guard::Open, Prompt, health::alive),
     route!(GET "/readyz", Guard::Open, Prompt, health::ready),
+    route!(GET "/metrics", Guard::Metrics, Prompt, metrics::metrics),
     route!(POST "/v1/reports", Guard::Worker, Prompt, reports::report),
     route!(
         GET "/v1/namespaces/{namespace}/functions",
@@ -92,6 +95,10 @@ pub const ROUTES: &[Route] = &[
     route!(
         GET "/v1/namespaces/{namespace}/jobs/{name}/result",
         Guard::Jobs(Verb::Get), Prompt, jobs::result::result
+    ),
+    route!(
+        GET "/v1/namespaces/{namespace}/jobs/{name}/explain",
+        Guard::Jobs(Verb::Get), Prompt, jobs::explain::explained
     ),
     route!(
         GET "/v1/namespaces/{namespace}/jobs/{name}/logs",
@@ -133,7 +140,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> axum::Router {
         // From the inside out.
         .layer(from_fn_with_state(shared.clone(), guard::guard))
         .layer(from_fn_with_state(shared.clone(), origin::check))
-        .layer(axum::middleware::from_fn(envelope::wrap))
+        .layer(from_fn_with_state(shared.clone(), envelope::wrap))
         .with_state(shared)
 }
 

@@ -256,6 +256,14 @@ impl Access for Tokens {
         };
         if may { Ok(()) } else { Err(Denied::Forbidden(verb)) }
     }
+
+    async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
+        match self.check(token, Verb::Get, "default").await {
+            Ok(()) if token == Some(GOOD) => Ok(()),
+            Ok(()) | Err(Denied::Forbidden(_)) => Err(Denied::NoMetrics),
+            other => other,
+        }
+    }
 }
 
 /// The world as a worker sees it.

@@ -37,6 +37,7 @@ async fn every_route_lets_through_only_who_may() {
             Guard::Open => [200; 5],
             Guard::Jobs(_) => [401, 401, 404, 401, 503],
             Guard::Worker => [401, 401, 401, 401, 401],
+            Guard::Metrics => [401, 401, 403, 401, 503],
         };
         let callers = [
             ask(),
@@ -95,7 +96,7 @@ async fn methods_that_a_path_does_not_have_are_refused_after_the_token() {
 #[tokio::test]
 async fn unknown_paths_are_401_without_a_token_and_404_with_one() {
     let server = Server::start().await;
-    for path in ["/", "/v1", "/v1/", "/v1/namespaces", "/v1/x/y", "/healthz/", "/metrics", "//x"] {
+    for path in ["/", "/v1", "/v1/", "/v1/namespaces", "/v1/x/y", "/healthz/", "/metrics/", "//x"] {
         let unknown = server.send(Ask::new(Method::GET, path)).await;
         unknown.problem(401);
         assert_eq!(unknown.header("www-authenticate"), Some("Bearer"));

@@ -42,6 +42,7 @@ impl Server {
             reports: Some(Arc::new(Desk(world.clone()))),
             allowed_hosts: None,
             limits: Limits::default(),
+            meters: Arc::default(),
         };
         change(&mut gateway);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -13,6 +13,7 @@ mod events;
 mod guard;
 mod hosts;
 mod jobs;
+mod metrics;
 mod overload;
 mod reports;
 mod shutdown;

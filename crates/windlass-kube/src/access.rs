@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -62,10 +62,30 @@ impl Access for ClusterAccess {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let caller = self.caller(digest, token).await?;
         let key = (digest, verb.as_str(), namespace.to_owned());
-        let review = may(&self.client, caller, verb, namespace);
+        let review = may(&self.client, caller, Asked::Jobs(verb, namespace));
         let allowed = self.rights.try_get_with(key, review).await.map_err(|e| (*e).clone())?;
         if allowed { Ok(()) } else { Err(Denied::Forbidden(verb)) }
     }
+
+    async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
+        let token = token.filter(|t| !t.is_empty() && t.len() <= MAX_TOKEN_BYTES);
+        let token = token.ok_or(Denied::Unauthenticated)?;
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let caller = self.caller(digest, token).await?;
+        let metrics = Asked::Metrics;
+        let key = (digest, "metrics", String::new());
+        let review = may(&self.client, caller, metrics);
+        let allowed = self.rights.try_get_with(key, review).await.map_err(|e| (*e).clone())?;
+        if allowed { Ok(()) } else { Err(Denied::NoMetrics) }
+    }
+}
+
+/// What somebody may or may not.
+enum Asked<'a> {
+    /// This with the ComputeJobs of a namespace.
+    Jobs(Verb, &'a str),
+    /// Read `/metrics`, as of every component of a cluster.
+    Metrics,
 }
 
 /// Who holds this token, for this audience or for the API server itself. `None` for a bad token.
@@ -92,12 +112,23 @@ pub(crate) async fn review_token(
     Ok(status.user.filter(|_| status.authenticated == Some(true) && meant))
 }
 
-async fn may(
-    client: &Client,
-    caller: UserInfo,
-    verb: Verb,
-    namespace: &str,
-) -> Result<bool, Denied> {
+async fn may(client: &Client, caller: UserInfo, asked: Asked<'_>) -> Result<bool, Denied> {
+    let (resource_attributes, non_resource_attributes) = match asked {
+        Asked::Jobs(verb, namespace) => {
+            let attributes = ResourceAttributes {
+                group: Some(windlass_core::GROUP.into()),
+                resource: Some("computejobs".into()),
+                namespace: Some(namespace.to_owned()),
+                verb: Some(verb.as_str().into()),
+                ..ResourceAttributes::default()
+            };
+            (Some(attributes), None)
+        }
+        Asked::Metrics => {
+            let (path, verb) = (Some("/metrics".into()), Some("get".into()));
+            (None, Some(NonResourceAttributes { path, verb }))
+        }
+    };
     let extra: BTreeMap<_, _> = caller.extra.unwrap_or_default().into_iter().collect();
     let review = SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
@@ -105,14 +136,8 @@ async fn may(
             uid: caller.uid,
             groups: caller.groups,
             extra: Some(extra),
-            resource_attributes: Some(ResourceAttributes {
-                group: Some(windlass_core::GROUP.into()),
-                resource: Some("computejobs".into()),
-                namespace: Some(namespace.to_owned()),
-                verb: Some(verb.as_str().into()),
-                ..ResourceAttributes::default()
-            }),
-            ..SubjectAccessReviewSpec::default()
+            resource_attributes,
+            non_resource_attributes,
         },
         ..SubjectAccessReview::default()
     };

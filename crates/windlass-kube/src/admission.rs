@@ -382,7 +382,9 @@ impl Admission {
     }
 
     /// A claim was written: its grants may be used.
-    pub(crate) fn claimed(&self, write: &ClaimWrite, now: Timestamp) {
+    /// The CPUs of each.
+    pub(crate) fn claimed(&self, write: &ClaimWrite, now: Timestamp) -> Vec<Cpus> {
+        let mut granted = Vec::new();
         let mut state = self.lock();
         for attempt in &write.granted {
             let Some(held) = state.held.get_mut(attempt) else { continue };
@@ -391,6 +393,7 @@ impl Admission {
             }
             held.stage = Stage::Claimed { since: now };
             debug!(job = %attempt.job_uid, attempt = attempt.number, cpus = held.cpus, "claimed");
+            granted.push(held.cpus);
             match state.asking.get(&attempt.job_uid) {
                 Some(asking) => self.wake(asking.job.clone()),
                 // It has left meanwhile.
@@ -402,6 +405,7 @@ impl Admission {
                 known.granted.remove(attempt);
             }
         }
+        granted
     }
 
     /// A claim was not written, or may not be made before what is in use was counted again: its grants

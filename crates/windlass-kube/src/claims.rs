@@ -82,7 +82,9 @@ async fn claim(world: &World, write: &ClaimWrite) -> Result<(), Error> {
     }
     match put(world, &write.queue, &write.resource_version, &write.status).await {
         Ok(queue) => {
-            world.admission.claimed(write, world.now());
+            for cpus in world.admission.claimed(write, world.now()) {
+                world.metrics.granted(cpus);
+            }
             world.queue_changed(&queue);
             Ok(())
         }

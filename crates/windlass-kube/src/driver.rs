@@ -4,7 +4,7 @@
 //! once, and nothing is granted before all that is in use was counted and all that waits has joined
 //! the line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +37,7 @@ use crate::clock::Clock;
 use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{from_kube, within_deadline};
 use crate::lease::Candidate;
+use crate::metrics::Metrics;
 use crate::observe::{self, AttemptId};
 use crate::traces::{Touched, Traces};
 use crate::watched::WatchedJob;
@@ -57,6 +58,9 @@ const WAITING_LOOK: Duration = Duration::from_secs(30);
 
 /// How often the reason is looked for why a batch Job has no pod.
 const HINDRANCE_LOOK: Duration = Duration::from_secs(10);
+
+/// When a job is looked at again whose last write the watch has not brought.
+const BEHIND: Duration = Duration::from_secs(5);
 
 /// Longest time that a shutdown waits for reconciles that have begun.
 const SHUTDOWN: Duration = Duration::from_secs(20);
@@ -91,7 +95,12 @@ pub(crate) struct World {
     leads: watch::Receiver<bool>,
     /// Starts that the API server refuses, by UID of the job.
     refusals: Mutex<HashMap<String, Refusal>>,
+    /// The version of a job that a write of ours has replaced, by UID, until the watch has caught up.
+    replaced: Mutex<HashMap<String, String>>,
     telling_waiters: Semaphore,
+    pub(crate) metrics: Metrics,
+    /// UIDs of the jobs that were seen and have not ended.
+    open_jobs: Mutex<HashSet<String>>,
     recorder: Recorder,
     /// Which watches have listed everything.
     listed: watch::Sender<Listed>,
@@ -117,6 +126,7 @@ impl Listed {
 pub async fn run(
     client: Client,
     settings: Settings,
+    metrics: Metrics,
     ready: watch::Sender<bool>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
@@ -141,7 +151,10 @@ pub async fn run(
         admission: Admission::new(identity.clone(), wake),
         leads: led,
         refusals: Mutex::default(),
+        replaced: Mutex::default(),
         telling_waiters: Semaphore::new(TELLING_WAITERS),
+        metrics,
+        open_jobs: Mutex::default(),
         recorder: Recorder::new(client.clone(), reporter),
         listed: watch::Sender::default(),
         client: client.clone(),
@@ -298,6 +311,7 @@ impl World {
         let changed = changes::changes(events).filter_map(move |change| {
             let woken = match change {
                 Change::Applied(job) => {
+                    world.measure_end(&job);
                     let meta = job.meta();
                     let over = job.is_finished() || meta.deletion_timestamp.is_some();
                     if over && let Some(uid) = &meta.uid {
@@ -309,13 +323,19 @@ impl World {
                 Change::Deleted(gone) => {
                     world.admission.leave(&gone.uid, world.now());
                     world.refusals().remove(&gone.uid);
+                    world.replaced().remove(&gone.uid);
+                    let mut open = world.open_jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                    open.remove(&gone.uid);
                     None
                 }
                 Change::Listed => {
                     world.listed.send_modify(|listed| listed.jobs = true);
                     None
                 }
-                Change::Failed => None,
+                Change::Failed => {
+                    world.metrics.watch_failed("computejobs");
+                    None
+                }
             };
             std::future::ready(woken)
         });
@@ -329,8 +349,10 @@ impl World {
     ) -> Woken {
         let world = Arc::clone(self);
         let changed = changes::changes(events).filter_map(move |change| {
-            if matches!(change, Change::Listed) {
-                world.listed.send_modify(|listed| listed.functions = true);
+            match change {
+                Change::Listed => world.listed.send_modify(|listed| listed.functions = true),
+                Change::Failed => world.metrics.watch_failed("computefunctions"),
+                Change::Applied(_) | Change::Deleted(_) => {}
             }
             std::future::ready(None)
         });
@@ -357,7 +379,10 @@ impl World {
                     world.listed.send_modify(|listed| listed.queues = true);
                     Vec::new()
                 }
-                Change::Failed => Vec::new(),
+                Change::Failed => {
+                    world.metrics.watch_failed("computequeues");
+                    Vec::new()
+                }
             };
             futures::stream::iter(woken)
         });
@@ -391,8 +416,10 @@ impl World {
     ) -> Woken {
         let world = Arc::clone(self);
         let changed = changes::changes(events).filter_map(move |change| {
-            if matches!(change, Change::Listed) {
-                world.listed.send_modify(|listed| listed.carriers = true);
+            match change {
+                Change::Listed => world.listed.send_modify(|listed| listed.carriers = true),
+                Change::Failed => world.metrics.watch_failed("jobs"),
+                Change::Applied(_) | Change::Deleted(_) => {}
             }
             std::future::ready(world.carrier_changed(&change))
         });
@@ -405,8 +432,10 @@ impl World {
     ) -> Woken {
         let world = Arc::clone(self);
         let changed = changes::changes(events).filter_map(move |change| {
-            if matches!(change, Change::Listed) {
-                world.listed.send_modify(|listed| listed.pods = true);
+            match change {
+                Change::Listed => world.listed.send_modify(|listed| listed.pods = true),
+                Change::Failed => world.metrics.watch_failed("pods"),
+                Change::Applied(_) | Change::Deleted(_) => {}
             }
             std::future::ready(world.body_changed(&change))
         });
@@ -449,7 +478,22 @@ impl World {
     }
 
     /// The numbers of each queue, for whoever reads the metrics.
-    pub(crate) fn measure_queues(&self) {}
+    pub(crate) fn measure_queues(&self) {
+        self.metrics.queues(&self.admission.queues());
+    }
+
+    /// What a job's change means for the numbers: its end counts once, for a job that was seen before
+    /// it had ended.
+    fn measure_end(&self, job: &WatchedJob) {
+        let Some(uid) = job.meta().uid.clone() else { return };
+        let mut open = self.open_jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !job.is_finished() {
+            open.insert(uid);
+        } else if open.remove(&uid) {
+            drop(open);
+            self.metrics.finished(&job.to_core());
+        }
+    }
 
     async fn tell_ready(&self, ready: &watch::Sender<bool>) {
         drop(self.listed.subscribe().wait_for(|listed| listed.all()).await);
@@ -469,10 +513,12 @@ impl World {
             }
             self.join_all();
             self.admission.open(self.now());
+            self.metrics.leads(true);
             if leads.wait_for(|leads| !*leads).await.is_err() {
                 return;
             }
             self.admission.close();
+            self.metrics.leads(false);
         }
     }
 
@@ -521,6 +567,21 @@ impl World {
         judge(&job.spec, &function.spec, queue.as_ref())
     }
 
+    fn replaced(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the watch shows the job as it was before our own last write: what is decided from that
+    /// could not be told.
+    fn is_behind(&self, job: &Job) -> bool {
+        let mut replaced = self.replaced();
+        let behind = replaced.get(&job.metadata.uid) == Some(&job.metadata.resource_version);
+        if !behind {
+            replaced.remove(&job.metadata.uid);
+        }
+        behind
+    }
+
     fn refusals(&self) -> std::sync::MutexGuard<'_, HashMap<String, Refusal>> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -538,21 +599,33 @@ async fn reconcile(object: Arc<WatchedJob>, world: Arc<World>) -> Result<Requeue
         return Ok(Requeue::await_change());
     }
     let job = object.to_core();
+    let began = std::time::Instant::now();
+    let looked = |outcome| world.metrics.reconciled(outcome, began.elapsed().as_secs_f64());
     // A panic is a defect of ours on one object; the others go on.
     match AssertUnwindSafe(one(&job, &world)).catch_unwind().await {
-        Ok(Ok(requeue)) => Ok(requeue),
+        Ok(Ok(requeue)) => {
+            looked("ok");
+            Ok(requeue)
+        }
         // Somebody else wrote first; the watch brings what they wrote.
         Ok(Err(Error::Conflict(why))) => {
             debug!(job = %job.key(), why, "overtaken");
+            looked("conflict");
             Ok(Requeue::requeue(Duration::from_millis(200)))
         }
         // The job itself, most likely: then there is no next look.
         Ok(Err(Error::NotFound { .. })) => Ok(Requeue::requeue(Duration::from_secs(5))),
         Ok(Err(error)) => {
+            looked(if matches!(error, Error::Unavailable { .. }) {
+                "unavailable"
+            } else {
+                "error"
+            });
             warn!(job = %job.key(), %error, "reconcile failed");
             Err(error)
         }
         Err(_) => {
+            looked("panic");
             error!(job = %job.key(), "reconcile panicked; the job is left alone for 5 minutes");
             Ok(Requeue::requeue(Duration::from_secs(300)))
         }
@@ -576,6 +649,10 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     let mut listed = world.listed.subscribe();
     let all = listed.wait_for(|listed| listed.all()).await;
     drop(all.map_err(|_| Error::unavailable("the watches have ended"))?);
+    if world.is_behind(job) {
+        // The watch brings it; this is for the case that it does not.
+        return Ok(Requeue::requeue(BEHIND));
+    }
     let now = world.now();
     let mut attempts = observe_attempts(job, world, now).await?;
     let hindered = tell_hindrance(job, &mut attempts, world, now).await?;
@@ -660,10 +737,12 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
             None => drop(world.refusals().remove(&job.metadata.uid)),
         }
     }
-    if tell(&world.client, job, &status).await?
-        && let Some(event) = notices::notice(job, &status)
-    {
-        notices::publish(&world.recorder, job, &event).await;
+    if tell(&world.client, job, &status).await? {
+        let version = job.metadata.resource_version.clone();
+        world.replaced().insert(job.metadata.uid.clone(), version);
+        if let Some(event) = notices::notice(job, &status) {
+            notices::publish(&world.recorder, job, &event).await;
+        }
     }
     drop(permit);
     let pause = match &refused {
@@ -708,6 +787,14 @@ async fn observe_attempts(job: &Job, world: &World, now: Timestamp) -> Result<Ve
         }
     }
     let settled = windlass_core::report::is_settled(&job.status, number);
+    let had_pod = job.status.pod.is_some();
+    if let Some(attempt) = attempts.iter_mut().find(|attempt| is_named(attempt))
+        && had_pod
+        && attempt.pod.is_none()
+        && matches!(attempt.state, AttemptState::Starting { .. })
+    {
+        attempt.state = observe::gone(now);
+    }
     if let Some(attempt) = attempts.iter_mut().find(|attempt| is_named(attempt))
         && !settled
         && !world.settings.deleted_nodes_are_fenced

@@ -20,6 +20,7 @@ pub mod driver;
 mod error;
 pub mod jobs;
 pub mod lease;
+pub mod metrics;
 pub mod notices;
 pub mod observe;
 pub mod reports;
@@ -29,15 +30,21 @@ pub mod watched;
 pub use access::ClusterAccess;
 pub use driver::{Settings, run};
 pub use jobs::Cluster;
+pub use metrics::Metrics;
 pub use reports::ClusterReports;
 
 /// A client for the cluster that the environment names: `KUBECONFIG`, or the pod's own.
 ///
 /// The client repeats nothing by itself: a repeated POST is a second effect, and a caller who waits
-/// decides when to give up.
-pub async fn client() -> Result<kube::Client, windlass_core::Error> {
+/// decides when to give up. With `metrics` its calls are counted.
+pub async fn client(metrics: Option<&Metrics>) -> Result<kube::Client, windlass_core::Error> {
     let unreachable = |error: String| windlass_core::Error::unavailable(error);
     let mut config = kube::Config::infer().await.map_err(|error| unreachable(error.to_string()))?;
     config.default_retry = false;
-    kube::Client::try_from(config).map_err(|error| unreachable(error.to_string()))
+    let builder = kube::client::ClientBuilder::try_from(config);
+    let builder = builder.map_err(|error| unreachable(error.to_string()))?;
+    Ok(match metrics {
+        Some(metrics) => builder.with_layer(&metrics::Calls(metrics.clone())).build(),
+        None => builder.build(),
+    })
 }

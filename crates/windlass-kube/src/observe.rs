@@ -185,6 +185,15 @@ pub fn vanished(job: &Job, number: AttemptNumber, now: Timestamp) -> Attempt {
     }
 }
 
+/// An attempt whose pod is gone, though its batch Job is there: it makes no other.
+pub fn gone(now: Timestamp) -> AttemptState {
+    AttemptState::Ended(End::Silent {
+        reason: FailureReason::Lost,
+        message: "its pod is gone".into(),
+        at: now,
+    })
+}
+
 /// Whether an attempt left no word and no pod that could be asked: what its node says decides.
 pub fn is_gone_without_a_word(attempt: &Attempt, trace: Option<&Trace>) -> bool {
     let silent = matches!(
@@ -212,6 +221,7 @@ fn attempt(number: AttemptNumber, trace: &Trace, now: Timestamp) -> Attempt {
         node: body.and_then(|body| body.node.clone()),
         state: match body {
             Some(body) => body.state.clone(),
+            None if trace.had_body => gone(now),
             None => state_without_pod(carrier, now),
         },
         carried: carrier.is_some(),

@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Gateway(Gateway),
     /// Turn the ComputeJobs of a cluster into batch Jobs
     Controller(Controller),
+    /// Tell where a job's time went, and what it waits for now
+    Explain(Explain),
     /// Print what is installed on a cluster
     #[command(subcommand)]
     Print(Print),
@@ -126,6 +128,9 @@ pub(crate) struct Controller {
     /// Where workers report to, as their pods reach it
     #[arg(long, env = "WINDLASS_REPORT_URL", value_name = "URL")]
     pub(crate) report_url: String,
+    /// Address that answers `/healthz`, `/readyz` and, to whoever may, `/metrics` [default: none]
+    #[arg(long, env = "WINDLASS_OPERATIONS", value_name = "ADDRESS:PORT")]
+    pub(crate) operations: Option<SocketAddr>,
     /// Whether of several controllers only the holder of a Lease acts
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub(crate) leader_elect: bool,
@@ -136,6 +141,37 @@ pub(crate) struct Controller {
     /// that the machine runs nothing any more
     #[arg(long, env = "WINDLASS_DELETED_NODES_ARE_FENCED")]
     pub(crate) deleted_nodes_are_fenced: bool,
+}
+
+/// Tell where a job's time went, and what it waits for now.
+///
+/// Asks the server that is named; else the cluster of the current kube context; else, where there is
+/// none, the server of this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Name of the job
+    pub(crate) job: String,
+    /// Its namespace [default: the context's, or `default`]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// A server, such as http://127.0.0.1:7070; its token is WINDLASS_TOKEN or in the data directory
+    #[arg(long, env = "WINDLASS_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Data directory of the server on this machine [default: the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Form of the output
+    #[arg(short, long, default_value = "table")]
+    pub(crate) output: Shape,
+}
+
+/// Form of what is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shape {
+    /// For people
+    Table,
+    /// One JSON value
+    Json,
 }
 
 /// Print what is installed on a cluster.

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod controller;
+mod explain;
 mod gateway;
 mod print;
 mod run;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Gateway(args) => block_on(gateway::gateway(args)),
         Command::Controller(args) => block_on(controller::controller(args)),
+        Command::Explain(args) => block_on(explain::explain(args)),
         Command::Print(what) => print::print(what),
         Command::Worker(args) => Ok(windlass_worker::main(args.command)),
         Command::Function(args) => Ok(windlass_functions::run(&args.name)),

@@ -3,6 +3,7 @@
 //! What each command does is in `commands/`, one file each; this file only picks one.
 
 mod cli;
+mod client;
 mod commands;
 mod functions;
 mod log;

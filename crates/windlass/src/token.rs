@@ -50,6 +50,10 @@ impl Access for TokenAccess {
             Ok(())
         }
     }
+
+    async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
+        self.check(token, Verb::Get, "default").await
+    }
 }
 
 fn create(path: &Path) -> anyhow::Result<String> {

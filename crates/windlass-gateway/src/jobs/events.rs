@@ -19,6 +19,7 @@ use windlass_core::{Job, JobKey};
 
 use crate::Shared;
 use crate::guard::in_time;
+use crate::metrics::OpenStream;
 use crate::refusal::Refusal;
 
 pub(crate) async fn events(
@@ -42,7 +43,11 @@ pub(crate) async fn events(
             () = tokio::time::sleep(limits.stream) => {}
         }
     };
-    let events = follow(first, watch).take_until(Box::pin(over));
+    let open = shared.gateway.meters.stream();
+    let events = follow(first, watch).take_until(Box::pin(over)).inspect(move |_| {
+        // Counted as long as the stream is kept.
+        let _: &OpenStream = &open;
+    });
     let keep_alive = KeepAlive::new().interval(limits.keep_alive);
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     // Proxies of the nginx family hold events back without it.

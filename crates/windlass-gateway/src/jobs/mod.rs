@@ -3,6 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod delete;
 pub(crate) mod events;
+pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod logs;

@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::Gateway;
 use crate::ending::Ending;
+use crate::{Gateway, Limits};
 use crowd::Crowd;
 
 /// Serves until `shutdown` is done. Then no connection is accepted any more, streams and waits
@@ -30,11 +30,21 @@ pub async fn serve(
     gateway: Gateway,
     shutdown: impl Future,
 ) -> io::Result<()> {
-    listener.local_addr()?;
     let limits = gateway.limits.clone();
+    serve_router(listener, limits, shutdown, |ending| crate::router_until(gateway, ending)).await
+}
+
+/// The same for any router.
+pub(crate) async fn serve_router(
+    listener: TcpListener,
+    limits: Limits,
+    shutdown: impl Future,
+    router: impl FnOnce(Ending) -> axum::Router,
+) -> io::Result<()> {
+    listener.local_addr()?;
     let (end, ending) = watch::channel(false);
     let ending = Ending::when(ending);
-    let router = crate::router_until(gateway, ending.clone());
+    let router = router(ending.clone());
     let crowd = Arc::new(Crowd::new(limits.connections));
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);

@@ -5,12 +5,15 @@
 //!
 //! Time is real: each world waits most of it, so that hundreds run side by side.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod cluster;
 mod server;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -64,7 +67,8 @@ fn start(server: &Server, controller: usize) -> JoinHandle<()> {
     };
     tokio::spawn(async move {
         let ready = watch::Sender::new(false);
-        windlass_kube::run(client, settings, ready, std::future::pending()).await.unwrap();
+        let metrics = windlass_kube::Metrics::register(&mut Registry::default());
+        windlass_kube::run(client, settings, metrics, ready, std::future::pending()).await.unwrap();
     })
 }
 

@@ -1,17 +1,25 @@
 //! `windlass controller`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
+use windlass_gateway::operations::{self, Operations};
+use windlass_kube::{ClusterAccess, Metrics};
 
 use crate::cli::Controller;
 use crate::{commands, log};
 
 pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
     log::start("info");
-    let client = windlass_kube::client().await.context("no cluster can be reached")?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let client =
+        windlass_kube::client(Some(&metrics)).await.context("no cluster can be reached")?;
     let lease = args.lease_namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let settings = windlass_kube::Settings {
@@ -23,6 +31,21 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
     };
     info!(namespace = settings.namespace.as_deref().unwrap_or("*"), "controller starts");
     let ready = watch::Sender::new(false);
-    windlass_kube::run(client, settings, ready, commands::stopped()).await?;
+    let controller = |operated| {
+        windlass_kube::run(client.clone(), settings, metrics, operated, commands::stopped())
+    };
+    let Some(address) = args.operations else {
+        controller(ready).await?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    info!(address = %listener.local_addr()?, "answers probes and whoever may read metrics");
+    let access = Arc::new(ClusterAccess::new(client.clone()));
+    let operations = Operations::new(registry, access, ready.subscribe());
+    tokio::select! {
+        ran = controller(ready) => ran?,
+        served = operations::serve(listener, operations, std::future::pending::<()>()) => served?,
+    }
     Ok(ExitCode::SUCCESS)
 }

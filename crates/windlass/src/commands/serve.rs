@@ -53,6 +53,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         reports: None,
         allowed_hosts: Some(vec![address.to_string(), format!("localhost:{}", address.port())]),
         limits: Limits { connections: connections(cpus), ..Limits::default() },
+        meters: Arc::default(),
     };
     let stored_bytes = engine.stored_bytes();
     let data = std::path::absolute(&data)?;

@@ -1,0 +1,241 @@
+//! Where a job's time went, and what it waits for now.
+//!
+//! The parts follow each other without a gap from the moment the job was accepted to its end, or to
+//! now, so that they sum to that time exactly. Where a moment was not told, or is not in its order,
+//! its part is empty and what comes before it is longer.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::plan;
+use crate::status::{ConditionType, Timeline};
+use crate::{AttemptNumber, Job, Phase};
+
+/// Where a job's time went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The job's phase; absent until it was first seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// From its acceptance to its end, or to now, in seconds.
+    pub wall_seconds: f64,
+    /// What it was, one after the other. Their seconds sum to `wallSeconds`.
+    pub parts: Vec<Part>,
+    /// What it waits for now, in a sentence; absent when it runs or has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// Attempts so far.
+    pub attempts: AttemptNumber,
+    /// Why the last attempt that failed did, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// A part of a job's time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// One word.
+    pub name: PartName,
+    /// When it began.
+    pub from: Timestamp,
+    /// When it was over, or now.
+    pub to: Timestamp,
+    /// How long that is.
+    pub seconds: f64,
+}
+
+/// What a job was for some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PartName {
+    /// It waited for CPUs, for the first time or again after attempts that failed, whose time is
+    /// counted here too.
+    Queued,
+    /// Its attempt was being started: on a cluster a node is found, an image pulled, a container made.
+    Starting,
+    /// Its worker was there and prepared the function's process.
+    Preparing,
+    /// Its function ran.
+    Running,
+}
+
+impl PartName {
+    /// The word itself.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Starting => "starting",
+            Self::Preparing => "preparing",
+            Self::Running => "running",
+        }
+    }
+
+    /// What it means, in some words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Queued => "waited for CPUs, earlier attempts included",
+            Self::Starting => "a place was found and the worker started",
+            Self::Preparing => "the worker prepared the function's process",
+            Self::Running => "the function ran",
+        }
+    }
+}
+
+/// Explains a job as it is `now`.
+pub fn explain(job: &Job, now: Timestamp) -> Explanation {
+    let Timeline { created, admitted, started, running, finished } = &job.status.timeline;
+    let begin = job.metadata.creation_timestamp.or(*created).unwrap_or(now);
+    let end = finished.filter(|_| job.status.is_finished()).unwrap_or(now).max(begin);
+    let steps = [
+        (PartName::Starting, *admitted),
+        (PartName::Preparing, *started),
+        (PartName::Running, *running),
+    ];
+    let mut parts = Vec::new();
+    let (mut name, mut from) = (PartName::Queued, begin);
+    for (next, at) in steps {
+        let Some(at) = at else { continue };
+        let at = at.clamp(from, end);
+        parts.push(part(name, from, at));
+        (name, from) = (next, at);
+    }
+    // What has failed and waits for its next attempt does not run any more.
+    let waits_again = job.status.phase == Some(Phase::Queued) && !parts.is_empty();
+    if waits_again {
+        parts.clear();
+        (name, from) = (PartName::Queued, begin);
+    }
+    parts.push(part(name, from, end));
+    Explanation {
+        phase: job.status.phase,
+        wall_seconds: parts.iter().map(|part| part.seconds).sum(),
+        parts,
+        waits_for: waits_for(job, now),
+        attempts: job.status.attempt.unwrap_or(0),
+        failure: job.status.failure.as_ref().map(|failure| {
+            let reason = failure.reason.as_str();
+            format!("attempt {}: {reason}: {}", failure.attempt, failure.message)
+        }),
+    }
+}
+
+fn part(name: PartName, from: Timestamp, to: Timestamp) -> Part {
+    Part { name, from, to, seconds: to.duration_since(from).as_secs_f64() }
+}
+
+fn waits_for(job: &Job, now: Timestamp) -> Option<String> {
+    let status = &job.status;
+    let said = |kind| {
+        let condition = status.condition(kind)?;
+        let (reason, message) = (&condition.reason, &condition.message);
+        Some(if message.is_empty() { reason.clone() } else { format!("{reason}: {message}") })
+    };
+    match status.phase {
+        Some(phase) if phase.is_final() => None,
+        _ if job.spec.cancel => Some("its processes to end: it was cancelled".into()),
+        None => Some("its start: nothing is known that hinders it".into()),
+        Some(Phase::Queued) => {
+            if let Some(at) = plan::retry_at(job).filter(|at| *at > now) {
+                let seconds = at.duration_since(now).as_secs_f64();
+                return Some(format!("its next attempt, in {seconds:.1} s"));
+            }
+            let mut text = said(ConditionType::Admitted).unwrap_or_else(|| "CPUs".into());
+            if let Some(place) = &status.waiting {
+                text += &format!("; about number {} in the line", place.position);
+                if let Some(start) = place.estimated_start.filter(|start| *start > now) {
+                    let seconds = start.duration_since(now).as_secs();
+                    text += &format!(", likely to start in {seconds} s");
+                }
+            }
+            Some(text)
+        }
+        Some(Phase::Starting) => said(ConditionType::Running),
+        // It runs, unless nobody can say.
+        Some(_) => {
+            let running = status.condition(ConditionType::Running)?;
+            (running.status == crate::status::Truth::Unknown)
+                .then(|| format!("{}: {}", running.reason, running.message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::status::{Place, reasons};
+    use crate::{JobSpec, Metadata};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn job(phase: Phase, timeline: Timeline) -> Job {
+        let metadata = Metadata { creation_timestamp: Some(at(100)), ..Metadata::default() };
+        let mut job = Job::new(metadata, JobSpec::default());
+        job.status.phase = Some(phase);
+        job.status.timeline = timeline;
+        job
+    }
+
+    fn names(explanation: &Explanation) -> Vec<(&'static str, f64)> {
+        explanation.parts.iter().map(|part| (part.name.as_str(), part.seconds)).collect()
+    }
+
+    #[test]
+    fn a_finished_job_tells_where_its_time_went() {
+        let timeline = Timeline {
+            created: Some(at(100)),
+            admitted: Some(at(130)),
+            started: Some(at(132)),
+            running: Some(at(133)),
+            finished: Some(at(193)),
+        };
+        let told = explain(&job(Phase::Succeeded, timeline), at(999));
+        let parts = [("queued", 30.0), ("starting", 2.0), ("preparing", 1.0), ("running", 60.0)];
+        assert_eq!(names(&told), parts);
+        assert_eq!((told.wall_seconds, told.waits_for), (93.0, None));
+    }
+
+    #[test]
+    fn a_job_in_a_line_says_where() {
+        let mut job = job(Phase::Queued, Timeline::default());
+        let reason = reasons::WAITING_FOR_CPUS;
+        job.status.set_condition(ConditionType::Admitted, false, reason, "2 CPUs", at(100));
+        job.status.waiting = Some(Place { position: 7, estimated_start: Some(at(160)) });
+        let told = explain(&job, at(110));
+        assert_eq!(names(&told), [("queued", 10.0)]);
+        let expected =
+            "WaitingForCpus: 2 CPUs; about number 7 in the line, likely to start in 50 s";
+        assert_eq!(told.waits_for.as_deref(), Some(expected));
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_sum_to_the_wall_time_whatever_was_told(
+            times in prop::collection::vec(prop::option::of(0_i64..400), 5),
+            phase in 0_usize..6,
+            now in 0_i64..500,
+        ) {
+            let phases = [Phase::Queued, Phase::Starting, Phase::Running, Phase::Succeeded,
+                Phase::Failed, Phase::Cancelled];
+            let time = |index: usize| times[index].map(at);
+            let timeline = Timeline { created: time(0), admitted: time(1), started: time(2),
+                running: time(3), finished: time(4) };
+            let job = job(phases[phase], timeline);
+            let told = explain(&job, at(now));
+            let end = time(4).filter(|_| job.status.is_finished()).unwrap_or(at(now)).max(at(100));
+            let wall = end.duration_since(at(100)).as_secs_f64();
+            prop_assert_eq!(told.wall_seconds, wall);
+            let mut from = at(100);
+            for part in &told.parts {
+                prop_assert!(part.from == from && part.to >= from && part.seconds >= 0.0);
+                from = part.to;
+            }
+            prop_assert_eq!(from, end);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What can be measured of a gateway, and `GET /metrics`.
+//!
+//! No label holds what a caller chose: a path is the table's, with its placeholders.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::Shared;
+use crate::refusal::Refusal;
+
+/// Media type of the exposition.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    path: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PathLabels {
+    path: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabels {
+    verdict: &'static str,
+}
+
+/// What a gateway measures, and all that others have registered beside it.
+pub struct Meters {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<PathLabels, Histogram, fn() -> Histogram>,
+    reports: Family<VerdictLabels, Counter>,
+    streams: Gauge,
+}
+
+/// From a millisecond to half a minute; a wait is longer.
+fn request_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self::beside(Registry::default())
+    }
+}
+
+impl Meters {
+    /// Beside what is registered already.
+    pub fn beside(mut registry: Registry) -> Self {
+        let requests: Family<RequestLabels, Counter> = Family::default();
+        let seconds = Family::new_with_constructor(request_seconds as fn() -> Histogram);
+        let reports: Family<VerdictLabels, Counter> = Family::default();
+        let streams = Gauge::default();
+        let windlass = registry.sub_registry_with_prefix("windlass");
+        windlass.register("http_requests", "Requests that were answered", requests.clone());
+        let help = "Time to the head of an answer, waits for a job's end included";
+        windlass.register_with_unit("http_request_duration", help, Unit::Seconds, seconds.clone());
+        windlass.register("worker_reports", "Reports of workers", reports.clone());
+        windlass.register("event_streams", "Open streams of events", streams.clone());
+        Self { registry, requests, seconds, reports, streams }
+    }
+
+    pub(crate) fn answered(&self, method: &http::Method, path: &str, status: u16, seconds: f64) {
+        // A closed list: a caller may make up methods.
+        let method = match *method {
+            http::Method::GET => "GET",
+            http::Method::HEAD => "HEAD",
+            http::Method::POST => "POST",
+            http::Method::PUT => "PUT",
+            http::Method::DELETE => "DELETE",
+            _ => "other",
+        };
+        let path = path.to_owned();
+        self.seconds.get_or_create(&PathLabels { path: path.clone() }).observe(seconds);
+        self.requests.get_or_create(&RequestLabels { method, path, status }).inc();
+    }
+
+    pub(crate) fn reported(&self, verdict: &'static str) {
+        self.reports.get_or_create(&VerdictLabels { verdict }).inc();
+    }
+
+    /// A stream of events is open as long as this is kept.
+    pub(crate) fn stream(&self) -> OpenStream {
+        self.streams.inc();
+        OpenStream(self.streams.clone())
+    }
+
+    /// Everything, in the OpenMetrics text format.
+    pub(crate) fn exposition(&self) -> Response {
+        let mut body = String::new();
+        match text::encode(&mut body, &self.registry) {
+            Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], body).into_response(),
+            Err(error) => {
+                tracing::error!(%error, "the metrics cannot be written");
+                Refusal::internal().into_response()
+            }
+        }
+    }
+}
+
+/// An open stream of events.
+pub(crate) struct OpenStream(Gauge);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Everything that is measured, for whoever may read metrics.
+pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    shared.gateway.meters.exposition()
+}
