@@ -161,7 +161,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::report::inline_result;
+    use crate::result::inline_result;
 
     fn ending(outcome: Outcome) -> Ending {
         Ending {

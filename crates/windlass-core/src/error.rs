@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Job, JobKey, Phase};
+
 /// One thing that is wrong with what somebody wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -82,6 +84,17 @@ impl Error {
     /// `NotFound` for a ComputeJob.
     pub fn no_job(name: impl Into<String>) -> Self {
         Self::NotFound { kind: "ComputeJob", name: name.into() }
+    }
+
+    /// `Conflict` for a job that has no result, with its phase.
+    pub fn no_result(job: &Job) -> Self {
+        let phase = job.status.phase.map_or("new", Phase::as_str);
+        Self::Conflict(format!("job {:?} is {phase} and has no result", job.metadata.name))
+    }
+
+    /// `Bug` for a job whose inline result is not what its digest says.
+    pub fn damaged(key: &JobKey) -> Self {
+        Self::Bug(format!("the result of {key} is not what its digest says"))
     }
 }
 

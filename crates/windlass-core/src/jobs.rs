@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Error, Function, Job, JobKey, JobSpec, Queue, Report, report::Refused};
+use crate::report::Refused;
+use crate::result::{ByteStream, StoredResult};
+use crate::{AttemptNumber, Error, Function, Job, JobKey, JobSpec, Queue, Report};
 
 /// A new job.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,17 +41,6 @@ pub struct Page {
     pub continue_from: Option<String>,
 }
 
-/// The bytes of a result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResultBytes {
-    /// The bytes that the function wrote.
-    pub bytes: Vec<u8>,
-    /// Their media type.
-    pub content_type: String,
-    /// Their SHA-256 in lower-case hex.
-    pub sha256: String,
-}
-
 /// A world that runs jobs: one machine or a cluster.
 ///
 /// Every call may take as long as the world needs; the caller sets deadlines.
@@ -67,8 +58,8 @@ pub trait Jobs: Send + Sync + 'static {
     async fn delete(&self, key: &JobKey) -> Result<(), Error>;
     /// Every change of a job from now on. The first item is the job as it is.
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error>;
-    /// The bytes of a finished job's result; `Conflict` while there are none.
-    async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error>;
+    /// A finished job's result; `Conflict` while there is none.
+    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error>;
     /// What the function of the latest attempt has said on stdout and stderr: the last `limit` bytes
     /// at most, of which the end is the latest.
     async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error>;
@@ -158,6 +149,38 @@ pub trait Reports: Send + Sync + 'static {
     /// Takes a report from the worker that holds this token. When it returns `Accepted`, what the
     /// report tells is durable.
     async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError>;
+    /// Takes the bytes of a result that is too large for a report, from the worker that holds this
+    /// token. Nothing of `content` is read before it is known that they may be stored.
+    async fn store(
+        &self,
+        token: Option<&str>,
+        upload: &Upload,
+        content: ByteStream,
+    ) -> Result<Storing, ReportError>;
+}
+
+/// Bytes of a result that a worker wants to store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// UID of the job.
+    pub job_uid: String,
+    /// The attempt that made them.
+    pub attempt: AttemptNumber,
+    /// Their length.
+    pub bytes: u64,
+    /// Their SHA-256 in lower-case hex.
+    pub sha256: String,
+}
+
+/// What became of bytes that were to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storing {
+    /// They are stored; this is their [`location`](crate::result::location).
+    At(String),
+    /// They are not wanted and never will be.
+    Refused(Refused),
+    /// There are more of them than may be stored; the sentence says how many may.
+    TooLarge(String),
 }
 
 /// What became of a report.

@@ -27,6 +27,7 @@ pub mod plan;
 pub mod quantity;
 pub mod queue;
 pub mod report;
+pub mod result;
 mod schema;
 pub mod status;
 pub mod validate;

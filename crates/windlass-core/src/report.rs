@@ -4,16 +4,14 @@
 //! process has exited. [`finish`] is the only place that turns an outcome into a status, whether
 //! the outcome arrives as a report, in a pod's termination message or over a local socket.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::error::clip;
+use crate::result::inline_bytes;
 use crate::status::{
-    ConditionType, Failure, FailureReason, JobResult, MAX_FAILURE_MESSAGE_BYTES,
-    MAX_INLINE_RESULT_BYTES, Progress, Usage, reasons,
+    ConditionType, Failure, FailureReason, JobResult, MAX_FAILURE_MESSAGE_BYTES, Progress, Usage,
+    reasons,
 };
 use crate::validate::Limits;
 use crate::{AttemptNumber, Cpus, Job, JobStatus, Phase};
@@ -139,46 +137,6 @@ pub enum Refused {
     /// The result's bytes do not have the length or digest that the report gives.
     #[error("the result does not match its digest")]
     Damaged,
-}
-
-/// The result of these bytes: inline when they are at most 32 KiB, as text when they are UTF-8.
-/// `None` when they are too large to be inline.
-pub fn inline_result(bytes: &[u8], content_type: &str) -> Option<JobResult> {
-    if bytes.len() as u64 > MAX_INLINE_RESULT_BYTES {
-        return None;
-    }
-    let (text, base64) = match std::str::from_utf8(bytes) {
-        // A NUL cannot be stored in every place a status goes through.
-        Ok(text) if !text.contains('\0') => (Some(text.to_owned()), None),
-        _ => (None, Some(BASE64.encode(bytes))),
-    };
-    Some(JobResult { text, base64, ..described(bytes, content_type) })
-}
-
-/// Length, digest and type of these bytes, without the bytes or their location.
-pub fn described(bytes: &[u8], content_type: &str) -> JobResult {
-    JobResult {
-        content_type: content_type.to_owned(),
-        bytes: bytes.len() as u64,
-        sha256: sha256(bytes),
-        ..JobResult::default()
-    }
-}
-
-/// SHA-256 of these bytes in 64 lower-case hex digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes of an inline result, or `None` when the result is elsewhere or is not what its length
-/// and digest say.
-pub fn inline_bytes(result: &JobResult) -> Option<Vec<u8>> {
-    let bytes = match (&result.text, &result.base64) {
-        (Some(text), None) => text.clone().into_bytes(),
-        (None, Some(base64)) => BASE64.decode(base64).ok()?,
-        _ => return None,
-    };
-    (bytes.len() as u64 == result.bytes && sha256(&bytes) == result.sha256).then_some(bytes)
 }
 
 /// Whether the attempt may still speak for the job.

@@ -43,6 +43,8 @@ pub struct Meters {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<PathLabels, Histogram, fn() -> Histogram>,
     reports: Family<VerdictLabels, Counter>,
+    uploads: Family<VerdictLabels, Counter>,
+    uploaded: Counter,
     streams: Gauge,
 }
 
@@ -63,14 +65,19 @@ impl Meters {
         let requests: Family<RequestLabels, Counter> = Family::default();
         let seconds = Family::new_with_constructor(request_seconds as fn() -> Histogram);
         let reports: Family<VerdictLabels, Counter> = Family::default();
+        let uploads: Family<VerdictLabels, Counter> = Family::default();
+        let uploaded = Counter::default();
         let streams = Gauge::default();
         let windlass = registry.sub_registry_with_prefix("windlass");
         windlass.register("http_requests", "Requests that were answered", requests.clone());
         let help = "Time to the head of an answer, waits for a job's end included";
         windlass.register_with_unit("http_request_duration", help, Unit::Seconds, seconds.clone());
         windlass.register("worker_reports", "Reports of workers", reports.clone());
+        windlass.register("result_uploads", "Large results that workers sent", uploads.clone());
+        let help = "Large results that were stored";
+        windlass.register_with_unit("results_stored", help, Unit::Bytes, uploaded.clone());
         windlass.register("event_streams", "Open streams of events", streams.clone());
-        Self { registry, requests, seconds, reports, streams }
+        Self { registry, requests, seconds, reports, uploads, uploaded, streams }
     }
 
     pub(crate) fn answered(&self, method: &http::Method, path: &str, status: u16, seconds: f64) {
@@ -90,6 +97,12 @@ impl Meters {
 
     pub(crate) fn reported(&self, verdict: &'static str) {
         self.reports.get_or_create(&VerdictLabels { verdict }).inc();
+    }
+
+    /// What became of an upload, and how many bytes of it are stored.
+    pub(crate) fn stored(&self, (verdict, bytes): (&'static str, u64)) {
+        self.uploads.get_or_create(&VerdictLabels { verdict }).inc();
+        self.uploaded.inc_by(bytes);
     }
 
     /// A stream of events is open as long as this is kept.

@@ -9,6 +9,8 @@ pub enum Kind {
     Malformed,
     /// A query parameter is unknown or has a wrong value.
     Query,
+    /// The head of an upload does not say how long it is or what its digest is.
+    Unannounced,
     /// No token, or one that is not known.
     Unauthenticated,
     /// The caller may read here, but not do this.
@@ -51,6 +53,9 @@ impl Kind {
         match self {
             Self::Malformed => ("/problems/malformed", "Malformed JSON", StatusCode::BAD_REQUEST),
             Self::Query => ("/problems/query", "Wrong query", StatusCode::BAD_REQUEST),
+            Self::Unannounced => {
+                ("/problems/unannounced", "Length or digest missing", StatusCode::BAD_REQUEST)
+            }
             Self::Unauthenticated => {
                 ("/problems/unauthenticated", "Not authenticated", StatusCode::UNAUTHORIZED)
             }

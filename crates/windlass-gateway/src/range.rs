@@ -11,7 +11,7 @@ pub(crate) enum Part {
     /// All of them. Also for what may be ignored: several ranges, other units, a changed result.
     Whole,
     /// These; never empty.
-    Some(Range<usize>),
+    Some(Range<u64>),
     /// None that there are.
     Outside,
 }
@@ -28,7 +28,7 @@ pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 }
 
 /// The part that `Range` asks for, unless `If-Range` names other bytes.
-pub(crate) fn part(headers: &HeaderMap, tag: &str, total: usize) -> Part {
+pub(crate) fn part(headers: &HeaderMap, tag: &str, total: u64) -> Part {
     let line = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     if line(header::IF_RANGE).is_some_and(|known| known != tag) {
         return Part::Whole;
@@ -37,12 +37,12 @@ pub(crate) fn part(headers: &HeaderMap, tag: &str, total: usize) -> Part {
 }
 
 /// `bytes=first-`, `bytes=first-last` or `bytes=-suffix`; `None` for anything else.
-fn single(range: &str, total: usize) -> Option<Part> {
+fn single(range: &str, total: u64) -> Option<Part> {
     let (first, last) = range.strip_prefix("bytes=")?.trim().split_once('-')?;
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         // Digits that are too many for a number are beyond every end.
-        digits.then(|| text.parse().unwrap_or(usize::MAX))
+        digits.then(|| text.parse().unwrap_or(u64::MAX))
     };
     let bytes = match (first.is_empty(), last.is_empty()) {
         (true, _) => total.saturating_sub(number(last)?)..total,

@@ -64,6 +64,7 @@ pub const ROUTES: &[Route] = &[
     route!(GET "/readyz", Guard::Open, Prompt, health::ready),
     route!(GET "/metrics", Guard::Metrics, Prompt, metrics::metrics),
     route!(POST "/v1/reports", Guard::Worker, Prompt, reports::report),
+    route!(PUT "/v1/reports/{job_uid}/{attempt}/result", Guard::Worker, Own, reports::store),
     route!(
         GET "/v1/namespaces/{namespace}/functions",
         Guard::Jobs(Verb::List), Prompt, functions::list

@@ -1,17 +1,22 @@
 //! A world in memory whose calls can be made to fail.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt as _;
 use serde_json::json;
 use tokio::sync::watch;
 use windlass_core::jobs::{
-    Access, Denied, Filter, Jobs, Page, ReportError, Reports, ResultBytes, Submission, Verb,
+    Access, Denied, Filter, Jobs, Page, ReportError, Reports, Storing, Submission, Upload, Verb,
     Verdict, Watch,
 };
-use windlass_core::report::{self, Refused};
+use windlass_core::report::Refused;
+use windlass_core::result::{ByteStream, Content, Stored, StoredResult, checked, sha256};
 use windlass_core::{
     Error, Function, FunctionSpec, Job, JobKey, Metadata, Phase, Queue, QueueSpec, Report,
 };
@@ -29,6 +34,9 @@ pub(crate) const UNDECIDED: &str = "undecided";
 /// A worker's.
 pub(crate) const WORKER: &str = "worker";
 
+/// Most bytes that a worker may store.
+pub(crate) const MOST: u64 = 100_000;
+
 /// What every call of the world does instead.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
@@ -41,9 +49,31 @@ pub(crate) enum Fault {
 pub(crate) struct World {
     jobs: Mutex<BTreeMap<JobKey, watch::Sender<Option<Job>>>>,
     fault: Mutex<Option<Fault>>,
-    results: Mutex<BTreeMap<JobKey, ResultBytes>>,
+    results: Mutex<BTreeMap<JobKey, FakeResult>>,
     pub(crate) reports: Mutex<Vec<Report>>,
     pub(crate) refuses: Mutex<Option<Refused>>,
+    /// What workers have stored.
+    pub(crate) stored: Mutex<Vec<Bytes>>,
+}
+
+/// A result, and what is stored of it.
+#[derive(Clone)]
+struct FakeResult {
+    bytes: u64,
+    content_type: String,
+    sha256: String,
+    stored: Bytes,
+}
+
+#[async_trait]
+impl Stored for FakeResult {
+    async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
+        let end = (range.end as usize).min(self.stored.len());
+        let part = self.stored.slice(range.start as usize..end);
+        let pieces: Vec<_> =
+            part.chunks(4).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        Ok(Box::pin(futures::stream::iter(pieces)))
+    }
 }
 
 impl World {
@@ -85,13 +115,21 @@ impl World {
     }
 
     pub(crate) fn finish(&self, name: &str, bytes: &[u8], content_type: &str) {
-        let result = ResultBytes {
-            bytes: bytes.to_vec(),
+        let result = FakeResult {
+            bytes: bytes.len() as u64,
             content_type: content_type.into(),
-            sha256: report::sha256(bytes),
+            sha256: sha256(bytes),
+            stored: Bytes::copy_from_slice(bytes),
         };
         self.results.lock().unwrap().insert(JobKey::new("default", name), result);
         self.change(name, Phase::Succeeded);
+    }
+
+    /// What is stored is not the result any more.
+    pub(crate) fn damage(&self, name: &str, stored: &[u8]) {
+        let mut results = self.results.lock().unwrap();
+        let result = results.get_mut(&JobKey::new("default", name)).unwrap();
+        result.stored = Bytes::copy_from_slice(stored);
     }
 
     async fn meet_fault(&self) -> Result<(), Error> {
@@ -183,10 +221,16 @@ impl Jobs for World {
         Ok(Box::new(Changes(changes, key.name.clone())))
     }
 
-    async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error> {
+    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
         self.get(key).await?;
-        let results = self.results.lock().unwrap();
-        results.get(key).cloned().ok_or_else(|| Error::Conflict("the job has no result".into()))
+        let found = self.results.lock().unwrap().get(key).cloned();
+        let found = found.ok_or_else(|| Error::Conflict("the job has no result".into()))?;
+        Ok(StoredResult {
+            bytes: found.bytes,
+            content_type: found.content_type.clone(),
+            sha256: found.sha256.clone(),
+            content: Content::Stored(Box::new(found)),
+        })
     }
 
     async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
@@ -281,5 +325,37 @@ impl Reports for Desk {
         }
         self.0.reports.lock().unwrap().push(report);
         Ok(Verdict::Accepted)
+    }
+
+    async fn store(
+        &self,
+        token: Option<&str>,
+        upload: &Upload,
+        content: ByteStream,
+    ) -> Result<Storing, ReportError> {
+        if token != Some(WORKER) {
+            return Err(Denied::Unauthenticated.into());
+        }
+        self.0.meet_fault().await?;
+        if let Some(reason) = *self.0.refuses.lock().unwrap() {
+            return Ok(Storing::Refused(reason));
+        }
+        if upload.bytes > MOST {
+            return Ok(Storing::TooLarge(format!("at most {MOST} bytes")));
+        }
+        let mut content = checked(content, upload.bytes, upload.sha256.clone());
+        let mut bytes = Vec::new();
+        loop {
+            match content.try_next().await {
+                Ok(Some(piece)) => bytes.extend(piece),
+                Ok(None) => break,
+                Err(error) if error.kind() == ErrorKind::InvalidData => {
+                    return Ok(Storing::Refused(Refused::Damaged));
+                }
+                Err(error) => return Err(Error::unavailable(error.to_string()).into()),
+            }
+        }
+        self.0.stored.lock().unwrap().push(bytes.into());
+        Ok(Storing::At(format!("{}/{}", upload.job_uid, upload.attempt)))
     }
 }

@@ -11,13 +11,21 @@ use crate::http::{Ask, Server};
 /// A request that would succeed for somebody who may.
 fn request(route: &Route) -> Ask {
     let named = if route.path.contains("/functions") { "price" } else { "a" };
-    let path = route.path.replace("{namespace}", "default").replace("{name}", named);
+    let path = path(route).replace("{name}", named);
     let ask = Ask::new(route.method.clone(), path);
     match route.guard {
+        Guard::Worker if route.method == Method::PUT => ask.content(b"bytes"),
         Guard::Jobs(Verb::Create) => ask.json(&json!({"function": "price", "name": "b"})),
         Guard::Worker => ask.json(&crate::reports::progress()),
         _ => ask,
     }
+}
+
+/// Its path, but for a job's name.
+fn path(route: &Route) -> String {
+    [("{namespace}", "default"), ("{job_uid}", "uid"), ("{attempt}", "1")]
+        .into_iter()
+        .fold(route.path.to_owned(), |path, (key, value)| path.replace(key, value))
 }
 
 async fn status(server: &Server, ask: Ask) -> u16 {
@@ -53,6 +61,7 @@ async fn every_route_lets_through_only_who_may() {
         assert_eq!(server.world.names(), ["a"], "{what}");
         assert_eq!(server.world.job("a"), before, "{what}");
         assert!(server.world.reports.lock().unwrap().is_empty(), "{what}");
+        assert!(server.world.stored.lock().unwrap().is_empty(), "{what}");
 
         let reads = route.method == Method::GET;
         if let Guard::Jobs(_) = route.guard {
@@ -79,7 +88,7 @@ async fn methods_that_a_path_does_not_have_are_refused_after_the_token() {
         Method::from_bytes(b"PROPFIND").unwrap(),
     ];
     for route in ROUTES {
-        let path = route.path.replace("{namespace}", "default").replace("{name}", "a");
+        let path = path(route).replace("{name}", "a");
         for method in &methods {
             if ROUTES.iter().any(|r| r.path == route.path && r.method == *method) {
                 continue;

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -138,6 +141,12 @@ impl Ask {
 
     pub(crate) fn json(self, body: &Value) -> Self {
         self.header("content-type", "application/json").body(body.to_string())
+    }
+
+    /// These bytes with their digest.
+    pub(crate) fn content(self, bytes: &[u8]) -> Self {
+        let digest = BASE64.encode(Sha256::digest(bytes));
+        self.header("content-digest", format!("sha-256=:{digest}:")).body(bytes.to_vec())
     }
 
     pub(crate) fn request(self, host: &str) -> Request<Full<Bytes>> {

@@ -2,8 +2,9 @@
 
 use http::Method;
 use serde_json::json;
-use windlass_core::{Phase, report};
+use windlass_core::Phase;
 
+use crate::fake::GOOD;
 use crate::http::{Answer, Ask, Server};
 
 const JOBS: &str = "/v1/namespaces/default/jobs";
@@ -87,7 +88,7 @@ async fn a_result_is_its_bytes_and_hostile() {
     let answer = get(&server, &path).await;
     assert_eq!(answer.status, 200);
     assert_eq!(&answer.body[..], page);
-    let tag = format!("\"sha256-{}\"", report::sha256(page));
+    let tag = format!("\"sha256-{}\"", windlass_core::result::sha256(page));
     for (name, value) in [
         ("content-type", "text/html"),
         ("etag", tag.as_str()),
@@ -120,6 +121,25 @@ async fn a_result_comes_in_parts() {
     let outside = server.send(ask().header("range", "bytes=10-")).await;
     outside.problem(416);
     assert_eq!(outside.header("content-range"), Some("bytes */10"));
+}
+
+#[tokio::test]
+async fn a_result_that_is_not_what_its_digest_says_is_never_whole() {
+    let server = Server::start().await;
+    server.world.put("a");
+    server.world.finish("a", b"0123456789", "text/plain");
+    for stored in [&b"012345678X"[..], b"0123456"] {
+        server.world.damage("a", stored);
+        let head = format!(
+            "GET {JOBS}/a/result HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {GOOD}\r\n\r\n"
+        );
+        let answer = server.raw(head.as_bytes()).await;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        assert!(body.len() < 10, "{answer}");
+        // Nor is a part that is not there.
+        let part = Ask::good(Method::GET, format!("{JOBS}/a/result")).header("range", "bytes=0-3");
+        assert_eq!(&server.send(part).await.body[..], b"0123");
+    }
 }
 
 #[tokio::test]

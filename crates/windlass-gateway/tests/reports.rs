@@ -1,5 +1,7 @@
 //! What workers tell.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
 use windlass_core::report::{Event, Refused};
@@ -70,4 +72,55 @@ async fn one_machine_has_no_such_route() {
     server.send(report(&progress())).await.problem(401);
     let user = Ask::good(Method::POST, "/v1/reports").json(&progress());
     server.send(user).await.problem(404);
+}
+
+fn upload(bytes: &[u8]) -> Ask {
+    Ask::new(Method::PUT, "/v1/reports/uid/2/result").token(WORKER).content(bytes)
+}
+
+#[tokio::test]
+async fn a_large_result_is_stored_and_its_location_told() {
+    let server = Server::start().await;
+    let bytes = vec![7; 90_000];
+    let answer = server.send(upload(&bytes)).await;
+    assert_eq!((answer.status.as_u16(), answer.json()), (201, json!({"location": "uid/2"})));
+    assert_eq!(server.world.stored.lock().unwrap()[..], [bytes]);
+}
+
+#[tokio::test]
+async fn an_upload_says_first_how_much_and_what_it_is() {
+    let server = Server::start().await;
+    let ask = || Ask::new(Method::PUT, "/v1/reports/uid/2/result").token(WORKER).body("x");
+    server.send(ask()).await.problem(400);
+    for digest in ["sha-256=:eA==:", "sha-256=x", "md5=:eA==:", ""] {
+        server.send(ask().header("content-digest", digest)).await.problem(400);
+    }
+    let odd = Ask::new(Method::PUT, "/v1/reports/uid/x/result").token(WORKER).content(b"x");
+    server.send(odd).await.problem(404);
+    let right = upload(b"right");
+    let problem = server.send(right.body("wrong")).await.problem(409);
+    assert_eq!(problem["reason"], "Damaged");
+    server.send(upload(&vec![7; 100_001])).await.problem(413);
+    let user = Ask::new(Method::PUT, "/v1/reports/uid/2/result").token(GOOD).content(b"x");
+    server.send(user).await.problem(401);
+    assert!(server.world.stored.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_falls_silent_is_given_up_and_one_that_is_refused_is_not_read() {
+    let silence = Duration::from_millis(200);
+    let server = Server::start_with(|gateway| gateway.limits.body = silence).await;
+    let head = |length: u64| {
+        let digest = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        format!(
+            "PUT /v1/reports/uid/2/result HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {WORKER}\r\n\
+             content-length: {length}\r\ncontent-digest: sha-256=:{digest}:\r\n\r\nsome"
+        )
+    };
+    let answer = server.raw(head(1000).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    *server.world.refuses.lock().unwrap() = Some(Refused::Cancelled);
+    let answer = server.raw(head(1 << 40).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
+    assert!(server.world.stored.lock().unwrap().is_empty());
 }

@@ -9,9 +9,10 @@ use kube::core::ObjectMeta;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use serde_json::json;
-use windlass_core::jobs::{Filter, Page, ResultBytes, Submission, Watch};
-use windlass_core::report::inline_bytes;
+use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::result::{Content, StoredResult, inline_bytes, location};
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue, name};
+use windlass_results::Results;
 
 use crate::crd::{ComputeFunction, ComputeJob, ComputeJobSpec, ComputeQueue};
 use crate::error::{from_kube, is_status, within_deadline};
@@ -28,12 +29,14 @@ const NAME_TRIES: u32 = 5;
 /// A cluster.
 pub struct Cluster {
     client: Client,
+    /// Where large results are, if there is such a place.
+    results: Option<Results>,
 }
 
 impl Cluster {
-    /// With this client.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    /// With this client, and the place of large results.
+    pub fn new(client: Client, results: Option<Results>) -> Self {
+        Self { client, results }
     }
 
     fn jobs(&self, namespace: &str) -> Api<ComputeJob> {
@@ -127,7 +130,17 @@ impl Jobs for Cluster {
     async fn delete(&self, key: &JobKey) -> Result<(), Error> {
         let jobs = self.jobs(&key.namespace);
         match within_deadline(jobs.delete(&key.name, &DeleteParams::background())).await? {
-            Ok(_) => Ok(()),
+            Ok(deleted) => {
+                let is_stored = |job: &ComputeJob| job.to_core().status.result?.location;
+                if let (Some(results), Some(job)) = (&self.results, deleted.left())
+                    && is_stored(&job).is_some()
+                    && let Some(uid) = &job.metadata.uid
+                    && let Err(error) = results.forget(&key.namespace, uid).await
+                {
+                    tracing::warn!(job = %key, %error, "its result is left to the sweep");
+                }
+                Ok(())
+            }
             Err(error) if is_status(&error, 404) => Err(Error::no_job(&key.name)),
             Err(error) => Err(from_kube(error)),
         }
@@ -142,22 +155,32 @@ impl Jobs for Cluster {
         Ok(Box::new(JobWatch { first: Some(first), uid, name, listing: false, changes }))
     }
 
-    async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error> {
+    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
-        let Some(result) = &job.status.result else {
-            let phase = job.status.phase.map_or("new", windlass_core::Phase::as_str);
-            return Err(Error::Conflict(format!(
-                "job {:?} is {phase} and has no result",
-                key.name
-            )));
+        let Some(result) = &job.status.result else { return Err(Error::no_result(&job)) };
+        let content = match (&result.location, &self.results) {
+            (None, _) => {
+                let bytes = inline_bytes(result).ok_or_else(|| Error::damaged(key))?;
+                Content::Inline(bytes.into())
+            }
+            (Some(_), None) => {
+                return Err(Error::unavailable("the gateway has no object store any more"));
+            }
+            (Some(said), Some(results)) => {
+                // What the status says is not believed: it may have been written by somebody else.
+                let (uid, attempt) = (&job.metadata.uid, job.status.attempt.unwrap_or(1));
+                let own = location(&key.namespace, uid, attempt, &result.sha256);
+                if *said != own {
+                    return Err(Error::damaged(key));
+                }
+                Content::Stored(results.at(&own))
+            }
         };
-        let bytes = inline_bytes(result).ok_or_else(|| {
-            Error::Bug(format!("the result of {key} is not what its digest says"))
-        })?;
-        Ok(ResultBytes {
-            bytes,
+        Ok(StoredResult {
+            bytes: result.bytes,
             content_type: result.content_type.clone(),
             sha256: result.sha256.clone(),
+            content,
         })
     }
 

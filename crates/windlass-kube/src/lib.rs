@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod notices;
 pub mod observe;
 pub mod reports;
+pub mod sweep;
 pub mod traces;
 pub mod watched;
 
@@ -32,6 +33,7 @@ pub use driver::{Settings, run};
 pub use jobs::Cluster;
 pub use metrics::Metrics;
 pub use reports::ClusterReports;
+pub use sweep::sweep;
 
 /// A client for the cluster that the environment names: `KUBECONFIG`, or the pod's own.
 ///

@@ -14,8 +14,10 @@ use k8s_openapi::api::core::v1 as core_v1;
 use kube::ResourceExt as _;
 use windlass_core::assignment::read_termination_message;
 use windlass_core::plan::{Attempt, AttemptState, End};
+use windlass_core::report::Ending;
+use windlass_core::result::location;
 use windlass_core::status::FailureReason;
-use windlass_core::{AttemptNumber, Cpus, Job, name};
+use windlass_core::{AttemptNumber, Cpus, Job, Outcome, name};
 
 use crate::attempt::{CONTAINER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID, LABEL_QUEUE};
 
@@ -151,7 +153,7 @@ pub fn body(pod: &core_v1::Pod, now: Timestamp) -> Option<(Origin, Body)> {
         cpus: origin.cpus,
         created: pod.creation_timestamp().map(|time| time.0),
         owner_uid: owner.uid.clone(),
-        state: state_of_pod(pod, now),
+        state: state_of_pod(pod, &origin, now),
     };
     Some((origin, body))
 }
@@ -240,11 +242,11 @@ fn state_without_pod(carrier: Option<&Carrier>, now: Timestamp) -> AttemptState 
     }
 }
 
-fn state_of_pod(pod: &core_v1::Pod, now: Timestamp) -> AttemptState {
+fn state_of_pod(pod: &core_v1::Pod, origin: &Origin, now: Timestamp) -> AttemptState {
     let nothing = core_v1::PodStatus::default();
     let status = pod.status.as_ref().unwrap_or(&nothing);
     if let Some(dead) = container_state(status).and_then(|state| state.terminated.as_ref()) {
-        return AttemptState::Ended(end_of(pod, dead, now));
+        return AttemptState::Ended(end_of(pod, origin, dead, now));
     }
     if matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
         return without_a_container(status, now);
@@ -293,11 +295,16 @@ fn without_a_container(status: &core_v1::PodStatus, now: Timestamp) -> AttemptSt
     })
 }
 
-fn end_of(pod: &core_v1::Pod, dead: &core_v1::ContainerStateTerminated, now: Timestamp) -> End {
+fn end_of(
+    pod: &core_v1::Pod,
+    origin: &Origin,
+    dead: &core_v1::ContainerStateTerminated,
+    now: Timestamp,
+) -> End {
     let at = dead.finished_at.as_ref().map_or(now, |time| time.0);
     if let Some(ending) = dead.message.as_deref().and_then(read_termination_message) {
         let created = pod.creation_timestamp().map_or(now, |time| time.0);
-        return End::Told(ending.between(created, now));
+        return End::Told(in_its_place(ending, origin).between(created, now));
     }
     let disrupted = pod
         .status
@@ -317,6 +324,20 @@ fn end_of(pod: &core_v1::Pod, dead: &core_v1::ContainerStateTerminated, now: Tim
         dead.message.as_deref().unwrap_or_default()
     );
     End::Silent { reason, message, at }
+}
+
+/// A result that is said to be stored counts only in its own attempt's place.
+fn in_its_place(mut ending: Ending, origin: &Origin) -> Ending {
+    if let Outcome::Succeeded(result) = &ending.outcome
+        && let Some(said) = &result.location
+    {
+        let AttemptId { job_uid, number } = &origin.attempt;
+        if *said != location(&origin.namespace, job_uid, *number, &result.sha256) {
+            let why = "the worker named a place that is not the attempt's";
+            ending.outcome = Outcome::failed(FailureReason::ResultLost, why);
+        }
+    }
+    ending
 }
 
 fn container_state(status: &core_v1::PodStatus) -> Option<&core_v1::ContainerState> {

@@ -2,6 +2,7 @@
 //! the kubelet and the Job controller to notice that the pod has ended.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,14 @@ use kube::{Api, Client};
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use tracing::{debug, info};
-use windlass_core::jobs::{Denied, ReportError, Reports, Verdict};
+use windlass_core::jobs::{Denied, ReportError, Reports, Storing, Upload, Verdict};
 use windlass_core::report::{
     self, Ending, Event, PROGRESS_WRITE_INTERVAL_MILLISECONDS, Refused, Report,
 };
-use windlass_core::status::Progress;
-use windlass_core::{Error, Job, Limits, name, validate};
+use windlass_core::result::{ByteStream, checked, location};
+use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
+use windlass_core::{AttemptNumber, Error, Job, Limits, Outcome, name, validate};
+use windlass_results::{Failed, Results};
 
 use crate::access::review_token;
 use crate::apply::tell;
@@ -45,6 +48,8 @@ const MAX_PACED: usize = 10_000;
 /// Commits reports to ComputeJobs.
 pub struct ClusterReports {
     client: Client,
+    /// Where large results go, if there is such a place.
+    results: Option<Results>,
     /// When the progress that a pod reports was last written, by the pod's UID.
     paced: Mutex<HashMap<String, Instant>>,
     /// Who speaks, by digest of the token.
@@ -68,10 +73,10 @@ struct Place {
 }
 
 impl ClusterReports {
-    /// With this client.
-    pub fn new(client: Client) -> Self {
+    /// With this client, and a place for large results.
+    pub fn new(client: Client, results: Option<Results>) -> Self {
         let speakers = Cache::builder().max_capacity(MAX_PACED as u64).time_to_live(KEPT).build();
-        Self { client, paced: Mutex::default(), speakers }
+        Self { client, results, paced: Mutex::default(), speakers }
     }
 
     /// The pod that speaks, from the token that only it holds.
@@ -92,7 +97,8 @@ impl ClusterReports {
     async fn job_of(
         &self,
         speaker: &Speaker,
-        report: &Report,
+        job_uid: &str,
+        attempt: AttemptNumber,
     ) -> Result<(Job, Place), ReportError> {
         let not_its_pod = || ReportError::Denied(Denied::Unauthenticated);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &speaker.namespace);
@@ -103,12 +109,12 @@ impl ClusterReports {
         let labels = pod.metadata.labels.unwrap_or_default();
         let job_name = labels.get(LABEL_JOB).ok_or_else(not_its_pod)?;
         let job = self.read(&speaker.namespace, job_name).await?;
-        if job.metadata.uid != report.job_uid {
+        if job.metadata.uid != job_uid {
             // The job that this pod worked for was deleted; another one has its name.
             return Err(Error::no_job(job_name).into());
         }
         // Labels can be copied; the chain of owners leads through a UID of ours.
-        let carrier = name::attempt(&job.metadata.name, &job.metadata.uid, report.attempt);
+        let carrier = name::attempt(&job.metadata.name, &job.metadata.uid, attempt);
         let carriers: Api<batch::Job> = Api::namespaced(self.client.clone(), &speaker.namespace);
         let owners = pod.metadata.owner_references.unwrap_or_default();
         let owner = owners
@@ -147,6 +153,23 @@ impl ClusterReports {
             .unwrap_or_else(|| Limits::without_function(&job.spec)))
     }
 
+    /// Whether a result that is said to be stored is there, in its own place.
+    async fn is_stored(
+        &self,
+        job: &Job,
+        attempt: AttemptNumber,
+        outcome: &Outcome,
+    ) -> Result<bool, Error> {
+        let Outcome::Succeeded(result) = outcome else { return Ok(true) };
+        let Some(said) = &result.location else { return Ok(true) };
+        let metadata = &job.metadata;
+        let own = location(&metadata.namespace, &metadata.uid, attempt, &result.sha256);
+        match &self.results {
+            Some(results) if *said == own => Ok(results.length(&own).await? == Some(result.bytes)),
+            _ => Ok(false),
+        }
+    }
+
     async fn finish(
         &self,
         mut job: Job,
@@ -154,6 +177,9 @@ impl ClusterReports {
         report: &Report,
         ending: &Ending,
     ) -> Result<Verdict, ReportError> {
+        if !self.is_stored(&job, report.attempt, &ending.outcome).await? {
+            return Ok(Verdict::Refused(Refused::Damaged));
+        }
         let limits = self.limits(&job).await?;
         let now = Timestamp::now();
         let admitted = place.admitted.unwrap_or(now);
@@ -228,7 +254,7 @@ impl Reports for ClusterReports {
                 if !self.is_due(&speaker.pod_uid) {
                     return Ok(Verdict::Accepted);
                 }
-                let (job, _) = self.job_of(&speaker, &report).await?;
+                let (job, _) = self.job_of(&speaker, &report.job_uid, report.attempt).await?;
                 if let Err(refused) = report::check(&job, &report.job_uid, report.attempt) {
                     return Ok(Verdict::Refused(refused));
                 }
@@ -237,16 +263,59 @@ impl Reports for ClusterReports {
                 Ok(Verdict::Accepted)
             }
             Event::Finished(ending) => {
-                let (job, place) = match self.job_of(&speaker, &report).await {
-                    Ok(found) => found,
-                    // Deleted while it ran: nobody waits for this result.
-                    Err(ReportError::Failed(Error::NotFound { .. })) => {
-                        return Ok(Verdict::Refused(Refused::OtherJob));
-                    }
-                    Err(error) => return Err(error),
-                };
+                let (job, place) =
+                    match self.job_of(&speaker, &report.job_uid, report.attempt).await {
+                        Ok(found) => found,
+                        // Deleted while it ran: nobody waits for this result.
+                        Err(ReportError::Failed(Error::NotFound { .. })) => {
+                            return Ok(Verdict::Refused(Refused::OtherJob));
+                        }
+                        Err(error) => return Err(error),
+                    };
                 self.finish(job, place, &report, ending).await
             }
+        }
+    }
+
+    async fn store(
+        &self,
+        token: Option<&str>,
+        upload: &Upload,
+        content: ByteStream,
+    ) -> Result<Storing, ReportError> {
+        let Upload { job_uid, attempt, bytes, sha256 } = upload;
+        let speaker = self.identify(token).await?;
+        let Some(results) = &self.results else {
+            let most = MAX_INLINE_RESULT_BYTES;
+            return Ok(Storing::TooLarge(format!("without an object store the most is {most}")));
+        };
+        let (job, _) = match self.job_of(&speaker, job_uid, *attempt).await {
+            Ok(found) => found,
+            Err(ReportError::Failed(Error::NotFound { .. })) => {
+                return Ok(Storing::Refused(Refused::OtherJob));
+            }
+            Err(error) => return Err(error),
+        };
+        if let Err(refused) = report::check(&job, job_uid, *attempt) {
+            return Ok(Storing::Refused(refused));
+        }
+        let most = self.limits(&job).await?.max_result_bytes;
+        if *bytes > most {
+            return Ok(Storing::TooLarge(format!("the function may write {most}")));
+        }
+        let place = location(&job.metadata.namespace, job_uid, *attempt, sha256);
+        match results.put(&place, checked(content, *bytes, sha256.clone())).await {
+            Ok(()) => {
+                info!(job = %job.key(), attempt, bytes, "result stored");
+                Ok(Storing::At(place))
+            }
+            Err(Failed::Content(error)) if error.kind() == ErrorKind::InvalidData => {
+                Ok(Storing::Refused(Refused::Damaged))
+            }
+            Err(Failed::Content(error)) => {
+                Err(Error::unavailable(format!("the result broke off: {error}")).into())
+            }
+            Err(Failed::Store(error)) => Err(error.into()),
         }
     }
 }

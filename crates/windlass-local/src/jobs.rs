@@ -1,14 +1,20 @@
 //! `Jobs` on one machine: what the gateway and the command line ask of the engine.
 
+use std::io::{self, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::oneshot;
+use tokio_util::io::ReaderStream;
 use uuid::Uuid;
-use windlass_core::jobs::{Filter, Page, ResultBytes, Submission, Watch};
+use windlass_core::jobs::{Filter, Page, Submission, Watch};
 use windlass_core::plan::{Admission, Seen};
-use windlass_core::report::{inline_bytes, sha256};
+use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
+use windlass_core::status::JobResult;
 use windlass_core::validate::validate_name;
 use windlass_core::{
     Cpus, Error, Function, Job, JobKey, JobSpec, Jobs, Limits, Metadata, Problem, Queue, name,
@@ -21,6 +27,9 @@ use crate::{Engine, Functions};
 
 /// Tries at a name that is made up.
 const NAME_TRIES: u32 = 5;
+
+/// Bytes of a large result that are read at a time.
+const PIECE: usize = 128 * 1024;
 
 /// The one namespace of a machine.
 pub const NAMESPACE: &str = "default";
@@ -113,32 +122,19 @@ impl Jobs for Engine {
         Ok(Box::new(self.store.watch(&key.name).await?))
     }
 
-    async fn result(&self, key: &JobKey) -> Result<ResultBytes, Error> {
+    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
         let job = self.find(key).await?;
         let Some(result) = job.status.result.clone() else {
-            let phase = job.status.phase.map_or("new", windlass_core::Phase::as_str);
-            return Err(Error::Conflict(format!(
-                "job {:?} is {phase} and has no result",
-                key.name
-            )));
+            return Err(Error::no_result(&job));
         };
-        let bytes = match &result.location {
-            None => inline_bytes(&result),
-            Some(location) => {
-                let path = self.files.result(location);
-                let expected = result.sha256.clone();
-                // In a thread of its own: a result may be large.
-                let read = tokio::task::spawn_blocking(move || {
-                    let bytes = std::fs::read(&path)
-                        .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))?;
-                    Ok::<_, Error>((sha256(&bytes) == expected).then_some(bytes))
-                });
-                read.await.map_err(|error| Error::Bug(error.to_string()))??
+        let content = match &result.location {
+            None => {
+                Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
             }
+            Some(location) => Content::Stored(Box::new(ResultFile(self.files.result(location)))),
         };
-        let damaged = || Error::Bug(format!("the result of {key} is not what its digest says"));
-        let bytes = bytes.ok_or_else(damaged)?;
-        Ok(ResultBytes { bytes, content_type: result.content_type, sha256: result.sha256 })
+        let JobResult { bytes, content_type, sha256, .. } = result;
+        Ok(StoredResult { bytes, content_type, sha256, content })
     }
 
     async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
@@ -255,4 +251,18 @@ impl Watch for Watcher {
 /// A name for a job that was given none.
 fn generated_name(function: &str) -> String {
     name::generated(function, &Uuid::new_v4().simple().to_string())
+}
+
+/// The file of a large result.
+struct ResultFile(PathBuf);
+
+#[async_trait]
+impl Stored for ResultFile {
+    async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
+        let lost = |error: io::Error| Error::Bug(format!("{}: {error}", self.0.display()));
+        let mut file = tokio::fs::File::open(&self.0).await.map_err(lost)?;
+        file.seek(SeekFrom::Start(range.start)).await.map_err(lost)?;
+        let part = file.take(range.end - range.start);
+        Ok(Box::pin(ReaderStream::with_capacity(part, PIECE)))
+    }
 }

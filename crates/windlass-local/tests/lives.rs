@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use futures::TryStreamExt as _;
 use serde_json::json;
 use windlass_core::jobs::{Filter, Submission};
-use windlass_core::report::sha256;
+use windlass_core::result::sha256;
 use windlass_core::{Error, Jobs as _, Phase, name};
 
 use crate::support::{eventually, function, key, machine, machine_at, machine_with, spec};
@@ -64,14 +65,30 @@ async fn results_around_every_limit_are_the_same_bytes() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_stored_result_is_read() {
+    let machine = machine(1, &[("give", "seq 100000 > $WINDLASS_OUTPUT")]);
+    let name = machine.start("give").await;
+    let whole = machine.result(&name).await.bytes;
+    for part in [0..1, 300_000..400_000, 588_894..588_895] {
+        let result = machine.engine.result(&key(&name)).await.unwrap();
+        assert_eq!(result.bytes, 588_895);
+        let expected = &whole[part.start as usize..part.end as usize];
+        let read: Vec<_> = result.read(part).await.unwrap().try_collect().await.unwrap();
+        assert!(read.concat() == expected);
+    }
+}
+
+#[tokio::test]
 async fn a_stored_result_that_was_changed_is_not_given_out() {
     let machine = machine(1, &[("give", "head -c 40000 /dev/zero > $WINDLASS_OUTPUT")]);
     let name = machine.start("give").await;
     machine.result(&name).await;
     let stored = fs::read_dir(machine.path("results")).unwrap().next().unwrap().unwrap().path();
     fs::write(stored, vec![1; 40_000]).unwrap();
-    let error = machine.engine.result(&key(&name)).await.unwrap_err();
-    assert!(matches!(error, Error::Bug(_)), "{error}");
+    let result = machine.engine.result(&key(&name)).await.unwrap();
+    let whole = 0..result.bytes;
+    let read: std::io::Result<Vec<_>> = result.read(whole).await.unwrap().try_collect().await;
+    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
 }
 
 #[tokio::test]
@@ -99,7 +116,7 @@ async fn watchers_see_progress_while_the_function_runs() {
     assert_eq!(job.status.phase, Some(Phase::Running));
     let progress = job.status.progress.unwrap();
     assert_eq!((progress.done, progress.total, progress.message.as_str()), (1, 4, "first"));
-    let none = machine.engine.result(&key(&name)).await.unwrap_err();
+    let none = machine.engine.result(&key(&name)).await.err().unwrap();
     assert!(matches!(none, Error::Conflict(_)), "{none}");
     fs::write(machine.path("go"), "").unwrap();
     assert_eq!(machine.result(&name).await.bytes, b"ok\n");

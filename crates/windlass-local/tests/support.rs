@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use windlass_core::jobs::{ResultBytes, Submission};
+use windlass_core::jobs::Submission;
 use windlass_core::status::FailureReason;
 use windlass_core::{Error, Function, Job, JobKey, JobSpec, Jobs as _, Phase};
 use windlass_local::{Config, Engine, Functions, Library, Logs, NAMESPACE};
@@ -119,11 +120,15 @@ impl Machine {
         self.until(name, |job| job.status.phase == Some(Phase::Running)).await
     }
 
-    /// Runs a job of this function and gives its result.
-    pub(crate) async fn result(&self, name: &str) -> ResultBytes {
+    /// The result of a job, once it has succeeded.
+    pub(crate) async fn result(&self, name: &str) -> Whole {
         let job = self.finished(name).await;
         assert_eq!(job.status.phase, Some(Phase::Succeeded), "{:#?}", job.status);
-        self.engine.result(&key(name)).await.unwrap()
+        let result = self.engine.result(&key(name)).await.unwrap();
+        let (content_type, sha256) = (result.content_type.clone(), result.sha256.clone());
+        let whole = 0..result.bytes;
+        let pieces: Vec<_> = result.read(whole).await.unwrap().try_collect().await.unwrap();
+        Whole { bytes: pieces.concat(), content_type, sha256 }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -194,4 +199,11 @@ fn program() -> PathBuf {
     let program = test.ancestors().nth(2).map(|path| path.join("examples/windlass")).unwrap();
     assert!(program.exists(), "{} is not built", program.display());
     program
+}
+
+/// A result that was read to its end.
+pub(crate) struct Whole {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) content_type: String,
+    pub(crate) sha256: String,
 }

@@ -32,12 +32,15 @@ pub(crate) enum Output {
     TooLarge(String),
     /// Something that cannot be read or stored.
     Unusable(String),
+    /// A result that nobody has taken.
+    Lost(String),
 }
 
 /// Judges. `out_of_memory` is whether the kernel killed for want of memory meanwhile.
 pub(crate) fn judge(end: End, output: Output, stderr: &str, out_of_memory: bool) -> Outcome {
     use FailureReason::{
-        BadInput, CannotStart, Crashed, Killed, NoOutput, OutOfMemory, ResultTooLarge, Timeout,
+        BadInput, CannotStart, Crashed, Killed, NoOutput, OutOfMemory, ResultLost, ResultTooLarge,
+        Timeout,
     };
     let status = match end {
         End::Exited(status) => status,
@@ -60,6 +63,7 @@ pub(crate) fn judge(end: End, output: Output, stderr: &str, out_of_memory: bool)
             }
             Output::TooLarge(why) => failed(ResultTooLarge, why, code, stderr),
             Output::Unusable(why) => failed(NoOutput, why, code, stderr),
+            Output::Lost(why) => failed(ResultLost, why, code, stderr),
         },
         Some(code) if code == i32::from(EXIT_BAD_INPUT) => {
             failed(BadInput, "refused its input (exit code 65)".into(), Some(code), stderr)
@@ -93,7 +97,7 @@ fn failed(reason: FailureReason, why: String, exit_code: Option<i32>, stderr: &s
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::report::inline_result;
+    use windlass_core::result::inline_result;
 
     use super::*;
 

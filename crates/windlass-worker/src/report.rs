@@ -5,20 +5,30 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Full;
+use futures::TryStreamExt as _;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Interest};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncSeekExt as _, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::io::ReaderStream;
 use windlass_core::assignment::{Assignment, ReportTo};
 use windlass_core::report::{Ending, Event, Report};
+use windlass_core::status::JobResult;
 
+use crate::outcome::Output;
 use crate::output::tell;
+use crate::result::{Large, no_place};
 
 /// Longest time for one try at one report.
 const TRY: Duration = Duration::from_secs(10);
@@ -26,10 +36,18 @@ const TRY: Duration = Duration::from_secs(10);
 const LEAST_PATIENCE: Duration = Duration::from_secs(60);
 /// First and longest pause between two tries.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
+/// Bytes a second that a try at an upload moves at least; slower than this is no better than a gateway
+/// that does not answer.
+const LEAST_BYTES_PER_SECOND: u64 = 256 * 1024;
+/// Bytes of an upload that are read at a time.
+const PIECE: usize = 128 * 1024;
+/// Longest answer to an upload that is read, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
 /// Least time between two reports of progress over HTTP.
 const PROGRESS_PACE: Duration = Duration::from_millis(250);
 
 /// Where this worker reports to.
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub(crate) enum Reporter {
     /// The gateway.
     Http { gateway: Gateway, progress: watch::Sender<Option<Report>>, who: (String, u32) },
@@ -79,6 +97,17 @@ impl Reporter {
                     tell(&format!("windlass worker: the server is gone: {error}"));
                 }
             }
+        }
+    }
+
+    /// Has a result stored; what became of it. Tries until the deadline.
+    pub(crate) async fn store(&self, large: &Large, deadline: Instant) -> Output {
+        match self {
+            Self::Http { gateway, who, .. } => {
+                let deadline = deadline.max(Instant::now() + LEAST_PATIENCE);
+                gateway.insist_on_storing(who, large, deadline).await
+            }
+            Self::Socket { .. } => no_place(large.result.bytes),
         }
     }
 
@@ -192,71 +221,176 @@ async fn tell_progress(gateway: Gateway, mut latest: watch::Receiver<Option<Repo
 /// The gateway's report route.
 #[derive(Clone)]
 pub(crate) struct Gateway {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpConnector, UnsyncBoxBody<Bytes, io::Error>>,
     url: String,
     token: String,
 }
 
 /// What the gateway answered.
 #[derive(Debug)]
-enum Answer {
+enum Answer<T> {
     /// It counts.
-    Taken,
+    Taken(T),
     /// It never will.
-    Refused(StatusCode),
+    Refused(StatusCode, Option<String>),
     /// Trying again is right.
     Later(StatusCode),
 }
 
 impl Gateway {
     async fn insist(&self, report: &Report, deadline: Instant) {
-        let mut pause = BACKOFF[0];
-        loop {
-            match timeout_at(deadline, self.send(report)).await {
-                Ok(Ok(Answer::Taken)) => return,
-                Ok(Ok(Answer::Refused(status))) => {
-                    tell(&format!("windlass worker: the outcome was refused ({status})"));
-                    return;
-                }
-                Ok(Ok(Answer::Later(status))) => {
-                    tell(&format!("windlass worker: the gateway is not ready ({status})"));
-                }
-                Ok(Err(error)) => tell(&format!("windlass worker: {error}")),
-                Err(_) => break,
+        match insist(deadline, || self.send(report)).await {
+            Some(Ok(())) => {}
+            Some(Err((status, _))) => {
+                tell(&format!("windlass worker: the outcome was refused ({status})"));
             }
-            if Instant::now() + pause >= deadline {
-                break;
+            None => {
+                tell(
+                    "windlass worker: the outcome reached nobody; it is in the termination message",
+                );
             }
-            sleep(jittered(pause)).await;
-            pause = (pause * 2).min(BACKOFF[1]);
         }
-        tell("windlass worker: the outcome reached nobody; it is in the termination message");
     }
 
-    async fn send(&self, report: &Report) -> Result<Answer, String> {
-        // Read each time: the kubelet renews it.
+    async fn insist_on_storing(
+        &self,
+        who: &(String, u32),
+        large: &Large,
+        deadline: Instant,
+    ) -> Output {
+        let bytes = large.result.bytes;
+        match insist(deadline, || self.store(who, large)).await {
+            Some(Ok(location)) => {
+                Output::Result(JobResult { location: Some(location), ..large.result.clone() })
+            }
+            Some(Err((StatusCode::PAYLOAD_TOO_LARGE, why))) => {
+                let why = why.unwrap_or_else(|| "that is too large".into());
+                Output::TooLarge(format!("wrote {bytes} bytes: {why}"))
+            }
+            Some(Err((status, _))) => {
+                Output::Lost(format!("wrote {bytes} bytes, which were refused ({status})"))
+            }
+            None => Output::Lost(format!("wrote {bytes} bytes, which reached nobody")),
+        }
+    }
+
+    async fn send(&self, report: &Report) -> Result<Answer<()>, String> {
+        let body = Full::from(line(report)).map_err(|never| match never {}).boxed_unsync();
+        let request =
+            self.ask(Request::post(&self.url))?.header(header::CONTENT_TYPE, "application/json");
+        let answer = self.answer(request.body(body), TRY).await?;
+        Ok(match answer.status() {
+            status if status.is_success() => Answer::Taken(()),
+            status => refusal(status, None),
+        })
+    }
+
+    async fn store(
+        &self,
+        (uid, attempt): &(String, u32),
+        large: &Large,
+    ) -> Result<Answer<String>, String> {
+        let bytes = large.result.bytes;
+        let lost = |error: io::Error| format!("the output cannot be read: {error}");
+        let mut file = tokio::fs::File::from_std(large.file.try_clone().map_err(lost)?);
+        file.rewind().await.map_err(lost)?;
+        let pieces = ReaderStream::with_capacity(file.take(bytes), PIECE).map_ok(Frame::data);
+        let request = self
+            .ask(Request::put(format!("{}/{uid}/{attempt}/result", self.url)))?
+            .header(header::CONTENT_LENGTH, bytes)
+            .header("content-digest", digest_field(&large.result.sha256));
+        let time = TRY + Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND);
+        let answer =
+            self.answer(request.body(StreamBody::new(pieces).boxed_unsync()), time).await?;
+        let status = answer.status();
+        let body = timeout(TRY, Limited::new(answer.into_body(), MAX_ANSWER).collect())
+            .await
+            .map_err(|_| "the gateway did not end its answer in time".to_owned())?
+            .map_err(|error| format!("the gateway's answer broke off: {error}"))?
+            .to_bytes();
+        if status.is_success() {
+            let stored: StoredAt = serde_json::from_slice(&body)
+                .map_err(|error| format!("the gateway's answer cannot be read: {error}"))?;
+            return Ok(Answer::Taken(stored.location));
+        }
+        let problem = serde_json::from_slice::<Problem>(&body).ok();
+        Ok(refusal(status, problem.map(|problem| problem.detail)))
+    }
+
+    /// With our token, which is read each time: the kubelet renews it.
+    fn ask(&self, request: http::request::Builder) -> Result<http::request::Builder, String> {
         let token = std::fs::read_to_string(&self.token)
             .map_err(|error| format!("{}: {error}", self.token))?;
-        let request = Request::post(&self.url)
-            .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(line(report)))
-            .map_err(|error| error.to_string())?;
-        let answer = timeout(TRY, self.client.request(request))
+        Ok(request.header(header::AUTHORIZATION, format!("Bearer {}", token.trim())))
+    }
+
+    async fn answer(
+        &self,
+        request: http::Result<Request<UnsyncBoxBody<Bytes, io::Error>>>,
+        time: Duration,
+    ) -> Result<Response<Incoming>, String> {
+        let request = request.map_err(|error| error.to_string())?;
+        timeout(time, self.client.request(request))
             .await
             .map_err(|_| "the gateway did not answer in time".to_owned())?
-            .map_err(|error| format!("the gateway cannot be reached: {error}"))?;
-        Ok(match answer.status() {
-            status if status.is_success() => Answer::Taken,
-            // Conflict: the job was cancelled or has ended. The rest cannot become right either.
-            status @ (StatusCode::CONFLICT
-            | StatusCode::GONE
-            | StatusCode::FORBIDDEN
-            | StatusCode::BAD_REQUEST
-            | StatusCode::PAYLOAD_TOO_LARGE
-            | StatusCode::UNPROCESSABLE_ENTITY) => Answer::Refused(status),
-            status => Answer::Later(status),
-        })
+            .map_err(|error| format!("the gateway cannot be reached: {error}"))
+    }
+}
+
+/// What the gateway says of bytes that it has stored.
+#[derive(Deserialize)]
+struct StoredAt {
+    location: String,
+}
+
+/// What it says of what it refuses (RFC 9457).
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+/// A SHA-256 as `Content-Digest` has it (RFC 9530).
+fn digest_field(sha256: &str) -> String {
+    let byte = |at: usize| u8::from_str_radix(sha256.get(at..at + 2)?, 16).ok();
+    let bytes: Vec<u8> = (0..sha256.len()).step_by(2).map_while(byte).collect();
+    format!("sha-256=:{}:", BASE64.encode(bytes))
+}
+
+fn refusal<T>(status: StatusCode, why: Option<String>) -> Answer<T> {
+    match status {
+        // Conflict: the job was cancelled or has ended. The rest cannot become right either.
+        StatusCode::CONFLICT
+        | StatusCode::GONE
+        | StatusCode::FORBIDDEN
+        | StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => Answer::Refused(status, why),
+        status => Answer::Later(status),
+    }
+}
+
+/// Tries until the gateway takes or refuses what it is told, with growing pauses; `None` when it did
+/// neither until the deadline.
+async fn insist<T, F: Future<Output = Result<Answer<T>, String>>>(
+    deadline: Instant,
+    mut one_try: impl FnMut() -> F,
+) -> Option<Result<T, (StatusCode, Option<String>)>> {
+    let mut pause = BACKOFF[0];
+    loop {
+        match timeout_at(deadline, one_try()).await {
+            Ok(Ok(Answer::Taken(taken))) => return Some(Ok(taken)),
+            Ok(Ok(Answer::Refused(status, why))) => return Some(Err((status, why))),
+            Ok(Ok(Answer::Later(status))) => {
+                tell(&format!("windlass worker: the gateway is not ready ({status})"));
+            }
+            Ok(Err(error)) => tell(&format!("windlass worker: {error}")),
+            Err(_) => return None,
+        }
+        if Instant::now() + pause >= deadline {
+            return None;
+        }
+        sleep(jittered(pause)).await;
+        pause = (pause * 2).min(BACKOFF[1]);
     }
 }
 

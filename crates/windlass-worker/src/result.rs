@@ -1,5 +1,5 @@
-//! The function's output file becomes a result: inline when it is small, a file of the result
-//! directory when there is one, and never cut.
+//! The function's output file becomes a result: inline when it is small; else a file of the result
+//! directory when there is one, or bytes for the gateway to store; and never cut.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _};
@@ -9,34 +9,79 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use windlass_core::Assignment;
-use windlass_core::report::inline_result;
+use windlass_core::assignment::ReportTo;
+use windlass_core::result::{hex, inline_result};
 use windlass_core::status::{JobResult, MAX_INLINE_RESULT_BYTES};
 
 use crate::outcome::Output;
 use crate::stored_name;
 
+/// What was made of the output file of an attempt.
+pub(crate) enum Taken {
+    /// It is judged.
+    Output(Output),
+    /// It waits to be stored by the gateway.
+    Large(Large),
+}
+
+/// A result that the gateway stores.
+pub(crate) struct Large {
+    pub(crate) file: File,
+    /// Without bytes or location.
+    pub(crate) result: JobResult,
+}
+
 /// Takes the output file of an attempt.
-pub(crate) fn take(assignment: &Assignment, path: &Path) -> Output {
+pub(crate) fn take(assignment: &Assignment, path: &Path) -> Taken {
     let (file, bytes) = match open(path) {
         Ok(Some(found)) => found,
-        Ok(None) => return Output::Unusable("wrote an output that is no regular file".into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Output::None,
-        Err(error) => return Output::Unusable(format!("left an unreadable output: {error}")),
+        Ok(None) => return unusable("wrote an output that is no regular file".into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Taken::Output(Output::None);
+        }
+        Err(error) => return unusable(format!("left an unreadable output: {error}")),
     };
     if bytes > assignment.max_result_bytes {
         let most = assignment.max_result_bytes;
-        return Output::TooLarge(format!("wrote {bytes} bytes; it may write {most}"));
+        let why = format!("wrote {bytes} bytes; it may write {most}");
+        return Taken::Output(Output::TooLarge(why));
     }
-    let taken = match &assignment.results {
-        _ if bytes <= MAX_INLINE_RESULT_BYTES => inline(assignment, &file),
-        Some(directory) => store(assignment, file, path, Path::new(directory), bytes),
-        None => {
-            let most = MAX_INLINE_RESULT_BYTES;
-            let why = format!("wrote {bytes} bytes; without an object store the most is {most}");
-            return Output::TooLarge(why);
+    let taken = match (&assignment.results, &assignment.report) {
+        _ if bytes <= MAX_INLINE_RESULT_BYTES => inline(assignment, &file).map(Taken::Output),
+        (Some(directory), _) => {
+            store(assignment, file, path, Path::new(directory), bytes).map(Taken::Output)
         }
+        (None, ReportTo::Http { .. }) => describe(assignment, file, bytes),
+        (None, ReportTo::Socket) => Ok(Taken::Output(no_place(bytes))),
     };
-    taken.unwrap_or_else(|error| Output::Unusable(format!("left an output that is lost: {error}")))
+    taken.unwrap_or_else(|error| unusable(format!("left an output that is lost: {error}")))
+}
+
+/// A result that is too large to be inline, where there is no place for it.
+pub(crate) fn no_place(bytes: u64) -> Output {
+    let most = MAX_INLINE_RESULT_BYTES;
+    Output::TooLarge(format!("wrote {bytes} bytes; without an object store the most is {most}"))
+}
+
+fn unusable(why: String) -> Taken {
+    Taken::Output(Output::Unusable(why))
+}
+
+fn describe(assignment: &Assignment, mut file: File, bytes: u64) -> io::Result<Taken> {
+    Ok(match digest(&mut file, bytes)? {
+        Some(sha256) => {
+            let content_type = assignment.content_type.clone();
+            let result = JobResult { content_type, bytes, sha256, ..JobResult::default() };
+            Taken::Large(Large { file, result })
+        }
+        None => Taken::Output(still_written()),
+    })
+}
+
+/// SHA-256 of so many bytes; `None` when there are more or fewer.
+fn digest(file: &mut File, bytes: u64) -> io::Result<Option<String>> {
+    let mut hash = Sha256::new();
+    Ok((io::copy(file, &mut hash)? == bytes).then(|| hex(&hash.finalize())))
 }
 
 /// The file and its length; `None` when it is no regular file. The file itself, not what a link
@@ -70,11 +115,7 @@ fn store(
     bytes: u64,
 ) -> io::Result<Output> {
     let name = stored_name(&assignment.job_uid, assignment.attempt);
-    let mut hash = Sha256::new();
-    if io::copy(&mut file, &mut hash)? != bytes {
-        return Ok(still_written());
-    }
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let Some(sha256) = digest(&mut file, bytes)? else { return Ok(still_written()) };
     file.sync_all()?;
     let place = directory.join(&name);
     match fs::rename(path, &place) {
@@ -108,8 +149,7 @@ fn still_written() -> Output {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::assignment::ReportTo;
-    use windlass_core::report::sha256;
+    use windlass_core::result::sha256;
 
     use super::*;
 
@@ -138,7 +178,8 @@ mod tests {
         let path = work.path().join("output");
         let bytes = vec![7; MAX_INLINE_RESULT_BYTES as usize + 1];
         fs::write(&path, &bytes).unwrap();
-        let Output::Result(result) = take(&assignment(Some(results.path())), &path) else {
+        let Taken::Output(Output::Result(result)) = take(&assignment(Some(results.path())), &path)
+        else {
             panic!()
         };
         assert_eq!((result.bytes, result.sha256), (bytes.len() as u64, sha256(&bytes)));
@@ -159,16 +200,20 @@ mod tests {
         assert!(!part.exists());
     }
 
+    fn is_unusable(path: &Path) -> bool {
+        matches!(take(&assignment(None), path), Taken::Output(Output::Unusable(_)))
+    }
+
     #[test]
     fn what_is_no_regular_file_is_no_output() {
         let work = tempfile::tempdir().unwrap();
         let path = work.path().join("output");
-        assert!(matches!(take(&assignment(None), &path), Output::None));
+        assert!(matches!(take(&assignment(None), &path), Taken::Output(Output::None)));
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
-        assert!(matches!(take(&assignment(None), &path), Output::Unusable(_)));
+        assert!(is_unusable(&path));
         fs::remove_file(&path).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        assert!(matches!(take(&assignment(None), &path), Output::Unusable(_)));
+        assert!(is_unusable(&path));
     }
 }

@@ -13,9 +13,10 @@ use windlass_core::status::{FailureReason, Progress, Usage};
 
 use crate::confine::Memory;
 use crate::function::Function;
-use crate::outcome::{End, judge};
+use crate::outcome::{End, Output, judge};
 use crate::output::Relay;
 use crate::report::Reporter;
+use crate::result::Taken;
 use crate::{output, result, usage};
 
 /// Least time between two looks at the progress file.
@@ -98,7 +99,20 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
         last_progress = Some(Progress::new(line.done, line.total, &line.message, elapsed));
     }
     let usage = usage::of_children(wall, assignment.parallelism);
-    let output = result::take(assignment, &function.output_path());
+    let output = if matches!(end, End::Exited(status) if status.success()) {
+        match result::take(assignment, &function.output_path()) {
+            Taken::Output(output) => output,
+            Taken::Large(large) => tokio::select! {
+                output = reporter.store(&large, clock + limit) => output,
+                _ = terminate.recv() => {
+                    leave_word(assignment, &stopped(assignment, started, running));
+                    return Ok(STOPPED);
+                }
+            },
+        }
+    } else {
+        Output::None
+    };
     let outcome = judge(end, output, &stderr, memory.was_short());
     let ending = Ending {
         finished,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use windlass_core::contract::THREAD_COUNT_VARIABLES;
-use windlass_core::report::inline_bytes;
+use windlass_core::result::inline_bytes;
 
 use crate::bench::Bench;
 

@@ -14,6 +14,8 @@ use crate::processes::PATIENCE;
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
     Status(u16),
+    /// Has stored what it was sent, here.
+    Stored(&'static str),
     /// Closes the connection without a word.
     Drop,
 }
@@ -26,9 +28,24 @@ pub struct Request {
     pub report: Report,
 }
 
+/// A large result that a worker sent.
+#[derive(Debug)]
+pub struct Upload {
+    pub line: String,
+    pub token: String,
+    pub digest: String,
+    pub bytes: Vec<u8>,
+}
+
+enum Sent {
+    Report(Box<Request>),
+    Upload(Upload),
+}
+
 /// A listening gateway.
 pub struct Gateway {
     requests: Receiver<Request>,
+    uploads: Receiver<Upload>,
 }
 
 impl Gateway {
@@ -40,31 +57,45 @@ impl Gateway {
         std::fs::write(bench.path("token"), "secret\n").unwrap();
         let token = bench.path("token").to_str().unwrap().to_owned();
         bench.assignment.report = ReportTo::Http { url, token };
-        let (sender, requests) = channel();
+        let (report, requests) = channel();
+        let (upload, uploads) = channel();
         let last = *answers.last().unwrap();
         let answers = Vec::from(answers);
         let mut answers = answers.into_iter();
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let Ok(mut connection) = connection else { return };
-                let Some(request) = read(&connection) else { continue };
+                let Some(sent) = read(&connection) else { continue };
                 let answer = answers.next().unwrap_or(last);
-                if sender.send(request).is_err() {
+                let taken = match sent {
+                    Sent::Report(request) => report.send(*request).is_ok(),
+                    Sent::Upload(sent) => upload.send(sent).is_ok(),
+                };
+                if !taken {
                     return;
                 }
-                if let Answer::Status(status) = answer {
-                    let head = "content-length: 0\r\nconnection: close";
-                    write!(connection, "HTTP/1.1 {status} So\r\n{head}\r\n\r\n")
-                        .unwrap_or_default();
-                }
+                let (status, body) = match answer {
+                    Answer::Status(413) => (413, r#"{"detail": "at most 7 bytes"}"#.to_owned()),
+                    Answer::Status(status) => (status, String::new()),
+                    Answer::Stored(location) => (201, format!(r#"{{"location": "{location}"}}"#)),
+                    Answer::Drop => continue,
+                };
+                let head = format!("content-length: {}\r\nconnection: close", body.len());
+                write!(connection, "HTTP/1.1 {status} So\r\n{head}\r\n\r\n{body}")
+                    .unwrap_or_default();
             }
         });
-        Self { requests }
+        Self { requests, uploads }
     }
 
     /// The next request.
     pub fn next(&self) -> Request {
         self.requests.recv_timeout(PATIENCE).expect("a request within the patience")
+    }
+
+    /// The next large result.
+    pub fn upload(&self) -> Upload {
+        self.uploads.recv_timeout(PATIENCE).expect("an upload within the patience")
     }
 
     /// The requests that came since.
@@ -73,23 +104,28 @@ impl Gateway {
     }
 }
 
-fn read(connection: &TcpStream) -> Option<Request> {
+fn read(connection: &TcpStream) -> Option<Sent> {
     let mut reader = BufReader::new(connection);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
-    let (mut length, mut token) = (0, String::new());
+    let (mut length, mut token, mut digest) = (0, String::new(), String::new());
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
         let Some((name, value)) = header.trim().split_once(": ") else { break };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse().ok()?,
+            "content-digest" => digest = value.to_owned(),
             "authorization" => token = value.to_owned(),
             _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
+    let line = line.trim().to_owned();
+    if line.starts_with("PUT") {
+        return Some(Sent::Upload(Upload { line, token, digest, bytes: body }));
+    }
     let report = serde_json::from_slice(&body).ok()?;
-    Some(Request { line: line.trim().to_owned(), token, report })
+    Some(Sent::Report(Box::new(Request { line, token, report })))
 }

@@ -3,7 +3,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::process::Signal;
+use sha2::{Digest as _, Sha256};
 use windlass_core::Outcome;
 use windlass_core::report::Event;
 use windlass_core::status::FailureReason;
@@ -119,6 +122,69 @@ fn a_large_result_that_reaches_nobody_is_lost_and_says_so() {
         other => panic!("{other:?}"),
     }
     drop(worker);
+}
+
+const LARGE: &str = r#"yes 1234567 | head -c 1000000 > "$WINDLASS_OUTPUT""#;
+
+#[test]
+fn a_result_above_32_kib_is_stored_first_and_reported_by_its_location() {
+    let mut bench = Bench::new();
+    // Asked again until it takes the bytes, and only then told.
+    let gateway = Gateway::of(
+        &mut bench,
+        &[Answer::Status(503), Answer::Drop, Answer::Stored("ns/uid/3-x"), Answer::Status(204)],
+    );
+    assert_eq!(exited(bench.sh(LARGE)).code, 0);
+    let bytes = "1234567\n".repeat(125_000).into_bytes();
+    let digest = BASE64.encode(Sha256::digest(&bytes));
+    for _ in 0..3 {
+        let upload = gateway.upload();
+        assert_eq!(upload.line, "PUT /v1/reports/uid/3/result HTTP/1.1");
+        assert_eq!(upload.token, "Bearer secret");
+        assert_eq!(upload.digest, format!("sha-256=:{digest}:"));
+        assert!(upload.bytes == bytes, "other bytes");
+    }
+    let [request] = &gateway.rest()[..] else { panic!() };
+    let Outcome::Succeeded(result) = finished(request) else { panic!("{request:#?}") };
+    assert_eq!((result.location.as_deref(), result.bytes), (Some("ns/uid/3-x"), 1_000_000));
+    assert_eq!((&result.text, &result.base64), (&None, &None));
+    assert_eq!(&bench.left_word().unwrap().outcome, finished(request));
+}
+
+#[test]
+fn a_result_that_is_not_taken_is_a_failure_with_its_reason() {
+    for (status, reason, text) in [
+        (413, FailureReason::ResultTooLarge, "at most 7 bytes"),
+        (409, FailureReason::ResultLost, "refused (409"),
+    ] {
+        let mut bench = Bench::new();
+        let gateway = Gateway::of(&mut bench, &[Answer::Status(status), Answer::Status(204)]);
+        assert_eq!(exited(bench.sh(LARGE)).code, 1);
+        match finished(&gateway.next()) {
+            Outcome::Failed { reason: found, message, .. } => {
+                assert_eq!(*found, reason, "{message}");
+                assert!(message.contains(text), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_failed_function_stores_nothing_and_a_stopped_worker_stops_storing() {
+    let mut bench = Bench::new();
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(204)]);
+    assert_eq!(exited(bench.sh(&format!("{LARGE}; exit 1"))).code, 1);
+    assert!(matches!(finished(&gateway.next()), Outcome::Failed { .. }));
+
+    let mut bench = Bench::new();
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(503)]);
+    let worker = bench.sh(LARGE);
+    gateway.upload();
+    worker.signal(Signal::TERM);
+    let exited = exited(worker);
+    assert_eq!(exited.code, 143, "{exited:#?}");
+    assert_eq!(gateway.rest().len(), 0);
 }
 
 #[test]

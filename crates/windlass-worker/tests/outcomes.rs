@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 use windlass_core::Outcome;
 use windlass_core::assignment::Order;
 use windlass_core::function::EnvVar;
-use windlass_core::report::{Event, inline_bytes, sha256};
+use windlass_core::report::Event;
+use windlass_core::result::{inline_bytes, sha256};
 use windlass_core::status::FailureReason;
 
 use crate::bench::Bench;

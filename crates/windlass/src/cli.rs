@@ -117,6 +117,11 @@ pub(crate) struct Gateway {
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0:7070", value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
+    /// Where results above 32 KiB are kept: s3://BUCKET/PREFIX, with credentials, region and endpoint in
+    /// AWS_* variables, or file:///DIRECTORY, which all gateways share [default: nowhere; such a result
+    /// fails its job]
+    #[arg(long, env = "WINDLASS_RESULTS", value_name = "URL")]
+    pub(crate) results: Option<String>,
 }
 
 /// Turn the ComputeJobs of a cluster into batch Jobs.

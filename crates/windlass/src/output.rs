@@ -1,12 +1,14 @@
 //! Where a result goes: standard output, or a file that is whole or not there.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write as _, stdout};
+use std::io::{self, stdout};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use futures::TryStreamExt as _;
 use tempfile::NamedTempFile;
+use windlass_core::result::ByteStream;
 
 use crate::cli::BadUsage;
 
@@ -47,49 +49,67 @@ impl Output {
         Ok(Self::File { whole, path, mode })
     }
 
-    /// Writes the result.
-    pub(crate) fn write(self, bytes: &[u8]) -> anyhow::Result<()> {
+    /// Writes the result as it comes. What is damaged on the way is an error, and no file then.
+    pub(crate) async fn write(self, content: ByteStream) -> anyhow::Result<()> {
         match self {
-            Self::Stdout => {
-                let mut out = stdout().lock();
-                out.write_all(bytes)
-                    .and_then(|()| out.flush())
-                    .context("the result cannot be written to standard output")
-            }
+            Self::Stdout => copy(content, stdout().lock())
+                .await
+                .context("the result cannot be written to standard output"),
             Self::File { mut whole, path, mode } => {
                 let failed = || format!("the result cannot be written to {}", path.display());
-                whole.write_all(bytes).with_context(failed)?;
+                copy(content, &mut whole).await.with_context(failed)?;
                 let file: File = whole.persist(&path).with_context(failed)?;
                 file.set_permissions(Permissions::from_mode(mode)).with_context(failed)
             }
-            Self::Other(path) => OpenOptions::new()
-                .write(true)
-                .open(&path)
-                .and_then(|mut file| file.write_all(bytes))
-                .with_context(|| format!("the result cannot be written to {}", path.display())),
+            Self::Other(path) => {
+                let failed = || format!("the result cannot be written to {}", path.display());
+                let file = OpenOptions::new().write(true).open(&path).with_context(failed)?;
+                copy(content, file).await.with_context(failed)
+            }
         }
     }
+}
+
+async fn copy(mut content: ByteStream, mut to: impl io::Write) -> io::Result<()> {
+    while let Some(piece) = content.try_next().await? {
+        to.write_all(&piece)?;
+    }
+    to.flush()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_link_is_followed_and_a_mode_is_kept() {
+    fn bytes(text: &'static str) -> ByteStream {
+        Box::pin(futures::stream::iter([Ok(text.into())]))
+    }
+
+    #[tokio::test]
+    async fn a_link_is_followed_and_a_mode_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        Output::open(Some(&link)).unwrap().write(b"new").unwrap();
+        Output::open(Some(&link)).unwrap().write(bytes("new")).await.unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
-    #[test]
-    fn a_pipe_is_written_through_and_stays_a_pipe() {
+    #[tokio::test]
+    async fn a_file_is_whole_or_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        let torn = [Ok("some".into()), Err(io::ErrorKind::InvalidData.into())];
+        let torn = Box::pin(futures::stream::iter(torn));
+        assert!(Output::open(Some(&file)).unwrap().write(torn).await.is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "something is left");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_written_through_and_stays_a_pipe() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
@@ -98,7 +118,7 @@ mod tests {
             let pipe = pipe.clone();
             move || fs::read(pipe).unwrap()
         });
-        Output::open(Some(&pipe)).unwrap().write(b"through").unwrap();
+        Output::open(Some(&pipe)).unwrap().write(bytes("through")).await.unwrap();
         assert_eq!(reader.join().unwrap(), b"through");
         use std::os::unix::fs::FileTypeExt as _;
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());

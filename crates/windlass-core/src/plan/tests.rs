@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::{Outcome, inline_result};
+use crate::report::Outcome;
+use crate::result::inline_result;
 use crate::status::{JobResult, Truth};
 use crate::{JobSpec, Metadata};
 

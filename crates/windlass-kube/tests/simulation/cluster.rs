@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use windlass_core::assignment::termination_message;
-use windlass_core::report::{Ending, Outcome, inline_result};
+use windlass_core::report::{Ending, Outcome};
+use windlass_core::result::inline_result;
 use windlass_core::status::FailureReason;
 
 use crate::server::{Key, Server, State, is_live};

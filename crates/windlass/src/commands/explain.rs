@@ -44,7 +44,7 @@ async fn ask(args: &Explain) -> anyhow::Result<Explanation> {
                 let namespace =
                     args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
                 let key = JobKey::new(namespace, &args.job);
-                let job = Cluster::new(client).get(&key).await?;
+                let job = Cluster::new(client, None).get(&key).await?;
                 return Ok(explained(&job, Timestamp::now()));
             }
             Err(_) => LOCAL,

@@ -10,8 +10,10 @@ use tracing::info;
 use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, Limits};
 use windlass_kube::{Cluster, ClusterAccess, ClusterReports, Metrics};
+use windlass_results::Results;
 
-use crate::{cli, commands, log};
+use crate::cli::{self, BadUsage};
+use crate::{commands, log};
 
 pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     log::start("info");
@@ -19,14 +21,21 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     let metrics = Metrics::register(&mut registry);
     let client =
         windlass_kube::client(Some(&metrics)).await.context("no cluster can be reached")?;
+    let results = match &args.results {
+        Some(url) => Some(results(url).await?),
+        None => None,
+    };
+    if let Some(results) = &results {
+        tokio::spawn(windlass_kube::sweep(client.clone(), results.clone()));
+    }
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     info!(address = %listener.local_addr()?, "gateway listens");
     let gateway = Gateway {
-        jobs: Arc::new(Cluster::new(client.clone())),
+        jobs: Arc::new(Cluster::new(client.clone(), results.clone())),
         access: Arc::new(ClusterAccess::new(client.clone())),
-        reports: Some(Arc::new(ClusterReports::new(client))),
+        reports: Some(Arc::new(ClusterReports::new(client, results))),
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,
         limits: Limits::default(),
@@ -34,4 +43,13 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     };
     windlass_gateway::serve(listener, gateway, commands::stopped()).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The place of large results, which must answer now: a gateway that cannot store what it is sent is
+/// found out when it starts.
+async fn results(url: &str) -> anyhow::Result<Results> {
+    let bad = |why: &dyn std::fmt::Display| BadUsage(format!("--results: {why}"));
+    let results = Results::open(url).map_err(|error| bad(&error))?;
+    results.check().await.with_context(|| format!("--results {url:?}"))?;
+    Ok(results)
 }

@@ -71,7 +71,9 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
     };
     let code = match job.status.phase {
         Some(Phase::Succeeded) => {
-            output.write(&engine.result(&key).await?.bytes)?;
+            let result = engine.result(&key).await?;
+            let whole = 0..result.bytes;
+            output.write(result.read(whole).await?).await?;
             ExitCode::SUCCESS
         }
         _ => {

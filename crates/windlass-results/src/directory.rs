@@ -1,0 +1,94 @@
+//! What an object store does by itself and a directory does not.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use std::{fs, io};
+
+/// An upload that nobody has written to for so long is never finished.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// Deletes unfinished uploads, which the store writes beside their place with a `#` in their names, and
+/// directories of jobs and namespaces that are empty.
+pub(crate) fn tidy(root: &Path) -> io::Result<()> {
+    for namespace in directories(root)? {
+        for job in directories(&namespace)? {
+            for file in entries(&job)? {
+                let unfinished =
+                    file.file_name().is_some_and(|name| name.to_string_lossy().contains('#'));
+                if unfinished && is_stale(&file)? {
+                    gone(fs::remove_file(&file))?;
+                }
+            }
+            remove_if_empty(&job)?;
+        }
+        remove_if_empty(&namespace)?;
+    }
+    Ok(())
+}
+
+fn entries(directory: &Path) -> io::Result<Vec<std::path::PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        // Another gateway was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn directories(directory: &Path) -> io::Result<Vec<std::path::PathBuf>> {
+    Ok(entries(directory)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink()).collect())
+}
+
+fn is_stale(file: &Path) -> io::Result<bool> {
+    match fs::metadata(file) {
+        Ok(found) => {
+            let written = found.modified()?;
+            Ok(SystemTime::now().duration_since(written).unwrap_or_default() > STALE)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_if_empty(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => gone(removed),
+    }
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_unfinished_uploads_and_empty_directories_go_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |path: &str, age: Duration| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let file = fs::File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let old = STALE * 2;
+        let kept = [make("a/1/1-x", old), make("a/1/1-x#2", Duration::ZERO), make("top#1", old)];
+        let goes = [make("a/2/1-x#1", old), make("b/3/1-x#1", old)];
+        tidy(root.path()).unwrap();
+        for path in kept {
+            assert!(path.exists(), "{}", path.display());
+        }
+        for path in goes {
+            assert!(!path.parent().unwrap().exists(), "{}", path.display());
+        }
+        assert!(!root.path().join("b").exists());
+        tidy(root.path()).unwrap();
+    }
+}

@@ -1,0 +1,185 @@
+//! Results that are too large for a resource: in a bucket of an S3 API, or in a directory that all
+//! gateways share.
+//!
+//! In: bytes on their way and the [location](windlass_core::result::location) that core computed for
+//! them. Out: the same bytes. Every object is written once, whole or not at all, under a name that has
+//! its digest; so that writing it again is no harm.
+//!
+//! Architecture Invariants: only this crate knows the object store, and only the gateway has this
+//! crate. No name comes from outside: what is read, written or deleted is a location of core below the
+//! prefix of the operator's URL.
+//!
+//! Deliberately absent: encryption and life cycles (the bucket has them; give it a rule that aborts
+//! incomplete multipart uploads), signed URLs (who may read is decided for each request).
+
+mod directory;
+mod place;
+mod sweep;
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
+use tracing::warn;
+use windlass_core::Error;
+use windlass_core::result::{ByteStream, Stored};
+
+pub use place::BadPlace;
+
+/// Bytes of one part of an upload, and how many parts are on their way at a time beside the one that
+/// fills up.
+const PART: usize = 8 << 20;
+const CONCURRENT_PARTS: usize = 2;
+
+/// Uploads at a time; the next one is told to come back.
+const UPLOADS: usize = 4;
+
+/// Where results are.
+#[derive(Clone)]
+pub struct Results {
+    store: Arc<dyn ObjectStore>,
+    /// The directory, when it is one.
+    directory: Option<std::path::PathBuf>,
+    uploads: Arc<Semaphore>,
+}
+
+/// Why bytes were not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// They did not arrive, or are not what was announced.
+    #[error("the bytes did not arrive: {0}")]
+    Content(#[source] io::Error),
+    /// The store did not take them.
+    #[error(transparent)]
+    Store(Error),
+}
+
+impl Results {
+    /// The store at this URL: `s3://BUCKET/PREFIX`, with what else there is to say in the `AWS_*`
+    /// variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL` and
+    /// `AWS_ALLOW_HTTP` for another than Amazon's), or `file:///DIRECTORY`. Nothing is asked of it yet.
+    pub fn open(url: &str) -> Result<Self, BadPlace> {
+        Self::open_with(
+            url,
+            std::env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            }),
+        )
+    }
+
+    /// The same with these variables instead of the process's own.
+    pub fn open_with(
+        url: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, BadPlace> {
+        let (store, directory) = place::open(url, environment)?;
+        Ok(Self { store, directory, uploads: Arc::new(Semaphore::new(UPLOADS)) })
+    }
+
+    /// Whether the store answers and lets us list.
+    pub async fn check(&self) -> Result<(), Error> {
+        let first = self.store.list(None).next().await;
+        first.transpose().map(|_| ()).map_err(|error| unavailable(&error))
+    }
+
+    /// Writes these bytes; when this returns they are durable. An error in the stream, also that they
+    /// are [not what was announced](windlass_core::result::checked), leaves nothing; nor does a caller
+    /// who stops waiting: its stream then ends.
+    pub async fn put(&self, location: &str, content: ByteStream) -> Result<(), Failed> {
+        let Ok(permit) = Arc::clone(&self.uploads).try_acquire_owned() else {
+            let message = "too many results are being stored".to_owned();
+            let retry_after = Duration::from_secs(1);
+            return Err(Failed::Store(Error::Busy { message, retry_after }));
+        };
+        let path = path(location).map_err(Failed::Store)?;
+        let store = Arc::clone(&self.store);
+        let written = tokio::spawn(async move {
+            let written = write(store, path, content).await;
+            drop(permit);
+            written
+        });
+        written.await.unwrap_or_else(|error| Err(Failed::Store(Error::Bug(error.to_string()))))
+    }
+
+    /// How many bytes are stored there, if any are.
+    pub async fn length(&self, location: &str) -> Result<Option<u64>, Error> {
+        match self.store.head(&path(location)?).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// The bytes that are stored there, for a reader.
+    pub fn at(&self, location: &str) -> Box<dyn Stored> {
+        Box::new(Found { store: Arc::clone(&self.store), location: location.to_owned() })
+    }
+}
+
+/// In one piece when it is small, in parts when it is not.
+async fn write(
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    mut content: ByteStream,
+) -> Result<(), Failed> {
+    let mut writer =
+        BufWriter::with_capacity(store, path.clone(), PART).with_max_concurrency(CONCURRENT_PARTS);
+    let failed = loop {
+        match content.try_next().await {
+            Ok(Some(piece)) => {
+                if let Err(error) = writer.put(piece).await {
+                    break Failed::Store(unavailable(&error));
+                }
+            }
+            // What fails here takes itself back.
+            Ok(None) => {
+                let done = writer.shutdown().await;
+                return done.map_err(|error| Failed::Store(unavailable(&error)));
+            }
+            Err(error) => break Failed::Content(error),
+        }
+    };
+    if let Err(error) = writer.abort().await {
+        // The bucket's life cycle, or the next sweep of a directory, does it.
+        warn!(%path, %error, "an upload that failed was not taken back");
+    }
+    Err(failed)
+}
+
+struct Found {
+    store: Arc<dyn ObjectStore>,
+    location: String,
+}
+
+#[async_trait]
+impl Stored for Found {
+    async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        match self.store.get_opts(&path(&self.location)?, options).await {
+            Ok(found) => Ok(Box::pin(found.into_stream().map_err(io::Error::other))),
+            Err(object_store::Error::NotFound { .. }) => {
+                let missing = || "of this job in the object store".to_owned();
+                Err(Error::NotFound { kind: "result", name: missing() })
+            }
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+}
+
+fn path(location: &str) -> Result<Path, Error> {
+    Path::parse(location).map_err(|error| Error::Bug(format!("{location}: {error}")))
+}
+
+/// What the store says is for the log: it names hosts and buckets.
+fn unavailable(error: &dyn std::error::Error) -> Error {
+    warn!(%error, "the object store does not do what it is asked");
+    Error::unavailable("the object store does not answer as it should")
+}
