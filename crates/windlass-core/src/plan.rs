@@ -38,6 +38,9 @@ pub struct Seen {
     pub attempts: Vec<Attempt>,
     /// Why the next attempt could not be created, when it was tried and refused.
     pub refusal: Option<Refusal>,
+    /// How long an attempt runs before that is told. Where a write is dear it is not spent on an
+    /// attempt that ends at once, whose end tells when it ran.
+    pub running_grace: Duration,
 }
 
 /// The world refuses to create an attempt.
@@ -213,7 +216,7 @@ pub fn plan(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
             next_attempt(job, limits, status, seen, now)
         }
         None => next_attempt(job, limits, status, seen, now),
-        Some(current) => follow(job, limits, status, current, now),
+        Some(current) => follow(job, limits, status, current, seen.running_grace, now),
     }
 }
 
@@ -275,6 +278,7 @@ fn follow(
     limits: &Limits,
     mut status: JobStatus,
     current: &Attempt,
+    running_grace: Duration,
     now: Timestamp,
 ) -> Plan {
     let mut look_again = None;
@@ -300,6 +304,11 @@ fn follow(
                 status = job.status.clone();
                 look_again = Some(to_std(grace - waited));
             }
+        }
+        // A start in the future is another clock's, and waiting for it of no use.
+        AttemptState::Running { since } if *since <= now && *since + running_grace > now => {
+            status = job.status.clone();
+            look_again = Some(until(*since + running_grace, now));
         }
         AttemptState::Running { since } => {
             tell_place(&mut status, current);

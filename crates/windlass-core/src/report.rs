@@ -4,6 +4,8 @@
 //! process has exited. [`finish`] is the only place that turns an outcome into a status, whether
 //! the outcome arrives as a report, in a pod's termination message or over a local socket.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -164,9 +166,9 @@ pub fn is_settled(status: &JobStatus, attempt: AttemptNumber) -> bool {
     status.failure.as_ref().is_some_and(|failure| failure.attempt >= attempt)
 }
 
-/// Least time between two writes of progress to the status, in milliseconds: a status is stored in
+/// Least time between two writes of progress to the status, and before the first: a status is stored in
 /// etcd, a stream is not.
-pub const PROGRESS_WRITE_INTERVAL_MILLISECONDS: i64 = 5_000;
+pub const PROGRESS_WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The status with a newer progress, or `None` when the difference is not worth a write: less than
 /// 1 % further. The caller keeps the interval between writes.

@@ -53,6 +53,10 @@ const TELLING_WAITERS: usize = 4;
 /// A job that waits for CPUs for less than this is not told so: it would be a write that nobody sees.
 const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
 
+/// An attempt that ends within this time of its container's start, which is told in whole seconds, costs
+/// no write for having run.
+const RUNNING_GRACE: Duration = Duration::from_secs(2);
+
 /// How often a job that waits is looked at although nothing has happened to it.
 const WAITING_LOOK: Duration = Duration::from_secs(30);
 
@@ -700,7 +704,7 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     }
 
     let refusal = world.refusals().get(&job.metadata.uid).cloned();
-    let seen = Seen { admission, attempts, refusal };
+    let seen = Seen { admission, attempts, refusal, running_grace: RUNNING_GRACE };
     let Plan { actions, status, look_again } = match &verdict {
         Ok(limits) => plan(job, limits, &seen, now),
         Err(why) => plan_invalid(job, why, &seen, now),

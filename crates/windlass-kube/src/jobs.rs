@@ -131,11 +131,12 @@ impl Jobs for Cluster {
         let jobs = self.jobs(&key.namespace);
         match within_deadline(jobs.delete(&key.name, &DeleteParams::background())).await? {
             Ok(deleted) => {
-                let is_stored = |job: &ComputeJob| job.to_core().status.result?.location;
-                if let (Some(results), Some(job)) = (&self.results, deleted.left())
-                    && is_stored(&job).is_some()
-                    && let Some(uid) = &job.metadata.uid
-                    && let Err(error) = results.forget(&key.namespace, uid).await
+                let uid = deleted.either(
+                    |job| job.metadata.uid,
+                    |status| status.details.map(|details| details.uid),
+                );
+                if let (Some(results), Some(uid)) = (&self.results, uid)
+                    && let Err(error) = results.forget(&key.namespace, &uid).await
                 {
                     tracing::warn!(job = %key, %error, "its result is left to the sweep");
                 }

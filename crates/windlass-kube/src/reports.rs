@@ -16,9 +16,7 @@ use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use tracing::{debug, info};
 use windlass_core::jobs::{Denied, ReportError, Reports, Storing, Upload, Verdict};
-use windlass_core::report::{
-    self, Ending, Event, PROGRESS_WRITE_INTERVAL_MILLISECONDS, Refused, Report,
-};
+use windlass_core::report::{self, Ending, Event, PROGRESS_WRITE_INTERVAL, Refused, Report};
 use windlass_core::result::{ByteStream, checked, location};
 use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
 use windlass_core::{AttemptNumber, Error, Job, Limits, Outcome, name, validate};
@@ -226,7 +224,7 @@ impl ClusterReports {
 
     /// Progress goes to the status every 5 seconds at most; what comes between costs nothing.
     fn is_due(&self, uid: &str) -> bool {
-        let interval = Duration::from_millis(PROGRESS_WRITE_INTERVAL_MILLISECONDS as u64);
+        let interval = PROGRESS_WRITE_INTERVAL;
         let mut paced = self.paced.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let now = Instant::now();
         if paced.len() >= MAX_PACED {
@@ -251,7 +249,9 @@ impl Reports for ClusterReports {
             // The controller sees it from the pod.
             Event::Running { .. } => Ok(Verdict::Accepted),
             Event::Progress { done, total, message, elapsed_seconds } => {
-                if !self.is_due(&speaker.pod_uid) {
+                // A function that ends sooner costs no write for its progress.
+                let is_early = *elapsed_seconds < PROGRESS_WRITE_INTERVAL.as_secs_f64();
+                if is_early || !self.is_due(&speaker.pod_uid) {
                     return Ok(Verdict::Accepted);
                 }
                 let (job, _) = self.job_of(&speaker, &report.job_uid, report.attempt).await?;

@@ -87,7 +87,7 @@ fn crashed() -> Outcome {
 }
 
 fn seen(attempts: Vec<Attempt>) -> Seen {
-    Seen { admission: Admission::Granted(2), attempts, refusal: None }
+    Seen { admission: Admission::Granted(2), attempts, ..Seen::default() }
 }
 
 fn told(status: &JobStatus, kind: ConditionType) -> Option<(Truth, &str)> {
@@ -95,6 +95,22 @@ fn told(status: &JobStatus, kind: ConditionType) -> Option<(Truth, &str)> {
 }
 
 // --- decisions, one by one ---------------------------------------------------------------------
+
+#[test]
+fn an_attempt_that_ends_at_once_is_not_told_to_run() {
+    let job = job();
+    let seen = |since: i64| Seen {
+        running_grace: Duration::from_secs(2),
+        ..seen(vec![attempt(1, AttemptState::Running { since: at(since) })])
+    };
+    let early = plan(&job, &limits(), &seen(0), at(1000));
+    assert_eq!(early.status.phase, job.status.phase);
+    assert_eq!(early.look_again, Some(Duration::from_secs(1)));
+    let told = |since, now| plan(&job, &limits(), &seen(since), at(now)).status.phase;
+    assert_eq!(told(0, 2000), Some(Phase::Running));
+    // By the clock of another machine it starts in an hour.
+    assert_eq!(told(3_600_000, 1), Some(Phase::Running));
+}
 
 #[test]
 fn a_granted_job_starts_its_first_attempt_without_a_write() {
@@ -417,7 +433,7 @@ impl World {
         }
         let needs = needs_cpus(job, &attempts, at(self.now));
         let admission = if needs { Admission::Granted(2) } else { Admission::NotAsked };
-        Seen { admission, attempts, refusal: None }
+        Seen { admission, attempts, ..Seen::default() }
     }
 
     fn view(&self) -> (Job, Vec<Attempt>) {
