@@ -8,6 +8,16 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+$([ -z "${WINDLASS_AUDIT_BODIES:-}" ] || cat <<R
+# What a batch Job or a pod became by each write: from these, what was granted and when it was free again.
+- level: RequestResponse
+  omitManagedFields: true
+  verbs: [create, update, patch, delete]
+  resources:
+  - {group: batch, resources: [jobs]}
+  - {group: "", resources: [pods, pods/status]}
+R
+  )
 - level: Metadata
   verbs: [create, update, patch, delete, deletecollection]
 - level: None

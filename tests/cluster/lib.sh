@@ -7,6 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 default_runs=$(realpath -m /var/lib/windlass-test)
 runs=$(realpath -m "${WINDLASS_CLUSTER_RUNS:-$default_runs}") # as the kernel spells it in its list of mounts
 program=$(basename "$0")
+PATH=$PATH:/usr/sbin:/sbin
 
 say() { echo "cluster $program: $*" >&2; }
 die() {
@@ -81,6 +82,42 @@ recorded() {
   [ ! -f "$dir/processes" ] || while read -r name pid began; do
     [ "$(start_time "$pid")" != "$began" ] || echo "$name $pid"
   done <"$dir/processes"
+}
+
+# start NAME PROGRAM...: a component, by a command line that is written down, so that it can be started again.
+start() {
+  printf '%s\0' "${@:2}" >"$dir/commands/$1"
+  launch "$1"
+}
+
+# launch NAME: starts a component in the run's network namespace, with none of the caller's environment.
+# Not by `ip netns exec`: that mounts a new /sys, without the cgroups.
+launch() {
+  local name=$1 words
+  mapfile -d '' -t words <"$dir/commands/$name"
+  setsid env -i PATH="$PATH" HOME="$dir" nsenter --net="/run/netns/$netns" -- "${words[@]}" \
+    >>"$dir/log/$name" 2>&1 </dev/null 9<&- &
+  # Its earlier line goes, if there is one; the file is always whole.
+  {
+    [ ! -f "$dir/processes" ] || sed "/^$name /d" "$dir/processes"
+    echo "$name $! $(start_time $!)"
+  } >"$dir/processes.new"
+  mv "$dir/processes.new" "$dir/processes"
+  disown $!
+}
+
+# end NAME SIGNAL: signals a component and waits until it is gone.
+end() {
+  local name=$1 pid deadline=$((SECONDS + 60))
+  [ -f "$dir/commands/$name" ] || die "no such component; there are: $(cd "$dir/commands" && echo *)"
+  pid=$(recorded | sed -n "s/^$name //p")
+  [ -n "$pid" ] || return 0
+  kill "-$2" "$pid"
+  # Its first thread may be dead while others still hold its sockets.
+  while recorded | grep -q "^$name " || [ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)" -gt 1 ]; do
+    [ "$SECONDS" -lt "$deadline" ] || die "$name does not end on $2"
+    sleep 0.02
+  done
 }
 
 cgroup_mounts() { awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/self/mounts; }

@@ -62,6 +62,7 @@ make_pki() {
   certificate kubelet "/O=system:nodes/CN=system:node:$node" clientAuth
   certificate proxy /CN=system:kube-proxy clientAuth
   certificate dns /CN=windlass-dns clientAuth
-  for name in controller-manager scheduler kubelet proxy dns; do kubeconfig "$name" "$dir/$name.kubeconfig"; done
+  certificate kwok /O=system:masters/CN=kwok clientAuth # a name of its own in the audit log
+  for name in controller-manager scheduler kubelet proxy dns kwok; do kubeconfig "$name" "$dir/$name.kubeconfig"; done
   kubeconfig admin "$dir/kubeconfig.new"
 }

@@ -9,6 +9,8 @@
 //! - [`figures`]: how many, how soon and how little, on one machine;
 //! - [`cluster`]: what only a real cluster can show. Ignored unless asked for: `tests/run` starts a
 //!   cluster, installs the chart and asks;
+//! - [`outages`]: a cluster that falls to pieces around the controller;
+//! - [`writes`]: what a job costs the API server of a cluster, in writes;
 //! - [`latency`] and [`speedup`]: the figures.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -22,5 +24,7 @@ mod golden;
 mod kills;
 mod latency;
 mod machine;
+mod outages;
 mod speedup;
 mod support;
+mod writes;

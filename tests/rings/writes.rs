@@ -1,0 +1,127 @@
+//! What a job costs the cluster's API server and its etcd, in writes, on a real node.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use windlass_tests::audit::{Mark, Write, by_kind};
+use windlass_tests::{Audit, Cluster};
+
+use crate::support::cluster::{Namespace, RELEASE, get, kubectl};
+use crate::support::outage::in_cluster_controllers;
+use crate::support::{eventually, text};
+
+/// Jobs.
+const JOBS: usize = 10;
+/// Most writes of our own that a job may cost: its creation, its batch Job, that it runs, its end, and
+/// the batch Job's removal.
+const BOUND: f64 = 5.0;
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+#[ignore = "needs a cluster of tests/cluster/up with the chart: tests/run"]
+fn a_job_costs_five_writes_of_our_own() {
+    let config = std::fs::canonicalize(std::env::var_os("KUBECONFIG").unwrap()).unwrap();
+    let log: PathBuf = config.with_file_name("audit.log");
+    if !log.is_file() {
+        println!(
+            "not tested: the cluster is not one of tests/cluster/up, whose audit log is at hand"
+        );
+        return;
+    }
+    let audit = Audit(log);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime
+        .block_on(async {
+            // The tests of outages leave none.
+            in_cluster_controllers(&Cluster::of_environment().await?.admin, 1).await
+        })
+        .unwrap();
+    let namespace = Namespace::new("writes");
+    let client = namespace.client();
+    // The first warms up what is loaded lazily, and leaves its Events.
+    let run = |job: usize| {
+        let body = json!({ "function": "echo", "name": format!("job-{job}") }).to_string();
+        let answer = client.post(&client.jobs(""), &[("Prefer", "wait=60")], body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", text(&answer.body));
+        assert_eq!(answer.json()["status"]["phase"], "Succeeded", "{answer:?}");
+    };
+    run(0);
+    settled(&audit, audit.mark().unwrap(), &namespace);
+    let mark = audit.mark().unwrap();
+    (1..=JOBS).for_each(run);
+    let ours = settled(&audit, mark, &namespace);
+    let phases = get(&["cjobs", "-n", &namespace.0]);
+    assert_eq!(phases["items"].as_array().unwrap().len(), JOBS + 1);
+
+    let mark = audit.mark().unwrap();
+    (0..JOBS).for_each(|job| bare_job(&namespace, job));
+    let bare = settled(&audit, mark, &namespace);
+
+    let accounts = ["gateway", "controller"]
+        .map(|part| format!("system:serviceaccount:{RELEASE}:{RELEASE}-{part}"));
+    let counts = |write: &&Write| !write.is_event() && !write.is_lease();
+    let own: Vec<_> =
+        ours.iter().filter(|write| accounts.contains(&write.user)).filter(counts).collect();
+    let per_job = |count: usize| count as f64 / JOBS as f64;
+    let stored = |writes: &[Write]| {
+        let (events, others): (Vec<_>, Vec<_>) =
+            writes.iter().filter(|write| write.took_effect()).partition(|write| write.is_event());
+        format!("{:.1} (+ {:.1} Events)", per_job(others.len()), per_job(events.len()))
+    };
+    println!("writes a job on a real node, {JOBS} jobs");
+    println!("ComputeJob, own                  {:.1}", per_job(own.len()));
+    println!("ComputeJob, the whole cluster's  {}", stored(&ours));
+    println!("bare Job, the whole cluster's    {}", stored(&bare));
+    for ((user, verb, resource), count) in by_kind(ours.iter().filter(counts)) {
+        println!("  {user} {verb} {resource}: {:.1}", per_job(count));
+    }
+    assert!(per_job(own.len()) <= BOUND, "own writes a job: {:#?}", by_kind(own));
+    // Or the bound would be met by a log that tells nothing.
+    let creations =
+        own.iter().filter(|w| w.verb == "create" && w.resource == "computejobs").count();
+    assert_eq!(creations, JOBS, "creations by the gateway");
+}
+
+/// The writes in the namespace since the mark, once nothing of jobs is left and nothing is written.
+fn settled(audit: &Audit, mark: Mark, namespace: &Namespace) -> Vec<Write> {
+    eventually("no pod is left that has not ended", MINUTE, || {
+        let pods = get(&["pods", "-n", &namespace.0])["items"].take();
+        let ended = |pod: &serde_json::Value| {
+            pod["status"]["phase"] == "Succeeded" && pod["metadata"]["labels"]["bare"] == "yes"
+        };
+        pods.as_array().unwrap().iter().all(ended).then_some(())
+    });
+    let here = |write: &Write| write.namespace == namespace.0;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let writes = runtime.block_on(audit.quiet(mark, Duration::from_secs(4), MINUTE, here)).unwrap();
+    writes.into_iter().filter(here).collect()
+}
+
+/// A bare Job of the same image and the same resources, until it is Complete.
+fn bare_job(namespace: &Namespace, job: usize) {
+    let image = get(&["cfn", "echo", "-n", &namespace.0])["spec"]["image"].take();
+    let amount = json!({ "cpu": "1", "memory": "64Mi" });
+    let name = format!("bare-{job}");
+    let object = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
+        "spec": { "backoffLimit": 0, "template": {
+            "metadata": { "labels": { "bare": "yes" } },
+            "spec": {
+                "restartPolicy": "Never", "automountServiceAccountToken": false,
+                "securityContext": { "runAsNonRoot": true, "runAsUser": 65532,
+                    "seccompProfile": { "type": "RuntimeDefault" } },
+                "containers": [{
+                    "name": "function", "image": image, "command": ["windlass", "--version"],
+                    "resources": { "requests": amount, "limits": amount },
+                    "securityContext": { "allowPrivilegeEscalation": false,
+                        "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
+                }],
+            },
+        } },
+    });
+    kubectl(&["create", "-n", &namespace.0, "-f", "-"], &object.to_string()).unwrap();
+    let wait = ["wait", "-n", &namespace.0, "--for=condition=Complete", "--timeout=60s"];
+    let job = format!("job/{name}");
+    kubectl(&[&wait[..], &[&job]].concat(), "").unwrap();
+}
