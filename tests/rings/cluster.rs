@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use windlass_core::result::sha256;
 
-use crate::support::cluster::{Namespace, get, kubectl};
+use crate::support::cluster::{Bucket, Namespace, get, kubectl};
 use crate::support::{checkout, eventually};
 
 const MANY_SECONDS: Duration = Duration::from_secs(60);
@@ -131,7 +132,7 @@ fn each_way_to_fail_has_its_reason() {
         ("bad-input", "BadInput", "exit code 65"),
         ("abort", "Killed", "signal 6"),
         ("no-output", "NoOutput", "without writing its output"),
-        ("too-large", "ResultTooLarge", "40000 bytes"),
+        ("too-large", "ResultTooLarge", "26214400 bytes"),
     ];
     for (mode, _, _) in table {
         let spec = json!({ "function": "misbehave", "retries": 0, "input": { "mode": mode } });
@@ -273,4 +274,33 @@ fn a_deleted_job_leaves_nothing() {
         let left = get(&["jobs,pods", "-n", &namespace.0]);
         (left["items"] == json!([])).then_some(())
     });
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_large_result_is_deleted_with_its_job() {
+    let Some(bucket) = Bucket::of_the_release() else { return };
+    let namespace = Namespace::new("large");
+    let client = namespace.client();
+    let submit = |bytes: u64| {
+        let body = json!({ "function": "misbehave", "input": { "mode": "bytes", "bytes": bytes } });
+        let answer =
+            client.post(&client.jobs(""), &[("Prefer", "wait=60")], body.to_string().as_bytes());
+        let job = answer.json();
+        assert_eq!(job["status"]["phase"], "Succeeded", "{job}");
+        job
+    };
+    let stored =
+        |job: &Value| bucket.keys_of(&namespace.0, job["metadata"]["uid"].as_str().unwrap());
+    // The largest that is inline, the smallest that is not, and one of three parts.
+    for (bytes, objects) in [(32_768, 0), (32_769, 1), (20 << 20, 1)] {
+        let job = submit(bytes);
+        assert_eq!(stored(&job), objects, "{bytes}");
+        let path = client.jobs(&format!("/{}", job["metadata"]["name"].as_str().unwrap()));
+        let whole = client.get(&format!("{path}/result"));
+        assert_eq!(job["status"]["result"]["sha256"], sha256(&whole.body));
+        assert_eq!(whole.body.len() as u64, bytes);
+        assert!(client.send("DELETE", &path, &[], b"").status < 300);
+        assert_eq!(stored(&job), 0, "{bytes}");
+    }
 }

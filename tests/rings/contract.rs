@@ -23,6 +23,7 @@ fn every_scenario(client: &Client) {
     a_submitted_job_gives_its_result(client);
     a_job_can_be_waited_for(client);
     a_job_explains_where_its_time_went(client);
+    a_large_result_comes_whole_and_in_parts(client);
     a_name_is_given_once(client);
     jobs_are_listed(client);
     a_cancelled_job_ends_cancelled(client);
@@ -108,6 +109,35 @@ fn a_job_can_be_waited_for(client: &Client) {
         assert!(status["timeline"][moment].is_string(), "{moment}: {status}");
     }
     assert!(status["usage"]["peakMemoryBytes"].as_u64().unwrap() > 0);
+}
+
+fn a_large_result_comes_whole_and_in_parts(client: &Client) {
+    let mut input: Value = serde_json::from_str(include_str!("../../examples/scene.json")).unwrap();
+    (input["width"], input["height"], input["samples"]) = (json!(256), json!(192), json!(2));
+    let job = wait(client, &json!({ "function": "render", "input": input }));
+    let result = &job["status"]["result"];
+    assert!(result["location"].is_string(), "{result}");
+    assert!(result.get("text").is_none() && result.get("base64").is_none(), "{result}");
+    let path = client.jobs(&format!("/{}/result", job["metadata"]["name"].as_str().unwrap()));
+    let whole = client.get(&path);
+    assert_eq!(whole.status, 200);
+    assert_eq!(whole.header("content-type"), Some("image/png"));
+    assert_eq!(Some(whole.body.len() as u64), result["bytes"].as_u64());
+    assert_eq!(result["sha256"], windlass_core::result::sha256(&whole.body));
+    let tag = whole.header("etag").unwrap().to_owned();
+    let middle = whole.body.len() / 2;
+    for (range, expected) in [
+        ("bytes=0-7".to_owned(), &whole.body[..8]),
+        (format!("bytes={middle}-"), &whole.body[middle..]),
+        ("bytes=-1".to_owned(), &whole.body[whole.body.len() - 1..]),
+    ] {
+        let headers = [("Range", range.as_str()), ("If-Range", tag.as_str())];
+        let part = client.send("GET", &path, &headers, b"");
+        assert_eq!(part.status, 206, "{range}");
+        assert!(part.body == expected, "{range}");
+    }
+    let known = client.send("GET", &path, &[("If-None-Match", tag.as_str())], b"");
+    assert_eq!((known.status, known.body.len()), (304, 0));
 }
 
 fn a_name_is_given_once(client: &Client) {

@@ -61,6 +61,7 @@ impl Namespace {
             "spec": {
                 "image": image, "command": ["misbehave"], "parallelism": { "max": 2 },
                 "memory": { "base": "32Mi", "perCpu": "8Mi" }, "contentType": "text/plain",
+                "maxResultBytes": 24 << 20,
             },
         }));
         let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": list });
@@ -161,5 +162,46 @@ impl Drop for Forward {
     fn drop(&mut self) {
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+/// The bucket of large results.
+pub(crate) struct Bucket {
+    /// Host and port of the S3 server that `tests/cluster/s3` has started.
+    address: String,
+    /// Bucket and prefix.
+    bucket: String,
+    prefix: String,
+}
+
+impl Bucket {
+    /// The one that `tests/in-cluster/install` gave the release; none on a cluster of somebody else's,
+    /// whose bucket cannot be looked into without credentials.
+    pub(crate) fn of_the_release() -> Option<Self> {
+        let gateway = get(&["deployment", &format!("{RELEASE}-gateway"), "-n", RELEASE]);
+        let variables = &gateway["spec"]["template"]["spec"]["containers"][0]["env"];
+        let variable = |name: &str| {
+            let found = variables.as_array()?.iter().find(|variable| variable["name"] == name)?;
+            Some(found["value"].as_str()?.to_owned())
+        };
+        let address = variable("AWS_ENDPOINT_URL")?.strip_prefix("http://")?.to_owned();
+        let results = variable("WINDLASS_RESULTS")?;
+        let (bucket, prefix) = results.strip_prefix("s3://")?.split_once('/')?;
+        Some(Self { address, bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    }
+
+    /// How many objects are stored of a job.
+    pub(crate) fn keys_of(&self, namespace: &str, uid: &str) -> usize {
+        let Self { address, bucket, prefix } = self;
+        let client = Client {
+            address: address.clone(),
+            host: address.clone(),
+            token: String::new(),
+            namespace: namespace.to_owned(),
+        };
+        let path = format!("/{bucket}?list-type=2&prefix={prefix}/{namespace}/{uid}/");
+        let answer = client.get(&path);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        super::text(&answer.body).matches("<Key>").count()
     }
 }
