@@ -608,7 +608,7 @@ fn a_cancelled_jobs_cpus_are_free_within_a_second() {
         in_cluster_controllers(&world.admin, 1).await?;
         let real = Namespace::new("cancels-real");
         let mut times = Vec::new();
-        for number in 0..long_or(60, 10) {
+        for number in 0..long_or(200, 10) {
             let name = format!("cancel-{number}");
             let spec = json!({ "function": "misbehave", "input": { "mode": "spin" } });
             real.apply(&name, &spec).map_err(anyhow::Error::msg)?;

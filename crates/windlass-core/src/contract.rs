@@ -34,6 +34,9 @@ pub const JOB: &str = "WINDLASS_JOB";
 /// Which attempt this is, counted from 1.
 pub const ATTEMPT: &str = "WINDLASS_ATTEMPT";
 
+/// The job's trace (W3C Trace Context), for a function that tells spans of its own: its parent is the job.
+pub const TRACEPARENT: &str = "TRACEPARENT";
+
 /// Variables by which common runtimes size their thread pools. The worker sets each to the parallelism, so that a
 /// function that never heard of Windlass still starts as many threads as it was granted CPUs.
 pub const THREAD_COUNT_VARIABLES: [&str; 8] = [

@@ -30,6 +30,7 @@ pub mod report;
 pub mod result;
 mod schema;
 pub mod status;
+pub mod trace;
 pub mod validate;
 
 pub use admit::{Admission, Capacity, Grant, Share, Waiting};

@@ -70,7 +70,7 @@ const BEHIND: Duration = Duration::from_secs(5);
 const SHUTDOWN: Duration = Duration::from_secs(20);
 
 /// What the controller is told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Only this namespace; all when absent.
     pub namespace: Option<String>,
@@ -84,7 +84,12 @@ pub struct Settings {
     /// Whether a node whose object was deleted is known to run nothing any more. Without this an
     /// attempt that was there when its node was deleted is never taken for dead.
     pub deleted_nodes_are_fenced: bool,
+    /// Told each job that this process has seen to end, while it leads. Must return at once.
+    pub ended: Option<Ended>,
 }
+
+/// Told a job.
+pub type Ended = Arc<dyn Fn(&Job) + Send + Sync>;
 
 /// What this process knows, and what it reaches the API server with.
 pub(crate) struct World {
@@ -495,7 +500,14 @@ impl World {
             open.insert(uid);
         } else if open.remove(&uid) {
             drop(open);
-            self.metrics.finished(&job.to_core());
+            // Or each of several controllers would count it.
+            if *self.leads.borrow() {
+                let job = job.to_core();
+                self.metrics.finished(&job);
+                if let Some(ended) = &self.settings.ended {
+                    ended(&job);
+                }
+            }
         }
     }
 

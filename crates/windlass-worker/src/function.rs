@@ -10,6 +10,7 @@ use rustix::process::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use windlass_core::assignment::{ASSIGNMENT, Order};
 use windlass_core::contract;
+use windlass_core::trace::Trace;
 
 use crate::progress::ProgressFile;
 use crate::{GRACE, stop};
@@ -47,6 +48,9 @@ impl Function {
             .env(contract::JOB, &assignment.job)
             .env(contract::ATTEMPT, assignment.attempt.to_string())
             .env("TMPDIR", work)
+            .envs(
+                Trace::of(&assignment.job_uid).map(|trace| (contract::TRACEPARENT, trace.parent())),
+            )
             .envs(contract::THREAD_COUNT_VARIABLES.map(|name| (name, parallelism.as_str())))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

@@ -61,3 +61,13 @@ fn arguments_arrive_as_they_are() {
     let result = Bench::new().start(&["sh", "-c", script, "sh", "--", "a b", "", "$HOME"]).result();
     assert_eq!(result.text.as_deref(), Some("--|a b||$HOME|"));
 }
+
+#[test]
+fn a_function_finds_the_trace_of_its_job() {
+    let mut bench = Bench::new();
+    bench.assignment.job_uid = "0192f3a4-5b6c-7d8e-9f00-112233445566".into();
+    let result = bench.sh(r#"printf %s "$TRACEPARENT" > "$WINDLASS_OUTPUT""#).result();
+    let parent = result.text.unwrap();
+    assert!(parent.starts_with("00-0192f3a45b6c7d8e9f00112233445566-"), "{parent}");
+    assert_eq!((parent.len(), &parent[52..]), (55, "-01"));
+}

@@ -64,6 +64,7 @@ fn start(server: &Server, controller: usize) -> JoinHandle<()> {
         lease_namespace: None,
         name: format!("c{controller}"),
         deleted_nodes_are_fenced: false,
+        ended: None,
     };
     tokio::spawn(async move {
         let ready = watch::Sender::new(false);

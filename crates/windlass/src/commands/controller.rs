@@ -9,7 +9,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 use windlass_gateway::operations::{self, Operations};
+use windlass_kube::driver::Ended;
 use windlass_kube::{ClusterAccess, Metrics};
+use windlass_traces::Traces;
 
 use crate::cli::Controller;
 use crate::{commands, log};
@@ -28,6 +30,8 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
         lease_namespace: args.leader_elect.then_some(lease),
         name: host,
         deleted_nodes_are_fenced: args.deleted_nodes_are_fenced,
+        ended: Traces::from_environment()?
+            .map(|traces| -> Ended { Arc::new(move |job| traces.job(job)) }),
     };
     info!(namespace = settings.namespace.as_deref().unwrap_or("*"), "controller starts");
     let ready = watch::Sender::new(false);

@@ -7,10 +7,12 @@ use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::info;
+use windlass_core::jobs::Reports;
 use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, Limits};
 use windlass_kube::{Cluster, ClusterAccess, ClusterReports, Metrics};
 use windlass_results::Results;
+use windlass_traces::{TracedReports, Traces};
 
 use crate::cli::{self, BadUsage};
 use crate::{commands, log};
@@ -32,10 +34,15 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     info!(address = %listener.local_addr()?, "gateway listens");
+    let mut reports: Arc<dyn Reports> =
+        Arc::new(ClusterReports::new(client.clone(), results.clone()));
+    if let Some(traces) = Traces::from_environment()? {
+        reports = Arc::new(TracedReports::new(reports, traces));
+    }
     let gateway = Gateway {
-        jobs: Arc::new(Cluster::new(client.clone(), results.clone())),
-        access: Arc::new(ClusterAccess::new(client.clone())),
-        reports: Some(Arc::new(ClusterReports::new(client, results))),
+        jobs: Arc::new(Cluster::new(client.clone(), results)),
+        access: Arc::new(ClusterAccess::new(client)),
+        reports: Some(reports),
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,
         limits: Limits::default(),
