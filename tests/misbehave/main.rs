@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "what it says on stderr is part of the test")]
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::process::{ExitCode, abort};
 use std::thread::sleep;
 use std::time::Duration;
@@ -33,8 +34,11 @@ fn main() -> ExitCode {
             write(&output, &vec![b'y'; bytes])
         }
         "not-text" => write(&output, &[0, 159, 146, 150]),
-        // Burns its CPUs, tells progress, and ends itself only by SIGTERM's default.
+        // Says what is no text, burns its CPUs, tells progress, and ends itself only by SIGTERM's default.
         "spin" => {
+            if std::io::stderr().write_all(b"\xff\xfe\n").is_err() {
+                return ExitCode::FAILURE;
+            }
             let threads = variable(contract::PARALLELISM).parse().unwrap_or(1);
             for _ in 1..threads {
                 std::thread::spawn(|| {

@@ -304,3 +304,19 @@ fn a_large_result_is_deleted_with_its_job() {
         assert_eq!(stored(&job), 0, "{bytes}");
     }
 }
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_log_is_shown_while_the_function_runs_whatever_its_bytes_are() {
+    let namespace = Namespace::new("logs");
+    let client = namespace.client();
+    let spec = json!({ "function": "misbehave", "input": { "mode": "spin" } });
+    namespace.apply("says", &spec).unwrap();
+    running_pod(&namespace, "says");
+    let said = b"about to \"spin\"\n\xff\xfe\n";
+    eventually("the log has both lines", MANY_SECONDS, || {
+        let log = client.get(&client.jobs("/says/logs"));
+        assert_eq!(log.status, 200, "{log:?}");
+        (log.body == said).then_some(())
+    });
+}

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::core::ObjectMeta;
@@ -190,13 +190,9 @@ impl Jobs for Cluster {
         let Some(pod) = &job.status.pod else { return Ok(Vec::new()) };
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
         let params = LogParams { tail_lines: Some(LOG_LINES), ..LogParams::default() };
-        match within_deadline(pods.logs(pod, &params)).await? {
-            Ok(text) => {
-                let bytes = text.into_bytes();
-                let surplus =
-                    bytes.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
-                Ok(bytes[surplus..].to_vec())
-            }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        match within_deadline(end_of_log(&pods, pod, &params, limit)).await? {
+            Ok(end) => Ok(end?),
             // The pod of a job that has ended is deleted, and its log with it; that of one that
             // starts has none yet.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(Vec::new()),
@@ -228,6 +224,34 @@ impl Jobs for Cluster {
         within_deadline(self.client.apiserver_version()).await?.map_err(from_kube)?;
         Ok(())
     }
+}
+
+/// The last bytes of a log, whatever they are, in memory of twice as many.
+async fn end_of_log(
+    pods: &Api<Pod>,
+    pod: &str,
+    params: &LogParams,
+    limit: usize,
+) -> Result<Result<Vec<u8>, Error>, kube::Error> {
+    let mut log = Box::pin(pods.log_stream(pod, params).await?);
+    let mut end = Vec::new();
+    loop {
+        let piece = match log.fill_buf().await {
+            Ok([]) => break,
+            Ok(piece) => piece,
+            Err(error) => {
+                return Ok(Err(Error::unavailable(format!("the log broke off: {error}"))));
+            }
+        };
+        let length = piece.len();
+        end.extend_from_slice(piece);
+        log.consume_unpin(length);
+        if end.len() / 2 > limit {
+            end.drain(..end.len() - limit);
+        }
+    }
+    end.drain(..end.len().saturating_sub(limit));
+    Ok(Ok(end))
 }
 
 /// The changes of one job, from a watch of one object.
