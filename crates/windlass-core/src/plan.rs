@@ -272,6 +272,14 @@ fn cancel(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -> Plan
     Plan { actions, status, look_again: None }
 }
 
+/// Whether the status says that this attempt starts, and names no hindrance.
+fn is_told_to_start(status: &JobStatus, attempt: AttemptNumber) -> bool {
+    let running = status.condition(ConditionType::Running);
+    status.phase == Some(Phase::Starting)
+        && status.attempt == Some(attempt)
+        && running.is_some_and(|running| running.reason == reasons::STARTING)
+}
+
 /// The current attempt exists and is not settled: tell how far it is.
 fn follow(
     job: &Job,
@@ -292,6 +300,10 @@ fn follow(
                 let why = reason.as_deref().unwrap_or("nothing said why");
                 let failure = not_started(limits, why, message, current.number, now);
                 report::fail(&mut status, limits, failure);
+            } else if reason.is_none() && is_told_to_start(&job.status, current.number) {
+                // Which pod it is, is told with the next news.
+                status = job.status.clone();
+                look_again = Some(to_std(deadline - waited));
             } else if waited >= grace || reason.is_some() {
                 tell_place(&mut status, current);
                 status.phase = Some(Phase::Starting);

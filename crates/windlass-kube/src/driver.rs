@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -52,6 +52,9 @@ const TELLING_WAITERS: usize = 4;
 
 /// A job that waits for CPUs for less than this is not told so: it would be a write that nobody sees.
 const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
+
+/// Least time between two lists of Events.
+const BETWEEN_LISTS_OF_EVENTS: Duration = Duration::from_secs(1);
 
 /// An attempt that ends within this time of its container's start, which is told in whole seconds, costs
 /// no write for having run.
@@ -107,6 +110,7 @@ pub(crate) struct World {
     /// The version of a job that a write of ours has replaced, by UID, until the watch has caught up.
     replaced: Mutex<HashMap<String, String>>,
     telling_waiters: Semaphore,
+    events_listed: Mutex<Option<Instant>>,
     pub(crate) metrics: Metrics,
     /// UIDs of the jobs that were seen and have not ended.
     open_jobs: Mutex<HashSet<String>>,
@@ -162,6 +166,7 @@ pub async fn run(
         refusals: Mutex::default(),
         replaced: Mutex::default(),
         telling_waiters: Semaphore::new(TELLING_WAITERS),
+        events_listed: Mutex::default(),
         metrics,
         open_jobs: Mutex::default(),
         recorder: Recorder::new(client.clone(), reporter),
@@ -493,6 +498,18 @@ impl World {
 
     /// What a job's change means for the numbers: its end counts once, for a job that was seen before
     /// it had ended.
+    /// Whether it is time for another list of Events. An API server keeps no index of them: each list reads
+    /// all of the namespace, and a thousand batch Jobs that wait for their pods would ask a thousand times.
+    fn may_list_events(&self) -> bool {
+        let mut last = self.events_listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let may = last.is_none_or(|last| now.duration_since(last) >= BETWEEN_LISTS_OF_EVENTS);
+        if may {
+            *last = Some(now);
+        }
+        may
+    }
+
     fn measure_end(&self, job: &WatchedJob) {
         let Some(uid) = job.meta().uid.clone() else { return };
         let mut open = self.open_jobs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -615,7 +632,7 @@ async fn reconcile(object: Arc<WatchedJob>, world: Arc<World>) -> Result<Requeue
         return Ok(Requeue::await_change());
     }
     let job = object.to_core();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let looked = |outcome| world.metrics.reconciled(outcome, began.elapsed().as_secs_f64());
     // A panic is a defect of ours on one object; the others go on.
     match AssertUnwindSafe(one(&job, &world)).catch_unwind().await {
@@ -870,6 +887,9 @@ async fn tell_hindrance(
         return Ok(false);
     };
     let Some(carrier) = trace.carrier else { return Ok(false) };
+    if !world.may_list_events() {
+        return Ok(true);
+    }
     let events: Api<core_v1::Event> =
         Api::namespaced(world.client.clone(), &job.metadata.namespace);
     let fields = format!("involvedObject.uid={},reason=FailedCreate", carrier.uid());

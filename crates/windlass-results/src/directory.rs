@@ -1,8 +1,10 @@
 //! What an object store does by itself and a directory does not.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
+
+use windlass_core::name;
 
 /// An upload that nobody has written to for so long is never finished.
 const STALE: Duration = Duration::from_secs(24 * 3600);
@@ -10,7 +12,12 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 /// Deletes unfinished uploads, which the store writes beside their place with a `#` in their names, and
 /// directories of jobs and namespaces that are empty.
 pub(crate) fn tidy(root: &Path) -> io::Result<()> {
-    for namespace in directories(root)? {
+    let is_name = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name::problem(name).is_none())
+    };
+    for namespace in directories(root)?.into_iter().filter(is_name) {
         for job in directories(&namespace)? {
             for file in entries(&job)? {
                 let unfinished =
@@ -26,7 +33,7 @@ pub(crate) fn tidy(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn entries(directory: &Path) -> io::Result<Vec<std::path::PathBuf>> {
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(directory) {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
         // Another gateway was faster.
@@ -35,7 +42,7 @@ fn entries(directory: &Path) -> io::Result<Vec<std::path::PathBuf>> {
     }
 }
 
-fn directories(directory: &Path) -> io::Result<Vec<std::path::PathBuf>> {
+fn directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries(directory)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink()).collect())
 }
 
@@ -79,7 +86,12 @@ mod tests {
             path
         };
         let old = STALE * 2;
-        let kept = [make("a/1/1-x", old), make("a/1/1-x#2", Duration::ZERO), make("top#1", old)];
+        let kept = [
+            make("a/1/1-x", old),
+            make("a/1/1-x#2", Duration::ZERO),
+            make("top#1", old),
+            make("lost+found/3/1-x#1", old),
+        ];
         let goes = [make("a/2/1-x#1", old), make("b/3/1-x#1", old)];
         tidy(root.path()).unwrap();
         for path in kept {

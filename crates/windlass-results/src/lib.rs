@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
@@ -86,8 +86,7 @@ impl Results {
 
     /// Whether the store answers and lets us list.
     pub async fn check(&self) -> Result<(), Error> {
-        let first = self.store.list(None).next().await;
-        first.transpose().map(|_| ()).map_err(|error| unavailable(&error))
+        self.namespaces().await.map(|_| ())
     }
 
     /// Writes these bytes; when this returns they are durable. An error in the stream, also that they

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
-use windlass_core::Error;
+use windlass_core::{Error, name};
 
 use crate::{Results, directory, unavailable};
 
@@ -25,14 +25,13 @@ impl Results {
         Ok(self.names_in(Some(&Path::from(namespace))).await?.into_iter().collect())
     }
 
+    /// The names below a prefix that a namespace or a job can have. The root of a volume has others, such
+    /// as `lost+found`.
     async fn names_in(&self, prefix: Option<&Path>) -> Result<Vec<String>, Error> {
         let found = self.store.list_with_delimiter(prefix).await;
         let found = found.map_err(|error| unavailable(&error))?;
-        Ok(found
-            .common_prefixes
-            .iter()
-            .filter_map(|path| Some(path.filename()?.to_owned()))
-            .collect())
+        let names = found.common_prefixes.iter().filter_map(Path::filename);
+        Ok(names.filter(|name| name::problem(name).is_none()).map(str::to_owned).collect())
     }
 
     /// Deletes what is stored of a job that is no more. How many objects there were.

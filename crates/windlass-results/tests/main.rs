@@ -118,9 +118,13 @@ async fn what_is_old_and_unknown_is_swept() {
     results.put(&place, stream(&small, &small)).await.unwrap();
     let file = File::options().write(true).open(directory.path().join(&place)).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_secs(3601)).unwrap();
+    // A volume has what is not ours.
+    fs::create_dir(directory.path().join("lost+found")).unwrap();
+    results.check().await.unwrap();
+    assert_eq!(results.namespaces().await.unwrap(), ["a"]);
     assert_eq!(results.forget_old("a", "1").await.unwrap(), 1);
     results.tidy().await.unwrap();
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 #[tokio::test]

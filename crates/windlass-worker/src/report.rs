@@ -39,6 +39,8 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5
 /// Bytes a second that a try at an upload moves at least; slower than this is no better than a gateway
 /// that does not answer.
 const LEAST_BYTES_PER_SECOND: u64 = 256 * 1024;
+/// What an upload moves in a second in most clusters, for the time that all tries have.
+const USUAL_BYTES_PER_SECOND: u64 = 4 << 20;
 /// Bytes of an upload that are read at a time.
 const PIECE: usize = 128 * 1024;
 /// Longest answer to an upload that is read, in bytes.
@@ -104,7 +106,8 @@ impl Reporter {
     pub(crate) async fn store(&self, large: &Large, deadline: Instant) -> Output {
         match self {
             Self::Http { gateway, who, .. } => {
-                let deadline = deadline.max(Instant::now() + LEAST_PATIENCE);
+                let usual = Duration::from_secs(large.result.bytes / USUAL_BYTES_PER_SECOND);
+                let deadline = deadline.max(Instant::now() + LEAST_PATIENCE + usual);
                 gateway.insist_on_storing(who, large, deadline).await
             }
             Self::Socket { .. } => no_place(large.result.bytes),

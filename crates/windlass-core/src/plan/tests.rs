@@ -138,6 +138,12 @@ fn starting_is_told_only_when_it_takes_long_or_has_a_reason() {
 
     let slow = plan(&job(), &limits(), &seen(vec![attempt(1, starting())]), at(60_000));
     assert_eq!(slow.status.phase, Some(Phase::Starting));
+    // Its pod comes: not worth another write.
+    let told_so = Job { status: slow.status.clone(), ..job() };
+    let with_pod = Attempt { pod: Some("pod".into()), ..attempt(1, starting()) };
+    let later = plan(&told_so, &limits(), &seen(vec![with_pod]), at(70_000));
+    assert_eq!(later.status, told_so.status);
+    assert!(later.look_again.is_some());
 
     let stuck = AttemptState::Starting {
         reason: Some("Unschedulable".into()),
