@@ -152,7 +152,9 @@ async fn a_function_sees_its_contract_and_nothing_else_of_the_server() {
         ["PATH", "HOME", "LANG", "TZ", "USER", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "MODEL"];
     let threads = windlass_core::contract::THREAD_COUNT_VARIABLES;
     for variable in env.keys() {
-        let ours = variable.starts_with("WINDLASS_") || variable.starts_with("LC_");
+        let ours = variable.starts_with("WINDLASS_")
+            || variable.starts_with("LC_")
+            || *variable == windlass_core::contract::TRACEPARENT;
         assert!(ours || known.contains(variable) || threads.contains(variable), "{variable}");
     }
     assert!(!env.contains_key("WINDLASS_ASSIGNMENT"));

@@ -99,13 +99,16 @@ impl Bench {
             .spawn()
             .unwrap();
         let stderr = self.path("stderr");
-        Worker { child, socket: Some(BufReader::new(ours)), told: Vec::new(), stderr }
+        let who = (self.assignment.job_uid.clone(), self.assignment.attempt);
+        Worker { child, who, socket: Some(BufReader::new(ours)), told: Vec::new(), stderr }
     }
 }
 
 /// A worker that runs.
 pub struct Worker {
     child: Child,
+    /// UID of the job and number of the attempt that it was given.
+    who: (String, u32),
     /// The server's end.
     socket: Option<BufReader<UnixStream>>,
     told: Vec<Report>,
@@ -130,7 +133,7 @@ impl Worker {
             return None;
         }
         let report: Report = serde_json::from_str(&line).expect(&line);
-        assert_eq!((report.job_uid.as_str(), report.attempt), ("uid", 3));
+        assert_eq!((&report.job_uid, report.attempt), (&self.who.0, self.who.1));
         self.told.push(report.clone());
         Some(report.event)
     }
