@@ -28,7 +28,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn controllers_that_are_killed_every_other_second_lose_nothing() {
     on_a_cluster("killed", async |world| {
         let mut random = Random::of_environment();
-        let count = long_or(1000, 150);
+        let count = long_or(1000, 400);
         let input = json!({ "run": "1s" });
         let (accepted, kills) = futures::join!(
             world.submit("job", count, &input),
@@ -66,7 +66,7 @@ async fn kill_until_finished(
 #[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
 fn two_controllers_whose_lease_is_deleted_each_second_do_nothing_twice() {
     on_a_cluster("two", async |world| {
-        let count = long_or(1000, 150);
+        let count = long_or(1000, 400);
         let mut both = [world.controller("one")?, world.controller("other")?];
         let lease =
             format!("/apis/coordination.k8s.io/v1/namespaces/{RELEASE}/leases/windlass-controller");

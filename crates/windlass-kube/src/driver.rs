@@ -56,6 +56,13 @@ const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
 /// Least time between two lists of Events.
 const BETWEEN_LISTS_OF_EVENTS: Duration = Duration::from_secs(1);
 
+/// While jobs are started, what an ended one leaves is removed only now: its CPUs are free already, and the
+/// API server's time belongs to those that somebody waits for.
+const REMOVAL_WAITS: SignedDuration = SignedDuration::from_secs(30);
+
+/// No start for so long, and ended jobs are removed at once.
+const STARTS_ARE_OVER: SignedDuration = SignedDuration::from_secs(2);
+
 /// An attempt that ends within this time of its container's start, which is told in whole seconds, costs
 /// no write for having run.
 const RUNNING_GRACE: Duration = Duration::from_secs(2);
@@ -111,6 +118,8 @@ pub(crate) struct World {
     replaced: Mutex<HashMap<String, String>>,
     telling_waiters: Semaphore,
     events_listed: Mutex<Option<Instant>>,
+    /// When an attempt was started last.
+    last_start: Mutex<Option<Timestamp>>,
     pub(crate) metrics: Metrics,
     /// UIDs of the jobs that were seen and have not ended.
     open_jobs: Mutex<HashSet<String>>,
@@ -167,6 +176,7 @@ pub async fn run(
         replaced: Mutex::default(),
         telling_waiters: Semaphore::new(TELLING_WAITERS),
         events_listed: Mutex::default(),
+        last_start: Mutex::default(),
         metrics,
         open_jobs: Mutex::default(),
         recorder: Recorder::new(client.clone(), reporter),
@@ -496,8 +506,17 @@ impl World {
         self.metrics.queues(&self.admission.queues());
     }
 
-    /// What a job's change means for the numbers: its end counts once, for a job that was seen before
-    /// it had ended.
+    /// Whether what an ended job leaves may be there for a while yet, as others are being started.
+    fn removal_waits(&self, job: &Job, now: Timestamp) -> bool {
+        let started = *self.last_start.lock().unwrap_or_else(PoisonError::into_inner);
+        let within = |since: Option<Timestamp>, limit| {
+            since.is_some_and(|since| now.duration_since(since) < limit)
+        };
+        job.status.is_finished()
+            && within(started, STARTS_ARE_OVER)
+            && within(job.status.timeline.finished, REMOVAL_WAITS)
+    }
+
     /// Whether it is time for another list of Events. An API server keeps no index of them: each list reads
     /// all of the namespace, and a thousand batch Jobs that wait for their pods would ask a thousand times.
     fn may_list_events(&self) -> bool {
@@ -510,6 +529,8 @@ impl World {
         may
     }
 
+    /// What a job's change means for the numbers: its end counts once, for a job that was seen before
+    /// it had ended.
     fn measure_end(&self, job: &WatchedJob) {
         let Some(uid) = job.meta().uid.clone() else { return };
         let mut open = self.open_jobs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -734,11 +755,21 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
 
     let refusal = world.refusals().get(&job.metadata.uid).cloned();
     let seen = Seen { admission, attempts, refusal, running_grace: RUNNING_GRACE };
-    let Plan { actions, status, look_again } = match &verdict {
+    let Plan { mut actions, status, look_again } = match &verdict {
         Ok(limits) => plan(job, limits, &seen, now),
         Err(why) => plan_invalid(job, why, &seen, now),
     };
+    let mut removal = None;
+    if world.removal_waits(job, now) {
+        let before = actions.len();
+        actions.retain(|action| !matches!(action, Action::Remove { .. }));
+        removal = (actions.len() < before).then_some(STARTS_ARE_OVER.unsigned_abs());
+    }
     let starts = actions.iter().any(|action| matches!(action, Action::Start { .. }));
+    if starts {
+        let mut last = world.last_start.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(now);
+    }
     if needs && !starts && matches!(seen.admission, Answer::Granted(_)) {
         world.admission.leave(&job.metadata.uid, now);
     }
@@ -784,7 +815,7 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
         Some(_) => Some(HINDRANCE_LOOK),
         None => look_again,
     };
-    let next = [pause, soon, hindered.then_some(HINDRANCE_LOOK)].into_iter().flatten().min();
+    let next = [pause, soon, removal, hindered.then_some(HINDRANCE_LOOK)].into_iter().flatten().min();
     Ok(next.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
