@@ -4,7 +4,7 @@
 //! once, and nothing is granted before all that is in use was counted and all that waits has joined
 //! the line.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,12 +56,17 @@ const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
 /// Least time between two lists of Events.
 const BETWEEN_LISTS_OF_EVENTS: Duration = Duration::from_secs(1);
 
-/// While jobs are started, what an ended one leaves is removed only now: its CPUs are free already, and the
-/// API server's time belongs to those that somebody waits for.
+/// While many jobs are being started, what an ended one leaves is removed only now: its CPUs are free
+/// already, and the API server's time belongs to those that somebody waits for.
 const REMOVAL_WAITS: SignedDuration = SignedDuration::from_secs(30);
 
-/// No start for so long, and ended jobs are removed at once.
-const STARTS_ARE_OVER: SignedDuration = SignedDuration::from_secs(2);
+/// So many starts within [`MANY_STARTS_WITHIN`] are many. A Job controller at its default limit, 20 requests
+/// a second of which a pod takes two, never comes to it: there jobs wait for that limit, and a removed
+/// batch Job is one that takes nothing of it any more.
+const MANY_STARTS: usize = 32;
+
+/// See [`MANY_STARTS`].
+const MANY_STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// An attempt that ends within this time of its container's start, which is told in whole seconds, costs
 /// no write for having run.
@@ -118,8 +123,8 @@ pub(crate) struct World {
     replaced: Mutex<HashMap<String, String>>,
     telling_waiters: Semaphore,
     events_listed: Mutex<Option<Instant>>,
-    /// When an attempt was started last.
-    last_start: Mutex<Option<Timestamp>>,
+    /// When the last [`MANY_STARTS`] attempts, or pods of attempts, were created.
+    last_starts: Mutex<VecDeque<Timestamp>>,
     pub(crate) metrics: Metrics,
     /// UIDs of the jobs that were seen and have not ended.
     open_jobs: Mutex<HashSet<String>>,
@@ -176,7 +181,7 @@ pub async fn run(
         replaced: Mutex::default(),
         telling_waiters: Semaphore::new(TELLING_WAITERS),
         events_listed: Mutex::default(),
-        last_start: Mutex::default(),
+        last_starts: Mutex::default(),
         metrics,
         open_jobs: Mutex::default(),
         recorder: Recorder::new(client.clone(), reporter),
@@ -480,7 +485,13 @@ impl World {
         &self,
         change: &Change<core_v1::Pod>,
     ) -> Option<ObjectRef<WatchedJob>> {
-        let touched = self.traces.body_changed(change, self.now())?;
+        let now = self.now();
+        if let Change::Applied(pod) = change
+            && self.traces.is_news(pod)
+        {
+            self.an_attempt_starts(now);
+        }
+        let touched = self.traces.body_changed(change, now)?;
         Some(self.touched(&touched))
     }
 
@@ -506,15 +517,25 @@ impl World {
         self.metrics.queues(&self.admission.queues());
     }
 
-    /// Whether what an ended job leaves may be there for a while yet, as others are being started.
+    /// An attempt has been created, or its pod has come: until then the cluster has work to do for it.
+    fn an_attempt_starts(&self, now: Timestamp) {
+        let mut starts = self.last_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        if starts.len() == MANY_STARTS {
+            starts.pop_front();
+        }
+        starts.push_back(now);
+    }
+
+    /// Whether what an ended job leaves may be there for a while yet, as many others are being started.
     fn removal_waits(&self, job: &Job, now: Timestamp) -> bool {
-        let started = *self.last_start.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = |since: Option<Timestamp>, limit| {
-            since.is_some_and(|since| now.duration_since(since) < limit)
+        let starts = self.last_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = starts.front().filter(|_| starts.len() == MANY_STARTS);
+        let within = |since: Option<&Timestamp>, limit| {
+            since.is_some_and(|since| now.duration_since(*since) < limit)
         };
         job.status.is_finished()
-            && within(started, STARTS_ARE_OVER)
-            && within(job.status.timeline.finished, REMOVAL_WAITS)
+            && within(oldest, MANY_STARTS_WITHIN)
+            && within(job.status.timeline.finished.as_ref(), REMOVAL_WAITS)
     }
 
     /// Whether it is time for another list of Events. An API server keeps no index of them: each list reads
@@ -763,12 +784,11 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     if world.removal_waits(job, now) {
         let before = actions.len();
         actions.retain(|action| !matches!(action, Action::Remove { .. }));
-        removal = (actions.len() < before).then_some(STARTS_ARE_OVER.unsigned_abs());
+        removal = (actions.len() < before).then_some(MANY_STARTS_WITHIN.unsigned_abs());
     }
     let starts = actions.iter().any(|action| matches!(action, Action::Start { .. }));
     if starts {
-        let mut last = world.last_start.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some(now);
+        world.an_attempt_starts(now);
     }
     if needs && !starts && matches!(seen.admission, Answer::Granted(_)) {
         world.admission.leave(&job.metadata.uid, now);
@@ -815,7 +835,8 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
         Some(_) => Some(HINDRANCE_LOOK),
         None => look_again,
     };
-    let next = [pause, soon, removal, hindered.then_some(HINDRANCE_LOOK)].into_iter().flatten().min();
+    let next =
+        [pause, soon, removal, hindered.then_some(HINDRANCE_LOOK)].into_iter().flatten().min();
     Ok(next.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
