@@ -27,7 +27,7 @@ use windlass_core::plan::{
     plan_invalid,
 };
 use windlass_core::validate::validate_without_input;
-use windlass_core::{Action, Error, Function, Job, Limits, Plan, Seen, plan, validate};
+use windlass_core::{Action, Error, Function, Job, Limits, Plan, Problem, Seen, plan, validate};
 
 use crate::admission::{Admission, JobRef, QueueKey};
 use crate::apply::{Done, Effects, tell};
@@ -41,7 +41,7 @@ use crate::metrics::Metrics;
 use crate::observe::{self, AttemptId};
 use crate::traces::{Touched, Traces};
 use crate::watched::WatchedJob;
-use crate::{claims, notices};
+use crate::{claims, malformed, notices};
 
 /// Reconciles at the same time. Each waits for the API server most of its time.
 const CONCURRENCY: u16 = 32;
@@ -159,6 +159,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     let identity = format!("{}_{}", settings.name, uuid::Uuid::new_v4().simple());
     let (wake, woken) = mpsc::unbounded_channel();
+    let (unreadable, malformed) = mpsc::unbounded_channel();
     let (leads, led) = watch::channel(settings.lease_namespace.is_none());
     let namespace = settings.namespace.clone();
 
@@ -193,26 +194,39 @@ pub async fn run(
     let job_events = changes::events(
         api(&client, namespace.as_deref()),
         changes::config(None),
+        unreadable.clone(),
         WatchedJob::prune,
     );
     let job_changes = world.follow_jobs(reflector::reflector(job_writer, job_events));
     let others = futures::stream::select_all([
         world.follow_functions(reflector::reflector(
             function_writer,
-            changes::events(api(&client, namespace.as_deref()), changes::config(None), |_| ()),
+            changes::events(
+                api(&client, namespace.as_deref()),
+                changes::config(None),
+                unreadable.clone(),
+                |_| (),
+            ),
         )),
         world.follow_queues(reflector::reflector(
             queue_writer,
-            changes::events(api(&client, namespace.as_deref()), changes::config(None), |_| ()),
+            changes::events(
+                api(&client, namespace.as_deref()),
+                changes::config(None),
+                unreadable.clone(),
+                |_| (),
+            ),
         )),
         world.follow_carriers(changes::events(
             api(&client, namespace.as_deref()),
             changes::config(Some(LABEL_JOB_UID)),
+            unreadable.clone(),
             prune_carrier,
         )),
         world.follow_pods(changes::events(
             api(&client, namespace.as_deref()),
             changes::config(Some(LABEL_JOB_UID)),
+            unreadable,
             prune_pod,
         )),
         references(woken).boxed(),
@@ -252,6 +266,7 @@ pub async fn run(
         () = controller => {}
         () = elect => {}
         () = claims::run(&world) => {}
+        () = malformed::tell(malformed, world.leads.clone(), &world.recorder) => {}
         () = world.lead() => {}
         () = world.tell_ready(&ready) => {}
         () = async {
@@ -736,19 +751,16 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     let needs = needs_cpus(job, &attempts, now);
     let id = attempt_id(job, &attempts);
     // The whole job, as it is now: before it joins a line for the first time, and before a start.
-    let mut whole = None;
-    if needs && job.status.phase.is_none() {
-        whole = Some(fetch(job, world).await?);
-    }
-    let mut verdict =
-        world.judge(whole.as_ref().unwrap_or(job), function.as_ref(), whole.is_some());
+    let (mut whole, mut verdict) = if needs && job.status.phase.is_none() {
+        judge_whole(job, function.as_ref(), world).await?
+    } else {
+        (None, world.judge(job, function.as_ref(), false))
+    };
     let mut admission = Answer::NotAsked;
     if let (Ok(limits), true) = (&verdict, needs) {
         admission = world.admission.ask(job, id, limits, now);
         if matches!(admission, Answer::Granted(_)) && whole.is_none() {
-            let fetched = fetch(job, world).await?;
-            verdict = world.judge(&fetched, function.as_ref(), true);
-            whole = Some(fetched);
+            (whole, verdict) = judge_whole(job, function.as_ref(), world).await?;
         }
     } else if !needs && attempts.iter().all(|attempt| !attempt.is_live()) {
         world.admission.leave(&job.metadata.uid, now);
@@ -825,7 +837,7 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
         let version = job.metadata.resource_version.clone();
         world.replaced().insert(job.metadata.uid.clone(), version);
         if let Some(event) = notices::notice(job, &status) {
-            notices::publish(&world.recorder, job, &event).await;
+            notices::publish(&world.recorder, &notices::reference(job), &event).await;
         }
     }
     drop(permit);
@@ -840,11 +852,33 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     Ok(next.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
+/// The whole job and what it is found to be. One that the watch could read may still be malformed where
+/// the watch does not look, in its input.
+async fn judge_whole(
+    job: &Job,
+    function: Option<&Function>,
+    world: &World,
+) -> Result<(Option<Job>, Result<Limits, Error>), Error> {
+    match fetch(job, world).await {
+        Ok(whole) => {
+            let verdict = world.judge(&whole, function, true);
+            Ok((Some(whole), verdict))
+        }
+        Err(malformed @ Error::Invalid(_)) => Ok((None, Err(malformed))),
+        Err(error) => Err(error),
+    }
+}
+
 /// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may
-/// have ended and its attempts been removed, so that their names are free again.
+/// have ended and its attempts been removed, so that their names are free again. `Invalid` when it cannot be
+/// read.
 async fn fetch(job: &Job, world: &World) -> Result<Job, Error> {
     let jobs: Api<ComputeJob> = Api::namespaced(world.client.clone(), &job.metadata.namespace);
-    let found = within_deadline(jobs.get_opt(&job.metadata.name)).await?.map_err(from_kube)?;
+    let found = within_deadline(jobs.get_opt(&job.metadata.name)).await?;
+    let found = found.map_err(|error| match error {
+        kube::Error::SerdeError(why) => Error::Invalid(vec![Problem::at("", why.to_string())]),
+        error => from_kube(error),
+    })?;
     let found = found.ok_or_else(|| Error::no_job(&job.metadata.name))?.to_core();
     if found.metadata.uid == job.metadata.uid
         && found.metadata.resource_version == job.metadata.resource_version
