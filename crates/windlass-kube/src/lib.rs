@@ -20,6 +20,7 @@ pub mod driver;
 mod error;
 pub mod jobs;
 pub mod lease;
+mod look;
 mod malformed;
 pub mod metrics;
 pub mod notices;
@@ -28,6 +29,7 @@ pub mod reports;
 pub mod sweep;
 pub mod traces;
 pub mod watched;
+mod world;
 
 pub use access::ClusterAccess;
 pub use driver::{Settings, run};
