@@ -163,6 +163,9 @@ fn describe_answer(
     let content = match answer.content {
         Content::None => None,
         Content::Json(schema) => Some(("application/json", json!({ "schema": schema(generator) }))),
+        Content::Events(schema) => {
+            Some(("text/event-stream", json!({ "schema": schema(generator) })))
+        }
         Content::Text(media_type) => Some((media_type, json!({ "schema": { "type": "string" } }))),
         Content::Bytes => Some(("*/*", json!({}))),
     };

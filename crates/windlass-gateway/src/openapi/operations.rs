@@ -92,6 +92,8 @@ pub(crate) struct Answer {
 pub(crate) enum Content {
     None,
     Json(SchemaOf),
+    /// Server-sent events, each of this schema.
+    Events(SchemaOf),
     /// Text of this media type.
     Text(&'static str),
     /// Bytes of any media type: the function's.
@@ -133,7 +135,7 @@ const WAIT: Parameter = Parameter {
     name: "Prefer",
     text: "`wait=N` answers when the job has ended, or after N seconds, at most 3600. What cannot be read \
            is no preference (RFC 7240).",
-    schema: || json!({ "type": "string", "examples": ["wait=30"] }),
+    schema: || json!({ "type": "string", "examples": ["wait=10"] }),
     required: false,
 };
 
@@ -624,7 +626,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                 status: 200,
                 text: "A stream of events.",
                 headers: &[],
-                content: Content::Text("text/event-stream"),
+                content: Content::Events(schemas::event),
             },
             Answer {
                 status: 204,

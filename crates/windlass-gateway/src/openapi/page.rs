@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::operations::OPERATIONS;
+
 const STYLE: &str = include_str!("page.css");
 
 /// What a browser may do with the page: apply this one style.
@@ -50,7 +52,7 @@ pub(super) fn of(document: &Value) -> String {
         add(&mut page, &format!("<h2 id=\"{name}\">{}</h2>", escape(&capitalized(name))));
         prose(&mut page, word(&tag["description"]));
         for (method, path, operation) in operations(document, name) {
-            describe(&mut page, document, method, path, operation);
+            describe(&mut page, document, &method, path, operation);
         }
     }
     add(&mut page, "<h2 id=\"schemas\">Schemas</h2><p>What bodies and answers are made of.</p>");
@@ -73,15 +75,16 @@ pub(super) fn of(document: &Value) -> String {
     page
 }
 
-/// The operations of a tag, in the order of their paths: method, path, and what is said of them.
+/// The operations of a tag, in the order of the table: method, path, and what is said of them.
 fn operations<'a>(
     document: &'a Value,
     tag: &'a str,
-) -> impl Iterator<Item = (&'a str, &'a str, &'a Value)> {
-    fields(&document["paths"]).flat_map(move |(path, methods)| {
-        fields(methods)
-            .filter(move |(_, operation)| word(&operation["tags"][0]) == tag)
-            .map(move |(method, operation)| (method.as_str(), path.as_str(), operation))
+) -> impl Iterator<Item = (String, &'a str, &'a Value)> {
+    OPERATIONS.iter().filter(move |operation| operation.tag.describe().0 == tag).map(|operation| {
+        let (method, path) = operation.route;
+        let method = method.to_ascii_lowercase();
+        let described = &document["paths"][path][&method];
+        (method, path, described)
     })
 }
 
@@ -276,10 +279,10 @@ fn kind(schema: &Value) -> String {
     for (keyword, says) in [
         ("minimum", "from"),
         ("maximum", "to"),
-        ("minLength", "at least"),
-        ("maxLength", "at most"),
-        ("maxItems", "at most"),
-        ("maxProperties", "at most"),
+        ("minLength", "length from"),
+        ("maxLength", "length to"),
+        ("maxItems", "items at most"),
+        ("maxProperties", "entries at most"),
         ("default", "default"),
     ] {
         // Nothing is said by a length of 0 or by a default of nothing.
@@ -365,7 +368,7 @@ fn capitalized(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{OPERATIONS, document};
+    use super::super::document;
     use super::*;
 
     #[test]

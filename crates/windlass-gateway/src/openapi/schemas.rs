@@ -6,8 +6,10 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
-use windlass_core::JobSpec;
 use windlass_core::name::MAX_NAME;
+use windlass_core::{Job, JobSpec};
+
+use crate::refusal;
 
 /// How a schema is had: it may leave the types that it refers to with the generator.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Value;
@@ -53,6 +55,26 @@ pub(super) fn submission(_: &mut SchemaGenerator) -> Value {
         json!("The job's name, unique in its namespace. Default: one that is made up.");
     schema["properties"]["name"] = name;
     schema
+}
+
+/// One event of the stream that follows a job.
+pub(super) fn event(generator: &mut SchemaGenerator) -> Value {
+    let data = [of::<Job>(generator), of::<refusal::Document<'_>>(generator)];
+    json!({
+        "type": "object",
+        "description": "One event.",
+        "required": ["event", "data"],
+        "properties": {
+            "event": { "type": "string", "enum": ["job", "problem"] },
+            "id": { "type": "string", "description": "The resource version of the job." },
+            "data": {
+                "type": "string",
+                "description": "The job, or why it cannot be followed any more.",
+                "contentMediaType": "application/json",
+                "contentSchema": { "anyOf": data }
+            }
+        }
+    })
 }
 
 /// A name as Kubernetes has it: a DNS label.
@@ -141,7 +163,7 @@ fn never_null(field: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::{Function, Job, Queue};
+    use windlass_core::{Function, Queue};
 
     use super::*;
 
