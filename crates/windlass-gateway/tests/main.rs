@@ -14,6 +14,7 @@ mod guard;
 mod hosts;
 mod jobs;
 mod metrics;
+mod openapi;
 mod overload;
 mod reports;
 mod shutdown;
