@@ -220,9 +220,12 @@ fn shape(page: &mut String, schema: &Value) {
     let required = list(&schema["required"]);
     if schema["properties"].is_object() {
         add(page, "<dl>");
-        for (name, field) in fields(&schema["properties"]) {
-            let must = required.contains(&Value::from(name.as_str()));
-            entry(page, name, &kind(field), must, word(&field["description"]));
+        let is_required = |name: &str| required.contains(&Value::from(name));
+        let mut fields: Vec<_> = fields(&schema["properties"]).collect();
+        // What must be there comes first.
+        fields.sort_by_key(|(name, _)| !is_required(name));
+        for (name, field) in fields {
+            entry(page, name, &kind(field), is_required(name), word(&field["description"]));
         }
         add(page, "</dl>");
         return;
@@ -273,25 +276,32 @@ fn kind(schema: &Value) -> String {
             None => types,
         },
     };
-    if let Some(format) = schema.get("format") {
-        text += &format!(" ({})", escape(word(format)));
+    if let Some(format) = schema.get("format").map(word).filter(|format| format.contains('-')) {
+        // `date-time` and the like; how wide a number is, its bounds say.
+        text += &format!(" ({})", escape(format));
     }
-    for (keyword, says) in [
-        ("minimum", "from"),
-        ("maximum", "to"),
-        ("minLength", "length from"),
-        ("maxLength", "length to"),
-        ("maxItems", "items at most"),
-        ("maxProperties", "entries at most"),
-        ("default", "default"),
-    ] {
-        // Nothing is said by a length of 0 or by a default of nothing.
-        let bound = schema.get(keyword).filter(|bound| !bound.is_null() && !bound.is_object());
-        if let Some(bound) = bound {
-            text += &format!(", {says} {}", escape(&plain(bound)));
-        }
+    text += &bounds(schema, "minimum", "maximum", "");
+    text += &bounds(schema, "minLength", "maxLength", " characters");
+    text += &bounds(schema, "minItems", "maxItems", " items");
+    text += &bounds(schema, "minProperties", "maxProperties", " entries");
+    if let Some(value) =
+        schema.get("default").filter(|value| !value.is_null() && !value.is_object())
+    {
+        text += &format!(", default {}", escape(&plain(value)));
     }
     text
+}
+
+/// `, 1 to 63 characters`, or what of that there is.
+fn bounds(schema: &Value, least: &str, most: &str, of: &str) -> String {
+    let bound = |keyword| schema.get(keyword).map(plain);
+    match (bound(least).filter(|least| least != "0"), bound(most)) {
+        (Some(least), Some(most)) if least == most => format!(", {least}{of}"),
+        (Some(least), Some(most)) => format!(", {least} to {most}{of}"),
+        (Some(least), None) => format!(", at least {least}{of}"),
+        (None, Some(most)) => format!(", at most {most}{of}"),
+        (None, None) => String::new(),
+    }
 }
 
 /// Paragraphs, lists of lines that begin with `- `, and words in backticks.
