@@ -15,6 +15,7 @@ mod hosts;
 mod jobs;
 mod metrics;
 mod overload;
+mod peers;
 mod reports;
 mod shutdown;
 mod submit;
