@@ -200,7 +200,7 @@ fn refused_with(route: &Route, operation: &Operation) -> BTreeMap<u16, Vec<Kind>
     let by_guard: &[Kind] = match route.guard {
         Guard::Open => &[],
         Guard::Metrics => &[Kind::Unauthenticated, Kind::Forbidden, Kind::Unavailable],
-        Guard::Jobs(_) | Guard::Worker => {
+        Guard::Jobs(_) | Guard::Worker | Guard::Peer => {
             &[Kind::Unauthenticated, Kind::Forbidden, Kind::NotFound, Kind::Unavailable]
         }
     };

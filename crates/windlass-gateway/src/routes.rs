@@ -8,7 +8,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use windlass_core::jobs::Verb;
 
-use crate::{Shared, envelope, functions, guard, health, jobs, metrics, openapi, origin, reports};
+use crate::{
+    Shared, envelope, functions, guard, health, jobs, live, metrics, openapi, origin, reports,
+};
 
 /// Who is let through to a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Guard {
     Worker,
     /// Who may read the metrics.
     Metrics,
+    /// Another replica of this gateway.
+    Peer,
 }
 
 /// Who keeps the time of a request.
@@ -68,6 +72,7 @@ pub const ROUTES: &[Route] = &[
     route!(GET "/metrics", Guard::Metrics, Prompt, metrics::metrics),
     route!(POST "/v1/reports", Guard::Worker, Prompt, reports::report),
     route!(PUT "/v1/reports/{job_uid}/{attempt}/result", Guard::Worker, Own, reports::store),
+    route!(POST "/v1/peers/progress", Guard::Peer, Prompt, live::peers::take),
     route!(
         GET "/v1/namespaces/{namespace}/functions",
         Guard::Jobs(Verb::List), Prompt, functions::list
@@ -175,7 +180,9 @@ mod tests {
         for route in ROUTES {
             let changes = matches!(
                 route.guard,
-                Guard::Worker | Guard::Jobs(Verb::Create | Verb::Patch | Verb::Delete)
+                Guard::Worker
+                    | Guard::Peer
+                    | Guard::Jobs(Verb::Create | Verb::Patch | Verb::Delete)
             );
             assert_eq!(changes, route.method != Method::GET, "{}", route.path);
         }

@@ -16,6 +16,7 @@ mod jobs;
 mod metrics;
 mod openapi;
 mod overload;
+mod peers;
 mod reports;
 mod shutdown;
 mod submit;

@@ -9,6 +9,7 @@ use windlass_core::{Function, Job, Phase, Report};
 
 use super::schemas::{self, SchemaOf, label, submission};
 use crate::jobs::list::{DEFAULT_LIMIT, Listing, MAX_CONTINUE_BYTES, MAX_LIMIT};
+use crate::live::peers::Batch;
 use crate::problem::Kind;
 use crate::routes::Route;
 
@@ -330,6 +331,28 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         refusals: &[Kind::Unannounced, Kind::TooLarge, Kind::Conflict, Kind::Refused, Kind::Busy],
     },
     Operation {
+        route: ("POST", "/v1/peers/progress"),
+        id: "sharePeerProgress",
+        tag: Tag::Workers,
+        summary: "Takes the progress that another replica of the gateway has heard",
+        text: "For the gateway's own service account; nothing of it is stored. It reaches the streams that are open \
+               here.",
+        parameters: &[],
+        body: Some(Body {
+            media_type: "application/json",
+            text: "The latest report of each job.",
+            schema: schemas::of::<Batch>,
+            example: None,
+        }),
+        answers: &[Answer {
+            status: 204,
+            text: "It is told.",
+            headers: &[],
+            content: Content::None,
+        }],
+        refusals: &[Kind::Malformed, Kind::Slow, Kind::TooLarge, Kind::MediaType, Kind::Invalid],
+    },
+    Operation {
         route: ("GET", "/v1/namespaces/{namespace}/functions"),
         id: "listFunctions",
         tag: Tag::Functions,
@@ -609,10 +632,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "followJob",
         tag: Tag::Jobs,
         summary: "Follows a job until it has ended",
-        text: "Server-sent events. `event: job` has the whole job as `data` and its resource version as `id`: \
-               first the job as it is, then again on each change, last the finished one. States in between may \
-               be skipped. `event: problem` has a problem document and is the last. A stream ends after an hour, \
-               and when the server ends; the client connects again.",
+        text: "Server-sent events. `event: job` has the whole job as `data`: first the job as it is, then again each \
+               time it was stored, last the finished one. `event: progress` has what the function tells in between. \
+               States may be skipped, the last one is not. `event: problem` has a problem document and is the last. \
+               A stream ends after an hour, and when the server ends; a client that comes back with the last `id`, to \
+               whichever replica, is told nothing twice and nothing older.",
         parameters: &[Parameter {
             place: "header",
             name: "Last-Event-ID",

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use windlass_core::name::MAX_NAME;
 use windlass_core::{Job, JobSpec};
 
+use crate::live::frame::Told;
 use crate::refusal;
 
 /// How a schema is had: it may leave the types that it refers to with the generator.
@@ -59,17 +60,18 @@ pub(super) fn submission(_: &mut SchemaGenerator) -> Value {
 
 /// One event of the stream that follows a job.
 pub(super) fn event(generator: &mut SchemaGenerator) -> Value {
-    let data = [of::<Job>(generator), of::<refusal::Document<'_>>(generator)];
+    let data =
+        [of::<Job>(generator), of::<Told<'_>>(generator), of::<refusal::Document<'_>>(generator)];
     json!({
         "type": "object",
         "description": "One event.",
         "required": ["event", "data"],
         "properties": {
-            "event": { "type": "string", "enum": ["job", "problem"] },
-            "id": { "type": "string", "description": "The resource version of the job." },
+            "event": { "type": "string", "enum": ["job", "progress", "problem"] },
+            "id": { "type": "string", "description": "What has been seen: for `Last-Event-ID`." },
             "data": {
                 "type": "string",
-                "description": "The job, or why it cannot be followed any more.",
+                "description": "The job, its progress, or why it cannot be followed any more.",
                 "contentMediaType": "application/json",
                 "contentSchema": { "anyOf": data }
             }
