@@ -207,8 +207,8 @@ fn refused_with(route: &Route, operation: &Operation) -> BTreeMap<u16, Vec<Kind>
     let everywhere = &[Kind::Host, Kind::Origin, Kind::Internal, Kind::Deadline];
     let mut refusals: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
     for kind in Kind::ALL {
-        if [by_guard, everywhere, operation.refusals].iter().any(|kinds| kinds.contains(kind)) {
-            refusals.entry(kind.describe().2.as_u16()).or_default().push(*kind);
+        if [by_guard, everywhere, operation.refusals].iter().any(|kinds| kinds.contains(&kind)) {
+            refusals.entry(kind.describe().2.as_u16()).or_default().push(kind);
         }
     }
     refusals
@@ -270,13 +270,20 @@ fn describe_place(name: &str) -> Value {
 }
 
 fn describe_parameter(parameter: &Parameter) -> Value {
-    json!({
+    let schema = (parameter.schema)();
+    let is_list = schema["type"] == "array";
+    let mut described = json!({
         "name": parameter.name,
         "in": parameter.place,
         "required": parameter.required,
         "description": parameter.text,
-        "schema": (parameter.schema)(),
-    })
+        "schema": schema,
+    });
+    if is_list {
+        // Separated by commas, not repeated.
+        described["explode"] = json!(false);
+    }
+    described
 }
 
 #[cfg(test)]
