@@ -1,12 +1,13 @@
 //! What only a real cluster can show: image, kubelet, real pods, real CPU requests.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass_core::result::sha256;
 
 use crate::support::cluster::{Bucket, Namespace, get, kubectl};
-use crate::support::{checkout, eventually};
+use crate::support::{checkout, eventually, text};
 
 const MANY_SECONDS: Duration = Duration::from_secs(60);
 
@@ -22,6 +23,21 @@ fn running_pod(namespace: &Namespace, job: &str) -> Value {
     eventually("the pod runs", MANY_SECONDS, || {
         pods(namespace, job).into_iter().find(|pod| pod["status"]["phase"] == "Running")
     })
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn the_rest_api_of_a_cluster_is_what_its_document_says() {
+    let namespace = Namespace::new("schemathesis");
+    let client = namespace.client();
+    // Each accepted submission is a pod: fewer of them than on one machine.
+    let output = Command::new(checkout().join("tests/schemathesis/run"))
+        .args([&format!("http://{}", client.address), &client.token, &namespace.0])
+        .env("WINDLASS_EXAMPLES", "15")
+        .output()
+        .unwrap();
+    let (said, wrong) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}\n{wrong}");
 }
 
 /// The reason of the job's failure.

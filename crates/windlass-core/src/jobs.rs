@@ -1,9 +1,11 @@
 //! The seam between front and back: what the gateway asks of a world.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::live::Shown;
 use crate::report::Refused;
 use crate::result::{ByteStream, StoredResult};
 use crate::{AttemptNumber, Error, Function, Job, JobKey, JobSpec, Queue, Report};
@@ -73,12 +75,16 @@ pub trait Jobs: Send + Sync + 'static {
     async fn ready(&self) -> Result<(), Error>;
 }
 
-/// The changes of one job.
+/// The changes of one job. A call that is dropped before its answer loses nothing.
 #[async_trait]
 pub trait Watch: Send {
     /// The job after its next change. States in between may be skipped, the last one is not.
     /// `NotFound` once it is deleted.
     async fn next(&mut self) -> Result<Job, Error>;
+    /// The same, with the progress that the world itself has heard between two writes.
+    async fn next_shown(&mut self) -> Result<Shown, Error> {
+        Ok(Shown::new(Arc::new(self.next().await?), None))
+    }
 }
 
 /// Who may do what. One layer before every handler.
@@ -88,6 +94,12 @@ pub trait Access: Send + Sync + 'static {
     async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied>;
     /// The same for whoever wants to read the metrics, which tell of all namespaces.
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied>;
+    /// The same for whoever says to be another replica of this gateway. A world that has none lets
+    /// nobody through.
+    async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
+        let _ = token;
+        Err(Denied::Unauthenticated)
+    }
 }
 
 /// What a caller wants to do with the jobs of a namespace.

@@ -21,6 +21,7 @@ pub mod explain;
 pub mod function;
 pub mod job;
 pub mod jobs;
+pub mod live;
 pub mod name;
 pub mod parse;
 pub mod plan;

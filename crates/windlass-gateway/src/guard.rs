@@ -64,6 +64,10 @@ async fn authorize(shared: &Shared, parts: &mut Parts) -> Result<&'static Route,
             let token = bearer(&parts.headers)?;
             parts.extensions.insert(token);
         }
+        Some(Guard::Peer) if shared.gateway.reports.is_some() => {
+            let token = bearer(&parts.headers)?;
+            shared.gateway.access.check_peer(Some(token.as_str())).await?;
+        }
         Some(Guard::Metrics) => {
             may_read_metrics(shared.gateway.access.as_ref(), &parts.headers).await?;
         }
@@ -83,7 +87,7 @@ async fn authorize(shared: &Shared, parts: &mut Parts) -> Result<&'static Route,
             parts.extensions.insert(Namespace(namespace));
             parts.extensions.insert(token);
         }
-        Some(Guard::Worker) | None => {
+        Some(Guard::Worker | Guard::Peer) | None => {
             known(shared, &bearer(&parts.headers)?).await?;
             return Err(match (route, path) {
                 (None, Some(path)) => wrong_method(path),

@@ -24,7 +24,9 @@ mod guard;
 mod health;
 mod jobs;
 mod limits;
+mod live;
 pub mod metrics;
+pub mod openapi;
 pub mod operations;
 mod origin;
 mod prefer;
@@ -41,6 +43,8 @@ use std::sync::Arc;
 use windlass_core::jobs::{Access, Jobs, Reports};
 
 pub use limits::Limits;
+pub use live::LiveProgress;
+pub use live::peers::{Peers, tell_peers};
 pub use server::serve;
 
 use ending::Ending;
@@ -63,6 +67,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// What is measured.
     pub meters: Arc<metrics::Meters>,
+    /// Progress between two writes of a status.
+    pub live: Arc<LiveProgress>,
 }
 
 /// What every handler has at hand.

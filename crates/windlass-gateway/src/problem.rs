@@ -48,6 +48,30 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::Malformed,
+        Self::Query,
+        Self::Unannounced,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Origin,
+        Self::NotFound,
+        Self::Method,
+        Self::Slow,
+        Self::Conflict,
+        Self::Refused,
+        Self::TooLarge,
+        Self::MediaType,
+        Self::Range,
+        Self::Host,
+        Self::Invalid,
+        Self::Internal,
+        Self::Busy,
+        Self::Unavailable,
+        Self::Deadline,
+    ];
+
     /// Its `type`, title and status.
     pub fn describe(self) -> (&'static str, &'static str, StatusCode) {
         match self {
@@ -92,5 +116,20 @@ impl Kind {
                 ("/problems/deadline", "No answer in time", StatusCode::GATEWAY_TIMEOUT)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_listed_and_has_a_type_of_its_own() {
+        let types: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.describe().0).collect();
+        assert_eq!(types.len(), Kind::ALL.len());
+        // `Deadline` is the last of the enum: a further kind belongs into the list.
+        assert_eq!(Kind::ALL.len(), Kind::Deadline as usize + 1);
     }
 }

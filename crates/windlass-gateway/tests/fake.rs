@@ -33,6 +33,8 @@ pub(crate) const SUBMITTER: &str = "submitter";
 pub(crate) const UNDECIDED: &str = "undecided";
 /// A worker's.
 pub(crate) const WORKER: &str = "worker";
+/// Another replica.
+pub(crate) const PEER: &str = "peer";
 
 /// Most bytes that a worker may store.
 pub(crate) const MOST: u64 = 100_000;
@@ -130,6 +132,19 @@ impl World {
         let mut results = self.results.lock().unwrap();
         let result = results.get_mut(&JobKey::new("default", name)).unwrap();
         result.stored = Bytes::copy_from_slice(stored);
+    }
+
+    /// How many follow a job.
+    pub(crate) fn watchers(&self, name: &str) -> usize {
+        self.jobs.lock().unwrap()[&JobKey::new("default", name)].receiver_count()
+    }
+
+    /// Another job has its name now; nobody has been told.
+    pub(crate) fn rename(&self, name: &str, uid: &str) {
+        self.jobs.lock().unwrap()[&JobKey::new("default", name)].send_if_modified(|job| {
+            job.as_mut().unwrap().metadata.uid = uid.into();
+            false
+        });
     }
 
     async fn meet_fault(&self) -> Result<(), Error> {
@@ -299,6 +314,13 @@ impl Access for Tokens {
             _ => return Err(Denied::Unauthenticated),
         };
         if may { Ok(()) } else { Err(Denied::Forbidden(verb)) }
+    }
+
+    async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
+        match token {
+            Some(PEER) => Ok(()),
+            other => self.check(other, Verb::Get, "").await.and(Err(Denied::Unauthenticated)),
+        }
     }
 
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {

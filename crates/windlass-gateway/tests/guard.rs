@@ -5,7 +5,7 @@ use serde_json::json;
 use windlass_core::jobs::Verb;
 use windlass_gateway::routes::{Guard, ROUTES, Route};
 
-use crate::fake::{GOOD, READER, STRANGER, UNDECIDED, WORKER};
+use crate::fake::{GOOD, PEER, READER, STRANGER, UNDECIDED, WORKER};
 use crate::http::{Ask, Server};
 
 /// A request that would succeed for somebody who may.
@@ -17,6 +17,7 @@ fn request(route: &Route) -> Ask {
         Guard::Worker if route.method == Method::PUT => ask.content(b"bytes"),
         Guard::Jobs(Verb::Create) => ask.json(&json!({"function": "price", "name": "b"})),
         Guard::Worker => ask.json(&crate::reports::progress()),
+        Guard::Peer => ask.json(&json!({"reports": [crate::reports::progress()]})),
         _ => ask,
     }
 }
@@ -46,6 +47,7 @@ async fn every_route_lets_through_only_who_may() {
             Guard::Jobs(_) => [401, 401, 404, 401, 503],
             Guard::Worker => [401, 401, 401, 401, 401],
             Guard::Metrics => [401, 401, 403, 401, 503],
+            Guard::Peer => [401, 401, 401, 401, 503],
         };
         let callers = [
             ask(),
@@ -68,7 +70,11 @@ async fn every_route_lets_through_only_who_may() {
             let expected = if reads { 200 } else { 403 };
             assert_eq!(status(&server, ask().token(READER)).await, expected, "{what}");
         }
-        let token = if route.guard == Guard::Worker { WORKER } else { GOOD };
+        let token = match route.guard {
+            Guard::Worker => WORKER,
+            Guard::Peer => PEER,
+            _ => GOOD,
+        };
         let good = status(&server, ask().token(token)).await;
         assert!((200..300).contains(&good), "{what}: {good}");
     }

@@ -16,9 +16,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 use windlass_core::assignment::Confinement;
+use windlass_core::live::{self, Shown};
 use windlass_core::plan::{Action, Admission, Seen, needs_cpus, plan_invalid};
 use windlass_core::report::{self, Ending, Event as ReportEvent, Report};
-use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
+use windlass_core::status::MAX_INLINE_RESULT_BYTES;
 use windlass_core::{
     AttemptNumber, Cpus, Error, Job, JobStatus, Limits, Outcome, Phase, Plan, plan,
 };
@@ -356,12 +357,13 @@ impl Driver {
                 trace.running = Some(aligned(*running, self.clock.now()));
                 self.look(uid, None);
             }
-            ReportEvent::Progress { done, total, message, elapsed_seconds } => {
-                let new = Progress::new(*done, *total, message, *elapsed_seconds);
-                let status = JobStatus { progress: Some(new), ..job.status.clone() };
+            ReportEvent::Progress { .. } => {
+                let Some(live) = live::Live::of(report) else { return };
+                let progress = Some(live.progress.clone());
+                let status = JobStatus { progress, ..job.status.clone() };
                 let job = Arc::new(Job { status, ..Job::clone(&job) });
                 known.job = Some(Arc::clone(&job));
-                self.store.show(job);
+                self.store.show(Shown::new(job, Some(live)));
             }
             ReportEvent::Finished(ending) => {
                 let ending = shifted(ending, self.clock.now());

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::live::Shown;
 use windlass_core::plan::{Admission, Seen};
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
@@ -244,7 +245,11 @@ fn uid(job: &Job) -> Result<Uuid, Error> {
 #[async_trait]
 impl Watch for Watcher {
     async fn next(&mut self) -> Result<Job, Error> {
-        Watcher::next(self).await.map(|job| Job::clone(&job))
+        Watcher::next(self).await.map(|shown| Job::clone(&shown.job))
+    }
+
+    async fn next_shown(&mut self) -> Result<Shown, Error> {
+        Watcher::next(self).await
     }
 }
 

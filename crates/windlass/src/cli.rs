@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Controller(Controller),
     /// Tell where a job's time went, and what it waits for now
     Explain(Explain),
-    /// Print what is installed on a cluster
+    /// Print what is installed on a cluster, and what the REST API is
     #[command(subcommand)]
     Print(Print),
     /// Supervise one attempt (started by Windlass itself)
@@ -122,6 +122,15 @@ pub(crate) struct Gateway {
     /// fails its job]
     #[arg(long, env = "WINDLASS_RESULTS", value_name = "URL")]
     pub(crate) results: Option<String>,
+    /// Other replicas of this gateway, which are told of progress: a name with all their addresses
+    #[arg(long, env = "WINDLASS_PEERS", value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) peers: Vec<String>,
+    /// File with the token that they accept, of the audience `windlass-gateway`
+    #[arg(long, env = "WINDLASS_PEER_TOKEN", value_name = "FILE")]
+    pub(crate) peer_token: Option<PathBuf>,
+    /// This replica's own address among them
+    #[arg(long, env = "WINDLASS_OWN_ADDRESS", value_name = "ADDRESS")]
+    pub(crate) own_address: Option<IpAddr>,
 }
 
 /// Turn the ComputeJobs of a cluster into batch Jobs.
@@ -179,9 +188,11 @@ pub(crate) enum Shape {
     Json,
 }
 
-/// Print what is installed on a cluster.
+/// Print what is installed on a cluster, and what the REST API is.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Print {
+    /// The OpenAPI document of the REST API, as JSON; every server gives it at /openapi.json
+    Openapi,
     /// The CustomResourceDefinitions
     Crds {
         /// Form of the output

@@ -54,6 +54,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         allowed_hosts: Some(vec![address.to_string(), format!("localhost:{}", address.port())]),
         limits: Limits { connections: connections(cpus), ..Limits::default() },
         meters: Arc::default(),
+        live: Arc::default(),
     };
     let stored_bytes = engine.stored_bytes();
     let data = std::path::absolute(&data)?;
