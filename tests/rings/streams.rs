@@ -15,7 +15,7 @@ use crate::support::server::Server;
 use crate::support::{checkout, eventually, quantile, script, windlass};
 
 /// Longest way of a progress line to a client.
-const LINE: Duration = Duration::from_millis(250);
+pub(crate) const LINE: Duration = Duration::from_millis(250);
 
 /// Streams that are open at once, what each may take of the server's memory, and the longest way of a line
 /// to all of them.
@@ -46,17 +46,17 @@ const TELLS_ONCE: &str = r#"
 "#;
 
 /// One stream of events.
-struct Stream(BufReader<TcpStream>);
+pub(crate) struct Stream(BufReader<TcpStream>);
 
 #[derive(Debug, Default)]
-struct Event {
-    kind: String,
+pub(crate) struct Event {
+    pub(crate) kind: String,
     id: String,
-    data: Value,
+    pub(crate) data: Value,
 }
 
 impl Stream {
-    async fn open(client: &Client, job: &str, seen: &str) -> Self {
+    pub(crate) async fn open(client: &Client, job: &str, seen: &str) -> Self {
         let mut socket = TcpStream::connect(&client.address).await.unwrap();
         let path = client.jobs(&format!("/{job}/events"));
         let (host, token) = (&client.host, &client.token);
@@ -70,7 +70,7 @@ impl Stream {
     }
 
     /// The next event. The sizes of chunks are lines of their own between them.
-    async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         let mut event = Event::default();
         loop {
             let mut line = String::new();
@@ -92,13 +92,13 @@ impl Stream {
 }
 
 /// How long the line has been on its way that this event tells.
-fn on_its_way(event: &Event) -> Duration {
+pub(crate) fn on_its_way(event: &Event) -> Duration {
     let told = event.data["progress"]["message"].as_str().unwrap().parse().unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     now.saturating_sub(Duration::from_nanos(told))
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
