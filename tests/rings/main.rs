@@ -6,6 +6,7 @@
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
 //! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
+//! - [`streams`]: progress on its way to a thousand streams, on one machine;
 //! - [`figures`]: how many, how soon and how little, on one machine;
 //! - [`cluster`]: what only a real cluster can show. Ignored unless asked for: `tests/run` starts a
 //!   cluster, installs the chart and asks;
@@ -26,5 +27,6 @@ mod latency;
 mod machine;
 mod outages;
 mod speedup;
+mod streams;
 mod support;
 mod writes;

@@ -15,7 +15,10 @@ use windlass_results::Results;
 use windlass_traces::{TracedReports, Traces};
 
 use crate::cli::{self, BadUsage};
-use crate::{commands, log};
+use crate::{commands, descriptors, log};
+
+/// Descriptors of the runtime, of calls to the API server, and of one watch for each job that is followed.
+const OWN_DESCRIPTORS: usize = 200;
 
 pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     log::start("info");
@@ -53,7 +56,10 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
         reports: Some(reports),
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,
-        limits: Limits::default(),
+        limits: Limits {
+            connections: descriptors::connections(OWN_DESCRIPTORS),
+            ..Limits::default()
+        },
         meters,
         live,
     };
