@@ -36,18 +36,12 @@ pub(crate) async fn events(
     if first.status.is_finished() && last_seen(&headers) == Some(&first.metadata.resource_version) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let ending = shared.ending.clone();
-    let over = async move {
-        tokio::select! {
-            () = ending.begun() => {}
-            () = tokio::time::sleep(limits.stream) => {}
-        }
-    };
     let open = shared.gateway.meters.stream();
-    let events = follow(first, watch).take_until(Box::pin(over)).inspect(move |_| {
-        // Counted as long as the stream is kept.
-        let _: &OpenStream = &open;
-    });
+    let events =
+        follow(first, watch).take_until(Box::pin(shared.stream_over())).inspect(move |_| {
+            // Counted as long as the stream is kept.
+            let _: &OpenStream = &open;
+        });
     let keep_alive = KeepAlive::new().interval(limits.keep_alive);
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     // Proxies of the nginx family hold events back without it.
