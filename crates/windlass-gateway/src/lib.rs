@@ -19,6 +19,7 @@
 mod body;
 mod ending;
 mod envelope;
+mod fields;
 mod functions;
 mod guard;
 mod health;
@@ -31,6 +32,7 @@ pub mod operations;
 mod origin;
 mod prefer;
 pub mod problem;
+mod queues;
 mod range;
 mod refusal;
 mod reports;
@@ -75,6 +77,19 @@ pub struct Gateway {
 pub(crate) struct Shared {
     pub(crate) gateway: Gateway,
     pub(crate) ending: Ending,
+}
+
+impl Shared {
+    /// Returns when a long answer that begins now is to end: after its time, or as the server ends.
+    fn stream_over(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (ending, limit) = (self.ending.clone(), self.gateway.limits.stream);
+        async move {
+            tokio::select! {
+                () = ending.begun() => {}
+                () = tokio::time::sleep(limit) => {}
+            }
+        }
+    }
 }
 
 /// The routes without a server, for tests that need no socket.

@@ -10,7 +10,11 @@ use crate::http::{Ask, Server};
 
 /// A request that would succeed for somebody who may.
 fn request(route: &Route) -> Ask {
-    let named = if route.path.contains("/functions") { "price" } else { "a" };
+    let named = match route.path {
+        path if path.contains("/functions") => "price",
+        path if path.contains("/queues") => "small",
+        _ => "a",
+    };
     let path = path(route).replace("{name}", named);
     let ask = Ask::new(route.method.clone(), path);
     match route.guard {

@@ -20,6 +20,7 @@ mod files;
 pub mod functions;
 mod jobs;
 mod leftovers;
+mod logs;
 mod observe;
 mod reload;
 mod store;

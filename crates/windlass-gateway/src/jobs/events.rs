@@ -57,19 +57,12 @@ pub(crate) async fn events(
     if is_over && EventId::news(seen.as_ref(), &first.id) == News::Nothing {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let ending = shared.ending.clone();
-    let over = async move {
-        tokio::select! {
-            () = ending.begun() => {}
-            () = sleep(limits.stream) => {}
-        }
-    };
     let follower = Follower {
         next: Some(first),
         told,
         seen,
         keep_alive: limits.keep_alive,
-        over: Box::pin(over),
+        over: Box::pin(shared.stream_over()),
         _feed: feed,
         _open: shared.gateway.meters.stream(),
     };

@@ -1,17 +1,22 @@
-//! `GET /v1/namespaces/{namespace}/jobs/{name}`: one job, whole.
+//! `GET /v1/namespaces/{namespace}/jobs/{name}`: one job.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use windlass_core::{Job, JobKey};
+use http::Uri;
+use windlass_core::JobKey;
 
 use crate::Shared;
+use crate::fields::{Fields, Shown};
 use crate::refusal::Refusal;
 
+/// `?fields=`
 pub(crate) async fn get(
     State(shared): State<Arc<Shared>>,
     Extension(key): Extension<JobKey>,
-) -> Result<Json<Job>, Refusal> {
-    Ok(Json(shared.gateway.jobs.get(&key).await?))
+    uri: Uri,
+) -> Result<Json<Shown>, Refusal> {
+    let fields = Fields::of_query(&uri)?;
+    Ok(Json(fields.of(shared.gateway.jobs.get(&key).await?)))
 }
