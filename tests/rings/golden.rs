@@ -38,10 +38,33 @@ fn the_charts_functions_are_the_built_in_ones() {
     assert_golden("charts/windlass/files/functions.json", &now);
 }
 
+/// Every command that a user types, in the order of the help.
+const COMMANDS: [&str; 19] = [
+    "",
+    "run",
+    "call",
+    "submit",
+    "get",
+    "list",
+    "watch",
+    "cancel",
+    "delete",
+    "result",
+    "logs",
+    "explain",
+    "functions",
+    "queues",
+    "serve",
+    "gateway",
+    "controller",
+    "print",
+    "completion",
+];
+
 #[test]
 fn the_help_of_every_command_is_the_committed_one() {
     let mut help = String::new();
-    for command in ["", "run", "serve", "gateway", "controller", "explain", "print"] {
+    for command in COMMANDS {
         let arguments: Vec<_> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         help += &format!("$ windlass {}\n{}\n", arguments.join(" "), printed(&arguments));
     }

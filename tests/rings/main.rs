@@ -3,6 +3,7 @@
 //!
 //! - [`golden`]: what is generated is what is committed;
 //! - [`machine`]: the command line on this machine;
+//! - [`commands`]: the commands that ask a server or a cluster;
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
 //! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
@@ -18,6 +19,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod cluster;
+mod commands;
 mod contract;
 mod faults;
 mod figures;

@@ -71,6 +71,10 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Whoever was asked does not let the caller do this. The gateway and the controller ask a cluster
+    /// with rights of their own: there it is a defect of the installation.
+    #[error("{0}")]
+    Denied(String),
     /// A defect of Windlass. The text is for the log, not for the caller.
     #[error("internal error: {0}")]
     Bug(String),

@@ -152,7 +152,7 @@ impl From<Error> for Refusal {
                 Self { retry_after: Some(retry_after), ..Self::new(Kind::Busy, message) }
             }
             Error::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),
-            Error::Bug(text) => {
+            Error::Bug(text) | Error::Denied(text) => {
                 tracing::error!(bug = %text, "internal error");
                 Self::internal()
             }

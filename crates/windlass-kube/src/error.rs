@@ -51,6 +51,7 @@ fn from_status(status: &Status) -> Error {
             }
             Error::Invalid(problems)
         }
+        401 | 403 => Error::Denied(format!("the API server refused: {message}")),
         429 | 500..=599 => Error::unavailable(message),
         _ => Error::Bug(format!("the API server refused: {message}")),
     }
