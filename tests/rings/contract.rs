@@ -16,11 +16,14 @@ fn one_machine_keeps_the_contract() {
         std::fs::write(directory.path().join(name), document.to_string()).unwrap();
     };
     manifest("queue.yaml", &narrow_queue());
-    manifest("misbehave.yaml", &json!({
-        "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction",
-        "metadata": { "name": "misbehave" },
-        "spec": { "command": [env!("CARGO_BIN_EXE_misbehave")], "parallelism": { "max": 2 } },
-    }));
+    manifest(
+        "misbehave.yaml",
+        &json!({
+            "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction",
+            "metadata": { "name": "misbehave" },
+            "spec": { "command": [env!("CARGO_BIN_EXE_misbehave")], "parallelism": { "max": 2 } },
+        }),
+    );
     let functions = directory.path().to_str().unwrap();
     let server = Server::start(&["--cpus", "2", "--functions", functions]);
     every_scenario(&server.client);

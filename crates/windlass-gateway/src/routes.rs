@@ -9,7 +9,8 @@ use http::Method;
 use windlass_core::jobs::Verb;
 
 use crate::{
-    Shared, envelope, functions, guard, health, jobs, live, metrics, openapi, origin, queues, reports,
+    Shared, envelope, functions, guard, health, jobs, live, metrics, openapi, origin, queues,
+    reports,
 };
 
 /// Who is let through to a handler.

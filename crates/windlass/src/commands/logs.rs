@@ -21,8 +21,7 @@ pub(crate) async fn logs(place: &Place, args: &Logs) -> anyhow::Result<ExitCode>
         Box::pin(futures::stream::iter([Ok(said.into())]))
     };
     let out = stdout().lock();
-    let out: Box<dyn Write> =
-        if args.raw { Box::new(out) } else { Box::new(Printable::new(out)) };
+    let out: Box<dyn Write> = if args.raw { Box::new(out) } else { Box::new(Printable::new(out)) };
     tokio::select! {
         shown = show(said, out) => shown,
         () = commands::stopped() => Ok(ExitCode::from(INTERRUPTED)),
