@@ -40,7 +40,7 @@ pub(crate) async fn follow(
     mut changes: Watcher,
     tail: u64,
 ) -> Result<ByteStream, Error> {
-    let job = changes.next().await?;
+    let job = changes.next().await?.job;
     let uid = Uuid::parse_str(&job.metadata.uid).map_err(|error| Error::Bug(error.to_string()))?;
     let attempt = job.status.attempt.unwrap_or(1);
     let (log, said) = start(&files, uid, attempt, tail)
@@ -86,7 +86,7 @@ impl Following {
             }
             tokio::select! {
                 changed = self.changes.next() => match changed {
-                    Ok(job) => self.job = job,
+                    Ok(shown) => self.job = shown.job,
                     Err(_) => self.gone = true,
                 },
                 () = tokio::time::sleep(LOOK) => {}
