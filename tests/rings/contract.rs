@@ -2,30 +2,13 @@
 
 use serde_json::{Value, json};
 
-use std::time::Duration;
-
-use crate::support::cluster::{Namespace, kubectl};
-use crate::support::eventually;
+use crate::support::cluster::Namespace;
 use crate::support::http::{Answer, Client};
 use crate::support::server::Server;
 
 #[test]
 fn one_machine_keeps_the_contract() {
-    let directory = tempfile::tempdir().unwrap();
-    let manifest = |name: &str, document: &Value| {
-        std::fs::write(directory.path().join(name), document.to_string()).unwrap();
-    };
-    manifest("queue.yaml", &narrow_queue());
-    manifest(
-        "misbehave.yaml",
-        &json!({
-            "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction",
-            "metadata": { "name": "misbehave" },
-            "spec": { "command": [env!("CARGO_BIN_EXE_misbehave")], "parallelism": { "max": 2 } },
-        }),
-    );
-    let functions = directory.path().to_str().unwrap();
-    let server = Server::start(&["--cpus", "2", "--functions", functions]);
+    let server = Server::start(&["--cpus", "2"]);
     every_scenario(&server.client);
 }
 
@@ -33,16 +16,7 @@ fn one_machine_keeps_the_contract() {
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn a_cluster_keeps_the_contract() {
     let namespace = Namespace::new("contract");
-    kubectl(&["apply", "-n", &namespace.0, "-f", "-"], &narrow_queue().to_string()).unwrap();
     every_scenario(&namespace.client());
-}
-
-/// A queue of one CPU at a time.
-fn narrow_queue() -> Value {
-    json!({
-        "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue",
-        "metadata": { "name": "narrow" }, "spec": { "cpus": 1 },
-    })
 }
 
 fn every_scenario(client: &Client) {
@@ -52,9 +26,6 @@ fn every_scenario(client: &Client) {
     a_large_result_comes_whole_and_in_parts(client);
     a_name_is_given_once(client);
     jobs_are_listed(client);
-    only_the_fields_that_were_asked_for_are_shown(client);
-    a_queue_tells_what_is_in_use_of_it(client);
-    a_log_is_followed_until_the_job_has_ended(client);
     a_cancelled_job_ends_cancelled(client);
     a_deleted_job_is_gone(client);
     bad_input_is_refused_and_nothing_is_created(client);
@@ -189,74 +160,6 @@ fn jobs_are_listed(client: &Client) {
     let none = client.get(&client.jobs("?phase=Cancelled")).json();
     assert_eq!(none["items"], json!([]));
     assert_eq!(client.get(&client.jobs("?nonsense=1")).status, 400);
-}
-
-fn only_the_fields_that_were_asked_for_are_shown(client: &Client) {
-    let fields = "?fields=metadata.name,status.phase";
-    let job = client.get(&client.jobs(&format!("/first{fields}"))).json();
-    let (version, kind) = ("windlass.dev/v1alpha1", "ComputeJob");
-    let expected = json!({ "apiVersion": version, "kind": kind,
-        "metadata": { "name": "first" }, "status": { "phase": "Succeeded" } });
-    assert_eq!(job, expected);
-    let page = client.get(&client.jobs(&format!("{fields}&limit=1&phase=Succeeded"))).json();
-    let first = &page["items"][0];
-    assert_eq!(first["status"], json!({ "phase": "Succeeded" }), "{page}");
-    assert!(first.get("spec").is_none() && first["metadata"]["name"].is_string(), "{page}");
-    for unknown in ["?fields=status.fase", "/first?fields=spec.input.a", "/first?phase=Queued"] {
-        assert_eq!(client.get(&client.jobs(unknown)).status, 400, "{unknown}");
-    }
-}
-
-fn a_queue_tells_what_is_in_use_of_it(client: &Client) {
-    let queues = format!("/v1/namespaces/{}/queues", client.namespace);
-    let all = client.get(&queues);
-    assert_eq!(all.status, 200, "{all:?}");
-    let all = all.json();
-    assert_eq!(all["kind"], "ComputeQueueList");
-    assert_eq!(all["items"].as_array().unwrap().len(), 1, "{all}");
-    assert_eq!(client.get(&format!("{queues}/default")).status, 404);
-
-    let mut body = long();
-    body["queue"] = json!("narrow");
-    let names: Vec<String> = (0..2)
-        .map(|_| {
-            let job = submit(client, &body).json();
-            job["metadata"]["name"].as_str().unwrap().to_owned()
-        })
-        .collect();
-    eventually("one runs and one waits", Duration::from_secs(60), || {
-        let queue = client.get(&format!("{queues}/narrow")).json();
-        (queue["status"] == json!({ "granted": 1, "waiting": 1 })).then_some(())
-    });
-    let listed = client.get(&client.jobs("?queue=narrow&fields=spec.queue")).json();
-    assert_eq!(listed["items"].as_array().unwrap().len(), 2, "{listed}");
-    let others = client.get(&client.jobs("?queue=default&limit=500")).json();
-    let others = others["items"].as_array().unwrap();
-    assert!(!others.is_empty());
-    assert!(others.iter().all(|job| !names.iter().any(|name| job["metadata"]["name"] == **name)));
-    for name in names {
-        assert_eq!(client.send("DELETE", &client.jobs(&format!("/{name}")), &[], b"").status, 204);
-    }
-}
-
-fn a_log_is_followed_until_the_job_has_ended(client: &Client) {
-    let body = json!({ "function": "misbehave", "parallelism": 1, "input": { "mode": "spin" } });
-    let location = submit(client, &body).header("location").unwrap().to_owned();
-    let said = b"about to \"spin\"\n\xff\xfe\n";
-    std::thread::scope(|scope| {
-        // Asked for before there is anything to read.
-        let all = scope.spawn(|| client.get(&format!("{location}/logs?follow=true")));
-        eventually("it has said everything", Duration::from_secs(60), || {
-            let end = client.get(&format!("{location}/logs?tailBytes=4")).body;
-            (end == b"\n\xff\xfe\n").then_some(())
-        });
-        assert!(!all.is_finished(), "it is followed while the job runs");
-        assert_eq!(client.post(&format!("{location}/cancel"), &[], b"").status / 100, 2);
-        let all = all.join().unwrap();
-        assert_eq!((all.status, all.body.as_slice()), (200, &said[..]));
-    });
-    assert_eq!(client.get(&format!("{location}/logs?tailBytes=x")).status, 400);
-    assert_eq!(client.get(&client.jobs("/nothing/logs?follow=true")).status, 404);
 }
 
 /// A job that runs for minutes when nobody ends it.

@@ -28,8 +28,6 @@ pub struct Filter {
     pub function: Option<String>,
     /// Only jobs in this phase.
     pub phase: Option<crate::Phase>,
-    /// Only jobs of this queue.
-    pub queue: Option<String>,
     /// At most so many; the rest by `continue_from`. 0 for the default, 500.
     pub limit: u32,
     /// The token of the page before.
@@ -67,17 +65,12 @@ pub trait Jobs: Send + Sync + 'static {
     /// What the function of the latest attempt has said on stdout and stderr: the last `limit` bytes
     /// at most, of which the end is the latest.
     async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error>;
-    /// The same, as it comes: what the function says from now on until the job has ended, after the last
-    /// `tail` bytes of what it has said. A further attempt follows the one before.
-    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error>;
     /// One function.
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
     /// The functions of one namespace.
     async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error>;
     /// One queue; `None` when there is no such object, which means no quota.
     async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error>;
-    /// The queues of one namespace that have an object, with what is in use of each.
-    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error>;
     /// Whether the world answers at all.
     async fn ready(&self) -> Result<(), Error>;
 }

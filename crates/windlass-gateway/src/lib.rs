@@ -19,7 +19,6 @@
 mod body;
 mod ending;
 mod envelope;
-mod fields;
 mod functions;
 mod guard;
 mod health;
@@ -32,7 +31,6 @@ pub mod operations;
 mod origin;
 mod prefer;
 pub mod problem;
-mod queues;
 mod range;
 mod refusal;
 mod reports;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use serde_json::json;
 use tokio::sync::watch;
 use windlass_core::jobs::{
@@ -177,17 +177,6 @@ fn price() -> Function {
     Function::new("price", spec)
 }
 
-fn small() -> Queue {
-    let spec: QueueSpec = serde_json::from_value(json!({"cpus": 2})).unwrap();
-    Queue {
-        api_version: windlass_core::API_VERSION.into(),
-        kind: Queue::KIND.into(),
-        metadata: Metadata { name: "small".into(), ..Metadata::default() },
-        spec,
-        status: None,
-    }
-}
-
 #[async_trait]
 impl Jobs for World {
     async fn submit(&self, submission: Submission) -> Result<Job, Error> {
@@ -217,7 +206,6 @@ impl Jobs for World {
             .filter(|name| **name > from)
             .filter_map(|name| self.job(name))
             .filter(|job| filter.function.as_ref().is_none_or(|f| *f == job.spec.function))
-            .filter(|job| filter.queue.as_deref().is_none_or(|queue| queue == job.spec.queue()))
             .filter(|job| filter.phase.is_none_or(|phase| job.status.phase == Some(phase)))
             .collect();
         let more = items.len() > filter.limit as usize;
@@ -266,16 +254,6 @@ impl Jobs for World {
         Ok(all[all.len().saturating_sub(limit as usize)..].to_vec())
     }
 
-    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
-        let said = self.logs(key, tail).await?;
-        let mut changes = self.watch(key).await?;
-        let until_its_end = futures::stream::once(async move {
-            while !changes.next().await.map_err(std::io::Error::other)?.status.is_finished() {}
-            Ok(Bytes::from_static(b"the end\n"))
-        });
-        Ok(Box::pin(futures::stream::iter([Ok(said.into())]).chain(until_its_end)))
-    }
-
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
         self.meet_fault().await?;
         let missing = Error::NotFound { kind: Function::KIND, name: name.into() };
@@ -288,12 +266,15 @@ impl Jobs for World {
     }
 
     async fn queue(&self, _: &str, name: &str) -> Result<Option<Queue>, Error> {
-        Ok((name == "small").then(small))
-    }
-
-    async fn queues(&self, _: &str) -> Result<Vec<Queue>, Error> {
-        self.meet_fault().await?;
-        Ok(vec![small()])
+        let spec: QueueSpec = serde_json::from_value(json!({"cpus": 2})).unwrap();
+        let metadata = Metadata { name: name.into(), ..Metadata::default() };
+        Ok((name == "small").then(|| Queue {
+            api_version: windlass_core::API_VERSION.into(),
+            kind: "ComputeQueue".into(),
+            metadata,
+            spec,
+            status: None,
+        }))
     }
 
     async fn ready(&self) -> Result<(), Error> {

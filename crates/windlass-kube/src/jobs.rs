@@ -2,25 +2,26 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::core::ObjectMeta;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use serde_json::json;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
-use windlass_core::queue::DEFAULT_QUEUE;
-use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
+use windlass_core::result::{Content, StoredResult, inline_bytes, location};
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue, name};
 use windlass_results::Results;
 
 use crate::crd::{ComputeFunction, ComputeJob, ComputeJobSpec, ComputeQueue};
 use crate::error::{from_kube, is_status, within_deadline};
-use crate::logs;
 
 /// Jobs on a page, when the caller does not say, and at most.
 const PAGE: u32 = 500;
+
+/// Most lines of a log that are read from a node.
+const LOG_LINES: i64 = 10_000;
 
 /// Tries at a name that is made up.
 const NAME_TRIES: u32 = 5;
@@ -99,25 +100,14 @@ impl Jobs for Cluster {
         if let Some(phase) = filter.phase {
             fields.push(format!("status.phase={}", phase.as_str()));
         }
-        // One that names no queue is of the default one, and no selector finds what is not there.
-        let (selected, sieved) = match filter.queue.as_deref() {
-            Some(DEFAULT_QUEUE) => (None, Some(DEFAULT_QUEUE)),
-            queue => (queue, None),
-        };
-        if let Some(queue) = selected {
-            fields.push(format!("spec.queue={queue}"));
-        }
         let limit = if filter.limit == 0 { PAGE } else { filter.limit.min(PAGE) };
         let mut params = ListParams::default().fields(&fields.join(",")).limit(limit);
         if let Some(token) = &filter.continue_from {
             params = params.continue_token(token);
         }
         let page = within_deadline(self.jobs(namespace).list(&params)).await?.map_err(from_kube)?;
-        let jobs = page.items.iter().map(ComputeJob::to_core);
         Ok(Page {
-            items: jobs
-                .filter(|job| sieved.is_none_or(|queue| job.spec.queue() == queue))
-                .collect(),
+            items: page.items.iter().map(ComputeJob::to_core).collect(),
             continue_from: page.metadata.continue_.filter(|token| !token.is_empty()),
         })
     }
@@ -199,13 +189,15 @@ impl Jobs for Cluster {
         let job = self.get(key).await?;
         let Some(pod) = &job.status.pod else { return Ok(Vec::new()) };
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
-        Ok(within_deadline(logs::end(&pods, pod, limit)).await??.bytes)
-    }
-
-    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
-        let changes = self.watch(key).await?;
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
-        logs::follow(pods, changes, tail).await
+        let params = LogParams { tail_lines: Some(LOG_LINES), ..LogParams::default() };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        match within_deadline(end_of_log(&pods, pod, &params, limit)).await? {
+            Ok(end) => Ok(end?),
+            // The pod of a job that has ended is deleted, and its log with it; that of one that
+            // starts has none yet.
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(Vec::new()),
+            Err(error) => Err(from_kube(error)),
+        }
     }
 
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {
@@ -228,17 +220,38 @@ impl Jobs for Cluster {
         Ok(found.map(|queue| queue.to_core()))
     }
 
-    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
-        let queues: Api<ComputeQueue> = Api::namespaced(self.client.clone(), namespace);
-        let params = ListParams::default().limit(PAGE);
-        let found = within_deadline(queues.list(&params)).await?.map_err(from_kube)?;
-        Ok(found.items.iter().map(ComputeQueue::to_core).collect())
-    }
-
     async fn ready(&self) -> Result<(), Error> {
         within_deadline(self.client.apiserver_version()).await?.map_err(from_kube)?;
         Ok(())
     }
+}
+
+/// The last bytes of a log, whatever they are, in memory of twice as many.
+async fn end_of_log(
+    pods: &Api<Pod>,
+    pod: &str,
+    params: &LogParams,
+    limit: usize,
+) -> Result<Result<Vec<u8>, Error>, kube::Error> {
+    let mut log = Box::pin(pods.log_stream(pod, params).await?);
+    let mut end = Vec::new();
+    loop {
+        let piece = match log.fill_buf().await {
+            Ok([]) => break,
+            Ok(piece) => piece,
+            Err(error) => {
+                return Ok(Err(Error::unavailable(format!("the log broke off: {error}"))));
+            }
+        };
+        let length = piece.len();
+        end.extend_from_slice(piece);
+        log.consume_unpin(length);
+        if end.len() / 2 > limit {
+            end.drain(..end.len() - limit);
+        }
+    }
+    end.drain(..end.len().saturating_sub(limit));
+    Ok(Ok(end))
 }
 
 /// The changes of one job, from a watch of one object.

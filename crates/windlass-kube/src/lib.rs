@@ -21,7 +21,6 @@ pub mod driver;
 mod error;
 pub mod jobs;
 pub mod lease;
-mod logs;
 mod look;
 mod malformed;
 pub mod metrics;

@@ -23,7 +23,6 @@ use windlass_core::{
 };
 
 use crate::driver::{Event, waits_for};
-use crate::logs;
 use crate::store::Watcher;
 use crate::{Engine, Functions};
 
@@ -150,12 +149,6 @@ impl Jobs for Engine {
         read.await.map_err(|error| Error::Bug(error.to_string()))?
     }
 
-    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
-        check_namespace(key)?;
-        let changes = self.store.watch(&key.name).await?;
-        logs::follow(Arc::clone(&self.files), changes, tail).await
-    }
-
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
         let missing = || Error::NotFound { kind: Function::KIND, name: name.to_owned() };
         self.config.functions.current().get(name).cloned().ok_or_else(missing)
@@ -167,21 +160,6 @@ impl Jobs for Engine {
 
     async fn queue(&self, _: &str, name: &str) -> Result<Option<Queue>, Error> {
         Ok(self.config.functions.current().queue(name).cloned())
-    }
-
-    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
-        if namespace != NAMESPACE {
-            return Ok(Vec::new());
-        }
-        let mut queues: Vec<Queue> = self.config.functions.current().queues().cloned().collect();
-        let names = queues.iter().map(|queue| queue.metadata.name.clone()).collect();
-        let (reply, answer) = oneshot::channel();
-        self.send(Event::Uses { queues: names, reply });
-        let uses = answer.await.map_err(|_| stops())?;
-        for (queue, used) in queues.iter_mut().zip(uses) {
-            queue.status = Some(used);
-        }
-        Ok(queues)
     }
 
     async fn ready(&self) -> Result<(), Error> {

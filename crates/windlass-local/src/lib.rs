@@ -20,7 +20,6 @@ mod files;
 pub mod functions;
 mod jobs;
 mod leftovers;
-mod logs;
 mod observe;
 mod reload;
 mod store;

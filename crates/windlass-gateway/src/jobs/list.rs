@@ -8,10 +8,9 @@ use http::Uri;
 use schemars::JsonSchema;
 use serde::Serialize;
 use windlass_core::jobs::Filter;
-use windlass_core::{API_VERSION, Phase, name};
+use windlass_core::{API_VERSION, Job, Phase, name};
 
 use crate::Shared;
-use crate::fields::{Fields, Shown};
 use crate::guard::Namespace;
 use crate::problem::Kind;
 use crate::refusal::Refusal;
@@ -53,33 +52,25 @@ impl<T> Listing<T> {
     }
 }
 
-/// `?function=&phase=&queue=&limit=&continue=&fields=`. A page may hold fewer jobs than `limit`; the last is
-/// the one without a token of the next.
+/// `?function=&phase=&limit=&continue=`
 pub(crate) async fn list(
     State(shared): State<Arc<Shared>>,
     Extension(Namespace(namespace)): Extension<Namespace>,
     uri: Uri,
-) -> Result<Json<Listing<Shown>>, Refusal> {
-    let (filter, fields) = read(&uri)?;
+) -> Result<Json<Listing<Job>>, Refusal> {
+    let filter = filter(&uri)?;
     let page = shared.gateway.jobs.list(&namespace, &filter).await?;
-    let items = page.items.into_iter().map(|job| fields.of(job)).collect();
-    Ok(Json(Listing::new("ComputeJobList", items, page.continue_from)))
+    Ok(Json(Listing::new("ComputeJobList", page.items, page.continue_from)))
 }
 
-fn read(uri: &Uri) -> Result<(Filter, Fields), Refusal> {
+fn filter(uri: &Uri) -> Result<Filter, Refusal> {
     let wrong = |key: &str, why: &str| Refusal::new(Kind::Query, format!("{key}: {why}"));
     let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
         return Err(Refusal::new(Kind::Query, "the query cannot be read"));
     };
     let mut filter = Filter { limit: DEFAULT_LIMIT, ..Filter::default() };
-    let mut fields = Fields::default();
     for (key, value) in pairs {
         match key.as_str() {
-            "fields" => fields = Fields::parse(&value)?,
-            "queue" => match name::problem(&value) {
-                None => filter.queue = Some(value),
-                Some(why) => return Err(wrong("queue", why)),
-            },
             "function" => match name::problem(&value) {
                 None => filter.function = Some(value),
                 Some(why) => return Err(wrong("function", why)),
@@ -97,14 +88,14 @@ fn read(uri: &Uri) -> Result<(Filter, Fields), Refusal> {
             "continue" if value.len() <= MAX_CONTINUE_BYTES => filter.continue_from = Some(value),
             "continue" => return Err(wrong("continue", "not a token of a page")),
             _ => {
-                let known = "there is no such parameter; there are function, phase, queue, limit, \
-                             continue and fields";
+                let known =
+                    "there is no such parameter; there are function, phase, limit, continue";
                 let key = windlass_core::error::clip(key, 64);
                 return Err(wrong(&format!("{key:?}"), known));
             }
         }
     }
-    Ok((filter, fields))
+    Ok(filter)
 }
 
 fn phase(word: &str) -> Option<Phase> {

@@ -119,7 +119,6 @@ pub(super) fn list(db: &Connection, filter: &Filter, limit: usize) -> rusqlite::
     let query = format!(
         "SELECT {COLUMNS} FROM jobs
          WHERE name > ?1 AND (?2 IS NULL OR function = ?2) AND (?3 IS NULL OR phase = ?3)
-           AND (?5 IS NULL OR queue = ?5)
          ORDER BY name LIMIT ?4"
     );
     db.prepare_cached(&query)?
@@ -129,7 +128,6 @@ pub(super) fn list(db: &Connection, filter: &Filter, limit: usize) -> rusqlite::
                 filter.function,
                 filter.phase.map(Phase::as_str),
                 limit as i64,
-                filter.queue,
             ],
             job,
         )?
