@@ -18,6 +18,7 @@ mod clock;
 pub mod crd;
 pub mod driver;
 mod error;
+mod follow;
 pub mod jobs;
 pub mod lease;
 mod look;
