@@ -19,6 +19,7 @@ pub mod context;
 pub mod crd;
 pub mod driver;
 mod error;
+mod follow;
 pub mod jobs;
 pub mod lease;
 mod look;

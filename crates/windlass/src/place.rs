@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use windlass_core::jobs::Submission;
-use windlass_core::{Error, Job, JobKey, Jobs, Problem, Queue, validate};
+use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
 use windlass_kube::context::{self, Named};
 

@@ -50,7 +50,8 @@ impl RemoteJobs {
         submission: Submission,
         key: Option<&str>,
     ) -> Result<Job, Error> {
-        let Submission { namespace, name, spec } = submission;
+        // A server makes the digest of a request itself.
+        let Submission { namespace, name, spec, request_sha256: _ } = submission;
         let mut body = serde_json::to_value(spec).map_err(|error| Error::Bug(error.to_string()))?;
         if let (Some(fields), Some(name)) = (body.as_object_mut(), name) {
             fields.insert("name".into(), Value::String(name));
@@ -133,11 +134,12 @@ impl Jobs for RemoteJobs {
     }
 
     async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error> {
-        let Filter { function, phase, limit, continue_from } = filter;
+        let Filter { function, queue, phase, limit, continue_from } = filter;
         let limit = if *limit == 0 { PAGE } else { (*limit).min(PAGE) };
         let mut path = format!("/v1/namespaces/{namespace}/jobs?limit={limit}");
         for (name, value) in [
             ("function", function.as_deref()),
+            ("queue", queue.as_deref()),
             ("phase", phase.map(windlass_core::Phase::as_str)),
             ("continue", continue_from.as_deref()),
         ] {

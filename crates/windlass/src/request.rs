@@ -69,7 +69,12 @@ pub(crate) fn of_function(
         ttl_seconds_after_finished: ttl.unwrap_or_else(JobSpec::default_ttl_seconds),
         cancel: false,
     };
-    Ok(Submission { namespace: namespace.to_owned(), name: name.clone(), spec })
+    Ok(Submission {
+        namespace: namespace.to_owned(),
+        name: name.clone(),
+        spec,
+        request_sha256: None,
+    })
 }
 
 /// What to tell somebody who names a function that does not exist: those that do.
@@ -134,7 +139,7 @@ fn from_manifest(file: &Path, namespace: &str, is_named: bool) -> anyhow::Result
     if let Some(why) = windlass_core::name::problem(&namespace) {
         return Err(bad(format!("/metadata/namespace: {namespace:?} {why}")).into());
     }
-    Ok(Submission { namespace, name, spec: job.spec })
+    Ok(Submission { namespace, name, spec: job.spec, request_sha256: None })
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

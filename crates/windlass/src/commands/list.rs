@@ -10,8 +10,12 @@ use crate::place::Place;
 use crate::{log, show};
 
 pub(crate) async fn list(place: &Place, args: &List) -> anyhow::Result<ExitCode> {
-    let mut filter =
-        Filter { function: args.function.clone(), phase: args.phase, ..Filter::default() };
+    let mut filter = Filter {
+        function: args.function.clone(),
+        queue: args.queue.clone(),
+        phase: args.phase,
+        ..Filter::default()
+    };
     let most = args.limit as usize;
     let mut jobs: Vec<Job> = Vec::new();
     let is_whole = loop {
@@ -19,8 +23,7 @@ pub(crate) async fn list(place: &Place, args: &List) -> anyhow::Result<ExitCode>
         let left = most - jobs.len() + 1;
         filter.limit = u32::try_from(left).unwrap_or(u32::MAX);
         let page = place.jobs.list(&place.namespace, &filter).await?;
-        let wanted = |job: &Job| args.queue.as_ref().is_none_or(|queue| job.spec.queue() == queue);
-        jobs.extend(page.items.into_iter().filter(wanted));
+        jobs.extend(page.items);
         if jobs.len() > most {
             jobs.truncate(most);
             break false;
