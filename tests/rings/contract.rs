@@ -1,8 +1,11 @@
 //! One list of scenarios over HTTP, the same on one machine and on a cluster.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Namespace, kubectl};
+use crate::support::eventually;
 use crate::support::http::{Answer, Client};
 use crate::support::server::Server;
 
@@ -302,6 +305,18 @@ fn queues_are_shown(client: &Client) {
     let one = client.get(&format!("{path}/small")).json();
     assert_eq!((&one["kind"], &one["spec"]), (&json!("ComputeQueue"), &listed["spec"]));
     assert_eq!(client.get(&format!("{path}/nothing")).status, 404);
+
+    let mut body = long();
+    (body["queue"], body["parallelism"]) = (json!("small"), json!(2));
+    let jobs: Vec<String> =
+        (0..2).map(|_| submit(client, &body).header("location").unwrap().to_owned()).collect();
+    eventually("one runs and one waits", Duration::from_secs(60), || {
+        let one = client.get(&format!("{path}/small")).json();
+        (one["status"] == json!({ "granted": 2, "waiting": 1 })).then_some(())
+    });
+    for job in jobs {
+        assert_eq!(client.send("DELETE", &job, &[], b"").status, 204);
+    }
 }
 
 fn some_fields_are_given_instead_of_all(client: &Client) {

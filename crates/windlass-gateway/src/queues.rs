@@ -1,4 +1,4 @@
-//! `/v1/namespaces/{namespace}/queues`: whose CPUs there are to share.
+//! `/v1/namespaces/{namespace}/queues`: who may use how many CPUs, and what of them is in use.
 
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub(crate) async fn get(
     State(shared): State<Arc<Shared>>,
     Extension(key): Extension<JobKey>,
 ) -> Result<Json<Queue>, Refusal> {
-    let found = shared.gateway.jobs.queue(&key.namespace, &key.name).await?;
+    // Of one alone a world need not know what is in use.
+    let queues = shared.gateway.jobs.queues(&key.namespace).await?;
+    let found = queues.into_iter().find(|queue| queue.metadata.name == key.name);
     Ok(Json(found.ok_or(Error::NotFound { kind: Queue::KIND, name: key.name })?))
 }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use windlass_core::assignment::Confinement;
 use windlass_core::live::{self, Shown};
 use windlass_core::plan::{Action, Admission, Seen, needs_cpus, plan_invalid};
+use windlass_core::queue::QueueStatus;
 use windlass_core::report::{self, Ending, Event as ReportEvent, Report};
 use windlass_core::status::MAX_INLINE_RESULT_BYTES;
 use windlass_core::{
@@ -60,6 +61,8 @@ pub(crate) enum Event {
     Idle(io::Result<Idle>),
     /// Functions or queues have changed.
     Reloaded,
+    /// Somebody wants to know what is in use of these queues.
+    Uses { queues: Vec<String>, reply: oneshot::Sender<Vec<QueueStatus>> },
     /// Jobs whose time was over were deleted.
     Expired,
     /// Everything is to end.
@@ -277,6 +280,11 @@ impl Driver {
             }
             Event::Idle(worker) => self.workers.add(worker),
             Event::Reloaded => self.line.set_queues(&self.library.current()),
+            Event::Uses { queues, reply } => {
+                let uses = queues.iter().map(|queue| self.line.uses(queue)).collect();
+                // Who asked may have gone away.
+                drop(reply.send(uses));
+            }
             Event::Expired => {
                 self.expiring = false;
                 self.expect_expiry();

@@ -170,8 +170,19 @@ impl Jobs for Engine {
         Ok(self.config.functions.current().queue(name).cloned())
     }
 
-    async fn queues(&self, _: &str) -> Result<Vec<Queue>, Error> {
-        Ok(self.config.functions.current().queues().cloned().collect())
+    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
+        if namespace != NAMESPACE {
+            return Ok(Vec::new());
+        }
+        let mut queues: Vec<Queue> = self.config.functions.current().queues().cloned().collect();
+        let names = queues.iter().map(|queue| queue.metadata.name.clone()).collect();
+        let (reply, answer) = oneshot::channel();
+        self.send(Event::Uses { queues: names, reply });
+        let uses = answer.await.map_err(|_| stops())?;
+        for (queue, used) in queues.iter_mut().zip(uses) {
+            queue.status = Some(used);
+        }
+        Ok(queues)
     }
 
     async fn ready(&self) -> Result<(), Error> {
