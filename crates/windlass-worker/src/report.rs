@@ -45,6 +45,8 @@ const USUAL_BYTES_PER_SECOND: u64 = 4 << 20;
 const PIECE: usize = 128 * 1024;
 /// Longest answer to an upload that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
+/// Pause after progress that reached no gateway.
+const UNREACHED: Duration = Duration::from_secs(1);
 /// A gateway that takes this part of its worker's time for progress, or more, is asked less often: many
 /// workers do not make it slower than it is.
 const SHARE_OF_PROGRESS: u32 = 4;
@@ -216,7 +218,7 @@ async fn tell_progress(gateway: Gateway, mut latest: watch::Receiver<Option<Repo
         if let Err(why) = gateway.send(&report).await {
             // The next one is as good.
             tell(&format!("windlass worker: progress was not taken: {why}"));
-            sleep(BACKOFF[1]).await;
+            sleep(UNREACHED).await;
         }
         sleep((asked.elapsed() * (SHARE_OF_PROGRESS - 1)).min(BACKOFF[1])).await;
     }
