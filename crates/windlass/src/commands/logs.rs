@@ -76,7 +76,6 @@ mod tests {
             ("", "a\n", "a\n"),
             ("a\n", "a\n", ""),
             ("a\n", "a\na\n", "a\n"),
-            ("a\nb\n", "b\nc\n", "c\n"),
             ("a\nb\n", "x\n", "x\n"),
             ("a\nb\n", "", ""),
         ] {
