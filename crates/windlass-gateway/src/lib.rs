@@ -17,6 +17,7 @@
 //! decompression of requests, any word about Kubernetes.
 
 mod body;
+mod call;
 mod ending;
 mod envelope;
 mod functions;
@@ -31,6 +32,7 @@ pub mod operations;
 mod origin;
 mod prefer;
 pub mod problem;
+mod queues;
 mod range;
 mod refusal;
 mod reports;

@@ -9,7 +9,8 @@ use http::Method;
 use windlass_core::jobs::Verb;
 
 use crate::{
-    Shared, envelope, functions, guard, health, jobs, live, metrics, openapi, origin, reports,
+    Shared, call, envelope, functions, guard, health, jobs, live, metrics, openapi, origin, queues,
+    reports,
 };
 
 /// Who is let through to a handler.
@@ -82,6 +83,18 @@ pub const ROUTES: &[Route] = &[
         Guard::Jobs(Verb::Get), Prompt, functions::get
     ),
     route!(
+        POST "/v1/namespaces/{namespace}/functions/{name}/call",
+        Guard::Jobs(Verb::Create), Own, call::call
+    ),
+    route!(
+        GET "/v1/namespaces/{namespace}/queues",
+        Guard::Jobs(Verb::List), Prompt, queues::list
+    ),
+    route!(
+        GET "/v1/namespaces/{namespace}/queues/{name}",
+        Guard::Jobs(Verb::Get), Prompt, queues::get
+    ),
+    route!(
         POST "/v1/namespaces/{namespace}/jobs",
         Guard::Jobs(Verb::Create), Own, jobs::submit::submit
     ),
@@ -111,7 +124,7 @@ pub const ROUTES: &[Route] = &[
     ),
     route!(
         GET "/v1/namespaces/{namespace}/jobs/{name}/logs",
-        Guard::Jobs(Verb::Get), Prompt, jobs::logs::logs
+        Guard::Jobs(Verb::Get), Own, jobs::logs::logs
     ),
     route!(
         GET "/v1/namespaces/{namespace}/jobs/{name}/events",

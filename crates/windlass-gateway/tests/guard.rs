@@ -10,11 +10,19 @@ use crate::http::{Ask, Server};
 
 /// A request that would succeed for somebody who may.
 fn request(route: &Route) -> Ask {
-    let named = if route.path.contains("/functions") { "price" } else { "a" };
+    let named = match route.path {
+        path if path.contains("/functions") => "price",
+        path if path.contains("/queues") => "small",
+        _ => "a",
+    };
     let path = path(route).replace("{name}", named);
     let ask = Ask::new(route.method.clone(), path);
     match route.guard {
         Guard::Worker if route.method == Method::PUT => ask.content(b"bytes"),
+        // Its job ends for nobody: the answer is its place.
+        Guard::Jobs(Verb::Create) if route.path.ends_with("/call") => {
+            ask.header("prefer", "wait=0").json(&json!({"paths": 7}))
+        }
         Guard::Jobs(Verb::Create) => ask.json(&json!({"function": "price", "name": "b"})),
         Guard::Worker => ask.json(&crate::reports::progress()),
         Guard::Peer => ask.json(&json!({"reports": [crate::reports::progress()]})),
@@ -77,6 +85,21 @@ async fn every_route_lets_through_only_who_may() {
         };
         let good = status(&server, ask().token(token)).await;
         assert!((200..300).contains(&good), "{what}: {good}");
+    }
+}
+
+#[tokio::test]
+async fn every_get_has_its_head() {
+    for route in ROUTES.iter().filter(|route| route.method == Method::GET) {
+        let server = Server::start().await;
+        server.world.put("a");
+        server.world.finish("a", b"{}", "application/json");
+        let path = request(route).path().to_owned();
+        let ask = |method| Ask::good(method, &path);
+        let (get, head) =
+            (server.send(ask(Method::GET)).await, server.send(ask(Method::HEAD)).await);
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
     }
 }
 

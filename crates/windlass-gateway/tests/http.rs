@@ -150,6 +150,10 @@ impl Ask {
         self.header("content-digest", format!("sha-256=:{digest}:")).body(bytes.to_vec())
     }
 
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(crate) fn request(self, host: &str) -> Request<Full<Bytes>> {
         let mut request = Request::builder().method(self.method).uri(self.path);
         if !self.headers.iter().any(|(name, _)| name == "host") {

@@ -8,11 +8,14 @@
 mod fake;
 mod http;
 
+mod call;
 mod errors;
 mod events;
 mod guard;
 mod hosts;
+mod idempotency;
 mod jobs;
+mod logs;
 mod metrics;
 mod openapi;
 mod overload;

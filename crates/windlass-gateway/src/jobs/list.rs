@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use http::Uri;
 use schemars::JsonSchema;
 use serde::Serialize;
-use windlass_core::jobs::Filter;
-use windlass_core::{API_VERSION, Job, Phase, name};
+use serde_json::Value;
+use windlass_core::fields::Fields;
+use windlass_core::jobs::{Filter, Page};
+use windlass_core::{API_VERSION, Phase, name};
 
 use crate::Shared;
 use crate::guard::Namespace;
@@ -52,24 +55,48 @@ impl<T> Listing<T> {
     }
 }
 
-/// `?function=&phase=&limit=&continue=`
+/// `?function=&phase=&queue=&limit=&continue=&fields=`
 pub(crate) async fn list(
     State(shared): State<Arc<Shared>>,
     Extension(Namespace(namespace)): Extension<Namespace>,
     uri: Uri,
-) -> Result<Json<Listing<Job>>, Refusal> {
-    let filter = filter(&uri)?;
-    let page = shared.gateway.jobs.list(&namespace, &filter).await?;
-    Ok(Json(Listing::new("ComputeJobList", page.items, page.continue_from)))
+) -> Result<Response, Refusal> {
+    let (filter, fields) = asked(&uri)?;
+    let Page { items, continue_from } = shared.gateway.jobs.list(&namespace, &filter).await?;
+    const KIND: &str = "ComputeJobList";
+    Ok(match fields {
+        None => Json(Listing::new(KIND, items, continue_from)).into_response(),
+        Some(fields) => {
+            let items = items.iter().map(|job| fields.of(job)).collect();
+            Json(Listing::<Value>::new(KIND, items, continue_from)).into_response()
+        }
+    })
 }
 
-fn filter(uri: &Uri) -> Result<Filter, Refusal> {
+/// The parameters of a query.
+pub(crate) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
+    match Query::try_from_uri(uri) {
+        Ok(Query(pairs)) => Ok(pairs),
+        Err(_) => Err(Refusal::new(Kind::Query, "the query cannot be read")),
+    }
+}
+
+/// The refusal of a parameter that there is not.
+pub(crate) fn unknown(key: String, known: &str) -> Refusal {
+    let key = windlass_core::error::clip(key, 64);
+    Refusal::new(Kind::Query, format!("{key:?}: there is no such parameter; there are {known}"))
+}
+
+/// Some fields of a job, in `?fields=`.
+pub(crate) fn fields(text: &str) -> Result<Fields, Refusal> {
+    Fields::parse(text).map_err(|why| Refusal::new(Kind::Query, format!("fields: {why}")))
+}
+
+fn asked(uri: &Uri) -> Result<(Filter, Option<Fields>), Refusal> {
     let wrong = |key: &str, why: &str| Refusal::new(Kind::Query, format!("{key}: {why}"));
-    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
-        return Err(Refusal::new(Kind::Query, "the query cannot be read"));
-    };
     let mut filter = Filter { limit: DEFAULT_LIMIT, ..Filter::default() };
-    for (key, value) in pairs {
+    let mut some = None;
+    for (key, value) in pairs(uri)? {
         match key.as_str() {
             "function" => match name::problem(&value) {
                 None => filter.function = Some(value),
@@ -87,17 +114,17 @@ fn filter(uri: &Uri) -> Result<Filter, Refusal> {
             },
             "continue" if value.len() <= MAX_CONTINUE_BYTES => filter.continue_from = Some(value),
             "continue" => return Err(wrong("continue", "not a token of a page")),
-            _ => {
-                let known =
-                    "there is no such parameter; there are function, phase, limit, continue";
-                let key = windlass_core::error::clip(key, 64);
-                return Err(wrong(&format!("{key:?}"), known));
-            }
+            "queue" => match name::problem(&value) {
+                None => filter.queue = Some(value),
+                Some(why) => return Err(wrong("queue", why)),
+            },
+            "fields" => some = Some(fields(&value)?),
+            _ => return Err(unknown(key, "function, phase, queue, limit, continue, fields")),
         }
     }
-    Ok(filter)
+    Ok((filter, some))
 }
 
 fn phase(word: &str) -> Option<Phase> {
-    serde_json::from_value(serde_json::Value::from(word)).ok()
+    serde_json::from_value(Value::from(word)).ok()
 }

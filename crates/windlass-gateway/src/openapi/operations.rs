@@ -213,8 +213,8 @@ const REPLAYED: Header = Header {
 
 const CPUS: fn() -> Value = || json!({ "type": "integer", "minimum": 1, "maximum": 1024 });
 
-/// A field of a call's job, as the query gives it.
-const fn of_spec(name: &'static str, text: &'static str, schema: fn() -> Value) -> Parameter {
+/// An optional parameter of the query.
+const fn in_query(name: &'static str, text: &'static str, schema: fn() -> Value) -> Parameter {
     Parameter { place: "query", name, text, schema, required: false }
 }
 
@@ -432,20 +432,20 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         parameters: &[
             KEY,
             WAIT,
-            of_spec("parallelism", "CPUs wanted.", CPUS),
-            of_spec("minParallelism", "Fewest CPUs to start with.", CPUS),
-            of_spec("queue", "The queue.", label),
-            of_spec(
+            in_query("parallelism", "CPUs wanted.", CPUS),
+            in_query("minParallelism", "Fewest CPUs to start with.", CPUS),
+            in_query("queue", "The queue.", label),
+            in_query(
                 "priority",
                 "Higher starts first.",
                 || json!({ "type": "integer", "minimum": -1000, "maximum": 1000 }),
             ),
-            of_spec(
+            in_query(
                 "timeoutSeconds",
                 "How long one attempt may run, in seconds.",
                 || json!({ "type": "integer", "minimum": 1, "maximum": 2_592_000 }),
             ),
-            of_spec(
+            in_query(
                 "retries",
                 "Further attempts after the first one failed.",
                 || json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
@@ -762,7 +762,18 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Reads what the function says",
         text: "The end of its stdout and stderr, at most a MiB, also while it runs. Whatever bytes it wrote: \
                they are not always UTF-8.",
-        parameters: &[],
+        parameters: &[
+            in_query(
+                "follow",
+                "All that is said until the job has ended.",
+                || json!({ "type": "boolean", "default": false }),
+            ),
+            in_query(
+                "tailBytes",
+                "Most bytes of what was said already.",
+                || json!({ "type": "integer", "minimum": 0, "maximum": 1 << 20 }),
+            ),
+        ],
         body: None,
         answers: &[Answer {
             status: 200,
@@ -770,7 +781,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             headers: &[],
             content: Content::Text("text/plain"),
         }],
-        refusals: &[Kind::Invalid],
+        refusals: &[Kind::Query, Kind::Invalid],
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/jobs/{name}/events"),

@@ -128,7 +128,7 @@ fn from_arguments(args: &Run) -> anyhow::Result<Submission> {
         retries: args.retries,
         ..empty_spec()?
     };
-    Ok(Submission { namespace: NAMESPACE.into(), name: None, spec })
+    Ok(Submission { namespace: NAMESPACE.into(), name: None, spec, request_sha256: None })
 }
 
 /// A spec with every default of the resource.
@@ -168,7 +168,7 @@ fn from_manifest(file: &Path) -> anyhow::Result<Submission> {
     if let Some(name) = &name {
         windlass_core::validate::validate_name(name)?;
     }
-    Ok(Submission { namespace: NAMESPACE.into(), name, spec: job.spec })
+    Ok(Submission { namespace: NAMESPACE.into(), name, spec: job.spec, request_sha256: None })
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
