@@ -150,10 +150,10 @@ pub(crate) struct Document<'a> {
     /// Why a worker's report changes nothing, when the type is `/problems/refused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Refused>,
-    /// Why a job that was called has ended without a result.
+    /// Why the job of a call has no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a Failure>,
-    /// The job that this is about, where there is one.
+    /// Path of that job.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'a str>,
 }

@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 use windlass_core::explain::Explanation;
-use windlass_core::{Function, Job, Phase, Report};
+use windlass_core::idempotency::MAX_KEY_BYTES;
+use windlass_core::{Function, Job, Phase, Queue, Report};
 
 use super::schemas::{self, SchemaOf, label, submission};
 use crate::jobs::list::{DEFAULT_LIMIT, Listing, MAX_CONTINUE_BYTES, MAX_LIMIT};
@@ -38,13 +39,14 @@ pub(crate) struct Operation {
 pub(crate) enum Tag {
     Jobs,
     Functions,
+    Queues,
     Operations,
     Workers,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Jobs, Self::Functions, Self::Operations, Self::Workers];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Jobs, Self::Functions, Self::Queues, Self::Operations, Self::Workers];
 
     /// Its name and what it says.
     pub(crate) fn describe(self) -> (&'static str, &'static str) {
@@ -52,6 +54,9 @@ impl Tag {
             Self::Jobs => ("jobs", "Submit work, follow it and fetch what came out."),
             Self::Functions => {
                 ("functions", "What may run. Admins write functions; here they are read.")
+            }
+            Self::Queues => {
+                ("queues", "Who may use how much. Admins write queues; here they are read.")
             }
             Self::Operations => ("operations", "For those who keep the server running."),
             Self::Workers => (
@@ -181,6 +186,37 @@ const PART: Header = Header {
     schema: || json!({ "type": "string", "pattern": "^bytes [0-9]+-[0-9]+/[0-9]+$" }),
     always: true,
 };
+
+const KEY: Parameter = Parameter {
+    place: "header",
+    name: "Idempotency-Key",
+    text: "The same key and the same request give the same job, also when the first answer was lost; another request \
+           under it is 409. Visible ASCII characters. A key is known as long as its job is kept, a day at least.",
+    schema: || json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES, "pattern": "^[!-~]+$" }),
+    required: false,
+};
+
+const FIELDS: Parameter = Parameter {
+    place: "query",
+    name: "fields",
+    text: "Only these fields, separated by commas, such as `metadata.name,status.phase`.",
+    schema: schemas::job_fields,
+    required: false,
+};
+
+const REPLAYED: Header = Header {
+    name: "Idempotency-Replayed",
+    text: "An earlier request under the same key has created the job.",
+    schema: || json!({ "const": "true" }),
+    always: false,
+};
+
+const CPUS: fn() -> Value = || json!({ "type": "integer", "minimum": 1, "maximum": 1024 });
+
+/// An optional parameter of the query.
+const fn in_query(name: &'static str, text: &'static str, schema: fn() -> Value) -> Parameter {
+    Parameter { place: "query", name, text, schema, required: false }
+}
 
 /// All the operations, in the order of the table of routes.
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -385,6 +421,105 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         refusals: &[Kind::Invalid],
     },
     Operation {
+        route: ("POST", "/v1/namespaces/{namespace}/functions/{name}/call"),
+        id: "callFunction",
+        tag: Tag::Functions,
+        summary: "Runs a function: the body is its input, the answer its result",
+        text: "It is a job like any other, at `Location`; a caller who goes away does not cancel it, and with an \
+               `Idempotency-Key` the same call gives its result later. The answer waits for `Prefer`, else as long as \
+               the server waits at most, an hour. The result is the function's bytes, as its `contentType`. Needs the \
+               rights to create, get and watch jobs.",
+        parameters: &[
+            KEY,
+            WAIT,
+            in_query("parallelism", "CPUs wanted.", CPUS),
+            in_query("minParallelism", "Fewest CPUs to start with.", CPUS),
+            in_query("queue", "The queue.", label),
+            in_query(
+                "priority",
+                "Higher starts first.",
+                || json!({ "type": "integer", "minimum": -1000, "maximum": 1000 }),
+            ),
+            in_query(
+                "timeoutSeconds",
+                "How long one attempt may run, in seconds.",
+                || json!({ "type": "integer", "minimum": 1, "maximum": 2_592_000 }),
+            ),
+            in_query(
+                "retries",
+                "Further attempts after the first one failed.",
+                || json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
+            ),
+        ],
+        body: Some(Body {
+            media_type: "application/json",
+            text: "The input: an object of at most 128 KiB that meets the function's `inputSchema`.",
+            schema: |_| json!({ "type": "object" }),
+            example: Some(|| json!({ "hello": "world" })),
+        }),
+        answers: &[
+            Answer {
+                status: 200,
+                text: "The result.",
+                headers: &[LOCATION, ETAG, RANGES, DISPOSITION, APPLIED, REPLAYED],
+                content: Content::Bytes,
+            },
+            Answer {
+                status: 202,
+                text: "It has not ended by then: the job.",
+                headers: &[LOCATION, APPLIED, REPLAYED],
+                content: Content::Json(schemas::of::<Job>),
+            },
+        ],
+        refusals: &[
+            Kind::Query,
+            Kind::Key,
+            Kind::KeyReused,
+            Kind::Malformed,
+            Kind::Slow,
+            Kind::TooLarge,
+            Kind::MediaType,
+            Kind::Invalid,
+            Kind::Conflict,
+            Kind::Busy,
+            Kind::InputRefused,
+            Kind::Cancelled,
+            Kind::FunctionFailed,
+        ],
+    },
+    Operation {
+        route: ("GET", "/v1/namespaces/{namespace}/queues"),
+        id: "listQueues",
+        tag: Tag::Queues,
+        summary: "Lists the queues",
+        text: "A queue that a job names and that is not among them has no quota.",
+        parameters: &[],
+        body: None,
+        answers: &[Answer {
+            status: 200,
+            text: "The queues.",
+            headers: &[],
+            content: Content::Json(schemas::of::<Listing<Queue>>),
+        }],
+        refusals: &[Kind::Invalid],
+    },
+    Operation {
+        route: ("GET", "/v1/namespaces/{namespace}/queues/{name}"),
+        id: "getQueue",
+        tag: Tag::Queues,
+        summary: "Reads one queue",
+        text: "`status` is told coarsely, and absent on one machine.",
+        parameters: &[],
+        body: None,
+        answers: &[Answer {
+            status: 200,
+            text: "The queue.",
+            headers: &[],
+            content: Content::Json(schemas::of::<Queue>),
+        }],
+        refusals: &[Kind::Invalid],
+    },
+    Operation {
         route: ("POST", "/v1/namespaces/{namespace}/jobs"),
         id: "submitJob",
         tag: Tag::Jobs,
@@ -392,7 +527,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         text: "The body is the fields of a job's spec and optionally its `name`; an unknown field is refused. \
                What was answered with 2xx is kept: neither a kill of the server nor a loss of power loses it. \
                Waiting (`Prefer`) needs the right to watch; a caller without it is answered at once.",
-        parameters: &[WAIT],
+        parameters: &[KEY, WAIT],
         body: Some(Body {
             media_type: "application/json",
             text: "At most 192 KiB, of which `input` is at most 128 KiB of compact JSON.",
@@ -404,8 +539,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         answers: &[
             Answer {
                 status: 200,
-                text: "Waited for: the job has ended. `status.phase` says how.",
-                headers: &[LOCATION, APPLIED],
+                text: "Waited for: the job has ended, `status.phase` says how. Or not waited for: the job of the key as it is.",
+                headers: &[LOCATION, APPLIED, REPLAYED],
                 content: Content::Json(schemas::of::<Job>),
             },
             Answer {
@@ -417,11 +552,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             Answer {
                 status: 202,
                 text: "Waited for: the job has not ended by then.",
-                headers: &[LOCATION, APPLIED],
+                headers: &[LOCATION, APPLIED, REPLAYED],
                 content: Content::Json(schemas::of::<Job>),
             },
         ],
         refusals: &[
+            Kind::Key,
+            Kind::KeyReused,
             Kind::Malformed,
             Kind::Slow,
             Kind::TooLarge,
@@ -454,6 +591,14 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             },
             Parameter {
                 place: "query",
+                name: "queue",
+                text: "Only jobs of this queue.",
+                schema: label,
+                required: false,
+            },
+            FIELDS,
+            Parameter {
+                place: "query",
                 name: "limit",
                 text: "Most jobs of a page.",
                 schema: || {
@@ -479,7 +624,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             status: 200,
             text: "A page of jobs.",
             headers: &[],
-            content: Content::Json(schemas::of::<Listing<Job>>),
+            content: Content::Json(schemas::jobs_or_fields),
         }],
         refusals: &[Kind::Query, Kind::Invalid],
     },
@@ -490,15 +635,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Reads one job",
         text: "The whole resource, the same JSON as `kubectl get cjob -o json`. A result of at most 32 KiB is \
                in `status.result`.",
-        parameters: &[],
+        parameters: &[FIELDS],
         body: None,
         answers: &[Answer {
             status: 200,
             text: "The job.",
             headers: &[],
-            content: Content::Json(schemas::of::<Job>),
+            content: Content::Json(schemas::job_or_fields),
         }],
-        refusals: &[Kind::Invalid],
+        refusals: &[Kind::Query, Kind::Invalid],
     },
     Operation {
         route: ("DELETE", "/v1/namespaces/{namespace}/jobs/{name}"),
@@ -617,7 +762,18 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Reads what the function says",
         text: "The end of its stdout and stderr, at most a MiB, also while it runs. Whatever bytes it wrote: \
                they are not always UTF-8.",
-        parameters: &[],
+        parameters: &[
+            in_query(
+                "follow",
+                "All that is said until the job has ended.",
+                || json!({ "type": "boolean", "default": false }),
+            ),
+            in_query(
+                "tailBytes",
+                "Most bytes of what was said already.",
+                || json!({ "type": "integer", "minimum": 0, "maximum": 1 << 20 }),
+            ),
+        ],
         body: None,
         answers: &[Answer {
             status: 200,
@@ -625,7 +781,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             headers: &[],
             content: Content::Text("text/plain"),
         }],
-        refusals: &[Kind::Invalid],
+        refusals: &[Kind::Query, Kind::Invalid],
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/jobs/{name}/events"),

@@ -186,7 +186,7 @@ fn answers(page: &mut String, document: &Value, responses: &Value) {
 /// A command line that does it.
 fn example(page: &mut String, method: &str, path: &str, operation: &Value) {
     let path = path.replace("{namespace}", "default");
-    let name = if path.contains("/jobs/") { "price-0190b7a2" } else { "price" };
+    let name = if path.contains("/jobs/") { "echo-0190b7a2" } else { "echo" };
     let path = path.replace("{name}", name).replace("{job_uid}", "$UID").replace("{attempt}", "1");
     let mut line = "curl".to_owned();
     if operation.get("security").is_none() {

@@ -6,9 +6,11 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
+use windlass_core::fields::MAX_PATHS;
 use windlass_core::name::MAX_NAME;
 use windlass_core::{Job, JobSpec};
 
+use crate::jobs::list::Listing;
 use crate::live::frame::Told;
 use crate::refusal;
 
@@ -56,6 +58,38 @@ pub(super) fn submission(_: &mut SchemaGenerator) -> Value {
         json!("The job's name, unique in its namespace. Default: one that is made up.");
     schema["properties"]["name"] = name;
     schema
+}
+
+/// The paths of all fields of a job, for `?fields=`: those that core knows, by the same schema.
+pub(super) fn job_fields() -> Value {
+    fn walk(root: &Value, schema: &Value, at: &str, known: &mut Vec<String>) {
+        let referred =
+            schema["$ref"].as_str().and_then(|path| root.pointer(path.strip_prefix('#')?));
+        let choices = schema["anyOf"].as_array().into_iter().flatten();
+        referred.into_iter().chain(choices).for_each(|part| walk(root, part, at, known));
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            walk(root, field, &path, known);
+            known.push(path);
+        }
+    }
+    let schema = schemars::schema_for!(Job).to_value();
+    let mut known = Vec::new();
+    walk(&schema, &schema, "", &mut known);
+    known.sort_unstable();
+    json!({ "type": "array", "minItems": 1, "maxItems": MAX_PATHS, "items": { "type": "string", "enum": known } })
+}
+
+/// A job, or with `?fields=` some fields of one.
+pub(super) fn job_or_fields(generator: &mut SchemaGenerator) -> Value {
+    let some = "With `fields`: only these, each in its place.";
+    json!({ "anyOf": [of::<Job>(generator), { "type": "object", "description": some }] })
+}
+
+/// A page of jobs, or with `?fields=` of some fields of each.
+pub(super) fn jobs_or_fields(generator: &mut SchemaGenerator) -> Value {
+    let some = of::<Listing<Map<String, Value>>>(generator);
+    json!({ "anyOf": [of::<Listing<Job>>(generator), some] })
 }
 
 /// One event of the stream that follows a job.
