@@ -28,6 +28,11 @@ fn the_crds_are_those_of_the_types() {
 }
 
 #[test]
+fn the_openapi_document_is_that_of_the_types_and_routes() {
+    assert_golden("docs/openapi.json", &printed(&["print", "openapi"]));
+}
+
+#[test]
 fn the_charts_functions_are_the_built_in_ones() {
     let now = printed(&["print", "functions", "--output", "json"]);
     assert_golden("charts/windlass/files/functions.json", &now);

@@ -6,12 +6,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Job, JobKey, Phase};
 
 /// One thing that is wrong with what somebody wrote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Where, as a JSON pointer (RFC 6901) into the document that was sent, for example
     /// `/parallelism` or `/input/options/3/spot`. Empty for the whole document.

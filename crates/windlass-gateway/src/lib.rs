@@ -25,6 +25,7 @@ mod health;
 mod jobs;
 mod limits;
 pub mod metrics;
+pub mod openapi;
 pub mod operations;
 mod origin;
 mod prefer;

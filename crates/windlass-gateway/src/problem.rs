@@ -48,6 +48,30 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Malformed,
+        Self::Query,
+        Self::Unannounced,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Origin,
+        Self::NotFound,
+        Self::Method,
+        Self::Slow,
+        Self::Conflict,
+        Self::Refused,
+        Self::TooLarge,
+        Self::MediaType,
+        Self::Range,
+        Self::Host,
+        Self::Invalid,
+        Self::Internal,
+        Self::Busy,
+        Self::Unavailable,
+        Self::Deadline,
+    ];
+
     /// Its `type`, title and status.
     pub fn describe(self) -> (&'static str, &'static str, StatusCode) {
         match self {
@@ -92,5 +116,28 @@ impl Kind {
                 ("/problems/deadline", "No answer in time", StatusCode::GATEWAY_TIMEOUT)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_in_the_list_once_and_has_a_type_of_its_own() {
+        for kind in Kind::ALL {
+            // A new kind does not compile here: it belongs into the list, too.
+            match kind {
+                Kind::Malformed | Kind::Query | Kind::Unannounced | Kind::Unauthenticated => {}
+                Kind::Forbidden | Kind::Origin | Kind::NotFound | Kind::Method | Kind::Slow => {}
+                Kind::Conflict | Kind::Refused | Kind::TooLarge | Kind::MediaType => {}
+                Kind::Range | Kind::Host | Kind::Invalid | Kind::Internal | Kind::Busy => {}
+                Kind::Unavailable | Kind::Deadline => {}
+            }
+        }
+        let mut types: Vec<_> = Kind::ALL.iter().map(|kind| kind.describe().0).collect();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), Kind::ALL.len());
     }
 }

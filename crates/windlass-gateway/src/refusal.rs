@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use windlass_core::jobs::{Denied, ReportError};
 use windlass_core::parse::Unread;
@@ -88,17 +89,31 @@ impl Refusal {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// Why a request was refused: a problem document (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProblemDocument")]
+pub(crate) struct Document<'a> {
+    /// The kind of the problem. These are stable: a program may tell them apart.
     #[serde(rename = "type")]
+    #[schemars(schema_with = "kinds")]
     kind: &'static str,
+    /// The kind, for a person.
     title: &'static str,
+    /// The status of the answer.
     status: u16,
+    /// What is wrong this time, for a person.
     detail: &'a str,
+    /// Every place in the body that is wrong, when the type is `/problems/invalid`.
     #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
     problems: &'a [Problem],
+    /// Why a worker's report changes nothing, when the type is `/problems/refused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Refused>,
+}
+
+fn kinds(_: &mut SchemaGenerator) -> Schema {
+    let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.describe().0).collect();
+    json_schema!({ "type": "string", "format": "uri-reference", "enum": kinds })
 }
 
 impl IntoResponse for Refusal {

@@ -8,12 +8,13 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use windlass_core::jobs::Verb;
 
-use crate::{Shared, envelope, functions, guard, health, jobs, metrics, origin, reports};
+use crate::{Shared, envelope, functions, guard, health, jobs, metrics, openapi, origin, reports};
 
 /// Who is let through to a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// Everybody: the two health checks, which say one word.
+    /// Everybody: the two health checks, which say one word, and what the API is, which is the same for every
+    /// server of a version. A browser cannot send a token with a link to its documentation.
     Open,
     /// Who may do this with the jobs of the namespace in the path.
     Jobs(Verb),
@@ -62,6 +63,8 @@ macro_rules! route {
 pub const ROUTES: &[Route] = &[
     route!(GET "/healthz", Guard::Open, Prompt, health::alive),
     route!(GET "/readyz", Guard::Open, Prompt, health::ready),
+    route!(GET "/openapi.json", Guard::Open, Prompt, openapi::json),
+    route!(GET "/docs", Guard::Open, Prompt, openapi::docs),
     route!(GET "/metrics", Guard::Metrics, Prompt, metrics::metrics),
     route!(POST "/v1/reports", Guard::Worker, Prompt, reports::report),
     route!(PUT "/v1/reports/{job_uid}/{attempt}/result", Guard::Worker, Own, reports::store),
@@ -150,13 +153,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_health_checks_are_open() {
+    fn only_the_health_checks_and_the_documentation_are_open() {
         let open: Vec<_> = ROUTES
             .iter()
             .filter(|route| route.guard == Guard::Open)
             .map(|route| route.path)
             .collect();
-        assert_eq!(open, ["/healthz", "/readyz"]);
+        assert_eq!(open, ["/healthz", "/readyz", "/openapi.json", "/docs"]);
     }
 
     #[test]

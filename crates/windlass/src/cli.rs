@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Controller(Controller),
     /// Tell where a job's time went, and what it waits for now
     Explain(Explain),
-    /// Print what is installed on a cluster
+    /// Print what is installed on a cluster, and what the REST API is
     #[command(subcommand)]
     Print(Print),
     /// Supervise one attempt (started by Windlass itself)
@@ -179,9 +179,11 @@ pub(crate) enum Shape {
     Json,
 }
 
-/// Print what is installed on a cluster.
+/// Print what is installed on a cluster, and what the REST API is.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Print {
+    /// The OpenAPI document of the REST API, as JSON; every server gives it at /openapi.json
+    Openapi,
     /// The CustomResourceDefinitions
     Crds {
         /// Form of the output

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use axum::{Extension, Json};
 use http::Uri;
+use schemars::JsonSchema;
 use serde::Serialize;
 use windlass_core::jobs::Filter;
 use windlass_core::{API_VERSION, Job, Phase, name};
@@ -16,24 +17,31 @@ use crate::refusal::Refusal;
 
 /// Jobs of a page for a caller who does not say. A job may have 128 KiB of input and 32 KiB of
 /// result, so this bounds an answer to 16 MiB.
-const DEFAULT_LIMIT: u32 = 100;
+pub(crate) const DEFAULT_LIMIT: u32 = 100;
 /// Most jobs of a page.
-const MAX_LIMIT: u32 = 500;
+pub(crate) const MAX_LIMIT: u32 = 500;
 /// Longest token of a page.
-const MAX_CONTINUE_BYTES: usize = 2048;
+pub(crate) const MAX_CONTINUE_BYTES: usize = 2048;
 
 /// A list in the shape that the Kubernetes API gives.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "{T}List")]
 pub(crate) struct Listing<T> {
+    /// Always `windlass.dev/v1alpha1`.
     api_version: &'static str,
+    /// The kind of the items, and `List`.
     kind: &'static str,
+    /// Where the list goes on.
     metadata: ListMetadata,
+    /// The items, in the order of their names.
     items: Vec<T>,
 }
 
-#[derive(Serialize)]
+/// Where a list goes on.
+#[derive(Serialize, JsonSchema)]
 struct ListMetadata {
+    /// The token of the next page, for `?continue=`; absent on the last.
     #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
     continue_from: Option<String>,
 }
