@@ -1,8 +1,8 @@
 """Where the server is and what opens it: as the command line finds it.
 
-The server is what is given, else `WINDLASS_SERVER`, else the one of this machine. The token is what is given, else `WINDLASS_TOKEN`,
-else the file `token` of the server's data directory: what is given, else `windlass` in `XDG_DATA_HOME`, else in
-`~/.local/share`. That file is of the server on this machine and is sent to no other.
+The server is what is given, else `WINDLASS_SERVER`, else the one of this machine. The token is what is given, else
+`WINDLASS_TOKEN`, else the file `token` of the server's data directory: what is given, else `windlass` in
+`XDG_DATA_HOME`, else in `~/.local/share`. That file is of the server on this machine and is sent to no other.
 """
 
 from __future__ import annotations

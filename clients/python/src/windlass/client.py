@@ -30,11 +30,12 @@ class Client:
     """A Windlass server: of this machine, of another, or of a cluster.
 
     Thread-safe, and usable on both sides of a fork. What gets no answer, 429, 503 or 504 is tried again for up to
-    `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it makes one job.
+    `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it makes one
+    job.
 
-    `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else what
-    a server on this machine has in its data directory (`data`). A token that changes is given as a function. `ca` is a
-    file with the authorities to trust instead of the system's.
+    `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else
+    what a server on this machine has in its data directory (`data`). A token that changes is given as a function. `ca`
+    is a file with the authorities to trust instead of the system's.
     """
 
     def __init__(

@@ -12,70 +12,78 @@ class Metadata:
     """The part of an object's metadata that Windlass reads or shows."""
 
     name: str
-    namespace: str | None = None
-    uid: str | None = None
-    resource_version: str | None = None
-    generation: int | None = None
+    """Name, unique in its namespace: a DNS label of at most 63 characters."""
     creation_timestamp: str | None = None
+    """When it was accepted."""
     deletion_timestamp: str | None = None
+    """When its deletion was asked for."""
+    generation: int | None = None
+    """Counts the changes of the spec."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    """The caller's labels."""
+    namespace: str | None = None
+    """Namespace. On one machine always `default`."""
+    resource_version: str | None = None
+    """Changes with every write of the object."""
+    uid: str | None = None
+    """Unique over all time: a job that is deleted and created again has another one."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Metadata:
         """From its JSON object."""
         return cls(
-            name=value["name"],
-            namespace=value.get("namespace"),
-            uid=value.get("uid"),
-            resource_version=value.get("resourceVersion"),
-            generation=value.get("generation"),
             creation_timestamp=value.get("creationTimestamp"),
             deletion_timestamp=value.get("deletionTimestamp"),
+            generation=value.get("generation"),
             labels=value.get("labels") or {},
+            name=value["name"],
+            namespace=value.get("namespace"),
+            resource_version=value.get("resourceVersion"),
+            uid=value.get("uid"),
         )
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One request: a function, its input and the CPUs wanted."""
+    """One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for `cancel`."""
 
+    cancel: bool
+    """Set to true to cancel. Cannot be taken back."""
     function: str
     """Name of a ComputeFunction in the same namespace."""
-    cancel: bool | None = None
-    """Set to true to cancel. Cannot be taken back."""
-    input: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any]
     """What the function reads: a JSON object that meets the function's `inputSchema`. At most 128 KiB. Default `{}`."""
+    priority: int
+    """Higher starts first. From -1000 to 1000, default 0."""
+    ttl_seconds_after_finished: int
+    """How long the finished job and its result are kept, in seconds. Default 86400 (one day)."""
     min_parallelism: int | None = None
     """Fewest CPUs the job may start with, when `parallelism` are not free. Default: `parallelism`."""
     parallelism: int | None = None
     """CPUs wanted: threads of the function and CPU request and limit of its pod. Default and maximum are the
     function's.
     """
-    priority: int | None = None
-    """Higher starts first. From -1000 to 1000, default 0."""
     queue: str | None = None
     """Name of a ComputeQueue in the same namespace. Default `default`. Without such an object there is no quota."""
     retries: int | None = None
     """Further attempts after the first one failed. Default: the function's, else 2."""
     timeout_seconds: int | None = None
     """How long one attempt may run, in seconds. Default and maximum are the function's."""
-    ttl_seconds_after_finished: int | None = None
-    """How long the finished job and its result are kept, in seconds. Default 86400 (one day)."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> JobSpec:
         """From its JSON object."""
         return cls(
-            cancel=value.get("cancel"),
+            cancel=value["cancel"],
             function=value["function"],
-            input=value.get("input") or {},
+            input=value["input"],
             min_parallelism=value.get("minParallelism"),
             parallelism=value.get("parallelism"),
-            priority=value.get("priority"),
+            priority=value["priority"],
             queue=value.get("queue"),
             retries=value.get("retries"),
             timeout_seconds=value.get("timeoutSeconds"),
-            ttl_seconds_after_finished=value.get("ttlSecondsAfterFinished"),
+            ttl_seconds_after_finished=value["ttlSecondsAfterFinished"],
         )
 
 
@@ -84,7 +92,7 @@ Truth = Literal[
     "False",
     "Unknown",
 ]
-"""Whether it is so."""
+"""Truth of a condition."""
 
 
 ConditionType = Literal[
@@ -92,7 +100,7 @@ ConditionType = Literal[
     "Running",
     "Finished",
 ]
-"""What it is about."""
+"""What a condition is about."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +109,21 @@ class Condition:
 
     last_transition_time: str
     """When `status` last changed."""
+    message: str
+    """A sentence for a person."""
     reason: str
     """One word for why."""
     status: Truth
+    """Whether it is so."""
     type: ConditionType
-    message: str | None = None
-    """A sentence for a person."""
+    """What it is about."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Condition:
         """From its JSON object."""
         return cls(
             last_transition_time=value["lastTransitionTime"],
-            message=value.get("message"),
+            message=value["message"],
             reason=value["reason"],
             status=cast(Truth, value["status"]),
             type=cast(ConditionType, value["type"]),
@@ -134,18 +144,19 @@ FailureReason = Literal[
     "StartDeadline",
     "Lost",
 ]
-"""One word."""
+"""Why an attempt failed."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the job, or its latest failed attempt, failed."""
+    """Why an attempt failed, and with the last one the job."""
 
     attempt: int
     """The attempt that failed; 0 when none was made."""
     message: str
     """What happened, with the end of the function's stderr."""
     reason: FailureReason
+    """One word."""
     time: str
     """When it ended."""
     exit_code: int | None = None
@@ -176,7 +187,7 @@ Phase = Literal[
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the latest attempt is."""
+    """How far an attempt is, as its function tells."""
 
     done: int
     """Units done."""
@@ -206,7 +217,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobResult:
-    """The result, once there is one."""
+    """The bytes that the function wrote, unchanged, or where they are."""
 
     bytes: int
     """Length in bytes."""
@@ -236,7 +247,7 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Timeline:
-    """When the job passed from one phase to the next."""
+    """When the job passed from one phase to the next, for its latest attempt."""
 
     admitted: str | None = None
     """CPUs granted: its carrier (`batch/v1` Job or process) was created."""
@@ -263,7 +274,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the latest attempt used."""
+    """What an attempt used, from the kernel's accounting of the function's process and its children."""
 
     cpu_seconds: float
     """User and system time, in seconds."""
@@ -284,9 +295,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Place:
-    """Its place in the line, while it waits for CPUs of its queue. Told coarsely: again when the place has changed by
-    half. Absent on one machine and where there is no ComputeQueue.
-    """
+    """The place of a job in the line of its queue."""
 
     position: int
     """1 for the job that starts next."""
@@ -308,11 +317,14 @@ class Place:
 class JobStatus:
     """What is known of a job."""
 
+    timeline: Timeline
+    """When the job passed from one phase to the next."""
     attempt: int | None = None
     """Number of the latest attempt that was seen, 1 for the first."""
     conditions: tuple[Condition, ...] = ()
     """Admitted, Running and Finished. Finished is True for every end, its reason says which."""
     failure: Failure | None = None
+    """Why the job, or its latest failed attempt, failed."""
     job: str | None = None
     """Name of the `batch/v1` Job of the latest attempt. Absent on one machine."""
     node: str | None = None
@@ -322,15 +334,21 @@ class JobStatus:
     parallelism: int | None = None
     """CPUs granted to the latest attempt."""
     phase: Phase | None = None
+    """One word for where the job is. Absent until it was first seen."""
     pod: str | None = None
     """Name of its pod. Absent on one machine."""
     progress: Progress | None = None
+    """How far the latest attempt is."""
     result: JobResult | None = None
+    """The result, once there is one."""
     retries: int | None = None
     """Failed attempts that counted against `spec.retries`. An evicted or preempted one does not."""
-    timeline: Timeline | None = None
     usage: Usage | None = None
+    """What the latest attempt used."""
     waiting: Place | None = None
+    """Its place in the line, while it waits for CPUs of its queue. Told coarsely: again when the place has changed by
+    half. Absent on one machine and where there is no ComputeQueue.
+    """
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> JobStatus:
@@ -348,7 +366,7 @@ class JobStatus:
             progress=None if value.get("progress") is None else Progress.from_json(value["progress"]),
             result=None if value.get("result") is None else JobResult.from_json(value["result"]),
             retries=value.get("retries"),
-            timeline=None if value.get("timeline") is None else Timeline.from_json(value["timeline"]),
+            timeline=Timeline.from_json(value["timeline"]),
             usage=None if value.get("usage") is None else Usage.from_json(value["usage"]),
             waiting=None if value.get("waiting") is None else Place.from_json(value["waiting"]),
         )
@@ -356,13 +374,18 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Job:
-    """One request: a function, its input and the CPUs wanted."""
+    """A ComputeJob object: the same JSON in every answer, in both worlds."""
 
     api_version: str
+    """Always `windlass.dev/v1alpha1`."""
     kind: str
+    """Always `ComputeJob`."""
     metadata: Metadata
+    """Name, namespace, UID, versions."""
     spec: JobSpec
+    """What is wanted."""
     status: JobStatus
+    """What is told."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Job:
@@ -396,37 +419,37 @@ class EnvVar:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of one attempt: `base + perCpu * parallelism`."""
+    """Memory of one attempt, as Kubernetes quantities (`64Mi`, `1Gi`)."""
 
-    base: str | None = None
+    base: str
     """Independent of the parallelism. Default `128Mi`."""
-    per_cpu: str | None = None
+    per_cpu: str
     """For each CPU. Default `128Mi`."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Memory:
         """From its JSON object."""
         return cls(
-            base=value.get("base"),
-            per_cpu=value.get("perCpu"),
+            base=value["base"],
+            per_cpu=value["perCpu"],
         )
 
 
 @dataclass(frozen=True)
 class Parallelism:
-    """How many CPUs a job of this function gets."""
+    """Bounds of a job's parallelism."""
 
-    default: int | None = None
+    default: int
     """CPUs of a job that does not say. Default 1."""
-    max: int | None = None
+    max: int
     """Most CPUs a job may ask for. Default 64."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Parallelism:
         """From its JSON object."""
         return cls(
-            default=value.get("default"),
-            max=value.get("max"),
+            default=value["default"],
+            max=value["max"],
         )
 
 
@@ -456,7 +479,7 @@ class Toleration:
 
 @dataclass(frozen=True)
 class PodOptions:
-    """What the function's pods need of their node. Ignored on one machine."""
+    """What the function's pods need of their node."""
 
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets with the registry's credentials, in the function's namespace."""
@@ -483,34 +506,50 @@ class PodOptions:
 
 @dataclass(frozen=True)
 class Timeout:
-    """How long one attempt may run."""
+    """Bounds of the running time of one attempt, in seconds."""
 
-    default: int | None = None
+    default: int
     """For a job that does not say. Default 3600."""
-    max: int | None = None
+    max: int
     """Most a job may ask for. Default 86400."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Timeout:
         """From its JSON object."""
         return cls(
-            default=value.get("default"),
-            max=value.get("max"),
+            default=value["default"],
+            max=value["max"],
         )
 
 
 @dataclass(frozen=True)
 class FunctionSpec:
-    """A program that requests may name."""
+    """A program that requests may name. It follows the worker contract: reads its input from the file in
+    `WINDLASS_INPUT`, uses `WINDLASS_PARALLELISM` threads and writes its result to the file in `WINDLASS_OUTPUT`.
+    """
 
     command: tuple[str, ...]
     """Program and first arguments; never a shell string. On one machine a relative path is resolved from the
     directory of the manifest.
     """
+    content_type: str
+    """Media type of the result. Default `application/json`."""
+    max_result_bytes: int
+    """Largest result in bytes; a larger one fails the job with `ResultTooLarge`. Default 1 GiB, and never more than
+    where the result goes can hold.
+    """
+    memory: Memory
+    """Memory of one attempt: `base + perCpu * parallelism`."""
+    parallelism: Parallelism
+    """How many CPUs a job of this function gets."""
+    start_deadline_seconds: int
+    """Longest time from a grant to a running function, in seconds: scheduling, image pull and quota of the namespace
+    included. What has not started by then fails, with the reason. Default 600. Ignored on one machine.
+    """
+    timeout_seconds: Timeout
+    """How long one attempt may run."""
     args: tuple[str, ...] = ()
     """Further arguments."""
-    content_type: str | None = None
-    """Media type of the result. Default `application/json`."""
     description: str | None = None
     """One line for a list of functions."""
     env: tuple[EnvVar, ...] = ()
@@ -519,20 +558,10 @@ class FunctionSpec:
     """Container image. Needed on a cluster, ignored on one machine. It must have the `windlass` program on its PATH."""
     input_schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema (draft 2020-12) that a job's `input` must meet. Default: any JSON object."""
-    max_result_bytes: int | None = None
-    """Largest result in bytes; a larger one fails the job with `ResultTooLarge`. Default 1 GiB, and never more than
-    where the result goes can hold.
-    """
-    memory: Memory | None = None
-    parallelism: Parallelism | None = None
     pod: PodOptions | None = None
+    """What the function's pods need of their node. Ignored on one machine."""
     retries: int | None = None
     """Further attempts after the first one failed, for jobs that do not say. Default 2."""
-    start_deadline_seconds: int | None = None
-    """Longest time from a grant to a running function, in seconds: scheduling, image pull and quota of the namespace
-    included. What has not started by then fails, with the reason. Default 600. Ignored on one machine.
-    """
-    timeout_seconds: Timeout | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FunctionSpec:
@@ -540,29 +569,33 @@ class FunctionSpec:
         return cls(
             args=tuple(value.get("args") or ()),
             command=tuple(value["command"]),
-            content_type=value.get("contentType"),
+            content_type=value["contentType"],
             description=value.get("description"),
             env=tuple(EnvVar.from_json(each) for each in (value.get("env") or ())),
             image=value.get("image"),
             input_schema=value.get("inputSchema") or {},
-            max_result_bytes=value.get("maxResultBytes"),
-            memory=None if value.get("memory") is None else Memory.from_json(value["memory"]),
-            parallelism=None if value.get("parallelism") is None else Parallelism.from_json(value["parallelism"]),
+            max_result_bytes=value["maxResultBytes"],
+            memory=Memory.from_json(value["memory"]),
+            parallelism=Parallelism.from_json(value["parallelism"]),
             pod=None if value.get("pod") is None else PodOptions.from_json(value["pod"]),
             retries=value.get("retries"),
-            start_deadline_seconds=value.get("startDeadlineSeconds"),
-            timeout_seconds=None if value.get("timeoutSeconds") is None else Timeout.from_json(value["timeoutSeconds"]),
+            start_deadline_seconds=value["startDeadlineSeconds"],
+            timeout_seconds=Timeout.from_json(value["timeoutSeconds"]),
         )
 
 
 @dataclass(frozen=True)
 class Function:
-    """A program that requests may name."""
+    """A ComputeFunction object."""
 
     api_version: str
+    """Always `windlass.dev/v1alpha1`."""
     kind: str
+    """Always `ComputeFunction`."""
     metadata: Metadata
+    """Name and namespace."""
     spec: FunctionSpec
+    """The program and its bounds."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Function:
@@ -580,77 +613,40 @@ class QueueSpec:
     """A quota of CPUs that jobs share."""
 
     cpus: int
-    """CPUs that may be granted at the same time to the jobs of this queue."""
+    weight: int
+    max_queued: int
     max_parallelism_per_job: int | None = None
-    """Most CPUs for one job of this queue. Default: no other limit than the function's."""
-    max_queued: int | None = None
-    """Jobs that may wait. Beyond it a submission is refused (429) until some have started. Default 10000."""
-    weight: int | None = None
-    """Share of free CPUs beside other queues: a queue of weight 2 gets twice what one of weight 1 gets while both
-    have jobs waiting. Default 1.
-    """
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> QueueSpec:
         """From its JSON object."""
         return cls(
             cpus=value["cpus"],
+            weight=value["weight"],
+            max_queued=value["maxQueued"],
             max_parallelism_per_job=value.get("maxParallelismPerJob"),
-            max_queued=value.get("maxQueued"),
-            weight=value.get("weight"),
-        )
-
-
-@dataclass(frozen=True)
-class claims:
-    """CPUs that were granted to an attempt."""
-
-    attempt: int
-    """Number of the attempt."""
-    cpus: int
-    """CPUs."""
-    job_uid: str
-    """UID of the job."""
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> claims:
-        """From its JSON object."""
-        return cls(
-            attempt=value["attempt"],
-            cpus=value["cpus"],
-            job_uid=value["jobUid"],
         )
 
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """How much of a queue is in use. Written with each grant, by compare-and-set, so that no two controllers can
-    grant the same CPUs.
-    """
+    """How much of a queue is in use, told coarsely."""
 
-    claims: tuple[claims, ...] = ()
-    """Grants of which the controller has not seen the batch Job yet."""
-    granted: int | None = None
-    """CPUs that its jobs hold, at the last grant."""
-    holder: str | None = None
-    """The controller that made the last grant."""
-    waiting: int | None = None
-    """Jobs that wait in it; told again when that has changed by half."""
+    granted: int
+    waiting: int
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> QueueStatus:
         """From its JSON object."""
         return cls(
-            claims=tuple(claims.from_json(each) for each in (value.get("claims") or ())),
-            granted=value.get("granted"),
-            holder=value.get("holder"),
-            waiting=value.get("waiting"),
+            granted=value["granted"],
+            waiting=value["waiting"],
         )
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A quota of CPUs that jobs share."""
+    """A ComputeQueue object."""
 
     api_version: str
     kind: str
@@ -676,25 +672,30 @@ PartName = Literal[
     "preparing",
     "running",
 ]
+"""What a job was for some time."""
 
 
 @dataclass(frozen=True)
 class Part:
     """A part of a job's time."""
 
-    name: PartName
     from_: str
-    to: str
+    """When it began."""
+    name: PartName
+    """One word."""
     seconds: float
+    """How long that is."""
+    to: str
+    """When it was over, or now."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Part:
         """From its JSON object."""
         return cls(
-            name=cast(PartName, value["name"]),
             from_=value["from"],
-            to=value["to"],
+            name=cast(PartName, value["name"]),
             seconds=value["seconds"],
+            to=value["to"],
         )
 
 
@@ -702,23 +703,29 @@ class Part:
 class Explanation:
     """Where a job's time went."""
 
-    wall_seconds: float
-    parts: tuple[Part, ...]
     attempts: int
-    phase: Phase | None = None
-    waits_for: str | None = None
+    """Attempts so far."""
+    parts: tuple[Part, ...]
+    """What it was, one after the other. Their seconds sum to `wallSeconds`."""
+    wall_seconds: float
+    """From its acceptance to its end, or to now, in seconds."""
     failure: str | None = None
+    """Why the last attempt that failed did, in a sentence."""
+    phase: Phase | None = None
+    """The job's phase; absent until it was first seen."""
+    waits_for: str | None = None
+    """What it waits for now, in a sentence; absent when it runs or has ended."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Explanation:
         """From its JSON object."""
         return cls(
-            phase=cast("Phase | None", value.get("phase")),
-            wall_seconds=value["wallSeconds"],
-            parts=tuple(Part.from_json(each) for each in value["parts"]),
-            waits_for=value.get("waitsFor"),
             attempts=value["attempts"],
             failure=value.get("failure"),
+            parts=tuple(Part.from_json(each) for each in value["parts"]),
+            phase=cast("Phase | None", value.get("phase")),
+            waits_for=value.get("waitsFor"),
+            wall_seconds=value["wallSeconds"],
         )
 
 
@@ -726,15 +733,19 @@ class Explanation:
 class Problem:
     """One thing that is wrong with what somebody wrote."""
 
-    pointer: str
     message: str
+    """What is wrong and what is allowed. At most 1 KiB."""
+    pointer: str
+    """Where, as a JSON pointer (RFC 6901) into the document that was sent, for example `/parallelism` or
+    `/input/options/3/spot`. Empty for the whole document.
+    """
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Problem:
         """From its JSON object."""
         return cls(
-            pointer=value["pointer"],
             message=value["message"],
+            pointer=value["pointer"],
         )
 
 
@@ -769,5 +780,4 @@ __all__ = [
     "Toleration",
     "Truth",
     "Usage",
-    "claims",
 ]
