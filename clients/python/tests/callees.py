@@ -1,4 +1,4 @@
-"""What the tests have called. Functions run with their manifest's directory as working directory, so it is found there."""
+"""What the tests have called. A function runs in its manifest's directory, where a copy of this is."""
 
 import os
 import sys

@@ -28,7 +28,10 @@ FUNCTIONS = {
 def windlass_program() -> str:
     """`WINDLASS_BIN`, or what `cargo build --release` has built."""
     named = os.environ.get("WINDLASS_BIN")
-    return named or subprocess.run([REPOSITORY / "tests/windlass"], check=True, capture_output=True, text=True).stdout.strip()
+    return (
+        named
+        or subprocess.run([REPOSITORY / "tests/windlass"], check=True, capture_output=True, text=True).stdout.strip()
+    )
 
 
 class Server:

@@ -218,7 +218,11 @@ def test_it_needs_nothing_but_the_standard_library(attempt, tmp_path):
         (package / path.name).write_text(path.read_text())
     environment = {**os.environ, "PYTHONPATH": f"{package.parent}{os.pathsep}{HERE}"}
     (tmp_path / "in").write_text(items([1, 2, 3]))
-    environment |= {"WINDLASS_INPUT": str(tmp_path / "in"), "WINDLASS_OUTPUT": str(tmp_path / "out"), "WINDLASS_PARALLELISM": "2"}
+    environment |= {
+        "WINDLASS_INPUT": str(tmp_path / "in"),
+        "WINDLASS_OUTPUT": str(tmp_path / "out"),
+        "WINDLASS_PARALLELISM": "2",
+    }
     loaded = "import sys, windlass.worker; sys.exit('httpx' in sys.modules or 'windlass.client' in sys.modules)"
     subprocess.run([sys.executable, "-S", "-c", loaded], env=environment, check=True)
     subprocess.run([sys.executable, "-S", "-m", "windlass.worker", "callees:square"], env=environment, check=True)

@@ -97,7 +97,6 @@ class Executor(concurrent.futures.Executor):
         self._unfinished: set[JobFuture] = set()
         # Of the loop's thread alone.
         self._tasks: dict[JobFuture, asyncio.Task[None]] = {}
-        self._loop = asyncio.new_event_loop()
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), name=f"windlass-{function}", daemon=True)
         self._thread.start()
@@ -191,14 +190,10 @@ class Executor(concurrent.futures.Executor):
     # --- In the thread of the loop. ---
 
     def _run(self, started: threading.Event) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve(started))
-        finally:
-            self._loop.close()
+        asyncio.run(self._serve(started))
 
     async def _serve(self, started: threading.Event) -> None:
-        self._over = asyncio.Event()
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         self._submissions, self._streams = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(STREAMS)
         started.set()
         await self._over.wait()
