@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::definition::Definition;
+
 /// An error that the caller can mend: what they gave is wrong. Exit code 2, as for what clap refuses.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -103,6 +105,10 @@ pub(crate) struct Serve {
 /// What every engine on one machine is told.
 #[derive(Debug, Args)]
 pub(crate) struct Machine {
+    /// A function without a manifest, such as count="python3 count.py": its name, and the program with
+    /// its arguments, quoted as for a shell but run without one, in this directory; may be repeated
+    #[arg(long = "function", value_name = "NAME=PROGRAM ARGS")]
+    pub(crate) define: Vec<Definition>,
     /// ComputeFunction and ComputeQueue manifests: a file or a directory; may be repeated
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) functions: Vec<PathBuf>,

@@ -5,6 +5,7 @@
 mod cli;
 mod client;
 mod commands;
+mod definition;
 mod functions;
 mod log;
 mod machine;
