@@ -31,5 +31,10 @@ def who(seconds):
     return [os.getpid(), os.environ["OMP_NUM_THREADS"]]
 
 
+def talk(seconds):
+    time.sleep(seconds)
+    print(f"{seconds} s", flush=True)
+
+
 def text(n):
     return "é" * n

@@ -15,13 +15,12 @@ import windlass
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent.parent
 
-FUNCTIONS = {
-    "square": {},
-    "slow": {},
-    "fail": {},
-    "who": {},
-    "text": {},
-    "missing": {},
+FUNCTIONS = ["square", "slow", "fail", "who", "talk", "text"]
+QUEUE = {
+    "apiVersion": "windlass.dev/v1alpha1",
+    "kind": "ComputeQueue",
+    "metadata": {"name": "narrow"},
+    "spec": {"cpus": 1},
 }
 
 
@@ -53,6 +52,7 @@ class Server:
                     "parallelism": {"default": 2, "max": 8},
                 },
             }))  # fmt: skip
+        (self.manifests / "queue.yaml").write_text(json.dumps(QUEUE))
         self.port = 0
         self.start()
 

@@ -106,6 +106,23 @@ def test_a_map_gives_results_in_order_and_cancels_the_rest(client):
     assert {client.wait(job, timeout_seconds=20).status.phase for job in running} == {"Cancelled"}
 
 
+def test_a_log_is_followed_to_the_jobs_end(client):
+    job = client.submit("talk", {"items": [0, 0.3, 0.3]}, parallelism=1)
+    pieces = list(client.follow_logs(job))
+    assert "".join(pieces).splitlines() == ["0 s", "0.3 s", "0.3 s"]
+    assert len(pieces) > 1
+    assert client.logs(job) == "".join(pieces)
+    with pytest.raises(windlass.NotFound):
+        list(client.follow_logs("no-such"))
+
+
+def test_queues_are_listed_and_jobs_by_their_queue(client):
+    (queue,) = [queue for queue in client.queues() if queue.metadata.name == "narrow"]
+    assert queue.spec.cpus == 1
+    job = client.submit("square", {"items": [2]}, queue="narrow", parallelism=1)
+    assert [found.metadata.name for found in client.list(queue="narrow")] == [job.metadata.name]
+
+
 def test_functions_are_listed(client):
     assert {"echo", "price", "square"} <= {function.metadata.name for function in client.functions()}
     assert client.function("square").spec.parallelism.max == 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
 from typing import Any, Callable
@@ -9,7 +10,7 @@ from typing import Any, Callable
 import httpx
 
 from windlass import _discovery, errors
-from windlass._protocol import Answer, Request
+from windlass._protocol import REQUEST_SECONDS, Answer, Request
 
 CONNECT_SECONDS = 10.0
 
@@ -59,7 +60,8 @@ class Target:
 
 def timeout(request: Request) -> httpx.Timeout:
     """The times of a request: to connect, and between two pieces of its answer."""
-    return httpx.Timeout(request.timeout_seconds, connect=min(CONNECT_SECONDS, request.timeout_seconds))
+    longest = request.timeout_seconds if math.isfinite(request.timeout_seconds) else None
+    return httpx.Timeout(longest, connect=min(CONNECT_SECONDS, request.timeout_seconds), pool=REQUEST_SECONDS)
 
 
 def answer_of(response: httpx.Response) -> Answer:

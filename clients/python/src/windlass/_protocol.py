@@ -88,9 +88,9 @@ class Paths:
         """Of a job."""
         return f"{self.base}/jobs/{_quote(name_of(job))}{rest}"
 
-    def list(self, function: str | None, phase: str | None, limit: int, page: str | None) -> Request:
+    def list(self, function: str | None, phase: str | None, queue: str | None, limit: int, page: str | None) -> Request:
         """A page of jobs."""
-        wanted = {"function": function, "phase": phase, "limit": str(limit), "continue": page}
+        wanted = {"function": function, "phase": phase, "queue": queue, "limit": str(limit), "continue": page}
         return Request("GET", self.jobs(), {key: value for key, value in wanted.items() if value is not None})
 
     def submit(self, spec: Mapping[str, Any], key: str | None, wait: bool = False) -> Request:
@@ -101,6 +101,10 @@ class Paths:
             headers["Prefer"] = f"wait={WAIT_SECONDS}"
             timeout += WAIT_SECONDS
         return Request("POST", self.jobs(), headers=headers, content=encode(spec), timeout_seconds=timeout)
+
+    def follow_logs(self, job: JobOrName) -> Request:
+        """The log, as it comes. A function may be silent for as long as it likes."""
+        return Request("GET", self.job(job, "/logs"), {"follow": "true"}, timeout_seconds=math.inf)
 
     def function(self, name: str) -> str:
         """Of a function."""

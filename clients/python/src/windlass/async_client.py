@@ -120,11 +120,13 @@ class AsyncClient:
         """The job as it is now."""
         return protocol.job_of((await self._send(Request("GET", self._paths.job(job)))).body)
 
-    async def list(self, *, function: str | None = None, phase: str | None = None) -> AsyncIterator[Job]:
-        """All jobs, or those of a function or in a phase. They are fetched by pages."""
+    async def list(
+        self, *, function: str | None = None, phase: str | None = None, queue: str | None = None
+    ) -> AsyncIterator[Job]:
+        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages."""
         page: str | None = None
         while True:
-            answer = await self._send(self._paths.list(function, phase, protocol.PAGE, page))
+            answer = await self._send(self._paths.list(function, phase, queue, protocol.PAGE, page))
             jobs, page = protocol.jobs_of(answer.body)
             for job in jobs:
                 yield job
@@ -159,6 +161,28 @@ class AsyncClient:
     async def logs(self, job: JobOrName) -> str:
         """The end of what the function says on stdout and stderr, as it is now."""
         return (await self._send(Request("GET", self._paths.job(job, "/logs")))).body.decode("utf-8", "replace")
+
+    async def follow_logs(self, job: JobOrName) -> AsyncGenerator[str, None]:
+        """The same and then all that comes, piece by piece, until the job has ended.
+
+        Raises `Unreachable` when the connection is lost: what was said meanwhile could not be told from what was read.
+        """
+        request = self._paths.follow_logs(job)
+        try:
+            async with self._connection().stream(
+                request.method,
+                request.path,
+                params=request.params,
+                headers=self._target.head(request),
+                timeout=timeout(request),
+            ) as response:
+                if not response.is_success:
+                    await response.aread()
+                    answer_of(response)
+                async for piece in response.aiter_text():
+                    yield piece
+        except httpx.TransportError as error:
+            raise self._target.unreachable(error) from None
 
     async def explain(self, job: JobOrName) -> Explanation:
         """Where its time went, and what it waits for now."""

@@ -140,11 +140,11 @@ class Client:
         """The job as it is now."""
         return protocol.job_of(self._send(Request("GET", self._paths.job(job))).body)
 
-    def list(self, *, function: str | None = None, phase: str | None = None) -> Iterator[Job]:
-        """All jobs, or those of a function or in a phase. They are fetched by pages."""
+    def list(self, *, function: str | None = None, phase: str | None = None, queue: str | None = None) -> Iterator[Job]:
+        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages."""
         page: str | None = None
         while True:
-            answer = self._send(self._paths.list(function, phase, protocol.PAGE, page))
+            answer = self._send(self._paths.list(function, phase, queue, protocol.PAGE, page))
             jobs, page = protocol.jobs_of(answer.body)
             yield from jobs
             if page is None:
@@ -178,6 +178,27 @@ class Client:
     def logs(self, job: JobOrName) -> str:
         """The end of what the function says on stdout and stderr, as it is now."""
         return self._send(Request("GET", self._paths.job(job, "/logs"))).body.decode("utf-8", "replace")
+
+    def follow_logs(self, job: JobOrName) -> Iterator[str]:
+        """The same and then all that comes, piece by piece, until the job has ended.
+
+        Raises `Unreachable` when the connection is lost: what was said meanwhile could not be told from what was read.
+        """
+        request = self._paths.follow_logs(job)
+        try:
+            with self._connection().stream(
+                request.method,
+                request.path,
+                params=request.params,
+                headers=self._target.head(request),
+                timeout=timeout(request),
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    answer_of(response)
+                yield from response.iter_text()
+        except httpx.TransportError as error:
+            raise self._target.unreachable(error) from None
 
     def explain(self, job: JobOrName) -> Explanation:
         """Where its time went, and what it waits for now."""
