@@ -13,6 +13,8 @@ class Metadata:
 
     name: str
     """Name, unique in its namespace: a DNS label of at most 63 characters."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """What Windlass keeps beside the job. Of other annotations none is shown."""
     creation_timestamp: str | None = None
     """When it was accepted."""
     deletion_timestamp: str | None = None
@@ -32,6 +34,7 @@ class Metadata:
     def from_json(cls, value: Mapping[str, Any]) -> Metadata:
         """From its JSON object."""
         return cls(
+            annotations=value.get("annotations") or {},
             creation_timestamp=value.get("creationTimestamp"),
             deletion_timestamp=value.get("deletionTimestamp"),
             generation=value.get("generation"),
@@ -610,21 +613,29 @@ class Function:
 
 @dataclass(frozen=True)
 class QueueSpec:
-    """A quota of CPUs that jobs share."""
+    """A quota of CPUs that jobs share. Without an object of the name that a job gives, the job is granted its CPUs at
+    once.
+    """
 
     cpus: int
-    weight: int
+    """CPUs that may be granted at the same time to the jobs of this queue."""
     max_queued: int
+    """Jobs that may wait. Beyond it a submission is refused (429) until some have started. Default 10000."""
+    weight: int
+    """Share of free CPUs beside other queues: a queue of weight 2 gets twice what one of weight 1 gets while both
+    have jobs waiting. Default 1.
+    """
     max_parallelism_per_job: int | None = None
+    """Most CPUs for one job of this queue. Default: no other limit than the function's."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> QueueSpec:
         """From its JSON object."""
         return cls(
             cpus=value["cpus"],
-            weight=value["weight"],
-            max_queued=value["maxQueued"],
             max_parallelism_per_job=value.get("maxParallelismPerJob"),
+            max_queued=value["maxQueued"],
+            weight=value["weight"],
         )
 
 
@@ -633,7 +644,9 @@ class QueueStatus:
     """How much of a queue is in use, told coarsely."""
 
     granted: int
+    """CPUs that its jobs hold."""
     waiting: int
+    """Jobs that wait in it."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> QueueStatus:
@@ -649,10 +662,15 @@ class Queue:
     """A ComputeQueue object."""
 
     api_version: str
+    """Always `windlass.dev/v1alpha1`."""
     kind: str
+    """Always `ComputeQueue`."""
     metadata: Metadata
+    """Name and namespace."""
     spec: QueueSpec
+    """The quota."""
     status: QueueStatus | None = None
+    """What is in use of it: as it was told last on a cluster, as it is now on one machine."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Queue:
