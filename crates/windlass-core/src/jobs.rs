@@ -88,6 +88,9 @@ pub trait Access: Send + Sync + 'static {
     async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied>;
     /// The same for whoever wants to read the metrics, which tell of all namespaces.
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied>;
+    /// Who holds this bearer token: one name for all the tokens of one caller. It is compared and
+    /// never shown.
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied>;
 }
 
 /// What a caller wants to do with the jobs of a namespace.

@@ -41,6 +41,9 @@ pub enum Kind {
     Internal,
     /// There is too much to do already; `Retry-After` estimates when there may be room.
     Busy,
+    /// The caller, or an address of many bad tokens, sends more than it may; `Retry-After` says when
+    /// the next request is let through.
+    Rate,
     /// A part that is needed does not answer now; `Retry-After` says when to try again.
     Unavailable,
     /// The world did not answer in time. Whether it did what was asked is not known.
@@ -85,6 +88,9 @@ impl Kind {
                 ("/problems/internal", "Internal error", StatusCode::INTERNAL_SERVER_ERROR)
             }
             Self::Busy => ("/problems/busy", "Too many requests", StatusCode::TOO_MANY_REQUESTS),
+            Self::Rate => {
+                ("/problems/rate", "Too many requests of a caller", StatusCode::TOO_MANY_REQUESTS)
+            }
             Self::Unavailable => {
                 ("/problems/unavailable", "Unavailable", StatusCode::SERVICE_UNAVAILABLE)
             }

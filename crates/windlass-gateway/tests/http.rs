@@ -46,6 +46,7 @@ impl Server {
             allowed_hosts: None,
             limits: Limits::default(),
             meters: Arc::default(),
+            tls: None,
         };
         change(&mut gateway);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
