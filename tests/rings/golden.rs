@@ -36,7 +36,7 @@ fn the_charts_functions_are_the_built_in_ones() {
 #[test]
 fn the_help_of_every_command_is_the_committed_one() {
     let mut help = String::new();
-    for command in ["", "run", "serve", "gateway", "controller", "explain", "print"] {
+    for command in ["", "run", "serve", "keys", "gateway", "controller", "explain", "print"] {
         let arguments: Vec<_> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         help += &format!("$ windlass {}\n{}\n", arguments.join(" "), printed(&arguments));
     }

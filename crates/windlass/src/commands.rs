@@ -3,6 +3,7 @@
 mod controller;
 mod explain;
 mod gateway;
+mod keys;
 mod print;
 mod run;
 mod serve;
@@ -23,6 +24,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gateway(args) => block_on(gateway::gateway(args)),
         Command::Controller(args) => block_on(controller::controller(args)),
         Command::Explain(args) => block_on(explain::explain(args)),
+        Command::Keys(what) => keys::keys(what),
         Command::Print(what) => print::print(what),
         Command::Worker(args) => Ok(windlass_worker::main(args.command)),
         Command::Function(args) => Ok(windlass_functions::run(&args.name)),

@@ -6,6 +6,8 @@ mod cli;
 mod client;
 mod commands;
 mod functions;
+mod hosts;
+mod keys;
 mod log;
 mod machine;
 mod output;
