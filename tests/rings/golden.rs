@@ -39,7 +39,7 @@ fn the_charts_functions_are_the_built_in_ones() {
 }
 
 /// Every command that a user types, in the order of the help.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "",
     "run",
     "call",
@@ -54,6 +54,7 @@ const COMMANDS: [&str; 19] = [
     "explain",
     "functions",
     "queues",
+    "keys",
     "serve",
     "gateway",
     "controller",

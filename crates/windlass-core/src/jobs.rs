@@ -123,6 +123,9 @@ pub trait Access: Send + Sync + 'static {
         let _ = token;
         Err(Denied::Unauthenticated)
     }
+    /// Who holds this bearer token: one name for all the tokens of one caller. It is compared and
+    /// never shown.
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied>;
 }
 
 /// What a caller wants to do with the jobs of a namespace.

@@ -1,4 +1,4 @@
-//! One layer before every handler: who is asking, may they, and what is the path about.
+//! One layer before every handler: who is asking, how often, may they, and what is the path about.
 //!
 //! What the caller may not do is answered so: 401 without a known token; 404 where the caller may
 //! not read jobs either, so that nothing is learned about another's namespace; 403 where they may
@@ -6,23 +6,21 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts as _, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use windlass_core::jobs::{Access, Denied, Verb};
 use windlass_core::{JobKey, name};
 
 use crate::Shared;
 use crate::problem::Kind;
+use crate::rates::{Peer, Taken};
 use crate::refusal::Refusal;
-use crate::routes::{self, Guard, Pace, Route};
-
-/// Namespace whose right is asked for where the path names none, only to tell 401 from 404.
-const ANY_NAMESPACE: &str = "default";
+use crate::routes::{self, Guard, Pace, ROUTES, Route};
 
 /// The namespace of the path.
 #[derive(Clone)]
@@ -42,37 +40,96 @@ pub(crate) async fn guard(
     State(shared): State<Arc<Shared>>,
     request: Request,
     next: Next,
-) -> Result<Response, Refusal> {
+) -> Response {
     let limit = shared.gateway.limits.request;
     let (mut parts, body) = request.into_parts();
-    let route = in_time(limit, authorize(&shared, &mut parts)).await??;
-    let run = next.run(Request::from_parts(parts, body));
-    match route.pace {
-        Pace::Prompt => in_time(limit, run).await,
-        Pace::Own => Ok(run.await),
+    let peer = parts.extensions.get::<Peer>().copied();
+    let mut asked = Asked { peer, ..Asked::default() };
+    let authorized = in_time(limit, authorize(&shared, &mut parts, &mut asked)).await;
+    let mut response = match authorized.flatten() {
+        Ok(route) => {
+            let run = next.run(Request::from_parts(parts, body));
+            match route.pace {
+                Pace::Prompt => in_time(limit, run).await.unwrap_or_else(Refusal::into_response),
+                Pace::Own => run.await,
+            }
+        }
+        Err(refusal) => refusal.into_response(),
+    };
+    asked.tell(&shared, &mut response);
+    response
+}
+
+/// What is known of who asks.
+#[derive(Default)]
+struct Asked {
+    peer: Option<Peer>,
+    /// The token that was judged.
+    token: Option<Token>,
+    taken: Option<Taken>,
+}
+
+impl Asked {
+    /// The token of the request, unless too many of this address or of this caller were shown.
+    async fn token(&mut self, shared: &Shared, headers: &HeaderMap) -> Result<Token, Refusal> {
+        let token = self.uncounted(shared, headers)?;
+        if shared.rates.counts_callers() {
+            let caller = shared.gateway.access.caller(Some(token.as_str())).await?;
+            self.taken = shared.rates.take(&caller, Instant::now());
+            self.taken.map_or(Ok(()), |taken| taken.verdict())?;
+        }
+        Ok(token)
+    }
+
+    /// The same of a worker, who is judged with its report and has a pace of its own.
+    fn uncounted(&mut self, shared: &Shared, headers: &HeaderMap) -> Result<Token, Refusal> {
+        let token = bearer(headers)?;
+        shared.rates.may_show(self.peer, token.as_str(), Instant::now())?;
+        self.token = Some(token.clone());
+        Ok(token)
+    }
+
+    /// Tells the caller what is left, and remembers whether the token was good.
+    fn tell(&self, shared: &Shared, response: &mut Response) {
+        if let Some(taken) = &self.taken {
+            taken.tell(response.headers_mut());
+        }
+        let judged = match response.status() {
+            StatusCode::UNAUTHORIZED => Some(false),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => None,
+            _ => Some(true),
+        };
+        if let (Some(token), Some(was_good)) = (&self.token, judged) {
+            shared.rates.shown(self.peer, token.as_str(), was_good, Instant::now());
+        }
     }
 }
 
 /// The route that the caller may use; what its handler needs is put into the extensions.
-async fn authorize(shared: &Shared, parts: &mut Parts) -> Result<&'static Route, Refusal> {
+async fn authorize(
+    shared: &Shared,
+    parts: &mut Parts,
+    asked: &mut Asked,
+) -> Result<&'static Route, Refusal> {
     let path = parts.extensions.get::<MatchedPath>().cloned();
     let path = path.as_ref().map(MatchedPath::as_str);
     let route = path.and_then(|path| routes::find(&parts.method, path));
     match route.map(|route| route.guard) {
         Some(Guard::Open) => {}
         Some(Guard::Worker) if shared.gateway.reports.is_some() => {
-            let token = bearer(&parts.headers)?;
+            let token = asked.uncounted(shared, &parts.headers)?;
             parts.extensions.insert(token);
         }
         Some(Guard::Peer) if shared.gateway.reports.is_some() => {
-            let token = bearer(&parts.headers)?;
+            let token = asked.uncounted(shared, &parts.headers)?;
             shared.gateway.access.check_peer(Some(token.as_str())).await?;
         }
         Some(Guard::Metrics) => {
+            asked.token(shared, &parts.headers).await?;
             may_read_metrics(shared.gateway.access.as_ref(), &parts.headers).await?;
         }
         Some(Guard::Jobs(verb)) => {
-            let token = bearer(&parts.headers)?;
+            let token = asked.token(shared, &parts.headers).await?;
             let Some((namespace, name)) = place(parts).await else {
                 known(shared, &token).await?;
                 return Err(Refusal::new(
@@ -88,14 +145,22 @@ async fn authorize(shared: &Shared, parts: &mut Parts) -> Result<&'static Route,
             parts.extensions.insert(token);
         }
         Some(Guard::Worker | Guard::Peer) | None => {
-            known(shared, &bearer(&parts.headers)?).await?;
-            return Err(match (route, path) {
-                (None, Some(path)) => wrong_method(path),
-                _ => Refusal::no_such_path(),
-            });
+            let token = asked.token(shared, &parts.headers).await?;
+            known(shared, &token).await?;
+            let path = path.filter(|path| is_there(shared, path));
+            return Err(path.map_or_else(Refusal::no_such_path, wrong_method));
         }
     }
     route.ok_or_else(Refusal::no_such_path)
+}
+
+/// Whether a path of the table is one of this server: without workers that report over HTTP there is
+/// no path for them.
+fn is_there(shared: &Shared, path: &str) -> bool {
+    let is_of_a_cluster = ROUTES
+        .iter()
+        .any(|route| route.path == path && matches!(route.guard, Guard::Worker | Guard::Peer));
+    shared.gateway.reports.is_some() || !is_of_a_cluster
 }
 
 /// Lets a caller through who may read the metrics.
@@ -172,7 +237,7 @@ pub(crate) async fn may_also(
 
 /// Lets a caller through who has a known token, whatever it is good for.
 async fn known(shared: &Shared, token: &Token) -> Result<(), Refusal> {
-    may_also(shared, token, Verb::Get, ANY_NAMESPACE).await.map(|_| ())
+    Ok(shared.gateway.access.caller(Some(token.as_str())).await.map(|_| ())?)
 }
 
 fn hidden(namespace: &str) -> Refusal {

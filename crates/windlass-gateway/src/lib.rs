@@ -13,7 +13,7 @@
 //! the table cannot be reached past its guard. Nothing is read before its size and time are
 //! bounded. No token is logged, stored or shown.
 //!
-//! Deliberately absent: TLS and HTTP/2 (an ingress has them), cookies and sessions, CORS,
+//! Deliberately absent: HTTP/2 (an ingress has it), cookies and sessions, CORS,
 //! decompression of requests, any word about Kubernetes.
 
 mod body;
@@ -34,6 +34,7 @@ mod prefer;
 pub mod problem;
 mod queues;
 mod range;
+mod rates;
 mod refusal;
 mod reports;
 pub mod routes;
@@ -47,7 +48,7 @@ use windlass_core::jobs::{Access, Jobs, Reports};
 pub use limits::Limits;
 pub use live::LiveProgress;
 pub use live::peers::{Peers, tell_peers};
-pub use server::serve;
+pub use server::{Tls, TlsError, serve};
 
 use ending::Ending;
 
@@ -71,12 +72,15 @@ pub struct Gateway {
     pub meters: Arc<metrics::Meters>,
     /// Progress between two writes of a status.
     pub live: Arc<LiveProgress>,
+    /// With it only TLS is spoken.
+    pub tls: Option<Tls>,
 }
 
 /// What every handler has at hand.
 pub(crate) struct Shared {
     pub(crate) gateway: Gateway,
     pub(crate) ending: Ending,
+    pub(crate) rates: rates::Rates,
 }
 
 impl Shared {
@@ -98,5 +102,6 @@ pub fn router(gateway: Gateway) -> axum::Router {
 }
 
 fn router_until(gateway: Gateway, ending: Ending) -> axum::Router {
-    routes::router(Arc::new(Shared { gateway, ending }))
+    let rates = rates::Rates::new(&gateway.limits);
+    routes::router(Arc::new(Shared { gateway, ending, rates }))
 }

@@ -8,6 +8,8 @@ pub struct Limits {
     /// Open connections; at the bound the one that has been idle longest is closed for the next.
     /// Each costs a file descriptor, so stay below the process's limit.
     pub connections: usize,
+    /// For a TLS handshake. With `head` it is the longest time of a connection that never asks.
+    pub handshake: Duration,
     /// From the first byte awaited to the end of a request's head; also the longest idle time of
     /// a connection between two requests.
     pub head: Duration,
@@ -25,12 +27,18 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// For running requests to end, once a shutdown was asked for.
     pub drain: Duration,
+    /// Requests of one caller in a second, twice as many in a burst. `None` counts none.
+    pub caller_requests_per_second: Option<u32>,
+    /// Bad tokens from one address in a second, ten times as many in a burst. Loopback has no such
+    /// bound. `None` counts none.
+    pub bad_tokens_per_second: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 768, // Below the usual 1024 descriptors, with room for the rest.
+            handshake: Duration::from_secs(4),
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             request: Duration::from_secs(30),
@@ -39,6 +47,8 @@ impl Default for Limits {
             stream: Duration::from_secs(3_600),
             keep_alive: Duration::from_secs(15),
             drain: Duration::from_secs(10),
+            caller_requests_per_second: None,
+            bad_tokens_per_second: Some(10),
         }
     }
 }

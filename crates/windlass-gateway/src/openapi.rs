@@ -199,7 +199,9 @@ fn describe_answer(
 fn refused_with(route: &Route, operation: &Operation) -> BTreeMap<u16, Vec<Kind>> {
     let by_guard: &[Kind] = match route.guard {
         Guard::Open => &[],
-        Guard::Metrics => &[Kind::Unauthenticated, Kind::Forbidden, Kind::Unavailable],
+        Guard::Metrics => {
+            &[Kind::Unauthenticated, Kind::Forbidden, Kind::Rate, Kind::Unavailable]
+        }
         Guard::Jobs(_) | Guard::Worker | Guard::Peer => {
             &[Kind::Unauthenticated, Kind::Forbidden, Kind::NotFound, Kind::Unavailable]
         }
@@ -242,7 +244,7 @@ fn describe_refusal(kinds: &[Kind]) -> Value {
         let schema = json!({ "type": "string", "pattern": "^bytes \\*/[0-9]+$" });
         header("Content-Range", "How many bytes there are.", schema);
     }
-    if kinds.iter().any(|kind| matches!(kind, Kind::Busy | Kind::Unavailable)) {
+    if kinds.iter().any(|kind| matches!(kind, Kind::Busy | Kind::Rate | Kind::Unavailable)) {
         let schema = json!({ "type": "integer", "minimum": 1 });
         header("Retry-After", "When to come again, in seconds.", schema);
     }

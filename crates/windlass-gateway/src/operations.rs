@@ -17,7 +17,7 @@ use windlass_core::jobs::Access;
 
 use crate::metrics::Meters;
 use crate::refusal::Refusal;
-use crate::{Limits, guard, health, server};
+use crate::{Limits, Tls, guard, health, server};
 
 /// What is served.
 #[derive(Clone)]
@@ -28,12 +28,14 @@ pub struct Operations {
     pub access: Arc<dyn Access>,
     /// Whether the process is ready.
     pub ready: watch::Receiver<bool>,
+    /// With it only TLS is spoken.
+    pub tls: Option<Tls>,
 }
 
 impl Operations {
-    /// For these.
+    /// For these, without TLS.
     pub fn new(registry: Registry, access: Arc<dyn Access>, ready: watch::Receiver<bool>) -> Self {
-        Self { meters: Arc::new(Meters::beside(registry)), access, ready }
+        Self { meters: Arc::new(Meters::beside(registry)), access, ready, tls: None }
     }
 }
 
@@ -47,7 +49,8 @@ pub async fn serve(
     shutdown: impl Future,
 ) -> io::Result<()> {
     let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
-    server::serve_router(listener, limits, shutdown, |_| router(operations)).await
+    server::serve_router(listener, limits, operations.tls.clone(), shutdown, |_| router(operations))
+        .await
 }
 
 fn router(operations: Operations) -> Router {

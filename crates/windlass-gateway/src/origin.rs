@@ -21,12 +21,13 @@ pub(crate) async fn check(
     next: Next,
 ) -> Result<Response, Refusal> {
     if let Some(hosts) = &shared.gateway.allowed_hosts {
-        judge(hosts, request.uri(), request.headers())?;
+        let scheme = if shared.gateway.tls.is_some() { "https" } else { "http" };
+        judge(hosts, scheme, request.uri(), request.headers())?;
     }
     Ok(next.run(request).await)
 }
 
-fn judge(hosts: &[String], uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+fn judge(hosts: &[String], scheme: &str, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let host = one(headers, header::HOST).filter(|host| hosts.iter().any(|good| good == host));
     let Some(host) = host else {
         return Err(Refusal::new(Kind::Host, "this server does not answer for that host"));
@@ -35,7 +36,7 @@ fn judge(hosts: &[String], uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal
     if uri.authority().is_some_and(|authority| authority.as_str() != host) {
         return Err(Refusal::new(Kind::Host, "the request line and Host differ"));
     }
-    let own = format!("http://{host}");
+    let own = format!("{scheme}://{host}");
     if headers.contains_key(header::ORIGIN) && one(headers, header::ORIGIN) != Some(own.as_str()) {
         return Err(Refusal::new(Kind::Origin, "requests from other origins are refused"));
     }
@@ -56,12 +57,20 @@ mod tests {
     use super::*;
 
     fn verdict(lines: &[(&'static str, &'static str)], uri: &str) -> Option<u16> {
+        verdict_over("http", lines, uri)
+    }
+
+    fn verdict_over(
+        scheme: &str,
+        lines: &[(&'static str, &'static str)],
+        uri: &str,
+    ) -> Option<u16> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
         let hosts = ["127.0.0.1:8080".to_owned(), "localhost:8080".to_owned()];
-        judge(&hosts, &uri.parse().unwrap(), &headers)
+        judge(&hosts, scheme, &uri.parse().unwrap(), &headers)
             .err()
             .map(|refusal| axum::response::IntoResponse::into_response(refusal).status().as_u16())
     }
@@ -78,6 +87,12 @@ mod tests {
             assert_eq!(verdict(&[("host", bad)], "/"), Some(421), "{bad}");
         }
         assert_eq!(verdict(&[], "/"), Some(421));
+        let secure = [host, ("origin", "https://localhost:8080")];
+        assert_eq!(verdict_over("https", &secure, "/"), None);
+        assert_eq!(
+            verdict_over("https", &[host, ("origin", "http://localhost:8080")], "/"),
+            Some(403)
+        );
         assert_eq!(verdict(&[host, host], "/"), Some(421));
         assert_eq!(verdict(&[host], "http://evil.example/"), Some(421));
     }

@@ -51,6 +51,9 @@ pub enum Kind {
     Internal,
     /// There is too much to do already; `Retry-After` estimates when there may be room.
     Busy,
+    /// The caller, or an address of many bad tokens, sends more than it may; `Retry-After` says when
+    /// the next request is let through.
+    Rate,
     /// A part that is needed does not answer now; `Retry-After` says when to try again.
     Unavailable,
     /// The world did not answer in time. Whether it did what was asked is not known.
@@ -59,7 +62,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Malformed,
         Self::Query,
         Self::Key,
@@ -83,6 +86,7 @@ impl Kind {
         Self::FunctionFailed,
         Self::Internal,
         Self::Busy,
+        Self::Rate,
         Self::Unavailable,
         Self::Deadline,
     ];
@@ -142,6 +146,9 @@ impl Kind {
                 ("/problems/internal", "Internal error", StatusCode::INTERNAL_SERVER_ERROR)
             }
             Self::Busy => ("/problems/busy", "Too many requests", StatusCode::TOO_MANY_REQUESTS),
+            Self::Rate => {
+                ("/problems/rate", "Too many requests of a caller", StatusCode::TOO_MANY_REQUESTS)
+            }
             Self::Unavailable => {
                 ("/problems/unavailable", "Unavailable", StatusCode::SERVICE_UNAVAILABLE)
             }

@@ -65,6 +65,11 @@ impl Refusal {
         Self::new(Kind::NotFound, "there is no such path")
     }
 
+    /// With a time to come back.
+    pub(crate) fn later(kind: Kind, detail: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(kind, detail) }
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(Kind::Internal, "the server's log says more")
     }

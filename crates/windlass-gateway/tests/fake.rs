@@ -373,6 +373,13 @@ impl Access for Tokens {
             other => other,
         }
     }
+
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+        match self.check(token, Verb::Get, "default").await {
+            Ok(()) | Err(Denied::Forbidden(_)) => Ok(token.unwrap_or_default().to_owned()),
+            Err(other) => Err(other),
+        }
+    }
 }
 
 /// The world as a worker sees it.

@@ -47,6 +47,7 @@ impl Server {
             limits: Limits::default(),
             meters: Arc::default(),
             live: Arc::default(),
+            tls: None,
         };
         change(&mut gateway);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

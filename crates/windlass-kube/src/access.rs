@@ -76,20 +76,21 @@ impl ClusterAccess {
         known.ok_or(Denied::Unauthenticated)
     }
 
-    async fn caller(&self, digest: [u8; 32], token: &str) -> Result<UserInfo, Denied> {
+    /// Who holds this token, and the token's digest.
+    async fn holder(&self, token: Option<&str>) -> Result<([u8; 32], UserInfo), Denied> {
+        let token = token.filter(|t| !t.is_empty() && t.len() <= MAX_TOKEN_BYTES);
+        let token = token.ok_or(Denied::Unauthenticated)?;
+        let digest: [u8; 32] = Sha256::digest(token).into();
         let review = review_token(&self.client, token, None);
         let known = self.callers.try_get_with(digest, review).await.map_err(|e| (*e).clone())?;
-        known.ok_or(Denied::Unauthenticated)
+        Ok((digest, known.ok_or(Denied::Unauthenticated)?))
     }
 }
 
 #[async_trait]
 impl Access for ClusterAccess {
     async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
-        let token = token.filter(|t| !t.is_empty() && t.len() <= MAX_TOKEN_BYTES);
-        let token = token.ok_or(Denied::Unauthenticated)?;
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        let caller = self.caller(digest, token).await?;
+        let (digest, caller) = self.holder(token).await?;
         let key = (digest, verb.as_str(), namespace.to_owned());
         let review = may(&self.client, caller, Asked::Jobs(verb, namespace));
         let allowed = self.rights.try_get_with(key, review).await.map_err(|e| (*e).clone())?;
@@ -97,10 +98,7 @@ impl Access for ClusterAccess {
     }
 
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
-        let token = token.filter(|t| !t.is_empty() && t.len() <= MAX_TOKEN_BYTES);
-        let token = token.ok_or(Denied::Unauthenticated)?;
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        let caller = self.caller(digest, token).await?;
+        let (digest, caller) = self.holder(token).await?;
         let metrics = Asked::Metrics;
         let key = (digest, "metrics", String::new());
         let review = may(&self.client, caller, metrics);
@@ -123,6 +121,11 @@ impl Access for ClusterAccess {
         } else {
             Err(Denied::Unauthenticated)
         }
+    }
+
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+        let (_, caller) = self.holder(token).await?;
+        Ok(caller.username.unwrap_or_default())
     }
 }
 

@@ -1,5 +1,8 @@
 //! The command line.
 
+pub(crate) mod door;
+pub(crate) mod keys;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +59,9 @@ pub(crate) enum Command {
     Gateway(Gateway),
     /// Turn the ComputeJobs of a cluster into batch Jobs
     Controller(Controller),
+    /// Give other services keys of their own to the server on this machine, or take them back
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Print what is installed on a cluster, and what the REST API is
     #[command(subcommand)]
     Print(Print),
@@ -403,9 +409,16 @@ pub(crate) enum Shell {
 /// Answer the REST API on this machine.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Address to listen on; loopback only
+    /// Address to listen on; any but loopback needs TLS
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
+    /// A name by which callers reach this server, with :PORT where that is another than it listens
+    /// on; may be repeated. Requests for other hosts are refused [default: the address; on loopback
+    /// localhost, too]
+    #[arg(long, value_name = "NAME[:PORT]")]
+    pub(crate) host: Vec<String>,
+    #[command(flatten)]
+    pub(crate) door: door::Door,
     /// Directory of everything that is kept: jobs, results, logs, the token
     /// [default: the user's data directory]
     #[arg(long, value_name = "DIR")]
@@ -444,6 +457,12 @@ pub(crate) struct Gateway {
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0:7070", value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
+    /// Speak without TLS to others than this machine: tokens and results are then as safe as the
+    /// network is
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub(crate) plain_http: bool,
+    #[command(flatten)]
+    pub(crate) door: door::Door,
     /// Where results above 32 KiB are kept: s3://BUCKET/PREFIX, with credentials, region and endpoint in
     /// AWS_* variables, or file:///DIRECTORY, which all gateways share [default: nowhere; such a result
     /// fails its job]

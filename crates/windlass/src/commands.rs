@@ -9,6 +9,7 @@ mod explain;
 mod functions;
 mod gateway;
 mod get;
+mod keys;
 mod list;
 mod logs;
 mod print;
@@ -54,6 +55,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Gateway(args) => block_on(gateway::gateway(args)),
         Command::Controller(args) => block_on(controller::controller(args)),
+        Command::Keys(what) => keys::keys(what),
         Command::Print(what) => print::print(what),
         Command::Completion(args) => completion::completion(args.shell),
     }

@@ -9,6 +9,8 @@ mod definition;
 mod descriptors;
 mod follow;
 mod functions;
+mod hosts;
+mod keys;
 mod log;
 mod machine;
 mod output;

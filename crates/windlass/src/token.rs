@@ -1,4 +1,5 @@
-//! The token of a server on one machine: 256 random bits in a file that only its user can read.
+//! Who may call a server on one machine: its admin, by 256 random bits in a file that only its user
+//! can read, and the holders of [keys](crate::keys), each for what its key is good for.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -10,11 +11,25 @@ use async_trait::async_trait;
 use subtle::ConstantTimeEq as _;
 use windlass_core::jobs::{Access, Denied, Verb};
 
+use crate::keys::{Key, Keyring, Right};
+
 /// Hex digits of a token.
 const DIGITS: usize = 64;
 
-/// Lets through whoever holds the token, in the one namespace of a machine.
-pub(crate) struct TokenAccess(String);
+/// The one namespace of a machine.
+const NAMESPACE: &str = "default";
+
+/// Lets through whoever holds the token, and the holders of keys for what they are good for.
+pub(crate) struct TokenAccess {
+    token: String,
+    keys: Keyring,
+}
+
+/// Who shows a token.
+enum Holder {
+    Admin,
+    Key(Key),
+}
 
 impl TokenAccess {
     /// With the token in this directory, which is made when there is none.
@@ -34,32 +49,46 @@ impl TokenAccess {
         if token.len() != DIGITS || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             bail!("{} does not hold a token of {DIGITS} hex digits", path.display());
         }
-        Ok(Self(token))
+        Ok(Self { token, keys: Keyring::of(data) })
+    }
+
+    fn holder(&self, token: Option<&str>) -> Result<Holder, Denied> {
+        let token = token.unwrap_or_default();
+        if bool::from(token.as_bytes().ct_eq(self.token.as_bytes())) {
+            return Ok(Holder::Admin);
+        }
+        self.keys.find(token).map(Holder::Key).ok_or(Denied::Unauthenticated)
     }
 }
 
 #[async_trait]
 impl Access for TokenAccess {
     async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
-        let token = token.unwrap_or_default();
-        if !bool::from(token.as_bytes().ct_eq(self.0.as_bytes())) {
-            Err(Denied::Unauthenticated)
-        } else if namespace != "default" {
-            Err(Denied::Forbidden(verb))
-        } else {
-            Ok(())
-        }
+        let may = match self.holder(token)? {
+            Holder::Admin => true,
+            Holder::Key(key) => key.namespace == namespace && key.verbs.contains(&Right::to(verb)),
+        };
+        if may && namespace == NAMESPACE { Ok(()) } else { Err(Denied::Forbidden(verb)) }
     }
 
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
-        self.check(token, Verb::Get, "default").await
+        match self.holder(token)? {
+            Holder::Admin => Ok(()),
+            Holder::Key(key) if key.verbs.contains(&Right::Metrics) => Ok(()),
+            Holder::Key(_) => Err(Denied::NoMetrics),
+        }
+    }
+
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+        Ok(match self.holder(token)? {
+            Holder::Admin => "admin".to_owned(),
+            Holder::Key(key) => format!("key {}", key.name),
+        })
     }
 }
 
 fn create(path: &Path) -> anyhow::Result<String> {
-    let mut random = [0_u8; DIGITS / 2];
-    fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = random()?;
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -71,26 +100,67 @@ fn create(path: &Path) -> anyhow::Result<String> {
     Ok(token)
 }
 
+/// 256 random bits in hex.
+pub(crate) fn random() -> anyhow::Result<String> {
+    let mut random = [0_u8; DIGITS / 2];
+    fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::keys::{self, Wanted};
 
     #[tokio::test]
     async fn only_the_token_in_the_file_opens_the_one_namespace() {
         let data = tempfile::tempdir().unwrap();
         let first = TokenAccess::in_directory(data.path()).unwrap();
         let again = TokenAccess::in_directory(data.path()).unwrap();
-        assert_eq!(first.0, again.0);
+        assert_eq!(first.token, again.token);
         let mode = fs::metadata(data.path().join("token")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let good = Some(first.0.as_str());
+        let good = Some(first.token.as_str());
         assert!(first.check(good, Verb::Get, "default").await.is_ok());
         let elsewhere = first.check(good, Verb::Get, "kube-system").await;
         assert!(matches!(elsewhere, Err(Denied::Forbidden(Verb::Get))));
-        for bad in [None, Some(""), Some("nothing"), Some(&first.0[1..])] {
+        for bad in [None, Some(""), Some("nothing"), Some(&first.token[1..])] {
             let denied = first.check(bad, Verb::Get, "default").await;
             assert!(matches!(denied, Err(Denied::Unauthenticated)), "{bad:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_good_for_its_verbs_in_its_namespace_and_no_more() {
+        let data = tempfile::tempdir().unwrap();
+        let key = |name: &str, namespace: &str, verbs: &[Right]| {
+            let verbs: BTreeSet<_> = verbs.iter().copied().collect();
+            let (name, namespace) = (name.to_owned(), namespace.to_owned());
+            let wanted = Wanted { name, namespace, verbs, expires: None };
+            keys::create(data.path(), wanted).unwrap().unwrap()
+        };
+        let reader = key("reader", "default", &[Right::Get, Right::List]);
+        let stranger = key("stranger", "elsewhere", &[Right::Get, Right::Metrics]);
+        let access = TokenAccess::in_directory(data.path()).unwrap();
+        let check = async |token: &str, verb, namespace: &str| {
+            access.check(Some(token), verb, namespace).await
+        };
+        assert!(check(&reader, Verb::Get, "default").await.is_ok());
+        assert!(check(&reader, Verb::List, "default").await.is_ok());
+        for (token, verb, namespace) in [
+            (&reader, Verb::Create, "default"),
+            (&reader, Verb::Get, "elsewhere"),
+            (&stranger, Verb::Get, "default"),
+            (&stranger, Verb::Get, "elsewhere"),
+        ] {
+            let denied = check(token, verb, namespace).await;
+            assert!(matches!(denied, Err(Denied::Forbidden(_))), "{verb:?} {namespace}");
+        }
+        assert!(matches!(access.check_metrics(Some(&reader)).await, Err(Denied::NoMetrics)));
+        assert!(access.check_metrics(Some(&stranger)).await.is_ok());
+        assert_eq!(access.caller(Some(&reader)).await.unwrap(), "key reader");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,29 +16,68 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
 use super::crowd::{Busy, Seat};
 use super::stall::Stall;
+use super::tls::{Secured, Tls};
 use crate::Limits;
 use crate::ending::Ending;
 use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::rates::Peer;
 
-pub(super) async fn serve(
-    socket: TcpStream,
-    seat: Arc<Seat>,
-    router: Router,
-    limits: Limits,
-    ending: Ending,
-) {
+/// What a connection needs of its server.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) router: Router,
+    pub(super) limits: Limits,
+    pub(super) ending: Ending,
+    pub(super) tls: Option<Tls>,
+}
+
+/// One connection, from its accept to its close.
+pub(super) async fn serve(socket: TcpStream, peer: IpAddr, seat: Arc<Seat>, door: Door) {
     // An event is a few packets that should leave at once. Without it they leave later.
     drop(socket.set_nodelay(true));
+    match &door.tls {
+        None => speak(socket, peer, seat, door).await,
+        // Apart, so that a connection without it does not take the memory for it.
+        Some(tls) => {
+            let secured = Box::pin(secure(tls, socket, &seat, &door)).await;
+            if let Some(stream) = secured {
+                Box::pin(speak(stream, peer, seat, door)).await;
+            }
+        }
+    }
+}
+
+/// The handshake. It is bounded as a request's head is, and is no reason not to make room.
+async fn secure(tls: &Tls, socket: TcpStream, seat: &Seat, door: &Door) -> Option<Secured> {
+    let handshake = tokio::time::timeout(door.limits.handshake, tls.accept(socket));
+    tokio::select! {
+        shaken = handshake => match shaken {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => tracing::debug!(%error, "handshake"),
+            Err(_) => tracing::debug!("a handshake took too long"),
+        },
+        () = seat.asked_to_leave() => {}
+        () = door.ending.clone().begun() => {}
+    }
+    None
+}
+
+async fn speak<S>(socket: S, peer: IpAddr, seat: Arc<Seat>, door: Door)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Door { router, limits, ending, .. } = door;
     let service = service_fn({
         let seat = seat.clone();
-        move |request: Request<Incoming>| {
+        move |mut request: Request<Incoming>| {
             let busy = seat.busy();
+            request.extensions_mut().insert(Peer(peer));
             Box::pin(answer(router.clone(), request, busy))
         }
     });
@@ -90,7 +130,7 @@ async fn answer(
 
 /// Closes so that the last answer arrives: a socket that is closed while bytes of a refused body
 /// are unread sends a reset, and the reset may overtake the answer that says why.
-async fn linger(mut socket: TcpStream) {
+async fn linger(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
     const LIMIT: Duration = Duration::from_secs(1);
     const MOST_BYTES: usize = 1024 * 1024;
     let drain = async {

@@ -6,6 +6,7 @@
 mod connection;
 mod crowd;
 mod stall;
+mod tls;
 
 use std::future::Future;
 use std::io;
@@ -18,7 +19,10 @@ use tokio::task::JoinSet;
 
 use crate::ending::Ending;
 use crate::{Gateway, Limits};
+use connection::Door;
 use crowd::Crowd;
+
+pub use tls::{Tls, TlsError};
 
 /// Serves until `shutdown` is done. Then no connection is accepted any more, streams and waits
 /// end, running requests have [`Limits::drain`](crate::Limits::drain) to end, and what is left is
@@ -30,28 +34,36 @@ pub async fn serve(
     gateway: Gateway,
     shutdown: impl Future,
 ) -> io::Result<()> {
-    let limits = gateway.limits.clone();
-    serve_router(listener, limits, shutdown, |ending| crate::router_until(gateway, ending)).await
+    let (limits, tls) = (gateway.limits.clone(), gateway.tls.clone());
+    let router = |ending| crate::router_until(gateway, ending);
+    serve_router(listener, limits, tls, shutdown, router).await
 }
 
 /// The same for any router.
 pub(crate) async fn serve_router(
     listener: TcpListener,
     limits: Limits,
+    tls: Option<Tls>,
     shutdown: impl Future,
     router: impl FnOnce(Ending) -> axum::Router,
 ) -> io::Result<()> {
     listener.local_addr()?;
     let (end, ending) = watch::channel(false);
     let ending = Ending::when(ending);
-    let router = router(ending.clone());
     let crowd = Arc::new(Crowd::new(limits.connections));
+    let drain = limits.drain;
+    // Dropped with this call, and so ended.
+    let mut following = JoinSet::new();
+    if let Some(tls) = tls.clone() {
+        following.spawn(tls.follow());
+    }
+    let door = Door { router: router(ending.clone()), limits, ending, tls };
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     let socket_and_seat = async || {
         // The seat second: nobody has to leave before there is somebody who needs the place.
-        let (socket, _) = listener.accept().await?;
-        Ok::<_, io::Error>((socket, crowd.seat().await))
+        let (socket, peer) = listener.accept().await?;
+        Ok::<_, io::Error>((socket, peer.ip(), crowd.seat().await))
     };
     'accept: loop {
         let mut arrival = std::pin::pin!(socket_and_seat());
@@ -63,9 +75,8 @@ pub(crate) async fn serve_router(
             }
         };
         match arrived {
-            Ok((socket, seat)) => {
-                let (router, limits, ending) = (router.clone(), limits.clone(), ending.clone());
-                connections.spawn(connection::serve(socket, seat, router, limits, ending));
+            Ok((socket, peer, seat)) => {
+                connections.spawn(connection::serve(socket, peer, seat, door.clone()));
             }
             Err(error) => pause_after(&error).await,
         }
@@ -77,7 +88,7 @@ pub(crate) async fn serve_router(
             log_panic(ended);
         }
     };
-    if tokio::time::timeout(limits.drain, drained).await.is_err() {
+    if tokio::time::timeout(drain, drained).await.is_err() {
         tracing::warn!(open = connections.len(), "cutting off requests that did not end");
     }
     connections.shutdown().await;

@@ -12,25 +12,24 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::crowd::{Busy, Seat};
 
-pub(super) struct Stall {
-    socket: TcpStream,
+pub(super) struct Stall<S> {
+    socket: S,
     limit: Duration,
     /// Runs while bytes wait to be taken.
     waiting: Option<(Pin<Box<Sleep>>, Busy)>,
     seat: Arc<Seat>,
 }
 
-impl Stall {
-    pub(super) fn new(socket: TcpStream, limit: Duration, seat: Arc<Seat>) -> Self {
+impl<S> Stall<S> {
+    pub(super) fn new(socket: S, limit: Duration, seat: Arc<Seat>) -> Self {
         Self { socket, limit, waiting: None, seat }
     }
 
-    pub(super) fn into_socket(self) -> TcpStream {
+    pub(super) fn into_socket(self) -> S {
         self.socket
     }
 
@@ -51,7 +50,7 @@ impl Stall {
     }
 }
 
-impl AsyncRead for Stall {
+impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,7 +60,7 @@ impl AsyncRead for Stall {
     }
 }
 
-impl AsyncWrite for Stall {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -84,8 +83,10 @@ impl AsyncWrite for Stall {
         self.socket.is_write_vectored()
     }
 
+    // TLS keeps what the socket does not take, and says so here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.bounded(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

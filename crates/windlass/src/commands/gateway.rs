@@ -22,6 +22,15 @@ const OWN_DESCRIPTORS: usize = 200;
 
 pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     log::start("info");
+    let tls = args.door.tls()?;
+    if tls.is_none() && !args.plain_http && !args.listen.ip().is_loopback() {
+        let why = format!(
+            "{} is not loopback: give --tls-cert and --tls-key, or --plain-http where the network \
+             is trusted",
+            args.listen
+        );
+        return Err(BadUsage(why).into());
+    }
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let client =
@@ -36,7 +45,7 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
-    info!(address = %listener.local_addr()?, "gateway listens");
+    info!(address = %listener.local_addr()?, tls = tls.is_some(), "gateway listens");
     let mut reports: Arc<dyn Reports> =
         Arc::new(ClusterReports::new(client.clone(), results.clone()));
     if let Some(traces) = Traces::from_environment()? {
@@ -56,12 +65,13 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
         reports: Some(reports),
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,
-        limits: Limits {
+        limits: args.door.limits(Limits {
             connections: descriptors::connections(OWN_DESCRIPTORS),
             ..Limits::default()
-        },
+        }),
         meters,
         live,
+        tls,
     };
     windlass_gateway::serve(listener, gateway, commands::stopped()).await?;
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! `windlass serve`: the REST API over an engine in this process, on loopback.
+//! `windlass serve`: the REST API over an engine in this process, on loopback or with TLS.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,17 +13,19 @@ use windlass_local::{Config, Engine, Logs};
 
 use crate::cli::{BadUsage, Serve};
 use crate::token::TokenAccess;
-use crate::{commands, descriptors, log, machine};
+use crate::{commands, descriptors, hosts, log, machine};
 
 /// Descriptors of the store, the runtime, the watch of the manifests, and files that are read.
 const OWN_DESCRIPTORS: usize = 40;
 
 pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     log::start("info");
-    if !args.listen.ip().is_loopback() {
-        let address = args.listen;
-        return Err(BadUsage(format!("{address} is not loopback, and there is no TLS yet")).into());
+    let tls = args.door.tls()?;
+    if tls.is_none() && !args.listen.ip().is_loopback() {
+        let why = format!("{} is not loopback: give --tls-cert and --tls-key", args.listen);
+        return Err(BadUsage(why).into());
     }
+    hosts::check(args.listen, &args.host)?;
     let data = match args.data {
         Some(data) => data,
         None => machine::data_directory()?,
@@ -50,15 +52,16 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         jobs: Arc::clone(&engine) as Arc<_>,
         access: Arc::new(access),
         reports: None,
-        allowed_hosts: Some(vec![address.to_string(), format!("localhost:{}", address.port())]),
-        limits: Limits { connections: connections(cpus), ..Limits::default() },
+        allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
+        limits: args.door.limits(Limits { connections: connections(cpus), ..Limits::default() }),
         meters: Arc::default(),
         live: Arc::default(),
+        tls: tls.clone(),
     };
     let stored_bytes = engine.stored_bytes();
     let data = std::path::absolute(&data)?;
     info!(
-        %address, cpus, stored_bytes, max_stored_bytes, data = %data.display(),
+        %address, tls = tls.is_some(), cpus, stored_bytes, max_stored_bytes, data = %data.display(),
         "windlass serves; the token is in the data directory"
     );
     tokio::select! {

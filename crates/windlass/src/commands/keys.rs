@@ -1,0 +1,83 @@
+//! `windlass keys`: keys of other callers than the admin, for the server on this machine. They work
+//! on its data directory; the server need not run.
+
+use std::collections::BTreeSet;
+use std::io::{Write as _, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use windlass_core::name;
+
+use crate::cli::BadUsage;
+use crate::cli::keys::{Create, Data, Keys};
+use crate::keys::{self, Key, Right, Wanted};
+use crate::{log, machine};
+
+pub(crate) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
+    match command {
+        Keys::Create(args) => create(args)?,
+        Keys::List { data } => list(&directory(data)?)?,
+        Keys::Revoke { name, data } => {
+            if !keys::revoke(&directory(data)?, &name)? {
+                return Err(BadUsage(format!("there is no key {name:?}")).into());
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn directory(data: Data) -> anyhow::Result<PathBuf> {
+    data.data.map_or_else(machine::data_directory, Ok)
+}
+
+fn create(args: Create) -> anyhow::Result<()> {
+    for given in [&args.name, &args.namespace] {
+        if let Some(why) = name::problem(given) {
+            return Err(BadUsage(format!("{given:?} {why}")).into());
+        }
+    }
+    let verbs: BTreeSet<_> = args.verbs.into_iter().collect();
+    let expires = args.expires.map(|life| Timestamp::now() + life);
+    let (name, namespace) = (args.name, args.namespace);
+    let told = format!(
+        "key {name:?} may {} in namespace {namespace:?}; it is shown this once",
+        listed(&verbs)
+    );
+    let wanted = Wanted { name: name.clone(), namespace, verbs, expires };
+    let Some(secret) = keys::create(&directory(args.data)?, wanted)? else {
+        return Err(BadUsage(format!("there is a key {name:?} already; revoke it first")).into());
+    };
+    log::tell(&told);
+    writeln!(stdout(), "{secret}")?;
+    Ok(())
+}
+
+fn list(data: &std::path::Path) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    let row = |name: &str, namespace: &str, created: &str, expires: &str, verbs: &str| {
+        format!("{name:<24}  {namespace:<16}  {created:<20}  {expires:<20}  {verbs}\n")
+    };
+    let mut text = row("NAME", "NAMESPACE", "CREATED", "EXPIRES", "VERBS");
+    let now = Timestamp::now();
+    for key in keys::list(data)? {
+        let Key { name, namespace, verbs, created, expires, .. } = &key;
+        let expires = match expires {
+            None => "-".to_owned(),
+            Some(_) if key.is_over(now) => "is over".to_owned(),
+            Some(expires) => second(*expires),
+        };
+        text += &row(name, namespace, &second(*created), &expires, &listed(verbs));
+    }
+    out.write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// A time to the second.
+fn second(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+fn listed(verbs: &BTreeSet<Right>) -> String {
+    verbs.iter().map(|verb| verb.as_str()).collect::<Vec<_>>().join(",")
+}
