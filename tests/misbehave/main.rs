@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::process::{ExitCode, abort};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use windlass_core::contract;
@@ -54,6 +54,22 @@ fn main() -> ExitCode {
                     return ExitCode::FAILURE;
                 }
                 sleep(Duration::from_millis(50));
+            }
+            write(&output, b"{}")
+        }
+        // Tells the time of each progress line as its message, for a minute.
+        "tell" => {
+            let progress = variable(contract::PROGRESS);
+            let Ok(mut file) = File::options().append(true).open(&progress) else {
+                return ExitCode::FAILURE;
+            };
+            for done in 0..400_u64 {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let line = contract::progress_line(done, 400, &now.as_nanos().to_string());
+                if file.write_all(line.as_bytes()).is_err() {
+                    return ExitCode::FAILURE;
+                }
+                sleep(Duration::from_millis(130 + done % 40));
             }
             write(&output, b"{}")
         }

@@ -1,12 +1,15 @@
 //! What only a real cluster can show: image, kubelet, real pods, real CPU requests.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass_core::result::sha256;
 
-use crate::support::cluster::{Bucket, Namespace, get, kubectl};
-use crate::support::{checkout, eventually};
+use crate::streams::{LINE, Stream, on_its_way, runtime};
+use crate::support::cluster::{Bucket, Forward, Namespace, RELEASE, get, kubectl};
+use crate::support::http::Client;
+use crate::support::{checkout, eventually, quantile, text};
 
 const MANY_SECONDS: Duration = Duration::from_secs(60);
 
@@ -22,6 +25,21 @@ fn running_pod(namespace: &Namespace, job: &str) -> Value {
     eventually("the pod runs", MANY_SECONDS, || {
         pods(namespace, job).into_iter().find(|pod| pod["status"]["phase"] == "Running")
     })
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn the_rest_api_of_a_cluster_is_what_its_document_says() {
+    let namespace = Namespace::new("schemathesis");
+    let client = namespace.client();
+    // Each accepted submission is a pod: fewer of them than on one machine.
+    let output = Command::new(checkout().join("tests/schemathesis/run"))
+        .args([&format!("http://{}", client.address), &client.token, &namespace.0])
+        .env("WINDLASS_EXAMPLES", "15")
+        .output()
+        .unwrap();
+    let (said, wrong) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}\n{wrong}");
 }
 
 /// The reason of the job's failure.
@@ -319,4 +337,91 @@ fn a_log_is_shown_while_the_function_runs_whatever_its_bytes_are() {
         assert_eq!(log.status, 200, "{log:?}");
         (log.body == said).then_some(())
     });
+}
+
+/// So many gateways, until it is dropped.
+struct Gateways(u64);
+
+impl Gateways {
+    fn scale(replicas: u64) -> Self {
+        let deployment = get(&["deployment", &format!("{RELEASE}-gateway"), "-n", RELEASE]);
+        let before = Self(deployment["spec"]["replicas"].as_u64().unwrap());
+        Self(replicas).set();
+        before
+    }
+
+    fn set(&self) {
+        let (deployment, replicas) =
+            (format!("deployment/{RELEASE}-gateway"), format!("--replicas={}", self.0));
+        kubectl(&["scale", &deployment, "-n", RELEASE, &replicas], "").unwrap();
+        let wait = ["rollout", "status", &deployment, "-n", RELEASE, "--timeout=60s"];
+        kubectl(&wait, "").unwrap();
+    }
+
+    /// The pods that are ready.
+    fn pods() -> Vec<String> {
+        let selector = "app.kubernetes.io/component=gateway";
+        let all = get(&["pods", "-n", RELEASE, "-l", selector]);
+        let ready = |pod: &&Value| {
+            let conditions = pod["status"]["conditions"].as_array().unwrap();
+            pod["metadata"]["deletionTimestamp"].is_null()
+                && conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+        };
+        let name = |pod: &Value| format!("pod/{}", pod["metadata"]["name"].as_str().unwrap());
+        all["items"].as_array().unwrap().iter().filter(ready).map(name).collect()
+    }
+}
+
+impl Drop for Gateways {
+    fn drop(&mut self) {
+        self.set();
+    }
+}
+
+/// How long the progress of 60 events was on its way.
+async fn times(mut stream: Stream) -> Vec<Duration> {
+    let (mut times, mut events) = (Vec::new(), 0);
+    while times.len() < 60 {
+        let event = stream.next().await;
+        assert_ne!(event.data["status"]["phase"], "Succeeded", "{event:?}");
+        if event.kind == "progress" {
+            events += 1;
+            // The first are told while the replicas find each other.
+            if events > 60 {
+                times.push(on_its_way(&event));
+            }
+        }
+    }
+    times
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn progress_is_with_followers_of_both_gateways_within_250_ms() {
+    let namespace = Namespace::new("followed");
+    let client = namespace.client();
+    let _before = Gateways::scale(2);
+    let gateways = eventually("two gateways are ready", MANY_SECONDS, || {
+        let pods = Gateways::pods();
+        (pods.len() == 2).then_some(pods)
+    });
+    let forwards: Vec<_> = gateways.iter().map(|pod| Forward::to(pod)).collect();
+    namespace
+        .apply("told", &json!({ "function": "misbehave", "input": { "mode": "tell" } }))
+        .unwrap();
+    running_pod(&namespace, "told");
+    let times = runtime().block_on(async {
+        let mut streams = Vec::new();
+        for forward in &forwards {
+            let address = forward.address.clone();
+            let client = Client { host: address.clone(), address, ..client.clone() };
+            streams.push(Stream::open(&client, "told", "").await);
+        }
+        futures::future::join_all(streams.into_iter().map(times)).await
+    });
+    for (gateway, mut times) in gateways.iter().zip(times) {
+        let (median, most) = (quantile(&mut times, 500), quantile(&mut times, 990));
+        println!("a progress line to a follower at {gateway}: p50 {median:?}, p99 {most:?}");
+        assert!(most <= LINE, "{gateway}: {times:?}");
+    }
 }

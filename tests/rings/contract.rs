@@ -1,14 +1,19 @@
 //! One list of scenarios over HTTP, the same on one machine and on a cluster.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::cluster::Namespace;
+use crate::support::cluster::{Namespace, kubectl};
+use crate::support::eventually;
 use crate::support::http::{Answer, Client};
 use crate::support::server::Server;
 
 #[test]
 fn one_machine_keeps_the_contract() {
-    let server = Server::start(&["--cpus", "2"]);
+    let manifests = tempfile::tempdir().unwrap();
+    std::fs::write(manifests.path().join("queue.json"), queue().to_string()).unwrap();
+    let server = Server::start(&["--cpus", "2", "--functions", manifests.path().to_str().unwrap()]);
     every_scenario(&server.client);
 }
 
@@ -16,7 +21,16 @@ fn one_machine_keeps_the_contract() {
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn a_cluster_keeps_the_contract() {
     let namespace = Namespace::new("contract");
+    kubectl(&["apply", "-n", &namespace.0, "-f", "-"], &queue().to_string()).unwrap();
     every_scenario(&namespace.client());
+}
+
+/// A queue for some of the jobs.
+fn queue() -> Value {
+    json!({
+        "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue",
+        "metadata": { "name": "small" }, "spec": { "cpus": 2, "weight": 3 },
+    })
 }
 
 fn every_scenario(client: &Client) {
@@ -26,6 +40,13 @@ fn every_scenario(client: &Client) {
     a_large_result_comes_whole_and_in_parts(client);
     a_name_is_given_once(client);
     jobs_are_listed(client);
+    a_repeated_submission_is_the_same_job(client);
+    submissions_that_race_are_one_job(client);
+    a_function_is_called(client);
+    a_call_whose_job_is_cancelled_says_so(client);
+    queues_are_shown(client);
+    some_fields_are_given_instead_of_all(client);
+    a_log_is_followed_to_the_end_of_its_job(client);
     a_cancelled_job_ends_cancelled(client);
     a_deleted_job_is_gone(client);
     bad_input_is_refused_and_nothing_is_created(client);
@@ -160,6 +181,184 @@ fn jobs_are_listed(client: &Client) {
     let none = client.get(&client.jobs("?phase=Cancelled")).json();
     assert_eq!(none["items"], json!([]));
     assert_eq!(client.get(&client.jobs("?nonsense=1")).status, 400);
+}
+
+fn a_repeated_submission_is_the_same_job(client: &Client) {
+    let submit = |key: &str, body: &Value| {
+        client.post(&client.jobs(""), &[("Idempotency-Key", key)], body.to_string().as_bytes())
+    };
+    let body = json!({ "function": "echo", "input": { "n": 1 }, "ttlSecondsAfterFinished": 60 });
+    let first = submit("contract-1", &body);
+    assert_eq!((first.status, first.header("idempotency-replayed")), (201, None), "{first:?}");
+    // At least for a day.
+    assert_eq!(first.json()["spec"]["ttlSecondsAfterFinished"], 86_400);
+    let again = submit("contract-1", &body);
+    assert_eq!(
+        (again.status, again.header("idempotency-replayed")),
+        (200, Some("true")),
+        "{again:?}"
+    );
+    assert_eq!(again.json()["metadata"]["uid"], first.json()["metadata"]["uid"]);
+    assert_eq!(again.header("location"), first.header("location"));
+    let headers = [("Idempotency-Key", "contract-1"), ("Prefer", "wait=60")];
+    let waited = client.post(&client.jobs(""), &headers, body.to_string().as_bytes());
+    assert_eq!((waited.status, waited.header("idempotency-replayed")), (200, Some("true")));
+    assert_eq!(waited.json()["status"]["phase"], "Succeeded", "{waited:?}");
+
+    let other = submit("contract-1", &json!({ "function": "echo", "input": { "n": 2 } }));
+    assert_eq!(other.status, 409);
+    assert_eq!(other.json()["type"], "/problems/idempotency-key-reused");
+    let bad = submit("not a key", &body);
+    assert_eq!((bad.status, &bad.json()["type"]), (400, &json!("/problems/idempotency-key")));
+    let named = submit("contract-2", &json!({ "function": "echo", "name": "keyed" }));
+    assert_eq!((named.status, &named.json()["problems"][0]["pointer"]), (422, &json!("/name")));
+    // Once it is deleted, its key is free.
+    let location = first.header("location").unwrap();
+    assert_eq!(client.send("DELETE", location, &[], b"").status, 204);
+    let anew = submit("contract-1", &body);
+    assert_eq!(anew.status, 201, "{anew:?}");
+    assert_ne!(anew.json()["metadata"]["uid"], first.json()["metadata"]["uid"]);
+}
+
+fn submissions_that_race_are_one_job(client: &Client) {
+    let race = || {
+        let body = json!({ "function": "echo", "input": { "race": true } }).to_string();
+        client.post(&client.jobs(""), &[("Idempotency-Key", "race")], body.as_bytes())
+    };
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..8).map(|_| scope.spawn(race)).collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+    });
+    let created = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(created, 1, "{answers:?}");
+    for answer in &answers {
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+        assert_eq!(answer.json()["metadata"]["uid"], answers[0].json()["metadata"]["uid"]);
+    }
+}
+
+fn a_function_is_called(client: &Client) {
+    let path = format!("/v1/namespaces/{}/functions/echo/call", client.namespace);
+    let call = |headers: &[(&str, &str)]| {
+        client.post(&format!("{path}?parallelism=2&retries=0"), headers, br#"{"hello":"world"}"#)
+    };
+    let answer = call(&[]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["input"], json!({ "hello": "world" }));
+    assert_eq!(answer.json()["threads"], 2);
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    // It is a job like any other.
+    let location = answer.header("location").unwrap();
+    let result = client.get(&format!("{location}/result"));
+    assert_eq!((&result.body, result.header("etag")), (&answer.body, answer.header("etag")));
+    // Under a key, once.
+    let keyed = [("Idempotency-Key", "call-1")];
+    let (first, again) = (call(&keyed), call(&keyed));
+    assert_eq!((first.status, again.status), (200, 200));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!((first.body, first.headers.len() + 1), (again.body, again.headers.len()));
+
+    let status =
+        |query: &str, body: &[u8]| client.post(&format!("{path}{query}"), &[], body).status;
+    assert_eq!(status("?cpus=2", b"{}"), 400);
+    assert_eq!(status("", b"[]"), 422);
+    assert_eq!(status("?parallelism=65", b"{}"), 422);
+    let missing = path.replace("echo", "nothing");
+    assert_eq!(client.post(&missing, &[], b"{}").status, 404);
+}
+
+fn a_call_whose_job_is_cancelled_says_so(client: &Client) {
+    let path = format!("/v1/namespaces/{}/functions/price/call?parallelism=1", client.namespace);
+    let input = long()["input"].to_string();
+    let key = ("Idempotency-Key", "call-2");
+    let early = client.post(&path, &[key, ("Prefer", "wait=0")], input.as_bytes());
+    assert_eq!(early.status, 202, "{early:?}");
+    let location = early.header("location").unwrap();
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| client.post(&path, &[key], input.as_bytes()));
+        assert!(matches!(client.post(&format!("{location}/cancel"), &[], b"").status, 200 | 202));
+        let answer = call.join().unwrap();
+        assert_eq!(answer.status, 409, "{answer:?}");
+        let problem = answer.json();
+        assert_eq!(problem["type"], "/problems/cancelled");
+        assert_eq!(
+            (problem["instance"].as_str(), answer.header("location")),
+            (Some(location), Some(location))
+        );
+    });
+}
+
+fn queues_are_shown(client: &Client) {
+    let path = format!("/v1/namespaces/{}/queues", client.namespace);
+    let list = client.get(&path);
+    assert_eq!((list.status, &list.json()["kind"]), (200, &json!("ComputeQueueList")), "{list:?}");
+    let list = list.json();
+    let items = list["items"].as_array().unwrap();
+    let listed = items.iter().find(|queue| queue["metadata"]["name"] == "small").unwrap();
+    assert_eq!((&listed["spec"]["cpus"], &listed["spec"]["weight"]), (&json!(2), &json!(3)));
+    let one = client.get(&format!("{path}/small")).json();
+    assert_eq!((&one["kind"], &one["spec"]), (&json!("ComputeQueue"), &listed["spec"]));
+    assert_eq!(client.get(&format!("{path}/nothing")).status, 404);
+
+    let mut body = long();
+    (body["queue"], body["parallelism"]) = (json!("small"), json!(2));
+    let jobs: Vec<String> =
+        (0..2).map(|_| submit(client, &body).header("location").unwrap().to_owned()).collect();
+    eventually("one runs and one waits", Duration::from_secs(60), || {
+        let one = client.get(&format!("{path}/small")).json();
+        (one["status"] == json!({ "granted": 2, "waiting": 1 })).then_some(())
+    });
+    for job in jobs {
+        assert_eq!(client.send("DELETE", &job, &[], b"").status, 204);
+    }
+}
+
+fn some_fields_are_given_instead_of_all(client: &Client) {
+    let job = wait(client, &json!({ "name": "in-small", "function": "echo", "queue": "small" }));
+    assert_eq!(job["status"]["phase"], "Succeeded", "{job}");
+    let some = json!({ "metadata": { "name": "in-small" }, "status": { "phase": "Succeeded" } });
+    let query = "fields=metadata.name,status.phase";
+    assert_eq!(client.get(&client.jobs(&format!("/in-small?{query}"))).json(), some);
+    let list = client.get(&client.jobs(&format!("?queue=small&{query}"))).json();
+    assert_eq!(list["items"], json!([some]));
+    // A job that names no queue is of the default one.
+    let list = client.get(&client.jobs(&format!("?queue=default&{query}"))).json();
+    let names: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| job["metadata"]["name"].as_str().unwrap())
+        .collect();
+    assert!(names.contains(&"first") && !names.contains(&"in-small"), "{names:?}");
+    assert!(names.is_sorted(), "{names:?}");
+    for query in ["?fields=", "?fields=status.nothing", "?queue=A", "/in-small?fields=spec.input.x"]
+    {
+        assert_eq!(client.get(&client.jobs(query)).status, 400, "{query}");
+    }
+}
+
+fn a_log_is_followed_to_the_end_of_its_job(client: &Client) {
+    let answer = submit(client, &long());
+    let location = answer.header("location").unwrap();
+    std::thread::scope(|scope| {
+        let path = format!("{location}/logs?follow=true&tailBytes=100");
+        let follow = scope.spawn(move || client.get(&path));
+        assert!(matches!(client.post(&format!("{location}/cancel"), &[], b"").status, 200 | 202));
+        let said = follow.join().unwrap();
+        assert_eq!((said.status, said.header("content-length")), (200, None), "{said:?}");
+        assert_eq!(said.header("content-type"), Some("text/plain; charset=utf-8"));
+    });
+    assert_eq!(finished(client, location)["status"]["phase"], "Cancelled");
+    // After the end there is only what was said.
+    assert_eq!(client.get(&format!("{location}/logs?follow=true")).status, 200);
+    assert_eq!(client.get(&client.jobs("/nothing/logs?follow=true")).status, 404);
+    assert_eq!(client.get(&client.jobs("/first/logs?tailBytes=x")).status, 400);
 }
 
 /// A job that runs for minutes when nobody ends it.

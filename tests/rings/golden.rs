@@ -28,15 +28,44 @@ fn the_crds_are_those_of_the_types() {
 }
 
 #[test]
+fn the_openapi_document_is_that_of_the_types_and_routes() {
+    assert_golden("docs/openapi.json", &printed(&["print", "openapi"]));
+}
+
+#[test]
 fn the_charts_functions_are_the_built_in_ones() {
     let now = printed(&["print", "functions", "--output", "json"]);
     assert_golden("charts/windlass/files/functions.json", &now);
 }
 
+/// Every command that a user types, in the order of the help.
+const COMMANDS: [&str; 20] = [
+    "",
+    "run",
+    "call",
+    "submit",
+    "get",
+    "list",
+    "watch",
+    "cancel",
+    "delete",
+    "result",
+    "logs",
+    "explain",
+    "functions",
+    "queues",
+    "serve",
+    "keys",
+    "gateway",
+    "controller",
+    "print",
+    "completion",
+];
+
 #[test]
 fn the_help_of_every_command_is_the_committed_one() {
     let mut help = String::new();
-    for command in ["", "run", "serve", "keys", "gateway", "controller", "explain", "print"] {
+    for command in COMMANDS {
         let arguments: Vec<_> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         help += &format!("$ windlass {}\n{}\n", arguments.join(" "), printed(&arguments));
     }

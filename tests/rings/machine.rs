@@ -187,3 +187,28 @@ fn what_a_function_prints_never_mixes_with_its_result() {
     let said = text(&output.stderr);
     assert!(said.contains("noise") && said.contains("more"), "{said}");
 }
+
+#[test]
+fn a_function_can_be_named_on_the_command_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let script =
+        "pwd > \"$WINDLASS_OUTPUT\"; echo \"$1 $WINDLASS_PARALLELISM\" >> \"$WINDLASS_OUTPUT\"";
+    fs::write(directory.path().join("count.sh"), script).unwrap();
+    let definition = "count=sh ./count.sh 'two words'";
+    let output = Command::new(windlass())
+        .args(["run", "count", "--function", definition, "--cpus", "2"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let here = directory.path().canonicalize().unwrap();
+    assert_eq!(text(&output.stdout), format!("{}\ntwo words 2\n", here.display()));
+    for (definition, expected) in
+        [("count", "'='"), ("A=b", "lower-case"), ("a='b", "not complete")]
+    {
+        let output = run(&["run", "count", "--function", definition]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}

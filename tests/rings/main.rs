@@ -3,9 +3,11 @@
 //!
 //! - [`golden`]: what is generated is what is committed;
 //! - [`machine`]: the command line on this machine;
+//! - [`commands`]: the commands that ask a server or a cluster;
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
 //! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
+//! - [`streams`]: progress on its way to a thousand streams, on one machine;
 //! - [`figures`]: how many, how soon and how little, on one machine;
 //! - [`cluster`]: what only a real cluster can show. Ignored unless asked for: `tests/run` starts a
 //!   cluster, installs the chart and asks;
@@ -17,6 +19,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod cluster;
+mod commands;
 mod contract;
 mod faults;
 mod figures;
@@ -26,5 +29,6 @@ mod latency;
 mod machine;
 mod outages;
 mod speedup;
+mod streams;
 mod support;
 mod writes;

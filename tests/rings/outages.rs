@@ -6,6 +6,7 @@
 //! Each test breaks the whole cluster, so they run one after the other. `tests/run outages` runs the
 //! long forms, `tests/run cluster` short ones.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -88,6 +89,9 @@ fn two_controllers_whose_lease_is_deleted_each_second_do_nothing_twice() {
         let (accepted, deleted) = (accepted?, deleted?);
         let converged = world.converges(&accepted, true).await?;
         println!("two controllers at once, their Lease deleted {deleted} times; {converged}");
+        let silence = long_or(MINUTE * 10, SECOND * 20);
+        world.stays_silent(silence).await?;
+        println!("0 writes in {silence:?} with {} finished jobs", accepted.len());
         for controller in &mut both {
             anyhow::ensure!(
                 controller.is_running(),
@@ -239,6 +243,7 @@ fn malformed_resources_stop_no_other_job() {
         accepted.extend(before);
         world.finished(accepted.len(), MINUTE * 3).await?;
         anyhow::ensure!(controller.is_running(), "the controller has ended: {}", controller.said());
+        each_is_told(&world, bad).await?;
         // One that starts with all of them there reads them in its first list.
         controller.kill()?;
         let mut controller = world.controller("restarted")?;
@@ -248,6 +253,34 @@ fn malformed_resources_stop_no_other_job() {
         println!("{bad} malformed ComputeJobs, a function and a queue; {converged}");
         Ok(())
     });
+}
+
+/// Waits until each malformed job was told so: by an Event, or in its status where that can be read.
+async fn each_is_told(world: &World, count: usize) -> anyhow::Result<()> {
+    let events = format!("/api/v1/namespaces/{}/events", world.namespace);
+    let deadline = Instant::now() + MINUTE;
+    loop {
+        let mut told: HashSet<String> = HashSet::new();
+        for event in world.admin.list(&events).await? {
+            let name = event["involvedObject"]["name"].as_str().unwrap_or_default();
+            if event["type"] == "Warning" && event["reason"] == "Malformed" {
+                told.insert(name.to_owned());
+            }
+        }
+        for job in world.admin.list(&compute_jobs(&world.namespace, "")).await? {
+            let name = job["metadata"]["name"].as_str().unwrap_or_default();
+            if job["status"]["failure"]["reason"] == "Invalid" {
+                told.insert(name.to_owned());
+            }
+        }
+        let untold: Vec<_> =
+            (0..count).map(|n| format!("bad-{n}")).filter(|name| !told.contains(name)).collect();
+        if untold.is_empty() {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < deadline, "not told of: {}", untold.join(", "));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Gives a kind this version and returns the one that it had; with none, one whose schema takes anything.

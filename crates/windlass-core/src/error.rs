@@ -6,12 +6,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Job, JobKey, Phase};
 
 /// One thing that is wrong with what somebody wrote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Where, as a JSON pointer (RFC 6901) into the document that was sent, for example
     /// `/parallelism` or `/input/options/3/spot`. Empty for the whole document.
@@ -70,6 +71,10 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Whoever was asked does not let the caller do this. The gateway and the controller ask a cluster
+    /// with rights of their own: there it is a defect of the installation.
+    #[error("{0}")]
+    Denied(String),
     /// A defect of Windlass. The text is for the log, not for the caller.
     #[error("internal error: {0}")]
     Bug(String),

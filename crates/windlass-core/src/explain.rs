@@ -5,6 +5,7 @@
 //! its part is empty and what comes before it is longer.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::plan;
@@ -12,7 +13,7 @@ use crate::status::{ConditionType, Timeline};
 use crate::{AttemptNumber, Job, Phase};
 
 /// Where a job's time went.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// The job's phase; absent until it was first seen.
@@ -33,7 +34,7 @@ pub struct Explanation {
 }
 
 /// A part of a job's time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
     /// One word.
@@ -47,7 +48,7 @@ pub struct Part {
 }
 
 /// What a job was for some time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PartName {
     /// It waited for CPUs, for the first time or again after attempts that failed, whose time is

@@ -136,6 +136,10 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::label_map")]
     pub labels: BTreeMap<String, String>,
+    /// What Windlass keeps beside the job. Of other annotations none is shown.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::label_map")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A ComputeJob object: the same JSON in every answer, in both worlds.

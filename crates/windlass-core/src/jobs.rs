@@ -1,9 +1,13 @@
 //! The seam between front and back: what the gateway asks of a world.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::idempotency::REQUEST_ANNOTATION;
+use crate::live::Shown;
 use crate::report::Refused;
 use crate::result::{ByteStream, StoredResult};
 use crate::{AttemptNumber, Error, Function, Job, JobKey, JobSpec, Queue, Report};
@@ -17,6 +21,17 @@ pub struct Submission {
     pub name: Option<String>,
     /// What is wanted; already [validated](crate::validate).
     pub spec: JobSpec,
+    /// The digest of the request, when the name is that of an [idempotency key](crate::idempotency).
+    /// It stays with the job.
+    pub request_sha256: Option<String>,
+}
+
+impl Submission {
+    /// The annotations of the new job.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let request = self.request_sha256.iter();
+        request.map(|digest| (REQUEST_ANNOTATION.to_owned(), digest.clone())).collect()
+    }
 }
 
 /// Which jobs to list.
@@ -24,9 +39,12 @@ pub struct Submission {
 pub struct Filter {
     /// Only jobs of this function.
     pub function: Option<String>,
+    /// Only jobs of this queue; of the default one also those that name none.
+    pub queue: Option<String>,
     /// Only jobs in this phase.
     pub phase: Option<crate::Phase>,
-    /// At most so many; the rest by `continue_from`. 0 for the default, 500.
+    /// At most so many, and fewer where the world had to look at more; the rest by `continue_from`.
+    /// 0 for the default, 500.
     pub limit: u32,
     /// The token of the page before.
     pub continue_from: Option<String>,
@@ -46,7 +64,8 @@ pub struct Page {
 /// Every call may take as long as the world needs; the caller sets deadlines.
 #[async_trait]
 pub trait Jobs: Send + Sync + 'static {
-    /// Accepts a job. When this returns, the job is not lost any more.
+    /// Accepts a job. When this returns, the job is not lost any more. `Conflict` when its name is
+    /// taken.
     async fn submit(&self, submission: Submission) -> Result<Job, Error>;
     /// One job.
     async fn get(&self, key: &JobKey) -> Result<Job, Error>;
@@ -63,22 +82,32 @@ pub trait Jobs: Send + Sync + 'static {
     /// What the function of the latest attempt has said on stdout and stderr: the last `limit` bytes
     /// at most, of which the end is the latest.
     async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error>;
+    /// What the job says from now on, attempt by attempt, until it has ended: first the last `tail`
+    /// bytes of what is there, then what follows. In bounded memory; a reader who is slow may miss
+    /// some.
+    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error>;
     /// One function.
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
     /// The functions of one namespace.
     async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error>;
-    /// One queue; `None` when there is no such object, which means no quota.
+    /// One queue, as a submission needs it; `None` when there is no such object, which means no quota.
     async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error>;
+    /// The queues of one namespace, in the order of their names, with what is in use of each.
+    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error>;
     /// Whether the world answers at all.
     async fn ready(&self) -> Result<(), Error>;
 }
 
-/// The changes of one job.
+/// The changes of one job. A call that is dropped before its answer loses nothing.
 #[async_trait]
 pub trait Watch: Send {
     /// The job after its next change. States in between may be skipped, the last one is not.
     /// `NotFound` once it is deleted.
     async fn next(&mut self) -> Result<Job, Error>;
+    /// The same, with the progress that the world itself has heard between two writes.
+    async fn next_shown(&mut self) -> Result<Shown, Error> {
+        Ok(Shown::new(Arc::new(self.next().await?), None))
+    }
 }
 
 /// Who may do what. One layer before every handler.
@@ -91,6 +120,12 @@ pub trait Access: Send + Sync + 'static {
     /// Who holds this bearer token: one name for all the tokens of one caller. It is compared and
     /// never shown.
     async fn caller(&self, token: Option<&str>) -> Result<String, Denied>;
+    /// The same for whoever says to be another replica of this gateway. A world that has none lets
+    /// nobody through.
+    async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
+        let _ = token;
+        Err(Denied::Unauthenticated)
+    }
 }
 
 /// What a caller wants to do with the jobs of a namespace.

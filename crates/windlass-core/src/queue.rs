@@ -44,7 +44,7 @@ pub struct Queue {
     pub metadata: Metadata,
     /// The quota.
     pub spec: QueueSpec,
-    /// What it is used for; absent on one machine.
+    /// What is in use of it: as it was told last on a cluster, as it is now on one machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<QueueStatus>,
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::clip;
@@ -19,7 +20,7 @@ use crate::validate::Limits;
 use crate::{AttemptNumber, Cpus, Job, JobStatus, Phase};
 
 /// One message from the worker of an attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Report {
     /// UID of the job.
@@ -31,7 +32,7 @@ pub struct Report {
 }
 
 /// What happened in an attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 #[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is moved once")]
 pub enum Event {
@@ -61,7 +62,7 @@ pub enum Event {
 }
 
 /// The end of an attempt, as its worker saw it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ending {
     /// How it ended.
@@ -96,7 +97,7 @@ impl Ending {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Outcome {
     /// With a result.
@@ -122,7 +123,9 @@ impl Outcome {
 }
 
 /// Why a report changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Refused {
     /// Somebody cancelled the job first.
     #[error("the job was cancelled")]

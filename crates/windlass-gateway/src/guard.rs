@@ -81,7 +81,8 @@ impl Asked {
         Ok(token)
     }
 
-    /// The same of a worker, who is judged with its report and has a pace of its own.
+    /// The same of a worker, who is judged with its report, or of another replica: they have a pace of
+    /// their own.
     fn uncounted(&mut self, shared: &Shared, headers: &HeaderMap) -> Result<Token, Refusal> {
         let token = bearer(headers)?;
         shared.rates.may_show(self.peer, token.as_str(), Instant::now())?;
@@ -120,6 +121,10 @@ async fn authorize(
             let token = asked.uncounted(shared, &parts.headers)?;
             parts.extensions.insert(token);
         }
+        Some(Guard::Peer) if shared.gateway.reports.is_some() => {
+            let token = asked.uncounted(shared, &parts.headers)?;
+            shared.gateway.access.check_peer(Some(token.as_str())).await?;
+        }
         Some(Guard::Metrics) => {
             asked.token(shared, &parts.headers).await?;
             may_read_metrics(shared.gateway.access.as_ref(), &parts.headers).await?;
@@ -140,7 +145,7 @@ async fn authorize(
             parts.extensions.insert(Namespace(namespace));
             parts.extensions.insert(token);
         }
-        Some(Guard::Worker) | None => {
+        Some(Guard::Worker | Guard::Peer) | None => {
             let token = asked.token(shared, &parts.headers).await?;
             known(shared, &token).await?;
             let path = path.filter(|path| is_there(shared, path));
@@ -153,9 +158,10 @@ async fn authorize(
 /// Whether a path of the table is one of this server: without workers that report over HTTP there is
 /// no path for them.
 fn is_there(shared: &Shared, path: &str) -> bool {
-    let is_for_workers =
-        ROUTES.iter().any(|route| route.path == path && route.guard == Guard::Worker);
-    shared.gateway.reports.is_some() || !is_for_workers
+    let of_a_cluster = |guard| matches!(guard, Guard::Worker | Guard::Peer);
+    let is_of_a_cluster =
+        ROUTES.iter().any(|route| route.path == path && of_a_cluster(route.guard));
+    shared.gateway.reports.is_some() || !is_of_a_cluster
 }
 
 /// Lets a caller through who may read the metrics.

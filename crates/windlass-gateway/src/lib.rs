@@ -17,6 +17,7 @@
 //! decompression of requests, any word about Kubernetes.
 
 mod body;
+mod call;
 mod ending;
 mod envelope;
 mod functions;
@@ -24,11 +25,14 @@ mod guard;
 mod health;
 mod jobs;
 mod limits;
+mod live;
 pub mod metrics;
+pub mod openapi;
 pub mod operations;
 mod origin;
 mod prefer;
 pub mod problem;
+mod queues;
 mod range;
 mod rates;
 mod refusal;
@@ -42,6 +46,8 @@ use std::sync::Arc;
 use windlass_core::jobs::{Access, Jobs, Reports};
 
 pub use limits::Limits;
+pub use live::LiveProgress;
+pub use live::peers::{Peers, tell_peers};
 pub use server::{Tls, TlsError, serve};
 
 use ending::Ending;
@@ -66,6 +72,8 @@ pub struct Gateway {
     pub meters: Arc<metrics::Meters>,
     /// With it only TLS is spoken.
     pub tls: Option<Tls>,
+    /// Progress between two writes of a status.
+    pub live: Arc<LiveProgress>,
 }
 
 /// What every handler has at hand.
@@ -73,6 +81,19 @@ pub(crate) struct Shared {
     pub(crate) gateway: Gateway,
     pub(crate) ending: Ending,
     pub(crate) rates: rates::Rates,
+}
+
+impl Shared {
+    /// Returns when a long answer that begins now is to end: after its time, or as the server ends.
+    fn stream_over(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (ending, limit) = (self.ending.clone(), self.gateway.limits.stream);
+        async move {
+            tokio::select! {
+                () = ending.begun() => {}
+                () = tokio::time::sleep(limit) => {}
+            }
+        }
+    }
 }
 
 /// The routes without a server, for tests that need no socket.

@@ -60,6 +60,9 @@ pub(crate) const MAX_SUBMIT_BYTES: usize = windlass_core::job::MAX_INPUT_BYTES +
 /// and 64 KiB for messages and the rest.
 pub(crate) const MAX_REPORT_BYTES: usize = 6 * 32 * 1024 + 64 * 1024;
 
+/// Largest body of a batch of progress from another replica; see `live::peers`.
+pub(crate) const MAX_BATCH_BYTES: usize = 1 << 20;
+
 /// Most header lines of a request; hyper answers 431 to more.
 pub(crate) const MAX_HEADERS: usize = 64;
 

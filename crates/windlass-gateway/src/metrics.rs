@@ -46,6 +46,8 @@ pub struct Meters {
     uploads: Family<VerdictLabels, Counter>,
     uploaded: Counter,
     streams: Gauge,
+    peers: Gauge,
+    batches: Family<VerdictLabels, Counter>,
 }
 
 /// From a millisecond to half a minute; a wait is longer.
@@ -77,7 +79,11 @@ impl Meters {
         let help = "Large results that were stored";
         windlass.register_with_unit("results_stored", help, Unit::Bytes, uploaded.clone());
         windlass.register("event_streams", "Open streams of events", streams.clone());
-        Self { registry, requests, seconds, reports, uploads, uploaded, streams }
+        let (peers, batches): (Gauge, Family<VerdictLabels, Counter>) = Default::default();
+        windlass.register("peers", "Other replicas that are told of progress", peers.clone());
+        let help = "Batches of progress for other replicas";
+        windlass.register("peer_batches", help, batches.clone());
+        Self { registry, requests, seconds, reports, uploads, uploaded, streams, peers, batches }
     }
 
     pub(crate) fn answered(&self, method: &http::Method, path: &str, status: u16, seconds: f64) {
@@ -103,6 +109,16 @@ impl Meters {
     pub(crate) fn stored(&self, (verdict, bytes): (&'static str, u64)) {
         self.uploads.get_or_create(&VerdictLabels { verdict }).inc();
         self.uploaded.inc_by(bytes);
+    }
+
+    pub(crate) fn peers(&self, peers: usize) {
+        self.peers.set(i64::try_from(peers).unwrap_or(i64::MAX));
+    }
+
+    /// Whether a peer took a batch.
+    pub(crate) fn told_peer(&self, taken: bool) {
+        let verdict = if taken { "accepted" } else { "failed" };
+        self.batches.get_or_create(&VerdictLabels { verdict }).inc();
     }
 
     /// A stream of events is open as long as this is kept.

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use windlass_core::jobs::{Denied, ReportError};
 use windlass_core::parse::Unread;
 use windlass_core::report::Refused;
-use windlass_core::{Error, Problem};
+use windlass_core::status::{Failure, FailureReason};
+use windlass_core::{Error, Job, Phase, Problem};
 
 use crate::problem::Kind;
+
+/// When to try again, where nobody can say better.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Most problems listed in one document; the rest is counted.
 const MAX_PROBLEMS: usize = 64;
@@ -22,6 +27,9 @@ pub(crate) struct Refusal {
     detail: String,
     problems: Vec<Problem>,
     reason: Option<Refused>,
+    /// Why a job has no result, and which.
+    failure: Option<Box<Failure>>,
+    instance: Option<String>,
     retry_after: Option<Duration>,
     header: Option<Box<(HeaderName, HeaderValue)>>,
 }
@@ -33,6 +41,8 @@ impl Refusal {
             detail: detail.into(),
             problems: Vec::new(),
             reason: None,
+            failure: None,
+            instance: None,
             retry_after: None,
             header: None,
         }
@@ -72,6 +82,36 @@ impl Refusal {
         Self { reason: Some(reason), ..Self::new(Kind::Refused, reason.to_string()) }
     }
 
+    /// For a job that has ended without a result; `instance` is where it is.
+    pub(crate) fn without_result(job: &Job, instance: String) -> Self {
+        let failure = job.status.failure.clone();
+        let (kind, detail) = match (job.status.phase, &failure) {
+            (Some(Phase::Cancelled), _) => (Kind::Cancelled, "the job was cancelled".to_owned()),
+            (_, Some(failure)) => {
+                let kind = match failure.reason {
+                    FailureReason::BadInput | FailureReason::Invalid => Kind::InputRefused,
+                    _ => Kind::FunctionFailed,
+                };
+                (kind, format!("the job has failed: {}", failure.reason.as_str()))
+            }
+            (_, None) => (Kind::FunctionFailed, "the job has failed".to_owned()),
+        };
+        let failure = failure.filter(|_| kind != Kind::Cancelled).map(Box::new);
+        Self { failure, instance: Some(instance), ..Self::new(kind, detail) }
+    }
+
+    /// What is wrong at this place of the document, if anything is.
+    pub(crate) fn problem_at(&self, pointer: &str) -> Option<String> {
+        let mut found = self.problems.iter().filter(|problem| problem.pointer == pointer);
+        found.next().map(|problem| problem.message.clone())
+    }
+
+    /// The same with other words for its problems.
+    pub(crate) fn with_problems(mut self, words: impl Fn(Problem) -> Problem) -> Self {
+        self.problems = self.problems.into_iter().map(words).collect();
+        self
+    }
+
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some(Box::new((name, value)));
         self
@@ -87,23 +127,45 @@ impl Refusal {
             detail: &self.detail,
             problems: &self.problems,
             reason: self.reason,
+            failure: self.failure.as_deref(),
+            instance: self.instance.as_deref(),
         };
         // Strings, numbers and lists of them always serialize.
         serde_json::to_string(&document).unwrap_or_default()
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// Why a request was refused: a problem document (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProblemDocument")]
+pub(crate) struct Document<'a> {
+    /// The kind of the problem. These are stable: a program may tell them apart.
     #[serde(rename = "type")]
+    #[schemars(schema_with = "kinds")]
     kind: &'static str,
+    /// The kind, for a person.
     title: &'static str,
+    /// The status of the answer.
     status: u16,
+    /// What is wrong this time, for a person.
     detail: &'a str,
+    /// Every place in the body that is wrong, when the type is `/problems/invalid`.
     #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
     problems: &'a [Problem],
+    /// Why a worker's report changes nothing, when the type is `/problems/refused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Refused>,
+    /// Why the job of a call has no result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a Failure>,
+    /// Path of that job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+}
+
+fn kinds(_: &mut SchemaGenerator) -> Schema {
+    let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.describe().0).collect();
+    json_schema!({ "type": "string", "format": "uri-reference", "enum": kinds })
 }
 
 impl IntoResponse for Refusal {
@@ -119,7 +181,9 @@ impl IntoResponse for Refusal {
             // The rest of the body is not read: the connection is of no more use.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(after) = self.retry_after {
+        let comes_back =
+            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        if let Some(after) = self.retry_after.or(comes_back.then_some(PAUSE)) {
             // Whole seconds, rounded up, and never "at once".
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
@@ -142,7 +206,7 @@ impl From<Error> for Refusal {
                 Self { retry_after: Some(retry_after), ..Self::new(Kind::Busy, message) }
             }
             Error::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),
-            Error::Bug(text) => {
+            Error::Bug(text) | Error::Denied(text) => {
                 tracing::error!(bug = %text, "internal error");
                 Self::internal()
             }

@@ -36,7 +36,10 @@ pub(crate) async fn report(
     let limit = shared.gateway.limits.body;
     let bytes = body::json(&headers, body, MAX_REPORT_BYTES, limit).await?;
     let report: Report = parse::json(&bytes)?;
-    let verdict = reports.report(Some(token.as_str()), report).await;
+    let verdict = reports.report(Some(token.as_str()), report.clone()).await;
+    if matches!(verdict, Ok(Verdict::Accepted)) {
+        shared.gateway.live.hear(report);
+    }
     shared.gateway.meters.reported(match &verdict {
         Ok(Verdict::Accepted) => "accepted",
         Ok(Verdict::Refused(_)) => "refused",

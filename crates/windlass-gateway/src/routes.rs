@@ -8,12 +8,16 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use windlass_core::jobs::Verb;
 
-use crate::{Shared, envelope, functions, guard, health, jobs, metrics, origin, reports};
+use crate::{
+    Shared, call, envelope, functions, guard, health, jobs, live, metrics, openapi, origin, queues,
+    reports,
+};
 
 /// Who is let through to a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// Everybody: the two health checks, which say one word.
+    /// Everybody: the two health checks, which say one word, and what the API is, which is the same for every
+    /// server of a version. A browser cannot send a token with a link to its documentation.
     Open,
     /// Who may do this with the jobs of the namespace in the path.
     Jobs(Verb),
@@ -21,6 +25,8 @@ pub enum Guard {
     Worker,
     /// Who may read the metrics.
     Metrics,
+    /// Another replica of this gateway.
+    Peer,
 }
 
 /// Who keeps the time of a request.
@@ -62,9 +68,12 @@ macro_rules! route {
 pub const ROUTES: &[Route] = &[
     route!(GET "/healthz", Guard::Open, Prompt, health::alive),
     route!(GET "/readyz", Guard::Open, Prompt, health::ready),
+    route!(GET "/openapi.json", Guard::Open, Prompt, openapi::json),
+    route!(GET "/docs", Guard::Open, Prompt, openapi::docs),
     route!(GET "/metrics", Guard::Metrics, Prompt, metrics::metrics),
     route!(POST "/v1/reports", Guard::Worker, Prompt, reports::report),
     route!(PUT "/v1/reports/{job_uid}/{attempt}/result", Guard::Worker, Own, reports::store),
+    route!(POST "/v1/peers/progress", Guard::Peer, Prompt, live::peers::take),
     route!(
         GET "/v1/namespaces/{namespace}/functions",
         Guard::Jobs(Verb::List), Prompt, functions::list
@@ -72,6 +81,18 @@ pub const ROUTES: &[Route] = &[
     route!(
         GET "/v1/namespaces/{namespace}/functions/{name}",
         Guard::Jobs(Verb::Get), Prompt, functions::get
+    ),
+    route!(
+        POST "/v1/namespaces/{namespace}/functions/{name}/call",
+        Guard::Jobs(Verb::Create), Own, call::call
+    ),
+    route!(
+        GET "/v1/namespaces/{namespace}/queues",
+        Guard::Jobs(Verb::List), Prompt, queues::list
+    ),
+    route!(
+        GET "/v1/namespaces/{namespace}/queues/{name}",
+        Guard::Jobs(Verb::Get), Prompt, queues::get
     ),
     route!(
         POST "/v1/namespaces/{namespace}/jobs",
@@ -103,7 +124,7 @@ pub const ROUTES: &[Route] = &[
     ),
     route!(
         GET "/v1/namespaces/{namespace}/jobs/{name}/logs",
-        Guard::Jobs(Verb::Get), Prompt, jobs::logs::logs
+        Guard::Jobs(Verb::Get), Own, jobs::logs::logs
     ),
     route!(
         GET "/v1/namespaces/{namespace}/jobs/{name}/events",
@@ -150,13 +171,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_health_checks_are_open() {
+    fn only_the_health_checks_and_the_documentation_are_open() {
         let open: Vec<_> = ROUTES
             .iter()
             .filter(|route| route.guard == Guard::Open)
             .map(|route| route.path)
             .collect();
-        assert_eq!(open, ["/healthz", "/readyz"]);
+        assert_eq!(open, ["/healthz", "/readyz", "/openapi.json", "/docs"]);
     }
 
     #[test]
@@ -172,7 +193,9 @@ mod tests {
         for route in ROUTES {
             let changes = matches!(
                 route.guard,
-                Guard::Worker | Guard::Jobs(Verb::Create | Verb::Patch | Verb::Delete)
+                Guard::Worker
+                    | Guard::Peer
+                    | Guard::Jobs(Verb::Create | Verb::Patch | Verb::Delete)
             );
             assert_eq!(changes, route.method != Method::GET, "{}", route.path);
         }

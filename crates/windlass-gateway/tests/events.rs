@@ -5,11 +5,11 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use serde_json::Value;
+use serde_json::{Value, json};
 use windlass_core::{Error, Phase};
 
-use crate::fake::Fault;
-use crate::http::{Ask, Server, bounded};
+use crate::fake::{Fault, WORKER};
+use crate::http::{Ask, Server, bounded, until};
 
 const JOB: &str = "/v1/namespaces/default/jobs/a";
 
@@ -18,28 +18,34 @@ fn events() -> Ask {
 }
 
 /// What came of a stream so far.
-struct Stream {
+pub(crate) struct Stream {
     body: Incoming,
     text: String,
 }
 
 #[derive(Debug, PartialEq)]
-struct Event {
-    kind: String,
-    id: Option<String>,
-    data: Value,
+pub(crate) struct Event {
+    pub(crate) kind: String,
+    pub(crate) id: Option<String>,
+    pub(crate) data: Value,
 }
 
 impl Stream {
-    async fn open(server: &Server) -> Self {
-        let response = server.open(events()).await;
+    pub(crate) async fn open(server: &Server) -> Self {
+        Self::open_after(server, None).await
+    }
+
+    /// A stream of somebody who has seen this already.
+    async fn open_after(server: &Server, seen: Option<&str>) -> Self {
+        let ask = seen.into_iter().fold(events(), |ask, seen| ask.header("last-event-id", seen));
+        let response = server.open(ask).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { body: response.into_body(), text: String::new() }
     }
 
     /// The next event, or `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let block = block.to_owned();
@@ -75,7 +81,7 @@ async fn the_whole_job_is_told_on_every_change_until_its_end() {
     server.world.put("a");
     let mut stream = Stream::open(&server).await;
     let first = stream.next().await.unwrap();
-    assert_eq!((first.kind.as_str(), first.id.as_deref()), ("job", Some("1")));
+    assert_eq!((first.kind.as_str(), first.id.as_deref()), ("job", Some("uid-of-a.1")));
     assert_eq!(first.data["kind"], "ComputeJob");
     server.world.change("a", Phase::Queued);
     assert_eq!(stream.phase().await.as_deref(), Some("Queued"));
@@ -86,17 +92,116 @@ async fn the_whole_job_is_told_on_every_change_until_its_end() {
     assert_eq!(stream.next().await, None);
 }
 
+/// A worker tells that so many of 10 are done after so many seconds.
+pub(crate) async fn tell(server: &Server, done: u64, elapsed_seconds: f64) {
+    let event = json!({"progress": {
+        "done": done, "total": 10, "message": "m", "elapsedSeconds": elapsed_seconds,
+    }});
+    let report = json!({"jobUid": "uid-of-a", "attempt": 1, "event": event});
+    let ask = Ask::new(Method::POST, "/v1/reports").token(WORKER).json(&report);
+    assert_eq!(server.send(ask).await.status, 204);
+}
+
+/// What an event of progress tells.
+fn done(event: &Event) -> (&str, u64, &str) {
+    let progress = match event.kind.as_str() {
+        "job" => &event.data["status"]["progress"],
+        _ => &event.data["progress"],
+    };
+    let done = progress["done"].as_u64().unwrap();
+    (event.kind.as_str(), done, event.id.as_deref().unwrap())
+}
+
+#[tokio::test]
+async fn progress_is_told_between_two_writes_and_without_the_job() {
+    let server = Server::start().await;
+    server.world.put("a");
+    let mut stream = Stream::open(&server).await;
+    stream.next().await.unwrap();
+    tell(&server, 1, 0.5).await;
+    let told = stream.next().await.unwrap();
+    assert_eq!(done(&told), ("progress", 1, "uid-of-a.1.1.500"));
+    assert_eq!((&told.data["attempt"], told.data.as_object().unwrap().len()), (&json!(1), 2));
+    assert_eq!(told.data["progress"]["percent"], "10%");
+    // What comes late is nothing; the next change of the job has the latest.
+    tell(&server, 9, 0.4).await;
+    server.world.change("a", Phase::Running);
+    assert_eq!(done(&stream.next().await.unwrap()), ("job", 1, "uid-of-a.2.1.500"));
+    server.world.finish("a", b"{}", "application/json");
+    let last = stream.next().await.unwrap();
+    assert_eq!(
+        (last.id.as_deref(), &last.data["status"]["phase"]),
+        (Some("uid-of-a.3"), &json!("Succeeded"))
+    );
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn who_comes_back_is_told_what_is_new_and_nothing_twice_or_older() {
+    let server = Server::start().await;
+    server.world.put("a");
+    let stream = Stream::open(&server).await;
+    tell(&server, 3, 3.0).await;
+    // At first what was missed: progress.
+    let mut missed = Stream::open_after(&server, Some("uid-of-a.1.1.2000")).await;
+    assert_eq!(done(&missed.next().await.unwrap()), ("progress", 3, "uid-of-a.1.1.3000"));
+    // Who has seen all, or more than this replica knows, hears of the next change only.
+    for seen in ["uid-of-a.1.1.3000", "uid-of-a.1.1.3500", "uid-of-a.2"] {
+        let mut up_to_date = Stream::open_after(&server, Some(seen)).await;
+        let silence = tokio::time::timeout(Duration::from_millis(100), up_to_date.next()).await;
+        assert!(silence.is_err(), "{seen}: {silence:?}");
+    }
+    // Who has seen less is told the whole job, with its progress.
+    for seen in ["uid-of-a.0.1.9000", "uid-of-b.7", "7"] {
+        let mut behind = Stream::open_after(&server, Some(seen)).await;
+        assert_eq!(done(&behind.next().await.unwrap()), ("job", 3, "uid-of-a.1.1.3000"), "{seen}");
+    }
+    drop(stream);
+}
+
+#[tokio::test]
+async fn many_streams_of_a_job_are_one_watch_of_the_world() {
+    let server = Server::start().await;
+    server.world.put("a");
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = Stream::open(&server).await;
+        stream.next().await.unwrap();
+        streams.push(stream);
+    }
+    assert_eq!(server.world.watchers("a"), 1);
+    tell(&server, 1, 0.5).await;
+    for stream in &mut streams {
+        assert_eq!(done(&stream.next().await.unwrap()), ("progress", 1, "uid-of-a.1.1.500"));
+    }
+    drop(streams);
+    until(|| server.world.watchers("a") == 0).await;
+}
+
+#[tokio::test]
+async fn another_job_of_the_same_name_has_a_stream_of_its_own() {
+    let server = Server::start().await;
+    server.world.put("a");
+    let mut first = Stream::open(&server).await;
+    first.next().await.unwrap();
+    server.world.rename("a", "uid-of-the-next");
+    let mut next = Stream::open_after(&server, Some("uid-of-a.1.1.500")).await;
+    assert_eq!(next.next().await.unwrap().id.as_deref(), Some("uid-of-the-next.1"));
+}
+
 #[tokio::test]
 async fn who_has_seen_the_end_is_told_that_nothing_more_comes() {
     let server = Server::start().await;
     server.world.put("a");
     server.world.finish("a", b"{}", "application/json");
     let late = server.send(events()).await;
-    assert!(String::from_utf8_lossy(&late.body).contains("id: 2\n"), "{late:?}");
-    let again = server.send(events().header("last-event-id", "2")).await;
-    assert_eq!(again.status, 204);
-    let older = server.send(events().header("last-event-id", "1")).await;
-    assert_eq!(older.status, 200);
+    assert!(String::from_utf8_lossy(&late.body).contains("id: uid-of-a.2\n"), "{late:?}");
+    for seen in ["uid-of-a.2", "uid-of-a.2.1.700", "uid-of-a.3"] {
+        assert_eq!(server.send(events().header("last-event-id", seen)).await.status, 204, "{seen}");
+    }
+    for seen in ["uid-of-a.1.1.700", "uid-of-another.2", "2", ""] {
+        assert_eq!(server.send(events().header("last-event-id", seen)).await.status, 200, "{seen}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A world in memory whose calls can be made to fail.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use tokio::sync::watch;
 use windlass_core::jobs::{
@@ -17,8 +18,9 @@ use windlass_core::jobs::{
 };
 use windlass_core::report::Refused;
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, checked, sha256};
+use windlass_core::status::{Failure, FailureReason};
 use windlass_core::{
-    Error, Function, FunctionSpec, Job, JobKey, Metadata, Phase, Queue, QueueSpec, Report,
+    Error, Function, FunctionSpec, Job, JobKey, JobSpec, Metadata, Phase, Queue, QueueSpec, Report,
 };
 
 /// May do everything in `default`.
@@ -33,6 +35,8 @@ pub(crate) const SUBMITTER: &str = "submitter";
 pub(crate) const UNDECIDED: &str = "undecided";
 /// A worker's.
 pub(crate) const WORKER: &str = "worker";
+/// Another replica.
+pub(crate) const PEER: &str = "peer";
 
 /// Most bytes that a worker may store.
 pub(crate) const MOST: u64 = 100_000;
@@ -50,6 +54,8 @@ pub(crate) struct World {
     jobs: Mutex<BTreeMap<JobKey, watch::Sender<Option<Job>>>>,
     fault: Mutex<Option<Fault>>,
     results: Mutex<BTreeMap<JobKey, FakeResult>>,
+    /// The next job is created, and nobody is told.
+    pub(crate) loses_replies: Mutex<bool>,
     pub(crate) reports: Mutex<Vec<Report>>,
     pub(crate) refuses: Mutex<Option<Refused>>,
     /// What workers have stored.
@@ -92,15 +98,7 @@ impl World {
 
     /// A job that is there already.
     pub(crate) fn put(&self, name: &str) {
-        let metadata = Metadata {
-            name: name.into(),
-            namespace: "default".into(),
-            uid: format!("uid-of-{name}"),
-            resource_version: "1".into(),
-            ..Metadata::default()
-        };
-        let spec = serde_json::from_value(json!({"function": "price"})).unwrap();
-        let job = Job::new(metadata, spec);
+        let job = made(name, serde_json::from_value(json!({"function": "price"})).unwrap());
         self.jobs.lock().unwrap().insert(job.key(), watch::Sender::new(Some(job)));
     }
 
@@ -112,6 +110,19 @@ impl World {
             let version: u32 = job.metadata.resource_version.parse().unwrap();
             job.metadata.resource_version = (version + 1).to_string();
         });
+    }
+
+    pub(crate) fn fails(&self, name: &str, reason: FailureReason) {
+        self.jobs.lock().unwrap()[&JobKey::new("default", name)].send_modify(|job| {
+            job.as_mut().unwrap().status.failure = Some(Failure {
+                reason,
+                message: "the words of the function".into(),
+                exit_code: Some(1),
+                attempt: 1,
+                time: jiff::Timestamp::UNIX_EPOCH,
+            });
+        });
+        self.change(name, Phase::Failed);
     }
 
     pub(crate) fn finish(&self, name: &str, bytes: &[u8], content_type: &str) {
@@ -132,6 +143,19 @@ impl World {
         result.stored = Bytes::copy_from_slice(stored);
     }
 
+    /// How many follow a job.
+    pub(crate) fn watchers(&self, name: &str) -> usize {
+        self.jobs.lock().unwrap()[&JobKey::new("default", name)].receiver_count()
+    }
+
+    /// Another job has its name now; nobody has been told.
+    pub(crate) fn rename(&self, name: &str, uid: &str) {
+        self.jobs.lock().unwrap()[&JobKey::new("default", name)].send_if_modified(|job| {
+            job.as_mut().unwrap().metadata.uid = uid.into();
+            false
+        });
+    }
+
     async fn meet_fault(&self) -> Result<(), Error> {
         let fault = self.fault.lock().unwrap().clone();
         match fault {
@@ -144,6 +168,17 @@ impl World {
             Some(Fault::Fails(error)) => Err(error),
         }
     }
+}
+
+fn made(name: &str, spec: JobSpec) -> Job {
+    let metadata = Metadata {
+        name: name.into(),
+        namespace: "default".into(),
+        uid: format!("uid-of-{name}"),
+        resource_version: "1".into(),
+        ..Metadata::default()
+    };
+    Job::new(metadata, spec)
 }
 
 fn price() -> Function {
@@ -166,15 +201,20 @@ fn price() -> Function {
 impl Jobs for World {
     async fn submit(&self, submission: Submission) -> Result<Job, Error> {
         self.meet_fault().await?;
+        let annotations = submission.annotations();
         let name = submission.name.unwrap_or_else(|| "made-up".into());
-        if self.job(&name).is_some() {
-            return Err(Error::Conflict(format!("job {name:?} exists already")));
+        let mut job = made(&name, submission.spec);
+        job.metadata.annotations = annotations;
+        match self.jobs.lock().unwrap().entry(job.key()) {
+            Entry::Occupied(_) => {
+                return Err(Error::Conflict(format!("job {name:?} exists already")));
+            }
+            Entry::Vacant(place) => drop(place.insert(watch::Sender::new(Some(job.clone())))),
         }
-        self.put(&name);
-        let jobs = self.jobs.lock().unwrap();
-        let job = &jobs[&JobKey::new("default", &name)];
-        job.send_modify(|job| job.as_mut().unwrap().spec = submission.spec);
-        Ok(job.borrow().clone().unwrap())
+        if std::mem::take(&mut *self.loses_replies.lock().unwrap()) {
+            return Err(Error::unavailable("the reply was lost"));
+        }
+        Ok(job)
     }
 
     async fn get(&self, key: &JobKey) -> Result<Job, Error> {
@@ -191,6 +231,7 @@ impl Jobs for World {
             .filter(|name| **name > from)
             .filter_map(|name| self.job(name))
             .filter(|job| filter.function.as_ref().is_none_or(|f| *f == job.spec.function))
+            .filter(|job| filter.queue.as_deref().is_none_or(|queue| queue == job.spec.queue()))
             .filter(|job| filter.phase.is_none_or(|phase| job.status.phase == Some(phase)))
             .collect();
         let more = items.len() > filter.limit as usize;
@@ -239,6 +280,17 @@ impl Jobs for World {
         Ok(all[all.len().saturating_sub(limit as usize)..].to_vec())
     }
 
+    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
+        let first = self.logs(key, tail).await?;
+        let changes = self.watch(key).await?;
+        let next = async |mut changes: Box<dyn Watch>| match changes.next().await {
+            Ok(job) if !job.status.is_finished() => Ok(Some((Bytes::from("more\n"), changes))),
+            _ => Ok(None),
+        };
+        let more = futures::stream::try_unfold(changes, next);
+        Ok(Box::pin(futures::stream::iter([Ok(first.into())]).chain(more)))
+    }
+
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
         self.meet_fault().await?;
         let missing = Error::NotFound { kind: Function::KIND, name: name.into() };
@@ -248,6 +300,11 @@ impl Jobs for World {
     async fn functions(&self, _: &str) -> Result<Vec<Function>, Error> {
         self.meet_fault().await?;
         Ok(vec![price()])
+    }
+
+    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
+        self.meet_fault().await?;
+        Ok(self.queue(namespace, "small").await?.into_iter().collect())
     }
 
     async fn queue(&self, _: &str, name: &str) -> Result<Option<Queue>, Error> {
@@ -299,6 +356,14 @@ impl Access for Tokens {
             _ => return Err(Denied::Unauthenticated),
         };
         if may { Ok(()) } else { Err(Denied::Forbidden(verb)) }
+    }
+
+    async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
+        match token {
+            Some(PEER) => Ok(()),
+            Some(UNDECIDED) => self.check(token, Verb::Get, "").await,
+            _ => Err(Denied::Unauthenticated),
+        }
     }
 
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {

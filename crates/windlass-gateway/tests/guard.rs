@@ -5,18 +5,27 @@ use serde_json::json;
 use windlass_core::jobs::Verb;
 use windlass_gateway::routes::{Guard, ROUTES, Route};
 
-use crate::fake::{GOOD, READER, STRANGER, UNDECIDED, WORKER};
+use crate::fake::{GOOD, PEER, READER, STRANGER, UNDECIDED, WORKER};
 use crate::http::{Ask, Server};
 
 /// A request that would succeed for somebody who may.
 fn request(route: &Route) -> Ask {
-    let named = if route.path.contains("/functions") { "price" } else { "a" };
+    let named = match route.path {
+        path if path.contains("/functions") => "price",
+        path if path.contains("/queues") => "small",
+        _ => "a",
+    };
     let path = path(route).replace("{name}", named);
     let ask = Ask::new(route.method.clone(), path);
     match route.guard {
         Guard::Worker if route.method == Method::PUT => ask.content(b"bytes"),
+        // Its job ends for nobody: the answer is its place.
+        Guard::Jobs(Verb::Create) if route.path.ends_with("/call") => {
+            ask.header("prefer", "wait=0").json(&json!({"paths": 7}))
+        }
         Guard::Jobs(Verb::Create) => ask.json(&json!({"function": "price", "name": "b"})),
         Guard::Worker => ask.json(&crate::reports::progress()),
+        Guard::Peer => ask.json(&json!({"reports": [crate::reports::progress()]})),
         _ => ask,
     }
 }
@@ -46,6 +55,7 @@ async fn every_route_lets_through_only_who_may() {
             Guard::Jobs(_) => [401, 401, 404, 401, 503],
             Guard::Worker => [401, 401, 401, 401, 401],
             Guard::Metrics => [401, 401, 403, 401, 503],
+            Guard::Peer => [401, 401, 401, 401, 503],
         };
         let callers = [
             ask(),
@@ -68,9 +78,28 @@ async fn every_route_lets_through_only_who_may() {
             let expected = if reads { 200 } else { 403 };
             assert_eq!(status(&server, ask().token(READER)).await, expected, "{what}");
         }
-        let token = if route.guard == Guard::Worker { WORKER } else { GOOD };
+        let token = match route.guard {
+            Guard::Worker => WORKER,
+            Guard::Peer => PEER,
+            _ => GOOD,
+        };
         let good = status(&server, ask().token(token)).await;
         assert!((200..300).contains(&good), "{what}: {good}");
+    }
+}
+
+#[tokio::test]
+async fn every_get_has_its_head() {
+    for route in ROUTES.iter().filter(|route| route.method == Method::GET) {
+        let server = Server::start().await;
+        server.world.put("a");
+        server.world.finish("a", b"{}", "application/json");
+        let path = request(route).path().to_owned();
+        let ask = |method| Ask::good(method, &path);
+        let (get, head) =
+            (server.send(ask(Method::GET)).await, server.send(ask(Method::HEAD)).await);
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
     }
 }
 

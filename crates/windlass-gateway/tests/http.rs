@@ -47,6 +47,7 @@ impl Server {
             limits: Limits::default(),
             meters: Arc::default(),
             tls: None,
+            live: Arc::default(),
         };
         change(&mut gateway);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -148,6 +149,10 @@ impl Ask {
     pub(crate) fn content(self, bytes: &[u8]) -> Self {
         let digest = BASE64.encode(Sha256::digest(bytes));
         self.header("content-digest", format!("sha-256=:{digest}:")).body(bytes.to_vec())
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     pub(crate) fn request(self, host: &str) -> Request<Full<Bytes>> {

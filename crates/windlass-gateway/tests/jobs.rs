@@ -49,6 +49,8 @@ async fn lists_are_filtered_and_come_by_pages() {
     assert_eq!(names(get(&server, JOBS).await), ["a", "b", "c"]);
     assert_eq!(names(get(&server, &format!("{JOBS}?phase=Running")).await), ["b"]);
     assert_eq!(names(get(&server, &format!("{JOBS}?function=other")).await), [""; 0]);
+    assert_eq!(names(get(&server, &format!("{JOBS}?queue=default")).await), ["a", "b", "c"]);
+    assert_eq!(names(get(&server, &format!("{JOBS}?queue=other")).await), [""; 0]);
     let first = get(&server, &format!("{JOBS}?limit=2&function=price")).await;
     let more = first.json()["metadata"]["continue"].as_str().unwrap().to_owned();
     assert_eq!(names(first), ["a", "b"]);
@@ -58,10 +60,37 @@ async fn lists_are_filtered_and_come_by_pages() {
 }
 
 #[tokio::test]
+async fn some_fields_are_given_instead_of_all() {
+    let server = Server::start().await;
+    server.world.put("a");
+    server.world.change("a", Phase::Running);
+    let query = "fields=metadata.name,status.phase,status.result.text";
+    let some = json!({ "metadata": { "name": "a" }, "status": { "phase": "Running" } });
+    assert_eq!(get(&server, &format!("{JOBS}/a?{query}")).await.json(), some);
+    let list = get(&server, &format!("{JOBS}?{query}")).await.json();
+    assert_eq!((&list["kind"], &list["items"]), (&json!("ComputeJobList"), &json!([some])));
+}
+
+#[tokio::test]
 async fn a_wrong_query_is_refused_not_ignored() {
     let server = Server::start().await;
-    for query in ["phase=Done", "phase=", "limit=0", "limit=501", "limit=x", "function=A", "x=1"] {
+    for query in [
+        "phase=Done",
+        "phase=",
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "function=A",
+        "x=1",
+        "queue=A",
+        "fields=",
+        "fields=nope",
+    ] {
         get(&server, &format!("{JOBS}?{query}")).await.problem(400);
+    }
+    server.world.put("a");
+    for query in ["x=1", "fields=", "fields=spec.input.a", "fields=metadata.name,,"] {
+        get(&server, &format!("{JOBS}/a?{query}")).await.problem(400);
     }
 }
 
@@ -73,6 +102,18 @@ async fn functions_are_shown() {
     assert_eq!(list["kind"], "ComputeFunctionList");
     assert_eq!(list["items"][0]["metadata"]["name"], "price");
     assert_eq!(get(&server, &format!("{path}/price")).await.json()["kind"], "ComputeFunction");
+    get(&server, &format!("{path}/nope")).await.problem(404);
+}
+
+#[tokio::test]
+async fn queues_are_shown() {
+    let server = Server::start().await;
+    let path = "/v1/namespaces/default/queues";
+    let list = get(&server, path).await.json();
+    assert_eq!(list["kind"], "ComputeQueueList");
+    assert_eq!(list["items"][0]["spec"]["cpus"], 2);
+    let one = get(&server, &format!("{path}/small")).await.json();
+    assert_eq!(one, list["items"][0]);
     get(&server, &format!("{path}/nope")).await.problem(404);
 }
 

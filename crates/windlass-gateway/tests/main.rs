@@ -8,13 +8,18 @@
 mod fake;
 mod http;
 
+mod call;
 mod errors;
 mod events;
 mod guard;
 mod hosts;
+mod idempotency;
 mod jobs;
+mod logs;
 mod metrics;
+mod openapi;
 mod overload;
+mod peers;
 mod reports;
 mod shutdown;
 mod submit;

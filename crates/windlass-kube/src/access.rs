@@ -5,6 +5,7 @@
 //! for first.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,10 +23,15 @@ use crate::error::{from_kube, within_deadline};
 
 /// How long an answer is kept: the longest that a revoked right still works.
 const KEPT: Duration = Duration::from_secs(10);
+/// How long it is known who holds a token for replicas: it tells progress and is good for nothing else.
+const PEER_KEPT: Duration = Duration::from_secs(60);
 /// Most answers kept of each kind.
 const MOST_KEPT: u64 = 10_000;
 /// Longest bearer token, in bytes; a service account's has about 1,200.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Audience of the tokens by which the replicas of a gateway know each other.
+pub const PEER_AUDIENCE: &str = "windlass-gateway";
 
 /// Asks the API server.
 pub struct ClusterAccess {
@@ -34,6 +40,10 @@ pub struct ClusterAccess {
     callers: Cache<[u8; 32], Option<UserInfo>>,
     /// By digest of the token, verb and namespace.
     rights: Cache<([u8; 32], &'static str, String), bool>,
+    /// File with this gateway's own token for its other replicas, if it has any.
+    own_token: Option<PathBuf>,
+    /// Who holds a token for replicas, by its digest. `None` for a bad one.
+    peers: Cache<[u8; 32], Option<String>>,
 }
 
 impl ClusterAccess {
@@ -44,7 +54,26 @@ impl ClusterAccess {
             client,
             callers: kept().build(),
             rights: Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT).build(),
+            own_token: None,
+            peers: Cache::builder().max_capacity(MOST_KEPT).time_to_live(PEER_KEPT).build(),
         }
+    }
+
+    /// The same for a gateway that has other replicas: they hold tokens of the same service account as
+    /// the one in this file.
+    pub fn with_peers(self, own_token: PathBuf) -> Self {
+        Self { own_token: Some(own_token), ..self }
+    }
+
+    /// Whose token for replicas this is.
+    async fn replica(&self, token: &str) -> Result<String, Denied> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let review = async {
+            let user = review_token(&self.client, token, Some(PEER_AUDIENCE)).await?;
+            Ok::<_, Denied>(user.and_then(|user| user.username))
+        };
+        let known = self.peers.try_get_with(digest, review).await.map_err(|e| (*e).clone())?;
+        known.ok_or(Denied::Unauthenticated)
     }
 
     /// Who holds this token, and the token's digest.
@@ -80,6 +109,23 @@ impl Access for ClusterAccess {
     async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
         let (_, caller) = self.holder(token).await?;
         Ok(caller.username.unwrap_or_default())
+    }
+
+    async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
+        let token = token.filter(|t| !t.is_empty() && t.len() <= MAX_TOKEN_BYTES);
+        let token = token.ok_or(Denied::Unauthenticated)?;
+        let path = self.own_token.as_ref().ok_or(Denied::Unauthenticated)?;
+        let caller = self.replica(token).await?;
+        // It is read each time: it is renewed.
+        let own = tokio::fs::read_to_string(path).await.map_err(|error| Denied::Unavailable {
+            message: format!("this gateway's own token cannot be read: {error}"),
+            retry_after: Duration::from_secs(1),
+        })?;
+        if caller == self.replica(own.trim()).await? {
+            Ok(())
+        } else {
+            Err(Denied::Unauthenticated)
+        }
     }
 }
 

@@ -12,7 +12,10 @@ use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 use tracing::warn;
+
+use crate::malformed::Unreadable;
 
 /// A watch whose server is dead is noticed after this many seconds and 5 more.
 const WATCH_SECONDS: u32 = 50;
@@ -53,18 +56,19 @@ pub(crate) fn config(labels: Option<&str>) -> watcher::Config {
     }
 }
 
-/// The events of a watch with back-off. One malformed object is an error of that object: it is logged
-/// and left out. `prune` drops what nobody reads.
+/// The events of a watch with back-off. One malformed object is an error of that object: it is logged,
+/// told to `unreadable` and left out. `prune` drops what nobody reads.
 pub(crate) fn events<K>(
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
+    unreadable: mpsc::UnboundedSender<Unreadable>,
     prune: impl Fn(&mut K) + Send + Sync + 'static,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let events = watcher(api, config).default_backoff();
-    sound(events).modify(move |object: &mut K| {
+    sound(events, unreadable).modify(move |object: &mut K| {
         object.meta_mut().managed_fields = None;
         prune(object);
     })
@@ -146,34 +150,35 @@ fn gone<K>((namespace, name): (String, String), uid: String) -> Change<K> {
     Change::Deleted(Gone { namespace, name, uid })
 }
 
-/// The events without the objects that cannot be read, each of which is logged.
+/// The events without the objects that cannot be read.
 fn sound<K: Resource<DynamicType = ()>>(
     events: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<K>>>>,
+    unreadable: mpsc::UnboundedSender<Unreadable>,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> {
     use watcher::Event;
-    events.filter_map(async |event| {
-        Some(Ok(match event {
-            Ok(Event::Apply(object)) => Event::Apply(readable(object)?),
-            Ok(Event::Delete(object)) => Event::Delete(readable(object)?),
-            Ok(Event::InitApply(object)) => Event::InitApply(readable(object)?),
-            Ok(Event::Init) => Event::Init,
-            Ok(Event::InitDone) => Event::InitDone,
-            Err(error) => return Some(Err(error)),
-        }))
+    events.filter_map(move |event| {
+        let readable = |object: DeserializeGuard<K>| match object.0 {
+            Ok(object) => Some(object),
+            Err(invalid) => {
+                let (kind, meta) = (K::kind(&()), &invalid.metadata);
+                let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+                warn!(%kind, namespace, name, error = %invalid.error, "an object cannot be read");
+                let why = invalid.error.to_string();
+                // Nobody listens any more only when the controller ends.
+                drop(unreadable.send(Unreadable::new::<K>(invalid.metadata, why)));
+                None
+            }
+        };
+        std::future::ready(match event {
+            Ok(Event::Apply(object)) => readable(object).map(Event::Apply).map(Ok),
+            Ok(Event::InitApply(object)) => readable(object).map(Event::InitApply).map(Ok),
+            // What was never known need not be forgotten.
+            Ok(Event::Delete(object)) => object.0.ok().map(Event::Delete).map(Ok),
+            Ok(Event::Init) => Some(Ok(Event::Init)),
+            Ok(Event::InitDone) => Some(Ok(Event::InitDone)),
+            Err(error) => Some(Err(error)),
+        })
     })
-}
-
-fn readable<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> {
-    match object.0 {
-        Ok(object) => Some(object),
-        Err(invalid) => {
-            let kind = K::kind(&()).into_owned();
-            let name = invalid.metadata.name.unwrap_or_default();
-            let namespace = invalid.metadata.namespace.unwrap_or_default();
-            warn!(kind, namespace, name, error = %invalid.error, "an object cannot be read");
-            None
-        }
-    }
 }
 
 #[cfg(test)]

@@ -26,9 +26,9 @@ use crate::admission::{ClaimWrite, QueueKey};
 use crate::attempt::{LABEL_JOB_UID, LABEL_QUEUE};
 use crate::changes::Change;
 use crate::crd::{ComputeQueue, QueueStatus};
-use crate::driver::World;
 use crate::error::{from_kube, within_deadline};
 use crate::observe::AttemptId;
+use crate::world::World;
 
 /// How often places are counted, and what was not seen is asked for.
 const TICK: Duration = Duration::from_secs(1);

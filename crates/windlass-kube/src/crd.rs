@@ -10,6 +10,7 @@ use kube::{CustomResource, CustomResourceExt as _, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::{
     AttemptNumber, Cpus, Function, FunctionSpec, Job, JobSpec, JobStatus, Metadata, Queue,
     QueueSpec,
@@ -251,7 +252,15 @@ pub(crate) fn metadata(meta: &kube::core::ObjectMeta) -> Metadata {
         creation_timestamp: meta.creation_timestamp.as_ref().map(|time| time.0),
         deletion_timestamp: meta.deletion_timestamp.as_ref().map(|time| time.0),
         labels: meta.labels.clone().unwrap_or_default(),
+        annotations: own_annotations(meta),
     }
+}
+
+/// The annotations that Windlass writes on a job. What others write is not shown: kubectl keeps a
+/// second copy of the input in one.
+fn own_annotations(meta: &kube::core::ObjectMeta) -> std::collections::BTreeMap<String, String> {
+    let own = meta.annotations.iter().flatten().filter(|(key, _)| *key == REQUEST_ANNOTATION);
+    own.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// A merge patch (RFC 7396) that turns `old` into `new`: what is gone becomes null, what is equal

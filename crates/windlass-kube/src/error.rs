@@ -40,7 +40,8 @@ fn from_status(status: &Status) -> Error {
             name: status.details.as_ref().map(|details| details.name.clone()).unwrap_or_default(),
         },
         409 => Error::Conflict(message),
-        400 | 422 => {
+        // 410 is a page's token that is too old.
+        400 | 410 | 422 => {
             let causes = status.details.iter().flat_map(|details| &details.causes);
             let mut problems: Vec<_> = causes
                 .map(|cause| Problem::at(pointer(&cause.field), cause.message.clone()))
@@ -50,6 +51,7 @@ fn from_status(status: &Status) -> Error {
             }
             Error::Invalid(problems)
         }
+        401 | 403 => Error::Denied(format!("the API server refused: {message}")),
         429 | 500..=599 => Error::unavailable(message),
         _ => Error::Bug(format!("the API server refused: {message}")),
     }

@@ -10,18 +10,23 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use serde_json::json;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
-use windlass_core::result::{Content, StoredResult, inline_bytes, location};
+use windlass_core::queue::DEFAULT_QUEUE;
+use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue, name};
 use windlass_results::Results;
 
 use crate::crd::{ComputeFunction, ComputeJob, ComputeJobSpec, ComputeQueue};
 use crate::error::{from_kube, is_status, within_deadline};
+use crate::follow;
 
 /// Jobs on a page, when the caller does not say, and at most.
 const PAGE: u32 = 500;
 
+/// Most pages that are looked at for one on which something is.
+const EMPTY_PAGES: u32 = 10;
+
 /// Most lines of a log that are read from a node.
-const LOG_LINES: i64 = 10_000;
+pub(crate) const LOG_LINES: i64 = 10_000;
 
 /// Tries at a name that is made up.
 const NAME_TRIES: u32 = 5;
@@ -53,6 +58,7 @@ impl Cluster {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 namespace: Some(namespace.to_owned()),
+                annotations: Some(submission.annotations()).filter(|all| !all.is_empty()),
                 ..ObjectMeta::default()
             },
             spec: ComputeJobSpec(submission.spec.clone()),
@@ -100,16 +106,29 @@ impl Jobs for Cluster {
         if let Some(phase) = filter.phase {
             fields.push(format!("status.phase={}", phase.as_str()));
         }
+        // A job that names no queue is of the default one, which no selector can say.
+        let mut is_wanted: fn(&Job) -> bool = |_| true;
+        match filter.queue.as_deref() {
+            None => {}
+            Some(DEFAULT_QUEUE) => is_wanted = |job| job.spec.queue() == DEFAULT_QUEUE,
+            Some(queue) => fields.push(format!("spec.queue={queue}")),
+        }
         let limit = if filter.limit == 0 { PAGE } else { filter.limit.min(PAGE) };
         let mut params = ListParams::default().fields(&fields.join(",")).limit(limit);
-        if let Some(token) = &filter.continue_from {
-            params = params.continue_token(token);
+        let mut continue_from = filter.continue_from.clone();
+        // A page on which nothing is wanted is not worth an answer, up to a bound.
+        for _ in 0..EMPTY_PAGES {
+            params.continue_token = continue_from.take();
+            let page = within_deadline(self.jobs(namespace).list(&params)).await?;
+            let page = page.map_err(from_kube)?;
+            let items = page.items.iter().map(ComputeJob::to_core);
+            let items: Vec<_> = items.filter(is_wanted).collect();
+            continue_from = page.metadata.continue_.filter(|token| !token.is_empty());
+            if !items.is_empty() || continue_from.is_none() {
+                return Ok(Page { items, continue_from });
+            }
         }
-        let page = within_deadline(self.jobs(namespace).list(&params)).await?.map_err(from_kube)?;
-        Ok(Page {
-            items: page.items.iter().map(ComputeJob::to_core).collect(),
-            continue_from: page.metadata.continue_.filter(|token| !token.is_empty()),
-        })
+        Ok(Page { items: Vec::new(), continue_from })
     }
 
     async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
@@ -200,6 +219,11 @@ impl Jobs for Cluster {
         }
     }
 
+    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
+        let pods = Api::namespaced(self.client.clone(), &key.namespace);
+        follow::follow(pods, self.watch(key).await?, tail).await
+    }
+
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {
         let functions: Api<ComputeFunction> = Api::namespaced(self.client.clone(), namespace);
         let found = within_deadline(functions.get_opt(name)).await?.map_err(from_kube)?;
@@ -218,6 +242,13 @@ impl Jobs for Cluster {
         let queues: Api<ComputeQueue> = Api::namespaced(self.client.clone(), namespace);
         let found = within_deadline(queues.get_opt(name)).await?.map_err(from_kube)?;
         Ok(found.map(|queue| queue.to_core()))
+    }
+
+    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
+        let queues: Api<ComputeQueue> = Api::namespaced(self.client.clone(), namespace);
+        let params = ListParams::default().limit(PAGE);
+        let found = within_deadline(queues.list(&params)).await?.map_err(from_kube)?;
+        Ok(found.items.iter().map(ComputeQueue::to_core).collect())
     }
 
     async fn ready(&self) -> Result<(), Error> {

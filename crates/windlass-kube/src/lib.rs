@@ -15,11 +15,15 @@ pub mod attempt;
 pub mod changes;
 pub mod claims;
 mod clock;
+pub mod context;
 pub mod crd;
 pub mod driver;
 mod error;
+mod follow;
 pub mod jobs;
 pub mod lease;
+mod look;
+mod malformed;
 pub mod metrics;
 pub mod notices;
 pub mod observe;
@@ -27,6 +31,7 @@ pub mod reports;
 pub mod sweep;
 pub mod traces;
 pub mod watched;
+mod world;
 
 pub use access::ClusterAccess;
 pub use driver::{Settings, run};
@@ -40,13 +45,23 @@ pub use sweep::sweep;
 /// The client repeats nothing by itself: a repeated POST is a second effect, and a caller who waits
 /// decides when to give up. With `metrics` its calls are counted.
 pub async fn client(metrics: Option<&Metrics>) -> Result<kube::Client, windlass_core::Error> {
-    let unreachable = |error: String| windlass_core::Error::unavailable(error);
-    let mut config = kube::Config::infer().await.map_err(|error| unreachable(error.to_string()))?;
+    let config = kube::Config::infer().await;
+    build(config.map_err(|error| unreachable(&error))?, metrics)
+}
+
+fn build(
+    mut config: kube::Config,
+    metrics: Option<&Metrics>,
+) -> Result<kube::Client, windlass_core::Error> {
     config.default_retry = false;
-    let builder = kube::client::ClientBuilder::try_from(config);
-    let builder = builder.map_err(|error| unreachable(error.to_string()))?;
+    let builder =
+        kube::client::ClientBuilder::try_from(config).map_err(|error| unreachable(&error))?;
     Ok(match metrics {
         Some(metrics) => builder.with_layer(&metrics::Calls(metrics.clone())).build(),
         None => builder.build(),
     })
+}
+
+fn unreachable(error: &dyn std::error::Error) -> windlass_core::Error {
+    windlass_core::Error::unavailable(error.to_string())
 }

@@ -43,20 +43,31 @@ pub fn notice(job: &Job, next: &JobStatus) -> Option<Event> {
     None
 }
 
-/// Publishes an event about a job.
-pub(crate) async fn publish(recorder: &Recorder, job: &Job, event: &Event) {
-    let about = ObjectReference {
+/// The event of an object that cannot be read.
+pub(crate) fn malformed(why: &str) -> Event {
+    let note = format!("this object cannot be read, and nothing is done with it: {why}");
+    event(EventType::Warning, "Malformed", "Read", note)
+}
+
+/// How an event names a job.
+pub(crate) fn reference(job: &Job) -> ObjectReference {
+    ObjectReference {
         api_version: Some(windlass_core::API_VERSION.into()),
         kind: Some(Job::KIND.into()),
         namespace: Some(job.metadata.namespace.clone()),
         name: Some(job.metadata.name.clone()),
         uid: Some(job.metadata.uid.clone()),
         ..ObjectReference::default()
-    };
-    match tokio::time::timeout(CALL, recorder.publish(event, &about)).await {
+    }
+}
+
+/// Publishes an event about an object.
+pub(crate) async fn publish(recorder: &Recorder, about: &ObjectReference, event: &Event) {
+    let (kind, name) = (about.kind.as_deref(), about.name.as_deref());
+    match tokio::time::timeout(CALL, recorder.publish(event, about)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(job = %job.key(), %error, "an event is not published"),
-        Err(_) => debug!(job = %job.key(), "an event is not published in time"),
+        Ok(Err(error)) => debug!(kind, name, %error, "an event is not published"),
+        Err(_) => debug!(kind, name, "an event is not published in time"),
     }
 }
 

@@ -37,6 +37,9 @@ const MAX_TRIES: u32 = 10;
 /// it reports is checked against the pod itself.
 const KEPT: Duration = Duration::from_secs(30);
 
+/// How long it is known whose worker a pod is that says nothing more.
+const IDLE: Duration = Duration::from_secs(120);
+
 /// Longest bearer token, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
@@ -52,6 +55,9 @@ pub struct ClusterReports {
     paced: Mutex<HashMap<String, Instant>>,
     /// Who speaks, by digest of the token.
     speakers: Cache<[u8; 32], Speaker>,
+    /// Of which pods it is known that they are the pod of this attempt of this job: that does not
+    /// change. By UIDs.
+    workers: Cache<(String, String, AttemptNumber), ()>,
 }
 
 /// The pod that a token was made for.
@@ -74,7 +80,8 @@ impl ClusterReports {
     /// With this client, and a place for large results.
     pub fn new(client: Client, results: Option<Results>) -> Self {
         let speakers = Cache::builder().max_capacity(MAX_PACED as u64).time_to_live(KEPT).build();
-        Self { client, results, paced: Mutex::default(), speakers }
+        let workers = Cache::builder().max_capacity(MAX_PACED as u64).time_to_idle(IDLE).build();
+        Self { client, results, paced: Mutex::default(), speakers, workers }
     }
 
     /// The pod that speaks, from the token that only it holds.
@@ -251,10 +258,18 @@ impl Reports for ClusterReports {
             Event::Progress { done, total, message, elapsed_seconds } => {
                 // A function that ends sooner costs no write for its progress.
                 let is_early = *elapsed_seconds < PROGRESS_WRITE_INTERVAL.as_secs_f64();
-                if is_early || !self.is_due(&speaker.pod_uid) {
+                let is_due = !is_early && self.is_due(&speaker.pod_uid);
+                let worker = (speaker.pod_uid.clone(), report.job_uid.clone(), report.attempt);
+                // What is accepted is shown to whoever follows the job, so that its worker alone may
+                // tell it, also when nothing is written.
+                if !is_due && self.workers.get(&worker).await.is_some() {
                     return Ok(Verdict::Accepted);
                 }
                 let (job, _) = self.job_of(&speaker, &report.job_uid, report.attempt).await?;
+                self.workers.insert(worker, ()).await;
+                if !is_due {
+                    return Ok(Verdict::Accepted);
+                }
                 if let Err(refused) = report::check(&job, &report.job_uid, report.attempt) {
                     return Ok(Verdict::Refused(refused));
                 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 use windlass_core::admit::{Admission, Share};
+use windlass_core::queue::QueueStatus;
 use windlass_core::{Capacity, Cpus, Error, Limits, Waiting};
 
 use crate::functions::Functions;
@@ -90,6 +91,12 @@ impl Line {
             self.places.started(Duration::try_from(now.duration_since(last)).unwrap_or_default());
         }
         Some((grant.id, grant.cpus))
+    }
+
+    /// What is in use of a queue.
+    pub(crate) fn uses(&self, queue: &str) -> QueueStatus {
+        let waiting = u32::try_from(self.admission.waiting_in(queue)).unwrap_or(u32::MAX);
+        QueueStatus { granted: self.admission.used_in(queue), waiting }
     }
 
     /// Those that wait since the last call.

@@ -16,9 +16,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 use windlass_core::assignment::Confinement;
+use windlass_core::live::{self, Shown};
 use windlass_core::plan::{Action, Admission, Seen, needs_cpus, plan_invalid};
+use windlass_core::queue::QueueStatus;
 use windlass_core::report::{self, Ending, Event as ReportEvent, Report};
-use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
+use windlass_core::status::MAX_INLINE_RESULT_BYTES;
 use windlass_core::{
     AttemptNumber, Cpus, Error, Job, JobStatus, Limits, Outcome, Phase, Plan, plan,
 };
@@ -59,6 +61,8 @@ pub(crate) enum Event {
     Idle(io::Result<Idle>),
     /// Functions or queues have changed.
     Reloaded,
+    /// Somebody wants to know what is in use of these queues.
+    Uses { queues: Vec<String>, reply: oneshot::Sender<Vec<QueueStatus>> },
     /// Jobs whose time was over were deleted.
     Expired,
     /// Everything is to end.
@@ -276,6 +280,11 @@ impl Driver {
             }
             Event::Idle(worker) => self.workers.add(worker),
             Event::Reloaded => self.line.set_queues(&self.library.current()),
+            Event::Uses { queues, reply } => {
+                let uses = queues.iter().map(|queue| self.line.uses(queue)).collect();
+                // Who asked may have gone away.
+                drop(reply.send(uses));
+            }
             Event::Expired => {
                 self.expiring = false;
                 self.expect_expiry();
@@ -356,12 +365,13 @@ impl Driver {
                 trace.running = Some(aligned(*running, self.clock.now()));
                 self.look(uid, None);
             }
-            ReportEvent::Progress { done, total, message, elapsed_seconds } => {
-                let new = Progress::new(*done, *total, message, *elapsed_seconds);
-                let status = JobStatus { progress: Some(new), ..job.status.clone() };
+            ReportEvent::Progress { .. } => {
+                let Some(live) = live::Live::of(report) else { return };
+                let progress = Some(live.progress.clone());
+                let status = JobStatus { progress, ..job.status.clone() };
                 let job = Arc::new(Job { status, ..Job::clone(&job) });
                 known.job = Some(Arc::clone(&job));
-                self.store.show(job);
+                self.store.show(Shown::new(job, Some(live)));
             }
             ReportEvent::Finished(ending) => {
                 let ending = shifted(ending, self.clock.now());

@@ -1,6 +1,8 @@
-//! Functions and queues from manifests, the same that `kubectl apply` takes.
+//! Functions and queues from manifests, the same that `kubectl apply` takes, and functions that
+//! somebody registers without one.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -20,8 +22,28 @@ pub struct Functions {
 #[derive(Clone, Debug)]
 struct Entry {
     function: Function,
-    /// Where it was read; none for a built-in.
-    source: Option<PathBuf>,
+    source: Source,
+}
+
+/// Where a function was defined.
+#[derive(Clone, Debug)]
+enum Source {
+    /// In this program.
+    Builtin,
+    /// On the command line, in this working directory.
+    CommandLine(PathBuf),
+    /// In this file.
+    Manifest(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin => f.write_str("this program"),
+            Self::CommandLine(_) => f.write_str("--function"),
+            Self::Manifest(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// Why manifests cannot be used.
@@ -48,14 +70,34 @@ pub enum LoadError {
 impl Functions {
     /// The built-in functions.
     pub fn builtin(functions: Vec<Function>) -> Self {
-        let entry =
-            |function: Function| (function.metadata.name.clone(), Entry { function, source: None });
+        let entry = |function: Function| {
+            (function.metadata.name.clone(), Entry { function, source: Source::Builtin })
+        };
         Self { functions: functions.into_iter().map(entry).collect(), queues: BTreeMap::new() }
     }
 
+    /// Adds a function of the command line, which runs in this working directory. It may take the
+    /// place of a built-in one; the sentence says what else is wrong with it.
+    pub fn register(&mut self, function: Function, directory: PathBuf) -> Result<(), String> {
+        self.insert(function, Source::CommandLine(directory))
+    }
+
+    fn insert(&mut self, function: Function, source: Source) -> Result<(), String> {
+        let name = checked_name(&function.metadata.name)?;
+        if function.spec.command.is_empty() {
+            return Err("/spec/command: is empty".into());
+        }
+        let other = self.functions.get(&name).map(|entry| &entry.source);
+        if let Some(other) = other.filter(|other| !matches!(other, Source::Builtin)) {
+            return Err(format!("function {name:?} is defined in {other} too"));
+        }
+        self.functions.insert(name, Entry { function, source });
+        Ok(())
+    }
+
     /// Adds the manifests of a file, or of all `.yaml`, `.yml` and `.json` files of a directory. A
-    /// function may take the place of a built-in one, not of another manifest's. Other kinds of
-    /// resources in the files are left alone.
+    /// function may take the place of a built-in one, and of no other. Other kinds of resources in the
+    /// files are left alone.
     pub fn load(&mut self, path: &Path) -> Result<(), LoadError> {
         let io = |error| LoadError::Io { path: path.to_owned(), error };
         if !fs::metadata(path).map_err(io)?.is_dir() {
@@ -97,14 +139,7 @@ impl Functions {
         match field("kind") {
             Function::KIND => {
                 let function: Function = parse::value_of(document).map_err(list)?;
-                let name = checked_name(&function.metadata.name)?;
-                if function.spec.command.is_empty() {
-                    return Err("/spec/command: is empty".into());
-                }
-                if let Some(other) = self.functions.get(&name).and_then(|e| e.source.as_ref()) {
-                    return Err(format!("function {name:?} is defined in {} too", other.display()));
-                }
-                self.functions.insert(name, Entry { function, source: Some(source.to_owned()) });
+                self.insert(function, Source::Manifest(source.to_owned()))?;
             }
             Queue::KIND => {
                 let queue: Queue = parse::value_of(document).map_err(list)?;
@@ -139,9 +174,13 @@ impl Functions {
         self.queues.get(name).map(|(queue, _)| queue)
     }
 
-    /// The working directory of a function: that of its manifest.
+    /// The working directory of a function: that of its manifest, or where it was registered.
     pub(crate) fn directory(&self, name: &str) -> Option<&Path> {
-        self.functions.get(name)?.source.as_deref()?.parent()
+        match &self.functions.get(name)?.source {
+            Source::Builtin => None,
+            Source::CommandLine(directory) => Some(directory),
+            Source::Manifest(path) => path.parent(),
+        }
     }
 }
 
@@ -173,7 +212,8 @@ pub struct Library {
 }
 
 impl Library {
-    /// The built-in functions and the manifests at these paths, all of which must be good.
+    /// The built-in functions, with those of the command line, and the manifests at these paths, all
+    /// of which must be good.
     pub fn open(builtin: Functions, paths: Vec<PathBuf>) -> Result<Self, LoadError> {
         let mut functions = builtin.clone();
         let mut good = BTreeMap::new();

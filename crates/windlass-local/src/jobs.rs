@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::live::Shown;
 use windlass_core::plan::{Admission, Seen};
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
@@ -23,7 +24,7 @@ use windlass_core::{
 
 use crate::driver::{Event, waits_for};
 use crate::store::Watcher;
-use crate::{Engine, Functions};
+use crate::{Engine, Functions, follow};
 
 /// Tries at a name that is made up.
 const NAME_TRIES: u32 = 5;
@@ -51,6 +52,7 @@ impl Jobs for Engine {
         let queue = functions.queue(submission.spec.queue()).map(|queue| queue.spec.max_queued);
         let place = self.places.take(submission.spec.queue(), queue)?;
         let made_up = submission.name.is_none();
+        let annotations = submission.annotations();
         let name = submission.name.unwrap_or_else(|| generated_name(&submission.spec.function));
         let now = self.clock.now();
         let metadata = Metadata {
@@ -60,6 +62,7 @@ impl Jobs for Engine {
             resource_version: "1".into(),
             generation: Some(1),
             creation_timestamp: Some(now),
+            annotations,
             ..Metadata::default()
         };
         let mut job = Job::new(metadata, submission.spec);
@@ -148,6 +151,12 @@ impl Jobs for Engine {
         read.await.map_err(|error| Error::Bug(error.to_string()))?
     }
 
+    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
+        check_namespace(key)?;
+        let changes = self.store.watch(&key.name).await?;
+        follow::follow(changes, Arc::clone(&self.files), tail).await
+    }
+
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
         let missing = || Error::NotFound { kind: Function::KIND, name: name.to_owned() };
         self.config.functions.current().get(name).cloned().ok_or_else(missing)
@@ -159,6 +168,21 @@ impl Jobs for Engine {
 
     async fn queue(&self, _: &str, name: &str) -> Result<Option<Queue>, Error> {
         Ok(self.config.functions.current().queue(name).cloned())
+    }
+
+    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
+        if namespace != NAMESPACE {
+            return Ok(Vec::new());
+        }
+        let mut queues: Vec<Queue> = self.config.functions.current().queues().cloned().collect();
+        let names = queues.iter().map(|queue| queue.metadata.name.clone()).collect();
+        let (reply, answer) = oneshot::channel();
+        self.send(Event::Uses { queues: names, reply });
+        let uses = answer.await.map_err(|_| stops())?;
+        for (queue, used) in queues.iter_mut().zip(uses) {
+            queue.status = Some(used);
+        }
+        Ok(queues)
     }
 
     async fn ready(&self) -> Result<(), Error> {
@@ -237,14 +261,18 @@ fn stops() -> Error {
     Error::unavailable("the server stops")
 }
 
-fn uid(job: &Job) -> Result<Uuid, Error> {
+pub(crate) fn uid(job: &Job) -> Result<Uuid, Error> {
     Uuid::parse_str(&job.metadata.uid).map_err(|error| Error::Bug(error.to_string()))
 }
 
 #[async_trait]
 impl Watch for Watcher {
     async fn next(&mut self) -> Result<Job, Error> {
-        Watcher::next(self).await.map(|job| Job::clone(&job))
+        Watcher::next(self).await.map(|shown| Job::clone(&shown.job))
+    }
+
+    async fn next_shown(&mut self) -> Result<Shown, Error> {
+        Watcher::next(self).await
     }
 }
 

@@ -17,6 +17,7 @@ mod clock;
 mod confine;
 mod driver;
 mod files;
+mod follow;
 pub mod functions;
 mod jobs;
 mod leftovers;

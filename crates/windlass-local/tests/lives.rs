@@ -5,11 +5,12 @@ use std::fs;
 
 use futures::TryStreamExt as _;
 use serde_json::json;
+use windlass_core::idempotency::is_of_request;
 use windlass_core::jobs::{Filter, Submission};
 use windlass_core::result::sha256;
 use windlass_core::{Error, Jobs as _, Phase, name};
 
-use crate::support::{eventually, function, key, machine, machine_at, machine_with, spec};
+use crate::support::{Machine, eventually, function, key, machine, machine_at, machine_with, spec};
 
 #[tokio::test]
 async fn a_job_is_told_from_its_submission_to_its_result() {
@@ -173,7 +174,12 @@ async fn a_name_is_taken_once_and_kept_to_the_rules() {
         };
         assert_eq!(problems[0].pointer, "/name");
     }
-    let elsewhere = Submission { namespace: "elsewhere".into(), name: None, spec: wanted() };
+    let elsewhere = Submission {
+        namespace: "elsewhere".into(),
+        name: None,
+        spec: wanted(),
+        request_sha256: None,
+    };
     assert!(matches!(machine.engine.submit(elsewhere).await, Err(Error::NotFound { .. })));
     // The same name again after a delete is another job.
     machine.engine.delete(&key("mine")).await.unwrap();
@@ -208,4 +214,58 @@ async fn jobs_are_listed_by_name_page_by_page() {
     assert_eq!(machine.engine.list("default", &failed).await.unwrap().items.len(), 2);
     let of_a = Filter { function: Some("a".into()), ..Filter::default() };
     assert_eq!(machine.engine.list("default", &of_a).await.unwrap().items.len(), 3);
+}
+
+#[tokio::test]
+async fn what_a_job_was_asked_for_is_known_after_a_restart() {
+    let functions = windlass_local::Functions::builtin(Vec::new());
+    let machine = machine(1, &[("touch", ": > $WINDLASS_OUTPUT")]);
+    let submission = Submission {
+        namespace: "default".into(),
+        name: Some("key-1".into()),
+        spec: spec("touch", json!({})),
+        request_sha256: Some("digest".into()),
+    };
+    let job = machine.engine.submit(submission.clone()).await.unwrap();
+    assert!(is_of_request(&job, "digest"));
+    machine.finished("key-1").await;
+    let Machine { engine, directory } = machine;
+    engine.shutdown().await;
+    drop(engine);
+    let machine = machine_with(1, directory, functions);
+    let job = machine.engine.get(&key("key-1")).await.unwrap();
+    assert!(is_of_request(&job, "digest"), "{job:?}");
+    let page = machine.engine.list("default", &Filter::default()).await.unwrap();
+    assert_eq!(page.items, [job]);
+}
+
+#[tokio::test]
+async fn a_job_is_heard_from_attempt_to_attempt_until_it_has_ended() {
+    let script = "echo attempt $WINDLASS_ATTEMPT; until [ -e $HERE/go$WINDLASS_ATTEMPT ]; \
+                  do sleep 0.02; done; echo done; exit 3";
+    let machine = machine(1, &[("talk", script)]);
+    let name = "talker";
+    machine.submit(name, spec("talk", json!({ "retries": 1 }))).await.unwrap();
+    machine.running(name).await;
+    let mut said = machine.engine.follow_logs(&key(name), 1 << 20).await.unwrap();
+    let mut heard = String::new();
+    for (attempt, end) in [(1, "attempt 1\n"), (2, "attempt 2\n")] {
+        let hear = async {
+            while !heard.ends_with(end) {
+                let piece = said.try_next().await.unwrap().unwrap();
+                heard.push_str(std::str::from_utf8(&piece).unwrap());
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), hear).await.unwrap();
+        fs::write(machine.path(&format!("go{attempt}")), "").unwrap();
+    }
+    while let Some(piece) = said.try_next().await.unwrap() {
+        heard.push_str(std::str::from_utf8(&piece).unwrap());
+    }
+    assert_eq!(heard, "attempt 1\ndone\nattempt 2\ndone\n");
+    assert_eq!(machine.finished(name).await.status.phase, Some(Phase::Failed));
+    // After the end only its end is heard.
+    let said = machine.engine.follow_logs(&key(name), 5).await.unwrap();
+    let pieces: Vec<_> = said.try_collect().await.unwrap();
+    assert_eq!(pieces.concat(), b"done\n");
 }

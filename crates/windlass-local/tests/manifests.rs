@@ -91,3 +91,20 @@ fn a_manifest_that_is_wrong_says_where() {
     let missing = Functions::default().load(&directory.path().join("nowhere")).unwrap_err();
     assert!(missing.to_string().contains("nowhere"), "{missing}");
 }
+
+#[test]
+fn a_function_of_the_command_line_replaces_a_built_in_one_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = || directory.path().to_owned();
+    let named = |name: &str| function(name, directory.path(), json!({ "command": ["true"] }));
+    let mut functions = Functions::builtin(vec![named("count")]);
+    functions.register(named("count"), here()).unwrap();
+    let again = functions.register(named("count"), here()).unwrap_err();
+    assert!(again.contains("--function too"), "{again}");
+    let file = directory.path().join("count.yaml");
+    fs::write(&file, manifest("count", "{command: [a]}")).unwrap();
+    let error = functions.load(&file).unwrap_err().to_string();
+    assert!(error.contains("count.yaml") && error.contains("--function too"), "{error}");
+    let misnamed = functions.register(named("Count"), here()).unwrap_err();
+    assert!(misnamed.contains("lower-case"), "{misnamed}");
+}

@@ -85,7 +85,8 @@ pub(crate) fn key(name: &str) -> JobKey {
 impl Machine {
     pub(crate) async fn submit(&self, name: &str, spec: JobSpec) -> Result<Job, Error> {
         let name = Some(name.to_owned()).filter(|name| !name.is_empty());
-        self.engine.submit(Submission { namespace: NAMESPACE.into(), name, spec }).await
+        let namespace = NAMESPACE.into();
+        self.engine.submit(Submission { namespace, name, spec, request_sha256: None }).await
     }
 
     /// Submits a job of this function with no fields under a name of its own.

@@ -40,7 +40,7 @@ use windlass_core::AttemptNumber;
 use windlass_core::assignment::{ASSIGNMENT, Order};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
-pub use log::{before as log_before, read as read_log};
+pub use log::{Follower as LogFollower, before as log_before, read as read_log};
 
 /// Seconds of grace instead of the contract's, such as `0.5`: a server on this machine passes its
 /// own, and tests of functions that ignore SIGTERM do not wait.

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Largest part, in bytes. What is kept is between one part and two: the last 512 KiB at least.
@@ -40,6 +41,103 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let latest = tail(path, limit)?;
     let mut bytes = tail(&before(path), limit.saturating_sub(latest.len() as u64))?;
     bytes.extend(latest);
+    Ok(bytes)
+}
+
+/// Reads on in a log while it is written, from part to part.
+pub struct Follower {
+    path: PathBuf,
+    /// The part that is read; none while there is no log.
+    part: Option<File>,
+}
+
+impl Follower {
+    /// From the last `tail` bytes of what is there.
+    pub fn open(path: &Path, tail: u64) -> io::Result<Self> {
+        let latest = open(path)?;
+        let length = latest.as_ref().map_or(Ok(0), length)?;
+        let earlier = match tail.checked_sub(length) {
+            Some(more) if more > 0 => open(&before(path))?.map(|part| (part, more)),
+            _ => None,
+        };
+        let same = |a: &File, b: &File| Ok::<_, io::Error>(inode(a)? == inode(b)?);
+        let part = match (earlier, latest) {
+            // It has become the part before since it was opened.
+            (Some((part, _)), Some(latest)) if same(&part, &latest)? => Some(from(latest, tail)?),
+            (Some((part, more)), _) => Some(from(part, more)?),
+            (None, Some(latest)) => Some(from(latest, tail)?),
+            (None, None) => None,
+        };
+        Ok(Self { path: path.to_owned(), part })
+    }
+
+    /// What has come since, at most `most` bytes. Empty when nothing has, for now. A reader that is
+    /// slower than two parts are written misses some.
+    pub fn more(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        loop {
+            let Some(part) = &mut self.part else {
+                self.part = open(&self.path)?;
+                match &self.part {
+                    Some(_) => continue,
+                    None => return Ok(Vec::new()),
+                }
+            };
+            let bytes = read_up_to(part, most)?;
+            if !bytes.is_empty() {
+                return Ok(bytes);
+            }
+            let Some(next) = self.next()? else { return Ok(Vec::new()) };
+            // Between the look and the change of parts something may have been written.
+            if let Some(part) = &mut self.part {
+                let bytes = read_up_to(part, most)?;
+                if !bytes.is_empty() {
+                    return Ok(bytes);
+                }
+            }
+            self.part = Some(next);
+        }
+    }
+
+    /// The part after the one that is read, where there is one.
+    fn next(&self) -> io::Result<Option<File>> {
+        let (Some(part), Some(latest)) = (&self.part, open(&self.path)?) else { return Ok(None) };
+        if inode(&latest)? == inode(part)? {
+            return Ok(None);
+        }
+        match open(&before(&self.path))? {
+            // The one that is read is gone already: this one came after it.
+            Some(earlier) if inode(&earlier)? != inode(part)? => Ok(Some(earlier)),
+            _ => Ok(Some(latest)),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn length(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len())
+}
+
+fn inode(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.ino())
+}
+
+/// Goes to the last `tail` bytes.
+fn from(mut file: File, tail: u64) -> io::Result<File> {
+    let start = length(&file)?.saturating_sub(tail);
+    file.seek(SeekFrom::Start(start))?;
+    Ok(file)
+}
+
+fn read_up_to(file: &mut File, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -82,6 +180,64 @@ mod tests {
         let lines: Vec<u32> =
             std::str::from_utf8(&kept).unwrap().lines().map(|line| line.parse().unwrap()).collect();
         assert!(lines.is_sorted() && lines.len() == kept.len() / 8);
+    }
+
+    /// Numbers from `from` on, eight bytes each.
+    fn lines(from: u32, to: u32) -> Vec<u8> {
+        (from..to).flat_map(|number| format!("{number:07}\n").into_bytes()).collect()
+    }
+
+    fn all(follower: &mut Follower) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            let piece = follower.more(1_000).unwrap();
+            if piece.is_empty() {
+                return all;
+            }
+            assert!(piece.len() <= 1_000);
+            all.extend(piece);
+        }
+    }
+
+    #[test]
+    fn a_follower_hears_everything_from_part_to_part() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut early = Follower::open(&path, 0).unwrap();
+        assert!(all(&mut early).is_empty());
+        let mut log = Log::create(&path).unwrap();
+        let (mut heard, mut told) = (Vec::new(), 0);
+        // Over several parts, in steps that are no divisor of one.
+        while told < 300_000 {
+            for number in told..told + 7_001 {
+                log.write(&lines(number, number + 1)).unwrap();
+            }
+            told += 7_001;
+            heard.extend(all(&mut early));
+        }
+        assert!(heard == lines(0, told), "{} bytes of {}", heard.len(), told * 8);
+        // Later ones hear the end first: of the latest part, and of both.
+        for tail in [0, 8, PART_BYTES] {
+            let mut late = Follower::open(&path, tail).unwrap();
+            assert!(all(&mut late) == lines(told - (tail / 8) as u32, told), "{tail}");
+            assert!(all(&mut late).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_follower_that_is_two_parts_late_goes_on_with_what_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = Log::create(&path).unwrap();
+        log.write(b"first\n").unwrap();
+        let mut late = Follower::open(&path, 0).unwrap();
+        let part = vec![b'x'; PART_BYTES as usize];
+        for _ in 0..3 {
+            log.write(&part).unwrap();
+        }
+        log.write(b"last\n").unwrap();
+        let heard = all(&mut late);
+        assert!(heard.ends_with(b"xlast\n") && heard.len() == PART_BYTES as usize + 5);
     }
 
     #[test]

@@ -45,8 +45,11 @@ const USUAL_BYTES_PER_SECOND: u64 = 4 << 20;
 const PIECE: usize = 128 * 1024;
 /// Longest answer to an upload that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Least time between two reports of progress over HTTP.
-const PROGRESS_PACE: Duration = Duration::from_millis(250);
+/// Pause after progress that reached no gateway.
+const UNREACHED: Duration = Duration::from_secs(1);
+/// A gateway that takes this part of its worker's time for progress, or more, is asked less often: many
+/// workers do not make it slower than it is.
+const SHARE_OF_PROGRESS: u32 = 4;
 
 /// Where this worker reports to.
 #[expect(clippy::large_enum_variant, reason = "there is one in a process")]
@@ -210,14 +213,14 @@ async fn write_all(
 /// Sends the latest progress, one at a time; what is overtaken is never sent.
 async fn tell_progress(gateway: Gateway, mut latest: watch::Receiver<Option<Report>>) {
     while latest.changed().await.is_ok() {
-        let report = latest.borrow_and_update().clone();
-        if let Some(report) = report
-            && let Err(why) = gateway.send(&report).await
-        {
+        let Some(report) = latest.borrow_and_update().clone() else { continue };
+        let asked = Instant::now();
+        if let Err(why) = gateway.send(&report).await {
             // The next one is as good.
             tell(&format!("windlass worker: progress was not taken: {why}"));
+            sleep(UNREACHED).await;
         }
-        sleep(PROGRESS_PACE).await;
+        sleep((asked.elapsed() * (SHARE_OF_PROGRESS - 1)).min(BACKOFF[1])).await;
     }
 }
 

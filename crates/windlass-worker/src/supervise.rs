@@ -19,8 +19,13 @@ use crate::report::Reporter;
 use crate::result::Taken;
 use crate::{output, result, usage};
 
-/// Least time between two looks at the progress file.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// Least time between two looks at the progress file, and at the memory. A look at a file that has not
+/// grown is one system call.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Least time between two tellings of progress. Together they leave 100 ms of the 250 in which what a
+/// function writes is to be with whoever follows it.
+const PROGRESS_PACE: Duration = Duration::from_millis(100);
 
 /// How long the outcome may still take to be told after SIGTERM. A pod is killed 5 s after its
 /// function's grace.
@@ -57,7 +62,9 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
     let relay = Relay::start(function.take_output(), assignment.log.as_deref());
 
     let mut last_progress = None;
-    let mut ticks = interval(PROGRESS_INTERVAL);
+    let mut untold = None;
+    let mut told_at = None::<Instant>;
+    let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = loop {
         tokio::select! {
@@ -77,7 +84,13 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
                     let known = Progress::new(line.done, line.total, &line.message, elapsed_seconds);
                     last_progress = Some(known);
                     let (done, total, message) = (line.done, line.total, line.message);
-                    reporter.tell(Event::Progress { done, total, message, elapsed_seconds });
+                    untold = Some(Event::Progress { done, total, message, elapsed_seconds });
+                }
+                if told_at.is_none_or(|at| at.elapsed() >= PROGRESS_PACE)
+                    && let Some(event) = untold.take()
+                {
+                    told_at = Some(Instant::now());
+                    reporter.tell(event);
                 }
             }
         }

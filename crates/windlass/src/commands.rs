@@ -1,43 +1,95 @@
 //! One file a command.
 
+mod call;
+mod cancel;
+mod completion;
 mod controller;
+mod delete;
 mod explain;
+mod functions;
 mod gateway;
+mod get;
 mod keys;
+mod list;
+mod logs;
 mod print;
+mod queues;
+mod result;
 mod run;
 mod serve;
+mod submit;
+mod watch;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::cli::{BadUsage, Command};
+use crate::cli::{BadUsage, Command, Started, Where};
+use crate::place::{Advised, Place};
 
 /// Bad usage or input, as clap exits for what it refuses itself.
 const BAD_USAGE: u8 = 2;
 
+/// How a shell reports a command that Ctrl-C ended.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => block_on(run::run(args)),
+        Command::Call(args) => at(&args.place, async |place| call::call(place, &args).await),
+        Command::Submit(args) => at(&args.place, async |place| submit::submit(place, &args).await),
+        Command::Get(args) => at(&args.place, async |place| get::get(place, &args).await),
+        Command::List(args) => at(&args.place, async |place| list::list(place, &args).await),
+        Command::Watch(args) => at(&args.place, async |place| watch::watch(place, &args).await),
+        Command::Cancel(args) => at(&args.place, async |place| cancel::cancel(place, &args).await),
+        Command::Delete(args) => at(&args.place, async |place| delete::delete(place, &args).await),
+        Command::Result(args) => at(&args.place, async |place| result::result(place, &args).await),
+        Command::Logs(args) => at(&args.place, async |place| logs::logs(place, &args).await),
+        Command::Explain(args) => {
+            at(&args.place, async |place| explain::explain(place, &args).await)
+        }
+        Command::Functions(args) => {
+            at(&args.place, async |place| functions::functions(place, &args).await)
+        }
+        Command::Queues(args) => at(&args.place, async |place| queues::queues(place, &args).await),
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Gateway(args) => block_on(gateway::gateway(args)),
         Command::Controller(args) => block_on(controller::controller(args)),
-        Command::Explain(args) => block_on(explain::explain(args)),
         Command::Keys(what) => keys::keys(what),
         Command::Print(what) => print::print(what),
-        Command::Worker(args) => Ok(windlass_worker::main(args.command)),
-        Command::Function(args) => Ok(windlass_functions::run(&args.name)),
+        Command::Completion(args) => completion::completion(args.shell),
+    }
+}
+
+/// What Windlass itself starts.
+pub(crate) fn start(started: Started) -> ExitCode {
+    match started {
+        Started::Worker(args) => windlass_worker::main(args.command),
+        Started::Function(args) => windlass_functions::run(&args.name),
     }
 }
 
 /// 2 for what the caller can mend, 1 for everything else.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(advised) = error.downcast_ref::<Advised>() {
+        return exit_code(&advised.error);
+    }
     let refused = error.downcast_ref::<windlass_core::Error>().is_some_and(|error| {
         use windlass_core::Error;
         matches!(error, Error::Invalid(_) | Error::NotFound { .. })
     });
     if refused || error.is::<BadUsage>() { BAD_USAGE } else { 1 }
+}
+
+/// A command about the jobs of a place, with advice where it fails.
+fn at(
+    named: &Where,
+    command: impl AsyncFnOnce(&Place) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    block_on(async {
+        let place = Place::find(named).await?;
+        place.run(command).await
+    })
 }
 
 /// One thread: everything that costs CPU runs in processes of its own.

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use windlass_core::Cpus;
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_local::{Config, Functions, Library, Logs};
 
 use crate::cli::{BadUsage, Machine};
 use crate::functions::builtin;
 
-/// The built-in functions and those of the manifests that were named.
+/// The built-in functions and those of the command line and of the manifests that were named.
 pub(crate) fn functions(args: &Machine) -> anyhow::Result<Functions> {
-    let mut functions = Functions::builtin(builtin(None));
+    let mut functions = without_manifests(args)?;
     for path in &args.functions {
         functions.load(path).map_err(|error| BadUsage(error.to_string()))?;
     }
@@ -22,23 +23,42 @@ pub(crate) fn functions(args: &Machine) -> anyhow::Result<Functions> {
 
 /// The same, read again whenever the manifests change.
 pub(crate) fn library(args: &Machine) -> anyhow::Result<Library> {
-    Library::open(Functions::builtin(builtin(None)), args.functions.clone())
+    Library::open(without_manifests(args)?, args.functions.clone())
         .map_err(|error| BadUsage(error.to_string()).into())
+}
+
+/// The built-in functions and those of the command line.
+fn without_manifests(args: &Machine) -> anyhow::Result<Functions> {
+    let mut functions = Functions::builtin(builtin(None));
+    if args.define.is_empty() {
+        return Ok(functions);
+    }
+    let directory = std::env::current_dir().context("the working directory is not known")?;
+    for definition in &args.define {
+        let function = definition.function(cpus(args)?);
+        let registered = functions.register(function, directory.clone());
+        registered.map_err(|why| BadUsage(format!("--function {}: {why}", definition.name)))?;
+    }
+    Ok(functions)
+}
+
+/// The CPUs to grant.
+fn cpus(args: &Machine) -> anyhow::Result<Cpus> {
+    match args.cpus {
+        Some(cpus) => Ok(cpus),
+        // Affinity and the quota of the cgroup are both in it.
+        None => std::thread::available_parallelism()
+            .context("the number of CPUs is not known; give it with --cpus")
+            .map(|cpus| u32::try_from(cpus.get()).unwrap_or(1)),
+    }
 }
 
 /// What an engine is told that lives no longer than one command.
 pub(crate) fn config(args: &Machine, functions: Library, data: &Path) -> anyhow::Result<Config> {
-    let cpus = match args.cpus {
-        Some(cpus) => cpus,
-        // Affinity and the quota of the cgroup are both in it.
-        None => std::thread::available_parallelism()
-            .context("the number of CPUs is not known; give it with --cpus")
-            .map(|cpus| u32::try_from(cpus.get()).unwrap_or(1))?,
-    };
     let program = std::env::current_exe().context("this program's path is not known")?;
     let grace = Duration::from_secs(STOP_GRACE_SECONDS);
     Ok(Config {
-        cpus,
+        cpus: cpus(args)?,
         functions: Arc::new(functions),
         data: data.to_owned(),
         durable: false,

@@ -1,7 +1,7 @@
 //! Where a result goes: standard output, or a file that is whole or not there.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, stdout};
+use std::io::{self, IsTerminal as _, stdout};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 use windlass_core::result::ByteStream;
 
 use crate::cli::BadUsage;
+use crate::terminal::Printable;
 
 /// A place for a result, found usable before the work is done.
 pub(crate) enum Output {
@@ -52,9 +53,15 @@ impl Output {
     /// Writes the result as it comes. What is damaged on the way is an error, and no file then.
     pub(crate) async fn write(self, content: ByteStream) -> anyhow::Result<()> {
         match self {
-            Self::Stdout => copy(content, stdout().lock())
-                .await
-                .context("the result cannot be written to standard output"),
+            Self::Stdout => {
+                let out = stdout().lock();
+                // The bytes as they are, but on a terminal without what could steer it.
+                let copied = match out.is_terminal() {
+                    true => copy(content, Printable::new(out)).await,
+                    false => copy(content, out).await,
+                };
+                copied.context("the result cannot be written to standard output")
+            }
             Self::File { mut whole, path, mode } => {
                 let failed = || format!("the result cannot be written to {}", path.display());
                 copy(content, &mut whole).await.with_context(failed)?;

@@ -1,6 +1,7 @@
-//! Progress for people: a bar on a terminal, plain lines elsewhere.
+//! What goes to a terminal: progress for people (a bar there, plain lines elsewhere), and texts of jobs
+//! without what could steer it.
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::{self, IsTerminal as _, Write, stderr};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,6 +20,8 @@ pub(crate) enum Progress {
     Bar(ProgressBar),
     /// Elsewhere: the phase and fraction of the last line.
     Lines(Option<Phase>, f64),
+    /// Where nobody looks.
+    Silent,
 }
 
 impl Progress {
@@ -34,6 +37,11 @@ impl Progress {
                 .progress_chars("=> "),
         );
         Self::Bar(bar)
+    }
+
+    /// A bar on a terminal, nothing elsewhere.
+    pub(crate) fn bar_only() -> Self {
+        if stderr().is_terminal() { Self::start() } else { Self::Silent }
     }
 
     pub(crate) fn show(&mut self, job: &Job) {
@@ -57,6 +65,7 @@ impl Progress {
                     log::tell(line.trim_end());
                 }
             }
+            Self::Silent => {}
         }
     }
 
@@ -72,11 +81,82 @@ fn words(told: &Told) -> String {
         let remaining = indicatif::HumanDuration(Duration::from_secs(seconds));
         format!("{remaining} left")
     });
-    let message = printable(&told.message);
+    let message = line(&told.message);
     [remaining.unwrap_or_default(), message].join(" ").trim().to_owned()
 }
 
-/// Text of a function without what could steer a terminal.
+/// Whether a character could steer a terminal or turn the order of what it shows: control characters
+/// but for line ends and tabs, and the marks of writing direction.
+pub(crate) fn steers(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    }
+}
+
+/// Text of a job without what could steer a terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect()
+    text.chars().filter(|c| !steers(*c)).collect()
+}
+
+/// The same on one line.
+pub(crate) fn line(text: &str) -> String {
+    printable(text).replace(['\n', '\t'], " ")
+}
+
+/// Passes on text without what could steer a terminal, whatever the bytes are and however they are cut.
+pub(crate) struct Printable<W> {
+    to: W,
+    /// The beginning of a character whose end has not come: at most three bytes.
+    begun: Vec<u8>,
+}
+
+impl<W: Write> Printable<W> {
+    pub(crate) fn new(to: W) -> Self {
+        Self { to, begun: Vec::new() }
+    }
+}
+
+impl<W: Write> Write for Printable<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut all = std::mem::take(&mut self.begun);
+        all.extend_from_slice(bytes);
+        let mut text = String::with_capacity(all.len());
+        let mut chunks = all.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            text.extend(chunk.valid().chars().filter(|c| !steers(*c)));
+            let invalid = chunk.invalid();
+            // Only at the end of all may the rest of a character be still to come.
+            let is_begun = chunks.peek().is_none()
+                && std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
+            if is_begun {
+                self.begun = invalid.to_vec();
+            } else if !invalid.is_empty() {
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+        }
+        self.to.write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_steer_a_terminal_is_left_out_however_it_is_cut() {
+        let bytes = b"a\x1b[31mb\r\n\xc3\xa4\xff\xc2\x9b2J\xe2\x80\xaec\td\x07";
+        for size in 1..=bytes.len() {
+            let mut shown = Printable::new(Vec::new());
+            bytes.chunks(size).for_each(|piece| shown.write_all(piece).unwrap());
+            let text = String::from_utf8(shown.to).unwrap();
+            assert_eq!(text, "a[31mb\n\u{e4}\u{fffd}2Jc\td", "{size}");
+        }
+    }
 }

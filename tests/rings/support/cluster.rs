@@ -134,16 +134,20 @@ impl Drop for Namespace {
 }
 
 /// kubectl forwards a free port of this machine to the gateway, until this is dropped.
-struct Forward {
-    address: String,
+pub(crate) struct Forward {
+    pub(crate) address: String,
     child: Child,
 }
 
 impl Forward {
     fn start() -> Self {
-        let service = format!("service/{RELEASE}-gateway");
+        Self::to(&format!("service/{RELEASE}-gateway"))
+    }
+
+    /// To this gateway, such as `pod/NAME`.
+    pub(crate) fn to(target: &str) -> Self {
         let mut child = Command::new("kubectl")
-            .args(["port-forward", "-n", RELEASE, "--address=127.0.0.1", &service, ":7070"])
+            .args(["port-forward", "-n", RELEASE, "--address=127.0.0.1", target, ":7070"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("kubectl is needed");

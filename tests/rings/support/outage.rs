@@ -220,13 +220,24 @@ impl World {
         let overlapping = overlaps(&held);
         anyhow::ensure!(overlapping.is_empty(), "attempts overlap: {overlapping:#?}");
 
-        let mark = audit.mark()?;
-        let told = |write: &Write| {
-            write.user.starts_with(&format!("system:serviceaccount:{RELEASE}:"))
-                && write.namespace == self.namespace
-        };
-        audit.quiet(mark, SILENCE, MINUTE, told).await?;
+        audit.quiet(audit.mark()?, SILENCE, MINUTE, |write| self.is_ours(write)).await?;
         Ok(Converged { took, attempts, jobs: names.len() })
+    }
+
+    /// From now on nothing of this namespace is written by us for so long.
+    pub(crate) async fn stays_silent(&self, silence: Duration) -> anyhow::Result<()> {
+        let audit = self.cluster.audit();
+        let mark = audit.mark()?;
+        tokio::time::sleep(silence).await;
+        let writes = audit.since(mark)?;
+        let written: Vec<_> = writes.iter().filter(|write| self.is_ours(write)).collect();
+        anyhow::ensure!(written.is_empty(), "written while nothing changed: {written:#?}");
+        Ok(())
+    }
+
+    fn is_ours(&self, write: &Write) -> bool {
+        write.user.starts_with(&format!("system:serviceaccount:{RELEASE}:"))
+            && write.namespace == self.namespace
     }
 
     /// The jobs, when each of these has finished and nothing else is left; else what there still is.

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use http::Uri;
+use schemars::JsonSchema;
 use serde::Serialize;
-use windlass_core::jobs::Filter;
-use windlass_core::{API_VERSION, Job, Phase, name};
+use serde_json::Value;
+use windlass_core::fields::Fields;
+use windlass_core::jobs::{Filter, Page};
+use windlass_core::{API_VERSION, Phase, name};
 
 use crate::Shared;
 use crate::guard::Namespace;
@@ -16,24 +20,31 @@ use crate::refusal::Refusal;
 
 /// Jobs of a page for a caller who does not say. A job may have 128 KiB of input and 32 KiB of
 /// result, so this bounds an answer to 16 MiB.
-const DEFAULT_LIMIT: u32 = 100;
+pub(crate) const DEFAULT_LIMIT: u32 = 100;
 /// Most jobs of a page.
-const MAX_LIMIT: u32 = 500;
+pub(crate) const MAX_LIMIT: u32 = 500;
 /// Longest token of a page.
-const MAX_CONTINUE_BYTES: usize = 2048;
+pub(crate) const MAX_CONTINUE_BYTES: usize = 2048;
 
 /// A list in the shape that the Kubernetes API gives.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "{T}List")]
 pub(crate) struct Listing<T> {
+    /// Always `windlass.dev/v1alpha1`.
     api_version: &'static str,
+    /// The kind of the items, and `List`.
     kind: &'static str,
+    /// Where the list goes on.
     metadata: ListMetadata,
+    /// The items, in the order of their names.
     items: Vec<T>,
 }
 
-#[derive(Serialize)]
+/// Where a list goes on.
+#[derive(Serialize, JsonSchema)]
 struct ListMetadata {
+    /// The token of the next page, for `?continue=`; absent on the last.
     #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
     continue_from: Option<String>,
 }
@@ -44,24 +55,48 @@ impl<T> Listing<T> {
     }
 }
 
-/// `?function=&phase=&limit=&continue=`
+/// `?function=&phase=&queue=&limit=&continue=&fields=`
 pub(crate) async fn list(
     State(shared): State<Arc<Shared>>,
     Extension(Namespace(namespace)): Extension<Namespace>,
     uri: Uri,
-) -> Result<Json<Listing<Job>>, Refusal> {
-    let filter = filter(&uri)?;
-    let page = shared.gateway.jobs.list(&namespace, &filter).await?;
-    Ok(Json(Listing::new("ComputeJobList", page.items, page.continue_from)))
+) -> Result<Response, Refusal> {
+    let (filter, fields) = asked(&uri)?;
+    let Page { items, continue_from } = shared.gateway.jobs.list(&namespace, &filter).await?;
+    const KIND: &str = "ComputeJobList";
+    Ok(match fields {
+        None => Json(Listing::new(KIND, items, continue_from)).into_response(),
+        Some(fields) => {
+            let items = items.iter().map(|job| fields.of(job)).collect();
+            Json(Listing::<Value>::new(KIND, items, continue_from)).into_response()
+        }
+    })
 }
 
-fn filter(uri: &Uri) -> Result<Filter, Refusal> {
+/// The parameters of a query.
+pub(crate) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
+    match Query::try_from_uri(uri) {
+        Ok(Query(pairs)) => Ok(pairs),
+        Err(_) => Err(Refusal::new(Kind::Query, "the query cannot be read")),
+    }
+}
+
+/// The refusal of a parameter that there is not.
+pub(crate) fn unknown(key: String, known: &str) -> Refusal {
+    let key = windlass_core::error::clip(key, 64);
+    Refusal::new(Kind::Query, format!("{key:?}: there is no such parameter; there are {known}"))
+}
+
+/// Some fields of a job, in `?fields=`.
+pub(crate) fn fields(text: &str) -> Result<Fields, Refusal> {
+    Fields::parse(text).map_err(|why| Refusal::new(Kind::Query, format!("fields: {why}")))
+}
+
+fn asked(uri: &Uri) -> Result<(Filter, Option<Fields>), Refusal> {
     let wrong = |key: &str, why: &str| Refusal::new(Kind::Query, format!("{key}: {why}"));
-    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
-        return Err(Refusal::new(Kind::Query, "the query cannot be read"));
-    };
     let mut filter = Filter { limit: DEFAULT_LIMIT, ..Filter::default() };
-    for (key, value) in pairs {
+    let mut some = None;
+    for (key, value) in pairs(uri)? {
         match key.as_str() {
             "function" => match name::problem(&value) {
                 None => filter.function = Some(value),
@@ -79,17 +114,17 @@ fn filter(uri: &Uri) -> Result<Filter, Refusal> {
             },
             "continue" if value.len() <= MAX_CONTINUE_BYTES => filter.continue_from = Some(value),
             "continue" => return Err(wrong("continue", "not a token of a page")),
-            _ => {
-                let known =
-                    "there is no such parameter; there are function, phase, limit, continue";
-                let key = windlass_core::error::clip(key, 64);
-                return Err(wrong(&format!("{key:?}"), known));
-            }
+            "queue" => match name::problem(&value) {
+                None => filter.queue = Some(value),
+                Some(why) => return Err(wrong("queue", why)),
+            },
+            "fields" => some = Some(fields(&value)?),
+            _ => return Err(unknown(key, "function, phase, queue, limit, continue, fields")),
         }
     }
-    Ok(filter)
+    Ok((filter, some))
 }
 
 fn phase(word: &str) -> Option<Phase> {
-    serde_json::from_value(serde_json::Value::from(word)).ok()
+    serde_json::from_value(Value::from(word)).ok()
 }

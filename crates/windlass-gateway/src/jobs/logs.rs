@@ -1,30 +1,72 @@
 //! `GET /v1/namespaces/{namespace}/jobs/{name}/logs`: what the function says on stdout and stderr.
 //!
-//! The end of it, as it is now: it can be read while the function runs. Like a result it is hostile.
+//! The end of it, as it is now: it can be read while the function runs. With `follow=true` all that it
+//! says until the job has ended. Like a result it is hostile.
 
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::header;
+use futures::StreamExt as _;
+use http::{HeaderName, Method, Uri, header};
 use windlass_core::JobKey;
 
+use super::list::{pairs, unknown};
 use crate::Shared;
+use crate::guard::in_time;
+use crate::problem::Kind;
 use crate::refusal::Refusal;
 
-/// Most of a log that is given, in bytes: the last MiB.
+/// Most of what was said already that is given, in bytes: the last MiB.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// `?follow=&tailBytes=`
 pub(crate) async fn logs(
     State(shared): State<Arc<Shared>>,
     Extension(key): Extension<JobKey>,
+    method: Method,
+    uri: Uri,
 ) -> Result<Response, Refusal> {
-    let bytes = shared.gateway.jobs.logs(&key, MAX_BYTES).await?;
+    let (follows, tail) = asked(&uri)?;
+    let (jobs, limits) = (&shared.gateway.jobs, &shared.gateway.limits);
+    let body = match (follows, &method) {
+        (false, _) => in_time(limits.request, jobs.logs(&key, tail)).await??.into(),
+        (true, &Method::HEAD) => {
+            in_time(limits.request, jobs.get(&key)).await??;
+            Body::empty()
+        }
+        (true, _) => {
+            let said = in_time(limits.request, jobs.follow_logs(&key, tail)).await??;
+            Body::from_stream(said.take_until(Box::pin(shared.stream_over())))
+        }
+    };
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
         (header::CACHE_CONTROL, "private, no-store"),
+        // Proxies of the nginx family hold lines back without it.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, bytes).into_response())
+    Ok((headers, body).into_response())
+}
+
+/// Whether to follow, and how much of what was said before.
+fn asked(uri: &Uri) -> Result<(bool, u64), Refusal> {
+    let wrong = |key: &str, why: &str| Refusal::new(Kind::Query, format!("{key}: {why}"));
+    let (mut follows, mut tail) = (false, MAX_BYTES);
+    for (key, value) in pairs(uri)? {
+        match key.as_str() {
+            "follow" => {
+                follows = value.parse().map_err(|_| wrong("follow", "true or false"))?;
+            }
+            "tailBytes" => match value.parse() {
+                Ok(bytes @ 0..=MAX_BYTES) => tail = bytes,
+                _ => return Err(wrong("tailBytes", "a number from 0 to 1048576")),
+            },
+            _ => return Err(unknown(key, "follow, tailBytes")),
+        }
+    }
+    Ok((follows, tail))
 }

@@ -3,6 +3,7 @@
 //! They are hostile: a function may echo what a stranger sent. No browser may run, frame or sniff
 //! them, and a person who follows the link gets a file.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -27,16 +28,33 @@ pub(crate) async fn result(
     let result = shared.gateway.jobs.result(&key).await?;
     let described = Described::new(&result);
     let (status, part) = described.choose(&headers)?;
+    answer(result, &described, &key, status, part, method != Method::HEAD).await
+}
+
+/// All of a result, whatever the caller has already.
+pub(crate) async fn whole(shared: &Shared, key: &JobKey) -> Result<Response, Refusal> {
+    let result = shared.gateway.jobs.result(key).await?;
+    let described = Described::new(&result);
+    let part = Some(0..described.total);
+    answer(result, &described, key, StatusCode::OK, part, true).await
+}
+
+async fn answer(
+    result: StoredResult,
+    described: &Described,
+    key: &JobKey,
+    status: StatusCode,
+    part: Option<Range<u64>>,
+    has_body: bool,
+) -> Result<Response, Refusal> {
     let length = part.as_ref().map_or(0, |part| part.end - part.start);
     let body = match part.clone() {
-        Some(part) if length > 0 && method != Method::HEAD => {
-            Body::from_stream(result.read(part).await?)
-        }
+        Some(part) if length > 0 && has_body => Body::from_stream(result.read(part).await?),
         _ => Body::empty(),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    described.head(&key, response.headers_mut());
+    described.head(key, response.headers_mut());
     if status == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }
@@ -66,10 +84,7 @@ impl Described {
     }
 
     /// The status, and the part of the bytes that follows; none when the caller has them already.
-    fn choose(
-        &self,
-        asked: &HeaderMap,
-    ) -> Result<(StatusCode, Option<std::ops::Range<u64>>), Refusal> {
+    fn choose(&self, asked: &HeaderMap) -> Result<(StatusCode, Option<Range<u64>>), Refusal> {
         if range::is_known(asked, &self.tag) {
             return Ok((StatusCode::NOT_MODIFIED, None));
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use windlass_core::live::Shown;
 use windlass_core::{Error, Job};
 
 /// Jobs that are watched, or that run and are asked for often.
@@ -11,29 +12,39 @@ use windlass_core::{Error, Job};
 pub(crate) struct Board {
     /// By name. `None` while the first watcher reads the job from the database. A sender that is
     /// dropped tells its watchers that the job is gone.
-    jobs: Mutex<HashMap<String, watch::Sender<Option<Arc<Job>>>>>,
+    jobs: Mutex<HashMap<String, watch::Sender<Option<Shown>>>>,
 }
 
 impl Board {
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Job>> {
-        self.lock().get(name)?.borrow().clone()
+        self.lock().get(name)?.borrow().as_ref().map(|shown| Arc::clone(&shown.job))
     }
 
     /// A change, after its commit.
     pub(crate) fn publish(&self, job: &Arc<Job>) {
+        self.show(Shown { job: Arc::clone(job), live: None });
+    }
+
+    /// The same, with the progress that is not worth a commit.
+    pub(crate) fn show(&self, shown: Shown) {
+        let Shown { job, live } = shown;
         let mut jobs = self.lock();
         let finished = job.status.is_finished();
         match jobs.get(&job.metadata.name) {
             Some(entry) => {
-                entry.send_replace(Some(Arc::clone(job)));
+                entry.send_modify(|shown| {
+                    // A commit has the progress that was shown before it.
+                    let live = live.or_else(|| shown.take()?.live);
+                    *shown = Some(Shown::new(Arc::clone(&job), live));
+                });
                 if finished && entry.is_closed() {
                     jobs.remove(&job.metadata.name);
                 }
             }
             // Who asks for a job that runs finds it here, with its progress.
             None if !finished => {
-                let entry = watch::Sender::new(Some(Arc::clone(job)));
-                jobs.insert(job.metadata.name.clone(), entry);
+                let name = job.metadata.name.clone();
+                jobs.insert(name, watch::Sender::new(Some(Shown::new(job, live))));
             }
             None => {}
         }
@@ -45,7 +56,7 @@ impl Board {
             entry.send_if_modified(|value| {
                 let empty = value.is_none();
                 if empty {
-                    *value = Some(job);
+                    *value = Some(Shown::new(job, None));
                 }
                 empty
             });
@@ -69,11 +80,11 @@ impl Board {
     /// Forgets a job that nobody watches and that is not running: the database has it.
     fn release(&self, name: &str) {
         let mut jobs = self.lock();
-        let idle = |entry: &watch::Sender<Option<Arc<Job>>>| {
-            let waits_or_has_ended = entry
-                .borrow()
-                .as_ref()
-                .is_none_or(|job| job.status.is_finished() || job.status.attempt.is_none());
+        let idle = |entry: &watch::Sender<Option<Shown>>| {
+            let waits_or_has_ended = entry.borrow().as_ref().is_none_or(|shown| {
+                let status = &shown.job.status;
+                status.is_finished() || status.attempt.is_none()
+            });
             entry.is_closed() && waits_or_has_ended
         };
         if jobs.get(name).is_some_and(idle) {
@@ -81,7 +92,7 @@ impl Board {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Option<Arc<Job>>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Option<Shown>>>> {
         // A map of jobs is one after a panic, too.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,7 +103,7 @@ pub(crate) struct Watcher {
     board: Arc<Board>,
     name: String,
     /// Always there until the end: taken by `drop`, so that it does not count any more.
-    changes: Option<watch::Receiver<Option<Arc<Job>>>>,
+    changes: Option<watch::Receiver<Option<Shown>>>,
 }
 
 impl Watcher {
@@ -101,13 +112,13 @@ impl Watcher {
     }
 
     /// The job after its next change.
-    pub(crate) async fn next(&mut self) -> Result<Arc<Job>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Shown, Error> {
         let gone = || Error::no_job(&self.name);
         let changes = self.changes.as_mut().ok_or_else(gone)?;
         loop {
             changes.changed().await.map_err(|_| gone())?;
-            if let Some(job) = changes.borrow_and_update().clone() {
-                return Ok(job);
+            if let Some(shown) = changes.borrow_and_update().clone() {
+                return Ok(shown);
             }
         }
     }

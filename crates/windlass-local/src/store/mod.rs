@@ -21,6 +21,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 use windlass_core::jobs::{Filter, Page};
+use windlass_core::live::Shown;
 use windlass_core::{Error, Job, Limits};
 
 pub(crate) use board::{Board, Watcher};
@@ -101,8 +102,8 @@ impl Store {
 
     /// Shows a change to watchers that is not worth a commit: progress. It keeps its place among
     /// the updates.
-    pub(crate) fn show(&self, job: Arc<Job>) {
-        self.write(Write::Show(job));
+    pub(crate) fn show(&self, shown: Shown) {
+        self.write(Write::Show(shown));
     }
 
     /// Deletes a job.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
+use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::jobs::Filter;
 use windlass_core::{AttemptNumber, Job, Limits, Metadata, Phase};
 
@@ -35,8 +36,8 @@ pub(crate) struct Expired {
 pub(super) fn insert(db: &Connection, job: &Job, limits: &Limits) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO jobs (uid, name, function, queue, priority, created, limits, spec, phase,
-            attempt, generation, version, status, expires)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            attempt, generation, version, status, expires, request_sha256)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?
     .execute(params![
         uid_of(job)?.as_bytes(),
@@ -53,6 +54,7 @@ pub(super) fn insert(db: &Connection, job: &Job, limits: &Limits) -> rusqlite::R
         job.metadata.resource_version.parse::<i64>().unwrap_or(1),
         json(&job.status)?,
         job.expires().map(millis),
+        job.metadata.annotations.get(REQUEST_ANNOTATION),
     ])?;
     Ok(())
 }
@@ -119,7 +121,8 @@ pub(super) fn list(db: &Connection, filter: &Filter, limit: usize) -> rusqlite::
     let query = format!(
         "SELECT {COLUMNS} FROM jobs
          WHERE name > ?1 AND (?2 IS NULL OR function = ?2) AND (?3 IS NULL OR phase = ?3)
-         ORDER BY name LIMIT ?4"
+            AND (?4 IS NULL OR queue = ?4)
+         ORDER BY name LIMIT ?5"
     );
     db.prepare_cached(&query)?
         .query_map(
@@ -127,6 +130,7 @@ pub(super) fn list(db: &Connection, filter: &Filter, limit: usize) -> rusqlite::
                 filter.continue_from.as_deref().unwrap_or_default(),
                 filter.function,
                 filter.phase.map(Phase::as_str),
+                filter.queue,
                 limit as i64,
             ],
             job,
@@ -158,9 +162,10 @@ pub(super) fn bytes(db: &Connection) -> rusqlite::Result<u64> {
     Ok(u64::try_from(used.saturating_mul(number("page_size")?)).unwrap_or(0))
 }
 
-const COLUMNS: &str = "uid, name, created, spec, generation, version, status";
+const COLUMNS: &str = "uid, name, created, spec, generation, version, status, request_sha256";
 
 fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let request: Option<String> = row.get(7)?;
     let metadata = Metadata {
         uid: uid(row, 0)?.to_string(),
         name: row.get(1)?,
@@ -168,6 +173,10 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         creation_timestamp: Some(time(row.get(2)?)),
         generation: Some(row.get(4)?),
         resource_version: row.get::<_, i64>(5)?.to_string(),
+        annotations: request
+            .map(|digest| (REQUEST_ANNOTATION.into(), digest))
+            .into_iter()
+            .collect(),
         ..Metadata::default()
     };
     let mut job = Job::new(metadata, parsed(row, 3)?);

@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 const APPLICATION: i64 = 0x576e_646c;
 
 /// What has changed since, oldest first: a database of version `n` has seen the first `n`.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // Times are milliseconds since 1970. `spec`, `status`, `limits` are JSON. `expires` is there
     // once the job has ended.
     "CREATE TABLE jobs (
@@ -33,6 +33,8 @@ const MIGRATIONS: [&str; 1] = [
      ) STRICT;
      CREATE INDEX jobs_that_wait_or_run ON jobs (created, uid) WHERE expires IS NULL;
      CREATE INDEX jobs_by_expiry ON jobs (expires) WHERE expires IS NOT NULL;",
+    // Digest of the request of a job that was submitted under an idempotency key.
+    "ALTER TABLE jobs ADD COLUMN request_sha256 TEXT;",
 ];
 
 /// The oldest SQLite without the defect that lets a reset of the log lose a commit.

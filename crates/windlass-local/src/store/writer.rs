@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc as tokio_mpsc, oneshot, watch};
 use tracing::{error, warn};
 use uuid::Uuid;
+use windlass_core::live::Shown;
 use windlass_core::{Error, Job, Limits};
 
 use super::board::Board;
@@ -35,7 +36,7 @@ pub(super) enum Write {
         reply: Option<Reply<()>>,
     },
     UpdateSoon(Arc<Job>),
-    Show(Arc<Job>),
+    Show(Shown),
     /// Commits what is in no hurry.
     Flush {
         reply: Reply<()>,
@@ -79,7 +80,7 @@ enum Done {
     /// Whether the job was still there.
     Updated(Arc<Job>, bool, Option<Reply<()>>),
     UpdatedSoon(Arc<Job>),
-    Shown(Arc<Job>),
+    Shown(Shown),
     Flushed(Reply<()>),
     Removed(Option<Expired>, Reply<()>),
     Expired(Vec<Expired>, Reply<Vec<Expired>>),
@@ -134,7 +135,7 @@ impl Writer {
         if !batch.is_empty() && batch.iter().all(in_no_hurry) {
             for write in batch {
                 match write {
-                    Write::Show(job) => self.board.publish(&job),
+                    Write::Show(shown) => self.board.show(shown),
                     Write::UpdateSoon(job) => self.save_later(job, true),
                     _ => {}
                 }
@@ -236,8 +237,8 @@ impl Writer {
                 done.push(Done::UpdatedSoon(job));
                 Ok(())
             }
-            Write::Show(job) => {
-                done.push(Done::Shown(job));
+            Write::Show(shown) => {
+                done.push(Done::Shown(shown));
                 Ok(())
             }
             Write::Flush { reply } => {
@@ -280,7 +281,7 @@ impl Writer {
                 }
             }
             Done::UpdatedSoon(job) => self.save_later(job, true),
-            Done::Shown(job) => self.board.publish(&job),
+            Done::Shown(shown) => self.board.show(shown),
             Done::Flushed(reply) => answer(reply, Ok(())),
             Done::Removed(row, reply) => {
                 if let Some(row) = row {
@@ -309,7 +310,7 @@ impl Writer {
                 }
             }
             Done::UpdatedSoon(job) => self.save_later(job, true),
-            Done::Shown(job) => self.board.publish(&job),
+            Done::Shown(shown) => self.board.show(shown),
             // What cannot be stored now is shown by the board all the same.
             Done::Flushed(reply) => answer(reply, Ok(())),
             Done::Removed(_, reply) => answer(reply, Err(full())),

@@ -9,13 +9,16 @@ use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::jobs::Reports;
 use windlass_gateway::metrics::Meters;
-use windlass_gateway::{Gateway, Limits};
+use windlass_gateway::{Gateway, Limits, LiveProgress, Peers, tell_peers};
 use windlass_kube::{Cluster, ClusterAccess, ClusterReports, Metrics};
 use windlass_results::Results;
 use windlass_traces::{TracedReports, Traces};
 
 use crate::cli::{self, BadUsage};
-use crate::{commands, log};
+use crate::{commands, descriptors, log};
+
+/// Descriptors of the runtime, of calls to the API server, and of one watch for each job that is followed.
+const OWN_DESCRIPTORS: usize = 200;
 
 pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     log::start("info");
@@ -48,14 +51,26 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     if let Some(traces) = Traces::from_environment()? {
         reports = Arc::new(TracedReports::new(reports, traces));
     }
+    let meters = Arc::new(Meters::beside(registry));
+    let live = Arc::new(LiveProgress::default());
+    let mut access = ClusterAccess::new(client.clone());
+    if let Some(token) = args.peer_token.filter(|_| !args.peers.is_empty()) {
+        let peers = Peers { names: args.peers, own: args.own_address, token: token.clone() };
+        access = access.with_peers(token);
+        tokio::spawn(tell_peers(Arc::clone(&live), peers, Arc::clone(&meters)));
+    }
     let gateway = Gateway {
-        jobs: Arc::new(Cluster::new(client.clone(), results)),
-        access: Arc::new(ClusterAccess::new(client)),
+        jobs: Arc::new(Cluster::new(client, results)),
+        access: Arc::new(access),
         reports: Some(reports),
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,
-        limits: args.door.limits(Limits::default()),
-        meters: Arc::new(Meters::beside(registry)),
+        limits: args.door.limits(Limits {
+            connections: descriptors::connections(OWN_DESCRIPTORS),
+            ..Limits::default()
+        }),
+        meters,
+        live,
         tls,
     };
     windlass_gateway::serve(listener, gateway, commands::stopped()).await?;

@@ -1,4 +1,4 @@
-//! `windlass print`: what is installed on a cluster, as text.
+//! `windlass print`: what is installed on a cluster, and what the REST API is, as text.
 
 use std::io::{Write as _, stdout};
 use std::process::ExitCode;
@@ -10,15 +10,14 @@ use crate::cli::{Format, Print};
 use crate::functions;
 
 pub(crate) fn print(what: Print) -> anyhow::Result<ExitCode> {
-    let (documents, format) = match what {
-        Print::Crds { output } => (values(windlass_kube::crd::all())?, output),
-        Print::Functions { image, output } => {
-            (values(functions::builtin(image.as_deref()))?, output)
+    let text = match what {
+        Print::Openapi => {
+            serde_json::to_string_pretty(windlass_gateway::openapi::document())? + "\n"
         }
-    };
-    let text = match format {
-        Format::Json => serde_json::to_string_pretty(&documents)? + "\n",
-        Format::Yaml => yaml(&documents)?,
+        Print::Crds { output } => shaped(&values(windlass_kube::crd::all())?, output)?,
+        Print::Functions { image, output } => {
+            shaped(&values(functions::builtin(image.as_deref()))?, output)?
+        }
     };
     stdout().write_all(text.as_bytes()).context("standard output")?;
     Ok(ExitCode::SUCCESS)
@@ -26,6 +25,13 @@ pub(crate) fn print(what: Print) -> anyhow::Result<ExitCode> {
 
 fn values<T: serde::Serialize>(items: Vec<T>) -> anyhow::Result<Vec<Value>> {
     items.iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
+}
+
+fn shaped(documents: &[Value], format: Format) -> anyhow::Result<String> {
+    match format {
+        Format::Json => Ok(serde_json::to_string_pretty(documents)? + "\n"),
+        Format::Yaml => yaml(documents),
+    }
 }
 
 fn yaml(documents: &[Value]) -> anyhow::Result<String> {

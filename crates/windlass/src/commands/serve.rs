@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::quantity;
@@ -14,7 +13,7 @@ use windlass_local::{Config, Engine, Logs};
 
 use crate::cli::{BadUsage, Serve};
 use crate::token::TokenAccess;
-use crate::{commands, hosts, log, machine};
+use crate::{commands, descriptors, hosts, log, machine};
 
 /// Descriptors of the store, the runtime, the watch of the manifests, and files that are read.
 const OWN_DESCRIPTORS: usize = 40;
@@ -57,6 +56,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         limits: args.door.limits(Limits { connections: connections(cpus), ..Limits::default() }),
         meters: Arc::default(),
         tls: tls.clone(),
+        live: Arc::default(),
     };
     let stored_bytes = engine.stored_bytes();
     let data = std::path::absolute(&data)?;
@@ -76,11 +76,5 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
 /// Connections that leave descriptors for the store and for the workers: each has a socket, and a few
 /// more while it starts.
 fn connections(cpus: u32) -> usize {
-    let most = Limits::default().connections;
-    let descriptors = match getrlimit(Resource::Nofile).current {
-        Some(current) => usize::try_from(current).unwrap_or(usize::MAX),
-        None => return most,
-    };
-    let needed = OWN_DESCRIPTORS + 2 * cpus as usize;
-    descriptors.saturating_sub(needed).clamp(4, most)
+    descriptors::connections(OWN_DESCRIPTORS + 2 * cpus as usize)
 }

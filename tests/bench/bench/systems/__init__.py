@@ -147,10 +147,11 @@ class WebSystem(System):
 
 
 def all_systems():
-    from bench.systems import celery, dask, gunicorn, hyperqueue, ray, windlass
+    from bench.systems import celery, dask, gunicorn, hyperqueue, ray, windlass, windlass_flask
 
     return [
         windlass.Windlass,
+        windlass_flask.WindlassFlask,
         gunicorn.GunicornSpawn,
         gunicorn.GunicornForkserver,
         celery.Celery,

@@ -1,0 +1,116 @@
+"""Windlass: hands expensive, parallel work to a compute server, on this machine or on a cluster.
+
+```python
+import windlass
+
+with windlass.Executor("price") as pool:  # reads like the pool that it replaces
+    for result in pool.map(options):
+        print(result)
+
+client = windlass.Client()  # everything else: submit, wait, progress, cancel, ...
+```
+
+`windlass.worker` is the other half: it runs a Python function as a function of Windlass.
+
+What is named here is imported when it is first used. So `windlass.worker`, of which there is a process for each CPU,
+loads no HTTP library and needs none.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from windlass.async_client import AsyncClient
+    from windlass.client import Client
+    from windlass.errors import (
+        ApiError,
+        Busy,
+        Conflict,
+        Forbidden,
+        Invalid,
+        JobCancelled,
+        JobEnded,
+        JobFailed,
+        NotFound,
+        ServerError,
+        TooLarge,
+        Unauthenticated,
+        Unavailable,
+        Unreachable,
+        Untrusted,
+        WindlassError,
+    )
+    from windlass.executor import Executor, JobFuture
+    from windlass.models import Explanation, Function, Job, Problem, Queue
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AsyncClient": "async_client",
+    "Client": "client",
+    "Executor": "executor",
+    "JobFuture": "executor",
+    **dict.fromkeys(("Explanation", "Function", "Job", "Problem", "Queue"), "models"),
+    **dict.fromkeys(
+        (
+            "ApiError",
+            "Busy",
+            "Conflict",
+            "Forbidden",
+            "Invalid",
+            "JobCancelled",
+            "JobEnded",
+            "JobFailed",
+            "NotFound",
+            "ServerError",
+            "TooLarge",
+            "Unauthenticated",
+            "Unavailable",
+            "Unreachable",
+            "Untrusted",
+            "WindlassError",
+        ),
+        "errors",
+    ),
+}
+
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "Busy",
+    "Client",
+    "Conflict",
+    "Executor",
+    "Explanation",
+    "Forbidden",
+    "Function",
+    "Invalid",
+    "Job",
+    "JobCancelled",
+    "JobEnded",
+    "JobFailed",
+    "JobFuture",
+    "NotFound",
+    "Problem",
+    "Queue",
+    "ServerError",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+    "Unreachable",
+    "Untrusted",
+    "WindlassError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'windlass' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"windlass.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,70 @@
+"""Where the server is and what opens it: as the command line finds it.
+
+The server is what is given, else `WINDLASS_SERVER`, else the one of this machine. The token is what is given, else
+`WINDLASS_TOKEN`, else the file `token` of the server's data directory: what is given, else `windlass` in
+`XDG_DATA_HOME`, else in `~/.local/share`. That file is of the server on this machine and is sent to no other.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from pathlib import Path
+from typing import Callable, Union
+
+from windlass.errors import WindlassError
+
+LOCAL = "http://127.0.0.1:7070"
+
+Token = Union[str, Callable[[], str]]
+
+
+class NoToken(WindlassError):
+    """No token was found; the message says where it was looked for."""
+
+
+def server_url(given: str | None) -> str:
+    """The server, without a slash at its end."""
+    url = given or os.environ.get("WINDLASS_SERVER") or LOCAL
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no URL of a server, such as {LOCAL}")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError(f"{parts.hostname}: the URL of a server has no query, no fragment and no user")
+    return url.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether it is this machine: no proxy is asked, and its token may be sent there."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def token_of(url: str, given: Token | None, data: str | os.PathLike[str] | None) -> Callable[[], str]:
+    """Gives the token, each time that one is needed: a token of a cluster is replaced while a program runs."""
+    if callable(given):
+        return given
+    known = given or os.environ.get("WINDLASS_TOKEN")
+    if known:
+        return lambda: known
+    if data is None and not is_loopback(url):
+        raise NoToken(f"no token for {url}: give it as `token` or in WINDLASS_TOKEN")
+    path = (Path(data) if data is not None else data_directory()) / "token"
+    return lambda: _read(path)
+
+
+def data_directory() -> Path:
+    """The user's data directory, by the XDG base directory specification."""
+    given = os.environ.get("XDG_DATA_HOME", "")
+    base = Path(given) if os.path.isabs(given) else Path.home() / ".local" / "share"
+    return base / "windlass"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise NoToken(
+            f"{path}: {getattr(error, 'strerror', None) or error}; is `windlass serve` running with another --data? "
+            "Give the token as `token` or in WINDLASS_TOKEN, or the directory as `data`"
+        ) from error

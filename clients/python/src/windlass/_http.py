@@ -1,0 +1,71 @@
+"""What both clients say to httpx, and how they hear it."""
+
+from __future__ import annotations
+
+import math
+import os
+import ssl
+from typing import Any, Callable
+
+import httpx
+
+from windlass import _discovery, errors
+from windlass._protocol import REQUEST_SECONDS, Answer, Request
+
+CONNECT_SECONDS = 10.0
+
+
+class Target:
+    """A server, and what opens it."""
+
+    def __init__(
+        self,
+        server: str | None,
+        token: _discovery.Token | None,
+        data: str | os.PathLike[str] | None,
+        ca: str | os.PathLike[str] | None,
+    ) -> None:
+        self.server = _discovery.server_url(server)
+        self.token: Callable[[], str] = _discovery.token_of(self.server, token, data)
+        # The system's authorities, and the given one instead: a private server is signed by a private authority.
+        self.verify = ssl.create_default_context(cafile=os.fspath(ca)) if ca is not None else True
+
+    def settings(self, connections: int) -> dict[str, Any]:
+        """For httpx. A server of this machine is asked directly, whatever proxy the environment names."""
+        return {
+            "base_url": self.server,
+            "verify": self.verify,
+            "trust_env": not _discovery.is_loopback(self.server),
+            "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            "headers": {"User-Agent": "windlass-python"},
+        }
+
+    def head(self, request: Request) -> dict[str, str]:
+        """The headers of a request."""
+        token = self.token()
+        if not token.isascii() or not token.isprintable() or " " in token:
+            # Said here, because the HTTP library would quote it.
+            raise _discovery.NoToken("the token has characters that no token has")
+        return {**request.headers, "Authorization": f"Bearer {token}"}
+
+    def unreachable(self, error: httpx.HTTPError) -> errors.Unreachable:
+        """The error for no answer."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return errors.Untrusted(f"{self.server}: {cause.verify_message}")
+            cause = cause.__cause__ or cause.__context__
+        return errors.Unreachable(f"{self.server} does not answer: {error or type(error).__name__}")
+
+
+def timeout(request: Request) -> httpx.Timeout:
+    """The times of a request: to connect, and between two pieces of its answer."""
+    longest = request.timeout_seconds if math.isfinite(request.timeout_seconds) else None
+    return httpx.Timeout(longest, connect=min(CONNECT_SECONDS, request.timeout_seconds), pool=REQUEST_SECONDS)
+
+
+def answer_of(response: httpx.Response) -> Answer:
+    """What was read, if it is a success; its error otherwise."""
+    if not response.is_success:
+        raise errors.from_answer(response.status_code, response.content, response.headers.get("retry-after"))
+    return Answer(response.content, response.headers.get("etag", ""))

@@ -1,0 +1,274 @@
+"""The client for asyncio: `windlass.client` with `await`, the same methods in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from windlass import _protocol as protocol
+from windlass import errors
+from windlass._discovery import Token
+from windlass._http import Target, answer_of, timeout
+from windlass._protocol import Answer, JobOrName, Options, Request
+from windlass.models import Explanation, Function, Job, Queue
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# Connections that are kept; more tasks than this wait for one.
+CONNECTIONS = 100
+
+
+class AsyncClient:
+    """A Windlass server: of this machine, of another, or of a cluster. For one event loop.
+
+    Everything that `windlass.Client` says holds here.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        token: Token | None = None,
+        namespace: str = "default",
+        data: str | os.PathLike[str] | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        patience_seconds: float = 30.0,
+    ) -> None:
+        self._target = Target(server, token, data, ca)
+        self._paths = protocol.Paths(namespace)
+        self._patience_seconds = patience_seconds
+        self._http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections. The next request opens new ones."""
+        if self._http is not None:
+            http, self._http = self._http, None
+            await http.aclose()
+
+    async def submit(
+        self,
+        function: str,
+        input: Mapping[str, Any],
+        *,
+        name: str | None = None,
+        idempotency_key: str | None = None,
+        **options: Unpack[Options],
+    ) -> Job:
+        """Hands in a job; see `Client.submit`."""
+        spec = protocol.spec_of(function, input, name, **options)
+        return protocol.job_of((await self._send(self._paths.submit(spec, idempotency_key))).body)
+
+    async def call(
+        self,
+        function: str,
+        input: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[Options],
+    ) -> Any:
+        """Hands in a job and waits for its result; see `Client.call`."""
+        spec = protocol.spec_of(function, input, **options)
+        request = self._paths.submit(spec, idempotency_key, wait=True)
+        return await self.value(protocol.job_of((await self._send(request)).body))
+
+    async def map(
+        self, function: str, inputs: Iterable[Mapping[str, Any]], *, ahead: int = 256, **options: Unpack[Options]
+    ) -> AsyncIterator[Any]:
+        """The results of one job for each input, in order; see `Client.map`."""
+        waiting: collections.deque[Job] = collections.deque()
+        source = iter(inputs)
+        try:
+            while True:
+                while len(waiting) < ahead:
+                    try:
+                        waiting.append(await self.submit(function, next(source), **options))
+                    except StopIteration:
+                        break
+                if not waiting:
+                    return
+                value = await self.value(waiting[0])
+                waiting.popleft()
+                yield value
+        finally:
+            for job in waiting:
+                # What has ended stays as it is; a server that is gone has no say in how this ends.
+                with contextlib.suppress(errors.WindlassError):
+                    await self.cancel(job)
+
+    async def value(self, job: JobOrName) -> Any:
+        """The result of a job, once it has ended: a Python value where it is JSON, else bytes."""
+        if isinstance(job, str) or not protocol.is_finished(job):
+            job = await self.wait(job)
+        protocol.raise_without_result(job)
+        inline = protocol.inline_result(job)
+        return protocol.value_of(job, await self.result(job) if inline is None else inline)
+
+    async def get(self, job: JobOrName) -> Job:
+        """The job as it is now."""
+        return protocol.job_of((await self._send(Request("GET", self._paths.job(job)))).body)
+
+    async def list(
+        self, *, function: str | None = None, phase: str | None = None, queue: str | None = None
+    ) -> AsyncIterator[Job]:
+        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages."""
+        page: str | None = None
+        while True:
+            answer = await self._send(self._paths.list(function, phase, queue, protocol.PAGE, page))
+            jobs, page = protocol.jobs_of(answer.body)
+            for job in jobs:
+                yield job
+            if page is None:
+                return
+
+    async def wait(self, job: JobOrName, *, timeout_seconds: float | None = None) -> Job:
+        """The job as it ended, however it did. `TimeoutError` when it has not by then."""
+        async for told in self._follow(job, timeout_seconds):
+            last = told
+        return last
+
+    def progress(self, job: JobOrName, *, timeout_seconds: float | None = None) -> AsyncGenerator[Job, None]:
+        """The job on each change that is told, until it has ended. Connects again when a connection is lost.
+
+        `TimeoutError` when it has not ended by then.
+        """
+        return self._follow(job, timeout_seconds)
+
+    async def cancel(self, job: JobOrName) -> Job:
+        """Asks for its end. A job that has ended stays as it is."""
+        return protocol.job_of((await self._send(Request("POST", self._paths.job(job, "/cancel")))).body)
+
+    async def delete(self, job: JobOrName) -> None:
+        """Ends and forgets it."""
+        await self._send(Request("DELETE", self._paths.job(job)))
+
+    async def result(self, job: JobOrName) -> bytes:
+        """The bytes that the function wrote. `Conflict` when there are none (yet)."""
+        return protocol.checked(await self._send(Request("GET", self._paths.job(job, "/result"))))
+
+    async def logs(self, job: JobOrName) -> str:
+        """The end of what the function says on stdout and stderr, as it is now."""
+        return (await self._send(Request("GET", self._paths.job(job, "/logs")))).body.decode("utf-8", "replace")
+
+    async def follow_logs(self, job: JobOrName) -> AsyncGenerator[str, None]:
+        """The same and then all that comes, piece by piece, until the job has ended.
+
+        Raises `Unreachable` when the connection is lost: what was said meanwhile could not be told from what was read.
+        """
+        request = self._paths.follow_logs(job)
+        try:
+            async with self._connection().stream(
+                request.method,
+                request.path,
+                params=request.params,
+                headers=self._target.head(request),
+                timeout=timeout(request),
+            ) as response:
+                if not response.is_success:
+                    await response.aread()
+                    answer_of(response)
+                async for piece in response.aiter_text():
+                    yield piece
+        except httpx.TransportError as error:
+            raise self._target.unreachable(error) from None
+
+    async def explain(self, job: JobOrName) -> Explanation:
+        """Where its time went, and what it waits for now."""
+        return protocol.explanation_of((await self._send(Request("GET", self._paths.job(job, "/explain")))).body)
+
+    async def functions(self) -> tuple[Function, ...]:
+        """What may run."""
+        return protocol.functions_of((await self._send(Request("GET", self._paths.base + "/functions"))).body)
+
+    async def function(self, name: str) -> Function:
+        """A function."""
+        return protocol.function_of((await self._send(Request("GET", self._paths.function(name)))).body)
+
+    async def queues(self) -> tuple[Queue, ...]:
+        """The queues, and how much of each is in use."""
+        return protocol.queues_of((await self._send(Request("GET", self._paths.base + "/queues"))).body)
+
+    # --- How it is asked. ---
+
+    def _connection(self) -> httpx.AsyncClient:
+        if self._http is None:
+            self._http = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+        return self._http
+
+    async def _send(self, request: Request) -> Answer:
+        patience = protocol.Patience(self._patience_seconds)
+        lost = False
+        while True:
+            try:
+                response = await self._connection().request(
+                    request.method,
+                    request.path,
+                    params=request.params,
+                    headers=self._target.head(request),
+                    content=request.content,
+                    timeout=timeout(request),
+                )
+                return answer_of(response)
+            except httpx.TransportError as error:
+                lost = True
+                await asyncio.sleep(patience.after(self._target.unreachable(error)))
+            except errors.NotFound:
+                # It was deleted by what got no answer.
+                if lost and request.method == "DELETE":
+                    return Answer()
+                raise
+            except errors.ApiError as error:
+                await asyncio.sleep(patience.after(error))
+
+    async def _follow(self, job: JobOrName, timeout_seconds: float | None) -> AsyncGenerator[Job, None]:
+        follow = protocol.Follow(job, timeout_seconds)
+        patience = protocol.Patience(self._patience_seconds)
+        while follow.end is None:
+            follow.begin()
+            events = self._events(follow)
+            try:
+                async for event in events:
+                    told = follow.job_of(event)
+                    if told is not None:
+                        patience.renew()
+                        yield told
+                        if follow.end is not None:
+                            return
+            except (errors.Unreachable, errors.ApiError) as error:
+                await asyncio.sleep(follow.pause(patience.after(error)))
+            finally:
+                # At once, not when the loop finds it: its connection is for others.
+                await events.aclose()
+
+    async def _events(self, follow: protocol.Follow) -> AsyncGenerator[protocol.Event, None]:
+        """The events of one stream. It ends by itself only to be opened with less time to read."""
+        request = self._paths.events(follow)
+        decoder = protocol.Decoder()
+        try:
+            async with self._connection().stream(
+                request.method, request.path, headers=self._target.head(request), timeout=timeout(request)
+            ) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    answer_of(response)
+                else:
+                    async for piece in response.aiter_raw():
+                        for event in decoder.feed(piece):
+                            yield event
+                        if follow.time_left() + 1 < request.timeout_seconds:
+                            return
+        except httpx.TransportError as error:
+            raise self._target.unreachable(error) from None
+        raise errors.Unreachable(f"the events of job {follow.name} end before it does")

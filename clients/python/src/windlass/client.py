@@ -1,0 +1,288 @@
+"""The client for programs with threads. `windlass.async_client` is the same for asyncio."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from windlass import _protocol as protocol
+from windlass import errors
+from windlass._discovery import Token
+from windlass._http import Target, answer_of, timeout
+from windlass._protocol import Answer, JobOrName, Options, Request
+from windlass.models import Explanation, Function, Job, Queue
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# Connections that are kept; a program with more threads than this waits for one.
+CONNECTIONS = 100
+
+
+class Client:
+    """A Windlass server: of this machine, of another, or of a cluster.
+
+    Thread-safe, and usable on both sides of a fork. What gets no answer, 429, 503 or 504 is tried again for up to
+    `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it makes one
+    job.
+
+    `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else
+    what a server on this machine has in its data directory (`data`). A token that changes is given as a function. `ca`
+    is a file with the authorities to trust instead of the system's.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        token: Token | None = None,
+        namespace: str = "default",
+        data: str | os.PathLike[str] | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        patience_seconds: float = 30.0,
+    ) -> None:
+        self._target = Target(server, token, data, ca)
+        self._paths = protocol.Paths(namespace)
+        self._patience_seconds = patience_seconds
+        self._lock = threading.Lock()
+        self._http: httpx.Client | None = None
+        self._process = os.getpid()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections. The next request opens new ones."""
+        with self._lock:
+            if self._http is not None and self._process == os.getpid():
+                self._http.close()
+            self._http = None
+
+    def submit(
+        self,
+        function: str,
+        input: Mapping[str, Any],
+        *,
+        name: str | None = None,
+        idempotency_key: str | None = None,
+        **options: Unpack[Options],
+    ) -> Job:
+        """Hands in a job, which from then on neither a kill nor a loss of power loses.
+
+        The same `idempotency_key` with the same request is the same job, for a day at least; with another request it is
+        a `Conflict`.
+        """
+        spec = protocol.spec_of(function, input, name, **options)
+        return protocol.job_of(self._send(self._paths.submit(spec, idempotency_key)).body)
+
+    def call(
+        self,
+        function: str,
+        input: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[Options],
+    ) -> Any:
+        """Hands in a job and waits for its result: a Python value where it is JSON, else bytes.
+
+        Raises `JobFailed` or `JobCancelled` when there is none. The job goes on when this caller does not.
+        """
+        spec = protocol.spec_of(function, input, **options)
+        job = protocol.job_of(self._send(self._paths.submit(spec, idempotency_key, wait=True)).body)
+        return self.value(job)
+
+    def map(
+        self, function: str, inputs: Iterable[Mapping[str, Any]], *, ahead: int = 256, **options: Unpack[Options]
+    ) -> Iterator[Any]:
+        """The results of one job for each input, in order. At most `ahead` jobs are unfinished at a time.
+
+        When one fails, or the caller goes on without the rest, the jobs that are left are cancelled.
+        """
+        waiting: collections.deque[Job] = collections.deque()
+        source = iter(inputs)
+        try:
+            while True:
+                while len(waiting) < ahead:
+                    try:
+                        waiting.append(self.submit(function, next(source), **options))
+                    except StopIteration:
+                        break
+                if not waiting:
+                    return
+                value = self.value(waiting[0])
+                waiting.popleft()
+                yield value
+        finally:
+            for job in waiting:
+                # What has ended stays as it is; a server that is gone has no say in how this ends.
+                with contextlib.suppress(errors.WindlassError):
+                    self.cancel(job)
+
+    def value(self, job: JobOrName) -> Any:
+        """The result of a job, once it has ended: a Python value where it is JSON, else bytes."""
+        if isinstance(job, str) or not protocol.is_finished(job):
+            job = self.wait(job)
+        protocol.raise_without_result(job)
+        inline = protocol.inline_result(job)
+        return protocol.value_of(job, self.result(job) if inline is None else inline)
+
+    def get(self, job: JobOrName) -> Job:
+        """The job as it is now."""
+        return protocol.job_of(self._send(Request("GET", self._paths.job(job))).body)
+
+    def list(self, *, function: str | None = None, phase: str | None = None, queue: str | None = None) -> Iterator[Job]:
+        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages."""
+        page: str | None = None
+        while True:
+            answer = self._send(self._paths.list(function, phase, queue, protocol.PAGE, page))
+            jobs, page = protocol.jobs_of(answer.body)
+            yield from jobs
+            if page is None:
+                return
+
+    def wait(self, job: JobOrName, *, timeout_seconds: float | None = None) -> Job:
+        """The job as it ended, however it did. `TimeoutError` when it has not by then."""
+        for told in self._follow(job, timeout_seconds):
+            last = told
+        return last
+
+    def progress(self, job: JobOrName, *, timeout_seconds: float | None = None) -> Iterator[Job]:
+        """The job on each change that is told, until it has ended. Connects again when a connection is lost.
+
+        `TimeoutError` when it has not ended by then.
+        """
+        return self._follow(job, timeout_seconds)
+
+    def cancel(self, job: JobOrName) -> Job:
+        """Asks for its end. A job that has ended stays as it is."""
+        return protocol.job_of(self._send(Request("POST", self._paths.job(job, "/cancel"))).body)
+
+    def delete(self, job: JobOrName) -> None:
+        """Ends and forgets it."""
+        self._send(Request("DELETE", self._paths.job(job)))
+
+    def result(self, job: JobOrName) -> bytes:
+        """The bytes that the function wrote. `Conflict` when there are none (yet)."""
+        return protocol.checked(self._send(Request("GET", self._paths.job(job, "/result"))))
+
+    def logs(self, job: JobOrName) -> str:
+        """The end of what the function says on stdout and stderr, as it is now."""
+        return self._send(Request("GET", self._paths.job(job, "/logs"))).body.decode("utf-8", "replace")
+
+    def follow_logs(self, job: JobOrName) -> Iterator[str]:
+        """The same and then all that comes, piece by piece, until the job has ended.
+
+        Raises `Unreachable` when the connection is lost: what was said meanwhile could not be told from what was read.
+        """
+        request = self._paths.follow_logs(job)
+        try:
+            with self._connection().stream(
+                request.method,
+                request.path,
+                params=request.params,
+                headers=self._target.head(request),
+                timeout=timeout(request),
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    answer_of(response)
+                yield from response.iter_text()
+        except httpx.TransportError as error:
+            raise self._target.unreachable(error) from None
+
+    def explain(self, job: JobOrName) -> Explanation:
+        """Where its time went, and what it waits for now."""
+        return protocol.explanation_of(self._send(Request("GET", self._paths.job(job, "/explain"))).body)
+
+    def functions(self) -> tuple[Function, ...]:
+        """What may run."""
+        return protocol.functions_of(self._send(Request("GET", self._paths.base + "/functions")).body)
+
+    def function(self, name: str) -> Function:
+        """A function."""
+        return protocol.function_of(self._send(Request("GET", self._paths.function(name))).body)
+
+    def queues(self) -> tuple[Queue, ...]:
+        """The queues, and how much of each is in use."""
+        return protocol.queues_of(self._send(Request("GET", self._paths.base + "/queues")).body)
+
+    # --- How it is asked. ---
+
+    def _connection(self) -> httpx.Client:
+        """Of this process: a connection that two processes share answers the one what the other asked."""
+        with self._lock:
+            if self._http is None or self._process != os.getpid():
+                self._http = httpx.Client(**self._target.settings(CONNECTIONS))
+                self._process = os.getpid()
+            return self._http
+
+    def _send(self, request: Request) -> Answer:
+        patience = protocol.Patience(self._patience_seconds)
+        lost = False
+        while True:
+            try:
+                response = self._connection().request(
+                    request.method,
+                    request.path,
+                    params=request.params,
+                    headers=self._target.head(request),
+                    content=request.content,
+                    timeout=timeout(request),
+                )
+                return answer_of(response)
+            except httpx.TransportError as error:
+                lost = True
+                time.sleep(patience.after(self._target.unreachable(error)))
+            except errors.NotFound:
+                # It was deleted by what got no answer.
+                if lost and request.method == "DELETE":
+                    return Answer()
+                raise
+            except errors.ApiError as error:
+                time.sleep(patience.after(error))
+
+    def _follow(self, job: JobOrName, timeout_seconds: float | None) -> Iterator[Job]:
+        follow = protocol.Follow(job, timeout_seconds)
+        patience = protocol.Patience(self._patience_seconds)
+        while follow.end is None:
+            follow.begin()
+            try:
+                for event in self._events(follow):
+                    told = follow.job_of(event)
+                    if told is not None:
+                        patience.renew()
+                        yield told
+                        if follow.end is not None:
+                            return
+            except (errors.Unreachable, errors.ApiError) as error:
+                time.sleep(follow.pause(patience.after(error)))
+
+    def _events(self, follow: protocol.Follow) -> Iterator[protocol.Event]:
+        """The events of one stream. It ends by itself only to be opened with less time to read."""
+        request = self._paths.events(follow)
+        decoder = protocol.Decoder()
+        try:
+            with self._connection().stream(
+                request.method, request.path, headers=self._target.head(request), timeout=timeout(request)
+            ) as response:
+                if response.status_code != 200:
+                    response.read()
+                    answer_of(response)
+                else:
+                    for piece in response.iter_raw():
+                        yield from decoder.feed(piece)
+                        if follow.time_left() + 1 < request.timeout_seconds:
+                            return
+        except httpx.TransportError as error:
+            raise self._target.unreachable(error) from None
+        raise errors.Unreachable(f"the events of job {follow.name} end before it does")

@@ -1,0 +1,179 @@
+"""What can go wrong, one class a kind.
+
+`ApiError` and its classes are the server's refusals, made from its problem documents (RFC 9457). `Unreachable` is that
+there was no answer, `JobEnded` that a job has no result.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from windlass.models import Job, Problem
+
+
+class WindlassError(Exception):
+    """Everything that this package raises, beside wrong arguments."""
+
+
+class Unreachable(WindlassError, ConnectionError):
+    """The server did not answer, however often it was asked. Whether it did what was asked is not known."""
+
+
+class Untrusted(Unreachable):
+    """The server's certificate is of no authority that is trusted; see `ca`. Never tried again."""
+
+
+class ApiError(WindlassError):
+    """The server said no."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str = "about:blank",
+        title: str = "",
+        detail: str = "",
+        problems: tuple[Problem, ...] = (),
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.status = status
+        """The status code of HTTP."""
+        self.kind = kind
+        """The problem's `type`, such as `/problems/invalid`: for programs, and stable."""
+        self.title = title
+        self.detail = detail
+        self.problems = problems
+        """What is wrong with the request and where: JSON pointers into it, such as `/input/items/3`."""
+        self.retry_after_seconds = retry_after_seconds
+        """When the server would have us try again, if it said so."""
+        listed = "".join(f"\n  {problem.pointer or '/'}: {problem.message}" for problem in problems)
+        super().__init__(f"{detail or title or 'no reason was given'} ({status}){listed}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes whole."""
+        return type(self), (self.status, self.kind, self.title, self.detail, self.problems, self.retry_after_seconds)
+
+
+class Invalid(ApiError, ValueError):
+    """The request is wrong; `problems` says where (400, 413, 415, 416, 422)."""
+
+
+class TooLarge(Invalid):
+    """The input is larger than 128 KiB of JSON (413)."""
+
+
+class Unauthenticated(ApiError):
+    """There is no token, or the server does not know it (401)."""
+
+
+class Forbidden(ApiError, PermissionError):
+    """The token's owner may not do this (403)."""
+
+
+class NotFound(ApiError, LookupError):
+    """There is no such job, function or queue, or the caller may not know of it (404)."""
+
+
+class Conflict(ApiError):
+    """It exists already, has no result yet, or an Idempotency-Key was used for another request (409)."""
+
+
+class Busy(ApiError):
+    """There is too much to do, and still was after all tries (429)."""
+
+
+class Unavailable(ApiError):
+    """A part of the server does not answer, and still did not after all tries (503, 504)."""
+
+
+class ServerError(ApiError):
+    """A defect of the server, or of what is in front of it (5xx)."""
+
+
+_CLASSES: dict[int, type[ApiError]] = {
+    400: Invalid,
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: TooLarge,
+    415: Invalid,
+    416: Invalid,
+    422: Invalid,
+    429: Busy,
+    503: Unavailable,
+    504: Unavailable,
+}
+
+
+def from_answer(status: int, body: bytes, retry_after: str | None) -> ApiError:
+    """The error of an answer that is none of success. Total: what is in front of a server may answer anything."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        document = {"detail": body[:1024].decode("utf-8", "replace").strip()}
+    problems = document.get("problems")
+    kind = _CLASSES.get(status, ServerError if status >= 500 else ApiError)
+    return kind(
+        status,
+        str(document.get("type", "about:blank")),
+        str(document.get("title", "")),
+        str(document.get("detail", "")),
+        tuple(
+            Problem(pointer=str(each.get("pointer", "")), message=str(each.get("message", "")))
+            for each in (problems if isinstance(problems, list) else [])
+            if isinstance(each, dict)
+        ),
+        seconds(retry_after),
+    )
+
+
+def seconds(retry_after: str | None) -> float | None:
+    """The header `Retry-After`, where it is a number of seconds; the form with a date is not used by Windlass."""
+    text = (retry_after or "").strip()
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+class JobEnded(WindlassError):
+    """A job has ended without a result."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        """The job as it ended."""
+        super().__init__(self.message())
+
+    def message(self) -> str:
+        """What happened, for a person."""
+        return f"job {self.job.metadata.name} is {self.job.status.phase}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes whole."""
+        return type(self), (self.job,)
+
+
+class JobFailed(JobEnded):
+    """A job has failed. `reason`, such as `Crashed`, is for programs; the message has the end of its stderr."""
+
+    @property
+    def reason(self) -> str:
+        """One word: `BadInput`, `Crashed`, `OutOfMemory`, `Timeout`, ..."""
+        failure = self.job.status.failure
+        return failure.reason if failure else "Failed"
+
+    @property
+    def exit_code(self) -> int | None:
+        """The function's exit status, where it exited by itself."""
+        failure = self.job.status.failure
+        return failure.exit_code if failure else None
+
+    def message(self) -> str:
+        """What happened, for a person."""
+        failure = self.job.status.failure
+        said = failure.message if failure else "no reason was given"
+        return f"job {self.job.metadata.name}: {self.reason}: {said}"
+
+
+class JobCancelled(JobEnded):
+    """A job was cancelled."""

@@ -1,0 +1,273 @@
+"""A `concurrent.futures.Executor` whose processes are jobs.
+
+```python
+with ProcessPoolExecutor(4) as pool:           with windlass.Executor("price") as pool:
+    results = pool.map(price, options)             results = pool.map(options)
+```
+
+The function is the one that the executor names, so that `submit` and `map` take only what is to be handed to it. The
+futures are those of `concurrent.futures`: `wait`, `as_completed` and `asyncio.wrap_future` know them.
+
+How items become jobs:
+
+- A function of `windlass.worker`, or any other whose input is `{"items": [...]}`: `submit(item)` is one job with one
+  item; `map(items)` is one job with all items, which its processes share, or as many jobs as it takes when the items
+  are more than an input can hold (120 KiB of JSON). `chunksize` asks for jobs of so many items.
+- Any other function: each item is the whole input of one job.
+
+An exception is raised where `concurrent.futures` would raise one: `JobFailed` has the end of what the function said,
+with the traceback. A failed attempt is not tried again unless `retries` says so; one that the machine lost always is.
+
+One thread, of however many futures there are, talks to the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Callable
+
+from windlass import _protocol as protocol
+from windlass import errors
+from windlass.async_client import AsyncClient
+from windlass.models import Job
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# Submissions at a time, and jobs that are followed at a time. Those that have waited longest are; when there are more,
+# they take turns, so that a future is done at most some turns late.
+SUBMISSIONS = 16
+STREAMS = 64
+TURN_SECONDS = 5.0
+
+
+class JobFuture(concurrent.futures.Future[Any]):
+    """The result of one job."""
+
+    def __init__(self, executor: Executor) -> None:
+        super().__init__()
+        self._executor = executor
+        self._job: Job | None = None
+
+    @property
+    def job(self) -> Job | None:
+        """The job as it was last heard of: its name, phase and progress. None before it is accepted."""
+        return self._job
+
+    def cancel(self) -> bool:
+        """Cancels the job, also while it runs. False when it has ended already."""
+        # The state of a future is pending until it is done, because a running job can be cancelled as well.
+        if not super().cancel():
+            return False
+        self._executor._forget(self)
+        return True
+
+    def running(self) -> bool:
+        """Whether its function runs, as far as was heard."""
+        return not self.done() and self._job is not None and self._job.status.phase == "Running"
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs items as jobs of one function.
+
+    `client` makes the `AsyncClient` by which the server is asked (the thread of the executor has a loop of its own);
+    without it that is one with all defaults. `items` says whether the function's input is a list of items; without it
+    the server is asked how the function is declared. Options, such as `parallelism`, are those of each job.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        *,
+        client: Callable[[], AsyncClient] | None = None,
+        items: bool | None = None,
+        **options: Unpack[protocol.Options],
+    ) -> None:
+        options.setdefault("retries", 0)
+        protocol.spec_of(function, {}, **options)  # wrong arguments are told here, and not by each future
+        self._function, self._options = function, options
+        self._client = (client or AsyncClient)()
+        self._lock = threading.Lock()
+        self._is_shut = False
+        self._unfinished: set[JobFuture] = set()
+        # Of the loop's thread alone.
+        self._tasks: dict[JobFuture, asyncio.Task[None]] = {}
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), name=f"windlass-{function}", daemon=True)
+        self._thread.start()
+        started.wait()
+        if items is None:
+            try:
+                found = asyncio.run_coroutine_threadsafe(self._client.function(function), self._loop).result()
+                items = protocol.maps_items(found)
+            except BaseException:
+                self.shutdown()
+                raise
+        self._items = items
+
+    def submit(self, item: Any) -> JobFuture:  # type: ignore[override]
+        """One item as one job. The future is there at once, the job a little later."""
+        if callable(item):
+            raise TypeError(f"the function is {self._function!r}: submit takes only what is to be handed to it")
+        return self._start([item] if self._items else item, single=True)
+
+    def map(  # type: ignore[override]
+        self, items: Iterable[Any], *, timeout: float | None = None, chunksize: int | None = None
+    ) -> Iterator[Any]:
+        """The results, in order. All jobs are handed in before this returns.
+
+        Raises what the first failed item raised, and `TimeoutError` so many seconds after the call. Then, and when the
+        iterator is given up, what is left is cancelled.
+        """
+        if callable(items):
+            raise TypeError(f"the function is {self._function!r}: map takes only what is to be handed to it")
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be at least 1")
+        until = None if timeout is None else time.monotonic() + timeout
+        if self._items:
+            futures = [self._start(batch, single=False) for batch in protocol.batches(iter(items), chunksize)]
+        else:
+            futures = [self._start(item, single=True) for item in items]
+        return self._results(futures, until)
+
+    def _results(self, futures: list[JobFuture], until: float | None) -> Iterator[Any]:
+        try:
+            futures.reverse()
+            while futures:
+                left = None if until is None else until - time.monotonic()
+                try:
+                    result = futures[-1].result(left)
+                except concurrent.futures.TimeoutError:
+                    # Before Python 3.11 it was no TimeoutError.
+                    raise TimeoutError(f"{len(futures)} jobs have not ended in time") from None
+                futures.pop()
+                if self._items:
+                    yield from result
+                else:
+                    yield result
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Takes no more. `cancel_futures` cancels what does not run yet; `wait` waits for the rest.
+
+        Without `wait`, jobs go on, also when this program ends.
+        """
+        with self._lock:
+            self._is_shut = True
+            futures = list(self._unfinished)
+        if cancel_futures:
+            for future in futures:
+                if not future.running():
+                    future.cancel()
+        self._in_loop(self._end_if_done)
+        if wait:
+            self._thread.join()
+
+    def _start(self, work: Any, single: bool) -> JobFuture:
+        spec_input = {"items": work} if self._items else work
+        if not isinstance(spec_input, dict):
+            raise TypeError(f"an input of {self._function!r} is a dict, not {type(spec_input).__name__}")
+        future = JobFuture(self)
+        with self._lock:
+            if self._is_shut:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self._unfinished.add(future)
+        self._in_loop(self._begin, future, spec_input, single)
+        return future
+
+    def _in_loop(self, call: Callable[..., None], *arguments: Any) -> None:
+        # The loop is closed when everything is done.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+    # --- In the thread of the loop. ---
+
+    def _run(self, started: threading.Event) -> None:
+        asyncio.run(self._serve(started))
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        self._submissions, self._streams = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(STREAMS)
+        started.set()
+        await self._over.wait()
+        await self._client.close()
+
+    def _end_if_done(self) -> None:
+        with self._lock:
+            if self._is_shut and not self._unfinished:
+                self._over.set()
+
+    def _begin(self, future: JobFuture, spec_input: dict[str, Any], single: bool) -> None:
+        task = self._loop.create_task(self._carry(future, spec_input, single))
+        self._tasks[future] = task
+        task.add_done_callback(lambda _: self._end(future))
+
+    def _end(self, future: JobFuture) -> None:
+        del self._tasks[future]
+        with self._lock:
+            self._unfinished.discard(future)
+        self._end_if_done()
+
+    def _forget(self, future: JobFuture) -> None:
+        """A future was cancelled, in whatever thread."""
+        self._in_loop(self._interrupt, future)
+
+    def _interrupt(self, future: JobFuture) -> None:
+        # A submission under way is not interrupted: nobody would know whether there is a job to cancel.
+        task = self._tasks.get(future)
+        if task is not None and future._job is not None:
+            task.cancel()
+
+    async def _carry(self, future: JobFuture, spec_input: dict[str, Any], single: bool) -> None:
+        """From an input to the end of its future."""
+        try:
+            async with self._submissions:
+                if future.cancelled():
+                    return
+                future._job = await self._client.submit(self._function, spec_input, **self._options)
+            if not future.cancelled():
+                await self._follow(future)
+            if not future.cancelled():
+                value = await self._client.value(future._job)
+                future.set_result(self._result_of(value, spec_input, single))
+        except errors.JobCancelled:
+            # By somebody else.
+            concurrent.futures.Future.cancel(future)
+            future.set_running_or_notify_cancel()
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                future.set_exception(error)
+        if future.cancelled():
+            future.set_running_or_notify_cancel()
+            await self._cancel(future)
+
+    async def _follow(self, future: JobFuture) -> None:
+        while future._job is not None and not protocol.is_finished(future._job):
+            async with self._streams:
+                turn = TURN_SECONDS if len(self._tasks) > STREAMS else None
+                with contextlib.suppress(TimeoutError):
+                    async for job in self._client.progress(future._job, timeout_seconds=turn):
+                        future._job = job
+
+    def _result_of(self, value: Any, spec_input: dict[str, Any], single: bool) -> Any:
+        if not self._items:
+            return value
+        results = value.get("results") if isinstance(value, dict) else None
+        if not isinstance(results, list) or len(results) != len(spec_input["items"]):
+            raise errors.WindlassError(f"the result of {self._function!r} has no list `results`, one for each item")
+        return results[0] if single else results
+
+    async def _cancel(self, future: JobFuture) -> None:
+        # What has ended stays as it is; a server that is gone has no say in how this ends.
+        if future._job is not None and not protocol.is_finished(future._job):
+            with contextlib.suppress(errors.WindlassError):
+                await self._client.cancel(future._job)

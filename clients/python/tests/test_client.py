@@ -1,0 +1,307 @@
+"""`windlass.Client` against a real server."""
+
+import http.server
+import json
+import multiprocessing
+import pickle
+import threading
+import time
+import uuid
+
+import pytest
+
+import windlass
+from windlass import _discovery
+
+ECHO = {"hello": "world"}
+ANSWER = {"input": ECHO, "parallelism": 1, "threads": 1}
+
+
+def test_a_call_gives_the_result(client):
+    assert client.call("echo", ECHO) == ANSWER
+    assert client.call("square", {"items": [1, 2, 3]}) == {"results": [1, 4, 9]}
+
+
+def test_a_job_is_submitted_followed_and_read(client):
+    job = client.submit("slow", {"items": [0.1] * 6}, parallelism=2, priority=3, ttl_seconds=600, retries=0)
+    assert job.spec.priority == 3 and job.spec.ttl_seconds_after_finished == 600
+    phases, done = [], []
+    for told in client.progress(job):
+        phases.append(told.status.phase)
+        done.append(told.status.progress.done if told.status.progress else 0)
+    assert phases[-1] == "Succeeded"
+    assert done == sorted(done) and done[-1] == 6
+    assert json.loads(client.result(job)) == {"results": [0.1] * 6}
+    assert client.value(job) == {"results": [0.1] * 6}
+    assert client.get(job.metadata.name).status.result.bytes > 0
+    assert client.explain(job).phase == "Succeeded"
+    assert client.logs(job) == ""
+    client.delete(job)
+    with pytest.raises(windlass.NotFound):
+        client.get(job)
+
+
+def test_a_result_above_32_kib_is_fetched_whole(client):
+    assert client.call("text", {"items": [100_000]}) == {"results": ["é" * 100_000]}
+
+
+def test_a_list_goes_over_its_pages(client, monkeypatch):
+    monkeypatch.setattr("windlass._protocol.PAGE", 3)
+    names = {client.submit("square", {"items": [i]}).metadata.name for i in range(8)}
+    assert names <= {job.metadata.name for job in client.list(function="square")}
+    assert not list(client.list(function="price"))
+    with pytest.raises(windlass.Invalid):
+        list(client.list(phase="Nowhere"))
+
+
+def test_wait_has_a_timeout(client):
+    job = client.submit("slow", {"items": [20]})
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        client.wait(job, timeout_seconds=0.5)
+    assert time.monotonic() - began < 3
+    with pytest.raises(windlass.Conflict):
+        client.result(job)
+    client.cancel(job)
+    assert client.wait(job, timeout_seconds=20).status.phase == "Cancelled"
+    with pytest.raises(windlass.JobCancelled):
+        client.value(job)
+
+
+def test_a_failure_is_an_exception_with_the_traceback(client):
+    with pytest.raises(windlass.JobFailed, match="ValueError: bad cannot be had") as caught:
+        client.call("fail", {"items": [1, "bad"]}, retries=0)
+    assert caught.value.reason == "Crashed" and caught.value.exit_code == 1
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.job) == (str(caught.value), caught.value.job)
+    with pytest.raises(windlass.JobFailed) as caught:
+        client.call("square", {"itmes": []})
+    assert caught.value.reason == "BadInput" and "/itmes" in str(caught.value)
+
+
+def test_what_is_wrong_with_a_request_is_told_with_pointers(client):
+    with pytest.raises(windlass.Invalid) as caught:
+        client.submit("square", {"items": []}, parallelism=5000, priority=7000)
+    assert caught.value.status == 422
+    assert {problem.pointer for problem in caught.value.problems} >= {"/parallelism", "/priority"}
+    assert "/parallelism" in str(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).problems == caught.value.problems
+    with pytest.raises(windlass.Invalid) as caught:
+        client.submit("no-such", {})
+    assert caught.value.problems[0].pointer == "/function"
+    with pytest.raises(windlass.TooLarge):
+        client.submit("echo", {"x": "x" * 200_000})
+    with pytest.raises(TypeError):
+        client.submit("echo", {}, parallelisms=2)
+
+
+def test_a_map_gives_results_in_order_and_cancels_the_rest(client):
+    results = client.map("square", ({"items": [i]} for i in range(10)), ahead=3)
+    assert [result["results"] for result in results] == [[i * i] for i in range(10)]
+    results = client.map("slow", ({"items": [seconds]} for seconds in (0.01, 30, 30, 30)), parallelism=1)
+    assert next(results) == {"results": [0.01]}
+    running = [job for job in client.list(function="slow") if job.status.phase in ("Queued", "Starting", "Running")]
+    assert len(running) == 3
+    results.close()
+    assert {client.wait(job, timeout_seconds=20).status.phase for job in running} == {"Cancelled"}
+
+
+def test_a_log_is_followed_to_the_jobs_end(client):
+    job = client.submit("talk", {"items": [0, 0.3, 0.3]}, parallelism=1)
+    pieces = list(client.follow_logs(job))
+    assert "".join(pieces).splitlines() == ["0 s", "0.3 s", "0.3 s"]
+    assert len(pieces) > 1
+    assert client.logs(job) == "".join(pieces)
+    with pytest.raises(windlass.NotFound):
+        list(client.follow_logs("no-such"))
+
+
+def test_queues_are_listed_and_jobs_by_their_queue(client):
+    (queue,) = [queue for queue in client.queues() if queue.metadata.name == "narrow"]
+    assert queue.spec.cpus == 1
+    job = client.submit("square", {"items": [2]}, queue="narrow", parallelism=1)
+    assert [found.metadata.name for found in client.list(queue="narrow")] == [job.metadata.name]
+
+
+def test_functions_are_listed(client):
+    assert {"echo", "price", "square"} <= {function.metadata.name for function in client.functions()}
+    assert client.function("square").spec.parallelism.max == 8
+
+
+def test_a_wrong_token_is_an_error_at_once(server):
+    with windlass.Client(server.url, token="wrong") as client, pytest.raises(windlass.Unauthenticated):
+        client.get("any")
+    with windlass.Client(server.url, token="two words"), pytest.raises(_discovery.NoToken):
+        windlass.Client(server.url, token="a\nb").get("any")
+
+
+def test_the_server_and_its_token_are_found_as_the_command_line_finds_them(server, monkeypatch, tmp_path):
+    token = (server.data / "token").read_text()
+    monkeypatch.setenv("WINDLASS_SERVER", server.url + "/")
+    monkeypatch.setenv("WINDLASS_TOKEN", token)
+    assert windlass.Client().call("echo", ECHO) == ANSWER
+    monkeypatch.delenv("WINDLASS_TOKEN")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises(_discovery.NoToken, match="windlass/token"):
+        windlass.Client().call("echo", ECHO)
+    (tmp_path / "windlass").mkdir()
+    (tmp_path / "windlass" / "token").write_text(token)
+    assert windlass.Client().call("echo", ECHO) == ANSWER
+    # The token of this machine's server is for no other.
+    with pytest.raises(_discovery.NoToken, match="example"):
+        windlass.Client("https://windlass.example")
+    for bad in ("ftp://x", "http://", "127.0.0.1:7070", "http://user@host", "http://host/?a"):
+        with pytest.raises(ValueError):
+            windlass.Client(bad, token="t")
+
+
+def test_a_name_cannot_lead_to_another_path(client):
+    with pytest.raises(windlass.ApiError):
+        client.get("../functions")
+    for name in ("", ".", ".."):
+        with pytest.raises(ValueError):
+            client.get(name)
+
+
+def test_a_client_is_usable_on_both_sides_of_a_fork(client):
+    assert client.call("echo", ECHO) == ANSWER
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    children = [context.Process(target=lambda: answers.put(client.call("echo", ECHO))) for _ in range(4)]
+    for child in children:
+        child.start()
+    assert client.call("echo", ECHO) == ANSWER
+    assert [answers.get(timeout=20) for _ in children] == [ANSWER] * 4
+    for child in children:
+        child.join(20)
+
+
+def test_threads_share_a_client(client):
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(client.call("echo", ECHO))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == [ANSWER] * 16
+
+
+def test_the_same_idempotency_key_is_the_same_job(client):
+    key = uuid.uuid4().hex
+    first = client.submit("square", {"items": [2]}, idempotency_key=key)
+    again = client.submit("square", {"items": [2]}, idempotency_key=key)
+    assert again.metadata.uid == first.metadata.uid
+    assert client.call("square", {"items": [2]}, idempotency_key=key) == {"results": [4]}
+    with pytest.raises(windlass.Conflict):
+        client.submit("square", {"items": [3]}, idempotency_key=key)
+
+
+def test_a_wait_outlives_the_server(own_server):
+    client = own_server.client()
+    job = client.submit("slow", {"items": [1.0]})
+    ended = []
+    waiting = threading.Thread(target=lambda: ended.append(client.wait(job)))
+    waiting.start()
+    time.sleep(0.3)
+    own_server.kill()
+    time.sleep(0.5)
+    own_server.start()
+    waiting.join(30)
+    assert [job.status.phase for job in ended] == ["Succeeded"]
+
+
+class Moody(http.server.BaseHTTPRequestHandler):
+    """A server that goes through a list of moods, and notes what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.seen.append((time.monotonic(), self.headers["idempotency-key"], body))
+        mood = self.server.moods.pop(0)
+        if mood == "lost":
+            self.close_connection = True
+            return
+        status, headers, answer = mood
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_DELETE = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def moody():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody) as server:
+        server.seen, server.moods = [], []
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        yield server
+        server.shutdown()
+
+
+def answered_job(client):
+    """What a server answers to a submission."""
+    return {
+        "apiVersion": "windlass.dev/v1alpha1",
+        "kind": "ComputeJob",
+        "metadata": {"name": "j", "namespace": "default", "uid": "u", "resourceVersion": "1", "aFieldOfLater": 1},
+        "spec": {"function": "echo", "input": {}, "priority": 0, "ttlSecondsAfterFinished": 1, "cancel": False},
+        "status": {"phase": "APhaseOfLater", "timeline": {}},
+    }
+
+
+def test_what_is_tried_again_has_the_same_key_and_waits_as_it_was_told(moody):
+    busy = (429, {"Retry-After": "1", "Content-Type": "application/problem+json"}, b'{"detail": "full"}')
+    moody.moods = ["lost", (503, {}, b"not JSON at all"), busy, (201, {}, json.dumps(answered_job(None)).encode())]
+    with windlass.Client(moody.url, token="t") as client:
+        job = client.submit("echo", {})
+    assert job.status.phase == "APhaseOfLater"
+    assert len({(key, body) for _, key, body in moody.seen}) == 1 and len(moody.seen) == 4
+    assert moody.seen[0][1]
+    assert moody.seen[3][0] - moody.seen[2][0] >= 1
+    moody.moods = [(201, {}, json.dumps(answered_job(None)).encode())]
+    with windlass.Client(moody.url, token="t") as client:
+        client.submit("echo", {})
+    assert moody.seen[4][1] != moody.seen[0][1]
+
+
+def test_patience_has_an_end_and_refusals_have_none(moody):
+    moody.moods = [(429, {"Retry-After": "3600"}, b'{"detail": "come tomorrow"}')]
+    with windlass.Client(moody.url, token="t") as client:
+        with pytest.raises(windlass.Busy, match="come tomorrow") as caught:
+            client.submit("echo", {})
+        assert caught.value.retry_after_seconds == 3600
+        moody.moods = [(500, {}, b"<html>")]
+        with pytest.raises(windlass.ServerError):
+            client.submit("echo", {})
+    assert len(moody.seen) == 2
+    moody.moods = ["lost"] * 100
+    with windlass.Client(moody.url, token="t", patience_seconds=1) as client:
+        began = time.monotonic()
+        with pytest.raises(windlass.Unreachable):
+            client.submit("echo", {})
+        assert time.monotonic() - began < 3
+    assert len(moody.seen) < 12
+
+
+def test_a_deletion_whose_answer_was_lost_is_done(moody):
+    moody.moods = ["lost", (404, {}, b"{}")]
+    with windlass.Client(moody.url, token="t") as client:
+        # The handler reads a body's length.
+        client._target.head = lambda request: {"content-length": "0"}
+        client.delete("j")
+
+
+def test_a_damaged_result_is_noticed(moody):
+    moody.moods = [(200, {"ETag": '"sha256-' + "0" * 64 + '"'}, b"x")]
+    with windlass.Client(moody.url, token="t") as client:
+        client._target.head = lambda request: {"content-length": "0"}
+        with pytest.raises(windlass.Unreachable, match="damaged"):
+            client.result("j")

@@ -1,0 +1,165 @@
+"""`windlass.Executor` against a real server."""
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+
+import pytest
+
+import windlass
+
+
+@pytest.fixture
+def phases(client):
+    """The phases of a function's jobs, those that have been there before left out."""
+    before = {}
+
+    def now(function):
+        jobs = list(client.list(function=function))
+        return [job.status.phase for job in jobs if job.metadata.uid not in before]
+
+    for job in client.list():
+        before[job.metadata.uid] = True
+    return now
+
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "in vain"
+        time.sleep(0.02)
+
+
+def test_it_reads_like_the_pool_that_it_replaces(server, phases):
+    with server.executor("square", parallelism=2) as pool:
+        assert isinstance(pool, concurrent.futures.Executor)
+        assert list(pool.map(range(100))) == [x * x for x in range(100)]
+        futures = [pool.submit(x) for x in range(10)]
+        assert [future.result() for future in futures] == [x * x for x in range(10)]
+    # One job for the map, one for each submit.
+    assert phases("square") == ["Succeeded"] * 11
+
+
+def test_a_map_is_as_many_jobs_as_it_takes(server, phases):
+    with server.executor("square") as pool:
+        assert list(pool.map(range(10), chunksize=4)) == [x * x for x in range(10)]
+        assert len(phases("square")) == 3
+        assert list(pool.map([])) == []
+    with server.executor("text") as pool:
+        items = [1] * 70_000  # 140 KB of JSON
+        assert list(pool.map(items)) == ["é"] * 70_000
+        assert len(phases("text")) == 2
+
+
+def test_a_function_of_another_kind_gets_each_item_as_its_input(server):
+    with server.executor("echo") as pool:
+        assert [result["input"] for result in pool.map([{"a": 1}, {"b": [2]}])] == [{"a": 1}, {"b": [2]}]
+        assert pool.submit({"c": 3}).result(timeout=20)["input"] == {"c": 3}
+        with pytest.raises(TypeError):
+            pool.submit(3)
+    with pytest.raises(windlass.NotFound):
+        server.executor("no-such")
+
+
+def test_a_pool_of_many_futures_has_one_thread(server):
+    before = threading.active_count()
+    with server.executor("square", parallelism=1) as pool:
+        futures = [pool.submit(x) for x in range(150)]
+        assert threading.active_count() == before + 1
+        done = {future.result() for future in concurrent.futures.as_completed(futures, timeout=60)}
+        assert done == {x * x for x in range(150)}
+    assert threading.active_count() == before
+
+
+def test_an_exception_is_raised_by_its_future_and_the_others_are_not_touched(server):
+    with server.executor("fail") as pool:
+        bad, good = pool.submit("bad"), pool.submit("good")
+        assert good.result(timeout=20) == "good"
+        with pytest.raises(windlass.JobFailed, match="ValueError: bad cannot be had"):
+            bad.result(timeout=20)
+        assert bad.job.status.attempt == 1, "not tried again"
+        with pytest.raises(windlass.Invalid):
+            server.executor("fail", items=True, parallelism=5000).submit(1).result(timeout=20)
+        results = pool.map(["a", "bad", "c"], chunksize=1)
+        assert next(results) == "a"
+        with pytest.raises(windlass.JobFailed):
+            next(results)
+
+
+def test_a_cancelled_future_ends_its_job_also_while_it_runs(server, client):
+    with server.executor("slow") as pool:
+        future = pool.submit(60)
+        until(lambda: future.running())
+        assert future.cancel() and future.cancelled() and not future.running()
+        with pytest.raises(concurrent.futures.CancelledError):
+            future.result()
+        assert concurrent.futures.wait([future], timeout=1).done == {future}
+        assert client.wait(future.job, timeout_seconds=20).status.phase == "Cancelled"
+        done = pool.submit(0)
+        assert done.result(timeout=20) == 0
+        assert not done.cancel()
+        # So early that nobody knows whether there is a job.
+        early = [pool.submit(60) for _ in range(5)]
+        assert all(future.cancel() for future in early)
+    unfinished = [job for job in client.list(function="slow") if job.status.phase in ("Queued", "Starting", "Running")]
+    assert {client.wait(job, timeout_seconds=20).status.phase for job in unfinished} <= {"Cancelled"}
+
+
+def test_a_job_that_somebody_else_cancels_is_a_cancelled_future(server, client):
+    with server.executor("slow") as pool:
+        future = pool.submit(60)
+        until(lambda: future.job is not None)
+        client.cancel(future.job)
+        with pytest.raises(concurrent.futures.CancelledError):
+            future.result(timeout=20)
+
+
+def test_a_map_has_a_timeout_and_cancels_what_is_left(server, phases):
+    with server.executor("slow", parallelism=1) as pool:
+        results = pool.map([0, 60, 60], timeout=3, chunksize=1)
+        assert next(results) == 0
+        with pytest.raises(TimeoutError):
+            next(results)
+    until(lambda: sorted(phases("slow")) == ["Cancelled", "Cancelled", "Succeeded"])
+
+
+def test_shutdown_waits_or_cancels_what_does_not_run(server):
+    pool = server.executor("slow", parallelism=4)
+    futures = [pool.submit(1.0) for _ in range(4)]
+    until(lambda: any(future.running() for future in futures))
+    pool.shutdown(cancel_futures=True)
+    assert all(future.done() for future in futures)
+    assert 1 <= sum(future.cancelled() for future in futures) <= 3
+    with pytest.raises(RuntimeError):
+        pool.submit(1)
+    pool.shutdown()
+
+
+def test_shutdown_without_waiting_lets_jobs_go_on(server):
+    pool = server.executor("slow")
+    future = pool.submit(0.5)
+    pool.shutdown(wait=False)
+    assert future.result(timeout=20) == 0.5
+
+
+def test_misuse_is_told(server):
+    with server.executor("square") as pool:
+        for use in (pool.submit, pool.map):
+            with pytest.raises(TypeError, match="'square'"):
+                use(abs)
+        with pytest.raises(ValueError):
+            pool.map([1], chunksize=0)
+        with pytest.raises(ValueError):
+            pool.submit(float("nan")).result(timeout=20)
+    with pytest.raises(TypeError):
+        server.executor("square", parallelisms=3)
+
+
+def test_its_futures_can_be_awaited(server):
+    async def both():
+        with server.executor("square") as pool:
+            futures = [asyncio.wrap_future(pool.submit(x)) for x in (2, 3)]
+            return await asyncio.gather(*futures)
+
+    assert asyncio.run(both()) == [4, 9]

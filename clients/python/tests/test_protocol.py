@@ -1,0 +1,95 @@
+"""What needs no server: events, batches, models."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from windlass import _protocol as protocol
+from windlass.models import Function
+
+HERE = Path(__file__).resolve().parent
+
+STREAM = (
+    'event: job\nid: 7\ndata: {"a": 1}\n\n: comment\n\ndata: x\r\ndata:  y\u2028z\r\n\r\nevent: e\rdata\r\rdata: cut'
+).encode()
+
+
+def test_events_are_the_same_however_their_bytes_come():
+    whole = list(protocol.Decoder().feed(STREAM))
+    assert [(event.kind, event.data, event.id) for event in whole] == [
+        ("job", '{"a": 1}', "7"),
+        ("message", "x\n y\u2028z", "7"),
+        ("e", "", "7"),
+    ]
+    for size in range(1, len(STREAM)):
+        decoder = protocol.Decoder()
+        pieces = [STREAM[i : i + size] for i in range(0, len(STREAM), size)]
+        assert [event for piece in pieces for event in decoder.feed(piece)] == whole, size
+
+
+def test_an_endless_event_is_refused(monkeypatch):
+    monkeypatch.setattr(protocol, "MAX_EVENT_BYTES", 1000)
+    for piece in (b"x" * 100, b"data: " + b"x" * 90 + b"\n"):
+        decoder = protocol.Decoder()
+        with pytest.raises(ValueError, match="more than 1000 bytes"):
+            for _ in range(20):
+                list(decoder.feed(piece))
+
+
+def test_batches_hold_what_an_input_can_hold():
+    items = ["x" * 1000] * 300
+    batches = list(protocol.batches(iter(items), None))
+    assert [item for batch in batches for item in batch] == items
+    assert [len(batch) for batch in batches] == [122, 122, 56]
+    assert all(len(protocol.encode({"items": batch})) <= 128 * 1024 for batch in batches)
+    assert [len(batch) for batch in protocol.batches(iter(items), 50)] == [50] * 6
+    assert list(protocol.batches(iter([]), None)) == []
+    # One that is too large is left for the server to refuse.
+    assert [len(batch) for batch in protocol.batches(iter(["", "x" * 200_000, ""]), None)] == [1, 1, 1]
+
+
+def test_the_function_says_whether_it_maps_items():
+    def function(**spec):
+        return Function.from_json(
+            {
+                "apiVersion": "",
+                "kind": "",
+                "metadata": {"name": "f"},
+                "spec": {
+                    "command": ["x"],
+                    "contentType": "",
+                    "maxResultBytes": 1,
+                    "startDeadlineSeconds": 1,
+                    "parallelism": {"default": 1, "max": 1},
+                    "memory": {"base": "", "perCpu": ""},
+                    "timeoutSeconds": {"default": 1, "max": 1},
+                    **spec,
+                },
+            }
+        )
+
+    assert not protocol.maps_items(function())
+    assert protocol.maps_items(function(command=["python", "-m", "windlass.worker", "a:b"]))
+    assert protocol.maps_items(function(inputSchema={"required": ["items"], "properties": {"items": {}}}))
+    assert not protocol.maps_items(function(inputSchema={"required": ["items", "x"]}))
+
+
+def test_the_models_are_those_of_the_openapi_document(tmp_path):
+    package = HERE.parent
+    subprocess.run(
+        [sys.executable, package / "generate", package / "../../docs/openapi.json", tmp_path / "models.py"], check=True
+    )
+    assert (tmp_path / "models.py").read_text() == (package / "src/windlass/models.py").read_text(), (
+        "clients/python/generate writes them anew"
+    )
+
+
+def test_the_submissions_fields_are_those_of_the_openapi_document():
+    document = json.loads((HERE.parent / "../../docs/openapi.json").read_text())
+    options = dict.fromkeys(protocol.Options.__annotations__, 1)
+    spec = protocol.spec_of("f", {}, "n", **options)
+    # `cancel` is a call of its own.
+    assert {*spec, "cancel"} == {"name", *document["components"]["schemas"]["JobSpec"]["properties"]}

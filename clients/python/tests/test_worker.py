@@ -1,0 +1,229 @@
+"""`windlass.worker`, as a Windlass worker starts it."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Attempt:
+    """One run, in a directory and a process group of its own."""
+
+    def __init__(self, path, target, text, parallelism=2, without=None, arguments=(), python=()):
+        self.path = path
+        (path / "input").write_text(text)
+        variables = {
+            "WINDLASS_INPUT": str(path / "input"),
+            "WINDLASS_OUTPUT": str(path / "output"),
+            "WINDLASS_PROGRESS": str(path / "progress"),
+            "WINDLASS_PARALLELISM": str(parallelism),
+            "OMP_NUM_THREADS": str(parallelism),
+        }
+        variables.pop(without, None)
+        self.process = subprocess.Popen(
+            [sys.executable, *python, "-m", "windlass.worker", *arguments, target],
+            env={**os.environ, **variables},
+            cwd=HERE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def end(self):
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said
+
+    def results(self):
+        assert self.end() == (0, "")
+        return json.loads((self.path / "output").read_text())["results"]
+
+    def progress(self):
+        path = self.path / "progress"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def until(self, condition):
+        until = time.monotonic() + 30
+        while not condition():
+            assert self.process.poll() is None, self.end()
+            assert time.monotonic() < until, "in vain"
+            time.sleep(0.01)
+
+    def children(self):
+        listed = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in listed.read_text().split()]
+
+    def group_is_empty(self):
+        for _ in range(100):
+            try:
+                os.killpg(self.process.pid, 0)
+            except ProcessLookupError:
+                return True
+            time.sleep(0.05)
+        return False
+
+
+@pytest.fixture
+def attempt(tmp_path):
+    started = []
+
+    def start(*arguments, **options):
+        path = tmp_path / str(len(started))
+        path.mkdir()
+        started.append(Attempt(path, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            os.killpg(one.process.pid, signal.SIGKILL)
+            one.process.communicate()
+
+
+def items(values):
+    return json.dumps({"items": values})
+
+
+@pytest.mark.parametrize("parallelism", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, 2, 1000])
+def test_results_are_in_the_order_of_the_items(attempt, count, parallelism):
+    one = attempt("callees:square", items(list(range(count))), parallelism)
+    assert one.results() == [x * x for x in range(count)]
+    assert one.progress()[-1] == f"{count} {count}"
+    assert one.group_is_empty()
+
+
+def test_a_thousand_results_come_the_same_in_chunks_of_any_size(attempt):
+    for chunk in (1, 7, 5000):
+        one = attempt("callees:square", items(list(range(1000))), arguments=["--chunk", str(chunk)])
+        assert one.results() == [x * x for x in range(1000)]
+
+
+def test_large_items_and_results_pass(attempt):
+    assert attempt("callees:text", items([200_000, 0, 3])).results() == ["é" * 200_000, "", "ééé"]
+    texts = ["x" * 300_000, 'a\nb\u2028c"\\', None, {"a": [1.5, True]}]
+    assert attempt("callees:fail", items(texts)).results() == texts
+
+
+def test_there_are_exactly_as_many_processes_as_cpus_each_for_one_thread(attempt):
+    one = attempt("callees:who", items([0.2] * 12), 3)
+    one.until(one.progress)
+    assert len(one.children()) == 3
+    results = one.results()
+    assert len({pid for pid, _ in results}) == 3
+    assert {threads for _, threads in results} == {"1"}
+
+
+def test_progress_counts_items_while_they_are_done(attempt):
+    one = attempt("callees:slow", items([0.15] * 8), 2)
+    one.results()
+    lines = one.progress()
+    assert lines[0] == "0 8" and lines[-1] == "8 8"
+    done = [int(line.split()[0]) for line in lines]
+    assert done == sorted(done) and len(done) >= 4
+
+
+def test_bad_input_exits_65_and_names_the_field(attempt):
+    for text, blamed in [
+        ("", "not JSON"),
+        ("[1]", "must be an object"),
+        ("{}", "/items must be a list"),
+        ('{"items": 3}', "/items must be a list"),
+        ('{"items": [], "extra": 1}', "/extra"),
+    ]:
+        status, said = attempt("callees:square", text).end()
+        assert status == 65, said
+        assert blamed in said
+
+
+def test_an_exception_fails_the_job_with_the_end_of_its_traceback(attempt):
+    one = attempt("callees:fail", items([1, "bad", 2]))
+    status, said = one.end()
+    assert status == 1
+    assert said.rstrip().endswith("ValueError: bad cannot be had")
+    assert said.count("Traceback") == 1
+    assert not (one.path / "output").exists()
+    assert one.group_is_empty()
+
+
+def test_what_is_no_json_is_a_failure_that_says_so(attempt):
+    status, said = attempt("callees:fail", items(["nan"])).end()
+    assert (status, "not JSON compliant" in said) == (1, True), said
+
+
+def test_a_process_that_is_killed_or_exits_fails_the_job(attempt):
+    for item, how in (("die", "by signal 9"), ("exit", "with exit status 3")):
+        one = attempt("callees:fail", items([1, item]))
+        status, said = one.end()
+        assert status == 1
+        assert said.strip().endswith(f"a process of the pool ended {how}"), said
+        assert one.group_is_empty()
+
+
+def test_a_function_that_cannot_be_imported_fails_and_says_why_once(attempt):
+    for target, why in [
+        ("no_such_module:f", "No module named 'no_such_module'"),
+        ("callees:no_such", "no attribute 'no_such'"),
+        ("callees:os.sep", "is no function but str"),
+    ]:
+        status, said = attempt(target, items([1, 2, 3, 4]), 2).end()
+        assert status == 1
+        assert said.count(why) == 1, said
+
+
+def test_wrong_usage_exits_2(attempt):
+    assert attempt("callees", items([1])).end()[0] == 2
+    assert attempt("callees:square", items([1]), arguments=["--chunk", "0"]).end()[0] == 2
+    for name in ("WINDLASS_INPUT", "WINDLASS_OUTPUT", "WINDLASS_PARALLELISM"):
+        status, said = attempt("callees:square", items([1]), without=name).end()
+        assert status == 2 and name in said
+
+
+@pytest.mark.parametrize("kill", [os.kill, os.killpg])
+def test_sigterm_to_the_process_or_to_its_group_leaves_nothing_behind(attempt, kill):
+    one = attempt("callees:slow", items([30] * 4), 2)
+    one.until(one.progress)
+    children = one.children()
+    began = time.monotonic()
+    kill(one.process.pid, signal.SIGTERM)
+    status, said = one.end()
+    assert status == 143, said
+    assert time.monotonic() - began < 5
+    assert one.group_is_empty()
+    assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in children)
+    assert not (one.path / "output").exists()
+
+
+def test_when_the_parent_is_killed_its_processes_end_after_their_item(attempt):
+    one = attempt("callees:slow", items([0.5] * 40), 2)
+    one.until(one.progress)
+    one.process.kill()
+    one.process.wait()
+    assert one.group_is_empty()
+
+
+def test_it_needs_nothing_but_the_standard_library(attempt, tmp_path):
+    import windlass
+
+    # A copy of the package in a directory of its own, and no site-packages.
+    package = tmp_path / "alone" / "windlass"
+    package.mkdir(parents=True)
+    for path in pathlib.Path(windlass.__file__).parent.glob("*.py"):
+        (package / path.name).write_text(path.read_text())
+    environment = {**os.environ, "PYTHONPATH": f"{package.parent}{os.pathsep}{HERE}"}
+    (tmp_path / "in").write_text(items([1, 2, 3]))
+    environment |= {
+        "WINDLASS_INPUT": str(tmp_path / "in"),
+        "WINDLASS_OUTPUT": str(tmp_path / "out"),
+        "WINDLASS_PARALLELISM": "2",
+    }
+    loaded = "import sys, windlass.worker; sys.exit('httpx' in sys.modules or 'windlass.client' in sys.modules)"
+    subprocess.run([sys.executable, "-S", "-c", loaded], env=environment, check=True)
+    subprocess.run([sys.executable, "-S", "-m", "windlass.worker", "callees:square"], env=environment, check=True)
+    assert json.loads((tmp_path / "out").read_text()) == {"results": [1, 4, 9]}

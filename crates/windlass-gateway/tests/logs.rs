@@ -1,0 +1,71 @@
+//! What a function says, and following it.
+
+use std::time::Duration;
+
+use http::Method;
+use http_body_util::BodyExt as _;
+use windlass_core::Phase;
+
+use crate::http::{Ask, Server, bounded, until};
+
+const LOGS: &str = "/v1/namespaces/default/jobs/a/logs";
+
+fn ask(query: &str) -> Ask {
+    Ask::good(Method::GET, format!("{LOGS}{query}"))
+}
+
+#[tokio::test]
+async fn the_end_of_a_log_is_given_and_hostile() {
+    let server = Server::start().await;
+    server.world.put("a");
+    let answer = server.send(ask("")).await;
+    assert_eq!(&answer.body[..], b"<script>one line</script>\n");
+    assert_eq!(answer.header("content-security-policy"), Some("sandbox; default-src 'none'"));
+    assert_eq!(&server.send(ask("?tailBytes=10")).await.body[..], b"</script>\n");
+    assert_eq!(&server.send(ask("?tailBytes=0&follow=false")).await.body[..], b"");
+    for query in ["?tailBytes=-1", "?tailBytes=1048577", "?follow=yes", "?x=1"] {
+        server.send(ask(query)).await.problem(400);
+    }
+}
+
+#[tokio::test]
+async fn a_followed_log_ends_with_its_job() {
+    let server = Server::start().await;
+    server.world.put("a");
+    let head = server.send(Ask::good(Method::HEAD, format!("{LOGS}?follow=true"))).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    let mut open = server.open(ask("?follow=true&tailBytes=10")).await;
+    assert_eq!(open.headers()["content-type"], "text/plain; charset=utf-8");
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"more\n") {
+        heard.extend(bounded(open.frame()).await.unwrap().unwrap().into_data().unwrap());
+    }
+    assert_eq!(heard, b"</script>\nmore\n");
+    server.world.change("a", Phase::Succeeded);
+    assert!(bounded(open.frame()).await.is_none());
+    until(|| server.world.watchers("a") == 0).await;
+    server
+        .send(Ask::good(Method::GET, LOGS.replace("/a/", "/nope/") + "?follow=true"))
+        .await
+        .problem(404);
+}
+
+#[tokio::test]
+async fn a_followed_log_ends_at_the_bound_and_with_the_server() {
+    let short = |gateway: &mut windlass_gateway::Gateway| {
+        gateway.limits.stream = Duration::from_millis(100);
+    };
+    let server = Server::start_with(short).await;
+    server.world.put("a");
+    assert!(server.send(ask("?follow=true")).await.body.ends_with(b"more\n"));
+
+    let mut server = Server::start().await;
+    server.world.put("a");
+    let mut open = server.open(ask("?follow=true")).await;
+    bounded(open.frame()).await.unwrap().unwrap();
+    drop(server.shutdown.take());
+    while let Some(frame) = bounded(open.frame()).await {
+        frame.unwrap();
+    }
+    bounded(&mut server.served).await.unwrap().unwrap();
+}

@@ -1,0 +1,140 @@
+//! Two replicas of a gateway, of which one hears what a worker reports and the other has the stream.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use windlass_gateway::{LiveProgress, Peers, tell_peers};
+
+use crate::events::{Stream, tell};
+use crate::fake::{GOOD, PEER, WORKER};
+use crate::http::{Ask, Server, bounded};
+
+/// Longest way of progress from one replica to a stream at the other.
+const BOUND: Duration = Duration::from_millis(250);
+
+/// A replica that hears reports, and tells these others with this token.
+struct Replica {
+    server: Server,
+    _telling: JoinSet<()>,
+    _token: tempfile::NamedTempFile,
+}
+
+impl Replica {
+    async fn start(names: Vec<String>, token: &str) -> Self {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "{token}").unwrap();
+        let peers = Peers { names, own: None, token: PathBuf::from(file.path()) };
+        let live = Arc::new(LiveProgress::default());
+        let mut telling = JoinSet::new();
+        let server = Server::start_with(|gateway| {
+            gateway.live = Arc::clone(&live);
+            telling.spawn(tell_peers(live, peers, Arc::clone(&gateway.meters)));
+        })
+        .await;
+        server.world.put("a");
+        let replica = Self { server, _telling: telling, _token: file };
+        replica.until("windlass_peers ", |count| count > 0.0).await;
+        replica
+    }
+
+    /// Waits until a sample of the metrics is so.
+    async fn until(&self, sample: &str, so: impl Fn(f64) -> bool) {
+        bounded(async {
+            loop {
+                let text = self.server.send(Ask::good(Method::GET, "/metrics")).await.body;
+                let text = String::from_utf8_lossy(&text).into_owned();
+                let value = text.lines().find_map(|line| line.strip_prefix(sample));
+                if value.is_some_and(|value| so(value.trim().parse().unwrap())) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+}
+
+async fn follower() -> (Server, Stream) {
+    let server = Server::start().await;
+    server.world.put("a");
+    let mut stream = Stream::open(&server).await;
+    stream.next().await.unwrap();
+    (server, stream)
+}
+
+/// The longest time from a report at one replica to its event at the other, of many.
+async fn longest(replica: &Replica, stream: &mut Stream) -> Duration {
+    let mut longest = Duration::ZERO;
+    for done in 1..=10 {
+        let told = Instant::now();
+        tell(&replica.server, done, done as f64).await;
+        let event = stream.next().await.unwrap();
+        longest = longest.max(told.elapsed());
+        assert_eq!(
+            (event.kind.as_str(), &event.data["progress"]["done"]),
+            ("progress", &json!(done))
+        );
+    }
+    longest
+}
+
+#[tokio::test]
+async fn progress_reaches_streams_of_the_other_replica_at_once() {
+    let (server, mut stream) = follower().await;
+    let replica = Replica::start(vec![server.address.to_string()], PEER).await;
+    let longest = longest(&replica, &mut stream).await;
+    assert!(longest <= BOUND, "{longest:?}");
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_answer_holds_nobody_up() {
+    let (server, mut stream) = follower().await;
+    // It takes connections and says nothing.
+    let dead = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let gone = "127.0.0.3:1".to_owned();
+    let names = [dead.local_addr().unwrap().to_string(), gone, server.address.to_string()];
+    let replica = Replica::start(names.into(), PEER).await;
+    let longest = longest(&replica, &mut stream).await;
+    assert!(longest <= BOUND, "{longest:?}");
+    replica.until("windlass_peer_batches_total{verdict=\"failed\"} ", |count| count > 1.0).await;
+}
+
+#[tokio::test]
+async fn who_is_no_replica_tells_nothing() {
+    let (server, mut stream) = follower().await;
+    for token in [GOOD, WORKER, "made-up"] {
+        let replica = Replica::start(vec![server.address.to_string()], token).await;
+        tell(&replica.server, 1, 1.0).await;
+        replica
+            .until("windlass_peer_batches_total{verdict=\"failed\"} ", |count| count > 0.0)
+            .await;
+    }
+    let silence = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
+    assert!(silence.is_err(), "{silence:?}");
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_and_only_its_progress_counts() {
+    let (server, mut stream) = follower().await;
+    let send = async |body: &Value| {
+        server.send(Ask::new(Method::POST, "/v1/peers/progress").token(PEER).json(body)).await
+    };
+    send(&json!({"reports": [], "more": 1})).await.problem(422);
+    send(&json!({"reports": [{"jobUid": "uid-of-a"}]})).await.problem(422);
+    send(&json!({"reports": ["x".repeat(1 << 20)]})).await.problem(413);
+    let now = "2026-01-01T00:00:00Z";
+    let running = json!({"jobUid": "uid-of-a", "attempt": 1,
+        "event": {"running": {"started": now, "running": now}}});
+    let elsewhere = json!({"jobUid": "uid-of-b", "attempt": 1, "event": {"progress":
+        {"done": 2, "total": 10, "message": "", "elapsedSeconds": 1.0}}});
+    let here = json!({"jobUid": "uid-of-a", "attempt": 1, "event": {"progress":
+        {"done": 3, "total": 10, "message": "", "elapsedSeconds": 1.0}}});
+    assert_eq!(send(&json!({"reports": [running, elsewhere, here]})).await.status, 204);
+    assert_eq!(stream.next().await.unwrap().data["progress"]["done"], 3);
+}

@@ -1,0 +1,157 @@
+//! One look at a job: the caches first, and the API server itself where they do not suffice, as they are
+//! of different ages.
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1 as core_v1;
+use kube::Api;
+use kube::api::ListParams;
+use windlass_core::plan::{Attempt, AttemptState};
+use windlass_core::{Error, Function, Job, Problem};
+
+use crate::attempt::LABEL_JOB_UID;
+use crate::changes::Change;
+use crate::crd::{ComputeFunction, ComputeJob};
+use crate::error::{from_kube, within_deadline};
+use crate::observe;
+use crate::traces::Traces;
+use crate::world::{WAITING_GRACE, World};
+
+/// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may
+/// have ended and its attempts been removed, so that their names are free again. `Invalid` when it cannot be
+/// read.
+pub(crate) async fn fetch(job: &Job, world: &World) -> Result<Job, Error> {
+    let jobs: Api<ComputeJob> = Api::namespaced(world.client.clone(), &job.metadata.namespace);
+    let found = within_deadline(jobs.get_opt(&job.metadata.name)).await?;
+    let found = found.map_err(|error| match error {
+        kube::Error::SerdeError(why) => Error::Invalid(vec![Problem::at("", why.to_string())]),
+        error => from_kube(error),
+    })?;
+    let found = found.ok_or_else(|| Error::no_job(&job.metadata.name))?.to_core();
+    if found.metadata.uid == job.metadata.uid
+        && found.metadata.resource_version == job.metadata.resource_version
+    {
+        Ok(found)
+    } else {
+        Err(Error::Conflict("the job has changed since it was read".into()))
+    }
+}
+
+/// The attempts in the caches. One that the status names and no cache shows is looked for at the API
+/// server: caches of different kinds are of different ages.
+pub(crate) async fn observe_attempts(
+    job: &Job,
+    world: &World,
+    now: Timestamp,
+) -> Result<Vec<Attempt>, Error> {
+    let uid = &job.metadata.uid;
+    let mut attempts = world.traces.attempts(uid, now);
+    let Some(number) = job.status.attempt.filter(|_| !job.status.is_finished()) else {
+        return Ok(attempts);
+    };
+    let is_named = |attempt: &Attempt| attempt.number == number;
+    if !attempts.iter().any(is_named) {
+        attempts = list_attempts(job, world, now).await?;
+        if !attempts.iter().any(is_named) {
+            attempts.push(observe::vanished(job, number, now));
+            attempts.sort_by_key(|attempt| attempt.number);
+        }
+    }
+    let settled = windlass_core::report::is_settled(&job.status, number);
+    let had_pod = job.status.pod.is_some();
+    if let Some(attempt) = attempts.iter_mut().find(|attempt| is_named(attempt))
+        && had_pod
+        && attempt.pod.is_none()
+        && matches!(attempt.state, AttemptState::Starting { .. })
+    {
+        attempt.state = observe::gone(now);
+    }
+    if let Some(attempt) = attempts.iter_mut().find(|attempt| is_named(attempt))
+        && !settled
+        && !world.settings.deleted_nodes_are_fenced
+        && observe::is_gone_without_a_word(attempt, world.traces.trace(uid, number).as_ref())
+        && let Some(node) = attempt.node.clone().or_else(|| job.status.node.clone())
+        && !node_is_there(world, &node).await?
+    {
+        let message = format!(
+            "node {node:?} was deleted while the attempt ran there: it starts again when the node \
+             is back, or when the job is cancelled and submitted again"
+        );
+        attempt.state = AttemptState::Unreachable { message, since: now };
+    }
+    Ok(attempts)
+}
+
+async fn list_attempts(job: &Job, world: &World, now: Timestamp) -> Result<Vec<Attempt>, Error> {
+    let params = ListParams::default().labels(&format!("{LABEL_JOB_UID}={}", job.metadata.uid));
+    let namespace = &job.metadata.namespace;
+    let carriers: Api<batch::Job> = Api::namespaced(world.client.clone(), namespace);
+    let pods: Api<core_v1::Pod> = Api::namespaced(world.client.clone(), namespace);
+    let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?;
+    let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?;
+    let found = Traces::default();
+    for carrier in carriers {
+        found.carrier_changed(&Change::Applied(carrier));
+    }
+    for pod in pods {
+        found.body_changed(&Change::Applied(pod), now);
+    }
+    Ok(found.attempts(&job.metadata.uid, now))
+}
+
+async fn node_is_there(world: &World, node: &str) -> Result<bool, Error> {
+    let nodes: Api<core_v1::Node> = Api::all(world.client.clone());
+    let found = within_deadline(nodes.get_metadata_opt(node)).await?.map_err(from_kube)?;
+    Ok(found.is_some())
+}
+
+/// A batch Job that has no pod for some time is refused one, by a quota of the namespace for example:
+/// only an event of it says so. Whether there is such an attempt.
+pub(crate) async fn tell_hindrance(
+    job: &Job,
+    attempts: &mut [Attempt],
+    world: &World,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let Some(attempt) = attempts.last_mut() else { return Ok(false) };
+    let AttemptState::Starting { reason: reason @ None, message } = &mut attempt.state else {
+        return Ok(false);
+    };
+    let waited = now.duration_since(attempt.created);
+    if attempt.pod.is_some() || waited < WAITING_GRACE || job.status.is_finished() {
+        return Ok(false);
+    }
+    let Some(trace) = world.traces.trace(&job.metadata.uid, attempt.number) else {
+        return Ok(false);
+    };
+    let Some(carrier) = trace.carrier else { return Ok(false) };
+    if !world.may_list_events() {
+        return Ok(true);
+    }
+    let events: Api<core_v1::Event> =
+        Api::namespaced(world.client.clone(), &job.metadata.namespace);
+    let fields = format!("involvedObject.uid={},reason=FailedCreate", carrier.uid());
+    let params = ListParams::default().fields(&fields).limit(10);
+    let found = within_deadline(events.list(&params)).await?.map_err(from_kube)?;
+    if let Some(event) = found.items.into_iter().last() {
+        let said = event.message.unwrap_or_default();
+        let quota = said.contains("exceeded quota");
+        *reason = Some(if quota { "QuotaExceeded" } else { "FailedCreate" }.into());
+        *message = said;
+    }
+    Ok(true)
+}
+
+/// The function of a job. A cache may lag behind a function that was created a moment ago.
+pub(crate) async fn find_function(job: &Job, world: &World) -> Result<Option<Function>, Error> {
+    if let Some(function) = world.function_in_cache(job) {
+        return Ok(Some(function));
+    }
+    if job.status.is_finished() {
+        return Ok(None);
+    }
+    let functions: Api<ComputeFunction> =
+        Api::namespaced(world.client.clone(), &job.metadata.namespace);
+    let found = within_deadline(functions.get_opt(&job.spec.function)).await?.map_err(from_kube)?;
+    Ok(found.map(|function| function.to_core()))
+}

@@ -1,0 +1,515 @@
+//! What this process knows: what the watches have brought, who waits, what it wrote last.
+//!
+//! In: the events of five watches. Out: references to the jobs that are to be looked at.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1 as core_v1;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, Resource};
+use tokio::sync::{Semaphore, watch};
+use windlass_core::plan::{Attempt, Refusal, needs_cpus, next_attempt_number};
+use windlass_core::validate::validate_without_input;
+use windlass_core::{Error, Function, Job, Limits, validate};
+
+use crate::admission::{Admission, QueueKey};
+use crate::changes::{self, Change};
+use crate::clock::Clock;
+use crate::crd::{ComputeFunction, ComputeQueue};
+use crate::driver::Settings;
+use crate::metrics::Metrics;
+use crate::observe::AttemptId;
+use crate::traces::{Touched, Traces};
+use crate::watched::WatchedJob;
+
+/// A job that waits for CPUs for less than this is not told so: it would be a write that nobody sees.
+pub(crate) const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
+
+/// Of the reconciles at the same time, how many may tell jobs that they wait: thousands of them must not
+/// keep others from starting.
+const TELLING_WAITERS: usize = 4;
+
+/// Least time between two lists of Events.
+const BETWEEN_LISTS_OF_EVENTS: Duration = Duration::from_secs(1);
+
+/// While many jobs are being started, what an ended one leaves is removed only now: its CPUs are free
+/// already, and the API server's time belongs to those that somebody waits for.
+const REMOVAL_WAITS: SignedDuration = SignedDuration::from_secs(30);
+
+/// So many starts within [`MANY_STARTS_WITHIN`] are many. A Job controller at its default limit, 20 requests
+/// a second of which a pod takes two, never comes to it: there jobs wait for that limit, and a removed
+/// batch Job is one that takes nothing of it any more.
+const MANY_STARTS: usize = 32;
+
+/// See [`MANY_STARTS`].
+pub(crate) const MANY_STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(2);
+
+/// What this process knows, and what it reaches the API server with.
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    clock: Clock,
+    jobs: Store<WatchedJob>,
+    functions: Store<ComputeFunction>,
+    queues: Store<ComputeQueue>,
+    pub(crate) traces: Traces,
+    pub(crate) admission: Admission,
+    pub(crate) leads: watch::Receiver<bool>,
+    /// Starts that the API server refuses, by UID of the job.
+    refusals: Mutex<HashMap<String, Refusal>>,
+    /// The version of a job that a write of ours has replaced, by UID, until the watch has caught up.
+    replaced: Mutex<HashMap<String, String>>,
+    pub(crate) telling_waiters: Semaphore,
+    events_listed: Mutex<Option<Instant>>,
+    /// When the last [`MANY_STARTS`] attempts, or pods of attempts, were created.
+    last_starts: Mutex<VecDeque<Timestamp>>,
+    pub(crate) metrics: Metrics,
+    /// UIDs of the jobs that were seen and have not ended.
+    open_jobs: Mutex<HashSet<String>>,
+    pub(crate) recorder: Recorder,
+    /// Which watches have listed everything.
+    pub(crate) listed: watch::Sender<Listed>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Listed {
+    jobs: bool,
+    functions: bool,
+    queues: bool,
+    carriers: bool,
+    pods: bool,
+}
+
+impl Listed {
+    pub(crate) fn all(self) -> bool {
+        self.jobs && self.functions && self.queues && self.carriers && self.pods
+    }
+}
+
+pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// What is read of a batch Job is its metadata and its status.
+pub(crate) fn prune_carrier(carrier: &mut batch::Job) {
+    carrier.spec = None;
+    carrier.metadata.annotations = None;
+}
+
+/// What is read of a pod is its metadata, its node and its status.
+pub(crate) fn prune_pod(pod: &mut core_v1::Pod) {
+    pod.metadata.annotations = None;
+    if let Some(spec) = &mut pod.spec {
+        let node_name = spec.node_name.take();
+        *spec = core_v1::PodSpec { node_name, ..Default::default() };
+    }
+}
+
+pub(crate) type Woken = BoxStream<'static, ObjectRef<WatchedJob>>;
+type Events<K> = Result<kube::runtime::watcher::Event<K>, kube::runtime::watcher::Error>;
+
+/// What the watches keep.
+pub(crate) struct Stores {
+    pub(crate) jobs: Store<WatchedJob>,
+    pub(crate) functions: Store<ComputeFunction>,
+    pub(crate) queues: Store<ComputeQueue>,
+}
+
+impl World {
+    pub(crate) fn new(
+        client: Client,
+        settings: Settings,
+        stores: Stores,
+        admission: Admission,
+        leads: watch::Receiver<bool>,
+        metrics: Metrics,
+    ) -> Self {
+        let reporter = Reporter {
+            controller: "windlass.dev/controller".into(),
+            instance: Some(settings.name.clone()),
+        };
+        let Stores { jobs, functions, queues } = stores;
+        Self {
+            clock: Clock::start(),
+            jobs,
+            functions,
+            queues,
+            traces: Traces::default(),
+            admission,
+            leads,
+            refusals: Mutex::default(),
+            replaced: Mutex::default(),
+            telling_waiters: Semaphore::new(TELLING_WAITERS),
+            events_listed: Mutex::default(),
+            last_starts: Mutex::default(),
+            metrics,
+            open_jobs: Mutex::default(),
+            recorder: Recorder::new(client.clone(), reporter),
+            listed: watch::Sender::default(),
+            client,
+            settings,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// All objects of a kind that this process may see.
+    pub(crate) fn api_of_all<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        api(&self.client, self.settings.namespace.as_deref())
+    }
+
+    pub(crate) fn follow_jobs(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<WatchedJob>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).filter_map(move |change| {
+            let woken = match change {
+                Change::Applied(job) => {
+                    world.measure_end(&job);
+                    let meta = job.meta();
+                    let over = job.is_finished() || meta.deletion_timestamp.is_some();
+                    if over && let Some(uid) = &meta.uid {
+                        world.admission.leave(uid, world.now());
+                        world.refusals().remove(uid);
+                    }
+                    Some(ObjectRef::from_obj(&job))
+                }
+                Change::Deleted(gone) => {
+                    world.admission.leave(&gone.uid, world.now());
+                    world.refusals().remove(&gone.uid);
+                    world.replaced().remove(&gone.uid);
+                    let mut open = world.open_jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                    open.remove(&gone.uid);
+                    None
+                }
+                Change::Listed => {
+                    world.listed.send_modify(|listed| listed.jobs = true);
+                    None
+                }
+                Change::Failed => {
+                    world.metrics.watch_failed("computejobs");
+                    None
+                }
+            };
+            std::future::ready(woken)
+        });
+        changed.boxed()
+    }
+
+    /// A function wakes no job: one that names it is judged when it comes, and each start reads it.
+    pub(crate) fn follow_functions(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<ComputeFunction>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).filter_map(move |change| {
+            match change {
+                Change::Listed => world.listed.send_modify(|listed| listed.functions = true),
+                Change::Failed => world.metrics.watch_failed("computefunctions"),
+                Change::Applied(_) | Change::Deleted(_) => {}
+            }
+            std::future::ready(None)
+        });
+        changed.boxed()
+    }
+
+    pub(crate) fn follow_queues(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<ComputeQueue>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).flat_map(move |change| {
+            let woken = match change {
+                Change::Applied(queue) => {
+                    let is_new = world.queue_changed(&queue);
+                    if is_new { world.jobs_of(&queue) } else { Vec::new() }
+                }
+                Change::Deleted(gone) => {
+                    let key = QueueKey { namespace: gone.namespace, name: gone.name };
+                    world.admission.queue_deleted(&key, &gone.uid);
+                    Vec::new()
+                }
+                Change::Listed => {
+                    world.listed.send_modify(|listed| listed.queues = true);
+                    Vec::new()
+                }
+                Change::Failed => {
+                    world.metrics.watch_failed("computequeues");
+                    Vec::new()
+                }
+            };
+            futures::stream::iter(woken)
+        });
+        changed.boxed()
+    }
+
+    /// A ComputeQueue is there, or has changed. Whether it was not known before.
+    pub(crate) fn queue_changed(&self, queue: &ComputeQueue) -> bool {
+        let was_over = |attempt: &AttemptId| {
+            let trace = self.traces.trace(&attempt.job_uid, attempt.number);
+            trace.is_some_and(|trace| !trace.is_live())
+        };
+        self.admission.queue_changed(queue, was_over, self.now())
+    }
+
+    /// Jobs that are told to wait and those that have not been looked at, of a queue that is new.
+    pub(crate) fn jobs_of(&self, queue: &ComputeQueue) -> Vec<ObjectRef<WatchedJob>> {
+        let namespace = queue.metadata.namespace.as_deref();
+        let name = queue.metadata.name.as_deref();
+        let all = self.jobs.state().into_iter().filter(|job| {
+            job.meta().namespace.as_deref() == namespace
+                && Some(job.queue()) == name
+                && !job.is_finished()
+        });
+        all.map(|job| ObjectRef::from_obj(job.as_ref())).collect()
+    }
+
+    pub(crate) fn follow_carriers(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<batch::Job>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).filter_map(move |change| {
+            match change {
+                Change::Listed => world.listed.send_modify(|listed| listed.carriers = true),
+                Change::Failed => world.metrics.watch_failed("jobs"),
+                Change::Applied(_) | Change::Deleted(_) => {}
+            }
+            std::future::ready(world.carrier_changed(&change))
+        });
+        changed.boxed()
+    }
+
+    pub(crate) fn follow_pods(
+        self: &Arc<Self>,
+        events: impl Stream<Item = Events<core_v1::Pod>> + Send + 'static,
+    ) -> Woken {
+        let world = Arc::clone(self);
+        let changed = changes::changes(events).filter_map(move |change| {
+            match change {
+                Change::Listed => world.listed.send_modify(|listed| listed.pods = true),
+                Change::Failed => world.metrics.watch_failed("pods"),
+                Change::Applied(_) | Change::Deleted(_) => {}
+            }
+            std::future::ready(world.body_changed(&change))
+        });
+        changed.boxed()
+    }
+
+    /// A batch Job has changed. The job to be looked at.
+    pub(crate) fn carrier_changed(
+        &self,
+        change: &Change<batch::Job>,
+    ) -> Option<ObjectRef<WatchedJob>> {
+        let touched = self.traces.carrier_changed(change)?;
+        Some(self.touched(&touched))
+    }
+
+    /// A pod has changed. The job to be looked at.
+    pub(crate) fn body_changed(
+        &self,
+        change: &Change<core_v1::Pod>,
+    ) -> Option<ObjectRef<WatchedJob>> {
+        let now = self.now();
+        if let Change::Applied(pod) = change
+            && self.traces.is_news(pod)
+        {
+            self.an_attempt_starts(now);
+        }
+        let touched = self.traces.body_changed(change, now)?;
+        Some(self.touched(&touched))
+    }
+
+    pub(crate) fn touched(&self, touched: &Touched) -> ObjectRef<WatchedJob> {
+        self.admission.attempt_changed(touched, self.now());
+        WatchedJob::reference(&touched.origin.namespace, &touched.origin.job)
+    }
+
+    /// Whether the job of this attempt is there and has not ended, so that its next look decides.
+    pub(crate) fn wants(&self, attempt: &AttemptId) -> bool {
+        let job = self.jobs.find(|job| job.meta().uid.as_deref() == Some(&attempt.job_uid));
+        job.is_some_and(|job| {
+            let job = job.to_core();
+            let attempts = self.traces.attempts(&job.metadata.uid, self.now());
+            !job.status.is_finished()
+                && !job.spec.cancel
+                && next_attempt_number(&job, &attempts) == attempt.number
+        })
+    }
+
+    /// The numbers of each queue, for whoever reads the metrics.
+    pub(crate) fn measure_queues(&self) {
+        self.metrics.queues(&self.admission.queues());
+    }
+
+    /// An attempt has been created, or its pod has come: until then the cluster has work to do for it.
+    pub(crate) fn an_attempt_starts(&self, now: Timestamp) {
+        let mut starts = self.last_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        if starts.len() == MANY_STARTS {
+            starts.pop_front();
+        }
+        starts.push_back(now);
+    }
+
+    /// Whether what an ended job leaves may be there for a while yet, as many others are being started.
+    pub(crate) fn removal_waits(&self, job: &Job, now: Timestamp) -> bool {
+        let starts = self.last_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = starts.front().filter(|_| starts.len() == MANY_STARTS);
+        let within = |since: Option<&Timestamp>, limit| {
+            since.is_some_and(|since| now.duration_since(*since) < limit)
+        };
+        job.status.is_finished()
+            && within(oldest, MANY_STARTS_WITHIN)
+            && within(job.status.timeline.finished.as_ref(), REMOVAL_WAITS)
+    }
+
+    /// Whether it is time for another list of Events. An API server keeps no index of them: each list reads
+    /// all of the namespace, and a thousand batch Jobs that wait for their pods would ask a thousand times.
+    pub(crate) fn may_list_events(&self) -> bool {
+        let mut last = self.events_listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let may = last.is_none_or(|last| now.duration_since(last) >= BETWEEN_LISTS_OF_EVENTS);
+        if may {
+            *last = Some(now);
+        }
+        may
+    }
+
+    /// What a job's change means for the numbers: its end counts once, for a job that was seen before
+    /// it had ended.
+    pub(crate) fn measure_end(&self, job: &WatchedJob) {
+        let Some(uid) = job.meta().uid.clone() else { return };
+        let mut open = self.open_jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !job.is_finished() {
+            open.insert(uid);
+        } else if open.remove(&uid) {
+            drop(open);
+            // Or each of several controllers would count it.
+            if *self.leads.borrow() {
+                let job = job.to_core();
+                self.metrics.finished(&job);
+                if let Some(ended) = &self.settings.ended {
+                    ended(&job);
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn tell_ready(&self, ready: &watch::Sender<bool>) {
+        drop(self.listed.subscribe().wait_for(|listed| listed.all()).await);
+        ready.send_replace(true);
+        std::future::pending().await
+    }
+
+    /// Opens the line each time that this process begins to lead, and closes it when it ends.
+    pub(crate) async fn lead(&self) {
+        let mut leads = self.leads.clone();
+        loop {
+            if leads.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            if self.listed.subscribe().wait_for(|listed| listed.all()).await.is_err() {
+                return;
+            }
+            self.join_all();
+            self.admission.open(self.now());
+            self.metrics.leads(true);
+            if leads.wait_for(|leads| !*leads).await.is_err() {
+                return;
+            }
+            self.admission.close();
+            self.metrics.leads(false);
+        }
+    }
+
+    /// Every job that wants CPUs now joins the line, before any is granted some.
+    pub(crate) fn join_all(&self) {
+        let now = self.now();
+        for watched in self.jobs.state() {
+            if watched.is_finished() {
+                continue;
+            }
+            let job = watched.to_core();
+            let attempts = self.traces.attempts(&job.metadata.uid, now);
+            if !needs_cpus(&job, &attempts, now) {
+                continue;
+            }
+            // One that cannot be judged yet is when it is looked at.
+            let Some(function) = self.function_in_cache(&job) else { continue };
+            let Ok(limits) = self.judge(&job, Some(&function), false) else { continue };
+            self.admission.join(&job, attempt_id(&job, &attempts), &limits, now);
+        }
+    }
+
+    pub(crate) fn function_in_cache(&self, job: &Job) -> Option<Function> {
+        let key = ObjectRef::new(&job.spec.function).within(&job.metadata.namespace);
+        self.functions.get(&key).map(|function| function.to_core())
+    }
+
+    pub(crate) fn judge(
+        &self,
+        job: &Job,
+        function: Option<&Function>,
+        with_input: bool,
+    ) -> Result<Limits, Error> {
+        let Some(function) = function else {
+            return Err(Error::NotFound { kind: Function::KIND, name: job.spec.function.clone() });
+        };
+        if function.spec.image.is_none() {
+            return Err(Error::Conflict(format!(
+                "function {:?} has no image and cannot run on a cluster",
+                job.spec.function
+            )));
+        }
+        let key = ObjectRef::new(job.spec.queue()).within(&job.metadata.namespace);
+        let queue = self.queues.get(&key).map(|queue| queue.spec.0.clone());
+        let judge = if with_input { validate } else { validate_without_input };
+        judge(&job.spec, &function.spec, queue.as_ref())
+    }
+
+    pub(crate) fn replaced(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the watch shows the job as it was before our own last write: what is decided from that
+    /// could not be told.
+    pub(crate) fn is_behind(&self, job: &Job) -> bool {
+        let mut replaced = self.replaced();
+        let behind = replaced.get(&job.metadata.uid) == Some(&job.metadata.resource_version);
+        if !behind {
+            replaced.remove(&job.metadata.uid);
+        }
+        behind
+    }
+
+    pub(crate) fn refusals(&self) -> std::sync::MutexGuard<'_, HashMap<String, Refusal>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn attempt_id(job: &Job, attempts: &[Attempt]) -> AttemptId {
+    AttemptId {
+        job_uid: job.metadata.uid.as_str().into(),
+        number: next_attempt_number(job, attempts),
+    }
+}

@@ -1,0 +1,50 @@
+//! `windlass call`: a function's result, from wherever jobs are.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use windlass_core::Phase;
+use windlass_core::jobs::Submission;
+
+use crate::cli::Call;
+use crate::commands::{self, INTERRUPTED};
+use crate::output::Output;
+use crate::place::Place;
+use crate::terminal::Progress;
+use crate::{follow, log, request};
+
+pub(crate) async fn call(place: &Place, args: &Call) -> anyhow::Result<ExitCode> {
+    let submission = request::of_function(&args.function, &args.wanted, &place.namespace)?;
+    let key = args.idempotency_key.as_deref();
+    carry_out(place, submission, key, args.output.as_deref(), Progress::bar_only()).await
+}
+
+/// Submits a job, follows it to its end and writes its result. An interrupt cancels it.
+pub(crate) async fn carry_out(
+    place: &Place,
+    submission: Submission,
+    key: Option<&str>,
+    output: Option<&Path>,
+    progress: Progress,
+) -> anyhow::Result<ExitCode> {
+    // Before the work, so that none is done for a result that cannot be kept.
+    let output = Output::open(output)?;
+    let job = place.submit(submission, key).await?;
+    let job_key = job.key();
+    let follow = async {
+        let mut changes = place.jobs.watch(&job_key).await?;
+        follow::to_end(changes.as_mut(), progress).await
+    };
+    let job = tokio::select! {
+        ended = follow => ended?,
+        () = commands::stopped() => {
+            place.jobs.cancel(&job_key).await?;
+            log::tell(&format!("windlass: interrupted; job {} is cancelled", job_key.name));
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    if job.status.phase == Some(Phase::Succeeded) {
+        place.write_result(&job_key, output).await?;
+    }
+    Ok(follow::verdict(&job))
+}
