@@ -23,8 +23,8 @@ def test_a_call_gives_the_result(client):
 
 
 def test_a_job_is_submitted_followed_and_read(client):
-    job = client.submit("slow", {"items": [0.1] * 6}, parallelism=2, priority=3, ttl_seconds=600, retries=0)
-    assert job.spec.priority == 3 and job.spec.ttl_seconds_after_finished == 600
+    job = client.submit("slow", {"items": [0.1] * 6}, parallelism=2, priority=3, ttl_seconds=100_000, retries=0)
+    assert job.spec.priority == 3 and job.spec.ttl_seconds_after_finished == 100_000
     phases, done = [], []
     for told in client.progress(job):
         phases.append(told.status.phase)

@@ -117,15 +117,15 @@ pub trait Access: Send + Sync + 'static {
     async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied>;
     /// The same for whoever wants to read the metrics, which tell of all namespaces.
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied>;
+    /// Who holds this bearer token: one name for all the tokens of one caller. It is compared and
+    /// never shown.
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied>;
     /// The same for whoever says to be another replica of this gateway. A world that has none lets
     /// nobody through.
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
         let _ = token;
         Err(Denied::Unauthenticated)
     }
-    /// Who holds this bearer token: one name for all the tokens of one caller. It is compared and
-    /// never shown.
-    async fn caller(&self, token: Option<&str>) -> Result<String, Denied>;
 }
 
 /// What a caller wants to do with the jobs of a namespace.

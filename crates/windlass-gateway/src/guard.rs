@@ -81,7 +81,8 @@ impl Asked {
         Ok(token)
     }
 
-    /// The same of a worker, who is judged with its report and has a pace of its own.
+    /// The same of a worker, who is judged with its report, or of another replica: they have a pace of
+    /// their own.
     fn uncounted(&mut self, shared: &Shared, headers: &HeaderMap) -> Result<Token, Refusal> {
         let token = bearer(headers)?;
         shared.rates.may_show(self.peer, token.as_str(), Instant::now())?;
@@ -157,9 +158,9 @@ async fn authorize(
 /// Whether a path of the table is one of this server: without workers that report over HTTP there is
 /// no path for them.
 fn is_there(shared: &Shared, path: &str) -> bool {
-    let is_of_a_cluster = ROUTES
-        .iter()
-        .any(|route| route.path == path && matches!(route.guard, Guard::Worker | Guard::Peer));
+    let of_a_cluster = |guard| matches!(guard, Guard::Worker | Guard::Peer);
+    let is_of_a_cluster =
+        ROUTES.iter().any(|route| route.path == path && of_a_cluster(route.guard));
     shared.gateway.reports.is_some() || !is_of_a_cluster
 }
 

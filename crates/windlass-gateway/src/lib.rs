@@ -70,10 +70,10 @@ pub struct Gateway {
     pub limits: Limits,
     /// What is measured.
     pub meters: Arc<metrics::Meters>,
-    /// Progress between two writes of a status.
-    pub live: Arc<LiveProgress>,
     /// With it only TLS is spoken.
     pub tls: Option<Tls>,
+    /// Progress between two writes of a status.
+    pub live: Arc<LiveProgress>,
 }
 
 /// What every handler has at hand.

@@ -199,11 +199,9 @@ fn describe_answer(
 fn refused_with(route: &Route, operation: &Operation) -> BTreeMap<u16, Vec<Kind>> {
     let by_guard: &[Kind] = match route.guard {
         Guard::Open => &[],
-        Guard::Metrics => {
-            &[Kind::Unauthenticated, Kind::Forbidden, Kind::Rate, Kind::Unavailable]
-        }
+        Guard::Metrics => &[Kind::Unauthenticated, Kind::Forbidden, Kind::Rate, Kind::Unavailable],
         Guard::Jobs(_) | Guard::Worker | Guard::Peer => {
-            &[Kind::Unauthenticated, Kind::Forbidden, Kind::NotFound, Kind::Unavailable]
+            &[Kind::Unauthenticated, Kind::Forbidden, Kind::NotFound, Kind::Rate, Kind::Unavailable]
         }
     };
     let everywhere = &[Kind::Host, Kind::Origin, Kind::Internal, Kind::Deadline];

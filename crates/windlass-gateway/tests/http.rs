@@ -46,8 +46,8 @@ impl Server {
             allowed_hosts: None,
             limits: Limits::default(),
             meters: Arc::default(),
-            live: Arc::default(),
             tls: None,
+            live: Arc::default(),
         };
         change(&mut gateway);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -106,6 +106,11 @@ impl Access for ClusterAccess {
         if allowed { Ok(()) } else { Err(Denied::NoMetrics) }
     }
 
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+        let (_, caller) = self.holder(token).await?;
+        Ok(caller.username.unwrap_or_default())
+    }
+
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
         let token = token.filter(|t| !t.is_empty() && t.len() <= MAX_TOKEN_BYTES);
         let token = token.ok_or(Denied::Unauthenticated)?;
@@ -121,11 +126,6 @@ impl Access for ClusterAccess {
         } else {
             Err(Denied::Unauthenticated)
         }
-    }
-
-    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
-        let (_, caller) = self.holder(token).await?;
-        Ok(caller.username.unwrap_or_default())
     }
 }
 

@@ -55,8 +55,8 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
         limits: args.door.limits(Limits { connections: connections(cpus), ..Limits::default() }),
         meters: Arc::default(),
-        live: Arc::default(),
         tls: tls.clone(),
+        live: Arc::default(),
     };
     let stored_bytes = engine.stored_bytes();
     let data = std::path::absolute(&data)?;
