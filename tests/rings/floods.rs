@@ -29,12 +29,12 @@ fn a_flood_of_bad_clients_slows_no_honest_one_and_takes_little_memory() {
     }
     let server = Server::start(&["--cpus", "1"]);
     let client = &server.client;
-    let over = AtomicBool::new(false);
+    let (pid, over) = (server.pid(), &AtomicBool::new(false));
     let (mut times, closed, highest) = std::thread::scope(|scope| {
-        let honest = scope.spawn(|| honest(client, &over));
-        let memory = scope.spawn(|| highest_resident_kib(server.pid(), &over));
+        let honest = scope.spawn(|| honest(client, over));
+        let memory = scope.spawn(move || highest_resident_kib(pid, over));
         let floods: Vec<_> = [header_floods, giant_bodies, endless_bodies]
-            .map(|flood| scope.spawn(|| flood(client, &over)))
+            .map(|flood| scope.spawn(move || flood(client, over)))
             .into();
         let began = Instant::now();
         let mut crowd: Vec<_> = (0..SILENT).map(|n| silent(client, n)).collect();
