@@ -81,7 +81,7 @@ fn honest(client: &Client, over: &AtomicBool) -> Vec<Duration> {
 /// A connection that never ends its first request's head.
 fn silent(client: &Client, n: usize) -> TcpStream {
     let mut socket = TcpStream::connect(&client.address).unwrap();
-    let begin: &[u8] = if n % 2 == 0 { b"" } else { b"GET / HTTP/1.1\r\nHost: x\r\nX: " };
+    let begin: &[u8] = if n.is_multiple_of(2) { b"" } else { b"GET / HTTP/1.1\r\nHost: x\r\nX: " };
     // It may have made room already.
     socket.write_all(begin).unwrap_or_default();
     socket

@@ -8,6 +8,7 @@
 //! - [`matrix`]: who may do what, for every route, method and kind of caller, in both worlds;
 //! - [`doors`]: who gets near a server at all;
 //! - [`floods`]: thousands of silent, slow and large clients beside an honest one;
+//! - [`hostile`]: bytes by chance for each parser;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
 //! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
 //! - [`streams`]: progress on its way to a thousand streams, on one machine;
@@ -29,6 +30,7 @@ mod faults;
 mod figures;
 mod floods;
 mod golden;
+mod hostile;
 mod kills;
 mod latency;
 mod machine;
