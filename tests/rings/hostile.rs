@@ -8,7 +8,10 @@ use windlass_core::contract::parse_progress_line;
 use windlass_core::idempotency::Key;
 use windlass_core::{JobSpec, Report, parse, quantity};
 
-const EACH: u64 = 20_000;
+/// How many of each; `tests/run hostile` takes two million.
+fn each() -> u64 {
+    std::env::var("WINDLASS_HOSTILE").ok().and_then(|each| each.parse().ok()).unwrap_or(20_000)
+}
 
 /// Makes bytes of good ones. Its seed is printed, so that a failure can be had again.
 struct Mutator(u64);
@@ -75,8 +78,9 @@ fn no_submission_breaks_its_parser() {
         br#"{"function":"price","parallelism":2,"input":{"a":[1,{"b":"c"}]},"queue":"q","priority":1}"#,
         br#"{"function":"f","minParallelism":1,"retries":3,"timeoutSeconds":60,"cancel":false}"#,
     ];
+    assert!(good.iter().all(|good| parse::json::<JobSpec>(good).is_ok()));
     let mut mutator = Mutator::start("submission");
-    for _ in 0..EACH {
+    for _ in 0..each() {
         let bytes = mutator.bytes(&good);
         drop(parse::json::<JobSpec>(&bytes));
     }
@@ -85,12 +89,15 @@ fn no_submission_breaks_its_parser() {
 #[test]
 fn no_report_breaks_its_parser() {
     let good: [&[u8]; 3] = [
-        br#"{"jobUid":"u","attempt":1,"event":{"progress":{"done":1,"total":2,"message":"m"}}}"#,
+        br#"{"jobUid":"u","attempt":1,"event":{"progress":{"done":1,"total":2,"message":"m","elapsedSeconds":1.5}}}"#,
         br#"{"jobUid":"u","attempt":1,"event":{"finished":{"outcome":{"succeeded":{"bytes":2,"contentType":"a/b","sha256":"00","text":"{}"}},"started":"1970-01-01T00:00:00Z","finished":"1970-01-01T00:00:00Z","parallelism":2}}}"#,
-        br#"{"jobUid":"u","attempt":1,"event":"running"}"#,
+        br#"{"jobUid":"u","attempt":1,"event":{"running":{"started":"1970-01-01T00:00:00Z","running":"1970-01-01T00:00:01Z","processGroup":7}}}"#,
     ];
+    for good in good {
+        parse::json::<Report>(good).unwrap();
+    }
     let mut mutator = Mutator::start("report");
-    for _ in 0..EACH {
+    for _ in 0..each() {
         drop(parse::json::<Report>(&mutator.bytes(&good)));
     }
 }
@@ -101,8 +108,11 @@ fn no_termination_message_breaks_its_parser() {
         br#"{"outcome":{"succeeded":{"bytes":2,"contentType":"a/b","sha256":"00","text":"{}"}},"started":"1970-01-01T00:00:00Z","finished":"1970-01-01T00:00:00Z","parallelism":2}"#,
         br#"{"outcome":{"failed":{"reason":"Crashed","message":"m"}},"started":"1970-01-01T00:00:00Z","finished":"1970-01-01T00:00:00Z","parallelism":2}"#,
     ];
+    for good in good {
+        assert!(read_termination_message(std::str::from_utf8(good).unwrap()).is_some());
+    }
     let mut mutator = Mutator::start("termination message");
-    for _ in 0..EACH {
+    for _ in 0..each() {
         drop(read_termination_message(&mutator.text(&good)));
     }
 }
@@ -110,7 +120,7 @@ fn no_termination_message_breaks_its_parser() {
 #[test]
 fn no_progress_line_breaks_its_parser() {
     let mut mutator = Mutator::start("progress line");
-    for _ in 0..EACH {
+    for _ in 0..each() {
         drop(parse_progress_line(&mutator.text(&[b"3 10 a message", b"0 0", b"1 1000000"])));
     }
 }
@@ -118,7 +128,7 @@ fn no_progress_line_breaks_its_parser() {
 #[test]
 fn no_quantity_breaks_its_parser() {
     let mut mutator = Mutator::start("quantity");
-    for _ in 0..EACH {
+    for _ in 0..each() {
         let text = mutator.text(&[b"512Mi", b"2Gi", b"1000000", b"9223372036854775807"]);
         let bytes = quantity::bytes(&text);
         assert!(bytes.is_none_or(|bytes| i64::try_from(bytes).is_ok()), "{text:?}");
@@ -128,7 +138,7 @@ fn no_quantity_breaks_its_parser() {
 #[test]
 fn no_idempotency_key_breaks_its_parser() {
     let mut mutator = Mutator::start("idempotency key");
-    for _ in 0..EACH {
+    for _ in 0..each() {
         let bytes =
             mutator.bytes(&[b"order-17", b"\"order-17\"", b"0190b3c4-7f5e-7a11-8f00-3d1a2b3c4d5e"]);
         if let Ok(key) = Key::parse(&bytes) {
