@@ -5,6 +5,10 @@
 //! - [`machine`]: the command line on this machine;
 //! - [`commands`]: the commands that ask a server or a cluster;
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
+//! - [`matrix`]: who may do what, for every route, method and kind of caller, in both worlds;
+//! - [`doors`]: who gets near a server at all;
+//! - [`floods`]: thousands of silent, slow and large clients beside an honest one;
+//! - [`hostile`]: bytes by chance for each parser;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
 //! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
 //! - [`streams`]: progress on its way to a thousand streams, on one machine;
@@ -21,12 +25,16 @@
 mod cluster;
 mod commands;
 mod contract;
+mod doors;
 mod faults;
 mod figures;
+mod floods;
 mod golden;
+mod hostile;
 mod kills;
 mod latency;
 mod machine;
+mod matrix;
 mod outages;
 mod speedup;
 mod streams;

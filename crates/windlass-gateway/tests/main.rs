@@ -23,3 +23,4 @@ mod peers;
 mod reports;
 mod shutdown;
 mod submit;
+mod tls;
