@@ -17,7 +17,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// Everybody: the two health checks, which say one word, and what the API is, which is the same for every
-    /// server of a version. A browser cannot send a token with a link to its documentation.
+    /// server of a version. A browser cannot send a token with a link to its documentation. A bad token is refused here as
+    /// everywhere.
     Open,
     /// Who may do this with the jobs of the namespace in the path.
     Jobs(Verb),
