@@ -322,6 +322,8 @@ fn on_terminal(server: &Server, variables: &[(&str, &str)], arguments: &[&str]) 
     let mut command = told(server);
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
+    // Where a log keeps colours, they are for every terminal.
+    script.env_remove("CI");
     for (name, value) in command.env("TERM", "xterm").envs(variables.iter().copied()).get_envs() {
         match value {
             Some(value) => script.env(name, value),
