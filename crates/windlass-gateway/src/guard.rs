@@ -20,7 +20,7 @@ use crate::Shared;
 use crate::problem::Kind;
 use crate::rates::{Peer, Taken};
 use crate::refusal::Refusal;
-use crate::routes::{self, Guard, Pace, ROUTES, Route};
+use crate::routes::{self, Guard, Pace, Route};
 
 /// The namespace of the path.
 #[derive(Clone)]
@@ -153,20 +153,14 @@ async fn authorize(
         Some(Guard::Worker | Guard::Peer) | None => {
             let token = asked.token(shared, &parts.headers).await?;
             known(shared, &token).await?;
-            let path = path.filter(|path| is_there(shared, path));
-            return Err(path.map_or_else(Refusal::no_such_path, wrong_method));
+            return Err(match (route, path) {
+                (None, Some(path)) => wrong_method(path),
+                // What is for workers is not there where none reports over HTTP.
+                _ => Refusal::no_such_path(),
+            });
         }
     }
     route.ok_or_else(Refusal::no_such_path)
-}
-
-/// Whether a path of the table is one of this server: without workers that report over HTTP there is
-/// no path for them.
-fn is_there(shared: &Shared, path: &str) -> bool {
-    let of_a_cluster = |guard| matches!(guard, Guard::Worker | Guard::Peer);
-    let is_of_a_cluster =
-        ROUTES.iter().any(|route| route.path == path && of_a_cluster(route.guard));
-    shared.gateway.reports.is_some() || !is_of_a_cluster
 }
 
 /// Lets a caller through who may read the metrics.
