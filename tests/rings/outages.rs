@@ -210,6 +210,10 @@ fn a_strangers_job_with_an_attempts_name_is_left_alone_and_stops_no_other() {
                 "{name}: {}",
                 job["status"]
             );
+            let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+            let told =
+                conditions.map(|condition| &condition["reason"]).any(|why| why == "NameTaken");
+            anyhow::ensure!(told, "{name} does not say why: {}", job["status"]);
         }
         for (carrier, _) in &strangers {
             world.admin.delete(&batch_jobs(&world.namespace, carrier)).await?;

@@ -12,6 +12,9 @@ use crate::status::{ConditionType, Failure, FailureReason, Place, Truth, reasons
 use crate::validate::Limits;
 use crate::{AttemptNumber, Cpus, Error, Job, JobStatus, Phase};
 
+/// How often a job is looked at whose node was deleted.
+const UNREACHABLE_LOOK: Duration = Duration::from_secs(30);
+
 /// An attempt that starts within this time, in milliseconds, is told as Running at once: `Starting`
 /// would be the sixth write of a job for which five are enough, even on a cluster that is so busy
 /// that pods wait to be made. What hinders a start is told at once.
@@ -82,6 +85,9 @@ pub struct Attempt {
     pub cpus: Cpus,
     /// When its carrier was created.
     pub created: Timestamp,
+    /// Since when it could have started: since its pod was created, on one machine since itself was.
+    /// None while nobody has got round to making its pod.
+    pub startable_since: Option<Timestamp>,
     /// Name of its `batch/v1` Job, where there is one.
     pub job: Option<String>,
     /// Name of its pod, where there is one.
@@ -294,8 +300,11 @@ fn follow(
         AttemptState::Starting { reason, message } => {
             let waited = now.duration_since(current.created);
             let grace = SignedDuration::from_millis(STARTING_GRACE_MILLISECONDS);
-            let deadline = start_deadline(limits);
-            if waited >= deadline {
+            // Without a pod and without a reason it waits for a Job controller that has others to make
+            // first, and that is no failure however long it takes.
+            let begun = current.startable_since.or(reason.is_some().then_some(current.created));
+            let left = begun.map(|since| start_deadline(limits) - now.duration_since(since));
+            if left.is_some_and(|left| left <= SignedDuration::ZERO) {
                 tell_place(&mut status, current);
                 let why = reason.as_deref().unwrap_or("nothing said why");
                 let failure = not_started(limits, why, message, current.number, now);
@@ -303,7 +312,7 @@ fn follow(
             } else if reason.is_none() && is_told_to_start(&job.status, current.number) {
                 // Which pod it is, is told with the next news.
                 status = job.status.clone();
-                look_again = Some(to_std(deadline - waited));
+                look_again = left.map(to_std);
             } else if waited >= grace || reason.is_some() {
                 tell_place(&mut status, current);
                 status.phase = Some(Phase::Starting);
@@ -311,7 +320,7 @@ fn follow(
                 status.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
                 let reason = reason.as_deref().unwrap_or(reasons::STARTING);
                 status.set_condition(ConditionType::Running, false, reason, message, now);
-                look_again = Some(to_std(deadline - waited));
+                look_again = left.map(to_std);
             } else {
                 status = job.status.clone();
                 look_again = Some(to_std(grace - waited));
@@ -333,6 +342,8 @@ fn follow(
         AttemptState::Unreachable { message, since } => {
             let (kind, reason) = (ConditionType::Running, reasons::NODE_DELETED);
             status.set_condition(kind, Truth::Unknown, reason, message, *since);
+            // Nobody tells that a node has come back.
+            look_again = Some(UNREACHABLE_LOOK);
         }
         AttemptState::Ended(end) => {
             tell_place(&mut status, current);

@@ -93,6 +93,8 @@ struct QueueState {
     pace: Pace,
     /// Whether places may have changed since they were counted.
     moved: bool,
+    /// No write before this time: the last one was refused.
+    not_before: Option<Timestamp>,
 }
 
 /// At what rate the jobs of a queue start.
@@ -119,10 +121,16 @@ impl Pace {
     }
 }
 
+/// Most claims of a queue that are written and whose attempts were not seen yet: far below what the
+/// definition of a ComputeQueue takes, and so few that the object stays small.
+const MOST_CLAIMS: usize = 500;
+
 /// A write of a ComputeQueue's status that is due.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimWrite {
     pub(crate) queue: QueueKey,
+    /// UID of the queue.
+    pub(crate) uid: String,
     /// The version that it may replace.
     pub(crate) resource_version: String,
     /// Whether this process made the last claim, so that it knows of every attempt of this queue.
@@ -207,6 +215,7 @@ impl Admission {
             settled: BTreeSet::new(),
             pace: Pace::default(),
             moved: true,
+            not_before: None,
         });
         known.spec = spec.clone();
         known.resource_version = queue.metadata.resource_version.clone().unwrap_or_default();
@@ -218,10 +227,10 @@ impl Admission {
         is_new
     }
 
-    /// A ComputeQueue is gone: whoever waited in it passes straight through.
+    /// A ComputeQueue of this UID is gone: whoever waited in it passes straight through.
     pub fn queue_deleted(&self, key: &QueueKey, uid: &str) {
         let mut state = self.lock();
-        if state.queues.get(key).is_none_or(|known| !known.uid.is_empty() && known.uid != uid) {
+        if state.queues.get(key).is_none_or(|known| known.uid != uid) {
             return;
         }
         state.give_back(key);
@@ -251,6 +260,10 @@ impl Admission {
             if known.is_none_or(|held| held.stage != Stage::Live) {
                 state.hold(attempt.clone(), &key, *cpus, Stage::Live);
                 state.asking.remove(&attempt.job_uid);
+                // There is room for another claim.
+                if state.queues.get(&key).is_some_and(|queue| !queue.granted.is_empty()) {
+                    self.claims_wanted.notify_one();
+                }
             }
         } else if state.held.get(attempt).is_some_and(|held| held.stage != Stage::Granted) {
             state.release(attempt);
@@ -343,7 +356,7 @@ impl Admission {
 
     /// The queue of which a write is due: grants to be claimed; with `numbers` also what is told of it
     /// that has changed by half.
-    pub(crate) fn due(&self, numbers: bool) -> Option<ClaimWrite> {
+    pub(crate) fn due(&self, numbers: bool, now: Timestamp) -> Option<ClaimWrite> {
         let state = self.lock();
         if !state.open {
             return None;
@@ -355,16 +368,19 @@ impl Admission {
             let told = queue.status.waiting;
             let full = |n: u32| n >= queue.spec.max_queued;
             let other = is_other(told, waiting) || full(told) != full(waiting);
-            if queue.granted.is_empty() && !(numbers && other) {
+            let ours = || state.held.iter().filter(|(_, held)| held.queue == *key);
+            let claimed = ours().filter(|(_, held)| matches!(held.stage, Stage::Claimed { .. }));
+            // The others are claimed once these are seen.
+            let room = MOST_CLAIMS.saturating_sub(claimed.count());
+            let granted: BTreeSet<_> = queue.granted.iter().take(room).cloned().collect();
+            let waits = queue.not_before.is_some_and(|not_before| now < not_before);
+            if waits || (granted.is_empty() && !(numbers && other)) {
                 return None;
             }
-            let mut claims: Vec<_> = state
-                .held
-                .iter()
-                .filter(|(_, held)| held.queue == *key)
+            let mut claims: Vec<_> = ours()
                 .filter(|(id, held)| match held.stage {
                     Stage::Claimed { .. } => true,
-                    Stage::Granted => queue.granted.contains(*id),
+                    Stage::Granted => granted.contains(*id),
                     Stage::Live => false,
                 })
                 .map(|(id, held)| Claim::new(id, held.cpus))
@@ -373,10 +389,11 @@ impl Admission {
             let holder = Some(self.identity.clone());
             Some(ClaimWrite {
                 queue: key.clone(),
+                uid: queue.uid.clone(),
                 resource_version: queue.resource_version.clone(),
                 is_ours: queue.status.holder == holder,
                 status: QueueStatus { holder, claims, granted: used, waiting },
-                granted: queue.granted.iter().cloned().collect(),
+                granted: granted.into_iter().collect(),
             })
         })
     }
@@ -412,6 +429,13 @@ impl Admission {
     /// go back into the line.
     pub(crate) fn give_back(&self, key: &QueueKey) {
         self.lock().give_back(key);
+    }
+
+    /// Writes nothing of a queue before this time.
+    pub(crate) fn delay(&self, key: &QueueKey, not_before: Timestamp) {
+        if let Some(queue) = self.lock().queues.get_mut(key) {
+            queue.not_before = Some(not_before);
+        }
     }
 
     /// Grants again what was given back.

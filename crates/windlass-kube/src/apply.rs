@@ -3,8 +3,6 @@
 //! Each may be repeated and may be lost halfway. Every call has a deadline; when it passes, what
 //! happened is unknown and the next observation tells.
 
-use std::time::Duration;
-
 use k8s_openapi::api::batch::v1 as batch;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::Status;
@@ -18,9 +16,6 @@ use crate::crd::{ComputeJob, status_patch};
 use crate::error::{from_kube, is_status, within_deadline};
 use crate::observe;
 use crate::traces::Traces;
-
-/// How long a batch Job of somebody else keeps an attempt waiting before the next look.
-const STRANGER_PAUSE: Duration = Duration::from_secs(30);
 
 /// What the actions of one job need.
 pub struct Effects<'a> {
@@ -36,6 +31,16 @@ pub struct Effects<'a> {
     pub function: Option<&'a FunctionSpec>,
     /// What there is of its attempts.
     pub traces: &'a Traces,
+}
+
+/// What became of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The job has changed.
+    News,
+    /// It has not: there was nothing to tell, or the API server leaves out what its definition of a
+    /// ComputeJob does not have.
+    Nothing,
 }
 
 /// What became of an action.
@@ -90,9 +95,7 @@ impl Effects<'_> {
                 Ok(Done::Done)
             }
             // Ours from before a crash or a stale cache, or a stranger's.
-            Err(error) if is_status(&error, 409) => {
-                self.adopt(&name, attempt).await.map(|()| Done::Done)
-            }
+            Err(error) if is_status(&error, 409) => self.adopt(&name, attempt).await,
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
                 Ok(refused(&status))
             }
@@ -100,7 +103,7 @@ impl Effects<'_> {
         }
     }
 
-    async fn adopt(&self, name: &str, attempt: AttemptNumber) -> Result<(), Error> {
+    async fn adopt(&self, name: &str, attempt: AttemptNumber) -> Result<Done, Error> {
         let found = within_deadline(self.carriers().get_opt(name)).await?.map_err(from_kube)?;
         let Some(found) = found else {
             return Err(Error::Conflict(format!("the batch Job {name:?} is gone again")));
@@ -109,14 +112,14 @@ impl Effects<'_> {
             *origin.attempt.job_uid == self.job.metadata.uid && origin.attempt.number == attempt
         });
         if mine {
-            Ok(())
-        } else {
-            // A stranger's: it may go away, and until then there is nothing to be done.
-            Err(Error::Unavailable {
-                message: format!("a batch Job {name:?} exists that is not this attempt's"),
-                retry_after: STRANGER_PAUSE,
-            })
+            return Ok(Done::Done);
         }
+        // A stranger's: it may go away, and until then there is nothing to be done.
+        Ok(Done::Refused {
+            reason: "NameTaken".into(),
+            message: format!("a batch Job {name:?} is there that is not of this job"),
+            is_final: false,
+        })
     }
 
     async fn remove(&self, attempt: AttemptNumber) -> Result<(), Error> {
@@ -176,12 +179,12 @@ fn refused(status: &Status) -> Done {
 
 /// Tells a status, if it differs from what is told: one write, refused with `Conflict` when
 /// somebody wrote since the job was read. Returns whether there was anything to write.
-pub async fn tell(client: &Client, job: &Job, status: &JobStatus) -> Result<bool, Error> {
-    let Some(patch) = status_patch(job, status) else { return Ok(false) };
+pub async fn tell(client: &Client, job: &Job, status: &JobStatus) -> Result<Told, Error> {
+    let Some(patch) = status_patch(job, status) else { return Ok(Told::Nothing) };
     let jobs: Api<ComputeJob> = Api::namespaced(client.clone(), &job.metadata.namespace);
     let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-    within_deadline(jobs.patch_status(&job.metadata.name, &params, &patch))
-        .await?
-        .map_err(from_kube)?;
-    Ok(true)
+    let told = within_deadline(jobs.patch_status(&job.metadata.name, &params, &patch)).await?;
+    let told = told.map_err(from_kube)?;
+    let is_new = told.metadata.resource_version.as_ref() != Some(&job.metadata.resource_version);
+    Ok(if is_new { Told::News } else { Told::Nothing })
 }

@@ -39,8 +39,8 @@ const NUMBERS: Duration = Duration::from_secs(5);
 /// How long an attempt may stay unseen before it is asked for at the API server.
 const UNSEEN: SignedDuration = SignedDuration::from_secs(10);
 
-/// Pause after a write that failed.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How long a queue waits after a write that failed.
+const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 /// Claims what the line grants, as long as it runs.
 pub(crate) async fn run(world: &World) {
@@ -63,13 +63,13 @@ pub(crate) async fn run(world: &World) {
         if numbers {
             told = tokio::time::Instant::now();
         }
-        while let Some(write) = world.admission.due(numbers) {
+        while let Some(write) = world.admission.due(numbers, world.now()) {
             if let Err(error) = claim(world, &write).await {
                 warn!(queue = %write.queue.name, %error, "a claim failed");
                 world.admission.give_back(&write.queue);
-                tokio::time::sleep(PAUSE).await;
+                // This queue waits, the others do not.
+                world.admission.delay(&write.queue, world.now() + PAUSE);
                 world.admission.again(world.now());
-                break;
             }
         }
     }
@@ -91,13 +91,13 @@ async fn claim(world: &World, write: &ClaimWrite) -> Result<(), Error> {
         Err(Error::Conflict(_)) => {
             debug!(queue = %write.queue.name, "somebody else wrote");
             world.admission.give_back(&write.queue);
-            read_again(world, &write.queue).await?;
+            read_again(world, write).await?;
             world.admission.again(world.now());
             Ok(())
         }
         // The queue was deleted: the watch says so to those who wait in it.
         Err(Error::NotFound { .. }) => {
-            world.admission.queue_deleted(&write.queue, "");
+            world.admission.queue_deleted(&write.queue, &write.uid);
             Ok(())
         }
         Err(error) => Err(error),
@@ -109,7 +109,7 @@ async fn take_over(world: &World, write: &ClaimWrite) -> Result<(), Error> {
     world.admission.give_back(&write.queue);
     let current = get(world, &write.queue).await?;
     let Some(current) = current else {
-        world.admission.queue_deleted(&write.queue, "");
+        world.admission.queue_deleted(&write.queue, &write.uid);
         return Ok(());
     };
     let told = current.status.clone().unwrap_or_default();
@@ -154,10 +154,10 @@ async fn get(world: &World, key: &QueueKey) -> Result<Option<ComputeQueue>, Erro
     within_deadline(api.get_opt(&key.name)).await?.map_err(from_kube)
 }
 
-async fn read_again(world: &World, key: &QueueKey) -> Result<(), Error> {
-    match get(world, key).await? {
+async fn read_again(world: &World, write: &ClaimWrite) -> Result<(), Error> {
+    match get(world, &write.queue).await? {
         Some(queue) => drop(world.queue_changed(&queue)),
-        None => world.admission.queue_deleted(key, ""),
+        None => world.admission.queue_deleted(&write.queue, &write.uid),
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use windlass_core::plan::{Admission as Answer, Refusal, needs_cpus, plan_invalid
 use windlass_core::{Action, Error, Function, Job, Limits, Plan, Seen, plan};
 
 use crate::admission::{Admission, JobRef};
-use crate::apply::{Done, Effects, tell};
+use crate::apply::{Done, Effects, Told, tell};
 use crate::attempt::LABEL_JOB_UID;
 use crate::changes;
 use crate::lease::Candidate;
@@ -42,6 +42,10 @@ const WAITING_LOOK: Duration = Duration::from_secs(30);
 
 /// How often the reason is looked for why a batch Job has no pod.
 const HINDRANCE_LOOK: Duration = Duration::from_secs(10);
+
+/// When a job is looked at again that somebody else has written: the watch wakes it before, unless it is
+/// dead.
+const OVERTAKEN: Duration = Duration::from_secs(2);
 
 /// When a job is looked at again whose last write the watch has not brought.
 const BEHIND: Duration = Duration::from_secs(5);
@@ -225,7 +229,7 @@ async fn reconcile(object: Arc<WatchedJob>, world: Arc<World>) -> Result<Requeue
         Ok(Err(Error::Conflict(why))) => {
             debug!(job = %job.key(), why, "overtaken");
             looked("conflict");
-            Ok(Requeue::requeue(Duration::from_millis(200)))
+            Ok(Requeue::requeue(OVERTAKEN))
         }
         // The job itself, most likely: then there is no next look.
         Ok(Err(Error::NotFound { .. })) => Ok(Requeue::requeue(Duration::from_secs(5))),
@@ -269,7 +273,11 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     }
     let now = world.now();
     let mut attempts = observe_attempts(job, world, now).await?;
-    let hindered = tell_hindrance(job, &mut attempts, world, now).await?;
+    // Events say why, and decide nothing: without them a job can be cancelled all the same.
+    let hindered = tell_hindrance(job, &mut attempts, world, now).await.unwrap_or_else(|error| {
+        warn!(job = %job.key(), %error, "why it has no pod cannot be asked");
+        true
+    });
     let function = find_function(job, world).await?;
 
     let needs = needs_cpus(job, &attempts, now);
@@ -319,7 +327,12 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     let mut removal = None;
     if world.removal_waits(job, now) {
         let before = actions.len();
-        actions.retain(|action| !matches!(action, Action::Remove { .. }));
+        let lives = |number| seen.attempts.iter().any(|a| a.number == number && a.is_live());
+        // What still runs holds CPUs.
+        actions.retain(|action| match action {
+            Action::Remove { attempt } => lives(*attempt),
+            Action::Start { .. } | Action::Expire => true,
+        });
         removal = (actions.len() < before).then_some(MANY_STARTS_WITHIN.unsigned_abs());
     }
     let starts = actions.iter().any(|action| matches!(action, Action::Start { .. }));
@@ -357,7 +370,7 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
             None => drop(world.refusals().remove(&job.metadata.uid)),
         }
     }
-    if tell(&world.client, job, &status).await? {
+    if tell(&world.client, job, &status).await? == Told::News {
         let version = job.metadata.resource_version.clone();
         world.replaced().insert(job.metadata.uid.clone(), version);
         if let Some(event) = notices::notice(job, &status) {

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1 as core_v1;
 use kube::Api;
 use kube::api::ListParams;
 use windlass_core::plan::{Attempt, AttemptState};
-use windlass_core::{Error, Function, Job, Problem};
+use windlass_core::status::{ConditionType, reasons};
+use windlass_core::{AttemptNumber, Error, Function, Job, Phase, Problem};
 
 use crate::attempt::LABEL_JOB_UID;
 use crate::changes::Change;
@@ -126,6 +127,10 @@ pub(crate) async fn tell_hindrance(
     };
     let Some(carrier) = trace.carrier else { return Ok(false) };
     if !world.may_list_events() {
+        // As long as it may not be asked again, what was told holds.
+        if let Some((told, why)) = told_hindrance(job, attempt.number) {
+            (*reason, *message) = (Some(told.to_owned()), why.to_owned());
+        }
         return Ok(true);
     }
     let events: Api<core_v1::Event> =
@@ -140,6 +145,15 @@ pub(crate) async fn tell_hindrance(
         *message = said;
     }
     Ok(true)
+}
+
+/// The reason that the status tells for this attempt not to start, if it is one.
+fn told_hindrance(job: &Job, number: AttemptNumber) -> Option<(&str, &str)> {
+    let running = job.status.condition(ConditionType::Running)?;
+    let hindered = job.status.phase == Some(Phase::Starting)
+        && job.status.attempt == Some(number)
+        && running.reason != reasons::STARTING;
+    hindered.then_some((&running.reason, &running.message))
 }
 
 /// The function of a job. A cache may lag behind a function that was created a moment ago.

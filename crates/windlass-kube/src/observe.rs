@@ -174,6 +174,7 @@ pub fn vanished(job: &Job, number: AttemptNumber, now: Timestamp) -> Attempt {
         number,
         cpus: job.status.parallelism.unwrap_or(1),
         created: job.status.timeline.admitted.unwrap_or(now),
+        startable_since: None,
         job: job.status.job.clone(),
         pod: job.status.pod.clone(),
         node: job.status.node.clone(),
@@ -218,6 +219,7 @@ fn attempt(number: AttemptNumber, trace: &Trace, now: Timestamp) -> Attempt {
         number,
         cpus: carrier.map(|c| c.cpus).or(body.map(|b| b.cpus)).unwrap_or(1),
         created: created.unwrap_or(now),
+        startable_since: body.and_then(|body| body.created),
         job: carrier.map(|carrier| carrier.name.clone()),
         pod: body.map(|body| body.name.clone()),
         node: body.and_then(|body| body.node.clone()),
@@ -238,6 +240,8 @@ fn state_without_pod(carrier: Option<&Carrier>, now: Timestamp) -> AttemptState 
             message: format!("its pod is gone: {message}"),
             at: since.unwrap_or(now),
         }),
+        // Its pod was there, and was removed before anybody here has seen it.
+        None if carrier.is_some_and(|carrier| carrier.finished) => gone(now),
         None => AttemptState::Starting { reason: None, message: "no pod yet".into() },
     }
 }
@@ -301,9 +305,10 @@ fn end_of(
     dead: &core_v1::ContainerStateTerminated,
     now: Timestamp,
 ) -> End {
-    let at = dead.finished_at.as_ref().map_or(now, |time| time.0);
+    let created = pod.creation_timestamp().map_or(now, |time| time.0);
+    // By its node's clock, which may be any.
+    let at = dead.finished_at.as_ref().map_or(now, |time| time.0).max(created).min(now);
     if let Some(ending) = dead.message.as_deref().and_then(read_termination_message) {
-        let created = pod.creation_timestamp().map_or(now, |time| time.0);
         return End::Told(in_its_place(ending, origin).between(created, now));
     }
     let disrupted = pod

@@ -182,7 +182,7 @@ impl World {
         events: impl Stream<Item = Events<WatchedJob>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::changes(events).filter_map(move |change| {
+        let changed = changes::changes(events).flat_map(move |change| {
             let woken = match change {
                 Change::Applied(job) => {
                     world.measure_end(&job);
@@ -192,7 +192,7 @@ impl World {
                         world.admission.leave(uid, world.now());
                         world.refusals().remove(uid);
                     }
-                    Some(ObjectRef::from_obj(&job))
+                    vec![ObjectRef::from_obj(&job)]
                 }
                 Change::Deleted(gone) => {
                     world.admission.leave(&gone.uid, world.now());
@@ -200,18 +200,19 @@ impl World {
                     world.replaced().remove(&gone.uid);
                     let mut open = world.open_jobs.lock().unwrap_or_else(PoisonError::into_inner);
                     open.remove(&gone.uid);
-                    None
+                    Vec::new()
                 }
                 Change::Listed => {
                     world.listed.send_modify(|listed| listed.jobs = true);
-                    None
+                    // Who was woken while the pages of a list came was looked at as it was before the list.
+                    world.jobs.state().iter().map(|job| ObjectRef::from_obj(job.as_ref())).collect()
                 }
                 Change::Failed => {
                     world.metrics.watch_failed("computejobs");
-                    None
+                    Vec::new()
                 }
             };
-            std::future::ready(woken)
+            futures::stream::iter(woken)
         });
         changed.boxed()
     }

@@ -53,6 +53,7 @@ fn attempt(trace: &Trace, host: &str) -> Attempt {
         number: *number,
         cpus: *cpus,
         created: *created,
+        startable_since: Some(*created),
         job: None,
         pod: None,
         node: Some(host.to_owned()),

@@ -53,6 +53,7 @@ fn attempt(number: AttemptNumber, state: AttemptState) -> Attempt {
         number,
         cpus: 2,
         created: at(0),
+        startable_since: Some(at(0)),
         job: None,
         pod: None,
         node: None,
@@ -166,6 +167,24 @@ fn an_attempt_that_never_starts_fails_at_its_deadline_and_is_removed() {
 }
 
 #[test]
+fn the_start_deadline_runs_from_the_pod_and_not_while_nobody_has_made_one() {
+    let late = START_DEADLINE_SECONDS * 1000;
+    let waits = Attempt { startable_since: None, ..attempt(1, starting()) };
+    let plan_at =
+        |attempt: &Attempt, now| plan(&job(), &limits(), &seen(vec![attempt.clone()]), at(now));
+    // A Job controller with thousands of others to make pods for.
+    assert_eq!(plan_at(&waits, 10 * late).status.phase, Some(Phase::Starting));
+    let came =
+        Attempt { startable_since: Some(at(late)), pod: Some("pod".into()), ..waits.clone() };
+    assert_eq!(plan_at(&came, late + 60_000).status.phase, Some(Phase::Starting));
+    assert_eq!(plan_at(&came, 2 * late).status.phase, Some(Phase::Failed));
+    // It is refused a pod.
+    let state = AttemptState::Starting { reason: Some("QuotaExceeded".into()), message: "".into() };
+    let refused = Attempt { state, ..waits };
+    assert_eq!(plan_at(&refused, late).status.phase, Some(Phase::Failed));
+}
+
+#[test]
 fn what_is_refused_is_told_at_once_and_fails_at_the_start_deadline_or_when_it_is_final() {
     let refused = |is_final| Refusal {
         since: at(0),
@@ -197,6 +216,8 @@ fn a_deleted_node_proves_nothing_and_cancel_does_not_wait_for_it() {
     assert_eq!((&waits.actions[..], waits.status.phase), (&[][..], Some(Phase::Running)));
     let running = told(&waits.status, ConditionType::Running);
     assert_eq!(running, Some((Truth::Unknown, reasons::NODE_DELETED)));
+    // Nobody tells that the node has come back.
+    assert!(waits.look_again.is_some());
     job.spec.cancel = true;
     let cancelled = plan(&job, &limits(), &world, at(1_000_000));
     assert_eq!(cancelled.status.phase, Some(Phase::Cancelled));
@@ -467,6 +488,7 @@ impl World {
                 self.attempts.entry(*number).or_insert_with(|| Attempt {
                     cpus: *cpus,
                     created: now,
+                    startable_since: Some(now),
                     ..attempt(*number, starting())
                 });
             }

@@ -120,7 +120,7 @@ fn text() -> Value {
 }
 
 fn digest_line() -> Value {
-    json!({ "type": "string", "pattern": "^sha-256=:[A-Za-z0-9+/]{43}=:$" })
+    json!({ "type": "string", "pattern": "^sha-256=:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:$" })
 }
 
 /// The phases, by their own words.

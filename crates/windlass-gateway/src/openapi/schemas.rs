@@ -127,7 +127,15 @@ pub(super) fn label() -> Value {
 fn read_only(schema: &mut Value) {
     if let Some(schema) = schema.as_object_mut() {
         schema.retain(|keyword, _| !keyword.starts_with("x-kubernetes-"));
+        bound(schema);
         parts(schema).for_each(read_only);
+    }
+}
+
+/// A number of 32 bits has a largest one, which schemars leaves to its format.
+fn bound(schema: &mut Map<String, Value>) {
+    if schema.get("format").is_some_and(|format| format == "uint32") {
+        schema.entry("maximum").or_insert_with(|| json!(u32::MAX));
     }
 }
 
@@ -136,6 +144,7 @@ fn read_only(schema: &mut Value) {
 fn tidy(schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else { return };
     schema.retain(|keyword, _| !keyword.starts_with("x-kubernetes-"));
+    bound(schema);
     if let Some(words) = words(schema) {
         schema.remove("oneOf");
         schema.extend(words);
