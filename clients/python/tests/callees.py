@@ -33,7 +33,7 @@ def who(seconds):
 
 def talk(seconds):
     time.sleep(seconds)
-    print(f"{seconds} s", flush=True)
+    print(f"{seconds} s")
 
 
 def text(n):

@@ -177,7 +177,8 @@ class Process:
         results_read, results_write = os.pipe()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "windlass.worker", "--process", f"{tasks_read},{results_write}", target],
+                # Unbuffered: what the function prints is in the log at once, however the process ends.
+                [sys.executable, "-u", "-m", "windlass.worker", "--process", f"{tasks_read},{results_write}", target],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(tasks_read, results_write),
                 env={**os.environ, **dict.fromkeys(THREAD_COUNT_VARIABLES, "1")},
