@@ -23,6 +23,7 @@ use crate::attempt::LABEL_JOB_UID;
 use crate::changes;
 use crate::lease::Candidate;
 use crate::look::{fetch, find_function, observe_attempts, tell_hindrance};
+use crate::malformed::Unreadable;
 use crate::metrics::Metrics;
 use crate::watched::WatchedJob;
 use crate::world::{
@@ -42,6 +43,9 @@ const WAITING_LOOK: Duration = Duration::from_secs(30);
 
 /// How often the reason is looked for why a batch Job has no pod.
 const HINDRANCE_LOOK: Duration = Duration::from_secs(10);
+
+/// When a job is looked at again whose status the API server does not take.
+const REFUSED_STATUS: Duration = Duration::from_secs(300);
 
 /// When a job is looked at again that somebody else has written: the watch wakes it before, unless it is
 /// dead.
@@ -95,7 +99,15 @@ pub async fn run(
     let (queues, queue_writer) = reflector::store();
     let stores = Stores { jobs: jobs.clone(), functions, queues };
     let admission = Admission::new(identity.clone(), wake);
-    let world = Arc::new(World::new(client.clone(), settings, stores, admission, led, metrics));
+    let world = Arc::new(World::new(
+        client.clone(),
+        settings,
+        stores,
+        admission,
+        led,
+        metrics,
+        unreadable.clone(),
+    ));
 
     let job_events = changes::events(
         api(&client, namespace.as_deref()),
@@ -370,7 +382,16 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
             None => drop(world.refusals().remove(&job.metadata.uid)),
         }
     }
-    if tell(&world.client, job, &status).await? == Told::News {
+    let told = match tell(&world.client, job, &status).await {
+        Err(Error::Invalid(problems)) => {
+            // Another definition has let it in than is in force now: nothing can be told in its status.
+            let why = Error::Invalid(problems).to_string();
+            world.malformed(Unreadable::of_job(job, &why));
+            return Ok(Requeue::requeue(REFUSED_STATUS));
+        }
+        told => told?,
+    };
+    if told == Told::News {
         let version = job.metadata.resource_version.clone();
         world.replaced().insert(job.metadata.uid.clone(), version);
         if let Some(event) = notices::notice(job, &status) {

@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::ListParams;
 use windlass_core::plan::{Attempt, AttemptState};
 use windlass_core::status::{ConditionType, reasons};
-use windlass_core::{AttemptNumber, Error, Function, Job, Phase, Problem};
+use windlass_core::{AttemptNumber, Error, Function, Job, Phase, Problem, name};
 
 use crate::attempt::LABEL_JOB_UID;
 use crate::changes::Change;
@@ -161,7 +161,8 @@ pub(crate) async fn find_function(job: &Job, world: &World) -> Result<Option<Fun
     if let Some(function) = world.function_in_cache(job) {
         return Ok(Some(function));
     }
-    if job.status.is_finished() {
+    // A name that nothing can have is not asked for: it may be of any length.
+    if job.status.is_finished() || name::problem(&job.spec.function).is_some() {
         return Ok(None);
     }
     let functions: Api<ComputeFunction> =

@@ -10,6 +10,7 @@ use kube::Resource;
 use kube::core::ObjectMeta;
 use kube::runtime::events::Recorder;
 use tokio::sync::{mpsc, watch};
+use windlass_core::Job;
 
 use crate::notices;
 
@@ -36,6 +37,13 @@ impl Unreadable {
             ..ObjectReference::default()
         };
         Self { about, why }
+    }
+
+    /// A job whose status cannot be told.
+    pub(crate) fn of_job(job: &Job, why: &str) -> Self {
+        let resource_version = Some(job.metadata.resource_version.clone());
+        let about = ObjectReference { resource_version, ..notices::reference(job) };
+        Self { about, why: why.to_owned() }
     }
 }
 

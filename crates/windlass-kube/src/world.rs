@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1 as core_v1;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use windlass_core::plan::{Attempt, Refusal, needs_cpus, next_attempt_number};
 use windlass_core::validate::validate_without_input;
 use windlass_core::{Error, Function, Job, Limits, validate};
@@ -25,6 +25,7 @@ use crate::changes::{self, Change};
 use crate::clock::Clock;
 use crate::crd::{ComputeFunction, ComputeQueue};
 use crate::driver::Settings;
+use crate::malformed::Unreadable;
 use crate::metrics::Metrics;
 use crate::observe::AttemptId;
 use crate::traces::{Touched, Traces};
@@ -75,6 +76,8 @@ pub(crate) struct World {
     /// UIDs of the jobs that were seen and have not ended.
     open_jobs: Mutex<HashSet<String>>,
     pub(crate) recorder: Recorder,
+    /// Told of what cannot be read, or be told anything.
+    malformed: mpsc::UnboundedSender<Unreadable>,
     /// Which watches have listed everything.
     pub(crate) listed: watch::Sender<Listed>,
 }
@@ -137,6 +140,7 @@ impl World {
         admission: Admission,
         leads: watch::Receiver<bool>,
         metrics: Metrics,
+        malformed: mpsc::UnboundedSender<Unreadable>,
     ) -> Self {
         let reporter = Reporter {
             controller: "windlass.dev/controller".into(),
@@ -159,6 +163,7 @@ impl World {
             metrics,
             open_jobs: Mutex::default(),
             recorder: Recorder::new(client.clone(), reporter),
+            malformed,
             listed: watch::Sender::default(),
             client,
             settings,
@@ -167,6 +172,12 @@ impl World {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Has an object told by an Event that it is malformed.
+    pub(crate) fn malformed(&self, object: Unreadable) {
+        // Nobody listens any more only when the controller ends.
+        drop(self.malformed.send(object));
     }
 
     /// All objects of a kind that this process may see.
