@@ -44,9 +44,6 @@ const WAITING_LOOK: Duration = Duration::from_secs(30);
 /// How often the reason is looked for why a batch Job has no pod.
 const HINDRANCE_LOOK: Duration = Duration::from_secs(10);
 
-/// When a job is looked at again whose status the API server does not take.
-const REFUSED_STATUS: Duration = Duration::from_secs(300);
-
 /// When a job is looked at again that somebody else has written: the watch wakes it before, unless it is
 /// dead.
 const OVERTAKEN: Duration = Duration::from_secs(2);
@@ -387,7 +384,10 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
             // Another definition has let it in than is in force now: nothing can be told in its status.
             let why = Error::Invalid(problems).to_string();
             world.malformed(Unreadable::of_job(job, &why));
-            return Ok(Requeue::requeue(REFUSED_STATUS));
+            // As if it had been told: it is left alone until somebody writes it.
+            let version = job.metadata.resource_version.clone();
+            world.replaced().insert(job.metadata.uid.clone(), version);
+            return Ok(Requeue::await_change());
         }
         told => told?,
     };
