@@ -1,12 +1,14 @@
 //! Bytes that nobody should send, for each parser of the core: twenty thousand of each, made of good ones by
-//! chance. Nothing panics, and what is taken is within its bounds.
+//! chance. Nothing panics, and what is taken is within its bounds. `tests/run fuzz` searches the same parsers,
+//! with the same good ones.
 
 use std::hash::{BuildHasher as _, RandomState};
 
-use windlass_core::assignment::read_termination_message;
-use windlass_core::contract::parse_progress_line;
-use windlass_core::idempotency::Key;
-use windlass_core::{JobSpec, Report, parse, quantity};
+use super::support::checkout;
+
+#[allow(unreachable_pub, reason = "a library of its own for libFuzzer")]
+#[path = "../fuzz/parsers.rs"]
+mod parsers;
 
 /// How many of each; `tests/run hostile` takes two million.
 fn each() -> u64 {
@@ -33,7 +35,7 @@ impl Mutator {
         ((mixed ^ (mixed >> 31)) % below.max(1) as u64) as usize
     }
 
-    fn bytes(&mut self, good: &[&[u8]]) -> Vec<u8> {
+    fn bytes(&mut self, good: &[Vec<u8>]) -> Vec<u8> {
         const PIECES: [&[u8]; 10] = [
             b"{",
             b"[",
@@ -46,7 +48,7 @@ impl Mutator {
             b"null",
             b"\0",
         ];
-        let mut bytes = good[self.number(good.len())].to_vec();
+        let mut bytes = good[self.number(good.len())].clone();
         for _ in 0..=self.number(6) {
             let at = self.number(bytes.len() + 1);
             match self.number(5) {
@@ -66,83 +68,51 @@ impl Mutator {
         }
         bytes
     }
+}
 
-    fn text(&mut self, good: &[&[u8]]) -> String {
-        String::from_utf8_lossy(&self.bytes(good)).into_owned()
+/// Damages the good documents in `tests/fuzz/seeds/{name}`, which the parser takes.
+fn damage(name: &str, taken: fn(&[u8]) -> bool) {
+    let seeds = checkout().join("tests/fuzz/seeds").join(name);
+    let mut files: Vec<_> =
+        std::fs::read_dir(&seeds).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // In one order everywhere, or the seed would not make the same bytes.
+    files.sort();
+    let good: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    for (file, good) in files.iter().zip(&good) {
+        assert!(taken(good), "{} is not taken", file.display());
+    }
+    let mut mutator = Mutator::start(name);
+    for _ in 0..each() {
+        taken(&mutator.bytes(&good));
     }
 }
 
 #[test]
 fn no_submission_breaks_its_parser() {
-    let good: [&[u8]; 2] = [
-        br#"{"function":"price","parallelism":2,"input":{"a":[1,{"b":"c"}]},"queue":"q","priority":1}"#,
-        br#"{"function":"f","minParallelism":1,"retries":3,"timeoutSeconds":60,"cancel":false}"#,
-    ];
-    assert!(good.iter().all(|good| parse::json::<JobSpec>(good).is_ok()));
-    let mut mutator = Mutator::start("submission");
-    for _ in 0..each() {
-        let bytes = mutator.bytes(&good);
-        drop(parse::json::<JobSpec>(&bytes));
-    }
+    damage("submission", parsers::submission);
 }
 
 #[test]
 fn no_report_breaks_its_parser() {
-    let good: [&[u8]; 3] = [
-        br#"{"jobUid":"u","attempt":1,"event":{"progress":{"done":1,"total":2,"message":"m","elapsedSeconds":1.5}}}"#,
-        br#"{"jobUid":"u","attempt":1,"event":{"finished":{"outcome":{"succeeded":{"bytes":2,"contentType":"a/b","sha256":"00","text":"{}"}},"started":"1970-01-01T00:00:00Z","finished":"1970-01-01T00:00:00Z","parallelism":2}}}"#,
-        br#"{"jobUid":"u","attempt":1,"event":{"running":{"started":"1970-01-01T00:00:00Z","running":"1970-01-01T00:00:01Z","processGroup":7}}}"#,
-    ];
-    for good in good {
-        parse::json::<Report>(good).unwrap();
-    }
-    let mut mutator = Mutator::start("report");
-    for _ in 0..each() {
-        drop(parse::json::<Report>(&mutator.bytes(&good)));
-    }
+    damage("report", parsers::report);
 }
 
 #[test]
 fn no_termination_message_breaks_its_parser() {
-    let good: [&[u8]; 2] = [
-        br#"{"outcome":{"succeeded":{"bytes":2,"contentType":"a/b","sha256":"00","text":"{}"}},"started":"1970-01-01T00:00:00Z","finished":"1970-01-01T00:00:00Z","parallelism":2}"#,
-        br#"{"outcome":{"failed":{"reason":"Crashed","message":"m"}},"started":"1970-01-01T00:00:00Z","finished":"1970-01-01T00:00:00Z","parallelism":2}"#,
-    ];
-    for good in good {
-        assert!(read_termination_message(std::str::from_utf8(good).unwrap()).is_some());
-    }
-    let mut mutator = Mutator::start("termination message");
-    for _ in 0..each() {
-        drop(read_termination_message(&mutator.text(&good)));
-    }
+    damage("termination_message", parsers::termination_message);
 }
 
 #[test]
 fn no_progress_line_breaks_its_parser() {
-    let mut mutator = Mutator::start("progress line");
-    for _ in 0..each() {
-        drop(parse_progress_line(&mutator.text(&[b"3 10 a message", b"0 0", b"1 1000000"])));
-    }
+    damage("progress_line", parsers::progress_line);
 }
 
 #[test]
 fn no_quantity_breaks_its_parser() {
-    let mut mutator = Mutator::start("quantity");
-    for _ in 0..each() {
-        let text = mutator.text(&[b"512Mi", b"2Gi", b"1000000", b"9223372036854775807"]);
-        let bytes = quantity::bytes(&text);
-        assert!(bytes.is_none_or(|bytes| i64::try_from(bytes).is_ok()), "{text:?}");
-    }
+    damage("quantity", parsers::quantity);
 }
 
 #[test]
 fn no_idempotency_key_breaks_its_parser() {
-    let mut mutator = Mutator::start("idempotency key");
-    for _ in 0..each() {
-        let bytes =
-            mutator.bytes(&[b"order-17", b"\"order-17\"", b"0190b3c4-7f5e-7a11-8f00-3d1a2b3c4d5e"]);
-        if let Ok(key) = Key::parse(&bytes) {
-            assert!(windlass_core::name::problem(&key.job_name()).is_none(), "{bytes:?}");
-        }
-    }
+    damage("idempotency_key", parsers::idempotency_key);
 }
