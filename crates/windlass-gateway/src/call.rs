@@ -17,10 +17,10 @@ use windlass_core::{Job, JobKey, Phase, Problem, name, parse};
 
 use crate::guard::{self, Token, in_time};
 use crate::jobs::accept::{self, Accepted, Wanted};
-use crate::jobs::list::{pairs, unknown};
 use crate::jobs::{located, path, replayed, result, waited_for};
 use crate::limits::MAX_SUBMIT_BYTES;
 use crate::problem::Kind;
+use crate::query::{pairs, unknown, wrong};
 use crate::refusal::Refusal;
 use crate::{Shared, body, prefer, wait};
 
@@ -87,7 +87,6 @@ async fn outcome(shared: &Shared, job: &Job) -> Result<Response, Refusal> {
 
 /// The fields of a job's spec that the query gives.
 fn parameters(uri: &Uri) -> Result<Map<String, Value>, Refusal> {
-    let wrong = |key: &str, why: &str| Refusal::new(Kind::Query, format!("{key}: {why}"));
     let mut fields = Map::new();
     for (key, value) in pairs(uri)? {
         let field: Value = match key.as_str() {

@@ -32,6 +32,7 @@ pub mod operations;
 mod origin;
 mod prefer;
 pub mod problem;
+mod query;
 mod queues;
 mod range;
 mod rates;

@@ -368,13 +368,17 @@ impl Admission {
             let told = queue.status.waiting;
             let full = |n: u32| n >= queue.spec.max_queued;
             let other = is_other(told, waiting) || full(told) != full(waiting);
+            let tells = numbers && other;
+            let waits = queue.not_before.is_some_and(|not_before| now < not_before);
+            if waits || (queue.granted.is_empty() && !tells) {
+                return None;
+            }
             let ours = || state.held.iter().filter(|(_, held)| held.queue == *key);
             let claimed = ours().filter(|(_, held)| matches!(held.stage, Stage::Claimed { .. }));
             // The others are claimed once these are seen.
             let room = MOST_CLAIMS.saturating_sub(claimed.count());
             let granted: BTreeSet<_> = queue.granted.iter().take(room).cloned().collect();
-            let waits = queue.not_before.is_some_and(|not_before| now < not_before);
-            if waits || (granted.is_empty() && !(numbers && other)) {
+            if granted.is_empty() && !tells {
                 return None;
             }
             let mut claims: Vec<_> = ours()

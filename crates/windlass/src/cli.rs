@@ -583,17 +583,9 @@ fn job_name(text: &str) -> Result<String, String> {
 
 /// A phase, in any case of its letters.
 fn phase(text: &str) -> Result<Phase, String> {
-    let phases = [
-        Phase::Queued,
-        Phase::Starting,
-        Phase::Running,
-        Phase::Succeeded,
-        Phase::Failed,
-        Phase::Cancelled,
-    ];
-    let known = phases.iter().find(|phase| phase.as_str().eq_ignore_ascii_case(text));
-    let words = phases.map(Phase::as_str).join(", ");
-    known.copied().ok_or_else(|| format!("there is no such phase; there are: {words}"))
+    let known = Phase::ALL.into_iter().find(|phase| phase.as_str().eq_ignore_ascii_case(text));
+    let words = Phase::ALL.map(Phase::as_str).join(", ");
+    known.ok_or_else(|| format!("there is no such phase; there are: {words}"))
 }
 
 /// Whether this program was started as `kubectl windlass`: kubectl runs the program of that name.

@@ -8,8 +8,8 @@ use axum::{Extension, Json};
 use http::Uri;
 use windlass_core::JobKey;
 
-use super::list::{fields, pairs, unknown};
 use crate::Shared;
+use crate::query::{fields, pairs, unknown};
 use crate::refusal::Refusal;
 
 /// `?fields=`

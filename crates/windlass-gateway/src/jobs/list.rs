@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use http::Uri;
@@ -15,7 +15,7 @@ use windlass_core::{API_VERSION, Phase, name};
 
 use crate::Shared;
 use crate::guard::Namespace;
-use crate::problem::Kind;
+use crate::query::{fields, pairs, unknown, wrong};
 use crate::refusal::Refusal;
 
 /// Jobs of a page for a caller who does not say. A job may have 128 KiB of input and 32 KiB of
@@ -73,27 +73,7 @@ pub(crate) async fn list(
     })
 }
 
-/// The parameters of a query.
-pub(crate) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
-    match Query::try_from_uri(uri) {
-        Ok(Query(pairs)) => Ok(pairs),
-        Err(_) => Err(Refusal::new(Kind::Query, "the query cannot be read")),
-    }
-}
-
-/// The refusal of a parameter that there is not.
-pub(crate) fn unknown(key: String, known: &str) -> Refusal {
-    let key = windlass_core::error::clip(key, 64);
-    Refusal::new(Kind::Query, format!("{key:?}: there is no such parameter; there are {known}"))
-}
-
-/// Some fields of a job, in `?fields=`.
-pub(crate) fn fields(text: &str) -> Result<Fields, Refusal> {
-    Fields::parse(text).map_err(|why| Refusal::new(Kind::Query, format!("fields: {why}")))
-}
-
 fn asked(uri: &Uri) -> Result<(Filter, Option<Fields>), Refusal> {
-    let wrong = |key: &str, why: &str| Refusal::new(Kind::Query, format!("{key}: {why}"));
     let mut filter = Filter { limit: DEFAULT_LIMIT, ..Filter::default() };
     let mut some = None;
     for (key, value) in pairs(uri)? {

@@ -13,10 +13,9 @@ use futures::StreamExt as _;
 use http::{HeaderName, Method, Uri, header};
 use windlass_core::JobKey;
 
-use super::list::{pairs, unknown};
 use crate::Shared;
 use crate::guard::in_time;
-use crate::problem::Kind;
+use crate::query::{pairs, unknown, wrong};
 use crate::refusal::Refusal;
 
 /// Most of what was said already that is given, in bytes: the last MiB.
@@ -54,7 +53,6 @@ pub(crate) async fn logs(
 
 /// Whether to follow, and how much of what was said before.
 fn asked(uri: &Uri) -> Result<(bool, u64), Refusal> {
-    let wrong = |key: &str, why: &str| Refusal::new(Kind::Query, format!("{key}: {why}"));
     let (mut follows, mut tail) = (false, MAX_BYTES);
     for (key, value) in pairs(uri)? {
         match key.as_str() {
