@@ -17,6 +17,7 @@ use windlass_tests::watch::Objects;
 use windlass_tests::{Controller, Proxy};
 
 use crate::support::cluster::{Namespace, get};
+use crate::support::http::Client;
 use crate::support::outage::{
     MINUTE, Random, World, in_cluster_controllers, long_or, on_a_cluster,
 };
@@ -101,6 +102,69 @@ fn two_controllers_whose_lease_is_deleted_each_second_do_nothing_twice() {
         }
         Ok(())
     });
+}
+
+#[test]
+#[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
+fn another_controller_takes_over_in_seconds() {
+    on_a_cluster("takeover", async |world| {
+        let mut leader = world.controller("first")?;
+        runs(&world, "before", MINUTE).await?;
+        let mut accepted = vec!["before".to_owned()];
+        for (ending, bound) in [("stopped", SECOND * 3), ("killed", SECOND * 15)] {
+            let next = standing_by(&world, ending).await?;
+            let began = Instant::now();
+            match ending {
+                "stopped" => leader.stop()?,
+                _ => leader.kill()?,
+            }
+            let job = format!("after-{ending}");
+            runs(&world, &job, MINUTE).await?;
+            let created = world.carriers.objects().last("there").unwrap_or_else(Instant::now);
+            let took = created.duration_since(began);
+            println!("the leader was {ending}: another creates a batch Job {took:.1?} later");
+            anyhow::ensure!(took <= bound, "{took:?} of {bound:?}\n{}", world.state().await);
+            accepted.push(job);
+            leader = next;
+        }
+        println!("{}", world.converges(&accepted, true).await?);
+        Ok(())
+    });
+}
+
+/// Submits a job and waits for its end.
+async fn runs(world: &World, name: &str, limit: Duration) -> anyhow::Result<()> {
+    let finished = world.jobs.objects().count("finished");
+    let job = compute_job(name, 1, "default", &json!({ "run": "100ms" }));
+    world.create(&compute_jobs(&world.namespace, ""), &job).await?;
+    world.finished(finished + 1, limit).await
+}
+
+/// A controller beside the one that leads, once its watches have brought everything.
+async fn standing_by(world: &World, name: &str) -> anyhow::Result<Controller> {
+    let controller = world.controller_with(name, &["--operations", "127.0.0.1:0"])?;
+    let deadline = Instant::now() + MINUTE;
+    loop {
+        let said = std::fs::read_to_string(world.log(name))?;
+        let address = said.lines().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some(line["address"].as_str()?.to_owned())
+        });
+        if let Some(address) = address {
+            let client = Client {
+                host: address.clone(),
+                address,
+                token: String::new(),
+                namespace: world.namespace.clone(),
+            };
+            if client.try_send("GET", "/readyz", &[], b"").is_ok_and(|answer| answer.status == 200)
+            {
+                return Ok(controller);
+            }
+        }
+        anyhow::ensure!(Instant::now() < deadline, "not ready: {said}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Ends a component again and again while jobs are submitted and run.

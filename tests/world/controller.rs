@@ -62,6 +62,15 @@ impl Controller {
         self.child.id()
     }
 
+    /// Has it end as a kubelet would, and waits until it has.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = self.child.wait()?;
+        anyhow::ensure!(status.success(), "the controller ended with {status}: {}", self.said());
+        Ok(())
+    }
+
     /// Ends it as the kernel would.
     pub fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill()?;

@@ -340,6 +340,7 @@ fn follow(
             status.set_condition(ConditionType::Running, true, reasons::RUNNING, "", *since);
         }
         AttemptState::Unreachable { message, since } => {
+            tell_place(&mut status, current);
             let (kind, reason) = (ConditionType::Running, reasons::NODE_DELETED);
             status.set_condition(kind, Truth::Unknown, reason, message, *since);
             // Nobody tells that a node has come back.

@@ -125,6 +125,9 @@ impl Pace {
 /// definition of a ComputeQueue takes, and so few that the object stays small.
 const MOST_CLAIMS: usize = 500;
 
+/// Shortest time that a queue is left to another controller, in milliseconds; the longest is twice as long.
+const RETAKE_MILLISECONDS: u128 = 500;
+
 /// A write of a ComputeQueue's status that is due.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimWrite {
@@ -191,10 +194,9 @@ impl Admission {
         for claim in &status.claims {
             let attempt = claim.attempt();
             let settled = |known: &QueueState| known.settled.contains(&attempt);
-            if state.held.contains_key(&attempt)
-                || state.queues.get(&key).is_some_and(settled)
-                || was_over(&attempt)
-            {
+            // A grant of ours is claimed when it stands here, also when the answer to its claim was lost.
+            let is_held = state.held.get(&attempt).is_some_and(|held| held.stage != Stage::Granted);
+            if is_held || state.queues.get(&key).is_some_and(settled) || was_over(&attempt) {
                 continue;
             }
             // One of ours, when the answer to its claim was lost; or whoever acts first makes it.
@@ -220,6 +222,11 @@ impl Admission {
         known.spec = spec.clone();
         known.resource_version = queue.metadata.resource_version.clone().unwrap_or_default();
         known.uid = queue.metadata.uid.clone().unwrap_or_default();
+        let holder = |status: &QueueStatus| status.holder.as_ref() == Some(&self.identity);
+        if holder(&known.status) && !holder(&status) {
+            // Another acts too. It gets some time for its claims, or each would undo the other's for ever.
+            known.not_before = Some(now + until_retaken());
+        }
         known.settled.retain(|attempt| is_claimed(&status, attempt));
         known.status = status;
         known.moved = true;
@@ -271,12 +278,14 @@ impl Admission {
         }
     }
 
+    /// Whether the queue of this job is a ComputeQueue.
+    pub(crate) fn has_queue(&self, job: &Job) -> bool {
+        self.lock().queues.contains_key(&QueueKey::of(job))
+    }
+
     /// Answers a job that needs CPUs for this attempt now.
     pub fn ask(&self, job: &Job, attempt: AttemptId, limits: &Limits, now: Timestamp) -> Answer {
-        let key = QueueKey {
-            namespace: job.metadata.namespace.clone(),
-            name: job.spec.queue().to_owned(),
-        };
+        let key = QueueKey::of(job);
         let mut state = self.lock();
         if !state.queues.contains_key(&key) {
             return Answer::Granted(limits.parallelism);
@@ -310,10 +319,7 @@ impl Admission {
 
     /// A job that waits joins the line without being answered: before the line is opened.
     pub fn join(&self, job: &Job, attempt: AttemptId, limits: &Limits, now: Timestamp) {
-        let key = QueueKey {
-            namespace: job.metadata.namespace.clone(),
-            name: job.spec.queue().to_owned(),
-        };
+        let key = QueueKey::of(job);
         let mut state = self.lock();
         if state.queues.contains_key(&key) && !state.held.contains_key(&attempt) {
             state.join(job, attempt, &key, limits, now);
@@ -336,15 +342,14 @@ impl Admission {
         self.pump(&mut state, now);
     }
 
-    /// Claims whose attempts were not seen for some time: whether they are there is to be asked at the
-    /// API server.
-    pub fn in_doubt(&self, age: SignedDuration, now: Timestamp) -> Vec<AttemptId> {
+    /// Claims whose attempts were not seen yet, and since when they are known.
+    pub fn unseen_claims(&self) -> Vec<(AttemptId, Timestamp)> {
         let state = self.lock();
-        let old = |held: &Held| match held.stage {
-            Stage::Claimed { since } => now.duration_since(since) >= age,
-            Stage::Granted | Stage::Live => false,
+        let since = |held: &Held| match held.stage {
+            Stage::Claimed { since } => Some(since),
+            Stage::Granted | Stage::Live => None,
         };
-        state.held.iter().filter(|(_, held)| old(held)).map(|(id, _)| id.clone()).collect()
+        state.held.iter().filter_map(|(id, held)| Some((id.clone(), since(held)?))).collect()
     }
 
     /// Nothing of an attempt is there and nobody will make it.
@@ -505,7 +510,8 @@ impl Admission {
         }
     }
 
-    fn wake(&self, job: JobRef) {
+    /// Has a job looked at.
+    pub(crate) fn wake(&self, job: JobRef) {
         if self.wake.send(job).is_err() {
             debug!("the controller has stopped");
         }
@@ -587,11 +593,23 @@ impl State {
     }
 }
 
+/// How long a queue is left to another controller that has taken it: of two each time another one waits
+/// longer.
+fn until_retaken() -> SignedDuration {
+    let jitter = uuid::Uuid::new_v4().as_u128() % RETAKE_MILLISECONDS;
+    SignedDuration::from_millis((RETAKE_MILLISECONDS + jitter) as i64)
+}
+
 fn is_claimed(status: &QueueStatus, attempt: &AttemptId) -> bool {
     status.claims.iter().any(|claim| claim.attempt() == *attempt)
 }
 
 impl QueueKey {
+    /// The queue that a job names.
+    fn of(job: &Job) -> Self {
+        Self { namespace: job.metadata.namespace.clone(), name: job.spec.queue().to_owned() }
+    }
+
     /// The queue's name among those of all namespaces.
     fn in_line(&self) -> String {
         format!("{}/{}", self.namespace, self.name)

@@ -4,11 +4,13 @@
 //! happened is unknown and the next observation tells.
 
 use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::Status;
 use kube::{Api, Client};
 use tracing::info;
 use windlass_core::plan::Action;
+use windlass_core::report::is_settled;
 use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobStatus, Limits, name};
 
 use crate::attempt;
@@ -123,46 +125,56 @@ impl Effects<'_> {
     }
 
     async fn remove(&self, attempt: AttemptNumber) -> Result<(), Error> {
-        let name = name::attempt(&self.job.metadata.name, &self.job.metadata.uid, attempt);
-        let trace = self.traces.trace(&self.job.metadata.uid, attempt);
-        let Some(carrier) = trace.and_then(|trace| trace.carrier) else { return Ok(()) };
-        let params = DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Background),
-            // Not that of somebody else that has its name by now.
-            preconditions: Some(Preconditions {
-                uid: Some(carrier.uid().to_owned()),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match within_deadline(self.carriers().delete(&name, &params)).await? {
-            Ok(_) => Ok(()),
-            Err(error) if is_status(&error, 404) => Ok(()),
-            // Another has its name by now: the next look shows it.
-            Err(error) => Err(from_kube(error)),
+        let Some(trace) = self.traces.trace(&self.job.metadata.uid, attempt) else { return Ok(()) };
+        // Somebody waits for its end, since the job was cancelled. The garbage collector would end the pod
+        // when it gets round to it; and a kubelet that sees another change of the pod first, that the Job
+        // controller makes when its Job is deleted, looks at its containers a second later. A batch Job of
+        // ours makes no other pod. What has told its own end costs no such write.
+        let is_told = self.job.status.is_finished() || is_settled(&self.job.status, attempt);
+        for (uid, body) in
+            trace.bodies.iter().filter(|(_, body)| !is_told && body.is_to_be_stopped())
+        {
+            let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.job.metadata.namespace);
+            deleted(within_deadline(pods.delete(body.name(), &only_of(uid))).await?)?;
         }
+        if let Some(carrier) = &trace.carrier {
+            let name = name::attempt(&self.job.metadata.name, &self.job.metadata.uid, attempt);
+            let params = DeleteParams {
+                propagation_policy: Some(PropagationPolicy::Background),
+                ..only_of(carrier.uid())
+            };
+            deleted(within_deadline(self.carriers().delete(&name, &params)).await?)?;
+        }
+        Ok(())
     }
 
     async fn expire(&self) -> Result<(), Error> {
         let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(self.job.metadata.uid.clone()),
-                resource_version: None,
-            }),
-            ..DeleteParams::background()
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..only_of(&self.job.metadata.uid)
         };
         let jobs: Api<ComputeJob> =
             Api::namespaced(self.client.clone(), &self.job.metadata.namespace);
-        match within_deadline(jobs.delete(&self.job.metadata.name, &params)).await? {
-            Ok(_) => Ok(()),
-            Err(error) if is_status(&error, 404) => Ok(()),
-            // Another has its name by now: the next look shows it.
-            Err(error) => Err(from_kube(error)),
-        }
+        deleted(within_deadline(jobs.delete(&self.job.metadata.name, &params)).await?)
     }
 
     fn carriers(&self) -> Api<batch::Job> {
         Api::namespaced(self.client.clone(), &self.job.metadata.namespace)
+    }
+}
+
+/// Not what somebody else made that has its name by now.
+fn only_of(uid: &str) -> DeleteParams {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
+}
+
+/// What is gone already is deleted. When another has its name by now, the next look shows it.
+fn deleted<T>(answer: Result<T, kube::Error>) -> Result<(), Error> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(error) if is_status(&error, 404) => Ok(()),
+        Err(error) => Err(from_kube(error)),
     }
 }
 

@@ -16,28 +16,24 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
+use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tracing::{debug, warn};
 use windlass_core::Error;
 
 use crate::admission::{ClaimWrite, QueueKey};
-use crate::attempt::{LABEL_JOB_UID, LABEL_QUEUE};
+use crate::attempt::LABEL_QUEUE;
 use crate::changes::Change;
 use crate::crd::{ComputeQueue, QueueStatus};
 use crate::error::{from_kube, within_deadline};
-use crate::observe::AttemptId;
 use crate::world::World;
 
-/// How often places are counted, and what was not seen is asked for.
+/// How often places are counted.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often the numbers of a queue are told, if they have changed by half.
 const NUMBERS: Duration = Duration::from_secs(5);
-
-/// How long an attempt may stay unseen before it is asked for at the API server.
-const UNSEEN: SignedDuration = SignedDuration::from_secs(10);
 
 /// How long a queue waits after a write that failed.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
@@ -55,9 +51,6 @@ pub(crate) async fn run(world: &World) {
                 world.admission.count_places();
                 world.measure_queues();
                 numbers = told.elapsed() >= NUMBERS;
-                if let Err(error) = resolve(world).await {
-                    warn!(%error, "what was not seen cannot be asked for");
-                }
             }
         }
         if numbers {
@@ -176,37 +169,4 @@ async fn list(world: &World, namespace: &str, labels: &str) -> Result<(), Error>
         world.body_changed(&Change::Applied(pod));
     }
     Ok(())
-}
-
-/// Asks for the attempts that were claimed and not seen, and for those that went away before their
-/// pods were seen: what the API server does not know is over, unless the job still wants it.
-async fn resolve(world: &World) -> Result<(), Error> {
-    let now = world.now();
-    for attempt in world.traces.in_doubt() {
-        if !is_there(world, &attempt).await? {
-            world.traces.is_over(&attempt);
-            world.admission.is_over(&attempt, world.now());
-        }
-    }
-    for attempt in world.admission.in_doubt(UNSEEN, now) {
-        let was_seen = world.traces.trace(&attempt.job_uid, attempt.number).is_some();
-        if !was_seen && !world.wants(&attempt) && !is_there(world, &attempt).await? {
-            world.admission.is_over(&attempt, world.now());
-        }
-    }
-    Ok(())
-}
-
-async fn is_there(world: &World, attempt: &AttemptId) -> Result<bool, Error> {
-    let params = ListParams::default().labels(&format!("{LABEL_JOB_UID}={}", attempt.job_uid));
-    let carriers: Api<batch::Job> = world.api_of_all();
-    let pods: Api<core_v1::Pod> = world.api_of_all();
-    let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?;
-    let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?;
-    let number = attempt.number.to_string();
-    let of_it = |labels: &std::collections::BTreeMap<String, String>| {
-        labels.get(crate::attempt::LABEL_ATTEMPT) == Some(&number)
-    };
-    Ok(carriers.iter().any(|carrier| of_it(carrier.labels()))
-        || pods.iter().any(|pod| of_it(pod.labels())))
 }

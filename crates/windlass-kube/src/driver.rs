@@ -14,22 +14,25 @@ use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
-use windlass_core::plan::{Admission as Answer, Refusal, needs_cpus, plan_invalid};
-use windlass_core::{Action, Error, Function, Job, Limits, Plan, Seen, plan};
+use windlass_core::plan::{
+    Admission as Answer, AttemptState, End, Refusal, needs_cpus, plan_invalid,
+};
+use windlass_core::status::FailureReason;
+use windlass_core::{Action, Error, Function, Job, JobKey, Limits, Plan, Problem, Seen, plan};
 
 use crate::admission::{Admission, JobRef};
 use crate::apply::{Done, Effects, Told, tell};
 use crate::attempt::LABEL_JOB_UID;
 use crate::changes;
 use crate::lease::Candidate;
-use crate::look::{fetch, find_function, observe_attempts, tell_hindrance};
+use crate::look::{fetch, find_function, observe_attempts, tell_hindrance, unknown_queue};
 use crate::malformed::Unreadable;
 use crate::metrics::Metrics;
 use crate::watched::WatchedJob;
 use crate::world::{
     MANY_STARTS_WITHIN, Stores, WAITING_GRACE, World, api, attempt_id, prune_carrier, prune_pod,
 };
-use crate::{claims, malformed, notices};
+use crate::{claims, malformed, notices, unseen};
 
 /// Reconciles at the same time. Each waits for the API server most of its time.
 const CONCURRENCY: u16 = 32;
@@ -47,6 +50,12 @@ const HINDRANCE_LOOK: Duration = Duration::from_secs(10);
 /// When a job is looked at again that somebody else has written: the watch wakes it before, unless it is
 /// dead.
 const OVERTAKEN: Duration = Duration::from_secs(2);
+
+/// When a job is looked at again that was not found, or something that it needs.
+const GONE: Duration = Duration::from_secs(5);
+
+/// How long a job is left alone at which we panicked.
+const QUARANTINE: Duration = Duration::from_secs(300);
 
 /// When a job is looked at again whose last write the watch has not brought.
 const BEHIND: Duration = Duration::from_secs(5);
@@ -181,6 +190,7 @@ pub async fn run(
         () = controller => {}
         () = elect => {}
         () = claims::run(&world) => {}
+        () = unseen::run(&world) => {}
         () = malformed::tell(malformed, world.leads.clone(), &world.recorder) => {}
         () = world.lead() => {}
         () = world.tell_ready(&ready) => {}
@@ -227,34 +237,37 @@ async fn reconcile(object: Arc<WatchedJob>, world: Arc<World>) -> Result<Requeue
     }
     let job = object.to_core();
     let began = Instant::now();
-    let looked = |outcome| world.metrics.reconciled(outcome, began.elapsed().as_secs_f64());
     // A panic is a defect of ours on one object; the others go on.
-    match AssertUnwindSafe(one(&job, &world)).catch_unwind().await {
-        Ok(Ok(requeue)) => {
-            looked("ok");
-            Ok(requeue)
-        }
+    let look = AssertUnwindSafe(one(&job, &world)).catch_unwind().await;
+    let (outcome, next) = after(&job.key(), look);
+    if let Some(outcome) = outcome {
+        world.metrics.reconciled(outcome, began.elapsed().as_secs_f64());
+    }
+    next
+}
+
+/// What comes after a look at a job, and the word by which it is counted.
+fn after(
+    job: &JobKey,
+    look: std::thread::Result<Result<Requeue, Error>>,
+) -> (Option<&'static str>, Result<Requeue, Error>) {
+    match look {
+        Ok(Ok(requeue)) => (Some("ok"), Ok(requeue)),
         // Somebody else wrote first; the watch brings what they wrote.
         Ok(Err(Error::Conflict(why))) => {
-            debug!(job = %job.key(), why, "overtaken");
-            looked("conflict");
-            Ok(Requeue::requeue(OVERTAKEN))
+            debug!(%job, why, "overtaken");
+            (Some("conflict"), Ok(Requeue::requeue(OVERTAKEN)))
         }
         // The job itself, most likely: then there is no next look.
-        Ok(Err(Error::NotFound { .. })) => Ok(Requeue::requeue(Duration::from_secs(5))),
+        Ok(Err(Error::NotFound { .. })) => (None, Ok(Requeue::requeue(GONE))),
         Ok(Err(error)) => {
-            looked(if matches!(error, Error::Unavailable { .. }) {
-                "unavailable"
-            } else {
-                "error"
-            });
-            warn!(job = %job.key(), %error, "reconcile failed");
-            Err(error)
+            let unavailable = matches!(error, Error::Unavailable { .. });
+            warn!(%job, %error, "reconcile failed");
+            (Some(if unavailable { "unavailable" } else { "error" }), Err(error))
         }
         Err(_) => {
-            looked("panic");
-            error!(job = %job.key(), "reconcile panicked; the job is left alone for 5 minutes");
-            Ok(Requeue::requeue(Duration::from_secs(300)))
+            error!(%job, "reconcile panicked; the job is left alone for {QUARANTINE:?}");
+            (Some("panic"), Ok(Requeue::requeue(QUARANTINE)))
         }
     }
 }
@@ -303,6 +316,11 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
         if matches!(admission, Answer::Granted(_)) && whole.is_none() {
             (whole, verdict) = judge_whole(job, function.as_ref(), world).await?;
         }
+        if matches!(admission, Answer::Granted(_))
+            && let Some(why) = unknown_queue(job, world).await?
+        {
+            admission = Answer::Waiting { why, place: None };
+        }
     } else if !needs && attempts.iter().all(|attempt| !attempt.is_live()) {
         world.admission.leave(&job.metadata.uid, now);
     }
@@ -329,7 +347,7 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
 
     let refusal = world.refusals().get(&job.metadata.uid).cloned();
     let seen = Seen { admission, attempts, refusal, running_grace: RUNNING_GRACE };
-    let Plan { mut actions, status, look_again } = match &verdict {
+    let Plan { mut actions, mut status, look_again } = match &verdict {
         Ok(limits) => plan(job, limits, &seen, now),
         Err(why) => plan_invalid(job, why, &seen, now),
     };
@@ -379,19 +397,22 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
             None => drop(world.refusals().remove(&job.metadata.uid)),
         }
     }
-    let told = match tell(&world.client, job, &status).await {
-        Err(Error::Invalid(problems)) => {
-            // Another definition has let it in than is in force now: nothing can be told in its status.
-            let why = Error::Invalid(problems).to_string();
-            world.malformed(Unreadable::of_job(job, &why));
-            // As if it had been told: it is left alone until somebody writes it.
-            let version = job.metadata.resource_version.clone();
-            world.replaced().insert(job.metadata.uid.clone(), version);
-            return Ok(Requeue::await_change());
-        }
-        told => told?,
-    };
-    if told == Told::News {
+    let mut told = tell(&world.client, job, &status).await;
+    if let Err(Error::Invalid(problems)) = &told
+        && let Some(seen) = without_words(&seen, problems)
+    {
+        status = plan(job, verdict.as_ref().unwrap_or(&orphaned), &seen, now).status;
+        told = tell(&world.client, job, &status).await;
+    }
+    if let Err(why @ Error::Invalid(_)) = &told {
+        // Another definition has let it in than is in force now: nothing can be told in its status.
+        world.malformed(Unreadable::of_job(job, &why.to_string()));
+        // As if it had been told: it is left alone until somebody writes it.
+        let version = job.metadata.resource_version.clone();
+        world.replaced().insert(job.metadata.uid.clone(), version);
+        return Ok(Requeue::await_change());
+    }
+    if told? == Told::News {
         let version = job.metadata.resource_version.clone();
         world.replaced().insert(job.metadata.uid.clone(), version);
         if let Some(event) = notices::notice(job, &status) {
@@ -410,6 +431,25 @@ async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
     Ok(next.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
+/// What was seen without what workers said, if one said anything: the API server refuses a status of it.
+fn without_words(seen: &Seen, problems: &[Problem]) -> Option<Seen> {
+    let mut without = seen.clone();
+    let said = without.attempts.iter_mut().filter_map(|attempt| match &mut attempt.state {
+        AttemptState::Ended(end @ End::Told(_)) => Some(end),
+        _ => None,
+    });
+    let mut any = false;
+    for end in said {
+        let at = if let End::Told(ending) = end { ending.finished } else { continue };
+        let reason = FailureReason::ResultLost;
+        let why = Error::Invalid(problems.to_vec());
+        let message = format!("what its worker said of its end cannot be stored: {why}");
+        *end = End::Silent { reason, message, at };
+        any = true;
+    }
+    any.then_some(without)
+}
+
 /// The whole job and what it is found to be. One that the watch could read may still be malformed where
 /// the watch does not look, in its input.
 async fn judge_whole(
@@ -424,5 +464,19 @@ async fn judge_whole(
         }
         Err(malformed @ Error::Invalid(_)) => Ok((None, Err(malformed))),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_quarantines_one_job() {
+        let look = async { panic!("a defect") };
+        let look = AssertUnwindSafe(look).catch_unwind().await;
+        let job = JobKey { namespace: "default".into(), name: "a".into() };
+        let (outcome, next) = after(&job, look);
+        assert_eq!((outcome, next.unwrap()), (Some("panic"), Requeue::requeue(QUARANTINE)));
     }
 }

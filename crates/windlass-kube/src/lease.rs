@@ -56,7 +56,8 @@ impl Candidate {
             match tokio::time::timeout(CALL, self.try_hold()).await {
                 Ok(Ok(true)) => {
                     renewed = Some(asked);
-                    if !leads.send_replace(true) {
+                    // Who follows it is told of a change alone: each beginning has every job looked at.
+                    if leads.send_if_modified(|leads| !std::mem::replace(leads, true)) {
                         info!(identity = self.identity, "leads");
                     }
                 }
@@ -172,7 +173,7 @@ impl Candidate {
 }
 
 fn stand_by(leads: &watch::Sender<bool>, why: &str) {
-    if leads.send_replace(false) {
+    if leads.send_if_modified(|leads| std::mem::replace(leads, false)) {
         warn!(why, "leads no more");
     }
 }

@@ -30,6 +30,7 @@ pub mod observe;
 pub mod reports;
 pub mod sweep;
 pub mod traces;
+mod unseen;
 pub mod watched;
 mod world;
 

@@ -7,12 +7,13 @@ use k8s_openapi::api::core::v1 as core_v1;
 use kube::Api;
 use kube::api::ListParams;
 use windlass_core::plan::{Attempt, AttemptState};
+use windlass_core::report::is_settled;
 use windlass_core::status::{ConditionType, reasons};
 use windlass_core::{AttemptNumber, Error, Function, Job, Phase, Problem, name};
 
 use crate::attempt::LABEL_JOB_UID;
 use crate::changes::Change;
-use crate::crd::{ComputeFunction, ComputeJob};
+use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{from_kube, within_deadline};
 use crate::observe;
 use crate::traces::Traces;
@@ -38,18 +39,34 @@ pub(crate) async fn fetch(job: &Job, world: &World) -> Result<Job, Error> {
     }
 }
 
-/// The attempts in the caches. One that the status names and no cache shows is looked for at the API
-/// server: caches of different kinds are of different ages.
+/// The attempts of a job as far as they are known: those that are lost only if their nodes are.
 pub(crate) async fn observe_attempts(
     job: &Job,
     world: &World,
     now: Timestamp,
 ) -> Result<Vec<Attempt>, Error> {
-    let uid = &job.metadata.uid;
-    let mut attempts = world.traces.attempts(uid, now);
-    let Some(number) = job.status.attempt.filter(|_| !job.status.is_finished()) else {
+    let mut attempts = world.traces.attempts(&job.metadata.uid, now);
+    if job.status.is_finished() {
         return Ok(attempts);
-    };
+    }
+    if let Some(number) = job.status.attempt {
+        attempts = with_the_named(job, number, attempts, world, now).await?;
+    }
+    if let Some(attempt) = attempts.last_mut() {
+        doubt_deleted_node(job, attempt, world, now).await?;
+    }
+    Ok(attempts)
+}
+
+/// The attempts in the caches. One that the status names and no cache shows is looked for at the API
+/// server: caches of different kinds are of different ages.
+async fn with_the_named(
+    job: &Job,
+    number: AttemptNumber,
+    mut attempts: Vec<Attempt>,
+    world: &World,
+    now: Timestamp,
+) -> Result<Vec<Attempt>, Error> {
     let is_named = |attempt: &Attempt| attempt.number == number;
     if !attempts.iter().any(is_named) {
         attempts = list_attempts(job, world, now).await?;
@@ -58,21 +75,39 @@ pub(crate) async fn observe_attempts(
             attempts.sort_by_key(|attempt| attempt.number);
         }
     }
-    let settled = windlass_core::report::is_settled(&job.status, number);
     let had_pod = job.status.pod.is_some();
     if let Some(attempt) = attempts.iter_mut().find(|attempt| is_named(attempt))
         && had_pod
+        && attempt.carried
         && attempt.pod.is_none()
         && matches!(attempt.state, AttemptState::Starting { .. })
     {
         attempt.state = observe::gone(now);
     }
-    if let Some(attempt) = attempts.iter_mut().find(|attempt| is_named(attempt))
-        && !settled
-        && !world.settings.deleted_nodes_are_fenced
-        && observe::is_gone_without_a_word(attempt, world.traces.trace(uid, number).as_ref())
-        && let Some(node) = attempt.node.clone().or_else(|| job.status.node.clone())
-        && !node_is_there(world, &node).await?
+    Ok(attempts)
+}
+
+/// An attempt that left no word is not known to be over while its node's object is deleted.
+async fn doubt_deleted_node(
+    job: &Job,
+    attempt: &mut Attempt,
+    world: &World,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let trace = world.traces.trace(&job.metadata.uid, attempt.number);
+    if world.settings.deleted_nodes_are_fenced
+        || is_settled(&job.status, attempt.number)
+        || !observe::is_gone_without_a_word(attempt, trace.as_ref())
+    {
+        return Ok(());
+    }
+    // It may have been seen before this process began to look.
+    if job.status.attempt == Some(attempt.number) {
+        attempt.pod = attempt.pod.take().or_else(|| job.status.pod.clone());
+        attempt.node = attempt.node.take().or_else(|| job.status.node.clone());
+    }
+    if let Some(node) = attempt.node.as_deref()
+        && !node_is_there(world, node).await?
     {
         let message = format!(
             "node {node:?} was deleted while the attempt ran there: it starts again when the node \
@@ -80,7 +115,7 @@ pub(crate) async fn observe_attempts(
         );
         attempt.state = AttemptState::Unreachable { message, since: now };
     }
-    Ok(attempts)
+    Ok(())
 }
 
 async fn list_attempts(job: &Job, world: &World, now: Timestamp) -> Result<Vec<Attempt>, Error> {
@@ -154,6 +189,24 @@ fn told_hindrance(job: &Job, number: AttemptNumber) -> Option<(&str, &str)> {
         && job.status.attempt == Some(number)
         && running.reason != reasons::STARTING;
     hindered.then_some((&running.reason, &running.message))
+}
+
+/// Why a job must not pass by a queue of which the watch has brought nothing: it is new, or it cannot be
+/// read. `None` when the watch has brought it, and when there is no such queue.
+pub(crate) async fn unknown_queue(job: &Job, world: &World) -> Result<Option<String>, Error> {
+    let queue = job.spec.queue();
+    if world.admission.has_queue(job) || name::problem(queue).is_some() {
+        return Ok(None);
+    }
+    let queues: Api<ComputeQueue> = Api::namespaced(world.client.clone(), &job.metadata.namespace);
+    match within_deadline(queues.get_opt(queue)).await? {
+        Ok(None) => Ok(None),
+        Ok(Some(_)) => Ok(Some(format!("queue {queue:?} was created a moment ago"))),
+        Err(kube::Error::SerdeError(why)) => {
+            Ok(Some(format!("queue {queue:?} cannot be read: {why}")))
+        }
+        Err(error) => Err(from_kube(error)),
+    }
 }
 
 /// The function of a job. A cache may lag behind a function that was created a moment ago.

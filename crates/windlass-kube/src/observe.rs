@@ -55,8 +55,10 @@ pub struct Trace {
     pub carrier: Option<Carrier>,
     /// Its pods by UID. More than one only when the Job controller made a second.
     pub bodies: BTreeMap<String, Body>,
-    /// Whether a pod was ever seen.
-    pub had_body: bool,
+    /// Name of the last pod that was seen, whether it is still there or not.
+    pub pod: Option<String>,
+    /// The node of the last pod that had one.
+    pub node: Option<String>,
 }
 
 /// A batch Job.
@@ -80,6 +82,7 @@ pub struct Body {
     cpus: Cpus,
     created: Option<Timestamp>,
     owner_uid: String,
+    stopping: bool,
     state: AttemptState,
 }
 
@@ -90,7 +93,7 @@ impl Trace {
             // A batch Job that is gone before its pod was seen may have had one all the same.
             return match &self.carrier {
                 Some(carrier) => !carrier.finished && carrier.failed.is_none(),
-                None => !self.had_body,
+                None => self.pod.is_none(),
             };
         }
         self.bodies.values().any(Body::is_live)
@@ -110,6 +113,21 @@ impl Carrier {
 }
 
 impl Body {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its node, once it has one.
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    /// Whether it may run, and was not told to end.
+    pub fn is_to_be_stopped(&self) -> bool {
+        self.is_live() && !self.stopping
+    }
+
     fn is_live(&self) -> bool {
         !matches!(self.state, AttemptState::Ended(_))
     }
@@ -153,18 +171,16 @@ pub fn body(pod: &core_v1::Pod, now: Timestamp) -> Option<(Origin, Body)> {
         cpus: origin.cpus,
         created: pod.creation_timestamp().map(|time| time.0),
         owner_uid: owner.uid.clone(),
+        stopping: pod.metadata.deletion_timestamp.is_some(),
         state: state_of_pod(pod, &origin, now),
     };
     Some((origin, body))
 }
 
-/// The attempts of one job that left a trace, in the order of their numbers.
+/// The attempts of one job that left a trace, in the order of their numbers. One whose batch Job went away
+/// before its pod was seen may run all the same: it starts until the API server was asked.
 pub fn attempts(traces: &BTreeMap<AttemptNumber, Trace>, now: Timestamp) -> Vec<Attempt> {
-    traces
-        .iter()
-        .filter(|(_, trace)| !trace.is_invisible())
-        .map(|(number, trace)| attempt(*number, trace, now))
-        .collect()
+    traces.iter().map(|(number, trace)| attempt(*number, trace, now)).collect()
 }
 
 /// An attempt that the status names and that is gone without a trace. The caller has looked at the
@@ -221,15 +237,17 @@ fn attempt(number: AttemptNumber, trace: &Trace, now: Timestamp) -> Attempt {
         created: created.unwrap_or(now),
         startable_since: body.and_then(|body| body.created),
         job: carrier.map(|carrier| carrier.name.clone()),
-        pod: body.map(|body| body.name.clone()),
-        node: body.and_then(|body| body.node.clone()),
+        pod: body.map(|body| body.name.clone()).or_else(|| trace.pod.clone()),
+        node: body.and_then(|body| body.node.clone()).or_else(|| trace.node.clone()),
         state: match body {
             Some(body) => body.state.clone(),
-            None if trace.had_body => gone(now),
+            None if trace.pod.is_some() => gone(now),
             None => state_without_pod(carrier, now),
         },
-        carried: carrier.is_some(),
-        stopping: carrier.is_some_and(|carrier| carrier.stopping),
+        // A live pod whose batch Job is gone is ended as well: whoever deleted that may have left it.
+        carried: carrier.is_some() || body.is_some_and(Body::is_live),
+        stopping: carrier
+            .map_or_else(|| body.is_some_and(|body| body.stopping), |carrier| carrier.stopping),
     }
 }
 

@@ -60,7 +60,8 @@ impl Traces {
                 let (origin, body) = observe::body(pod, now)?;
                 let uid = pod.uid()?;
                 self.lock().touch(uid.clone(), origin, |trace| {
-                    trace.had_body = true;
+                    trace.pod = Some(body.name().to_owned());
+                    trace.node = body.node().map(str::to_owned).or(trace.node.take());
                     trace.bodies.insert(uid, body);
                 })
             }
@@ -103,9 +104,15 @@ impl Traces {
         all.collect()
     }
 
-    /// Nothing of this attempt is there: the API server said so.
-    pub fn is_over(&self, attempt: &AttemptId) {
-        self.lock().forget(attempt);
+    /// Nothing of this attempt is there: the API server said so. False when a watch has shown it since.
+    pub fn is_over(&self, attempt: &AttemptId) -> bool {
+        let mut state = self.lock();
+        let trace = state.jobs.get(&attempt.job_uid).and_then(|traces| traces.get(&attempt.number));
+        let is_over = trace.is_none_or(Trace::is_invisible);
+        if is_over {
+            state.forget(attempt);
+        }
+        is_over
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

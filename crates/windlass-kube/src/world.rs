@@ -17,6 +17,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use tokio::sync::{Semaphore, mpsc, watch};
 use windlass_core::plan::{Attempt, Refusal, needs_cpus, next_attempt_number};
+use windlass_core::report::is_settled;
 use windlass_core::validate::validate_without_input;
 use windlass_core::{Error, Function, Job, Limits, validate};
 
@@ -33,6 +34,9 @@ use crate::watched::WatchedJob;
 
 /// A job that waits for CPUs for less than this is not told so: it would be a write that nobody sees.
 pub(crate) const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
+
+/// How long an attempt that was claimed may stay unseen before it is asked for at the API server.
+const UNSEEN: SignedDuration = SignedDuration::from_secs(10);
 
 /// Of the reconciles at the same time, how many may tell jobs that they wait: thousands of them must not
 /// keep others from starting.
@@ -357,16 +361,50 @@ impl World {
         WatchedJob::reference(&touched.origin.namespace, &touched.origin.job)
     }
 
-    /// Whether the job of this attempt is there and has not ended, so that its next look decides.
-    pub(crate) fn wants(&self, attempt: &AttemptId) -> bool {
+    /// Claims of attempts that nobody has seen and nobody is going to make.
+    pub(crate) fn unseen_claims(&self) -> Vec<AttemptId> {
+        let mut claims = self.admission.unseen_claims();
+        claims.retain(|(id, _)| self.traces.trace(&id.job_uid, id.number).is_none());
+        if claims.is_empty() || !self.listed.borrow().all() {
+            return Vec::new();
+        }
+        let uids: HashSet<&str> = claims.iter().map(|(attempt, _)| &*attempt.job_uid).collect();
+        let is_asked =
+            |job: &WatchedJob| job.meta().uid.as_deref().is_some_and(|uid| uids.contains(uid));
+        let jobs =
+            self.jobs.state().into_iter().filter(|job| is_asked(job)).map(|job| job.to_core());
+        let jobs: HashMap<_, _> = jobs.map(|job| (job.metadata.uid.clone(), job)).collect();
+        let now = self.now();
+        let is_over = |(attempt, since): &(AttemptId, Timestamp)| {
+            let job = jobs.get(&*attempt.job_uid);
+            // One that has ended was made and removed. Of others whoever claimed may be about to make one.
+            job.is_some_and(|job| has_ended(job, attempt))
+                || now.duration_since(*since) >= UNSEEN
+                    && !job.is_some_and(|job| self.wants(job, attempt))
+        };
+        claims.into_iter().filter(is_over).map(|(attempt, _)| attempt).collect()
+    }
+
+    /// Whether the next look at the job decides about this attempt.
+    fn wants(&self, job: &Job, attempt: &AttemptId) -> bool {
+        let attempts = self.traces.attempts(&job.metadata.uid, self.now());
+        !job.status.is_finished()
+            && !job.spec.cancel
+            && next_attempt_number(job, &attempts) == attempt.number
+    }
+
+    /// Nothing of an attempt is there, says the API server.
+    pub(crate) fn is_over(&self, attempt: &AttemptId) {
+        if !self.traces.is_over(attempt) {
+            return;
+        }
+        self.admission.is_over(attempt, self.now());
         let job = self.jobs.find(|job| job.meta().uid.as_deref() == Some(&attempt.job_uid));
-        job.is_some_and(|job| {
-            let job = job.to_core();
-            let attempts = self.traces.attempts(&job.metadata.uid, self.now());
-            !job.status.is_finished()
-                && !job.spec.cancel
-                && next_attempt_number(&job, &attempts) == attempt.number
-        })
+        if let Some(job) = job {
+            let meta = job.meta();
+            let name = |name: &Option<String>| name.clone().unwrap_or_default();
+            self.admission.wake((name(&meta.namespace), name(&meta.name)));
+        }
     }
 
     /// The numbers of each queue, for whoever reads the metrics.
@@ -517,6 +555,12 @@ impl World {
     pub(crate) fn refusals(&self) -> std::sync::MutexGuard<'_, HashMap<String, Refusal>> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the status tells the end of this attempt.
+fn has_ended(job: &Job, attempt: &AttemptId) -> bool {
+    let is_told = job.status.attempt.is_some_and(|number| number >= attempt.number);
+    is_settled(&job.status, attempt.number) || (is_told && job.status.is_finished())
 }
 
 pub(crate) fn attempt_id(job: &Job, attempts: &[Attempt]) -> AttemptId {

@@ -1,7 +1,8 @@
 //! What a cluster does beside the API server: the Job controller makes pods of batch Jobs, a kubelet
-//! runs them. Attempts take some milliseconds, and end as the job's input says.
+//! runs them, the garbage collector ends those whose batch Job is gone. The Job controller's cache may
+//! be old: it makes pods of batch Jobs that were deleted a moment ago. Attempts take some milliseconds, and end as the job's input says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +21,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// Runs until it is dropped. `spread` makes each run another one.
 pub(crate) async fn run(server: Server, spread: u64) {
     let mut due: HashMap<(Key, &'static str), Instant> = HashMap::new();
+    // Batch Jobs without a pod, as the Job controller knows them.
+    let mut without_pod: BTreeMap<Key, Value> = BTreeMap::new();
     let mut tick = tokio::time::interval(TICK);
     let mut count = spread;
     loop {
@@ -33,15 +36,30 @@ pub(crate) async fn run(server: Server, spread: u64) {
             now >= *due.entry((key.clone(), step)).or_insert(now + delay)
         };
         let mut state = server.lock();
-        if state.all("jobs").next().is_none() && state.all("pods").next().is_none() {
+        let nothing = |plural| state.all(plural).next().is_none();
+        if nothing("jobs") && nothing("pods") && without_pod.is_empty() {
             continue;
         }
         let jobs: Vec<_> = state.all("jobs").map(|(k, v)| (k.clone(), v.clone())).collect();
+        let uids: HashSet<_> = jobs.iter().map(|(_, job)| job["metadata"]["uid"].clone()).collect();
+        without_pod.retain(|key, job| {
+            let is_there = uids.contains(&job["metadata"]["uid"]);
+            let comes = !is_there && wait(key, "late pod", 300);
+            if comes {
+                make_pod(&mut state, key, job);
+            }
+            !is_there && !comes
+        });
         for (key, job) in &jobs {
             let uid = &job["metadata"]["uid"];
             let has_pod = state.all("pods").any(|(_, pod)| owner(pod) == uid);
             if !has_pod && job["status"]["had_pod"].is_null() && wait(key, "pod", 40) {
-                make_pod(&mut state, key, job);
+                let mut job = job.clone();
+                job["status"]["had_pod"] = json!(true);
+                state.put(key, job.clone());
+                make_pod(&mut state, key, &job);
+            } else if !has_pod && job["status"]["had_pod"].is_null() {
+                without_pod.insert(key.clone(), job.clone());
             }
             let over = state
                 .all("pods")
@@ -61,7 +79,9 @@ pub(crate) async fn run(server: Server, spread: u64) {
         for (key, pod) in pods {
             let stopping = !pod["metadata"]["deletionTimestamp"].is_null();
             let running = pod["status"]["phase"] == "Running";
-            if stopping && !is_live(&pod) {
+            if !stopping && !uids.contains(owner(&pod)) && wait(&key, "collect", 60) {
+                state.delete(&key);
+            } else if stopping && !is_live(&pod) {
                 state.remove(&key);
             } else if stopping && wait(&key, "stop", 40) {
                 if running {
@@ -91,7 +111,8 @@ fn owner(object: &Value) -> &Value {
 }
 
 fn make_pod(state: &mut State, key: &Key, job: &Value) {
-    let name = format!("{}-{}", key.2, job["metadata"]["uid"].as_str().unwrap().len());
+    let uid = job["metadata"]["uid"].as_str().unwrap();
+    let name = format!("{}-{}", key.2, &uid[uid.len() - 4..]);
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -101,9 +122,6 @@ fn make_pod(state: &mut State, key: &Key, job: &Value) {
         },
         "spec": { "containers": [] }, "status": { "phase": "Pending" },
     });
-    let mut job = job.clone();
-    job["status"]["had_pod"] = json!(true);
-    state.put(key, job);
     state.create(("pods".into(), key.1.clone(), name), pod);
 }
 

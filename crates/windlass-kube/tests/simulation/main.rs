@@ -40,6 +40,8 @@ struct Story {
     jobs: Vec<u32>,
     /// A job that is cancelled after so many milliseconds.
     cancel: Option<u64>,
+    /// So many milliseconds after a batch Job was first there, somebody deletes it.
+    deleted: Option<u64>,
     spread: u64,
 }
 
@@ -51,6 +53,7 @@ impl Default for Story {
             quota: Some(3),
             jobs: vec![0, 1],
             cancel: None,
+            deleted: None,
             spread: 1,
         }
     }
@@ -106,7 +109,8 @@ async fn tell(story: Story) -> Result<usize, String> {
     let mut controllers: Vec<_> = (0..story.controllers).map(|i| start(&server, i)).collect();
     let mut deaths = server.lock().deaths.subscribe();
     let began = Instant::now();
-    let mut cancel = story.cancel;
+    let (mut cancel, mut deleted) = (story.cancel, story.deleted);
+    let mut made = None;
     let ended = timeout(END, async {
         loop {
             if deaths.has_changed().unwrap() {
@@ -126,10 +130,21 @@ async fn tell(story: Story) -> Result<usize, String> {
                 job["spec"]["cancel"] = json!(true);
                 state.put(&key, job);
             }
+            if let Some(after) = deleted {
+                let mut state = server.lock();
+                let first = state.all("jobs").next().map(|(key, _)| key.clone());
+                if let Some(key) = first
+                    && made.get_or_insert_with(Instant::now).elapsed()
+                        >= Duration::from_millis(after)
+                {
+                    deleted = None;
+                    state.delete(&key);
+                }
+            }
             if is_over(&server) {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(25)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
@@ -252,6 +267,18 @@ fn two_controllers_at_once_break_no_promise() {
 }
 
 #[test]
+fn a_batch_job_that_is_deleted_by_hand_is_made_again_when_its_pod_is_known_to_be_dead() {
+    let stories = (0..48_u64).map(|spread| Story {
+        controllers: 1 + usize::from(spread.is_multiple_of(3)),
+        quota: (!spread.is_multiple_of(2)).then_some(2),
+        deleted: Some(spread * 5),
+        spread,
+        ..Story::default()
+    });
+    tell_all(stories);
+}
+
+#[test]
 fn random_faults_and_deaths_break_no_promise() {
     let stories = (0..80_u64).map(|seed| {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -272,6 +299,7 @@ fn random_faults_and_deaths_break_no_promise() {
             quota: (!seed.is_multiple_of(5)).then_some(2 + u32::try_from(random(3)).unwrap()),
             jobs: vec![0, 2, 0],
             cancel: seed.is_multiple_of(3).then(|| random(600)),
+            deleted: seed.is_multiple_of(4).then(|| random(200)),
             spread: seed,
         }
     });

@@ -120,7 +120,7 @@ impl Server {
             .unwrap_or_default()
             .split('&')
             .filter_map(|pair| pair.split_once('='))
-            .map(|(key, value)| (key.to_owned(), decoded(value)))
+            .map(|(key, value)| (key.to_owned(), decoded(&value.replace('+', " "))))
             .collect();
         if parts.method == Method::GET {
             return Ok(
@@ -391,11 +391,14 @@ fn went_back(old: &Value, new: &Value) -> Option<String> {
 
 fn selected(object: &Value, namespace: Option<&str>, query: &BTreeMap<String, String>) -> bool {
     let meta = &object["metadata"];
-    let label = |selector: &String| {
-        selector.split(',').all(|part| match part.split_once('=') {
+    let label = |selector: &String| match selector.split_once(" in ") {
+        Some((key, set)) => {
+            set.trim_matches(['(', ')']).split(',').any(|value| meta["labels"][key] == value)
+        }
+        None => selector.split(',').all(|part| match part.split_once('=') {
             Some((key, value)) => meta["labels"][key] == value,
             None => !meta["labels"][part].is_null(),
-        })
+        }),
     };
     namespace.is_none_or(|namespace| meta["namespace"] == namespace)
         && query.get("labelSelector").is_none_or(label)
