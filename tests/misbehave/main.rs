@@ -57,6 +57,11 @@ fn main() -> ExitCode {
             }
             write(&output, b"{}")
         }
+        // Runs for so long and says nothing.
+        "linger" => {
+            sleep(Duration::from_millis(input["milliseconds"].as_u64().unwrap_or(0)));
+            write(&output, b"{}")
+        }
         // Tells the time of each progress line as its message, for a minute.
         "tell" => {
             let progress = variable(contract::PROGRESS);

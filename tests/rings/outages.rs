@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use windlass_tests::api::{batch_jobs, compute_jobs, pods};
 use windlass_tests::cluster::{RELEASE, compute_job};
@@ -24,6 +25,11 @@ use crate::support::outage::{
 use crate::support::{quantile, text};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How long a kubelet is busy with a pod that it has started. It looks at a pod again only with a list of
+/// containers that is newer than its last look, and it lists them once a second: before that a deletion
+/// waits up to a second in the kubelet, whatever deletes it.
+const BUSY: Duration = Duration::from_secs(3);
 
 #[test]
 #[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
@@ -748,7 +754,14 @@ impl Process {
     }
 }
 
-/// Waits until worker and function of a job run, and gives both.
+fn has_run_for(job: &Value, time: Duration) -> bool {
+    let since = job["status"]["timeline"]["running"].as_str().and_then(|at| at.parse().ok());
+    since.is_some_and(|since: Timestamp| {
+        Timestamp::now().duration_since(since).unsigned_abs() >= time
+    })
+}
+
+/// Waits until worker and function of a job have run for [`BUSY`], and gives both.
 async fn running(namespace: &Namespace, job: &str) -> anyhow::Result<Vec<Process>> {
     let pod = format!("\"job\":\"{job}\"");
     let deadline = Instant::now() + MINUTE;
@@ -764,7 +777,7 @@ async fn running(namespace: &Namespace, job: &str) -> anyhow::Result<Vec<Process
             }
         }
         if let (Some(worker), Some(function)) = (worker, function)
-            && namespace.job(job)["status"]["phase"] == "Running"
+            && has_run_for(&namespace.job(job), BUSY)
         {
             return Ok(vec![worker, function]);
         }

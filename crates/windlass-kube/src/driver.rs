@@ -14,38 +14,19 @@ use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
-use windlass_core::plan::{
-    Admission as Answer, AttemptState, End, Refusal, needs_cpus, plan_invalid,
-};
-use windlass_core::status::FailureReason;
-use windlass_core::{Action, Error, Function, Job, JobKey, Limits, Plan, Problem, Seen, plan};
+use windlass_core::{Error, Job, JobKey};
 
 use crate::admission::{Admission, JobRef};
-use crate::apply::{Done, Effects, Told, tell};
 use crate::attempt::LABEL_JOB_UID;
 use crate::changes;
 use crate::lease::Candidate;
-use crate::look::{fetch, find_function, observe_attempts, tell_hindrance, unknown_queue};
-use crate::malformed::Unreadable;
 use crate::metrics::Metrics;
 use crate::watched::WatchedJob;
-use crate::world::{
-    MANY_STARTS_WITHIN, Stores, WAITING_GRACE, World, api, attempt_id, prune_carrier, prune_pod,
-};
-use crate::{claims, malformed, notices, unseen};
+use crate::world::{Stores, World, api, prune_carrier, prune_pod};
+use crate::{claims, malformed, reconcile, unseen};
 
 /// Reconciles at the same time. Each waits for the API server most of its time.
 const CONCURRENCY: u16 = 32;
-
-/// An attempt that ends within this time of its container's start, which is told in whole seconds, costs
-/// no write for having run.
-const RUNNING_GRACE: Duration = Duration::from_secs(2);
-
-/// How often a job that waits is looked at although nothing has happened to it.
-const WAITING_LOOK: Duration = Duration::from_secs(30);
-
-/// How often the reason is looked for why a batch Job has no pod.
-const HINDRANCE_LOOK: Duration = Duration::from_secs(10);
 
 /// When a job is looked at again that somebody else has written: the watch wakes it before, unless it is
 /// dead.
@@ -56,9 +37,6 @@ const GONE: Duration = Duration::from_secs(5);
 
 /// How long a job is left alone at which we panicked.
 const QUARANTINE: Duration = Duration::from_secs(300);
-
-/// When a job is looked at again whose last write the watch has not brought.
-const BEHIND: Duration = Duration::from_secs(5);
 
 /// Longest time that a shutdown waits for reconciles that have begun.
 const SHUTDOWN: Duration = Duration::from_secs(20);
@@ -168,7 +146,7 @@ pub async fn run(
         .reconcile_on(others)
         .reconcile_all_on(begins(world.leads.clone()))
         .graceful_shutdown_on(async move { drop(stops.wait_for(|stop| *stop).await) })
-        .run(reconcile, on_error, Arc::clone(&world))
+        .run(look, on_error, Arc::clone(&world))
         .for_each(async |outcome| match outcome {
             Ok((job, _)) => debug!(job = %job.name, "reconciled"),
             Err(controller::Error::ObjectNotFound(job)) => debug!(job = %job.name, "is gone"),
@@ -231,15 +209,15 @@ fn references(
     })
 }
 
-async fn reconcile(object: Arc<WatchedJob>, world: Arc<World>) -> Result<Requeue, Error> {
+async fn look(object: Arc<WatchedJob>, world: Arc<World>) -> Result<Requeue, Error> {
     if !*world.leads.borrow() {
         return Ok(Requeue::await_change());
     }
     let job = object.to_core();
     let began = Instant::now();
     // A panic is a defect of ours on one object; the others go on.
-    let look = AssertUnwindSafe(one(&job, &world)).catch_unwind().await;
-    let (outcome, next) = after(&job.key(), look);
+    let looked = AssertUnwindSafe(reconcile::reconcile(&job, &world)).catch_unwind().await;
+    let (outcome, next) = after(&job.key(), looked);
     if let Some(outcome) = outcome {
         world.metrics.reconciled(outcome, began.elapsed().as_secs_f64());
     }
@@ -279,194 +257,6 @@ fn on_error(_: Arc<WatchedJob>, error: &Error, _: Arc<World>) -> Requeue {
     })
 }
 
-/// One ComputeJob, once.
-async fn one(job: &Job, world: &World) -> Result<Requeue, Error> {
-    // Deletion is the garbage collector's work, by owner references.
-    if job.metadata.deletion_timestamp.is_some() {
-        return Ok(Requeue::await_change());
-    }
-    // After a restart the caches fill one after the other; what is not listed yet is there all the same.
-    let mut listed = world.listed.subscribe();
-    let all = listed.wait_for(|listed| listed.all()).await;
-    drop(all.map_err(|_| Error::unavailable("the watches have ended"))?);
-    if world.is_behind(job) {
-        // The watch brings it; this is for the case that it does not.
-        return Ok(Requeue::requeue(BEHIND));
-    }
-    let now = world.now();
-    let mut attempts = observe_attempts(job, world, now).await?;
-    // Events say why, and decide nothing: without them a job can be cancelled all the same.
-    let hindered = tell_hindrance(job, &mut attempts, world, now).await.unwrap_or_else(|error| {
-        warn!(job = %job.key(), %error, "why it has no pod cannot be asked");
-        true
-    });
-    let function = find_function(job, world).await?;
-
-    let needs = needs_cpus(job, &attempts, now);
-    let id = attempt_id(job, &attempts);
-    // The whole job, as it is now: before it joins a line for the first time, and before a start.
-    let (mut whole, mut verdict) = if needs && job.status.phase.is_none() {
-        judge_whole(job, function.as_ref(), world).await?
-    } else {
-        (None, world.judge(job, function.as_ref(), false))
-    };
-    let mut admission = Answer::NotAsked;
-    if let (Ok(limits), true) = (&verdict, needs) {
-        admission = world.admission.ask(job, id, limits, now);
-        if matches!(admission, Answer::Granted(_)) && whole.is_none() {
-            (whole, verdict) = judge_whole(job, function.as_ref(), world).await?;
-        }
-        if matches!(admission, Answer::Granted(_))
-            && let Some(why) = unknown_queue(job, world).await?
-        {
-            admission = Answer::Waiting { why, place: None };
-        }
-    } else if !needs && attempts.iter().all(|attempt| !attempt.is_live()) {
-        world.admission.leave(&job.metadata.uid, now);
-    }
-
-    // A deep queue is told in peace: meanwhile others may start.
-    let mut permit = None;
-    // A grant wakes the job; this is for the case that the news is lost.
-    let mut soon = (needs && verdict.is_ok()).then_some(WAITING_LOOK);
-    if matches!(admission, Answer::Waiting { .. }) {
-        let age = job.metadata.creation_timestamp.map(|created| now.duration_since(created));
-        if job.status.phase.is_none() && age.is_some_and(|age| age < WAITING_GRACE) {
-            admission = Answer::NotAsked;
-            soon = Some(Duration::from_secs(2));
-        } else {
-            match world.telling_waiters.try_acquire() {
-                Ok(free) => permit = Some(free),
-                Err(_) => {
-                    admission = Answer::NotAsked;
-                    soon = Some(Duration::from_secs(1));
-                }
-            }
-        }
-    }
-
-    let refusal = world.refusals().get(&job.metadata.uid).cloned();
-    let seen = Seen { admission, attempts, refusal, running_grace: RUNNING_GRACE };
-    let Plan { mut actions, mut status, look_again } = match &verdict {
-        Ok(limits) => plan(job, limits, &seen, now),
-        Err(why) => plan_invalid(job, why, &seen, now),
-    };
-    let mut removal = None;
-    if world.removal_waits(job, now) {
-        let before = actions.len();
-        let lives = |number| seen.attempts.iter().any(|a| a.number == number && a.is_live());
-        // What still runs holds CPUs.
-        actions.retain(|action| match action {
-            Action::Remove { attempt } => lives(*attempt),
-            Action::Start { .. } | Action::Expire => true,
-        });
-        removal = (actions.len() < before).then_some(MANY_STARTS_WITHIN.unsigned_abs());
-    }
-    let starts = actions.iter().any(|action| matches!(action, Action::Start { .. }));
-    if starts {
-        world.an_attempt_starts(now);
-    }
-    if needs && !starts && matches!(seen.admission, Answer::Granted(_)) {
-        world.admission.leave(&job.metadata.uid, now);
-    }
-    let orphaned = Limits::without_function(&job.spec);
-    let effects = Effects {
-        client: &world.client,
-        report_url: &world.settings.report_url,
-        job: whole.as_ref().unwrap_or(job),
-        limits: verdict.as_ref().unwrap_or(&orphaned),
-        function: function.as_ref().map(|function| &function.spec),
-        traces: &world.traces,
-    };
-    let mut refused = None;
-    for action in &actions {
-        match effects.perform(action).await? {
-            Done::Done => {}
-            Done::Refused { reason, message, is_final } => {
-                let known = world.refusals().get(&job.metadata.uid).map(|known| known.since);
-                let since = known.unwrap_or(now);
-                refused = Some(Refusal { since, reason, message, is_final });
-            }
-        }
-    }
-    if starts {
-        match &refused {
-            Some(refusal) => {
-                drop(world.refusals().insert(job.metadata.uid.clone(), refusal.clone()))
-            }
-            None => drop(world.refusals().remove(&job.metadata.uid)),
-        }
-    }
-    let mut told = tell(&world.client, job, &status).await;
-    if let Err(Error::Invalid(problems)) = &told
-        && let Some(seen) = without_words(&seen, problems)
-    {
-        status = plan(job, verdict.as_ref().unwrap_or(&orphaned), &seen, now).status;
-        told = tell(&world.client, job, &status).await;
-    }
-    if let Err(why @ Error::Invalid(_)) = &told {
-        // Another definition has let it in than is in force now: nothing can be told in its status.
-        world.malformed(Unreadable::of_job(job, &why.to_string()));
-        // As if it had been told: it is left alone until somebody writes it.
-        let version = job.metadata.resource_version.clone();
-        world.replaced().insert(job.metadata.uid.clone(), version);
-        return Ok(Requeue::await_change());
-    }
-    if told? == Told::News {
-        let version = job.metadata.resource_version.clone();
-        world.replaced().insert(job.metadata.uid.clone(), version);
-        if let Some(event) = notices::notice(job, &status) {
-            notices::publish(&world.recorder, &notices::reference(job), &event).await;
-        }
-    }
-    drop(permit);
-    let pause = match &refused {
-        // Told by the next look, then tried again at leisure.
-        Some(_) if seen.refusal.is_none() => Some(Duration::ZERO),
-        Some(_) => Some(HINDRANCE_LOOK),
-        None => look_again,
-    };
-    let next =
-        [pause, soon, removal, hindered.then_some(HINDRANCE_LOOK)].into_iter().flatten().min();
-    Ok(next.map_or_else(Requeue::await_change, Requeue::requeue))
-}
-
-/// What was seen without what workers said, if one said anything: the API server refuses a status of it.
-fn without_words(seen: &Seen, problems: &[Problem]) -> Option<Seen> {
-    let mut without = seen.clone();
-    let said = without.attempts.iter_mut().filter_map(|attempt| match &mut attempt.state {
-        AttemptState::Ended(end @ End::Told(_)) => Some(end),
-        _ => None,
-    });
-    let mut any = false;
-    for end in said {
-        let at = if let End::Told(ending) = end { ending.finished } else { continue };
-        let reason = FailureReason::ResultLost;
-        let why = Error::Invalid(problems.to_vec());
-        let message = format!("what its worker said of its end cannot be stored: {why}");
-        *end = End::Silent { reason, message, at };
-        any = true;
-    }
-    any.then_some(without)
-}
-
-/// The whole job and what it is found to be. One that the watch could read may still be malformed where
-/// the watch does not look, in its input.
-async fn judge_whole(
-    job: &Job,
-    function: Option<&Function>,
-    world: &World,
-) -> Result<(Option<Job>, Result<Limits, Error>), Error> {
-    match fetch(job, world).await {
-        Ok(whole) => {
-            let verdict = world.judge(&whole, function, true);
-            Ok((Some(whole), verdict))
-        }
-        Err(malformed @ Error::Invalid(_)) => Ok((None, Err(malformed))),
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -474,9 +264,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_quarantines_one_job() {
         let look = async { panic!("a defect") };
-        let look = AssertUnwindSafe(look).catch_unwind().await;
+        let looked = AssertUnwindSafe(look).catch_unwind().await;
         let job = JobKey { namespace: "default".into(), name: "a".into() };
-        let (outcome, next) = after(&job, look);
+        let (outcome, next) = after(&job, looked);
         assert_eq!((outcome, next.unwrap()), (Some("panic"), Requeue::requeue(QUARANTINE)));
     }
 }

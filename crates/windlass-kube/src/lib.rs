@@ -27,6 +27,7 @@ mod malformed;
 pub mod metrics;
 pub mod notices;
 pub mod observe;
+mod reconcile;
 pub mod reports;
 pub mod sweep;
 pub mod traces;

@@ -537,8 +537,14 @@ impl World {
         judge(&job.spec, &function.spec, queue.as_ref())
     }
 
-    pub(crate) fn replaced(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+    fn replaced(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job was written, or is to be left alone as if it had been.
+    pub(crate) fn was_replaced(&self, job: &Job) {
+        let version = job.metadata.resource_version.clone();
+        self.replaced().insert(job.metadata.uid.clone(), version);
     }
 
     /// Whether the watch shows the job as it was before our own last write: what is decided from that

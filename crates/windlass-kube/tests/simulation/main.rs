@@ -20,7 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use windlass_kube::Settings;
 
-use server::{Fault, Server};
+use server::{Fault, Server, Unruly, lot};
 
 /// Longest time until every job has ended.
 const END: Duration = Duration::from_secs(180);
@@ -42,6 +42,7 @@ struct Story {
     cancel: Option<u64>,
     /// So many milliseconds after a batch Job was first there, somebody deletes it.
     deleted: Option<u64>,
+    unruly: Option<Unruly>,
     spread: u64,
 }
 
@@ -54,6 +55,7 @@ impl Default for Story {
             jobs: vec![0, 1],
             cancel: None,
             deleted: None,
+            unruly: None,
             spread: 1,
         }
     }
@@ -81,6 +83,7 @@ async fn tell(story: Story) -> Result<usize, String> {
     let server = Server::new(story.faults.clone());
     {
         let mut state = server.lock();
+        state.unruly = story.unruly;
         let key =
             |plural: &str, name: &str| (plural.to_owned(), "default".to_owned(), name.to_owned());
         state.create(
@@ -279,16 +282,25 @@ fn a_batch_job_that_is_deleted_by_hand_is_made_again_when_its_pod_is_known_to_be
 }
 
 #[test]
+fn watches_that_are_late_and_begin_again_break_no_promise() {
+    let stories = (0..60_u64).map(|seed| Story {
+        controllers: 1 + usize::from(seed.is_multiple_of(2)),
+        quota: (!seed.is_multiple_of(5)).then_some(3),
+        jobs: vec![0, 1, 0],
+        cancel: seed.is_multiple_of(4).then_some(seed * 9),
+        deleted: seed.is_multiple_of(3).then_some(seed * 3),
+        unruly: Some(Unruly { late: 20 + seed * 10, too_old: 4, seed: seed + 1 }),
+        spread: seed,
+        ..Story::default()
+    });
+    tell_all(stories);
+}
+
+#[test]
 fn random_faults_and_deaths_break_no_promise() {
     let stories = (0..80_u64).map(|seed| {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut random = |below: u64| {
-            // xorshift64, by Marsaglia.
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut random = |below: u64| lot(&mut state, below);
         let faults = (0..random(4)).map(|_| {
             let write = usize::try_from(random(24)).unwrap();
             (write, FAULTS[usize::try_from(random(8)).unwrap()])
@@ -300,6 +312,7 @@ fn random_faults_and_deaths_break_no_promise() {
             jobs: vec![0, 2, 0],
             cancel: seed.is_multiple_of(3).then(|| random(600)),
             deleted: seed.is_multiple_of(4).then(|| random(200)),
+            unruly: None,
             spread: seed,
         }
     });

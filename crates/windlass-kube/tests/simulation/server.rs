@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -34,6 +35,26 @@ pub(crate) type Key = (String, String, String);
 #[derive(Clone)]
 pub(crate) struct Server(Arc<Mutex<State>>);
 
+/// How watches fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unruly {
+    /// What they bring comes up to so many milliseconds late, each on its own.
+    pub(crate) late: u64,
+    /// So many of them end since what they would begin with is too old: 410.
+    pub(crate) too_old: u32,
+    /// Makes each run another one.
+    pub(crate) seed: u64,
+}
+
+/// A number below this one: xorshift64, by Marsaglia.
+pub(crate) fn lot(seed: &mut u64, below: u64) -> u64 {
+    *seed |= 1;
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed % below.max(1)
+}
+
 pub(crate) struct State {
     version: u64,
     uids: u64,
@@ -44,6 +65,7 @@ pub(crate) struct State {
     /// Writes of controllers so far.
     pub(crate) writes: Vec<String>,
     faults: BTreeMap<usize, Fault>,
+    pub(crate) unruly: Option<Unruly>,
     /// Controllers that have died by a fault.
     pub(crate) deaths: watch::Sender<Vec<usize>>,
     pub(crate) broken: Vec<String>,
@@ -84,6 +106,7 @@ impl Server {
             news: watch::Sender::new(1),
             writes: Vec::new(),
             faults,
+            unruly: None,
             deaths: watch::Sender::new(Vec::new()),
             broken: Vec::new(),
         })))
@@ -176,10 +199,11 @@ impl Server {
         let (plural, namespace) = (path.plural.clone(), path.namespace.clone());
         let query = query.clone();
         let server = self.clone();
-        let lines = futures::stream::unfold((since, news), move |(since, mut news)| {
+        let lines = futures::stream::unfold(Some((since, news)), move |from| {
             let (plural, namespace, query) = (plural.clone(), namespace.clone(), query.clone());
             let server = server.clone();
             async move {
+                let (since, mut news) = from?;
                 loop {
                     let (now, lines) = {
                         let state = server.lock();
@@ -195,9 +219,17 @@ impl Server {
                             .collect();
                         (state.version, lines)
                     };
+                    let frame = |lines| Ok::<_, std::io::Error>(http_body::Frame::data(lines));
+                    if !lines.is_empty() && server.lock().is_too_old() {
+                        let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure",
+                            "code": 410, "reason": "Expired", "message": "too old" });
+                        let line = format!("{}\n", json!({ "type": "ERROR", "object": status }));
+                        return Some((frame(Bytes::from(line)), None));
+                    }
                     if !lines.is_empty() {
-                        let frame = http_body::Frame::data(Bytes::from(lines));
-                        return Some((Ok::<_, std::io::Error>(frame), (now, news)));
+                        let late = server.lock().late();
+                        tokio::time::sleep(late).await;
+                        return Some((frame(Bytes::from(lines)), Some((now, news))));
                     }
                     news.changed().await.ok()?;
                 }
@@ -209,6 +241,20 @@ impl Server {
 }
 
 impl State {
+    /// How late the next events of a watch come.
+    fn late(&mut self) -> Duration {
+        let late = self.unruly.as_mut().map_or(0, |unruly| lot(&mut unruly.seed, unruly.late));
+        Duration::from_millis(late)
+    }
+
+    /// Whether a watch ends now.
+    fn is_too_old(&mut self) -> bool {
+        let Some(unruly) = &mut self.unruly else { return false };
+        let ends = unruly.too_old > 0 && lot(&mut unruly.seed, 8) == 0;
+        unruly.too_old -= u32::from(ends);
+        ends
+    }
+
     fn read(&self, path: &Path, query: &BTreeMap<String, String>) -> Answer {
         if let Some(name) = &path.name {
             let key =
