@@ -182,6 +182,7 @@ fn exit_codes_tell_done_failed_misused_and_interrupted_apart() {
         (&["functions", "nothing"], "there are: crash, echo"),
         (&["submit", "echo", "--parallelism", "65"], "/parallelism"),
         (&["submit", "echo", "--input", "[1]"], "must be a JSON object"),
+        (&["call", "echo", "--input", "{\"a\": [18446744073709551616]}"], "/a/0: integers"),
         (&["submit", "echo", "-f", "x.yaml"], "cannot be used with"),
         (&["submit"], "required"),
         (&["get", "Nonsense"], "lower-case"),

@@ -89,6 +89,11 @@ def test_what_is_wrong_with_a_request_is_told_with_pointers(client):
     with pytest.raises(windlass.Invalid) as caught:
         client.submit("no-such", {})
     assert caught.value.problems[0].pointer == "/function"
+    for function in (client.submit, client.call):
+        with pytest.raises(windlass.Invalid) as caught:
+            function("echo", {"seeds": [1, 2**64]})
+        assert caught.value.kind == "/problems/invalid"
+        assert caught.value.problems[0].pointer.endswith("/seeds/1")
     with pytest.raises(windlass.TooLarge):
         client.submit("echo", {"x": "x" * 200_000})
     with pytest.raises(TypeError):

@@ -27,7 +27,7 @@ pub struct JobSpec {
     #[schemars(length(min = 1, max = 63), extend("x-kubernetes-validations" = schema::immutable()))]
     pub function: String,
     /// What the function reads: a JSON object that meets the function's `inputSchema`. At most
-    /// 128 KiB. Default `{}`.
+    /// 128 KiB, its integers from -2^63 to 2^63 - 1. Default `{}`.
     #[serde(default)]
     #[schemars(schema_with = "schema::immutable_object")]
     pub input: Map<String, Value>,

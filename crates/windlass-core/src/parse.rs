@@ -1,7 +1,10 @@
 //! Reading what somebody wrote, strictly: a field that does not exist is a problem, not a
 //! default.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
+use serde_json::{Number, Value};
 
 use crate::Problem;
 
@@ -19,13 +22,23 @@ pub enum Unread {
 
 /// Reads one JSON document and refuses unknown fields, each with its JSON pointer.
 pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unread> {
-    let value: serde_json::Value =
-        serde_json::from_slice(bytes).map_err(|error| Unread::Malformed(error.to_string()))?;
-    value_of(value)
+    value_of(document(bytes)?)
+}
+
+/// Reads one JSON document that somebody submits, and refuses [integers](check_integers) that would
+/// not be the same any more.
+pub fn submitted(bytes: &[u8]) -> Result<Value, Unread> {
+    let value = document(bytes)?;
+    check_integers(&value, bytes, Syntax::Json)?;
+    Ok(value)
+}
+
+fn document(bytes: &[u8]) -> Result<Value, Unread> {
+    serde_json::from_slice(bytes).map_err(|error| Unread::Malformed(error.to_string()))
 }
 
 /// The same for a document that was parsed already.
-pub fn value_of<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Unread> {
+pub fn value_of<T: DeserializeOwned>(value: Value) -> Result<T, Unread> {
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let path_of = serde_path_to_error::Deserializer::new(value, &mut track);
@@ -43,6 +56,121 @@ pub fn value_of<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Unre
     }
 }
 
+/// How a document was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// Texts are between double quotes.
+    Json,
+    /// Texts may be bare.
+    Yaml,
+}
+
+/// Smallest magnitude of an integer that may have become a float: 2^63.
+const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+
+/// Refuses integers outside of -2^63 to 2^63 - 1, each with its JSON pointer. Readers make floats of
+/// them without a word, this one above 2^64 and a cluster's above 2^63. What `text` has as a float,
+/// such as `1e30`, is as it was meant.
+pub fn check_integers(value: &Value, text: &[u8], syntax: Syntax) -> Result<(), Unread> {
+    let mut suspects = Vec::new();
+    collect_suspects(value, &mut String::new(), &mut suspects);
+    if suspects.is_empty() {
+        return Ok(());
+    }
+    let written = wide_integers(text, syntax);
+    let problems: Vec<_> = suspects
+        .into_iter()
+        .filter(|(_, number)| {
+            number.is_u64() || number.as_f64().is_some_and(|float| written.contains(&key(float)))
+        })
+        .map(|(pointer, _)| {
+            let (least, most) = (i64::MIN, i64::MAX);
+            let why = format!("integers are from {least} to {most}; write others as texts");
+            Problem::at(pointer, why)
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(Unread::Misshapen(problems)) }
+}
+
+/// The numbers that are no 64-bit integer with a sign and may have been written as an integer.
+fn collect_suspects(value: &Value, at: &mut String, found: &mut Vec<(String, Number)>) {
+    let length = at.len();
+    match value {
+        Value::Number(number) => {
+            let is_wide = number.as_f64().is_some_and(|float| float.abs() >= BEYOND);
+            if is_wide && !number.is_i64() {
+                found.push((at.clone(), number.clone()));
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                *at += &format!("/{index}");
+                collect_suspects(item, at, found);
+                at.truncate(length);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                *at += &format!("/{}", escaped(name));
+                collect_suspects(field, at, found);
+                at.truncate(length);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// What the integers of a text that are none of 64 bits with a sign become as floats.
+fn wide_integers(text: &[u8], syntax: Syntax) -> BTreeSet<u64> {
+    let mut found = BTreeSet::new();
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        if first == b'"' && syntax == Syntax::Json {
+            rest = after_string(after);
+        } else if first == b'-' || first.is_ascii_digit() {
+            let more = after.iter().take_while(|byte| is_of_number(**byte)).count();
+            let (tail, other) = after.split_at(more);
+            rest = other;
+            let is_integer = tail.iter().all(u8::is_ascii_digit);
+            // Digits alone, and so UTF-8.
+            let digits = [&[first][..], tail].concat();
+            let Ok(digits) = std::str::from_utf8(&digits) else { continue };
+            if is_integer && digits.parse::<i64>().is_err() {
+                found.extend(digits.parse().ok().map(key));
+            }
+        }
+    }
+    found
+}
+
+fn is_of_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || b".eE+-".contains(&byte)
+}
+
+/// What follows a JSON string, from behind its first quote.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'"' => return rest,
+            b'\\' => rest = rest.get(1..).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    rest
+}
+
+/// A float that can be looked up.
+fn key(float: f64) -> u64 {
+    float.to_bits()
+}
+
+/// A name as a part of a JSON pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 /// `a.b[3].c` or `a.b.3.c`, as the path crates write it, as a JSON pointer.
 fn pointer(path: &str) -> String {
     if path == "." {
@@ -52,7 +180,7 @@ fn pointer(path: &str) -> String {
         String::new(),
         |mut pointer, part| {
             pointer.push('/');
-            pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+            pointer.push_str(&escaped(part));
             pointer
         },
     )
@@ -82,6 +210,40 @@ mod tests {
     fn fields_of_the_input_are_the_functions_business() {
         let read: Result<JobSpec, _> = json(br#"{"function":"f","input":{"any":{"thing":1}}}"#);
         assert!(read.is_ok());
+    }
+
+    #[test]
+    fn an_integer_that_would_become_a_float_is_refused_where_it_is() {
+        let pointers = |text: &str| match submitted(text.as_bytes()) {
+            Ok(_) => Vec::new(),
+            Err(Unread::Misshapen(problems)) => {
+                problems.into_iter().map(|problem| problem.pointer).collect()
+            }
+            Err(malformed) => panic!("{text}: {malformed:?}"),
+        };
+        let good = r#"{"most": 9223372036854775807, "least": -9223372036854775808, "zero": -0,
+            "float": 1e30, "also": 18446744073709551616.0, "huge": -9.3E+18,
+            "text": "18446744073709551616", "quote": "\\\"18446744073709551616"}"#;
+        assert_eq!(pointers(good), [""; 0]);
+        assert_eq!(pointers(r#"{"input": {"a": 9223372036854775808}}"#), ["/input/a"]);
+        assert_eq!(pointers("-9223372036854775809"), [""]);
+        assert_eq!(
+            pointers(r#"{"a/b~": [1, 18446744073709551615], "c": [{"d": 123456789012345678901}]}"#),
+            ["/a~1b~0/1", "/c/0/d"]
+        );
+        // The float of the same value is another number, and is not named where it stands alone.
+        assert_eq!(pointers(r#"{"a": 18446744073709551616, "b": 1e20}"#), ["/a"]);
+    }
+
+    #[test]
+    fn the_same_of_yaml() {
+        let text = b"a: 18446744073709551616 # it's\nb: 3e20\nc: '1'\n";
+        let value = serde_json::json!({"a": 18446744073709551616.0, "b": 3e20});
+        let Err(Unread::Misshapen(problems)) = check_integers(&value, text, Syntax::Yaml) else {
+            panic!("the integer is lost");
+        };
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].pointer, "/a");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) async fn call(
     let key = accept::key(&headers)?;
     let mut fields = parameters(&uri)?;
     let bytes = body::json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await?;
-    let input: Value = parse::json(&bytes)?;
+    let input = parse::submitted(&bytes)?;
     if !input.is_object() {
         let problem = Problem::at("", "must be an object: the function's input");
         return Err(Refusal::invalid(vec![problem]));

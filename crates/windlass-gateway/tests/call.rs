@@ -112,6 +112,7 @@ async fn a_wrong_call_is_told_in_the_words_of_a_call() {
     let pointers =
         async |query: &str, input: Value| server.send(call(query, &input)).await.pointers(422);
     assert_eq!(pointers("", json!({"paths": 0})).await, ["/paths"]);
+    assert_eq!(pointers("", json!({"paths": u64::MAX})).await, ["/paths"]);
     assert_eq!(pointers("", json!([1])).await, [""]);
     assert_eq!(pointers("?parallelism=9", json!({})).await, [""]);
     for query in

@@ -42,6 +42,20 @@ async fn a_name_is_made_up_where_none_is_given_and_taken_only_once() {
 }
 
 #[tokio::test]
+async fn an_integer_that_would_become_a_float_is_refused() {
+    let server = Server::start().await;
+    let body = r#"{"function": "price", "input": {"seeds": [1, 18446744073709551616]}}"#;
+    let ask = Ask::good(Method::POST, JOBS).header("content-type", "application/json").body(body);
+    assert_eq!(server.send(ask).await.pointers(422), ["/input/seeds/1"]);
+    // What reads to the last digit on one machine would be a float on a cluster.
+    let body = json!({"function": "price", "input": {"seed": u64::MAX}});
+    assert_eq!(server.send(submit(&body)).await.pointers(422), ["/input/seed"]);
+    assert!(server.world.names().is_empty());
+    let body = json!({"function": "price", "input": {"seed": i64::MIN, "far": 1e30}});
+    assert_eq!(server.send(submit(&body)).await.json()["spec"]["input"], body["input"]);
+}
+
+#[tokio::test]
 async fn every_problem_of_a_wrong_job_is_named_and_nothing_is_created() {
     let server = Server::start().await;
     for (body, pointers) in [

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use windlass_core::jobs::Submission;
-use windlass_core::parse::{self, Unread};
+use windlass_core::parse::{self, Syntax, Unread};
 use windlass_core::{API_VERSION, Error, Job, JobSpec};
 use windlass_local::functions::documents;
 
@@ -95,8 +95,10 @@ pub(crate) fn unknown_function(name: &str, mut known: Vec<&str>) -> String {
 }
 
 fn object(text: &str, source: &str) -> anyhow::Result<Map<String, Value>> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| BadUsage(format!("{source} is not JSON: {error}")))?;
+    let value = parse::submitted(text.as_bytes()).map_err(|unread| match unread {
+        Unread::Malformed(why) => BadUsage(format!("{source} is not JSON: {why}")),
+        Unread::Misshapen(problems) => BadUsage(format!("{source}: {}", Error::Invalid(problems))),
+    })?;
     match value {
         Value::Object(map) => Ok(map),
         _ => Err(BadUsage(format!("{source} must be a JSON object")).into()),
@@ -107,15 +109,17 @@ fn object(text: &str, source: &str) -> anyhow::Result<Map<String, Value>> {
 fn from_manifest(file: &Path, namespace: &str, is_named: bool) -> anyhow::Result<Submission> {
     let source = file.display();
     let bad = |why: String| BadUsage(format!("{source}: {why}"));
+    let unread = |unread: Unread| match unread {
+        Unread::Malformed(why) => bad(why),
+        Unread::Misshapen(problems) => bad(Error::Invalid(problems).to_string()),
+    };
+    let text = read(file)?;
     let mut found = Vec::new();
-    for document in documents(&read(file)?).map_err(&bad)? {
+    for document in documents(&text).map_err(&bad)? {
         let field = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
         if field("apiVersion") == API_VERSION && field("kind") == Job::KIND {
-            let job: Job = parse::value_of(document).map_err(|unread| match unread {
-                Unread::Malformed(why) => bad(why),
-                Unread::Misshapen(problems) => bad(Error::Invalid(problems).to_string()),
-            })?;
-            found.push(job);
+            parse::check_integers(&document, text.as_bytes(), Syntax::Yaml).map_err(unread)?;
+            found.push(parse::value_of::<Job>(document).map_err(unread)?);
         }
     }
     let Ok([job]) = <[Job; 1]>::try_from(found) else {

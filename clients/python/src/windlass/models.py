@@ -55,7 +55,9 @@ class JobSpec:
     function: str
     """Name of a ComputeFunction in the same namespace."""
     input: Mapping[str, Any]
-    """What the function reads: a JSON object that meets the function's `inputSchema`. At most 128 KiB. Default `{}`."""
+    """What the function reads: a JSON object that meets the function's `inputSchema`. At most 128 KiB, its integers
+    from -2^63 to 2^63 - 1. Default `{}`.
+    """
     priority: int
     """Higher starts first. From -1000 to 1000, default 0."""
     ttl_seconds_after_finished: int

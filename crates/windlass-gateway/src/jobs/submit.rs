@@ -33,7 +33,7 @@ pub(crate) async fn submit(
     let limits = &shared.gateway.limits;
     let key = accept::key(&headers)?;
     let bytes = body::json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await?;
-    let wanted = Wanted::read(parse::json(&bytes)?, key.as_ref())?;
+    let wanted = Wanted::read(parse::submitted(&bytes)?, key.as_ref())?;
     let waits = match prefer::wait(&headers, limits.wait) {
         Some(limit) => {
             let may = guard::may_also(&shared, &token, Verb::Watch, &namespace);

@@ -445,7 +445,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ],
         body: Some(Body {
             media_type: "application/json",
-            text: "The input: an object of at most 128 KiB that meets the function's `inputSchema`.",
+            text: "The input: an object of at most 128 KiB that meets the function's `inputSchema`. Its integers are \
+                   from -2^63 to 2^63 - 1.",
             schema: |_| json!({ "type": "object" }),
             example: Some(|| json!({ "hello": "world" })),
         }),
@@ -522,7 +523,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         parameters: &[KEY, WAIT],
         body: Some(Body {
             media_type: "application/json",
-            text: "At most 192 KiB, of which `input` is at most 128 KiB of compact JSON.",
+            text: "At most 192 KiB, of which `input` is at most 128 KiB of compact JSON. Its integers are from -2^63 to \
+                   2^63 - 1: a larger one would become a float, and is refused.",
             schema: submission,
             example: Some(
                 || json!({ "function": "echo", "parallelism": 2, "input": { "hello": "world" } }),
