@@ -359,6 +359,24 @@ fn colours_and_bars_are_for_terminals_only() {
     assert!(!printed(&server, &["list"]).contains('\u{1b}'));
 }
 
+#[test]
+fn explain_tells_attempts_that_failed_from_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = "sleep 1; [ $WINDLASS_ATTEMPT = 2 ] || exit 3; echo > $WINDLASS_OUTPUT";
+    script(directory.path(), "flaky", body, "retries: 1");
+    let server = Server::start(&["--functions", directory.path().to_str().unwrap()]);
+    printed(&server, &["submit", "flaky", "--name", "a", "--wait"]);
+    let told = printed(&server, &["explain", "a", "-o", "json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let parts = told["parts"].as_array().unwrap();
+    let seconds = |part: &Value| part["seconds"].as_f64().unwrap();
+    let earlier: Vec<_> = parts.iter().filter(|part| part["name"] == "earlier").collect();
+    assert_eq!(earlier.len(), 1, "{told}");
+    assert!(seconds(earlier[0]) >= 1.0, "{told}");
+    let (sum, wall) = (parts.iter().map(seconds).sum::<f64>(), told["wallSeconds"].as_f64());
+    assert!((sum - wall.unwrap()).abs() <= 0.01 * sum, "{told}");
+}
+
 fn kubeconfig_of(url: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: here\n\

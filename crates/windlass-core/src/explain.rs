@@ -51,9 +51,10 @@ pub struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PartName {
-    /// It waited for CPUs, for the first time or again after attempts that failed, whose time is
-    /// counted here too.
+    /// It waited for CPUs; after an attempt that failed also for the back-off before the next.
     Queued,
+    /// An earlier attempt, from the grant of its CPUs to its failure.
+    Earlier,
     /// Its attempt was being started: on a cluster a node is found, an image pulled, a container made.
     Starting,
     /// Its worker was there and prepared the function's process.
@@ -67,6 +68,7 @@ impl PartName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Earlier => "earlier",
             Self::Starting => "starting",
             Self::Preparing => "preparing",
             Self::Running => "running",
@@ -76,7 +78,8 @@ impl PartName {
     /// What it means, in some words.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Queued => "waited for CPUs, earlier attempts included",
+            Self::Queued => "waited for CPUs, or to be tried again",
+            Self::Earlier => "an attempt that failed",
             Self::Starting => "a place was found and the worker started",
             Self::Preparing => "the worker prepared the function's process",
             Self::Running => "the function ran",
@@ -86,14 +89,22 @@ impl PartName {
 
 /// Explains a job as it is `now`.
 pub fn explain(job: &Job, now: Timestamp) -> Explanation {
-    let Timeline { created, admitted, started, running, finished } = &job.status.timeline;
+    let Timeline { created, admitted, started, running, finished, earlier } = &job.status.timeline;
     let begin = job.metadata.creation_timestamp.or(*created).unwrap_or(now);
     let end = finished.filter(|_| job.status.is_finished()).unwrap_or(now).max(begin);
-    let steps = [
-        (PartName::Starting, *admitted),
-        (PartName::Preparing, *started),
-        (PartName::Running, *running),
-    ];
+    let mut steps = Vec::new();
+    for attempt in earlier {
+        steps.push((PartName::Earlier, Some(attempt.admitted)));
+        steps.push((PartName::Queued, Some(attempt.ended)));
+    }
+    // What has failed and waits for its next attempt does not run any more.
+    let waits_again = job.status.phase == Some(Phase::Queued)
+        || earlier.last().is_some_and(|last| Some(last.attempt) >= job.status.attempt);
+    if !waits_again {
+        steps.push((PartName::Starting, *admitted));
+        steps.push((PartName::Preparing, *started));
+        steps.push((PartName::Running, *running));
+    }
     let mut parts = Vec::new();
     let (mut name, mut from) = (PartName::Queued, begin);
     for (next, at) in steps {
@@ -101,12 +112,6 @@ pub fn explain(job: &Job, now: Timestamp) -> Explanation {
         let at = at.clamp(from, end);
         parts.push(part(name, from, at));
         (name, from) = (next, at);
-    }
-    // What has failed and waits for its next attempt does not run any more.
-    let waits_again = job.status.phase == Some(Phase::Queued) && !parts.is_empty();
-    if waits_again {
-        parts.clear();
-        (name, from) = (PartName::Queued, begin);
     }
     parts.push(part(name, from, end));
     Explanation {
@@ -167,7 +172,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::status::{Place, reasons};
+    use crate::status::{Earlier, Place, reasons};
     use crate::{JobSpec, Metadata};
 
     fn at(seconds: i64) -> Timestamp {
@@ -194,11 +199,56 @@ mod tests {
             started: Some(at(132)),
             running: Some(at(133)),
             finished: Some(at(193)),
+            earlier: Vec::new(),
         };
         let told = explain(&job(Phase::Succeeded, timeline), at(999));
         let parts = [("queued", 30.0), ("starting", 2.0), ("preparing", 1.0), ("running", 60.0)];
         assert_eq!(names(&told), parts);
         assert_eq!((told.wall_seconds, told.waits_for), (93.0, None));
+    }
+
+    #[test]
+    fn attempts_that_failed_are_no_waiting() {
+        let tried = |attempt, admitted, ended| Earlier {
+            attempt,
+            admitted: at(admitted),
+            ended: at(ended),
+        };
+        let timeline = Timeline {
+            created: Some(at(100)),
+            admitted: Some(at(165)),
+            started: Some(at(166)),
+            running: Some(at(168)),
+            finished: Some(at(198)),
+            earlier: vec![tried(1, 110, 140), tried(2, 141, 161)],
+        };
+        let mut job = job(Phase::Succeeded, timeline);
+        job.status.attempt = Some(3);
+        let told = explain(&job, at(999));
+        let waits = [("queued", 10.0), ("earlier", 30.0), ("queued", 1.0), ("earlier", 20.0)];
+        let last = [("queued", 4.0), ("starting", 1.0), ("preparing", 2.0), ("running", 30.0)];
+        assert_eq!(names(&told), [waits, last].concat());
+        assert_eq!(told.wall_seconds, 98.0);
+        // The second has failed and the third has not begun: the times are those of the second.
+        job.status.attempt = Some(2);
+        job.status.phase = Some(Phase::Queued);
+        job.status.timeline.admitted = Some(at(141));
+        assert_eq!(names(&explain(&job, at(170))), [&waits[..], &[("queued", 9.0)]].concat());
+    }
+
+    #[test]
+    fn as_many_attempts_are_remembered_as_there_is_room_for() {
+        let mut timeline = Timeline::default();
+        for attempt in 1..=20_u32 {
+            let begun = i64::from(attempt) * 10;
+            timeline.admitted = Some(at(begun));
+            timeline.remember(attempt, at(begun + 5));
+            timeline.remember(attempt, at(begun + 5));
+        }
+        let told = timeline.earlier;
+        assert_eq!((told.len(), told[0].attempt, told[7].attempt), (8, 13, 20));
+        assert_eq!((told[0].admitted, told[0].ended), (at(10), at(135)));
+        assert_eq!((told[1].admitted, told[1].ended), (at(140), at(145)));
     }
 
     #[test]
@@ -218,6 +268,7 @@ mod tests {
         #[test]
         fn the_parts_sum_to_the_wall_time_whatever_was_told(
             times in prop::collection::vec(prop::option::of(0_i64..400), 5),
+            earlier in prop::collection::vec((0_i64..400, 0_i64..400), 0..3),
             phase in 0_usize..6,
             now in 0_i64..500,
         ) {
@@ -225,7 +276,9 @@ mod tests {
                 Phase::Failed, Phase::Cancelled];
             let time = |index: usize| times[index].map(at);
             let timeline = Timeline { created: time(0), admitted: time(1), started: time(2),
-                running: time(3), finished: time(4) };
+                running: time(3), finished: time(4), earlier: earlier.iter().zip(1..).map(
+                    |((admitted, ended), attempt)| Earlier { attempt, admitted: at(*admitted),
+                        ended: at(*ended) }).collect() };
             let job = job(phases[phase], timeline);
             let told = explain(&job, at(now));
             let end = time(4).filter(|_| job.status.is_finished()).unwrap_or(at(now)).max(at(100));

@@ -243,12 +243,13 @@ pub(crate) fn fail(status: &mut JobStatus, limits: &Limits, failure: Failure) {
     if reason.counts() && failure.attempt > 0 {
         status.retries += 1;
     }
-    let time = failure.time;
+    let (attempt, time) = (failure.attempt, failure.time);
     let message = failure.message.clone();
     status.failure = Some(failure);
     status.waiting = None;
     // `retries` counts failures; the first attempt is no retry.
     if reason.is_retried() && status.retries <= limits.retries {
+        status.timeline.remember(attempt, time);
         status.phase = Some(Phase::Queued);
         status.set_condition(ConditionType::Running, false, reason.as_str(), &message, time);
         status.set_condition(

@@ -251,6 +251,27 @@ class JobResult:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """An attempt that failed and was followed by another."""
+
+    admitted: str
+    """When its CPUs were granted."""
+    attempt: int
+    """Its number, 1 for the first."""
+    ended: str
+    """When it had failed."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Earlier:
+        """From its JSON object."""
+        return cls(
+            admitted=value["admitted"],
+            attempt=value["attempt"],
+            ended=value["ended"],
+        )
+
+
+@dataclass(frozen=True)
 class Timeline:
     """When the job passed from one phase to the next, for its latest attempt."""
 
@@ -258,6 +279,8 @@ class Timeline:
     """CPUs granted: its carrier (`batch/v1` Job or process) was created."""
     created: str | None = None
     """Accepted."""
+    earlier: tuple[Earlier, ...] = ()
+    """The attempts before the latest, in their order. At most 8: of more, the oldest are told as one."""
     finished: str | None = None
     """Ended."""
     running: str | None = None
@@ -271,6 +294,7 @@ class Timeline:
         return cls(
             admitted=value.get("admitted"),
             created=value.get("created"),
+            earlier=tuple(Earlier.from_json(each) for each in (value.get("earlier") or ())),
             finished=value.get("finished"),
             running=value.get("running"),
             started=value.get("started"),
@@ -688,6 +712,7 @@ class Queue:
 
 PartName = Literal[
     "queued",
+    "earlier",
     "starting",
     "preparing",
     "running",
@@ -772,6 +797,7 @@ class Problem:
 __all__ = [
     "Condition",
     "ConditionType",
+    "Earlier",
     "EnvVar",
     "Explanation",
     "Failure",
