@@ -312,8 +312,23 @@ fn what_a_job_says_steers_no_terminal() {
     // For programs, the bytes are as they were.
     assert!(ask(&server, &["result", "good"]).stdout.starts_with(b"\x1b]0;title\x07"));
     assert!(ask(&server, &["logs", "good", "--raw"]).stdout.starts_with(b"\x1b]0;title\x07"));
-    let shown = on_terminal(&server, &[], &["result", "good"]);
-    assert!(shown.contains("title") && !shown.contains('\u{1b}'), "{shown:?}");
+    let here = directory.path().to_str().unwrap();
+    for arguments in [
+        &["result", "good"][..],
+        &["result", "good", "--output", "/dev/stdout"],
+        &["logs", "good", "--raw"],
+        &["run", "hostile", "--functions", here, "--name", "good"],
+    ] {
+        // On an engine of its own.
+        let here = [("WINDLASS_SERVER", "")];
+        let variables = if arguments[0] == "run" { &here[..] } else { &[] };
+        let shown = on_terminal(&server, variables, arguments);
+        assert!(shown.contains("title"), "{arguments:?}: {shown:?}");
+        // A bar has escapes of its own.
+        for hostile in ["\u{1b}]", "\u{1b}[2J", "\u{7}", "\u{9b}", "\u{202e}"] {
+            assert!(!shown.contains(hostile), "{arguments:?}: {shown:?}");
+        }
+    }
 }
 
 /// What a command writes to a terminal.

@@ -207,9 +207,10 @@ fn spawn(config: &Config, home: PathBuf) -> io::Result<Idle> {
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .process_group(0)
         .kill_on_drop(true);
-    match config.logs {
+    match &config.logs {
         // The server's standard output is for results only.
         Logs::Stderr => worker.stdout(io::stderr()).stderr(Stdio::inherit()),
+        Logs::Pipe(pipe) => worker.stdout(pipe.try_clone()?).stderr(pipe.try_clone()?),
         Logs::Files => worker.stdout(Stdio::null()).stderr(Stdio::null()),
     };
     let child = {

@@ -565,7 +565,7 @@ impl Driver {
         let known = self.known.get(&uid).ok_or_else(|| io::Error::other("the job is gone"))?;
         let log = match self.config.logs {
             Logs::Files => Some(self.files.log(uid, attempt).to_string_lossy().into_owned()),
-            Logs::Stderr => None,
+            Logs::Stderr | Logs::Pipe(_) => None,
         };
         let memory_bytes = function.spec.memory.bytes(cpus).unwrap_or(u64::MAX);
         // None are free only while somebody else's are not pinned.

@@ -27,6 +27,7 @@ mod store;
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,10 +71,12 @@ pub struct Config {
 }
 
 /// Where functions write what is neither result nor progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Logs {
     /// To this process's standard error.
     Stderr,
+    /// To a pipe that somebody reads.
+    Pipe(Arc<OwnedFd>),
     /// To a file for each attempt, which is kept as long as the job.
     Files,
 }

@@ -340,7 +340,7 @@ pub(crate) struct Logs {
     /// Only the end of it, in bytes [default: 1 MiB, the most]
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, hide_default_value = true, value_parser = clap::value_parser!(u64).range(..=1 << 20))]
     pub(crate) tail: u64,
-    /// The bytes as they are
+    /// The bytes as they are, but on a terminal
     #[arg(long)]
     pub(crate) raw: bool,
     #[command(flatten)]

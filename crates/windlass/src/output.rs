@@ -71,7 +71,11 @@ impl Output {
             Self::Other(path) => {
                 let failed = || format!("the result cannot be written to {}", path.display());
                 let file = OpenOptions::new().write(true).open(&path).with_context(failed)?;
-                copy(content, file).await.with_context(failed)
+                let copied = match file.is_terminal() {
+                    true => copy(content, Printable::new(file)).await,
+                    false => copy(content, file).await,
+                };
+                copied.with_context(failed)
             }
         }
     }

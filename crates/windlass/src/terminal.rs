@@ -2,6 +2,9 @@
 //! without what could steer it.
 
 use std::io::{self, IsTerminal as _, Write, stderr};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -142,6 +145,31 @@ impl<W: Write> Write for Printable<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
+    }
+}
+
+/// Longest time for what is in the pipe to standard error, once nobody writes to it any more.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What comes out of a pipe, on standard error, without what could steer a terminal.
+pub(crate) struct Calmed(mpsc::Receiver<()>);
+
+impl Calmed {
+    /// And the pipe's end for those who write.
+    pub(crate) fn stderr() -> io::Result<(Self, OwnedFd)> {
+        let (mut reader, writer) = io::pipe()?;
+        let (alive, over) = mpsc::channel();
+        thread::spawn(move || {
+            // When nobody can read it, nobody misses it.
+            io::copy(&mut reader, &mut Printable::new(stderr())).unwrap_or_default();
+            drop(alive);
+        });
+        Ok((Self(over), writer.into()))
+    }
+
+    /// Returns when all was shown. The writers are gone; one that has hidden is not waited for.
+    pub(crate) fn finish(self) {
+        self.0.recv_timeout(DRAIN).unwrap_or_default();
     }
 }
 

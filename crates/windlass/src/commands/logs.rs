@@ -1,6 +1,6 @@
 //! `windlass logs`: what a job's function says.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, IsTerminal as _, Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -21,7 +21,9 @@ pub(crate) async fn logs(place: &Place, args: &Logs) -> anyhow::Result<ExitCode>
         Box::pin(futures::stream::iter([Ok(said.into())]))
     };
     let out = stdout().lock();
-    let out: Box<dyn Write> = if args.raw { Box::new(out) } else { Box::new(Printable::new(out)) };
+    // Not even raw bytes may steer a terminal; whoever wants that sends them through a pipe.
+    let raw = args.raw && !out.is_terminal();
+    let out: Box<dyn Write> = if raw { Box::new(out) } else { Box::new(Printable::new(out)) };
     tokio::select! {
         shown = show(said, out) => shown,
         () = commands::stopped() => Ok(ExitCode::from(INTERRUPTED)),

@@ -1,16 +1,19 @@
 //! `windlass run`: one job, on an engine in this process or at the place that is named.
 
+use std::io::{IsTerminal as _, stderr};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use windlass_core::jobs::Submission;
 use windlass_core::{Jobs as _, Phase};
-use windlass_local::{Engine, Library, NAMESPACE};
+use windlass_local::{Config, Engine, Library, Logs, NAMESPACE};
 
 use crate::cli::{BadUsage, Machine, Run};
 use crate::commands::{self, INTERRUPTED, call};
 use crate::output::Output;
 use crate::place::Place;
-use crate::terminal::Progress;
+use crate::terminal::{Calmed, Progress};
 use crate::{follow, log, machine, request};
 
 pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
@@ -53,7 +56,25 @@ async fn here(args: Run) -> anyhow::Result<ExitCode> {
     // Before the work, so that none is done for a result that cannot be kept.
     let output = Output::open(args.output.as_deref())?;
     let data = tempfile::Builder::new().prefix("windlass-run-").tempdir()?;
-    let config = machine::config(&args.machine, Library::fixed(functions), data.path())?;
+    let mut config = machine::config(&args.machine, Library::fixed(functions), data.path())?;
+    let mut said = None;
+    if stderr().is_terminal() {
+        let (calmed, pipe) = Calmed::stderr().context("a pipe to standard error")?;
+        config.logs = Logs::Pipe(Arc::new(pipe));
+        said = Some(calmed);
+    }
+    let code = carry_out(config, submission, output).await?;
+    // The engine is gone, and its end of the pipe with it.
+    said.into_iter().for_each(Calmed::finish);
+    Ok(code)
+}
+
+/// Runs a job on an engine that ends with it.
+async fn carry_out(
+    config: Config,
+    submission: Submission,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     let engine = Engine::start(config).context("the engine cannot start")?;
 
     let job = engine.submit(submission).await?;
