@@ -258,10 +258,18 @@ fn an_error_says_what_to_do_next() {
         command.env("WINDLASS_TOKEN", "wrong");
     };
     let (code, said) = run(&wrong, &["list", "--server", &url]);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("token") && said.contains("--data"), "{said}");
+    for arguments in [&["list"][..], &["functions"], &["submit", "echo"]] {
+        let arguments = [arguments, &["-n", "elsewhere", "--server", &url]].concat();
+        let (code, said) = run(&at_home, &arguments);
+        assert_eq!(code, Some(3), "{arguments:?}: {said}");
+        let first = "windlass: nothing was found in namespace \"elsewhere\", or you may not use it";
+        assert_eq!(said.lines().next(), Some(first), "{arguments:?}");
+        assert!(said.contains("only the namespace `default`"), "{said}");
+    }
     let (code, said) = run(&wrong, &["list", "--server", "http://127.0.0.1:1"]);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("does not answer") && said.contains("--server"), "{said}");
     let (code, said) = run(&|_| {}, &["list", "--data", "/nowhere"]);
     assert_eq!(code, Some(2), "{said}");
@@ -276,7 +284,7 @@ fn an_error_says_what_to_do_next() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("no context \"other\"; there are: here"), "{said}");
     let (code, said) = run(&named, &["list"]);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("kubectl config current-context"), "{said}");
     let (code, said) = run(&|_| {}, &["list", "--kubeconfig", "/nowhere"]);
     assert_eq!(code, Some(2), "{said}");
@@ -491,6 +499,20 @@ fn kubectl_windlass_asks_the_cluster_of_the_kube_context() {
     let output =
         bare(&windlass()).env("KUBECONFIG", kubeconfig).args(["get", "far"]).output().unwrap();
     assert!(text(&output.stdout).contains("Succeeded"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_told_with_what_to_do() {
+    let certificates = checkout().join("crates/windlass-gateway/tests/certificates");
+    let file = |name: &str| certificates.join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (file("first.crt"), file("first.key"));
+    let server = Server::start(&["--tls-cert", &cert, "--tls-key", &key]);
+    let url = format!("https://{}", server.client.address);
+    let ca = file("second.crt");
+    let output = ask(&server, &["list", "--server", &url, "--ca", &ca]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("certificate") && said.contains("--ca FILE"), "{said}");
 }
 
 #[test]

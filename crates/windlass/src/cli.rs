@@ -159,7 +159,8 @@ pub(crate) struct Wanted {
 /// Otherwise it is submitted there and followed; an interrupt cancels it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 done, 1 the job failed, 2 bad usage or input, 130 interrupted.
+Exit codes: 0 done, 1 the job failed, 2 bad usage or input, 3 refused (token, rights,
+certificate, full) or no answer, 130 interrupted.
 
 Examples:
   windlass run price --input @examples/longstaff-schwartz.json --parallelism 2
@@ -182,7 +183,8 @@ pub(crate) struct Run {
 /// An interrupt cancels the job.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 done, 1 the job failed, 2 bad usage or input, 130 interrupted.
+Exit codes: 0 done, 1 the job failed, 2 bad usage or input, 3 refused (token, rights,
+certificate, full) or no answer, 130 interrupted.
 
 Example:
   windlass call price --input @examples/longstaff-schwartz.json | jq '.prices[0]'")]
@@ -204,8 +206,9 @@ pub(crate) struct Call {
 /// Submit a job, and print its name.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With --wait the exit code is the job's: 0 done, 1 failed or not ended in time. An interrupt leaves the
-job as it is.
+Exit codes: 0 done, 1 a job of that name is there, 2 bad usage or input, 3 refused (token, rights,
+certificate, full) or no answer. With --wait the code is the job's: 0 done, 1 failed or not ended in
+time. An interrupt leaves the job as it is.
 
 Examples:
   windlass watch $(windlass submit price --input @examples/longstaff-schwartz.json)

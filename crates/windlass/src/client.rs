@@ -226,6 +226,11 @@ fn refusal(status: StatusCode, body: &[u8], retry_after: Duration) -> Error {
     let Refused { mut detail, problems } = serde_json::from_slice(body).unwrap_or_default();
     if detail.is_empty() {
         detail = format!("the server answers {status}");
+        // Windlass itself always says what was not found.
+        if status == StatusCode::NOT_FOUND {
+            let message = format!("{detail}, as no Windlass server does");
+            return Error::Unavailable { message, retry_after };
+        }
     }
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied(detail),

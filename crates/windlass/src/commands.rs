@@ -30,6 +30,9 @@ use crate::place::{Advised, Place};
 /// Bad usage or input, as clap exits for what it refuses itself.
 const BAD_USAGE: u8 = 2;
 
+/// Who was asked says no or does not answer: the job, if there is one, may be well.
+const REFUSED: u8 = 3;
+
 /// How a shell reports a command that Ctrl-C ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -69,16 +72,19 @@ pub(crate) fn start(started: Started) -> ExitCode {
     }
 }
 
-/// 2 for what the caller can mend, 1 for everything else.
+/// 2 for what the caller can mend, 3 where nobody lets them or answers, 1 for everything else.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    use windlass_core::Error;
     if let Some(advised) = error.downcast_ref::<Advised>() {
         return exit_code(&advised.error);
     }
-    let refused = error.downcast_ref::<windlass_core::Error>().is_some_and(|error| {
-        use windlass_core::Error;
-        matches!(error, Error::Invalid(_) | Error::NotFound { .. })
-    });
-    if refused || error.is::<BadUsage>() { BAD_USAGE } else { 1 }
+    match error.downcast_ref::<Error>() {
+        Some(Error::Invalid(_) | Error::NotFound { .. }) => BAD_USAGE,
+        Some(Error::Denied(_) | Error::Busy { .. } | Error::Unavailable { .. }) => REFUSED,
+        Some(Error::Conflict(_) | Error::Bug(_)) => 1,
+        None if error.is::<BadUsage>() => BAD_USAGE,
+        None => 1,
+    }
 }
 
 /// A command about the jobs of a place, with advice where it fails.

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use windlass_core::jobs::Submission;
+use windlass_core::jobs::{Denied, Submission};
 use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
 use windlass_kube::context::{self, Named};
@@ -198,6 +198,13 @@ impl Place {
         let program = self.program();
         let namespace = &self.namespace;
         Some(match (error.downcast_ref::<Error>()?, &self.kind) {
+            (Error::Unavailable { message, .. }, Kind::Server | Kind::ThisMachine)
+                if message.contains("certificate") =>
+            {
+                "--ca FILE names the authority that has signed the server's certificate, which is for the \
+                 names that the server was given (`windlass serve --host`)."
+                    .into()
+            }
             (Error::Unavailable { .. }, Kind::ThisMachine) => {
                 "Is it running? `windlass serve` starts a server here; --server or WINDLASS_SERVER \
                  names another, --context a cluster."
@@ -211,10 +218,17 @@ impl Place {
                  another, --server a Windlass server."
                     .into()
             }
-            (Error::Denied(_), Kind::Server | Kind::ThisMachine) => {
+            (Error::Denied(why), Kind::Server | Kind::ThisMachine)
+                if *why == Denied::Unauthenticated.to_string() =>
+            {
                 "The token comes from WINDLASS_TOKEN or, for a server on this machine, from the file \
                  `token` in its data directory (--data DIR); for a cluster's gateway, `kubectl create \
                  token ACCOUNT` makes one."
+                    .into()
+            }
+            (Error::Denied(_), Kind::Server | Kind::ThisMachine) => {
+                "On one machine there is only the namespace `default`, and `windlass keys list` shows what \
+                 a key may do; on a cluster `kubectl auth can-i` tells. WINDLASS_TOKEN is who asks."
                     .into()
             }
             (Error::Denied(_), Kind::Cluster) => format!(

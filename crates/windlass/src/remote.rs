@@ -63,7 +63,8 @@ impl RemoteJobs {
             headers.insert("idempotency-key", key.parse().map_err(wrong)?);
         }
         let sent = Sent { body: Some(body.to_string().into_bytes()), headers };
-        self.0.json(Method::POST, &format!("/v1/namespaces/{namespace}/jobs"), sent).await
+        let path = format!("/v1/namespaces/{namespace}/jobs");
+        self.0.json(Method::POST, &path, sent).await.map_err(no_place)
     }
 
     async fn of_job<T: DeserializeOwned>(
@@ -77,7 +78,8 @@ impl RemoteJobs {
     }
 
     async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Error> {
-        let found: Listing<T> = self.0.json(Method::GET, path, Sent::default()).await?;
+        let found = self.0.json(Method::GET, path, Sent::default()).await;
+        let found: Listing<T> = found.map_err(no_place)?;
         Ok(found.items)
     }
 
@@ -123,6 +125,14 @@ fn no_job(error: Error, key: &JobKey) -> Error {
     }
 }
 
+/// What a 404 means where a namespace alone is named: nobody says whether there is one.
+fn no_place(error: Error) -> Error {
+    match error {
+        Error::NotFound { name: detail, .. } => Error::Denied(detail),
+        other => other,
+    }
+}
+
 #[async_trait]
 impl Jobs for RemoteJobs {
     async fn submit(&self, submission: Submission) -> Result<Job, Error> {
@@ -147,7 +157,8 @@ impl Jobs for RemoteJobs {
                 path += &format!("&{name}={}", escaped(value));
             }
         }
-        let page: Listing<Job> = self.0.json(Method::GET, &path, Sent::default()).await?;
+        let page = self.0.json(Method::GET, &path, Sent::default()).await;
+        let page: Listing<Job> = page.map_err(no_place)?;
         Ok(Page { items: page.items, continue_from: page.metadata.continue_from })
     }
 
