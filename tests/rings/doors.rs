@@ -105,6 +105,26 @@ fn a_revoked_key_is_refused_within_a_second() {
 }
 
 #[test]
+fn a_key_for_no_server_is_told_to_be_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("nothing");
+    let data = data.to_str().unwrap();
+    let list = run(&["keys", "list", "--data", data]);
+    assert!(text(&list.stderr).contains("no server has used"), "{}", text(&list.stderr));
+    assert_eq!(run(&["keys", "revoke", "web", "--data", data]).status.code(), Some(2));
+    assert!(!std::path::Path::new(data).exists(), "only a new key makes the directory");
+    let made = run(&["keys", "create", "web", "--data", data]);
+    let said = text(&made.stderr);
+    assert!(made.status.success(), "{said}");
+    let serve = format!("windlass serve --data {data}");
+    assert!(said.contains("no server has used") && said.contains(&serve), "{said}");
+    let server = Server::start(&["--cpus", "1"]);
+    let data = server.data().to_str().unwrap();
+    let made = run(&["keys", "create", "web", "--data", data]);
+    assert!(!text(&made.stderr).contains("no server"), "{}", text(&made.stderr));
+}
+
+#[test]
 fn only_tls_is_served_beyond_loopback() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path().to_str().unwrap();

@@ -123,6 +123,7 @@ struct Kept {
 
 /// Adds a key and gives its secret. `None` when there is one of that name.
 pub(crate) fn create(data: &Path, wanted: Wanted) -> anyhow::Result<Option<String>> {
+    fs::create_dir_all(data).with_context(|| data.display().to_string())?;
     let secret = format!("{PREFIX}{}", token::random()?);
     let Wanted { name, namespace, verbs, expires } = wanted;
     change(data, |keys| {
@@ -141,6 +142,9 @@ pub(crate) fn create(data: &Path, wanted: Wanted) -> anyhow::Result<Option<Strin
 
 /// Takes a key back. `false` when there is none of that name.
 pub(crate) fn revoke(data: &Path, name: &str) -> anyhow::Result<bool> {
+    if !data.join(FILE).exists() {
+        return Ok(false);
+    }
     change(data, |keys| {
         let before = keys.len();
         keys.retain(|key| key.name != name);
@@ -159,7 +163,6 @@ fn change<T>(
     edit: impl FnOnce(&mut Vec<Key>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let context = || data.display().to_string();
-    fs::create_dir_all(data).with_context(context)?;
     let directory = File::open(data).with_context(context)?;
     rustix::fs::flock(&directory, FlockOperation::LockExclusive).with_context(context)?;
     let path = data.join(FILE);

@@ -13,6 +13,9 @@ use windlass_core::jobs::{Access, Denied, Verb};
 
 use crate::keys::{Key, Keyring, Right};
 
+/// The file in the data directory.
+const FILE: &str = "token";
+
 /// Hex digits of a token.
 const DIGITS: usize = 64;
 
@@ -34,7 +37,7 @@ enum Holder {
 impl TokenAccess {
     /// With the token in this directory, which is made when there is none.
     pub(crate) fn in_directory(data: &Path) -> anyhow::Result<Self> {
-        let path = data.join("token");
+        let path = data.join(FILE);
         let token = match fs::read_to_string(&path) {
             Ok(token) => {
                 let mode = fs::metadata(&path)?.permissions().mode();
@@ -85,6 +88,11 @@ impl Access for TokenAccess {
             Holder::Key(key) => format!("key {}", key.name),
         })
     }
+}
+
+/// Whether a server has made its token in this directory.
+pub(crate) fn is_in(data: &Path) -> bool {
+    data.join(FILE).exists()
 }
 
 fn create(path: &Path) -> anyhow::Result<String> {

@@ -12,7 +12,7 @@ use windlass_core::name;
 use crate::cli::BadUsage;
 use crate::cli::keys::{Create, Data, Keys};
 use crate::keys::{self, Key, Right, Wanted};
-use crate::{log, machine};
+use crate::{log, machine, token};
 
 pub(crate) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
     match command {
@@ -27,8 +27,18 @@ pub(crate) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The server's data directory. Whoever means one that no server has used is told: a key there is good
+/// for nothing until a server is started on it.
 fn directory(data: Data) -> anyhow::Result<PathBuf> {
-    data.data.map_or_else(machine::data_directory, Ok)
+    let directory = data.data.map_or_else(machine::data_directory, Ok)?;
+    if !token::is_in(&directory) {
+        let shown = directory.display();
+        log::tell(&format!(
+            "windlass: no server has used {shown} yet: its keys are good for one that is started with \
+             `windlass serve --data {shown}`; --data names another's data directory"
+        ));
+    }
+    Ok(directory)
 }
 
 fn create(args: Create) -> anyhow::Result<()> {
