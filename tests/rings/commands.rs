@@ -68,7 +68,7 @@ fn a_jobs_life_is_told_by_commands() {
     let options = ["--parallelism", "2", "--priority", "-5", "--ttl", "60", "--timeout", "9"];
     let submit = ["submit", "echo", "--input", input, "--name", "first", "--wait=60"];
     let name = printed(&server, &[&submit[..], &options].concat());
-    assert_eq!(name, "computejob.windlass.dev/first\n");
+    assert_eq!(name, "first\n");
 
     let job: Value =
         serde_json::from_str(&printed(&server, &["get", "first", "-o", "json"])).unwrap();
@@ -77,7 +77,10 @@ fn a_jobs_life_is_told_by_commands() {
     assert_eq!((&spec["ttlSecondsAfterFinished"], &spec["parallelism"]), (&json!(60), &json!(2)));
     assert_eq!(job["status"]["phase"], "Succeeded");
     // kubectl's name of the job is as good.
-    let yaml = printed(&server, &["get", name.trim(), "-o", "yaml"]);
+    let named = printed(&server, &["submit", "echo", "-o", "name", "--name", "second"]);
+    assert_eq!(named, "computejob.windlass.dev/second\n");
+    printed(&server, &["delete", named.trim()]);
+    let yaml = printed(&server, &["get", "computejob.windlass.dev/first", "-o", "yaml"]);
     assert!(yaml.contains("kind: ComputeJob\n") && yaml.contains("phase: Succeeded"), "{yaml}");
 
     let result: Value = serde_json::from_str(&printed(&server, &["result", "first"])).unwrap();

@@ -211,7 +211,7 @@ certificate, full) or no answer. With --wait the code is the job's: 0 done, 1 fa
 time. An interrupt leaves the job as it is.
 
 Examples:
-  windlass watch $(windlass submit price --input @examples/longstaff-schwartz.json)
+  windlass get $(windlass submit price --input @examples/longstaff-schwartz.json)
   windlass submit -f job.yaml --wait=60 -o json")]
 pub(crate) struct Submit {
     #[command(flatten)]
@@ -221,9 +221,9 @@ pub(crate) struct Submit {
     pub(crate) idempotency_key: Option<String>,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Form of the output
-    #[arg(short, long, default_value = "name")]
-    pub(crate) output: Shape,
+    /// Form of the output [default: the name alone; `name` writes it as kubectl does]
+    #[arg(short, long)]
+    pub(crate) output: Option<Shape>,
     #[command(flatten)]
     pub(crate) place: Where,
 }
