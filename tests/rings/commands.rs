@@ -294,6 +294,48 @@ fn an_error_says_what_to_do_next() {
 }
 
 #[test]
+fn what_is_not_there_any_more_or_cannot_be_ended_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = "touch $HERE/slow; echo begun; sleep 300";
+    let server = server_of(directory.path(), &[("slow", body)]);
+    let marker = directory.path().join("slow");
+    let runs = || {
+        eventually("the function runs", Duration::from_secs(30), || fs::remove_file(&marker).ok())
+    };
+    let child = |command: &mut Command| {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    // A log whose job is deleted has not ended as it should.
+    printed(&server, &["submit", "slow", "--name", "deleted"]);
+    runs();
+    let mut follows = child(told(&server).args(["logs", "-f", "deleted"]));
+    let mut begun = [0; 6];
+    follows.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    printed(&server, &["delete", "deleted"]);
+    let output = follows.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("ended before its job") && said.contains("\"deleted\""), "{said}");
+
+    // Who may not cancel what they have called is told how it goes on.
+    let data = server.data().to_str().unwrap();
+    let keys = ["keys", "create", "web", "--verbs", "create,get,watch", "--data", data];
+    let key = printed(&server, &keys);
+    let mut call = told(&server);
+    call.env("WINDLASS_TOKEN", key.trim()).args(["call", "slow", "--name", "called"]);
+    let called = child(&mut call);
+    runs();
+    Command::new("kill").args(["-INT", &called.id().to_string()]).status().unwrap();
+    let output = called.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    for expected in ["job called goes on", "may not patch", "`windlass cancel called`"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(printed(&server, &["get", "called"]).contains("Running"));
+}
+
+#[test]
 fn what_a_job_says_steers_no_terminal() {
     let directory = tempfile::tempdir().unwrap();
     let body = format!(

@@ -337,7 +337,7 @@ pub(crate) struct Logs {
     /// Name of the job
     #[arg(value_parser = job_name)]
     pub(crate) job: String,
-    /// Go on until the job has ended
+    /// Go on until the job has ended; when it is deleted instead, that is an error
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Only the end of it, in bytes [default: 1 MiB, the most]

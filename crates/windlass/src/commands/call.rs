@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use windlass_core::Phase;
 use windlass_core::jobs::Submission;
+use windlass_core::{Error, Phase};
 
 use crate::cli::Call;
 use crate::commands::{self, INTERRUPTED};
@@ -38,8 +38,8 @@ pub(crate) async fn carry_out(
     let job = tokio::select! {
         ended = follow => ended?,
         () = commands::stopped() => {
-            place.jobs.cancel(&job_key).await?;
-            log::tell(&format!("windlass: interrupted; job {} is cancelled", job_key.name));
+            let cancelled = place.jobs.cancel(&job_key).await.map(drop);
+            log::tell(&interrupted(place.program(), &job_key.name, cancelled));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
@@ -47,4 +47,16 @@ pub(crate) async fn carry_out(
         place.write_result(&job_key, output).await?;
     }
     Ok(follow::verdict(&job))
+}
+
+/// What becomes of a job whose caller was interrupted.
+fn interrupted(program: &str, name: &str, cancelled: Result<(), Error>) -> String {
+    match cancelled {
+        Ok(()) => format!("windlass: interrupted; job {name} is cancelled"),
+        Err(error) => format!(
+            "windlass: interrupted, but job {name} goes on: it cannot be cancelled: {error}\n\
+             `{program} cancel {name}`, by somebody with the right to patch jobs, ends it; `{program} \
+             watch {name}` follows it"
+        ),
+    }
 }
