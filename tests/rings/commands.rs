@@ -454,6 +454,28 @@ fn kubeconfig_of(url: &str) -> String {
     )
 }
 
+#[test]
+fn a_followed_log_ends_with_the_key_that_follows_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server_of(directory.path(), &[("slow", "echo begun; sleep 300")]);
+    printed(&server, &["submit", "slow", "--name", "a"]);
+    let data = server.data().to_str().unwrap();
+    let key = printed(&server, &["keys", "create", "web", "--verbs", "get", "--data", data]);
+    let mut follows = told(&server)
+        .env("WINDLASS_TOKEN", key.trim())
+        .args(["logs", "-f", "a"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut begun = [0; 6];
+    follows.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    printed(&server, &["keys", "revoke", "web", "--data", data]);
+    let status =
+        eventually("the log ends", Duration::from_secs(20), || follows.try_wait().unwrap());
+    assert_eq!(status.code(), Some(3));
+}
+
 /// An API server that has one job; tells what it was asked for, request by request.
 fn api_server() -> (String, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

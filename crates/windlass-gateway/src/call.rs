@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Map, Value};
 use windlass_core::jobs::{Denied, Verb};
-use windlass_core::{Job, JobKey, Phase, Problem, name, parse};
+use windlass_core::{Error, Job, JobKey, Phase, Problem, name, parse};
 
 use crate::guard::{self, Token, in_time};
 use crate::jobs::accept::{self, Accepted, Wanted};
@@ -22,11 +22,12 @@ use crate::limits::MAX_SUBMIT_BYTES;
 use crate::problem::Kind;
 use crate::query::{pairs, unknown, wrong};
 use crate::refusal::Refusal;
+use crate::wait::Waited;
 use crate::{Shared, body, prefer, wait};
 
 /// 200 with the result's bytes, described as by `GET .../result`, once the job has ended; 202 with the
 /// job when it has not within `Prefer: wait=N` or the longest wait of the server. An end without a
-/// result is a problem with the job's `failure`.
+/// result is a problem with the job's `failure`, and so is a job that is deleted meanwhile: 404.
 ///
 /// The answer shows what becomes of the job, so a caller who may not read jobs may not call.
 pub(crate) async fn call(
@@ -38,7 +39,7 @@ pub(crate) async fn call(
     body: Body,
 ) -> Result<Response, Refusal> {
     let limits = &shared.gateway.limits;
-    let namespace = function.namespace;
+    let JobKey { namespace, name } = function;
     for verb in [Verb::Get, Verb::Watch] {
         let may = guard::may_also(&shared, &token, verb, &namespace);
         if !in_time(limits.request, may).await?? {
@@ -53,15 +54,27 @@ pub(crate) async fn call(
         let problem = Problem::at("", "must be an object: the function's input");
         return Err(Refusal::invalid(vec![problem]));
     }
-    fields.insert("function".into(), function.name.into());
+    fields.insert("function".into(), name.clone().into());
     fields.insert("input".into(), input);
     let wanted = Wanted::read(Value::Object(fields), key.as_ref())?;
     let accepted = in_time(limits.request, wanted.accept(&shared, &token, &namespace));
-    let Accepted { job, is_replay } = accepted.await?.map_err(of_a_call)?;
+    let Accepted { job, is_replay } = match accepted.await? {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            let found = shared.gateway.jobs.function(&namespace, &name);
+            let is_missing =
+                matches!(in_time(limits.request, found).await?, Err(Error::NotFound { .. }));
+            return Err(of_a_call(refusal, is_missing));
+        }
+    };
 
     let preferred = prefer::wait(&headers, limits.wait);
     let longest = preferred.unwrap_or(limits.wait);
-    let job = wait::until_finished(&shared, job, longest).await;
+    let Waited { job, is_deleted } = wait::until_finished(&shared, &token, job, longest).await?;
+    if is_deleted {
+        let why = format!("job {:?} was deleted before its end", job.metadata.name);
+        return Err(Refusal::new(Kind::NotFound, why).at(path(&job.key())));
+    }
     let mut answer = match (job.status.is_finished(), preferred) {
         (true, _) => outcome(&shared, &job).await?,
         (false, Some(_)) => waited_for(&job),
@@ -113,10 +126,10 @@ fn parameters(uri: &Uri) -> Result<Map<String, Value>, Refusal> {
     Ok(fields)
 }
 
-/// A refused job in the words of a call: the document that was sent is the input, the function is in
-/// the path and the rest in the query.
-fn of_a_call(refusal: Refusal) -> Refusal {
-    if let Some(missing) = refusal.problem_at("/function") {
+/// A refused job in the words of a call: the document that was sent is the input, the function, which
+/// may be missing, is in the path and the rest in the query.
+fn of_a_call(refusal: Refusal, is_missing: bool) -> Refusal {
+    if let Some(missing) = refusal.problem_at("/function").filter(|_| is_missing) {
         return Refusal::new(Kind::NotFound, missing);
     }
     refusal.with_problems(|problem| match problem.pointer.strip_prefix("/input") {

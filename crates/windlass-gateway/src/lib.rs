@@ -44,7 +44,7 @@ mod wait;
 
 use std::sync::Arc;
 
-use windlass_core::jobs::{Access, Jobs, Reports};
+use windlass_core::jobs::{Access, Denied, Jobs, Reports, Verb};
 
 pub use limits::Limits;
 pub use live::LiveProgress;
@@ -52,6 +52,7 @@ pub use live::peers::{Peers, tell_peers};
 pub use server::{Tls, TlsError, serve};
 
 use ending::Ending;
+use guard::Token;
 
 /// What the gateway stands in front of.
 #[derive(Clone)]
@@ -85,13 +86,42 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Returns when a long answer that begins now is to end: after its time, or as the server ends.
-    fn stream_over(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// Returns when a long answer that begins now is to end: after its time, as the server ends, or
+    /// when the caller may not have it any more.
+    fn stream_over(
+        &self,
+        token: &Token,
+        verb: Verb,
+        namespace: &str,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (ending, limit) = (self.ending.clone(), self.gateway.limits.stream);
+        let denied = self.denied(token, verb, namespace);
         async move {
             tokio::select! {
                 () = ending.begun() => {}
                 () = tokio::time::sleep(limit) => {}
+                _ = denied => {}
+            }
+        }
+    }
+
+    /// Returns when the caller may not do this any more. As long as nobody can say, they may.
+    fn denied(
+        &self,
+        token: &Token,
+        verb: Verb,
+        namespace: &str,
+    ) -> impl Future<Output = Denied> + Send + 'static {
+        let Gateway { access, limits, .. } = &self.gateway;
+        let (access, pause) = (Arc::clone(access), limits.recheck);
+        let (token, namespace) = (token.clone(), namespace.to_owned());
+        async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                match access.check(Some(token.as_str()), verb, &namespace).await {
+                    Ok(()) | Err(Denied::Unavailable { .. }) => {}
+                    Err(denied) => return denied,
+                }
             }
         }
     }

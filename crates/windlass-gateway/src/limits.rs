@@ -23,6 +23,8 @@ pub struct Limits {
     pub wait: Duration,
     /// Longest stream of events; its client then connects, and is authorized, again.
     pub stream: Duration,
+    /// Between two looks whether the caller of a long answer may still have it.
+    pub recheck: Duration,
     /// Silence on a stream of events before a comment is sent, so that proxies keep it open.
     pub keep_alive: Duration,
     /// For running requests to end, once a shutdown was asked for.
@@ -45,6 +47,7 @@ impl Default for Limits {
             stalled_write: Duration::from_secs(30),
             wait: Duration::from_secs(3_600),
             stream: Duration::from_secs(3_600),
+            recheck: Duration::from_secs(5),
             keep_alive: Duration::from_secs(15),
             drain: Duration::from_secs(10),
             caller_requests_per_second: None,

@@ -100,6 +100,12 @@ impl Refusal {
         Self { failure, instance: Some(instance), ..Self::new(kind, detail) }
     }
 
+    /// About the job at this path.
+    pub(crate) fn at(mut self, instance: String) -> Self {
+        self.instance = Some(instance);
+        self
+    }
+
     /// What is wrong at this place of the document, if anything is.
     pub(crate) fn problem_at(&self, pointer: &str) -> Option<String> {
         let mut found = self.problems.iter().filter(|problem| problem.pointer == pointer);

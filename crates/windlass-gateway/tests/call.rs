@@ -107,6 +107,32 @@ async fn an_end_without_a_result_is_a_problem_that_names_the_job() {
 }
 
 #[tokio::test]
+async fn a_call_whose_job_is_deleted_is_a_problem() {
+    let server = Server::start().await;
+    let job = "/v1/namespaces/default/jobs/made-up";
+    let delete = async {
+        until(|| server.world.job("made-up").is_some()).await;
+        server.send(Ask::good(Method::DELETE, job)).await;
+    };
+    let (answer, ()) = tokio::join!(server.send(call("", &json!({}))), delete);
+    let problem = answer.problem(404);
+    assert_eq!(
+        (&problem["type"], &problem["instance"]),
+        (&"/problems/not-found".into(), &job.into())
+    );
+}
+
+#[tokio::test]
+async fn only_a_function_that_is_not_there_is_not_found() {
+    let server = Server::start().await;
+    let unusable = "/v1/namespaces/default/functions/unusable/call";
+    let answer = server.send(Ask::good(Method::POST, unusable).json(&json!({}))).await;
+    let problem = answer.problem(422);
+    let why = problem["problems"][0]["message"].as_str().unwrap();
+    assert!(why.contains("unusable inputSchema"), "{problem}");
+}
+
+#[tokio::test]
 async fn a_wrong_call_is_told_in_the_words_of_a_call() {
     let server = Server::start().await;
     let pointers =

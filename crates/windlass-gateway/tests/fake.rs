@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::ErrorKind;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -197,6 +198,16 @@ fn price() -> Function {
     Function::new("price", spec)
 }
 
+/// A function that nobody can call, whatever the input.
+fn unusable() -> Function {
+    let spec = serde_json::from_value(json!({
+        "command": ["unusable"],
+        "parallelism": {"default": 1, "max": 4},
+        "inputSchema": {"type": "nonsense"}
+    }));
+    Function::new("unusable", spec.unwrap())
+}
+
 #[async_trait]
 impl Jobs for World {
     async fn submit(&self, submission: Submission) -> Result<Job, Error> {
@@ -294,7 +305,7 @@ impl Jobs for World {
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
         self.meet_fault().await?;
         let missing = Error::NotFound { kind: Function::KIND, name: name.into() };
-        Some(price()).filter(|f| f.metadata.name == name).ok_or(missing)
+        [price(), unusable()].into_iter().find(|f| f.metadata.name == name).ok_or(missing)
     }
 
     async fn functions(&self, _: &str) -> Result<Vec<Function>, Error> {
@@ -332,6 +343,28 @@ impl Watch for Changes {
         let gone = || Error::no_job(&self.1);
         self.0.changed().await.map_err(|_| gone())?;
         self.0.borrow_and_update().clone().ok_or_else(gone)
+    }
+}
+
+/// The same as [`Tokens`], until all tokens are taken back.
+#[derive(Default)]
+pub(crate) struct Revocable(pub(crate) AtomicBool);
+
+#[async_trait]
+impl Access for Revocable {
+    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(Denied::Unauthenticated);
+        }
+        Tokens.check(token, verb, namespace).await
+    }
+
+    async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
+        Tokens.check_metrics(token).await
+    }
+
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+        Tokens.caller(token).await
     }
 }
 

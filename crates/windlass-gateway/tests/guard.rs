@@ -1,12 +1,17 @@
 //! Who may do what, for every route of the table.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use http::Method;
+use http_body_util::BodyExt as _;
 use serde_json::json;
 use windlass_core::jobs::Verb;
 use windlass_gateway::routes::{Guard, ROUTES, Route};
 
-use crate::fake::{GOOD, PEER, READER, STRANGER, UNDECIDED, WORKER};
-use crate::http::{Ask, Server};
+use crate::fake::{GOOD, PEER, READER, Revocable, STRANGER, UNDECIDED, WORKER};
+use crate::http::{Ask, Server, bounded, until};
 
 /// A request that would succeed for somebody who may.
 fn request(route: &Route) -> Ask {
@@ -171,4 +176,35 @@ async fn anothers_job_and_no_job_look_the_same() {
         answer.problem(404).to_string()
     };
     assert_eq!(read("a").await, read("b").await);
+}
+
+#[tokio::test]
+async fn what_is_open_ends_when_its_token_is_taken_back() {
+    let access = Arc::new(Revocable::default());
+    let server = Server::start_with(|gateway| {
+        gateway.access = access.clone();
+        gateway.limits.recheck = Duration::from_millis(20);
+    })
+    .await;
+    server.world.put("a");
+    let job = "/v1/namespaces/default/jobs/a";
+    let mut streams = Vec::new();
+    for path in ["events", "logs?follow=true"] {
+        let mut body =
+            server.open(Ask::good(Method::GET, format!("{job}/{path}"))).await.into_body();
+        bounded(body.frame()).await.unwrap().unwrap();
+        streams.push(body);
+    }
+    let call = Ask::good(Method::POST, "/v1/namespaces/default/functions/price/call");
+    let revoke = async {
+        until(|| server.world.job("made-up").is_some()).await;
+        access.0.store(true, Ordering::SeqCst);
+    };
+    let (answer, ()) = tokio::join!(server.send(call.json(&json!({}))), revoke);
+    answer.problem(401);
+    for mut body in streams {
+        while let Some(frame) = bounded(body.frame()).await {
+            frame.unwrap();
+        }
+    }
 }

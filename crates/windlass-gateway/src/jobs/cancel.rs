@@ -32,7 +32,7 @@ pub(crate) async fn cancel(
     };
     let job = in_time(limits.request, shared.gateway.jobs.cancel(&key)).await??;
     Ok(match waits {
-        Some(limit) => waited_for(&wait::until_finished(&shared, job, limit).await),
+        Some(limit) => waited_for(&wait::until_finished(&shared, &token, job, limit).await?.job),
         None => located(ended_or_accepted(&job), &job),
     })
 }

@@ -33,10 +33,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use windlass_core::JobKey;
+use windlass_core::jobs::Verb;
 use windlass_core::live::{EventId, News, Shown};
 
 use crate::Shared;
-use crate::guard::in_time;
+use crate::guard::{Token, in_time};
 use crate::live::feed::{Feed, Told};
 use crate::live::frame::{self, Frame};
 use crate::metrics::OpenStream;
@@ -48,6 +49,7 @@ const COMMENT: &[u8] = b":\n\n";
 pub(crate) async fn events(
     State(shared): State<Arc<Shared>>,
     Extension(key): Extension<JobKey>,
+    Extension(token): Extension<Token>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let limits = shared.gateway.limits.clone();
@@ -62,7 +64,7 @@ pub(crate) async fn events(
         told,
         seen,
         keep_alive: limits.keep_alive,
-        over: Box::pin(shared.stream_over()),
+        over: Box::pin(shared.stream_over(&token, Verb::Watch, &key.namespace)),
         _feed: feed,
         _open: shared.gateway.meters.stream(),
     };
@@ -110,7 +112,7 @@ struct Follower {
     told: Telling,
     seen: Option<EventId>,
     keep_alive: Duration,
-    /// The end of the server, or of this stream's time.
+    /// The end of the server, of this stream's time, or of the caller's right to it.
     over: Pin<Box<dyn Future<Output = ()> + Send>>,
     _feed: Arc<Feed>,
     /// Counted as long as the stream is kept.

@@ -12,9 +12,10 @@ use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use http::{HeaderName, Method, Uri, header};
 use windlass_core::JobKey;
+use windlass_core::jobs::Verb;
 
 use crate::Shared;
-use crate::guard::in_time;
+use crate::guard::{Token, in_time};
 use crate::query::{pairs, unknown, wrong};
 use crate::refusal::Refusal;
 
@@ -25,6 +26,7 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(crate) async fn logs(
     State(shared): State<Arc<Shared>>,
     Extension(key): Extension<JobKey>,
+    Extension(token): Extension<Token>,
     method: Method,
     uri: Uri,
 ) -> Result<Response, Refusal> {
@@ -38,7 +40,8 @@ pub(crate) async fn logs(
         }
         (true, _) => {
             let said = in_time(limits.request, jobs.follow_logs(&key, tail)).await??;
-            Body::from_stream(said.take_until(Box::pin(shared.stream_over())))
+            let over = shared.stream_over(&token, Verb::Get, &key.namespace);
+            Body::from_stream(said.take_until(Box::pin(over)))
         }
     };
     let headers = [

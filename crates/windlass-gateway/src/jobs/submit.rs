@@ -44,7 +44,7 @@ pub(crate) async fn submit(
     let accepted = in_time(limits.request, wanted.accept(&shared, &token, &namespace));
     let Accepted { job, is_replay } = accepted.await??;
     let answer = match waits {
-        Some(limit) => waited_for(&wait::until_finished(&shared, job, limit).await),
+        Some(limit) => waited_for(&wait::until_finished(&shared, &token, job, limit).await?.job),
         None if is_replay => located(StatusCode::OK, &job),
         None => located(StatusCode::CREATED, &job),
     };

@@ -419,8 +419,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Runs a function: the body is its input, the answer its result",
         text: "It is a job like any other, at `Location`; a caller who goes away does not cancel it, and with an \
                `Idempotency-Key` the same call gives its result later. The answer waits for `Prefer`, else as long as \
-               the server waits at most, an hour. The result is the function's bytes, as its `contentType`. Needs the \
-               rights to create, get and watch jobs.",
+               the server waits at most, an hour. The result is the function's bytes, as its `contentType`. 404 says that \
+               there is no such function, or with `instance` that the job was deleted meanwhile. Needs the rights to \
+               create, get and watch jobs.",
         parameters: &[
             KEY,
             WAIT,
@@ -785,7 +786,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         text: "Server-sent events. `event: job` has the whole job as `data`: first the job as it is, then again each \
                time it was stored, last the finished one. `event: progress` has what the function tells in between. \
                States may be skipped, the last one is not. `event: problem` has a problem document and is the last. \
-               A stream ends after an hour, and when the server ends; a client that comes back with the last `id`, to \
+               A stream ends after an hour, when the server ends, and soon after its token is taken back; a client that comes back with the last `id`, to \
                whichever replica, is told nothing twice and nothing older.",
         parameters: &[Parameter {
             place: "header",

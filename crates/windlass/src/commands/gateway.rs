@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
@@ -19,6 +20,10 @@ use crate::{commands, descriptors, log};
 
 /// Descriptors of the runtime, of calls to the API server, and of one watch for each job that is followed.
 const OWN_DESCRIPTORS: usize = 200;
+
+/// Between two looks whether the caller of a long answer may still have it. Each asks the API server
+/// twice, for each caller.
+const RECHECK: Duration = Duration::from_secs(60);
 
 pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     log::start("info");
@@ -67,6 +72,7 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
         allowed_hosts: None,
         limits: args.door.limits(Limits {
             connections: descriptors::connections(OWN_DESCRIPTORS),
+            recheck: RECHECK,
             ..Limits::default()
         }),
         meters,
