@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use windlass_core::result::sha256;
 
 use crate::streams::{LINE, Stream, on_its_way, runtime};
@@ -21,7 +22,7 @@ fn pods(namespace: &Namespace, job: &str) -> Vec<Value> {
 }
 
 /// Waits until the job's pod runs and gives it.
-fn running_pod(namespace: &Namespace, job: &str) -> Value {
+pub(crate) fn running_pod(namespace: &Namespace, job: &str) -> Value {
     eventually("the pod runs", MANY_SECONDS, || {
         pods(namespace, job).into_iter().find(|pod| pod["status"]["phase"] == "Running")
     })
@@ -340,7 +341,7 @@ fn a_log_is_shown_while_the_function_runs_whatever_its_bytes_are() {
 }
 
 /// So many gateways, until it is dropped.
-struct Gateways(u64);
+pub(crate) struct Gateways(u64);
 
 impl Gateways {
     fn scale(replicas: u64) -> Self {
@@ -359,7 +360,7 @@ impl Gateways {
     }
 
     /// The pods that are ready.
-    fn pods() -> Vec<String> {
+    pub(crate) fn pods() -> Vec<String> {
         let selector = "app.kubernetes.io/component=gateway";
         let all = get(&["pods", "-n", RELEASE, "-l", selector]);
         let ready = |pod: &&Value| {
@@ -379,7 +380,9 @@ impl Drop for Gateways {
 }
 
 /// How long the progress of 60 events was on its way.
-async fn times(mut stream: Stream) -> Vec<Duration> {
+pub(crate) async fn times<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: Stream<S>,
+) -> Vec<Duration> {
     let (mut times, mut events) = (Vec::new(), 0);
     while times.len() < 60 {
         let event = stream.next().await;

@@ -151,6 +151,33 @@ fn only_tls_is_served_beyond_loopback() {
 }
 
 #[test]
+fn who_is_trusted_inside_a_cluster_must_be_said_and_good() {
+    let certificates = checkout().join("crates/windlass-gateway/tests/certificates");
+    let file = |name: &str| certificates.join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (file("first.crt"), file("first.key"));
+    let https = ["controller", "--report-url", "https://gateway/v1/reports"];
+    let http = ["controller", "--report-url", "http://gateway/v1/reports"];
+    let tls = ["gateway", "--tls-cert", &cert, "--tls-key", &key];
+    let peers = ["--peers", "others:7070", "--peer-token", "token"];
+    let replica = [&tls[..], &peers].concat();
+    let bad = ["--peer-ca", &cert, "--peer-host", "no name"];
+    let refused: [(Vec<&str>, &str); 6] = [
+        (https.to_vec(), "needs --report-ca"),
+        ([&https[..], &["--report-ca", "/nowhere/ca.crt"]].concat(), "/nowhere/ca.crt"),
+        ([&https[..], &["--report-ca", &key]].concat(), "no certificate"),
+        ([&http[..], &["--report-ca", &cert]].concat(), "for an https"),
+        (replica.clone(), "--peer-ca and --peer-host"),
+        ([&replica[..], &bad].concat(), "--peers"),
+    ];
+    for (arguments, expected) in refused {
+        let output = run(&arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn a_caller_that_asks_too_often_is_told_when_to_come_again() {
     let server = Server::start(&["--cpus", "1", "--rate-limit", "5"]);
     let client = &server.client;

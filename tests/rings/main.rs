@@ -15,6 +15,7 @@
 //! - [`figures`]: how many, how soon and how little, on one machine;
 //! - [`cluster`]: what only a real cluster can show. Ignored unless asked for: `tests/run` starts a
 //!   cluster, installs the chart and asks;
+//! - [`tls`]: the same with a certificate for the gateway;
 //! - [`outages`]: a cluster that falls to pieces around the controller;
 //! - [`writes`]: what a job costs the API server of a cluster, in writes;
 //! - [`latency`] and [`speedup`]: the figures.
@@ -39,4 +40,5 @@ mod outages;
 mod speedup;
 mod streams;
 mod support;
+mod tls;
 mod writes;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -46,7 +46,7 @@ const TELLS_ONCE: &str = r#"
 "#;
 
 /// One stream of events.
-pub(crate) struct Stream(BufReader<TcpStream>);
+pub(crate) struct Stream<S = TcpStream>(BufReader<S>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Event {
@@ -57,7 +57,14 @@ pub(crate) struct Event {
 
 impl Stream {
     pub(crate) async fn open(client: &Client, job: &str, seen: &str) -> Self {
-        let mut socket = TcpStream::connect(&client.address).await.unwrap();
+        let socket = TcpStream::connect(&client.address).await.unwrap();
+        Self::over(socket, client, job, seen).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
+    /// Over a connection that is there.
+    pub(crate) async fn over(mut socket: S, client: &Client, job: &str, seen: &str) -> Self {
         let path = client.jobs(&format!("/{job}/events"));
         let (host, token) = (&client.host, &client.token);
         let request = format!(

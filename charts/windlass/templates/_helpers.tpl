@@ -14,6 +14,16 @@ app.kubernetes.io/name: windlass
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* What workers and other gateways call the gateway, and what its certificate is for. */}}
+{{- define "windlass.gatewayName" -}}
+{{ .Release.Name }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}
+{{- end }}
+
+{{/* Who has signed the gateway's certificate: the first of these that the Secret has. */}}
+{{- define "windlass.authorities" -}}
+/run/windlass/tls/ca.crt,/run/windlass/tls/tls.crt
+{{- end }}
+
 {{- define "windlass.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532

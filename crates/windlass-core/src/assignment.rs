@@ -19,6 +19,9 @@ pub const MAX_TERMINATION_MESSAGE_BYTES: usize = 4096;
 /// Largest result that travels in a termination message, in bytes.
 pub const MAX_TERMINATION_RESULT_BYTES: u64 = 3 * 1024;
 
+/// Most that an attempt is told of certificate authorities, in bytes of PEM: some ten of them.
+pub const MAX_AUTHORITIES_BYTES: usize = 16 * 1024;
+
 /// One attempt, as its worker needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -106,6 +109,10 @@ pub enum ReportTo {
         url: String,
         /// Path of the token.
         token: String,
+        /// Certificate authorities (PEM) that are trusted with an `https` URL, and no others are; at
+        /// most [`MAX_AUTHORITIES_BYTES`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        authorities: Option<String>,
     },
     /// One JSON report a line over the socket that is the worker's standard input. Its end is the
     /// end of the server, which ends the attempt.

@@ -48,7 +48,7 @@ use windlass_core::jobs::{Access, Denied, Jobs, Reports, Verb};
 
 pub use limits::Limits;
 pub use live::LiveProgress;
-pub use live::peers::{Peers, tell_peers};
+pub use live::peers::{Peers, Trusted, tell_peers};
 pub use server::{Tls, TlsError, serve};
 
 use ending::Ending;

@@ -2,18 +2,21 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use windlass_gateway::{LiveProgress, Peers, tell_peers};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::version::TLS13;
+use windlass_gateway::{LiveProgress, Peers, Tls, Trusted, tell_peers};
 
 use crate::events::{Stream, tell};
 use crate::fake::{GOOD, PEER, WORKER};
 use crate::http::{Ask, Server, bounded};
+use crate::tls::{certificates, trusting};
 
 /// Longest way of progress from one replica to a stream at the other.
 const BOUND: Duration = Duration::from_millis(250);
@@ -27,9 +30,20 @@ struct Replica {
 
 impl Replica {
     async fn start(names: Vec<String>, token: &str) -> Self {
+        let nobody = Arc::new(trusting(None, &TLS13));
+        Self::start_with(names, token, None, Arc::new(move || Arc::clone(&nobody))).await
+    }
+
+    async fn start_with(
+        names: Vec<String>,
+        token: &str,
+        host: Option<ServerName<'static>>,
+        trusted: Trusted,
+    ) -> Self {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "{token}").unwrap();
-        let peers = Peers { names, own: None, token: PathBuf::from(file.path()) };
+        let token = PathBuf::from(file.path());
+        let peers = Peers { names, own: None, token, host, trusted };
         let live = Arc::new(LiveProgress::default());
         let mut telling = JoinSet::new();
         let server = Server::start_with(|gateway| {
@@ -46,17 +60,18 @@ impl Replica {
     /// Waits until a sample of the metrics is so.
     async fn until(&self, sample: &str, so: impl Fn(f64) -> bool) {
         bounded(async {
-            loop {
-                let text = self.server.send(Ask::good(Method::GET, "/metrics")).await.body;
-                let text = String::from_utf8_lossy(&text).into_owned();
-                let value = text.lines().find_map(|line| line.strip_prefix(sample));
-                if value.is_some_and(|value| so(value.trim().parse().unwrap())) {
-                    return;
-                }
+            while !self.has(sample, &so).await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
         .await;
+    }
+
+    async fn has(&self, sample: &str, so: impl Fn(f64) -> bool) -> bool {
+        let text = self.server.send(Ask::good(Method::GET, "/metrics")).await.body;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let value = text.lines().find_map(|line| line.strip_prefix(sample));
+        value.is_some_and(|value| so(value.trim().parse().unwrap()))
     }
 }
 
@@ -103,6 +118,41 @@ async fn a_replica_that_does_not_answer_holds_nobody_up() {
     let longest = longest(&replica, &mut stream).await;
     assert!(longest <= BOUND, "{longest:?}");
     replica.until("windlass_peer_batches_total{verdict=\"failed\"} ", |count| count > 1.0).await;
+}
+
+#[tokio::test]
+async fn a_replica_with_tls_is_told_when_its_name_and_authority_are_right_and_as_they_are_now() {
+    let open = |name: &str| {
+        let file = |end| certificates().join(format!("{name}.{end}"));
+        Tls::open(&file("crt"), &file("key")).unwrap()
+    };
+    let server = Server::start_with(|gateway| gateway.tls = Some(open("first"))).await;
+    let trusting = |name| Arc::new(trusting(Some(name), &TLS13));
+    let told = async |host: &'static str, now: Arc<Mutex<_>>| {
+        let host = ServerName::try_from(host).unwrap();
+        let trusted: Trusted = Arc::new(move || Arc::clone(&now.lock().unwrap()));
+        let names = vec![server.address.to_string()];
+        let replica = Replica::start_with(names, PEER, Some(host), trusted).await;
+        tell(&replica.server, 1, 1.0).await;
+        replica
+    };
+    let batches = |verdict| format!("windlass_peer_batches_total{{verdict=\"{verdict}\"}} ");
+    let elsewhere = told("elsewhere", Arc::new(Mutex::new(trusting("first")))).await;
+    elsewhere.until(&batches("failed"), |count| count > 0.0).await;
+
+    let now = Arc::new(Mutex::new(trusting("second")));
+    let replica = told("localhost", Arc::clone(&now)).await;
+    replica.until(&batches("failed"), |count| count > 0.0).await;
+    *now.lock().unwrap() = trusting("first");
+    let mut elapsed = 1.0;
+    bounded(async {
+        while !replica.has(&batches("accepted"), |count| count > 0.0).await {
+            elapsed += 1.0;
+            tell(&replica.server, 2, elapsed).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

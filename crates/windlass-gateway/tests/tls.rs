@@ -20,7 +20,7 @@ use crate::http::{Server, bounded, read_to_close};
 /// Longest time until a replaced certificate is in use: three looks.
 const REPLACED: Duration = Duration::from_secs(6);
 
-fn certificates() -> PathBuf {
+pub(crate) fn certificates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates")
 }
 
@@ -45,20 +45,30 @@ fn install(files: &Path, cert: &str, key: &str) {
     }
 }
 
+/// A client that trusts this certificate alone, or none.
+pub(crate) fn trusting(
+    trusted: Option<&str>,
+    version: &'static SupportedProtocolVersion,
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    if let Some(name) = trusted {
+        let path = certificates().join(format!("{name}.crt"));
+        roots.add(CertificateDer::from_pem_file(path).unwrap()).unwrap();
+    }
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 /// A connection of a client that trusts this certificate alone.
 async fn connect(
     server: &Server,
     trusted: &str,
     version: &'static SupportedProtocolVersion,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    let path = certificates().join(format!("{trusted}.crt"));
-    roots.add(CertificateDer::from_pem_file(path).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[version])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = trusting(Some(trusted), version);
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, server.connect().await).await
 }

@@ -13,7 +13,7 @@ use windlass_core::plan::Action;
 use windlass_core::report::is_settled;
 use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobStatus, Limits, name};
 
-use crate::attempt;
+use crate::attempt::{self, ReportPlace};
 use crate::crd::{ComputeJob, status_patch};
 use crate::error::{from_kube, is_status, within_deadline};
 use crate::observe;
@@ -24,7 +24,7 @@ pub struct Effects<'a> {
     /// The API server.
     pub client: &'a Client,
     /// Where workers report to.
-    pub report_url: &'a str,
+    pub report: &'a ReportPlace,
     /// The job. To start an attempt it must be as it is now, input and all.
     pub job: &'a Job,
     /// Its bounds.
@@ -76,8 +76,7 @@ impl Effects<'_> {
             return Err(Error::Bug("a start without a function".into()));
         };
         let carrier =
-            match attempt::carrier(self.job, self.limits, function, attempt, cpus, self.report_url)
-            {
+            match attempt::carrier(self.job, self.limits, function, attempt, cpus, self.report) {
                 Ok(carrier) => carrier,
                 Err(Error::Conflict(message)) => {
                     return Ok(Done::Refused {

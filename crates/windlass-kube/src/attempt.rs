@@ -5,6 +5,7 @@
 //! job but its input, as data.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
@@ -47,6 +48,29 @@ const TOKEN_DIRECTORY: &str = "/windlass/token";
 const WORK_DIRECTORY: &str = "/windlass/work";
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 
+/// Gives certificate authorities (PEM) as they are now, at most
+/// [`MAX_AUTHORITIES_BYTES`](windlass_core::assignment::MAX_AUTHORITIES_BYTES). Must return at once.
+pub type Authorities = Arc<dyn Fn() -> Arc<str> + Send + Sync>;
+
+/// Where workers report to.
+#[derive(Clone)]
+pub struct ReportPlace {
+    /// The gateway's report route, as pods reach it.
+    pub url: String,
+    /// Who is trusted with an `https` URL; nobody is without.
+    pub authorities: Option<Authorities>,
+}
+
+impl ReportPlace {
+    fn as_it_is_now(&self) -> ReportTo {
+        ReportTo::Http {
+            url: self.url.clone(),
+            token: format!("{TOKEN_DIRECTORY}/token"),
+            authorities: self.authorities.as_ref().map(|authorities| authorities().to_string()),
+        }
+    }
+}
+
 /// The batch Job that carries this attempt.
 pub fn carrier(
     job: &Job,
@@ -54,7 +78,7 @@ pub fn carrier(
     function: &FunctionSpec,
     attempt: AttemptNumber,
     cpus: Cpus,
-    report_url: &str,
+    report: &ReportPlace,
 ) -> Result<batch::Job, Error> {
     let Some(image) = &function.image else {
         return Err(Error::Conflict(format!("function {:?} has no image", job.spec.function)));
@@ -68,9 +92,7 @@ pub fn carrier(
         active_deadline_seconds: None,
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        containers: vec![container(
-            job, limits, function, attempt, cpus, memory, image, report_url,
-        )?],
+        containers: vec![container(job, limits, function, attempt, cpus, memory, image, report)?],
         restart_policy: Some("Never".into()),
         security_context: Some(core_v1::PodSecurityContext {
             run_as_non_root: Some(true),
@@ -154,7 +176,7 @@ fn container(
     cpus: Cpus,
     memory: u64,
     image: &str,
-    report_url: &str,
+    report: &ReportPlace,
 ) -> Result<core_v1::Container, Error> {
     let assignment = Assignment {
         job: job.metadata.name.clone(),
@@ -166,10 +188,7 @@ fn container(
         content_type: function.content_type.clone(),
         input: format!("{INPUT_DIRECTORY}/input.json"),
         work: WORK_DIRECTORY.into(),
-        report: ReportTo::Http {
-            url: report_url.to_owned(),
-            token: format!("{TOKEN_DIRECTORY}/token"),
-        },
+        report: report.as_it_is_now(),
         results: None,
         log: None,
         confinement: None,

@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 use windlass_core::{Error, Job, JobKey};
 
 use crate::admission::{Admission, JobRef};
-use crate::attempt::LABEL_JOB_UID;
+use crate::attempt::{LABEL_JOB_UID, ReportPlace};
 use crate::changes;
 use crate::lease::Candidate;
 use crate::metrics::Metrics;
@@ -46,8 +46,8 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 pub struct Settings {
     /// Only this namespace; all when absent.
     pub namespace: Option<String>,
-    /// Where workers report to, as their pods reach it.
-    pub report_url: String,
+    /// Where workers report to.
+    pub report: ReportPlace,
     /// Namespace of the Lease by which one of several controllers leads; without one this one acts at
     /// once.
     pub lease_namespace: Option<String>,

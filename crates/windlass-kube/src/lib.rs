@@ -36,6 +36,7 @@ pub mod watched;
 mod world;
 
 pub use access::ClusterAccess;
+pub use attempt::ReportPlace;
 pub use driver::{Settings, run};
 pub use jobs::Cluster;
 pub use metrics::Metrics;

@@ -70,7 +70,7 @@ pub(crate) async fn reconcile(job: &Job, world: &World) -> Result<Requeue, Error
     let orphaned = Limits::without_function(&job.spec);
     let effects = Effects {
         client: &world.client,
-        report_url: &world.settings.report_url,
+        report: &world.settings.report,
         job: asked.whole.as_ref().unwrap_or(job),
         limits: asked.verdict.as_ref().unwrap_or(&orphaned),
         function: function.as_ref().map(|function| &function.spec),

@@ -16,7 +16,7 @@
 //!
 //! One job by file names: [`confine`] holds this process and what it starts, [`function`] starts the
 //! function, [`progress`] and [`output`] read what it tells, [`stop`] ends what it has started,
-//! [`outcome`] judges its end, [`result`] takes its result, [`report`] tells it.
+//! [`outcome`] judges its end, [`result`] takes its result, [`report`] tells it, [`tls`] says to whom.
 //!
 //! Deliberately absent: retries of the function (the driver's), any decision about the job, and
 //! credentials but the one token for reporting.
@@ -31,6 +31,7 @@ mod report;
 mod result;
 mod stop;
 mod supervise;
+pub mod tls;
 mod usage;
 
 use std::process::ExitCode;

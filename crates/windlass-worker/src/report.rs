@@ -13,6 +13,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -29,6 +30,7 @@ use windlass_core::status::JobResult;
 use crate::outcome::Output;
 use crate::output::tell;
 use crate::result::{Large, no_place};
+use crate::tls;
 
 /// Longest time for one try at one report.
 const TRY: Duration = Duration::from_secs(10);
@@ -64,9 +66,10 @@ impl Reporter {
     pub(crate) fn open(assignment: &Assignment) -> io::Result<Self> {
         let who = (assignment.job_uid.clone(), assignment.attempt);
         match &assignment.report {
-            ReportTo::Http { url, token } => {
+            ReportTo::Http { url, token, authorities } => {
+                let connector = connector(authorities.as_deref()).map_err(io::Error::other)?;
                 let gateway = Gateway {
-                    client: Client::builder(TokioExecutor::new()).build_http(),
+                    client: Client::builder(TokioExecutor::new()).build(connector),
                     url: url.clone(),
                     token: token.clone(),
                 };
@@ -224,10 +227,22 @@ async fn tell_progress(gateway: Gateway, mut latest: watch::Receiver<Option<Repo
     }
 }
 
+/// With authorities nothing but TLS is spoken.
+fn connector(authorities: Option<&str>) -> Result<HttpsConnector<HttpConnector>, tls::Untrusted> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    let builder = HttpsConnectorBuilder::new();
+    let builder = match authorities {
+        Some(pem) => builder.with_tls_config(tls::trusting(pem.as_bytes())?).https_only(),
+        None => builder.with_tls_config(tls::trusting_nobody()?).https_or_http(),
+    };
+    Ok(builder.enable_http1().wrap_connector(http))
+}
+
 /// The gateway's report route.
 #[derive(Clone)]
 pub(crate) struct Gateway {
-    client: Client<HttpConnector, UnsyncBoxBody<Bytes, io::Error>>,
+    client: Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, io::Error>>,
     url: String,
     token: String,
 }
@@ -339,8 +354,13 @@ impl Gateway {
         timeout(time, self.client.request(request))
             .await
             .map_err(|_| "the gateway did not answer in time".to_owned())?
-            .map_err(|error| format!("the gateway cannot be reached: {error}"))
+            .map_err(|error| format!("the gateway cannot be reached: {}", innermost(&error)))
     }
+}
+
+/// The cause of causes: what the kernel or TLS said.
+fn innermost(error: &dyn std::error::Error) -> &dyn std::error::Error {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
 }
 
 /// What the gateway says of bytes that it has stored.

@@ -1,14 +1,24 @@
 //! A gateway that answers as it is told.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto};
 use windlass_core::Report;
 use windlass_core::assignment::ReportTo;
 
 use crate::bench::Bench;
 use crate::processes::PATIENCE;
+
+/// For `localhost`, signed by itself.
+const FIRST: &str = include_str!("../../windlass-gateway/tests/certificates/first.crt");
+const FIRST_KEY: &str = include_str!("../../windlass-gateway/tests/certificates/first.key");
+/// Another.
+pub const SECOND: &str = include_str!("../../windlass-gateway/tests/certificates/second.crt");
 
 /// What it does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +47,11 @@ pub struct Upload {
     pub bytes: Vec<u8>,
 }
 
+/// With or without TLS.
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
 enum Sent {
     Report(Box<Request>),
     Upload(Upload),
@@ -52,11 +67,32 @@ impl Gateway {
     /// Gives the bench a gateway that answers so, one request after the other, and the last for
     /// ever. Its token is in `$DIR/token`.
     pub fn of(bench: &mut Bench, answers: &[Answer]) -> Self {
+        Self::start(bench, answers, None)
+    }
+
+    /// The same with TLS and the first certificate, which the worker is told to trust.
+    pub fn with_tls(bench: &mut Bench, answers: &[Answer]) -> Self {
+        let certificate = CertificateDer::from_pem_slice(FIRST.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(FIRST_KEY.as_bytes()).unwrap();
+        let config =
+            ServerConfig::builder_with_provider(crypto::aws_lc_rs::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate], key)
+                .unwrap();
+        Self::start(bench, answers, Some(Arc::new(config)))
+    }
+
+    fn start(bench: &mut Bench, answers: &[Answer], tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/v1/reports", listener.local_addr().unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://localhost:{port}/v1/reports");
         std::fs::write(bench.path("token"), "secret\n").unwrap();
         let token = bench.path("token").to_str().unwrap().to_owned();
-        bench.assignment.report = ReportTo::Http { url, token };
+        let authorities = tls.as_ref().map(|_| FIRST.to_owned());
+        bench.assignment.report = ReportTo::Http { url, token, authorities };
         let (report, requests) = channel();
         let (upload, uploads) = channel();
         let last = *answers.last().unwrap();
@@ -64,8 +100,15 @@ impl Gateway {
         let mut answers = answers.into_iter();
         std::thread::spawn(move || {
             for connection in listener.incoming() {
-                let Ok(mut connection) = connection else { return };
-                let Some(sent) = read(&connection) else { continue };
+                let Ok(connection) = connection else { return };
+                let mut connection: Box<dyn Stream> = match &tls {
+                    Some(config) => {
+                        let tls = ServerConnection::new(Arc::clone(config)).unwrap();
+                        Box::new(StreamOwned::new(tls, connection))
+                    }
+                    None => Box::new(connection),
+                };
+                let Some(sent) = read(&mut *connection) else { continue };
                 let answer = answers.next().unwrap_or(last);
                 let taken = match sent {
                     Sent::Report(request) => report.send(*request).is_ok(),
@@ -104,7 +147,7 @@ impl Gateway {
     }
 }
 
-fn read(connection: &TcpStream) -> Option<Sent> {
+fn read(connection: &mut dyn Stream) -> Option<Sent> {
     let mut reader = BufReader::new(connection);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;

@@ -8,12 +8,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::process::Signal;
 use sha2::{Digest as _, Sha256};
 use windlass_core::Outcome;
+use windlass_core::assignment::ReportTo;
 use windlass_core::report::Event;
 use windlass_core::status::FailureReason;
 
 use crate::bench::{Bench, Exited, Worker};
-use crate::fake_gateway::{Answer, Gateway, Request};
-use crate::processes::{assert_gone, members};
+use crate::fake_gateway::{Answer, Gateway, Request, SECOND};
+use crate::processes::{assert_gone, eventually, members};
 
 const HELLO: &str = r#"printf hello > "$WINDLASS_OUTPUT""#;
 
@@ -171,6 +172,47 @@ fn a_result_that_is_not_taken_is_a_failure_with_its_reason() {
 }
 
 #[test]
+fn with_authorities_outcome_and_large_result_go_over_tls() {
+    let mut bench = Bench::new();
+    let gateway =
+        Gateway::with_tls(&mut bench, &[Answer::Stored("ns/uid/3-x"), Answer::Status(204)]);
+    assert_eq!(exited(bench.sh(LARGE)).code, 0);
+    assert_eq!(gateway.upload().bytes.len(), 1_000_000);
+    let request = gateway.next();
+    assert_eq!(request.token, "Bearer secret");
+    let Outcome::Succeeded(result) = finished(&request) else { panic!("{request:#?}") };
+    assert_eq!(result.location.as_deref(), Some("ns/uid/3-x"));
+}
+
+#[test]
+fn a_gateway_of_another_authority_is_told_nothing() {
+    let mut bench = Bench::new();
+    let gateway = Gateway::with_tls(&mut bench, &[Answer::Status(204)]);
+    let ReportTo::Http { authorities, .. } = &mut bench.assignment.report else { panic!() };
+    *authorities = Some(SECOND.to_owned());
+    let worker = bench.sh(HELLO);
+    eventually("the termination message", || bench.left_word());
+    worker.signal(Signal::TERM);
+    let exited = exited(worker);
+    assert!(exited.stderr.contains("invalid peer certificate"), "{exited:#?}");
+    assert_eq!(gateway.rest().len(), 0);
+}
+
+#[test]
+fn with_authorities_nothing_is_told_without_tls() {
+    let mut bench = Bench::new();
+    let gateway = Gateway::of(&mut bench, &[Answer::Status(204)]);
+    let ReportTo::Http { authorities, .. } = &mut bench.assignment.report else { panic!() };
+    *authorities = Some(SECOND.to_owned());
+    let worker = bench.sh(HELLO);
+    eventually("the termination message", || bench.left_word());
+    worker.signal(Signal::TERM);
+    let exited = exited(worker);
+    assert!(exited.stderr.contains("cannot be reached"), "{exited:#?}");
+    assert_eq!(gateway.rest().len(), 0);
+}
+
+#[test]
 fn a_failed_function_stores_nothing_and_a_stopped_worker_stops_storing() {
     let mut bench = Bench::new();
     let gateway = Gateway::of(&mut bench, &[Answer::Status(204)]);
@@ -239,7 +281,7 @@ fn a_worker_that_reaches_nobody_ends_in_bounded_time() {
     drop(listener);
     let token = bench.path("token").to_str().unwrap().to_owned();
     std::fs::write(&token, "secret").unwrap();
-    bench.assignment.report = windlass_core::assignment::ReportTo::Http { url, token };
+    bench.assignment.report = ReportTo::Http { url, token, authorities: None };
     bench.assignment.timeout_seconds = 1;
     let started = Instant::now();
     let worker = bench.sh(HELLO);

@@ -480,6 +480,19 @@ pub(crate) struct Gateway {
     /// This replica's own address among them
     #[arg(long, env = "WINDLASS_OWN_ADDRESS", value_name = "ADDRESS")]
     pub(crate) own_address: Option<IpAddr>,
+    /// Certificate authorities of the other replicas (PEM), with TLS: of several files the first that is
+    /// there and not empty, read again when it changes
+    #[arg(
+        long,
+        env = "WINDLASS_PEER_CA",
+        value_name = "FILE",
+        value_delimiter = ',',
+        requires = "peer_host"
+    )]
+    pub(crate) peer_ca: Vec<PathBuf>,
+    /// Name that the certificates of all replicas are for
+    #[arg(long, env = "WINDLASS_PEER_HOST", value_name = "NAME", requires = "peer_ca")]
+    pub(crate) peer_host: Option<String>,
 }
 
 /// Turn the ComputeJobs of a cluster into batch Jobs.
@@ -491,6 +504,10 @@ pub(crate) struct Controller {
     /// Where workers report to, as their pods reach it
     #[arg(long, env = "WINDLASS_REPORT_URL", value_name = "URL")]
     pub(crate) report_url: String,
+    /// Certificate authorities of that URL (PEM) when it is https, which workers are told: of several
+    /// files the first that is there and not empty, read again when it changes; 16 KiB at most
+    #[arg(long, env = "WINDLASS_REPORT_CA", value_name = "FILE", value_delimiter = ',')]
+    pub(crate) report_ca: Vec<PathBuf>,
     /// Address that answers `/healthz`, `/readyz` and, to whoever may, `/metrics` [default: none]
     #[arg(long, env = "WINDLASS_OPERATIONS", value_name = "ADDRESS:PORT")]
     pub(crate) operations: Option<SocketAddr>,

@@ -14,12 +14,11 @@ use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder}
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore, crypto};
+use rustls::ClientConfig;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use windlass_core::{Error, Problem};
+use windlass_worker::tls;
 
 use crate::cli::BadUsage;
 use crate::{log, place};
@@ -62,9 +61,9 @@ impl Client {
     ) -> anyhow::Result<Self> {
         let bad = |why: &str| BadUsage(format!("{server:?} {why}"));
         let uri: Uri = server.parse().map_err(|_| bad("is no URL"))?;
-        let tls = match (uri.scheme_str(), ca) {
+        let config = match (uri.scheme_str(), ca) {
             (Some("https"), ca) => trusting(ca)?,
-            (Some("http"), None) => nothing_trusted()?,
+            (Some("http"), None) => tls::trusting_nobody()?,
             (Some("http"), Some(_)) => {
                 return Err(bad("has no certificate: --ca is for https").into());
             }
@@ -81,7 +80,7 @@ impl Client {
         http.set_connect_timeout(Some(CONNECT));
         http.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+            .with_tls_config(config)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
@@ -183,34 +182,16 @@ impl Client {
 
 /// Trusts the authorities of this file, or the system's.
 fn trusting(ca: Option<&Path>) -> anyhow::Result<ClientConfig> {
-    let builder = tls()?;
     let Some(path) = ca else {
-        let builder = builder
+        let builder = tls::client()
+            .context("TLS cannot be set up")?
             .with_native_roots()
             .context("this system has no certificate authorities; --ca FILE names some")?;
         return Ok(builder.with_no_client_auth());
     };
     let bad = |why: &dyn std::fmt::Display| BadUsage(format!("--ca {}: {why}", path.display()));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(&error))? {
-        let certificate = certificate.map_err(|error| bad(&error))?;
-        roots.add(certificate).map_err(|error| bad(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(bad(&"there is no certificate in it").into());
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// For a server that is asked without TLS.
-fn nothing_trusted() -> anyhow::Result<ClientConfig> {
-    Ok(tls()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
-fn tls() -> anyhow::Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
-    ClientConfig::builder_with_provider(crypto::aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .context("TLS cannot be set up")
+    let pem = std::fs::read(path).map_err(|error| bad(&error))?;
+    Ok(tls::trusting(&pem).map_err(|error| bad(&error))?)
 }
 
 /// The problem document of a refusal (RFC 9457), as far as it is shown.

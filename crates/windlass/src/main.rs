@@ -2,6 +2,7 @@
 //!
 //! What each command does is in `commands/`, one file each; this file only picks one.
 
+mod authorities;
 mod cli;
 mod client;
 mod commands;

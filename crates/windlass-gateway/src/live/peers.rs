@@ -6,7 +6,8 @@
 //! answer holds nobody up; what it misses is in the status within seconds.
 //!
 //! Peers are the addresses of a DNS name of this gateway's own configuration, and of nothing else. Each
-//! shows its own token, which is good for nothing but this.
+//! shows its own token, which is good for nothing but this. With TLS, every replica's certificate is for one
+//! name, that of the gateway: addresses come and go.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::Full;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -27,6 +29,8 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 use windlass_core::{Report, parse};
 
 use super::LiveProgress;
@@ -56,8 +60,11 @@ const MOST_JOBS: usize = 10_000;
 /// Bytes of reports in a batch: half of what is taken, so that the last report fits as well.
 const FULL: usize = MAX_BATCH_BYTES / 2;
 
+/// Gives whom to trust as it is now; another value when that has changed. Must return at once.
+pub type Trusted = Arc<dyn Fn() -> Arc<ClientConfig> + Send + Sync>;
+
 /// Where the other replicas are, and how to show that this is one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Peers {
     /// `HOST:PORT` whose addresses are the replicas'.
     pub names: Vec<String>,
@@ -65,16 +72,28 @@ pub struct Peers {
     pub own: Option<IpAddr>,
     /// File with the token that other replicas accept. It is read each time: it is renewed.
     pub token: PathBuf,
+    /// What their certificates are for; without it they are asked without TLS.
+    pub host: Option<ServerName<'static>>,
+    /// Who may have signed those.
+    pub trusted: Trusted,
 }
 
 /// Finds the other replicas and tells them of progress, for ever.
 pub async fn tell_peers(live: Arc<LiveProgress>, peers: Peers, meters: Arc<Meters>) {
-    let client = Client::builder(TokioExecutor::new()).build_http();
+    let mut trusted = (peers.trusted)();
+    let mut client = client(&peers, &trusted);
+    let scheme = if peers.host.is_some() { "https" } else { "http" };
     let mut senders: HashMap<SocketAddr, JoinSet<()>> = HashMap::new();
     let mut look = interval(LOOK_UP);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look.tick().await;
+        let now = (peers.trusted)();
+        if !Arc::ptr_eq(&trusted, &now) {
+            (client, trusted) = (self::client(&peers, &now), now);
+            // All are told by the new client; what waits in an outbox stays there.
+            senders.clear();
+        }
         let Some(found) = look_up(&peers).await else { continue };
         // A task is ended with its set.
         senders.retain(|peer, _| found.contains(peer));
@@ -83,7 +102,7 @@ pub async fn tell_peers(live: Arc<LiveProgress>, peers: Peers, meters: Arc<Meter
             senders.entry(peer).or_insert_with(|| {
                 let sender = Sender {
                     client: client.clone(),
-                    url: format!("http://{peer}/v1/peers/progress"),
+                    url: format!("{scheme}://{peer}/v1/peers/progress"),
                     token: peers.token.clone(),
                     outbox: live.outboxes.of(peer),
                     meters: Arc::clone(&meters),
@@ -95,6 +114,21 @@ pub async fn tell_peers(live: Arc<LiveProgress>, peers: Peers, meters: Arc<Meter
         }
         meters.peers(senders.len());
     }
+}
+
+fn client(peers: &Peers, trusted: &ClientConfig) -> HttpClient {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    let builder = HttpsConnectorBuilder::new().with_tls_config(trusted.clone());
+    let connector = match &peers.host {
+        Some(host) => builder
+            .https_only()
+            .with_server_name_resolver(FixedServerNameResolver::new(host.clone()))
+            .enable_http1()
+            .wrap_connector(http),
+        None => builder.https_or_http().enable_http1().wrap_connector(http),
+    };
+    Client::builder(TokioExecutor::new()).build(connector)
 }
 
 /// The peers' addresses; `None` when they cannot be found out, which says nothing about those known.
@@ -174,9 +208,11 @@ impl Outbox {
     }
 }
 
+type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 /// Tells one peer.
 struct Sender {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: HttpClient,
     url: String,
     token: PathBuf,
     outbox: Arc<Outbox>,
@@ -297,6 +333,8 @@ mod tests {
             names: vec!["127.0.0.1:70".into(), "127.0.0.2:70".into(), "127.0.0.1:70".into()],
             own: own.parse().ok(),
             token: PathBuf::new(),
+            host: None,
+            trusted: Arc::new(|| unreachable!("nobody is asked")),
         };
         let all = look_up(&peers("")).await.unwrap();
         assert_eq!(all, ["127.0.0.1:70".parse().unwrap(), "127.0.0.2:70".parse().unwrap()]);

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
-use windlass_kube::Settings;
+use windlass_kube::{ReportPlace, Settings};
 
 use server::{Fault, Server, Unruly, lot};
 
@@ -65,7 +65,7 @@ fn start(server: &Server, controller: usize) -> JoinHandle<()> {
     let client = server.client(controller);
     let settings = Settings {
         namespace: None,
-        report_url: "http://gateway/v1/reports".into(),
+        report: ReportPlace { url: "http://gateway/v1/reports".into(), authorities: None },
         lease_namespace: None,
         name: format!("c{controller}"),
         deleted_nodes_are_fenced: false,

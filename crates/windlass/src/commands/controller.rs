@@ -1,5 +1,6 @@
 //! `windlass controller`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,14 +11,15 @@ use tokio::sync::watch;
 use tracing::info;
 use windlass_gateway::operations::{self, Operations};
 use windlass_kube::driver::Ended;
-use windlass_kube::{ClusterAccess, Metrics};
+use windlass_kube::{ClusterAccess, Metrics, ReportPlace};
 use windlass_traces::Traces;
 
-use crate::cli::Controller;
-use crate::{commands, log};
+use crate::cli::{BadUsage, Controller};
+use crate::{authorities, commands, log};
 
 pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
     log::start("info");
+    let report = report_place(args.report_url, args.report_ca)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let client =
@@ -26,7 +28,7 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let settings = windlass_kube::Settings {
         namespace: args.namespace,
-        report_url: args.report_url,
+        report,
         lease_namespace: args.leader_elect.then_some(lease),
         name: host,
         deleted_nodes_are_fenced: args.deleted_nodes_are_fenced,
@@ -52,4 +54,18 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
         served = operations::serve(listener, operations, std::future::pending::<()>()) => served?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Workers trust nobody but who is named: an image of a function has no authorities of its own.
+fn report_place(url: String, files: Vec<PathBuf>) -> Result<ReportPlace, BadUsage> {
+    let authorities = match (url.starts_with("https://"), files.is_empty()) {
+        (false, true) => return Ok(ReportPlace { url, authorities: None }),
+        (false, false) => return Err(BadUsage("--report-ca is for an https --report-url".into())),
+        (true, true) => return Err(BadUsage("an https --report-url needs --report-ca".into())),
+        (true, false) => {
+            authorities::follow(files).map_err(|why| BadUsage(format!("--report-ca: {why}")))?
+        }
+    };
+    let now = move || Arc::clone(&authorities.borrow().pem);
+    Ok(ReportPlace { url, authorities: Some(Arc::new(now)) })
 }

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::jobs::Reports;
 use windlass_gateway::metrics::Meters;
-use windlass_gateway::{Gateway, Limits, LiveProgress, Peers, tell_peers};
+use windlass_gateway::{Gateway, Limits, LiveProgress, Peers, Trusted, tell_peers};
 use windlass_kube::{Cluster, ClusterAccess, ClusterReports, Metrics};
 use windlass_results::Results;
 use windlass_traces::{TracedReports, Traces};
+use windlass_worker::tls::trusting_nobody;
 
 use crate::cli::{self, BadUsage};
-use crate::{commands, descriptors, log};
+use crate::{authorities, commands, descriptors, log};
 
 /// Descriptors of the runtime, of calls to the API server, and of one watch for each job that is followed.
 const OWN_DESCRIPTORS: usize = 200;
@@ -36,6 +38,7 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
         );
         return Err(BadUsage(why).into());
     }
+    let peers = peers(&args)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let client =
@@ -59,9 +62,8 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     let meters = Arc::new(Meters::beside(registry));
     let live = Arc::new(LiveProgress::default());
     let mut access = ClusterAccess::new(client.clone());
-    if let Some(token) = args.peer_token.filter(|_| !args.peers.is_empty()) {
-        let peers = Peers { names: args.peers, own: args.own_address, token: token.clone() };
-        access = access.with_peers(token);
+    if let Some(peers) = peers {
+        access = access.with_peers(peers.token.clone());
         tokio::spawn(tell_peers(Arc::clone(&live), peers, Arc::clone(&meters)));
     }
     let gateway = Gateway {
@@ -81,6 +83,30 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     };
     windlass_gateway::serve(listener, gateway, commands::stopped()).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The other replicas, which speak TLS where this one does.
+fn peers(args: &cli::Gateway) -> anyhow::Result<Option<Peers>> {
+    let Some(token) = args.peer_token.clone().filter(|_| !args.peers.is_empty()) else {
+        return Ok(None);
+    };
+    let bad = |why: &dyn std::fmt::Display| BadUsage(format!("--peers: {why}"));
+    let (host, trusted): (_, Trusted) = match (&args.door.tls_cert, &args.peer_host) {
+        (Some(_), Some(name)) => {
+            let host = ServerName::try_from(name.clone()).map_err(|error| bad(&error))?;
+            let seen = authorities::follow(args.peer_ca.clone()).map_err(|why| bad(&why))?;
+            (Some(host), Arc::new(move || Arc::clone(&seen.borrow().trusted)))
+        }
+        (None, None) => {
+            let nobody = Arc::new(trusting_nobody()?);
+            (None, Arc::new(move || Arc::clone(&nobody)))
+        }
+        (Some(_), None) => {
+            return Err(bad(&"with --tls-cert they need --peer-ca and --peer-host").into());
+        }
+        (None, Some(_)) => return Err(bad(&"--peer-host is for --tls-cert").into()),
+    };
+    Ok(Some(Peers { names: args.peers.clone(), own: args.own_address, token, host, trusted }))
 }
 
 /// The place of large results, which must answer now: a gateway that cannot store what it is sent is
