@@ -24,6 +24,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 /run/windlass/tls/ca.crt,/run/windlass/tls/tls.crt
 {{- end }}
 
+{{/* Of several replicas no two on one node, where there are enough. */}}
+{{- define "windlass.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "windlass.selector" .root | nindent 8 }}
+        app.kubernetes.io/component: {{ .component }}
+    # Those of the version before do not count.
+    matchLabelKeys: [pod-template-hash]
+{{- end }}
+
 {{- define "windlass.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
