@@ -26,6 +26,9 @@ use crate::support::{quantile, text};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How long a component that was killed may take to come back before it is started again.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How long a kubelet is busy with a pod that it has started. It looks at a pod again only with a list of
 /// containers that is newer than its last look, and it lists them once a second: before that a deletion
 /// waits up to a second in the kubelet, whatever deletes it.
@@ -181,7 +184,7 @@ fn a_component_that_is_killed(name: &str, component: &str, kills: u32, jobs: usi
         let killing = async {
             for _ in 0..kills {
                 world.cluster.script("restart", &[component, "KILL"]).await?;
-                ready(&world).await?;
+                ready(&world, component).await?;
                 tokio::time::sleep(random.between(500, 2_500)).await;
             }
             anyhow::Ok(())
@@ -211,13 +214,20 @@ fn random_pause(lot: usize) -> Duration {
     Duration::from_millis(500 + (lot as u64 * 7919) % 2500)
 }
 
-/// Waits until the API server answers and writes.
-async fn ready(world: &World) -> anyhow::Result<()> {
-    let deadline = Instant::now() + MINUTE;
+/// Waits until the API server answers and writes. A component that does not come back is started again, as
+/// a kubelet would: an API server whose predecessor was killed in the middle of something may give up while
+/// it starts.
+async fn ready(world: &World, component: &str) -> anyhow::Result<()> {
+    let (deadline, mut patience) = (Instant::now() + MINUTE * 2, Instant::now() + PATIENCE);
     loop {
         match world.admin.get("/api/v1/namespaces/default").await {
             Ok(_) => return Ok(()),
             Err(refused) => anyhow::ensure!(Instant::now() < deadline, "it stays away: {refused}"),
+        }
+        if Instant::now() >= patience {
+            println!("{component} did not come back within {PATIENCE:?}, and is started again");
+            world.cluster.script("restart", &[component, "KILL"]).await?;
+            patience = Instant::now() + PATIENCE;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
