@@ -91,6 +91,8 @@ struct QueueState {
     /// Attempts that are over and that the object still names.
     settled: BTreeSet<AttemptId>,
     pace: Pace,
+    /// Whether all that the holder before this process has made was counted.
+    counted: bool,
     /// Whether places may have changed since they were counted.
     moved: bool,
     /// No write before this time: the last one was refused.
@@ -216,6 +218,7 @@ impl Admission {
             granted: BTreeSet::new(),
             settled: BTreeSet::new(),
             pace: Pace::default(),
+            counted: false,
             moved: true,
             not_before: None,
         });
@@ -227,6 +230,7 @@ impl Admission {
             // Another acts too. It gets some time for its claims, or each would undo the other's for ever.
             known.not_before = Some(now + until_retaken());
         }
+        known.counted &= holder(&status);
         known.settled.retain(|attempt| is_claimed(&status, attempt));
         known.status = status;
         known.moved = true;
@@ -273,7 +277,7 @@ impl Admission {
                 }
             }
         } else if state.held.get(attempt).is_some_and(|held| held.stage != Stage::Granted) {
-            state.release(attempt);
+            state.end(attempt);
             self.pump(&mut state, now);
         }
     }
@@ -355,17 +359,19 @@ impl Admission {
     /// Nothing of an attempt is there and nobody will make it.
     pub fn is_over(&self, attempt: &AttemptId, now: Timestamp) {
         let mut state = self.lock();
-        state.release(attempt);
+        state.end(attempt);
         self.pump(&mut state, now);
     }
 
     /// The queue of which a write is due: grants to be claimed; with `numbers` also what is told of it
     /// that has changed by half.
     pub(crate) fn due(&self, numbers: bool, now: Timestamp) -> Option<ClaimWrite> {
-        let state = self.lock();
+        let mut state = self.lock();
         if !state.open {
             return None;
         }
+        self.reconsider(&mut state, now);
+        let state = &*state;
         state.queues.iter().find_map(|(key, queue)| {
             let (waiting, used) =
                 (state.line.waiting_in(&key.in_line()), state.line.used_in(&key.in_line()));
@@ -400,7 +406,7 @@ impl Admission {
                 queue: key.clone(),
                 uid: queue.uid.clone(),
                 resource_version: queue.resource_version.clone(),
-                is_ours: queue.status.holder == holder,
+                is_ours: queue.counted && queue.status.holder == holder,
                 status: QueueStatus { holder, claims, granted: used, waiting },
                 granted: granted.into_iter().collect(),
             })
@@ -438,6 +444,13 @@ impl Admission {
     /// go back into the line.
     pub(crate) fn give_back(&self, key: &QueueKey) {
         self.lock().give_back(key);
+    }
+
+    /// All attempts of a queue that this process has taken were counted.
+    pub(crate) fn was_counted(&self, key: &QueueKey) {
+        if let Some(queue) = self.lock().queues.get_mut(key) {
+            queue.counted = true;
+        }
     }
 
     /// Writes nothing of a queue before this time.
@@ -482,6 +495,22 @@ impl Admission {
             (key.clone(), line.waiting_in(&name), line.used_in(&name))
         };
         state.queues.keys().map(numbers).collect()
+    }
+
+    /// Grants that are not claimed yet and do not fit any more go back into the line: what another
+    /// controller has claimed or made was seen since, or a quota was lowered.
+    fn reconsider(&self, state: &mut State, now: Timestamp) {
+        let does_not_fit = |(key, queue): &(&QueueKey, &QueueState)| {
+            !queue.granted.is_empty() && state.line.used_in(&key.in_line()) > queue.spec.cpus
+        };
+        let over: Vec<_> =
+            state.queues.iter().filter(does_not_fit).map(|(key, _)| key.clone()).collect();
+        for key in &over {
+            state.give_back(key);
+        }
+        if !over.is_empty() {
+            self.pump(state, now);
+        }
     }
 
     /// Lets the line decide as long as there is somebody who may start.
@@ -578,6 +607,14 @@ impl State {
                 queue.settled.insert(attempt.clone());
             }
             queue.moved = true;
+        }
+    }
+
+    /// An attempt is over. Should the job ask for one of the same number, it joins the line anew.
+    fn end(&mut self, attempt: &AttemptId) {
+        self.release(attempt);
+        if self.asking.get(&attempt.job_uid).is_some_and(|asking| asking.attempt == *attempt) {
+            self.asking.remove(&attempt.job_uid);
         }
     }
 

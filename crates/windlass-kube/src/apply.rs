@@ -130,11 +130,13 @@ impl Effects<'_> {
         // controller makes when its Job is deleted, looks at its containers a second later. A batch Job of
         // ours makes no other pod. What has told its own end costs no such write.
         let is_told = self.job.status.is_finished() || is_settled(&self.job.status, attempt);
+        let mut stopped = Ok(());
         for (uid, body) in
             trace.bodies.iter().filter(|(_, body)| !is_told && body.is_to_be_stopped())
         {
             let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.job.metadata.namespace);
-            deleted(within_deadline(pods.delete(body.name(), &only_of(uid))).await?)?;
+            let answer = within_deadline(pods.delete(body.name(), &only_of(uid))).await;
+            stopped = stopped.and(answer.and_then(deleted));
         }
         if let Some(carrier) = &trace.carrier {
             let name = name::attempt(&self.job.metadata.name, &self.job.metadata.uid, attempt);
@@ -144,7 +146,7 @@ impl Effects<'_> {
             };
             deleted(within_deadline(self.carriers().delete(&name, &params)).await?)?;
         }
-        Ok(())
+        stopped
     }
 
     async fn expire(&self) -> Result<(), Error> {

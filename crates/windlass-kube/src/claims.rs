@@ -118,6 +118,7 @@ async fn take_over(world: &World, write: &ClaimWrite) -> Result<(), Error> {
     };
     list(world, &write.queue.namespace, &format!("{LABEL_QUEUE}={}", write.queue.name)).await?;
     world.queue_changed(&queue);
+    world.admission.was_counted(&write.queue);
     world.admission.again(world.now());
     Ok(())
 }

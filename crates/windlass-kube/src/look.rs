@@ -192,10 +192,10 @@ fn told_hindrance(job: &Job, number: AttemptNumber) -> Option<(&str, &str)> {
 }
 
 /// Why a job must not pass by a queue of which the watch has brought nothing: it is new, or it cannot be
-/// read. `None` when the watch has brought it, and when there is no such queue.
+/// read. `None` when there is no such queue.
 pub(crate) async fn unknown_queue(job: &Job, world: &World) -> Result<Option<String>, Error> {
     let queue = job.spec.queue();
-    if world.admission.has_queue(job) || name::problem(queue).is_some() {
+    if name::problem(queue).is_some() {
         return Ok(None);
     }
     let queues: Api<ComputeQueue> = Api::namespaced(world.client.clone(), &job.metadata.namespace);

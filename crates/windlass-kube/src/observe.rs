@@ -165,16 +165,26 @@ pub fn body(pod: &core_v1::Pod, now: Timestamp) -> Option<(Origin, Body)> {
     let origin = origin(pod)?;
     let carrier = name_of(&origin);
     let owner = pod.owner_references().iter().find(|o| o.kind == "Job" && o.name == carrier)?;
-    let body = Body {
+    let body = body_of(pod, &origin, owner.uid.clone(), now);
+    Some((origin, body))
+}
+
+/// A pod that was known to be of this attempt, and whose owner was taken away: by a deletion of its batch
+/// Job that orphans it.
+pub fn orphan(pod: &core_v1::Pod, origin: &Origin, now: Timestamp) -> Body {
+    body_of(pod, origin, String::new(), now)
+}
+
+fn body_of(pod: &core_v1::Pod, origin: &Origin, owner_uid: String, now: Timestamp) -> Body {
+    Body {
         name: pod.name_any(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         cpus: origin.cpus,
         created: pod.creation_timestamp().map(|time| time.0),
-        owner_uid: owner.uid.clone(),
+        owner_uid,
         stopping: pod.metadata.deletion_timestamp.is_some(),
-        state: state_of_pod(pod, &origin, now),
-    };
-    Some((origin, body))
+        state: state_of_pod(pod, origin, now),
+    }
 }
 
 /// The attempts of one job that left a trace, in the order of their numbers. One whose batch Job went away

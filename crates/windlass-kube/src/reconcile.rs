@@ -11,6 +11,7 @@ use tracing::warn;
 use windlass_core::plan::{
     Admission as Answer, Attempt, AttemptState, End, Refusal, needs_cpus, plan_invalid,
 };
+use windlass_core::report::is_settled;
 use windlass_core::status::FailureReason;
 use windlass_core::{Action, Error, Function, Job, JobStatus, Limits, Plan, Problem, Seen, plan};
 
@@ -120,24 +121,31 @@ async fn ask<'a>(
     } else {
         (None, world.judge(job, function, false))
     };
-    let mut answer = Answer::NotAsked;
+    let (mut answer, mut came) = (Answer::NotAsked, false);
     if let (Ok(limits), true) = (&verdict, needs) {
+        let is_known = world.admission.has_queue(job);
         answer = world.admission.ask(job, attempt_id(job, attempts), limits, now);
         if matches!(answer, Answer::Granted(_)) && whole.is_none() {
             (whole, verdict) = judge_whole(job, function, world).await?;
         }
-        if matches!(answer, Answer::Granted(_))
+        if !is_known
+            && matches!(answer, Answer::Granted(_))
             && let Some(why) = unknown_queue(job, world).await?
         {
             answer = Answer::Waiting { why, place: None };
         }
+        // It has come meanwhile, and what it has not granted is none.
+        came = !is_known && world.admission.has_queue(job);
     } else if !needs && attempts.iter().all(|attempt| !attempt.is_live()) {
         world.admission.leave(&job.metadata.uid, now);
     }
     // A grant wakes the job; this is for the case that the news is lost.
     let mut look_again = (needs && verdict.is_ok()).then_some(WAITING_LOOK);
     let mut permit = None;
-    if matches!(answer, Answer::Waiting { .. }) {
+    if came {
+        answer = Answer::NotAsked;
+        look_again = Some(Duration::ZERO);
+    } else if matches!(answer, Answer::Waiting { .. }) {
         let age = job.metadata.creation_timestamp.map(|created| now.duration_since(created));
         if job.status.phase.is_none() && age.is_some_and(|age| age < WAITING_GRACE) {
             answer = Answer::NotAsked;
@@ -225,7 +233,7 @@ async fn tell_job(
     let mut status = Cow::Borrowed(status);
     let mut told = tell(&world.client, job, &status).await;
     if let Err(Error::Invalid(problems)) = &told
-        && let Some(seen) = without_words(seen, problems)
+        && let Some(seen) = without_words(job, seen, problems)
     {
         status = Cow::Owned(plan(job, limits, &seen, now).status);
         told = tell(&world.client, job, &status).await;
@@ -249,10 +257,12 @@ async fn tell_job(
 }
 
 /// What was seen without what workers said, if one said anything: the API server refuses a status of it.
-fn without_words(seen: &Seen, problems: &[Problem]) -> Option<Seen> {
+fn without_words(job: &Job, seen: &Seen, problems: &[Problem]) -> Option<Seen> {
     let mut without = seen.clone();
     let said = without.attempts.iter_mut().filter_map(|attempt| match &mut attempt.state {
-        AttemptState::Ended(end @ End::Told(_)) => Some(end),
+        AttemptState::Ended(end @ End::Told(_)) if !is_settled(&job.status, attempt.number) => {
+            Some(end)
+        }
         _ => None,
     });
     let mut any = false;

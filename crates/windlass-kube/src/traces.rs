@@ -57,9 +57,15 @@ impl Traces {
     pub fn body_changed(&self, change: &Change<core_v1::Pod>, now: Timestamp) -> Option<Touched> {
         match change {
             Change::Applied(pod) => {
-                let (origin, body) = observe::body(pod, now)?;
                 let uid = pod.uid()?;
-                self.lock().touch(uid.clone(), origin, |trace| {
+                let mut state = self.lock();
+                let orphan = || {
+                    let origin = state.origins.get(&uid)?.clone();
+                    let body = observe::orphan(pod, &origin, now);
+                    Some((origin, body))
+                };
+                let (origin, body) = observe::body(pod, now).or_else(orphan)?;
+                state.touch(uid.clone(), origin, |trace| {
                     trace.pod = Some(body.name().to_owned());
                     trace.node = body.node().map(str::to_owned).or(trace.node.take());
                     trace.bodies.insert(uid, body);
