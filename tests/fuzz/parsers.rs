@@ -12,7 +12,7 @@ use windlass_core::{JobSpec, Report, name, parse, quantity};
 
 /// The body of a submission.
 pub fn submission(bytes: &[u8]) -> bool {
-    parse::json::<JobSpec>(bytes).is_ok()
+    parse::submitted(bytes).and_then(parse::value_of::<JobSpec>).is_ok()
 }
 
 /// An amount of memory in a function's or queue's resources.
