@@ -188,27 +188,25 @@ fn with_authorities_outcome_and_large_result_go_over_tls() {
 fn a_gateway_of_another_authority_is_told_nothing() {
     let mut bench = Bench::new();
     let gateway = Gateway::with_tls(&mut bench, &[Answer::Status(204)]);
-    let ReportTo::Http { authorities, .. } = &mut bench.assignment.report else { panic!() };
-    *authorities = Some(SECOND.to_owned());
-    let worker = bench.sh(HELLO);
-    eventually("the termination message", || bench.left_word());
-    worker.signal(Signal::TERM);
-    let exited = exited(worker);
-    assert!(exited.stderr.contains("invalid peer certificate"), "{exited:#?}");
-    assert_eq!(gateway.rest().len(), 0);
+    is_told_nothing(bench, gateway, "invalid peer certificate");
 }
 
 #[test]
 fn with_authorities_nothing_is_told_without_tls() {
     let mut bench = Bench::new();
     let gateway = Gateway::of(&mut bench, &[Answer::Status(204)]);
+    is_told_nothing(bench, gateway, "cannot be reached");
+}
+
+/// A worker that trusts the second certificate alone does not report to this gateway, and says why.
+fn is_told_nothing(mut bench: Bench, gateway: Gateway, why: &str) {
     let ReportTo::Http { authorities, .. } = &mut bench.assignment.report else { panic!() };
     *authorities = Some(SECOND.to_owned());
     let worker = bench.sh(HELLO);
     eventually("the termination message", || bench.left_word());
     worker.signal(Signal::TERM);
     let exited = exited(worker);
-    assert!(exited.stderr.contains("cannot be reached"), "{exited:#?}");
+    assert!(exited.stderr.contains(why), "{exited:#?}");
     assert_eq!(gateway.rest().len(), 0);
 }
 
