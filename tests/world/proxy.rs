@@ -26,6 +26,8 @@ pub enum Mood {
     Busy,
     /// Passes it on; of the answers to writes every other is lost, and its connection with it.
     Forgetful,
+    /// Takes it and says nothing, for ever.
+    Mute,
 }
 
 /// A running proxy. It ends with this value.
@@ -79,7 +81,7 @@ impl Proxy {
         *self.state.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
     }
 
-    /// Requests that were refused, or whose answers were lost.
+    /// Requests that were refused, whose answers were lost, or that got none.
     pub fn spoilt(&self) -> u64 {
         self.state.spoilt.load(Ordering::Relaxed)
     }
@@ -101,6 +103,10 @@ async fn answer(
     if mood == Mood::Busy {
         state.spoilt.fetch_add(1, Ordering::Relaxed);
         return Ok(busy());
+    }
+    if mood == Mood::Mute {
+        state.spoilt.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<()>().await;
     }
     let is_write = request.method() != Method::GET;
     let (mut head, body) = request.into_parts();

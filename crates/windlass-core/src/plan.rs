@@ -24,6 +24,9 @@ pub const STARTING_GRACE_MILLISECONDS: i64 = 60_000;
 /// came.
 const NEWS_MILLISECONDS: u64 = 2_000;
 
+/// What a kubelet says in turn of an image that it cannot pull.
+const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
+
 /// First back-off between two attempts, in milliseconds; it doubles up to
 /// [`MAX_BACKOFF_MILLISECONDS`].
 pub const FIRST_BACKOFF_MILLISECONDS: u64 = 1_000;
@@ -100,6 +103,9 @@ pub struct Attempt {
     pub carried: bool,
     /// Whether its end was asked for already.
     pub stopping: bool,
+    /// Whether its carrier may by itself start it anew, although it has ended: no other starts before that
+    /// carrier is removed.
+    pub may_revive: bool,
 }
 
 /// How far an attempt is.
@@ -152,6 +158,11 @@ impl Attempt {
         !matches!(self.state, AttemptState::Ended(_))
     }
 
+    /// Whether nothing of it runs, nor will.
+    fn is_dead(&self) -> bool {
+        !self.is_live() && !self.may_revive
+    }
+
     /// Whether anything of it can still be told to end.
     fn is_within_reach(&self) -> bool {
         self.is_live() && !matches!(self.state, AttemptState::Unreachable { .. })
@@ -195,7 +206,7 @@ pub fn needs_cpus(job: &Job, attempts: &[Attempt], now: Timestamp) -> bool {
     !job.status.is_finished()
         && !job.spec.cancel
         && job.metadata.deletion_timestamp.is_none()
-        && attempts.iter().all(|a| !a.is_live() && report::is_settled(&job.status, a.number))
+        && attempts.iter().all(|a| a.is_dead() && report::is_settled(&job.status, a.number))
         && retry_at(job).is_none_or(|at| at <= now)
 }
 
@@ -286,6 +297,27 @@ fn is_told_to_start(status: &JobStatus, attempt: AttemptNumber) -> bool {
         && running.is_some_and(|running| running.reason == reasons::STARTING)
 }
 
+/// Tells why it does not start, once. Its words may be others at each look (how many nodes lack what, how much
+/// of a quota is used, a pull of an image or the pause after it), and each telling is a write.
+fn tell_hindrance(
+    status: &mut JobStatus,
+    told: &JobStatus,
+    reason: &str,
+    message: &str,
+    since: Timestamp,
+) {
+    let is_same = |told: &str| {
+        told == reason || [told, reason].iter().all(|reason| PULLS_NO_IMAGE.contains(reason))
+    };
+    let told = told.condition(ConditionType::Running).filter(|running| {
+        told.phase == Some(Phase::Starting)
+            && running.status == Truth::False
+            && is_same(&running.reason)
+    });
+    let (reason, message) = told.map_or((reason, message), |told| (&told.reason, &told.message));
+    status.set_condition(ConditionType::Running, false, reason, message, since);
+}
+
 /// The current attempt exists and is not settled: tell how far it is.
 fn follow(
     job: &Job,
@@ -319,7 +351,7 @@ fn follow(
                 let admitted = current.created;
                 status.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
                 let reason = reason.as_deref().unwrap_or(reasons::STARTING);
-                status.set_condition(ConditionType::Running, false, reason, message, now);
+                tell_hindrance(&mut status, &job.status, reason, message, now);
                 look_again = left.map(to_std);
             } else {
                 status = job.status.clone();
@@ -409,6 +441,10 @@ fn next_attempt(
         // What was settled by its worker's word may still be exiting.
     } else if let Some(at) = retry_at(job).filter(|at| *at > now) {
         look_again = Some(until(at, now));
+    } else if seen.attempts.iter().any(|attempt| attempt.may_revive) {
+        actions
+            .extend(seen.attempts.iter().filter(|attempt| attempt.may_revive).filter_map(removal));
+        look_again = Some(Duration::from_millis(NEWS_MILLISECONDS));
     } else {
         let last = seen.attempts.len().saturating_sub(1);
         actions.extend(seen.attempts[..last].iter().filter_map(removal));
@@ -439,8 +475,7 @@ fn next_attempt(
                             "",
                             *since,
                         );
-                        let kind = ConditionType::Running;
-                        status.set_condition(kind, false, reason, message, *since);
+                        tell_hindrance(&mut status, &job.status, reason, message, *since);
                     }
                     None => status = job.status.clone(),
                 }

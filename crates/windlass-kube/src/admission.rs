@@ -88,6 +88,9 @@ struct QueueState {
     status: QueueStatus,
     /// Grants to be claimed.
     granted: BTreeSet<AttemptId>,
+    /// Grants whose claim is being written. One that is not held any more was given up meanwhile, and its
+    /// claim means nothing.
+    writing: BTreeSet<AttemptId>,
     /// Attempts that are over and that the object still names.
     settled: BTreeSet<AttemptId>,
     pace: Pace,
@@ -195,10 +198,16 @@ impl Admission {
         // Claims of another controller whose attempts nobody here has seen yet.
         for claim in &status.claims {
             let attempt = claim.attempt();
-            let settled = |known: &QueueState| known.settled.contains(&attempt);
+            let held = state.held.get(&attempt).map(|held| held.stage);
+            let means_nothing = |known: &QueueState| {
+                let was_given_up = held.is_none() && known.writing.contains(&attempt);
+                was_given_up || known.settled.contains(&attempt)
+            };
             // A grant of ours is claimed when it stands here, also when the answer to its claim was lost.
-            let is_held = state.held.get(&attempt).is_some_and(|held| held.stage != Stage::Granted);
-            if is_held || state.queues.get(&key).is_some_and(settled) || was_over(&attempt) {
+            if held.is_some_and(|stage| stage != Stage::Granted)
+                || state.queues.get(&key).is_some_and(means_nothing)
+                || was_over(&attempt)
+            {
                 continue;
             }
             // One of ours, when the answer to its claim was lost; or whoever acts first makes it.
@@ -216,6 +225,7 @@ impl Admission {
             uid: String::new(),
             status: QueueStatus::default(),
             granted: BTreeSet::new(),
+            writing: BTreeSet::new(),
             settled: BTreeSet::new(),
             pace: Pace::default(),
             counted: false,
@@ -371,14 +381,23 @@ impl Admission {
             return None;
         }
         self.reconsider(&mut state, now);
-        let state = &*state;
+        let write = self.next_write(&state, numbers, now)?;
+        if let Some(queue) = state.queues.get_mut(&write.queue) {
+            queue.writing = write.granted.iter().cloned().collect();
+        }
+        Some(write)
+    }
+
+    fn next_write(&self, state: &State, numbers: bool, now: Timestamp) -> Option<ClaimWrite> {
         state.queues.iter().find_map(|(key, queue)| {
             let (waiting, used) =
                 (state.line.waiting_in(&key.in_line()), state.line.used_in(&key.in_line()));
             let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
             let told = queue.status.waiting;
             let full = |n: u32| n >= queue.spec.max_queued;
-            let other = is_other(told, waiting) || full(told) != full(waiting);
+            let other = is_other(told, waiting)
+                || full(told) != full(waiting)
+                || is_other(queue.status.granted, used);
             let tells = numbers && other;
             let waits = queue.not_before.is_some_and(|not_before| now < not_before);
             if waits || (queue.granted.is_empty() && !tells) {
@@ -414,30 +433,27 @@ impl Admission {
     }
 
     /// A claim was written: its grants may be used.
-    /// The CPUs of each.
-    pub(crate) fn claimed(&self, write: &ClaimWrite, now: Timestamp) -> Vec<Cpus> {
-        let mut granted = Vec::new();
+    pub(crate) fn claimed(&self, write: &ClaimWrite, now: Timestamp) {
         let mut state = self.lock();
+        let State { queues, held, asking, .. } = &mut *state;
+        let Some(queue) = queues.get_mut(&write.queue) else { return };
+        queue.writing.clear();
         for attempt in &write.granted {
-            let Some(held) = state.held.get_mut(attempt) else { continue };
+            queue.granted.remove(attempt);
+            let Some(held) = held.get_mut(attempt) else {
+                // Its job has left meanwhile.
+                queue.settled.insert(attempt.clone());
+                continue;
+            };
             if held.stage != Stage::Granted {
                 continue;
             }
             held.stage = Stage::Claimed { since: now };
             debug!(job = %attempt.job_uid, attempt = attempt.number, cpus = held.cpus, "claimed");
-            granted.push(held.cpus);
-            match state.asking.get(&attempt.job_uid) {
-                Some(asking) => self.wake(asking.job.clone()),
-                // It has left meanwhile.
-                None => state.release(attempt),
+            if let Some(asking) = asking.get(&attempt.job_uid) {
+                self.wake(asking.job.clone());
             }
         }
-        if let Some(known) = state.queues.get_mut(&write.queue) {
-            for attempt in &write.granted {
-                known.granted.remove(attempt);
-            }
-        }
-        granted
     }
 
     /// A claim was not written, or may not be made before what is in use was counted again: its grants
@@ -484,6 +500,11 @@ impl Admission {
                 }
             }
         }
+    }
+
+    /// CPUs that attempts hold, in whatever queue.
+    pub(crate) fn cpus_in_use(&self) -> u64 {
+        self.lock().held.values().map(|held| u64::from(held.cpus)).sum()
     }
 
     /// Every queue with the number of jobs that wait in it and the CPUs that its jobs hold.
@@ -621,6 +642,7 @@ impl State {
     /// Grants of a queue that are not claimed go back into the line.
     fn give_back(&mut self, key: &QueueKey) {
         let Some(queue) = self.queues.get_mut(key) else { return };
+        queue.writing.clear();
         for attempt in std::mem::take(&mut queue.granted) {
             self.release(&attempt);
             if let Some(asking) = self.asking.get(&attempt.job_uid) {

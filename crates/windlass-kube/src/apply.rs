@@ -16,7 +16,7 @@ use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobStatus, Li
 use crate::attempt::{self, ReportPlace};
 use crate::crd::{ComputeJob, status_patch};
 use crate::error::{from_kube, is_status, within_deadline};
-use crate::observe;
+use crate::observe::{self, Body};
 use crate::traces::Traces;
 
 /// What the actions of one job need.
@@ -50,6 +50,8 @@ pub enum Told {
 pub enum Done {
     /// It has its effect.
     Done,
+    /// It has made the attempt, with so many CPUs.
+    Created(Cpus),
     /// The API server will not create the attempt.
     Refused {
         /// One word.
@@ -93,7 +95,7 @@ impl Effects<'_> {
         match created {
             Ok(_) => {
                 info!(job = %self.job.key(), attempt, cpus, "attempt created");
-                Ok(Done::Done)
+                Ok(Done::Created(cpus))
             }
             // Ours from before a crash or a stale cache, or a stranger's.
             Err(error) if is_status(&error, 409) => self.adopt(&name, attempt).await,
@@ -131,9 +133,8 @@ impl Effects<'_> {
         // ours makes no other pod. What has told its own end costs no such write.
         let is_told = self.job.status.is_finished() || is_settled(&self.job.status, attempt);
         let mut stopped = Ok(());
-        for (uid, body) in
-            trace.bodies.iter().filter(|(_, body)| !is_told && body.is_to_be_stopped())
-        {
+        let ours = |body: &Body| body.is_to_be_deleted() && (!is_told || body.is_orphan());
+        for (uid, body) in trace.bodies.iter().filter(|(_, body)| ours(body)) {
             let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.job.metadata.namespace);
             let answer = within_deadline(pods.delete(body.name(), &only_of(uid))).await;
             stopped = stopped.and(answer.and_then(deleted));

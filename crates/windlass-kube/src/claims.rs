@@ -14,10 +14,8 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::batch::v1 as batch;
-use k8s_openapi::api::core::v1 as core_v1;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tracing::{debug, warn};
 use windlass_core::Error;
@@ -27,6 +25,7 @@ use crate::attempt::LABEL_QUEUE;
 use crate::changes::Change;
 use crate::crd::{ComputeQueue, QueueStatus};
 use crate::error::{from_kube, within_deadline};
+use crate::look::list;
 use crate::world::World;
 
 /// How often places are counted.
@@ -75,9 +74,7 @@ async fn claim(world: &World, write: &ClaimWrite) -> Result<(), Error> {
     }
     match put(world, &write.queue, &write.resource_version, &write.status).await {
         Ok(queue) => {
-            for cpus in world.admission.claimed(write, world.now()) {
-                world.metrics.granted(cpus);
-            }
+            world.admission.claimed(write, world.now());
             world.queue_changed(&queue);
             Ok(())
         }
@@ -116,7 +113,7 @@ async fn take_over(world: &World, write: &ClaimWrite) -> Result<(), Error> {
         }
         Err(error) => return Err(error),
     };
-    list(world, &write.queue.namespace, &format!("{LABEL_QUEUE}={}", write.queue.name)).await?;
+    count(world, &write.queue).await?;
     world.queue_changed(&queue);
     world.admission.was_counted(&write.queue);
     world.admission.again(world.now());
@@ -157,16 +154,13 @@ async fn read_again(world: &World, write: &ClaimWrite) -> Result<(), Error> {
 }
 
 /// Counts the attempts that the API server has, whatever the watches have brought so far.
-async fn list(world: &World, namespace: &str, labels: &str) -> Result<(), Error> {
-    let params = ListParams::default().labels(labels);
-    let carriers: Api<batch::Job> = Api::namespaced(world.client.clone(), namespace);
-    let pods: Api<core_v1::Pod> = Api::namespaced(world.client.clone(), namespace);
-    let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?;
-    let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?;
-    for carrier in carriers.into_iter().filter(|carrier| world.traces.is_news(carrier)) {
+async fn count(world: &World, queue: &QueueKey) -> Result<(), Error> {
+    let labels = format!("{LABEL_QUEUE}={}", queue.name);
+    let found = list(world, Some(&queue.namespace), &labels).await?;
+    for carrier in found.carriers.into_iter().filter(|carrier| world.traces.is_news(carrier)) {
         world.carrier_changed(&Change::Applied(carrier));
     }
-    for pod in pods.into_iter().filter(|pod| world.traces.is_news(pod)) {
+    for pod in found.pods.into_iter().filter(|pod| world.traces.is_news(pod)) {
         world.body_changed(&Change::Applied(pod));
     }
     Ok(())

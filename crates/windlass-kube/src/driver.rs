@@ -38,6 +38,10 @@ const GONE: Duration = Duration::from_secs(5);
 /// How long a job is left alone at which we panicked.
 const QUARANTINE: Duration = Duration::from_secs(300);
 
+/// How long an answer of the API server may say nothing before the controller asks again: longer than a watch
+/// without news lasts. Calls have shorter deadlines of their own, but for the lists with which watches begin.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+
 /// Longest time that a shutdown waits for reconciles that have begun.
 const SHUTDOWN: Duration = Duration::from_secs(20);
 

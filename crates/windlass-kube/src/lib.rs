@@ -8,6 +8,8 @@
 //! Deliberately absent: finalizers, admission webhooks, pod-shaped fields in a ComputeJob, and any
 //! write of what has not been seen.
 
+use std::time::Duration;
+
 pub mod access;
 pub mod admission;
 pub mod apply;
@@ -37,7 +39,7 @@ mod world;
 
 pub use access::ClusterAccess;
 pub use attempt::ReportPlace;
-pub use driver::{Settings, run};
+pub use driver::{LONGEST_SILENCE, Settings, run};
 pub use jobs::Cluster;
 pub use metrics::Metrics;
 pub use reports::ClusterReports;
@@ -46,10 +48,18 @@ pub use sweep::sweep;
 /// A client for the cluster that the environment names: `KUBECONFIG`, or the pod's own.
 ///
 /// The client repeats nothing by itself: a repeated POST is a second effect, and a caller who waits
-/// decides when to give up. With `metrics` its calls are counted.
-pub async fn client(metrics: Option<&Metrics>) -> Result<kube::Client, windlass_core::Error> {
+/// decides when to give up. Its calls are counted in `metrics`. An answer that says nothing for as long as
+/// `longest_silence` has failed; without one, a stream may be silent for ever, as that of a log is.
+pub async fn client(
+    metrics: &Metrics,
+    longest_silence: Option<Duration>,
+) -> Result<kube::Client, windlass_core::Error> {
     let config = kube::Config::infer().await;
-    build(config.map_err(|error| unreachable(&error))?, metrics)
+    let mut config = config.map_err(|error| unreachable(&error))?;
+    config.read_timeout = longest_silence;
+    // Not from when the connection was last used.
+    config.reset_reader_on_write = true;
+    build(config, Some(metrics))
 }
 
 fn build(

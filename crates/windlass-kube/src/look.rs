@@ -6,9 +6,9 @@ use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
 use kube::Api;
 use kube::api::ListParams;
-use windlass_core::plan::{Attempt, AttemptState};
+use windlass_core::plan::{Attempt, AttemptState, Refusal};
 use windlass_core::report::is_settled;
-use windlass_core::status::{ConditionType, reasons};
+use windlass_core::status::{ConditionType, Truth, reasons};
 use windlass_core::{AttemptNumber, Error, Function, Job, Phase, Problem, name};
 
 use crate::attempt::LABEL_JOB_UID;
@@ -17,7 +17,7 @@ use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{from_kube, within_deadline};
 use crate::observe;
 use crate::traces::Traces;
-use crate::world::{WAITING_GRACE, World};
+use crate::world::{WAITING_GRACE, World, api};
 
 /// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may
 /// have ended and its attempts been removed, so that their names are free again. `Invalid` when it cannot be
@@ -118,21 +118,48 @@ async fn doubt_deleted_node(
     Ok(())
 }
 
+/// What the API server itself has of a job's attempts.
 async fn list_attempts(job: &Job, world: &World, now: Timestamp) -> Result<Vec<Attempt>, Error> {
-    let params = ListParams::default().labels(&format!("{LABEL_JOB_UID}={}", job.metadata.uid));
-    let namespace = &job.metadata.namespace;
-    let carriers: Api<batch::Job> = Api::namespaced(world.client.clone(), namespace);
-    let pods: Api<core_v1::Pod> = Api::namespaced(world.client.clone(), namespace);
-    let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?;
-    let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?;
-    let found = Traces::default();
-    for carrier in carriers {
-        found.carrier_changed(&Change::Applied(carrier));
+    let (namespace, uid) = (&job.metadata.namespace, &job.metadata.uid);
+    let labels = format!("{LABEL_JOB_UID}={uid}");
+    let found = list(world, Some(namespace), &labels).await?.traces(now);
+    Ok(found.attempts(uid, now))
+}
+
+/// Batch Jobs and pods of ours, as the API server itself has them.
+pub(crate) struct Found {
+    pub(crate) carriers: Vec<batch::Job>,
+    pub(crate) pods: Vec<core_v1::Pod>,
+}
+
+impl Found {
+    /// What they are traces of.
+    pub(crate) fn traces(self, now: Timestamp) -> Traces {
+        let traces = Traces::default();
+        for carrier in self.carriers {
+            traces.carrier_changed(&Change::Applied(carrier));
+        }
+        for pod in self.pods {
+            traces.body_changed(&Change::Applied(pod), now);
+        }
+        traces
     }
-    for pod in pods {
-        found.body_changed(&Change::Applied(pod), now);
-    }
-    Ok(found.attempts(&job.metadata.uid, now))
+}
+
+/// Lists batch Jobs, then pods, with these labels in one namespace or in all that this process serves. In
+/// this order: of a batch Job that is gone no pod is made.
+pub(crate) async fn list(
+    world: &World,
+    namespace: Option<&str>,
+    labels: &str,
+) -> Result<Found, Error> {
+    let params = ListParams::default().labels(labels);
+    let namespace = namespace.or(world.settings.namespace.as_deref());
+    let carriers = api::<batch::Job>(&world.client, namespace);
+    let pods = api::<core_v1::Pod>(&world.client, namespace);
+    let carriers = within_deadline(carriers.list(&params)).await?.map_err(from_kube)?.items;
+    let pods = within_deadline(pods.list(&params)).await?.map_err(from_kube)?.items;
+    Ok(Found { carriers, pods })
 }
 
 async fn node_is_there(world: &World, node: &str) -> Result<bool, Error> {
@@ -189,6 +216,24 @@ fn told_hindrance(job: &Job, number: AttemptNumber) -> Option<(&str, &str)> {
         && job.status.attempt == Some(number)
         && running.reason != reasons::STARTING;
     hindered.then_some((&running.reason, &running.message))
+}
+
+/// That the next attempt is refused, as an earlier look has told it: this process may be a new one.
+pub(crate) fn told_refusal(job: &Job, attempts: &[Attempt]) -> Option<Refusal> {
+    let status = &job.status;
+    let running = status.condition(ConditionType::Running)?;
+    let all_settled = attempts.iter().all(|attempt| is_settled(status, attempt.number));
+    let is_refused = status.phase == Some(Phase::Starting)
+        && status.attempt.is_none_or(|number| is_settled(status, number))
+        && all_settled
+        && running.status == Truth::False
+        && running.reason != reasons::STARTING;
+    is_refused.then(|| Refusal {
+        since: running.last_transition_time,
+        reason: running.reason.clone(),
+        message: running.message.clone(),
+        is_final: false,
+    })
 }
 
 /// Why a job must not pass by a queue of which the watch has brought nothing: it is new, or it cannot be

@@ -68,6 +68,7 @@ pub struct Metrics(Arc<Meters>);
 struct Meters {
     waiting: Family<QueueLabels, Gauge>,
     granted: Family<QueueLabels, Gauge>,
+    cpus_in_use: Gauge,
     known_queues: Mutex<HashSet<(String, String)>>,
     grants: Counter,
     granted_cpus: Counter,
@@ -97,6 +98,7 @@ impl Metrics {
         let meters = Meters {
             waiting: Family::default(),
             granted: Family::default(),
+            cpus_in_use: Gauge::default(),
             known_queues: Mutex::default(),
             grants: Counter::default(),
             granted_cpus: Counter::default(),
@@ -121,8 +123,13 @@ impl Metrics {
             "CPUs that the jobs of a queue hold",
             m.granted.clone(),
         );
-        windlass.register("grants", "Grants of CPUs", m.grants.clone());
-        windlass.register("granted_cpus", "CPUs granted", m.granted_cpus.clone());
+        windlass.register(
+            "cpus_in_use",
+            "CPUs that attempts hold, in whatever queue",
+            m.cpus_in_use.clone(),
+        );
+        windlass.register("grants", "Attempts made", m.grants.clone());
+        windlass.register("granted_cpus", "CPUs of the attempts made", m.granted_cpus.clone());
         windlass.register("jobs_finished", "Jobs that have ended", m.finished.clone());
         let help = "How long jobs were in a phase, told when they have ended";
         windlass.register_with_unit("job_phase_duration", help, Unit::Seconds, m.phases.clone());
@@ -139,8 +146,10 @@ impl Metrics {
         Self(Arc::new(meters))
     }
 
-    /// The numbers of all ComputeQueues; those that are not among them are gone.
-    pub(crate) fn queues(&self, all: &[(QueueKey, usize, Cpus)]) {
+    /// The numbers of all ComputeQueues, of which those that are not among them are gone, and the CPUs in use
+    /// within and without them.
+    pub(crate) fn queues(&self, all: &[(QueueKey, usize, Cpus)], cpus_in_use: u64) {
+        self.0.cpus_in_use.set(i64::try_from(cpus_in_use).unwrap_or(i64::MAX));
         let labels = |(namespace, queue): (String, String)| QueueLabels { namespace, queue };
         let mut there = HashSet::new();
         for (key, waiting, granted) in all {
@@ -158,7 +167,7 @@ impl Metrics {
         *known = there;
     }
 
-    /// CPUs were granted to an attempt.
+    /// An attempt was made with so many CPUs.
     pub(crate) fn granted(&self, cpus: Cpus) {
         self.0.grants.inc();
         self.0.granted_cpus.inc_by(u64::from(cpus));
@@ -324,10 +333,11 @@ mod tests {
             prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
             text
         };
-        metrics.queues(&[(key, 7, 3)]);
+        metrics.queues(&[(key, 7, 3)], 5);
         let line = "windlass_queue_waiting_jobs{namespace=\"n\",queue=\"q\"} 7";
         assert!(text().contains(line), "{}", text());
-        metrics.queues(&[]);
+        assert!(text().contains("windlass_cpus_in_use 5"), "{}", text());
+        metrics.queues(&[], 0);
         assert!(!text().contains("queue=\"q\""), "{}", text());
     }
 }

@@ -3,7 +3,8 @@
 //! Of each object only what is needed is kept, as a [`Carrier`] or a [`Body`]; together they are the
 //! [`Trace`] of an attempt. Only batch Jobs that the ComputeJob owns, by UID, under the name that is
 //! computed for the attempt, and pods that such a batch Job owns, are traces: labels alone could be
-//! anybody's.
+//! anybody's. A pod that has lost its owner, since its batch Job was deleted and not its pods, is known
+//! by its name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ pub struct Carrier {
     failed: Option<(String, Option<Timestamp>)>,
     finished: bool,
     stopping: bool,
+    suspended: bool,
 }
 
 /// A pod.
@@ -81,7 +83,8 @@ pub struct Body {
     node: Option<String>,
     cpus: Cpus,
     created: Option<Timestamp>,
-    owner_uid: String,
+    /// UID of its batch Job; `None` when that is gone and has left it.
+    owner_uid: Option<String>,
     stopping: bool,
     state: AttemptState,
 }
@@ -89,14 +92,14 @@ pub struct Body {
 impl Trace {
     /// Whether processes of the attempt may run, or may be started without our doing.
     pub fn is_live(&self) -> bool {
-        if self.bodies.is_empty() {
+        let comes = match &self.carrier {
+            Some(carrier) => {
+                carrier.is_open() && (self.bodies.is_empty() || carrier.may_make_another(self))
+            }
             // A batch Job that is gone before its pod was seen may have had one all the same.
-            return match &self.carrier {
-                Some(carrier) => !carrier.finished && carrier.failed.is_none(),
-                None => self.pod.is_none(),
-            };
-        }
-        self.bodies.values().any(Body::is_live)
+            None => self.is_invisible() && self.pod.is_none(),
+        };
+        comes || self.bodies.values().any(Body::is_live)
     }
 
     /// Whether nothing of it can be seen.
@@ -109,6 +112,17 @@ impl Carrier {
     /// Its UID.
     pub fn uid(&self) -> &str {
         &self.uid
+    }
+
+    /// Whether its end is not known.
+    fn is_open(&self) -> bool {
+        !self.finished && self.failed.is_none()
+    }
+
+    /// Whether the Job controller may make a pod of it again.
+    fn may_make_another(&self, trace: &Trace) -> bool {
+        // Suspended, its pods are deleted, and that is no failure.
+        self.is_open() && !self.stopping && (self.suspended || trace.bodies.is_empty())
     }
 }
 
@@ -123,9 +137,15 @@ impl Body {
         self.node.as_deref()
     }
 
-    /// Whether it may run, and was not told to end.
-    pub fn is_to_be_stopped(&self) -> bool {
-        self.is_live() && !self.stopping
+    /// Whether nothing but this process removes it: it runs and was not told to end, or what it belonged to
+    /// is gone.
+    pub fn is_to_be_deleted(&self) -> bool {
+        !self.stopping && (self.is_live() || self.is_orphan())
+    }
+
+    /// Whether its batch Job has left it.
+    pub fn is_orphan(&self) -> bool {
+        self.owner_uid.is_none()
     }
 
     fn is_live(&self) -> bool {
@@ -156,6 +176,7 @@ pub fn carrier(object: &batch::Job) -> Option<(Origin, Carrier)> {
         }),
         finished: status.is_some_and(|status| status.completion_time.is_some()),
         stopping: object.metadata.deletion_timestamp.is_some(),
+        suspended: object.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),
     };
     Some((origin, carrier))
 }
@@ -164,27 +185,23 @@ pub fn carrier(object: &batch::Job) -> Option<(Origin, Carrier)> {
 pub fn body(pod: &core_v1::Pod, now: Timestamp) -> Option<(Origin, Body)> {
     let origin = origin(pod)?;
     let carrier = name_of(&origin);
-    let owner = pod.owner_references().iter().find(|o| o.kind == "Job" && o.name == carrier)?;
-    let body = body_of(pod, &origin, owner.uid.clone(), now);
-    Some((origin, body))
-}
-
-/// A pod that was known to be of this attempt, and whose owner was taken away: by a deletion of its batch
-/// Job that orphans it.
-pub fn orphan(pod: &core_v1::Pod, origin: &Origin, now: Timestamp) -> Body {
-    body_of(pod, origin, String::new(), now)
-}
-
-fn body_of(pod: &core_v1::Pod, origin: &Origin, owner_uid: String, now: Timestamp) -> Body {
-    Body {
+    let owners = pod.owner_references();
+    let owner_uid = match owners.iter().find(|o| o.kind == "Job" && o.name == carrier) {
+        Some(owner) => Some(owner.uid.clone()),
+        // Who may make such a pod may as well say that a batch Job owns it.
+        None if owners.is_empty() && pod.name_any().starts_with(&format!("{carrier}-")) => None,
+        None => return None,
+    };
+    let body = Body {
         name: pod.name_any(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         cpus: origin.cpus,
         created: pod.creation_timestamp().map(|time| time.0),
         owner_uid,
         stopping: pod.metadata.deletion_timestamp.is_some(),
-        state: state_of_pod(pod, origin, now),
-    }
+        state: state_of_pod(pod, &origin, now),
+    };
+    Some((origin, body))
 }
 
 /// The attempts of one job that left a trace, in the order of their numbers. One whose batch Job went away
@@ -211,10 +228,11 @@ pub fn vanished(job: &Job, number: AttemptNumber, now: Timestamp) -> Attempt {
         }),
         carried: false,
         stopping: false,
+        may_revive: false,
     }
 }
 
-/// An attempt whose pod is gone, though its batch Job is there: it makes no other.
+/// An attempt whose pod is gone, though its batch Job is there.
 pub fn gone(now: Timestamp) -> AttemptState {
     AttemptState::Ended(End::Silent {
         reason: FailureReason::Lost,
@@ -236,7 +254,8 @@ fn attempt(number: AttemptNumber, trace: &Trace, now: Timestamp) -> Attempt {
     let carrier = trace.carrier.as_ref();
     // A live pod says more than a dead one; the Job controller may have made two. One whose batch
     // Job is another than the one that is there was left by a deletion, and still counts.
-    let mine = |body: &&Body| carrier.is_none_or(|carrier| body.owner_uid == carrier.uid);
+    let mine =
+        |body: &&Body| carrier.is_none_or(|carrier| body.owner_uid.as_ref() == Some(&carrier.uid));
     let body = (trace.bodies.values().find(|body| body.is_live()))
         .or_else(|| trace.bodies.values().rfind(mine))
         .or_else(|| trace.bodies.values().next_back());
@@ -255,9 +274,10 @@ fn attempt(number: AttemptNumber, trace: &Trace, now: Timestamp) -> Attempt {
             None => state_without_pod(carrier, now),
         },
         // A live pod whose batch Job is gone is ended as well: whoever deleted that may have left it.
-        carried: carrier.is_some() || body.is_some_and(Body::is_live),
+        carried: carrier.is_some() || body.is_some_and(|body| body.is_live() || body.is_orphan()),
         stopping: carrier
             .map_or_else(|| body.is_some_and(|body| body.stopping), |carrier| carrier.stopping),
+        may_revive: carrier.is_some_and(|carrier| carrier.may_make_another(trace)),
     }
 }
 
@@ -270,6 +290,10 @@ fn state_without_pod(carrier: Option<&Carrier>, now: Timestamp) -> AttemptState 
         }),
         // Its pod was there, and was removed before anybody here has seen it.
         None if carrier.is_some_and(|carrier| carrier.finished) => gone(now),
+        None if carrier.is_some_and(|carrier| carrier.suspended) => AttemptState::Starting {
+            reason: Some("Suspended".into()),
+            message: "its Job is suspended".into(),
+        },
         None => AttemptState::Starting { reason: None, message: "no pod yet".into() },
     }
 }

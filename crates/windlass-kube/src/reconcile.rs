@@ -16,7 +16,9 @@ use windlass_core::status::FailureReason;
 use windlass_core::{Action, Error, Function, Job, JobStatus, Limits, Plan, Problem, Seen, plan};
 
 use crate::apply::{Done, Effects, Told, tell};
-use crate::look::{fetch, find_function, observe_attempts, tell_hindrance, unknown_queue};
+use crate::look::{
+    fetch, find_function, observe_attempts, tell_hindrance, told_refusal, unknown_queue,
+};
 use crate::malformed::Unreadable;
 use crate::notices;
 use crate::world::{MANY_STARTS_WITHIN, WAITING_GRACE, World, attempt_id};
@@ -62,6 +64,7 @@ pub(crate) async fn reconcile(job: &Job, world: &World) -> Result<Requeue, Error
     let asked = ask(job, &attempts, function.as_ref(), world, now).await?;
 
     let refusal = world.refusals().get(&job.metadata.uid).cloned();
+    let refusal = refusal.or_else(|| told_refusal(job, &attempts));
     let seen = Seen { admission: asked.answer, attempts, refusal, running_grace: RUNNING_GRACE };
     let Plan { mut actions, status, look_again } = match &asked.verdict {
         Ok(limits) => plan(job, limits, &seen, now),
@@ -204,10 +207,13 @@ async fn act(
     }
     let mut refused = None;
     for action in actions {
-        if let Done::Refused { reason, message, is_final } = effects.perform(action).await? {
-            let known = world.refusals().get(uid).map(|known| known.since);
-            let since = known.unwrap_or(now);
-            refused = Some(Refusal { since, reason, message, is_final });
+        match effects.perform(action).await? {
+            Done::Done => {}
+            Done::Created(cpus) => world.metrics.granted(cpus),
+            Done::Refused { reason, message, is_final } => {
+                let since = seen.refusal.as_ref().map_or(now, |known| known.since);
+                refused = Some(Refusal { since, reason, message, is_final });
+            }
         }
     }
     if starts {

@@ -58,14 +58,8 @@ impl Traces {
         match change {
             Change::Applied(pod) => {
                 let uid = pod.uid()?;
-                let mut state = self.lock();
-                let orphan = || {
-                    let origin = state.origins.get(&uid)?.clone();
-                    let body = observe::orphan(pod, &origin, now);
-                    Some((origin, body))
-                };
-                let (origin, body) = observe::body(pod, now).or_else(orphan)?;
-                state.touch(uid.clone(), origin, |trace| {
+                let (origin, body) = observe::body(pod, now)?;
+                self.lock().touch(uid.clone(), origin, |trace| {
                     trace.pod = Some(body.name().to_owned());
                     trace.node = body.node().map(str::to_owned).or(trace.node.take());
                     trace.bodies.insert(uid, body);

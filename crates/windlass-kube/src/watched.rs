@@ -56,6 +56,11 @@ impl WatchedJob {
         self.spec.queue.as_deref().unwrap_or(windlass_core::queue::DEFAULT_QUEUE)
     }
 
+    /// Whether somebody wants it to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.spec.cancel
+    }
+
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
         self.status.is_finished()

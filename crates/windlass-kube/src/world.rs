@@ -111,9 +111,11 @@ where
     }
 }
 
-/// What is read of a batch Job is its metadata and its status.
+/// What is read of a batch Job is its metadata, its status and whether it is suspended.
 pub(crate) fn prune_carrier(carrier: &mut batch::Job) {
-    carrier.spec = None;
+    let suspend = carrier.spec.take().and_then(|spec| spec.suspend);
+    carrier.spec = suspend
+        .map(|suspend| batch::JobSpec { suspend: Some(suspend), ..batch::JobSpec::default() });
     carrier.metadata.annotations = None;
 }
 
@@ -182,14 +184,6 @@ impl World {
     pub(crate) fn malformed(&self, object: Unreadable) {
         // Nobody listens any more only when the controller ends.
         drop(self.malformed.send(object));
-    }
-
-    /// All objects of a kind that this process may see.
-    pub(crate) fn api_of_all<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
-        api(&self.client, self.settings.namespace.as_deref())
     }
 
     pub(crate) fn follow_jobs(
@@ -393,23 +387,36 @@ impl World {
             && next_attempt_number(job, &attempts) == attempt.number
     }
 
+    /// The job of an attempt.
+    fn job_of(&self, attempt: &AttemptId) -> Option<Arc<WatchedJob>> {
+        self.jobs.find(|job| job.meta().uid.as_deref() == Some(&attempt.job_uid))
+    }
+
+    /// Whether no other attempt comes after this one, whatever becomes of it.
+    pub(crate) fn is_last(&self, attempt: &AttemptId) -> bool {
+        self.job_of(attempt).is_none_or(|job| job.is_finished() || job.is_cancelled())
+    }
+
     /// Nothing of an attempt is there, says the API server.
     pub(crate) fn is_over(&self, attempt: &AttemptId) {
         if !self.traces.is_over(attempt) {
             return;
         }
         self.admission.is_over(attempt, self.now());
-        let job = self.jobs.find(|job| job.meta().uid.as_deref() == Some(&attempt.job_uid));
-        if let Some(job) = job {
+        if let Some(job) = self.job_of(attempt) {
             let meta = job.meta();
             let name = |name: &Option<String>| name.clone().unwrap_or_default();
             self.admission.wake((name(&meta.namespace), name(&meta.name)));
         }
     }
 
-    /// The numbers of each queue, for whoever reads the metrics.
+    /// What is granted and who waits, for whoever reads the metrics: of the one that acts.
     pub(crate) fn measure_queues(&self) {
-        self.metrics.queues(&self.admission.queues());
+        if *self.leads.borrow() {
+            self.metrics.queues(&self.admission.queues(), self.admission.cpus_in_use());
+        } else {
+            self.metrics.queues(&[], 0);
+        }
     }
 
     /// An attempt has been created, or its pod has come: until then the cluster has work to do for it.

@@ -60,5 +60,6 @@ fn attempt(trace: &Trace, host: &str) -> Attempt {
         state,
         carried: gone.is_none(),
         stopping: *stopping,
+        may_revive: false,
     }
 }

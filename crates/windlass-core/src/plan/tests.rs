@@ -60,6 +60,7 @@ fn attempt(number: AttemptNumber, state: AttemptState) -> Attempt {
         state,
         carried: true,
         stopping: false,
+        may_revive: false,
     }
 }
 
@@ -252,6 +253,45 @@ fn carriers_of_attempts_before_the_last_do_not_pile_up() {
 }
 
 #[test]
+fn a_carrier_that_may_start_what_has_ended_anew_is_removed_before_the_next_attempt() {
+    let lost = End::Silent { reason: FailureReason::Lost, message: "gone".into(), at: at(9) };
+    let suspended = Attempt { may_revive: true, ..attempt(1, AttemptState::Ended(lost.clone())) };
+    let mut job = job();
+    job.status = plan(&job, &limits(), &seen(vec![suspended.clone()]), at(10)).status;
+    assert_eq!(job.status.phase, Some(Phase::Queued));
+    assert!(!needs_cpus(&job, std::slice::from_ref(&suspended), at(70_000)));
+    let first = plan(&job, &limits(), &seen(vec![suspended]), at(70_000));
+    assert_eq!(first.actions, [Action::Remove { attempt: 1 }]);
+    assert!(first.look_again.is_some());
+    let next = plan(&job, &limits(), &seen(vec![]), at(70_000));
+    assert_eq!(next.actions, [Action::Start { attempt: 2, cpus: 2 }]);
+}
+
+#[test]
+fn why_it_does_not_start_is_told_once_whatever_the_words() {
+    let hindered = |reason: &str, message: &str| AttemptState::Starting {
+        reason: Some(reason.into()),
+        message: message.into(),
+    };
+    let mut job = job();
+    let mut told_of = |state| {
+        job.status = plan(&job, &limits(), &seen(vec![attempt(1, state)]), at(100)).status;
+        let running = job.status.condition(ConditionType::Running).unwrap();
+        (running.reason.clone(), running.message.clone())
+    };
+    let expected = |reason: &str, message: &str| (reason.to_owned(), message.to_owned());
+    let first = expected("Unschedulable", "0/9 nodes");
+    assert_eq!(told_of(hindered("Unschedulable", "0/9 nodes")), first);
+    assert_eq!(told_of(hindered("Unschedulable", "0/8 nodes")), first);
+    let image = expected("ErrImagePull", "not found");
+    assert_eq!(told_of(hindered("ErrImagePull", "not found")), image);
+    assert_eq!(told_of(hindered("ImagePullBackOff", "back-off 10 s")), image);
+    assert_eq!(told_of(hindered("ErrImagePull", "not found, again")), image);
+    let unscheduled = expected("Unschedulable", "0/7 nodes");
+    assert_eq!(told_of(hindered("Unschedulable", "0/7 nodes")), unscheduled);
+}
+
+#[test]
 fn cancelled_job_is_told_when_nothing_runs_any_more() {
     let mut job = job();
     job.spec.cancel = true;
@@ -390,7 +430,11 @@ enum Step {
     Crash {
         told: bool,
     },
-    Vanish,
+    Vanish {
+        may_revive: bool,
+    },
+    /// What has vanished is started anew by its carrier.
+    Revive,
     Cancel,
     Reconcile,
     /// Stopped after so many actions; the status is not written.
@@ -409,7 +453,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Run),
         1 => any::<bool>().prop_map(|told| Step::Succeed { told }),
         2 => any::<bool>().prop_map(|told| Step::Crash { told }),
-        1 => Just(Step::Vanish),
+        1 => any::<bool>().prop_map(|may_revive| Step::Vanish { may_revive }),
+        1 => Just(Step::Revive),
         1 => Just(Step::Cancel),
         6 => Just(Step::Reconcile),
         2 => (0_usize..2).prop_map(Step::ReconcilePrefix),
@@ -544,14 +589,20 @@ impl World {
             }
             Step::Succeed { told } => self.end(Outcome::Succeeded(result()), *told),
             Step::Crash { told } => self.end(crashed(), *told),
-            Step::Vanish => {
+            Step::Vanish { may_revive } => {
                 let now = at(self.now);
                 if let Some(attempt) = self.live_attempt() {
+                    attempt.may_revive = *may_revive;
                     attempt.state = AttemptState::Ended(End::Silent {
                         reason: FailureReason::Lost,
                         message: "evicted".into(),
                         at: now,
                     });
+                }
+            }
+            Step::Revive => {
+                for attempt in self.attempts.values_mut().filter(|attempt| attempt.may_revive) {
+                    (attempt.state, attempt.may_revive) = (starting(), false);
                 }
             }
             Step::Cancel => {

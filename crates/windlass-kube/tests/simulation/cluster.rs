@@ -53,6 +53,10 @@ pub(crate) async fn run(server: Server, spread: u64) {
         for (key, job) in &jobs {
             let uid = &job["metadata"]["uid"];
             let has_pod = state.all("pods").any(|(_, pod)| owner(pod) == uid);
+            if job["spec"]["suspend"] == true {
+                suspend(&mut state, key, job);
+                continue;
+            }
             if !has_pod && job["status"]["had_pod"].is_null() && wait(key, "pod", 40) {
                 let mut job = job.clone();
                 job["status"]["had_pod"] = json!(true);
@@ -79,7 +83,8 @@ pub(crate) async fn run(server: Server, spread: u64) {
         for (key, pod) in pods {
             let stopping = !pod["metadata"]["deletionTimestamp"].is_null();
             let running = pod["status"]["phase"] == "Running";
-            if !stopping && !uids.contains(owner(&pod)) && wait(&key, "collect", 60) {
+            let is_garbage = !owner(&pod).is_null() && !uids.contains(owner(&pod));
+            if !stopping && is_garbage && wait(&key, "collect", 60) {
                 state.delete(&key);
             } else if stopping && !is_live(&pod) {
                 state.remove(&key);
@@ -103,6 +108,23 @@ pub(crate) async fn run(server: Server, spread: u64) {
                 end(&mut state, &key, pod, Some(outcome));
             }
         }
+    }
+}
+
+/// Its pods are deleted, and others made when it goes on: that is no failure.
+fn suspend(state: &mut State, key: &Key, job: &Value) {
+    let pods: Vec<_> = state
+        .all("pods")
+        .filter(|(_, pod)| owner(pod) == &job["metadata"]["uid"] && is_live(pod))
+        .map(|(key, _)| key.clone())
+        .collect();
+    for pod in pods {
+        state.delete(&pod);
+    }
+    if job["status"]["had_pod"] == true && job["status"]["ended"].is_null() {
+        let mut job = job.clone();
+        job["status"]["had_pod"] = Value::Null;
+        state.put(key, job);
     }
 }
 

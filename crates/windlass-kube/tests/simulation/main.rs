@@ -24,10 +24,20 @@ use server::{Fault, Server, Unruly, lot};
 
 /// Longest time until every job has ended.
 const END: Duration = Duration::from_secs(180);
-/// So long after the end nobody has anything left to do,
-const SETTLE: Duration = Duration::from_secs(2);
+/// So long after the end nobody has anything left to do: the numbers of a queue are told every 5 s,
+const SETTLE: Duration = Duration::from_secs(7);
 /// and nobody may write for this long.
 const QUIET: Duration = Duration::from_secs(4);
+
+/// What somebody does to a batch Job that is not his.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ByHand {
+    Delete,
+    /// Deletes it and leaves its pod, and the controllers start anew.
+    Orphan,
+    /// Suspends it, and has it go on after so many milliseconds.
+    Suspend(u64),
+}
 
 /// One story.
 #[derive(Clone, Debug)]
@@ -40,8 +50,8 @@ struct Story {
     jobs: Vec<u32>,
     /// A job that is cancelled after so many milliseconds.
     cancel: Option<u64>,
-    /// So many milliseconds after a batch Job was first there, somebody deletes it.
-    deleted: Option<u64>,
+    /// What somebody does by hand to the first batch Job, so many milliseconds after it was there.
+    by_hand: Option<(ByHand, u64)>,
     unruly: Option<Unruly>,
     spread: u64,
 }
@@ -54,7 +64,7 @@ impl Default for Story {
             quota: Some(3),
             jobs: vec![0, 1],
             cancel: None,
-            deleted: None,
+            by_hand: None,
             unruly: None,
             spread: 1,
         }
@@ -112,8 +122,9 @@ async fn tell(story: Story) -> Result<usize, String> {
     let mut controllers: Vec<_> = (0..story.controllers).map(|i| start(&server, i)).collect();
     let mut deaths = server.lock().deaths.subscribe();
     let began = Instant::now();
-    let (mut cancel, mut deleted) = (story.cancel, story.deleted);
+    let (mut cancel, mut by_hand) = (story.cancel, story.by_hand);
     let mut made = None;
+    let mut suspended = None;
     let ended = timeout(END, async {
         loop {
             if deaths.has_changed().unwrap() {
@@ -133,16 +144,32 @@ async fn tell(story: Story) -> Result<usize, String> {
                 job["spec"]["cancel"] = json!(true);
                 state.put(&key, job);
             }
-            if let Some(after) = deleted {
+            if let Some((what, after)) = by_hand {
                 let mut state = server.lock();
-                let first = state.all("jobs").next().map(|(key, _)| key.clone());
+                // A pod that is made after its batch Job was deleted is the story of `Delete`.
+                let may = |job: &Value| what != ByHand::Orphan || job["status"]["had_pod"] == true;
+                let first = state.all("jobs").next().filter(|(_, job)| may(job));
+                let first = first.map(|(key, _)| key.clone());
                 if let Some(key) = first
                     && made.get_or_insert_with(Instant::now).elapsed()
                         >= Duration::from_millis(after)
                 {
-                    deleted = None;
-                    state.delete(&key);
+                    by_hand = None;
+                    match what {
+                        ByHand::Delete => state.delete(&key),
+                        ByHand::Orphan => {
+                            state.delete_and_orphan(&key);
+                            state.deaths.send_replace((0..story.controllers).collect());
+                        }
+                        ByHand::Suspend(pause) => {
+                            state.suspend(&key, true);
+                            suspended = Some((key, Instant::now() + Duration::from_millis(pause)));
+                        }
+                    }
                 }
+            }
+            if let Some((key, _)) = suspended.take_if(|(_, until)| Instant::now() >= *until) {
+                server.lock().suspend(&key, false);
             }
             if is_over(&server) {
                 break;
@@ -274,7 +301,32 @@ fn a_batch_job_that_is_deleted_by_hand_is_made_again_when_its_pod_is_known_to_be
     let stories = (0..48_u64).map(|spread| Story {
         controllers: 1 + usize::from(spread.is_multiple_of(3)),
         quota: (!spread.is_multiple_of(2)).then_some(2),
-        deleted: Some(spread * 5),
+        by_hand: Some((ByHand::Delete, spread * 5)),
+        spread,
+        ..Story::default()
+    });
+    tell_all(stories);
+}
+
+#[test]
+fn a_pod_that_a_deletion_of_its_batch_job_has_left_counts_after_a_restart() {
+    let stories = (0..48_u64).map(|spread| Story {
+        controllers: 1 + usize::from(spread.is_multiple_of(3)),
+        quota: (!spread.is_multiple_of(2)).then_some(2),
+        by_hand: Some((ByHand::Orphan, spread * 5)),
+        cancel: spread.is_multiple_of(4).then_some(spread * 7),
+        spread,
+        ..Story::default()
+    });
+    tell_all(stories);
+}
+
+#[test]
+fn a_batch_job_that_is_suspended_and_goes_on_makes_no_second_pod_of_a_job() {
+    let stories = (0..48_u64).map(|spread| Story {
+        controllers: 1 + usize::from(spread.is_multiple_of(3)),
+        quota: (!spread.is_multiple_of(2)).then_some(2),
+        by_hand: Some((ByHand::Suspend(200 + spread * 80), spread * 5)),
         spread,
         ..Story::default()
     });
@@ -290,7 +342,7 @@ fn watches_that_are_late_and_begin_again_break_no_promise() {
         cancel: seed.is_multiple_of(4).then_some(seed * 9),
         // Of a pod that is made of a batch Job that was deleted before, a second controller whose watch has
         // not shown that one yet cannot know.
-        deleted: (seed % 6 == 3).then_some(seed * 3),
+        by_hand: (seed % 6 == 3).then_some((ByHand::Delete, seed * 3)),
         unruly: Some(Unruly { late: 20 + seed * 10, too_old: 4, seed: seed + 1 }),
         spread: seed,
         ..Story::default()
@@ -313,7 +365,7 @@ fn random_faults_and_deaths_break_no_promise() {
             quota: (!seed.is_multiple_of(5)).then_some(2 + u32::try_from(random(3)).unwrap()),
             jobs: vec![0, 2, 0],
             cancel: seed.is_multiple_of(3).then(|| random(600)),
-            deleted: None,
+            by_hand: None,
             unruly: None,
             spread: seed,
         }

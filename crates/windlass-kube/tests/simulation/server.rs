@@ -362,6 +362,28 @@ impl State {
         }
     }
 
+    /// Deletes an object, and what it owns stays and belongs to nobody.
+    pub(crate) fn delete_and_orphan(&mut self, key: &Key) {
+        let Some(object) = self.objects.get(key).cloned() else { return };
+        let uid = &object["metadata"]["uid"];
+        let owned = |object: &Value| object["metadata"]["ownerReferences"][0]["uid"] == *uid;
+        let orphans: Vec<_> = self.objects.iter().filter(|(_, object)| owned(object)).collect();
+        let orphans: Vec<_> = orphans.into_iter().map(|(k, o)| (k.clone(), o.clone())).collect();
+        for (key, mut orphan) in orphans {
+            orphan["metadata"]["ownerReferences"] = Value::Null;
+            self.put(&key, orphan);
+        }
+        self.remove(key);
+    }
+
+    /// Suspends a batch Job, or has it go on.
+    pub(crate) fn suspend(&mut self, key: &Key, suspended: bool) {
+        if let Some(mut object) = self.objects.get(key).cloned() {
+            object["spec"]["suspend"] = json!(suspended);
+            self.put(key, object);
+        }
+    }
+
     /// Takes an object away for good.
     pub(crate) fn remove(&mut self, key: &Key) {
         if let Some(object) = self.objects.get(key).cloned() {

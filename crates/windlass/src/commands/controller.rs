@@ -22,8 +22,9 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
     let report = report_place(args.report_url, args.report_ca)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let client =
-        windlass_kube::client(Some(&metrics)).await.context("no cluster can be reached")?;
+    let client = windlass_kube::client(&metrics, Some(windlass_kube::LONGEST_SILENCE))
+        .await
+        .context("no cluster can be reached")?;
     let lease = args.lease_namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let settings = windlass_kube::Settings {

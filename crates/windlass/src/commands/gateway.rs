@@ -42,7 +42,7 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let client =
-        windlass_kube::client(Some(&metrics)).await.context("no cluster can be reached")?;
+        windlass_kube::client(&metrics, None).await.context("no cluster can be reached")?;
     let results = match &args.results {
         Some(url) => Some(results(url).await?),
         None => None,
