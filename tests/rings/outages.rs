@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use windlass_tests::api::{batch_jobs, compute_jobs, pods};
+use windlass_tests::api::{Refused, batch_jobs, compute_jobs, pods};
 use windlass_tests::cluster::{RELEASE, compute_job};
 use windlass_tests::proxy::Mood;
 use windlass_tests::watch::Objects;
@@ -629,6 +629,59 @@ fn pods_and_batch_jobs_that_are_deleted_by_hand_are_replaced() {
             "{} pods and {} batch Jobs deleted by hand, {again} jobs had a second attempt; {converged}",
             some_pods.len(),
             some_carriers.len()
+        );
+        anyhow::ensure!(again > 0, "no job had a second attempt: the test shows nothing");
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
+fn batch_jobs_that_are_suspended_or_deleted_without_their_pods_start_nothing_twice() {
+    on_a_cluster("orphans", async |world| {
+        let controller = world.controller("first")?;
+        let accepted = world.submit("job", 40, &json!({ "run": "6s" })).await?;
+        world
+            .pods
+            .until("all pods run", MINUTE, |o| (o.count("running") == 40).then_some(()))
+            .await?;
+        // The next one knows only what it finds.
+        controller.kill()?;
+        let carriers: Vec<_> = world.carriers.objects().live.keys().cloned().collect();
+        let (suspended, orphaning) = (&carriers[..12], &carriers[12..24]);
+        let suspend = async |carrier: &str, suspend: bool| {
+            let path = batch_jobs(&world.namespace, carrier);
+            world.admin.merge(&path, &json!({ "spec": { "suspend": suspend } })).await
+        };
+        for carrier in suspended {
+            suspend(carrier, true).await?;
+        }
+        for carrier in orphaning {
+            world.admin.delete_and_orphan(&batch_jobs(&world.namespace, carrier)).await?;
+        }
+        let _controller = world.controller("second")?;
+        world
+            .carriers
+            .until("the orphaned batch Jobs are gone", MINUTE, |o| {
+                orphaning.iter().all(|name| !o.live.contains_key(name)).then_some(())
+            })
+            .await?;
+        let mut went_on = 0;
+        for carrier in suspended {
+            match suspend(carrier, false).await {
+                Ok(_) => went_on += 1,
+                Err(Refused { code: 404, .. }) => {}
+                Err(refused) => return Err(refused.into()),
+            }
+        }
+        let converged = world.converges(&accepted, true).await?;
+        let again =
+            world.jobs.objects().live.values().filter(|job| job["status"]["attempt"] == 2).count();
+        println!(
+            "{} batch Jobs suspended, {went_on} of them until they went on, {} deleted without their \
+             pods, {again} jobs had a second attempt; {converged}",
+            suspended.len(),
+            orphaning.len()
         );
         anyhow::ensure!(again > 0, "no job had a second attempt: the test shows nothing");
         Ok(())

@@ -84,6 +84,12 @@ impl Api {
         self.send(Method::DELETE, path, "application/json", &options).await
     }
 
+    /// DELETE that leaves what the object owns.
+    pub async fn delete_and_orphan(&self, path: &str) -> Result<Value, Refused> {
+        let options = json!({ "propagationPolicy": "Orphan" });
+        self.send(Method::DELETE, path, "application/json", &options).await
+    }
+
     /// Creates, or leaves what is there.
     pub async fn ensure(&self, path: &str, object: &Value) -> Result<(), Refused> {
         match self.create(path, object).await {
