@@ -27,6 +27,10 @@ const NEWS_MILLISECONDS: u64 = 2_000;
 /// What a kubelet says in turn of an image that it cannot pull.
 const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
 
+/// How long after its failure, in milliseconds, a carrier that may start an attempt anew is waited for before
+/// it is removed.
+const REVIVAL_MILLISECONDS: i64 = 5_000;
+
 /// First back-off between two attempts, in milliseconds; it doubles up to
 /// [`MAX_BACKOFF_MILLISECONDS`].
 pub const FIRST_BACKOFF_MILLISECONDS: u64 = 1_000;
@@ -52,6 +56,8 @@ pub struct Seen {
 /// The world refuses to create an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// Which attempt. What was said of another means nothing.
+    pub attempt: AttemptNumber,
     /// Since when.
     pub since: Timestamp,
     /// One word, such as `Forbidden`.
@@ -76,6 +82,13 @@ pub enum Admission {
         why: String,
         /// Where in the line, if somebody counts.
         place: Option<Place>,
+    },
+    /// It waits for something that was there when it was accepted, and is in no line meanwhile.
+    Blocked {
+        /// One word of [`reasons`].
+        reason: &'static str,
+        /// What for, in a sentence.
+        why: String,
     },
 }
 
@@ -424,9 +437,10 @@ fn settle(
 
 /// No attempt is unsettled: the next one may start when none is alive and CPUs are granted.
 ///
-/// The carrier of the last failed attempt stays until the job has ended, or the next one has failed:
-/// as long as it is there, a driver with an old view of the job can't start that attempt a second
-/// time under the same name. Older ones are guarded by a start's own look at the job.
+/// The carrier of the last failed attempt stays until the job has ended, or the next one has failed, unless
+/// it may by itself start that attempt anew: as long as it is there, a driver with an old view of the job
+/// can't start that attempt a second time under the same name. Others are guarded by a start's own look at
+/// the job.
 fn next_attempt(
     job: &Job,
     limits: &Limits,
@@ -442,13 +456,22 @@ fn next_attempt(
     } else if let Some(at) = retry_at(job).filter(|at| *at > now) {
         look_again = Some(until(at, now));
     } else if seen.attempts.iter().any(|attempt| attempt.may_revive) {
-        actions
-            .extend(seen.attempts.iter().filter(|attempt| attempt.may_revive).filter_map(removal));
-        look_again = Some(Duration::from_millis(NEWS_MILLISECONDS));
+        // Most say by themselves, soon, that they are over.
+        let failed = job.status.failure.as_ref().map_or(now, |failure| failure.time);
+        let patience =
+            SignedDuration::from_millis(REVIVAL_MILLISECONDS) - now.duration_since(failed);
+        if patience > SignedDuration::ZERO {
+            look_again = Some(to_std(patience));
+        } else {
+            let revive = seen.attempts.iter().filter(|attempt| attempt.may_revive);
+            actions.extend(revive.filter_map(removal));
+            look_again = Some(Duration::from_millis(NEWS_MILLISECONDS));
+        }
     } else {
         let last = seen.attempts.len().saturating_sub(1);
         actions.extend(seen.attempts[..last].iter().filter_map(removal));
-        match (&seen.refusal, &seen.admission) {
+        let refusal = seen.refusal.as_ref().filter(|refusal| refusal.attempt == number);
+        match (refusal, &seen.admission) {
             (Some(refusal), Admission::Granted(_)) if refusal.is_over(limits, now) => {
                 let Refusal { reason, message, is_final, .. } = refusal;
                 status.begin_attempt(number);
@@ -486,6 +509,11 @@ fn next_attempt(
                 status.set_condition(ConditionType::Admitted, false, reason, why, now);
                 let told = status.waiting.take();
                 status.waiting = coarsely(told, place.clone());
+            }
+            (_, Admission::Blocked { reason, why }) => {
+                status.phase = Some(Phase::Queued);
+                status.waiting = None;
+                status.set_condition(ConditionType::Admitted, false, reason, why, now);
             }
             (_, Admission::NotAsked) => status = job.status.clone(),
         }

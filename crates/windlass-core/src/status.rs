@@ -34,7 +34,8 @@ pub const MAX_FAILURE_MESSAGE_BYTES: usize = 5 * 1024;
     ),
 ])))]
 pub struct JobStatus {
-    /// The generation of the spec that this status tells about.
+    /// The generation of the spec that this status tells about. What is changed after the end changes nothing,
+    /// and is not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// One word for where the job is. Absent until it was first seen.
@@ -207,12 +208,26 @@ pub mod reasons {
     pub const GRANTED: &str = "Granted";
     /// Not admitted: no CPUs are free in its queue.
     pub const WAITING_FOR_CPUS: &str = "WaitingForCpus";
+    /// Not admitted: its function was there and is gone.
+    pub const FUNCTION_NOT_FOUND: &str = "FunctionNotFound";
+    /// Not admitted: its queue has fewer CPUs by now than it needs.
+    pub const QUEUE_TOO_SMALL: &str = "QueueTooSmall";
     /// Not admitted: an attempt has failed, and the next one has not started.
     pub const RETRYING: &str = "Retrying";
     /// Not running: its process is being started.
     pub const STARTING: &str = "Starting";
     /// Running.
     pub const RUNNING: &str = "Running";
+    /// Not running: a quota of the namespace has no room for it.
+    pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+    /// Not running: its pod cannot be made.
+    pub const FAILED_CREATE: &str = "FailedCreate";
+    /// Not running: what it needs to create is forbidden.
+    pub const FORBIDDEN: &str = "Forbidden";
+    /// Not running: somebody else's object has the name of its batch Job.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// Not running: somebody has suspended its batch Job.
+    pub const SUSPENDED: &str = "Suspended";
     /// Running or not, nobody knows: its node was deleted while it ran.
     pub const NODE_DELETED: &str = "NodeDeleted";
     /// Not running any more.

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use tracing::info;
 use windlass_core::plan::Action;
 use windlass_core::report::is_settled;
+use windlass_core::status::reasons;
 use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobStatus, Limits, name};
 
 use crate::attempt::{self, ReportPlace};
@@ -99,7 +100,9 @@ impl Effects<'_> {
             }
             // Ours from before a crash or a stale cache, or a stranger's.
             Err(error) if is_status(&error, 409) => self.adopt(&name, attempt).await,
-            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+            Err(kube::Error::Api(status))
+                if matches!(status.code, 400 | 403 | 422) || is_a_webhooks(&status) =>
+            {
                 Ok(refused(&status))
             }
             Err(error) => Err(from_kube(error)),
@@ -119,7 +122,7 @@ impl Effects<'_> {
         }
         // A stranger's: it may go away, and until then there is nothing to be done.
         Ok(Done::Refused {
-            reason: "NameTaken".into(),
+            reason: reasons::NAME_TAKEN.into(),
             message: format!("a batch Job {name:?} is there that is not of this job"),
             is_final: false,
         })
@@ -166,13 +169,13 @@ impl Effects<'_> {
 }
 
 /// Not what somebody else made that has its name by now.
-fn only_of(uid: &str) -> DeleteParams {
+pub(crate) fn only_of(uid: &str) -> DeleteParams {
     let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
 }
 
 /// What is gone already is deleted. When another has its name by now, the next look shows it.
-fn deleted<T>(answer: Result<T, kube::Error>) -> Result<(), Error> {
+pub(crate) fn deleted<T>(answer: Result<T, kube::Error>) -> Result<(), Error> {
     match answer {
         Ok(_) => Ok(()),
         Err(error) if is_status(&error, 404) => Ok(()),
@@ -180,14 +183,27 @@ fn deleted<T>(answer: Result<T, kube::Error>) -> Result<(), Error> {
     }
 }
 
-/// Forbidden may be allowed later: a quota of the namespace is used up, or a right was taken away.
-/// What the API server calls invalid stays so.
+/// Whether somebody's admission webhook cannot be asked, which the API server says as an error of its own.
+fn is_a_webhooks(status: &Status) -> bool {
+    status.code == 500 && status.message.contains("failed calling webhook")
+}
+
+/// Forbidden may be allowed later: a quota of the namespace is used up, or a right was taken away; and a
+/// webhook may answer again. What the API server calls invalid stays so.
 fn refused(status: &Status) -> Done {
-    let quota = status.message.contains("exceeded quota");
+    // A webhook may give any text for a reason.
+    let is_word = (1..=64).contains(&status.reason.len())
+        && status.reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let reason = match () {
+        () if status.message.contains("exceeded quota") => reasons::QUOTA_EXCEEDED,
+        () if status.code == 500 => reasons::FAILED_CREATE,
+        () if is_word => &status.reason,
+        () => reasons::FORBIDDEN,
+    };
     Done::Refused {
-        reason: if quota { "QuotaExceeded".into() } else { status.reason.clone() },
+        reason: reason.to_owned(),
         message: status.message.clone(),
-        is_final: status.code != 403,
+        is_final: !matches!(status.code, 403 | 500),
     }
 }
 
@@ -201,4 +217,44 @@ pub async fn tell(client: &Client, job: &Job, status: &JobStatus) -> Result<Told
     let told = told.map_err(from_kube)?;
     let is_new = told.metadata.resource_version.as_ref() != Some(&job.metadata.resource_version);
     Ok(if is_new { Told::News } else { Told::Nothing })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16, reason: &str, message: &str) -> Status {
+        let status = Status::failure(message, reason);
+        Status { code, ..status }
+    }
+
+    #[test]
+    fn a_refusal_is_one_word_whatever_a_webhook_says() {
+        let table = [
+            (403, "Forbidden", "exceeded quota: q, requested: cpu=4", "QuotaExceeded", false),
+            (403, "Forbidden", "violates PodSecurity", "Forbidden", false),
+            (403, "", "denied by policy", "Forbidden", false),
+            (403, "you shall not pass", "denied by policy", "Forbidden", false),
+            (422, "Invalid", "spec: too long", "Invalid", true),
+            (500, "InternalError", "failed calling webhook \"w\": refused", "FailedCreate", false),
+        ];
+        for (code, reason, message, word, ends) in table {
+            let message = message.to_owned();
+            let expected =
+                Done::Refused { reason: word.into(), message: message.clone(), is_final: ends };
+            assert_eq!(refused(&status(code, reason, &message)), expected);
+        }
+    }
+
+    #[test]
+    fn an_api_server_that_is_in_trouble_itself_refuses_nothing() {
+        let table = [
+            (500, "failed calling webhook \"w\": timeout", true),
+            (500, "etcdserver: request timed out", false),
+            (503, "failed calling webhook", false),
+        ];
+        for (code, message, expected) in table {
+            assert_eq!(is_a_webhooks(&status(code, "InternalError", message)), expected);
+        }
+    }
 }

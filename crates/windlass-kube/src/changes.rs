@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures::{Stream, StreamExt as _, stream};
 use kube::core::DeserializeGuard;
@@ -13,7 +14,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::malformed::Unreadable;
 
@@ -75,7 +76,7 @@ where
 }
 
 /// The changes behind the events of a watch.
-pub(crate) fn changes<K>(
+fn changes<K>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
 ) -> impl Stream<Item = Change<K>> + Send + 'static
 where
@@ -83,6 +84,27 @@ where
 {
     let mut known = Known::default();
     events.flat_map(move |event| stream::iter(known.after(event)))
+}
+
+/// What follows from the changes behind the events of a watch. A panic on one of them is a defect of ours; the
+/// others go on.
+pub(crate) fn guarded<K, T, I>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+    mut step: impl FnMut(Change<K>) -> I + Send + 'static,
+) -> impl Stream<Item = T> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Clone + Send + 'static,
+    T: Send + 'static,
+    I: IntoIterator<Item = T> + Default + 'static,
+    I::IntoIter: Send,
+{
+    changes(events).flat_map(move |change| {
+        let done = catch_unwind(AssertUnwindSafe(|| step(change)));
+        stream::iter(done.unwrap_or_else(|_| {
+            error!(kind = %K::kind(&()), "a change panicked; it is left out");
+            I::default()
+        }))
+    })
 }
 
 /// The objects that were told, by namespace and name, with their UIDs.

@@ -14,8 +14,8 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use kube::Api;
 use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tracing::{debug, warn};
 use windlass_core::Error;
@@ -158,9 +158,11 @@ async fn count(world: &World, queue: &QueueKey) -> Result<(), Error> {
     let labels = format!("{LABEL_QUEUE}={}", queue.name);
     let found = list(world, Some(&queue.namespace), &labels).await?;
     for carrier in found.carriers.into_iter().filter(|carrier| world.traces.is_news(carrier)) {
+        carrier.uid().into_iter().for_each(|uid| world.traces.is_listed(uid));
         world.carrier_changed(&Change::Applied(carrier));
     }
     for pod in found.pods.into_iter().filter(|pod| world.traces.is_news(pod)) {
+        pod.uid().into_iter().for_each(|uid| world.traces.is_listed(uid));
         world.body_changed(&Change::Applied(pod));
     }
     Ok(())

@@ -23,7 +23,7 @@ use crate::lease::Candidate;
 use crate::metrics::Metrics;
 use crate::watched::WatchedJob;
 use crate::world::{Stores, World, api, prune_carrier, prune_pod};
-use crate::{claims, malformed, reconcile, unseen};
+use crate::{claims, malformed, orphans, reconcile, unseen};
 
 /// Reconciles at the same time. Each waits for the API server most of its time.
 const CONCURRENCY: u16 = 32;
@@ -173,6 +173,7 @@ pub async fn run(
         () = elect => {}
         () = claims::run(&world) => {}
         () = unseen::run(&world) => {}
+        () = orphans::run(&world) => {}
         () = malformed::tell(malformed, world.leads.clone(), &world.recorder) => {}
         () = world.lead() => {}
         () = world.tell_ready(&ready) => {}
@@ -219,8 +220,14 @@ async fn look(object: Arc<WatchedJob>, world: Arc<World>) -> Result<Requeue, Err
     }
     let job = object.to_core();
     let began = Instant::now();
+    if let Some(rest) = world.quarantined(&job.metadata.uid, began) {
+        return Ok(Requeue::requeue(rest));
+    }
     // A panic is a defect of ours on one object; the others go on.
     let looked = AssertUnwindSafe(reconcile::reconcile(&job, &world)).catch_unwind().await;
+    if looked.is_err() {
+        world.quarantine(&job.metadata.uid, began + QUARANTINE);
+    }
     let (outcome, next) = after(&job.key(), looked);
     if let Some(outcome) = outcome {
         world.metrics.reconciled(outcome, began.elapsed().as_secs_f64());

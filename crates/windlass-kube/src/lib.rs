@@ -2,8 +2,9 @@
 //!
 //! In: ComputeJob, ComputeFunction and ComputeQueue objects, batch Jobs and pods, worker reports.
 //! Out: one batch Job an attempt, and the status of ComputeJobs. Deciding is core's: the file names
-//! follow a job, [`changes`] -> [`observe`] -> [`admission`] and [`claims`] -> core `plan` -> [`apply`] ->
-//! status, told once and last.
+//! follow a job: [`changes`] -> `world`, where [`observe`] makes [`traces`] of them -> [`driver`] ->
+//! `reconcile`, with `look` and `hindrance` -> [`admission`] and [`claims`] -> core `plan` -> [`apply`] -> status,
+//! told once and last.
 //!
 //! Deliberately absent: finalizers, admission webhooks, pod-shaped fields in a ComputeJob, and any
 //! write of what has not been seen.
@@ -22,6 +23,7 @@ pub mod crd;
 pub mod driver;
 mod error;
 mod follow;
+mod hindrance;
 pub mod jobs;
 pub mod lease;
 mod look;
@@ -29,6 +31,7 @@ mod malformed;
 pub mod metrics;
 pub mod notices;
 pub mod observe;
+mod orphans;
 mod reconcile;
 pub mod reports;
 pub mod sweep;

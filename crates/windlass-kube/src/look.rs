@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
 use kube::Api;
 use kube::api::ListParams;
-use windlass_core::plan::{Attempt, AttemptState, Refusal};
+use windlass_core::plan::{Attempt, AttemptState, Refusal, next_attempt_number};
 use windlass_core::report::is_settled;
 use windlass_core::status::{ConditionType, Truth, reasons};
 use windlass_core::{AttemptNumber, Error, Function, Job, Phase, Problem, name};
@@ -17,7 +17,7 @@ use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{from_kube, within_deadline};
 use crate::observe;
 use crate::traces::Traces;
-use crate::world::{WAITING_GRACE, World, api};
+use crate::world::{World, api};
 
 /// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may
 /// have ended and its attempts been removed, so that their names are free again. `Invalid` when it cannot be
@@ -168,56 +168,6 @@ async fn node_is_there(world: &World, node: &str) -> Result<bool, Error> {
     Ok(found.is_some())
 }
 
-/// A batch Job that has no pod for some time is refused one, by a quota of the namespace for example:
-/// only an event of it says so. Whether there is such an attempt.
-pub(crate) async fn tell_hindrance(
-    job: &Job,
-    attempts: &mut [Attempt],
-    world: &World,
-    now: Timestamp,
-) -> Result<bool, Error> {
-    let Some(attempt) = attempts.last_mut() else { return Ok(false) };
-    let AttemptState::Starting { reason: reason @ None, message } = &mut attempt.state else {
-        return Ok(false);
-    };
-    let waited = now.duration_since(attempt.created);
-    if attempt.pod.is_some() || waited < WAITING_GRACE || job.status.is_finished() {
-        return Ok(false);
-    }
-    let Some(trace) = world.traces.trace(&job.metadata.uid, attempt.number) else {
-        return Ok(false);
-    };
-    let Some(carrier) = trace.carrier else { return Ok(false) };
-    if !world.may_list_events() {
-        // As long as it may not be asked again, what was told holds.
-        if let Some((told, why)) = told_hindrance(job, attempt.number) {
-            (*reason, *message) = (Some(told.to_owned()), why.to_owned());
-        }
-        return Ok(true);
-    }
-    let events: Api<core_v1::Event> =
-        Api::namespaced(world.client.clone(), &job.metadata.namespace);
-    let fields = format!("involvedObject.uid={},reason=FailedCreate", carrier.uid());
-    let params = ListParams::default().fields(&fields).limit(10);
-    let found = within_deadline(events.list(&params)).await?.map_err(from_kube)?;
-    if let Some(event) = found.items.into_iter().last() {
-        let said = event.message.unwrap_or_default();
-        let quota = said.contains("exceeded quota");
-        *reason = Some(if quota { "QuotaExceeded" } else { "FailedCreate" }.into());
-        *message = said;
-    }
-    Ok(true)
-}
-
-/// The reason that the status tells for this attempt not to start, if it is one.
-fn told_hindrance(job: &Job, number: AttemptNumber) -> Option<(&str, &str)> {
-    let running = job.status.condition(ConditionType::Running)?;
-    let hindered = job.status.phase == Some(Phase::Starting)
-        && job.status.attempt == Some(number)
-        && running.reason != reasons::STARTING;
-    hindered.then_some((&running.reason, &running.message))
-}
-
 /// That the next attempt is refused, as an earlier look has told it: this process may be a new one.
 pub(crate) fn told_refusal(job: &Job, attempts: &[Attempt]) -> Option<Refusal> {
     let status = &job.status;
@@ -228,8 +178,11 @@ pub(crate) fn told_refusal(job: &Job, attempts: &[Attempt]) -> Option<Refusal> {
         && all_settled
         && running.status == Truth::False
         && running.reason != reasons::STARTING;
+    // It may not have run for longer than it has been refused, since it failed before.
+    let admitted = status.condition(ConditionType::Admitted)?;
     is_refused.then(|| Refusal {
-        since: running.last_transition_time,
+        attempt: next_attempt_number(job, attempts),
+        since: running.last_transition_time.max(admitted.last_transition_time),
         reason: running.reason.clone(),
         message: running.message.clone(),
         is_final: false,
@@ -267,4 +220,44 @@ pub(crate) async fn find_function(job: &Job, world: &World) -> Result<Option<Fun
         Api::namespaced(world.client.clone(), &job.metadata.namespace);
     let found = within_deadline(functions.get_opt(&job.spec.function)).await?.map_err(from_kube)?;
     Ok(found.map(|function| function.to_core()))
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::plan::{End, plan};
+    use windlass_core::status::FailureReason;
+    use windlass_core::{JobSpec, Limits, Metadata, Seen};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_that_was_told_is_remembered_by_whoever_reads_it() {
+        let mut job = Job::new(Metadata::default(), JobSpec::default());
+        let limits = Limits { retries: 3, ..Limits::without_function(&job.spec) };
+        assert_eq!(told_refusal(&job, &[]), None);
+        // The first attempt ran, and failed long ago.
+        let end = End::Silent { reason: FailureReason::Killed, message: "".into(), at: at(0) };
+        let mut first = observe::vanished(&job, 1, at(0));
+        first.state = AttemptState::Ended(end);
+        let attempts = vec![first];
+        let failed = Seen { attempts: attempts.clone(), ..Seen::default() };
+        job.status = plan(&job, &limits, &failed, at(0)).status;
+        assert_eq!((job.status.phase, told_refusal(&job, &attempts)), (Some(Phase::Queued), None));
+        // The second is refused.
+        let refusal = Refusal {
+            attempt: 2,
+            since: at(7_200),
+            reason: reasons::QUOTA_EXCEEDED.into(),
+            message: "exceeded quota".into(),
+            is_final: false,
+        };
+        let admission = windlass_core::plan::Admission::Granted(1);
+        let refused = Seen { admission, refusal: Some(refusal.clone()), ..failed };
+        job.status = plan(&job, &limits, &refused, at(7_201)).status;
+        assert_eq!(told_refusal(&job, &attempts), Some(refusal));
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tracing::debug;
-use windlass_core::status::{ConditionType, Truth, reasons};
+use windlass_core::status::{ConditionType, Failure, Truth, reasons};
 use windlass_core::{Job, JobStatus, Phase};
 
 /// Longest note that an API server takes, in bytes.
@@ -23,24 +23,42 @@ pub fn notice(job: &Job, next: &JobStatus) -> Option<Event> {
     if let Some(failure) = &next.failure
         && told.failure.as_ref() != Some(failure)
     {
-        let ended = next.phase == Some(Phase::Failed);
-        let then = if ended { "" } else { ", and is tried again" };
-        let note = format!("attempt {} failed{then}: {}", failure.attempt, failure.message);
-        return Some(event(EventType::Warning, failure.reason.as_str(), "Run", note));
+        return Some(failed(failure, next));
     }
     if next.phase == Some(Phase::Cancelled) && told.phase != Some(Phase::Cancelled) {
         let note = "cancelled; nothing of it runs any more".to_owned();
         return Some(event(EventType::Normal, reasons::CANCELLED, "Cancel", note));
     }
+    let reason = |status: &JobStatus, kind| status.condition(kind).map(|c| c.reason.clone());
+    let lacks = [reasons::FUNCTION_NOT_FOUND, reasons::QUEUE_TOO_SMALL];
+    if let Some(admitted) = next.condition(ConditionType::Admitted)
+        && lacks.contains(&admitted.reason.as_str())
+        && reason(told, ConditionType::Admitted).as_ref() != Some(&admitted.reason)
+    {
+        let note = format!("waits: {}", admitted.message);
+        return Some(event(EventType::Warning, &admitted.reason, "Admit", note));
+    }
     let running = next.condition(ConditionType::Running)?;
     let ordinary = [reasons::STARTING, reasons::RUNNING, reasons::ENDED];
-    let before = told.condition(ConditionType::Running).map(|condition| &condition.reason);
+    let before = reason(told, ConditionType::Running);
     let hindered = running.status != Truth::True && !ordinary.contains(&running.reason.as_str());
-    if hindered && !next.is_finished() && before != Some(&running.reason) {
-        let note = format!("does not run yet: {}", running.message);
+    if hindered && !next.is_finished() && before.as_ref() != Some(&running.reason) {
+        let note = match running.status {
+            Truth::Unknown => running.message.clone(),
+            Truth::True | Truth::False => format!("does not run yet: {}", running.message),
+        };
         return Some(event(EventType::Warning, &running.reason, "Start", note));
     }
     None
+}
+
+/// The event of an attempt that failed. A recorder takes events of the same action for one that goes on.
+pub(crate) fn failed(failure: &Failure, status: &JobStatus) -> Event {
+    let ended = status.phase == Some(Phase::Failed);
+    let then = if ended { "" } else { ", and is tried again" };
+    let note = format!("attempt {} failed{then}: {}", failure.attempt, failure.message);
+    let action = format!("RunAttempt{}", failure.attempt);
+    event(EventType::Warning, failure.reason.as_str(), &action, note)
 }
 
 /// The event of an object that cannot be read.
@@ -85,7 +103,7 @@ fn event(type_: EventType, reason: &str, action: &str, note: String) -> Event {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use windlass_core::status::{Failure, FailureReason};
+    use windlass_core::status::FailureReason;
     use windlass_core::{JobSpec, Metadata};
 
     use super::*;

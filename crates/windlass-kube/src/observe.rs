@@ -17,7 +17,7 @@ use windlass_core::assignment::read_termination_message;
 use windlass_core::plan::{Attempt, AttemptState, End};
 use windlass_core::report::Ending;
 use windlass_core::result::location;
-use windlass_core::status::FailureReason;
+use windlass_core::status::{FailureReason, reasons};
 use windlass_core::{AttemptNumber, Cpus, Job, Outcome, name};
 
 use crate::attempt::{CONTAINER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID, LABEL_QUEUE};
@@ -137,8 +137,7 @@ impl Body {
         self.node.as_deref()
     }
 
-    /// Whether nothing but this process removes it: it runs and was not told to end, or what it belonged to
-    /// is gone.
+    /// Whether there is something to be told to end, or left by a batch Job that is gone.
     pub fn is_to_be_deleted(&self) -> bool {
         !self.stopping && (self.is_live() || self.is_orphan())
     }
@@ -181,16 +180,37 @@ pub fn carrier(object: &batch::Job) -> Option<(Origin, Carrier)> {
     Some((origin, carrier))
 }
 
+/// What a pod belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// The batch Job of this UID.
+    BatchJob {
+        /// As the pod says.
+        uid: String,
+    },
+    /// Nothing any more: its batch Job was deleted without it.
+    Gone,
+}
+
+/// What a pod belongs to, if that is, or was, the batch Job of this name. One without owners is known by its
+/// name: who may make such a pod may as well say that the batch Job owns it.
+pub fn parent(pod: &core_v1::Pod, carrier: &str) -> Option<Parent> {
+    let owners = pod.owner_references();
+    match owners.iter().find(|owner| owner.kind == "Job" && owner.name == carrier) {
+        Some(owner) => Some(Parent::BatchJob { uid: owner.uid.clone() }),
+        None if owners.is_empty() => {
+            pod.name_any().strip_prefix(carrier)?.starts_with('-').then_some(Parent::Gone)
+        }
+        None => None,
+    }
+}
+
 /// A pod of ours and what it says; `None` for a stranger's.
 pub fn body(pod: &core_v1::Pod, now: Timestamp) -> Option<(Origin, Body)> {
     let origin = origin(pod)?;
-    let carrier = name_of(&origin);
-    let owners = pod.owner_references();
-    let owner_uid = match owners.iter().find(|o| o.kind == "Job" && o.name == carrier) {
-        Some(owner) => Some(owner.uid.clone()),
-        // Who may make such a pod may as well say that a batch Job owns it.
-        None if owners.is_empty() && pod.name_any().starts_with(&format!("{carrier}-")) => None,
-        None => return None,
+    let owner_uid = match parent(pod, &name_of(&origin))? {
+        Parent::BatchJob { uid } => Some(uid),
+        Parent::Gone => None,
     };
     let body = Body {
         name: pod.name_any(),
@@ -291,7 +311,7 @@ fn state_without_pod(carrier: Option<&Carrier>, now: Timestamp) -> AttemptState 
         // Its pod was there, and was removed before anybody here has seen it.
         None if carrier.is_some_and(|carrier| carrier.finished) => gone(now),
         None if carrier.is_some_and(|carrier| carrier.suspended) => AttemptState::Starting {
-            reason: Some("Suspended".into()),
+            reason: Some(reasons::SUSPENDED.into()),
             message: "its Job is suspended".into(),
         },
         None => AttemptState::Starting { reason: None, message: "no pod yet".into() },
@@ -371,6 +391,8 @@ fn end_of(
     let why = dead.reason.as_deref().unwrap_or("unknown");
     let reason = match why {
         _ if disrupted || pod.metadata.deletion_timestamp.is_some() => FailureReason::Lost,
+        // What a kubelet says of a container that it does not find any more: its node has started anew.
+        "Unknown" | "ContainerStatusUnknown" => FailureReason::Lost,
         "OOMKilled" => FailureReason::OutOfMemory,
         "StartError" | "ContainerCannotRun" => FailureReason::CannotStart,
         _ => FailureReason::Killed,
@@ -400,6 +422,11 @@ fn in_its_place(mut ending: Ending, origin: &Origin) -> Ending {
 fn container_state(status: &core_v1::PodStatus) -> Option<&core_v1::ContainerState> {
     let all = status.container_statuses.as_ref()?;
     all.iter().find(|container| container.name == CONTAINER)?.state.as_ref()
+}
+
+/// The attempt that the labels of an object of ours name.
+pub fn attempt_of<K: kube::Resource>(object: &K) -> Option<AttemptId> {
+    Some(origin(object)?.attempt)
 }
 
 fn origin<K: kube::Resource>(object: &K) -> Option<Origin> {

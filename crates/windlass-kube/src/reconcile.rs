@@ -9,19 +9,18 @@ use kube::runtime::controller::Action as Requeue;
 use tokio::sync::SemaphorePermit;
 use tracing::warn;
 use windlass_core::plan::{
-    Admission as Answer, Attempt, AttemptState, End, Refusal, needs_cpus, plan_invalid,
+    Admission as Answer, Attempt, AttemptState, End, Refusal, needs_cpus, next_attempt_number,
+    plan_invalid,
 };
 use windlass_core::report::is_settled;
 use windlass_core::status::FailureReason;
 use windlass_core::{Action, Error, Function, Job, JobStatus, Limits, Plan, Problem, Seen, plan};
 
 use crate::apply::{Done, Effects, Told, tell};
-use crate::look::{
-    fetch, find_function, observe_attempts, tell_hindrance, told_refusal, unknown_queue,
-};
+use crate::look::{fetch, find_function, observe_attempts, told_refusal, unknown_queue};
 use crate::malformed::Unreadable;
-use crate::notices;
 use crate::world::{MANY_STARTS_WITHIN, WAITING_GRACE, World, attempt_id};
+use crate::{hindrance, notices};
 
 /// An attempt that ends within this time of its container's start, which is told in whole seconds, costs
 /// no write for having run.
@@ -53,17 +52,26 @@ pub(crate) async fn reconcile(job: &Job, world: &World) -> Result<Requeue, Error
         // The watch brings it; this is for the case that it does not.
         return Ok(Requeue::requeue(BEHIND));
     }
+    // What a gateway has told, too.
+    if let Some(failure) = &job.status.failure
+        && world.announces(job, failure)
+    {
+        let event = notices::failed(failure, &job.status);
+        notices::publish(&world.recorder, &notices::reference(job), &event).await;
+    }
     let now = world.now();
     let mut attempts = observe_attempts(job, world, now).await?;
     // Events say why, and decide nothing: without them a job can be cancelled all the same.
-    let hindered = tell_hindrance(job, &mut attempts, world, now).await.unwrap_or_else(|error| {
+    let hindered = hindrance::ask(job, &mut attempts, world, now).await.unwrap_or_else(|error| {
         warn!(job = %job.key(), %error, "why it has no pod cannot be asked");
         true
     });
     let function = find_function(job, world).await?;
     let asked = ask(job, &attempts, function.as_ref(), world, now).await?;
 
+    let next = next_attempt_number(job, &attempts);
     let refusal = world.refusals().get(&job.metadata.uid).cloned();
+    let refusal = refusal.filter(|refusal| refusal.attempt == next);
     let refusal = refusal.or_else(|| told_refusal(job, &attempts));
     let seen = Seen { admission: asked.answer, attempts, refusal, running_grace: RUNNING_GRACE };
     let Plan { mut actions, status, look_again } = match &asked.verdict {
@@ -118,6 +126,19 @@ async fn ask<'a>(
     now: Timestamp,
 ) -> Result<Asked<'a>, Error> {
     let needs = needs_cpus(job, attempts, now);
+    if needs
+        && job.status.phase.is_some()
+        && let Some((reason, why)) = world.lacks(job, function)
+    {
+        world.admission.leave(&job.metadata.uid, now);
+        return Ok(Asked {
+            answer: Answer::Blocked { reason, why },
+            verdict: Ok(Limits::without_function(&job.spec)),
+            whole: None,
+            look_again: Some(WAITING_LOOK),
+            permit: None,
+        });
+    }
     // The whole job, as it is now: before it joins a line for the first time, and before a start.
     let (mut whole, mut verdict) = if needs && job.status.phase.is_none() {
         judge_whole(job, function, world).await?
@@ -212,7 +233,8 @@ async fn act(
             Done::Created(cpus) => world.metrics.granted(cpus),
             Done::Refused { reason, message, is_final } => {
                 let since = seen.refusal.as_ref().map_or(now, |known| known.since);
-                refused = Some(Refusal { since, reason, message, is_final });
+                let attempt = next_attempt_number(job, &seen.attempts);
+                refused = Some(Refusal { attempt, since, reason, message, is_final });
             }
         }
     }
@@ -255,6 +277,9 @@ async fn tell_job(
     };
     if told == Told::News {
         world.was_replaced(job);
+        if let Some(failure) = &status.failure {
+            world.announces(job, failure);
+        }
         if let Some(event) = notices::notice(job, &status) {
             notices::publish(&world.recorder, &notices::reference(job), &event).await;
         }

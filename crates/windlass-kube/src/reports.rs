@@ -27,7 +27,7 @@ use crate::apply::tell;
 use crate::attempt::{AUDIENCE, LABEL_JOB};
 use crate::crd::{ComputeFunction, ComputeJob};
 use crate::error::{from_kube, within_deadline};
-use crate::observe;
+use crate::observe::{self, AttemptId, Parent};
 
 /// Tries of one compare-and-set write: the controller may write at the same time, but each of its
 /// writes has a cause, so that a report cannot lose this often.
@@ -111,32 +111,40 @@ impl ClusterReports {
         if pod.metadata.uid.as_ref() != Some(&speaker.pod_uid) {
             return Err(not_its_pod());
         }
-        let labels = pod.metadata.labels.unwrap_or_default();
-        let job_name = labels.get(LABEL_JOB).ok_or_else(not_its_pod)?;
+        let labels = pod.metadata.labels.as_ref();
+        let job_name = labels.and_then(|all| all.get(LABEL_JOB)).ok_or_else(not_its_pod)?;
         let job = self.read(&speaker.namespace, job_name).await?;
         if job.metadata.uid != job_uid {
             // The job that this pod worked for was deleted; another one has its name.
             return Err(Error::no_job(job_name).into());
         }
         // Labels can be copied; the chain of owners leads through a UID of ours.
-        let carrier = name::attempt(&job.metadata.name, &job.metadata.uid, attempt);
-        let carriers: Api<batch::Job> = Api::namespaced(self.client.clone(), &speaker.namespace);
-        let owners = pod.metadata.owner_references.unwrap_or_default();
-        let owner = owners
-            .iter()
-            .find(|owner| owner.kind == "Job" && owner.name == carrier)
-            .ok_or_else(not_its_pod)?;
-        let carrier = within_deadline(carriers.get(&carrier)).await?.map_err(from_kube)?;
-        let is_ours = observe::carrier(&carrier)
-            .is_some_and(|(origin, _)| *origin.attempt.job_uid == job.metadata.uid);
-        if !is_ours || carrier.metadata.uid.as_ref() != Some(&owner.uid) {
-            return Err(not_its_pod());
-        }
+        let name = name::attempt(&job.metadata.name, &job.metadata.uid, attempt);
+        let admitted = match observe::parent(&pod, &name).ok_or_else(not_its_pod)? {
+            Parent::BatchJob { uid } => {
+                let carriers: Api<batch::Job> =
+                    Api::namespaced(self.client.clone(), &speaker.namespace);
+                let carrier = within_deadline(carriers.get(&name)).await?.map_err(from_kube)?;
+                let is_ours = observe::carrier(&carrier)
+                    .is_some_and(|(origin, _)| *origin.attempt.job_uid == job.metadata.uid);
+                if !is_ours || carrier.metadata.uid.as_ref() != Some(&uid) {
+                    return Err(not_its_pod());
+                }
+                carrier.metadata.creation_timestamp.map(|time| time.0)
+            }
+            Parent::Gone => {
+                let job_uid = job.metadata.uid.as_str().into();
+                if observe::attempt_of(&pod) != Some(AttemptId { job_uid, number: attempt }) {
+                    return Err(not_its_pod());
+                }
+                job.status.timeline.admitted
+            }
+        };
         let place = Place {
-            job: owner.name.clone(),
+            job: name,
             pod: speaker.pod.clone(),
             node: pod.spec.and_then(|spec| spec.node_name),
-            admitted: carrier.metadata.creation_timestamp.map(|time| time.0),
+            admitted,
         };
         Ok((job, place))
     }

@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use windlass_core::AttemptNumber;
 use windlass_core::plan::Attempt;
 
-use crate::changes::{Change, Gone};
+use crate::changes::Change;
 use crate::observe::{self, AttemptId, Origin, Trace};
 
 /// Objects that are gone and remembered, so that an older list does not bring them back.
@@ -29,6 +29,9 @@ struct State {
     /// UIDs of what is gone, the latest last.
     gone: VecDeque<String>,
     is_gone: HashSet<String>,
+    /// UIDs that a list beside the watches has told and no watch has: what was deleted before a watch began
+    /// again is never told to be gone.
+    unconfirmed: HashSet<String>,
 }
 
 /// What a change means for one attempt.
@@ -48,7 +51,7 @@ impl Traces {
                 let (origin, carrier) = observe::carrier(object)?;
                 self.lock().touch(object.uid()?, origin, |trace| trace.carrier = Some(carrier))
             }
-            Change::Deleted(gone) => self.lock().gone(gone, |trace| trace.carrier = None),
+            Change::Deleted(gone) => self.lock().gone(&gone.uid),
             Change::Listed | Change::Failed => None,
         }
     }
@@ -65,9 +68,7 @@ impl Traces {
                     trace.bodies.insert(uid, body);
                 })
             }
-            Change::Deleted(gone) => {
-                self.lock().gone(gone, |trace| drop(trace.bodies.remove(&gone.uid)))
-            }
+            Change::Deleted(gone) => self.lock().gone(&gone.uid),
             Change::Listed | Change::Failed => None,
         }
     }
@@ -78,6 +79,44 @@ impl Traces {
         let state = self.lock();
         let known = |uid: &String| state.origins.contains_key(uid) || state.is_gone.contains(uid);
         object.meta().uid.as_ref().is_some_and(|uid| !known(uid))
+    }
+
+    /// This object is told by a list beside the watches: until a watch tells it, too, it is in doubt.
+    pub(crate) fn is_listed(&self, uid: String) {
+        self.lock().unconfirmed.insert(uid);
+    }
+
+    /// A watch has told this object.
+    pub(crate) fn is_confirmed(&self, uid: &str) {
+        let mut state = self.lock();
+        if !state.unconfirmed.is_empty() {
+            state.unconfirmed.remove(uid);
+        }
+    }
+
+    /// Whether there is a trace of this object.
+    fn knows(&self, uid: &str) -> bool {
+        self.lock().origins.contains_key(uid)
+    }
+
+    /// What no watch has told and the API server, asked just now, has not: it is gone.
+    pub(crate) fn forget_unconfirmed(&self, attempt: &AttemptId, found: &Self) -> Vec<Touched> {
+        let mut state = self.lock();
+        let of = |uid: &&String| state.origins.get(*uid).is_some_and(|o| o.attempt == *attempt);
+        let gone = state.unconfirmed.iter().filter(of).filter(|uid| !found.knows(uid));
+        let gone: Vec<_> = gone.cloned().collect();
+        gone.iter().filter_map(|uid| state.gone(uid)).collect()
+    }
+
+    /// Pods whose batch Jobs have left them: what they are of, their UIDs and names.
+    pub(crate) fn orphans(&self) -> Vec<(Origin, String, String)> {
+        let state = self.lock();
+        let bodies = state.jobs.values().flat_map(BTreeMap::values).flat_map(|t| &t.bodies);
+        let orphans = bodies.filter(|(_, body)| body.is_orphan() && body.is_to_be_deleted());
+        let named = orphans.filter_map(|(uid, body)| {
+            Some((state.origins.get(uid)?.clone(), uid.clone(), body.name().to_owned()))
+        });
+        named.collect()
     }
 
     /// The attempts of a job that left a trace.
@@ -91,8 +130,8 @@ impl Traces {
         self.lock().jobs.get(job_uid)?.get(&number).cloned()
     }
 
-    /// Attempts of which nothing can be seen, and whose pods nobody has seen: whether they are over is
-    /// to be asked at the API server.
+    /// Attempts of which nothing can be seen, and whose pods nobody has seen, or of which no watch has told:
+    /// whether they are over is to be asked at the API server.
     pub fn in_doubt(&self) -> Vec<AttemptId> {
         let state = self.lock();
         let all = state.jobs.iter().flat_map(|(job_uid, traces)| {
@@ -101,7 +140,8 @@ impl Traces {
                 .filter(|(_, trace)| trace.is_invisible())
                 .map(|(number, _)| AttemptId { job_uid: Arc::clone(job_uid), number: *number })
         });
-        all.collect()
+        let listed = state.unconfirmed.iter().filter_map(|uid| state.origins.get(uid));
+        all.chain(listed.map(|origin| origin.attempt.clone())).collect()
     }
 
     /// Nothing of this attempt is there: the API server said so. False when a watch has shown it since.
@@ -143,18 +183,22 @@ impl State {
         Some(Touched { origin, is_live })
     }
 
-    fn gone(&mut self, gone: &Gone, change: impl FnOnce(&mut Trace)) -> Option<Touched> {
-        if self.is_gone.insert(gone.uid.clone()) {
-            self.gone.push_back(gone.uid.clone());
+    fn gone(&mut self, uid: &str) -> Option<Touched> {
+        if self.is_gone.insert(uid.to_owned()) {
+            self.gone.push_back(uid.to_owned());
         }
         if self.gone.len() > REMEMBERED
             && let Some(oldest) = self.gone.pop_front()
         {
             self.is_gone.remove(&oldest);
         }
-        let origin = self.origins.remove(&gone.uid)?;
-        let touched = self.touch(gone.uid.clone(), origin, change);
-        self.origins.remove(&gone.uid);
+        self.unconfirmed.remove(uid);
+        let origin = self.origins.remove(uid)?;
+        let touched = self.touch(uid.to_owned(), origin, |trace| {
+            trace.carrier.take_if(|carrier| carrier.uid() == uid);
+            trace.bodies.remove(uid);
+        });
+        self.origins.remove(uid);
         touched
     }
 

@@ -3,7 +3,7 @@
 //! In: the events of five watches. Out: references to the jobs that are to be looked at.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
@@ -18,14 +18,16 @@ use kube::{Api, Client, Resource};
 use tokio::sync::{Semaphore, mpsc, watch};
 use windlass_core::plan::{Attempt, Refusal, needs_cpus, next_attempt_number};
 use windlass_core::report::is_settled;
+use windlass_core::status::{Failure, reasons};
 use windlass_core::validate::validate_without_input;
-use windlass_core::{Error, Function, Job, Limits, validate};
+use windlass_core::{AttemptNumber, Error, Function, Job, Limits, validate};
 
 use crate::admission::{Admission, QueueKey};
 use crate::changes::{self, Change};
 use crate::clock::Clock;
 use crate::crd::{ComputeFunction, ComputeQueue};
 use crate::driver::Settings;
+use crate::hindrance::Hindrances;
 use crate::malformed::Unreadable;
 use crate::metrics::Metrics;
 use crate::observe::AttemptId;
@@ -41,9 +43,6 @@ const UNSEEN: SignedDuration = SignedDuration::from_secs(10);
 /// Of the reconciles at the same time, how many may tell jobs that they wait: thousands of them must not
 /// keep others from starting.
 const TELLING_WAITERS: usize = 4;
-
-/// Least time between two lists of Events.
-const BETWEEN_LISTS_OF_EVENTS: Duration = Duration::from_secs(1);
 
 /// While many jobs are being started, what an ended one leaves is removed only now: its CPUs are free
 /// already, and the API server's time belongs to those that somebody waits for.
@@ -73,12 +72,17 @@ pub(crate) struct World {
     /// The version of a job that a write of ours has replaced, by UID, until the watch has caught up.
     replaced: Mutex<HashMap<String, String>>,
     pub(crate) telling_waiters: Semaphore,
-    events_listed: Mutex<Option<Instant>>,
+    pub(crate) hindrances: Hindrances,
     /// When the last [`MANY_STARTS`] attempts, or pods of attempts, were created.
     last_starts: Mutex<VecDeque<Timestamp>>,
     pub(crate) metrics: Metrics,
     /// UIDs of the jobs that were seen and have not ended.
     open_jobs: Mutex<HashSet<String>>,
+    /// The latest failed attempt of each job that an Event has told, or that had failed when the job was first
+    /// seen, by UID; 0 for none.
+    announced: Mutex<HashMap<String, AttemptNumber>>,
+    /// Jobs at which this process has panicked, by UID, and until when they are left alone.
+    quarantined: Mutex<HashMap<String, Instant>>,
     pub(crate) recorder: Recorder,
     /// Told of what cannot be read, or be told anything.
     malformed: mpsc::UnboundedSender<Unreadable>,
@@ -164,10 +168,12 @@ impl World {
             refusals: Mutex::default(),
             replaced: Mutex::default(),
             telling_waiters: Semaphore::new(TELLING_WAITERS),
-            events_listed: Mutex::default(),
+            hindrances: Hindrances::default(),
             last_starts: Mutex::default(),
             metrics,
             open_jobs: Mutex::default(),
+            announced: Mutex::default(),
+            quarantined: Mutex::default(),
             recorder: Recorder::new(client.clone(), reporter),
             malformed,
             listed: watch::Sender::default(),
@@ -191,10 +197,11 @@ impl World {
         events: impl Stream<Item = Events<WatchedJob>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::changes(events).flat_map(move |change| {
-            let woken = match change {
+        let changed = changes::guarded(events, move |change| {
+            match change {
                 Change::Applied(job) => {
                     world.measure_end(&job);
+                    world.note_failure(&job);
                     let meta = job.meta();
                     let over = job.is_finished() || meta.deletion_timestamp.is_some();
                     if over && let Some(uid) = &meta.uid {
@@ -207,6 +214,8 @@ impl World {
                     world.admission.leave(&gone.uid, world.now());
                     world.refusals().remove(&gone.uid);
                     world.replaced().remove(&gone.uid);
+                    world.announced().remove(&gone.uid);
+                    world.quarantines().remove(&gone.uid);
                     let mut open = world.open_jobs.lock().unwrap_or_else(PoisonError::into_inner);
                     open.remove(&gone.uid);
                     Vec::new()
@@ -220,8 +229,7 @@ impl World {
                     world.metrics.watch_failed("computejobs");
                     Vec::new()
                 }
-            };
-            futures::stream::iter(woken)
+            }
         });
         changed.boxed()
     }
@@ -232,13 +240,13 @@ impl World {
         events: impl Stream<Item = Events<ComputeFunction>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::changes(events).filter_map(move |change| {
+        let changed = changes::guarded(events, move |change| {
             match change {
                 Change::Listed => world.listed.send_modify(|listed| listed.functions = true),
                 Change::Failed => world.metrics.watch_failed("computefunctions"),
                 Change::Applied(_) | Change::Deleted(_) => {}
             }
-            std::future::ready(None)
+            None
         });
         changed.boxed()
     }
@@ -248,27 +256,24 @@ impl World {
         events: impl Stream<Item = Events<ComputeQueue>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::changes(events).flat_map(move |change| {
-            let woken = match change {
-                Change::Applied(queue) => {
-                    let is_new = world.queue_changed(&queue);
-                    if is_new { world.jobs_of(&queue) } else { Vec::new() }
-                }
-                Change::Deleted(gone) => {
-                    let key = QueueKey { namespace: gone.namespace, name: gone.name };
-                    world.admission.queue_deleted(&key, &gone.uid);
-                    Vec::new()
-                }
-                Change::Listed => {
-                    world.listed.send_modify(|listed| listed.queues = true);
-                    Vec::new()
-                }
-                Change::Failed => {
-                    world.metrics.watch_failed("computequeues");
-                    Vec::new()
-                }
-            };
-            futures::stream::iter(woken)
+        let changed = changes::guarded(events, move |change| match change {
+            Change::Applied(queue) => {
+                let is_new = world.queue_changed(&queue);
+                if is_new { world.jobs_of(&queue) } else { Vec::new() }
+            }
+            Change::Deleted(gone) => {
+                let key = QueueKey { namespace: gone.namespace, name: gone.name };
+                world.admission.queue_deleted(&key, &gone.uid);
+                Vec::new()
+            }
+            Change::Listed => {
+                world.listed.send_modify(|listed| listed.queues = true);
+                Vec::new()
+            }
+            Change::Failed => {
+                world.metrics.watch_failed("computequeues");
+                Vec::new()
+            }
         });
         changed.boxed()
     }
@@ -299,13 +304,14 @@ impl World {
         events: impl Stream<Item = Events<batch::Job>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::changes(events).filter_map(move |change| {
-            match change {
+        let changed = changes::guarded(events, move |change| {
+            match &change {
                 Change::Listed => world.listed.send_modify(|listed| listed.carriers = true),
                 Change::Failed => world.metrics.watch_failed("jobs"),
-                Change::Applied(_) | Change::Deleted(_) => {}
+                Change::Applied(carrier) => world.is_confirmed(carrier),
+                Change::Deleted(_) => {}
             }
-            std::future::ready(world.carrier_changed(&change))
+            world.carrier_changed(&change)
         });
         changed.boxed()
     }
@@ -315,15 +321,20 @@ impl World {
         events: impl Stream<Item = Events<core_v1::Pod>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::changes(events).filter_map(move |change| {
-            match change {
+        let changed = changes::guarded(events, move |change| {
+            match &change {
                 Change::Listed => world.listed.send_modify(|listed| listed.pods = true),
                 Change::Failed => world.metrics.watch_failed("pods"),
-                Change::Applied(_) | Change::Deleted(_) => {}
+                Change::Applied(pod) => world.is_confirmed(pod),
+                Change::Deleted(_) => {}
             }
-            std::future::ready(world.body_changed(&change))
+            world.body_changed(&change)
         });
         changed.boxed()
+    }
+
+    fn is_confirmed<K: Resource>(&self, object: &K) {
+        object.meta().uid.iter().for_each(|uid| self.traces.is_confirmed(uid));
     }
 
     /// A batch Job has changed. The job to be looked at.
@@ -388,17 +399,23 @@ impl World {
     }
 
     /// The job of an attempt.
-    fn job_of(&self, attempt: &AttemptId) -> Option<Arc<WatchedJob>> {
+    pub(crate) fn job_of(&self, attempt: &AttemptId) -> Option<Arc<WatchedJob>> {
         self.jobs.find(|job| job.meta().uid.as_deref() == Some(&attempt.job_uid))
     }
 
-    /// Whether no other attempt comes after this one, whatever becomes of it.
-    pub(crate) fn is_last(&self, attempt: &AttemptId) -> bool {
-        self.job_of(attempt).is_none_or(|job| job.is_finished() || job.is_cancelled())
+    /// The API server was asked about an attempt, and this was found of its job.
+    pub(crate) fn was_asked(&self, attempt: &AttemptId, found: &Traces) {
+        for gone in self.traces.forget_unconfirmed(attempt, found) {
+            let job = self.touched(&gone);
+            self.admission.wake((job.namespace.unwrap_or_default(), job.name));
+        }
+        if found.trace(&attempt.job_uid, attempt.number).is_none() {
+            self.is_over(attempt);
+        }
     }
 
     /// Nothing of an attempt is there, says the API server.
-    pub(crate) fn is_over(&self, attempt: &AttemptId) {
+    fn is_over(&self, attempt: &AttemptId) {
         if !self.traces.is_over(attempt) {
             return;
         }
@@ -440,18 +457,6 @@ impl World {
             && within(job.status.timeline.finished.as_ref(), REMOVAL_WAITS)
     }
 
-    /// Whether it is time for another list of Events. An API server keeps no index of them: each list reads
-    /// all of the namespace, and a thousand batch Jobs that wait for their pods would ask a thousand times.
-    pub(crate) fn may_list_events(&self) -> bool {
-        let mut last = self.events_listed.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let may = last.is_none_or(|last| now.duration_since(last) >= BETWEEN_LISTS_OF_EVENTS);
-        if may {
-            *last = Some(now);
-        }
-        may
-    }
-
     /// What a job's change means for the numbers: its end counts once, for a job that was seen before
     /// it had ended.
     pub(crate) fn measure_end(&self, job: &WatchedJob) {
@@ -470,6 +475,50 @@ impl World {
                 }
             }
         }
+    }
+
+    fn announced(&self) -> MutexGuard<'_, HashMap<String, AttemptNumber>> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_failure(&self, job: &WatchedJob) {
+        let Some(uid) = job.meta().uid.clone() else { return };
+        let failed = job.failed_attempt();
+        let mut announced = self.announced();
+        let told = announced.entry(uid).or_insert(failed);
+        // Somebody else leads and tells it.
+        if !*self.leads.borrow() {
+            *told = failed;
+        }
+    }
+
+    /// Whether this failure is one that no Event has told yet. It counts as told from now on.
+    pub(crate) fn announces(&self, job: &Job, failure: &Failure) -> bool {
+        let mut announced = self.announced();
+        let told = announced.entry(job.metadata.uid.clone()).or_default();
+        // An Invalid job has no attempt.
+        let is_new = *told < failure.attempt.max(1);
+        *told = (*told).max(failure.attempt.max(1));
+        is_new
+    }
+
+    fn quarantines(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.quarantined.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long a job is left alone yet.
+    pub(crate) fn quarantined(&self, uid: &str, now: Instant) -> Option<Duration> {
+        let mut all = self.quarantines();
+        let rest = all.get(uid)?.checked_duration_since(now);
+        if rest.is_none() {
+            all.remove(uid);
+        }
+        rest
+    }
+
+    /// Leaves a job alone.
+    pub(crate) fn quarantine(&self, uid: &str, until: Instant) {
+        self.quarantines().insert(uid.to_owned(), until);
     }
 
     pub(crate) async fn tell_ready(&self, ready: &watch::Sender<bool>) {
@@ -542,6 +591,22 @@ impl World {
         let queue = self.queues.get(&key).map(|queue| queue.spec.0.clone());
         let judge = if with_input { validate } else { validate_without_input };
         judge(&job.spec, &function.spec, queue.as_ref())
+    }
+
+    /// What a job that was accepted before lacks now: a reason and a sentence.
+    pub(crate) fn lacks(
+        &self,
+        job: &Job,
+        function: Option<&Function>,
+    ) -> Option<(&'static str, String)> {
+        let Some(function) = function else {
+            let why = format!("function {:?} was there and is gone", job.spec.function);
+            return Some((reasons::FUNCTION_NOT_FOUND, why));
+        };
+        let why = self.judge(job, Some(function), false).err()?;
+        // What was not the queue's doing before is not now.
+        validate_without_input(&job.spec, &function.spec, None).ok()?;
+        Some((reasons::QUEUE_TOO_SMALL, why.to_string()))
     }
 
     fn replaced(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {

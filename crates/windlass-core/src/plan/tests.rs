@@ -188,6 +188,7 @@ fn the_start_deadline_runs_from_the_pod_and_not_while_nobody_has_made_one() {
 #[test]
 fn what_is_refused_is_told_at_once_and_fails_at_the_start_deadline_or_when_it_is_final() {
     let refused = |is_final| Refusal {
+        attempt: 1,
         since: at(0),
         reason: "QuotaExceeded".into(),
         message: "exceeded quota".into(),
@@ -205,6 +206,25 @@ fn what_is_refused_is_told_at_once_and_fails_at_the_start_deadline_or_when_it_is
     let never = plan(&job(), &limits(), &seen(true), at(1_000));
     assert_eq!((&never.actions[..], reason(&never)), (&[][..], Some(FailureReason::CannotStart)));
     assert_eq!((late.status.phase, never.status.phase), (Some(Phase::Failed), Some(Phase::Failed)));
+    // What was said of another attempt means nothing, however long ago.
+    let other = Refusal { attempt: 7, ..refused(true) };
+    let other = Seen { refusal: Some(other), ..seen(false) };
+    let plan = plan(&job(), &limits(), &other, at(START_DEADLINE_SECONDS * 1000));
+    assert_eq!((plan.actions.len(), plan.status), (1, job().status));
+}
+
+#[test]
+fn a_job_that_lacks_what_was_there_waits_and_says_so() {
+    let mut job = job();
+    job.status.phase = Some(Phase::Queued);
+    job.status.waiting = Some(Place { position: 4, estimated_start: None });
+    let why = "no function \"f\"".to_owned();
+    let admission = Admission::Blocked { reason: reasons::FUNCTION_NOT_FOUND, why };
+    let blocked =
+        plan(&job, &limits(), &Seen { admission, ..Seen::default() }, at(10_000_000)).status;
+    let admitted = told(&blocked, ConditionType::Admitted);
+    assert_eq!(admitted, Some((Truth::False, reasons::FUNCTION_NOT_FOUND)));
+    assert_eq!((blocked.phase, blocked.waiting), (Some(Phase::Queued), None));
 }
 
 #[test]
@@ -260,6 +280,8 @@ fn a_carrier_that_may_start_what_has_ended_anew_is_removed_before_the_next_attem
     job.status = plan(&job, &limits(), &seen(vec![suspended.clone()]), at(10)).status;
     assert_eq!(job.status.phase, Some(Phase::Queued));
     assert!(!needs_cpus(&job, std::slice::from_ref(&suspended), at(70_000)));
+    let early = plan(&job, &limits(), &seen(vec![suspended.clone()]), at(3_009));
+    assert_eq!((early.actions, early.look_again), (vec![], Some(Duration::from_secs(2))));
     let first = plan(&job, &limits(), &seen(vec![suspended]), at(70_000));
     assert_eq!(first.actions, [Action::Remove { attempt: 1 }]);
     assert!(first.look_again.is_some());

@@ -15,6 +15,9 @@ use windlass_core::status::FailureReason;
 
 use crate::server::{Key, Server, State, is_live};
 
+/// A Job controller makes a pod of a batch Job that was deleted at most so many milliseconds later.
+const LATE_POD: u64 = 4_000;
+
 /// How often somebody looks.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -44,7 +47,7 @@ pub(crate) async fn run(server: Server, spread: u64) {
         let uids: HashSet<_> = jobs.iter().map(|(_, job)| job["metadata"]["uid"].clone()).collect();
         without_pod.retain(|key, job| {
             let is_there = uids.contains(&job["metadata"]["uid"]);
-            let comes = !is_there && wait(key, "late pod", 300);
+            let comes = !is_there && wait(key, "late pod", LATE_POD);
             if comes {
                 make_pod(&mut state, key, job);
             }
