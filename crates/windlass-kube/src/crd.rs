@@ -101,7 +101,7 @@ pub struct ComputeQueueSpec(pub QueueSpec);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueStatus {
-    /// CPUs that its jobs hold, at the last grant.
+    /// CPUs that its jobs hold, told again when that has changed by half.
     #[serde(default)]
     pub granted: Cpus,
     /// Jobs that wait in it; told again when that has changed by half.

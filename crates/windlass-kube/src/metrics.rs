@@ -324,6 +324,21 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_is_documented() {
+        let document = include_str!("../../../docs/operations.md");
+        let mut registry = Registry::default();
+        Metrics::register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# HELP windlass_"));
+        let names: Vec<_> = names.filter_map(|rest| rest.split(' ').next()).collect();
+        assert!(names.len() > 10, "{text}");
+        for name in names {
+            assert!(document.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn a_queue_that_is_gone_is_not_measured_any_more() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);

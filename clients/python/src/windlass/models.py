@@ -359,7 +359,9 @@ class JobStatus:
     node: str | None = None
     """Node of the pod; the host's name on one machine."""
     observed_generation: int | None = None
-    """The generation of the spec that this status tells about."""
+    """The generation of the spec that this status tells about. What is changed after the end changes nothing, and is
+    not told.
+    """
     parallelism: int | None = None
     """CPUs granted to the latest attempt."""
     phase: Phase | None = None
