@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use windlass_tests::api::{batch_jobs, compute_jobs, pods};
+use windlass_tests::api::{Refused, batch_jobs, compute_jobs, pods};
 use windlass_tests::cluster::{RELEASE, compute_job};
 use windlass_tests::proxy::Mood;
 use windlass_tests::watch::Objects;
@@ -202,8 +202,16 @@ fn a_component_that_is_killed(name: &str, component: &str, kills: u32, jobs: usi
         let (killed, accepted) = futures::join!(killing, submitting);
         killed?;
         let accepted = accepted?;
-        // A write that is answered with 500, as without etcd, kwok does not try again, as a kubelet would.
-        world.cluster.script("restart", &["kwok", "KILL"]).await?;
+        // A write that is answered with 500, as without etcd, kwok does not try again, as a kubelet would, before
+        // its pod changes.
+        for pod in world.admin.list(&pods(&world.namespace, "")).await? {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            let touched = json!({ "metadata": { "annotations": { "touched": "1" } } });
+            match world.admin.merge(&pods(&world.namespace, name), &touched).await {
+                Ok(_) | Err(Refused { code: 404, .. }) => {}
+                Err(refused) => return Err(refused.into()),
+            }
+        }
         // The log of an API server that is killed has gaps.
         let converged = world.converges(&accepted, false).await?;
         println!("{kills} kills -9 of {component}; {converged}");
