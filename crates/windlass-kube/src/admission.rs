@@ -141,8 +141,9 @@ pub(crate) struct ClaimWrite {
     pub(crate) uid: String,
     /// The version that it may replace.
     pub(crate) resource_version: String,
-    /// Whether this process made the last claim, so that it knows of every attempt of this queue.
-    pub(crate) is_ours: bool,
+    /// Whether this process made the last claim, so that it knows of every attempt of this queue; or there is
+    /// no claim in it.
+    pub(crate) may_replace: bool,
     pub(crate) status: QueueStatus,
     /// The grants that are claimed with it.
     granted: Vec<AttemptId>,
@@ -421,12 +422,20 @@ impl Admission {
                 .collect();
             claims.sort_by(|a, b| (&a.job_uid, a.attempt).cmp(&(&b.job_uid, b.attempt)));
             let holder = Some(self.identity.clone());
+            let is_ours = queue.counted && queue.status.holder == holder;
+            // Numbers alone are anybody's to tell: taking the queue over for them, two would go on for ever.
+            let only_tells = granted.is_empty() && !is_ours;
+            let status = if only_tells {
+                QueueStatus { granted: used, waiting, ..queue.status.clone() }
+            } else {
+                QueueStatus { holder, claims, granted: used, waiting }
+            };
             Some(ClaimWrite {
                 queue: key.clone(),
                 uid: queue.uid.clone(),
                 resource_version: queue.resource_version.clone(),
-                is_ours: queue.counted && queue.status.holder == holder,
-                status: QueueStatus { holder, claims, granted: used, waiting },
+                may_replace: is_ours || only_tells,
+                status,
                 granted: granted.into_iter().collect(),
             })
         })
@@ -674,3 +683,6 @@ impl QueueKey {
         format!("{}/{}", self.namespace, self.name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,7 @@ pub(crate) async fn run(world: &World) {
 
 /// Writes one claim, or takes the queue over from whoever made the last.
 async fn claim(world: &World, write: &ClaimWrite) -> Result<(), Error> {
-    if !write.is_ours {
+    if !write.may_replace {
         return take_over(world, write).await;
     }
     match put(world, &write.queue, &write.resource_version, &write.status).await {

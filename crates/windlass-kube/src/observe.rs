@@ -447,3 +447,6 @@ fn origin<K: kube::Resource>(object: &K) -> Option<Origin> {
 fn name_of(origin: &Origin) -> String {
     name::attempt(&origin.job, &origin.attempt.job_uid, origin.attempt.number)
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,3 +211,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

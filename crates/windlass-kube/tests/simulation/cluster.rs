@@ -21,8 +21,8 @@ const LATE_POD: u64 = 4_000;
 /// How often somebody looks.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Runs until it is dropped. `spread` makes each run another one.
-pub(crate) async fn run(server: Server, spread: u64) {
+/// Runs until it is dropped. Attempts run for at most so many milliseconds. `spread` makes each run another one.
+pub(crate) async fn run(server: Server, longest: u64, spread: u64) {
     let mut due: HashMap<(Key, &'static str), Instant> = HashMap::new();
     // Batch Jobs without a pod, as the Job controller knows them.
     let mut without_pod: BTreeMap<Key, Value> = BTreeMap::new();
@@ -106,7 +106,7 @@ pub(crate) async fn run(server: Server, spread: u64) {
                     "name": "function", "image": "", "imageID": "", "ready": true, "restartCount": 0,
                     "state": { "running": { "startedAt": Timestamp::now() } } }] });
                 state.put(&key, pod);
-            } else if running && !stopping && wait(&key, "end", 150) {
+            } else if running && !stopping && wait(&key, "end", longest) {
                 let outcome = outcome(&state, &pod);
                 end(&mut state, &key, pod, Some(outcome));
             }

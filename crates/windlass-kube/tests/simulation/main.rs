@@ -26,9 +26,9 @@ use server::{Fault, Server, Unruly, lot};
 
 /// Longest time until every job has ended.
 const END: Duration = Duration::from_secs(180);
-/// So long after the end nobody has anything left to do: the numbers of a queue are told every 5 s, and once
-/// more when that write fails,
-const SETTLE: Duration = Duration::from_secs(12);
+/// So long after the end nobody has anything left to do: a claim that one of two controllers has not seen made
+/// counts for 10 s, and what a queue has granted is told every 5 s, and once more when that write fails,
+const SETTLE: Duration = Duration::from_secs(22);
 /// and nobody may write for this long.
 const QUIET: Duration = Duration::from_secs(4);
 
@@ -56,6 +56,8 @@ struct Story {
     /// What somebody does by hand to the first batch Job, so many milliseconds after it was there.
     by_hand: Option<(ByHand, u64)>,
     unruly: Option<Unruly>,
+    /// Longest time that an attempt runs, in milliseconds.
+    longest: u64,
     spread: u64,
 }
 
@@ -69,6 +71,7 @@ impl Default for Story {
             cancel: None,
             by_hand: None,
             unruly: None,
+            longest: 150,
             spread: 1,
         }
     }
@@ -139,7 +142,7 @@ async fn tell(story: Story) -> Result<usize, String> {
     for (index, crashes) in story.jobs.iter().enumerate() {
         create_job(&server, index, *crashes);
     }
-    let world = tokio::spawn(cluster::run(server.clone(), story.spread));
+    let world = tokio::spawn(cluster::run(server.clone(), story.longest, story.spread));
     let mut controllers: Vec<_> = (0..story.controllers).map(|i| start(&server, i)).collect();
     let mut deaths = server.lock().deaths.subscribe();
     let began = Instant::now();
@@ -317,10 +320,33 @@ fn two_or_three_controllers_at_once_break_no_promise() {
     tell_all(stories);
 }
 
+/// Running is told after 2 s, so that a status names an attempt that still runs and that late watches do not
+/// show.
+#[test]
+fn attempts_that_are_told_to_run_are_not_started_again() {
+    let stories = (0..40_u64).map(|seed| Story {
+        controllers: 1 + usize::from(seed.is_multiple_of(2)),
+        quota: (!seed.is_multiple_of(5)).then_some(3),
+        jobs: vec![0, 1, 0],
+        unruly: Some(Unruly {
+            late: 200 + seed * 80,
+            too_old: 4,
+            refused_reads: (seed % 3) as u32,
+            seed: seed + 77,
+        }),
+        longest: 6_000,
+        spread: seed,
+        ..Story::default()
+    });
+    tell_all(stories);
+}
+
 #[test]
 fn a_batch_job_that_is_deleted_by_hand_is_made_again_when_its_pod_is_known_to_be_dead() {
+    // A second controller that has the same claim may make the batch Job that was deleted once more, and a
+    // pod of the first come after that: see ARCHITECTURE, "What is known and left".
     let stories = (0..48_u64).map(|spread| Story {
-        controllers: 1 + usize::from(spread.is_multiple_of(3)),
+        jobs: vec![u32::from(spread.is_multiple_of(3)) * 2, 1],
         quota: (!spread.is_multiple_of(2)).then_some(2),
         by_hand: Some((ByHand::Delete, spread * 5)),
         spread,
@@ -364,7 +390,12 @@ fn watches_that_are_late_and_begin_again_break_no_promise() {
         // Of a pod that is made of a batch Job that was deleted before, a second controller whose watch has
         // not shown that one yet cannot know.
         by_hand: (seed % 6 == 3).then_some((ByHand::Delete, seed * 3)),
-        unruly: Some(Unruly { late: 20 + seed * 10, too_old: 4, seed: seed + 1 }),
+        unruly: Some(Unruly {
+            late: 20 + seed * 10,
+            too_old: 4,
+            refused_reads: (seed % 4) as u32,
+            seed: seed + 1,
+        }),
         spread: seed,
         ..Story::default()
     });
@@ -391,7 +422,7 @@ fn a_panic_at_one_of_a_hundred_jobs_stops_no_other() {
             ended: Some(Arc::new(|job| assert!(job.metadata.name != "j7", "another defect"))),
             ..settings()
         };
-        let world = tokio::spawn(cluster::run(server.clone(), 1));
+        let world = tokio::spawn(cluster::run(server.clone(), 150, 1));
         let controller = start_with(&server, settings, 0);
         let succeeded = || {
             let state = server.lock();
@@ -432,9 +463,8 @@ fn random_faults_and_deaths_break_no_promise() {
             quota: (!seed.is_multiple_of(5)).then_some(2 + u32::try_from(random(3)).unwrap()),
             jobs: vec![0, 2, 0],
             cancel: seed.is_multiple_of(3).then(|| random(600)),
-            by_hand: None,
-            unruly: None,
             spread: seed,
+            ..Story::default()
         }
     });
     tell_all(stories);

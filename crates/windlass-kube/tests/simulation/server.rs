@@ -35,13 +35,15 @@ pub(crate) type Key = (String, String, String);
 #[derive(Clone)]
 pub(crate) struct Server(Arc<Mutex<State>>);
 
-/// How watches fail.
+/// How reads and watches fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unruly {
     /// What they bring comes up to so many milliseconds late, each on its own.
     pub(crate) late: u64,
     /// So many of them end since what they would begin with is too old: 410.
     pub(crate) too_old: u32,
+    /// So many reads are refused with 500, by and by.
+    pub(crate) refused_reads: u32,
     /// Makes each run another one.
     pub(crate) seed: u64,
 }
@@ -146,13 +148,19 @@ impl Server {
             .map(|(key, value)| (key.to_owned(), decoded(&value.replace('+', " "))))
             .collect();
         if parts.method == Method::GET {
-            return Ok(
-                if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") {
-                    self.watch(&path, &query)
-                } else {
-                    self.lock().read(&path, &query)
-                },
-            );
+            if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") {
+                return Ok(self.watch(&path, &query));
+            }
+            let (answer, late) = {
+                let mut state = self.lock();
+                if state.is_refused() {
+                    return Ok(problem(500, "a fault"));
+                }
+                (state.read(&path, &query), state.late())
+            };
+            // It tells how things were.
+            tokio::time::sleep(late / 4).await;
+            return Ok(answer);
         }
         // Leases and events belong to no job.
         let counts = !matches!(path.plural.as_str(), "leases" | "events");
@@ -178,7 +186,18 @@ impl Server {
             Some(Fault::DeathBefore) => return self.die(controller).await,
             _ => {}
         }
-        let answer = self.lock().write(&parts.method, &path, body);
+        let late = self.lock().late();
+        // What it was decided from may be another by now.
+        tokio::time::sleep(late / 4).await;
+        let answer = {
+            let mut state = self.lock();
+            state.check_write(&parts.method, &path, &body);
+            let answer = state.write(&parts.method, &path, body);
+            if parts.method == Method::POST && answer.status() == StatusCode::CREATED {
+                state.check_claim(&path);
+            }
+            answer
+        };
         match fault {
             Some(Fault::Unanswered) => {
                 Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "a fault"))
@@ -245,6 +264,47 @@ impl State {
     fn late(&mut self) -> Duration {
         let late = self.unruly.as_mut().map_or(0, |unruly| lot(&mut unruly.seed, unruly.late));
         Duration::from_millis(late)
+    }
+
+    /// Whether a read is refused now.
+    fn is_refused(&mut self) -> bool {
+        let Some(unruly) = &mut self.unruly else { return false };
+        let refused = unruly.refused_reads > 0 && lot(&mut unruly.seed, 4) == 0;
+        unruly.refused_reads -= u32::from(refused);
+        refused
+    }
+
+    /// Nothing is deleted, and no status written, but what the controller has seen.
+    fn check_write(&mut self, method: &Method, path: &Path, body: &Value) {
+        let name = path.name.as_deref().unwrap_or_default();
+        if *method == Method::DELETE && body["preconditions"]["uid"].is_null() {
+            self.broken.push(format!("{}/{name} is deleted whatever it is", path.plural));
+        }
+        let is_status = path.subresource.as_deref() == Some("status");
+        if is_status && body["metadata"]["resourceVersion"].is_null() {
+            self.broken.push(format!("the status of {name} is written whatever it was"));
+        }
+    }
+
+    /// The batch Job that was created last is one that its queue has named.
+    fn check_claim(&mut self, path: &Path) {
+        let Some((_, _, _, object)) = self.log.last() else { return };
+        let labels = &object["metadata"]["labels"];
+        let queue = ("computequeues".into(), "default".into(), "default".into());
+        let Some(queue) = self.objects.get(&queue).filter(|_| path.plural == "jobs") else {
+            return;
+        };
+        let number = |label: &str| labels[label].as_str().unwrap().parse::<u64>().ok();
+        let is_its = |claim: &Value| {
+            claim["jobUid"] == labels["windlass.dev/job-uid"]
+                && claim["attempt"].as_u64() == number("windlass.dev/attempt")
+                && claim["cpus"].as_u64() == number("windlass.dev/cpus")
+        };
+        let claims = queue["status"]["claims"].as_array();
+        if !claims.is_some_and(|claims| claims.iter().any(is_its)) {
+            let name = &object["metadata"]["name"];
+            self.broken.push(format!("{name} is made, and was not claimed: {}", queue["status"]));
+        }
     }
 
     /// Whether a watch ends now.

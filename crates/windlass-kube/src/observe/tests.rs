@@ -1,0 +1,252 @@
+//! What batch Jobs and pods tell, and whose they are.
+
+use serde_json::{Value, json};
+use windlass_core::assignment::termination_message;
+use windlass_core::result::inline_result;
+use windlass_core::status::JobResult;
+
+use super::*;
+
+const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
+const CARRIER: &str = "j-0190b7a2-1";
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn labels() -> Value {
+    json!({ "windlass.dev/job": "j", "windlass.dev/job-uid": UID, "windlass.dev/attempt": "1",
+        "windlass.dev/queue": "q", "windlass.dev/cpus": "2" })
+}
+
+fn job_object(name: &str, owner: Value, spec: Value, status: Value) -> batch::Job {
+    serde_json::from_value(json!({
+        "metadata": { "name": name, "namespace": "n", "uid": "c", "labels": labels(),
+            "ownerReferences": [owner] },
+        "spec": spec, "status": status,
+    }))
+    .unwrap()
+}
+
+fn owner() -> Value {
+    json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob", "name": "j", "uid": UID,
+        "controller": true })
+}
+
+/// A batch Job of ours.
+fn ours(spec: Value, status: Value) -> Carrier {
+    let template = json!({ "spec": { "containers": [] } });
+    let mut whole = json!({ "template": template });
+    whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    carrier(&job_object(CARRIER, owner(), whole, status)).unwrap().1
+}
+
+fn batch_job(name: &str) -> Value {
+    json!({ "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": "c", "controller": true })
+}
+
+fn pod(name: &str, owners: Value, status: Value) -> core_v1::Pod {
+    serde_json::from_value(json!({
+        "metadata": { "name": name, "namespace": "n", "uid": "p", "labels": labels(),
+            "ownerReferences": owners, "creationTimestamp": at(0) },
+        "spec": { "containers": [] }, "status": status,
+    }))
+    .unwrap()
+}
+
+fn body_with(status: Value) -> Body {
+    let owners = json!([batch_job(CARRIER)]);
+    body(&pod(&format!("{CARRIER}-abcde"), owners, status), at(100)).unwrap().1
+}
+
+fn running() -> Body {
+    body_with(json!({ "phase": "Running", "containerStatuses": [{ "name": "function", "image": "",
+        "imageID": "", "ready": true, "restartCount": 0,
+        "state": { "running": { "startedAt": at(1) } } }] }))
+}
+
+fn dead(reason: &str, message: Option<String>) -> Body {
+    dead_with(reason, message, json!([]))
+}
+
+fn dead_with(reason: &str, message: Option<String>, conditions: Value) -> Body {
+    body_with(json!({ "phase": "Failed", "conditions": conditions, "containerStatuses": [{
+        "name": "function", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "terminated": { "exitCode": 137, "reason": reason, "message": message,
+            "finishedAt": at(9) } } }] }))
+}
+
+fn reason_of(body: &Body) -> Option<FailureReason> {
+    match &body.state {
+        AttemptState::Ended(End::Silent { reason, .. }) => Some(*reason),
+        AttemptState::Ended(End::Told(ending)) => match ending.outcome {
+            Outcome::Failed { reason, .. } => Some(reason),
+            Outcome::Succeeded(_) => None,
+        },
+        _ => None,
+    }
+}
+
+#[test]
+fn a_batch_job_is_ours_by_its_owner_and_its_name() {
+    let stranger = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "j", "uid": UID });
+    let other = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob", "name": "j",
+        "uid": "another" });
+    let spec = json!({ "template": { "spec": { "containers": [] } } });
+    for (name, owner, expected) in [
+        (CARRIER, owner(), true),
+        ("j-0190b7a2-2", owner(), false),
+        (CARRIER, other, false),
+        (CARRIER, stranger, false),
+    ] {
+        let object = job_object(name, owner.clone(), spec.clone(), json!({}));
+        assert_eq!(carrier(&object).is_some(), expected, "{name} {owner}");
+    }
+}
+
+#[test]
+fn a_pod_is_ours_by_its_batch_job_or_by_its_name_when_it_has_lost_it() {
+    let replica_set = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": CARRIER,
+        "uid": "r" });
+    for (name, owners, expected) in [
+        ("any", json!([batch_job(CARRIER)]), Some(false)),
+        ("any", json!([batch_job("j-0190b7a2-2")]), None),
+        ("any", json!([replica_set]), None),
+        ("any", json!([]), None),
+        ("j-0190b7a2-1-abcde", json!([]), Some(true)),
+        ("j-0190b7a2-12-abcde", json!([]), None),
+        ("j-0190b7a2-1", json!([]), None),
+        ("j-0190b7a2-1-abcde", json!([replica_set]), None),
+    ] {
+        let found = body(&pod(name, owners.clone(), json!({})), at(0));
+        let is_orphan = found.map(|(_, body)| body.is_orphan());
+        assert_eq!(is_orphan, expected, "{name} {owners}");
+    }
+}
+
+#[test]
+fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
+    let open = || ours(json!({}), json!({}));
+    let suspended = || ours(json!({ "suspend": true }), json!({}));
+    let failed = || {
+        let condition = json!({ "type": "Failed", "status": "True", "reason": "X" });
+        ours(json!({}), json!({ "conditions": [condition] }))
+    };
+    let finished = || ours(json!({}), json!({ "completionTime": at(9) }));
+    let stopping = || Carrier { stopping: true, ..open() };
+    let suspended_and_stopping = || Carrier { stopping: true, ..suspended() };
+    let seen = || Some("p".to_owned());
+    // Its batch Job, its pods, whether one was ever seen: whether it lives, whether it may come back.
+    type Case = (Option<Carrier>, Vec<Body>, Option<String>, bool, bool);
+    let table: Vec<Case> = vec![
+        (Some(open()), vec![], None, true, true),
+        (Some(open()), vec![], seen(), true, true),
+        (Some(open()), vec![running()], seen(), true, false),
+        (Some(open()), vec![dead("Error", None)], seen(), false, false),
+        (Some(open()), vec![dead("Error", None), running()], seen(), true, false),
+        (Some(stopping()), vec![], seen(), true, false),
+        (Some(failed()), vec![], seen(), false, false),
+        (Some(failed()), vec![running()], seen(), true, false),
+        (Some(finished()), vec![], seen(), false, false),
+        (Some(suspended()), vec![], seen(), true, true),
+        (Some(suspended()), vec![dead("Error", None)], seen(), true, true),
+        (Some(suspended_and_stopping()), vec![dead("Error", None)], seen(), false, false),
+        (None, vec![], None, true, false),
+        (None, vec![], seen(), false, false),
+        (None, vec![dead("Error", None)], seen(), false, false),
+        (None, vec![running()], seen(), true, false),
+    ];
+    for (number, (carrier, bodies, pod, lives, revives)) in table.into_iter().enumerate() {
+        let bodies = bodies.into_iter().enumerate().map(|(i, body)| (i.to_string(), body));
+        let trace = Trace { carrier, bodies: bodies.collect(), pod, node: None };
+        assert_eq!(trace.is_live(), lives, "case {number}");
+        let attempts = attempts(&BTreeMap::from([(1, trace)]), at(100));
+        assert_eq!(attempts[0].may_revive, revives, "case {number}");
+    }
+}
+
+#[test]
+fn a_live_pod_says_more_than_a_dead_one() {
+    let bodies =
+        BTreeMap::from([("a".to_owned(), running()), ("b".to_owned(), dead("Error", None))]);
+    let trace = Trace { carrier: Some(ours(json!({}), json!({}))), bodies, ..Trace::default() };
+    let attempts = attempts(&BTreeMap::from([(1, trace)]), at(100));
+    assert_eq!(attempts[0].state, AttemptState::Running { since: at(1) });
+}
+
+#[test]
+fn what_the_job_did_not_cause_is_lost() {
+    for (reason, expected) in [
+        ("Error", FailureReason::Killed),
+        ("OOMKilled", FailureReason::OutOfMemory),
+        ("StartError", FailureReason::CannotStart),
+        ("Unknown", FailureReason::Lost),
+        ("ContainerStatusUnknown", FailureReason::Lost),
+    ] {
+        assert_eq!(reason_of(&dead(reason, None)), Some(expected), "{reason}");
+    }
+    let drained = json!([{ "type": "DisruptionTarget", "status": "True" }]);
+    assert_eq!(reason_of(&dead_with("Error", None, drained)), Some(FailureReason::Lost));
+    let mut deleted = pod("p", json!([batch_job(CARRIER)]), json!({}));
+    deleted.status = serde_json::from_value(json!({ "containerStatuses": [{ "name": "function",
+        "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "terminated": { "exitCode": 137, "reason": "Error" } } }] }))
+    .unwrap();
+    deleted.metadata.deletion_timestamp = serde_json::from_value(json!(at(5))).unwrap();
+    let (_, deleted) = body(&deleted, at(100)).unwrap();
+    assert_eq!(reason_of(&deleted), Some(FailureReason::Lost));
+}
+
+#[test]
+fn a_pod_that_was_given_up_with_its_node_proves_nothing() {
+    let given_up = |state: Value| {
+        body_with(json!({ "phase": "Failed",
+            "conditions": [{ "type": "DisruptionTarget", "status": "True",
+                "reason": "DeletionByPodGC", "lastTransitionTime": at(7) }],
+            "containerStatuses": [{ "name": "function", "image": "", "imageID": "", "ready": true,
+                "restartCount": 0, "state": state }] }))
+    };
+    let ran = given_up(json!({ "running": { "startedAt": at(1) } }));
+    assert!(matches!(ran.state, AttemptState::Unreachable { since, .. } if since == at(7)));
+    let never_ran = given_up(json!({ "waiting": {} }));
+    assert_eq!(reason_of(&never_ran), Some(FailureReason::Lost));
+}
+
+#[test]
+fn a_result_counts_only_in_its_own_attempts_place() {
+    let inline = inline_result(b"x", "text/plain").unwrap();
+    let said = |place: String| {
+        let result = JobResult { text: None, location: Some(place), ..inline.clone() };
+        let message = termination_message(&Ending {
+            outcome: Outcome::Succeeded(result),
+            started: at(1),
+            running: Some(at(1)),
+            finished: at(9),
+            parallelism: 2,
+            usage: None,
+            progress: None,
+        });
+        dead("Completed", Some(message))
+    };
+    let own = said(location("n", UID, 1, &inline.sha256));
+    assert!(matches!(&own.state, AttemptState::Ended(End::Told(ending))
+        if matches!(ending.outcome, Outcome::Succeeded(_))));
+    for place in [
+        location("n", "another", 1, &inline.sha256),
+        location("other", UID, 1, &inline.sha256),
+        location("n", UID, 2, &inline.sha256),
+        location("n", UID, 1, "0"),
+        format!("{}/..", location("n", UID, 1, &inline.sha256)),
+    ] {
+        assert_eq!(reason_of(&said(place.clone())), Some(FailureReason::ResultLost), "{place}");
+    }
+}
+
+#[test]
+fn a_suspended_batch_job_says_so() {
+    let trace =
+        Trace { carrier: Some(ours(json!({ "suspend": true }), json!({}))), ..Trace::default() };
+    let attempts = attempts(&BTreeMap::from([(1, trace)]), at(100));
+    assert!(matches!(&attempts[0].state, AttemptState::Starting { reason: Some(reason), .. }
+        if reason == reasons::SUSPENDED));
+}
