@@ -16,6 +16,7 @@
 //! - [`cluster`]: what only a real cluster can show. Ignored unless asked for: `tests/run` starts a
 //!   cluster, installs the chart and asks;
 //! - [`tls`]: the same with a certificate for the gateway;
+//! - [`scope`]: a release that serves one namespace;
 //! - [`outages`]: a cluster that falls to pieces around the controller;
 //! - [`writes`]: what a job costs the API server of a cluster, in writes;
 //! - [`latency`] and [`speedup`]: the figures.
@@ -37,6 +38,7 @@ mod latency;
 mod machine;
 mod matrix;
 mod outages;
+mod scope;
 mod speedup;
 mod streams;
 mod support;

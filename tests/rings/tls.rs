@@ -19,7 +19,8 @@ use crate::cluster::{Gateways, running_pod, times};
 use crate::streams::{LINE, Stream, runtime};
 use crate::support::cluster::{Bucket, Forward, Namespace, RELEASE, get, kubectl};
 use crate::support::http::Client;
-use crate::support::{checkout, eventually, quantile, text, windlass};
+use crate::support::release::{Upgraded, run};
+use crate::support::{eventually, quantile, text, windlass};
 
 const SECRET: &str = "windlass-tls-test";
 /// What workers and gateways call a gateway.
@@ -30,11 +31,6 @@ const RENEWED: Duration = Duration::from_secs(240);
 const INLINE: usize = 20_000;
 /// More than is inline.
 const STORED: usize = 5 << 20;
-
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).current_dir(checkout()).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output.stderr));
-}
 
 /// An authority and the gateway's certificate, which it has signed.
 struct Authority(tempfile::TempDir);
@@ -102,36 +98,11 @@ impl Authority {
     }
 }
 
-/// The release with two gateways and TLS, until it is dropped.
-struct Upgraded;
+/// The Secret, until it is dropped.
+struct Secret;
 
-impl Upgraded {
-    fn new() -> Self {
-        let values = format!("gateway.tls.secretName={SECRET},gateway.replicas=2");
-        let upgrade = ["upgrade", RELEASE, "charts/windlass", "-n", RELEASE, "--reuse-values"];
-        let upgraded = Self;
-        run("helm", &[&upgrade[..], &["--set", &values], &APPLIED].concat());
-        the_controller_before_is_gone();
-        upgraded
-    }
-}
-
-/// Other tests have scaled what Helm owns.
-const APPLIED: [&str; 3] = ["--force-conflicts", "--wait", "--timeout=2m"];
-
-/// Until then it may start attempts that report as it was told.
-fn the_controller_before_is_gone() {
-    let selector = "app.kubernetes.io/component=controller";
-    eventually("one controller is left", Duration::from_secs(60), || {
-        let pods = get(&["pods", "-n", RELEASE, "-l", selector]);
-        (pods["items"].as_array()?.len() == 1).then_some(())
-    });
-}
-
-impl Drop for Upgraded {
+impl Drop for Secret {
     fn drop(&mut self) {
-        run("helm", &[&["rollback", RELEASE, "-n", RELEASE][..], &APPLIED].concat());
-        the_controller_before_is_gone();
         kubectl(&["delete", "secret", SECRET, "-n", RELEASE], "").unwrap();
     }
 }
@@ -171,7 +142,8 @@ fn with_a_secret_everything_goes_over_tls_and_a_renewed_one_is_taken() {
     let namespace = Namespace::new("tls");
     let (authority, renewed) = (Authority::new("first"), Authority::new("second"));
     authority.install();
-    let upgraded = Upgraded::new();
+    let _secret = Secret;
+    let upgraded = Upgraded::to(&format!("gateway.tls.secretName={SECRET},gateway.replicas=2"));
     let client = namespace.client();
     assert!(client.try_send("GET", "/healthz", &[], b"").is_err(), "plain HTTP is answered");
     let stranger = renewed.windlass(&client, &["functions"]);

@@ -40,7 +40,12 @@ pub async fn once(client: &Client, results: &Results) -> Result<usize, Error> {
     for namespace in results.namespaces().await? {
         // What is stored first: a job that is newer is in the list.
         let stored = results.jobs(&namespace).await?;
-        let known = uids(client, &namespace).await?;
+        let known = match uids(client, &namespace).await {
+            Ok(known) => known,
+            // It is not served, or not any more.
+            Err(Error::Denied(_)) => continue,
+            Err(error) => return Err(error),
+        };
         for uid in stored.difference(&known) {
             deleted += results.forget_old(&namespace, uid).await?;
         }

@@ -58,6 +58,10 @@ struct Story {
     unruly: Option<Unruly>,
     /// Longest time that an attempt runs, in milliseconds.
     longest: u64,
+    /// Queue and jobs come when the controllers have begun already.
+    created_late: bool,
+    /// Somebody else's batch Job has the name of the first attempt of the first job, for so many milliseconds.
+    stranger: Option<u64>,
     spread: u64,
 }
 
@@ -72,6 +76,8 @@ impl Default for Story {
             by_hand: None,
             unruly: None,
             longest: 150,
+            created_late: false,
+            stranger: None,
             spread: 1,
         }
     }
@@ -115,21 +121,30 @@ fn create_function(server: &Server) {
     state.create(("nodes".into(), String::new(), "n".into()), json!({ "metadata": {} }));
 }
 
-fn create_job(server: &Server, index: usize, crashes: u32) {
-    server.lock().create(
+/// Its UID.
+fn create_job(server: &Server, index: usize, crashes: u32) -> String {
+    let job = server.lock().create(
         key("computejobs", &format!("j{index}")),
         json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob", "metadata": {},
             "spec": { "function": "f", "parallelism": 2, "minParallelism": 1 + index % 2,
                 "input": { "crashes": crashes } } }),
     );
+    job["metadata"]["uid"].as_str().unwrap().to_owned()
 }
 
 /// Tells a story to its end. What went wrong, if anything.
 async fn tell(story: Story) -> Result<usize, String> {
     let server = Server::new(story.faults.clone());
+    server.lock().unruly = story.unruly;
+    create_function(&server);
+    let mut controllers = Vec::new();
+    if story.created_late {
+        controllers.extend((0..story.controllers).map(|i| start(&server, i)));
+        // Their watches are there.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     {
         let mut state = server.lock();
-        state.unruly = story.unruly;
         if let Some(cpus) = story.quota {
             state.create(
                 key("computequeues", "default"),
@@ -138,15 +153,25 @@ async fn tell(story: Story) -> Result<usize, String> {
             );
         }
     }
-    create_function(&server);
     for (index, crashes) in story.jobs.iter().enumerate() {
-        create_job(&server, index, *crashes);
+        let uid = create_job(&server, index, *crashes);
+        if index == 0 && story.stranger.is_some() {
+            let name = windlass_core::name::attempt("j0", &uid, 1);
+            let labels = json!({ "windlass.dev/job": "j0", "windlass.dev/job-uid": uid,
+                "windlass.dev/attempt": "1", "windlass.dev/cpus": "0", "windlass.dev/queue": "default" });
+            let stranger = json!({ "apiVersion": "batch/v1", "kind": "Job",
+                "metadata": { "labels": labels }, "spec": { "suspend": true } });
+            server.lock().create(key("jobs", &name), stranger);
+        }
     }
     let world = tokio::spawn(cluster::run(server.clone(), story.longest, story.spread));
-    let mut controllers: Vec<_> = (0..story.controllers).map(|i| start(&server, i)).collect();
+    if controllers.is_empty() {
+        controllers.extend((0..story.controllers).map(|i| start(&server, i)));
+    }
     let mut deaths = server.lock().deaths.subscribe();
     let began = Instant::now();
     let (mut cancel, mut by_hand) = (story.cancel, story.by_hand);
+    let mut stranger = story.stranger.map(|until| began + Duration::from_millis(until));
     let mut made = None;
     let mut suspended = None;
     let ended = timeout(END, async {
@@ -190,6 +215,17 @@ async fn tell(story: Story) -> Result<usize, String> {
                             suspended = Some((key, Instant::now() + Duration::from_millis(pause)));
                         }
                     }
+                }
+            }
+            if stranger.take_if(|until| Instant::now() >= *until).is_some() {
+                let mut state = server.lock();
+                let is_strange = |job: &Value| job["metadata"]["ownerReferences"].is_null();
+                let strange = state.all("jobs").find(|(_, job)| is_strange(job));
+                let strange = strange.map(|(key, _)| key.clone());
+                let told = state.objects[&key("computejobs", "j0")]["status"].to_string();
+                match strange {
+                    Some(key) if told.contains("NameTaken") => state.remove(&key),
+                    found => state.broken.push(format!("a stranger's {found:?}: {told}")),
                 }
             }
             if let Some((key, _)) = suspended.take_if(|(_, until)| Instant::now() >= *until) {
@@ -356,11 +392,43 @@ fn a_batch_job_that_is_deleted_by_hand_is_made_again_when_its_pod_is_known_to_be
 }
 
 #[test]
+fn a_queue_that_is_as_new_as_its_jobs_lets_none_pass() {
+    let stories = (0..40_u64).map(|seed| Story {
+        controllers: 1 + usize::from(seed.is_multiple_of(3)),
+        quota: Some(2),
+        jobs: vec![0, 1, 0],
+        unruly: Some(Unruly { late: seed * 40, too_old: 2, refused_reads: 0, seed: seed + 5 }),
+        created_late: true,
+        spread: seed,
+        ..Story::default()
+    });
+    tell_all(stories);
+}
+
+#[test]
+fn a_strangers_batch_job_is_told_and_waited_for() {
+    let stories = (0..6_u64).map(|spread| Story {
+        controllers: 1 + usize::from(spread.is_multiple_of(2)),
+        quota: (!spread.is_multiple_of(3)).then_some(4),
+        stranger: Some(3_000),
+        spread,
+        ..Story::default()
+    });
+    tell_all(stories);
+}
+
+#[test]
 fn a_pod_that_a_deletion_of_its_batch_job_has_left_counts_after_a_restart() {
     let stories = (0..48_u64).map(|spread| Story {
         controllers: 1 + usize::from(spread.is_multiple_of(3)),
         quota: (!spread.is_multiple_of(2)).then_some(2),
         by_hand: Some((ByHand::Orphan, spread * 5)),
+        unruly: spread.is_multiple_of(5).then_some(Unruly {
+            late: 40 * spread,
+            too_old: 2,
+            refused_reads: 1,
+            seed: spread + 1,
+        }),
         cancel: spread.is_multiple_of(4).then_some(spread * 7),
         spread,
         ..Story::default()
@@ -410,7 +478,7 @@ fn a_panic_at_one_of_a_hundred_jobs_stops_no_other() {
     runtime.block_on(async {
         let server = Server::new(BTreeMap::new());
         create_function(&server);
-        (0..JOBS).for_each(|index| create_job(&server, index, 0));
+        (0..JOBS).for_each(|index| drop(create_job(&server, index, 0)));
         let starts = AtomicUsize::new(0);
         let authorities = move || {
             assert!(starts.fetch_add(1, Ordering::Relaxed) != 50, "a defect");
