@@ -56,7 +56,11 @@ pub(crate) async fn run(server: Server, longest: u64, spread: u64) {
         for (key, job) in &jobs {
             let uid = &job["metadata"]["uid"];
             let has_pod = state.all("pods").any(|(_, pod)| owner(pod) == uid);
-            if job["spec"]["suspend"] == true {
+            // One whose pod has ended by itself is over, suspended or not.
+            let ended_by_itself = state.all("pods").any(|(_, pod)| {
+                owner(pod) == uid && !is_live(pod) && pod["metadata"]["deletionTimestamp"].is_null()
+            });
+            if job["spec"]["suspend"] == true && !ended_by_itself {
                 suspend(&mut state, key, job);
                 continue;
             }
