@@ -49,6 +49,10 @@ pub(crate) async fn observe_attempts(
     if job.status.is_finished() {
         return Ok(attempts);
     }
+    // A watch of pods that is behind, or down, has not shown the pod whose batch Job or status is known already.
+    if attempts.last().is_some_and(|attempt| lacks_its_pod(job, attempt)) {
+        attempts = list_attempts(job, world, now).await?;
+    }
     if let Some(number) = job.status.attempt {
         attempts = with_the_named(job, number, attempts, world, now).await?;
     }
@@ -56,6 +60,15 @@ pub(crate) async fn observe_attempts(
         doubt_deleted_node(job, attempt, world, now).await?;
     }
     Ok(attempts)
+}
+
+/// Whether no pod of this attempt was ever seen here, though there must have been one.
+fn lacks_its_pod(job: &Job, attempt: &Attempt) -> bool {
+    let is_told = job.status.attempt == Some(attempt.number) && job.status.pod.is_some();
+    !is_settled(&job.status, attempt.number)
+        && attempt.carried
+        && attempt.pod.is_none()
+        && (is_told || !attempt.is_live())
 }
 
 /// The attempts in the caches. One that the status names and no cache shows is looked for at the API

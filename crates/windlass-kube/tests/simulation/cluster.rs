@@ -79,6 +79,12 @@ pub(crate) async fn run(server: Server, longest: u64, spread: u64) {
             if over && job["status"]["had_pod"] == true && job["status"]["ended"].is_null() {
                 let mut job = state.objects[key].clone();
                 job["status"]["ended"] = json!(true);
+                if state
+                    .all("pods")
+                    .any(|(_, pod)| owner(pod) == uid && pod["status"]["phase"] == "Succeeded")
+                {
+                    job["status"]["completionTime"] = json!(Timestamp::now());
+                }
                 if !has_pod {
                     job["status"]["conditions"] = json!([{ "type": "Failed", "status": "True",
                         "reason": "BackoffLimitExceeded", "message": "no pod" }]);

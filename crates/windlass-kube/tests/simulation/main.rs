@@ -60,6 +60,8 @@ struct Story {
     longest: u64,
     /// Queue and jobs come when the controllers have begun already.
     created_late: bool,
+    /// Whether no attempt is made beyond those that must fail and one that succeeds.
+    only_needed: bool,
     /// Somebody else's batch Job has the name of the first attempt of the first job, for so many milliseconds.
     stranger: Option<u64>,
     spread: u64,
@@ -77,6 +79,7 @@ impl Default for Story {
             unruly: None,
             longest: 150,
             created_late: false,
+            only_needed: false,
             stranger: None,
             spread: 1,
         }
@@ -267,6 +270,9 @@ async fn tell(story: Story) -> Result<usize, String> {
         if phase != expected && !(cancelled && phase == "Cancelled") {
             wrong.push(format!("j{index} is {phase}: {}", job["status"]));
         }
+        if story.only_needed && job["status"]["attempt"] != u64::from(*crashes) + 1 {
+            wrong.push(format!("j{index} has attempt {}", job["status"]["attempt"]));
+        }
     }
     if wrong.is_empty() {
         Ok(writes)
@@ -367,6 +373,7 @@ fn attempts_that_are_told_to_run_are_not_started_again() {
         unruly: Some(Unruly {
             late: 200 + seed * 80,
             too_old: 4,
+            late_pods: 0,
             refused_reads: (seed % 3) as u32,
             seed: seed + 77,
         }),
@@ -391,13 +398,39 @@ fn a_batch_job_that_is_deleted_by_hand_is_made_again_when_its_pod_is_known_to_be
     tell_all(stories);
 }
 
+/// What a pod has done is not done again because the batch Job is known to be over before.
+#[test]
+fn a_pod_that_its_watch_shows_late_is_asked_for() {
+    let stories = (0..24_u64).map(|seed| Story {
+        controllers: 1 + usize::from(seed.is_multiple_of(3)),
+        quota: (!seed.is_multiple_of(2)).then_some(3),
+        only_needed: true,
+        unruly: Some(Unruly {
+            late: 20,
+            too_old: 0,
+            late_pods: 3_000,
+            refused_reads: 0,
+            seed: seed + 3,
+        }),
+        spread: seed,
+        ..Story::default()
+    });
+    tell_all(stories);
+}
+
 #[test]
 fn a_queue_that_is_as_new_as_its_jobs_lets_none_pass() {
     let stories = (0..40_u64).map(|seed| Story {
         controllers: 1 + usize::from(seed.is_multiple_of(3)),
         quota: Some(2),
         jobs: vec![0, 1, 0],
-        unruly: Some(Unruly { late: seed * 40, too_old: 2, refused_reads: 0, seed: seed + 5 }),
+        unruly: Some(Unruly {
+            late: seed * 40,
+            too_old: 2,
+            late_pods: 0,
+            refused_reads: 0,
+            seed: seed + 5,
+        }),
         created_late: true,
         spread: seed,
         ..Story::default()
@@ -426,6 +459,7 @@ fn a_pod_that_a_deletion_of_its_batch_job_has_left_counts_after_a_restart() {
         unruly: spread.is_multiple_of(5).then_some(Unruly {
             late: 40 * spread,
             too_old: 2,
+            late_pods: 0,
             refused_reads: 1,
             seed: spread + 1,
         }),
@@ -461,6 +495,7 @@ fn watches_that_are_late_and_begin_again_break_no_promise() {
         unruly: Some(Unruly {
             late: 20 + seed * 10,
             too_old: 4,
+            late_pods: 0,
             refused_reads: (seed % 4) as u32,
             seed: seed + 1,
         }),

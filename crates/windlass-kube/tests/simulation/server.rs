@@ -42,6 +42,8 @@ pub(crate) struct Unruly {
     pub(crate) late: u64,
     /// So many of them end since what they would begin with is too old: 410.
     pub(crate) too_old: u32,
+    /// What the watch of pods brings comes so many milliseconds later still.
+    pub(crate) late_pods: u64,
     /// So many reads are refused with 500, by and by.
     pub(crate) refused_reads: u32,
     /// Makes each run another one.
@@ -246,7 +248,12 @@ impl Server {
                         return Some((frame(Bytes::from(line)), None));
                     }
                     if !lines.is_empty() {
-                        let late = server.lock().late();
+                        let late = {
+                            let mut state = server.lock();
+                            let pods = state.unruly.filter(|_| plural == "pods");
+                            state.late()
+                                + Duration::from_millis(pods.map_or(0, |unruly| unruly.late_pods))
+                        };
                         tokio::time::sleep(late).await;
                         return Some((frame(Bytes::from(lines)), Some((now, news))));
                     }
