@@ -467,9 +467,10 @@ async fn malformed(world: &World, count: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A controller behind a proxy.
-async fn proxied(world: &World) -> anyhow::Result<(Proxy, Controller)> {
+/// A controller behind a proxy that begins in this mood.
+async fn proxied(world: &World, mood: Mood) -> anyhow::Result<(Proxy, Controller)> {
     let proxy = Proxy::start(&world.kubeconfig).await?;
+    proxy.be(mood);
     let account = format!("{RELEASE}-controller");
     let directory = world.directory.path();
     let config = world.cluster.account(&account, directory, Some(&proxy.address)).await?;
@@ -481,7 +482,7 @@ async fn proxied(world: &World) -> anyhow::Result<(Proxy, Controller)> {
 #[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
 fn a_minute_of_429_is_waited_out() {
     on_a_cluster("busy", async |world| {
-        let (proxy, mut controller) = proxied(&world).await?;
+        let (proxy, mut controller) = proxied(&world, Mood::Fair).await?;
         let mut accepted = world.submit("before", 100, &json!({ "run": "3s" })).await?;
         world.finished(1, MINUTE).await?;
         proxy.be(Mood::Busy);
@@ -506,7 +507,7 @@ fn a_minute_of_429_is_waited_out() {
 #[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
 fn lost_answers_start_nothing_twice() {
     on_a_cluster("forgetful", async |world| {
-        let (proxy, mut controller) = proxied(&world).await?;
+        let (proxy, mut controller) = proxied(&world, Mood::Fair).await?;
         proxy.be(Mood::Forgetful);
         let count = long_or(300, 60);
         let accepted = world.submit("job", count, &json!({ "run": "1s" })).await?;
@@ -525,12 +526,7 @@ fn lost_answers_start_nothing_twice() {
 #[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
 fn a_list_that_is_never_answered_is_asked_for_again() {
     on_a_cluster("mute", async |world| {
-        let proxy = Proxy::start(&world.kubeconfig).await?;
-        let account = format!("{RELEASE}-controller");
-        let directory = world.directory.path();
-        let config = world.cluster.account(&account, directory, Some(&proxy.address)).await?;
-        proxy.be(Mood::Mute);
-        let mut controller = Controller::start(&config, &world.log("mute"), &[])?;
+        let (proxy, mut controller) = proxied(&world, Mood::Mute).await?;
         // Its five watches begin with lists.
         let deadline = Instant::now() + MINUTE;
         while proxy.spoilt() < 5 {

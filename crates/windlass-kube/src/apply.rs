@@ -16,7 +16,7 @@ use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobStatus, Li
 
 use crate::attempt::{self, ReportPlace};
 use crate::crd::{ComputeJob, status_patch};
-use crate::error::{from_kube, is_status, within_deadline};
+use crate::error::{exceeds_quota, from_kube, is_status, within_deadline};
 use crate::observe::{self, Body};
 use crate::traces::Traces;
 
@@ -195,7 +195,7 @@ fn refused(status: &Status) -> Done {
     let is_word = (1..=64).contains(&status.reason.len())
         && status.reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let reason = match () {
-        () if status.message.contains("exceeded quota") => reasons::QUOTA_EXCEEDED,
+        () if exceeds_quota(&status.message) => reasons::QUOTA_EXCEEDED,
         () if status.code == 500 => reasons::FAILED_CREATE,
         () if is_word => &status.reason,
         () => reasons::FORBIDDEN,

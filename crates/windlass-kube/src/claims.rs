@@ -158,11 +158,11 @@ async fn count(world: &World, queue: &QueueKey) -> Result<(), Error> {
     let labels = format!("{LABEL_QUEUE}={}", queue.name);
     let found = list(world, Some(&queue.namespace), &labels).await?;
     for carrier in found.carriers.into_iter().filter(|carrier| world.traces.is_news(carrier)) {
-        carrier.uid().into_iter().for_each(|uid| world.traces.is_listed(uid));
+        carrier.uid().into_iter().for_each(|uid| world.traces.doubt(uid));
         world.carrier_changed(&Change::Applied(carrier));
     }
     for pod in found.pods.into_iter().filter(|pod| world.traces.is_news(pod)) {
-        pod.uid().into_iter().for_each(|uid| world.traces.is_listed(uid));
+        pod.uid().into_iter().for_each(|uid| world.traces.doubt(uid));
         world.body_changed(&Change::Applied(pod));
     }
     Ok(())

@@ -21,6 +21,11 @@ pub(crate) fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
+/// Whether a refusal says that a quota of the namespace is used up: no code of its own says so.
+pub(crate) fn exceeds_quota(message: &str) -> bool {
+    message.contains("exceeded quota")
+}
+
 /// The kind of an error of the client.
 pub(crate) fn from_kube(error: kube::Error) -> Error {
     match error {

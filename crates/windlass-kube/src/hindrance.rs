@@ -15,7 +15,7 @@ use windlass_core::plan::{Attempt, AttemptState};
 use windlass_core::status::reasons;
 use windlass_core::{Error, Job};
 
-use crate::error::{from_kube, within_deadline};
+use crate::error::{exceeds_quota, from_kube, within_deadline};
 use crate::world::{WAITING_GRACE, World};
 
 /// Least age of a list before the next.
@@ -36,7 +36,6 @@ struct Listed {
 }
 
 /// A pod that was refused.
-#[derive(Clone)]
 struct Refused {
     since: Timestamp,
     message: String,
@@ -86,7 +85,7 @@ pub(crate) async fn ask(
     }
     let all = world.hindrances.lock();
     if let Some(refused) = all.get(namespace).and_then(|all| all.refused.get(carrier.uid())) {
-        let quota = refused.message.contains("exceeded quota");
+        let quota = exceeds_quota(&refused.message);
         let word = if quota { reasons::QUOTA_EXCEEDED } else { reasons::FAILED_CREATE };
         *reason = Some(word.into());
         *message = refused.message.clone();

@@ -82,12 +82,12 @@ impl Traces {
     }
 
     /// This object is told by a list beside the watches: until a watch tells it, too, it is in doubt.
-    pub(crate) fn is_listed(&self, uid: String) {
+    pub(crate) fn doubt(&self, uid: String) {
         self.lock().unconfirmed.insert(uid);
     }
 
     /// A watch has told this object.
-    pub(crate) fn is_confirmed(&self, uid: &str) {
+    pub(crate) fn confirm(&self, uid: &str) {
         let mut state = self.lock();
         if !state.unconfirmed.is_empty() {
             state.unconfirmed.remove(uid);

@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use serde::Deserialize;
-use windlass_core::{AttemptNumber, Cpus, Job, JobSpec, JobStatus};
+use windlass_core::status::Failure;
+use windlass_core::{Cpus, Job, JobSpec, JobStatus};
 
 use crate::crd::{ComputeJob, metadata};
 
@@ -56,9 +57,9 @@ impl WatchedJob {
         self.spec.queue.as_deref().unwrap_or(windlass_core::queue::DEFAULT_QUEUE)
     }
 
-    /// Its latest attempt that is told to have failed; 1 for a failure without one, 0 for none.
-    pub(crate) fn failed_attempt(&self) -> AttemptNumber {
-        self.status.failure.as_ref().map_or(0, |failure| failure.attempt.max(1))
+    /// The latest failure that is told.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.status.failure.as_ref()
     }
 
     /// Whether it has ended.

@@ -308,7 +308,7 @@ impl World {
             match &change {
                 Change::Listed => world.listed.send_modify(|listed| listed.carriers = true),
                 Change::Failed => world.metrics.watch_failed("jobs"),
-                Change::Applied(carrier) => world.is_confirmed(carrier),
+                Change::Applied(carrier) => world.confirm(carrier),
                 Change::Deleted(_) => {}
             }
             world.carrier_changed(&change)
@@ -325,7 +325,7 @@ impl World {
             match &change {
                 Change::Listed => world.listed.send_modify(|listed| listed.pods = true),
                 Change::Failed => world.metrics.watch_failed("pods"),
-                Change::Applied(pod) => world.is_confirmed(pod),
+                Change::Applied(pod) => world.confirm(pod),
                 Change::Deleted(_) => {}
             }
             world.body_changed(&change)
@@ -333,8 +333,8 @@ impl World {
         changed.boxed()
     }
 
-    fn is_confirmed<K: Resource>(&self, object: &K) {
-        object.meta().uid.iter().for_each(|uid| self.traces.is_confirmed(uid));
+    fn confirm<K: Resource>(&self, object: &K) {
+        object.meta().uid.iter().for_each(|uid| self.traces.confirm(uid));
     }
 
     /// A batch Job has changed. The job to be looked at.
@@ -483,7 +483,7 @@ impl World {
 
     fn note_failure(&self, job: &WatchedJob) {
         let Some(uid) = job.meta().uid.clone() else { return };
-        let failed = job.failed_attempt();
+        let failed = job.failure().map_or(0, failed_attempt);
         let mut announced = self.announced();
         let told = announced.entry(uid).or_insert(failed);
         // Somebody else leads and tells it.
@@ -496,9 +496,9 @@ impl World {
     pub(crate) fn announces(&self, job: &Job, failure: &Failure) -> bool {
         let mut announced = self.announced();
         let told = announced.entry(job.metadata.uid.clone()).or_default();
-        // An Invalid job has no attempt.
-        let is_new = *told < failure.attempt.max(1);
-        *told = (*told).max(failure.attempt.max(1));
+        let failed = failed_attempt(failure);
+        let is_new = *told < failed;
+        *told = failed.max(*told);
         is_new
     }
 
@@ -609,7 +609,7 @@ impl World {
         Some((reasons::QUEUE_TOO_SMALL, why.to_string()))
     }
 
-    fn replaced(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+    fn replaced(&self) -> MutexGuard<'_, HashMap<String, String>> {
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -630,9 +630,14 @@ impl World {
         behind
     }
 
-    pub(crate) fn refusals(&self) -> std::sync::MutexGuard<'_, HashMap<String, Refusal>> {
+    pub(crate) fn refusals(&self) -> MutexGuard<'_, HashMap<String, Refusal>> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The attempt that failed. An `Invalid` job has none; its failure counts as that of the first.
+fn failed_attempt(failure: &Failure) -> AttemptNumber {
+    failure.attempt.max(1)
 }
 
 /// Whether the status tells the end of this attempt.

@@ -49,7 +49,7 @@ fn an_older_list_does_not_bring_back_what_is_gone() {
 fn what_only_a_list_has_told_is_in_doubt_until_a_watch_tells_it() {
     let traces = Traces::default();
     let listed = |uid: &str| {
-        traces.is_listed(uid.into());
+        traces.doubt(uid.into());
         traces.body_changed(&Change::Applied(pod(uid, false)), now()).unwrap();
     };
     listed("a");
@@ -59,7 +59,7 @@ fn what_only_a_list_has_told_is_in_doubt_until_a_watch_tells_it() {
     found.body_changed(&Change::Applied(pod("a", false)), now()).unwrap();
     assert_eq!(traces.forget_unconfirmed(&attempt(), &found).len(), 0);
     assert_eq!(traces.in_doubt(), [attempt()]);
-    traces.is_confirmed("a");
+    traces.confirm("a");
     assert_eq!(traces.in_doubt(), []);
     assert_eq!(traces.forget_unconfirmed(&attempt(), &Traces::default()).len(), 0);
     // Another is gone before any watch has told it.
