@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::Outcome;
+use crate::report::{Ending, Outcome};
 use crate::result::inline_result;
-use crate::status::{JobResult, Truth};
+use crate::status::{JobResult, Place};
+use crate::transition::coarsely;
 use crate::{JobSpec, Metadata};
 
 const START_DEADLINE_SECONDS: i64 = 600;
@@ -423,7 +424,7 @@ fn back_off_doubles_to_a_minute_and_is_jittered_by_half_at_most() {
 #[test]
 fn a_finished_job_expires_after_its_time_to_live() {
     let mut job = job();
-    report::end(&mut job.status, Phase::Succeeded, "Succeeded", "", at(0));
+    job.status.end(Phase::Succeeded, "Succeeded", "", at(0));
     let early = plan(&job, &limits(), &Observed::default(), at(99_000));
     assert_eq!((early.actions, early.requeue_after), (vec![], Some(Duration::from_secs(1))));
     let late = plan(&job, &limits(), &Observed::default(), at(100_000));
