@@ -31,7 +31,7 @@
 //! }
 //! ```
 //!
-//! In: the environment variables and files of the worker contract ([`windlass_core::contract`]). Out: the output
+//! In: the environment variables and files of the worker contract ([`windlass_contract`]). Out: the output
 //! file, progress lines, an exit status, and one line on stderr if there is no result.
 //!
 //! The process has as many threads as CPUs were granted, exactly: the thread that calls [`main`] is one of rayon's

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use jiff::Timestamp;
-use windlass_core::contract;
+use windlass_contract as contract;
 
 use crate::{Error, Progress};
 
