@@ -15,7 +15,6 @@
 pub mod admit;
 pub mod assignment;
 pub mod clock;
-pub mod contract;
 pub mod error;
 pub mod explain;
 pub mod fields;
@@ -37,6 +36,8 @@ pub mod status;
 pub mod trace;
 mod transition;
 pub mod validate;
+
+pub use windlass_contract as contract;
 
 pub use admit::{Admission, Capacity, Grant, Share, Waiting};
 pub use assignment::Assignment;

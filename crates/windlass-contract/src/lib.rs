@@ -1,8 +1,10 @@
-//! The worker contract, version 1: what a function's process is told and what it tells back.
+//! The worker contract, version 1: what a worker gives to a function's process, and what the process gives back.
 //!
 //! In: the names of the environment variables that the worker sets. Out: an exit status, an output file, and lines
 //! in the progress file. The worker, the SDK and functions in any other language share these names and nothing else.
-//! Deliberately absent: anything that reads a variable or a file; core does no I/O.
+//!
+//! This crate depends on the standard library alone, because every function in Rust links it. Deliberately absent:
+//! anything that reads a variable or a file.
 //!
 //! | end of the process | means |
 //! | --- | --- |
@@ -83,8 +85,8 @@ pub struct ProgressLine {
 /// `total`, control characters (newlines too) become spaces, the message is trimmed and cut.
 ///
 /// ```
-/// assert_eq!(windlass_core::contract::progress_line(3, 10, "pricing"), "3 10 pricing\n");
-/// assert_eq!(windlass_core::contract::progress_line(11, 10, ""), "10 10\n");
+/// assert_eq!(windlass_contract::progress_line(3, 10, "pricing"), "3 10 pricing\n");
+/// assert_eq!(windlass_contract::progress_line(11, 10, ""), "10 10\n");
 /// ```
 #[must_use]
 pub fn progress_line(done: u64, total: u64, message: &str) -> String {

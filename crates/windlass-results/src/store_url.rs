@@ -1,4 +1,4 @@
-//! From a URL to a store.
+//! Opens the object store that the operator's URL names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use url::Url;
 
 /// Why there is no store at a URL.
 #[derive(Debug, thiserror::Error)]
-pub enum BadPlace {
+pub enum InvalidStoreUrl {
     /// It is no URL of a store that we can use.
     #[error("{0:?} is neither s3://BUCKET/PREFIX nor file:///DIRECTORY")]
     Url(String),
@@ -30,25 +30,26 @@ const SILENCE: Duration = Duration::from_secs(30);
 const RETRIES: usize = 3;
 const RETRY: Duration = Duration::from_secs(15);
 
-type Place = (Arc<dyn ObjectStore>, Option<PathBuf>);
+/// The store, and its directory when it is one.
+type OpenedStore = (Arc<dyn ObjectStore>, Option<PathBuf>);
 
 pub(crate) fn open(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Place, BadPlace> {
-    let bad = || BadPlace::Url(text.to_owned());
-    let url = Url::parse(text).map_err(|_| bad())?;
+) -> Result<OpenedStore, InvalidStoreUrl> {
+    let invalid = || InvalidStoreUrl::Url(text.to_owned());
+    let url = Url::parse(text).map_err(|_| invalid())?;
     let plain = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
     match (url.scheme(), url.host_str()) {
         ("file", None) if plain => {
-            let directory = url.to_file_path().map_err(|()| bad())?;
+            let directory = url.to_file_path().map_err(|()| invalid())?;
             let store = LocalFileSystem::new_with_prefix(&directory)?
                 .with_fsync(true)
                 .with_automatic_cleanup(true);
             Ok((Arc::new(store), Some(directory)))
         }
         ("s3", Some(bucket)) if plain => {
-            let prefix = Path::from_url_path(url.path()).map_err(|_| bad())?;
+            let prefix = Path::from_url_path(url.path()).map_err(|_| invalid())?;
             let settings = environment.into_iter().filter_map(|(name, value)| {
                 let name = name.starts_with("AWS_").then(|| name.to_ascii_lowercase())?;
                 Some((name.parse::<AmazonS3ConfigKey>().ok()?, value))
@@ -70,7 +71,7 @@ pub(crate) fn open(
             let store = builder.with_client_options(options).build()?;
             Ok((Arc::new(PrefixStore::new(store, prefix)), None))
         }
-        _ => Err(bad()),
+        _ => Err(invalid()),
     }
 }
 
@@ -90,8 +91,8 @@ mod tests {
             "s3://b?x=1",
             "gs://b",
         ] {
-            assert!(matches!(open(text, []), Err(BadPlace::Url(_))), "{text}");
+            assert!(matches!(open(text, []), Err(InvalidStoreUrl::Url(_))), "{text}");
         }
-        assert!(matches!(open("file:///is/not/there", []), Err(BadPlace::Store(_))));
+        assert!(matches!(open("file:///is/not/there", []), Err(InvalidStoreUrl::Store(_))));
     }
 }

@@ -1,5 +1,5 @@
-//! Deleting what no job has any more: results of jobs that were deleted, by whomever and however, and
-//! of attempts that were refused.
+//! Garbage collection: deletes the results that no job has any more. Their jobs were deleted, by whomever and
+//! however, or the report of their attempt was refused.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
