@@ -130,7 +130,7 @@ impl Tree {
 }
 
 /// Removes what an earlier server has left, but for the group that this process is in.
-pub(super) fn sweep(root: &Path, own: &Path) -> io::Result<()> {
+pub(super) fn remove_leftovers(root: &Path, own: &Path) -> io::Result<()> {
     let server = root.join(SERVER);
     if own == server {
         return group::end(root, Some(&server));

@@ -7,7 +7,7 @@ use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::jobs::Filter;
 use windlass_core::{AttemptNumber, Job, JobLimits, Metadata, Phase};
 
-use crate::NAMESPACE;
+use crate::config::NAMESPACE;
 
 /// Most jobs that expire in one transaction.
 const EXPIRE_AT_ONCE: u32 = 500;
@@ -20,13 +20,13 @@ pub(crate) struct Unfinished {
     pub(crate) priority: i32,
     pub(crate) created: Timestamp,
     pub(crate) limits: JobLimits,
-    /// The latest attempt that was told; 0 when there was none.
+    /// The latest attempt of its status; 0 when there was none.
     pub(crate) attempt: AttemptNumber,
 }
 
 /// A job that was deleted.
 #[derive(Debug)]
-pub(crate) struct Expired {
+pub(crate) struct DeletedJob {
     pub(crate) uid: Uuid,
     pub(crate) name: String,
     pub(crate) attempt: AttemptNumber,
@@ -80,19 +80,19 @@ pub(super) fn update(db: &Connection, job: &Job) -> rusqlite::Result<bool> {
     Ok(rows > 0)
 }
 
-pub(super) fn remove(db: &Connection, uid: Uuid) -> rusqlite::Result<Option<Expired>> {
+pub(super) fn remove(db: &Connection, uid: Uuid) -> rusqlite::Result<Option<DeletedJob>> {
     db.prepare_cached("DELETE FROM jobs WHERE uid = ?1 RETURNING uid, name, attempt")?
-        .query_row([uid.as_bytes()], expired)
+        .query_row([uid.as_bytes()], deleted)
         .optional()
 }
 
-pub(super) fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Expired>> {
+pub(super) fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<DeletedJob>> {
     db.prepare_cached(
         "DELETE FROM jobs WHERE uid IN (
             SELECT uid FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2
          ) RETURNING uid, name, attempt",
     )?
-    .query_map(params![millis(now), EXPIRE_AT_ONCE], expired)?
+    .query_map(params![millis(now), EXPIRE_AT_ONCE], deleted)?
     .collect()
 }
 
@@ -184,8 +184,8 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     Ok(job)
 }
 
-fn expired(row: &Row<'_>) -> rusqlite::Result<Expired> {
-    Ok(Expired { uid: uid(row, 0)?, name: row.get(1)?, attempt: row.get(2)? })
+fn deleted(row: &Row<'_>) -> rusqlite::Result<DeletedJob> {
+    Ok(DeletedJob { uid: uid(row, 0)?, name: row.get(1)?, attempt: row.get(2)? })
 }
 
 fn uid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
