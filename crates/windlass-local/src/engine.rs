@@ -51,7 +51,7 @@ impl Engine {
         let (store, store_failure) = Store::open(&config.data, config.durable, sender.clone())?;
         let lost = controller::end_leftovers(&files).map_err(io)?;
         let cores = Cores::find(config.cpus);
-        let cgroups = Cgroups::detect(&confine::id(&config.data).map_err(io)?, &cores);
+        let cgroups = Cgroups::detect(&confine::server_id(&config.data).map_err(io)?, &cores);
         info!("{cgroups}");
         for note in cgroups.notes() {
             info!(note, "not in use");
@@ -59,7 +59,8 @@ impl Engine {
 
         let backlog = Arc::new(Backlog::new(config.max_queued));
         let (store, clock) = (Arc::new(store), Clock::start());
-        let ctx = Arc::new(Context { config, store, files, clock, backlog, events: sender });
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let ctx = Arc::new(Context { config, store, files, clock, host, backlog, events: sender });
         let mut controller = Controller::new(Arc::clone(&ctx), cores, cgroups, events);
         let unfinished =
             ctx.store.unfinished().map_err(|error| io(io::Error::other(error.to_string())))?;

@@ -3,14 +3,15 @@
 //! In: jobs through [`Jobs`](windlass_core::Jobs), manifests of functions and queues, and the
 //! reports of workers. Out: one worker process an attempt, and the status of jobs.
 //!
-//! Deciding is core's. The folders follow a job on its way:
+//! Deciding is core's. A job is reconciled in the steps fetch -> observe -> validate -> admit -> plan ->
+//! apply -> update_status. The folders follow a job on its way:
 //!
 //! | folder | what it does |
 //! | --- | --- |
 //! | [`gateway`] | serves the REST server and the command line: submits, reads, cancels, logs |
 //! | [`store`] | keeps what was accepted, in SQLite; it survives the process |
 //! | [`queueing`] | who may wait, and who may start |
-//! | [`controller`] | the one task that owns the jobs: observe -> validate -> admit -> plan -> apply -> update_status |
+//! | [`controller`] | the one task that owns the jobs, and reconciles them one at a time |
 //! | [`attempt`] | one try: the order for its worker, its supervision, what is observed of it |
 //! | [`confine`] | which CPUs and how much memory an attempt has |
 //! | [`process`] | starts workers, and ends what an earlier server left |

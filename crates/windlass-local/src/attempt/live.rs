@@ -54,7 +54,7 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
-    /// What its worker is told of it.
+    /// What its worker needs to know of it.
     pub(crate) fn confinement(&self) -> Confinement {
         self.slot.as_ref().map_or_else(
             || Confinement {

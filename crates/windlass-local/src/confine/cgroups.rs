@@ -31,7 +31,7 @@ pub(crate) struct Cgroups {
 }
 
 impl Cgroups {
-    /// Finds out what can be used, for the server of this [`id`](super::id), of which there is one at
+    /// Finds out what can be used, for the server of this [`server_id`](super::server_id), of which there is one at
     /// a time. What an earlier one has left is ended. It blocks for as long as that takes.
     pub(crate) fn detect(id: &str, cores: &Cores) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();

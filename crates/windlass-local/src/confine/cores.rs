@@ -128,7 +128,7 @@ fn allowed() -> Vec<u32> {
     known.filter_map(|cpu| u32::try_from(cpu).ok()).collect()
 }
 
-/// The package of a CPU and the CPUs of its core. Where the kernel does not tell, one package and
+/// The package of a CPU and the CPUs of its core. Where the kernel does not say, one package and
 /// cores of one CPU.
 fn topology(cpus: &Path, cpu: u32) -> (u32, Vec<u32>) {
     let directory = cpus.join(format!("cpu{cpu}/topology"));
@@ -148,7 +148,7 @@ fn parse_list(text: &str) -> Option<Vec<u32>> {
 }
 
 /// A list of CPUs as the kernel reads it.
-pub(super) fn list(cpus: &[u32]) -> String {
+pub(super) fn cpu_list(cpus: &[u32]) -> String {
     cpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(parse_list("0-2,8\n"), Some(vec![0, 1, 2, 8]));
         assert_eq!(parse_list("\n"), Some(Vec::new()));
         assert_eq!(parse_list("x"), None);
-        assert_eq!(list(&[3, 4]), "3,4");
+        assert_eq!(cpu_list(&[3, 4]), "3,4");
     }
 
     #[test]

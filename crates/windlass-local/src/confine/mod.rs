@@ -38,7 +38,7 @@ pub(crate) use cores::Cores;
 pub(crate) use slot::Slot;
 
 /// The name of a server with this data directory: the same for each, and no other has it.
-pub(crate) fn id(data: &Path) -> io::Result<String> {
+pub(crate) fn server_id(data: &Path) -> io::Result<String> {
     let directory = fs::metadata(data)?;
     Ok(format!("{:x}-{:x}", directory.dev(), directory.ino()))
 }

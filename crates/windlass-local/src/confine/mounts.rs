@@ -29,7 +29,7 @@ pub(super) fn cgroup_mounts(groups: &str, mounts: &str) -> Vec<CgroupMount> {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
         if controllers.starts_with("name=") {
-            // It holds nothing, and is its owner's.
+            // It limits nothing, and belongs to who mounted it, such as systemd.
             continue;
         }
         let controllers: Vec<&str> = controllers.split(',').filter(|c| !c.is_empty()).collect();

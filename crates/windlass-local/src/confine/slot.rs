@@ -74,9 +74,9 @@ impl Slot {
         &self.groups[0].path
     }
 
-    /// What its worker is told. The kernel's count of kills goes on from attempt to attempt: it is
-    /// read before the function starts, too. Writing `0` into a file joins its writer, and costs
-    /// least.
+    /// What its worker needs to know. The kernel's count of kills goes on from attempt to attempt, so
+    /// the worker reads it before the function starts, too. The worker joins by writing `0`, which
+    /// costs least.
     pub(crate) fn confinement(&self) -> Confinement {
         let file = |group: &Cgroup, name| group.path.join(name).to_string_lossy().into_owned();
         let join = |group: &Cgroup| file(group, group.version.join_file());

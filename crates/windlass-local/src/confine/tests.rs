@@ -20,7 +20,7 @@ use super::fallback::Levels;
 use super::mounts::{CgroupMount, cgroup_mounts};
 use super::slot::Slot;
 use super::version::Version;
-use super::{group, id};
+use super::{group, server_id};
 
 const MIB: u64 = 1 << 20;
 
@@ -35,7 +35,7 @@ struct Fixture {
 impl Fixture {
     fn new(cores: &Cores) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let id = format!("test-{}-{}", std::process::id(), id(directory.path()).unwrap());
+        let id = format!("test-{}-{}", std::process::id(), server_id(directory.path()).unwrap());
         Self { cgroups: Some(Cgroups::detect(&id, cores)), id, _directory: directory }
     }
 

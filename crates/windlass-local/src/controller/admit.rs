@@ -29,10 +29,11 @@ pub(super) fn admit(
     decision
 }
 
-/// A job joins its queue.
+/// A job joins its queue. It counts in the backlog from now, unless it did already.
 pub(super) fn enqueue(state: &mut State, uid: Uuid) {
-    state.enter_backlog(uid);
-    if let Some(active) = state.jobs.get(uid) {
-        state.admission.enqueue(uid, &active.entry, &active.limits);
+    let Some(active) = state.jobs.get_mut(uid) else { return };
+    if !std::mem::replace(&mut active.is_waiting, true) {
+        state.ctx.backlog.add(&active.entry.queue);
     }
+    state.admission.enqueue(uid, &active.entry, &active.limits);
 }

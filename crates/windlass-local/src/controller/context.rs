@@ -15,6 +15,8 @@ pub(crate) struct Context {
     pub(crate) store: Arc<Store>,
     pub(crate) files: Arc<DataDir>,
     pub(crate) clock: Clock,
+    /// This machine's name.
+    pub(crate) host: String,
     /// How many jobs wait, and how many may.
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) events: EventSender,

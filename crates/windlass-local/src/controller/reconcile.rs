@@ -43,7 +43,7 @@ pub(super) fn reconcile(state: &mut State, uid: Uuid, mut decision: Option<Admis
         let Some(active) = state.jobs.get(uid) else { return };
         let now = state.ctx.clock.now();
         // observe: pure.
-        let attempts = observe::attempts(&active.attempts, &state.host);
+        let attempts = observe::attempts(&active.attempts, &state.ctx.host);
         let mut observed = Observed { attempts, ..Observed::default() };
         // validate: pure.
         let missing = missing_requirement(&job, &state.ctx.config.functions.current());

@@ -65,9 +65,9 @@ pub(super) fn recover(state: &mut State, unfinished: Vec<Unfinished>, lost: &Los
         };
         let entry = QueueEntry { queue, priority, since: created };
         state.jobs.insert(uid, ActiveJob::new(entry, limits, None));
-        match lost.get(&uid).copied().unwrap_or(0).max(attempt) {
-            0 => enqueue(state, uid),
-            last => recover_attempt(state, uid, last),
+        match lost.get(&uid).copied().max(attempt) {
+            None => enqueue(state, uid),
+            Some(last) => recover_attempt(state, uid, last),
         }
     }
     state.expiry.schedule(&state.ctx);
@@ -75,7 +75,7 @@ pub(super) fn recover(state: &mut State, unfinished: Vec<Unfinished>, lost: &Los
 
 /// A job that was started before: its latest attempt is over, whatever its status says.
 fn recover_attempt(state: &mut State, uid: Uuid, number: AttemptNumber) {
-    let Some(mut job) = state.job(uid) else { return };
+    let Some(mut job) = state.load_job(uid) else { return };
     // Readers may have seen changes that were not committed: their versions are not used again.
     let version = job.metadata.resource_version.parse::<u64>().unwrap_or(0) + VERSIONS_SKIPPED;
     Arc::make_mut(&mut job).metadata.resource_version = version.to_string();

@@ -35,20 +35,18 @@ impl Controller {
         cgroups: Cgroups,
         events: mpsc::UnboundedReceiver<Event>,
     ) -> Self {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let Context { config, files, backlog, events: sender, .. } = &*ctx;
         let attempts = LiveAttempts::new(config, files, cores, cgroups, sender.clone());
         let mut admission = MachineAdmission::new(config.cpus, Arc::clone(backlog));
         admission.set_queues(&config.functions.current());
         let state = State {
+            is_stopping: false,
             ctx,
-            host,
             jobs: ActiveJobs::default(),
             attempts,
             admission,
             requeued: DelayQueue::default(),
             expiry: Expiry::default(),
-            is_stopping: false,
         };
         Self { state, events }
     }

@@ -15,36 +15,26 @@ use crate::queueing::admission::MachineAdmission;
 
 /// The controller's state.
 pub(super) struct State {
+    /// A shutdown has begun.
+    pub(super) is_stopping: bool,
     pub(super) ctx: Arc<Context>,
-    /// This machine's name.
-    pub(super) host: String,
     pub(super) jobs: ActiveJobs,
     /// What runs, and what holds it.
     pub(super) attempts: LiveAttempts,
     /// Who waits for CPUs, and what is granted.
     pub(super) admission: MachineAdmission,
+    /// Whose turn comes later.
     pub(super) requeued: DelayQueue,
     pub(super) expiry: Expiry,
-    /// A shutdown has begun.
-    pub(super) is_stopping: bool,
 }
 
 impl State {
     /// An active job. One that cannot be read is as good as none.
-    pub(super) fn job(&mut self, uid: Uuid) -> Option<Arc<Job>> {
+    pub(super) fn load_job(&mut self, uid: Uuid) -> Option<Arc<Job>> {
         self.jobs.fetch(uid, &self.ctx.store).unwrap_or_else(|error| {
             error!(%uid, %error, "a job cannot be read");
             None
         })
-    }
-
-    /// A job counts in the backlog from now, unless it did already.
-    pub(super) fn enter_backlog(&mut self, uid: Uuid) {
-        if let Some(active) = self.jobs.get_mut(uid)
-            && !std::mem::replace(&mut active.is_waiting, true)
-        {
-            self.ctx.backlog.add(&active.entry.queue);
-        }
     }
 
     /// A job does not wait any more: it starts, or has ended.

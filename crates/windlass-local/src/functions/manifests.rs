@@ -137,11 +137,11 @@ impl Functions {
         }
         match field("kind") {
             Function::KIND => {
-                let function: Function = parse::value_of(document).map_err(list)?;
+                let function: Function = parse::value_of(document).map_err(reasons)?;
                 self.insert(function, Source::Manifest(source.to_owned()))?;
             }
             Queue::KIND => {
-                let queue: Queue = parse::value_of(document).map_err(list)?;
+                let queue: Queue = parse::value_of(document).map_err(reasons)?;
                 let name = checked_name(&queue.metadata.name)?;
                 if let Some((_, other)) = self.queues.get(&name) {
                     return Err(format!("queue {name:?} is defined in {} too", other.display()));
@@ -214,7 +214,7 @@ fn checked_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn list(unread: Unread) -> String {
+fn reasons(unread: Unread) -> String {
     match unread {
         Unread::Malformed(why) => why,
         Unread::Misshapen(problems) => {

@@ -23,17 +23,6 @@ use super::leftovers;
 /// What a function sees of the server's environment.
 const PASSED_VARIABLES: [&str; 6] = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER"];
 
-/// Where functions write what is neither result nor progress.
-#[derive(Clone, Debug)]
-pub enum Logs {
-    /// To this process's standard error.
-    Stderr,
-    /// To a pipe that somebody reads.
-    Pipe(Arc<OwnedFd>),
-    /// To a file for each attempt, which is kept as long as the job.
-    Files,
-}
-
 /// How a worker is started.
 #[derive(Debug)]
 pub(crate) struct WorkerCommand {
@@ -44,13 +33,15 @@ pub(crate) struct WorkerCommand {
     pub(crate) grace: Duration,
 }
 
-/// A worker that waits for its order. It is killed when this is dropped.
-#[derive(Debug)]
-pub(crate) struct IdleWorker {
-    pub(crate) child: Child,
-    pub(crate) socket: UnixStream,
-    /// Its own directory.
-    pub(crate) home: PathBuf,
+/// Where functions write what is neither result nor progress.
+#[derive(Clone, Debug)]
+pub enum Logs {
+    /// To this process's standard error.
+    Stderr,
+    /// To a pipe that somebody reads.
+    Pipe(Arc<OwnedFd>),
+    /// To a file for each attempt, which is kept as long as the job.
+    Files,
 }
 
 impl WorkerCommand {
@@ -84,6 +75,15 @@ impl WorkerCommand {
         drop(worker);
         Ok(IdleWorker { child, socket: ours, home })
     }
+}
+
+/// A worker that waits for its order. It is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct IdleWorker {
+    pub(crate) child: Child,
+    pub(crate) socket: UnixStream,
+    /// Its own directory.
+    pub(crate) home: PathBuf,
 }
 
 /// The worker and all that it starts inherit the lock. One worker is started at a time: a process

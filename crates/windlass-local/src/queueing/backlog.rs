@@ -10,7 +10,7 @@ use windlass_core::Error;
 /// Weight of the latest interval between two starts in their mean.
 const LATEST_WEIGHT: f64 = 0.1;
 
-/// Most that a caller is told to wait before trying again.
+/// Longest time after which a caller may try again.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// How many jobs wait in each queue, and how many may.

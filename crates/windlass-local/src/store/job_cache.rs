@@ -17,6 +17,11 @@ pub(crate) struct JobCache {
 }
 
 impl JobCache {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Option<Shown>>>> {
+        // A map of jobs is one after a panic, too.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Job>> {
         self.lock().get(name)?.borrow().as_ref().map(|shown| Arc::clone(&shown.job))
     }
@@ -91,11 +96,6 @@ impl JobCache {
         if jobs.get(name).is_some_and(idle) {
             jobs.remove(name);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Option<Shown>>>> {
-        // A map of jobs is one after a panic, too.
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
