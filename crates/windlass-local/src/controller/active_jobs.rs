@@ -8,6 +8,7 @@ use windlass_core::{AttemptNumber, Error, Job, JobLimits};
 
 use crate::attempt::observe::TrackedAttempt;
 use crate::queueing::admission::QueueEntry;
+use crate::queueing::backlog::Backlog;
 use crate::store::Store;
 
 /// One of them.
@@ -40,6 +41,20 @@ impl ActiveJob {
         self.attempts.iter_mut().find(|attempt| attempt.number == number)
     }
 
+    /// It counts in the backlog from now, unless it did already.
+    pub(super) fn enter_backlog(&mut self, backlog: &Backlog) {
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            backlog.add(&self.entry.queue);
+        }
+    }
+
+    /// It does not wait any more: it starts, or has ended.
+    pub(super) fn leave_backlog(&mut self, backlog: &Backlog) {
+        if std::mem::take(&mut self.is_waiting) {
+            backlog.remove(&self.entry.queue);
+        }
+    }
+
     fn is_running(&self) -> bool {
         self.attempts.iter().any(|attempt| attempt.exit.is_none())
     }
@@ -60,7 +75,7 @@ impl ActiveJobs {
 
     /// The job itself, read from the store when it is not in memory; `None` when it was deleted, or is
     /// not active.
-    pub(super) fn fetch(&mut self, uid: Uuid, store: &Store) -> Result<Option<Arc<Job>>, Error> {
+    pub(super) fn load(&mut self, uid: Uuid, store: &Store) -> Result<Option<Arc<Job>>, Error> {
         let Some(active) = self.0.get_mut(&uid).filter(|active| !active.deleted) else {
             return Ok(None);
         };

@@ -29,11 +29,10 @@ pub(super) fn admit(
     decision
 }
 
-/// A job joins its queue. It counts in the backlog from now, unless it did already.
+/// A job joins its queue.
 pub(super) fn enqueue(state: &mut State, uid: Uuid) {
-    let Some(active) = state.jobs.get_mut(uid) else { return };
-    if !std::mem::replace(&mut active.is_waiting, true) {
-        state.ctx.backlog.add(&active.entry.queue);
+    if let Some(active) = state.jobs.get_mut(uid) {
+        active.enter_backlog(&state.ctx.backlog);
+        state.admission.enqueue(uid, &active.entry, &active.limits);
     }
-    state.admission.enqueue(uid, &active.entry, &active.limits);
 }

@@ -27,7 +27,9 @@ pub(super) fn apply(state: &mut State, uid: Uuid, job: &Job, actions: &[Action])
 
 /// Starts an attempt. When that fails, the attempt has ended, and core decides what comes next.
 fn start(state: &mut State, uid: Uuid, job: &Job, number: AttemptNumber, cpus: Cpus) {
-    state.leave_backlog(uid);
+    if let Some(active) = state.jobs.get_mut(uid) {
+        active.leave_backlog(&state.ctx.backlog);
+    }
     // Before the worker can say when it started.
     let mut attempt = TrackedAttempt::new(number, cpus, state.ctx.clock.now());
     match start_worker(state, uid, job, number, cpus) {

@@ -12,6 +12,7 @@ use windlass_core::{AttemptNumber, Error, Job, JobLimits, JobStatus, Outcome};
 
 use super::active_jobs::ActiveJob;
 use super::apply;
+use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
 use super::state::State;
 use super::update_status::{next_version, update_status};
@@ -77,7 +78,8 @@ fn on_submitted(state: &mut State, job: Arc<Job>, limits: JobLimits) {
 
 fn on_cancel(state: &mut State, uid: Uuid, reply: oneshot::Sender<Result<(), Error>>) {
     // A job that is not active has ended.
-    let open = state.load_job(uid).filter(|job| !job.spec.cancel && !job.status.is_finished());
+    let open =
+        fetch_if_readable(state, uid).filter(|job| !job.spec.cancel && !job.status.is_finished());
     let Some(job) = open else {
         reply.send(Ok(())).unwrap_or_default();
         return;
@@ -104,7 +106,7 @@ fn on_delete(state: &mut State, uid: Uuid, reply: oneshot::Sender<Result<(), Err
 fn on_report(state: &mut State, report: &Report) {
     let Report { job_uid, attempt: number, event } = report;
     let Ok(uid) = Uuid::parse_str(job_uid) else { return };
-    let job = state.load_job(uid);
+    let job = fetch_if_readable(state, uid);
     let current = job.as_ref().map(|job| report::check(job, job_uid, *number));
     let (Some(job), Some(Ok(())), Some(active)) = (job, &current, state.jobs.get_mut(uid)) else {
         debug!(%uid, attempt = number, ?current, "a report changes nothing");
@@ -140,7 +142,7 @@ fn on_report(state: &mut State, report: &Report) {
 fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, why: String) {
     state.attempts.release_cpus(uid, number);
     state.admission.release(&uid);
-    let has_result = state.load_job(uid).is_some_and(|job| job.status.result.is_some());
+    let has_result = fetch_if_readable(state, uid).is_some_and(|job| job.status.result.is_some());
     if let Some(active) = state.jobs.get_mut(uid)
         && let Some(attempt) = active.attempt_mut(number)
     {

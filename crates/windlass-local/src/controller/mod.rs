@@ -11,6 +11,7 @@ mod apply;
 mod context;
 mod delay_queue;
 mod expiry;
+mod fetch;
 mod grants;
 mod handlers;
 mod reconcile;

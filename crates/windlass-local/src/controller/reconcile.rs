@@ -10,36 +10,24 @@
 //! | apply | starts and stops processes |
 //! | update_status | commits to the store, last |
 
-use std::time::Duration;
-
-use tracing::error;
 use uuid::Uuid;
 use windlass_core::plan::{AdmissionDecision, Observed, plan_invalid};
 use windlass_core::{Action, Job, Plan, plan};
 
 use super::admit::admit;
 use super::apply::apply;
+use super::fetch::fetch;
 use super::state::State;
 use super::update_status::update_status;
 use super::validate::missing_requirement;
 use crate::attempt::observe;
-
-/// When the store is asked again that could not be read.
-const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// Reconciles a job until there is nothing new. A job that needs CPUs joins its queue, unless
 /// `decision` is what admission has just said to it.
 pub(super) fn reconcile(state: &mut State, uid: Uuid, mut decision: Option<AdmissionDecision>) {
     loop {
         // fetch: reads memory, or else the store.
-        let job = match state.jobs.fetch(uid, &state.ctx.store) {
-            Ok(Some(job)) => job,
-            Ok(None) => return state.forget(uid),
-            Err(error) => {
-                error!(%uid, %error, "a job cannot be read");
-                return state.requeued.set(uid, Some(STORE_RETRY));
-            }
-        };
+        let Some(job) = fetch(state, uid) else { return };
         let Some(active) = state.jobs.get(uid) else { return };
         let now = state.ctx.clock.now();
         // observe: pure.
@@ -60,7 +48,7 @@ pub(super) fn reconcile(state: &mut State, uid: Uuid, mut decision: Option<Admis
             plan(&job, &active.limits, &observed, now)
         };
         if is_done(&plan, &job) {
-            return settle(state, uid, &job, plan.requeue_after);
+            return state.settle(uid, &job, plan.requeue_after);
         }
         // apply: starts and stops processes.
         apply(state, uid, &job, &plan.actions);
@@ -72,16 +60,4 @@ pub(super) fn reconcile(state: &mut State, uid: Uuid, mut decision: Option<Admis
 /// Whether nothing is left to do. The store itself deletes what has expired.
 fn is_done(plan: &Plan, job: &Job) -> bool {
     plan.actions.iter().all(|action| *action == Action::Expire) && plan.status == job.status
-}
-
-/// There is nothing new: the job's turn comes later, or it has ended, and once nothing of it runs the
-/// store alone has it.
-fn settle(state: &mut State, uid: Uuid, job: &Job, requeue_after: Option<Duration>) {
-    if !job.status.is_finished() {
-        return state.requeued.set(uid, requeue_after);
-    }
-    if let Some(at) = job.expires() {
-        state.expiry.expect(at, state.ctx.clock.now());
-    }
-    state.forget(uid);
 }

@@ -12,6 +12,7 @@ use windlass_core::AttemptNumber;
 
 use super::active_jobs::ActiveJob;
 use super::admit::enqueue;
+use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
 use super::state::State;
 use crate::attempt::observe::{Exit, TrackedAttempt};
@@ -75,7 +76,7 @@ pub(super) fn recover(state: &mut State, unfinished: Vec<Unfinished>, lost: &Los
 
 /// A job that was started before: its latest attempt is over, whatever its status says.
 fn recover_attempt(state: &mut State, uid: Uuid, number: AttemptNumber) {
-    let Some(mut job) = state.load_job(uid) else { return };
+    let Some(mut job) = fetch_if_readable(state, uid) else { return };
     // Readers may have seen changes that were not committed: their versions are not used again.
     let version = job.metadata.resource_version.parse::<u64>().unwrap_or(0) + VERSIONS_SKIPPED;
     Arc::make_mut(&mut job).metadata.resource_version = version.to_string();

@@ -1,8 +1,8 @@
 //! What the controller knows and holds. One task owns it, so that no part of it needs a lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tracing::error;
 use uuid::Uuid;
 use windlass_core::Job;
 
@@ -29,27 +29,24 @@ pub(super) struct State {
 }
 
 impl State {
-    /// An active job. One that cannot be read is as good as none.
-    pub(super) fn load_job(&mut self, uid: Uuid) -> Option<Arc<Job>> {
-        self.jobs.fetch(uid, &self.ctx.store).unwrap_or_else(|error| {
-            error!(%uid, %error, "a job cannot be read");
-            None
-        })
-    }
-
-    /// A job does not wait any more: it starts, or has ended.
-    pub(super) fn leave_backlog(&mut self, uid: Uuid) {
-        if let Some(active) = self.jobs.get_mut(uid)
-            && std::mem::take(&mut active.is_waiting)
-        {
-            self.ctx.backlog.remove(&active.entry.queue);
+    /// There is nothing new about a job: its turn comes later, or it has ended.
+    pub(super) fn settle(&mut self, uid: Uuid, job: &Job, requeue_after: Option<Duration>) {
+        if !job.status.is_finished() {
+            return self.requeued.set(uid, requeue_after);
         }
+        if let Some(at) = job.expires() {
+            self.expiry.expect(at, self.ctx.clock.now());
+        }
+        self.forget(uid);
     }
 
-    /// Forgets a job that has ended or was deleted, once nothing of it runs.
+    /// Forgets a job that has ended or was deleted, once nothing of it runs: then the store alone has
+    /// it.
     pub(super) fn forget(&mut self, uid: Uuid) {
         self.admission.dequeue(&uid);
-        self.leave_backlog(uid);
+        if let Some(active) = self.jobs.get_mut(uid) {
+            active.leave_backlog(&self.ctx.backlog);
+        }
         self.requeued.set(uid, None);
         self.jobs.remove(uid);
     }

@@ -17,9 +17,9 @@ const EXPIRE_AT_ONCE: u32 = 500;
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     pub(crate) uid: Uuid,
+    pub(crate) queue: String,
     /// The latest attempt of its status.
     pub(crate) attempt: Option<AttemptNumber>,
-    pub(crate) queue: String,
     pub(crate) priority: i32,
     pub(crate) created: Timestamp,
     pub(crate) limits: JobLimits,
