@@ -50,7 +50,7 @@ pub(crate) fn end(directory: &Path, patience: Duration) -> io::Result<usize> {
 }
 
 /// Whether somebody still holds the lock of this attempt directory.
-pub(crate) fn is_held(home: &Path) -> io::Result<bool> {
+pub(crate) fn is_lock_held(home: &Path) -> io::Result<bool> {
     let file = match File::open(home.join(LOCK)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -154,7 +154,7 @@ mod tests {
                 .env("OLDPWD", &home)
                 .stdin(Stdio::from(other)),
         );
-        assert!(is_held(&home).unwrap());
+        assert!(is_lock_held(&home).unwrap());
         // Exec takes a moment; until then the environment is ours.
         while fs::read(format!("/proc/{}/environ", by_environment.id()))
             .unwrap_or_default()
@@ -167,7 +167,7 @@ mod tests {
         end(&attempts, Duration::from_secs(10)).unwrap();
         let (first, second) = reaper.join().unwrap();
         assert!(!first.success() && !second.success());
-        assert!(!is_held(&home).unwrap());
+        assert!(!is_lock_held(&home).unwrap());
         assert!(is_alive(&mut stranger));
         stranger.kill().unwrap();
         stranger.wait().unwrap();

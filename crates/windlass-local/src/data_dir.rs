@@ -14,20 +14,20 @@ use windlass_worker::{log_before, stored_name};
 
 /// The directories under a data directory.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub(crate) struct DataDir {
     data: PathBuf,
     /// Of results and logs.
     bytes: AtomicU64,
 }
 
-impl Files {
+impl DataDir {
     /// Makes what is missing.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
-        let files = Self { data: data.to_owned(), bytes: AtomicU64::new(0) };
-        for directory in [files.attempts(), files.results(), files.logs()] {
+        let dir = Self { data: data.to_owned(), bytes: AtomicU64::new(0) };
+        for directory in [dir.attempts(), dir.results(), dir.logs()] {
             fs::create_dir_all(directory)?;
         }
-        Ok(files)
+        Ok(dir)
     }
 
     /// One directory for each worker.
@@ -58,7 +58,7 @@ impl Files {
     }
 
     /// Counts what an attempt has left. A result that does not count is deleted.
-    pub(crate) fn settle(&self, uid: Uuid, attempt: AttemptNumber, result_counts: bool) {
+    pub(crate) fn count_attempt(&self, uid: Uuid, attempt: AttemptNumber, result_counts: bool) {
         let log = self.log(uid, attempt);
         let result = self.result(&stored_name(&uid.to_string(), attempt));
         let mut left = size(&log) + size(&log_before(&log));
@@ -71,7 +71,7 @@ impl Files {
     }
 
     /// Deletes what the attempts of a job have left.
-    pub(crate) fn forget(&self, uid: Uuid, last: AttemptNumber) {
+    pub(crate) fn remove_job(&self, uid: Uuid, last: AttemptNumber) {
         for attempt in 1..=last {
             let log = self.log(uid, attempt);
             for path in
@@ -86,7 +86,10 @@ impl Files {
 
     /// Counts what is there, and deletes what belongs to no job that `known` knows: a server that
     /// was killed may have left it.
-    pub(crate) fn tidy(&self, known: impl Fn(&[Uuid]) -> Option<Vec<bool>>) -> io::Result<()> {
+    pub(crate) fn remove_orphans(
+        &self,
+        known: impl Fn(&[Uuid]) -> Option<Vec<bool>>,
+    ) -> io::Result<()> {
         for directory in [self.results(), self.logs()] {
             let mut found = Vec::new();
             for entry in fs::read_dir(directory)? {

@@ -10,19 +10,18 @@ use std::time::Duration;
 
 use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::driver::Event;
-use crate::functions::Library;
+use super::library::Library;
+use crate::event::{Event, EventSender};
 
 /// How long the files must be quiet before they are read: an editor writes in several steps.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Watches for as long as the driver runs.
+/// Watches for as long as the controller runs.
 pub(crate) fn watch(
     library: Arc<Library>,
-    events: mpsc::UnboundedSender<Event>,
+    events: EventSender,
 ) -> io::Result<Option<tokio::task::JoinHandle<()>>> {
     if library.paths().is_empty() {
         return Ok(None);
@@ -57,7 +56,8 @@ pub(crate) fn watch(
                 warn!(%problem, "a manifest is wrong; what it said before stays in force");
             }
             info!(functions = library.current().all().count(), "manifests were read again");
-            if events.send(Event::Reloaded).is_err() {
+            events.send(Event::ManifestsReloaded);
+            if events.is_closed() {
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! Following what a job says, from one attempt to the next, until it has ended.
+//! The logs of a job, followed from one attempt to the next until the job has ended.
 
 use std::io;
 use std::sync::Arc;
@@ -11,56 +11,56 @@ use windlass_core::result::ByteStream;
 use windlass_core::{AttemptNumber, Error, Job};
 use windlass_worker::LogFollower;
 
-use crate::files::Files;
-use crate::store::Watcher;
+use crate::data_dir::DataDir;
+use crate::store::{JobWatcher, job_uid};
 
-/// How often a log is looked at that says nothing.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How often a log that does not grow is read again.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Most bytes that are read at a time.
-const PIECE: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What the attempts of a job say, in memory of one piece: the last `tail` bytes of what the latest
-/// has said already, then all that follows, until the job has ended or is gone.
-pub(crate) async fn follow(
-    mut changes: Watcher,
-    files: Arc<Files>,
+/// The logs of a job's attempts, with one chunk of them in memory: the last `tail` bytes of what the
+/// latest attempt has written already, then all that follows, until the job has ended or is deleted.
+pub(super) async fn follow(
+    mut changes: JobWatcher,
+    files: Arc<DataDir>,
     tail: u64,
 ) -> Result<ByteStream, Error> {
-    let job = changes.next().await?.job;
-    let uid = crate::jobs::uid(&job)?;
-    let follow = Follow { changes, files, uid, job, tail: Some(tail), log: None, read: None };
-    Ok(Box::pin(stream::try_unfold(follow, |mut follow| async {
-        Ok(follow.next().await?.map(|piece| (piece, follow)))
+    let job = changes.changed().await?.job;
+    let uid = job_uid(&job)?;
+    let logs = LogStream { changes, files, uid, job, tail: Some(tail), log: None, read: None };
+    Ok(Box::pin(stream::try_unfold(logs, |mut logs| async {
+        Ok(logs.next_chunk().await?.map(|chunk| (chunk, logs)))
     })))
 }
 
-struct Follow {
-    changes: Watcher,
-    files: Arc<Files>,
+struct LogStream {
+    changes: JobWatcher,
+    files: Arc<DataDir>,
     uid: Uuid,
     job: Arc<Job>,
-    /// Of the first log; of later ones all is told.
+    /// Of the first log. Later ones are read from their beginning.
     tail: Option<u64>,
     log: Option<(AttemptNumber, LogFollower)>,
     /// The last attempt whose log was read to its end.
     read: Option<AttemptNumber>,
 }
 
-impl Follow {
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+impl LogStream {
+    async fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            // Known before the log is read: what was said until then is in it.
+            // Known before the log is read, so that the log has all that was written until then.
             let has_ended = self.job.status.is_finished();
             let latest = self.job.status.attempt;
             if self.log.is_none() {
-                self.open(latest).await?;
+                self.open_next(latest).await?;
             }
             if let Some((attempt, log)) = self.log.take() {
-                let (log, piece) = in_thread(move || more(log)).await??;
-                if !piece.is_empty() {
+                let (log, chunk) = in_thread(move || read_chunk(log)).await??;
+                if !chunk.is_empty() {
                     self.log = Some((attempt, log));
-                    return Ok(Some(piece.into()));
+                    return Ok(Some(chunk.into()));
                 }
                 if latest.is_some_and(|latest| latest > attempt) {
                     self.read = Some(attempt);
@@ -72,18 +72,18 @@ impl Follow {
                 return Ok(None);
             }
             tokio::select! {
-                changed = self.changes.next() => match changed {
+                changed = self.changes.changed() => match changed {
                     Ok(shown) => self.job = shown.job,
-                    // It was deleted: it says nothing any more.
+                    // It was deleted, and its logs with it.
                     Err(_) => return Ok(None),
                 },
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
     }
 
     /// Opens the log of the attempt that comes next: the latest one at first.
-    async fn open(&mut self, latest: Option<AttemptNumber>) -> io::Result<()> {
+    async fn open_next(&mut self, latest: Option<AttemptNumber>) -> io::Result<()> {
         let next = match (self.read, latest) {
             (None, Some(latest)) => latest,
             (Some(read), Some(latest)) if latest > read => read + 1,
@@ -96,9 +96,9 @@ impl Follow {
     }
 }
 
-fn more(mut log: LogFollower) -> io::Result<(LogFollower, Vec<u8>)> {
-    let piece = log.more(PIECE)?;
-    Ok((log, piece))
+fn read_chunk(mut log: LogFollower) -> io::Result<(LogFollower, Vec<u8>)> {
+    let chunk = log.more(CHUNK_BYTES)?;
+    Ok((log, chunk))
 }
 
 /// A disk may take its time.

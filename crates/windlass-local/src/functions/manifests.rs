@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
 use windlass_core::parse::{self, Unread};
@@ -113,7 +112,7 @@ impl Functions {
     }
 
     /// All of a file or nothing.
-    fn load_text(&mut self, path: &Path, text: &str) -> Result<(), LoadError> {
+    pub(super) fn load_text(&mut self, path: &Path, text: &str) -> Result<(), LoadError> {
         let io = |error| LoadError::Io { path: path.to_owned(), error };
         // Absolute, so that a function finds its files whatever the working directory is.
         let source = std::path::absolute(path).map_err(io)?;
@@ -138,11 +137,11 @@ impl Functions {
         }
         match field("kind") {
             Function::KIND => {
-                let function: Function = parse::value_of(document).map_err(list)?;
+                let function: Function = parse::value_of(document).map_err(reasons)?;
                 self.insert(function, Source::Manifest(source.to_owned()))?;
             }
             Queue::KIND => {
-                let queue: Queue = parse::value_of(document).map_err(list)?;
+                let queue: Queue = parse::value_of(document).map_err(reasons)?;
                 let name = checked_name(&queue.metadata.name)?;
                 if let Some((_, other)) = self.queues.get(&name) {
                     return Err(format!("queue {name:?} is defined in {} too", other.display()));
@@ -185,7 +184,7 @@ impl Functions {
 }
 
 /// The manifests of a directory, or the file itself.
-fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !fs::metadata(path)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -199,90 +198,6 @@ fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// The functions and queues of a server, read again when their files change.
-#[derive(Debug)]
-pub struct Library {
-    builtin: Functions,
-    paths: Vec<PathBuf>,
-    /// The last good text of each file.
-    good: Mutex<BTreeMap<PathBuf, String>>,
-    current: RwLock<Arc<Functions>>,
-}
-
-impl Library {
-    /// The built-in functions, with those of the command line, and the manifests at these paths, all
-    /// of which must be good.
-    pub fn open(builtin: Functions, paths: Vec<PathBuf>) -> Result<Self, LoadError> {
-        let mut functions = builtin.clone();
-        let mut good = BTreeMap::new();
-        for path in &paths {
-            let io = |error| LoadError::Io { path: path.clone(), error };
-            for file in files_of(path).map_err(io)? {
-                let io = |error| LoadError::Io { path: file.clone(), error };
-                let text = fs::read_to_string(&file).map_err(io)?;
-                functions.load_text(&file, &text)?;
-                good.insert(file, text);
-            }
-        }
-        let (good, current) = (Mutex::new(good), RwLock::new(Arc::new(functions)));
-        Ok(Self { builtin, paths, good, current })
-    }
-
-    /// These functions, for good.
-    pub fn fixed(functions: Functions) -> Self {
-        let current = RwLock::new(Arc::new(functions.clone()));
-        Self { builtin: functions, paths: Vec::new(), good: Mutex::default(), current }
-    }
-
-    /// What holds now.
-    pub fn current(&self) -> Arc<Functions> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Where the manifests are.
-    pub(crate) fn paths(&self) -> &[PathBuf] {
-        &self.paths
-    }
-
-    /// Reads all files again. The last good text of a file that is wrong now stays in force; what is
-    /// wrong is returned.
-    pub(crate) fn reload(&self) -> Vec<LoadError> {
-        let mut problems = Vec::new();
-        let mut functions = self.builtin.clone();
-        let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut still_good = BTreeMap::new();
-        for path in &self.paths {
-            let files = files_of(path).unwrap_or_else(|error| {
-                problems.push(LoadError::Io { path: path.clone(), error });
-                // Not there now, for example while it is replaced.
-                good.keys().filter(|file| file.starts_with(path)).cloned().collect()
-            });
-            for file in files {
-                let read = fs::read_to_string(&file)
-                    .map_err(|error| LoadError::Io { path: file.clone(), error });
-                let loaded = read.and_then(|text| {
-                    functions.load_text(&file, &text)?;
-                    Ok(text)
-                });
-                match loaded {
-                    Ok(text) => drop(still_good.insert(file, text)),
-                    Err(problem) => {
-                        problems.push(problem);
-                        if let Some(text) = good.remove(&file) {
-                            // It was good; only with what another file says now it may not be.
-                            problems.extend(functions.load_text(&file, &text).err());
-                            still_good.insert(file, text);
-                        }
-                    }
-                }
-            }
-        }
-        *good = still_good;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(functions);
-        problems
-    }
 }
 
 /// The documents of a YAML text (JSON is YAML), without the empty ones.
@@ -299,7 +214,7 @@ fn checked_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn list(unread: Unread) -> String {
+fn reasons(unread: Unread) -> String {
     match unread {
         Unread::Malformed(why) => why,
         Unread::Misshapen(problems) => {

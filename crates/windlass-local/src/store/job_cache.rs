@@ -1,4 +1,5 @@
-//! The jobs that somebody looks at, as they were committed last: where watchers hear of changes.
+//! The jobs that run or are watched, as they were committed last, and their latest progress: where
+//! watchers hear of changes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,15 +8,20 @@ use tokio::sync::watch;
 use windlass_core::live::Shown;
 use windlass_core::{Error, Job};
 
-/// Jobs that are watched, or that run and are asked for often.
+/// Jobs that are watched, and jobs that run, which are read often.
 #[derive(Default)]
-pub(crate) struct Board {
+pub(crate) struct JobCache {
     /// By name. `None` while the first watcher reads the job from the database. A sender that is
     /// dropped tells its watchers that the job is gone.
     jobs: Mutex<HashMap<String, watch::Sender<Option<Shown>>>>,
 }
 
-impl Board {
+impl JobCache {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Option<Shown>>>> {
+        // A map of jobs is one after a panic, too.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Job>> {
         self.lock().get(name)?.borrow().as_ref().map(|shown| Arc::clone(&shown.job))
     }
@@ -68,13 +74,13 @@ impl Board {
         self.lock().remove(name);
     }
 
-    pub(crate) fn watch(board: &Arc<Self>, name: &str) -> Watcher {
-        let mut jobs = board.lock();
+    pub(crate) fn watch(cache: &Arc<Self>, name: &str) -> JobWatcher {
+        let mut jobs = cache.lock();
         let entry = jobs.entry(name.to_owned()).or_insert_with(|| watch::Sender::new(None));
         let mut changes = entry.subscribe();
         changes.mark_changed();
         drop(jobs);
-        Watcher { board: Arc::clone(board), name: name.to_owned(), changes: Some(changes) }
+        JobWatcher { cache: Arc::clone(cache), name: name.to_owned(), changes: Some(changes) }
     }
 
     /// Forgets a job that nobody watches and that is not running: the database has it.
@@ -91,28 +97,23 @@ impl Board {
             jobs.remove(name);
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Option<Shown>>>> {
-        // A map of jobs is one after a panic, too.
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The changes of one job.
-pub(crate) struct Watcher {
-    board: Arc<Board>,
+pub(crate) struct JobWatcher {
+    cache: Arc<JobCache>,
     name: String,
     /// Always there until the end: taken by `drop`, so that it does not count any more.
     changes: Option<watch::Receiver<Option<Shown>>>,
 }
 
-impl Watcher {
+impl JobWatcher {
     pub(crate) fn has_value(&self) -> bool {
         self.changes.as_ref().is_some_and(|changes| changes.borrow().is_some())
     }
 
     /// The job after its next change.
-    pub(crate) async fn next(&mut self) -> Result<Shown, Error> {
+    pub(crate) async fn changed(&mut self) -> Result<Shown, Error> {
         let gone = || Error::no_job(&self.name);
         let changes = self.changes.as_mut().ok_or_else(gone)?;
         loop {
@@ -124,9 +125,9 @@ impl Watcher {
     }
 }
 
-impl Drop for Watcher {
+impl Drop for JobWatcher {
     fn drop(&mut self) {
         self.changes = None;
-        self.board.release(&self.name);
+        self.cache.release(&self.name);
     }
 }
