@@ -20,14 +20,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use windlass_gateway::{Gateway, ServerLimits};
 
-use crate::fake::{Desk, GOOD, Tokens, World};
+use crate::fake::{FakeBackend, FakeReports, GOOD, Tokens};
 
 /// Longest wait of a test for something that should happen at once.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) world: Arc<World>,
+    pub(crate) backend: Arc<FakeBackend>,
     pub(crate) shutdown: Option<oneshot::Sender<()>>,
     pub(crate) served: JoinHandle<io::Result<()>>,
 }
@@ -38,11 +38,11 @@ impl Server {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Gateway)) -> Self {
-        let world = Arc::new(World::default());
+        let backend = Arc::new(FakeBackend::default());
         let mut gateway = Gateway {
-            jobs: world.clone(),
+            jobs: backend.clone(),
             access: Arc::new(Tokens),
-            reports: Some(Arc::new(Desk(world.clone()))),
+            reports: Some(Arc::new(FakeReports(backend.clone()))),
             allowed_hosts: None,
             limits: ServerLimits::default(),
             meters: Arc::default(),
@@ -54,7 +54,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (shutdown, asked) = oneshot::channel();
         let served = tokio::spawn(windlass_gateway::serve(listener, gateway, asked));
-        Self { address, world, shutdown: Some(shutdown), served }
+        Self { address, backend, shutdown: Some(shutdown), served }
     }
 
     /// Sends a request on a connection of its own.
