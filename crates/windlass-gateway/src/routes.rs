@@ -48,23 +48,32 @@ routes! {
     POST "/v1/reports", Worker, Request => reports::report;
     PUT "/v1/reports/{job_uid}/{attempt}/result", Worker, Handler => reports::store_result;
     POST "/v1/peers/progress", Peer, Request => peers::share_peer_progress;
-    GET "/v1/namespaces/{namespace}/functions", Jobs(Verb::List), Request => functions::list_functions;
-    GET "/v1/namespaces/{namespace}/functions/{name}", Jobs(Verb::Get), Request => functions::get_function;
-    POST "/v1/namespaces/{namespace}/functions/{name}/call", Jobs(Verb::Create), Handler => call::call_function;
+    GET "/v1/namespaces/{namespace}/functions",
+        Jobs(Verb::List), Request => functions::list_functions;
+    GET "/v1/namespaces/{namespace}/functions/{name}",
+        Jobs(Verb::Get), Request => functions::get_function;
+    POST "/v1/namespaces/{namespace}/functions/{name}/call",
+        Jobs(Verb::Create), Handler => call::call_function;
     GET "/v1/namespaces/{namespace}/queues", Jobs(Verb::List), Request => queues::list_queues;
     GET "/v1/namespaces/{namespace}/queues/{name}", Jobs(Verb::Get), Request => queues::get_queue;
     POST "/v1/namespaces/{namespace}/jobs", Jobs(Verb::Create), Handler => jobs::submit::submit_job;
     GET "/v1/namespaces/{namespace}/jobs", Jobs(Verb::List), Request => jobs::list::list_jobs;
     GET "/v1/namespaces/{namespace}/jobs/{name}", Jobs(Verb::Get), Request => jobs::get::get_job;
-    DELETE "/v1/namespaces/{namespace}/jobs/{name}", Jobs(Verb::Delete), Request => jobs::delete::delete_job;
-    POST "/v1/namespaces/{namespace}/jobs/{name}/cancel", Jobs(Verb::Patch), Handler => jobs::cancel::cancel_job;
-    GET "/v1/namespaces/{namespace}/jobs/{name}/result", Jobs(Verb::Get), Request => jobs::result::get_result;
-    GET "/v1/namespaces/{namespace}/jobs/{name}/explain", Jobs(Verb::Get), Request => jobs::explain::explain_job;
-    GET "/v1/namespaces/{namespace}/jobs/{name}/logs", Jobs(Verb::Get), Handler => jobs::logs::read_logs;
-    GET "/v1/namespaces/{namespace}/jobs/{name}/events", Jobs(Verb::Watch), Handler => jobs::events::follow_job;
+    DELETE "/v1/namespaces/{namespace}/jobs/{name}",
+        Jobs(Verb::Delete), Request => jobs::delete::delete_job;
+    POST "/v1/namespaces/{namespace}/jobs/{name}/cancel",
+        Jobs(Verb::Patch), Handler => jobs::cancel::cancel_job;
+    GET "/v1/namespaces/{namespace}/jobs/{name}/result",
+        Jobs(Verb::Get), Request => jobs::result::get_result;
+    GET "/v1/namespaces/{namespace}/jobs/{name}/explain",
+        Jobs(Verb::Get), Request => jobs::explain::explain_job;
+    GET "/v1/namespaces/{namespace}/jobs/{name}/logs",
+        Jobs(Verb::Get), Handler => jobs::logs::read_logs;
+    GET "/v1/namespaces/{namespace}/jobs/{name}/events",
+        Jobs(Verb::Watch), Handler => jobs::events::follow_job;
 }
 
-/// What the API is. It is made when somebody asks for it first.
+/// The document of the API. It is made at its first use.
 pub(crate) static API_DOCUMENT: LazyLock<ApiDocument> =
     LazyLock::new(|| openapi::document::api_document(ROUTES));
 
@@ -77,8 +86,8 @@ pub(crate) fn router(gateway: Gateway, shutdown: Shutdown) -> axum::Router {
         routes: RouteTable(ROUTES),
         api_document: &API_DOCUMENT,
     });
-    // The guard answers unknown paths and methods itself. The fallback is never run; it is there
-    // so that the guard is asked for unknown paths, too.
+    // The guard answers unknown paths and methods itself. The fallback never runs; it is there
+    // so that the guard runs for unknown paths, too.
     with_handlers(axum::Router::new())
         .fallback(|| async { ApiError::no_such_path() })
         // From the inside out.

@@ -1,4 +1,4 @@
-//! What goes wrong in the world, and what is told of it.
+//! What goes wrong in the back end, and what callers are told of it.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn what_is_out_of_reach_has_a_time_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_world_that_hangs_is_504() {
+async fn a_back_end_that_hangs_is_504() {
     let server =
         Server::start_with(|gateway| gateway.limits.request = Duration::from_millis(100)).await;
     server.backend.fail(Fault::Late(Duration::from_secs(3_600)));
@@ -63,7 +63,7 @@ async fn a_world_that_hangs_is_504() {
 }
 
 #[tokio::test]
-async fn readiness_follows_the_world_and_life_does_not() {
+async fn readiness_follows_the_back_end_and_life_does_not() {
     let server = Server::start().await;
     let ready = || Ask::new(Method::GET, "/readyz");
     assert_eq!(server.send(ready()).await.status, 200);

@@ -68,6 +68,15 @@ impl Stream {
         }
     }
 
+    /// A server with job `a`, and a stream of it whose first event is read.
+    async fn of_a_new_job() -> (Server, Self, Event) {
+        let server = Server::start().await;
+        server.backend.put("a");
+        let mut stream = Self::open(&server).await;
+        let first = stream.next().await.unwrap();
+        (server, stream, first)
+    }
+
     async fn phase(&mut self) -> Option<String> {
         let event = self.next().await?;
         assert_eq!(event.kind, "job");
@@ -77,10 +86,7 @@ impl Stream {
 
 #[tokio::test]
 async fn the_whole_job_is_told_on_every_change_until_its_end() {
-    let server = Server::start().await;
-    server.backend.put("a");
-    let mut stream = Stream::open(&server).await;
-    let first = stream.next().await.unwrap();
+    let (server, mut stream, first) = Stream::of_a_new_job().await;
     assert_eq!((first.kind.as_str(), first.id.as_deref()), ("job", Some("uid-of-a.1")));
     assert_eq!(first.data["kind"], "ComputeJob");
     server.backend.change("a", Phase::Queued);
@@ -114,10 +120,7 @@ fn done(event: &Event) -> (&str, u64, &str) {
 
 #[tokio::test]
 async fn progress_is_told_between_two_writes_and_without_the_job() {
-    let server = Server::start().await;
-    server.backend.put("a");
-    let mut stream = Stream::open(&server).await;
-    stream.next().await.unwrap();
+    let (server, mut stream, _) = Stream::of_a_new_job().await;
     tell(&server, 1, 0.5).await;
     let told = stream.next().await.unwrap();
     assert_eq!(done(&told), ("progress", 1, "uid-of-a.1.1.500"));
@@ -160,7 +163,7 @@ async fn who_comes_back_is_told_what_is_new_and_nothing_twice_or_older() {
 }
 
 #[tokio::test]
-async fn many_streams_of_a_job_are_one_watch_of_the_world() {
+async fn many_streams_of_a_job_are_one_watch_of_the_back_end() {
     let server = Server::start().await;
     server.backend.put("a");
     let mut streams = Vec::new();
@@ -180,10 +183,7 @@ async fn many_streams_of_a_job_are_one_watch_of_the_world() {
 
 #[tokio::test]
 async fn another_job_of_the_same_name_has_a_stream_of_its_own() {
-    let server = Server::start().await;
-    server.backend.put("a");
-    let mut first = Stream::open(&server).await;
-    first.next().await.unwrap();
+    let (server, _first, _) = Stream::of_a_new_job().await;
     server.backend.rename("a", "uid-of-the-next");
     let mut next = Stream::open_after(&server, Some("uid-of-a.1.1.500")).await;
     assert_eq!(next.next().await.unwrap().id.as_deref(), Some("uid-of-the-next.1"));
@@ -206,10 +206,7 @@ async fn who_has_seen_the_end_is_told_that_nothing_more_comes() {
 
 #[tokio::test]
 async fn a_deleted_job_ends_its_stream_with_a_problem() {
-    let server = Server::start().await;
-    server.backend.put("a");
-    let mut stream = Stream::open(&server).await;
-    stream.next().await.unwrap();
+    let (server, mut stream, _) = Stream::of_a_new_job().await;
     assert_eq!(server.send(Ask::good(Method::DELETE, JOB)).await.status, 204);
     let last = stream.next().await.unwrap();
     assert_eq!((last.kind.as_str(), &last.data["status"]), ("problem", &Value::from(404)));

@@ -1,7 +1,7 @@
 //! Reading, cancelling, deleting; the bytes of results.
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use windlass_core::Phase;
 
 use crate::fake::GOOD;
@@ -94,27 +94,31 @@ async fn a_wrong_query_is_refused_not_ignored() {
     }
 }
 
+/// The list of these resources, which has this kind; one that nobody has is not found.
+async fn list_of(server: &Server, path: &str, kind: &str) -> Value {
+    get(server, &format!("{path}/nope")).await.problem(404);
+    let list = get(server, path).await.json();
+    assert_eq!(list["kind"], kind);
+    list
+}
+
 #[tokio::test]
 async fn functions_are_shown() {
     let server = Server::start().await;
     let path = "/v1/namespaces/default/functions";
-    let list = get(&server, path).await.json();
-    assert_eq!(list["kind"], "ComputeFunctionList");
+    let list = list_of(&server, path, "ComputeFunctionList").await;
     assert_eq!(list["items"][0]["metadata"]["name"], "price");
     assert_eq!(get(&server, &format!("{path}/price")).await.json()["kind"], "ComputeFunction");
-    get(&server, &format!("{path}/nope")).await.problem(404);
 }
 
 #[tokio::test]
 async fn queues_are_shown() {
     let server = Server::start().await;
     let path = "/v1/namespaces/default/queues";
-    let list = get(&server, path).await.json();
-    assert_eq!(list["kind"], "ComputeQueueList");
+    let list = list_of(&server, path, "ComputeQueueList").await;
     assert_eq!(list["items"][0]["spec"]["cpus"], 2);
     let one = get(&server, &format!("{path}/small")).await.json();
     assert_eq!(one, list["items"][0]);
-    get(&server, &format!("{path}/nope")).await.problem(404);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn streams_waits_and_idle_connections_end_at_once() {
     let submit = Ask::good(Method::POST, JOBS)
         .header("prefer", "wait=600")
         .json(&json!({"function": "price", "name": "b"}));
-    let world = server.backend.clone();
+    let backend = server.backend.clone();
     let begun = Instant::now();
     let address = server.address;
     let waiting = async {
@@ -34,7 +34,7 @@ async fn streams_waits_and_idle_connections_end_at_once() {
         submit_on(socket, submit).await
     };
     let (waited, ()) = tokio::join!(waiting, async {
-        until(|| world.job("b").is_some()).await;
+        until(|| backend.job("b").is_some()).await;
         shut_down(&mut server).await;
     });
     assert_eq!(waited, 202);

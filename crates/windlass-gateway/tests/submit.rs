@@ -7,12 +7,22 @@ use serde_json::{Value, json};
 use windlass_core::Phase;
 
 use crate::fake::SUBMITTER;
-use crate::http::{Ask, Server, bounded, until};
+use crate::http::{Answer, Ask, Server, bounded, until};
 
 const JOBS: &str = "/v1/namespaces/default/jobs";
 
 fn submit(body: &Value) -> Ask {
     Ask::good(Method::POST, JOBS).json(body)
+}
+
+/// Submits job `a` and waits for its end, while something else is done to the new job.
+async fn submit_meanwhile<T>(server: &Server, work: impl Future<Output = T>) -> (Answer, T) {
+    let ask = submit(&json!({"function": "price", "name": "a"})).header("prefer", "wait=60");
+    let meanwhile = async {
+        until(|| server.backend.job("a").is_some()).await;
+        work.await
+    };
+    tokio::join!(server.send(ask), meanwhile)
 }
 
 #[tokio::test]
@@ -143,13 +153,11 @@ async fn an_input_of_128_kib_is_taken_and_one_byte_more_is_413() {
 #[tokio::test]
 async fn prefer_wait_answers_with_the_finished_job() {
     let server = Server::start().await;
-    let ask = submit(&json!({"function": "price", "name": "a"})).header("prefer", "wait=60");
     let finish = async {
-        until(|| server.backend.job("a").is_some()).await;
         server.backend.change("a", Phase::Running);
         server.backend.finish("a", b"{}", "application/json");
     };
-    let (answer, ()) = tokio::join!(server.send(ask), finish);
+    let (answer, ()) = submit_meanwhile(&server, finish).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["status"]["phase"], "Succeeded");
     assert_eq!(answer.header("preference-applied"), Some("wait"));
@@ -172,12 +180,8 @@ async fn prefer_wait_gives_the_location_when_the_time_is_over() {
 #[tokio::test]
 async fn a_deletion_while_waiting_is_no_error_of_the_submit() {
     let server = Server::start().await;
-    let ask = submit(&json!({"function": "price", "name": "a"})).header("prefer", "wait=60");
-    let delete = async {
-        until(|| server.backend.job("a").is_some()).await;
-        server.send(Ask::good(Method::DELETE, format!("{JOBS}/a"))).await
-    };
-    let (answer, deleted) = tokio::join!(server.send(ask), delete);
+    let delete = server.send(Ask::good(Method::DELETE, format!("{JOBS}/a")));
+    let (answer, deleted) = submit_meanwhile(&server, delete).await;
     assert_eq!(deleted.status, 204);
     assert_eq!(answer.status, 202);
 }
@@ -198,11 +202,10 @@ async fn who_may_submit_but_not_watch_is_answered_at_once() {
 async fn a_wait_may_last_longer_than_a_request() {
     let server =
         Server::start_with(|gateway| gateway.limits.request = Duration::from_millis(200)).await;
-    let ask = submit(&json!({"function": "price", "name": "a"})).header("prefer", "wait=60");
     let finish = async {
         tokio::time::sleep(Duration::from_millis(600)).await;
         server.backend.finish("a", b"", "text/plain");
     };
-    let (answer, ()) = bounded(async { tokio::join!(server.send(ask), finish) }).await;
+    let (answer, ()) = bounded(submit_meanwhile(&server, finish)).await;
     assert_eq!(answer.status, 200);
 }

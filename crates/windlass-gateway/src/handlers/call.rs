@@ -4,12 +4,9 @@
 //! It is a job like any other, with a Location. A caller who goes away does not cancel it: with an
 //! `Idempotency-Key` the same call gives its result later.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Map, Value};
@@ -21,6 +18,7 @@ use super::jobs::response::{job_path, job_response, mark_replayed, waited_respon
 use super::jobs::result::whole_result;
 use super::jobs::wait::{WaitedJob, wait_until_finished};
 use crate::middleware::permissions::is_also_permitted;
+use crate::middleware::target::Target;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::body;
 use crate::protocol::deadline::within;
@@ -37,9 +35,7 @@ use crate::state::GatewayState;
 ///
 /// The answer shows what becomes of the job, so a caller who may not read jobs may not call.
 pub(crate) async fn call_function(
-    State(state): State<Arc<GatewayState>>,
-    Extension(function): Extension<JobKey>,
-    Extension(token): Extension<BearerToken>,
+    Target { state, key: function, token }: Target,
     headers: HeaderMap,
     uri: Uri,
     body: Body,

@@ -1,20 +1,15 @@
 //! `/v1/namespaces/{namespace}/functions`: what may run.
 
-use std::sync::Arc;
+use axum::Json;
+use windlass_core::Function;
 
-use axum::extract::State;
-use axum::{Extension, Json};
-use windlass_core::{Function, JobKey};
-
-use crate::middleware::guard::Namespace;
+use crate::middleware::target::{Target, TargetNamespace};
 use crate::protocol::error::ApiError;
 use crate::protocol::resource_list::ResourceList;
-use crate::state::GatewayState;
 
 /// All functions of a namespace.
 pub(crate) async fn list_functions(
-    State(state): State<Arc<GatewayState>>,
-    Extension(Namespace(namespace)): Extension<Namespace>,
+    TargetNamespace { state, namespace, .. }: TargetNamespace,
 ) -> Result<Json<ResourceList<Function>>, ApiError> {
     let functions = state.gateway.jobs.functions(&namespace).await?;
     Ok(Json(ResourceList::complete("ComputeFunctionList", functions)))
@@ -22,8 +17,7 @@ pub(crate) async fn list_functions(
 
 /// One function.
 pub(crate) async fn get_function(
-    State(state): State<Arc<GatewayState>>,
-    Extension(key): Extension<JobKey>,
+    Target { state, key, .. }: Target,
 ) -> Result<Json<Function>, ApiError> {
     Ok(Json(state.gateway.jobs.function(&key.namespace, &key.name).await?))
 }

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: one word each, for anybody, so nothing else is told.
+//! `/healthz` and `/readyz`: one word each. They are open to everybody, so they say nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //!
 //! In: reports that were accepted here. Out: `POST /v1/peers/progress` to each peer, a batch of the
 //! latest progress of each job. A peer has an outbox and a task of its own, so that one that does not
-//! answer holds nobody up; what it misses is in the status within seconds.
+//! answer delays no other; what it misses is in the status within seconds.
 //!
 //! Peers are the addresses of a DNS name of this gateway's own configuration, and of nothing else. Each
 //! shows its own token, which is good for nothing but this. With TLS, every replica's certificate is for one
@@ -58,7 +58,7 @@ pub struct Peers {
     pub own: Option<IpAddr>,
     /// File with the token that other replicas accept. It is read each time: it is renewed.
     pub token: PathBuf,
-    /// What their certificates are for; without it they are asked without TLS.
+    /// What their certificates are for; without it there is no TLS.
     pub host: Option<ServerName<'static>>,
     /// Who may have signed those.
     pub trusted: PeerTrust,

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use windlass_core::{JobKey, name};
 
 use super::permissions;
+use super::target::Namespace;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
@@ -20,10 +21,6 @@ use crate::protocol::problem::ProblemKind;
 use crate::protocol::rate_limit::{CountedRequest, PeerAddress};
 use crate::protocol::route::{Deadline, Guard, Route, RouteTable};
 use crate::state::GatewayState;
-
-/// The namespace of the path.
-#[derive(Clone)]
-pub(crate) struct Namespace(pub(crate) String);
 
 pub(crate) async fn guard(
     State(state): State<Arc<GatewayState>>,

@@ -5,3 +5,4 @@ pub(crate) mod guard;
 pub(crate) mod origin;
 pub(crate) mod permissions;
 pub(crate) mod response;
+pub(crate) mod target;

@@ -2,7 +2,7 @@
 //!
 //! In: the table of routes, the words of [`operations`](super::operations), core's types by
 //! [`schemas`]. Out: one OpenAPI 3.1 document, and the [`page`] that is made from it. What follows
-//! from a route is added here, so that it cannot be told wrong: the parameters of its path, who may
+//! from a route is added here, so that it is always right: the parameters of its path, who may
 //! call it, and how the guard refuses.
 //!
 //! Deliberately absent: the input schemas of functions, which are data and not of the API
@@ -14,7 +14,7 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 use windlass_core::{API_VERSION, AttemptNumber};
 
-use super::operation::{Answer, Content, Operation, Parameter, Tag};
+use super::operation::{Answer, Body, Content, Operation, Parameter, Tag};
 use super::operations::{OPERATIONS, operation_of};
 use super::{page, schemas};
 use crate::protocol::error::ProblemDocument;
@@ -104,7 +104,7 @@ fn describe(
         refusals.entry(name).or_insert_with(|| describe_refusal(&kinds));
     }
     let parameters: Vec<_> = names_in(route.path)
-        .map(describe_place)
+        .map(describe_path_parameter)
         .chain(operation.parameters.iter().map(describe_parameter))
         .collect();
     let mut described = json!({
@@ -191,11 +191,15 @@ fn refused_with(route: &Route, operation: &Operation) -> BTreeMap<u16, Vec<Probl
             ProblemKind::Unavailable,
         ],
     };
-    let everywhere =
+    let everywhere: &[_] =
         &[ProblemKind::Host, ProblemKind::Origin, ProblemKind::Internal, ProblemKind::Deadline];
+    let by_body = operation.body.as_ref().map_or(&[][..], Body::refusals);
     let mut refusals: BTreeMap<u16, Vec<ProblemKind>> = BTreeMap::new();
     for &kind in ProblemKind::ALL {
-        if [by_guard, everywhere, operation.refusals].iter().any(|kinds| kinds.contains(&kind)) {
+        if [by_guard, everywhere, by_body, operation.refusals]
+            .iter()
+            .any(|kinds| kinds.contains(&kind))
+        {
             refusals.entry(kind.describe().2.as_u16()).or_default().push(kind);
         }
     }
@@ -244,7 +248,7 @@ fn names_in(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-fn describe_place(name: &str) -> Value {
+fn describe_path_parameter(name: &str) -> Value {
     let (text, schema) = match name {
         "namespace" => ("The namespace; `default` on one machine.", schemas::label()),
         "job_uid" => {
@@ -264,7 +268,7 @@ fn describe_parameter(parameter: &Parameter) -> Value {
     let is_list = schema["type"] == "array";
     let mut described = json!({
         "name": parameter.name,
-        "in": parameter.place,
+        "in": parameter.location,
         "required": parameter.required,
         "description": parameter.text,
         "schema": schema,

@@ -21,7 +21,7 @@ pub(crate) struct Operation {
     pub(crate) body: Option<Body>,
     /// What it answers when it does what was asked.
     pub(crate) answers: &'static [Answer],
-    /// How it says no, beside what the guard says.
+    /// How it says no, beside what follows from its guard and its body.
     pub(crate) refusals: &'static [ProblemKind],
 }
 
@@ -62,7 +62,7 @@ impl Tag {
 /// A parameter of the query or a header.
 pub(crate) struct Parameter {
     /// `query` or `header`.
-    pub(crate) place: &'static str,
+    pub(crate) location: &'static str,
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
     pub(crate) schema: fn() -> Value,
@@ -124,6 +124,20 @@ impl Operation {
 }
 
 impl Body {
+    /// How a body of its media type is refused, whatever the operation.
+    pub(crate) fn refusals(&self) -> &'static [ProblemKind] {
+        match self.media_type {
+            "application/json" => &[
+                ProblemKind::Malformed,
+                ProblemKind::Slow,
+                ProblemKind::TooLarge,
+                ProblemKind::MediaType,
+                ProblemKind::Invalid,
+            ],
+            _ => &[],
+        }
+    }
+
     /// A JSON body.
     pub(crate) const fn json(text: &'static str, schema: SchemaOf) -> Option<Self> {
         Some(Self { media_type: "application/json", text, schema, example: None })
@@ -178,7 +192,7 @@ impl Parameter {
         text: &'static str,
         schema: fn() -> Value,
     ) -> Self {
-        Self { place: "query", name, text, schema, required: false }
+        Self { location: "query", name, text, schema, required: false }
     }
 
     /// An optional header.
@@ -187,6 +201,6 @@ impl Parameter {
         text: &'static str,
         schema: fn() -> Value,
     ) -> Self {
-        Self { place: "header", name, text, schema, required: false }
+        Self { location: "header", name, text, schema, required: false }
     }
 }

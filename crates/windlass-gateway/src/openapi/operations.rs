@@ -31,8 +31,8 @@ fn phase() -> Value {
 
 const WAIT: Parameter = Parameter::header(
     "Prefer",
-    "`wait=N` answers when the job has ended, or after N seconds, at most 3600. What cannot be read \
-           is no preference (RFC 7240).",
+    "`wait=N` answers when the job has ended, or after N seconds, at most 3600. \
+               What cannot be read is no preference (RFC 7240).",
     || json!({ "type": "string", "examples": ["wait=10"] }),
 );
 
@@ -71,8 +71,9 @@ const PART: Header = Header::always(
 
 const KEY: Parameter = Parameter::header(
     "Idempotency-Key",
-    "The same key and the same request give the same job, also when the first answer was lost; another request \
-           under it is 409. Visible ASCII characters. A key is known as long as its job is kept, a day at least.",
+    "The same key and the same request give the same job, also when the first \
+               answer was lost; another request under it is 409. Visible ASCII characters. \
+               A key is known as long as its job is kept, a day at least.",
     || json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES, "pattern": "^[!-~]+$" }),
 );
 
@@ -89,6 +90,8 @@ const REPLAYED: Header = Header::sometimes(
 );
 
 const CPUS: fn() -> Value = || json!({ "type": "integer", "minimum": 1, "maximum": 1024 });
+
+const JOB: Content = Content::Json(schema_of::<Job>);
 
 /// All the operations, in the order of the table of routes.
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -116,8 +119,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "describeApi",
         tag: Tag::Operations,
         summary: "This document",
-        text: "For everybody: it is the same for every server of this version, and names nothing of this one.",
-        answers: &[Answer::new(200, "An OpenAPI 3.1 document.", Content::Json(|_| json!({ "type": "object" })))],
+        text: "For everybody: it is the same for every server of this version, and names \
+               nothing of this one.",
+        answers: &[Answer::new(
+            200,
+            "An OpenAPI 3.1 document.",
+            Content::Json(|_| json!({ "type": "object" })),
+        )],
         ..Operation::EMPTY
     },
     Operation {
@@ -135,7 +143,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Operations,
         summary: "What is measured",
         text: "In the OpenMetrics text format, for Prometheus.",
-        answers: &[Answer::new(200, "Everything that is measured.", Content::Text("application/openmetrics-text"))],
+        answers: &[Answer::new(
+            200,
+            "Everything that is measured.",
+            Content::Text("application/openmetrics-text"),
+        )],
         ..Operation::EMPTY
     },
     Operation {
@@ -143,19 +155,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "report",
         tag: Tag::Workers,
         summary: "Tells that an attempt runs, how far it is, or how it ended",
-        text: "A report that was accepted is durable. One that is refused will be refused for ever; `reason` \
-               in the problem says why.",
+        text: "A report that was accepted is durable. One that is refused will be refused \
+               for ever; `reason` in the problem says why.",
         body: Body::json("One report. Unknown fields are refused.", schema_of::<Report>),
         answers: &[Answer::new(204, "It counts.", Content::None)],
-        refusals: &[
-            ProblemKind::Malformed,
-            ProblemKind::Slow,
-            ProblemKind::TooLarge,
-            ProblemKind::MediaType,
-            ProblemKind::Invalid,
-            ProblemKind::Conflict,
-            ProblemKind::Refused,
-        ],
+        refusals: &[ProblemKind::Conflict, ProblemKind::Refused],
         ..Operation::EMPTY
     },
     Operation {
@@ -163,11 +167,25 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "storeResult",
         tag: Tag::Workers,
         summary: "Stores a result that is too large for a report",
-        text: "Whether the pod may store it is decided before a byte is read. The report that follows names \
-               the location.",
-        parameters: &[Parameter { place: "header", name: "Content-Digest", text: "The digest of the bytes: `sha-256=:BASE64:`.", schema: digest_line, required: true }],
-        body: Some(Body { media_type: "application/octet-stream", text: "The bytes, with their `Content-Length`.", schema: |_| json!({}), example: None }),
-        answers: &[Answer::new(201, "They are stored.", Content::Json(|_| {
+        text: "Whether the pod may store it is decided before a byte is read. The report \
+               that follows names the location.",
+        parameters: &[Parameter {
+            location: "header",
+            name: "Content-Digest",
+            text: "The digest of the bytes: `sha-256=:BASE64:`.",
+            schema: digest_line,
+            required: true,
+        }],
+        body: Some(Body {
+            media_type: "application/octet-stream",
+            text: "The bytes, with their `Content-Length`.",
+            schema: |_| json!({}),
+            example: None,
+        }),
+        answers: &[Answer::new(
+            201,
+            "They are stored.",
+            Content::Json(|_| {
                 json!({
                     "type": "object",
                     "required": ["location"],
@@ -175,19 +193,25 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                         "location": { "type": "string", "description": "Where, for the report." }
                     }
                 })
-            }))],
-        refusals: &[ProblemKind::Unannounced, ProblemKind::TooLarge, ProblemKind::Conflict, ProblemKind::Refused, ProblemKind::Busy],
+            }),
+        )],
+        refusals: &[
+            ProblemKind::Unannounced,
+            ProblemKind::TooLarge,
+            ProblemKind::Conflict,
+            ProblemKind::Refused,
+            ProblemKind::Busy,
+        ],
     },
     Operation {
         route: ("POST", "/v1/peers/progress"),
         id: "sharePeerProgress",
         tag: Tag::Workers,
         summary: "Takes the progress that another replica of the gateway has heard",
-        text: "For the gateway's own service account; nothing of it is stored. It reaches the streams that are open \
-               here.",
+        text: "For the gateway's own service account; nothing of it is stored. It reaches \
+               the streams that are open here.",
         body: Body::json("The latest report of each job.", schema_of::<ReportBatch>),
         answers: &[Answer::new(204, "It is told.", Content::None)],
-        refusals: &[ProblemKind::Malformed, ProblemKind::Slow, ProblemKind::TooLarge, ProblemKind::MediaType, ProblemKind::Invalid],
         ..Operation::EMPTY
     },
     Operation {
@@ -196,7 +220,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Functions,
         summary: "Lists what may run",
         text: "All functions of the namespace; there are few.",
-        answers: &[Answer::new(200, "The functions.", Content::Json(schema_of::<ResourceList<Function>>))],
+        answers: &[Answer::new(
+            200,
+            "The functions.",
+            Content::Json(schema_of::<ResourceList<Function>>),
+        )],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY
     },
@@ -215,11 +243,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "callFunction",
         tag: Tag::Functions,
         summary: "Runs a function: the body is its input, the answer its result",
-        text: "It is a job like any other, at `Location`; a caller who goes away does not cancel it, and with an \
-               `Idempotency-Key` the same call gives its result later. The answer waits for `Prefer`, else as long as \
-               the server waits at most, an hour. The result is the function's bytes, as its `contentType`. 404 says that \
-               there is no such function, or with `instance` that the job was deleted meanwhile. Needs the rights to \
-               create, get and watch jobs.",
+        text: "It is a job like any other, at `Location`; a caller who goes away does not \
+               cancel it, and with an `Idempotency-Key` the same call gives its result \
+               later. The answer waits for `Prefer`, else as long as the server waits at \
+               most, an hour. The result is the function's bytes, as its `contentType`. \
+               404 says that there is no such function, or with `instance` that the job \
+               was deleted meanwhile. Needs the rights to create, get and watch jobs.",
         parameters: &[
             KEY,
             WAIT,
@@ -242,21 +271,28 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                 || json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
             ),
         ],
-        body: Body::json_like("The input: an object of at most 128 KiB that meets the function's `inputSchema`. Its integers are \
-                   from -2^63 to 2^63 - 1.", |_| json!({ "type": "object" }), || json!({ "hello": "world" })),
+        body: Body::json_like(
+            "The input: an object of at most 128 KiB that meets the function's \
+               `inputSchema`. Its integers are from -2^63 to 2^63 - 1.",
+            |_| json!({ "type": "object" }),
+            || json!({ "hello": "world" }),
+        ),
         answers: &[
-            Answer::new(200, "The result.", Content::Bytes).with(&[LOCATION, ETAG, RANGES, DISPOSITION, APPLIED, REPLAYED]),
-            Answer::new(202, "It has not ended by then: the job.", Content::Json(schema_of::<Job>)).with(&[LOCATION, APPLIED, REPLAYED]),
+            Answer::new(200, "The result.", Content::Bytes).with(&[
+                LOCATION,
+                ETAG,
+                RANGES,
+                DISPOSITION,
+                APPLIED,
+                REPLAYED,
+            ]),
+            Answer::new(202, "It has not ended by then: the job.", JOB)
+                .with(&[LOCATION, APPLIED, REPLAYED]),
         ],
         refusals: &[
             ProblemKind::Query,
             ProblemKind::Key,
             ProblemKind::KeyReused,
-            ProblemKind::Malformed,
-            ProblemKind::Slow,
-            ProblemKind::TooLarge,
-            ProblemKind::MediaType,
-            ProblemKind::Invalid,
             ProblemKind::Conflict,
             ProblemKind::Busy,
             ProblemKind::InputRefused,
@@ -270,7 +306,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Queues,
         summary: "Lists the queues",
         text: "A queue that a job names and that is not among them has no quota.",
-        answers: &[Answer::new(200, "The queues.", Content::Json(schema_of::<ResourceList<Queue>>))],
+        answers: &[Answer::new(
+            200,
+            "The queues.",
+            Content::Json(schema_of::<ResourceList<Queue>>),
+        )],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY
     },
@@ -289,26 +329,33 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "submitJob",
         tag: Tag::Jobs,
         summary: "Submits a job",
-        text: "The body is the fields of a job's spec and optionally its `name`; an unknown field is refused. \
-               What was answered with 2xx is kept: neither a kill of the server nor a loss of power loses it. \
-               Waiting (`Prefer`) needs the right to watch; a caller without it is answered at once.",
+        text: "The body is the fields of a job's spec and optionally its `name`; an \
+               unknown field is refused. What was answered with 2xx is kept: neither a \
+               kill of the server nor a loss of power loses it. Waiting (`Prefer`) needs \
+               the right to watch; a caller without it is answered at once.",
         parameters: &[KEY, WAIT],
-        body: Body::json_like("At most 192 KiB, of which `input` is at most 128 KiB of compact JSON. Its integers are from -2^63 to \
-                   2^63 - 1: a larger one would become a float, and is refused.", submission, 
-                || json!({ "function": "echo", "parallelism": 2, "input": { "hello": "world" } })),
+        body: Body::json_like(
+            "At most 192 KiB, of which `input` is at most 128 KiB of compact JSON. Its \
+               integers are from -2^63 to 2^63 - 1: a larger one would become a float, and \
+               is refused.",
+            submission,
+            || json!({ "function": "echo", "parallelism": 2, "input": { "hello": "world" } }),
+        ),
         answers: &[
-            Answer::new(200, "Waited for: the job has ended, `status.phase` says how. Or not waited for: the job of the key as it is.", Content::Json(schema_of::<Job>)).with(&[LOCATION, APPLIED, REPLAYED]),
-            Answer::new(201, "Accepted: the job as it was submitted.", Content::Json(schema_of::<Job>)).with(&[LOCATION]),
-            Answer::new(202, "Waited for: the job has not ended by then.", Content::Json(schema_of::<Job>)).with(&[LOCATION, APPLIED, REPLAYED]),
+            Answer::new(
+                200,
+                "Waited for: the job has ended, `status.phase` says how. Or not waited for: \
+               the job of the key as it is.",
+                JOB,
+            )
+            .with(&[LOCATION, APPLIED, REPLAYED]),
+            Answer::new(201, "Accepted: the job as it was submitted.", JOB).with(&[LOCATION]),
+            Answer::new(202, "Waited for: the job has not ended by then.", JOB)
+                .with(&[LOCATION, APPLIED, REPLAYED]),
         ],
         refusals: &[
             ProblemKind::Key,
             ProblemKind::KeyReused,
-            ProblemKind::Malformed,
-            ProblemKind::Slow,
-            ProblemKind::TooLarge,
-            ProblemKind::MediaType,
-            ProblemKind::Invalid,
             ProblemKind::Conflict,
             ProblemKind::Busy,
         ],
@@ -318,21 +365,26 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "listJobs",
         tag: Tag::Jobs,
         summary: "Lists jobs",
-        text: "In the order of their names, by pages. A parameter that does not exist is refused.",
+        text: "In the order of their names, by pages. A parameter that does not exist is \
+               refused.",
         parameters: &[
             Parameter::query("function", "Only jobs of this function.", label),
             Parameter::query("phase", "Only jobs in this phase.", phase),
             Parameter::query("queue", "Only jobs of this queue.", label),
             FIELDS,
             Parameter::query("limit", "Most jobs of a page.", || {
-                    json!({
-                        "type": "integer",
-                        "minimum": 1,
-                        "maximum": MAX_LIMIT,
-                        "default": DEFAULT_LIMIT
-                    })
-                }),
-            Parameter::query("continue", "`metadata.continue` of the page before.", || json!({ "type": "string", "maxLength": MAX_CONTINUE_BYTES })),
+                json!({
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": MAX_LIMIT,
+                    "default": DEFAULT_LIMIT
+                })
+            }),
+            Parameter::query(
+                "continue",
+                "`metadata.continue` of the page before.",
+                || json!({ "type": "string", "maxLength": MAX_CONTINUE_BYTES }),
+            ),
         ],
         answers: &[Answer::new(200, "A page of jobs.", Content::Json(schemas::jobs_or_fields))],
         refusals: &[ProblemKind::Query, ProblemKind::Invalid],
@@ -343,8 +395,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "getJob",
         tag: Tag::Jobs,
         summary: "Reads one job",
-        text: "The whole resource, the same JSON as `kubectl get cjob -o json`. A result of at most 32 KiB is \
-               in `status.result`.",
+        text: "The whole resource, the same JSON as `kubectl get cjob -o json`. A result \
+               of at most 32 KiB is in `status.result`.",
         parameters: &[FIELDS],
         answers: &[Answer::new(200, "The job.", Content::Json(schemas::job_or_fields))],
         refusals: &[ProblemKind::Query, ProblemKind::Invalid],
@@ -365,12 +417,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "cancelJob",
         tag: Tag::Jobs,
         summary: "Cancels a job",
-        text: "Final, and repeating it changes nothing. The function gets SIGTERM and 30 seconds. A job that \
-               has ended stays as it ended. A body is not read.",
+        text: "Final, and repeating it changes nothing. The function gets SIGTERM and 30 \
+               seconds. A job that has ended stays as it ended. A body is not read.",
         parameters: &[WAIT],
         answers: &[
-            Answer::new(200, "The job has ended.", Content::Json(schema_of::<Job>)).with(&[LOCATION, APPLIED]),
-            Answer::new(202, "The job is asked to end.", Content::Json(schema_of::<Job>)).with(&[LOCATION, APPLIED]),
+            Answer::new(200, "The job has ended.", JOB).with(&[LOCATION, APPLIED]),
+            Answer::new(202, "The job is asked to end.", JOB).with(&[LOCATION, APPLIED]),
         ],
         refusals: &[ProblemKind::Invalid, ProblemKind::Conflict],
         ..Operation::EMPTY
@@ -380,16 +432,38 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "getResult",
         tag: Tag::Jobs,
         summary: "Fetches the result",
-        text: "The bytes that the function wrote, unchanged, as its `contentType`. They are no JSON of Windlass \
-               and come from a program that may echo what a stranger sent. 409 while there is no result.",
+        text: "The bytes that the function wrote, unchanged, as its `contentType`. They \
+               are no JSON of Windlass and come from a program that may echo what a \
+               stranger sent. 409 while there is no result.",
         parameters: &[
-            Parameter::header("Range", "One range of bytes; anything else is ignored (RFC 9110).", || json!({ "type": "string", "examples": ["bytes=0-1023"] })),
-            Parameter::header("If-Range", "The `ETag` of the bytes that the range goes on from.", text),
-            Parameter::header("If-None-Match", "The `ETag` of the bytes that the caller has.", text),
+            Parameter::header(
+                "Range",
+                "One range of bytes; anything else is ignored (RFC 9110).",
+                || json!({ "type": "string", "examples": ["bytes=0-1023"] }),
+            ),
+            Parameter::header(
+                "If-Range",
+                "The `ETag` of the bytes that the range goes on from.",
+                text,
+            ),
+            Parameter::header(
+                "If-None-Match",
+                "The `ETag` of the bytes that the caller has.",
+                text,
+            ),
         ],
         answers: &[
-            Answer::new(200, "The whole result.", Content::Bytes).with(&[ETAG, RANGES, DISPOSITION]),
-            Answer::new(206, "The part that was asked for.", Content::Bytes).with(&[ETAG, RANGES, DISPOSITION, PART]),
+            Answer::new(200, "The whole result.", Content::Bytes).with(&[
+                ETAG,
+                RANGES,
+                DISPOSITION,
+            ]),
+            Answer::new(206, "The part that was asked for.", Content::Bytes).with(&[
+                ETAG,
+                RANGES,
+                DISPOSITION,
+                PART,
+            ]),
             Answer::new(304, "The caller has it.", Content::None).with(&[ETAG]),
         ],
         refusals: &[ProblemKind::Invalid, ProblemKind::Conflict, ProblemKind::Range],
@@ -410,8 +484,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "readLogs",
         tag: Tag::Jobs,
         summary: "Reads what the function says",
-        text: "The end of its stdout and stderr, at most a MiB, also while it runs. Whatever bytes it wrote: \
-               they are not always UTF-8.",
+        text: "The end of its stdout and stderr, at most a MiB, also while it runs. \
+               Whatever bytes it wrote: they are not always UTF-8.",
         parameters: &[
             Parameter::query(
                 "follow",
@@ -433,15 +507,25 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "followJob",
         tag: Tag::Jobs,
         summary: "Follows a job until it has ended",
-        text: "Server-sent events. `event: job` has the whole job as `data`: first the job as it is, then again each \
-               time it was stored, last the finished one. `event: progress` has what the function tells in between. \
-               States may be skipped, the last one is not. `event: problem` has a problem document and is the last. \
-               A stream ends after an hour, when the server ends, and soon after its token is taken back; a client that comes back with the last `id`, to \
-               whichever replica, is told nothing twice and nothing older.",
-        parameters: &[Parameter::header("Last-Event-ID", "The `id` of the last event that was seen; browsers send it by themselves.", text)],
+        text: "Server-sent events. `event: job` has the whole job as `data`: first the \
+               job as it is, then again each time it was stored, last the finished one. \
+               `event: progress` has what the function tells in between. States may be \
+               skipped, the last one is not. `event: problem` has a problem document and \
+               is the last. A stream ends after an hour, when the server ends, and soon \
+               after its token is taken back; a client that comes back with the last `id`, \
+               to whichever replica, is told nothing twice and nothing older.",
+        parameters: &[Parameter::header(
+            "Last-Event-ID",
+            "The `id` of the last event that was seen; browsers send it by themselves.",
+            text,
+        )],
         answers: &[
             Answer::new(200, "A stream of events.", Content::Events(schemas::event)),
-            Answer::new(204, "The job has ended, and the caller has seen it. Nothing comes any more.", Content::None),
+            Answer::new(
+                204,
+                "The job has ended, and the caller has seen it. Nothing comes any more.",
+                Content::None,
+            ),
         ],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY

@@ -14,7 +14,7 @@ use windlass_core::{Error, Job, Phase, Problem};
 
 use super::problem::ProblemKind;
 
-/// When to try again, where nobody can say better.
+/// When to try again, where there is no better estimate.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Most problems listed in one document; the rest is counted.

@@ -27,7 +27,7 @@ pub struct ServerLimits {
     pub recheck: Duration,
     /// Silence on a stream of events before a comment is sent, so that proxies keep it open.
     pub keep_alive: Duration,
-    /// For running requests to end, once a shutdown was asked for.
+    /// For running requests to end, once a shutdown has started.
     pub drain: Duration,
     /// Requests of one caller in a second, twice as many in a burst. `None` counts none.
     pub caller_requests_per_second: Option<u32>,

@@ -79,7 +79,7 @@ problem_kinds! {
     Rate TOO_MANY_REQUESTS "/problems/rate" "Too many requests of a caller";
     /// A part that is needed does not answer now; `Retry-After` says when to try again.
     Unavailable SERVICE_UNAVAILABLE "/problems/unavailable" "Unavailable";
-    /// The world did not answer in time. Whether it did what was asked is not known.
+    /// The back end did not answer in time. Whether it did what was asked is not known.
     Deadline GATEWAY_TIMEOUT "/problems/deadline" "No answer in time";
 }
 

@@ -26,7 +26,7 @@ use super::problem::ProblemKind;
 
 /// Most keys that are remembered at a time.
 const MOST_KEYS: usize = 10_000;
-/// The key of those that find no place.
+/// The key that is shared by those without a slot.
 const SHARED: u64 = 0;
 /// Between two searches for keys that have paid off all.
 const SEARCH_PAUSE: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ impl RateLimits {
         self.callers.is_some()
     }
 
-    /// Counts a request of this caller. `None` where nobody counts.
+    /// Counts a request of this caller. `None` where callers are not counted.
     pub(crate) fn count_request(&self, caller: &str, now: Instant) -> Option<CountedRequest> {
         let table = self.callers.as_ref()?;
         Some(table.count(self.hasher.hash_one(caller), now))
@@ -202,7 +202,7 @@ impl RateTable {
 }
 
 impl Debts {
-    /// The key itself when it has or finds a place, the shared one otherwise.
+    /// The key itself when it has or gets a slot, else the shared one.
     fn slot_of(&mut self, key: u64, now: Instant) -> u64 {
         if self.until.len() < MOST_KEYS || self.until.contains_key(&key) {
             return key;
@@ -242,7 +242,7 @@ impl CountedRequest {
     pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
         let (requests, seconds) = self.policy;
         let policy = format!("\"caller\";q={requests};w={seconds}");
-        // Rounded up: what is told to be there then is there then.
+        // Rounded up, so that what is promised for that second is there.
         let reset = self.reset.as_secs() + u64::from(self.reset.subsec_nanos() > 0);
         let limit = format!("\"caller\";r={};t={reset}", self.remaining);
         for (name, value) in [(POLICY, policy), (LIMIT, limit)] {
@@ -307,7 +307,7 @@ mod tests {
                 |n: usize| rates.count_request(&n.to_string(), start).unwrap().is_allowed;
             (0..3 * MOST_KEYS).filter(|n| is_allowed(*n)).count()
         };
-        // Each of those that found a place one, and one burst for all others.
+        // One request for each key that got a slot, and one burst for all others.
         assert_eq!(flood(start), MOST_KEYS + 20);
         let table = rates.callers.as_ref().unwrap();
         assert!(table.owed().until.len() <= MOST_KEYS + 1);

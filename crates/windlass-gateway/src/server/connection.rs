@@ -44,7 +44,7 @@ pub(super) async fn serve(
     slot: Arc<ConnectionSlot>,
     settings: ConnectionSettings,
 ) {
-    // An event is a few packets that should leave at once. Without it they leave later.
+    // An event is a few packets that should be sent at once. If this fails, they are sent later.
     drop(socket.set_nodelay(true));
     match &settings.tls {
         None => serve_http(socket, peer, slot, settings).await,

@@ -152,7 +152,7 @@ impl Files {
     }
 }
 
-/// The certificate that is shown to whoever connects.
+/// The certificate that clients get now.
 #[derive(Debug)]
 struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
 

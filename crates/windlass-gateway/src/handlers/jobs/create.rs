@@ -18,7 +18,7 @@ use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
 use crate::state::GatewayState;
 
-/// When to try a queue again that is full, where nobody can say better.
+/// When to retry after a queue was full. There is no better estimate.
 const FULL_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often the job of a key is read, each time followed by a try to create it. A second is needed when another
@@ -121,8 +121,8 @@ impl JobRequest {
     }
 }
 
-/// The job of an earlier request, as far as the caller may see it: one who may submit but not read is
-/// told no more than at first.
+/// The job of an earlier request, as far as the caller may see it: one who may submit but not read
+/// gets no more than the first time.
 async fn replay(
     state: &GatewayState,
     token: &BearerToken,

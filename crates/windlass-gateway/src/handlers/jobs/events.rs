@@ -10,7 +10,7 @@
 //!
 //! The last `job` event is that of its end. A whole job may have 128 KiB of input, so progress is sent without it.
 //!
-//! An `id` says what whoever has read so far has seen ([`EventId`]). A client that sends it as
+//! An `id` says what a client that has read so far has seen ([`EventId`]). A client that sends it as
 //! `Last-Event-ID`, to whichever replica, is sent what is new and still matters, the latest job or the
 //! latest progress, nothing twice and nothing older. One that has seen the end gets 204, which ends
 //! an `EventSource`.
@@ -23,9 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::stream;
@@ -40,7 +38,7 @@ use super::stream_end::stream_over;
 use crate::live::job_event::{JobEvent, problem_bytes};
 use crate::live::shared_watch::{SharedWatch, WatchUpdate};
 use crate::metrics::OpenStream;
-use crate::protocol::bearer::BearerToken;
+use crate::middleware::target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::state::{Gateway, GatewayState};
@@ -49,9 +47,7 @@ use crate::state::{Gateway, GatewayState};
 const COMMENT: &[u8] = b":\n\n";
 
 pub(crate) async fn follow_job(
-    State(state): State<Arc<GatewayState>>,
-    Extension(key): Extension<JobKey>,
-    Extension(token): Extension<BearerToken>,
+    Target { state, key, token }: Target,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let limits = state.gateway.limits.clone();

@@ -1,21 +1,16 @@
 //! `GET /v1/namespaces/{namespace}/jobs/{name}`: one job, whole, or some of its fields.
 
-use std::sync::Arc;
-
-use axum::extract::State;
+use axum::Json;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 use http::Uri;
-use windlass_core::JobKey;
 
+use crate::middleware::target::Target;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::{parameters, parse_fields, unknown_parameter};
-use crate::state::GatewayState;
 
 /// `?fields=`
 pub(crate) async fn get_job(
-    State(state): State<Arc<GatewayState>>,
-    Extension(key): Extension<JobKey>,
+    Target { state, key, .. }: Target,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let mut selected = None;

@@ -1,21 +1,17 @@
 //! `GET /v1/namespaces/{namespace}/jobs`: many jobs, filtered and by pages.
 
-use std::sync::Arc;
-
-use axum::extract::State;
+use axum::Json;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 use http::Uri;
 use serde_json::Value;
 use windlass_core::fields::Fields;
 use windlass_core::jobs::{Filter, Page};
 use windlass_core::{Phase, name};
 
-use crate::middleware::guard::Namespace;
+use crate::middleware::target::TargetNamespace;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::{invalid_parameter, parameters, parse_fields, unknown_parameter};
 use crate::protocol::resource_list::ResourceList;
-use crate::state::GatewayState;
 
 /// Jobs of a page for a caller who does not say. A job may have 128 KiB of input and 32 KiB of
 /// result, so this bounds an answer to 16 MiB.
@@ -27,8 +23,7 @@ pub(crate) const MAX_CONTINUE_BYTES: usize = 2048;
 
 /// `?function=&phase=&queue=&limit=&continue=&fields=`
 pub(crate) async fn list_jobs(
-    State(state): State<Arc<GatewayState>>,
-    Extension(Namespace(namespace)): Extension<Namespace>,
+    TargetNamespace { state, namespace, .. }: TargetNamespace,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let (filter, fields) = filter_of(&uri)?;

@@ -3,32 +3,24 @@
 //! The end of it, as it is now: it can be read while the function runs. With `follow=true` all that it
 //! says until the job has ended. Like a result it is hostile.
 
-use std::sync::Arc;
-
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use http::{HeaderName, Method, Uri, header};
-use windlass_core::JobKey;
 use windlass_core::jobs::Verb;
 
 use super::stream_end::stream_over;
-use crate::protocol::bearer::BearerToken;
+use crate::middleware::target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};
-use crate::state::GatewayState;
 
 /// Most of what was said already that is given, in bytes: the last MiB.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// `?follow=&tailBytes=`
 pub(crate) async fn read_logs(
-    State(state): State<Arc<GatewayState>>,
-    Extension(key): Extension<JobKey>,
-    Extension(token): Extension<BearerToken>,
+    Target { state, key, token }: Target,
     method: Method,
     uri: Uri,
 ) -> Result<Response, ApiError> {

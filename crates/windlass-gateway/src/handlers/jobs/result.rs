@@ -4,24 +4,21 @@
 //! them, and a person who follows the link gets a file.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use windlass_core::JobKey;
 use windlass_core::result::StoredResult;
 
+use crate::middleware::target::Target;
 use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
 use crate::protocol::range::{self, RequestedPart};
 use crate::state::GatewayState;
 
 pub(crate) async fn get_result(
-    State(state): State<Arc<GatewayState>>,
-    Extension(key): Extension<JobKey>,
+    Target { state, key, .. }: Target,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -118,7 +115,7 @@ impl ResultHead {
         let file = format!("attachment; filename=\"{}\"", key.name);
         set(header::CONTENT_DISPOSITION, &file);
         set(header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
-        // May be kept, must be asked for: a job of the same name may come after this one.
+        // A cache may keep it but must revalidate it: a job of the same name may come after this one.
         set(header::CACHE_CONTROL, "private, no-cache");
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn stream_over(
     }
 }
 
-/// Returns when the caller may not do this any more. As long as nobody can say, they may.
+/// Returns when the caller may not do this any more. While that cannot be checked, they may.
 pub(crate) fn permission_revoked(
     state: &GatewayState,
     token: &BearerToken,

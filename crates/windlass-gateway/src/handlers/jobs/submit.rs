@@ -1,10 +1,6 @@
 //! `POST /v1/namespaces/{namespace}/jobs`: a new job.
 
-use std::sync::Arc;
-
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use windlass_core::parse;
@@ -12,13 +8,11 @@ use windlass_core::parse;
 use super::create::{CreatedJob, JobRequest, idempotency_key};
 use super::response::{job_response, mark_replayed, waited_response};
 use super::wait::{permitted_wait, wait_until_finished};
-use crate::middleware::guard::Namespace;
-use crate::protocol::bearer::BearerToken;
+use crate::middleware::target::TargetNamespace;
 use crate::protocol::body;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::limits::MAX_SUBMIT_BYTES;
-use crate::state::GatewayState;
 
 /// 201 with the job as it was accepted. With `Prefer: wait=N`, 200 with the finished job, or 202
 /// when it has not finished by then. Waiting shows what becomes of the job, so a caller who may
@@ -27,9 +21,7 @@ use crate::state::GatewayState;
 /// With an `Idempotency-Key` that a job has already, 200 with that job as it is and
 /// `Idempotency-Replayed: true`; it can be waited for as well.
 pub(crate) async fn submit_job(
-    State(state): State<Arc<GatewayState>>,
-    Extension(Namespace(namespace)): Extension<Namespace>,
-    Extension(token): Extension<BearerToken>,
+    TargetNamespace { state, namespace, token }: TargetNamespace,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {

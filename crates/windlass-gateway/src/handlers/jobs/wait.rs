@@ -37,8 +37,8 @@ pub(crate) struct WaitedJob {
 }
 
 /// The job once it has ended, or as it was last seen when `limit` is over, the server is about to
-/// end, or the job cannot be followed: the caller has been told of an accepted job and can follow
-/// it at its Location, so none of these is an error. That they may not watch it any more is one.
+/// end, or the job cannot be followed: the job is created, and the caller can follow it at its
+/// Location, so none of these is an error. It is one that they may not watch the job any more.
 pub(crate) async fn wait_until_finished(
     state: &GatewayState,
     token: &BearerToken,
