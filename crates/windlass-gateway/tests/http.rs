@@ -183,6 +183,21 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
+    /// Checks that it is the result of a job, safe to open: no browser runs or shows it.
+    pub(crate) fn assert_is_result(&self, job: &str, content_type: &str, bytes: &[u8]) {
+        assert_eq!((self.status.as_u16(), &self.body[..]), (200, bytes));
+        for (name, value) in [
+            ("content-type", content_type),
+            ("etag", format!("\"sha256-{}\"", windlass_core::result::sha256(bytes)).as_str()),
+            ("x-content-type-options", "nosniff"),
+            ("content-security-policy", "sandbox; default-src 'none'"),
+            ("content-disposition", format!("attachment; filename=\"{job}\"").as_str()),
+            ("content-length", bytes.len().to_string().as_str()),
+        ] {
+            assert_eq!(self.header(name), Some(value), "{name}");
+        }
+    }
+
     /// The problem document, after a look at its shape.
     pub(crate) fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{self:?}");

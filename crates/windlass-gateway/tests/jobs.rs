@@ -131,19 +131,8 @@ async fn a_result_is_its_bytes_and_hostile() {
     server.backend.finish("a", page, "text/html");
 
     let answer = get(&server, &path).await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(&answer.body[..], page);
-    let tag = format!("\"sha256-{}\"", windlass_core::result::sha256(page));
-    for (name, value) in [
-        ("content-type", "text/html"),
-        ("etag", tag.as_str()),
-        ("x-content-type-options", "nosniff"),
-        ("content-security-policy", "sandbox; default-src 'none'"),
-        ("content-disposition", "attachment; filename=\"a\""),
-        ("content-length", "27"),
-    ] {
-        assert_eq!(answer.header(name), Some(value), "{name}");
-    }
+    answer.assert_is_result("a", "text/html", page);
+    let tag = answer.header("etag").unwrap().to_owned();
     let known = Ask::good(Method::GET, &path).header("if-none-match", &tag);
     let unchanged = server.send(known).await;
     assert_eq!((unchanged.status.as_u16(), unchanged.body.len()), (304, 0));

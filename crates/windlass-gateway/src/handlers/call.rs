@@ -35,7 +35,7 @@ use crate::state::GatewayState;
 ///
 /// The answer shows what becomes of the job, so a caller who may not read jobs may not call.
 pub(crate) async fn call_function(
-    Target { state, key: function, token }: Target,
+    Target { state, of: function, token }: Target<JobKey>,
     headers: HeaderMap,
     uri: Uri,
     body: Body,

@@ -5,6 +5,8 @@ use http::HeaderMap;
 
 use super::response::{finished_or_accepted, job_response, waited_response};
 use super::wait::{permitted_wait, wait_until_finished};
+use windlass_core::JobKey;
+
 use crate::middleware::target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
@@ -12,7 +14,7 @@ use crate::protocol::error::ApiError;
 /// 202 with the job that is asked to end, 200 when it has ended. With `Prefer: wait=N` the answer
 /// waits for the end.
 pub(crate) async fn cancel_job(
-    Target { state, key, token }: Target,
+    Target { state, of: key, token }: Target<JobKey>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wait = permitted_wait(&state, &token, &key.namespace, &headers).await?;

@@ -47,7 +47,7 @@ use crate::state::{Gateway, GatewayState};
 const COMMENT: &[u8] = b":\n\n";
 
 pub(crate) async fn follow_job(
-    Target { state, key, token }: Target,
+    Target { state, of: key, token }: Target<JobKey>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let limits = state.gateway.limits.clone();

@@ -4,13 +4,15 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::Uri;
 
+use windlass_core::JobKey;
+
 use crate::middleware::target::Target;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::{parameters, parse_fields, unknown_parameter};
 
 /// `?fields=`
 pub(crate) async fn get_job(
-    Target { state, key, .. }: Target,
+    Target { state, of: key, .. }: Target<JobKey>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let mut selected = None;

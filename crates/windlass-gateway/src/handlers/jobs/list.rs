@@ -8,7 +8,7 @@ use windlass_core::fields::Fields;
 use windlass_core::jobs::{Filter, Page};
 use windlass_core::{Phase, name};
 
-use crate::middleware::target::TargetNamespace;
+use crate::middleware::target::{Namespace, Target};
 use crate::protocol::error::ApiError;
 use crate::protocol::query::{invalid_parameter, parameters, parse_fields, unknown_parameter};
 use crate::protocol::resource_list::ResourceList;
@@ -23,7 +23,7 @@ pub(crate) const MAX_CONTINUE_BYTES: usize = 2048;
 
 /// `?function=&phase=&queue=&limit=&continue=&fields=`
 pub(crate) async fn list_jobs(
-    TargetNamespace { state, namespace, .. }: TargetNamespace,
+    Target { state, of: Namespace(namespace), .. }: Target<Namespace>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let (filter, fields) = filter_of(&uri)?;

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use http::{HeaderName, Method, Uri, header};
+use windlass_core::JobKey;
 use windlass_core::jobs::Verb;
 
 use super::stream_end::stream_over;
@@ -20,7 +21,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// `?follow=&tailBytes=`
 pub(crate) async fn read_logs(
-    Target { state, key, token }: Target,
+    Target { state, of: key, token }: Target<JobKey>,
     method: Method,
     uri: Uri,
 ) -> Result<Response, ApiError> {

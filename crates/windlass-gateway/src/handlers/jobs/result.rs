@@ -18,7 +18,7 @@ use crate::protocol::range::{self, RequestedPart};
 use crate::state::GatewayState;
 
 pub(crate) async fn get_result(
-    Target { state, key, .. }: Target,
+    Target { state, of: key, .. }: Target<JobKey>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

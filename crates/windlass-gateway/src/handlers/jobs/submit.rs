@@ -8,7 +8,7 @@ use windlass_core::parse;
 use super::create::{CreatedJob, JobRequest, idempotency_key};
 use super::response::{job_response, mark_replayed, waited_response};
 use super::wait::{permitted_wait, wait_until_finished};
-use crate::middleware::target::TargetNamespace;
+use crate::middleware::target::{Namespace, Target};
 use crate::protocol::body;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
@@ -21,7 +21,7 @@ use crate::protocol::limits::MAX_SUBMIT_BYTES;
 /// With an `Idempotency-Key` that a job has already, 200 with that job as it is and
 /// `Idempotency-Replayed: true`; it can be waited for as well.
 pub(crate) async fn submit_job(
-    TargetNamespace { state, namespace, token }: TargetNamespace,
+    Target { state, of: Namespace(namespace), token }: Target<Namespace>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
