@@ -25,6 +25,7 @@ pub mod job;
 pub mod jobs;
 pub mod live;
 pub mod name;
+pub mod outcome;
 pub mod parse;
 pub mod plan;
 pub mod quantity;
@@ -34,6 +35,7 @@ pub mod result;
 mod schema;
 pub mod status;
 pub mod trace;
+mod transition;
 pub mod validate;
 
 pub use admit::{Admission, Capacity, Grant, Share, Waiting};

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
+use windlass_clock::Clock;
 use windlass_core::assignment::Confinement;
 use windlass_core::live::{self, Shown};
 use windlass_core::plan::{Action, AdmissionDecision, Observed, needs_cpus, plan_invalid};
@@ -27,7 +28,6 @@ use windlass_core::{
 
 use crate::admission::{Line, Place, Places};
 use crate::attempt::{Handle, Idle, Workers};
-use crate::clock::Clock;
 use crate::confine::{Cores, Ladder, Slot};
 use crate::files::Files;
 use crate::functions::Library;

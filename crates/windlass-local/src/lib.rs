@@ -13,7 +13,6 @@
 mod admission;
 mod apply;
 mod attempt;
-mod clock;
 mod confine;
 mod driver;
 mod files;
@@ -86,7 +85,7 @@ pub struct Engine {
     config: Arc<Config>,
     store: Arc<store::Store>,
     files: Arc<files::Files>,
-    clock: Arc<clock::Clock>,
+    clock: Arc<windlass_clock::Clock>,
     places: Arc<admission::Places>,
     driver: mpsc::UnboundedSender<driver::Event>,
     broken: store::Broken,
@@ -125,7 +124,7 @@ impl Engine {
             info!(note, "not in use");
         }
 
-        let clock = Arc::new(clock::Clock::start());
+        let clock = Arc::new(windlass_clock::Clock::start());
         let places = Arc::new(admission::Places::new(config.max_queued));
         let mut driver = driver::Driver::new(driver::Parts {
             config: Arc::clone(&config),

@@ -1,4 +1,5 @@
-//! The clocks of this machine, read as core's [`EvenClock`] says.
+//! Reads the clocks of this machine for both back ends, as [`EvenClock`] says. `windlass-core` reads no clock: its
+//! decisions are functions of a time that is handed in.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -6,19 +7,22 @@ use std::time::Instant;
 use jiff::Timestamp;
 use windlass_core::clock::EvenClock;
 
-pub(crate) struct Clock {
+/// The clock that a back end decides with.
+#[derive(Debug)]
+pub struct Clock {
     started: Instant,
     even: Mutex<EvenClock>,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
+    /// Starts at the time that the system's clock shows now.
+    pub fn start() -> Self {
         let even = Mutex::new(EvenClock::starting_at(Timestamp::now()));
         Self { started: Instant::now(), even }
     }
 
     /// The time, in whole milliseconds. It never goes back.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
         let reading = even.now(self.started.elapsed(), Timestamp::now());
         if let Some(jump) = reading.jump {
