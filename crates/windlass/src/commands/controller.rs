@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
-use windlass_gateway::operations::{self, Operations};
+use windlass_gateway::operations_server::{self, OperationsServer};
 use windlass_kube::Ended;
 use windlass_kube::{ClusterAccess, Metrics, ReportEndpoint};
 use windlass_traces::Traces;
@@ -49,10 +49,10 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     info!(address = %listener.local_addr()?, "answers probes and whoever may read metrics");
     let access = Arc::new(ClusterAccess::new(client.clone()));
-    let operations = Operations::new(registry, access, ready.subscribe());
+    let operations = OperationsServer::new(registry, access, ready.subscribe());
     tokio::select! {
         ran = controller(ready) => ran?,
-        served = operations::serve(listener, operations, std::future::pending::<()>()) => served?,
+        served = operations_server::serve(listener, operations, std::future::pending::<()>()) => served?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::jobs::Reports;
 use windlass_gateway::metrics::Meters;
-use windlass_gateway::{Gateway, LiveProgress, Peers, ServerLimits, Trusted, tell_peers};
+use windlass_gateway::{Gateway, LiveProgress, PeerTrust, Peers, ServerLimits, share_progress};
 use windlass_kube::{Cluster, ClusterAccess, ClusterReports, Metrics};
 use windlass_results::Results;
 use windlass_traces::{TracedReports, Traces};
@@ -64,7 +64,7 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     let mut access = ClusterAccess::new(client.clone());
     if let Some(peers) = peers {
         access = access.with_peers(peers.token.clone());
-        tokio::spawn(tell_peers(Arc::clone(&live), peers, Arc::clone(&meters)));
+        tokio::spawn(share_progress(Arc::clone(&live), peers, Arc::clone(&meters)));
     }
     let gateway = Gateway {
         jobs: Arc::new(Cluster::new(client, results)),
@@ -91,7 +91,7 @@ fn peers(args: &cli::Gateway) -> anyhow::Result<Option<Peers>> {
         return Ok(None);
     };
     let bad = |why: &dyn std::fmt::Display| BadUsage(format!("--peers: {why}"));
-    let (host, trusted): (_, Trusted) = match (&args.door.tls_cert, &args.peer_host) {
+    let (host, trusted): (_, PeerTrust) = match (&args.door.tls_cert, &args.peer_host) {
         (Some(_), Some(name)) => {
             let host = ServerName::try_from(name.clone()).map_err(|error| bad(&error))?;
             let seen = authorities::follow(args.peer_ca.clone()).map_err(|why| bad(&why))?;

@@ -12,7 +12,7 @@ use crate::functions;
 pub(crate) fn print(what: Print) -> anyhow::Result<ExitCode> {
     let text = match what {
         Print::Openapi => {
-            serde_json::to_string_pretty(windlass_gateway::openapi::document())? + "\n"
+            serde_json::to_string_pretty(windlass_gateway::openapi_document())? + "\n"
         }
         Print::Crds { output } => shaped(&values(windlass_kube::crd::all())?, output)?,
         Print::Functions { image, output } => {
