@@ -28,7 +28,6 @@ fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
     println!("seed {seed}");
     let mut random = Random(seed);
     let here = tempfile::tempdir().unwrap();
-    let data = here.path().join("data");
     fs::create_dir(here.path().join("locks")).unwrap();
     // A lock tells whether another attempt of the same job, or a child that it left, still runs.
     script(
@@ -38,13 +37,12 @@ fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
          sleep 0.0$(($$ % 5 + 1)) & wait; echo done > $WINDLASS_OUTPUT",
         "retries: 0",
     );
-    let functions = here.path().to_str().unwrap();
-    let arguments = ["--cpus", "2", "--functions", functions];
+    let start = || Server::beside(here.path(), &["--cpus", "2"]);
 
     let mut accepted = BTreeSet::new();
     let mut unanswered = 0;
     for life in 0..kills {
-        let server = Server::start_at(&data, &arguments);
+        let server = start();
         let end = Instant::now() + Duration::from_millis(random.below(LONGEST_LIFE));
         let submitting = {
             let (client, jobs) = (server.client.clone(), random.below(JOBS + 1));
@@ -57,7 +55,7 @@ fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
         unanswered += lost;
     }
 
-    let mut server = Server::start_at(&data, &arguments);
+    let mut server = start();
     let lost = accepted.iter().filter(|name| !succeeds(&server.client, name)).count();
     // A job that needs all the CPUs runs only if none stayed taken.
     let whole = json!({ "function": "marked", "parallelism": 2, "name": "whole" }).to_string();

@@ -18,26 +18,6 @@ pub(crate) struct Client {
     pub(crate) namespace: String,
 }
 
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", super::text(&self.body)))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut headers = self.headers.iter();
-        headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-}
-
 impl Client {
     /// Path of the jobs of this client's namespace, with this at its end.
     pub(crate) fn jobs(&self, rest: &str) -> String {
@@ -50,6 +30,19 @@ impl Client {
 
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.send("POST", path, headers, body)
+    }
+
+    /// Submits a job.
+    pub(crate) fn submit(&self, job: &Value) -> Answer {
+        self.post(&self.jobs(""), &[], job.to_string().as_bytes())
+    }
+
+    /// Submits a job and waits for its end.
+    pub(crate) fn run(&self, job: &Value) -> Value {
+        let wait = [("Prefer", "wait=60")];
+        let answer = self.post(&self.jobs(""), &wait, job.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
     }
 
     pub(crate) fn send(
@@ -97,6 +90,26 @@ impl Client {
             request += &format!("{name}: {value}\r\n");
         }
         request + "\r\n"
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", super::text(&self.body)))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 

@@ -55,6 +55,12 @@ pub(crate) fn quantile(times: &mut [Duration], of_a_thousand: usize) -> Duration
     times[(times.len() * of_a_thousand / 1000).min(times.len() - 1)]
 }
 
+/// The median of the times, and from where to where they go.
+pub(crate) fn spread(times: &mut [Duration]) -> String {
+    let [median, least, most] = [500, 0, 1000].map(|part| quantile(times, part).as_secs_f64());
+    format!("{median:.3} s ({least:.3} - {most:.3})")
+}
+
 /// Writes a function's manifest: a shell script, with `$HERE` as this directory.
 pub(crate) fn script(here: &Path, name: &str, script: &str, fields: &str) {
     let here_text = here.display();

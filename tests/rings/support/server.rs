@@ -34,6 +34,12 @@ impl Server {
         Self::start_by(Command::new(super::windlass()), data, arguments)
     }
 
+    /// Starts a server with the functions of this directory, whose data is in it as well.
+    pub(crate) fn beside(here: &Path, arguments: &[&str]) -> Self {
+        let functions = ["--functions", here.to_str().unwrap()];
+        Self::start_at(&here.join("data"), &[arguments, &functions].concat())
+    }
+
     /// Starts a server by a command that ends with the program, such as `taskset -c 0 windlass`.
     pub(crate) fn start_by(command: Command, data: &Path, arguments: &[&str]) -> Self {
         match Self::try_start(command, data, arguments) {

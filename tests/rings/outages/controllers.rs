@@ -1,0 +1,149 @@
+//! Controllers that are killed, that are two at once, and that take over from each other.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use windlass_tests::Controller;
+use windlass_tests::api::compute_jobs;
+use windlass_tests::cluster::{RELEASE, compute_job};
+
+use crate::support::http::Client;
+use crate::support::outage::{MINUTE, Random, SECOND, TestBed, long_or, on_a_cluster};
+
+#[test]
+#[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
+fn controllers_that_are_killed_every_other_second_lose_nothing() {
+    on_a_cluster("killed", async |bed| {
+        let mut random = Random::of_environment();
+        let count = long_or(1000, 400);
+        let input = json!({ "run": "1s" });
+        let (accepted, kills) = futures::join!(
+            bed.submit("job", count, &input),
+            kill_until_finished(&bed, &mut random, count, long_or(300, 60))
+        );
+        let (accepted, kills) = (accepted?, kills?);
+        let _controller = bed.controller("last")?;
+        let converged = bed.converges(&accepted, true).await?;
+        println!("{kills} kills -9 of the controller, 1 to 3 s apart; {converged}");
+        anyhow::ensure!(kills >= 3, "only {kills} kills: the test shows nothing");
+        Ok(())
+    });
+}
+
+/// Starts a controller and kills it after 1 to 3 s, until all jobs have finished; at most so many seconds.
+async fn kill_until_finished(
+    bed: &TestBed,
+    random: &mut Random,
+    count: usize,
+    seconds: u64,
+) -> anyhow::Result<u32> {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut kills = 0;
+    while bed.jobs.objects().count("finished") < count && Instant::now() < end {
+        // Without a Lease: the next would wait until that of the killed one has run out, and do nothing.
+        let controller = bed.controller_with("killed", &["--leader-elect=false"])?;
+        tokio::time::sleep(random.between(1_000, 3_000)).await;
+        controller.kill()?;
+        kills += 1;
+    }
+    Ok(kills)
+}
+
+#[test]
+#[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
+fn two_controllers_whose_lease_is_deleted_each_second_do_nothing_twice() {
+    on_a_cluster("two", async |bed| {
+        let count = long_or(1000, 400);
+        let mut both = [bed.controller("one")?, bed.controller("other")?];
+        let lease =
+            format!("/apis/coordination.k8s.io/v1/namespaces/{RELEASE}/leases/windlass-controller");
+        let deleting = async {
+            let (mut deleted, end) = (0, Instant::now() + MINUTE * 5);
+            while bed.jobs.objects().count("finished") < count && Instant::now() < end {
+                match bed.admin.delete(&lease).await {
+                    Ok(_) => deleted += 1,
+                    // There is none, or not yet.
+                    Err(refused) if refused.code == 404 => {}
+                    Err(refused) => return Err(refused),
+                }
+                tokio::time::sleep(SECOND).await;
+            }
+            Ok(deleted)
+        };
+        let input = json!({ "run": "1s" });
+        let (accepted, deleted) = futures::join!(bed.submit("job", count, &input), deleting);
+        let (accepted, deleted) = (accepted?, deleted?);
+        let converged = bed.converges(&accepted, true).await?;
+        println!("two controllers at once, their Lease deleted {deleted} times; {converged}");
+        let silence = long_or(MINUTE * 10, SECOND * 20);
+        bed.stays_silent(silence).await?;
+        println!("0 writes in {silence:?} with {} finished jobs", accepted.len());
+        for controller in &mut both {
+            controller.must_be_running()?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
+fn another_controller_takes_over_in_seconds() {
+    on_a_cluster("takeover", async |bed| {
+        let mut leader = bed.controller("first")?;
+        runs(&bed, "before", MINUTE).await?;
+        let mut accepted = vec!["before".to_owned()];
+        for (ending, bound) in [("stopped", SECOND * 3), ("killed", SECOND * 15)] {
+            let next = standing_by(&bed, ending).await?;
+            let began = Instant::now();
+            match ending {
+                "stopped" => leader.stop()?,
+                _ => leader.kill()?,
+            }
+            let job = format!("after-{ending}");
+            runs(&bed, &job, MINUTE).await?;
+            let created = bed.batch_jobs.objects().last("there").unwrap_or_else(Instant::now);
+            let took = created.duration_since(began);
+            println!("the leader was {ending}: another creates a batch Job {took:.1?} later");
+            anyhow::ensure!(took <= bound, "{took:?} of {bound:?}\n{}", bed.state().await);
+            accepted.push(job);
+            leader = next;
+        }
+        println!("{}", bed.converges(&accepted, true).await?);
+        Ok(())
+    });
+}
+
+/// Submits a job and waits for its end.
+async fn runs(bed: &TestBed, name: &str, limit: Duration) -> anyhow::Result<()> {
+    let finished = bed.jobs.objects().count("finished");
+    let job = compute_job(name, 1, "default", &json!({ "run": "100ms" }));
+    bed.create(&compute_jobs(&bed.namespace, ""), &job).await?;
+    bed.finished(finished + 1, limit).await
+}
+
+/// A controller beside the one that leads, once its watches have brought everything.
+async fn standing_by(bed: &TestBed, name: &str) -> anyhow::Result<Controller> {
+    let controller = bed.controller_with(name, &["--operations", "127.0.0.1:0"])?;
+    let deadline = Instant::now() + MINUTE;
+    loop {
+        let said = std::fs::read_to_string(bed.log(name))?;
+        let address = said.lines().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some(line["address"].as_str()?.to_owned())
+        });
+        if let Some(address) = address {
+            let client = Client {
+                host: address.clone(),
+                address,
+                token: String::new(),
+                namespace: bed.namespace.clone(),
+            };
+            if client.try_send("GET", "/readyz", &[], b"").is_ok_and(|answer| answer.status == 200)
+            {
+                return Ok(controller);
+            }
+        }
+        anyhow::ensure!(Instant::now() < deadline, "not ready: {said}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
