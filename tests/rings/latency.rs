@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::cluster::{Namespace, kubectl};
 use crate::support::http::Client;
-use crate::support::{quantile, spread};
+use crate::support::share;
 
 /// Runs of each kind.
 const RUNS: usize = 7;
@@ -33,18 +33,10 @@ fn a_result_is_in_hand_in_a_quarter_of_a_bare_jobs_time() {
             bare.push(b);
         }
     }
-    let (a, b) = (quantile(&mut ours, 500), quantile(&mut bare, 500));
-    let ratio = a.as_secs_f64() / b.as_secs_f64();
-    let report = format!(
-        "submit to result, {RUNS} runs each, median (minimum - maximum)\n\
-         ComputeJob, POST with Prefer: wait   {}\n\
-         bare batch/v1 Job, create to Complete {}\n\
-         ratio {ratio:.3}\n",
-        spread(&mut ours),
-        spread(&mut bare),
-    );
-    print!("{report}");
-    assert!(ratio <= BOUND, "{report}");
+    let ours = ("ComputeJob, POST with Prefer: wait   ", ours);
+    let bare = ("bare batch/v1 Job, create to Complete", bare);
+    let ratio = share("submit to result", [ours, bare]);
+    assert!(ratio <= BOUND, "{ratio}");
 }
 
 /// A POST that waits for the result.

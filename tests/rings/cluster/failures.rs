@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{MANY_SECONDS, running_pod};
+use super::{MANY_SECONDS, spinning};
 use crate::support::cluster::{Namespace, get, kubectl};
 use crate::support::eventually;
 
@@ -83,9 +83,7 @@ fn a_failed_attempt_is_retried_by_another_job_and_counted() {
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn a_pod_that_is_deleted_by_hand_is_replaced_by_another_attempt() {
     let namespace = Namespace::new("evicted");
-    let spec = json!({ "function": "misbehave", "retries": 0, "input": { "mode": "spin" } });
-    namespace.apply("evicted", &spec).unwrap();
-    let pod = running_pod(&namespace, "evicted");
+    let pod = spinning(&namespace, "evicted", &[("retries", 0)]);
     let name = pod["metadata"]["name"].as_str().unwrap();
     kubectl(&["delete", "pod", name, "-n", &namespace.0, "--wait=false"], "").unwrap();
     // Not the job's fault, so that it does not count against `retries: 0`.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use windlass_core::result::sha256;
 
-use super::{MANY_SECONDS, running_pod};
+use super::{MANY_SECONDS, running_pod, spinning};
 use crate::streams::{LINE, Stream, on_its_way, runtime};
 use crate::support::cluster::{Bucket, Forward, Namespace, RELEASE, get, kubectl};
 use crate::support::http::Client;
@@ -82,9 +82,7 @@ fn a_large_result_is_deleted_with_its_job() {
 fn a_log_is_shown_while_the_function_runs_whatever_its_bytes_are() {
     let namespace = Namespace::new("logs");
     let client = namespace.client();
-    let spec = json!({ "function": "misbehave", "input": { "mode": "spin" } });
-    namespace.apply("says", &spec).unwrap();
-    running_pod(&namespace, "says");
+    spinning(&namespace, "says", &[]);
     let said = b"about to \"spin\"\n\xff\xfe\n";
     eventually("the log has both lines", MANY_SECONDS, || {
         let log = client.get(&client.jobs("/says/logs"));
@@ -169,8 +167,7 @@ fn progress_is_with_followers_of_both_gateways_within_250_ms() {
     let times = runtime().block_on(async {
         let mut streams = Vec::new();
         for forward in &forwards {
-            let address = forward.address.clone();
-            let client = Client { host: address.clone(), address, ..client.clone() };
+            let client = Client { address: forward.address.clone(), ..client.clone() };
             streams.push(Stream::open(&client, "told", "").await);
         }
         futures::future::join_all(streams.into_iter().map(times)).await

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{MANY_SECONDS, pods, running_pod};
+use super::{MANY_SECONDS, pods, spinning};
 use crate::support::cluster::{Namespace, kubectl};
 use crate::support::{checkout, eventually};
 
@@ -10,9 +10,7 @@ use crate::support::{checkout, eventually};
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn an_applied_job_runs_in_a_pod_whose_requests_and_limits_equal_its_parallelism() {
     let namespace = Namespace::new("applied");
-    let spec = json!({ "function": "misbehave", "parallelism": 2, "input": { "mode": "spin" } });
-    namespace.apply("two", &spec).unwrap();
-    let pod = running_pod(&namespace, "two");
+    let pod = spinning(&namespace, "two", &[("parallelism", 2)]);
     let container = &pod["spec"]["containers"][0];
     assert_eq!(container["resources"]["requests"]["cpu"], "2");
     assert_eq!(container["resources"]["limits"], container["resources"]["requests"]);
@@ -75,9 +73,7 @@ fn a_queue_grants_no_more_cpus_than_it_has() {
         "metadata": { "name": "default" }, "spec": { "cpus": 1 },
     });
     kubectl(&["apply", "-n", &namespace.0, "-f", "-"], &queue.to_string()).unwrap();
-    let spin = json!({ "function": "misbehave", "input": { "mode": "spin" } });
-    namespace.apply("first", &spin).unwrap();
-    running_pod(&namespace, "first");
+    spinning(&namespace, "first", &[]);
     namespace.apply("second", &json!({ "function": "echo" })).unwrap();
     eventually("the second is told to wait", MANY_SECONDS, || {
         (namespace.job("second")["status"]["phase"] == "Queued").then_some(())
@@ -115,9 +111,7 @@ fn a_told_status_cannot_be_taken_back() {
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn a_deleted_job_leaves_nothing() {
     let namespace = Namespace::new("deleted");
-    let spec = json!({ "function": "misbehave", "input": { "mode": "spin" } });
-    namespace.apply("gone", &spec).unwrap();
-    running_pod(&namespace, "gone");
+    spinning(&namespace, "gone", &[]);
     kubectl(&["delete", "cjob", "gone", "-n", &namespace.0], "").unwrap();
     namespace.becomes_empty("jobs,pods");
 }

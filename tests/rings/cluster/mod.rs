@@ -6,7 +6,7 @@ mod jobs;
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) use self::gateway::{Gateways, times};
 use crate::support::cluster::{Namespace, get};
@@ -19,6 +19,16 @@ fn pods(namespace: &Namespace, job: &str) -> Vec<Value> {
     let selector = format!("windlass.dev/job={job}");
     let all = get(&["pods", "-n", &namespace.0, "-l", &selector]);
     all["items"].as_array().unwrap().clone()
+}
+
+/// Starts a job that goes on until it is ended, with these further fields; gives its running pod.
+fn spinning(namespace: &Namespace, job: &str, more: &[(&str, u64)]) -> Value {
+    let mut spec = json!({ "function": "misbehave", "input": { "mode": "spin" } });
+    for (field, value) in more {
+        spec[*field] = json!(value);
+    }
+    namespace.apply(job, &spec).unwrap();
+    running_pod(namespace, job)
 }
 
 /// Waits until the job's pod runs and gives it.

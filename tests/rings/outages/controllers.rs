@@ -78,10 +78,7 @@ fn two_controllers_whose_lease_is_deleted_each_second_do_nothing_twice() {
         let silence = long_or(MINUTE * 10, SECOND * 20);
         bed.stays_silent(silence).await?;
         println!("0 writes in {silence:?} with {} finished jobs", accepted.len());
-        for controller in &mut both {
-            controller.must_be_running()?;
-        }
-        Ok(())
+        both.iter_mut().try_for_each(Controller::must_be_running)
     });
 }
 
@@ -132,12 +129,7 @@ async fn standing_by(bed: &TestBed, name: &str) -> anyhow::Result<Controller> {
             Some(line["address"].as_str()?.to_owned())
         });
         if let Some(address) = address {
-            let client = Client {
-                host: address.clone(),
-                address,
-                token: String::new(),
-                namespace: bed.namespace.clone(),
-            };
+            let client = Client { address, token: String::new(), namespace: bed.namespace.clone() };
             if client.try_send("GET", "/readyz", &[], b"").is_ok_and(|answer| answer.status == 200)
             {
                 return Ok(controller);

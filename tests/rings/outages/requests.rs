@@ -7,7 +7,7 @@ use windlass_tests::cluster::RELEASE;
 use windlass_tests::proxy::Mood;
 use windlass_tests::{Controller, Proxy};
 
-use crate::support::outage::{MINUTE, TestBed, long_or, on_a_cluster};
+use crate::support::outage::{Converged, MINUTE, TestBed, long_or, on_a_cluster};
 
 /// A controller behind a proxy that begins in this mood.
 async fn proxied(bed: &TestBed, mood: Mood) -> anyhow::Result<(Proxy, Controller)> {
@@ -32,9 +32,7 @@ fn a_minute_of_429_is_waited_out() {
         let began = Instant::now();
         accepted.extend(bed.submit("during", 200, &json!({ "run": "1s" })).await?);
         tokio::time::sleep(storm.saturating_sub(began.elapsed())).await;
-        let refused = proxy.spoilt();
-        proxy.be(Mood::Fair);
-        let converged = bed.converges(&accepted, true).await?;
+        let (refused, converged) = calmed(&bed, &proxy, &accepted).await?;
         println!("{storm:?} of nothing but 429, {refused} requests refused; {converged}");
         anyhow::ensure!(refused > 0, "nothing was refused: the test shows nothing");
         // It asks again, but it does not hammer: 300 jobs, each at most once a second.
@@ -42,6 +40,17 @@ fn a_minute_of_429_is_waited_out() {
         anyhow::ensure!(refused <= most, "{refused} requests in {storm:?}");
         controller.must_be_running()
     });
+}
+
+/// The trouble is over: how many requests it has spoilt, and what it took to converge.
+async fn calmed(
+    bed: &TestBed,
+    proxy: &Proxy,
+    accepted: &[String],
+) -> anyhow::Result<(u64, Converged)> {
+    let spoilt = proxy.spoilt();
+    proxy.be(Mood::Fair);
+    Ok((spoilt, bed.converges(accepted, true).await?))
 }
 
 #[test]
@@ -53,9 +62,7 @@ fn lost_answers_start_nothing_twice() {
         let count = long_or(300, 60);
         let accepted = bed.submit("job", count, &json!({ "run": "1s" })).await?;
         bed.finished(count, MINUTE * 4).await?;
-        let lost = proxy.spoilt();
-        proxy.be(Mood::Fair);
-        let converged = bed.converges(&accepted, true).await?;
+        let (lost, converged) = calmed(&bed, &proxy, &accepted).await?;
         println!("{lost} answers to writes were lost; {converged}");
         anyhow::ensure!(lost as usize > count / 2, "{lost} answers lost: the test shows nothing");
         controller.must_be_running()

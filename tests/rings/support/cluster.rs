@@ -160,12 +160,7 @@ impl Namespace {
         let forward = Forward::start();
         let address = forward.address.clone();
         *self.1.lock().unwrap() = Some(forward);
-        Client {
-            host: address.clone(),
-            address,
-            token: token.trim().to_owned(),
-            namespace: ns.clone(),
-        }
+        Client { address, token: token.trim().to_owned(), namespace: ns.clone() }
     }
 }
 
@@ -242,7 +237,6 @@ impl Bucket {
         let Self { address, bucket, prefix } = self;
         let client = Client {
             address: address.clone(),
-            host: address.clone(),
             token: String::new(),
             namespace: namespace.to_owned(),
         };

@@ -9,10 +9,8 @@ use serde_json::Value;
 /// Where to send requests and with which token.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// Host and port.
+    /// Host and port, also the value of the Host header.
     pub(crate) address: String,
-    /// Value of the Host header.
-    pub(crate) host: String,
     pub(crate) token: String,
     /// Namespace of the jobs.
     pub(crate) namespace: String,
@@ -76,7 +74,7 @@ impl Client {
     }
 
     fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         if !self.token.is_empty() {
             request += &format!("Authorization: Bearer {}\r\n", self.token);
         }

@@ -77,12 +77,7 @@ impl Server {
                 Ok(event) if event["address"].is_string() => {
                     let address = event["address"].as_str().unwrap().to_owned();
                     let token = std::fs::read_to_string(data.join("token")).unwrap();
-                    let client = Client {
-                        host: address.clone(),
-                        address,
-                        token,
-                        namespace: "default".into(),
-                    };
+                    let client = Client { address, token, namespace: "default".into() };
                     return Ok(Self { client, _own: None, data: data.to_owned(), child, log });
                 }
                 Ok(event) => before += &format!("{event}\n"),

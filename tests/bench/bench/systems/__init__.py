@@ -40,7 +40,7 @@ class System:
     one_second = chunks(4)
     small = chunks(1, 2)
     mix = [(chunks(4)[0], chunks(1)[0])]  # of the long request and of the short ones
-    victims = ()  # labels of what is killed in mid-request
+    victims = ("the worker process",)  # labels of what is killed in mid-request
 
     def __init__(self, bench):
         self.bench = bench

@@ -10,7 +10,6 @@ class Dask(System):
     key = "dask"
     name = "Dask distributed"
     about = "`dask scheduler`, a worker process of 1 thread per CPU with nannies, the client inside the benchmark's"
-    victims = ("the worker process",)
 
     def start(self):
         from distributed import Client

@@ -14,7 +14,6 @@ class Ray(System):
     key = "ray"
     name = "Ray"
     about = "tasks of 1 CPU from a driver inside the benchmark's client, warm workers, no HTTP, no dashboard"
-    victims = ("the worker process",)
 
     def start(self):
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
