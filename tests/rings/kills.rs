@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::http::Client;
+use crate::support::random::Random;
 use crate::support::server::Server;
 use crate::support::{eventually, processes_of, script, text};
 
@@ -24,9 +25,7 @@ const JOBS: u64 = 4;
 fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let kills: u64 = number("WINDLASS_KILLS").unwrap_or(KILLS);
-    let seed: u64 = number("WINDLASS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random::of_environment();
     let here = tempfile::tempdir().unwrap();
     fs::create_dir(here.path().join("locks")).unwrap();
     // A lock tells whether another attempt of the same job, or a child that it left, still runs.
@@ -112,15 +111,4 @@ fn succeeds(client: &Client, name: &str) -> bool {
             phase == "Succeeded" && result == "done\n"
         })
     })
-}
-
-/// A linear congruential generator (Knuth, MMIX): instants, not secrets.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
 }

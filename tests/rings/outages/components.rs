@@ -6,9 +6,8 @@ use serde_json::json;
 use windlass_tests::api::{Refused, pods};
 
 use crate::support::cluster::{Namespace, get};
-use crate::support::outage::{
-    MINUTE, Random, TestBed, in_cluster_controllers, long_or, on_a_cluster,
-};
+use crate::support::outage::{MINUTE, TestBed, in_cluster_controllers, long_or, on_a_cluster};
+use crate::support::random::Random;
 
 /// How long a component that was killed may take to come back before it is started again.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,14 +1,13 @@
-//! Controllers that are killed, that are two at once, and that take over from each other.
+//! Controllers that are killed, and that are two at once.
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use windlass_tests::Controller;
-use windlass_tests::api::compute_jobs;
-use windlass_tests::cluster::{RELEASE, compute_job};
+use windlass_tests::cluster::RELEASE;
 
-use crate::support::http::Client;
-use crate::support::outage::{MINUTE, Random, SECOND, TestBed, long_or, on_a_cluster};
+use crate::support::outage::{MINUTE, SECOND, TestBed, long_or, on_a_cluster};
+use crate::support::random::Random;
 
 #[test]
 #[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
@@ -80,62 +79,4 @@ fn two_controllers_whose_lease_is_deleted_each_second_do_nothing_twice() {
         println!("0 writes in {silence:?} with {} finished jobs", accepted.len());
         both.iter_mut().try_for_each(Controller::must_be_running)
     });
-}
-
-#[test]
-#[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
-fn another_controller_takes_over_in_seconds() {
-    on_a_cluster("takeover", async |bed| {
-        let mut leader = bed.controller("first")?;
-        runs(&bed, "before", MINUTE).await?;
-        let mut accepted = vec!["before".to_owned()];
-        for (ending, bound) in [("stopped", SECOND * 3), ("killed", SECOND * 15)] {
-            let next = standing_by(&bed, ending).await?;
-            let began = Instant::now();
-            match ending {
-                "stopped" => leader.stop()?,
-                _ => leader.kill()?,
-            }
-            let job = format!("after-{ending}");
-            runs(&bed, &job, MINUTE).await?;
-            let created = bed.batch_jobs.objects().last("there").unwrap_or_else(Instant::now);
-            let took = created.duration_since(began);
-            println!("the leader was {ending}: another creates a batch Job {took:.1?} later");
-            anyhow::ensure!(took <= bound, "{took:?} of {bound:?}\n{}", bed.state().await);
-            accepted.push(job);
-            leader = next;
-        }
-        println!("{}", bed.converges(&accepted, true).await?);
-        Ok(())
-    });
-}
-
-/// Submits a job and waits for its end.
-async fn runs(bed: &TestBed, name: &str, limit: Duration) -> anyhow::Result<()> {
-    let finished = bed.jobs.objects().count("finished");
-    let job = compute_job(name, 1, "default", &json!({ "run": "100ms" }));
-    bed.create(&compute_jobs(&bed.namespace, ""), &job).await?;
-    bed.finished(finished + 1, limit).await
-}
-
-/// A controller beside the one that leads, once its watches have brought everything.
-async fn standing_by(bed: &TestBed, name: &str) -> anyhow::Result<Controller> {
-    let controller = bed.controller_with(name, &["--operations", "127.0.0.1:0"])?;
-    let deadline = Instant::now() + MINUTE;
-    loop {
-        let said = std::fs::read_to_string(bed.log(name))?;
-        let address = said.lines().find_map(|line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            Some(line["address"].as_str()?.to_owned())
-        });
-        if let Some(address) = address {
-            let client = Client { address, token: String::new(), namespace: bed.namespace.clone() };
-            if client.try_send("GET", "/readyz", &[], b"").is_ok_and(|answer| answer.status == 200)
-            {
-                return Ok(controller);
-            }
-        }
-        anyhow::ensure!(Instant::now() < deadline, "not ready: {said}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

@@ -12,3 +12,4 @@ mod malformed;
 mod nodes;
 mod objects;
 mod requests;
+mod times;

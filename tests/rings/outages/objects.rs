@@ -139,10 +139,10 @@ fn pods_and_batch_jobs_that_are_deleted_by_hand_are_replaced() {
             (some, others)
         };
         for pod in &some_pods {
-            bed.admin.delete(&pods(&bed.namespace, pod)).await?;
+            bed.delete(&pods(&bed.namespace, pod)).await?;
         }
         for batch_job in &some_batch_jobs {
-            bed.admin.delete(&batch_jobs(&bed.namespace, batch_job)).await?;
+            bed.delete(&batch_jobs(&bed.namespace, batch_job)).await?;
         }
         let converged = bed.converges(&accepted, true).await?;
         let again = with_a_second_attempt(&bed);

@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod http;
 pub(crate) mod outage;
+pub(crate) mod random;
 pub(crate) mod release;
 pub(crate) mod server;
 

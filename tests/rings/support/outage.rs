@@ -156,6 +156,14 @@ impl TestBed {
         }
     }
 
+    /// Deletes an object, unless it has gone by itself: on a busy machine what a test has seen may be over.
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        match self.admin.delete(path).await {
+            Ok(_) | Err(Refused { code: 404, .. }) => Ok(()),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
     pub(crate) async fn job(&self, name: &str) -> anyhow::Result<Value> {
         Ok(self.admin.get(&compute_jobs(&self.namespace, name)).await?)
     }
@@ -373,25 +381,5 @@ pub(crate) async fn in_cluster_controllers(admin: &Api, replicas: u32) -> anyhow
             found.len()
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// A linear congruential generator (Knuth, MMIX): instants, not secrets.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// By WINDLASS_SEED, or this process; printed, so that it can be had again.
-    pub(crate) fn of_environment() -> Self {
-        let given = std::env::var("WINDLASS_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = given.unwrap_or_else(|| u64::from(std::process::id()));
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    /// Milliseconds from `low` to `high`.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> Duration {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Duration::from_millis(low + (self.0 >> 33) % (high - low))
     }
 }
