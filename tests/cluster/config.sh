@@ -78,6 +78,8 @@ clusterDomain: cluster.local
 resolvConf: $dir/resolv.conf
 podLogsDir: $dir/pods
 volumePluginDir: $dir/volume-plugins
+# A Secret that is replaced is in its volumes at the pod's next look, which is once a minute by default.
+syncFrequency: 10s
 tlsCertFile: $dir/pki/kubelet-server.crt
 tlsPrivateKeyFile: $dir/pki/kubelet-server.key
 authentication:

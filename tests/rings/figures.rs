@@ -82,10 +82,8 @@ fn a_thousand_durable_submissions_a_second_on_one_core_while_jobs_run() {
 fn a_hundred_thousand_waiting_jobs_cost_little() {
     let here = tempfile::tempdir().unwrap();
     script(here.path(), "wait", "exec sleep 1000", "retries: 0");
-    let functions = here.path().to_str().unwrap();
-    let data = here.path().join("data");
-    let arguments = ["--cpus", "1", "--functions", functions];
-    let mut server = Server::start_at(&data, &arguments);
+    let start = || Server::beside(here.path(), &["--cpus", "1"]);
+    let mut server = start();
     let filled = Instant::now();
     submit_for(&server.client, 64, |number| number >= 100_000);
     let filled = filled.elapsed();
@@ -94,7 +92,7 @@ fn a_hundred_thousand_waiting_jobs_cost_little() {
     let before = resident(server.pid());
     assert!(server.stop().success());
     let started = Instant::now();
-    let mut server = Server::start_at(&data, &arguments);
+    let mut server = start();
     let restart = started.elapsed();
     let after = resident(server.pid());
     let p99 = quantile(&mut times, 990);
@@ -121,10 +119,7 @@ fn a_cancel_frees_the_cpus_at_once_or_after_the_grace() {
     script(here.path(), "kind", "exec sleep 1000", "retries: 0");
     script(here.path(), "deaf", "trap '' TERM; while :; do sleep 1000; done", "retries: 0");
     script(here.path(), "next", "echo > $WINDLASS_OUTPUT", "retries: 0");
-    let functions = here.path().to_str().unwrap();
-    let data = here.path().join("data");
-    let arguments = ["--cpus", "1", "--functions", functions, "--grace", "1"];
-    let server = Server::start_at(&data, &arguments);
+    let server = Server::beside(here.path(), &["--cpus", "1", "--grace", "1"]);
     let client = &server.client;
     let mut connection = client.connect().unwrap();
     let mut send = |method: &str, path: &str, body: &str, headers: &[(&str, &str)]| {
@@ -164,9 +159,7 @@ fn a_cancel_frees_the_cpus_at_once_or_after_the_grace() {
 #[ignore = "needs a quiet machine: tests/run figures"]
 fn an_idle_server_is_small_and_sleeps() {
     let here = tempfile::tempdir().unwrap();
-    let functions = here.path().to_str().unwrap();
-    let data = here.path().join("data");
-    let server = Server::start_at(&data, &["--functions", functions]);
+    let server = Server::beside(here.path(), &[]);
     // It has worked, and is idle again.
     for _ in 0..20 {
         let headers = [("Prefer", "wait=30")];
@@ -191,7 +184,7 @@ fn an_idle_server_is_small_and_sleeps() {
     std::thread::sleep(Duration::from_secs(20));
     let woken = switches() - before;
     let resident = resident(server.pid());
-    let workers = processes_of(data.to_str().unwrap()).len() - 1;
+    let workers = processes_of(server.data().to_str().unwrap()).len() - 1;
     println!(
         "idle: {:.1} MiB resident, woken {woken} times in 20 s; {workers} workers wait beside it",
         resident as f64 / MEBIBYTE as f64
@@ -218,8 +211,7 @@ fn a_tiny_request_is_answered_in_milliseconds() {
     let manifest = "apiVersion: windlass.dev/v1alpha1\nkind: ComputeFunction\nmetadata: {name: tiny}\n\
                     spec: {command: [./tiny]}\n";
     fs::write(here.path().join("tiny.yaml"), manifest).unwrap();
-    let functions = here.path().to_str().unwrap();
-    let server = Server::start_at(&here.path().join("data"), &["--functions", functions]);
+    let server = Server::beside(here.path(), &[]);
     let mut connection = server.client.connect().unwrap();
     let mut times: Vec<_> = (0..1020)
         .map(|_| {

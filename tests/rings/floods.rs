@@ -116,7 +116,7 @@ fn head(client: &Client, length: &str) -> String {
         "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
          Content-Type: application/json\r\n{length}\r\n\r\n",
         client.jobs(""),
-        client.host,
+        client.address,
         client.token
     )
 }

@@ -87,32 +87,21 @@ fn damage(name: &str, taken: fn(&[u8]) -> bool) {
     }
 }
 
-#[test]
-fn no_submission_breaks_its_parser() {
-    damage("submission", parsers::submission);
+/// A test for each parser, which has the name of its seeds.
+macro_rules! each_parser {
+    ($($test:ident: $parser:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            damage(stringify!($parser), parsers::$parser);
+        }
+    )*};
 }
 
-#[test]
-fn no_report_breaks_its_parser() {
-    damage("report", parsers::report);
-}
-
-#[test]
-fn no_termination_message_breaks_its_parser() {
-    damage("termination_message", parsers::termination_message);
-}
-
-#[test]
-fn no_progress_line_breaks_its_parser() {
-    damage("progress_line", parsers::progress_line);
-}
-
-#[test]
-fn no_quantity_breaks_its_parser() {
-    damage("quantity", parsers::quantity);
-}
-
-#[test]
-fn no_idempotency_key_breaks_its_parser() {
-    damage("idempotency_key", parsers::idempotency_key);
+each_parser! {
+    no_submission_breaks_its_parser: submission;
+    no_report_breaks_its_parser: report;
+    no_termination_message_breaks_its_parser: termination_message;
+    no_progress_line_breaks_its_parser: progress_line;
+    no_quantity_breaks_its_parser: quantity;
+    no_idempotency_key_breaks_its_parser: idempotency_key;
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::http::Client;
+use crate::support::random::Random;
 use crate::support::server::Server;
 use crate::support::{eventually, processes_of, script, text};
 
@@ -24,11 +25,8 @@ const JOBS: u64 = 4;
 fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let kills: u64 = number("WINDLASS_KILLS").unwrap_or(KILLS);
-    let seed: u64 = number("WINDLASS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random::of_environment();
     let here = tempfile::tempdir().unwrap();
-    let data = here.path().join("data");
     fs::create_dir(here.path().join("locks")).unwrap();
     // A lock tells whether another attempt of the same job, or a child that it left, still runs.
     script(
@@ -38,13 +36,12 @@ fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
          sleep 0.0$(($$ % 5 + 1)) & wait; echo done > $WINDLASS_OUTPUT",
         "retries: 0",
     );
-    let functions = here.path().to_str().unwrap();
-    let arguments = ["--cpus", "2", "--functions", functions];
+    let start = || Server::beside(here.path(), &["--cpus", "2"]);
 
     let mut accepted = BTreeSet::new();
     let mut unanswered = 0;
     for life in 0..kills {
-        let server = Server::start_at(&data, &arguments);
+        let server = start();
         let end = Instant::now() + Duration::from_millis(random.below(LONGEST_LIFE));
         let submitting = {
             let (client, jobs) = (server.client.clone(), random.below(JOBS + 1));
@@ -57,7 +54,7 @@ fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
         unanswered += lost;
     }
 
-    let mut server = Server::start_at(&data, &arguments);
+    let mut server = start();
     let lost = accepted.iter().filter(|name| !succeeds(&server.client, name)).count();
     // A job that needs all the CPUs runs only if none stayed taken.
     let whole = json!({ "function": "marked", "parallelism": 2, "name": "whole" }).to_string();
@@ -114,15 +111,4 @@ fn succeeds(client: &Client, name: &str) -> bool {
             phase == "Succeeded" && result == "done\n"
         })
     })
-}
-
-/// A linear congruential generator (Knuth, MMIX): instants, not secrets.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
 }

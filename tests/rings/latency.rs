@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::cluster::{Namespace, kubectl};
 use crate::support::http::Client;
-use crate::support::quantile;
+use crate::support::share;
 
 /// Runs of each kind.
 const RUNS: usize = 7;
@@ -33,55 +33,26 @@ fn a_result_is_in_hand_in_a_quarter_of_a_bare_jobs_time() {
             bare.push(b);
         }
     }
-    let (a, b) = (quantile(&mut ours, 500), quantile(&mut bare, 500));
-    let ratio = a.as_secs_f64() / b.as_secs_f64();
-    let report = format!(
-        "submit to result, {RUNS} runs each, median (minimum - maximum)\n\
-         ComputeJob, POST with Prefer: wait   {:.3} s ({:.3} - {:.3})\n\
-         bare batch/v1 Job, create to Complete {:.3} s ({:.3} - {:.3})\n\
-         ratio {ratio:.3}\n",
-        a.as_secs_f64(),
-        ours[0].as_secs_f64(),
-        ours[RUNS - 1].as_secs_f64(),
-        b.as_secs_f64(),
-        bare[0].as_secs_f64(),
-        bare[RUNS - 1].as_secs_f64(),
-    );
-    print!("{report}");
-    assert!(ratio <= BOUND, "{report}");
+    let ours = ("ComputeJob, POST with Prefer: wait   ", ours);
+    let bare = ("bare batch/v1 Job, create to Complete", bare);
+    let ratio = share("submit to result", [ours, bare]);
+    assert!(ratio <= BOUND, "{ratio}");
 }
 
 /// A POST that waits for the result.
 fn compute_job(client: &Client) -> Duration {
-    let body = json!({ "function": "echo", "input": { "hello": "world" } }).to_string();
+    let job = json!({ "function": "echo", "input": { "hello": "world" } });
     let started = Instant::now();
-    let answer = client.post(&client.jobs(""), &[("Prefer", "wait=60")], body.as_bytes());
+    let job = client.run(&job);
     let taken = started.elapsed();
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.json()["status"]["phase"], "Succeeded", "{answer:?}");
+    assert_eq!(job["status"]["phase"], "Succeeded", "{job}");
     taken
 }
 
 /// The same image and resources in a bare Job, watched until it is Complete.
 fn bare_job(namespace: &Namespace, run: usize) -> Duration {
-    let image =
-        crate::support::cluster::get(&["cfn", "echo", "-n", &namespace.0])["spec"]["image"].take();
     let name = format!("bare-{run}");
-    let amount = json!({ "cpu": "1", "memory": "64Mi" });
-    let job = json!({
-        "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
-        "spec": { "backoffLimit": 0, "template": { "spec": {
-            "restartPolicy": "Never", "automountServiceAccountToken": false,
-            "securityContext": { "runAsNonRoot": true, "runAsUser": 65532,
-                "seccompProfile": { "type": "RuntimeDefault" } },
-            "containers": [{
-                "name": "function", "image": image, "command": ["windlass", "--version"],
-                "resources": { "requests": amount, "limits": amount },
-                "securityContext": { "allowPrivilegeEscalation": false,
-                    "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
-            }],
-        } } },
-    });
+    let job = namespace.bare_job(&name);
     // Watching before the creation: a client that polls would be slower.
     let mut watch = Command::new("kubectl")
         .args(["get", "jobs", "-n", &namespace.0, "--watch"])

@@ -7,7 +7,7 @@
 //! - [`commands`]: the commands that ask a server or a cluster;
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
 //! - [`matrix`]: who may do what, for every route, method and kind of caller, in both worlds;
-//! - [`doors`]: who gets near a server at all;
+//! - [`access`]: who gets near a server at all;
 //! - [`floods`]: thousands of silent, slow and large clients beside an honest one;
 //! - [`hostile`]: bytes by chance for each parser;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
@@ -25,11 +25,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod access;
 mod cluster;
 mod commands;
 mod contract;
 mod dependencies;
-mod doors;
 mod faults;
 mod figures;
 mod floods;

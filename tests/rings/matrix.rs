@@ -263,7 +263,7 @@ impl Matrix {
         };
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
-            self.admin.host,
+            self.admin.address,
             body.len()
         );
         if !body.is_empty() {

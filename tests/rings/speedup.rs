@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{quantile, run, text};
+use crate::support::{run, share, text};
 
 /// Runs of each kind.
 const RUNS: usize = 9;
@@ -20,22 +20,10 @@ fn two_cpus_price_the_papers_table_in_little_more_than_half_the_time() {
         one.push(price("1"));
         two.push(price("2"));
     }
-    let (a, b) = (quantile(&mut one, 500), quantile(&mut two, 500));
-    let ratio = b.as_secs_f64() / a.as_secs_f64();
-    let report = format!(
-        "windlass run price --input @examples/longstaff-schwartz.json, {RUNS} runs each, median\n\
-         --parallelism 1  {:.3} s ({:.3} - {:.3})\n\
-         --parallelism 2  {:.3} s ({:.3} - {:.3})\n\
-         ratio {ratio:.3}\n",
-        a.as_secs_f64(),
-        one[0].as_secs_f64(),
-        one[RUNS - 1].as_secs_f64(),
-        b.as_secs_f64(),
-        two[0].as_secs_f64(),
-        two[RUNS - 1].as_secs_f64(),
-    );
-    print!("{report}");
-    assert!(ratio <= BOUND, "{report}");
+    let (one, two) = (("--parallelism 1", one), ("--parallelism 2", two));
+    let what = "windlass run price --input @examples/longstaff-schwartz.json";
+    let ratio = share(what, [two, one]);
+    assert!(ratio <= BOUND, "{ratio}");
 }
 
 fn price(parallelism: &str) -> Duration {

@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// Over a connection that is there.
     pub(crate) async fn over(mut socket: S, client: &Client, job: &str, seen: &str) -> Self {
         let path = client.jobs(&format!("/{job}/events"));
-        let (host, token) = (&client.host, &client.token);
+        let (host, token) = (&client.address, &client.token);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
              Last-Event-ID: {seen}\r\n\r\n"

@@ -170,8 +170,7 @@ fn with_a_secret_everything_goes_over_tls_and_a_renewed_one_is_taken() {
 
     // As before: without TLS.
     let forward = Forward::to(&format!("service/{RELEASE}-gateway"));
-    let address = forward.address.clone();
-    let client = Client { host: address.clone(), address, ..client };
+    let client = Client { address: forward.address.clone(), ..client };
     assert_eq!(client.get(&client.jobs("")).status, 200);
 }
 

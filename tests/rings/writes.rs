@@ -8,8 +8,8 @@ use windlass_tests::audit::{Mark, Write, by_kind};
 use windlass_tests::{Audit, Cluster};
 
 use crate::support::cluster::{Namespace, RELEASE, get, kubectl};
+use crate::support::eventually;
 use crate::support::outage::in_cluster_controllers;
-use crate::support::{eventually, text};
 
 /// Jobs.
 const JOBS: usize = 10;
@@ -43,10 +43,8 @@ fn a_job_costs_five_writes_of_our_own() {
     let client = namespace.client();
     // The first warms up what is loaded lazily, and leaves its Events.
     let run_one = |function: &str, name: String, input: serde_json::Value| {
-        let body = json!({ "function": function, "name": name, "input": input }).to_string();
-        let answer = client.post(&client.jobs(""), &[("Prefer", "wait=60")], body.as_bytes());
-        assert_eq!(answer.status, 200, "{}", text(&answer.body));
-        assert_eq!(answer.json()["status"]["phase"], "Succeeded", "{answer:?}");
+        let job = client.run(&json!({ "function": function, "name": name, "input": input }));
+        assert_eq!(job["status"]["phase"], "Succeeded", "{job}");
     };
     let run = |job: usize| run_one("echo", format!("job-{job}"), json!({}));
     run(0);
@@ -115,26 +113,8 @@ fn settled(audit: &Audit, mark: Mark, namespace: &Namespace) -> Vec<Write> {
 
 /// A bare Job of the same image and the same resources, until it is Complete.
 fn bare_job(namespace: &Namespace, job: usize) {
-    let image = get(&["cfn", "echo", "-n", &namespace.0])["spec"]["image"].take();
-    let amount = json!({ "cpu": "1", "memory": "64Mi" });
     let name = format!("bare-{job}");
-    let object = json!({
-        "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
-        "spec": { "backoffLimit": 0, "template": {
-            "metadata": { "labels": { "bare": "yes" } },
-            "spec": {
-                "restartPolicy": "Never", "automountServiceAccountToken": false,
-                "securityContext": { "runAsNonRoot": true, "runAsUser": 65532,
-                    "seccompProfile": { "type": "RuntimeDefault" } },
-                "containers": [{
-                    "name": "function", "image": image, "command": ["windlass", "--version"],
-                    "resources": { "requests": amount, "limits": amount },
-                    "securityContext": { "allowPrivilegeEscalation": false,
-                        "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
-                }],
-            },
-        } },
-    });
+    let object = namespace.bare_job(&name);
     kubectl(&["create", "-n", &namespace.0, "-f", "-"], &object.to_string()).unwrap();
     let wait = ["wait", "-n", &namespace.0, "--for=condition=Complete", "--timeout=60s"];
     let job = format!("job/{name}");

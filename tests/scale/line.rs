@@ -37,7 +37,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Part> {
     let line = Line {
         jobs: Watch::start(admin, NAMESPACE, COMPUTE_JOBS, watch::compute_job_marks, anything)
             .await?,
-        carriers: Watch::start(admin, NAMESPACE, BATCH_JOBS, watch::batch_job_marks, anything)
+        batch_jobs: Watch::start(admin, NAMESPACE, BATCH_JOBS, watch::batch_job_marks, anything)
             .await?,
         pods: Watch::start(admin, NAMESPACE, PODS, watch::pod_marks, anything).await?,
         bench,
@@ -137,7 +137,7 @@ fn is_told(write: &Write) -> bool {
 
 struct Line<'a> {
     jobs: Watch,
-    carriers: Watch,
+    batch_jobs: Watch,
     pods: Watch,
     bench: &'a Bench,
 }
@@ -152,9 +152,10 @@ impl Line<'_> {
     /// When the job's batch Job was there.
     async fn started(&self, job: &str) -> anyhow::Result<Instant> {
         let what = format!("{job} has a batch Job");
-        self.carriers
+        self.batch_jobs
             .until(&what, MINUTE * 2, |objects| {
-                let (name, _) = objects.live.iter().find(|(_, carrier)| job_of(carrier) == job)?;
+                let (name, _) =
+                    objects.live.iter().find(|(_, batch_job)| job_of(batch_job) == job)?;
                 objects.when(name, "there")
             })
             .await
@@ -176,7 +177,7 @@ impl Line<'_> {
 
     /// Jobs without priority that have a batch Job.
     fn ordinary_starts(&self) -> usize {
-        let objects = self.carriers.objects();
+        let objects = self.batch_jobs.objects();
         let jobs: BTreeSet<_> = objects.live.values().map(job_of).collect();
         jobs.iter().filter(|job| job.starts_with("job-")).count()
     }

@@ -118,13 +118,13 @@ impl Bench {
         self.namespace("warm").await?;
         let _controller = self.controller()?;
         let admin = &self.cluster.admin;
-        let carriers = Watch::start(admin, "warm", BATCH_JOBS, batch_job_marks, anything).await?;
+        let batch_jobs = Watch::start(admin, "warm", BATCH_JOBS, batch_job_marks, anything).await?;
         let jobs =
             Watch::start(admin, "warm", watch::COMPUTE_JOBS, compute_job_marks, anything).await?;
         let job = compute_job("warm", CPUS, "default", &json!({ "run": "1s" }));
         admin.create(&compute_jobs("warm", ""), &job).await?;
         let minute = Duration::from_secs(60);
-        let mut template = carriers
+        let mut template = batch_jobs
             .until("the first batch Job", minute, |objects| {
                 Some(objects.live.values().next()?["spec"]["template"].clone())
             })

@@ -168,11 +168,13 @@ pub fn by_kind<'a>(
 #[derive(Clone, Debug)]
 pub struct Held {
     /// Name of the batch Job.
-    pub carrier: String,
+    pub batch_job: String,
     /// UID of the ComputeJob.
     pub job_uid: String,
     /// Number of the attempt.
     pub attempt: String,
+    /// Pods that there were, by name.
+    pub pods: Vec<String>,
     /// Name of the queue.
     pub queue: String,
     /// CPUs.
@@ -181,8 +183,6 @@ pub struct Held {
     pub from: Timestamp,
     /// Until when; none when they are still held.
     pub until: Option<Timestamp>,
-    /// Pods that there were, by name.
-    pub pods: Vec<String>,
 }
 
 /// What was held in a namespace, from a log that has the bodies of writes to batch Jobs and pods.
@@ -249,10 +249,10 @@ pub fn held(writes: &[Write], namespace: &str) -> anyhow::Result<Vec<Held>> {
 }
 
 /// What a batch Job or its pod holds from now on, by its labels.
-fn begun(carrier: String, uid: &str, labels: &Value, from: Timestamp) -> anyhow::Result<Held> {
+fn begun(batch_job: String, uid: &str, labels: &Value, from: Timestamp) -> anyhow::Result<Held> {
     let text = |name: &str| labels[name].as_str().unwrap_or_default().to_owned();
     Ok(Held {
-        carrier,
+        batch_job,
         job_uid: uid.to_owned(),
         attempt: text("windlass.dev/attempt"),
         queue: text("windlass.dev/queue"),
@@ -313,7 +313,7 @@ pub fn overlaps(all: &[Held]) -> Vec<String> {
         attempts.sort_by_key(|held| held.from);
         for pair in attempts.windows(2) {
             if pair[0].until.is_none_or(|until| until > pair[1].from) {
-                found.push(format!("{} and {}", pair[0].carrier, pair[1].carrier));
+                found.push(format!("{} and {}", pair[0].batch_job, pair[1].batch_job));
             }
         }
     }

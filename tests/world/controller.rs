@@ -57,6 +57,12 @@ impl Controller {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Fails with the end of its log when it has ended.
+    pub fn must_be_running(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.is_running(), "the controller has ended: {}", self.said());
+        Ok(())
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from windlass import _events
 from windlass import _protocol as protocol
+from windlass._batches import batches, maps_items
+from windlass._events import Decoder
 from windlass.models import Function
 
 HERE = Path(__file__).resolve().parent
@@ -18,22 +21,22 @@ STREAM = (
 
 
 def test_events_are_the_same_however_their_bytes_come():
-    whole = list(protocol.Decoder().feed(STREAM))
+    whole = list(Decoder().feed(STREAM))
     assert [(event.kind, event.data, event.id) for event in whole] == [
         ("job", '{"a": 1}', "7"),
         ("message", "x\n y\u2028z", "7"),
         ("e", "", "7"),
     ]
     for size in range(1, len(STREAM)):
-        decoder = protocol.Decoder()
+        decoder = Decoder()
         pieces = [STREAM[i : i + size] for i in range(0, len(STREAM), size)]
         assert [event for piece in pieces for event in decoder.feed(piece)] == whole, size
 
 
 def test_an_endless_event_is_refused(monkeypatch):
-    monkeypatch.setattr(protocol, "MAX_EVENT_BYTES", 1000)
+    monkeypatch.setattr(_events, "MAX_EVENT_BYTES", 1000)
     for piece in (b"x" * 100, b"data: " + b"x" * 90 + b"\n"):
-        decoder = protocol.Decoder()
+        decoder = Decoder()
         with pytest.raises(ValueError, match="more than 1000 bytes"):
             for _ in range(20):
                 list(decoder.feed(piece))
@@ -41,14 +44,14 @@ def test_an_endless_event_is_refused(monkeypatch):
 
 def test_batches_hold_what_an_input_can_hold():
     items = ["x" * 1000] * 300
-    batches = list(protocol.batches(iter(items), None))
-    assert [item for batch in batches for item in batch] == items
-    assert [len(batch) for batch in batches] == [122, 122, 56]
-    assert all(len(protocol.encode({"items": batch})) <= 128 * 1024 for batch in batches)
-    assert [len(batch) for batch in protocol.batches(iter(items), 50)] == [50] * 6
-    assert list(protocol.batches(iter([]), None)) == []
+    whole = list(batches(iter(items), None))
+    assert [item for batch in whole for item in batch] == items
+    assert [len(batch) for batch in whole] == [122, 122, 56]
+    assert all(len(protocol.encode({"items": batch})) <= 128 * 1024 for batch in whole)
+    assert [len(batch) for batch in batches(iter(items), 50)] == [50] * 6
+    assert list(batches(iter([]), None)) == []
     # One that is too large is left for the server to refuse.
-    assert [len(batch) for batch in protocol.batches(iter(["", "x" * 200_000, ""]), None)] == [1, 1, 1]
+    assert [len(batch) for batch in batches(iter(["", "x" * 200_000, ""]), None)] == [1, 1, 1]
 
 
 def test_the_function_says_whether_it_maps_items():
@@ -71,10 +74,10 @@ def test_the_function_says_whether_it_maps_items():
             }
         )
 
-    assert not protocol.maps_items(function())
-    assert protocol.maps_items(function(command=["python", "-m", "windlass.worker", "a:b"]))
-    assert protocol.maps_items(function(inputSchema={"required": ["items"], "properties": {"items": {}}}))
-    assert not protocol.maps_items(function(inputSchema={"required": ["items", "x"]}))
+    assert not maps_items(function())
+    assert maps_items(function(command=["python", "-m", "windlass.worker", "a:b"]))
+    assert maps_items(function(inputSchema={"required": ["items"], "properties": {"items": {}}}))
+    assert not maps_items(function(inputSchema={"required": ["items", "x"]}))
 
 
 def test_the_models_are_those_of_the_openapi_document(tmp_path):

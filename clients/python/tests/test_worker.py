@@ -20,11 +20,8 @@ class Attempt:
         self.path = path
         (path / "input").write_text(text)
         variables = {
-            "WINDLASS_INPUT": str(path / "input"),
-            "WINDLASS_OUTPUT": str(path / "output"),
-            "WINDLASS_PROGRESS": str(path / "progress"),
-            "WINDLASS_PARALLELISM": str(parallelism),
-            "OMP_NUM_THREADS": str(parallelism),
+            **{f"WINDLASS_{name.upper()}": str(path / name) for name in ("input", "output", "progress")},
+            **dict.fromkeys(("WINDLASS_PARALLELISM", "OMP_NUM_THREADS"), str(parallelism)),
         }
         variables.pop(without, None)
         self.process = subprocess.Popen(

@@ -75,20 +75,21 @@ impl Namespace {
 
     /// Applies a ComputeJob.
     pub(crate) fn apply(&self, name: &str, spec: &Value) -> Result<String, String> {
-        let job = serde_json::json!({
-            "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
-            "metadata": { "name": name }, "spec": spec,
-        });
-        kubectl(&["apply", "-n", &self.0, "-f", "-"], &job.to_string())
+        self.manifest("apply", name, spec)
     }
 
     /// Creates a ComputeJob that is too large for the annotation that `kubectl apply` leaves.
     pub(crate) fn apply_large(&self, name: &str, spec: &Value) {
+        self.manifest("create", name, spec).unwrap();
+    }
+
+    /// Gives kubectl a ComputeJob.
+    fn manifest(&self, verb: &str, name: &str, spec: &Value) -> Result<String, String> {
         let job = serde_json::json!({
             "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
             "metadata": { "name": name }, "spec": spec,
         });
-        kubectl(&["create", "-n", &self.0, "-f", "-"], &job.to_string()).unwrap();
+        kubectl(&[verb, "-n", &self.0, "-f", "-"], &job.to_string())
     }
 
     pub(crate) fn job(&self, name: &str) -> Value {
@@ -106,6 +107,48 @@ impl Namespace {
         self.job(name)
     }
 
+    /// Changes a ComputeJob by a merge patch, with further arguments of kubectl.
+    pub(crate) fn patch(&self, name: &str, more: &[&str], patch: &str) -> Result<String, String> {
+        let patched = ["patch", "cjob", name, "-n", &self.0, "--type=merge", "-p", patch];
+        kubectl(&[&patched, more].concat(), "")
+    }
+
+    /// Cancels a ComputeJob.
+    pub(crate) fn cancel(&self, name: &str) {
+        self.patch(name, &[], r#"{"spec":{"cancel":true}}"#).unwrap();
+    }
+
+    /// Waits until the namespace has no object of these kinds, such as `jobs,pods`.
+    pub(crate) fn becomes_empty(&self, kinds: &str) {
+        super::eventually(&format!("no {kinds} are left"), Duration::from_secs(60), || {
+            (get(&[kinds, "-n", &self.0])["items"] == serde_json::json!([])).then_some(())
+        });
+    }
+
+    /// A bare `batch/v1` Job with the image and the resources of an `echo`, to compare with.
+    pub(crate) fn bare_job(&self, name: &str) -> Value {
+        let image = get(&["cfn", "echo", "-n", &self.0])["spec"]["image"].take();
+        let amount = serde_json::json!({ "cpu": "1", "memory": "64Mi" });
+        let template = serde_json::json!({
+            "metadata": { "labels": { "bare": "yes" } },
+            "spec": {
+                "restartPolicy": "Never", "automountServiceAccountToken": false,
+                "securityContext": { "runAsNonRoot": true, "runAsUser": 65532,
+                    "seccompProfile": { "type": "RuntimeDefault" } },
+                "containers": [{
+                    "name": "function", "image": image, "command": ["windlass", "--version"],
+                    "resources": { "requests": amount, "limits": amount },
+                    "securityContext": { "allowPrivilegeEscalation": false,
+                        "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
+                }],
+            },
+        });
+        serde_json::json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
+            "spec": { "backoffLimit": 0, "template": template },
+        })
+    }
+
     /// A client of the gateway with the rights of `edit` in this namespace.
     pub(crate) fn client(&self) -> Client {
         let ns = &self.0;
@@ -117,12 +160,7 @@ impl Namespace {
         let forward = Forward::start();
         let address = forward.address.clone();
         *self.1.lock().unwrap() = Some(forward);
-        Client {
-            host: address.clone(),
-            address,
-            token: token.trim().to_owned(),
-            namespace: ns.clone(),
-        }
+        Client { address, token: token.trim().to_owned(), namespace: ns.clone() }
     }
 }
 
@@ -199,7 +237,6 @@ impl Bucket {
         let Self { address, bucket, prefix } = self;
         let client = Client {
             address: address.clone(),
-            host: address.clone(),
             token: String::new(),
             namespace: namespace.to_owned(),
         };

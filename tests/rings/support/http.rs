@@ -9,33 +9,11 @@ use serde_json::Value;
 /// Where to send requests and with which token.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// Host and port.
+    /// Host and port, also the value of the Host header.
     pub(crate) address: String,
-    /// Value of the Host header.
-    pub(crate) host: String,
     pub(crate) token: String,
     /// Namespace of the jobs.
     pub(crate) namespace: String,
-}
-
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", super::text(&self.body)))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut headers = self.headers.iter();
-        headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
 }
 
 impl Client {
@@ -50,6 +28,19 @@ impl Client {
 
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.send("POST", path, headers, body)
+    }
+
+    /// Submits a job.
+    pub(crate) fn submit(&self, job: &Value) -> Answer {
+        self.post(&self.jobs(""), &[], job.to_string().as_bytes())
+    }
+
+    /// Submits a job and waits for its end.
+    pub(crate) fn run(&self, job: &Value) -> Value {
+        let wait = [("Prefer", "wait=60")];
+        let answer = self.post(&self.jobs(""), &wait, job.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
     }
 
     pub(crate) fn send(
@@ -83,7 +74,7 @@ impl Client {
     }
 
     fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         if !self.token.is_empty() {
             request += &format!("Authorization: Bearer {}\r\n", self.token);
         }
@@ -97,6 +88,26 @@ impl Client {
             request += &format!("{name}: {value}\r\n");
         }
         request + "\r\n"
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", super::text(&self.body)))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod http;
 pub(crate) mod outage;
+pub(crate) mod random;
 pub(crate) mod release;
 pub(crate) mod server;
 
@@ -39,20 +40,34 @@ pub(crate) fn eventually<T>(
     limit: Duration,
     mut probe: impl FnMut() -> Option<T>,
 ) -> T {
-    let started = Instant::now();
-    loop {
+    let deadline = Instant::now() + limit;
+    while Instant::now() <= deadline {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+    panic!("not within {limit:?}: {what}");
 }
 
 /// Puts the times in order and gives the one that so many of a thousand do not exceed.
 pub(crate) fn quantile(times: &mut [Duration], of_a_thousand: usize) -> Duration {
     times.sort_unstable();
     times[(times.len() * of_a_thousand / 1000).min(times.len() - 1)]
+}
+
+/// Prints the medians of two kinds of runs, what was run in the first line, and gives the first's share of the second.
+pub(crate) fn share(what: &str, runs: [(&str, Vec<Duration>); 2]) -> f64 {
+    println!("{what}, {} runs each, median (minimum - maximum)", runs[0].1.len());
+    let [first, second] = runs.map(|(name, mut times)| {
+        let [median, least, most] =
+            [500, 0, 1000].map(|part| quantile(&mut times, part).as_secs_f64());
+        println!("{name}  {median:.3} s ({least:.3} - {most:.3})");
+        median
+    });
+    let share = first / second;
+    println!("ratio {share:.3}");
+    share
 }
 
 /// Writes a function's manifest: a shell script, with `$HERE` as this directory.

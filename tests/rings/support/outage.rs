@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use windlass_tests::api::{Refused, batch_jobs, compute_jobs, pods};
 use windlass_tests::audit::{Held, Mark, Write, held, overlaps};
 use windlass_tests::cluster::{RELEASE, compute_job};
-use windlass_tests::watch::{self, BATCH_JOBS, COMPUTE_JOBS, PODS, anything};
+use windlass_tests::watch::{self, BATCH_JOBS, COMPUTE_JOBS, Objects, PODS, anything};
 use windlass_tests::{Api, Cluster, Controller, Watch};
 
 /// How soon after the last fault everything has converged.
@@ -20,18 +20,18 @@ const CONVERGES: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Longest wait for what a test prepares.
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// Runs a test on a runtime of its own.
 pub(crate) fn on_a_cluster<F: Future<Output = anyhow::Result<()>>>(
     name: &str,
-    test: impl FnOnce(World) -> F,
+    test: impl FnOnce(TestBed) -> F,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let world = World::new(name).await.unwrap_or_else(|error| panic!("{error:#}"));
-        let (admin, path) =
-            (world.admin.clone(), format!("/api/v1/namespaces/{}", world.namespace));
-        let ended = test(world).await;
+        let bed = TestBed::new(name).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let (admin, path) = (bed.admin.clone(), format!("/api/v1/namespaces/{}", bed.namespace));
+        let ended = test(bed).await;
         // Not waited for: its end is the cluster's work, and what a failed test left is nobody's load.
         if let (Err(refused), Ok(())) = (admin.delete(&path).await, &ended) {
             panic!("{refused}");
@@ -47,20 +47,22 @@ pub(crate) fn long_or<T>(long: T, short: T) -> T {
     if std::env::var_os("WINDLASS_OUTAGES").is_some() { long } else { short }
 }
 
-pub(crate) struct World {
+/// The cluster in trouble, a namespace of it, and what is seen there.
+pub(crate) struct TestBed {
     pub(crate) cluster: Cluster,
     pub(crate) admin: Api,
     pub(crate) namespace: String,
+    /// Where the audit log began to be of this test.
+    mark: Mark,
     pub(crate) jobs: Watch,
-    pub(crate) carriers: Watch,
+    pub(crate) batch_jobs: Watch,
     pub(crate) pods: Watch,
     /// Kubeconfig of the controller's account.
     pub(crate) kubeconfig: PathBuf,
     pub(crate) directory: TempDir,
-    mark: Mark,
 }
 
-impl World {
+impl TestBed {
     async fn new(name: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let cluster = Cluster::of_environment().await?;
@@ -79,10 +81,10 @@ impl World {
             only_forward as watch::Rule,
         )
         .await?;
-        let carriers = start(BATCH_JOBS, watch::batch_job_marks, anything).await?;
+        let batch_jobs = start(BATCH_JOBS, watch::batch_job_marks, anything).await?;
         let pods = start(PODS, watch::pod_marks, anything).await?;
         let mark = cluster.audit().mark()?;
-        Ok(Self { cluster, admin, namespace, jobs, carriers, pods, kubeconfig, directory, mark })
+        Ok(Self { cluster, admin, namespace, jobs, batch_jobs, pods, kubeconfig, directory, mark })
     }
 
     /// Starts a controller on this machine; what it says is in a file of this name.
@@ -123,6 +125,20 @@ impl World {
         Ok(names)
     }
 
+    /// Starts a controller, submits jobs, and waits until pods of so many of them run.
+    pub(crate) async fn under_way(
+        &self,
+        count: usize,
+        input: &Value,
+        running: usize,
+    ) -> anyhow::Result<(Vec<String>, Controller)> {
+        let controller = self.controller("controller")?;
+        let names = self.submit("job", count, input).await?;
+        let run = |pods: &Objects| (pods.count("running") >= running).then_some(());
+        self.pods.until(&format!("{running} pods run"), MINUTE, run).await?;
+        Ok((names, controller))
+    }
+
     /// Creates an object, again and again while the API server is in trouble. One that is there already
     /// is one whose answer was lost.
     pub(crate) async fn create(&self, path: &str, object: &Value) -> anyhow::Result<()> {
@@ -137,6 +153,14 @@ impl World {
                 Err(refused) => anyhow::ensure!(Instant::now() < deadline, "{refused}"),
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Deletes an object, unless it has gone by itself: on a busy machine what a test has seen may be over.
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        match self.admin.delete(path).await {
+            Ok(_) | Err(Refused { code: 404, .. }) => Ok(()),
+            Err(refused) => Err(refused.into()),
         }
     }
 
@@ -274,12 +298,12 @@ impl World {
         Ok(all)
     }
 
-    /// The state of the world, for a failure.
+    /// The state of the bed, for a failure.
     pub(crate) async fn state(&self) -> String {
         let mut text = format!(
             "{}\n{}\n{}",
             self.jobs.summary(),
-            self.carriers.summary(),
+            self.batch_jobs.summary(),
             self.pods.summary()
         );
         if let Ok(jobs) = self.admin.list(&compute_jobs(&self.namespace, "")).await {
@@ -357,25 +381,5 @@ pub(crate) async fn in_cluster_controllers(admin: &Api, replicas: u32) -> anyhow
             found.len()
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// A linear congruential generator (Knuth, MMIX): instants, not secrets.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// By WINDLASS_SEED, or this process; printed, so that it can be had again.
-    pub(crate) fn of_environment() -> Self {
-        let given = std::env::var("WINDLASS_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = given.unwrap_or_else(|| u64::from(std::process::id()));
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    /// Milliseconds from `low` to `high`.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> Duration {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Duration::from_millis(low + (self.0 >> 33) % (high - low))
     }
 }

@@ -34,6 +34,12 @@ impl Server {
         Self::start_by(Command::new(super::windlass()), data, arguments)
     }
 
+    /// Starts a server with the functions of this directory, whose data is in it as well.
+    pub(crate) fn beside(here: &Path, arguments: &[&str]) -> Self {
+        let functions = ["--functions", here.to_str().unwrap()];
+        Self::start_at(&here.join("data"), &[arguments, &functions].concat())
+    }
+
     /// Starts a server by a command that ends with the program, such as `taskset -c 0 windlass`.
     pub(crate) fn start_by(command: Command, data: &Path, arguments: &[&str]) -> Self {
         match Self::try_start(command, data, arguments) {
@@ -71,12 +77,7 @@ impl Server {
                 Ok(event) if event["address"].is_string() => {
                     let address = event["address"].as_str().unwrap().to_owned();
                     let token = std::fs::read_to_string(data.join("token")).unwrap();
-                    let client = Client {
-                        host: address.clone(),
-                        address,
-                        token,
-                        namespace: "default".into(),
-                    };
+                    let client = Client { address, token, namespace: "default".into() };
                     return Ok(Self { client, _own: None, data: data.to_owned(), child, log });
                 }
                 Ok(event) => before += &format!("{event}\n"),

@@ -53,28 +53,8 @@ _HOMES = {
     "Executor": "executor",
     "JobFuture": "executor",
     **dict.fromkeys(("Explanation", "Function", "Job", "Problem", "Queue"), "models"),
-    **dict.fromkeys(
-        (
-            "ApiError",
-            "Busy",
-            "Conflict",
-            "Forbidden",
-            "Invalid",
-            "JobCancelled",
-            "JobEnded",
-            "JobFailed",
-            "NotFound",
-            "ServerError",
-            "TooLarge",
-            "Unauthenticated",
-            "Unavailable",
-            "Unreachable",
-            "Untrusted",
-            "WindlassError",
-        ),
-        "errors",
-    ),
 }
+"""The modules of what is no error; all others of `__all__` are in `errors`."""
 
 __all__ = [
     "ApiError",
@@ -106,10 +86,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    if name not in __all__:
         raise AttributeError(f"module 'windlass' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"windlass.{home}"), name)
+    return getattr(importlib.import_module(f"windlass.{_HOMES.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:

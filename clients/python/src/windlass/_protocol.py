@@ -13,11 +13,12 @@ import random
 import time
 import urllib.parse
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, Union
 
 from windlass import errors
+from windlass._events import Event
 from windlass.models import Explanation, Function, Job, Queue
 
 ENDS = ("Succeeded", "Failed", "Cancelled")
@@ -34,8 +35,6 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 TRIED_AGAIN = (429, 503, 504)
 
-# An event is a job: an input of 128 KiB and a result of 32 KiB, each character of which may be six in JSON.
-MAX_EVENT_BYTES = 16 << 20
 # Jobs of a page of a list.
 PAGE = 100
 
@@ -279,66 +278,7 @@ class Patience:
         return pause
 
 
-# --- Events. ---
-
-
-@dataclass(frozen=True)
-class Event:
-    """One server-sent event."""
-
-    kind: str
-    data: str
-    id: str | None
-
-
-class Decoder:
-    """Server-sent events from bytes, in whatever pieces they come.
-
-    Lines end at CR, LF or both, as the standard has it, and at nothing else that Python takes for the end of a line: a
-    job's message may have those.
-    """
-
-    def __init__(self) -> None:
-        self.rest = b""
-        self.kind, self.size = "", 0
-        self.data: list[str] = []
-        self.id: str | None = None
-        self.after_cr = False
-
-    def feed(self, piece: bytes) -> Iterator[Event]:
-        """The events that this piece completes."""
-        if self.after_cr and piece:
-            # The second half of a CR LF that was cut.
-            piece = piece[1:] if piece.startswith(b"\n") else piece
-            self.after_cr = False
-        if piece.endswith(b"\r"):
-            self.after_cr = True
-        *lines, self.rest = (self.rest + piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).split(b"\n")
-        if len(self.rest) > MAX_EVENT_BYTES:
-            raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
-        for line in lines:
-            event = self.line(line.decode("utf-8", "replace"))
-            if event:
-                yield event
-
-    def line(self, line: str) -> Event | None:
-        """Takes one line; an empty one completes an event."""
-        if not line:
-            event = Event(self.kind or "message", "\n".join(self.data), self.id) if self.data else None
-            self.kind, self.data, self.size = "", [], 0
-            return event
-        name, _, value = line.partition(":")
-        value = value[1:] if value.startswith(" ") else value
-        if name == "data":
-            self.data.append(value)
-            self.size += len(value)
-            if self.size > MAX_EVENT_BYTES:
-                raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
-        elif name == "event":
-            self.kind = value
-        elif name == "id" and "\0" not in value:
-            self.id = value
-        return None
+# --- Following a job. ---
 
 
 class Follow:
@@ -391,34 +331,3 @@ class Follow:
     def end(self) -> Job | None:
         """The job as it ended, once that was seen."""
         return self.job if self.job is not None and is_finished(self.job) else None
-
-
-# --- Batches. ---
-
-# A server takes an input of 128 KiB of compact JSON; some are left for what is around the items, and for characters
-# that it writes longer than we do.
-BATCH_BYTES = 120 * 1024
-
-
-def batches(items: Iterator[Any], at_most: int | None) -> Iterator[list[Any]]:
-    """Lists of items, in order: as many as one input can hold, and not more than `at_most`."""
-    batch: list[Any] = []
-    size = 0
-    for item in items:
-        more = len(encode(item)) + 1
-        if batch and (size + more > BATCH_BYTES or (at_most is not None and len(batch) >= at_most)):
-            yield batch
-            batch, size = [], 0
-        batch.append(item)
-        size += more
-    if batch:
-        yield batch
-
-
-def maps_items(function: Function) -> bool:
-    """Whether a function is one of `windlass.worker`, or takes its input in the same form: a list `items`."""
-    schema = function.spec.input_schema or {}
-    required = schema.get("required")
-    if isinstance(required, list) and required == ["items"]:
-        return True
-    return "windlass.worker" in (*function.spec.command, *function.spec.args)

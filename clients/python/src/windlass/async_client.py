@@ -14,6 +14,7 @@ import httpx
 from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
+from windlass._events import Decoder, Event
 from windlass._http import Target, answer_of, timeout
 from windlass._protocol import Answer, JobOrName, Options, Request
 from windlass.models import Explanation, Function, Job, Queue
@@ -252,10 +253,10 @@ class AsyncClient:
                 # At once, not when the loop finds it: its connection is for others.
                 await events.aclose()
 
-    async def _events(self, follow: protocol.Follow) -> AsyncGenerator[protocol.Event, None]:
+    async def _events(self, follow: protocol.Follow) -> AsyncGenerator[Event, None]:
         """The events of one stream. It ends by itself only to be opened with less time to read."""
         request = self._paths.events(follow)
-        decoder = protocol.Decoder()
+        decoder = Decoder()
         try:
             async with self._connection().stream(
                 request.method, request.path, headers=self._target.head(request), timeout=timeout(request)

@@ -15,6 +15,7 @@ import httpx
 from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
+from windlass._events import Decoder, Event
 from windlass._http import Target, answer_of, timeout
 from windlass._protocol import Answer, JobOrName, Options, Request
 from windlass.models import Explanation, Function, Job, Queue
@@ -267,10 +268,10 @@ class Client:
             except (errors.Unreachable, errors.ApiError) as error:
                 time.sleep(follow.pause(patience.after(error)))
 
-    def _events(self, follow: protocol.Follow) -> Iterator[protocol.Event]:
+    def _events(self, follow: protocol.Follow) -> Iterator[Event]:
         """The events of one stream. It ends by itself only to be opened with less time to read."""
         request = self._paths.events(follow)
-        decoder = protocol.Decoder()
+        decoder = Decoder()
         try:
             with self._connection().stream(
                 request.method, request.path, headers=self._target.head(request), timeout=timeout(request)

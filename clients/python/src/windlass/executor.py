@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from windlass import _protocol as protocol
 from windlass import errors
+from windlass._batches import batches, maps_items
 from windlass.async_client import AsyncClient
 from windlass.models import Job
 
@@ -104,7 +105,7 @@ class Executor(concurrent.futures.Executor):
         if items is None:
             try:
                 found = asyncio.run_coroutine_threadsafe(self._client.function(function), self._loop).result()
-                items = protocol.maps_items(found)
+                items = maps_items(found)
             except BaseException:
                 self.shutdown()
                 raise
@@ -130,7 +131,7 @@ class Executor(concurrent.futures.Executor):
             raise ValueError("chunksize must be at least 1")
         until = None if timeout is None else time.monotonic() + timeout
         if self._items:
-            futures = [self._start(batch, single=False) for batch in protocol.batches(iter(items), chunksize)]
+            futures = [self._start(batch, single=False) for batch in batches(iter(items), chunksize)]
         else:
             futures = [self._start(item, single=True) for item in items]
         return self._results(futures, until)

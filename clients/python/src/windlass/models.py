@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
+
+from windlass._model import Model
 
 
 @dataclass(frozen=True)
-class Metadata:
+class Metadata(Model):
     """The part of an object's metadata that Windlass reads or shows."""
 
     name: str
@@ -30,24 +32,9 @@ class Metadata:
     uid: str | None = None
     """Unique over all time: a job that is deleted and created again has another one."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Metadata:
-        """From its JSON object."""
-        return cls(
-            annotations=value.get("annotations") or {},
-            creation_timestamp=value.get("creationTimestamp"),
-            deletion_timestamp=value.get("deletionTimestamp"),
-            generation=value.get("generation"),
-            labels=value.get("labels") or {},
-            name=value["name"],
-            namespace=value.get("namespace"),
-            resource_version=value.get("resourceVersion"),
-            uid=value.get("uid"),
-        )
-
 
 @dataclass(frozen=True)
-class JobSpec:
+class JobSpec(Model):
     """One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for `cancel`."""
 
     cancel: bool
@@ -75,22 +62,6 @@ class JobSpec:
     timeout_seconds: int | None = None
     """How long one attempt may run, in seconds. Default and maximum are the function's."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> JobSpec:
-        """From its JSON object."""
-        return cls(
-            cancel=value["cancel"],
-            function=value["function"],
-            input=value["input"],
-            min_parallelism=value.get("minParallelism"),
-            parallelism=value.get("parallelism"),
-            priority=value["priority"],
-            queue=value.get("queue"),
-            retries=value.get("retries"),
-            timeout_seconds=value.get("timeoutSeconds"),
-            ttl_seconds_after_finished=value["ttlSecondsAfterFinished"],
-        )
-
 
 Truth = Literal[
     "True",
@@ -109,7 +80,7 @@ ConditionType = Literal[
 
 
 @dataclass(frozen=True)
-class Condition:
+class Condition(Model):
     """One condition, in the shape that `kubectl wait --for=condition=...` reads."""
 
     last_transition_time: str
@@ -122,17 +93,6 @@ class Condition:
     """Whether it is so."""
     type: ConditionType
     """What it is about."""
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Condition:
-        """From its JSON object."""
-        return cls(
-            last_transition_time=value["lastTransitionTime"],
-            message=value["message"],
-            reason=value["reason"],
-            status=cast(Truth, value["status"]),
-            type=cast(ConditionType, value["type"]),
-        )
 
 
 FailureReason = Literal[
@@ -153,7 +113,7 @@ FailureReason = Literal[
 
 
 @dataclass(frozen=True)
-class Failure:
+class Failure(Model):
     """Why an attempt failed, and with the last one the job."""
 
     attempt: int
@@ -166,17 +126,6 @@ class Failure:
     """When it ended."""
     exit_code: int | None = None
     """Exit code of the function, where it exited by itself."""
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Failure:
-        """From its JSON object."""
-        return cls(
-            attempt=value["attempt"],
-            exit_code=value.get("exitCode"),
-            message=value["message"],
-            reason=cast(FailureReason, value["reason"]),
-            time=value["time"],
-        )
 
 
 Phase = Literal[
@@ -191,7 +140,7 @@ Phase = Literal[
 
 
 @dataclass(frozen=True)
-class Progress:
+class Progress(Model):
     """How far an attempt is, as its function tells."""
 
     done: int
@@ -207,21 +156,9 @@ class Progress:
     message: str | None = None
     """What the function says it does."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Progress:
-        """From its JSON object."""
-        return cls(
-            done=value["done"],
-            estimated_remaining_seconds=value.get("estimatedRemainingSeconds"),
-            fraction=value["fraction"],
-            message=value.get("message"),
-            percent=value["percent"],
-            total=value["total"],
-        )
-
 
 @dataclass(frozen=True)
-class JobResult:
+class JobResult(Model):
     """The bytes that the function wrote, unchanged, or where they are."""
 
     bytes: int
@@ -237,21 +174,9 @@ class JobResult:
     text: str | None = None
     """The bytes, when they are UTF-8 and at most 32 KiB."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> JobResult:
-        """From its JSON object."""
-        return cls(
-            base64=value.get("base64"),
-            bytes=value["bytes"],
-            content_type=value["contentType"],
-            location=value.get("location"),
-            sha256=value["sha256"],
-            text=value.get("text"),
-        )
-
 
 @dataclass(frozen=True)
-class Earlier:
+class Earlier(Model):
     """An attempt that failed and was followed by another."""
 
     admitted: str
@@ -261,18 +186,9 @@ class Earlier:
     ended: str
     """When it had failed."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Earlier:
-        """From its JSON object."""
-        return cls(
-            admitted=value["admitted"],
-            attempt=value["attempt"],
-            ended=value["ended"],
-        )
-
 
 @dataclass(frozen=True)
-class Timeline:
+class Timeline(Model, earlier=Earlier):
     """When the job passed from one phase to the next, for its latest attempt."""
 
     admitted: str | None = None
@@ -288,21 +204,9 @@ class Timeline:
     started: str | None = None
     """The worker of the attempt started."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Timeline:
-        """From its JSON object."""
-        return cls(
-            admitted=value.get("admitted"),
-            created=value.get("created"),
-            earlier=tuple(Earlier.from_json(each) for each in (value.get("earlier") or ())),
-            finished=value.get("finished"),
-            running=value.get("running"),
-            started=value.get("started"),
-        )
-
 
 @dataclass(frozen=True)
-class Usage:
+class Usage(Model):
     """What an attempt used, from the kernel's accounting of the function's process and its children."""
 
     cpu_seconds: float
@@ -312,18 +216,9 @@ class Usage:
     peak_memory_bytes: int
     """Largest resident memory of one process, in bytes."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Usage:
-        """From its JSON object."""
-        return cls(
-            cpu_seconds=value["cpuSeconds"],
-            efficiency=value["efficiency"],
-            peak_memory_bytes=value["peakMemoryBytes"],
-        )
-
 
 @dataclass(frozen=True)
-class Place:
+class Place(Model):
     """The place of a job in the line of its queue."""
 
     position: int
@@ -333,17 +228,18 @@ class Place:
     while there is no such rate.
     """
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Place:
-        """From its JSON object."""
-        return cls(
-            estimated_start=value.get("estimatedStart"),
-            position=value["position"],
-        )
-
 
 @dataclass(frozen=True)
-class JobStatus:
+class JobStatus(
+    Model,
+    conditions=Condition,
+    failure=Failure,
+    progress=Progress,
+    result=JobResult,
+    timeline=Timeline,
+    usage=Usage,
+    waiting=Place,
+):
     """What is known of a job."""
 
     timeline: Timeline
@@ -381,30 +277,9 @@ class JobStatus:
     half. Absent on one machine and where there is no ComputeQueue.
     """
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> JobStatus:
-        """From its JSON object."""
-        return cls(
-            attempt=value.get("attempt"),
-            conditions=tuple(Condition.from_json(each) for each in (value.get("conditions") or ())),
-            failure=None if value.get("failure") is None else Failure.from_json(value["failure"]),
-            job=value.get("job"),
-            node=value.get("node"),
-            observed_generation=value.get("observedGeneration"),
-            parallelism=value.get("parallelism"),
-            phase=cast("Phase | None", value.get("phase")),
-            pod=value.get("pod"),
-            progress=None if value.get("progress") is None else Progress.from_json(value["progress"]),
-            result=None if value.get("result") is None else JobResult.from_json(value["result"]),
-            retries=value.get("retries"),
-            timeline=Timeline.from_json(value["timeline"]),
-            usage=None if value.get("usage") is None else Usage.from_json(value["usage"]),
-            waiting=None if value.get("waiting") is None else Place.from_json(value["waiting"]),
-        )
-
 
 @dataclass(frozen=True)
-class Job:
+class Job(Model, metadata=Metadata, spec=JobSpec, status=JobStatus):
     """A ComputeJob object: the same JSON in every answer, in both worlds."""
 
     api_version: str
@@ -418,20 +293,9 @@ class Job:
     status: JobStatus
     """What is told."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Job:
-        """From its JSON object."""
-        return cls(
-            api_version=value["apiVersion"],
-            kind=value["kind"],
-            metadata=Metadata.from_json(value["metadata"]),
-            spec=JobSpec.from_json(value["spec"]),
-            status=JobStatus.from_json(value["status"]),
-        )
-
 
 @dataclass(frozen=True)
-class EnvVar:
+class EnvVar(Model):
     """One environment variable."""
 
     name: str
@@ -439,17 +303,9 @@ class EnvVar:
     value: str
     """Its value, as it is; nothing is expanded."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> EnvVar:
-        """From its JSON object."""
-        return cls(
-            name=value["name"],
-            value=value["value"],
-        )
-
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(Model):
     """Memory of one attempt, as Kubernetes quantities (`64Mi`, `1Gi`)."""
 
     base: str
@@ -457,17 +313,9 @@ class Memory:
     per_cpu: str
     """For each CPU. Default `128Mi`."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Memory:
-        """From its JSON object."""
-        return cls(
-            base=value["base"],
-            per_cpu=value["perCpu"],
-        )
-
 
 @dataclass(frozen=True)
-class Parallelism:
+class Parallelism(Model):
     """Bounds of a job's parallelism."""
 
     default: int
@@ -475,17 +323,9 @@ class Parallelism:
     max: int
     """Most CPUs a job may ask for. Default 64."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Parallelism:
-        """From its JSON object."""
-        return cls(
-            default=value["default"],
-            max=value["max"],
-        )
-
 
 @dataclass(frozen=True)
-class Toleration:
+class Toleration(Model):
     """A taint that pods accept, as in a pod's `tolerations`."""
 
     effect: str | None = None
@@ -497,19 +337,9 @@ class Toleration:
     value: str | None = None
     """Value of the taint."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Toleration:
-        """From its JSON object."""
-        return cls(
-            effect=value.get("effect"),
-            key=value.get("key"),
-            operator=value.get("operator"),
-            value=value.get("value"),
-        )
-
 
 @dataclass(frozen=True)
-class PodOptions:
+class PodOptions(Model, tolerations=Toleration):
     """What the function's pods need of their node."""
 
     image_pull_secrets: tuple[str, ...] = ()
@@ -523,20 +353,9 @@ class PodOptions:
     tolerations: tuple[Toleration, ...] = ()
     """Taints that the pods accept."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> PodOptions:
-        """From its JSON object."""
-        return cls(
-            image_pull_secrets=tuple(value.get("imagePullSecrets") or ()),
-            node_selector=value.get("nodeSelector") or {},
-            priority_class_name=value.get("priorityClassName"),
-            runtime_class_name=value.get("runtimeClassName"),
-            tolerations=tuple(Toleration.from_json(each) for each in (value.get("tolerations") or ())),
-        )
-
 
 @dataclass(frozen=True)
-class Timeout:
+class Timeout(Model):
     """Bounds of the running time of one attempt, in seconds."""
 
     default: int
@@ -544,17 +363,16 @@ class Timeout:
     max: int
     """Most a job may ask for. Default 86400."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Timeout:
-        """From its JSON object."""
-        return cls(
-            default=value["default"],
-            max=value["max"],
-        )
-
 
 @dataclass(frozen=True)
-class FunctionSpec:
+class FunctionSpec(
+    Model,
+    env=EnvVar,
+    memory=Memory,
+    parallelism=Parallelism,
+    pod=PodOptions,
+    timeout_seconds=Timeout,
+):
     """A program that requests may name. It follows the worker contract: reads its input from the file in
     `WINDLASS_INPUT`, uses `WINDLASS_PARALLELISM` threads and writes its result to the file in `WINDLASS_OUTPUT`.
     """
@@ -594,29 +412,9 @@ class FunctionSpec:
     retries: int | None = None
     """Further attempts after the first one failed, for jobs that do not say. Default 2."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> FunctionSpec:
-        """From its JSON object."""
-        return cls(
-            args=tuple(value.get("args") or ()),
-            command=tuple(value["command"]),
-            content_type=value["contentType"],
-            description=value.get("description"),
-            env=tuple(EnvVar.from_json(each) for each in (value.get("env") or ())),
-            image=value.get("image"),
-            input_schema=value.get("inputSchema") or {},
-            max_result_bytes=value["maxResultBytes"],
-            memory=Memory.from_json(value["memory"]),
-            parallelism=Parallelism.from_json(value["parallelism"]),
-            pod=None if value.get("pod") is None else PodOptions.from_json(value["pod"]),
-            retries=value.get("retries"),
-            start_deadline_seconds=value["startDeadlineSeconds"],
-            timeout_seconds=Timeout.from_json(value["timeoutSeconds"]),
-        )
-
 
 @dataclass(frozen=True)
-class Function:
+class Function(Model, metadata=Metadata, spec=FunctionSpec):
     """A ComputeFunction object."""
 
     api_version: str
@@ -628,19 +426,9 @@ class Function:
     spec: FunctionSpec
     """The program and its bounds."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Function:
-        """From its JSON object."""
-        return cls(
-            api_version=value["apiVersion"],
-            kind=value["kind"],
-            metadata=Metadata.from_json(value["metadata"]),
-            spec=FunctionSpec.from_json(value["spec"]),
-        )
-
 
 @dataclass(frozen=True)
-class QueueSpec:
+class QueueSpec(Model):
     """A quota of CPUs that jobs share. Without an object of the name that a job gives, the job is granted its CPUs at
     once.
     """
@@ -656,19 +444,9 @@ class QueueSpec:
     max_parallelism_per_job: int | None = None
     """Most CPUs for one job of this queue. Default: no other limit than the function's."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> QueueSpec:
-        """From its JSON object."""
-        return cls(
-            cpus=value["cpus"],
-            max_parallelism_per_job=value.get("maxParallelismPerJob"),
-            max_queued=value["maxQueued"],
-            weight=value["weight"],
-        )
-
 
 @dataclass(frozen=True)
-class QueueStatus:
+class QueueStatus(Model):
     """How much of a queue is in use, told coarsely."""
 
     granted: int
@@ -676,17 +454,9 @@ class QueueStatus:
     waiting: int
     """Jobs that wait in it."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> QueueStatus:
-        """From its JSON object."""
-        return cls(
-            granted=value["granted"],
-            waiting=value["waiting"],
-        )
-
 
 @dataclass(frozen=True)
-class Queue:
+class Queue(Model, metadata=Metadata, spec=QueueSpec, status=QueueStatus):
     """A ComputeQueue object."""
 
     api_version: str
@@ -700,17 +470,6 @@ class Queue:
     status: QueueStatus | None = None
     """What is in use of it: as it was told last on a cluster, as it is now on one machine."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Queue:
-        """From its JSON object."""
-        return cls(
-            api_version=value["apiVersion"],
-            kind=value["kind"],
-            metadata=Metadata.from_json(value["metadata"]),
-            spec=QueueSpec.from_json(value["spec"]),
-            status=None if value.get("status") is None else QueueStatus.from_json(value["status"]),
-        )
-
 
 PartName = Literal[
     "queued",
@@ -723,7 +482,7 @@ PartName = Literal[
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Model):
     """A part of a job's time."""
 
     from_: str
@@ -735,19 +494,9 @@ class Part:
     to: str
     """When it was over, or now."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Part:
-        """From its JSON object."""
-        return cls(
-            from_=value["from"],
-            name=cast(PartName, value["name"]),
-            seconds=value["seconds"],
-            to=value["to"],
-        )
-
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Model, parts=Part):
     """Where a job's time went."""
 
     attempts: int
@@ -763,21 +512,9 @@ class Explanation:
     waits_for: str | None = None
     """What it waits for now, in a sentence; absent when it runs or has ended."""
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Explanation:
-        """From its JSON object."""
-        return cls(
-            attempts=value["attempts"],
-            failure=value.get("failure"),
-            parts=tuple(Part.from_json(each) for each in value["parts"]),
-            phase=cast("Phase | None", value.get("phase")),
-            waits_for=value.get("waitsFor"),
-            wall_seconds=value["wallSeconds"],
-        )
-
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Model):
     """One thing that is wrong with what somebody wrote."""
 
     message: str
@@ -786,14 +523,6 @@ class Problem:
     """Where, as a JSON pointer (RFC 6901) into the document that was sent, for example `/parallelism` or
     `/input/options/3/spot`. Empty for the whole document.
     """
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Problem:
-        """From its JSON object."""
-        return cls(
-            message=value["message"],
-            pointer=value["pointer"],
-        )
 
 
 __all__ = [

@@ -36,9 +36,11 @@ class System:
     name = ""  # in the report
     about = ""  # how it is set up, for the report
     # Ways to send what the workloads have; where there are several, all are measured.
-    tiny = small = one_second = chunks(4)
-    mix = [(chunks(4)[0], chunks(4)[0])]  # of the long request and of the short ones
-    victims = ()  # labels of what is killed in mid-request
+    tiny = chunks(1)
+    one_second = chunks(4)
+    small = chunks(1, 2)
+    mix = [(chunks(4)[0], chunks(1)[0])]  # of the long request and of the short ones
+    victims = ("the worker process",)  # labels of what is killed in mid-request
 
     def __init__(self, bench):
         self.bench = bench

@@ -14,9 +14,7 @@ class Celery(WebSystem):
         "Flask in Gunicorn (2 x cores + 1 sync workers), a group of subtasks per request, as many prefork workers as "
         "CPUs, prefetch 1, acks late, lost tasks queued again; Redis without persistence"
     )
-    tiny = chunks(1)
     one_second = [*chunks(4), Way(f"{UNITS} subtasks", UNITS)]
-    small = chunks(1, 2)
     mix = [(chunks(4)[0], chunks(1)[0]), (Way(f"{UNITS} subtasks", UNITS), chunks(1)[0])]
     victims = ("the pool process", "the whole worker, then restarted")
 

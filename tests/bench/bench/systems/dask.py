@@ -3,18 +3,13 @@
 from bench import processes
 from bench.chunk import chunk, split, total
 from bench.kernel import CPUS
-from bench.systems import System, chunks
+from bench.systems import System
 
 
 class Dask(System):
     key = "dask"
     name = "Dask distributed"
     about = "`dask scheduler`, a worker process of 1 thread per CPU with nannies, the client inside the benchmark's"
-    tiny = chunks(1)
-    one_second = chunks(4)
-    small = chunks(1, 2)
-    mix = [(chunks(4)[0], chunks(1)[0])]
-    victims = ("the worker process",)
 
     def start(self):
         from distributed import Client

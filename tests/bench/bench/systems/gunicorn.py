@@ -34,8 +34,6 @@ class GunicornSpawn(WebSystem):
     name = "Gunicorn, Pool(4) by spawn"
     method = "spawn"
     about = "nginx, Flask in Gunicorn (2 x cores + 1 sync workers, preloaded), `multiprocessing` Pool(4) per request"
-    tiny = chunks(1)
-    one_second = chunks(4)
     small = chunks(4, 2)
     mix = [(chunks(4)[0], chunks(4)[0])]
     victims = ("the web worker",)

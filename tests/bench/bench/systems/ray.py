@@ -7,18 +7,13 @@ import tempfile
 from bench import processes
 from bench.chunk import chunk, split, total
 from bench.kernel import CPUS
-from bench.systems import System, chunks
+from bench.systems import System
 
 
 class Ray(System):
     key = "ray"
     name = "Ray"
     about = "tasks of 1 CPU from a driver inside the benchmark's client, warm workers, no HTTP, no dashboard"
-    tiny = chunks(1)
-    one_second = chunks(4)
-    small = chunks(1, 2)
-    mix = [(chunks(4)[0], chunks(1)[0])]
-    victims = ("the worker process",)
 
     def start(self):
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

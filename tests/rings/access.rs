@@ -1,4 +1,4 @@
-//! The doors of `windlass serve`: who gets near it at all.
+//! Who gets near a `windlass serve` at all: its listeners, its host names, its origins.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

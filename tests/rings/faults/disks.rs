@@ -1,0 +1,208 @@
+//! Disks that are full, read-only or broken, and stores that are held, damaged or newer.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{BOUND, here, phase, status};
+use crate::support::server::Server;
+use crate::support::{eventually, processes_of, text, windlass};
+
+/// A file system of so many MiB, in a mount namespace of nobody but this test's processes' parents:
+/// the whole machine's, so it is unmounted at the end.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(options: &str) -> Option<Self> {
+        let directory = here();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "windlass-test"])
+            .arg(directory.path())
+            .output()
+            .unwrap();
+        if !mounted.status.success() {
+            println!("not tested, no mount: {}", text(&mounted.stderr));
+            return None;
+        }
+        Some(Self(directory))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let path = self.path();
+        assert!(Command::new("mount").args(["-o", &options]).arg(path).status().unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.path()).status().unwrap();
+        assert!(unmounted.success() || std::thread::panicking(), "a mount is left");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_submissions_and_loses_nothing() {
+    let Some(disk) = SmallDisk::mount("size=16m") else { return };
+    let mut server = Server::start_at(disk.path(), &["--cpus", "2"]);
+    let first = server.client.submit(&json!({ "function": "echo", "name": "first" }));
+    assert_eq!(first.status, 201, "{}", text(&first.body));
+    phase(&server.client, "first", "Succeeded");
+    // To the last byte.
+    let ballast = disk.path().join("ballast");
+    let filled = Command::new("dd")
+        .args(["if=/dev/zero", "bs=4k"])
+        .arg(format!("of={}", ballast.display()))
+        .output()
+        .unwrap();
+    assert!(!filled.status.success());
+    let mut accepted = Vec::new();
+    let refused = (0..200).find_map(|number| {
+        let name = format!("job-{number}");
+        let answer = server.client.submit(&json!({
+            "function": "echo", "name": name, "input": { "text": "x".repeat(20_000) },
+        }));
+        if answer.status == 201 {
+            accepted.push(name);
+            return None;
+        }
+        Some(answer)
+    });
+    let refused = refused.expect("a full disk takes two hundred jobs");
+    assert_eq!(refused.status, 503, "{}", text(&refused.body));
+    assert!(refused.header("retry-after").is_some(), "{:?}", refused.headers);
+    assert_eq!(status(&server.client, "first")["phase"], "Succeeded", "it still answers");
+    fs::remove_file(&ballast).unwrap();
+    // It goes on by itself.
+    eventually("submissions are taken again", BOUND, || {
+        let job = json!({ "function": "echo", "name": "after" });
+        (server.client.submit(&job).status == 201).then_some(())
+    });
+    accepted.push("after".into());
+    for name in &accepted {
+        phase(&server.client, name, "Succeeded");
+    }
+    assert!(server.stop().success());
+    let server = Server::start_at(disk.path(), &["--cpus", "2"]);
+    for name in accepted.iter().map(String::as_str).chain(["first"]) {
+        assert_eq!(status(&server.client, name)["phase"], "Succeeded", "{name}");
+    }
+}
+
+#[test]
+fn a_read_only_directory_is_refused_with_its_name() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    disk.remount("ro");
+    let refused = Server::try_start(Command::new(windlass()), disk.path(), &[]);
+    let Err((status, said)) = refused else { panic!("it starts") };
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(disk.path().to_str().unwrap()), "{said}");
+    assert!(said.contains("Read-only file system"), "{said}");
+}
+
+/// Runs a server of which the kernel lets a system call fail from the `when`th on.
+fn with_failing(call: &str, error: &str, when: u32) -> Option<()> {
+    if Command::new("strace").arg("--version").output().is_err() {
+        println!("not tested: strace is missing");
+        return None;
+    }
+    let here = here();
+    let data = here.path().join("data");
+    // The first life is sound, so that the failure meets a store with something in it.
+    let mut server = Server::start_at(&data, &["--cpus", "1"]);
+    server.client.run(&json!({ "function": "echo", "name": "before" }));
+    assert!(server.stop().success());
+
+    let mut strace = Command::new("strace");
+    let inject = format!("inject={call}:error={error}:when={when}+");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
+    strace.arg(windlass());
+    let mut accepted = vec!["before".to_owned()];
+    match Server::try_start(strace, &data, &["--cpus", "1"]) {
+        Ok(mut server) => {
+            for number in 0..100 {
+                let name = format!("job-{number}");
+                let body = json!({ "function": "echo", "name": name }).to_string();
+                let path = server.client.jobs("");
+                match server.client.try_send("POST", &path, &[], body.as_bytes()) {
+                    Ok(answer) if answer.status == 201 => accepted.push(name),
+                    _ => break,
+                }
+            }
+            // After a failure that nobody can repair the server ends, and says why.
+            let status = server.ended();
+            assert!(!status.success());
+            let said = server.said();
+            assert!(said.contains("the store has failed"), "{said}");
+        }
+        Err((status, said)) => assert!(!status.success(), "{said}"),
+    }
+    let server = Server::start_at(&data, &["--cpus", "1"]);
+    for name in &accepted {
+        phase(&server.client, name, "Succeeded");
+    }
+    drop(server);
+    let left = processes_of(here.path().to_str().unwrap());
+    assert_eq!(left, Vec::<String>::new());
+    Some(())
+}
+
+#[test]
+fn a_failed_fsync_ends_the_server_and_loses_nothing_that_was_acknowledged() {
+    for when in [3, 9] {
+        with_failing("fsync,fdatasync", "EIO", when);
+    }
+}
+
+#[test]
+fn a_failed_write_ends_the_server_and_loses_nothing_that_was_acknowledged() {
+    for when in [30, 61] {
+        with_failing("pwrite64", "EIO", when);
+    }
+}
+
+#[test]
+fn a_second_server_is_told_who_holds_the_directory() {
+    let server = Server::start(&["--cpus", "1"]);
+    let refused = Server::try_start(Command::new(windlass()), server.data(), &[]);
+    let Err((status, said)) = refused else { panic!("it starts") };
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("process {}", server.pid())), "{said}");
+}
+
+#[test]
+fn a_store_that_is_damaged_or_newer_is_left_as_it_is() {
+    let here = here();
+    let mut server = Server::start_at(here.path(), &["--cpus", "1"]);
+    server.client.run(&json!({ "function": "echo" }));
+    assert!(server.stop().success());
+    let store = here.path().join("jobs.sqlite");
+    let good = fs::read(&store).unwrap();
+    let mut newer = good.clone();
+    // The header's user version, https://www.sqlite.org/fileformat.html#the_database_header
+    newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    let mut torn = good.clone();
+    torn[4096..8192].fill(0x5a);
+    let foreign = b"these are somebody's notes, and no database\n".repeat(100);
+    for (bytes, words) in [
+        (newer, "has version 99"),
+        (torn, "is damaged"),
+        (foreign, "is damaged or no store of Windlass"),
+    ] {
+        fs::write(&store, &bytes).unwrap();
+        let refused = Server::try_start(Command::new(windlass()), here.path(), &[]);
+        let Err((status, said)) = refused else { panic!("it starts") };
+        assert_eq!(status.code(), Some(1), "{said}");
+        assert!(said.contains(words) && said.contains("jobs.sqlite"), "{said}");
+        assert!(fs::read(&store).unwrap() == bytes, "{words}: the file was changed");
+    }
+    fs::write(&store, &good).unwrap();
+    Server::start_at(here.path(), &["--cpus", "1"]);
+}
