@@ -2,6 +2,7 @@
 //! the crates.
 //!
 //! - [`golden`]: what is generated is what is committed;
+//! - [`documentation`]: the documents are short, and what they name is there;
 //! - [`machine`]: the command line on this machine;
 //! - [`commands`]: the commands that ask a server or a cluster;
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
@@ -27,6 +28,7 @@
 mod cluster;
 mod commands;
 mod contract;
+mod documentation;
 mod doors;
 mod faults;
 mod figures;
