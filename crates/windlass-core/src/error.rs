@@ -1,7 +1,7 @@
 //! What can go wrong, in terms of the caller's world and of no transport.
 //!
 //! The gateway maps the kinds to HTTP status codes in one match, the controller maps them to
-//! "try again later" in one match. "Not yet" is no error: it is a plan with `look_again`.
+//! "try again later" in one match. "Not yet" is no error: it is a plan with `requeue_after`.
 
 use std::fmt;
 use std::time::Duration;

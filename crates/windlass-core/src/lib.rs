@@ -1,7 +1,7 @@
 //! What Windlass decides, as plain values and functions.
 //!
 //! In: the resources a person writes ([`FunctionSpec`], [`QueueSpec`], [`JobSpec`]), what a driver
-//! has [`Seen`], what a worker [`Report`]s, and the time as an argument. Out: the list of
+//! has [`Observed`], what a worker [`Report`]s, and the time as an argument. Out: the list of
 //! problems ([`validate`]), who may start with how many CPUs ([`Admission`]), what to do for one job
 //! ([`plan`]) and the next [`JobStatus`].
 //!
@@ -10,7 +10,7 @@
 //! replayed in a test, on one machine and in a cluster.
 //!
 //! Four words are used everywhere, in code, documents and logs: **spec** is what is wanted,
-//! **Seen** what is observed, **Plan** what is decided, **status** what is told.
+//! **Observed** what is observed, **Plan** what is decided, **status** what is told.
 
 pub mod admit;
 pub mod assignment;
@@ -42,11 +42,11 @@ pub use error::{Error, Problem};
 pub use function::{Function, FunctionSpec};
 pub use job::{Job, JobKey, JobSpec, Metadata};
 pub use jobs::Jobs;
-pub use plan::{Action, Attempt, AttemptState, Plan, Seen, plan};
+pub use plan::{Action, Attempt, AttemptState, Observed, Plan, plan};
 pub use queue::{Queue, QueueSpec, QueueStatus};
 pub use report::{Outcome, Report};
 pub use status::{JobStatus, Phase};
-pub use validate::{Limits, validate};
+pub use validate::{JobLimits, validate};
 
 /// API group of the three resources.
 pub const GROUP: &str = "windlass.dev";

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::report::{self, Ending};
 use crate::status::{ConditionType, Failure, FailureReason, Place, Truth, reasons};
-use crate::validate::Limits;
+use crate::validate::JobLimits;
 use crate::{AttemptNumber, Cpus, Error, Job, JobStatus, Phase};
 
 /// How often a job is looked at whose node was deleted.
@@ -29,7 +29,7 @@ const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
 
 /// How long after its failure, in milliseconds, a carrier that may start an attempt anew is waited for before
 /// it is removed.
-const REVIVAL_MILLISECONDS: i64 = 5_000;
+const RESTART_MILLISECONDS: i64 = 5_000;
 
 /// First back-off between two attempts, in milliseconds; it doubles up to
 /// [`MAX_BACKOFF_MILLISECONDS`].
@@ -39,9 +39,9 @@ pub const MAX_BACKOFF_MILLISECONDS: u64 = 60_000;
 
 /// What a driver has observed of one job.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Seen {
+pub struct Observed {
     /// What admission says to a job that needs CPUs.
-    pub admission: Admission,
+    pub admission: AdmissionDecision,
     /// Every attempt that left a trace, in the order of their numbers. The attempt that the status
     /// names is among them: a driver that finds no trace of it looks at the source of truth, not at
     /// a cache, and tells `Ended(Lost)`.
@@ -70,7 +70,7 @@ pub struct Refusal {
 
 /// What admission says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Admission {
+pub enum AdmissionDecision {
     /// Nobody asked, because the job [needs](needs_cpus) no CPUs now; or the answer is on its way.
     #[default]
     NotAsked,
@@ -113,12 +113,12 @@ pub struct Attempt {
     /// How far it is.
     pub state: AttemptState,
     /// Whether its carrier is still there, so that it must be removed in the end.
-    pub carried: bool,
+    pub is_present: bool,
     /// Whether its end was asked for already.
     pub stopping: bool,
     /// Whether its carrier may by itself start it anew, although it has ended: no other starts before that
     /// carrier is removed.
-    pub may_revive: bool,
+    pub may_restart: bool,
 }
 
 /// How far an attempt is.
@@ -153,9 +153,9 @@ pub enum AttemptState {
 #[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is moved once")]
 pub enum End {
     /// Its worker told how.
-    Told(Ending),
+    Reported(Ending),
     /// It left no word.
-    Silent {
+    Unreported {
         /// What the world says.
         reason: FailureReason,
         /// What the world says, in a sentence.
@@ -173,7 +173,7 @@ impl Attempt {
 
     /// Whether nothing of it runs, nor will.
     fn is_dead(&self) -> bool {
-        !self.is_live() && !self.may_revive
+        !self.is_live() && !self.may_restart
     }
 
     /// Whether anything of it can still be told to end.
@@ -190,7 +190,7 @@ pub struct Plan {
     /// What to tell, after the actions. Equal to the job's status when there is nothing new.
     pub status: JobStatus,
     /// When to look again although nothing has happened.
-    pub look_again: Option<Duration>,
+    pub requeue_after: Option<Duration>,
 }
 
 /// One effect.
@@ -230,7 +230,7 @@ pub fn next_attempt_number(job: &Job, attempts: &[Attempt]) -> AttemptNumber {
 }
 
 /// Decides for a valid job.
-pub fn plan(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
+pub fn plan(job: &Job, limits: &JobLimits, seen: &Observed, now: Timestamp) -> Plan {
     if job.status.is_finished() {
         return clean_up(job, seen, now);
     }
@@ -251,8 +251,8 @@ pub fn plan(job: &Job, limits: &Limits, seen: &Seen, now: Timestamp) -> Plan {
 }
 
 /// Decides for a job that cannot be run. What has started ends by itself; nothing more is started.
-pub fn plan_invalid(job: &Job, why: &Error, seen: &Seen, now: Timestamp) -> Plan {
-    let limits = Limits::without_function(&job.spec);
+pub fn plan_invalid(job: &Job, why: &Error, seen: &Observed, now: Timestamp) -> Plan {
+    let limits = JobLimits::without_function(&job.spec);
     let settled = |a: &Attempt| !a.is_live() && report::is_settled(&job.status, a.number);
     let runs = !seen.attempts.iter().all(settled);
     if job.status.is_finished() || job.spec.cancel || runs {
@@ -271,13 +271,13 @@ pub fn plan_invalid(job: &Job, why: &Error, seen: &Seen, now: Timestamp) -> Plan
         time: now,
     };
     report::fail(&mut status, &limits, failure);
-    Plan { actions: remove_all(seen), status, look_again: None }
+    Plan { actions: remove_all(seen), status, requeue_after: None }
 }
 
 /// A finished job: its attempts are removed, and in the end the job itself.
-fn clean_up(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
+fn clean_up(job: &Job, seen: &Observed, now: Timestamp) -> Plan {
     let mut actions = remove_all(seen);
-    let look_again = match job.expires() {
+    let requeue_after = match job.expires() {
         Some(expiry) if expiry <= now => {
             actions.push(Action::Expire);
             None
@@ -285,11 +285,11 @@ fn clean_up(job: &Job, seen: &Seen, now: Timestamp) -> Plan {
         Some(expiry) => Some(until(expiry, now)),
         None => None,
     };
-    Plan { actions, status: job.status.clone(), look_again }
+    Plan { actions, status: job.status.clone(), requeue_after }
 }
 
 /// `Cancelled` is told when nothing runs any more.
-fn cancel(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -> Plan {
+fn cancel(job: &Job, mut status: JobStatus, seen: &Observed, now: Timestamp) -> Plan {
     let actions = remove_all(seen);
     if seen.attempts.iter().any(Attempt::is_within_reach) {
         status = job.status.clone();
@@ -299,7 +299,7 @@ fn cancel(job: &Job, mut status: JobStatus, seen: &Seen, now: Timestamp) -> Plan
         }
         report::end(&mut status, Phase::Cancelled, reasons::CANCELLED, "spec.cancel was set", now);
     }
-    Plan { actions, status, look_again: None }
+    Plan { actions, status, requeue_after: None }
 }
 
 /// Whether the status says that this attempt starts, and names no hindrance.
@@ -334,13 +334,13 @@ fn tell_hindrance(
 /// The current attempt exists and is not settled: tell how far it is.
 fn follow(
     job: &Job,
-    limits: &Limits,
+    limits: &JobLimits,
     mut status: JobStatus,
     current: &Attempt,
     running_grace: Duration,
     now: Timestamp,
 ) -> Plan {
-    let mut look_again = None;
+    let mut requeue_after = None;
     match &current.state {
         AttemptState::Starting { reason, message } => {
             let waited = now.duration_since(current.created);
@@ -357,7 +357,7 @@ fn follow(
             } else if reason.is_none() && is_told_to_start(&job.status, current.number) {
                 // Which pod it is, is told with the next news.
                 status = job.status.clone();
-                look_again = left.map(to_std);
+                requeue_after = left.map(to_std);
             } else if waited >= grace || reason.is_some() {
                 tell_place(&mut status, current);
                 status.phase = Some(Phase::Starting);
@@ -365,16 +365,16 @@ fn follow(
                 status.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
                 let reason = reason.as_deref().unwrap_or(reasons::STARTING);
                 tell_hindrance(&mut status, &job.status, reason, message, now);
-                look_again = left.map(to_std);
+                requeue_after = left.map(to_std);
             } else {
                 status = job.status.clone();
-                look_again = Some(to_std(grace - waited));
+                requeue_after = Some(to_std(grace - waited));
             }
         }
         // A start in the future is another clock's, and waiting for it of no use.
         AttemptState::Running { since } if *since <= now && *since + running_grace > now => {
             status = job.status.clone();
-            look_again = Some(until(*since + running_grace, now));
+            requeue_after = Some(until(*since + running_grace, now));
         }
         AttemptState::Running { since } => {
             tell_place(&mut status, current);
@@ -389,28 +389,28 @@ fn follow(
             let (kind, reason) = (ConditionType::Running, reasons::NODE_DELETED);
             status.set_condition(kind, Truth::Unknown, reason, message, *since);
             // Nobody tells that a node has come back.
-            look_again = Some(UNREACHABLE_LOOK);
+            requeue_after = Some(UNREACHABLE_LOOK);
         }
         AttemptState::Ended(end) => {
             tell_place(&mut status, current);
             status = settle(job, limits, status, current, end);
             // The retry, or the removal of what is left.
-            look_again = Some(Duration::ZERO);
+            requeue_after = Some(Duration::ZERO);
         }
     }
-    Plan { actions: Vec::new(), status, look_again }
+    Plan { actions: Vec::new(), status, requeue_after }
 }
 
 /// Writes the end of an attempt into the status.
 fn settle(
     job: &Job,
-    limits: &Limits,
+    limits: &JobLimits,
     mut status: JobStatus,
     attempt: &Attempt,
     end: &End,
 ) -> JobStatus {
     let failure = match end {
-        End::Told(ending) => {
+        End::Reported(ending) => {
             let seen = Job { status: status.clone(), ..job.clone() };
             match report::finish(&seen, limits, attempt.number, ending) {
                 Ok(finished) => return finished,
@@ -423,7 +423,7 @@ fn settle(
                 },
             }
         }
-        End::Silent { reason, message, at } => Failure {
+        End::Unreported { reason, message, at } => Failure {
             reason: *reason,
             message: crate::error::clip(message.clone(), 4096),
             exit_code: None,
@@ -443,36 +443,36 @@ fn settle(
 /// the job.
 fn next_attempt(
     job: &Job,
-    limits: &Limits,
+    limits: &JobLimits,
     mut status: JobStatus,
-    seen: &Seen,
+    seen: &Observed,
     now: Timestamp,
 ) -> Plan {
     let mut actions = Vec::new();
-    let mut look_again = None;
+    let mut requeue_after = None;
     let number = next_attempt_number(job, &seen.attempts);
     if seen.attempts.iter().any(Attempt::is_live) {
         // What was settled by its worker's word may still be exiting.
     } else if let Some(at) = retry_at(job).filter(|at| *at > now) {
-        look_again = Some(until(at, now));
-    } else if seen.attempts.iter().any(|attempt| attempt.may_revive) {
+        requeue_after = Some(until(at, now));
+    } else if seen.attempts.iter().any(|attempt| attempt.may_restart) {
         // Most say by themselves, soon, that they are over.
         let failed = job.status.failure.as_ref().map_or(now, |failure| failure.time);
         let patience =
-            SignedDuration::from_millis(REVIVAL_MILLISECONDS) - now.duration_since(failed);
+            SignedDuration::from_millis(RESTART_MILLISECONDS) - now.duration_since(failed);
         if patience > SignedDuration::ZERO {
-            look_again = Some(to_std(patience));
+            requeue_after = Some(to_std(patience));
         } else {
-            let revive = seen.attempts.iter().filter(|attempt| attempt.may_revive);
+            let revive = seen.attempts.iter().filter(|attempt| attempt.may_restart);
             actions.extend(revive.filter_map(removal));
-            look_again = Some(Duration::from_millis(NEWS_MILLISECONDS));
+            requeue_after = Some(Duration::from_millis(NEWS_MILLISECONDS));
         }
     } else {
         let last = seen.attempts.len().saturating_sub(1);
         actions.extend(seen.attempts[..last].iter().filter_map(removal));
         let refusal = seen.refusal.as_ref().filter(|refusal| refusal.attempt == number);
         match (refusal, &seen.admission) {
-            (Some(refusal), Admission::Granted(_)) if refusal.is_over(limits, now) => {
+            (Some(refusal), AdmissionDecision::Granted(_)) if refusal.is_over(limits, now) => {
                 let Refusal { reason, message, is_final, .. } = refusal;
                 status.begin_attempt(number);
                 let failure = if *is_final {
@@ -483,10 +483,10 @@ fn next_attempt(
                 };
                 report::fail(&mut status, limits, failure);
             }
-            (refusal, Admission::Granted(cpus)) => {
+            (refusal, AdmissionDecision::Granted(cpus)) => {
                 actions.push(Action::Start { attempt: number, cpus: *cpus });
                 // Whoever started it sees it soon; this is for the case that the news is lost.
-                look_again = Some(Duration::from_millis(NEWS_MILLISECONDS));
+                requeue_after = Some(Duration::from_millis(NEWS_MILLISECONDS));
                 match refusal {
                     Some(Refusal { since, reason, message, .. }) => {
                         status.waiting = None;
@@ -503,22 +503,22 @@ fn next_attempt(
                     None => status = job.status.clone(),
                 }
             }
-            (_, Admission::Waiting { why, place }) => {
+            (_, AdmissionDecision::Waiting { why, place }) => {
                 status.phase = Some(Phase::Queued);
                 let reason = reasons::WAITING_FOR_CPUS;
                 status.set_condition(ConditionType::Admitted, false, reason, why, now);
                 let told = status.waiting.take();
                 status.waiting = coarsely(told, place.clone());
             }
-            (_, Admission::Blocked { reason, why }) => {
+            (_, AdmissionDecision::Blocked { reason, why }) => {
                 status.phase = Some(Phase::Queued);
                 status.waiting = None;
                 status.set_condition(ConditionType::Admitted, false, reason, why, now);
             }
-            (_, Admission::NotAsked) => status = job.status.clone(),
+            (_, AdmissionDecision::NotAsked) => status = job.status.clone(),
         }
     }
-    Plan { actions, status, look_again }
+    Plan { actions, status, requeue_after }
 }
 
 /// The place that is told: again only when it has changed by half, since every telling is a write.
@@ -536,17 +536,17 @@ pub fn is_other(told: u32, now: u32) -> bool {
 }
 
 impl Refusal {
-    fn is_over(&self, limits: &Limits, now: Timestamp) -> bool {
+    fn is_over(&self, limits: &JobLimits, now: Timestamp) -> bool {
         self.is_final || now.duration_since(self.since) >= start_deadline(limits)
     }
 }
 
-fn start_deadline(limits: &Limits) -> SignedDuration {
+fn start_deadline(limits: &JobLimits) -> SignedDuration {
     SignedDuration::from_secs(i64::from(limits.start_deadline_seconds))
 }
 
 fn not_started(
-    limits: &Limits,
+    limits: &JobLimits,
     why: &str,
     message: &str,
     attempt: AttemptNumber,
@@ -592,13 +592,13 @@ fn fnv1a(text: &str, number: u32) -> u64 {
     })
 }
 
-fn remove_all(seen: &Seen) -> Vec<Action> {
+fn remove_all(seen: &Observed) -> Vec<Action> {
     seen.attempts.iter().filter_map(removal).collect()
 }
 
 /// What ends an attempt and removes its carrier, if it has one that is not being removed already.
 fn removal(attempt: &Attempt) -> Option<Action> {
-    let there = attempt.carried && !attempt.stopping;
+    let there = attempt.is_present && !attempt.stopping;
     there.then_some(Action::Remove { attempt: attempt.number })
 }
 

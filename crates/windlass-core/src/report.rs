@@ -16,7 +16,7 @@ use crate::status::{
     ConditionType, Failure, FailureReason, JobResult, MAX_FAILURE_MESSAGE_BYTES, Progress, Usage,
     reasons,
 };
-use crate::validate::Limits;
+use crate::validate::JobLimits;
 use crate::{AttemptNumber, Cpus, Job, JobStatus, Phase};
 
 /// One message from the worker of an attempt.
@@ -191,7 +191,7 @@ pub fn progress(status: &JobStatus, attempt: AttemptNumber, new: Progress) -> Op
 /// The caller has [`check`]ed that the attempt may speak.
 pub fn finish(
     job: &Job,
-    limits: &Limits,
+    limits: &JobLimits,
     attempt: AttemptNumber,
     ending: &Ending,
 ) -> Result<JobStatus, Refused> {
@@ -238,7 +238,7 @@ fn is_sound(result: &JobResult) -> bool {
 }
 
 /// Settles a failed attempt: the job ends, or waits for its next attempt.
-pub(crate) fn fail(status: &mut JobStatus, limits: &Limits, failure: Failure) {
+pub(crate) fn fail(status: &mut JobStatus, limits: &JobLimits, failure: Failure) {
     let reason = failure.reason;
     if reason.counts() && failure.attempt > 0 {
         status.retries += 1;

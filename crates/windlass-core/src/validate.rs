@@ -17,7 +17,7 @@ const MAX_PROBLEMS: usize = 64;
 /// A job's bounds with every default filled in. Having one means that the job is valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Limits {
+pub struct JobLimits {
     /// CPUs wanted.
     pub parallelism: Cpus,
     /// Fewest CPUs to start with; at most `parallelism`.
@@ -37,7 +37,7 @@ fn ten_minutes() -> u32 {
     600
 }
 
-impl Limits {
+impl JobLimits {
     /// Bounds of a job whose function cannot be read any more: what runs may end, nothing more is
     /// started.
     pub fn without_function(spec: &JobSpec) -> Self {
@@ -59,7 +59,7 @@ pub fn validate(
     spec: &JobSpec,
     function: &FunctionSpec,
     queue: Option<&QueueSpec>,
-) -> Result<Limits, Error> {
+) -> Result<JobLimits, Error> {
     let mut problems = Vec::new();
     let limits = bound(spec, function, queue, &mut problems);
     let input_bytes = spec.input_bytes().len();
@@ -78,7 +78,7 @@ pub fn validate_without_input(
     spec: &JobSpec,
     function: &FunctionSpec,
     queue: Option<&QueueSpec>,
-) -> Result<Limits, Error> {
+) -> Result<JobLimits, Error> {
     let mut problems = Vec::new();
     let limits = bound(spec, function, queue, &mut problems);
     if problems.is_empty() { Ok(limits) } else { Err(Error::Invalid(problems)) }
@@ -89,7 +89,7 @@ fn bound(
     function: &FunctionSpec,
     queue: Option<&QueueSpec>,
     problems: &mut Vec<Problem>,
-) -> Limits {
+) -> JobLimits {
     let mut refuse = |pointer: &str, message: String| problems.push(Problem::at(pointer, message));
 
     if let Some(why) = name::problem(&spec.function) {
@@ -142,7 +142,7 @@ fn bound(
     if spec.ttl_seconds_after_finished > 31_536_000 {
         refuse("/ttlSecondsAfterFinished", "at most 31536000, a year".into());
     }
-    Limits {
+    JobLimits {
         parallelism: parallelism.min(queue_max).max(min_parallelism),
         min_parallelism,
         retries,

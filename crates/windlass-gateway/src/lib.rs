@@ -46,7 +46,7 @@ use std::sync::Arc;
 
 use windlass_core::jobs::{Access, Denied, Jobs, Reports, Verb};
 
-pub use limits::Limits;
+pub use limits::ServerLimits;
 pub use live::LiveProgress;
 pub use live::peers::{Peers, Trusted, tell_peers};
 pub use server::{Tls, TlsError, serve};
@@ -69,7 +69,7 @@ pub struct Gateway {
     /// asks neither.
     pub allowed_hosts: Option<Vec<String>>,
     /// Bounds of time and size.
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// What is measured.
     pub meters: Arc<metrics::Meters>,
     /// With it only TLS is spoken.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Bounds of time and size. The defaults are for a small machine behind no proxy.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Open connections; at the bound the one that has been idle longest is closed for the next.
     /// Each costs a file descriptor, so stay below the process's limit.
     pub connections: usize,
@@ -36,7 +36,7 @@ pub struct Limits {
     pub bad_tokens_per_second: Option<u32>,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections: 768, // Below the usual 1024 descriptors, with room for the rest.

@@ -17,7 +17,7 @@ use windlass_core::jobs::Access;
 
 use crate::metrics::Meters;
 use crate::refusal::Refusal;
-use crate::{Limits, Tls, guard, health, server};
+use crate::{ServerLimits, Tls, guard, health, server};
 
 /// What is served.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ pub async fn serve(
     operations: Operations,
     shutdown: impl Future,
 ) -> io::Result<()> {
-    let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
+    let limits = ServerLimits { connections: CONNECTIONS, ..ServerLimits::default() };
     server::serve_router(listener, limits, operations.tls.clone(), shutdown, |_| router(operations))
         .await
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::Limits;
+use crate::ServerLimits;
 use crate::problem::Kind;
 use crate::refusal::Refusal;
 
@@ -55,7 +55,7 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &ServerLimits) -> Self {
         let table = |rate: Option<u32>, seconds| rate.map(|rate| Table::new(rate, seconds));
         Self {
             callers: table(limits.caller_requests_per_second, BURST_SECONDS),
@@ -250,10 +250,10 @@ mod tests {
     use super::*;
 
     fn rates(callers: u32, failures: u32) -> Rates {
-        Rates::new(&Limits {
+        Rates::new(&ServerLimits {
             caller_requests_per_second: Some(callers),
             bad_tokens_per_second: Some(failures),
-            ..Limits::default()
+            ..ServerLimits::default()
         })
     }
 

@@ -33,7 +33,7 @@ pub enum Guard {
 /// Who keeps the time of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// The guard, with [`Limits::request`](crate::Limits::request).
+    /// The guard, with [`ServerLimits::request`](crate::ServerLimits::request).
     Prompt,
     /// The handler: a part of its answer may take long.
     Own,

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use windlass_gateway::{Gateway, Limits};
+use windlass_gateway::{Gateway, ServerLimits};
 
 use crate::fake::{Desk, GOOD, Tokens, World};
 
@@ -44,7 +44,7 @@ impl Server {
             access: Arc::new(Tokens),
             reports: Some(Arc::new(Desk(world.clone()))),
             allowed_hosts: None,
-            limits: Limits::default(),
+            limits: ServerLimits::default(),
             meters: Arc::default(),
             tls: None,
             live: Arc::default(),

@@ -16,7 +16,7 @@ use windlass_core::{
     QueueSpec,
 };
 
-use crate::observe::AttemptId;
+use crate::attempt::observe::AttemptId;
 
 /// One request: a function, its input and the CPUs wanted.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -11,42 +11,25 @@
 
 use std::time::Duration;
 
-pub mod access;
-pub mod admission;
-pub mod apply;
-pub mod attempt;
-pub mod changes;
-pub mod claims;
+mod attempt;
+mod cache;
 mod clock;
-pub mod context;
+mod controller;
 pub mod crd;
-pub mod driver;
 mod error;
-mod follow;
-mod hindrance;
-pub mod jobs;
-pub mod lease;
-mod look;
-mod malformed;
+mod gateway;
+pub mod kubeconfig;
+mod labels;
 pub mod metrics;
-pub mod notices;
-pub mod observe;
-mod orphans;
-mod reconcile;
-pub mod reports;
-pub mod sweep;
-pub mod traces;
-mod unseen;
-pub mod watched;
-mod world;
+mod queueing;
 
-pub use access::ClusterAccess;
-pub use attempt::ReportPlace;
-pub use driver::{LONGEST_SILENCE, Settings, run};
-pub use jobs::Cluster;
+pub use attempt::build::ReportPlace;
+pub use controller::run::{Ended, LONGEST_SILENCE, Settings, run};
+pub use gateway::access::ClusterAccess;
+pub use gateway::jobs::Cluster;
+pub use gateway::reports::ClusterReports;
+pub use gateway::result_gc::sweep;
 pub use metrics::Metrics;
-pub use reports::ClusterReports;
-pub use sweep::sweep;
 
 /// A client for the cluster that the environment names: `KUBECONFIG`, or the pod's own.
 ///

@@ -18,7 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tower::{Layer, Service};
 use windlass_core::{Cpus, Job, Phase};
 
-use crate::admission::QueueKey;
+use crate::queueing::admission::QueueKey;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabels {

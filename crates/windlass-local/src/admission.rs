@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use windlass_core::admit::{Admission, Share};
 use windlass_core::queue::QueueStatus;
-use windlass_core::{Capacity, Cpus, Error, Limits, Waiting};
+use windlass_core::{Capacity, Cpus, Error, JobLimits, Waiting};
 
 use crate::functions::Functions;
 
@@ -60,7 +60,7 @@ impl Line {
     }
 
     /// A job needs CPUs. `news`: it is to be told that it waits.
-    pub(crate) fn join(&mut self, uid: Uuid, place: &Place, limits: &Limits, news: bool) {
+    pub(crate) fn join(&mut self, uid: Uuid, place: &Place, limits: &JobLimits, news: bool) {
         let waiting = Waiting {
             queue: place.queue.to_string(),
             priority: place.priority,

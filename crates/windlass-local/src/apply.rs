@@ -1,7 +1,7 @@
 //! Effects, no decisions: what an attempt is told, and its end.
 
 use windlass_core::assignment::{Assignment, Confinement, Order, ReportTo};
-use windlass_core::{AttemptNumber, Cpus, FunctionSpec, Job, Limits};
+use windlass_core::{AttemptNumber, Cpus, FunctionSpec, Job, JobLimits};
 
 use crate::attempt::Handle;
 use crate::observe::Trace;
@@ -9,7 +9,7 @@ use crate::observe::Trace;
 /// What an attempt's worker is told. Where its input and its files are, is the worker's own.
 pub(crate) fn order(
     job: &Job,
-    limits: &Limits,
+    limits: &JobLimits,
     function: &FunctionSpec,
     directory: Option<String>,
     attempt: AttemptNumber,

@@ -17,12 +17,12 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 use windlass_core::assignment::Confinement;
 use windlass_core::live::{self, Shown};
-use windlass_core::plan::{Action, Admission, Seen, needs_cpus, plan_invalid};
+use windlass_core::plan::{Action, AdmissionDecision, Observed, needs_cpus, plan_invalid};
 use windlass_core::queue::QueueStatus;
 use windlass_core::report::{self, Ending, Event as ReportEvent, Report};
 use windlass_core::status::MAX_INLINE_RESULT_BYTES;
 use windlass_core::{
-    AttemptNumber, Cpus, Error, Job, JobStatus, Limits, Outcome, Phase, Plan, plan,
+    AttemptNumber, Cpus, Error, Job, JobLimits, JobStatus, Outcome, Phase, Plan, plan,
 };
 
 use crate::admission::{Line, Place, Places};
@@ -48,7 +48,7 @@ const SKEW: SignedDuration = SignedDuration::from_secs(2);
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A job is committed.
-    Submitted { job: Arc<Job>, limits: Limits },
+    Submitted { job: Arc<Job>, limits: JobLimits },
     /// Somebody wants a job's end.
     Cancel { uid: Uuid, reply: oneshot::Sender<Result<(), Error>> },
     /// Somebody wants a job forgotten.
@@ -73,7 +73,7 @@ pub(crate) enum Event {
 struct Known {
     place: Place,
     /// Queues and specs do not change, so that this is judged once, when a job is accepted.
-    limits: Limits,
+    limits: JobLimits,
     /// It counts as waiting.
     waits: bool,
     /// The job as it is told to be. Read from the store when it is needed.
@@ -296,7 +296,7 @@ impl Driver {
         }
     }
 
-    fn on_submitted(&mut self, job: Arc<Job>, limits: Limits) {
+    fn on_submitted(&mut self, job: Arc<Job>, limits: JobLimits) {
         let Ok(uid) = Uuid::parse_str(&job.metadata.uid) else { return };
         let place = Place {
             queue: job.spec.queue().into(),
@@ -406,14 +406,14 @@ impl Driver {
 
     /// Looks at one job: observe, plan, apply, tell. Again, as long as there is something new. A job
     /// that needs CPUs goes into the line, unless admission has just decided about it.
-    fn look(&mut self, uid: Uuid, mut admission: Option<Admission>) {
+    fn look(&mut self, uid: Uuid, mut admission: Option<AdmissionDecision>) {
         loop {
             let job = match self.load(uid) {
                 Ok(Some(job)) => job,
                 Ok(None) => return self.forget(uid),
                 Err(error) => {
                     error!(%uid, %error, "a job cannot be read");
-                    return self.look_again(uid, Some(STORE_PAUSE));
+                    return self.requeue_after(uid, Some(STORE_PAUSE));
                 }
             };
             let Some(known) = self.known.get(&uid) else { return };
@@ -424,20 +424,20 @@ impl Driver {
                     kind: windlass_core::Function::KIND,
                     name: job.spec.function.clone(),
                 };
-                plan_invalid(&job, &why, &Seen { attempts, ..Seen::default() }, now)
+                plan_invalid(&job, &why, &Observed { attempts, ..Observed::default() }, now)
             } else if needs_cpus(&job, &attempts, now) {
                 match admission.take() {
                     Some(admission) => plan(
                         &job,
                         &known.limits,
-                        &Seen { admission, attempts, ..Seen::default() },
+                        &Observed { admission, attempts, ..Observed::default() },
                         now,
                     ),
                     None => return self.wait(uid, true),
                 }
             } else {
                 self.line.leave(&uid);
-                plan(&job, &known.limits, &Seen { attempts, ..Seen::default() }, now)
+                plan(&job, &known.limits, &Observed { attempts, ..Observed::default() }, now)
             };
             // Whose time is over, the store knows.
             plan.actions.retain(|action| *action != Action::Expire);
@@ -445,7 +445,7 @@ impl Driver {
                 if job.status.is_finished() {
                     self.finish(uid, &job);
                 } else {
-                    self.look_again(uid, plan.look_again);
+                    self.requeue_after(uid, plan.requeue_after);
                 }
                 return;
             }
@@ -479,7 +479,7 @@ impl Driver {
         while !self.ending
             && let Some((uid, cpus)) = self.line.next(self.clock.now())
         {
-            self.look(uid, Some(Admission::Granted(cpus)));
+            self.look(uid, Some(AdmissionDecision::Granted(cpus)));
             // A grant that came to nothing, because the job cannot run any more.
             if !self.live.keys().any(|(live, _)| *live == uid) {
                 self.line.release(&uid);
@@ -488,7 +488,7 @@ impl Driver {
         for uid in self.line.take_news() {
             let Some(known) = self.known.get(&uid).filter(|known| known.waits) else { continue };
             let why = waits_for(&known.limits, self.config.cpus);
-            self.look(uid, Some(Admission::Waiting { why, place: None }));
+            self.look(uid, Some(AdmissionDecision::Waiting { why, place: None }));
             // The store has it; a deep queue costs little memory.
             if let Some(known) = self.known.get_mut(&uid)
                 && known.waits
@@ -500,7 +500,7 @@ impl Driver {
     }
 
     /// Sets the timer of a job, in place of the one that it had.
-    fn look_again(&mut self, uid: Uuid, delay: Option<Duration>) {
+    fn requeue_after(&mut self, uid: Uuid, delay: Option<Duration>) {
         if let Some(old) = self.due.remove(&uid) {
             self.timers.remove(&(old, uid));
         }
@@ -658,7 +658,7 @@ impl Driver {
     fn forget(&mut self, uid: Uuid) {
         self.line.leave(&uid);
         self.stop_waiting(uid);
-        self.look_again(uid, None);
+        self.requeue_after(uid, None);
         let runs = |known: &Known| known.traces.iter().any(|trace| trace.gone.is_none());
         if self.known.get(&uid).is_some_and(|known| !runs(known)) {
             self.known.remove(&uid);
@@ -724,7 +724,7 @@ impl Driver {
 }
 
 /// What a job that waits is told.
-pub(crate) fn waits_for(limits: &Limits, cpus: Cpus) -> String {
+pub(crate) fn waits_for(limits: &JobLimits, cpus: Cpus) -> String {
     let min = limits.min_parallelism;
     format!("waits for {min} of the {cpus} CPUs of this machine")
 }

@@ -13,12 +13,12 @@ use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
 use windlass_core::live::Shown;
-use windlass_core::plan::{Admission, Seen};
+use windlass_core::plan::{AdmissionDecision, Observed};
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
 use windlass_core::validate::validate_name;
 use windlass_core::{
-    Cpus, Error, Function, Job, JobKey, JobSpec, Jobs, Limits, Metadata, Problem, Queue, name,
+    Cpus, Error, Function, Job, JobKey, JobLimits, JobSpec, Jobs, Metadata, Problem, Queue, name,
     plan, validate,
 };
 
@@ -68,8 +68,8 @@ impl Jobs for Engine {
         let mut job = Job::new(metadata, submission.spec);
         // It is told from the start that it waits, so that a deep queue costs one write a job.
         let admission =
-            Admission::Waiting { why: waits_for(&limits, self.config.cpus), place: None };
-        let seen = Seen { admission, ..Seen::default() };
+            AdmissionDecision::Waiting { why: waits_for(&limits, self.config.cpus), place: None };
+        let seen = Observed { admission, ..Observed::default() };
         job.status = plan(&job, &limits, &seen, now).status;
         let store = Arc::clone(&self.store);
         // In a task of its own: a caller who goes away meanwhile does not take its place back from a
@@ -235,7 +235,7 @@ fn check_namespace(key: &JobKey) -> Result<(), Error> {
 }
 
 /// The bounds of a job on this machine.
-fn limits(functions: &Functions, cpus: Cpus, spec: &JobSpec) -> Result<Limits, Error> {
+fn limits(functions: &Functions, cpus: Cpus, spec: &JobSpec) -> Result<JobLimits, Error> {
     let Some(function) = functions.get(&spec.function) else {
         return Err(Error::NotFound { kind: Function::KIND, name: spec.function.clone() });
     };

@@ -1,4 +1,4 @@
-//! Outside -> `Seen`: what is known of the attempts of one job on this machine. Pure.
+//! Outside -> `Observed`: what is known of the attempts of one job on this machine. Pure.
 
 use jiff::Timestamp;
 use windlass_core::plan::{Attempt, AttemptState, End};
@@ -39,8 +39,8 @@ pub(crate) fn attempts(traces: &[Trace], host: &str) -> Vec<Attempt> {
 fn attempt(trace: &Trace, host: &str) -> Attempt {
     let Trace { number, cpus, created, running, told, gone, stopping } = trace;
     let state = match (gone, told, running) {
-        (Some(_), Some(ending), _) => AttemptState::Ended(End::Told(ending.clone())),
-        (Some(Gone { at, why, lost }), None, _) => AttemptState::Ended(End::Silent {
+        (Some(_), Some(ending), _) => AttemptState::Ended(End::Reported(ending.clone())),
+        (Some(Gone { at, why, lost }), None, _) => AttemptState::Ended(End::Unreported {
             // On this machine a worker does not vanish by itself: it counts as a try.
             reason: if *lost { FailureReason::Lost } else { FailureReason::Killed },
             message: why.clone(),
@@ -58,8 +58,8 @@ fn attempt(trace: &Trace, host: &str) -> Attempt {
         pod: None,
         node: Some(host.to_owned()),
         state,
-        carried: gone.is_none(),
+        is_present: gone.is_none(),
         stopping: *stopping,
-        may_revive: false,
+        may_restart: false,
     }
 }

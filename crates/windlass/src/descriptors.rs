@@ -1,7 +1,7 @@
 //! How many connections the file descriptors of this process allow.
 
 use rustix::process::{Resource, getrlimit};
-use windlass_gateway::Limits;
+use windlass_gateway::ServerLimits;
 
 /// Most connections, however many descriptors there are: an open one takes about 20 KiB.
 const MOST: usize = 4_096;
@@ -13,6 +13,6 @@ pub(crate) fn connections(others: usize) -> usize {
             let current = usize::try_from(current).unwrap_or(usize::MAX);
             current.saturating_sub(others).clamp(4, MOST)
         }
-        None => Limits::default().connections,
+        None => ServerLimits::default().connections,
     }
 }

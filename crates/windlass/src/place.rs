@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use windlass_core::jobs::{Denied, Submission};
 use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
-use windlass_kube::context::{self, Named};
+use windlass_kube::kubeconfig::{self, Named};
 
 use crate::cli::{self, BadUsage, Where};
 use crate::client::{Client, LOCAL};
@@ -69,7 +69,7 @@ impl Place {
         let local = server.is_none() && !wants_cluster && data.is_some();
         if server.is_none() && !local {
             let named = Named { kubeconfig: kubeconfig.clone(), context: context.clone() };
-            if let Some(client) = context::client(&named).await? {
+            if let Some(client) = kubeconfig::client(&named).await? {
                 return Ok(Self {
                     namespace: namespace
                         .clone()

@@ -21,8 +21,8 @@ fn at(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(1_800_000_000_000 + milliseconds).unwrap()
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> JobLimits {
+    JobLimits {
         parallelism: 2,
         min_parallelism: 1,
         retries: 2,
@@ -58,9 +58,9 @@ fn attempt(number: AttemptNumber, state: AttemptState) -> Attempt {
         pod: None,
         node: None,
         state,
-        carried: true,
+        is_present: true,
         stopping: false,
-        may_revive: false,
+        may_restart: false,
     }
 }
 
@@ -88,8 +88,8 @@ fn crashed() -> Outcome {
     Outcome::failed(FailureReason::Crashed, "exit code 3")
 }
 
-fn seen(attempts: Vec<Attempt>) -> Seen {
-    Seen { admission: Admission::Granted(2), attempts, ..Seen::default() }
+fn seen(attempts: Vec<Attempt>) -> Observed {
+    Observed { admission: AdmissionDecision::Granted(2), attempts, ..Observed::default() }
 }
 
 fn told(status: &JobStatus, kind: ConditionType) -> Option<(Truth, &str)> {
@@ -101,13 +101,13 @@ fn told(status: &JobStatus, kind: ConditionType) -> Option<(Truth, &str)> {
 #[test]
 fn an_attempt_that_ends_at_once_is_not_told_to_run() {
     let job = job();
-    let seen = |since: i64| Seen {
+    let seen = |since: i64| Observed {
         running_grace: Duration::from_secs(2),
         ..seen(vec![attempt(1, AttemptState::Running { since: at(since) })])
     };
     let early = plan(&job, &limits(), &seen(0), at(1000));
     assert_eq!(early.status.phase, job.status.phase);
-    assert_eq!(early.look_again, Some(Duration::from_secs(1)));
+    assert_eq!(early.requeue_after, Some(Duration::from_secs(1)));
     let told = |since, now| plan(&job, &limits(), &seen(since), at(now)).status.phase;
     assert_eq!(told(0, 2000), Some(Phase::Running));
     // By the clock of another machine it starts in an hour.
@@ -123,8 +123,8 @@ fn a_granted_job_starts_its_first_attempt_without_a_write() {
 
 #[test]
 fn a_job_that_waits_says_so() {
-    let admission = Admission::Waiting { why: "no".into(), place: None };
-    let seen = Seen { admission, ..Seen::default() };
+    let admission = AdmissionDecision::Waiting { why: "no".into(), place: None };
+    let seen = Observed { admission, ..Observed::default() };
     let plan = plan(&job(), &limits(), &seen, at(1));
     assert_eq!(plan.actions, []);
     assert_eq!(plan.status.phase, Some(Phase::Queued));
@@ -136,7 +136,7 @@ fn a_job_that_waits_says_so() {
 fn starting_is_told_only_when_it_takes_long_or_has_a_reason() {
     let fresh = plan(&job(), &limits(), &seen(vec![attempt(1, starting())]), at(100));
     assert_eq!(fresh.status, job().status);
-    assert_eq!(fresh.look_again, Some(Duration::from_millis(59_900)));
+    assert_eq!(fresh.requeue_after, Some(Duration::from_millis(59_900)));
 
     let slow = plan(&job(), &limits(), &seen(vec![attempt(1, starting())]), at(60_000));
     assert_eq!(slow.status.phase, Some(Phase::Starting));
@@ -145,7 +145,7 @@ fn starting_is_told_only_when_it_takes_long_or_has_a_reason() {
     let with_pod = Attempt { pod: Some("pod".into()), ..attempt(1, starting()) };
     let later = plan(&told_so, &limits(), &seen(vec![with_pod]), at(70_000));
     assert_eq!(later.status, told_so.status);
-    assert!(later.look_again.is_some());
+    assert!(later.requeue_after.is_some());
 
     let stuck = AttemptState::Starting {
         reason: Some("Unschedulable".into()),
@@ -194,7 +194,7 @@ fn what_is_refused_is_told_at_once_and_fails_at_the_start_deadline_or_when_it_is
         message: "exceeded quota".into(),
         is_final,
     };
-    let seen = |is_final| Seen { refusal: Some(refused(is_final)), ..seen(vec![]) };
+    let seen = |is_final| Observed { refusal: Some(refused(is_final)), ..seen(vec![]) };
     let soon = plan(&job(), &limits(), &seen(false), at(1_000));
     assert_eq!(soon.actions, [Action::Start { attempt: 1, cpus: 2 }], "it is tried again");
     assert_eq!(soon.status.phase, Some(Phase::Starting));
@@ -208,7 +208,7 @@ fn what_is_refused_is_told_at_once_and_fails_at_the_start_deadline_or_when_it_is
     assert_eq!((late.status.phase, never.status.phase), (Some(Phase::Failed), Some(Phase::Failed)));
     // What was said of another attempt means nothing, however long ago.
     let other = Refusal { attempt: 7, ..refused(true) };
-    let other = Seen { refusal: Some(other), ..seen(false) };
+    let other = Observed { refusal: Some(other), ..seen(false) };
     let plan = plan(&job(), &limits(), &other, at(START_DEADLINE_SECONDS * 1000));
     assert_eq!((plan.actions.len(), plan.status), (1, job().status));
 }
@@ -219,9 +219,10 @@ fn a_job_that_lacks_what_was_there_waits_and_says_so() {
     job.status.phase = Some(Phase::Queued);
     job.status.waiting = Some(Place { position: 4, estimated_start: None });
     let why = "no function \"f\"".to_owned();
-    let admission = Admission::Blocked { reason: reasons::FUNCTION_NOT_FOUND, why };
+    let admission = AdmissionDecision::Blocked { reason: reasons::FUNCTION_NOT_FOUND, why };
     let blocked =
-        plan(&job, &limits(), &Seen { admission, ..Seen::default() }, at(10_000_000)).status;
+        plan(&job, &limits(), &Observed { admission, ..Observed::default() }, at(10_000_000))
+            .status;
     let admitted = told(&blocked, ConditionType::Admitted);
     assert_eq!(admitted, Some((Truth::False, reasons::FUNCTION_NOT_FOUND)));
     assert_eq!((blocked.phase, blocked.waiting), (Some(Phase::Queued), None));
@@ -238,7 +239,7 @@ fn a_deleted_node_proves_nothing_and_cancel_does_not_wait_for_it() {
     let running = told(&waits.status, ConditionType::Running);
     assert_eq!(running, Some((Truth::Unknown, reasons::NODE_DELETED)));
     // Nobody tells that the node has come back.
-    assert!(waits.look_again.is_some());
+    assert!(waits.requeue_after.is_some());
     job.spec.cancel = true;
     let cancelled = plan(&job, &limits(), &world, at(1_000_000));
     assert_eq!(cancelled.status.phase, Some(Phase::Cancelled));
@@ -263,7 +264,8 @@ fn a_place_in_the_line_is_told_again_when_it_has_changed_by_half() {
 
 #[test]
 fn carriers_of_attempts_before_the_last_do_not_pile_up() {
-    let lost = End::Silent { reason: FailureReason::Lost, message: "evicted".into(), at: at(9) };
+    let lost =
+        End::Unreported { reason: FailureReason::Lost, message: "evicted".into(), at: at(9) };
     let ended = |number| attempt(number, AttemptState::Ended(lost.clone()));
     let mut job = job();
     job.status = plan(&job, &limits(), &seen(vec![ended(3)]), at(10)).status;
@@ -274,17 +276,17 @@ fn carriers_of_attempts_before_the_last_do_not_pile_up() {
 
 #[test]
 fn a_carrier_that_may_start_what_has_ended_anew_is_removed_before_the_next_attempt() {
-    let lost = End::Silent { reason: FailureReason::Lost, message: "gone".into(), at: at(9) };
-    let suspended = Attempt { may_revive: true, ..attempt(1, AttemptState::Ended(lost.clone())) };
+    let lost = End::Unreported { reason: FailureReason::Lost, message: "gone".into(), at: at(9) };
+    let suspended = Attempt { may_restart: true, ..attempt(1, AttemptState::Ended(lost.clone())) };
     let mut job = job();
     job.status = plan(&job, &limits(), &seen(vec![suspended.clone()]), at(10)).status;
     assert_eq!(job.status.phase, Some(Phase::Queued));
     assert!(!needs_cpus(&job, std::slice::from_ref(&suspended), at(70_000)));
     let early = plan(&job, &limits(), &seen(vec![suspended.clone()]), at(3_009));
-    assert_eq!((early.actions, early.look_again), (vec![], Some(Duration::from_secs(2))));
+    assert_eq!((early.actions, early.requeue_after), (vec![], Some(Duration::from_secs(2))));
     let first = plan(&job, &limits(), &seen(vec![suspended]), at(70_000));
     assert_eq!(first.actions, [Action::Remove { attempt: 1 }]);
-    assert!(first.look_again.is_some());
+    assert!(first.requeue_after.is_some());
     let next = plan(&job, &limits(), &seen(vec![]), at(70_000));
     assert_eq!(next.actions, [Action::Start { attempt: 2, cpus: 2 }]);
 }
@@ -343,7 +345,7 @@ fn a_result_that_comes_after_cancel_is_refused_in_words() {
 #[test]
 fn bad_input_is_never_retried() {
     let outcome = Outcome::failed(FailureReason::BadInput, "no such strike");
-    let end = AttemptState::Ended(End::Told(ending(outcome, at(50))));
+    let end = AttemptState::Ended(End::Reported(ending(outcome, at(50))));
     let plan = plan(&job(), &limits(), &seen(vec![attempt(1, end)]), at(60));
     assert_eq!(plan.status.phase, Some(Phase::Failed));
     assert_eq!(told(&plan.status, ConditionType::Finished), Some((Truth::True, "BadInput")));
@@ -351,7 +353,8 @@ fn bad_input_is_never_retried() {
 
 #[test]
 fn a_lost_attempt_does_not_count_against_the_retries() {
-    let lost = End::Silent { reason: FailureReason::Lost, message: "evicted".into(), at: at(9) };
+    let lost =
+        End::Unreported { reason: FailureReason::Lost, message: "evicted".into(), at: at(9) };
     let mut job = job();
     for number in 1..=5 {
         let world = seen(vec![attempt(number, AttemptState::Ended(lost.clone()))]);
@@ -363,7 +366,7 @@ fn a_lost_attempt_does_not_count_against_the_retries() {
 #[test]
 fn an_invalid_job_fails_without_an_attempt_and_lists_the_problems() {
     let why = Error::Invalid(vec![crate::Problem::at("/parallelism", "99 is not allowed")]);
-    let plan = plan_invalid(&job(), &why, &Seen::default(), at(3));
+    let plan = plan_invalid(&job(), &why, &Observed::default(), at(3));
     assert_eq!(plan.actions, []);
     let failure = plan.status.failure.unwrap();
     assert_eq!((failure.reason, failure.attempt), (FailureReason::Invalid, 0));
@@ -377,10 +380,10 @@ fn a_job_that_became_invalid_after_a_failed_attempt_fails() {
     let crashed = ending(Outcome::failed(FailureReason::Crashed, ""), at(1));
     job.status = report::finish(&job, &limits(), 1, &crashed).unwrap();
     assert_eq!(job.status.phase, Some(Phase::Queued));
-    let seen = |state| Seen { attempts: vec![attempt(1, state)], ..Seen::default() };
+    let seen = |state| Observed { attempts: vec![attempt(1, state)], ..Observed::default() };
     let exiting = plan_invalid(&job, &why, &seen(AttemptState::Running { since: at(0) }), at(5));
     assert_eq!(exiting.status.phase, Some(Phase::Queued), "its processes are still there");
-    let gone = plan_invalid(&job, &why, &seen(AttemptState::Ended(End::Told(crashed))), at(9));
+    let gone = plan_invalid(&job, &why, &seen(AttemptState::Ended(End::Reported(crashed))), at(9));
     let reason = gone.status.failure.map(|failure| failure.reason);
     assert_eq!((gone.status.phase, reason), (Some(Phase::Failed), Some(FailureReason::Invalid)));
     assert_eq!(gone.actions, [Action::Remove { attempt: 1 }]);
@@ -421,9 +424,9 @@ fn back_off_doubles_to_a_minute_and_is_jittered_by_half_at_most() {
 fn a_finished_job_expires_after_its_time_to_live() {
     let mut job = job();
     report::end(&mut job.status, Phase::Succeeded, "Succeeded", "", at(0));
-    let early = plan(&job, &limits(), &Seen::default(), at(99_000));
-    assert_eq!((early.actions, early.look_again), (vec![], Some(Duration::from_secs(1))));
-    let late = plan(&job, &limits(), &Seen::default(), at(100_000));
+    let early = plan(&job, &limits(), &Observed::default(), at(99_000));
+    assert_eq!((early.actions, early.requeue_after), (vec![], Some(Duration::from_secs(1))));
+    let late = plan(&job, &limits(), &Observed::default(), at(100_000));
     assert_eq!(late.actions, [Action::Expire]);
 }
 
@@ -453,7 +456,7 @@ enum Step {
         told: bool,
     },
     Vanish {
-        may_revive: bool,
+        may_restart: bool,
     },
     /// What has vanished is started anew by its carrier.
     Revive,
@@ -475,7 +478,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Run),
         1 => any::<bool>().prop_map(|told| Step::Succeed { told }),
         2 => any::<bool>().prop_map(|told| Step::Crash { told }),
-        1 => any::<bool>().prop_map(|may_revive| Step::Vanish { may_revive }),
+        1 => any::<bool>().prop_map(|may_restart| Step::Vanish { may_restart }),
         1 => Just(Step::Revive),
         1 => Just(Step::Cancel),
         6 => Just(Step::Reconcile),
@@ -507,7 +510,7 @@ impl World {
     }
 
     /// What a driver sees: the attempt that the status names is looked up in the world itself.
-    fn observe(&self, job: &Job, attempts: Vec<Attempt>) -> Seen {
+    fn observe(&self, job: &Job, attempts: Vec<Attempt>) -> Observed {
         let mut attempts = attempts;
         if let Some(named) = job.status.attempt
             && !job.status.is_finished()
@@ -515,19 +518,22 @@ impl World {
         {
             attempts = self.attempts.values().cloned().collect();
             if attempts.iter().all(|a| a.number != named) {
-                let end = End::Silent {
+                let end = End::Unreported {
                     reason: FailureReason::Lost,
                     message: "gone".into(),
                     at: at(self.now),
                 };
-                attempts
-                    .push(Attempt { carried: false, ..attempt(named, AttemptState::Ended(end)) });
+                attempts.push(Attempt {
+                    is_present: false,
+                    ..attempt(named, AttemptState::Ended(end))
+                });
                 attempts.sort_by_key(|a| a.number);
             }
         }
         let needs = needs_cpus(job, &attempts, at(self.now));
-        let admission = if needs { Admission::Granted(2) } else { Admission::NotAsked };
-        Seen { admission, attempts, ..Seen::default() }
+        let admission =
+            if needs { AdmissionDecision::Granted(2) } else { AdmissionDecision::NotAsked };
+        Observed { admission, attempts, ..Observed::default() }
     }
 
     fn view(&self) -> (Job, Vec<Attempt>) {
@@ -589,7 +595,7 @@ impl World {
             return;
         }
         let ending = ending(outcome, now);
-        attempt.state = AttemptState::Ended(End::Told(ending.clone()));
+        attempt.state = AttemptState::Ended(End::Reported(ending.clone()));
         let number = attempt.number;
         let job = self.job.clone();
         if reported
@@ -611,11 +617,11 @@ impl World {
             }
             Step::Succeed { told } => self.end(Outcome::Succeeded(result()), *told),
             Step::Crash { told } => self.end(crashed(), *told),
-            Step::Vanish { may_revive } => {
+            Step::Vanish { may_restart } => {
                 let now = at(self.now);
                 if let Some(attempt) = self.live_attempt() {
-                    attempt.may_revive = *may_revive;
-                    attempt.state = AttemptState::Ended(End::Silent {
+                    attempt.may_restart = *may_restart;
+                    attempt.state = AttemptState::Ended(End::Unreported {
                         reason: FailureReason::Lost,
                         message: "evicted".into(),
                         at: now,
@@ -623,8 +629,8 @@ impl World {
                 }
             }
             Step::Revive => {
-                for attempt in self.attempts.values_mut().filter(|attempt| attempt.may_revive) {
-                    (attempt.state, attempt.may_revive) = (starting(), false);
+                for attempt in self.attempts.values_mut().filter(|attempt| attempt.may_restart) {
+                    (attempt.state, attempt.may_restart) = (starting(), false);
                 }
             }
             Step::Cancel => {

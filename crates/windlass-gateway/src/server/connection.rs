@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 use super::crowd::{Busy, Seat};
 use super::stall::Stall;
 use super::tls::{Secured, Tls};
-use crate::Limits;
+use crate::ServerLimits;
 use crate::ending::Ending;
 use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::rates::Peer;
@@ -32,7 +32,7 @@ use crate::rates::Peer;
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) router: Router,
-    pub(super) limits: Limits,
+    pub(super) limits: ServerLimits,
     pub(super) ending: Ending,
     pub(super) tls: Option<Tls>,
 }

@@ -18,14 +18,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::ending::Ending;
-use crate::{Gateway, Limits};
+use crate::{Gateway, ServerLimits};
 use connection::Door;
 use crowd::Crowd;
 
 pub use tls::{Tls, TlsError};
 
 /// Serves until `shutdown` is done. Then no connection is accepted any more, streams and waits
-/// end, running requests have [`Limits::drain`](crate::Limits::drain) to end, and what is left is
+/// end, running requests have [`ServerLimits::drain`](crate::ServerLimits::drain) to end, and what is left is
 /// cut off.
 ///
 /// Errors: none of a single connection; the result is there for a listener that cannot be used.
@@ -42,7 +42,7 @@ pub async fn serve(
 /// The same for any router.
 pub(crate) async fn serve_router(
     listener: TcpListener,
-    limits: Limits,
+    limits: ServerLimits,
     tls: Option<Tls>,
     shutdown: impl Future,
     router: impl FnOnce(Ending) -> axum::Router,

@@ -203,7 +203,7 @@ impl Ladder {
                 Version::Two => group::make(&path),
             };
             let (memory, cpus) = (hierarchy.memory, hierarchy.cpus);
-            let limits = Limits { memory, memory_bytes: None, cpus, on: None };
+            let limits = ResourceLimits { memory, memory_bytes: None, cpus, on: None };
             slot.groups.push(Group { version, path, limits });
             made.inspect_err(|_| slot.remove())?;
         }
@@ -261,12 +261,12 @@ pub(crate) struct Slot {
 struct Group {
     version: Version,
     path: PathBuf,
-    limits: Limits,
+    limits: ResourceLimits,
 }
 
 /// What a group limits, and to what, as far as that is known.
 #[derive(Debug)]
-struct Limits {
+struct ResourceLimits {
     memory: bool,
     memory_bytes: Option<u64>,
     cpus: bool,

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 use windlass_core::jobs::{Filter, Page};
 use windlass_core::live::Shown;
-use windlass_core::{Error, Job, Limits};
+use windlass_core::{Error, Job, JobLimits};
 
 pub(crate) use board::{Board, Watcher};
 pub(crate) use rows::{Expired, Unfinished};
@@ -84,7 +84,7 @@ impl Store {
     }
 
     /// Commits a new job. `Conflict` when its name is taken.
-    pub(crate) async fn insert(&self, job: Job, limits: Limits) -> Result<Arc<Job>, Error> {
+    pub(crate) async fn insert(&self, job: Job, limits: JobLimits) -> Result<Arc<Job>, Error> {
         let (reply, answer) = oneshot::channel();
         self.write(Write::Insert { job: Box::new(job), limits, reply });
         answer.await.map_err(|_| stopped())?

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::jobs::Filter;
-use windlass_core::{AttemptNumber, Job, Limits, Metadata, Phase};
+use windlass_core::{AttemptNumber, Job, JobLimits, Metadata, Phase};
 
 use crate::NAMESPACE;
 
@@ -19,7 +19,7 @@ pub(crate) struct Unfinished {
     pub(crate) queue: String,
     pub(crate) priority: i32,
     pub(crate) created: Timestamp,
-    pub(crate) limits: Limits,
+    pub(crate) limits: JobLimits,
     /// The latest attempt that was told; 0 when there was none.
     pub(crate) attempt: AttemptNumber,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Expired {
 }
 
 /// The job's row, for a new one.
-pub(super) fn insert(db: &Connection, job: &Job, limits: &Limits) -> rusqlite::Result<()> {
+pub(super) fn insert(db: &Connection, job: &Job, limits: &JobLimits) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO jobs (uid, name, function, queue, priority, created, limits, spec, phase,
             attempt, generation, version, status, expires, request_sha256)

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc as tokio_mpsc, oneshot, watch};
 use tracing::{error, warn};
 use uuid::Uuid;
 use windlass_core::live::Shown;
-use windlass_core::{Error, Job, Limits};
+use windlass_core::{Error, Job, JobLimits};
 
 use super::board::Board;
 use super::rows::{self, Expired};
@@ -28,7 +28,7 @@ const SOON: Duration = Duration::from_millis(200);
 pub(super) enum Write {
     Insert {
         job: Box<Job>,
-        limits: Limits,
+        limits: JobLimits,
         reply: Reply<Arc<Job>>,
     },
     Update {
@@ -75,7 +75,7 @@ struct Unsaved {
 
 /// What is left to do once the transaction is committed.
 enum Done {
-    Inserted(Arc<Job>, Limits, Reply<Arc<Job>>),
+    Inserted(Arc<Job>, JobLimits, Reply<Arc<Job>>),
     Taken(Reply<Arc<Job>>, Error),
     /// Whether the job was still there.
     Updated(Arc<Job>, bool, Option<Reply<()>>),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use windlass_gateway::{Limits, Tls};
+use windlass_gateway::{ServerLimits, Tls};
 
 use super::BadUsage;
 
@@ -32,7 +32,7 @@ impl Door {
     }
 
     /// These bounds with those of the command line.
-    pub(crate) fn limits(&self, limits: Limits) -> Limits {
-        Limits { caller_requests_per_second: self.rate_limit, ..limits }
+    pub(crate) fn limits(&self, limits: ServerLimits) -> ServerLimits {
+        ServerLimits { caller_requests_per_second: self.rate_limit, ..limits }
     }
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 use windlass_gateway::operations::{self, Operations};
-use windlass_kube::driver::Ended;
+use windlass_kube::Ended;
 use windlass_kube::{ClusterAccess, Metrics, ReportPlace};
 use windlass_traces::Traces;
 

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::jobs::Reports;
 use windlass_gateway::metrics::Meters;
-use windlass_gateway::{Gateway, Limits, LiveProgress, Peers, Trusted, tell_peers};
+use windlass_gateway::{Gateway, LiveProgress, Peers, ServerLimits, Trusted, tell_peers};
 use windlass_kube::{Cluster, ClusterAccess, ClusterReports, Metrics};
 use windlass_results::Results;
 use windlass_traces::{TracedReports, Traces};
@@ -72,10 +72,10 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
         reports: Some(reports),
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,
-        limits: args.door.limits(Limits {
+        limits: args.door.limits(ServerLimits {
             connections: descriptors::connections(OWN_DESCRIPTORS),
             recheck: RECHECK,
-            ..Limits::default()
+            ..ServerLimits::default()
         }),
         meters,
         live,

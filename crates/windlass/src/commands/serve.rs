@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::quantity;
-use windlass_gateway::{Gateway, Limits};
+use windlass_gateway::{Gateway, ServerLimits};
 use windlass_local::{Config, Engine, Logs};
 
 use crate::cli::{BadUsage, Serve};
@@ -53,7 +53,9 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         access: Arc::new(access),
         reports: None,
         allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
-        limits: args.door.limits(Limits { connections: connections(cpus), ..Limits::default() }),
+        limits: args
+            .door
+            .limits(ServerLimits { connections: connections(cpus), ..ServerLimits::default() }),
         meters: Arc::default(),
         tls: tls.clone(),
         live: Arc::default(),

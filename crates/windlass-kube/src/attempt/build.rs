@@ -14,24 +14,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
 use windlass_core::assignment::{ASSIGNMENT, Assignment, ReportTo};
 use windlass_core::contract::STOP_GRACE_SECONDS;
-use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, Limits, name};
+use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobLimits, name};
 
-/// Label on batch Jobs and pods: name of the ComputeJob.
-pub const LABEL_JOB: &str = "windlass.dev/job";
-/// Label on batch Jobs and pods: UID of the ComputeJob.
-pub const LABEL_JOB_UID: &str = "windlass.dev/job-uid";
-/// Label on batch Jobs and pods: number of the attempt.
-pub const LABEL_ATTEMPT: &str = "windlass.dev/attempt";
-/// Label on batch Jobs and pods: name of the queue.
-pub const LABEL_QUEUE: &str = "windlass.dev/queue";
-/// Label on batch Jobs and pods: CPUs granted.
-pub const LABEL_CPUS: &str = "windlass.dev/cpus";
-/// Annotation on the pod: the input, which the pod reads as a file.
-pub const ANNOTATION_INPUT: &str = "windlass.dev/input";
-/// Name of the only container.
-pub const CONTAINER: &str = "function";
-/// Audience of the token with which a worker reports.
-pub const AUDIENCE: &str = "windlass";
+use crate::labels::{
+    ANNOTATION_INPUT, AUDIENCE, CONTAINER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID,
+    LABEL_QUEUE,
+};
 
 /// How long a pod may take to end after it was told: the worker's grace for its function and some
 /// seconds for the worker itself.
@@ -74,7 +62,7 @@ impl ReportPlace {
 /// The batch Job that carries this attempt.
 pub fn carrier(
     job: &Job,
-    limits: &Limits,
+    limits: &JobLimits,
     function: &FunctionSpec,
     attempt: AttemptNumber,
     cpus: Cpus,
@@ -170,7 +158,7 @@ fn owner(job: &Job) -> OwnerReference {
 #[expect(clippy::too_many_arguments, reason = "each is one field of the one container")]
 fn container(
     job: &Job,
-    limits: &Limits,
+    limits: &JobLimits,
     function: &FunctionSpec,
     attempt: AttemptNumber,
     cpus: Cpus,

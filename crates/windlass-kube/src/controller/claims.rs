@@ -20,13 +20,13 @@ use serde_json::json;
 use tracing::{debug, warn};
 use windlass_core::Error;
 
-use crate::admission::{ClaimWrite, QueueKey};
-use crate::attempt::LABEL_QUEUE;
-use crate::changes::Change;
+use crate::cache::watch::Change;
+use crate::controller::context::World;
+use crate::controller::fetch::list;
 use crate::crd::{ComputeQueue, QueueStatus};
 use crate::error::{from_kube, within_deadline};
-use crate::look::list;
-use crate::world::World;
+use crate::labels::LABEL_QUEUE;
+use crate::queueing::admission::{ClaimWrite, QueueKey};
 
 /// How often places are counted.
 const TICK: Duration = Duration::from_secs(1);

@@ -15,8 +15,8 @@ use windlass_core::plan::{Attempt, AttemptState};
 use windlass_core::status::reasons;
 use windlass_core::{Error, Job};
 
+use crate::controller::context::{WAITING_GRACE, World};
 use crate::error::{exceeds_quota, from_kube, within_deadline};
-use crate::world::{WAITING_GRACE, World};
 
 /// Least age of a list before the next.
 const LEAST_AGE: Duration = Duration::from_secs(1);

@@ -16,14 +16,15 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 use windlass_core::{Error, Job, JobKey};
 
-use crate::admission::{Admission, JobRef};
-use crate::attempt::{LABEL_JOB_UID, ReportPlace};
-use crate::changes;
-use crate::lease::Candidate;
+use crate::attempt::build::ReportPlace;
+use crate::cache::job::WatchedJob;
+use crate::cache::watch as watch_events;
+use crate::controller::context::{Stores, World, api, prune_carrier, prune_pod};
+use crate::controller::lease::Candidate;
+use crate::controller::{claims, malformed, orphans, reconcile, resync};
+use crate::labels::LABEL_JOB_UID;
 use crate::metrics::Metrics;
-use crate::watched::WatchedJob;
-use crate::world::{Stores, World, api, prune_carrier, prune_pod};
-use crate::{claims, malformed, orphans, reconcile, unseen};
+use crate::queueing::admission::{Admission, JobRef};
 
 /// Reconciles at the same time. Each waits for the API server most of its time.
 const CONCURRENCY: u16 = 32;
@@ -97,9 +98,9 @@ pub async fn run(
         unreadable.clone(),
     ));
 
-    let job_events = changes::events(
+    let job_events = watch_events::events(
         api(&client, namespace.as_deref()),
-        changes::config(None),
+        watch_events::config(None),
         unreadable.clone(),
         WatchedJob::prune,
     );
@@ -107,31 +108,31 @@ pub async fn run(
     let others = futures::stream::select_all([
         world.follow_functions(reflector::reflector(
             function_writer,
-            changes::events(
+            watch_events::events(
                 api(&client, namespace.as_deref()),
-                changes::config(None),
+                watch_events::config(None),
                 unreadable.clone(),
                 |_| (),
             ),
         )),
         world.follow_queues(reflector::reflector(
             queue_writer,
-            changes::events(
+            watch_events::events(
                 api(&client, namespace.as_deref()),
-                changes::config(None),
+                watch_events::config(None),
                 unreadable.clone(),
                 |_| (),
             ),
         )),
-        world.follow_carriers(changes::events(
+        world.follow_carriers(watch_events::events(
             api(&client, namespace.as_deref()),
-            changes::config(Some(LABEL_JOB_UID)),
+            watch_events::config(Some(LABEL_JOB_UID)),
             unreadable.clone(),
             prune_carrier,
         )),
-        world.follow_pods(changes::events(
+        world.follow_pods(watch_events::events(
             api(&client, namespace.as_deref()),
-            changes::config(Some(LABEL_JOB_UID)),
+            watch_events::config(Some(LABEL_JOB_UID)),
             unreadable,
             prune_pod,
         )),
@@ -172,7 +173,7 @@ pub async fn run(
         () = controller => {}
         () = elect => {}
         () = claims::run(&world) => {}
-        () = unseen::run(&world) => {}
+        () = resync::run(&world) => {}
         () = orphans::run(&world) => {}
         () = malformed::tell(malformed, world.leads.clone(), &world.recorder) => {}
         () = world.lead() => {}

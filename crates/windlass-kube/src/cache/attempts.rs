@@ -10,8 +10,8 @@ use kube::ResourceExt as _;
 use windlass_core::AttemptNumber;
 use windlass_core::plan::Attempt;
 
-use crate::changes::Change;
-use crate::observe::{self, AttemptId, Origin, Trace};
+use crate::attempt::observe::{self, AttemptId, Origin, Trace};
+use crate::cache::watch::Change;
 
 /// Objects that are gone and remembered, so that an older list does not bring them back.
 const REMEMBERED: usize = 4096;

@@ -59,10 +59,10 @@ impl World {
         self.admission.queue_changed(&self.queue, |_| false, at(0));
     }
 
-    fn ask(&self, name: &str) -> Answer {
+    fn ask(&self, name: &str) -> AdmissionDecision {
         let job = job(name);
-        let limits = Limits { parallelism: 2, ..Limits::without_function(&job.spec) };
-        let limits = Limits { min_parallelism: 2, ..limits };
+        let limits = JobLimits { parallelism: 2, ..JobLimits::without_function(&job.spec) };
+        let limits = JobLimits { min_parallelism: 2, ..limits };
         self.admission.ask(&job, attempt(name), &limits, at(0))
     }
 
@@ -91,14 +91,14 @@ impl World {
 #[test]
 fn a_grant_is_used_only_when_it_is_claimed() {
     let mut world = World::new(2);
-    assert_eq!(world.ask("a"), Answer::NotAsked);
+    assert_eq!(world.ask("a"), AdmissionDecision::NotAsked);
     let write = world.due().unwrap();
     assert!(write.may_replace);
-    assert_eq!(world.ask("a"), Answer::NotAsked, "it is being written");
+    assert_eq!(world.ask("a"), AdmissionDecision::NotAsked, "it is being written");
     world.admission.claimed(&write, at(0));
     assert_eq!(world.woken.try_recv().unwrap(), ("n".into(), "a".into()));
-    assert_eq!(world.ask("a"), Answer::Granted(2));
-    assert!(matches!(world.ask("b"), Answer::Waiting { .. }));
+    assert_eq!(world.ask("a"), AdmissionDecision::Granted(2));
+    assert!(matches!(world.ask("b"), AdmissionDecision::Waiting { .. }));
 }
 
 #[test]
@@ -266,5 +266,5 @@ fn a_queue_that_is_deleted_lets_those_pass_who_waited_in_it() {
     let mut woken = vec![world.woken.try_recv().unwrap().1, world.woken.try_recv().unwrap().1];
     woken.sort();
     assert_eq!(woken, ["a", "b"]);
-    assert_eq!(world.ask("b"), Answer::Granted(2));
+    assert_eq!(world.ask("b"), AdmissionDecision::Granted(2));
 }

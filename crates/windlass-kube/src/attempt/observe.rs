@@ -1,4 +1,4 @@
-//! Outside -> `Seen`: what batch Jobs and pods tell about the attempts of one ComputeJob. Pure.
+//! Outside -> `Observed`: what batch Jobs and pods tell about the attempts of one ComputeJob. Pure.
 //!
 //! Of each object only what is needed is kept, as a [`Carrier`] or a [`Body`]; together they are the
 //! [`Trace`] of an attempt. Only batch Jobs that the ComputeJob owns, by UID, under the name that is
@@ -20,7 +20,7 @@ use windlass_core::result::location;
 use windlass_core::status::{FailureReason, reasons};
 use windlass_core::{AttemptNumber, Cpus, Job, Outcome, name};
 
-use crate::attempt::{CONTAINER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID, LABEL_QUEUE};
+use crate::labels::{CONTAINER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID, LABEL_QUEUE};
 
 /// Reasons of a waiting container that only mean "not yet".
 const ORDINARY_WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -241,20 +241,20 @@ pub fn vanished(job: &Job, number: AttemptNumber, now: Timestamp) -> Attempt {
         job: job.status.job.clone(),
         pod: job.status.pod.clone(),
         node: job.status.node.clone(),
-        state: AttemptState::Ended(End::Silent {
+        state: AttemptState::Ended(End::Unreported {
             reason: FailureReason::Lost,
             message: "its Job and pod are gone".into(),
             at: now,
         }),
-        carried: false,
+        is_present: false,
         stopping: false,
-        may_revive: false,
+        may_restart: false,
     }
 }
 
 /// An attempt whose pod is gone, though its batch Job is there.
 pub fn gone(now: Timestamp) -> AttemptState {
-    AttemptState::Ended(End::Silent {
+    AttemptState::Ended(End::Unreported {
         reason: FailureReason::Lost,
         message: "its pod is gone".into(),
         at: now,
@@ -265,7 +265,7 @@ pub fn gone(now: Timestamp) -> AttemptState {
 pub fn is_gone_without_a_word(attempt: &Attempt, trace: Option<&Trace>) -> bool {
     let silent = matches!(
         attempt.state,
-        AttemptState::Ended(End::Silent { reason: FailureReason::Lost, .. })
+        AttemptState::Ended(End::Unreported { reason: FailureReason::Lost, .. })
     );
     silent && trace.is_none_or(|trace| trace.bodies.is_empty())
 }
@@ -294,16 +294,17 @@ fn attempt(number: AttemptNumber, trace: &Trace, now: Timestamp) -> Attempt {
             None => state_without_pod(carrier, now),
         },
         // A live pod whose batch Job is gone is ended as well: whoever deleted that may have left it.
-        carried: carrier.is_some() || body.is_some_and(|body| body.is_live() || body.is_orphan()),
+        is_present: carrier.is_some()
+            || body.is_some_and(|body| body.is_live() || body.is_orphan()),
         stopping: carrier
             .map_or_else(|| body.is_some_and(|body| body.stopping), |carrier| carrier.stopping),
-        may_revive: carrier.is_some_and(|carrier| carrier.may_make_another(trace)),
+        may_restart: carrier.is_some_and(|carrier| carrier.may_make_another(trace)),
     }
 }
 
 fn state_without_pod(carrier: Option<&Carrier>, now: Timestamp) -> AttemptState {
     match carrier.and_then(|carrier| carrier.failed.as_ref()) {
-        Some((message, since)) => AttemptState::Ended(End::Silent {
+        Some((message, since)) => AttemptState::Ended(End::Unreported {
             reason: FailureReason::Lost,
             message: format!("its pod is gone: {message}"),
             at: since.unwrap_or(now),
@@ -364,7 +365,7 @@ fn without_a_container(status: &core_v1::PodStatus, now: Timestamp) -> AttemptSt
         let message = disruption.message.clone().unwrap_or_default();
         return AttemptState::Unreachable { message, since };
     }
-    AttemptState::Ended(End::Silent {
+    AttemptState::Ended(End::Unreported {
         reason: FailureReason::Lost,
         message: format!("{reason} {message}"),
         at: now,
@@ -381,7 +382,7 @@ fn end_of(
     // By its node's clock, which may be any.
     let at = dead.finished_at.as_ref().map_or(now, |time| time.0).max(created).min(now);
     if let Some(ending) = dead.message.as_deref().and_then(read_termination_message) {
-        return End::Told(in_its_place(ending, origin).between(created, now));
+        return End::Reported(in_its_place(ending, origin).between(created, now));
     }
     let disrupted = pod
         .status
@@ -402,7 +403,7 @@ fn end_of(
         dead.exit_code,
         dead.message.as_deref().unwrap_or_default()
     );
-    End::Silent { reason, message, at }
+    End::Unreported { reason, message, at }
 }
 
 /// A result that is said to be stored counts only in its own attempt's place.

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use crate::malformed::Unreadable;
+use crate::controller::malformed::Unreadable;
 
 /// A watch whose server is dead is noticed after this many seconds and 5 more.
 const WATCH_SECONDS: u32 = 50;

@@ -9,18 +9,22 @@ use kube::runtime::controller::Action as Requeue;
 use tokio::sync::SemaphorePermit;
 use tracing::warn;
 use windlass_core::plan::{
-    Admission as Answer, Attempt, AttemptState, End, Refusal, needs_cpus, next_attempt_number,
+    AdmissionDecision, Attempt, AttemptState, End, Refusal, needs_cpus, next_attempt_number,
     plan_invalid,
 };
 use windlass_core::report::is_settled;
 use windlass_core::status::FailureReason;
-use windlass_core::{Action, Error, Function, Job, JobStatus, Limits, Plan, Problem, Seen, plan};
+use windlass_core::{
+    Action, Error, Function, Job, JobLimits, JobStatus, Observed, Plan, Problem, plan,
+};
 
-use crate::apply::{Done, Effects, Told, tell};
-use crate::look::{fetch, find_function, observe_attempts, told_refusal, unknown_queue};
-use crate::malformed::Unreadable;
-use crate::world::{MANY_STARTS_WITHIN, WAITING_GRACE, World, attempt_id};
-use crate::{hindrance, notices};
+use crate::controller::apply::{Done, Effects, Told, tell};
+use crate::controller::context::{MANY_STARTS_WITHIN, WAITING_GRACE, World, attempt_id};
+use crate::controller::fetch::{
+    fetch, find_function, observe_attempts, told_refusal, unknown_queue,
+};
+use crate::controller::malformed::Unreadable;
+use crate::controller::{events, failed_creates};
 
 /// An attempt that ends within this time of its container's start, which is told in whole seconds, costs
 /// no write for having run.
@@ -56,16 +60,17 @@ pub(crate) async fn reconcile(job: &Job, world: &World) -> Result<Requeue, Error
     if let Some(failure) = &job.status.failure
         && world.announces(job, failure)
     {
-        let event = notices::failed(failure, &job.status);
-        notices::publish(&world.recorder, &notices::reference(job), &event).await;
+        let event = events::failed(failure, &job.status);
+        events::publish(&world.recorder, &events::reference(job), &event).await;
     }
     let now = world.now();
     let mut attempts = observe_attempts(job, world, now).await?;
     // Events say why, and decide nothing: without them a job can be cancelled all the same.
-    let hindered = hindrance::ask(job, &mut attempts, world, now).await.unwrap_or_else(|error| {
-        warn!(job = %job.key(), %error, "why it has no pod cannot be asked");
-        true
-    });
+    let hindered =
+        failed_creates::ask(job, &mut attempts, world, now).await.unwrap_or_else(|error| {
+            warn!(job = %job.key(), %error, "why it has no pod cannot be asked");
+            true
+        });
     let function = find_function(job, world).await?;
     let asked = ask(job, &attempts, function.as_ref(), world, now).await?;
 
@@ -73,13 +78,14 @@ pub(crate) async fn reconcile(job: &Job, world: &World) -> Result<Requeue, Error
     let refusal = world.refusals().get(&job.metadata.uid).cloned();
     let refusal = refusal.filter(|refusal| refusal.attempt == next);
     let refusal = refusal.or_else(|| told_refusal(job, &attempts));
-    let seen = Seen { admission: asked.answer, attempts, refusal, running_grace: RUNNING_GRACE };
-    let Plan { mut actions, status, look_again } = match &asked.verdict {
+    let seen =
+        Observed { admission: asked.answer, attempts, refusal, running_grace: RUNNING_GRACE };
+    let Plan { mut actions, status, requeue_after } = match &asked.verdict {
         Ok(limits) => plan(job, limits, &seen, now),
         Err(why) => plan_invalid(job, why, &seen, now),
     };
     let removal = hold_back_removals(job, &seen, &mut actions, world, now);
-    let orphaned = Limits::without_function(&job.spec);
+    let orphaned = JobLimits::without_function(&job.spec);
     let effects = Effects {
         client: &world.client,
         report: &world.settings.report,
@@ -97,22 +103,22 @@ pub(crate) async fn reconcile(job: &Job, world: &World) -> Result<Requeue, Error
         // Told by the next look, then tried again at leisure.
         Some(_) if seen.refusal.is_none() => Some(Duration::ZERO),
         Some(_) => Some(HINDRANCE_LOOK),
-        None => look_again,
+        None => requeue_after,
     };
-    let next = [pause, asked.look_again, removal, hindered.then_some(HINDRANCE_LOOK)];
+    let next = [pause, asked.requeue_after, removal, hindered.then_some(HINDRANCE_LOOK)];
     let next = next.into_iter().flatten().min();
     Ok(next.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
 /// What came of asking for CPUs.
 struct Asked<'a> {
-    answer: Answer,
+    answer: AdmissionDecision,
     /// What the job is found to be.
-    verdict: Result<Limits, Error>,
+    verdict: Result<JobLimits, Error>,
     /// The whole job as it is now, where it was needed.
     whole: Option<Job>,
     /// When to ask again.
-    look_again: Option<Duration>,
+    requeue_after: Option<Duration>,
     /// To tell the job that it waits.
     permit: Option<SemaphorePermit<'a>>,
 }
@@ -132,10 +138,10 @@ async fn ask<'a>(
     {
         world.admission.leave(&job.metadata.uid, now);
         return Ok(Asked {
-            answer: Answer::Blocked { reason, why },
-            verdict: Ok(Limits::without_function(&job.spec)),
+            answer: AdmissionDecision::Blocked { reason, why },
+            verdict: Ok(JobLimits::without_function(&job.spec)),
             whole: None,
-            look_again: Some(WAITING_LOOK),
+            requeue_after: Some(WAITING_LOOK),
             permit: None,
         });
     }
@@ -145,18 +151,18 @@ async fn ask<'a>(
     } else {
         (None, world.judge(job, function, false))
     };
-    let (mut answer, mut came) = (Answer::NotAsked, false);
+    let (mut answer, mut came) = (AdmissionDecision::NotAsked, false);
     if let (Ok(limits), true) = (&verdict, needs) {
         let is_known = world.admission.has_queue(job);
         answer = world.admission.ask(job, attempt_id(job, attempts), limits, now);
-        if matches!(answer, Answer::Granted(_)) && whole.is_none() {
+        if matches!(answer, AdmissionDecision::Granted(_)) && whole.is_none() {
             (whole, verdict) = judge_whole(job, function, world).await?;
         }
         if !is_known
-            && matches!(answer, Answer::Granted(_))
+            && matches!(answer, AdmissionDecision::Granted(_))
             && let Some(why) = unknown_queue(job, world).await?
         {
-            answer = Answer::Waiting { why, place: None };
+            answer = AdmissionDecision::Waiting { why, place: None };
         }
         // It has come meanwhile, and what it has not granted is none.
         came = !is_known && world.admission.has_queue(job);
@@ -164,35 +170,35 @@ async fn ask<'a>(
         world.admission.leave(&job.metadata.uid, now);
     }
     // A grant wakes the job; this is for the case that the news is lost.
-    let mut look_again = (needs && verdict.is_ok()).then_some(WAITING_LOOK);
+    let mut requeue_after = (needs && verdict.is_ok()).then_some(WAITING_LOOK);
     let mut permit = None;
     if came {
-        answer = Answer::NotAsked;
-        look_again = Some(Duration::ZERO);
-    } else if matches!(answer, Answer::Waiting { .. }) {
+        answer = AdmissionDecision::NotAsked;
+        requeue_after = Some(Duration::ZERO);
+    } else if matches!(answer, AdmissionDecision::Waiting { .. }) {
         let age = job.metadata.creation_timestamp.map(|created| now.duration_since(created));
         if job.status.phase.is_none() && age.is_some_and(|age| age < WAITING_GRACE) {
-            answer = Answer::NotAsked;
-            look_again = Some(WAITING_GRACE.unsigned_abs());
+            answer = AdmissionDecision::NotAsked;
+            requeue_after = Some(WAITING_GRACE.unsigned_abs());
         } else {
             // A deep queue is told in peace: meanwhile others may start.
             match world.telling_waiters.try_acquire() {
                 Ok(free) => permit = Some(free),
                 Err(_) => {
-                    answer = Answer::NotAsked;
-                    look_again = Some(TELLERS_BUSY);
+                    answer = AdmissionDecision::NotAsked;
+                    requeue_after = Some(TELLERS_BUSY);
                 }
             }
         }
     }
-    Ok(Asked { answer, verdict, whole, look_again, permit })
+    Ok(Asked { answer, verdict, whole, requeue_after, permit })
 }
 
 /// While many jobs are being started, those that have ended are cleaned up a little later. When to look
 /// again, if something was left for then.
 fn hold_back_removals(
     job: &Job,
-    seen: &Seen,
+    seen: &Observed,
     actions: &mut Vec<Action>,
     world: &World,
     now: Timestamp,
@@ -213,7 +219,7 @@ fn hold_back_removals(
 /// Does what is planned. Why the next attempt was refused, if it was.
 async fn act(
     job: &Job,
-    seen: &Seen,
+    seen: &Observed,
     actions: &[Action],
     effects: &Effects<'_>,
     world: &World,
@@ -223,7 +229,7 @@ async fn act(
     let starts = actions.iter().any(|action| matches!(action, Action::Start { .. }));
     if starts {
         world.an_attempt_starts(now);
-    } else if matches!(seen.admission, Answer::Granted(_)) {
+    } else if matches!(seen.admission, AdmissionDecision::Granted(_)) {
         world.admission.leave(uid, now);
     }
     let mut refused = None;
@@ -253,8 +259,8 @@ async fn act(
 async fn tell_job(
     job: &Job,
     status: &JobStatus,
-    seen: &Seen,
-    limits: &Limits,
+    seen: &Observed,
+    limits: &JobLimits,
     world: &World,
     now: Timestamp,
 ) -> Result<bool, Error> {
@@ -280,29 +286,29 @@ async fn tell_job(
         if let Some(failure) = &status.failure {
             world.announces(job, failure);
         }
-        if let Some(event) = notices::notice(job, &status) {
-            notices::publish(&world.recorder, &notices::reference(job), &event).await;
+        if let Some(event) = events::notice(job, &status) {
+            events::publish(&world.recorder, &events::reference(job), &event).await;
         }
     }
     Ok(true)
 }
 
 /// What was seen without what workers said, if one said anything: the API server refuses a status of it.
-fn without_words(job: &Job, seen: &Seen, problems: &[Problem]) -> Option<Seen> {
+fn without_words(job: &Job, seen: &Observed, problems: &[Problem]) -> Option<Observed> {
     let mut without = seen.clone();
     let said = without.attempts.iter_mut().filter_map(|attempt| match &mut attempt.state {
-        AttemptState::Ended(end @ End::Told(_)) if !is_settled(&job.status, attempt.number) => {
+        AttemptState::Ended(end @ End::Reported(_)) if !is_settled(&job.status, attempt.number) => {
             Some(end)
         }
         _ => None,
     });
     let mut any = false;
     for end in said {
-        let at = if let End::Told(ending) = end { ending.finished } else { continue };
+        let at = if let End::Reported(ending) = end { ending.finished } else { continue };
         let reason = FailureReason::ResultLost;
         let why = Error::Invalid(problems.to_vec());
         let message = format!("what its worker said of its end cannot be stored: {why}");
-        *end = End::Silent { reason, message, at };
+        *end = End::Unreported { reason, message, at };
         any = true;
     }
     any.then_some(without)
@@ -314,7 +320,7 @@ async fn judge_whole(
     job: &Job,
     function: Option<&Function>,
     world: &World,
-) -> Result<(Option<Job>, Result<Limits, Error>), Error> {
+) -> Result<(Option<Job>, Result<JobLimits, Error>), Error> {
     match fetch(job, world).await {
         Ok(whole) => {
             let verdict = world.judge(&whole, function, true);

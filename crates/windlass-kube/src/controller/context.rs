@@ -20,19 +20,19 @@ use windlass_core::plan::{Attempt, Refusal, needs_cpus, next_attempt_number};
 use windlass_core::report::is_settled;
 use windlass_core::status::{Failure, reasons};
 use windlass_core::validate::validate_without_input;
-use windlass_core::{AttemptNumber, Error, Function, Job, Limits, validate};
+use windlass_core::{AttemptNumber, Error, Function, Job, JobLimits, validate};
 
-use crate::admission::{Admission, QueueKey};
-use crate::changes::{self, Change};
+use crate::attempt::observe::AttemptId;
+use crate::cache::attempts::{Touched, Traces};
+use crate::cache::job::WatchedJob;
+use crate::cache::watch::{self as watch_events, Change};
 use crate::clock::Clock;
+use crate::controller::failed_creates::Hindrances;
+use crate::controller::malformed::Unreadable;
+use crate::controller::run::Settings;
 use crate::crd::{ComputeFunction, ComputeQueue};
-use crate::driver::Settings;
-use crate::hindrance::Hindrances;
-use crate::malformed::Unreadable;
 use crate::metrics::Metrics;
-use crate::observe::AttemptId;
-use crate::traces::{Touched, Traces};
-use crate::watched::WatchedJob;
+use crate::queueing::admission::{Admission, QueueKey};
 
 /// A job that waits for CPUs for less than this is not told so: it would be a write that nobody sees.
 pub(crate) const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
@@ -197,7 +197,7 @@ impl World {
         events: impl Stream<Item = Events<WatchedJob>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::guarded(events, move |change| {
+        let changed = watch_events::guarded(events, move |change| {
             match change {
                 Change::Applied(job) => {
                     world.measure_end(&job);
@@ -240,7 +240,7 @@ impl World {
         events: impl Stream<Item = Events<ComputeFunction>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::guarded(events, move |change| {
+        let changed = watch_events::guarded(events, move |change| {
             match change {
                 Change::Listed => world.listed.send_modify(|listed| listed.functions = true),
                 Change::Failed => world.metrics.watch_failed("computefunctions"),
@@ -256,7 +256,7 @@ impl World {
         events: impl Stream<Item = Events<ComputeQueue>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::guarded(events, move |change| match change {
+        let changed = watch_events::guarded(events, move |change| match change {
             Change::Applied(queue) => {
                 let is_new = world.queue_changed(&queue);
                 if is_new { world.jobs_of(&queue) } else { Vec::new() }
@@ -304,7 +304,7 @@ impl World {
         events: impl Stream<Item = Events<batch::Job>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::guarded(events, move |change| {
+        let changed = watch_events::guarded(events, move |change| {
             match &change {
                 Change::Listed => world.listed.send_modify(|listed| listed.carriers = true),
                 Change::Failed => world.metrics.watch_failed("jobs"),
@@ -321,7 +321,7 @@ impl World {
         events: impl Stream<Item = Events<core_v1::Pod>> + Send + 'static,
     ) -> Woken {
         let world = Arc::clone(self);
-        let changed = changes::guarded(events, move |change| {
+        let changed = watch_events::guarded(events, move |change| {
             match &change {
                 Change::Listed => world.listed.send_modify(|listed| listed.pods = true),
                 Change::Failed => world.metrics.watch_failed("pods"),
@@ -577,7 +577,7 @@ impl World {
         job: &Job,
         function: Option<&Function>,
         with_input: bool,
-    ) -> Result<Limits, Error> {
+    ) -> Result<JobLimits, Error> {
         let Some(function) = function else {
             return Err(Error::NotFound { kind: Function::KIND, name: job.spec.function.clone() });
         };

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use tracing::{info, warn};
 
-use crate::apply::{deleted, only_of};
+use crate::controller::apply::{deleted, only_of};
+use crate::controller::context::World;
 use crate::error::within_deadline;
-use crate::world::World;
 
 /// How often is looked.
 const TICK: Duration = Duration::from_secs(5);

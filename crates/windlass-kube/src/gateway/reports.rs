@@ -19,15 +19,15 @@ use windlass_core::jobs::{Denied, ReportError, Reports, Storing, Upload, Verdict
 use windlass_core::report::{self, Ending, Event, PROGRESS_WRITE_INTERVAL, Refused, Report};
 use windlass_core::result::{ByteStream, checked, location};
 use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
-use windlass_core::{AttemptNumber, Error, Job, Limits, Outcome, name, validate};
+use windlass_core::{AttemptNumber, Error, Job, JobLimits, Outcome, name, validate};
 use windlass_results::{Failed, Results};
 
-use crate::access::review_token;
-use crate::apply::tell;
-use crate::attempt::{AUDIENCE, LABEL_JOB};
+use crate::attempt::observe::{self, AttemptId, Parent};
+use crate::controller::apply::tell;
 use crate::crd::{ComputeFunction, ComputeJob};
 use crate::error::{from_kube, within_deadline};
-use crate::observe::{self, AttemptId, Parent};
+use crate::gateway::access::review_token;
+use crate::labels::{AUDIENCE, LABEL_JOB};
 
 /// Tries of one compare-and-set write: the controller may write at the same time, but each of its
 /// writes has a cause, so that a report cannot lose this often.
@@ -155,7 +155,7 @@ impl ClusterReports {
         Ok(job.to_core())
     }
 
-    async fn limits(&self, job: &Job) -> Result<Limits, Error> {
+    async fn limits(&self, job: &Job) -> Result<JobLimits, Error> {
         let functions: Api<ComputeFunction> =
             Api::namespaced(self.client.clone(), &job.metadata.namespace);
         let function =
@@ -163,7 +163,7 @@ impl ClusterReports {
         // What ran was valid when it started.
         Ok(function
             .and_then(|function| validate(&job.spec, &function.spec.0, None).ok())
-            .unwrap_or_else(|| Limits::without_function(&job.spec)))
+            .unwrap_or_else(|| JobLimits::without_function(&job.spec)))
     }
 
     /// Whether a result that is said to be stored is there, in its own place.

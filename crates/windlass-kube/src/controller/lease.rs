@@ -2,7 +2,7 @@
 //!
 //! It saves work, it is not what makes Windlass safe: a lease does not fence, and two controllers that
 //! both believe to hold it break no promise (names of attempts are computed, status is written by
-//! compare-and-set, grants are [claimed](crate::claims)). The holder renews every
+//! compare-and-set, grants are [claimed](crate::controller::claims)). The holder renews every
 //! [`RENEW`]; another takes over when it has seen no renewal for [`DURATION`] on its own monotonic
 //! clock, or at once when the holder has let go.
 

@@ -12,7 +12,7 @@ use kube::runtime::events::Recorder;
 use tokio::sync::{mpsc, watch};
 use windlass_core::Job;
 
-use crate::notices;
+use crate::controller::events;
 
 /// So many objects are remembered as told; with more, some may be told again after a new list.
 const MOST_TOLD: usize = 10_000;
@@ -42,7 +42,7 @@ impl Unreadable {
     /// A job whose status cannot be told.
     pub(crate) fn of_job(job: &Job, why: &str) -> Self {
         let resource_version = Some(job.metadata.resource_version.clone());
-        let about = ObjectReference { resource_version, ..notices::reference(job) };
+        let about = ObjectReference { resource_version, ..events::reference(job) };
         Self { about, why: why.to_owned() }
     }
 }
@@ -67,7 +67,7 @@ pub(crate) async fn tell(
         while *leads.borrow_and_update()
             && let Some(object) = told.next()
         {
-            notices::publish(recorder, &object.about, &notices::malformed(&object.why)).await;
+            events::publish(recorder, &object.about, &events::malformed(&object.why)).await;
         }
     }
 }

@@ -12,13 +12,13 @@ use tracing::info;
 use windlass_core::plan::Action;
 use windlass_core::report::is_settled;
 use windlass_core::status::reasons;
-use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobStatus, Limits, name};
+use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobLimits, JobStatus, name};
 
-use crate::attempt::{self, ReportPlace};
+use crate::attempt::build::{self, ReportPlace};
+use crate::attempt::observe::{self, Body};
+use crate::cache::attempts::Traces;
 use crate::crd::{ComputeJob, status_patch};
 use crate::error::{exceeds_quota, from_kube, is_status, within_deadline};
-use crate::observe::{self, Body};
-use crate::traces::Traces;
 
 /// What the actions of one job need.
 pub struct Effects<'a> {
@@ -29,7 +29,7 @@ pub struct Effects<'a> {
     /// The job. To start an attempt it must be as it is now, input and all.
     pub job: &'a Job,
     /// Its bounds.
-    pub limits: &'a Limits,
+    pub limits: &'a JobLimits,
     /// Its function; without one nothing is started.
     pub function: Option<&'a FunctionSpec>,
     /// What there is of its attempts.
@@ -79,7 +79,7 @@ impl Effects<'_> {
             return Err(Error::Bug("a start without a function".into()));
         };
         let carrier =
-            match attempt::carrier(self.job, self.limits, function, attempt, cpus, self.report) {
+            match build::carrier(self.job, self.limits, function, attempt, cpus, self.report) {
                 Ok(carrier) => carrier,
                 Err(Error::Conflict(message)) => {
                     return Ok(Done::Refused {

@@ -2,7 +2,7 @@
 //! is found by the Kubernetes scheduler.
 //!
 //! Core's line decides; this keeps it in step with the world. CPUs in use are those of the attempts
-//! that live in the caches. A grant is worth nothing until it is [claimed](crate::claims) on the
+//! that live in the caches. A grant is worth nothing until it is [claimed](crate::controller::claims) on the
 //! ComputeQueue by compare-and-set, so that two controllers never grant the same CPUs; from then on
 //! it counts until the attempt was seen and is over.
 
@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc};
 use tracing::debug;
-use windlass_core::plan::{Admission as Answer, is_other};
+use windlass_core::plan::{AdmissionDecision, is_other};
 use windlass_core::status::Place;
-use windlass_core::{Capacity, Cpus, Job, Limits, QueueSpec, Share, Waiting, admit};
+use windlass_core::{Capacity, Cpus, Job, JobLimits, QueueSpec, Share, Waiting, admit};
 
+use crate::attempt::observe::{AttemptId, Origin};
+use crate::cache::attempts::Touched;
 use crate::crd::{Claim, ComputeQueue, QueueStatus};
-use crate::observe::{AttemptId, Origin};
-use crate::traces::Touched;
 
 /// Namespace and name of a ComputeQueue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -299,28 +299,34 @@ impl Admission {
     }
 
     /// Answers a job that needs CPUs for this attempt now.
-    pub fn ask(&self, job: &Job, attempt: AttemptId, limits: &Limits, now: Timestamp) -> Answer {
+    pub fn ask(
+        &self,
+        job: &Job,
+        attempt: AttemptId,
+        limits: &JobLimits,
+        now: Timestamp,
+    ) -> AdmissionDecision {
         let key = QueueKey::of(job);
         let mut state = self.lock();
         if !state.queues.contains_key(&key) {
-            return Answer::Granted(limits.parallelism);
+            return AdmissionDecision::Granted(limits.parallelism);
         }
         if !state.held.contains_key(&attempt) {
             state.join(job, attempt.clone(), &key, limits, now);
             self.pump(&mut state, now);
         }
         match state.held.get(&attempt) {
-            Some(held) if held.stage == Stage::Granted => return Answer::NotAsked,
-            Some(held) => return Answer::Granted(held.cpus),
+            Some(held) if held.stage == Stage::Granted => return AdmissionDecision::NotAsked,
+            Some(held) => return AdmissionDecision::Granted(held.cpus),
             None => {}
         }
         let State { queues, asking, .. } = &mut *state;
         let (Some(queue), Some(asking)) = (queues.get(&key), asking.get_mut(&attempt.job_uid))
         else {
-            return Answer::NotAsked;
+            return AdmissionDecision::NotAsked;
         };
         asking.told = asking.place;
-        Answer::Waiting {
+        AdmissionDecision::Waiting {
             why: format!(
                 "queue {:?} has {} CPUs and none to spare for this job now",
                 key.name, queue.spec.cpus
@@ -333,7 +339,7 @@ impl Admission {
     }
 
     /// A job that waits joins the line without being answered: before the line is opened.
-    pub fn join(&self, job: &Job, attempt: AttemptId, limits: &Limits, now: Timestamp) {
+    pub fn join(&self, job: &Job, attempt: AttemptId, limits: &JobLimits, now: Timestamp) {
         let key = QueueKey::of(job);
         let mut state = self.lock();
         if state.queues.contains_key(&key) && !state.held.contains_key(&attempt) {
@@ -588,7 +594,7 @@ impl State {
         job: &Job,
         attempt: AttemptId,
         key: &QueueKey,
-        limits: &Limits,
+        limits: &JobLimits,
         now: Timestamp,
     ) {
         let waiting = Waiting {

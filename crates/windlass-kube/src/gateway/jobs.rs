@@ -17,7 +17,7 @@ use windlass_results::Results;
 
 use crate::crd::{ComputeFunction, ComputeJob, ComputeJobSpec, ComputeQueue};
 use crate::error::{from_kube, is_status, within_deadline};
-use crate::follow;
+use crate::gateway::logs;
 
 /// Jobs on a page, when the caller does not say, and at most.
 const PAGE: u32 = 500;
@@ -221,7 +221,7 @@ impl Jobs for Cluster {
 
     async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
         let pods = Api::namespaced(self.client.clone(), &key.namespace);
-        follow::follow(pods, self.watch(key).await?, tail).await
+        logs::follow(pods, self.watch(key).await?, tail).await
     }
 
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {

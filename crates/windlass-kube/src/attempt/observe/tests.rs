@@ -78,8 +78,8 @@ fn dead_with(reason: &str, message: Option<String>, conditions: Value) -> Body {
 
 fn reason_of(body: &Body) -> Option<FailureReason> {
     match &body.state {
-        AttemptState::Ended(End::Silent { reason, .. }) => Some(*reason),
-        AttemptState::Ended(End::Told(ending)) => match ending.outcome {
+        AttemptState::Ended(End::Unreported { reason, .. }) => Some(*reason),
+        AttemptState::Ended(End::Reported(ending)) => match ending.outcome {
             Outcome::Failed { reason, .. } => Some(reason),
             Outcome::Succeeded(_) => None,
         },
@@ -161,7 +161,7 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
         let trace = Trace { carrier, bodies: bodies.collect(), pod, node: None };
         assert_eq!(trace.is_live(), lives, "case {number}");
         let attempts = attempts(&BTreeMap::from([(1, trace)]), at(100));
-        assert_eq!(attempts[0].may_revive, revives, "case {number}");
+        assert_eq!(attempts[0].may_restart, revives, "case {number}");
     }
 }
 
@@ -229,7 +229,7 @@ fn a_result_counts_only_in_its_own_attempts_place() {
         dead("Completed", Some(message))
     };
     let own = said(location("n", UID, 1, &inline.sha256));
-    assert!(matches!(&own.state, AttemptState::Ended(End::Told(ending))
+    assert!(matches!(&own.state, AttemptState::Ended(End::Reported(ending))
         if matches!(ending.outcome, Outcome::Succeeded(_))));
     for place in [
         location("n", "another", 1, &inline.sha256),

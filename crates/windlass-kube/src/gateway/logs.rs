@@ -15,7 +15,7 @@ use windlass_core::result::ByteStream;
 use windlass_core::{Error, Job};
 
 use crate::error::within_deadline;
-use crate::jobs::LOG_LINES;
+use crate::gateway::jobs::LOG_LINES;
 
 /// When to try again a log that cannot be had now: its container is being created, or its node does
 /// not answer.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::changes::Gone;
+use crate::cache::watch::Gone;
 
 fn now() -> Timestamp {
     Timestamp::UNIX_EPOCH

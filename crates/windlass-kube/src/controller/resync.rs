@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 use windlass_core::Error;
 
-use crate::attempt::LABEL_JOB_UID;
-use crate::look::list;
-use crate::observe::AttemptId;
-use crate::traces::Traces;
-use crate::world::World;
+use crate::attempt::observe::AttemptId;
+use crate::cache::attempts::Traces;
+use crate::controller::context::World;
+use crate::controller::fetch::list;
+use crate::labels::LABEL_JOB_UID;
 
 /// How often is asked.
 const TICK: Duration = Duration::from_secs(1);

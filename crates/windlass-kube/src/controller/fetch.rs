@@ -11,13 +11,13 @@ use windlass_core::report::is_settled;
 use windlass_core::status::{ConditionType, Truth, reasons};
 use windlass_core::{AttemptNumber, Error, Function, Job, Phase, Problem, name};
 
-use crate::attempt::LABEL_JOB_UID;
-use crate::changes::Change;
+use crate::attempt::observe;
+use crate::cache::attempts::Traces;
+use crate::cache::watch::Change;
+use crate::controller::context::{World, api};
 use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{from_kube, within_deadline};
-use crate::observe;
-use crate::traces::Traces;
-use crate::world::{World, api};
+use crate::labels::LABEL_JOB_UID;
 
 /// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may
 /// have ended and its attempts been removed, so that their names are free again. `Invalid` when it cannot be
@@ -66,7 +66,7 @@ pub(crate) async fn observe_attempts(
 fn lacks_its_pod(job: &Job, attempt: &Attempt) -> bool {
     let is_told = job.status.attempt == Some(attempt.number) && job.status.pod.is_some();
     !is_settled(&job.status, attempt.number)
-        && attempt.carried
+        && attempt.is_present
         && attempt.pod.is_none()
         && (is_told || !attempt.is_live())
 }
@@ -91,7 +91,7 @@ async fn with_the_named(
     let had_pod = job.status.pod.is_some();
     if let Some(attempt) = attempts.iter_mut().find(|attempt| is_named(attempt))
         && had_pod
-        && attempt.carried
+        && attempt.is_present
         && attempt.pod.is_none()
         && matches!(attempt.state, AttemptState::Starting { .. })
     {
@@ -239,7 +239,7 @@ pub(crate) async fn find_function(job: &Job, world: &World) -> Result<Option<Fun
 mod tests {
     use windlass_core::plan::{End, plan};
     use windlass_core::status::FailureReason;
-    use windlass_core::{JobSpec, Limits, Metadata, Seen};
+    use windlass_core::{JobLimits, JobSpec, Metadata, Observed};
 
     use super::*;
 
@@ -250,14 +250,14 @@ mod tests {
     #[test]
     fn a_refusal_that_was_told_is_remembered_by_whoever_reads_it() {
         let mut job = Job::new(Metadata::default(), JobSpec::default());
-        let limits = Limits { retries: 3, ..Limits::without_function(&job.spec) };
+        let limits = JobLimits { retries: 3, ..JobLimits::without_function(&job.spec) };
         assert_eq!(told_refusal(&job, &[]), None);
         // The first attempt ran, and failed long ago.
-        let end = End::Silent { reason: FailureReason::Killed, message: "".into(), at: at(0) };
+        let end = End::Unreported { reason: FailureReason::Killed, message: "".into(), at: at(0) };
         let mut first = observe::vanished(&job, 1, at(0));
         first.state = AttemptState::Ended(end);
         let attempts = vec![first];
-        let failed = Seen { attempts: attempts.clone(), ..Seen::default() };
+        let failed = Observed { attempts: attempts.clone(), ..Observed::default() };
         job.status = plan(&job, &limits, &failed, at(0)).status;
         assert_eq!((job.status.phase, told_refusal(&job, &attempts)), (Some(Phase::Queued), None));
         // The second is refused.
@@ -268,8 +268,8 @@ mod tests {
             message: "exceeded quota".into(),
             is_final: false,
         };
-        let admission = windlass_core::plan::Admission::Granted(1);
-        let refused = Seen { admission, refusal: Some(refusal.clone()), ..failed };
+        let admission = windlass_core::plan::AdmissionDecision::Granted(1);
+        let refused = Observed { admission, refusal: Some(refusal.clone()), ..failed };
         job.status = plan(&job, &limits, &refused, at(7_201)).status;
         assert_eq!(told_refusal(&job, &attempts), Some(refusal));
     }
