@@ -46,14 +46,17 @@ class Svg:
     def box(self, x, y, w, h, fill, stroke="#94a3b8", radius=6, dash=""):
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         self.parts.append(
-            f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{radius}" fill="{fill}" stroke="{stroke}"{dashes}/>'
+            f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{radius}" fill="{fill}" '
+            f'stroke="{stroke}"{dashes}/>'
         )
 
     def line(self, points, arrow=True, dash="", stroke=BLUE):
         marker = ' marker-end="url(#arrow)"' if arrow else ""
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
-        self.parts.append(f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="1.4"{dashes}{marker}/>')
+        self.parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="1.4"{dashes}{marker}/>'
+        )
 
     def done(self, w, h):
         head = (
@@ -104,7 +107,8 @@ def walkthrough(source):
     svg.text(16, 24, title, size=15, anchor="start", weight="bold")
     for key, x in at.items():
         svg.line([(x, top - 14), (x, bottom)], arrow=False, dash="3 4", stroke="#cbd5e1")
-        svg.box(x - 70, top - 38, 140, 26, OURS if lanes[key].split(":")[-1].strip().split()[0] in OF_WINDLASS else THEIRS)
+        first = lanes[key].rpartition(": ")[2].split()[0]
+        svg.box(x - 70, top - 38, 140, 26, OURS if first in OF_WINDLASS else THEIRS)
         svg.text(x, top - 21, lanes[key], size=12, weight="bold")
     for index, (ends, text) in enumerate(steps):
         y = top + 12 + index * row
@@ -142,7 +146,8 @@ def system():
     node(40, 58, 220, 48, "Client", USERS, "curl, Python, windlass")
     node(340, 58, 214, 48, "kubectl", USERS, "apply, get, wait")
     node(40, 156, 220, 66, "Gateway", OURS, "REST, events, worker reports", "one or more replicas")
-    node(340, 156, 214, 114, "API server and etcd", STORED, "ComputeFunction", "ComputeQueue: claims", "ComputeJob: spec, status", "batch Job, pod")
+    kept = ("ComputeFunction", "ComputeQueue: claims", "ComputeJob: spec, status", "batch Job, pod")
+    node(340, 156, 214, 114, "API server and etcd", STORED, *kept)
     node(340, 330, 214, 66, "Controller", OURS, "reconcile: admit, plan, apply", "one leads, others stand by")
     node(40, 430, 220, 86, "Pod of an attempt", OURS, "windlass worker", "starts the function,", "with N CPUs")
     node(40, 290, 150, 66, "Object store", STORED, "results above 32 KiB:", "S3 or a volume")
