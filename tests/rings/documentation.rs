@@ -256,6 +256,40 @@ fn the_diagrams_are_those_of_their_sources() {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
+/// The rows of the table below this heading, each as its cells.
+fn table(document: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, below) = document.split_once(&format!("\n{heading}\n")).expect(heading);
+    let lines = below.lines().skip_while(|line| !is_table(line)).take_while(|line| is_table(line));
+    let cells = lines.map(|line| {
+        let cells = line.trim().trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    });
+    // Without the names of the columns and the line below them.
+    cells.skip(2).collect()
+}
+
+#[test]
+fn the_front_pages_comparison_is_that_of_the_report() {
+    let (readme, report) = (read("README.md"), read("tests/bench/report.md"));
+    let compared = table(&readme, "## Comparison");
+    let (speed, takes) = (table(&report, "## Speed"), table(&report, "## What it takes"));
+    let systems =
+        |table: &[Vec<String>]| table.iter().map(|row| row[0].clone()).collect::<Vec<_>>();
+    assert_eq!(systems(&compared), systems(&speed));
+    for ((row, speed), takes) in compared.iter().zip(&speed).zip(&takes) {
+        let tiny = speed[1].split(" / ").next().unwrap();
+        let (_, of_ideal) = speed[3].split_once(", ").unwrap();
+        let figures = [
+            format!("{tiny} ms"),
+            of_ideal.to_owned(),
+            format!("{} ms", speed[5]),
+            format!("{} MiB", takes[2]),
+        ];
+        let shown = [&row[1], row[2].trim_end_matches(" of ideal"), &row[3], &row[4]];
+        assert_eq!(figures.each_ref().map(String::as_str), shown, "{}", row[0]);
+    }
+}
+
 /// What a reader pastes first, once the program is installed.
 #[test]
 fn the_front_pages_server_answers_when_its_commands_are_pasted() {
