@@ -521,6 +521,28 @@ fn next_attempt(
     Plan { actions, status, requeue_after }
 }
 
+/// The refusal of the next attempt, as the status tells it: the inverse of what [`plan`] writes. A controller that has
+/// just started finds in it what an earlier one knew.
+pub fn reported_refusal(job: &Job, attempts: &[Attempt]) -> Option<Refusal> {
+    let status = &job.status;
+    let running = status.condition(ConditionType::Running)?;
+    let all_settled = attempts.iter().all(|a| report::is_settled(status, a.number));
+    let is_refused = status.phase == Some(Phase::Starting)
+        && status.attempt.is_none_or(|number| report::is_settled(status, number))
+        && all_settled
+        && running.status == Truth::False
+        && running.reason != reasons::STARTING;
+    // An earlier attempt may have failed long before this one was refused: since then, not since it stopped running.
+    let admitted = status.condition(ConditionType::Admitted)?;
+    is_refused.then(|| Refusal {
+        attempt: next_attempt_number(job, attempts),
+        since: running.last_transition_time.max(admitted.last_transition_time),
+        reason: running.reason.clone(),
+        message: running.message.clone(),
+        is_final: false,
+    })
+}
+
 /// The place that is told: again only when it has changed by half, since every telling is a write.
 pub fn coarsely(told: Option<Place>, now: Option<Place>) -> Option<Place> {
     match (told, now) {

@@ -169,6 +169,12 @@ pub fn is_settled(status: &JobStatus, attempt: AttemptNumber) -> bool {
     status.failure.as_ref().is_some_and(|failure| failure.attempt >= attempt)
 }
 
+/// Whether the status tells the end of this attempt: its failure, or that of a later one, or the end of the job.
+pub fn has_ended(status: &JobStatus, attempt: AttemptNumber) -> bool {
+    let is_reported = status.attempt.is_some_and(|number| number >= attempt);
+    is_settled(status, attempt) || (is_reported && status.is_finished())
+}
+
 /// Least time between two writes of progress to the status, and before the first: a status is stored in
 /// etcd, a stream is not.
 pub const PROGRESS_WRITE_INTERVAL: Duration = Duration::from_secs(5);

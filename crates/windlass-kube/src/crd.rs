@@ -5,6 +5,7 @@
 
 #![expect(clippy::duplicated_attributes, reason = "each printcolumn has the same keys")]
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResource, CustomResourceExt as _, ResourceExt as _};
 use schemars::JsonSchema;
@@ -16,7 +17,7 @@ use windlass_core::{
     QueueSpec,
 };
 
-use crate::attempt::observe::AttemptId;
+use crate::labels::AttemptId;
 
 /// One request: a function, its input and the CPUs wanted.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -294,6 +295,18 @@ pub(crate) fn status_patch(job: &Job, status: &JobStatus) -> Option<Value> {
         "metadata": { "resourceVersion": job.metadata.resource_version },
         "status": patch,
     }))
+}
+
+/// How an Event names a job.
+pub(crate) fn job_reference(job: &Job) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(windlass_core::API_VERSION.into()),
+        kind: Some(Job::KIND.into()),
+        namespace: Some(job.metadata.namespace.clone()),
+        name: Some(job.metadata.name.clone()),
+        uid: Some(job.metadata.uid.clone()),
+        ..ObjectReference::default()
+    }
 }
 
 #[cfg(test)]

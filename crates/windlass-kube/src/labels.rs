@@ -1,18 +1,64 @@
-//! What marks objects of ours: labels and annotations of batch Jobs and pods, and names inside of a pod.
+//! What marks objects of ours: labels and annotations of batch Jobs and pods, and what they tell.
+
+use std::sync::Arc;
+
+use windlass_core::{AttemptNumber, Cpus};
 
 /// Label on batch Jobs and pods: name of the ComputeJob.
-pub const LABEL_JOB: &str = "windlass.dev/job";
+pub(crate) const LABEL_JOB: &str = "windlass.dev/job";
 /// Label on batch Jobs and pods: UID of the ComputeJob.
-pub const LABEL_JOB_UID: &str = "windlass.dev/job-uid";
+pub(crate) const LABEL_JOB_UID: &str = "windlass.dev/job-uid";
 /// Label on batch Jobs and pods: number of the attempt.
-pub const LABEL_ATTEMPT: &str = "windlass.dev/attempt";
+pub(crate) const LABEL_ATTEMPT: &str = "windlass.dev/attempt";
 /// Label on batch Jobs and pods: name of the queue.
-pub const LABEL_QUEUE: &str = "windlass.dev/queue";
+pub(crate) const LABEL_QUEUE: &str = "windlass.dev/queue";
 /// Label on batch Jobs and pods: CPUs granted.
-pub const LABEL_CPUS: &str = "windlass.dev/cpus";
+pub(crate) const LABEL_CPUS: &str = "windlass.dev/cpus";
 /// Annotation on the pod: the input, which the pod reads as a file.
-pub const ANNOTATION_INPUT: &str = "windlass.dev/input";
+pub(crate) const ANNOTATION_INPUT: &str = "windlass.dev/input";
 /// Name of the only container.
-pub const CONTAINER: &str = "function";
+pub(crate) const CONTAINER: &str = "function";
 /// Audience of the token with which a worker reports.
-pub const AUDIENCE: &str = "windlass";
+pub(crate) const AUDIENCE: &str = "windlass";
+
+/// An attempt of a job, unique over all time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AttemptId {
+    /// UID of the job.
+    pub job_uid: Arc<str>,
+    /// Number of the attempt.
+    pub number: AttemptNumber,
+}
+
+/// What the labels of a batch Job or a pod of ours tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AttemptLabels {
+    /// The attempt that the object belongs to.
+    pub attempt: AttemptId,
+    /// Its namespace.
+    pub namespace: String,
+    /// Name of the job.
+    pub job: String,
+    /// Name of the queue.
+    pub queue: String,
+    /// CPUs granted.
+    pub cpus: Cpus,
+}
+
+impl AttemptLabels {
+    /// Reads the labels of an object; `None` when they are not ours. Anybody can write labels: who needs to know that
+    /// the object is ours looks at its owner, too.
+    pub(crate) fn read<K: kube::Resource>(object: &K) -> Option<Self> {
+        let meta = object.meta();
+        let labels = meta.labels.as_ref()?;
+        let label = |key| labels.get(key).cloned();
+        let number = label(LABEL_ATTEMPT)?.parse().ok().filter(|number| *number > 0)?;
+        Some(Self {
+            attempt: AttemptId { job_uid: label(LABEL_JOB_UID)?.into(), number },
+            namespace: meta.namespace.clone()?,
+            job: label(LABEL_JOB)?,
+            queue: label(LABEL_QUEUE)?,
+            cpus: label(LABEL_CPUS)?.parse().ok()?,
+        })
+    }
+}

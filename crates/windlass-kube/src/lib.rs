@@ -1,13 +1,20 @@
 //! Windlass on Kubernetes: the only crate that names it.
 //!
 //! In: ComputeJob, ComputeFunction and ComputeQueue objects, batch Jobs and pods, worker reports.
-//! Out: one batch Job an attempt, and the status of ComputeJobs. Deciding is core's: the file names
-//! follow a job: [`changes`] -> `world`, where [`observe`] makes [`traces`] of them -> [`driver`] ->
-//! `reconcile`, with `look` and `hindrance` -> [`admission`] and [`claims`] -> core `plan` -> [`apply`] -> status,
-//! told once and last.
+//! Out: one batch Job an attempt, and the status of ComputeJobs. Deciding is core's. The folders are the way of the data:
+//!
+//! | folder | what it does | asks the API server |
+//! | --- | --- | --- |
+//! | `attempt` | builds the batch Job of an attempt; observes an attempt from its batch Job and pods | no |
+//! | `cache` | what the watches have brought | watches |
+//! | `queueing` | who may start | no |
+//! | `controller` | reconciles each ComputeJob that has changed | yes |
+//! | `gateway` | serves the REST gateway and the command line | yes |
+//!
+//! The files beside the folders are their shared ground: each folder may use them, and the folders above it in the table.
 //!
 //! Deliberately absent: finalizers, admission webhooks, pod-shaped fields in a ComputeJob, and any
-//! write of what has not been seen.
+//! write of what was not observed.
 
 use std::time::Duration;
 
@@ -22,9 +29,11 @@ pub mod kubeconfig;
 mod labels;
 pub mod metrics;
 mod queueing;
+mod status;
 
-pub use attempt::build::ReportPlace;
-pub use controller::run::{Ended, LONGEST_SILENCE, Settings, run};
+pub use attempt::report_endpoint::{Authorities, ReportEndpoint};
+pub use controller::run::{LONGEST_SILENCE, run};
+pub use controller::settings::{Ended, Settings};
 pub use gateway::access::ClusterAccess;
 pub use gateway::jobs::Cluster;
 pub use gateway::reports::ClusterReports;

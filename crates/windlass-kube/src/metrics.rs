@@ -18,7 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tower::{Layer, Service};
 use windlass_core::{Cpus, Job, Phase};
 
-use crate::queueing::admission::QueueKey;
+use crate::queueing::state::QueueKey;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabels {

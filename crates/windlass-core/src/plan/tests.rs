@@ -781,3 +781,28 @@ proptest! {
         prop_assert_eq!(world.job.status.attempt, Some(limits().retries + 1));
     }
 }
+
+#[test]
+fn a_refusal_that_was_reported_is_remembered_by_whoever_reads_the_status() {
+    let mut job = Job::new(Metadata::default(), JobSpec::default());
+    let limits = JobLimits { retries: 3, ..JobLimits::without_function(&job.spec) };
+    assert_eq!(reported_refusal(&job, &[]), None);
+    // The first attempt ran, and failed long ago.
+    let end = End::Unreported { reason: FailureReason::Killed, message: "".into(), at: at(0) };
+    let attempts = vec![attempt(1, AttemptState::Ended(end))];
+    let failed = Observed { attempts: attempts.clone(), ..Observed::default() };
+    job.status = plan(&job, &limits, &failed, at(0)).status;
+    assert_eq!((job.status.phase, reported_refusal(&job, &attempts)), (Some(Phase::Queued), None));
+    // The second is refused.
+    let refusal = Refusal {
+        attempt: 2,
+        since: at(7_200_000),
+        reason: reasons::QUOTA_EXCEEDED.into(),
+        message: "exceeded quota".into(),
+        is_final: false,
+    };
+    let admission = AdmissionDecision::Granted(1);
+    let refused = Observed { admission, refusal: Some(refusal.clone()), ..failed };
+    job.status = plan(&job, &limits, &refused, at(7_201_000)).status;
+    assert_eq!(reported_refusal(&job, &attempts), Some(refusal));
+}

@@ -1,4 +1,16 @@
-//! One attempt of a job as Kubernetes objects: how its batch Job is built, and what is observed of it.
+//! One attempt of a job as Kubernetes objects. Pure: no file here asks the API server.
+//!
+//! [`build`] makes the batch Job of an attempt. [`observe`] tells from the batch Job and its pods how far the attempt
+//! is. What is kept of these objects is in [`objects`], whose they are in [`owner`].
 
 pub(crate) mod build;
+pub(crate) mod new_attempt;
+pub(crate) mod objects;
 pub(crate) mod observe;
+pub(crate) mod owner;
+mod pod;
+mod pod_state;
+pub(crate) mod report_endpoint;
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The traces of all attempts, by job: what the watches of batch Jobs and pods have brought.
+//! The objects of all attempts, by job, as the watches of batch Jobs and pods have brought them.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,83 +10,91 @@ use kube::ResourceExt as _;
 use windlass_core::AttemptNumber;
 use windlass_core::plan::Attempt;
 
-use crate::attempt::observe::{self, AttemptId, Origin, Trace};
-use crate::cache::watch::Change;
+use super::watch::Change;
+use crate::attempt::objects::{AttemptObjects, read_batch_job, read_pod};
+use crate::attempt::observe;
+use crate::labels::{AttemptId, AttemptLabels};
 
-/// Objects that are gone and remembered, so that an older list does not bring them back.
+/// So many deleted objects are remembered, so that an older list does not bring them back.
 const REMEMBERED: usize = 4096;
 
-/// All traces. A look at one job costs what that job has.
+/// All attempts that have objects. A question about one job costs what that job has, not what there is.
 #[derive(Default)]
-pub struct Traces(Mutex<State>);
+pub(crate) struct AttemptCache(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     /// By UID of the job.
-    jobs: HashMap<Arc<str>, BTreeMap<AttemptNumber, Trace>>,
-    /// By UID of a batch Job or pod, what it belongs to.
-    origins: HashMap<String, Origin>,
-    /// UIDs of what is gone, the latest last.
+    jobs: HashMap<Arc<str>, BTreeMap<AttemptNumber, AttemptObjects>>,
+    /// By UID of a batch Job or pod, the attempt that it belongs to.
+    owners: HashMap<String, AttemptLabels>,
+    /// UIDs of deleted objects, the latest last.
     gone: VecDeque<String>,
     is_gone: HashSet<String>,
-    /// UIDs that a list beside the watches has told and no watch has: what was deleted before a watch began
-    /// again is never told to be gone.
+    /// UIDs of objects that a list beside the watches has found and no watch has shown. If such an object is deleted
+    /// before its watch begins again, no watch ever tells so.
     unconfirmed: HashSet<String>,
 }
 
 /// What a change means for one attempt.
 #[derive(Clone, Debug)]
-pub struct Touched {
-    /// Whose it is.
-    pub origin: Origin,
+pub(crate) struct ChangedAttempt {
+    /// Which attempt it is.
+    pub labels: AttemptLabels,
     /// Whether processes of it may run.
     pub is_live: bool,
 }
 
-impl Traces {
-    /// Takes a change of a batch Job. `None` when it is a stranger's, or nothing of one.
-    pub fn carrier_changed(&self, change: &Change<batch::Job>) -> Option<Touched> {
+impl AttemptCache {
+    /// Takes in a change of a batch Job. `None` when it changes no attempt.
+    pub(crate) fn batch_job_changed(&self, change: &Change<batch::Job>) -> Option<ChangedAttempt> {
         match change {
             Change::Applied(object) => {
-                let (origin, carrier) = observe::carrier(object)?;
-                self.lock().touch(object.uid()?, origin, |trace| trace.carrier = Some(carrier))
+                let (labels, batch_job) = read_batch_job(object)?;
+                self.lock()
+                    .change(object.uid()?, labels, |objects| objects.batch_job = Some(batch_job))
             }
-            Change::Deleted(gone) => self.lock().gone(&gone.uid),
+            Change::Deleted(gone) => self.lock().object_deleted(&gone.uid),
             Change::Listed | Change::Failed => None,
         }
     }
 
-    /// Takes a change of a pod.
-    pub fn body_changed(&self, change: &Change<core_v1::Pod>, now: Timestamp) -> Option<Touched> {
+    /// Takes in a change of a pod. `None` when it changes no attempt.
+    pub(crate) fn pod_changed(
+        &self,
+        change: &Change<core_v1::Pod>,
+        now: Timestamp,
+    ) -> Option<ChangedAttempt> {
         match change {
             Change::Applied(pod) => {
                 let uid = pod.uid()?;
-                let (origin, body) = observe::body(pod, now)?;
-                self.lock().touch(uid.clone(), origin, |trace| {
-                    trace.pod = Some(body.name().to_owned());
-                    trace.node = body.node().map(str::to_owned).or(trace.node.take());
-                    trace.bodies.insert(uid, body);
+                let (labels, observed) = read_pod(pod, now)?;
+                self.lock().change(uid.clone(), labels, |objects| {
+                    objects.last_pod = Some(observed.name().to_owned());
+                    objects.last_node =
+                        observed.node().map(str::to_owned).or(objects.last_node.take());
+                    objects.pods.insert(uid, observed);
                 })
             }
-            Change::Deleted(gone) => self.lock().gone(&gone.uid),
+            Change::Deleted(gone) => self.lock().object_deleted(&gone.uid),
             Change::Listed | Change::Failed => None,
         }
     }
 
-    /// Whether a list that was asked for beside the watches tells something new by this object. What a
-    /// watch has told of it, or of its end, is newer or will be followed by what is.
-    pub fn is_news<K: kube::Resource>(&self, object: &K) -> bool {
+    /// Whether no watch has shown this object, nor its deletion. Then a list that was made beside the watches tells
+    /// something new; otherwise the watch knows better, or will.
+    pub(crate) fn is_unknown<K: kube::Resource>(&self, object: &K) -> bool {
         let state = self.lock();
-        let known = |uid: &String| state.origins.contains_key(uid) || state.is_gone.contains(uid);
+        let known = |uid: &String| state.owners.contains_key(uid) || state.is_gone.contains(uid);
         object.meta().uid.as_ref().is_some_and(|uid| !known(uid))
     }
 
-    /// This object is told by a list beside the watches: until a watch tells it, too, it is in doubt.
-    pub(crate) fn doubt(&self, uid: String) {
+    /// This object was found by a list beside the watches. It is in doubt until a watch shows it, too.
+    pub(crate) fn mark_unconfirmed(&self, uid: String) {
         self.lock().unconfirmed.insert(uid);
     }
 
-    /// A watch has told this object.
+    /// A watch has shown this object.
     pub(crate) fn confirm(&self, uid: &str) {
         let mut state = self.lock();
         if !state.unconfirmed.is_empty() {
@@ -94,96 +102,105 @@ impl Traces {
         }
     }
 
-    /// Whether there is a trace of this object.
-    fn knows(&self, uid: &str) -> bool {
-        self.lock().origins.contains_key(uid)
+    /// Whether this object is here.
+    fn contains(&self, uid: &str) -> bool {
+        self.lock().owners.contains_key(uid)
     }
 
-    /// What no watch has told and the API server, asked just now, has not: it is gone.
-    pub(crate) fn forget_unconfirmed(&self, attempt: &AttemptId, found: &Self) -> Vec<Touched> {
+    /// Forgets the objects of an attempt that no watch has shown and that the API server, in what was `found` just
+    /// now, does not have.
+    pub(crate) fn forget_unconfirmed(
+        &self,
+        attempt: &AttemptId,
+        found: &Self,
+    ) -> Vec<ChangedAttempt> {
         let mut state = self.lock();
-        let of = |uid: &&String| state.origins.get(*uid).is_some_and(|o| o.attempt == *attempt);
-        let gone = state.unconfirmed.iter().filter(of).filter(|uid| !found.knows(uid));
+        let is_of_attempt =
+            |uid: &&String| state.owners.get(*uid).is_some_and(|o| o.attempt == *attempt);
+        let gone =
+            state.unconfirmed.iter().filter(is_of_attempt).filter(|uid| !found.contains(uid));
         let gone: Vec<_> = gone.cloned().collect();
-        gone.iter().filter_map(|uid| state.gone(uid)).collect()
+        gone.iter().filter_map(|uid| state.object_deleted(uid)).collect()
     }
 
-    /// Pods whose batch Jobs have left them: what they are of, their UIDs and names.
-    pub(crate) fn orphans(&self) -> Vec<(Origin, String, String)> {
+    /// Pods whose batch Jobs were deleted without them: their labels, UIDs and names.
+    pub(crate) fn orphaned_pods(&self) -> Vec<(AttemptLabels, String, String)> {
         let state = self.lock();
-        let bodies = state.jobs.values().flat_map(BTreeMap::values).flat_map(|t| &t.bodies);
-        let orphans = bodies.filter(|(_, body)| body.is_orphan() && body.is_to_be_deleted());
-        let named = orphans.filter_map(|(uid, body)| {
-            Some((state.origins.get(uid)?.clone(), uid.clone(), body.name().to_owned()))
+        let all = state.jobs.values().flat_map(BTreeMap::values);
+        let pods = all.flat_map(|objects| &objects.pods);
+        let orphans = pods.filter(|(_, pod)| pod.is_orphan() && pod.is_to_be_deleted());
+        let named = orphans.filter_map(|(uid, pod)| {
+            Some((state.owners.get(uid)?.clone(), uid.clone(), pod.name().to_owned()))
         });
         named.collect()
     }
 
-    /// The attempts of a job that left a trace.
-    pub fn attempts(&self, job_uid: &str, now: Timestamp) -> Vec<Attempt> {
+    /// The attempts of a job, in the order of their numbers.
+    pub(crate) fn attempts(&self, job_uid: &str, now: Timestamp) -> Vec<Attempt> {
         let state = self.lock();
-        state.jobs.get(job_uid).map_or_else(Vec::new, |traces| observe::attempts(traces, now))
+        state.jobs.get(job_uid).map_or_else(Vec::new, |objects| observe::attempts(objects, now))
     }
 
-    /// The trace of an attempt, if there is one.
-    pub fn trace(&self, job_uid: &str, number: AttemptNumber) -> Option<Trace> {
+    /// The objects of an attempt, if there are any.
+    pub(crate) fn objects(&self, job_uid: &str, number: AttemptNumber) -> Option<AttemptObjects> {
         self.lock().jobs.get(job_uid)?.get(&number).cloned()
     }
 
-    /// Attempts of which nothing can be seen, and whose pods nobody has seen, or of which no watch has told:
-    /// whether they are over is to be asked at the API server.
-    pub fn in_doubt(&self) -> Vec<AttemptId> {
+    /// Attempts whose end only the API server can tell: their batch Jobs are gone and their pods were never seen, or
+    /// no watch has shown their objects.
+    pub(crate) fn in_doubt(&self) -> Vec<AttemptId> {
         let state = self.lock();
-        let all = state.jobs.iter().flat_map(|(job_uid, traces)| {
-            traces
+        let all = state.jobs.iter().flat_map(|(job_uid, objects)| {
+            objects
                 .iter()
-                .filter(|(_, trace)| trace.is_invisible())
+                .filter(|(_, objects)| objects.is_empty())
                 .map(|(number, _)| AttemptId { job_uid: Arc::clone(job_uid), number: *number })
         });
-        let listed = state.unconfirmed.iter().filter_map(|uid| state.origins.get(uid));
-        all.chain(listed.map(|origin| origin.attempt.clone())).collect()
+        let listed = state.unconfirmed.iter().filter_map(|uid| state.owners.get(uid));
+        all.chain(listed.map(|labels| labels.attempt.clone())).collect()
     }
 
-    /// Nothing of this attempt is there: the API server said so. False when a watch has shown it since.
-    pub fn is_over(&self, attempt: &AttemptId) -> bool {
+    /// Forgets an attempt of which the API server has nothing. False when a watch has shown something of it since.
+    pub(crate) fn forget_if_gone(&self, attempt: &AttemptId) -> bool {
         let mut state = self.lock();
-        let trace = state.jobs.get(&attempt.job_uid).and_then(|traces| traces.get(&attempt.number));
-        let is_over = trace.is_none_or(Trace::is_invisible);
-        if is_over {
+        let objects =
+            state.jobs.get(&attempt.job_uid).and_then(|objects| objects.get(&attempt.number));
+        let is_gone = objects.is_none_or(AttemptObjects::is_empty);
+        if is_gone {
             state.forget(attempt);
         }
-        is_over
+        is_gone
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // What a panic in between left behind is a map of traces like any other.
+        // A panic while it was held has left a map like any other.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn touch(
+    fn change(
         &mut self,
         uid: String,
-        origin: Origin,
-        change: impl FnOnce(&mut Trace),
-    ) -> Option<Touched> {
-        let AttemptId { job_uid, number } = &origin.attempt;
-        let trace = self.jobs.entry(Arc::clone(job_uid)).or_default().entry(*number).or_default();
-        change(trace);
-        let is_live = trace.is_live();
-        if trace.is_invisible() {
-            self.origins.remove(&uid);
+        labels: AttemptLabels,
+        change: impl FnOnce(&mut AttemptObjects),
+    ) -> Option<ChangedAttempt> {
+        let AttemptId { job_uid, number } = &labels.attempt;
+        let objects = self.jobs.entry(Arc::clone(job_uid)).or_default().entry(*number).or_default();
+        change(objects);
+        let is_live = objects.is_live();
+        if objects.is_empty() {
+            self.owners.remove(&uid);
             if !is_live {
-                self.forget(&origin.attempt);
+                self.forget(&labels.attempt);
             }
         } else {
-            self.origins.insert(uid, origin.clone());
+            self.owners.insert(uid, labels.clone());
         }
-        Some(Touched { origin, is_live })
+        Some(ChangedAttempt { labels, is_live })
     }
 
-    fn gone(&mut self, uid: &str) -> Option<Touched> {
+    fn object_deleted(&mut self, uid: &str) -> Option<ChangedAttempt> {
         if self.is_gone.insert(uid.to_owned()) {
             self.gone.push_back(uid.to_owned());
         }
@@ -193,19 +210,19 @@ impl State {
             self.is_gone.remove(&oldest);
         }
         self.unconfirmed.remove(uid);
-        let origin = self.origins.remove(uid)?;
-        let touched = self.touch(uid.to_owned(), origin, |trace| {
-            trace.carrier.take_if(|carrier| carrier.uid() == uid);
-            trace.bodies.remove(uid);
+        let labels = self.owners.remove(uid)?;
+        let changed = self.change(uid.to_owned(), labels, |objects| {
+            objects.batch_job.take_if(|batch_job| batch_job.uid() == uid);
+            objects.pods.remove(uid);
         });
-        self.origins.remove(uid);
-        touched
+        self.owners.remove(uid);
+        changed
     }
 
     fn forget(&mut self, attempt: &AttemptId) {
-        if let Some(traces) = self.jobs.get_mut(&attempt.job_uid) {
-            traces.remove(&attempt.number);
-            if traces.is_empty() {
+        if let Some(objects) = self.jobs.get_mut(&attempt.job_uid) {
+            objects.remove(&attempt.number);
+            if objects.is_empty() {
                 self.jobs.remove(&attempt.job_uid);
             }
         }

@@ -17,7 +17,7 @@ use crate::crd::{ComputeJob, metadata};
 
 /// A ComputeJob without its input.
 #[derive(Clone, Debug, Deserialize)]
-pub struct WatchedJob {
+pub(crate) struct WatchedJob {
     metadata: ObjectMeta,
     spec: SpecWithoutInput,
     #[serde(default)]
@@ -52,23 +52,28 @@ impl WatchedJob {
         }
     }
 
+    /// Its UID.
+    pub(crate) fn uid(&self) -> Option<&str> {
+        self.metadata.uid.as_deref()
+    }
+
     /// Name of its queue.
     pub(crate) fn queue(&self) -> &str {
         self.spec.queue.as_deref().unwrap_or(windlass_core::queue::DEFAULT_QUEUE)
     }
 
-    /// The latest failure that is told.
+    /// Its latest failure.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.status.failure.as_ref()
     }
 
     /// Whether it has ended.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.status.is_finished()
     }
 
     /// The job as core knows it, but for its input, and for the bytes of its result.
-    pub fn to_core(&self) -> Job {
+    pub(crate) fn to_core(&self) -> Job {
         let SpecWithoutInput {
             function,
             parallelism,
@@ -97,7 +102,7 @@ impl WatchedJob {
     }
 
     /// A reference to the job of this namespace and name.
-    pub fn reference(namespace: &str, name: &str) -> ObjectRef<Self> {
+    pub(crate) fn reference(namespace: &str, name: &str) -> ObjectRef<Self> {
         ObjectRef::new(name).within(namespace)
     }
 }

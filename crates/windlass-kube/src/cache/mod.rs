@@ -1,5 +1,13 @@
-//! What the watches of the API server have brought.
+//! What the watches of the API server have brought. No file here asks it anything else.
+//!
+//! [`watch`] turns the events of a watch into changes that miss nothing. [`stores`] keeps the resources of ours,
+//! [`attempts`] what belongs to each attempt, [`synced`] whether all of it is here.
 
 pub(crate) mod attempts;
+pub(crate) mod failed_creates;
 pub(crate) mod job;
+pub(crate) mod prune;
+pub(crate) mod stores;
+pub(crate) mod synced;
+pub(crate) mod unreadable;
 pub(crate) mod watch;

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use crate::controller::malformed::Unreadable;
+use super::unreadable::Unreadable;
 
 /// A watch whose server is dead is noticed after this many seconds and 5 more.
 const WATCH_SECONDS: u32 = 50;
@@ -26,12 +26,12 @@ const PAGE: u32 = 100;
 
 /// One change.
 #[derive(Clone, Debug)]
-pub enum Change<K> {
+pub(crate) enum Change<K> {
     /// It is new or another than before.
     Applied(K),
     /// It is gone.
-    Deleted(Gone),
-    /// Everything that was there when the watch began has been told.
+    Deleted(DeletedObject),
+    /// Everything that was there when the watch began has been shown.
     Listed,
     /// The watch has failed and begins again.
     Failed,
@@ -39,7 +39,7 @@ pub enum Change<K> {
 
 /// What is left of an object that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gone {
+pub(crate) struct DeletedObject {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -49,7 +49,7 @@ pub struct Gone {
 }
 
 /// What this watch asks for.
-pub(crate) fn config(labels: Option<&str>) -> watcher::Config {
+pub(crate) fn watch_config(labels: Option<&str>) -> watcher::Config {
     let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     match labels {
         Some(labels) => config.labels(labels),
@@ -58,8 +58,8 @@ pub(crate) fn config(labels: Option<&str>) -> watcher::Config {
 }
 
 /// The events of a watch with back-off. One malformed object is an error of that object: it is logged,
-/// told to `unreadable` and left out. `prune` drops what nobody reads.
-pub(crate) fn events<K>(
+/// sent to `unreadable` and left out. `prune` drops what nobody reads.
+pub(crate) fn watch_events<K>(
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
     unreadable: mpsc::UnboundedSender<Unreadable>,
@@ -69,7 +69,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let events = watcher(api, config).default_backoff();
-    sound(events, unreadable).modify(move |object: &mut K| {
+    readable_events(events, unreadable).modify(move |object: &mut K| {
         object.meta_mut().managed_fields = None;
         prune(object);
     })
@@ -82,13 +82,13 @@ fn changes<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Send + 'static,
 {
-    let mut known = Known::default();
+    let mut known = ShownObjects::default();
     events.flat_map(move |event| stream::iter(known.after(event)))
 }
 
 /// What follows from the changes behind the events of a watch. A panic on one of them is a defect of ours; the
 /// others go on.
-pub(crate) fn guarded<K, T, I>(
+pub(crate) fn handle_changes<K, T, I>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
     mut step: impl FnMut(Change<K>) -> I + Send + 'static,
 ) -> impl Stream<Item = T> + Send + 'static
@@ -107,15 +107,15 @@ where
     })
 }
 
-/// The objects that were told, by namespace and name, with their UIDs.
+/// The objects that were shown, by namespace and name, with their UIDs.
 #[derive(Default)]
-struct Known {
+struct ShownObjects {
     there: HashMap<(String, String), String>,
     /// What a list that has begun has shown so far.
     listed: Option<HashMap<(String, String), String>>,
 }
 
-impl Known {
+impl ShownObjects {
     fn after<K: Resource<DynamicType = ()> + Clone>(
         &mut self,
         event: watcher::Result<watcher::Event<K>>,
@@ -125,7 +125,7 @@ impl Known {
             Ok(watcher::Event::Delete(object)) => {
                 let (key, uid) = identity(&object);
                 self.there.remove(&key);
-                vec![gone(key, uid)]
+                vec![deleted(key, uid)]
             }
             Ok(watcher::Event::Init) => {
                 self.listed = Some(HashMap::new());
@@ -144,7 +144,7 @@ impl Known {
                     self.there.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
                 let gone_meanwhile = missing.into_iter().filter_map(|key| {
                     let uid = self.there.remove(&key)?;
-                    Some(gone(key, uid))
+                    Some(deleted(key, uid))
                 });
                 gone_meanwhile.chain([Change::Listed]).collect()
             }
@@ -158,7 +158,7 @@ impl Known {
     fn applied<K: Resource<DynamicType = ()>>(&mut self, object: K) -> Vec<Change<K>> {
         let (key, uid) = identity(&object);
         let before = self.there.insert(key.clone(), uid.clone());
-        let other = before.filter(|before| *before != uid).map(|before| gone(key, before));
+        let other = before.filter(|before| *before != uid).map(|before| deleted(key, before));
         other.into_iter().chain([Change::Applied(object)]).collect()
     }
 }
@@ -168,12 +168,12 @@ fn identity<K: Resource<DynamicType = ()>>(object: &K) -> ((String, String), Str
     (key, object.uid().unwrap_or_default())
 }
 
-fn gone<K>((namespace, name): (String, String), uid: String) -> Change<K> {
-    Change::Deleted(Gone { namespace, name, uid })
+fn deleted<K>((namespace, name): (String, String), uid: String) -> Change<K> {
+    Change::Deleted(DeletedObject { namespace, name, uid })
 }
 
 /// The events without the objects that cannot be read.
-fn sound<K: Resource<DynamicType = ()>>(
+fn readable_events<K: Resource<DynamicType = ()>>(
     events: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<K>>>>,
     unreadable: mpsc::UnboundedSender<Unreadable>,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> {
@@ -219,8 +219,8 @@ mod tests {
     }
 
     /// What the changes say: `+uid` and `-uid`.
-    fn told(events: Vec<Event<Pod>>) -> Vec<String> {
-        let mut known = Known::default();
+    fn changes_of(events: Vec<Event<Pod>>) -> Vec<String> {
+        let mut known = ShownObjects::default();
         let changes = events.into_iter().flat_map(|event| known.after(Ok(event)));
         changes
             .map(|change| match change {
@@ -244,7 +244,7 @@ mod tests {
             Event::InitApply(pod("b", "2")),
             Event::InitDone,
         ];
-        let mut told = told(events);
+        let mut told = changes_of(events);
         // In any order.
         told[5..7].sort();
         assert_eq!(told, ["+1", "+2", "listed", "+3", "+2", "-1", "-3", "listed"]);
@@ -259,6 +259,6 @@ mod tests {
             Event::InitDone,
             Event::Delete(pod("a", "2")),
         ];
-        assert_eq!(told(events), ["+1", "-1", "+2", "listed", "-2"]);
+        assert_eq!(changes_of(events), ["+1", "-1", "+2", "listed", "-2"]);
     }
 }

@@ -1,54 +1,85 @@
-//! Effects, no decisions: one function an action, one for the status.
+//! Carries out what is planned, and decides nothing: one function for each action.
 //!
-//! Each may be repeated and may be lost halfway. Every call has a deadline; when it passes, what
-//! happened is unknown and the next observation tells.
+//! Each action may be repeated and may be lost halfway. Every call has a deadline; when it passes, what
+//! happened is unknown and the next reconcile observes it.
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::Status;
 use kube::{Api, Client};
 use tracing::info;
-use windlass_core::plan::Action;
+use windlass_core::plan::{Action, AdmissionDecision, Refusal, next_attempt_number};
 use windlass_core::report::is_settled;
 use windlass_core::status::reasons;
-use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobLimits, JobStatus, name};
+use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobLimits, name};
 
-use crate::attempt::build::{self, ReportPlace};
-use crate::attempt::observe::{self, Body};
-use crate::cache::attempts::Traces;
-use crate::crd::{ComputeJob, status_patch};
-use crate::error::{exceeds_quota, from_kube, is_status, within_deadline};
+use super::context::Context;
+use super::plan::Planned;
+use crate::attempt::build::batch_job;
+use crate::attempt::new_attempt::NewAttempt;
+use crate::attempt::objects::ObservedPod;
+use crate::attempt::owner::own_batch_job;
+use crate::attempt::report_endpoint::ReportEndpoint;
+use crate::cache::attempts::AttemptCache;
+use crate::crd::ComputeJob;
+use crate::error::{call, exceeds_quota, from_kube, is_status, within_deadline};
 
-/// What the actions of one job need.
-pub struct Effects<'a> {
-    /// The API server.
-    pub client: &'a Client,
-    /// Where workers report to.
-    pub report: &'a ReportPlace,
-    /// The job. To start an attempt it must be as it is now, input and all.
-    pub job: &'a Job,
-    /// Its bounds.
-    pub limits: &'a JobLimits,
-    /// Its function; without one nothing is started.
-    pub function: Option<&'a FunctionSpec>,
-    /// What there is of its attempts.
-    pub traces: &'a Traces,
+/// Carries out what is planned for a job. Why the next attempt was refused, if it was.
+pub(crate) async fn apply(
+    job: &Job,
+    planned: &Planned,
+    actor: &Actor<'_>,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Option<Refusal>, Error> {
+    let uid = &job.metadata.uid;
+    let Planned { observed, plan, .. } = planned;
+    let starts = plan.actions.iter().any(|action| matches!(action, Action::Start { .. }));
+    if starts {
+        ctx.start_rate.record(now);
+    } else if matches!(observed.admission, AdmissionDecision::Granted(_)) {
+        ctx.admission.withdraw(uid, now);
+    }
+    let mut refused = None;
+    for action in &plan.actions {
+        match actor.act(action).await? {
+            Applied::Done => {}
+            Applied::Created(cpus) => ctx.metrics.granted(cpus),
+            Applied::Refused { reason, message, is_final } => {
+                let since = observed.refusal.as_ref().map_or(now, |known| known.since);
+                let attempt = next_attempt_number(job, &observed.attempts);
+                refused = Some(Refusal { attempt, since, reason, message, is_final });
+            }
+        }
+    }
+    if starts {
+        ctx.refusals.set(uid, refused.as_ref());
+    }
+    Ok(refused)
 }
 
-/// What became of a status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// The job has changed.
-    News,
-    /// It has not: there was nothing to tell, or the API server leaves out what its definition of a
-    /// ComputeJob does not have.
-    Nothing,
+/// What the actions of one job need.
+#[derive(Clone, Copy)]
+pub(crate) struct Actor<'a> {
+    /// The API server.
+    pub(crate) client: &'a Client,
+    /// Where workers report to.
+    pub(crate) report: &'a ReportEndpoint,
+    /// The job. To start an attempt it must be as it is now, input and all.
+    pub(crate) job: &'a Job,
+    /// Its bounds.
+    pub(crate) limits: &'a JobLimits,
+    /// Its function; without one nothing is started.
+    pub(crate) function: Option<&'a FunctionSpec>,
+    /// The objects of its attempts.
+    pub(crate) attempts: &'a AttemptCache,
 }
 
 /// What became of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Done {
+enum Applied {
     /// It has its effect.
     Done,
     /// It has made the attempt, with so many CPUs.
@@ -64,42 +95,39 @@ pub enum Done {
     },
 }
 
-impl Effects<'_> {
-    /// Does one action.
-    pub async fn perform(&self, action: &Action) -> Result<Done, Error> {
+impl Actor<'_> {
+    /// Carries out one action.
+    async fn act(&self, action: &Action) -> Result<Applied, Error> {
         match action {
             Action::Start { attempt, cpus } => self.start(*attempt, *cpus).await,
-            Action::Remove { attempt } => self.remove(*attempt).await.map(|()| Done::Done),
-            Action::Expire => self.expire().await.map(|()| Done::Done),
+            Action::Remove { attempt } => self.remove(*attempt).await.map(|()| Applied::Done),
+            Action::Expire => self.expire().await.map(|()| Applied::Done),
         }
     }
 
-    async fn start(&self, attempt: AttemptNumber, cpus: Cpus) -> Result<Done, Error> {
+    async fn start(&self, number: AttemptNumber, cpus: Cpus) -> Result<Applied, Error> {
         let Some(function) = self.function else {
             return Err(Error::Bug("a start without a function".into()));
         };
-        let carrier =
-            match build::carrier(self.job, self.limits, function, attempt, cpus, self.report) {
-                Ok(carrier) => carrier,
-                Err(Error::Conflict(message)) => {
-                    return Ok(Done::Refused {
-                        reason: "Function".into(),
-                        message,
-                        is_final: true,
-                    });
-                }
-                Err(error) => return Err(error),
-            };
-        let name = carrier.metadata.name.clone().unwrap_or_default();
+        let Self { job, limits, report, .. } = *self;
+        let attempt = NewAttempt { job, limits, function, number, cpus, report };
+        let batch_job = match batch_job(&attempt) {
+            Ok(batch_job) => batch_job,
+            Err(Error::Conflict(message)) => {
+                return Ok(Applied::Refused { reason: "Function".into(), message, is_final: true });
+            }
+            Err(error) => return Err(error),
+        };
+        let name = batch_job.metadata.name.clone().unwrap_or_default();
         let created =
-            within_deadline(self.carriers().create(&PostParams::default(), &carrier)).await?;
+            within_deadline(self.batch_jobs().create(&PostParams::default(), &batch_job)).await?;
         match created {
             Ok(_) => {
-                info!(job = %self.job.key(), attempt, cpus, "attempt created");
-                Ok(Done::Created(cpus))
+                info!(job = %job.key(), attempt = number, cpus, "attempt created");
+                Ok(Applied::Created(cpus))
             }
-            // Ours from before a crash or a stale cache, or a stranger's.
-            Err(error) if is_status(&error, 409) => self.adopt(&name, attempt).await,
+            // It is ours, from before a crash or a stale cache, or somebody else's.
+            Err(error) if is_status(&error, 409) => self.adopt(&name, number).await,
             Err(kube::Error::Api(status))
                 if matches!(status.code, 400 | 403 | 422) || is_a_webhooks(&status) =>
             {
@@ -109,19 +137,19 @@ impl Effects<'_> {
         }
     }
 
-    async fn adopt(&self, name: &str, attempt: AttemptNumber) -> Result<Done, Error> {
-        let found = within_deadline(self.carriers().get_opt(name)).await?.map_err(from_kube)?;
+    async fn adopt(&self, name: &str, attempt: AttemptNumber) -> Result<Applied, Error> {
+        let found = call(self.batch_jobs().get_opt(name)).await?;
         let Some(found) = found else {
             return Err(Error::Conflict(format!("the batch Job {name:?} is gone again")));
         };
-        let mine = observe::carrier(&found).is_some_and(|(origin, _)| {
-            *origin.attempt.job_uid == self.job.metadata.uid && origin.attempt.number == attempt
+        let mine = own_batch_job(&found).is_some_and(|labels| {
+            *labels.attempt.job_uid == self.job.metadata.uid && labels.attempt.number == attempt
         });
         if mine {
-            return Ok(Done::Done);
+            return Ok(Applied::Done);
         }
-        // A stranger's: it may go away, and until then there is nothing to be done.
-        Ok(Done::Refused {
+        // Somebody else's: it may go away, and until then there is nothing to be done.
+        Ok(Applied::Refused {
             reason: reasons::NAME_TAKEN.into(),
             message: format!("a batch Job {name:?} is there that is not of this job"),
             is_final: false,
@@ -129,26 +157,30 @@ impl Effects<'_> {
     }
 
     async fn remove(&self, attempt: AttemptNumber) -> Result<(), Error> {
-        let Some(trace) = self.traces.trace(&self.job.metadata.uid, attempt) else { return Ok(()) };
-        // Somebody waits for its end, since the job was cancelled. The garbage collector would end the pod
-        // when it gets round to it; and a kubelet that sees another change of the pod first, that the Job
-        // controller makes when its Job is deleted, looks at its containers a second later. A batch Job of
-        // ours makes no other pod. What has told its own end costs no such write.
-        let is_told = self.job.status.is_finished() || is_settled(&self.job.status, attempt);
+        let Some(objects) = self.attempts.objects(&self.job.metadata.uid, attempt) else {
+            return Ok(());
+        };
+        // Deleting the batch Job would end its pod, too, but later: when the garbage collector comes to it. And the Job
+        // controller changes a pod whose Job is deleted; a kubelet that has seen that change looks at the
+        // containers only a second later. So while somebody waits for the end, since the job was cancelled, the pod is
+        // deleted first. The batch Job makes no other pod. A pod whose worker has reported its end is not deleted by
+        // a write of its own.
+        let is_reported = self.job.status.is_finished() || is_settled(&self.job.status, attempt);
         let mut stopped = Ok(());
-        let ours = |body: &Body| body.is_to_be_deleted() && (!is_told || body.is_orphan());
-        for (uid, body) in trace.bodies.iter().filter(|(_, body)| ours(body)) {
+        let must_go =
+            |pod: &ObservedPod| pod.is_to_be_deleted() && (!is_reported || pod.is_orphan());
+        for (uid, pod) in objects.pods.iter().filter(|(_, pod)| must_go(pod)) {
             let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.job.metadata.namespace);
-            let answer = within_deadline(pods.delete(body.name(), &only_of(uid))).await;
+            let answer = within_deadline(pods.delete(pod.name(), &only_of(uid))).await;
             stopped = stopped.and(answer.and_then(deleted));
         }
-        if let Some(carrier) = &trace.carrier {
+        if let Some(batch_job) = &objects.batch_job {
             let name = name::attempt(&self.job.metadata.name, &self.job.metadata.uid, attempt);
             let params = DeleteParams {
                 propagation_policy: Some(PropagationPolicy::Background),
-                ..only_of(carrier.uid())
+                ..only_of(batch_job.uid())
             };
-            deleted(within_deadline(self.carriers().delete(&name, &params)).await?)?;
+            deleted(within_deadline(self.batch_jobs().delete(&name, &params)).await?)?;
         }
         stopped
     }
@@ -163,18 +195,18 @@ impl Effects<'_> {
         deleted(within_deadline(jobs.delete(&self.job.metadata.name, &params)).await?)
     }
 
-    fn carriers(&self) -> Api<batch::Job> {
+    fn batch_jobs(&self) -> Api<batch::Job> {
         Api::namespaced(self.client.clone(), &self.job.metadata.namespace)
     }
 }
 
-/// Not what somebody else made that has its name by now.
+/// Deletes only the object of this UID, not another one that has its name by now.
 pub(crate) fn only_of(uid: &str) -> DeleteParams {
     let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
 }
 
-/// What is gone already is deleted. When another has its name by now, the next look shows it.
+/// An object that is gone already is deleted. If another has its name by now, the next reconcile shows it.
 pub(crate) fn deleted<T>(answer: Result<T, kube::Error>) -> Result<(), Error> {
     match answer {
         Ok(_) => Ok(()),
@@ -190,7 +222,7 @@ fn is_a_webhooks(status: &Status) -> bool {
 
 /// Forbidden may be allowed later: a quota of the namespace is used up, or a right was taken away; and a
 /// webhook may answer again. What the API server calls invalid stays so.
-fn refused(status: &Status) -> Done {
+fn refused(status: &Status) -> Applied {
     // A webhook may give any text for a reason.
     let is_word = (1..=64).contains(&status.reason.len())
         && status.reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -200,23 +232,11 @@ fn refused(status: &Status) -> Done {
         () if is_word => &status.reason,
         () => reasons::FORBIDDEN,
     };
-    Done::Refused {
+    Applied::Refused {
         reason: reason.to_owned(),
         message: status.message.clone(),
         is_final: !matches!(status.code, 403 | 500),
     }
-}
-
-/// Tells a status, if it differs from what is told: one write, refused with `Conflict` when
-/// somebody wrote since the job was read. Returns whether there was anything to write.
-pub async fn tell(client: &Client, job: &Job, status: &JobStatus) -> Result<Told, Error> {
-    let Some(patch) = status_patch(job, status) else { return Ok(Told::Nothing) };
-    let jobs: Api<ComputeJob> = Api::namespaced(client.clone(), &job.metadata.namespace);
-    let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-    let told = within_deadline(jobs.patch_status(&job.metadata.name, &params, &patch)).await?;
-    let told = told.map_err(from_kube)?;
-    let is_new = told.metadata.resource_version.as_ref() != Some(&job.metadata.resource_version);
-    Ok(if is_new { Told::News } else { Told::Nothing })
 }
 
 #[cfg(test)]
@@ -241,7 +261,7 @@ mod tests {
         for (code, reason, message, word, ends) in table {
             let message = message.to_owned();
             let expected =
-                Done::Refused { reason: word.into(), message: message.clone(), is_final: ends };
+                Applied::Refused { reason: word.into(), message: message.clone(), is_final: ends };
             assert_eq!(refused(&status(code, reason, &message)), expected);
         }
     }

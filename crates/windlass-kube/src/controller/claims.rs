@@ -1,14 +1,14 @@
-//! Grants become claims: written on the ComputeQueue by compare-and-set before any batch Job is made
-//! of them, many with one write.
+//! Grants become claims: they are written on the ComputeQueue by compare-and-set before any batch Job is created for
+//! them, many with one write.
 //!
 //! The claim is what makes two controllers at once safe. A grant is decided from what this process
-//! has seen; it may be used only once the ComputeQueue, in the version that the decision was made
-//! with, names it. Who finds that somebody else made the last claim takes over first: it writes its own
-//! name, so that the other's next claim fails, then lists what is there at the API server itself, and
-//! decides again. What the other has claimed and not made yet counts, until it is seen or proven over.
+//! has observed. It may be used only once the ComputeQueue names it, in the version that the decision was made
+//! with. A controller that finds that another one made the last claim takes the queue over first: it writes its own
+//! name, so that the other's next claim fails. Then it lists what exists at the API server itself, and
+//! decides again. What the other has claimed and not created yet counts, until it is observed or proven over.
 //!
-//! What is left: a controller that stops between its claim and its batch Job for longer than the other
-//! waits before it takes a claim of an ended job for over. It then makes an attempt of a job that has
+//! One case is left. A controller may stop between its claim and its batch Job for longer than the other
+//! waits before it takes a claim of an ended job for over. It then creates an attempt of a job that has
 //! ended, which is removed at once.
 
 use std::time::Duration;
@@ -20,114 +20,116 @@ use serde_json::json;
 use tracing::{debug, warn};
 use windlass_core::Error;
 
+use super::context::Context;
+use super::handlers::{batch_job_changed, pod_changed, queue_changed};
+use super::list::list_objects;
 use crate::cache::watch::Change;
-use crate::controller::context::World;
-use crate::controller::fetch::list;
 use crate::crd::{ComputeQueue, QueueStatus};
-use crate::error::{from_kube, within_deadline};
+use crate::error::call;
 use crate::labels::LABEL_QUEUE;
-use crate::queueing::admission::{ClaimWrite, QueueKey};
+use crate::queueing::claim::ClaimWrite;
+use crate::queueing::state::QueueKey;
 
 /// How often places are counted.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often the numbers of a queue are told, if they have changed by half.
+/// How often the numbers of a queue are written, if they have changed by half.
 const NUMBERS: Duration = Duration::from_secs(5);
 
 /// How long a queue waits after a write that failed.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
-/// Claims what the line grants, as long as it runs.
-pub(crate) async fn run(world: &World) {
+/// Claims what admission grants, as long as it runs.
+pub(crate) async fn run(ctx: &Context) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut told = tokio::time::Instant::now();
+    let mut numbers_written = tokio::time::Instant::now();
     loop {
         let mut numbers = false;
         tokio::select! {
-            () = world.admission.claims_wanted.notified() => {}
+            () = ctx.admission.claims_wanted.notified() => {}
             _ = tick.tick() => {
-                world.admission.count_places();
-                world.measure_queues();
-                numbers = told.elapsed() >= NUMBERS;
+                ctx.admission.update_places();
+                measure_queues(ctx);
+                numbers = numbers_written.elapsed() >= NUMBERS;
             }
         }
         if numbers {
-            told = tokio::time::Instant::now();
+            numbers_written = tokio::time::Instant::now();
         }
-        while let Some(write) = world.admission.due(numbers, world.now()) {
-            if let Err(error) = claim(world, &write).await {
+        while let Some(write) = ctx.admission.next_claim_write(numbers, ctx.now()) {
+            if let Err(error) = claim(ctx, &write).await {
                 warn!(queue = %write.queue.name, %error, "a claim failed");
-                world.admission.give_back(&write.queue);
+                ctx.admission.revert_grants(&write.queue);
                 // This queue waits, the others do not.
-                world.admission.delay(&write.queue, world.now() + PAUSE);
-                world.admission.again(world.now());
+                ctx.admission.postpone_writes(&write.queue, ctx.now() + PAUSE);
+                ctx.admission.grant_again(ctx.now());
             }
         }
     }
 }
 
 /// Writes one claim, or takes the queue over from whoever made the last.
-async fn claim(world: &World, write: &ClaimWrite) -> Result<(), Error> {
+async fn claim(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
     if !write.may_replace {
-        return take_over(world, write).await;
+        return take_over(ctx, write).await;
     }
-    match put(world, &write.queue, &write.resource_version, &write.status).await {
+    match write_status(ctx, &write.queue, &write.resource_version, &write.status).await {
         Ok(queue) => {
-            world.admission.claimed(write, world.now());
-            world.queue_changed(&queue);
+            ctx.admission.confirm_claims(write, ctx.now());
+            queue_changed(ctx, &queue);
             Ok(())
         }
         Err(Error::Conflict(_)) => {
             debug!(queue = %write.queue.name, "somebody else wrote");
-            world.admission.give_back(&write.queue);
-            read_again(world, write).await?;
-            world.admission.again(world.now());
+            ctx.admission.revert_grants(&write.queue);
+            refresh_queue(ctx, write).await?;
+            ctx.admission.grant_again(ctx.now());
             Ok(())
         }
-        // The queue was deleted: the watch says so to those who wait in it.
+        // The queue was deleted: the jobs that wait in it pass.
         Err(Error::NotFound { .. }) => {
-            world.admission.queue_deleted(&write.queue, &write.uid);
+            ctx.admission.queue_deleted(&write.queue, &write.uid);
             Ok(())
         }
         Err(error) => Err(error),
     }
 }
 
-/// From now on the other's claims fail; then what it has made is counted.
-async fn take_over(world: &World, write: &ClaimWrite) -> Result<(), Error> {
-    world.admission.give_back(&write.queue);
-    let current = get(world, &write.queue).await?;
+/// From now on the other controller's claims fail. Then what it has created is counted.
+async fn take_over(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
+    ctx.admission.revert_grants(&write.queue);
+    let current = fetch_queue(ctx, &write.queue).await?;
     let Some(current) = current else {
-        world.admission.queue_deleted(&write.queue, &write.uid);
+        ctx.admission.queue_deleted(&write.queue, &write.uid);
         return Ok(());
     };
-    let told = current.status.clone().unwrap_or_default();
-    let status = QueueStatus { holder: write.status.holder.clone(), ..told };
+    let status = current.status.clone().unwrap_or_default();
+    let status = QueueStatus { holder: write.status.holder.clone(), ..status };
     let version = current.metadata.resource_version.clone().unwrap_or_default();
-    let queue = match put(world, &write.queue, &version, &status).await {
+    let queue = match write_status(ctx, &write.queue, &version, &status).await {
         Ok(queue) => queue,
         Err(Error::Conflict(_)) => {
-            world.admission.again(world.now());
+            ctx.admission.grant_again(ctx.now());
             return Ok(());
         }
         Err(error) => return Err(error),
     };
-    count(world, &write.queue).await?;
-    world.queue_changed(&queue);
-    world.admission.was_counted(&write.queue);
-    world.admission.again(world.now());
+    count_attempts(ctx, &write.queue).await?;
+    queue_changed(ctx, &queue);
+    ctx.admission.mark_counted(&write.queue);
+    ctx.admission.grant_again(ctx.now());
     Ok(())
 }
 
 /// Writes the status in place of this version of the object.
-async fn put(
-    world: &World,
+async fn write_status(
+    ctx: &Context,
     key: &QueueKey,
     resource_version: &str,
     status: &QueueStatus,
 ) -> Result<ComputeQueue, Error> {
-    let api: Api<ComputeQueue> = Api::namespaced(world.client.clone(), &key.namespace);
+    let api: Api<ComputeQueue> = Api::namespaced(ctx.client.clone(), &key.namespace);
     let patch = Patch::Merge(json!({
         "metadata": { "resourceVersion": resource_version },
         // A merge takes nothing away by itself.
@@ -137,33 +139,42 @@ async fn put(
         },
     }));
     let params = PatchParams::default();
-    within_deadline(api.patch_status(&key.name, &params, &patch)).await?.map_err(from_kube)
+    call(api.patch_status(&key.name, &params, &patch)).await
 }
 
-async fn get(world: &World, key: &QueueKey) -> Result<Option<ComputeQueue>, Error> {
-    let api: Api<ComputeQueue> = Api::namespaced(world.client.clone(), &key.namespace);
-    within_deadline(api.get_opt(&key.name)).await?.map_err(from_kube)
+async fn fetch_queue(ctx: &Context, key: &QueueKey) -> Result<Option<ComputeQueue>, Error> {
+    let api: Api<ComputeQueue> = Api::namespaced(ctx.client.clone(), &key.namespace);
+    call(api.get_opt(&key.name)).await
 }
 
-async fn read_again(world: &World, write: &ClaimWrite) -> Result<(), Error> {
-    match get(world, &write.queue).await? {
-        Some(queue) => drop(world.queue_changed(&queue)),
-        None => world.admission.queue_deleted(&write.queue, &write.uid),
+async fn refresh_queue(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
+    match fetch_queue(ctx, &write.queue).await? {
+        Some(queue) => drop(queue_changed(ctx, &queue)),
+        None => ctx.admission.queue_deleted(&write.queue, &write.uid),
     }
     Ok(())
 }
 
 /// Counts the attempts that the API server has, whatever the watches have brought so far.
-async fn count(world: &World, queue: &QueueKey) -> Result<(), Error> {
+async fn count_attempts(ctx: &Context, queue: &QueueKey) -> Result<(), Error> {
     let labels = format!("{LABEL_QUEUE}={}", queue.name);
-    let found = list(world, Some(&queue.namespace), &labels).await?;
-    for carrier in found.carriers.into_iter().filter(|carrier| world.traces.is_news(carrier)) {
-        carrier.uid().into_iter().for_each(|uid| world.traces.doubt(uid));
-        world.carrier_changed(&Change::Applied(carrier));
+    let found = list_objects(ctx, Some(&queue.namespace), &labels).await?;
+    for batch_job in found.batch_jobs.into_iter().filter(|object| ctx.attempts.is_unknown(object)) {
+        batch_job.uid().into_iter().for_each(|uid| ctx.attempts.mark_unconfirmed(uid));
+        batch_job_changed(ctx, &Change::Applied(batch_job));
     }
-    for pod in found.pods.into_iter().filter(|pod| world.traces.is_news(pod)) {
-        pod.uid().into_iter().for_each(|uid| world.traces.doubt(uid));
-        world.body_changed(&Change::Applied(pod));
+    for pod in found.pods.into_iter().filter(|object| ctx.attempts.is_unknown(object)) {
+        pod.uid().into_iter().for_each(|uid| ctx.attempts.mark_unconfirmed(uid));
+        pod_changed(ctx, &Change::Applied(pod));
     }
     Ok(())
+}
+
+/// What is granted and who waits, for whoever reads the metrics: of the controller that leads.
+fn measure_queues(ctx: &Context) {
+    if ctx.is_leading() {
+        ctx.metrics.queues(&ctx.admission.queues(), ctx.admission.cpus_in_use());
+    } else {
+        ctx.metrics.queues(&[], 0);
+    }
 }

@@ -17,15 +17,15 @@ const MAX_NOTE_BYTES: usize = 1024;
 /// Longest time of one call.
 const CALL: Duration = Duration::from_secs(5);
 
-/// What is worth an event in the step from what was told of a job to `next`.
-pub fn notice(job: &Job, next: &JobStatus) -> Option<Event> {
-    let told = &job.status;
+/// The event of the step from the status of a job to `next`, if that is worth one.
+pub(crate) fn status_event(job: &Job, next: &JobStatus) -> Option<Event> {
+    let before = &job.status;
     if let Some(failure) = &next.failure
-        && told.failure.as_ref() != Some(failure)
+        && before.failure.as_ref() != Some(failure)
     {
         return Some(failed(failure, next));
     }
-    if next.phase == Some(Phase::Cancelled) && told.phase != Some(Phase::Cancelled) {
+    if next.phase == Some(Phase::Cancelled) && before.phase != Some(Phase::Cancelled) {
         let note = "cancelled; nothing of it runs any more".to_owned();
         return Some(event(EventType::Normal, reasons::CANCELLED, "Cancel", note));
     }
@@ -33,16 +33,16 @@ pub fn notice(job: &Job, next: &JobStatus) -> Option<Event> {
     let lacks = [reasons::FUNCTION_NOT_FOUND, reasons::QUEUE_TOO_SMALL];
     if let Some(admitted) = next.condition(ConditionType::Admitted)
         && lacks.contains(&admitted.reason.as_str())
-        && reason(told, ConditionType::Admitted).as_ref() != Some(&admitted.reason)
+        && reason(before, ConditionType::Admitted).as_ref() != Some(&admitted.reason)
     {
         let note = format!("waits: {}", admitted.message);
         return Some(event(EventType::Warning, &admitted.reason, "Admit", note));
     }
     let running = next.condition(ConditionType::Running)?;
     let ordinary = [reasons::STARTING, reasons::RUNNING, reasons::ENDED];
-    let before = reason(told, ConditionType::Running);
+    let reason_before = reason(before, ConditionType::Running);
     let hindered = running.status != Truth::True && !ordinary.contains(&running.reason.as_str());
-    if hindered && !next.is_finished() && before.as_ref() != Some(&running.reason) {
+    if hindered && !next.is_finished() && reason_before.as_ref() != Some(&running.reason) {
         let note = match running.status {
             Truth::Unknown => running.message.clone(),
             Truth::True | Truth::False => format!("does not run yet: {}", running.message),
@@ -62,21 +62,9 @@ pub(crate) fn failed(failure: &Failure, status: &JobStatus) -> Event {
 }
 
 /// The event of an object that cannot be read.
-pub(crate) fn malformed(why: &str) -> Event {
+pub(crate) fn unreadable(why: &str) -> Event {
     let note = format!("this object cannot be read, and nothing is done with it: {why}");
     event(EventType::Warning, "Malformed", "Read", note)
-}
-
-/// How an event names a job.
-pub(crate) fn reference(job: &Job) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(windlass_core::API_VERSION.into()),
-        kind: Some(Job::KIND.into()),
-        namespace: Some(job.metadata.namespace.clone()),
-        name: Some(job.metadata.name.clone()),
-        uid: Some(job.metadata.uid.clone()),
-        ..ObjectReference::default()
-    }
 }
 
 /// Publishes an event about an object.
@@ -113,7 +101,7 @@ mod tests {
     }
 
     fn reason(job: &Job, next: &JobStatus) -> Option<String> {
-        notice(job, next).map(|event| event.reason)
+        status_event(job, next).map(|event| event.reason)
     }
 
     #[test]
@@ -144,7 +132,7 @@ mod tests {
             time: now,
         };
         let failed = JobStatus { failure: Some(failure), ..stuck.clone() };
-        let event = notice(&told, &failed).unwrap();
+        let event = status_event(&told, &failed).unwrap();
         assert_eq!(event.reason, "Crashed");
         assert!(event.note.is_some_and(|note| note.len() <= MAX_NOTE_BYTES));
         let told = Job { status: failed.clone(), ..job() };

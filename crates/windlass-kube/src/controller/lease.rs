@@ -20,7 +20,7 @@ use windlass_core::Error;
 use crate::error::from_kube;
 
 /// Name of the Lease.
-pub const LEASE: &str = "windlass-controller";
+pub(crate) const LEASE: &str = "windlass-controller";
 
 /// How long a Lease holds that is not renewed.
 const DURATION: Duration = Duration::from_secs(10);

@@ -1,14 +1,34 @@
-//! The controller: one reconcile per ComputeJob that has changed, and what runs beside it.
+//! The controller. One job goes through [`guard`] -> [`reconcile`]: [`fetch`] -> [`validate`] -> [`admit`] -> [`plan`] ->
+//! [`apply`] -> [`update_status`]. What each reaches is in [`context`].
+//!
+//! [`run`] wires the watches: [`handlers`] say what follows from a change. Beside the reconciles run [`claims`],
+//! [`resync`], [`orphans`], [`leadership`] with its [`lease`], and [`unreadable_events`].
 
+pub(crate) mod admit;
 pub(crate) mod apply;
 pub(crate) mod claims;
 pub(crate) mod context;
 pub(crate) mod events;
-pub(crate) mod failed_creates;
+mod expectations;
+mod failure_events;
 pub(crate) mod fetch;
+mod fetch_attempts;
+mod fetch_failed_create;
+pub(crate) mod guard;
+pub(crate) mod handlers;
+pub(crate) mod leadership;
 pub(crate) mod lease;
-pub(crate) mod malformed;
+mod list;
 pub(crate) mod orphans;
+pub(crate) mod plan;
+mod quarantine;
 pub(crate) mod reconcile;
+mod refusals;
 pub(crate) mod resync;
 pub(crate) mod run;
+pub(crate) mod settings;
+mod start_rate;
+mod unfinished_jobs;
+pub(crate) mod unreadable_events;
+pub(crate) mod update_status;
+pub(crate) mod validate;

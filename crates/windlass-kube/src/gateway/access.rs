@@ -31,7 +31,7 @@ const MOST_KEPT: u64 = 10_000;
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Audience of the tokens by which the replicas of a gateway know each other.
-pub const PEER_AUDIENCE: &str = "windlass-gateway";
+pub(crate) const PEER_AUDIENCE: &str = "windlass-gateway";
 
 /// Asks the API server.
 pub struct ClusterAccess {

@@ -22,12 +22,12 @@ use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
 use windlass_core::{AttemptNumber, Error, Job, JobLimits, Outcome, name, validate};
 use windlass_results::{Failed, Results};
 
-use crate::attempt::observe::{self, AttemptId, Parent};
-use crate::controller::apply::tell;
+use crate::attempt::owner::{PodOwner, own_batch_job, pod_owner};
 use crate::crd::{ComputeFunction, ComputeJob};
 use crate::error::{from_kube, within_deadline};
 use crate::gateway::access::review_token;
-use crate::labels::{AUDIENCE, LABEL_JOB};
+use crate::labels::{AUDIENCE, AttemptId, AttemptLabels, LABEL_JOB};
+use crate::status::write_status;
 
 /// Tries of one compare-and-set write: the controller may write at the same time, but each of its
 /// writes has a cause, so that a report cannot lose this often.
@@ -120,21 +120,23 @@ impl ClusterReports {
         }
         // Labels can be copied; the chain of owners leads through a UID of ours.
         let name = name::attempt(&job.metadata.name, &job.metadata.uid, attempt);
-        let admitted = match observe::parent(&pod, &name).ok_or_else(not_its_pod)? {
-            Parent::BatchJob { uid } => {
+        let admitted = match pod_owner(&pod, &name).ok_or_else(not_its_pod)? {
+            PodOwner::BatchJob { uid } => {
                 let carriers: Api<batch::Job> =
                     Api::namespaced(self.client.clone(), &speaker.namespace);
                 let carrier = within_deadline(carriers.get(&name)).await?.map_err(from_kube)?;
-                let is_ours = observe::carrier(&carrier)
-                    .is_some_and(|(origin, _)| *origin.attempt.job_uid == job.metadata.uid);
+                let is_ours = own_batch_job(&carrier)
+                    .is_some_and(|labels| *labels.attempt.job_uid == job.metadata.uid);
                 if !is_ours || carrier.metadata.uid.as_ref() != Some(&uid) {
                     return Err(not_its_pod());
                 }
                 carrier.metadata.creation_timestamp.map(|time| time.0)
             }
-            Parent::Gone => {
+            PodOwner::Gone => {
                 let job_uid = job.metadata.uid.as_str().into();
-                if observe::attempt_of(&pod) != Some(AttemptId { job_uid, number: attempt }) {
+                let labels = AttemptLabels::read(&pod);
+                let expected = AttemptId { job_uid, number: attempt };
+                if labels.is_none_or(|labels| labels.attempt != expected) {
                     return Err(not_its_pod());
                 }
                 job.status.timeline.admitted
@@ -209,7 +211,7 @@ impl ClusterReports {
             status.pod = Some(place.pod.clone());
             status.node = place.node.clone();
             status.timeline.admitted = place.admitted.or(status.timeline.admitted);
-            match tell(&self.client, &job, &status).await {
+            match write_status(&self.client, &job, &status).await {
                 Ok(_) => {
                     let phase = status.phase.map_or("", windlass_core::Phase::as_str);
                     info!(job = %job.key(), attempt = report.attempt, phase, "outcome committed");
@@ -229,7 +231,7 @@ impl ClusterReports {
         let Some(status) = report::progress(&job.status, report.attempt, new) else {
             return Ok(());
         };
-        match tell(&self.client, job, &status).await {
+        match write_status(&self.client, job, &status).await {
             // The next one is as good.
             Err(Error::Conflict(why)) => debug!(job = %job.key(), why, "progress overtaken"),
             other => drop(other?),

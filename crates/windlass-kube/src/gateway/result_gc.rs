@@ -35,7 +35,7 @@ pub async fn sweep(client: Client, results: Results) {
 }
 
 /// One sweep. How many results were deleted.
-pub async fn once(client: &Client, results: &Results) -> Result<usize, Error> {
+pub(crate) async fn once(client: &Client, results: &Results) -> Result<usize, Error> {
     let mut deleted = 0;
     for namespace in results.namespaces().await? {
         // What is stored first: a job that is newer is in the list.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
-use windlass_kube::{ReportPlace, Settings};
+use windlass_kube::{ReportEndpoint, Settings};
 
 use server::{Fault, Server, Unruly, lot};
 
@@ -93,7 +93,7 @@ fn start(server: &Server, controller: usize) -> JoinHandle<()> {
 fn settings() -> Settings {
     Settings {
         namespace: None,
-        report: ReportPlace { url: "http://gateway/v1/reports".into(), authorities: None },
+        report: ReportEndpoint { url: "http://gateway/v1/reports".into(), authorities: None },
         lease_namespace: None,
         name: String::new(),
         deleted_nodes_are_fenced: false,
@@ -521,7 +521,7 @@ fn a_panic_at_one_of_a_hundred_jobs_stops_no_other() {
         };
         let url = "http://gateway/v1/reports".to_owned();
         let settings = Settings {
-            report: ReportPlace { url, authorities: Some(Arc::new(authorities)) },
+            report: ReportEndpoint { url, authorities: Some(Arc::new(authorities)) },
             ended: Some(Arc::new(|job| assert!(job.metadata.name != "j7", "another defect"))),
             ..settings()
         };

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tracing::info;
 use windlass_gateway::operations::{self, Operations};
 use windlass_kube::Ended;
-use windlass_kube::{ClusterAccess, Metrics, ReportPlace};
+use windlass_kube::{ClusterAccess, Metrics, ReportEndpoint};
 use windlass_traces::Traces;
 
 use crate::cli::{BadUsage, Controller};
@@ -58,9 +58,9 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
 }
 
 /// Workers trust nobody but who is named: an image of a function has no authorities of its own.
-fn report_place(url: String, files: Vec<PathBuf>) -> Result<ReportPlace, BadUsage> {
+fn report_place(url: String, files: Vec<PathBuf>) -> Result<ReportEndpoint, BadUsage> {
     let authorities = match (url.starts_with("https://"), files.is_empty()) {
-        (false, true) => return Ok(ReportPlace { url, authorities: None }),
+        (false, true) => return Ok(ReportEndpoint { url, authorities: None }),
         (false, false) => return Err(BadUsage("--report-ca is for an https --report-url".into())),
         (true, true) => return Err(BadUsage("an https --report-url needs --report-ca".into())),
         (true, false) => {
@@ -68,5 +68,5 @@ fn report_place(url: String, files: Vec<PathBuf>) -> Result<ReportPlace, BadUsag
         }
     };
     let now = move || Arc::clone(&authorities.borrow().pem);
-    Ok(ReportPlace { url, authorities: Some(Arc::new(now)) })
+    Ok(ReportEndpoint { url, authorities: Some(Arc::new(now)) })
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::cache::watch::Gone;
+use crate::cache::watch::DeletedObject;
 
 fn now() -> Timestamp {
     Timestamp::UNIX_EPOCH
@@ -29,51 +29,51 @@ fn pod(uid: &str, is_orphan: bool) -> core_v1::Pod {
 
 fn deleted(uid: &str) -> Change<core_v1::Pod> {
     let name = format!("j-0190b7a2-1-{uid}");
-    Change::Deleted(Gone { namespace: "n".into(), name, uid: uid.into() })
+    Change::Deleted(DeletedObject { namespace: "n".into(), name, uid: uid.into() })
 }
 
 #[test]
 fn an_older_list_does_not_bring_back_what_is_gone() {
-    let traces = Traces::default();
-    assert!(traces.is_news(&pod("a", false)));
-    let touched = traces.body_changed(&Change::Applied(pod("a", false)), now()).unwrap();
-    assert!(touched.is_live);
-    assert!(!traces.is_news(&pod("a", false)), "the watch knows it better");
-    let touched = traces.body_changed(&deleted("a"), now()).unwrap();
-    assert!(!touched.is_live);
-    assert!(!traces.is_news(&pod("a", false)));
-    assert!(traces.is_news(&pod("b", false)));
+    let cache = AttemptCache::default();
+    assert!(cache.is_unknown(&pod("a", false)));
+    let changed = cache.pod_changed(&Change::Applied(pod("a", false)), now()).unwrap();
+    assert!(changed.is_live);
+    assert!(!cache.is_unknown(&pod("a", false)), "the watch knows it better");
+    let changed = cache.pod_changed(&deleted("a"), now()).unwrap();
+    assert!(!changed.is_live);
+    assert!(!cache.is_unknown(&pod("a", false)));
+    assert!(cache.is_unknown(&pod("b", false)));
 }
 
 #[test]
 fn what_only_a_list_has_told_is_in_doubt_until_a_watch_tells_it() {
-    let traces = Traces::default();
+    let cache = AttemptCache::default();
     let listed = |uid: &str| {
-        traces.doubt(uid.into());
-        traces.body_changed(&Change::Applied(pod(uid, false)), now()).unwrap();
+        cache.mark_unconfirmed(uid.into());
+        cache.pod_changed(&Change::Applied(pod(uid, false)), now()).unwrap();
     };
     listed("a");
-    assert_eq!(traces.in_doubt(), [attempt()]);
+    assert_eq!(cache.in_doubt(), [attempt()]);
     // The API server has it: it goes on to be in doubt, as its deletion may never be told.
-    let found = Traces::default();
-    found.body_changed(&Change::Applied(pod("a", false)), now()).unwrap();
-    assert_eq!(traces.forget_unconfirmed(&attempt(), &found).len(), 0);
-    assert_eq!(traces.in_doubt(), [attempt()]);
-    traces.confirm("a");
-    assert_eq!(traces.in_doubt(), []);
-    assert_eq!(traces.forget_unconfirmed(&attempt(), &Traces::default()).len(), 0);
+    let found = AttemptCache::default();
+    found.pod_changed(&Change::Applied(pod("a", false)), now()).unwrap();
+    assert_eq!(cache.forget_unconfirmed(&attempt(), &found).len(), 0);
+    assert_eq!(cache.in_doubt(), [attempt()]);
+    cache.confirm("a");
+    assert_eq!(cache.in_doubt(), []);
+    assert_eq!(cache.forget_unconfirmed(&attempt(), &AttemptCache::default()).len(), 0);
     // Another is gone before any watch has told it.
     listed("b");
-    let gone = traces.forget_unconfirmed(&attempt(), &found);
-    assert!(gone.iter().all(|touched| touched.is_live), "the first is still there");
-    assert_eq!((gone.len(), traces.in_doubt().len()), (1, 0));
-    traces.body_changed(&deleted("a"), now()).unwrap();
-    assert!(traces.trace(&attempt().job_uid, 1).is_none());
+    let gone = cache.forget_unconfirmed(&attempt(), &found);
+    assert!(gone.iter().all(|changed| changed.is_live), "the first is still there");
+    assert_eq!((gone.len(), cache.in_doubt().len()), (1, 0));
+    cache.pod_changed(&deleted("a"), now()).unwrap();
+    assert!(cache.objects(&attempt().job_uid, 1).is_none());
 }
 
 #[test]
 fn an_attempt_that_nobody_saw_end_is_in_doubt_until_it_is_asked_for() {
-    let traces = Traces::default();
+    let cache = AttemptCache::default();
     let job = json!({
         "metadata": { "name": "j-0190b7a2-1", "namespace": "n", "uid": "c",
             "labels": pod("a", false).metadata.labels,
@@ -81,26 +81,27 @@ fn an_attempt_that_nobody_saw_end_is_in_doubt_until_it_is_asked_for() {
                 "name": "j", "uid": "0190b7a2-1111" }] },
     });
     let job: batch::Job = serde_json::from_value(job).unwrap();
-    traces.carrier_changed(&Change::Applied(job)).unwrap();
-    let gone = Gone { namespace: "n".into(), name: "j-0190b7a2-1".into(), uid: "c".into() };
-    let touched = traces.carrier_changed(&Change::Deleted(gone)).unwrap();
-    assert!(touched.is_live, "its pod may come");
-    assert_eq!(traces.in_doubt(), [attempt()]);
-    assert!(traces.is_over(&attempt()));
-    assert_eq!(traces.in_doubt(), []);
+    cache.batch_job_changed(&Change::Applied(job)).unwrap();
+    let gone =
+        DeletedObject { namespace: "n".into(), name: "j-0190b7a2-1".into(), uid: "c".into() };
+    let changed = cache.batch_job_changed(&Change::Deleted(gone)).unwrap();
+    assert!(changed.is_live, "its pod may come");
+    assert_eq!(cache.in_doubt(), [attempt()]);
+    assert!(cache.forget_if_gone(&attempt()));
+    assert_eq!(cache.in_doubt(), []);
 }
 
 #[test]
 fn an_orphan_is_somebodys_to_delete() {
-    let traces = Traces::default();
-    traces.body_changed(&Change::Applied(pod("a", false)), now()).unwrap();
-    assert_eq!(traces.orphans().len(), 0);
-    traces.body_changed(&Change::Applied(pod("a", true)), now()).unwrap();
-    let orphans = traces.orphans();
+    let cache = AttemptCache::default();
+    cache.pod_changed(&Change::Applied(pod("a", false)), now()).unwrap();
+    assert_eq!(cache.orphaned_pods().len(), 0);
+    cache.pod_changed(&Change::Applied(pod("a", true)), now()).unwrap();
+    let orphans = cache.orphaned_pods();
     let (origin, uid, name) = &orphans[0];
     assert_eq!((&origin.attempt, &**uid, &**name), (&attempt(), "a", "j-0190b7a2-1-a"));
     let mut stopping = pod("a", true);
     stopping.metadata.deletion_timestamp = serde_json::from_value(json!(now())).unwrap();
-    traces.body_changed(&Change::Applied(stopping), now()).unwrap();
-    assert_eq!(traces.orphans().len(), 0);
+    cache.pod_changed(&Change::Applied(stopping), now()).unwrap();
+    assert_eq!(cache.orphaned_pods().len(), 0);
 }

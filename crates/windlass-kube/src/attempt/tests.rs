@@ -5,10 +5,22 @@ use windlass_core::assignment::termination_message;
 use windlass_core::result::inline_result;
 use windlass_core::status::JobResult;
 
-use super::*;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1 as core_v1;
+use windlass_core::Outcome;
+use windlass_core::plan::{AttemptState, End};
+use windlass_core::report::Ending;
+use windlass_core::result::location;
+use windlass_core::status::{FailureReason, reasons};
+
+use super::objects::{AttemptObjects, ObservedBatchJob, ObservedPod, read_batch_job, read_pod};
+use super::observe::attempts;
 
 const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
-const CARRIER: &str = "j-0190b7a2-1";
+const BATCH_JOB: &str = "j-0190b7a2-1";
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -34,14 +46,14 @@ fn owner() -> Value {
 }
 
 /// A batch Job of ours.
-fn ours(spec: Value, status: Value) -> Carrier {
+fn ours(spec: Value, status: Value) -> ObservedBatchJob {
     let template = json!({ "spec": { "containers": [] } });
     let mut whole = json!({ "template": template });
     whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    carrier(&job_object(CARRIER, owner(), whole, status)).unwrap().1
+    read_batch_job(&job_object(BATCH_JOB, owner(), whole, status)).unwrap().1
 }
 
-fn batch_job(name: &str) -> Value {
+fn owned_by(name: &str) -> Value {
     json!({ "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": "c", "controller": true })
 }
 
@@ -54,30 +66,32 @@ fn pod(name: &str, owners: Value, status: Value) -> core_v1::Pod {
     .unwrap()
 }
 
-fn body_with(status: Value) -> Body {
-    let owners = json!([batch_job(CARRIER)]);
-    body(&pod(&format!("{CARRIER}-abcde"), owners, status), at(100)).unwrap().1
+fn observed_pod(status: Value) -> ObservedPod {
+    let owners = json!([owned_by(BATCH_JOB)]);
+    read_pod(&pod(&format!("{BATCH_JOB}-abcde"), owners, status), at(100)).unwrap().1
 }
 
-fn running() -> Body {
-    body_with(json!({ "phase": "Running", "containerStatuses": [{ "name": "function", "image": "",
+fn running() -> ObservedPod {
+    observed_pod(
+        json!({ "phase": "Running", "containerStatuses": [{ "name": "function", "image": "",
         "imageID": "", "ready": true, "restartCount": 0,
-        "state": { "running": { "startedAt": at(1) } } }] }))
+        "state": { "running": { "startedAt": at(1) } } }] }),
+    )
 }
 
-fn dead(reason: &str, message: Option<String>) -> Body {
+fn dead(reason: &str, message: Option<String>) -> ObservedPod {
     dead_with(reason, message, json!([]))
 }
 
-fn dead_with(reason: &str, message: Option<String>, conditions: Value) -> Body {
-    body_with(json!({ "phase": "Failed", "conditions": conditions, "containerStatuses": [{
+fn dead_with(reason: &str, message: Option<String>, conditions: Value) -> ObservedPod {
+    observed_pod(json!({ "phase": "Failed", "conditions": conditions, "containerStatuses": [{
         "name": "function", "image": "", "imageID": "", "ready": false, "restartCount": 0,
         "state": { "terminated": { "exitCode": 137, "reason": reason, "message": message,
             "finishedAt": at(9) } } }] }))
 }
 
-fn reason_of(body: &Body) -> Option<FailureReason> {
-    match &body.state {
+fn reason_of(pod: &ObservedPod) -> Option<FailureReason> {
+    match &pod.state {
         AttemptState::Ended(End::Unreported { reason, .. }) => Some(*reason),
         AttemptState::Ended(End::Reported(ending)) => match ending.outcome {
             Outcome::Failed { reason, .. } => Some(reason),
@@ -94,23 +108,23 @@ fn a_batch_job_is_ours_by_its_owner_and_its_name() {
         "uid": "another" });
     let spec = json!({ "template": { "spec": { "containers": [] } } });
     for (name, owner, expected) in [
-        (CARRIER, owner(), true),
+        (BATCH_JOB, owner(), true),
         ("j-0190b7a2-2", owner(), false),
-        (CARRIER, other, false),
-        (CARRIER, stranger, false),
+        (BATCH_JOB, other, false),
+        (BATCH_JOB, stranger, false),
     ] {
         let object = job_object(name, owner.clone(), spec.clone(), json!({}));
-        assert_eq!(carrier(&object).is_some(), expected, "{name} {owner}");
+        assert_eq!(read_batch_job(&object).is_some(), expected, "{name} {owner}");
     }
 }
 
 #[test]
 fn a_pod_is_ours_by_its_batch_job_or_by_its_name_when_it_has_lost_it() {
-    let replica_set = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": CARRIER,
+    let replica_set = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": BATCH_JOB,
         "uid": "r" });
     for (name, owners, expected) in [
-        ("any", json!([batch_job(CARRIER)]), Some(false)),
-        ("any", json!([batch_job("j-0190b7a2-2")]), None),
+        ("any", json!([owned_by(BATCH_JOB)]), Some(false)),
+        ("any", json!([owned_by("j-0190b7a2-2")]), None),
         ("any", json!([replica_set]), None),
         ("any", json!([]), None),
         ("j-0190b7a2-1-abcde", json!([]), Some(true)),
@@ -118,8 +132,8 @@ fn a_pod_is_ours_by_its_batch_job_or_by_its_name_when_it_has_lost_it() {
         ("j-0190b7a2-1", json!([]), None),
         ("j-0190b7a2-1-abcde", json!([replica_set]), None),
     ] {
-        let found = body(&pod(name, owners.clone(), json!({})), at(0));
-        let is_orphan = found.map(|(_, body)| body.is_orphan());
+        let found = read_pod(&pod(name, owners.clone(), json!({})), at(0));
+        let is_orphan = found.map(|(_, pod)| pod.is_orphan());
         assert_eq!(is_orphan, expected, "{name} {owners}");
     }
 }
@@ -133,11 +147,11 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
         ours(json!({}), json!({ "conditions": [condition] }))
     };
     let finished = || ours(json!({}), json!({ "completionTime": at(9) }));
-    let stopping = || Carrier { stopping: true, ..open() };
-    let suspended_and_stopping = || Carrier { stopping: true, ..suspended() };
+    let stopping = || ObservedBatchJob { stopping: true, ..open() };
+    let suspended_and_stopping = || ObservedBatchJob { stopping: true, ..suspended() };
     let seen = || Some("p".to_owned());
     // Its batch Job, its pods, whether one was ever seen: whether it lives, whether it may come back.
-    type Case = (Option<Carrier>, Vec<Body>, Option<String>, bool, bool);
+    type Case = (Option<ObservedBatchJob>, Vec<ObservedPod>, Option<String>, bool, bool);
     let table: Vec<Case> = vec![
         (Some(open()), vec![], None, true, true),
         (Some(open()), vec![], seen(), true, true),
@@ -156,21 +170,24 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
         (None, vec![dead("Error", None)], seen(), false, false),
         (None, vec![running()], seen(), true, false),
     ];
-    for (number, (carrier, bodies, pod, lives, revives)) in table.into_iter().enumerate() {
-        let bodies = bodies.into_iter().enumerate().map(|(i, body)| (i.to_string(), body));
-        let trace = Trace { carrier, bodies: bodies.collect(), pod, node: None };
-        assert_eq!(trace.is_live(), lives, "case {number}");
-        let attempts = attempts(&BTreeMap::from([(1, trace)]), at(100));
-        assert_eq!(attempts[0].may_restart, revives, "case {number}");
+    for (number, (batch_job, pods, last_pod, lives, may_restart)) in table.into_iter().enumerate() {
+        let pods = pods.into_iter().enumerate().map(|(i, pod)| (i.to_string(), pod));
+        let objects = AttemptObjects { batch_job, pods: pods.collect(), last_pod, last_node: None };
+        assert_eq!(objects.is_live(), lives, "case {number}");
+        let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
+        assert_eq!(attempts[0].may_restart, may_restart, "case {number}");
     }
 }
 
 #[test]
 fn a_live_pod_says_more_than_a_dead_one() {
-    let bodies =
-        BTreeMap::from([("a".to_owned(), running()), ("b".to_owned(), dead("Error", None))]);
-    let trace = Trace { carrier: Some(ours(json!({}), json!({}))), bodies, ..Trace::default() };
-    let attempts = attempts(&BTreeMap::from([(1, trace)]), at(100));
+    let pods = BTreeMap::from([("a".to_owned(), running()), ("b".to_owned(), dead("Error", None))]);
+    let objects = AttemptObjects {
+        batch_job: Some(ours(json!({}), json!({}))),
+        pods,
+        ..AttemptObjects::default()
+    };
+    let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
     assert_eq!(attempts[0].state, AttemptState::Running { since: at(1) });
 }
 
@@ -187,20 +204,20 @@ fn what_the_job_did_not_cause_is_lost() {
     }
     let drained = json!([{ "type": "DisruptionTarget", "status": "True" }]);
     assert_eq!(reason_of(&dead_with("Error", None, drained)), Some(FailureReason::Lost));
-    let mut deleted = pod("p", json!([batch_job(CARRIER)]), json!({}));
+    let mut deleted = pod("p", json!([owned_by(BATCH_JOB)]), json!({}));
     deleted.status = serde_json::from_value(json!({ "containerStatuses": [{ "name": "function",
         "image": "", "imageID": "", "ready": false, "restartCount": 0,
         "state": { "terminated": { "exitCode": 137, "reason": "Error" } } }] }))
     .unwrap();
     deleted.metadata.deletion_timestamp = serde_json::from_value(json!(at(5))).unwrap();
-    let (_, deleted) = body(&deleted, at(100)).unwrap();
+    let (_, deleted) = read_pod(&deleted, at(100)).unwrap();
     assert_eq!(reason_of(&deleted), Some(FailureReason::Lost));
 }
 
 #[test]
 fn a_pod_that_was_given_up_with_its_node_proves_nothing() {
     let given_up = |state: Value| {
-        body_with(json!({ "phase": "Failed",
+        observed_pod(json!({ "phase": "Failed",
             "conditions": [{ "type": "DisruptionTarget", "status": "True",
                 "reason": "DeletionByPodGC", "lastTransitionTime": at(7) }],
             "containerStatuses": [{ "name": "function", "image": "", "imageID": "", "ready": true,
@@ -244,9 +261,11 @@ fn a_result_counts_only_in_its_own_attempts_place() {
 
 #[test]
 fn a_suspended_batch_job_says_so() {
-    let trace =
-        Trace { carrier: Some(ours(json!({ "suspend": true }), json!({}))), ..Trace::default() };
-    let attempts = attempts(&BTreeMap::from([(1, trace)]), at(100));
+    let objects = AttemptObjects {
+        batch_job: Some(ours(json!({ "suspend": true }), json!({}))),
+        ..AttemptObjects::default()
+    };
+    let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
     assert!(matches!(&attempts[0].state, AttemptState::Starting { reason: Some(reason), .. }
         if reason == reasons::SUSPENDED));
 }

@@ -1,0 +1,162 @@
+//! What is kept of the objects of one attempt: its batch Job and its pods, and only what is needed of each.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1 as core_v1;
+use kube::ResourceExt as _;
+use windlass_core::Cpus;
+use windlass_core::plan::AttemptState;
+
+use super::owner::{PodOwner, own_batch_job, own_pod};
+use super::pod_state::pod_state;
+use crate::labels::AttemptLabels;
+
+/// The objects of one attempt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AttemptObjects {
+    /// Its batch Job.
+    pub batch_job: Option<ObservedBatchJob>,
+    /// Its pods by UID. More than one only when the Job controller made a second.
+    pub pods: BTreeMap<String, ObservedPod>,
+    /// Name of the last pod that was seen, whether it is still there or not.
+    pub last_pod: Option<String>,
+    /// The node of the last pod that had one.
+    pub last_node: Option<String>,
+}
+
+/// What is kept of a batch Job.
+#[derive(Clone, Debug)]
+pub(crate) struct ObservedBatchJob {
+    pub(super) uid: String,
+    pub(super) name: String,
+    pub(super) cpus: Cpus,
+    pub(super) created: Option<Timestamp>,
+    /// What it says when it has failed, and since when.
+    pub(super) failed: Option<(String, Option<Timestamp>)>,
+    pub(super) finished: bool,
+    pub(super) stopping: bool,
+    pub(super) suspended: bool,
+}
+
+/// What is kept of a pod.
+#[derive(Clone, Debug)]
+pub(crate) struct ObservedPod {
+    pub(super) name: String,
+    pub(super) node: Option<String>,
+    pub(super) cpus: Cpus,
+    pub(super) created: Option<Timestamp>,
+    /// UID of its batch Job; `None` when that was deleted and has left the pod behind.
+    pub(super) owner_uid: Option<String>,
+    pub(super) stopping: bool,
+    pub(super) state: AttemptState,
+}
+
+impl AttemptObjects {
+    /// Whether processes of the attempt may run, or may be started without our doing.
+    pub(crate) fn is_live(&self) -> bool {
+        let may_get_pod = match &self.batch_job {
+            Some(batch_job) => {
+                batch_job.is_open() && (self.pods.is_empty() || batch_job.may_make_another(self))
+            }
+            // A batch Job that is gone before its pod was seen may have had a pod.
+            None => self.is_empty() && self.last_pod.is_none(),
+        };
+        may_get_pod || self.pods.values().any(ObservedPod::is_live)
+    }
+
+    /// Whether nothing of it can be seen.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batch_job.is_none() && self.pods.is_empty()
+    }
+}
+
+impl ObservedBatchJob {
+    /// Its UID.
+    pub(crate) fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// Whether it has not ended, as far as is known.
+    fn is_open(&self) -> bool {
+        !self.finished && self.failed.is_none()
+    }
+
+    /// Whether the Job controller may create another pod for it.
+    pub(super) fn may_make_another(&self, objects: &AttemptObjects) -> bool {
+        // The pods of a suspended batch Job are deleted, which is no failure.
+        self.is_open() && !self.stopping && (self.suspended || objects.pods.is_empty())
+    }
+}
+
+impl ObservedPod {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its node, once it has one.
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    /// Whether somebody must delete it: it runs, or its batch Job is gone; and nobody has deleted it yet.
+    pub(crate) fn is_to_be_deleted(&self) -> bool {
+        !self.stopping && (self.is_live() || self.is_orphan())
+    }
+
+    /// Whether its batch Job was deleted without it.
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.owner_uid.is_none()
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        !matches!(self.state, AttemptState::Ended(_))
+    }
+}
+
+/// Reads a batch Job of ours; `None` for anybody else's.
+pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, ObservedBatchJob)> {
+    let labels = own_batch_job(object)?;
+    let status = object.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let failed = conditions.iter().find(|c| c.type_ == "Failed" && c.status == "True");
+    let batch_job = ObservedBatchJob {
+        uid: object.uid().unwrap_or_default(),
+        name: object.name_any(),
+        cpus: labels.cpus,
+        created: object.creation_timestamp().map(|time| time.0),
+        failed: failed.map(|condition| {
+            let reason = condition.reason.as_deref().unwrap_or_default();
+            let message = condition.message.as_deref().unwrap_or_default();
+            let since = condition.last_transition_time.as_ref().map(|time| time.0);
+            (format!("{reason} {message}"), since)
+        }),
+        finished: status.is_some_and(|status| status.completion_time.is_some()),
+        stopping: object.metadata.deletion_timestamp.is_some(),
+        suspended: object.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),
+    };
+    Some((labels, batch_job))
+}
+
+/// Reads a pod of ours; `None` for anybody else's.
+pub(crate) fn read_pod(
+    object: &core_v1::Pod,
+    now: Timestamp,
+) -> Option<(AttemptLabels, ObservedPod)> {
+    let (labels, owner) = own_pod(object)?;
+    let pod = ObservedPod {
+        name: object.name_any(),
+        node: object.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        cpus: labels.cpus,
+        created: object.creation_timestamp().map(|time| time.0),
+        owner_uid: match owner {
+            PodOwner::BatchJob { uid } => Some(uid),
+            PodOwner::Gone => None,
+        },
+        stopping: object.metadata.deletion_timestamp.is_some(),
+        state: pod_state(object, &labels, now),
+    };
+    Some((labels, pod))
+}

@@ -1,0 +1,221 @@
+//! Builds the pod of an attempt: one container, which runs the worker and under it the function.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1 as core_v1;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use windlass_core::assignment::{ASSIGNMENT, Assignment};
+use windlass_core::contract::STOP_GRACE_SECONDS;
+use windlass_core::{Error, FunctionSpec};
+
+use super::new_attempt::NewAttempt;
+use super::report_endpoint::TOKEN_DIRECTORY;
+use crate::labels::{ANNOTATION_INPUT, AUDIENCE, CONTAINER};
+
+/// How long a pod may take to end after it was told: the worker's grace for its function and some
+/// seconds for the worker itself.
+const POD_GRACE_SECONDS: i64 = STOP_GRACE_SECONDS as i64 + 5;
+/// Life of the reporting token, in seconds; the kubelet renews it.
+const TOKEN_SECONDS: i64 = 3600;
+/// User and group of the pod's processes.
+const NOBODY: i64 = 65532;
+
+const INPUT_DIRECTORY: &str = "/windlass/input";
+const WORK_DIRECTORY: &str = "/windlass/work";
+const TERMINATION_MESSAGE: &str = "/dev/termination-log";
+
+/// The pod of this attempt. `Conflict` when the function cannot run on a cluster.
+pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Error> {
+    Ok(core_v1::PodSpec {
+        active_deadline_seconds: None,
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        containers: vec![container(attempt)?],
+        restart_policy: Some("Never".into()),
+        security_context: Some(core_v1::PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(NOBODY),
+            run_as_group: Some(NOBODY),
+            fs_group: Some(NOBODY),
+            seccomp_profile: Some(core_v1::SeccompProfile {
+                type_: "RuntimeDefault".into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        termination_grace_period_seconds: Some(POD_GRACE_SECONDS),
+        volumes: Some(volumes()),
+        ..placement(attempt.function)
+    })
+}
+
+/// The only container.
+fn container(attempt: &NewAttempt<'_>) -> Result<core_v1::Container, Error> {
+    let NewAttempt { job, function, .. } = *attempt;
+    let Some(image) = &function.image else {
+        return Err(Error::Conflict(format!("function {:?} has no image", job.spec.function)));
+    };
+    let command = ["windlass", "worker", "--"].map(str::to_owned).into_iter();
+    let function_argv = function.command.iter().chain(&function.args).map(|part| escape(part));
+    Ok(core_v1::Container {
+        name: CONTAINER.into(),
+        image: Some(image.clone()),
+        command: Some(command.chain(function_argv).collect()),
+        env: Some(environment(attempt)?),
+        resources: Some(resources(attempt)?),
+        security_context: Some(core_v1::SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(core_v1::Capabilities {
+                drop: Some(vec!["ALL".into()]),
+                ..Default::default()
+            }),
+            read_only_root_filesystem: Some(true),
+            ..Default::default()
+        }),
+        termination_message_path: Some(TERMINATION_MESSAGE.into()),
+        volume_mounts: Some(vec![
+            mount("input", INPUT_DIRECTORY, true),
+            mount("token", TOKEN_DIRECTORY, true),
+            mount("work", WORK_DIRECTORY, false),
+        ]),
+        working_dir: Some(WORK_DIRECTORY.into()),
+        ..Default::default()
+    })
+}
+
+/// Requests and limits are the same: the CPUs that were granted, and the memory that the function says for them.
+fn resources(attempt: &NewAttempt<'_>) -> Result<core_v1::ResourceRequirements, Error> {
+    let NewAttempt { job, function, cpus, .. } = *attempt;
+    let memory = function
+        .memory
+        .bytes(cpus)
+        .ok_or_else(|| Error::Conflict(format!("function {:?}: memory", job.spec.function)))?;
+    let amount = BTreeMap::from([
+        ("cpu".to_owned(), Quantity(cpus.to_string())),
+        ("memory".to_owned(), Quantity(memory.to_string())),
+    ]);
+    Ok(core_v1::ResourceRequirements {
+        requests: Some(amount.clone()),
+        limits: Some(amount),
+        ..Default::default()
+    })
+}
+
+/// The function's own variables, and the worker's assignment.
+fn environment(attempt: &NewAttempt<'_>) -> Result<Vec<core_v1::EnvVar>, Error> {
+    let function = attempt.function;
+    let assignment = serde_json::to_string(&assignment(attempt))
+        .map_err(|error| Error::Bug(format!("assignment: {error}")))?;
+    let own = function.env.iter();
+    let mut env: Vec<_> =
+        own.map(|variable| env_var(&variable.name, escape(&variable.value))).collect();
+    env.push(env_var(ASSIGNMENT, escape(&assignment)));
+    Ok(env)
+}
+
+/// What the worker is told to do.
+fn assignment(attempt: &NewAttempt<'_>) -> Assignment {
+    let NewAttempt { job, limits, function, number, cpus, report } = *attempt;
+    Assignment {
+        job: job.metadata.name.clone(),
+        job_uid: job.metadata.uid.clone(),
+        attempt: number,
+        parallelism: cpus,
+        timeout_seconds: limits.timeout_seconds,
+        max_result_bytes: limits.max_result_bytes,
+        content_type: function.content_type.clone(),
+        input: format!("{INPUT_DIRECTORY}/input.json"),
+        work: WORK_DIRECTORY.into(),
+        report: report.current(),
+        results: None,
+        log: None,
+        confinement: None,
+        termination_message: Some(TERMINATION_MESSAGE.into()),
+    }
+}
+
+/// Kubernetes expands `$(NAME)` in commands and values; `$$` stands for one `$`.
+fn escape(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+fn env_var(name: &str, value: String) -> core_v1::EnvVar {
+    core_v1::EnvVar { name: name.to_owned(), value: Some(value), ..Default::default() }
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> core_v1::VolumeMount {
+    core_v1::VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(read_only),
+        ..Default::default()
+    }
+}
+
+fn volumes() -> Vec<core_v1::Volume> {
+    let input = core_v1::Volume {
+        name: "input".into(),
+        downward_api: Some(core_v1::DownwardAPIVolumeSource {
+            items: Some(vec![core_v1::DownwardAPIVolumeFile {
+                path: "input.json".into(),
+                field_ref: Some(core_v1::ObjectFieldSelector {
+                    field_path: format!("metadata.annotations['{ANNOTATION_INPUT}']"),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let token = core_v1::Volume {
+        name: "token".into(),
+        projected: Some(core_v1::ProjectedVolumeSource {
+            sources: Some(vec![core_v1::VolumeProjection {
+                service_account_token: Some(core_v1::ServiceAccountTokenProjection {
+                    audience: Some(AUDIENCE.into()),
+                    expiration_seconds: Some(TOKEN_SECONDS),
+                    path: "token".into(),
+                }),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let work = core_v1::Volume {
+        name: "work".into(),
+        empty_dir: Some(core_v1::EmptyDirVolumeSource::default()),
+        ..Default::default()
+    };
+    vec![input, token, work]
+}
+
+/// What the function's pods need of their node.
+fn placement(function: &FunctionSpec) -> core_v1::PodSpec {
+    let Some(pod) = &function.pod else { return core_v1::PodSpec::default() };
+    core_v1::PodSpec {
+        node_selector: Some(pod.node_selector.clone()),
+        tolerations: Some(
+            pod.tolerations
+                .iter()
+                .map(|t| core_v1::Toleration {
+                    key: t.key.clone(),
+                    operator: t.operator.clone(),
+                    value: t.value.clone(),
+                    effect: t.effect.clone(),
+                    toleration_seconds: None,
+                })
+                .collect(),
+        ),
+        runtime_class_name: pod.runtime_class_name.clone(),
+        image_pull_secrets: Some(
+            pod.image_pull_secrets
+                .iter()
+                .map(|name| core_v1::LocalObjectReference { name: name.clone() })
+                .collect(),
+        ),
+        priority_class_name: pod.priority_class_name.clone(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,149 @@
+//! Asks for CPUs, if the job needs some now.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::SemaphorePermit;
+use windlass_core::plan::{AdmissionDecision, Attempt, next_attempt_number};
+use windlass_core::{Error, Job, JobLimits};
+
+use super::context::{Context, WAITING_GRACE};
+use super::fetch::{Fetched, fetch_uncached_queue, fetch_whole};
+use super::validate::{Validated, validate_whole};
+use crate::labels::AttemptId;
+
+/// How often a waiting job is reconciled although nothing has happened to it.
+const WAITING_REQUEUE: Duration = Duration::from_secs(30);
+
+/// When a job is reconciled again that could not be told to wait, as many others are.
+const WAITING_WRITES_BUSY: Duration = Duration::from_secs(1);
+
+/// What came of asking for CPUs.
+pub(crate) struct Admitted<'a> {
+    /// What admission says.
+    pub(crate) decision: AdmissionDecision,
+    /// The bounds of the job, or why it cannot run.
+    pub(crate) limits: Result<JobLimits, Error>,
+    /// The whole job as it is now, where it was fetched.
+    pub(crate) whole: Option<Job>,
+    /// When to ask again.
+    pub(crate) requeue_after: Option<Duration>,
+    /// To be held while the status says that the job waits.
+    pub(crate) permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Admitted<'_> {
+    /// Nothing is asked of admission.
+    fn not_asked(limits: Result<JobLimits, Error>, whole: Option<Job>) -> Self {
+        let decision = AdmissionDecision::NotAsked;
+        Self { decision, limits, whole, requeue_after: None, permit: None }
+    }
+
+    /// The job waits for something that it needs and that is not there.
+    fn blocked(job: &Job, (reason, why): (&'static str, String)) -> Self {
+        let limits = Ok(JobLimits::without_function(&job.spec));
+        let decision = AdmissionDecision::Blocked { reason, why };
+        let requeue_after = Some(WAITING_REQUEUE);
+        Self { decision, requeue_after, ..Self::not_asked(limits, None) }
+    }
+
+    fn is_granted(&self) -> bool {
+        matches!(self.decision, AdmissionDecision::Granted(_))
+    }
+}
+
+/// Asks for CPUs. A grant has the whole job fetched, which proves that the job is as it was when the decision was made.
+pub(crate) async fn admit<'a>(
+    job: &Job,
+    fetched: &Fetched,
+    validated: Validated,
+    ctx: &'a Context,
+    now: Timestamp,
+) -> Result<Admitted<'a>, Error> {
+    let Validated { limits, whole, missing } = validated;
+    if let Some(missing) = missing {
+        ctx.admission.withdraw(&job.metadata.uid, now);
+        return Ok(Admitted::blocked(job, missing));
+    }
+    let mut admitted = Admitted::not_asked(limits, whole);
+    if !fetched.needs_cpus {
+        if fetched.attempts.iter().all(|attempt| !attempt.is_live()) {
+            ctx.admission.withdraw(&job.metadata.uid, now);
+        }
+        return Ok(admitted);
+    }
+    let Ok(limits) = &admitted.limits else { return Ok(admitted) };
+    let queue_was_cached = ctx.admission.has_queue(job);
+    let attempt = next_attempt(job, &fetched.attempts);
+    admitted.decision = ctx.admission.request_cpus(job, attempt, limits, now);
+    if admitted.is_granted() {
+        confirm_grant(job, fetched, &mut admitted, queue_was_cached, ctx).await?;
+    }
+    if !queue_was_cached && ctx.admission.has_queue(job) {
+        // The queue has come meanwhile, and has granted nothing.
+        admitted.decision = AdmissionDecision::NotAsked;
+        admitted.requeue_after = Some(Duration::ZERO);
+        return Ok(admitted);
+    }
+    // A grant has the job reconciled; this is for the case that the news is lost.
+    admitted.requeue_after = admitted.limits.is_ok().then_some(WAITING_REQUEUE);
+    if matches!(admitted.decision, AdmissionDecision::Waiting { .. }) {
+        limit_waiting_writes(job, &mut admitted, ctx, now);
+    }
+    Ok(admitted)
+}
+
+/// Asks the API server whether what was granted is right: the whole job is fetched, and a queue that no cache has, but
+/// that exists, lets nobody pass.
+async fn confirm_grant(
+    job: &Job,
+    fetched: &Fetched,
+    admitted: &mut Admitted<'_>,
+    queue_was_cached: bool,
+    ctx: &Context,
+) -> Result<(), Error> {
+    if admitted.whole.is_none() {
+        match fetch_whole(job, ctx).await? {
+            Ok(whole) => {
+                let queue = ctx.stores.queue_of(job);
+                let function = fetched.function.as_ref();
+                admitted.limits = validate_whole(&whole, function, queue.as_ref());
+                admitted.whole = Some(whole);
+            }
+            Err(malformed) => admitted.limits = Err(malformed),
+        }
+    }
+    if !queue_was_cached && let Some(why) = fetch_uncached_queue(job, ctx).await? {
+        admitted.decision = AdmissionDecision::Waiting { why, place: None };
+    }
+    Ok(())
+}
+
+/// A long queue is reported at leisure: meanwhile other jobs may start.
+fn limit_waiting_writes<'a>(
+    job: &Job,
+    admitted: &mut Admitted<'a>,
+    ctx: &'a Context,
+    now: Timestamp,
+) {
+    let age = job.metadata.creation_timestamp.map(|created| now.duration_since(created));
+    let requeue_after = if job.status.phase.is_none() && age.is_some_and(|age| age < WAITING_GRACE)
+    {
+        WAITING_GRACE.unsigned_abs()
+    } else if let Ok(permit) = ctx.waiting_writes.try_acquire() {
+        admitted.permit = Some(permit);
+        return;
+    } else {
+        WAITING_WRITES_BUSY
+    };
+    admitted.decision = AdmissionDecision::NotAsked;
+    admitted.requeue_after = Some(requeue_after);
+}
+
+/// The attempt that comes next.
+pub(crate) fn next_attempt(job: &Job, attempts: &[Attempt]) -> AttemptId {
+    AttemptId {
+        job_uid: job.metadata.uid.as_str().into(),
+        number: next_attempt_number(job, attempts),
+    }
+}

@@ -1,0 +1,118 @@
+//! The attempts of a job: from the cache, and from the API server where the cache may be behind.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1 as core_v1;
+use kube::Api;
+use windlass_core::plan::{Attempt, AttemptState};
+use windlass_core::report::is_settled;
+use windlass_core::{AttemptNumber, Error, Job};
+
+use super::context::Context;
+use super::list::list_objects;
+use crate::attempt::observe;
+use crate::error::call;
+use crate::labels::LABEL_JOB_UID;
+
+/// The attempts as far as they are known. A lost attempt counts as lost only if its node tells nothing else.
+pub(super) async fn fetch_attempts(
+    job: &Job,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Vec<Attempt>, Error> {
+    let mut attempts = ctx.attempts.attempts(&job.metadata.uid, now);
+    if job.status.is_finished() {
+        return Ok(attempts);
+    }
+    // A watch of pods that is behind, or down, has not shown the pod of an attempt whose batch Job or status is known.
+    if attempts.last().is_some_and(|attempt| lacks_its_pod(job, attempt)) {
+        attempts = list_attempts(job, ctx, now).await?;
+    }
+    if let Some(number) = job.status.attempt {
+        attempts = with_reported_attempt(job, number, attempts, ctx, now).await?;
+    }
+    if let Some(attempt) = attempts.last_mut() {
+        check_deleted_node(job, attempt, ctx, now).await?;
+    }
+    Ok(attempts)
+}
+
+/// Whether no pod of this attempt was ever seen here, though there must have been one.
+fn lacks_its_pod(job: &Job, attempt: &Attempt) -> bool {
+    let is_reported = job.status.attempt == Some(attempt.number) && job.status.pod.is_some();
+    !is_settled(&job.status, attempt.number)
+        && attempt.is_present
+        && attempt.pod.is_none()
+        && (is_reported || !attempt.is_live())
+}
+
+/// The attempts, with the one that the status names. If no cache shows that one, the API server is asked.
+async fn with_reported_attempt(
+    job: &Job,
+    number: AttemptNumber,
+    mut attempts: Vec<Attempt>,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Vec<Attempt>, Error> {
+    let is_reported = |attempt: &Attempt| attempt.number == number;
+    if !attempts.iter().any(is_reported) {
+        attempts = list_attempts(job, ctx, now).await?;
+        if !attempts.iter().any(is_reported) {
+            attempts.push(observe::lost(job, number, now));
+            attempts.sort_by_key(|attempt| attempt.number);
+        }
+    }
+    let had_pod = job.status.pod.is_some();
+    if let Some(attempt) = attempts.iter_mut().find(|attempt| is_reported(attempt))
+        && had_pod
+        && attempt.is_present
+        && attempt.pod.is_none()
+        && matches!(attempt.state, AttemptState::Starting { .. })
+    {
+        attempt.state = observe::lost_pod(now);
+    }
+    Ok(attempts)
+}
+
+/// An attempt that ended without a report is not known to be over while the object of its node is deleted.
+async fn check_deleted_node(
+    job: &Job,
+    attempt: &mut Attempt,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let objects = ctx.attempts.objects(&job.metadata.uid, attempt.number);
+    if ctx.settings.deleted_nodes_are_fenced
+        || is_settled(&job.status, attempt.number)
+        || !observe::is_lost_unreported(attempt, objects.as_ref())
+    {
+        return Ok(());
+    }
+    // The attempt may have been seen before this process began to look.
+    if job.status.attempt == Some(attempt.number) {
+        attempt.pod = attempt.pod.take().or_else(|| job.status.pod.clone());
+        attempt.node = attempt.node.take().or_else(|| job.status.node.clone());
+    }
+    if let Some(node) = attempt.node.as_deref()
+        && !node_exists(ctx, node).await?
+    {
+        let message = format!(
+            "node {node:?} was deleted while the attempt ran there: it starts again when the node \
+             is back, or when the job is cancelled and submitted again"
+        );
+        attempt.state = AttemptState::Unreachable { message, since: now };
+    }
+    Ok(())
+}
+
+/// What the API server itself has of a job's attempts.
+async fn list_attempts(job: &Job, ctx: &Context, now: Timestamp) -> Result<Vec<Attempt>, Error> {
+    let (namespace, uid) = (&job.metadata.namespace, &job.metadata.uid);
+    let labels = format!("{LABEL_JOB_UID}={uid}");
+    let found = list_objects(ctx, Some(namespace), &labels).await?;
+    Ok(found.into_cache(now).attempts(uid, now))
+}
+
+async fn node_exists(ctx: &Context, node: &str) -> Result<bool, Error> {
+    let nodes: Api<core_v1::Node> = Api::all(ctx.client.clone());
+    Ok(call(nodes.get_metadata_opt(node)).await?.is_some())
+}

@@ -1,0 +1,70 @@
+//! Why an attempt has no pod, as Events tell.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use tracing::warn;
+use windlass_core::plan::{Attempt, AttemptState};
+use windlass_core::status::reasons;
+use windlass_core::{Error, Job};
+
+use super::context::{Context, WAITING_GRACE};
+use crate::error::{call, exceeds_quota};
+
+/// Puts the reason for which a batch Job has had no pod for some time into its attempt. Whether there is such
+/// an attempt: the caller asks again. Events say why, and decide nothing: without them a job can be cancelled all the
+/// same.
+pub(super) async fn explain_missing_pod(
+    job: &Job,
+    attempts: &mut [Attempt],
+    ctx: &Context,
+    now: Timestamp,
+) -> bool {
+    find_failed_create(job, attempts, ctx, now).await.unwrap_or_else(|error| {
+        warn!(job = %job.key(), %error, "why it has no pod cannot be asked");
+        true
+    })
+}
+
+async fn find_failed_create(
+    job: &Job,
+    attempts: &mut [Attempt],
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let Some(attempt) = attempts.last_mut() else { return Ok(false) };
+    let AttemptState::Starting { reason: reason @ None, message } = &mut attempt.state else {
+        return Ok(false);
+    };
+    let waited = now.duration_since(attempt.created);
+    if attempt.pod.is_some() || waited < WAITING_GRACE || job.status.is_finished() {
+        return Ok(false);
+    }
+    let objects = ctx.attempts.objects(&job.metadata.uid, attempt.number);
+    let Some(batch_job) = objects.and_then(|objects| objects.batch_job) else { return Ok(false) };
+    let namespace = &job.metadata.namespace;
+    if ctx.failed_creates.is_list_due(namespace) {
+        list_failed_creates(ctx, namespace).await?;
+    }
+    if let Some(failed) = ctx.failed_creates.get(namespace, batch_job.uid()) {
+        let quota = exceeds_quota(&failed.message);
+        let word = if quota { reasons::QUOTA_EXCEEDED } else { reasons::FAILED_CREATE };
+        *reason = Some(word.into());
+        *message = failed.message;
+        // Before that the Job controller had not tried.
+        attempt.startable_since = Some(failed.since);
+    }
+    Ok(true)
+}
+
+async fn list_failed_creates(ctx: &Context, namespace: &str) -> Result<(), Error> {
+    let began = Instant::now();
+    let events: Api<Event> = Api::namespaced(ctx.client.clone(), namespace);
+    let params = ListParams::default().fields("involvedObject.kind=Job,reason=FailedCreate");
+    let found = call(events.list(&params)).await?;
+    ctx.failed_creates.keep(namespace, found.items, began.elapsed());
+    Ok(())
+}

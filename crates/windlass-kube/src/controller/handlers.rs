@@ -1,0 +1,204 @@
+//! What follows from each change that a watch brings: the caches take it in, and the job that it concerns is reconciled.
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1 as core_v1;
+use kube::Resource;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+
+use super::context::Context;
+use crate::cache::attempts::ChangedAttempt;
+use crate::cache::job::WatchedJob;
+use crate::cache::watch::{Change, DeletedObject, handle_changes};
+use crate::crd::{ComputeFunction, ComputeQueue};
+use crate::labels::AttemptId;
+use crate::queueing::state::QueueKey;
+
+/// Jobs that are to be reconciled.
+pub(crate) type JobRefs = BoxStream<'static, ObjectRef<WatchedJob>>;
+
+type Event<K> = watcher::Result<watcher::Event<K>>;
+
+/// Handles the watch of ComputeJobs.
+pub(crate) fn jobs(
+    ctx: &Arc<Context>,
+    events: impl Stream<Item = Event<WatchedJob>> + Send + 'static,
+) -> JobRefs {
+    let ctx = Arc::clone(ctx);
+    handle_changes(events, move |change| match change {
+        Change::Applied(job) => {
+            job_changed(&ctx, &job);
+            vec![ObjectRef::from_obj(&job)]
+        }
+        Change::Deleted(job) => {
+            job_deleted(&ctx, &job);
+            Vec::new()
+        }
+        Change::Listed => {
+            ctx.synced.mark(|flags| flags.jobs = true);
+            // A job that was reconciled while the pages of the list came was seen as it was before the list.
+            ctx.stores.all_jobs()
+        }
+        Change::Failed => {
+            ctx.metrics.watch_failed("computejobs");
+            Vec::new()
+        }
+    })
+    .boxed()
+}
+
+/// Handles the watch of ComputeFunctions. A function has no job reconciled: a job that names it is validated when it
+/// comes, and each start reads the function.
+pub(crate) fn functions(
+    ctx: &Arc<Context>,
+    events: impl Stream<Item = Event<ComputeFunction>> + Send + 'static,
+) -> JobRefs {
+    let ctx = Arc::clone(ctx);
+    handle_changes(events, move |change| {
+        match change {
+            Change::Listed => ctx.synced.mark(|flags| flags.functions = true),
+            Change::Failed => ctx.metrics.watch_failed("computefunctions"),
+            Change::Applied(_) | Change::Deleted(_) => {}
+        }
+        None
+    })
+    .boxed()
+}
+
+/// Handles the watch of ComputeQueues.
+pub(crate) fn queues(
+    ctx: &Arc<Context>,
+    events: impl Stream<Item = Event<ComputeQueue>> + Send + 'static,
+) -> JobRefs {
+    let ctx = Arc::clone(ctx);
+    handle_changes(events, move |change| match change {
+        Change::Applied(queue) => {
+            let is_new = queue_changed(&ctx, &queue);
+            if is_new { ctx.stores.unfinished_jobs_in(&queue) } else { Vec::new() }
+        }
+        Change::Deleted(queue) => {
+            let key = QueueKey { namespace: queue.namespace, name: queue.name };
+            ctx.admission.queue_deleted(&key, &queue.uid);
+            Vec::new()
+        }
+        Change::Listed => {
+            ctx.synced.mark(|flags| flags.queues = true);
+            Vec::new()
+        }
+        Change::Failed => {
+            ctx.metrics.watch_failed("computequeues");
+            Vec::new()
+        }
+    })
+    .boxed()
+}
+
+/// Handles the watch of batch Jobs.
+pub(crate) fn batch_jobs(
+    ctx: &Arc<Context>,
+    events: impl Stream<Item = Event<batch::Job>> + Send + 'static,
+) -> JobRefs {
+    let ctx = Arc::clone(ctx);
+    handle_changes(events, move |change| {
+        match &change {
+            Change::Listed => ctx.synced.mark(|flags| flags.batch_jobs = true),
+            Change::Failed => ctx.metrics.watch_failed("jobs"),
+            Change::Applied(batch_job) => confirm(&ctx, batch_job),
+            Change::Deleted(_) => {}
+        }
+        batch_job_changed(&ctx, &change)
+    })
+    .boxed()
+}
+
+/// Handles the watch of pods.
+pub(crate) fn pods(
+    ctx: &Arc<Context>,
+    events: impl Stream<Item = Event<core_v1::Pod>> + Send + 'static,
+) -> JobRefs {
+    let ctx = Arc::clone(ctx);
+    handle_changes(events, move |change| {
+        match &change {
+            Change::Listed => ctx.synced.mark(|flags| flags.pods = true),
+            Change::Failed => ctx.metrics.watch_failed("pods"),
+            Change::Applied(pod) => confirm(&ctx, pod),
+            Change::Deleted(_) => {}
+        }
+        pod_changed(&ctx, &change)
+    })
+    .boxed()
+}
+
+fn job_changed(ctx: &Context, job: &WatchedJob) {
+    let leads = ctx.is_leading();
+    // Each of several controllers sees the end; the one that leads counts it.
+    if ctx.unfinished_jobs.is_end(job) && leads {
+        let job = job.to_core();
+        ctx.metrics.finished(&job);
+        if let Some(ended) = &ctx.settings.ended {
+            ended(&job);
+        }
+    }
+    ctx.failure_events.job_changed(job, leads);
+    let is_over = job.is_finished() || job.meta().deletion_timestamp.is_some();
+    if is_over && let Some(uid) = job.uid() {
+        ctx.admission.withdraw(uid, ctx.now());
+        ctx.refusals.forget(uid);
+    }
+}
+
+fn job_deleted(ctx: &Context, job: &DeletedObject) {
+    ctx.admission.withdraw(&job.uid, ctx.now());
+    ctx.refusals.forget(&job.uid);
+    ctx.expectations.forget(&job.uid);
+    ctx.failure_events.forget(&job.uid);
+    ctx.quarantine.forget(&job.uid);
+    ctx.unfinished_jobs.forget(&job.uid);
+}
+
+/// A ComputeQueue is there, or has changed. Whether it was not known before.
+pub(crate) fn queue_changed(ctx: &Context, queue: &ComputeQueue) -> bool {
+    let was_over = |attempt: &AttemptId| {
+        let objects = ctx.attempts.objects(&attempt.job_uid, attempt.number);
+        objects.is_some_and(|objects| !objects.is_live())
+    };
+    ctx.admission.queue_changed(queue, was_over, ctx.now())
+}
+
+/// A batch Job has changed. The job that is to be reconciled.
+pub(crate) fn batch_job_changed(
+    ctx: &Context,
+    change: &Change<batch::Job>,
+) -> Option<ObjectRef<WatchedJob>> {
+    let changed = ctx.attempts.batch_job_changed(change)?;
+    Some(attempt_changed(ctx, &changed))
+}
+
+/// A pod has changed. The job that is to be reconciled.
+pub(crate) fn pod_changed(
+    ctx: &Context,
+    change: &Change<core_v1::Pod>,
+) -> Option<ObjectRef<WatchedJob>> {
+    let now = ctx.now();
+    if let Change::Applied(pod) = change
+        && ctx.attempts.is_unknown(pod)
+    {
+        ctx.start_rate.record(now);
+    }
+    let changed = ctx.attempts.pod_changed(change, now)?;
+    Some(attempt_changed(ctx, &changed))
+}
+
+/// An attempt has changed: its CPUs are in use, or free. The job that is to be reconciled.
+pub(crate) fn attempt_changed(ctx: &Context, changed: &ChangedAttempt) -> ObjectRef<WatchedJob> {
+    ctx.admission.attempt_changed(changed, ctx.now());
+    WatchedJob::reference(&changed.labels.namespace, &changed.labels.job)
+}
+
+fn confirm<K: Resource>(ctx: &Context, object: &K) {
+    object.meta().uid.iter().for_each(|uid| ctx.attempts.confirm(uid));
+}

@@ -1,0 +1,50 @@
+//! Lists batch Jobs and pods of ours at the API server itself, beside the watches.
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1 as core_v1;
+use kube::api::ListParams;
+use windlass_core::Error;
+
+use super::context::{Context, api};
+use crate::cache::attempts::AttemptCache;
+use crate::cache::watch::Change;
+use crate::error::call;
+
+/// Batch Jobs and pods, as the API server itself has them.
+pub(crate) struct ListedObjects {
+    /// The batch Jobs.
+    pub(crate) batch_jobs: Vec<batch::Job>,
+    /// The pods.
+    pub(crate) pods: Vec<core_v1::Pod>,
+}
+
+impl ListedObjects {
+    /// The attempts that they belong to.
+    pub(crate) fn into_cache(self, now: Timestamp) -> AttemptCache {
+        let cache = AttemptCache::default();
+        for batch_job in self.batch_jobs {
+            cache.batch_job_changed(&Change::Applied(batch_job));
+        }
+        for pod in self.pods {
+            cache.pod_changed(&Change::Applied(pod), now);
+        }
+        cache
+    }
+}
+
+/// Lists batch Jobs, then pods, with these labels: in one namespace, or in all that this process serves. The order
+/// matters: no pod is made for a batch Job that is gone.
+pub(crate) async fn list_objects(
+    ctx: &Context,
+    namespace: Option<&str>,
+    labels: &str,
+) -> Result<ListedObjects, Error> {
+    let params = ListParams::default().labels(labels);
+    let namespace = namespace.or(ctx.settings.namespace.as_deref());
+    let batch_jobs = api::<batch::Job>(&ctx.client, namespace);
+    let pods = api::<core_v1::Pod>(&ctx.client, namespace);
+    let batch_jobs = call(batch_jobs.list(&params)).await?.items;
+    let pods = call(pods.list(&params)).await?.items;
+    Ok(ListedObjects { batch_jobs, pods })
+}

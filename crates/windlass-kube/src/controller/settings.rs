@@ -1,0 +1,29 @@
+//! The settings of the controller.
+
+use std::sync::Arc;
+
+use windlass_core::Job;
+
+use crate::attempt::report_endpoint::ReportEndpoint;
+
+/// What the command line sets.
+#[derive(Clone)]
+pub struct Settings {
+    /// Only this namespace; all when absent.
+    pub namespace: Option<String>,
+    /// Where workers report to.
+    pub report: ReportEndpoint,
+    /// Namespace of the Lease by which one of several controllers leads; without one this one acts at
+    /// once.
+    pub lease_namespace: Option<String>,
+    /// Who this is among them: the pod's name, for example. Made unique here.
+    pub name: String,
+    /// Whether a node whose object was deleted is known to run nothing any more. Without this an
+    /// attempt that was there when its node was deleted is never taken for dead.
+    pub deleted_nodes_are_fenced: bool,
+    /// Called with each job that this process has seen to end, while it leads. Must return at once.
+    pub ended: Option<Ended>,
+}
+
+/// A function that is given a job.
+pub type Ended = Arc<dyn Fn(&Job) + Send + Sync>;

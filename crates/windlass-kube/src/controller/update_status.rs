@@ -1,0 +1,85 @@
+//! Updates the status of a job, and publishes an Event where one is due.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use windlass_core::plan::{AttemptState, End};
+use windlass_core::report::is_settled;
+use windlass_core::status::FailureReason;
+use windlass_core::{Error, Job, JobLimits, Observed, Problem, plan};
+
+use super::context::Context;
+use super::events;
+use super::plan::Planned;
+use crate::cache::unreadable::Unreadable;
+use crate::crd::job_reference;
+use crate::status::{StatusWrite, write_status};
+
+/// Updates it. False when the API server takes no status of this job: the job is left alone until somebody writes it.
+pub(crate) async fn update_status(
+    job: &Job,
+    planned: &Planned,
+    limits: &JobLimits,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let mut status = Cow::Borrowed(&planned.plan.status);
+    let mut written = write_status(&ctx.client, job, &status).await;
+    if let Err(Error::Invalid(problems)) = &written
+        && let Some(observed) = without_reports(job, &planned.observed, problems)
+    {
+        status = Cow::Owned(plan(job, limits, &observed, now).status);
+        written = write_status(&ctx.client, job, &status).await;
+    }
+    let written = match written {
+        Err(why @ Error::Invalid(_)) => {
+            // The job was created under another definition than is in force now.
+            ctx.report_unreadable(Unreadable::of_job(job, &why.to_string()));
+            ctx.expectations.expect_newer(job);
+            return Ok(false);
+        }
+        written => written?,
+    };
+    if written == StatusWrite::Changed {
+        ctx.expectations.expect_newer(job);
+        if let Some(failure) = &status.failure {
+            ctx.failure_events.mark_published(job, failure);
+        }
+        if let Some(event) = events::status_event(job, &status) {
+            events::publish(&ctx.recorder, &job_reference(job), &event).await;
+        }
+    }
+    Ok(true)
+}
+
+/// Publishes the Event of a failure that a gateway has written into the status.
+pub(crate) async fn publish_failure(job: &Job, ctx: &Context) {
+    if let Some(failure) = &job.status.failure
+        && ctx.failure_events.mark_published(job, failure)
+    {
+        let event = events::failed(failure, &job.status);
+        events::publish(&ctx.recorder, &job_reference(job), &event).await;
+    }
+}
+
+/// What was observed, without what workers have reported: the API server refuses a status of that. `None` if no worker
+/// has reported anything.
+fn without_reports(job: &Job, observed: &Observed, problems: &[Problem]) -> Option<Observed> {
+    let mut without = observed.clone();
+    let reported = without.attempts.iter_mut().filter_map(|attempt| match &mut attempt.state {
+        AttemptState::Ended(end @ End::Reported(_)) if !is_settled(&job.status, attempt.number) => {
+            Some(end)
+        }
+        _ => None,
+    });
+    let mut any = false;
+    for end in reported {
+        let at = if let End::Reported(ending) = end { ending.finished } else { continue };
+        let reason = FailureReason::ResultLost;
+        let why = Error::Invalid(problems.to_vec());
+        let message = format!("what its worker said of its end cannot be stored: {why}");
+        *end = End::Unreported { reason, message, at };
+        any = true;
+    }
+    any.then_some(without)
+}
