@@ -3,6 +3,7 @@
 //!
 //! - [`golden`]: what is generated is what is committed;
 //! - [`dependencies`]: what a Rust function has to compile;
+//! - [`documentation`]: the documents are short, and what they name is there;
 //! - [`machine`]: the command line on this machine;
 //! - [`commands`]: the commands that ask a server or a cluster;
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
@@ -30,6 +31,7 @@ mod cluster;
 mod commands;
 mod contract;
 mod dependencies;
+mod documentation;
 mod faults;
 mod figures;
 mod floods;
