@@ -10,7 +10,6 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 use windlass_core::Error;
 
-use windlass_clock::Clock;
 use crate::config::Config;
 use crate::confine::{self, Cgroups, Cores};
 use crate::controller::{self, Context, Controller};
@@ -19,6 +18,7 @@ use crate::event::{self, Event};
 use crate::functions;
 use crate::queueing::backlog::Backlog;
 use crate::store::{self, Store, StoreError, StoreFailure, stopped};
+use windlass_clock::Clock;
 
 /// An engine that runs.
 pub struct Engine {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use windlass_clock::Clock;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::event::EventSender;
 use crate::queueing::backlog::Backlog;
 use crate::store::Store;
+use windlass_clock::Clock;
 
 /// What the controller and those who serve callers work with.
 pub(crate) struct Context {
