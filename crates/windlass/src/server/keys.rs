@@ -24,7 +24,7 @@ use tempfile::NamedTempFile;
 use windlass_core::jobs::Verb;
 use windlass_core::result::sha256;
 
-use crate::token;
+use crate::server::access;
 
 /// The file in the data directory.
 const FILE: &str = "keys.json";
@@ -90,7 +90,7 @@ pub(crate) struct Key {
     pub(crate) name: String,
     /// SHA-256 of the whole key, in hex.
     sha256: String,
-    /// Where it is good.
+    /// BackendFlags it is good.
     pub(crate) namespace: String,
     /// For what.
     pub(crate) verbs: BTreeSet<Right>,
@@ -124,7 +124,7 @@ struct Kept {
 /// Adds a key and gives its secret. `None` when there is one of that name.
 pub(crate) fn create(data: &Path, wanted: Wanted) -> anyhow::Result<Option<String>> {
     fs::create_dir_all(data).with_context(|| data.display().to_string())?;
-    let secret = format!("{PREFIX}{}", token::random()?);
+    let secret = format!("{PREFIX}{}", access::random()?);
     let Wanted { name, namespace, verbs, expires } = wanted;
     change(data, |keys| {
         let now = Timestamp::now();

@@ -81,8 +81,8 @@ fn look(files: &[PathBuf], now: &watch::Sender<Authorities>, complaint: &mut Str
 mod tests {
     use super::*;
 
-    const FIRST: &str = include_str!("../../windlass-gateway/tests/certificates/first.crt");
-    const SECOND: &str = include_str!("../../windlass-gateway/tests/certificates/second.crt");
+    const FIRST: &str = include_str!("../../../windlass-gateway/tests/certificates/first.crt");
+    const SECOND: &str = include_str!("../../../windlass-gateway/tests/certificates/second.crt");
 
     #[test]
     fn the_first_file_that_says_something_counts_and_must_be_good() {

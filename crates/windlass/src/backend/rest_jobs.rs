@@ -1,6 +1,5 @@
 //! `Jobs` of a server, over its REST API.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -8,7 +7,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::{TryStreamExt as _, stream};
 use http_body_util::BodyExt as _;
-use hyper::body::{Bytes, Incoming};
 use hyper::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,13 +16,11 @@ use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_by
 use windlass_core::status::Progress;
 use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Problem, Queue};
 
-use crate::client::{Client, Sent};
+use super::events::{ServerSentEvent, ServerSentEvents, next_piece};
+use super::http_client::{Client, RequestParts};
 
 /// Most jobs that are asked for at once: an answer of them is at most 16 MiB.
 const PAGE: u32 = 100;
-
-/// Longest silence of a stream; a server says something every 15 s.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// How long a server that was there may be gone while a job of it is followed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,14 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// First and longest pause between two tries.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
-/// Longest event of a stream, in bytes: a job with its input and result, escaped.
-const MAX_EVENT_BYTES: usize = 4 << 20;
-
 /// The jobs of a server.
 #[derive(Clone)]
-pub(crate) struct RemoteJobs(Client);
+pub(crate) struct RestJobs(Client);
 
-impl RemoteJobs {
+impl RestJobs {
     pub(crate) fn new(client: Client) -> Self {
         Self(client)
     }
@@ -62,9 +55,9 @@ impl RemoteJobs {
                 |_| Error::Invalid(vec![Problem::at("", "the key has characters that none has")]);
             headers.insert("idempotency-key", key.parse().map_err(wrong)?);
         }
-        let sent = Sent { body: Some(body.to_string().into_bytes()), headers };
+        let sent = RequestParts { body: Some(body.to_string().into_bytes()), headers };
         let path = format!("/v1/namespaces/{namespace}/jobs");
-        self.0.json(Method::POST, &path, sent).await.map_err(no_place)
+        self.0.json(Method::POST, &path, sent).await.map_err(no_namespace)
     }
 
     async fn of_job<T: DeserializeOwned>(
@@ -73,17 +66,17 @@ impl RemoteJobs {
         key: &JobKey,
         rest: &str,
     ) -> Result<T, Error> {
-        let found = self.0.json(method, &path(key, rest), Sent::default()).await;
+        let found = self.0.json(method, &path(key, rest), RequestParts::default()).await;
         found.map_err(|error| no_job(error, key))
     }
 
-    async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Error> {
-        let found = self.0.json(Method::GET, path, Sent::default()).await;
-        let found: Listing<T> = found.map_err(no_place)?;
+    async fn list_all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Error> {
+        let found = self.0.json(Method::GET, path, RequestParts::default()).await;
+        let found: ResourceList<T> = found.map_err(no_namespace)?;
         Ok(found.items)
     }
 
-    async fn one<T: DeserializeOwned>(
+    async fn get_one<T: DeserializeOwned>(
         &self,
         namespace: &str,
         kinds: &str,
@@ -91,7 +84,7 @@ impl RemoteJobs {
         name: &str,
     ) -> Result<T, Error> {
         let path = format!("/v1/namespaces/{namespace}/{kinds}/{name}");
-        let found = self.0.json(Method::GET, &path, Sent::default()).await;
+        let found = self.0.json(Method::GET, &path, RequestParts::default()).await;
         found.map_err(|error| match error {
             Error::NotFound { .. } => Error::NotFound { kind, name: name.to_owned() },
             other => other,
@@ -101,7 +94,7 @@ impl RemoteJobs {
 
 /// A list in the shape that the Kubernetes API gives.
 #[derive(Deserialize)]
-struct Listing<T> {
+struct ResourceList<T> {
     #[serde(default)]
     metadata: ListMetadata,
     items: Vec<T>,
@@ -126,7 +119,7 @@ fn no_job(error: Error, key: &JobKey) -> Error {
 }
 
 /// What a 404 means where a namespace alone is named: nobody says whether there is one.
-fn no_place(error: Error) -> Error {
+fn no_namespace(error: Error) -> Error {
     match error {
         Error::NotFound { name: detail, .. } => Error::Denied(detail),
         other => other,
@@ -134,7 +127,7 @@ fn no_place(error: Error) -> Error {
 }
 
 #[async_trait]
-impl Jobs for RemoteJobs {
+impl Jobs for RestJobs {
     async fn submit(&self, submission: Submission) -> Result<Job, Error> {
         self.submit_once(submission, None).await
     }
@@ -157,8 +150,8 @@ impl Jobs for RemoteJobs {
                 path += &format!("&{name}={}", escaped(value));
             }
         }
-        let page = self.0.json(Method::GET, &path, Sent::default()).await;
-        let page: Listing<Job> = page.map_err(no_place)?;
+        let page = self.0.json(Method::GET, &path, RequestParts::default()).await;
+        let page: ResourceList<Job> = page.map_err(no_namespace)?;
         Ok(Page { items: page.items, continue_from: page.metadata.continue_from })
     }
 
@@ -167,13 +160,13 @@ impl Jobs for RemoteJobs {
     }
 
     async fn delete(&self, key: &JobKey) -> Result<(), Error> {
-        let deleted = self.0.whole(Method::DELETE, &path(key, ""), Sent::default()).await;
+        let deleted = self.0.whole(Method::DELETE, &path(key, ""), RequestParts::default()).await;
         deleted.map(drop).map_err(|error| no_job(error, key))
     }
 
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error> {
         let mut watch =
-            RemoteWatch { client: self.0.clone(), key: key.clone(), events: None, latest: None };
+            RestWatch { client: self.0.clone(), key: key.clone(), events: None, latest: None };
         watch.connect().await?;
         Ok(Box::new(watch))
     }
@@ -185,7 +178,7 @@ impl Jobs for RemoteJobs {
             None => {
                 Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
             }
-            Some(_) => Content::Stored(Box::new(RemoteResult(self.0.clone(), key.clone()))),
+            Some(_) => Content::Stored(Box::new(RestResult(self.0.clone(), key.clone()))),
         };
         Ok(StoredResult {
             bytes: result.bytes,
@@ -197,27 +190,27 @@ impl Jobs for RemoteJobs {
 
     async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
         let path = path(key, &format!("/logs?tailBytes={limit}"));
-        let logs = self.0.whole(Method::GET, &path, Sent::default()).await;
+        let logs = self.0.whole(Method::GET, &path, RequestParts::default()).await;
         Ok(logs.map_err(|error| no_job(error, key))?.to_vec())
     }
 
     async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
         let path = path(key, &format!("/logs?follow=true&tailBytes={tail}"));
-        let logs = self.0.open(Method::GET, &path, Sent::default()).await;
+        let logs = self.0.open(Method::GET, &path, RequestParts::default()).await;
         let logs = logs.map_err(|error| no_job(error, key))?;
         Ok(Box::pin(logs.into_body().into_data_stream().map_err(io::Error::other)))
     }
 
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {
-        self.one(namespace, "functions", Function::KIND, name).await
+        self.get_one(namespace, "functions", Function::KIND, name).await
     }
 
     async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error> {
-        self.all(&format!("/v1/namespaces/{namespace}/functions")).await
+        self.list_all(&format!("/v1/namespaces/{namespace}/functions")).await
     }
 
     async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error> {
-        match self.one(namespace, "queues", Queue::KIND, name).await {
+        match self.get_one(namespace, "queues", Queue::KIND, name).await {
             Ok(queue) => Ok(Some(queue)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -225,11 +218,11 @@ impl Jobs for RemoteJobs {
     }
 
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
-        self.all(&format!("/v1/namespaces/{namespace}/queues")).await
+        self.list_all(&format!("/v1/namespaces/{namespace}/queues")).await
     }
 
     async fn ready(&self) -> Result<(), Error> {
-        self.0.whole(Method::GET, "/readyz", Sent::default()).await.map(drop)
+        self.0.whole(Method::GET, "/readyz", RequestParts::default()).await.map(drop)
     }
 }
 
@@ -243,10 +236,10 @@ fn escaped(value: &str) -> String {
 }
 
 /// A result that is too large to be in the job.
-struct RemoteResult(Client, JobKey);
+struct RestResult(Client, JobKey);
 
 #[async_trait]
-impl Stored for RemoteResult {
+impl Stored for RestResult {
     async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
         let Self(client, key) = *self;
         let mut headers = HeaderMap::new();
@@ -254,52 +247,35 @@ impl Stored for RemoteResult {
         if let Ok(part) = format!("bytes={}-{last}", range.start).parse() {
             headers.insert(header::RANGE, part);
         }
-        let sent = Sent { headers, ..Sent::default() };
+        let sent = RequestParts { headers, ..RequestParts::default() };
         let answer = client.open(Method::GET, &path(&key, "/result"), sent).await;
         let body = answer.map_err(|error| no_job(error, &key))?.into_body();
         Ok(Box::pin(stream::try_unfold(body, |mut body| async {
-            Ok(piece(&mut body).await?.map(|piece| (piece, body)))
+            Ok(next_piece(&mut body).await?.map(|piece| (piece, body)))
         })))
-    }
-}
-
-/// The next piece of a body; none at its end. A silent server is as good as none.
-async fn piece(body: &mut Incoming) -> io::Result<Option<Bytes>> {
-    loop {
-        let next = tokio::time::timeout(SILENCE, body.frame());
-        let frame = next.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-        match frame {
-            None => return Ok(None),
-            Some(frame) => {
-                // Trailers say nothing to us.
-                if let Ok(piece) = frame.map_err(io::Error::other)?.into_data() {
-                    return Ok(Some(piece));
-                }
-            }
-        }
     }
 }
 
 /// The changes of one job, from the server's events. A connection that is lost is made again: the
 /// first event of each is the job as it is.
-struct RemoteWatch {
+struct RestWatch {
     client: Client,
     key: JobKey,
-    events: Option<Events>,
+    events: Option<ServerSentEvents>,
     latest: Option<Job>,
 }
 
-impl RemoteWatch {
+impl RestWatch {
     async fn connect(&mut self) -> Result<(), Error> {
         let path = path(&self.key, "/events");
-        let answer = self.client.open(Method::GET, &path, Sent::default()).await;
+        let answer = self.client.open(Method::GET, &path, RequestParts::default()).await;
         let answer = answer.map_err(|error| no_job(error, &self.key))?;
-        self.events = Some(Events::new(answer.into_body()));
+        self.events = Some(ServerSentEvents::new(answer.into_body()));
         Ok(())
     }
 
     /// What an event tells, if it tells anything of the job.
-    fn told(&mut self, event: &Event) -> Result<Option<Job>, Error> {
+    fn job_in(&mut self, event: &ServerSentEvent) -> Result<Option<Job>, Error> {
         let unread = |error: serde_json::Error| {
             let server = self.client.server();
             Error::unavailable(format!("{server} tells something else: {error}"))
@@ -311,7 +287,7 @@ impl RemoteWatch {
                 Ok(Some(job))
             }
             "progress" => {
-                let told: ProgressTold = serde_json::from_slice(&event.data).map_err(unread)?;
+                let told: ProgressEvent = serde_json::from_slice(&event.data).map_err(unread)?;
                 let Some(job) = &mut self.latest else { return Ok(None) };
                 // Of an attempt that the job does not know yet, nothing is shown.
                 if job.status.attempt != Some(told.attempt) {
@@ -321,7 +297,7 @@ impl RemoteWatch {
                 Ok(Some(job.clone()))
             }
             "problem" => {
-                let problem: Gone = serde_json::from_slice(&event.data).map_err(unread)?;
+                let problem: ProblemEvent = serde_json::from_slice(&event.data).map_err(unread)?;
                 Err(match problem.status {
                     404 => Error::no_job(&self.key.name),
                     _ => Error::unavailable(problem.detail),
@@ -335,20 +311,20 @@ impl RemoteWatch {
 
 /// Progress between two events of the whole job.
 #[derive(Deserialize)]
-struct ProgressTold {
+struct ProgressEvent {
     attempt: AttemptNumber,
     progress: Progress,
 }
 
 /// The last event of a job that cannot be followed any more.
 #[derive(Deserialize)]
-struct Gone {
+struct ProblemEvent {
     status: u16,
     detail: String,
 }
 
 #[async_trait]
-impl Watch for RemoteWatch {
+impl Watch for RestWatch {
     async fn next(&mut self) -> Result<Job, Error> {
         let mut pause = BACKOFF[0];
         let mut gone_since: Option<Instant> = None;
@@ -367,9 +343,9 @@ impl Watch for RemoteWatch {
                 continue;
             }
             let Some(events) = &mut self.events else { continue };
-            match events.next().await {
+            match events.next_event().await {
                 Ok(Some(event)) => {
-                    if let Some(job) = self.told(&event)? {
+                    if let Some(job) = self.job_in(&event)? {
                         return Ok(job);
                     }
                 }
@@ -384,111 +360,9 @@ impl Watch for RemoteWatch {
     }
 }
 
-/// The events of a stream (server-sent events, WHATWG HTML 9.2).
-struct Events {
-    body: Incoming,
-    parser: Parser,
-}
-
-impl Events {
-    fn new(body: Incoming) -> Self {
-        Self { body, parser: Parser::default() }
-    }
-
-    /// The next event; none at the end of the stream.
-    async fn next(&mut self) -> io::Result<Option<Event>> {
-        loop {
-            if let Some(event) = self.parser.events.pop_front() {
-                return Ok(Some(event));
-            }
-            match piece(&mut self.body).await? {
-                Some(piece) => self.parser.take(&piece)?,
-                None => return Ok(None),
-            }
-        }
-    }
-}
-
-/// An event.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Event {
-    kind: String,
-    data: Vec<u8>,
-}
-
-/// Puts events together from pieces of a stream.
-#[derive(Default)]
-struct Parser {
-    line: Vec<u8>,
-    event: Event,
-    events: VecDeque<Event>,
-}
-
-impl Parser {
-    fn take(&mut self, piece: &[u8]) -> io::Result<()> {
-        for &byte in piece {
-            if byte != b'\n' {
-                self.line.push(byte);
-                if self.line.len() + self.event.data.len() > MAX_EVENT_BYTES {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "an endless event"));
-                }
-                continue;
-            }
-            let line = std::mem::take(&mut self.line);
-            self.end_line(line.strip_suffix(b"\r").unwrap_or(&line));
-        }
-        Ok(())
-    }
-
-    fn end_line(&mut self, line: &[u8]) {
-        if line.is_empty() {
-            let event = std::mem::take(&mut self.event);
-            if !event.data.is_empty() {
-                self.events.push_back(event);
-            }
-        } else if let Some(data) = value_of(line, b"data:") {
-            if !self.event.data.is_empty() {
-                self.event.data.push(b'\n');
-            }
-            self.event.data.extend_from_slice(data);
-        } else if let Some(kind) = value_of(line, b"event:") {
-            self.event.kind = String::from_utf8_lossy(kind).into_owned();
-        }
-    }
-}
-
-fn value_of<'a>(line: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
-    let value = line.strip_prefix(field)?;
-    Some(value.strip_prefix(b" ").unwrap_or(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn events_are_put_together_however_the_stream_is_cut() {
-        let stream = b": hello\n\nevent: job\nid: 7\ndata: {\"a\":\ndata: 1}\n\n:\n\n\
-                       event:progress\r\ndata:{}\r\n\r\nevent: job\ndata: cut";
-        for size in 1..stream.len() {
-            let mut parser = Parser::default();
-            for piece in stream.chunks(size) {
-                parser.take(piece).unwrap();
-            }
-            let events: Vec<_> = parser.events.into_iter().collect();
-            let event =
-                |kind: &str, data: &str| Event { kind: kind.into(), data: data.as_bytes().into() };
-            assert_eq!(events, [event("job", "{\"a\":\n1}"), event("progress", "{}")], "{size}");
-        }
-    }
-
-    #[test]
-    fn an_endless_event_is_refused() {
-        let mut parser = Parser::default();
-        let piece = vec![b'x'; 64 * 1024];
-        let taken = (0..=MAX_EVENT_BYTES / piece.len()).try_for_each(|_| parser.take(&piece));
-        assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::InvalidData);
-    }
 
     #[test]
     fn a_value_of_a_query_is_one_value() {

@@ -9,7 +9,8 @@ use windlass_core::parse::{self, Syntax, Unread};
 use windlass_core::{API_VERSION, Error, Job, JobSpec};
 use windlass_local::functions::documents;
 
-use crate::cli::{BadUsage, Request, Wanted};
+use crate::flags::bad_usage::BadUsage;
+use crate::flags::job::{JobSpecFlags, NewJobFlags};
 
 /// Longest text that is read as a manifest or an input, in bytes.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
@@ -19,14 +20,14 @@ const SHOWN: usize = 20;
 
 /// What was asked for. A namespace of the manifest counts where the command line names none.
 pub(crate) fn submission(
-    request: &Request,
+    request: &NewJobFlags,
     namespace: &str,
     is_named: bool,
 ) -> anyhow::Result<Submission> {
     match (&request.file, &request.function) {
         (Some(file), _) => from_manifest(file, namespace, is_named),
         (None, function) => {
-            of_function(function.as_deref().unwrap_or_default(), &request.wanted, namespace)
+            of_function(function.as_deref().unwrap_or_default(), &request.spec, namespace)
         }
     }
 }
@@ -34,11 +35,11 @@ pub(crate) fn submission(
 /// A job of this function.
 pub(crate) fn of_function(
     function: &str,
-    wanted: &Wanted,
+    wanted: &JobSpecFlags,
     namespace: &str,
 ) -> anyhow::Result<Submission> {
     // A new option cannot be forgotten here.
-    let Wanted {
+    let JobSpecFlags {
         input,
         name,
         parallelism,

@@ -20,8 +20,9 @@ use serde::de::DeserializeOwned;
 use windlass_core::{Error, Problem};
 use windlass_worker::tls;
 
-use crate::cli::BadUsage;
-use crate::{log, place};
+use super::server_token::is_loopback;
+use crate::flags::bad_usage::BadUsage;
+use crate::output::log;
 
 /// Longest time until the head of an answer, or its whole body where it is read at once.
 const REQUEST: Duration = Duration::from_secs(60);
@@ -32,7 +33,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Largest answer that is read at once, in bytes: a page of jobs, each with its input and result.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// Where a server listens that was told nothing else.
+/// BackendFlags a server listens that was told nothing else.
 pub(crate) const LOCAL: &str = "http://127.0.0.1:7070";
 
 /// A server and the right to ask it.
@@ -45,7 +46,7 @@ pub(crate) struct Client {
 
 /// What is sent beside method and path.
 #[derive(Default)]
-pub(crate) struct Sent {
+pub(crate) struct RequestParts {
     /// A JSON body.
     pub(crate) body: Option<Vec<u8>>,
     /// Further headers.
@@ -70,7 +71,7 @@ impl Client {
             _ => return Err(bad("is no URL that begins with http:// or https://").into()),
         };
         let is_plain = uri.scheme_str() == Some("http");
-        if is_plain && !place::is_loopback(server) {
+        if is_plain && !is_loopback(server) {
             log::tell(&format!(
                 "windlass: the token goes to {server} as it is: whoever is on the way can read it"
             ));
@@ -100,7 +101,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        sent: Sent,
+        sent: RequestParts,
     ) -> Result<T, Error> {
         let body = self.whole(method, path, sent).await?;
         serde_json::from_slice(&body).map_err(|error| {
@@ -114,7 +115,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        sent: Sent,
+        sent: RequestParts,
     ) -> Result<Bytes, Error> {
         let answer = self.open(method, path, sent).await?;
         self.read(answer.into_body()).await
@@ -125,7 +126,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        sent: Sent,
+        sent: RequestParts,
     ) -> Result<Response<Incoming>, Error> {
         let answer = self.send(method, path, sent).await?;
         if answer.status().is_success() {
@@ -142,7 +143,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        sent: Sent,
+        sent: RequestParts,
     ) -> Result<Response<Incoming>, Error> {
         let url = format!("{}{path}", self.server);
         let mut request = Request::new(Full::from(sent.body.clone().unwrap_or_default()));

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use windlass_core::{API_VERSION, Function, GROUP, Job, Phase, Queue};
 
-use crate::cli::Shape;
-use crate::terminal;
+use crate::flags::output_form::OutputForm;
+use crate::output::terminal;
 
 /// What a cell says that has nothing to say.
 const NOTHING: &str = "";
@@ -41,24 +41,24 @@ pub(crate) trait Shown: Serialize {
 }
 
 /// Shows one object.
-pub(crate) fn one<T: Shown>(object: &T, shape: Shape) -> anyhow::Result<()> {
+pub(crate) fn one<T: Shown>(object: &T, shape: OutputForm) -> anyhow::Result<()> {
     match shape {
-        Shape::Json => print(&json(object)?),
-        Shape::Yaml => print(&yaml(object)?),
+        OutputForm::Json => print(&json(object)?),
+        OutputForm::Yaml => print(&yaml(object)?),
         shape => many(std::slice::from_ref(object), shape),
     }
 }
 
 /// Shows a list of objects.
-pub(crate) fn many<T: Shown>(objects: &[T], shape: Shape) -> anyhow::Result<()> {
+pub(crate) fn many<T: Shown>(objects: &[T], shape: OutputForm) -> anyhow::Result<()> {
     match shape {
-        Shape::Json => print(&json(&Listing::of(objects))?),
-        Shape::Yaml => print(&yaml(&Listing::of(objects))?),
-        Shape::Name => {
+        OutputForm::Json => print(&json(&Listing::of(objects))?),
+        OutputForm::Yaml => print(&yaml(&Listing::of(objects))?),
+        OutputForm::Name => {
             print(&objects.iter().map(|object| full_name(object) + "\n").collect::<String>())
         }
-        Shape::Table | Shape::Wide => {
-            let mut table = Table::new::<T>(shape == Shape::Wide);
+        OutputForm::Table | OutputForm::Wide => {
+            let mut table = Table::new::<T>(shape == OutputForm::Wide);
             let now = Timestamp::now();
             objects.iter().for_each(|object| table.add(object, now));
             print(&table.text(true))

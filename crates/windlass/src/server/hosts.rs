@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::cli::BadUsage;
+use crate::flags::bad_usage::BadUsage;
 
 /// Longest name of a host (RFC 1035), and a port.
 const MAX_BYTES: usize = 253 + 6;

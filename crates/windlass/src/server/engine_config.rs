@@ -9,11 +9,12 @@ use windlass_core::Cpus;
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_local::{Config, Functions, Library, Logs};
 
-use crate::cli::{BadUsage, Machine};
-use crate::functions::builtin;
+use crate::flags::bad_usage::BadUsage;
+use crate::flags::machine::MachineFlags;
+use crate::server::builtin_functions::builtin;
 
 /// The built-in functions and those of the command line and of the manifests that were named.
-pub(crate) fn functions(args: &Machine) -> anyhow::Result<Functions> {
+pub(crate) fn functions(args: &MachineFlags) -> anyhow::Result<Functions> {
     let mut functions = without_manifests(args)?;
     for path in &args.functions {
         functions.load(path).map_err(|error| BadUsage(error.to_string()))?;
@@ -22,13 +23,13 @@ pub(crate) fn functions(args: &Machine) -> anyhow::Result<Functions> {
 }
 
 /// The same, read again whenever the manifests change.
-pub(crate) fn library(args: &Machine) -> anyhow::Result<Library> {
+pub(crate) fn library(args: &MachineFlags) -> anyhow::Result<Library> {
     Library::open(without_manifests(args)?, args.functions.clone())
         .map_err(|error| BadUsage(error.to_string()).into())
 }
 
 /// The built-in functions and those of the command line.
-fn without_manifests(args: &Machine) -> anyhow::Result<Functions> {
+fn without_manifests(args: &MachineFlags) -> anyhow::Result<Functions> {
     let mut functions = Functions::builtin(builtin(None));
     if args.define.is_empty() {
         return Ok(functions);
@@ -43,7 +44,7 @@ fn without_manifests(args: &Machine) -> anyhow::Result<Functions> {
 }
 
 /// The CPUs to grant.
-fn cpus(args: &Machine) -> anyhow::Result<Cpus> {
+fn cpus(args: &MachineFlags) -> anyhow::Result<Cpus> {
     match args.cpus {
         Some(cpus) => Ok(cpus),
         // Affinity and the quota of the cgroup are both in it.
@@ -54,7 +55,11 @@ fn cpus(args: &Machine) -> anyhow::Result<Cpus> {
 }
 
 /// What an engine is told that lives no longer than one command.
-pub(crate) fn config(args: &Machine, functions: Library, data: &Path) -> anyhow::Result<Config> {
+pub(crate) fn config(
+    args: &MachineFlags,
+    functions: Library,
+    data: &Path,
+) -> anyhow::Result<Config> {
     let program = std::env::current_exe().context("this program's path is not known")?;
     let grace = Duration::from_secs(STOP_GRACE_SECONDS);
     Ok(Config {

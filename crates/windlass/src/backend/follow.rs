@@ -6,11 +6,11 @@ use std::time::Duration;
 use windlass_core::jobs::Watch;
 use windlass_core::{Error, Job, JobKey, Phase};
 
-use crate::cli::Wait;
-use crate::commands::{self, INTERRUPTED};
-use crate::log;
-use crate::place::Place;
-use crate::terminal::{self, Progress};
+use crate::backend::resolve::Backend;
+use crate::flags::wait::WaitFlags;
+use crate::output::log;
+use crate::output::terminal::{self, Progress};
+use crate::process::{self, INTERRUPTED};
 
 /// Shows progress until the job has ended.
 pub(crate) async fn to_end(changes: &mut dyn Watch, mut progress: Progress) -> Result<Job, Error> {
@@ -60,9 +60,9 @@ pub(crate) enum Waited {
 
 /// Waits for the end of a job as long as was asked for. The job goes on when nobody waits any more.
 pub(crate) async fn wait(
-    place: &Place,
+    backend: &Backend,
     key: &JobKey,
-    wait: &Wait,
+    wait: &WaitFlags,
     progress: Progress,
 ) -> anyhow::Result<Waited> {
     let limit = wait.wait.flatten().map(|seconds| Duration::from_secs(seconds.into()));
@@ -73,17 +73,17 @@ pub(crate) async fn wait(
         }
     };
     let end = async {
-        let mut changes = place.jobs.watch(key).await?;
+        let mut changes = backend.jobs.watch(key).await?;
         to_end(changes.as_mut(), progress).await
     };
     let (code, why) = tokio::select! {
         // A job that has ended already is seen, however short the limit is.
         biased;
         ended = end => return Ok(Waited::Ended(Box::new(ended?))),
-        () = commands::stopped() => (INTERRUPTED, "interrupted".to_owned()),
+        () = process::stopped() => (INTERRUPTED, "interrupted".to_owned()),
         () = over => (1, format!("not ended within {} s", limit.unwrap_or_default().as_secs())),
     };
-    let (program, name) = (place.program(), &key.name);
+    let (program, name) = (backend.program(), &key.name);
     log::tell(&format!(
         "windlass: {why}; the job goes on: `{program} watch {name}` follows it, `{program} cancel \
          {name}` ends it"

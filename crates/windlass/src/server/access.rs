@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use subtle::ConstantTimeEq as _;
 use windlass_core::jobs::{Access, Denied, Verb};
 
-use crate::keys::{Key, Keyring, Right};
+use crate::server::keys::{Key, Keyring, Right};
 
 /// The file in the data directory.
 const FILE: &str = "token";
@@ -120,7 +120,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::keys::{self, Wanted};
+    use crate::server::keys::{self, Wanted};
 
     #[tokio::test]
     async fn only_the_token_in_the_file_opens_the_one_namespace() {

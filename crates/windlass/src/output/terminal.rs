@@ -12,7 +12,7 @@ use windlass_core::Job;
 use windlass_core::status::Progress as Told;
 use windlass_core::{JobStatus, Phase};
 
-use crate::log;
+use crate::output::log;
 
 /// Between two plain lines, at least this much more is done.
 const LINE_STEP: f64 = 0.1;
@@ -23,7 +23,7 @@ pub(crate) enum Progress {
     Bar(ProgressBar),
     /// Elsewhere: the phase and fraction of the last line.
     Lines(Option<Phase>, f64),
-    /// Where nobody looks.
+    /// BackendFlags nobody looks.
     Silent,
 }
 

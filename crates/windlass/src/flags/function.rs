@@ -10,14 +10,14 @@ use windlass_core::{Cpus, Function, FunctionSpec, name};
 
 /// What was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Definition {
+pub(crate) struct FunctionFlag {
     /// Name of the function.
     pub(crate) name: String,
     /// Program and arguments; not empty.
     command: Vec<String>,
 }
 
-impl FromStr for Definition {
+impl FromStr for FunctionFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -37,7 +37,7 @@ impl FromStr for Definition {
     }
 }
 
-impl Definition {
+impl FunctionFlag {
     /// The function on a machine with so many CPUs, which are all its own unless a job asks for fewer.
     /// Of the machine's memory each CPU brings its share: nobody has said how much is needed.
     pub(crate) fn function(&self, cpus: Cpus) -> Function {
@@ -74,7 +74,7 @@ mod tests {
             ("a=sh -c 'echo \"$HOME\" > x; b=c'", &["sh", "-c", "echo \"$HOME\" > x; b=c"]),
             ("x-1=  /opt/my\\ tool  $HOME *.c", &["/opt/my tool", "$HOME", "*.c"]),
         ] {
-            let definition: Definition = text.parse().unwrap();
+            let definition: FunctionFlag = text.parse().unwrap();
             assert_eq!(definition.command, expected, "{text}");
         }
     }
@@ -90,14 +90,14 @@ mod tests {
             ("count=  ", "no program"),
             ("count='python", "not complete"),
         ] {
-            let error = text.parse::<Definition>().unwrap_err();
+            let error = text.parse::<FunctionFlag>().unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
         }
     }
 
     #[test]
     fn what_it_may_use_is_the_machines() {
-        let definition: Definition = "count=python3".parse().unwrap();
+        let definition: FunctionFlag = "count=python3".parse().unwrap();
         let Function { metadata, spec, .. } = definition.function(4);
         assert_eq!(
             (metadata.name.as_str(), spec.content_type.as_str()),

@@ -1,4 +1,4 @@
-//! Where a result goes: standard output, or a file that is whole or not there.
+//! BackendFlags a result goes: standard output, or a file that is whole or not there.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal as _, stdout};
@@ -10,11 +10,11 @@ use futures::TryStreamExt as _;
 use tempfile::NamedTempFile;
 use windlass_core::result::ByteStream;
 
-use crate::cli::BadUsage;
-use crate::terminal::Printable;
+use crate::flags::bad_usage::BadUsage;
+use crate::output::terminal::Printable;
 
 /// A place for a result, found usable before the work is done.
-pub(crate) enum Output {
+pub(crate) enum ResultFile {
     /// Standard output.
     Stdout,
     /// A regular file, which is replaced at once when the result is complete.
@@ -23,7 +23,7 @@ pub(crate) enum Output {
     Other(PathBuf),
 }
 
-impl Output {
+impl ResultFile {
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::Stdout) };
         let refused = |why: &dyn std::fmt::Display| BadUsage(format!("{}: {why}", path.display()));
@@ -103,7 +103,7 @@ mod tests {
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        Output::open(Some(&link)).unwrap().write(bytes("new")).await.unwrap();
+        ResultFile::open(Some(&link)).unwrap().write(bytes("new")).await.unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
@@ -115,7 +115,7 @@ mod tests {
         let file = directory.path().join("file");
         let torn = [Ok("some".into()), Err(io::ErrorKind::InvalidData.into())];
         let torn = Box::pin(futures::stream::iter(torn));
-        assert!(Output::open(Some(&file)).unwrap().write(torn).await.is_err());
+        assert!(ResultFile::open(Some(&file)).unwrap().write(torn).await.is_err());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "something is left");
     }
 
@@ -129,7 +129,7 @@ mod tests {
             let pipe = pipe.clone();
             move || fs::read(pipe).unwrap()
         });
-        Output::open(Some(&pipe)).unwrap().write(bytes("through")).await.unwrap();
+        ResultFile::open(Some(&pipe)).unwrap().write(bytes("through")).await.unwrap();
         assert_eq!(reader.join().unwrap(), b"through");
         use std::os::unix::fs::FileTypeExt as _;
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
@@ -139,7 +139,7 @@ mod tests {
     fn what_cannot_be_written_is_refused_before_the_work() {
         let directory = tempfile::tempdir().unwrap();
         for bad in [directory.path().to_owned(), directory.path().join("missing/file")] {
-            assert!(Output::open(Some(&bad)).is_err_and(|error| error.is::<BadUsage>()));
+            assert!(ResultFile::open(Some(&bad)).is_err_and(|error| error.is::<BadUsage>()));
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "something is left");
     }

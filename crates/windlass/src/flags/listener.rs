@@ -1,15 +1,15 @@
-//! What a server is told about those who call it.
+//! Flags of a server that listens: TLS, and bounds on its callers.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use windlass_gateway::{ServerLimits, Tls};
 
-use super::BadUsage;
+use super::bad_usage::BadUsage;
 
 /// What a server is told about those who call it.
 #[derive(Debug, Args)]
-pub(crate) struct Door {
+pub(crate) struct ListenerFlags {
     /// Certificate chain (PEM); with it only TLS is spoken. Read again when it changes
     #[arg(long, env = "WINDLASS_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -23,7 +23,7 @@ pub(crate) struct Door {
     pub(crate) rate_limit: Option<u32>,
 }
 
-impl Door {
+impl ListenerFlags {
     /// The certificate and key, which must be good when the server starts.
     pub(crate) fn tls(&self) -> anyhow::Result<Option<Tls>> {
         let files: Option<(&Path, &Path)> = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
