@@ -33,7 +33,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Largest answer that is read at once, in bytes: a page of jobs, each with its input and result.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// BackendFlags a server listens that was told nothing else.
+/// Where a server listens that was told nothing else.
 pub(crate) const LOCAL: &str = "http://127.0.0.1:7070";
 
 /// A server and the right to ask it.

@@ -1,4 +1,4 @@
-//! BackendFlags jobs are: the one seam between the commands and a world.
+//! Which back end is asked: a server, a cluster, or the server of this machine.
 //!
 //! In: what the command line and the environment name. Out: a `dyn Jobs`, so that every command is
 //! written once, and advice for whoever is refused there.

@@ -27,7 +27,7 @@ pub(crate) struct ControllerArgs {
     /// Only this namespace [default: all]
     #[arg(long, env = "WINDLASS_NAMESPACE", value_name = "NAME")]
     pub(crate) namespace: Option<String>,
-    /// BackendFlags workers report to, as their pods reach it
+    /// Where workers report to, as their pods reach it
     #[arg(long, env = "WINDLASS_REPORT_URL", value_name = "URL")]
     pub(crate) report_url: String,
     /// Certificate authorities of that URL (PEM) when it is https, which workers are told: of several

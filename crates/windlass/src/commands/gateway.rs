@@ -46,7 +46,7 @@ pub(crate) struct GatewayArgs {
     pub(crate) plain_http: bool,
     #[command(flatten)]
     pub(crate) listener: ListenerFlags,
-    /// BackendFlags results above 32 KiB are kept: s3://BUCKET/PREFIX, with credentials, region and endpoint in
+    /// Where results above 32 KiB are kept: s3://BUCKET/PREFIX, with credentials, region and endpoint in
     /// AWS_* variables, or file:///DIRECTORY, which all gateways share [default: nowhere; such a result
     /// fails its job]
     #[arg(long, env = "WINDLASS_RESULTS", value_name = "URL")]

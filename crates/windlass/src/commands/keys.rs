@@ -15,7 +15,7 @@ use crate::flags::bad_usage::BadUsage;
 use crate::output::log;
 use crate::server::access;
 use crate::server::engine_config;
-use crate::server::keys::{self, Key, Right, Wanted};
+use crate::server::keys::{self, Key, NewKey, Right};
 
 /// Give other services keys of their own to the server on this machine, or take them back.
 #[derive(Debug, Subcommand)]
@@ -62,7 +62,7 @@ pub(crate) struct Create {
     pub(crate) data: Data,
 }
 
-/// BackendFlags the server keeps its data.
+/// Where the server keeps its data.
 #[derive(Debug, Args)]
 pub(crate) struct Data {
     /// Data directory of the server [default: the user's data directory]
@@ -128,7 +128,7 @@ fn create(args: Create) -> anyhow::Result<()> {
         "key {name:?} may {} in namespace {namespace:?}; it is shown this once",
         listed(&verbs)
     );
-    let wanted = Wanted { name: name.clone(), namespace, verbs, expires };
+    let wanted = NewKey { name: name.clone(), namespace, verbs, expires };
     let Some(secret) = keys::create(&directory(args.data)?, wanted)? else {
         return Err(BadUsage(format!("there is a key {name:?} already; revoke it first")).into());
     };

@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::names::name;
 
-/// BackendFlags jobs are: a server that is named; else the cluster of the kube context; else, where there is
+/// Where jobs are: a server that is named; else the cluster of the kube context; else, where there is
 /// none, the server of this machine.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "BackendFlags")]
+#[command(next_help_heading = "Where")]
 pub(crate) struct BackendFlags {
     /// Namespace [default: the kube context's, or `default`]
     #[arg(short, long, value_name = "NAME", value_parser = name)]

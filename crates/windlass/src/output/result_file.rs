@@ -1,4 +1,4 @@
-//! BackendFlags a result goes: standard output, or a file that is whole or not there.
+//! Where a result goes: standard output, or a file that is whole or not there.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal as _, stdout};

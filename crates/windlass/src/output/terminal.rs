@@ -23,7 +23,7 @@ pub(crate) enum Progress {
     Bar(ProgressBar),
     /// Elsewhere: the phase and fraction of the last line.
     Lines(Option<Phase>, f64),
-    /// BackendFlags nobody looks.
+    /// Where nobody looks.
     Silent,
 }
 

@@ -1,8 +1,8 @@
 //! Who may call a server on one machine: its admin, by 256 random bits in a file that only its user
-//! can read, and the holders of [keys](crate::keys), each for what its key is good for.
+//! can read, and the holders of [keys](super::keys), each for what its key is good for.
 
 use std::fs::{self, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -11,13 +11,12 @@ use async_trait::async_trait;
 use subtle::ConstantTimeEq as _;
 use windlass_core::jobs::{Access, Denied, Verb};
 
-use crate::server::keys::{Key, Keyring, Right};
+use super::keyring::Keyring;
+use super::keys::{Key, Right};
+use super::secret::{DIGITS, random_secret};
 
 /// The file in the data directory.
 const FILE: &str = "token";
-
-/// Hex digits of a token.
-const DIGITS: usize = 64;
 
 /// The one namespace of a machine.
 const NAMESPACE: &str = "default";
@@ -52,7 +51,7 @@ impl TokenAccess {
         if token.len() != DIGITS || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             bail!("{} does not hold a token of {DIGITS} hex digits", path.display());
         }
-        Ok(Self { token, keys: Keyring::of(data) })
+        Ok(Self { token, keys: Keyring::in_directory(data) })
     }
 
     fn holder(&self, token: Option<&str>) -> Result<Holder, Denied> {
@@ -96,7 +95,7 @@ pub(crate) fn is_in(data: &Path) -> bool {
 }
 
 fn create(path: &Path) -> anyhow::Result<String> {
-    let token = random()?;
+    let token = random_secret()?;
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -108,19 +107,12 @@ fn create(path: &Path) -> anyhow::Result<String> {
     Ok(token)
 }
 
-/// 256 random bits in hex.
-pub(crate) fn random() -> anyhow::Result<String> {
-    let mut random = [0_u8; DIGITS / 2];
-    fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::server::keys::{self, Wanted};
+    use crate::server::keys::{self, NewKey};
 
     #[tokio::test]
     async fn only_the_token_in_the_file_opens_the_one_namespace() {
@@ -146,7 +138,7 @@ mod tests {
         let key = |name: &str, namespace: &str, verbs: &[Right]| {
             let verbs: BTreeSet<_> = verbs.iter().copied().collect();
             let (name, namespace) = (name.to_owned(), namespace.to_owned());
-            let wanted = Wanted { name, namespace, verbs, expires: None };
+            let wanted = NewKey { name, namespace, verbs, expires: None };
             keys::create(data.path(), wanted).unwrap().unwrap()
         };
         let reader = key("reader", "default", &[Right::Get, Right::List]);

@@ -6,4 +6,6 @@ pub(crate) mod builtin_functions;
 pub(crate) mod descriptors;
 pub(crate) mod engine_config;
 pub(crate) mod hosts;
+mod keyring;
 pub(crate) mod keys;
+mod secret;
