@@ -70,15 +70,13 @@ pub(crate) fn next_status(
     match transition {
         Transition::Unchanged | Transition::Acknowledged => {}
         Transition::Waiting { why, place } => {
-            status.phase = Some(Phase::Queued);
-            let reason = reasons::WAITING_FOR_CPUS;
-            status.set_condition(ConditionType::Admitted, false, reason, why, now);
-            status.waiting = coarsely(status.waiting.take(), place.cloned());
+            let shown = status.waiting.take();
+            status.queue(reasons::WAITING_FOR_CPUS, why, now);
+            status.waiting = coarsely(shown, place.cloned());
         }
         Transition::Blocked { reason, why } => {
-            status.phase = Some(Phase::Queued);
             status.waiting = None;
-            status.set_condition(ConditionType::Admitted, false, reason, why, now);
+            status.queue(reason, why, now);
         }
         Transition::Refused(Refusal { since, reason, message, .. }) => {
             status.waiting = None;
@@ -95,11 +93,7 @@ pub(crate) fn next_status(
         }
         Transition::Running { attempt, since } => {
             status.show(attempt);
-            status.phase = Some(Phase::Running);
-            status.timeline.running = Some(since);
-            let admitted = attempt.created;
-            status.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
-            status.set_condition(ConditionType::Running, true, reasons::RUNNING, "", since);
+            status.run(attempt.created, since);
         }
         Transition::Unreachable { attempt, message, since } => {
             status.show(attempt);
@@ -264,6 +258,20 @@ impl JobStatus {
         self.pod = attempt.pod.clone();
         self.node = attempt.node.clone();
         self.timeline.admitted = Some(attempt.created);
+    }
+
+    /// It waits in its queue for this reason.
+    fn queue(&mut self, reason: &str, why: &str, now: Timestamp) {
+        self.phase = Some(Phase::Queued);
+        self.set_condition(ConditionType::Admitted, false, reason, why, now);
+    }
+
+    /// CPUs are granted since `admitted`, and its attempt runs.
+    fn run(&mut self, admitted: Timestamp, since: Timestamp) {
+        self.phase = Some(Phase::Running);
+        self.timeline.running = Some(since);
+        self.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
+        self.set_condition(ConditionType::Running, true, reasons::RUNNING, "", since);
     }
 
     /// CPUs are granted since `admitted`, and its attempt does not run for this reason.

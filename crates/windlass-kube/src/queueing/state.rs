@@ -142,6 +142,15 @@ impl State {
         stage.is_none_or(|stage| stage == Stage::Granted) && !means_nothing
     }
 
+    /// Queues with grants that are not claimed yet and whose CPUs in use are more than their quota.
+    pub(super) fn overcommitted_queues(&self) -> Vec<QueueKey> {
+        let is_overcommitted = |(key, queue): &(&QueueKey, &QueueState)| {
+            !queue.granted.is_empty()
+                && self.scheduler.used_in(&key.scheduler_name()) > queue.spec.cpus
+        };
+        self.queues.iter().filter(is_overcommitted).map(|(key, _)| key.clone()).collect()
+    }
+
     /// Puts a job into the queue, or changes what it asks for.
     pub(super) fn enqueue(
         &mut self,
