@@ -13,7 +13,7 @@ use crate::protocol::error::ApiError;
 use crate::protocol::limits::MAX_BATCH_BYTES;
 use crate::state::GatewayState;
 
-/// 204. Progress that is older than the one that is known here changes nothing, nor does a report
+/// Answers 204. Progress that is older than the one that is known here changes nothing, nor does a report
 /// that has no progress. Nothing is sent on.
 pub(crate) async fn share_peer_progress(
     State(state): State<Arc<GatewayState>>,

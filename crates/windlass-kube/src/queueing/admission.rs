@@ -126,17 +126,8 @@ impl ClusterAdmission {
         state.revert_grants(key);
         state.queues.remove(key);
         state.scheduler.set_queue(&key.scheduler_name(), None);
-        let waited: Vec<_> = state
-            .requests
-            .values()
-            .filter(|request| request.queue == *key)
-            .map(|request| request.attempt.clone())
-            .collect();
-        for attempt in waited {
-            state.scheduler.leave(&attempt);
-            if let Some(request) = state.requests.remove(&attempt.job_uid) {
-                self.requeue(request.job);
-            }
+        for request in state.withdraw_all(key) {
+            self.requeue(request.job);
         }
     }
 
@@ -346,12 +337,7 @@ impl ClusterAdmission {
     /// Every queue with the number of jobs that wait in it and the CPUs that its jobs hold.
     pub(crate) fn queues(&self) -> Vec<(QueueKey, usize, Cpus)> {
         let state = self.lock();
-        let scheduler = &state.scheduler;
-        let numbers = |key: &QueueKey| {
-            let name = key.scheduler_name();
-            (key.clone(), scheduler.waiting_in(&name), scheduler.used_in(&name))
-        };
-        state.queues.keys().map(numbers).collect()
+        state.numbers()
     }
 
     /// Takes back grants that are not claimed yet and do not fit any more: another controller has claimed CPUs since,
