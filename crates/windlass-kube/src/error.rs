@@ -16,6 +16,11 @@ pub(crate) async fn within_deadline<T>(call: impl Future<Output = T>) -> Result<
         .map_err(|_| Error::unavailable("the API server did not answer in time"))
 }
 
+/// Makes a call that is bounded in time. When the time is over, whether the call had an effect is unknown.
+pub(crate) async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    within_deadline(call).await?.map_err(from_kube)
+}
+
 /// Whether the API server answered with this status code.
 pub(crate) fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)

@@ -31,7 +31,7 @@ use crate::controller::failed_creates::Hindrances;
 use crate::controller::malformed::Unreadable;
 use crate::controller::run::Settings;
 use crate::crd::{ComputeFunction, ComputeQueue};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, QueueNumbers};
 use crate::queueing::admission::{Admission, QueueKey};
 
 /// A job that waits for CPUs for less than this is not told so: it would be a write that nobody sees.
@@ -430,9 +430,16 @@ impl World {
     /// What is granted and who waits, for whoever reads the metrics: of the one that acts.
     pub(crate) fn measure_queues(&self) {
         if *self.leads.borrow() {
-            self.metrics.queues(&self.admission.queues(), self.admission.cpus_in_use());
+            let queues = self.admission.queues().into_iter();
+            let queues = queues.map(|(key, waiting, granted)| QueueNumbers {
+                namespace: key.namespace,
+                name: key.name,
+                waiting,
+                granted,
+            });
+            self.metrics.set_queues(queues, self.admission.cpus_in_use());
         } else {
-            self.metrics.queues(&[], 0);
+            self.metrics.set_queues([], 0);
         }
     }
 
