@@ -1,48 +1,49 @@
 //! Which watches have listed everything that was there when they began.
 
+use std::collections::BTreeSet;
+
 use tokio::sync::watch;
 use windlass_core::Error;
 
-/// One flag for each watch.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Flags {
+/// A watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Watched {
     /// ComputeJobs.
-    pub(crate) jobs: bool,
+    Jobs,
     /// ComputeFunctions.
-    pub(crate) functions: bool,
+    Functions,
     /// ComputeQueues.
-    pub(crate) queues: bool,
+    Queues,
     /// Batch Jobs.
-    pub(crate) batch_jobs: bool,
+    BatchJobs,
     /// Pods.
-    pub(crate) pods: bool,
+    Pods,
 }
 
-impl Flags {
-    fn all(self) -> bool {
-        self.jobs && self.functions && self.queues && self.batch_jobs && self.pods
-    }
-}
+/// So many watches there are.
+const WATCHES: usize = 5;
 
 /// Whether the caches are complete. Before that, what is not in a cache may exist all the same.
 #[derive(Default)]
-pub(crate) struct Synced(watch::Sender<Flags>);
+pub(crate) struct Synced(watch::Sender<BTreeSet<Watched>>);
 
 impl Synced {
     /// A watch has listed everything.
-    pub(crate) fn mark(&self, set: impl FnOnce(&mut Flags)) {
-        self.0.send_modify(set);
+    pub(crate) fn mark(&self, watch: Watched) {
+        self.0.send_modify(|listed| {
+            listed.insert(watch);
+        });
     }
 
     /// Whether all caches are complete.
     pub(crate) fn has_synced(&self) -> bool {
-        self.0.borrow().all()
+        self.0.borrow().len() == WATCHES
     }
 
     /// Returns when all caches are complete.
     pub(crate) async fn wait(&self) -> Result<(), Error> {
-        let mut flags = self.0.subscribe();
-        let all = flags.wait_for(|flags| flags.all()).await;
+        let mut listed = self.0.subscribe();
+        let all = listed.wait_for(|listed| listed.len() == WATCHES).await;
         all.map(drop).map_err(|_| Error::unavailable("the watches have ended"))
     }
 }
@@ -54,10 +55,11 @@ mod tests {
     #[tokio::test]
     async fn the_caches_are_complete_when_every_watch_has_listed() {
         let synced = Synced::default();
-        synced.mark(|flags| (flags.jobs, flags.functions, flags.queues) = (true, true, true));
-        synced.mark(|flags| flags.batch_jobs = true);
+        let but_pods = [Watched::Jobs, Watched::Functions, Watched::Queues, Watched::BatchJobs];
+        but_pods.into_iter().for_each(|watch| synced.mark(watch));
+        synced.mark(Watched::Jobs);
         assert!(!synced.has_synced(), "pods are not listed yet");
-        synced.mark(|flags| flags.pods = true);
+        synced.mark(Watched::Pods);
         assert!(synced.has_synced());
         synced.wait().await.unwrap();
     }

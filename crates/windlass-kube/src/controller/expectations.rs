@@ -2,25 +2,24 @@
 //!
 //! A decision from the job as it was before our own last write could not be written: the API server would refuse it.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use windlass_core::Job;
+
+use super::by_job::ByJob;
 
 /// The version of each job that a write of ours has replaced, by UID, until the watch has caught up.
 #[derive(Default)]
-pub(crate) struct Expectations(Mutex<HashMap<String, String>>);
+pub(crate) struct Expectations(ByJob<String>);
 
 impl Expectations {
     /// The job was written, or is to be left alone as if it had been.
     pub(crate) fn expect_newer(&self, job: &Job) {
         let version = job.metadata.resource_version.clone();
-        self.lock().insert(job.metadata.uid.clone(), version);
+        self.0.lock().insert(job.metadata.uid.clone(), version);
     }
 
     /// Whether the watch shows the job as it was before our own last write.
     pub(crate) fn is_behind(&self, job: &Job) -> bool {
-        let mut replaced = self.lock();
+        let mut replaced = self.0.lock();
         let is_behind = replaced.get(&job.metadata.uid) == Some(&job.metadata.resource_version);
         if !is_behind {
             replaced.remove(&job.metadata.uid);
@@ -28,13 +27,9 @@ impl Expectations {
         is_behind
     }
 
-    /// The job of this UID is gone.
+    /// The job of this UID is over or gone.
     pub(crate) fn forget(&self, job_uid: &str) {
-        self.lock().remove(job_uid);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.forget(job_uid);
     }
 }
 

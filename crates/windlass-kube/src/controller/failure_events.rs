@@ -1,25 +1,23 @@
 //! Which failures of attempts have an Event already. Each failed attempt has one, whoever wrote its failure into the
 //! status: this process, or a gateway that had the worker's report.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use windlass_core::status::Failure;
 use windlass_core::{AttemptNumber, Job};
 
+use super::by_job::ByJob;
 use crate::cache::job::WatchedJob;
 
 /// The latest failed attempt of each job that has an Event, by UID; 0 for none. A job that had failed before it was
 /// first seen has one.
 #[derive(Default)]
-pub(crate) struct FailureEvents(Mutex<HashMap<String, AttemptNumber>>);
+pub(crate) struct FailureEvents(ByJob<AttemptNumber>);
 
 impl FailureEvents {
     /// The watch has shown a job. While another process leads, that one publishes the Events.
     pub(crate) fn job_changed(&self, job: &WatchedJob, leads: bool) {
         let Some(uid) = job.uid() else { return };
         let failed = job.failure().map_or(0, failed_attempt);
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let published = all.entry(uid.to_owned()).or_insert(failed);
         if !leads {
             *published = failed;
@@ -28,7 +26,7 @@ impl FailureEvents {
 
     /// This failure gets its Event now. False when it has one already.
     pub(crate) fn mark_published(&self, job: &Job, failure: &Failure) -> bool {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let published = all.entry(job.metadata.uid.clone()).or_default();
         let failed = failed_attempt(failure);
         let is_new = *published < failed;
@@ -36,13 +34,9 @@ impl FailureEvents {
         is_new
     }
 
-    /// The job of this UID is gone.
+    /// The job of this UID is over or gone.
     pub(crate) fn forget(&self, job_uid: &str) {
-        self.lock().remove(job_uid);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, AttemptNumber>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.forget(job_uid);
     }
 }
 

@@ -13,6 +13,7 @@ use kube::runtime::watcher;
 use super::context::Context;
 use crate::cache::attempts::ChangedAttempt;
 use crate::cache::job::WatchedJob;
+use crate::cache::synced::Watched;
 use crate::cache::watch::{Change, DeletedObject, handle_changes};
 use crate::crd::{ComputeFunction, ComputeQueue};
 use crate::labels::AttemptId;
@@ -39,7 +40,7 @@ pub(crate) fn jobs(
             Vec::new()
         }
         Change::Listed => {
-            ctx.synced.mark(|flags| flags.jobs = true);
+            ctx.synced.mark(Watched::Jobs);
             // A job that was reconciled while the pages of the list came was seen as it was before the list.
             ctx.stores.all_jobs()
         }
@@ -60,7 +61,7 @@ pub(crate) fn functions(
     let ctx = Arc::clone(ctx);
     handle_changes(events, move |change| {
         match change {
-            Change::Listed => ctx.synced.mark(|flags| flags.functions = true),
+            Change::Listed => ctx.synced.mark(Watched::Functions),
             Change::Failed => ctx.metrics.watch_failed("computefunctions"),
             Change::Applied(_) | Change::Deleted(_) => {}
         }
@@ -86,7 +87,7 @@ pub(crate) fn queues(
             Vec::new()
         }
         Change::Listed => {
-            ctx.synced.mark(|flags| flags.queues = true);
+            ctx.synced.mark(Watched::Queues);
             Vec::new()
         }
         Change::Failed => {
@@ -105,7 +106,7 @@ pub(crate) fn batch_jobs(
     let ctx = Arc::clone(ctx);
     handle_changes(events, move |change| {
         match &change {
-            Change::Listed => ctx.synced.mark(|flags| flags.batch_jobs = true),
+            Change::Listed => ctx.synced.mark(Watched::BatchJobs),
             Change::Failed => ctx.metrics.watch_failed("jobs"),
             Change::Applied(batch_job) => confirm(&ctx, batch_job),
             Change::Deleted(_) => {}
@@ -123,7 +124,7 @@ pub(crate) fn pods(
     let ctx = Arc::clone(ctx);
     handle_changes(events, move |change| {
         match &change {
-            Change::Listed => ctx.synced.mark(|flags| flags.pods = true),
+            Change::Listed => ctx.synced.mark(Watched::Pods),
             Change::Failed => ctx.metrics.watch_failed("pods"),
             Change::Applied(pod) => confirm(&ctx, pod),
             Change::Deleted(_) => {}

@@ -6,6 +6,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod apply;
+mod by_job;
 pub(crate) mod claims;
 pub(crate) mod context;
 pub(crate) mod events;

@@ -1,20 +1,20 @@
 //! Jobs whose reconcile has panicked are left alone for a while: a defect of ours in one job must not stop the others.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::by_job::ByJob;
 
 /// How long such a job is left alone.
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(300);
 
 /// Until when jobs are left alone, by UID.
 #[derive(Default)]
-pub(crate) struct Quarantine(Mutex<HashMap<String, Instant>>);
+pub(crate) struct Quarantine(ByJob<Instant>);
 
 impl Quarantine {
     /// For how long a job is left alone yet.
     pub(crate) fn remaining(&self, job_uid: &str, now: Instant) -> Option<Duration> {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let remaining = all.get(job_uid)?.checked_duration_since(now);
         if remaining.is_none() {
             all.remove(job_uid);
@@ -24,16 +24,12 @@ impl Quarantine {
 
     /// The reconcile that began at this time has panicked.
     pub(crate) fn add(&self, job_uid: &str, began: Instant) {
-        self.lock().insert(job_uid.to_owned(), began + QUARANTINE);
+        self.0.lock().insert(job_uid.to_owned(), began + QUARANTINE);
     }
 
-    /// The job of this UID is gone.
+    /// The job of this UID is over or gone.
     pub(crate) fn forget(&self, job_uid: &str) {
-        self.lock().remove(job_uid);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.forget(job_uid);
     }
 }
 

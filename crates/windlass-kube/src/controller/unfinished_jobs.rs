@@ -1,33 +1,27 @@
 //! Counts each end of a job once: for jobs that were seen before they had ended.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use super::by_job::ByJob;
 use crate::cache::job::WatchedJob;
 
 /// UIDs of the jobs that were seen and have not ended.
 #[derive(Default)]
-pub(crate) struct UnfinishedJobs(Mutex<HashSet<String>>);
+pub(crate) struct UnfinishedJobs(ByJob<()>);
 
 impl UnfinishedJobs {
     /// Whether this change of a job is its end, of which nobody here knew.
     pub(crate) fn is_end(&self, job: &WatchedJob) -> bool {
         let Some(uid) = job.uid() else { return false };
-        let mut open = self.lock();
+        let mut open = self.0.lock();
         if job.is_finished() {
-            return open.remove(uid);
+            return open.remove(uid).is_some();
         }
-        open.insert(uid.to_owned());
+        open.insert(uid.to_owned(), ());
         false
     }
 
     /// The job of this UID is gone.
     pub(crate) fn forget(&self, job_uid: &str) {
-        self.lock().remove(job_uid);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.forget(job_uid);
     }
 }
 
