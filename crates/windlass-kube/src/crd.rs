@@ -3,8 +3,6 @@
 //! The schemas are core's: a wrapper adds the group, names, printer columns and selectable fields.
 //! `windlass print crds` writes what [`all`] gives; `manifests/crds.yaml` is that output.
 
-#![expect(clippy::duplicated_attributes, reason = "each printcolumn has the same keys")]
-
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, ValidationRule,
