@@ -2,6 +2,8 @@
 //! the crates.
 //!
 //! - [`golden`]: what is generated is what is committed;
+//! - [`dependencies`]: what a Rust function has to compile;
+//! - [`documentation`]: the documents are short, and what they name is there;
 //! - [`machine`]: the command line on this machine;
 //! - [`commands`]: the commands that ask a server or a cluster;
 //! - [`contract`]: one list of scenarios over HTTP, on one machine and on a cluster;
@@ -28,6 +30,8 @@ mod access;
 mod cluster;
 mod commands;
 mod contract;
+mod dependencies;
+mod documentation;
 mod faults;
 mod figures;
 mod floods;

@@ -19,54 +19,14 @@ use jiff::Timestamp;
 
 use crate::Cpus;
 
+mod request;
 #[cfg(test)]
 mod tests;
 
+pub use request::{Capacity, Grant, Share, Waiting};
+
 /// After this time, in seconds, a job that does not fit holds back the jobs behind it.
 pub const RESERVE_AFTER_SECONDS: i64 = 60;
-
-/// A queue's share. The name of a queue is any text, such as `namespace/name`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// CPUs that its jobs may use at the same time; `None` for no quota.
-    pub quota: Option<Cpus>,
-    /// Its part beside other queues; 0 counts as 1.
-    pub weight: u32,
-}
-
-impl Default for Share {
-    fn default() -> Self {
-        Self { quota: None, weight: 1 }
-    }
-}
-
-/// A job that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// Its queue.
-    pub queue: String,
-    /// Higher first.
-    pub priority: i32,
-    /// When it was created: older first.
-    pub since: Timestamp,
-    /// Fewest CPUs to start with; 0 counts as 1.
-    pub min: Cpus,
-    /// CPUs wanted; less than `min` counts as `min`.
-    pub max: Cpus,
-}
-
-/// CPUs in all; `None` where somebody else, such as the Kubernetes scheduler, places them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity(pub Option<Cpus>);
-
-/// One decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant<Id> {
-    /// The job.
-    pub id: Id,
-    /// Its CPUs.
-    pub cpus: Cpus,
-}
 
 /// The jobs that wait for CPUs and those that hold some. Total and deterministic: any call may
 /// follow any other, and a grant exceeds neither the capacity nor a queue's quota.
@@ -77,26 +37,26 @@ pub struct Admission<Id> {
     waiting: usize,
     waited_for: u64,
     /// A job either waits or holds CPUs.
-    jobs: BTreeMap<Id, Job>,
+    jobs: BTreeMap<Id, KnownJob>,
     /// Those that have a share set, a job waiting or CPUs granted: names of the past cost nothing.
-    queues: BTreeMap<Arc<str>, Queue<Id>>,
+    queues: BTreeMap<Arc<str>, QueueLine<Id>>,
 }
 
 #[derive(Clone, Debug)]
-struct Job {
+struct KnownJob {
     queue: Arc<str>,
-    state: State,
+    state: JobState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
-    Waiting(Place),
+enum JobState {
+    Waiting(QueueEntry),
     Granted(Cpus),
 }
 
-/// Where a job is in the line of its queue.
+/// What decides where a job is in the line of its queue.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct QueueEntry {
     priority: i32,
     since: Timestamp,
     min: Cpus,
@@ -107,7 +67,7 @@ struct Place {
 type Level<Id> = BTreeSet<(Timestamp, Id)>;
 
 #[derive(Clone, Debug)]
-struct Queue<Id> {
+struct QueueLine<Id> {
     share: Option<Share>,
     granted: u64,
     waiting: usize,
@@ -119,7 +79,7 @@ struct Queue<Id> {
 
 /// A job in the order of all jobs.
 struct Head<'a, Id> {
-    queue: &'a Queue<Id>,
+    queue: &'a QueueLine<Id>,
     priority: i32,
     since: Timestamp,
     id: &'a Id,
@@ -159,14 +119,14 @@ impl<Id: Clone + Ord> Admission<Id> {
         }
         let Waiting { queue, priority, since, min, max } = waiting;
         let min = min.max(1);
-        let place = Place { priority, since, min, max: max.max(min) };
+        let place = QueueEntry { priority, since, min, max: max.max(min) };
         let (name, queue) = self.queue(&queue);
         let level = queue.line.entry(min).or_default().entry(Reverse(priority)).or_default();
         level.insert((since, id.clone()));
         queue.waiting += 1;
         self.waiting += 1;
         self.waited_for += u64::from(min);
-        self.jobs.insert(id, Job { queue: name, state: State::Waiting(place) });
+        self.jobs.insert(id, KnownJob { queue: name, state: JobState::Waiting(place) });
     }
 
     /// A job waits no more. Says whether it did.
@@ -212,8 +172,8 @@ impl<Id: Clone + Ord> Admission<Id> {
     /// The CPUs that a job holds.
     pub fn granted(&self, id: &Id) -> Option<Cpus> {
         match self.jobs.get(id)?.state {
-            State::Granted(cpus) => Some(cpus),
-            State::Waiting(_) => None,
+            JobState::Granted(cpus) => Some(cpus),
+            JobState::Waiting(_) => None,
         }
     }
 
@@ -277,16 +237,16 @@ impl<Id: Clone + Ord> Admission<Id> {
     }
 
     /// The queue of a name, and the one copy of that name.
-    fn queue(&mut self, name: &str) -> (Arc<str>, &mut Queue<Id>) {
+    fn queue(&mut self, name: &str) -> (Arc<str>, &mut QueueLine<Id>) {
         let known = self.queues.get_key_value(name);
         let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
-        let queue = self.queues.entry(Arc::clone(&name)).or_insert_with(Queue::new);
+        let queue = self.queues.entry(Arc::clone(&name)).or_insert_with(QueueLine::new);
         (name, queue)
     }
 
     /// Takes a job out of the line. Its queue is kept: the caller may need it.
-    fn take(&mut self, id: &Id) -> Option<(Id, Arc<str>, Place)> {
-        let State::Waiting(place) = self.jobs.get(id)?.state else { return None };
+    fn take(&mut self, id: &Id) -> Option<(Id, Arc<str>, QueueEntry)> {
+        let JobState::Waiting(place) = self.jobs.get(id)?.state else { return None };
         let (id, job) = self.jobs.remove_entry(id)?;
         self.waiting -= 1;
         self.waited_for -= u64::from(place.min);
@@ -302,20 +262,21 @@ impl<Id: Clone + Ord> Admission<Id> {
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.granted += u64::from(cpus);
         }
-        self.jobs.insert(id, Job { queue: name, state: State::Granted(cpus) });
+        self.jobs.insert(id, KnownJob { queue: name, state: JobState::Granted(cpus) });
     }
 
     /// Something of a queue is over: without anything else it is forgotten.
     fn settle(&mut self, name: &str) {
-        let over =
-            |queue: &Queue<Id>| queue.share.is_none() && queue.waiting == 0 && queue.granted == 0;
+        let over = |queue: &QueueLine<Id>| {
+            queue.share.is_none() && queue.waiting == 0 && queue.granted == 0
+        };
         if self.queues.get(name).is_some_and(over) {
             self.queues.remove(name);
         }
     }
 }
 
-impl<Id: Ord> Queue<Id> {
+impl<Id: Ord> QueueLine<Id> {
     fn new() -> Self {
         Self { share: None, granted: 0, waiting: 0, line: BTreeMap::new() }
     }
@@ -332,7 +293,7 @@ impl<Id: Ord> Queue<Id> {
     }
 
     /// Takes a job out of the line, and gives back its key.
-    fn remove(&mut self, id: Id, place: &Place) -> Id {
+    fn remove(&mut self, id: Id, place: &QueueEntry) -> Id {
         let key = (place.since, id);
         let priority = Reverse(place.priority);
         if let Some(levels) = self.line.get_mut(&place.min)

@@ -5,9 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::function::EnvVar;
+use crate::function::{EnvVar, FunctionSpec};
+use crate::job::Job;
 use crate::report::{Ending, Outcome};
 use crate::status::FailureReason;
+use crate::validate::JobLimits;
 use crate::{AttemptNumber, Cpus};
 
 /// The environment variable that holds the [`Assignment`]. The function does not see it.
@@ -60,6 +62,36 @@ pub struct Assignment {
     /// File that takes the outcome as the fallback of a report that reached nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination_message: Option<String>,
+}
+
+impl Assignment {
+    /// What job, function and grant say of an attempt, on every back end alike. Where its files are and
+    /// what holds it is the back end's to add.
+    pub fn new(
+        job: &Job,
+        limits: &JobLimits,
+        function: &FunctionSpec,
+        attempt: AttemptNumber,
+        cpus: Cpus,
+        report: ReportTo,
+    ) -> Self {
+        Self {
+            job: job.metadata.name.clone(),
+            job_uid: job.metadata.uid.clone(),
+            attempt,
+            parallelism: cpus,
+            timeout_seconds: limits.timeout_seconds,
+            max_result_bytes: limits.max_result_bytes,
+            content_type: function.content_type.clone(),
+            input: String::new(),
+            work: String::new(),
+            report,
+            results: None,
+            log: None,
+            confinement: None,
+            termination_message: None,
+        }
+    }
 }
 
 /// What holds an attempt on one machine. A pod is held by its container.

@@ -15,7 +15,6 @@
 pub mod admit;
 pub mod assignment;
 pub mod clock;
-pub mod contract;
 pub mod error;
 pub mod explain;
 pub mod fields;
@@ -25,6 +24,7 @@ pub mod job;
 pub mod jobs;
 pub mod live;
 pub mod name;
+pub mod outcome;
 pub mod parse;
 pub mod plan;
 pub mod quantity;
@@ -34,7 +34,10 @@ pub mod result;
 mod schema;
 pub mod status;
 pub mod trace;
+mod transition;
 pub mod validate;
+
+pub use windlass_contract as contract;
 
 pub use admit::{Admission, Capacity, Grant, Share, Waiting};
 pub use assignment::Assignment;

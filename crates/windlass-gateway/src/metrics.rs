@@ -1,10 +1,7 @@
-//! What can be measured of a gateway, and `GET /metrics`.
+//! What can be measured of a gateway.
 //!
 //! No label holds what a caller chose: a path is the table's, with its placeholders.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -14,8 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::Shared;
-use crate::refusal::Refusal;
+use crate::protocol::error::ApiError;
 
 /// Media type of the exposition.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -86,7 +82,13 @@ impl Meters {
         Self { registry, requests, seconds, reports, uploads, uploaded, streams, peers, batches }
     }
 
-    pub(crate) fn answered(&self, method: &http::Method, path: &str, status: u16, seconds: f64) {
+    pub(crate) fn record_request(
+        &self,
+        method: &http::Method,
+        path: &str,
+        status: u16,
+        seconds: f64,
+    ) {
         // A closed list: a caller may make up methods.
         let method = match *method {
             http::Method::GET => "GET",
@@ -101,28 +103,28 @@ impl Meters {
         self.requests.get_or_create(&RequestLabels { method, path, status }).inc();
     }
 
-    pub(crate) fn reported(&self, verdict: &'static str) {
+    pub(crate) fn record_report(&self, verdict: &'static str) {
         self.reports.get_or_create(&VerdictLabels { verdict }).inc();
     }
 
     /// What became of an upload, and how many bytes of it are stored.
-    pub(crate) fn stored(&self, (verdict, bytes): (&'static str, u64)) {
+    pub(crate) fn record_upload(&self, (verdict, bytes): (&'static str, u64)) {
         self.uploads.get_or_create(&VerdictLabels { verdict }).inc();
         self.uploaded.inc_by(bytes);
     }
 
-    pub(crate) fn peers(&self, peers: usize) {
+    pub(crate) fn set_peers(&self, peers: usize) {
         self.peers.set(i64::try_from(peers).unwrap_or(i64::MAX));
     }
 
     /// Whether a peer took a batch.
-    pub(crate) fn told_peer(&self, taken: bool) {
+    pub(crate) fn batch_sent(&self, taken: bool) {
         let verdict = if taken { "accepted" } else { "failed" };
         self.batches.get_or_create(&VerdictLabels { verdict }).inc();
     }
 
     /// A stream of events is open as long as this is kept.
-    pub(crate) fn stream(&self) -> OpenStream {
+    pub(crate) fn open_stream(&self) -> OpenStream {
         self.streams.inc();
         OpenStream(self.streams.clone())
     }
@@ -134,7 +136,7 @@ impl Meters {
             Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], body).into_response(),
             Err(error) => {
                 tracing::error!(%error, "the metrics cannot be written");
-                Refusal::internal().into_response()
+                ApiError::internal().into_response()
             }
         }
     }
@@ -147,9 +149,4 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// Everything that is measured, for whoever may read metrics.
-pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    shared.gateway.meters.exposition()
 }

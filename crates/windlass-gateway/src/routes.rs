@@ -1,170 +1,100 @@
-//! The one table of routes. The router, the guard and the answer 405 are made from it, and so are
-//! the tests of who may do what.
+//! The one table of routes. The router, the guard, the API document and the answer 405 are made from
+//! it, and so are the tests of who may do what.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodFilter, on};
 use http::Method;
 use windlass_core::jobs::Verb;
 
-use crate::{
-    Shared, call, envelope, functions, guard, health, jobs, live, metrics, openapi, origin, queues,
-    reports,
+use crate::handlers::{
+    api_document, call, functions, health, jobs, metrics, peers, queues, reports,
 };
+use crate::middleware::{guard, origin, response};
+use crate::openapi;
+use crate::protocol::error::ApiError;
+use crate::protocol::rate_limit::RateLimits;
+use crate::protocol::route::RouteTable;
+use crate::server::shutdown::Shutdown;
+use crate::state::{ApiDocument, Gateway, GatewayState};
 
-/// Who is let through to a handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guard {
-    /// Everybody: the two health checks, which say one word, and what the API is, which is the same for every
-    /// server of a version. A browser cannot send a token with a link to its documentation. A bad token is refused here as
-    /// everywhere.
-    Open,
-    /// Who may do this with the jobs of the namespace in the path.
-    Jobs(Verb),
-    /// A worker: its token is judged together with its report.
-    Worker,
-    /// Who may read the metrics.
-    Metrics,
-    /// Another replica of this gateway.
-    Peer,
-}
+pub use crate::protocol::route::{Deadline, Guard, Route};
 
-/// Who keeps the time of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// The guard, with [`ServerLimits::request`](crate::ServerLimits::request).
-    Prompt,
-    /// The handler: a part of its answer may take long.
-    Own,
-}
-
-/// One route.
-pub struct Route {
-    /// Its method. GET includes HEAD.
-    pub method: Method,
-    /// Its path, with `{namespace}` and `{name}`.
-    pub path: &'static str,
-    /// Who is let through.
-    pub guard: Guard,
-    /// Who keeps the time.
-    pub pace: Pace,
-    /// Binds the handler to a method.
-    handler: fn(MethodFilter) -> MethodRouter<Arc<Shared>>,
-}
-
-macro_rules! route {
-    ($method:ident $path:literal, $guard:expr, $pace:ident, $handler:path) => {
-        Route {
+/// Makes the table as data, and the binding of its handlers, from the same rows: method, path, who is
+/// let through, who bounds the time, and the handler.
+macro_rules! routes {
+    ($($method:ident $path:literal, $guard:ident $(($verb:path))?, $deadline:ident => $handler:path;)*) => {
+        /// All the routes.
+        pub const ROUTES: &[Route] = &[$(Route {
             method: Method::$method,
             path: $path,
-            guard: $guard,
-            pace: Pace::$pace,
-            handler: |method| on(method, $handler),
+            guard: Guard::$guard $(($verb))?,
+            deadline: Deadline::$deadline,
+        }),*];
+
+        fn with_handlers(router: axum::Router<Arc<GatewayState>>) -> axum::Router<Arc<GatewayState>> {
+            router$(.route($path, on(MethodFilter::$method, $handler)))*
         }
     };
 }
 
-/// All the routes.
-pub const ROUTES: &[Route] = &[
-    route!(GET "/healthz", Guard::Open, Prompt, health::alive),
-    route!(GET "/readyz", Guard::Open, Prompt, health::ready),
-    route!(GET "/openapi.json", Guard::Open, Prompt, openapi::json),
-    route!(GET "/docs", Guard::Open, Prompt, openapi::docs),
-    route!(GET "/metrics", Guard::Metrics, Prompt, metrics::metrics),
-    route!(POST "/v1/reports", Guard::Worker, Prompt, reports::report),
-    route!(PUT "/v1/reports/{job_uid}/{attempt}/result", Guard::Worker, Own, reports::store),
-    route!(POST "/v1/peers/progress", Guard::Peer, Prompt, live::peers::take),
-    route!(
-        GET "/v1/namespaces/{namespace}/functions",
-        Guard::Jobs(Verb::List), Prompt, functions::list
-    ),
-    route!(
-        GET "/v1/namespaces/{namespace}/functions/{name}",
-        Guard::Jobs(Verb::Get), Prompt, functions::get
-    ),
-    route!(
-        POST "/v1/namespaces/{namespace}/functions/{name}/call",
-        Guard::Jobs(Verb::Create), Own, call::call
-    ),
-    route!(
-        GET "/v1/namespaces/{namespace}/queues",
-        Guard::Jobs(Verb::List), Prompt, queues::list
-    ),
-    route!(
-        GET "/v1/namespaces/{namespace}/queues/{name}",
-        Guard::Jobs(Verb::Get), Prompt, queues::get
-    ),
-    route!(
-        POST "/v1/namespaces/{namespace}/jobs",
-        Guard::Jobs(Verb::Create), Own, jobs::submit::submit
-    ),
-    route!(
-        GET "/v1/namespaces/{namespace}/jobs",
-        Guard::Jobs(Verb::List), Prompt, jobs::list::list
-    ),
-    route!(
-        GET "/v1/namespaces/{namespace}/jobs/{name}",
-        Guard::Jobs(Verb::Get), Prompt, jobs::get::get
-    ),
-    route!(
-        DELETE "/v1/namespaces/{namespace}/jobs/{name}",
-        Guard::Jobs(Verb::Delete), Prompt, jobs::delete::delete
-    ),
-    route!(
-        POST "/v1/namespaces/{namespace}/jobs/{name}/cancel",
-        Guard::Jobs(Verb::Patch), Own, jobs::cancel::cancel
-    ),
-    route!(
-        GET "/v1/namespaces/{namespace}/jobs/{name}/result",
-        Guard::Jobs(Verb::Get), Prompt, jobs::result::result
-    ),
-    route!(
-        GET "/v1/namespaces/{namespace}/jobs/{name}/explain",
-        Guard::Jobs(Verb::Get), Prompt, jobs::explain::explained
-    ),
-    route!(
-        GET "/v1/namespaces/{namespace}/jobs/{name}/logs",
-        Guard::Jobs(Verb::Get), Own, jobs::logs::logs
-    ),
-    route!(
-        GET "/v1/namespaces/{namespace}/jobs/{name}/events",
-        Guard::Jobs(Verb::Watch), Own, jobs::events::events
-    ),
-];
-
-/// The route of a method at a path of the table.
-pub(crate) fn find(method: &Method, path: &str) -> Option<&'static Route> {
-    let method = if method == Method::HEAD { &Method::GET } else { method };
-    ROUTES.iter().find(|route| route.path == path && route.method == *method)
+routes! {
+    GET "/healthz", Open, Request => health::is_alive;
+    GET "/readyz", Open, Request => health::is_ready;
+    GET "/openapi.json", Open, Request => api_document::describe_api;
+    GET "/docs", Open, Request => api_document::read_docs;
+    GET "/metrics", Metrics, Request => metrics::read_metrics;
+    POST "/v1/reports", Worker, Request => reports::report;
+    PUT "/v1/reports/{job_uid}/{attempt}/result", Worker, Handler => reports::store_result;
+    POST "/v1/peers/progress", Peer, Request => peers::share_peer_progress;
+    GET "/v1/namespaces/{namespace}/functions",
+        Jobs(Verb::List), Request => functions::list_functions;
+    GET "/v1/namespaces/{namespace}/functions/{name}",
+        Jobs(Verb::Get), Request => functions::get_function;
+    POST "/v1/namespaces/{namespace}/functions/{name}/call",
+        Jobs(Verb::Create), Handler => call::call_function;
+    GET "/v1/namespaces/{namespace}/queues", Jobs(Verb::List), Request => queues::list_queues;
+    GET "/v1/namespaces/{namespace}/queues/{name}", Jobs(Verb::Get), Request => queues::get_queue;
+    POST "/v1/namespaces/{namespace}/jobs", Jobs(Verb::Create), Handler => jobs::submit::submit_job;
+    GET "/v1/namespaces/{namespace}/jobs", Jobs(Verb::List), Request => jobs::list::list_jobs;
+    GET "/v1/namespaces/{namespace}/jobs/{name}", Jobs(Verb::Get), Request => jobs::get::get_job;
+    DELETE "/v1/namespaces/{namespace}/jobs/{name}",
+        Jobs(Verb::Delete), Request => jobs::delete::delete_job;
+    POST "/v1/namespaces/{namespace}/jobs/{name}/cancel",
+        Jobs(Verb::Patch), Handler => jobs::cancel::cancel_job;
+    GET "/v1/namespaces/{namespace}/jobs/{name}/result",
+        Jobs(Verb::Get), Request => jobs::result::get_result;
+    GET "/v1/namespaces/{namespace}/jobs/{name}/explain",
+        Jobs(Verb::Get), Request => jobs::explain::explain_job;
+    GET "/v1/namespaces/{namespace}/jobs/{name}/logs",
+        Jobs(Verb::Get), Handler => jobs::logs::read_logs;
+    GET "/v1/namespaces/{namespace}/jobs/{name}/events",
+        Jobs(Verb::Watch), Handler => jobs::events::follow_job;
 }
 
-/// The methods of a path of the table, for `Allow`.
-pub(crate) fn methods_of(path: &str) -> String {
-    ROUTES
-        .iter()
-        .filter(|route| route.path == path)
-        .map(|route| route.method.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
-}
+/// The document of the API. It is made at its first use.
+pub(crate) static API_DOCUMENT: LazyLock<ApiDocument> =
+    LazyLock::new(|| openapi::document::api_document(ROUTES));
 
-pub(crate) fn router(shared: Arc<Shared>) -> axum::Router {
-    let mut router = axum::Router::new();
-    for route in ROUTES {
-        let method = MethodFilter::try_from(route.method.clone())
-            .expect("the table has only methods of RFC 9110");
-        router = router.route(route.path, (route.handler)(method));
-    }
-    // The guard answers unknown paths and methods itself. The fallback is never run; it is there
-    // so that the guard is asked for unknown paths, too.
-    router
-        .fallback(|| async { crate::refusal::Refusal::no_such_path() })
+/// The router of a gateway that ends when `shutdown` says so.
+pub(crate) fn router(gateway: Gateway, shutdown: Shutdown) -> axum::Router {
+    let state = Arc::new(GatewayState {
+        rate_limits: RateLimits::new(&gateway.limits),
+        gateway,
+        shutdown,
+        routes: RouteTable(ROUTES),
+        api_document: &API_DOCUMENT,
+    });
+    // The guard answers unknown paths and methods itself. The fallback never runs; it is there
+    // so that the guard runs for unknown paths, too.
+    with_handlers(axum::Router::new())
+        .fallback(|| async { ApiError::no_such_path() })
         // From the inside out.
-        .layer(from_fn_with_state(shared.clone(), guard::guard))
-        .layer(from_fn_with_state(shared.clone(), origin::check))
-        .layer(from_fn_with_state(shared.clone(), envelope::wrap))
-        .with_state(shared)
+        .layer(from_fn_with_state(state.clone(), guard::guard))
+        .layer(from_fn_with_state(state.clone(), origin::check_origin))
+        .layer(from_fn_with_state(state.clone(), response::finish_response))
+        .with_state(state)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What goes wrong in the world, and what is told of it.
+//! What goes wrong in the back end, and what callers are told of it.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ async fn a_panic_is_500_and_the_server_lives_on() {
     let server = Server::start().await;
     let submit = Ask::good(Method::POST, JOBS).json(&json!({"function": "price"}));
     for ask in [list(), submit, Ask::new(Method::GET, "/readyz")] {
-        server.world.fail(Fault::Panic);
+        server.backend.fail(Fault::Panic);
         let answer = server.send(ask.clone()).await;
         answer.problem(500);
         assert!(!String::from_utf8_lossy(&answer.body).contains("panic of a test"));
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        server.world.fail(None);
+        server.backend.fail(None);
         assert!(server.send(ask).await.status.is_success());
     }
 }
@@ -33,7 +33,7 @@ async fn a_panic_is_500_and_the_server_lives_on() {
 #[tokio::test]
 async fn a_defect_is_told_to_the_log_only() {
     let server = Server::start().await;
-    server.world.fail(Fault::Fails(Error::Bug("secret internals".into())));
+    server.backend.fail(Fault::Fails(Error::Bug("secret internals".into())));
     let answer = server.send(list()).await;
     let problem = answer.problem(500);
     assert!(!problem.to_string().contains("secret"), "{problem}");
@@ -42,7 +42,7 @@ async fn a_defect_is_told_to_the_log_only() {
 #[tokio::test]
 async fn what_is_out_of_reach_has_a_time_to_come_back() {
     let server = Server::start().await;
-    server.world.fail(Fault::Fails(Error::Unavailable {
+    server.backend.fail(Fault::Fails(Error::Unavailable {
         message: "the store does not answer".into(),
         retry_after: Duration::from_millis(1),
     }));
@@ -52,10 +52,10 @@ async fn what_is_out_of_reach_has_a_time_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_world_that_hangs_is_504() {
+async fn a_back_end_that_hangs_is_504() {
     let server =
         Server::start_with(|gateway| gateway.limits.request = Duration::from_millis(100)).await;
-    server.world.fail(Fault::Late(Duration::from_secs(3_600)));
+    server.backend.fail(Fault::Late(Duration::from_secs(3_600)));
     server.send(list()).await.problem(504);
     let submit = Ask::good(Method::POST, JOBS).json(&json!({"function": "price"}));
     server.send(submit).await.problem(504);
@@ -63,11 +63,11 @@ async fn a_world_that_hangs_is_504() {
 }
 
 #[tokio::test]
-async fn readiness_follows_the_world_and_life_does_not() {
+async fn readiness_follows_the_back_end_and_life_does_not() {
     let server = Server::start().await;
     let ready = || Ask::new(Method::GET, "/readyz");
     assert_eq!(server.send(ready()).await.status, 200);
-    server.world.fail(Fault::Fails(Error::unavailable("address of the store")));
+    server.backend.fail(Fault::Fails(Error::unavailable("address of the store")));
     let not = server.send(ready()).await.problem(503);
     assert!(!not.to_string().contains("store"), "{not}");
     assert_eq!(server.send(Ask::new(Method::GET, "/healthz")).await.status, 200);

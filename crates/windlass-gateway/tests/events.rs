@@ -68,6 +68,15 @@ impl Stream {
         }
     }
 
+    /// A server with job `a`, and a stream of it whose first event is read.
+    async fn of_a_new_job() -> (Server, Self, Event) {
+        let server = Server::start().await;
+        server.backend.put("a");
+        let mut stream = Self::open(&server).await;
+        let first = stream.next().await.unwrap();
+        (server, stream, first)
+    }
+
     async fn phase(&mut self) -> Option<String> {
         let event = self.next().await?;
         assert_eq!(event.kind, "job");
@@ -77,17 +86,14 @@ impl Stream {
 
 #[tokio::test]
 async fn the_whole_job_is_told_on_every_change_until_its_end() {
-    let server = Server::start().await;
-    server.world.put("a");
-    let mut stream = Stream::open(&server).await;
-    let first = stream.next().await.unwrap();
+    let (server, mut stream, first) = Stream::of_a_new_job().await;
     assert_eq!((first.kind.as_str(), first.id.as_deref()), ("job", Some("uid-of-a.1")));
     assert_eq!(first.data["kind"], "ComputeJob");
-    server.world.change("a", Phase::Queued);
+    server.backend.change("a", Phase::Queued);
     assert_eq!(stream.phase().await.as_deref(), Some("Queued"));
-    server.world.change("a", Phase::Running);
+    server.backend.change("a", Phase::Running);
     assert_eq!(stream.phase().await.as_deref(), Some("Running"));
-    server.world.finish("a", b"{}", "application/json");
+    server.backend.finish("a", b"{}", "application/json");
     assert_eq!(stream.phase().await.as_deref(), Some("Succeeded"));
     assert_eq!(stream.next().await, None);
 }
@@ -114,10 +120,7 @@ fn done(event: &Event) -> (&str, u64, &str) {
 
 #[tokio::test]
 async fn progress_is_told_between_two_writes_and_without_the_job() {
-    let server = Server::start().await;
-    server.world.put("a");
-    let mut stream = Stream::open(&server).await;
-    stream.next().await.unwrap();
+    let (server, mut stream, _) = Stream::of_a_new_job().await;
     tell(&server, 1, 0.5).await;
     let told = stream.next().await.unwrap();
     assert_eq!(done(&told), ("progress", 1, "uid-of-a.1.1.500"));
@@ -125,9 +128,9 @@ async fn progress_is_told_between_two_writes_and_without_the_job() {
     assert_eq!(told.data["progress"]["percent"], "10%");
     // What comes late is nothing; the next change of the job has the latest.
     tell(&server, 9, 0.4).await;
-    server.world.change("a", Phase::Running);
+    server.backend.change("a", Phase::Running);
     assert_eq!(done(&stream.next().await.unwrap()), ("job", 1, "uid-of-a.2.1.500"));
-    server.world.finish("a", b"{}", "application/json");
+    server.backend.finish("a", b"{}", "application/json");
     let last = stream.next().await.unwrap();
     assert_eq!(
         (last.id.as_deref(), &last.data["status"]["phase"]),
@@ -139,7 +142,7 @@ async fn progress_is_told_between_two_writes_and_without_the_job() {
 #[tokio::test]
 async fn who_comes_back_is_told_what_is_new_and_nothing_twice_or_older() {
     let server = Server::start().await;
-    server.world.put("a");
+    server.backend.put("a");
     let stream = Stream::open(&server).await;
     tell(&server, 3, 3.0).await;
     // At first what was missed: progress.
@@ -160,31 +163,28 @@ async fn who_comes_back_is_told_what_is_new_and_nothing_twice_or_older() {
 }
 
 #[tokio::test]
-async fn many_streams_of_a_job_are_one_watch_of_the_world() {
+async fn many_streams_of_a_job_are_one_watch_of_the_back_end() {
     let server = Server::start().await;
-    server.world.put("a");
+    server.backend.put("a");
     let mut streams = Vec::new();
     for _ in 0..20 {
         let mut stream = Stream::open(&server).await;
         stream.next().await.unwrap();
         streams.push(stream);
     }
-    assert_eq!(server.world.watchers("a"), 1);
+    assert_eq!(server.backend.watchers("a"), 1);
     tell(&server, 1, 0.5).await;
     for stream in &mut streams {
         assert_eq!(done(&stream.next().await.unwrap()), ("progress", 1, "uid-of-a.1.1.500"));
     }
     drop(streams);
-    until(|| server.world.watchers("a") == 0).await;
+    until(|| server.backend.watchers("a") == 0).await;
 }
 
 #[tokio::test]
 async fn another_job_of_the_same_name_has_a_stream_of_its_own() {
-    let server = Server::start().await;
-    server.world.put("a");
-    let mut first = Stream::open(&server).await;
-    first.next().await.unwrap();
-    server.world.rename("a", "uid-of-the-next");
+    let (server, _first, _) = Stream::of_a_new_job().await;
+    server.backend.rename("a", "uid-of-the-next");
     let mut next = Stream::open_after(&server, Some("uid-of-a.1.1.500")).await;
     assert_eq!(next.next().await.unwrap().id.as_deref(), Some("uid-of-the-next.1"));
 }
@@ -192,8 +192,8 @@ async fn another_job_of_the_same_name_has_a_stream_of_its_own() {
 #[tokio::test]
 async fn who_has_seen_the_end_is_told_that_nothing_more_comes() {
     let server = Server::start().await;
-    server.world.put("a");
-    server.world.finish("a", b"{}", "application/json");
+    server.backend.put("a");
+    server.backend.finish("a", b"{}", "application/json");
     let late = server.send(events()).await;
     assert!(String::from_utf8_lossy(&late.body).contains("id: uid-of-a.2\n"), "{late:?}");
     for seen in ["uid-of-a.2", "uid-of-a.2.1.700", "uid-of-a.3"] {
@@ -206,10 +206,7 @@ async fn who_has_seen_the_end_is_told_that_nothing_more_comes() {
 
 #[tokio::test]
 async fn a_deleted_job_ends_its_stream_with_a_problem() {
-    let server = Server::start().await;
-    server.world.put("a");
-    let mut stream = Stream::open(&server).await;
-    stream.next().await.unwrap();
+    let (server, mut stream, _) = Stream::of_a_new_job().await;
     assert_eq!(server.send(Ask::good(Method::DELETE, JOB)).await.status, 204);
     let last = stream.next().await.unwrap();
     assert_eq!((last.kind.as_str(), &last.data["status"]), ("problem", &Value::from(404)));
@@ -220,7 +217,7 @@ async fn a_deleted_job_ends_its_stream_with_a_problem() {
 async fn a_stream_of_nothing_is_an_answer_not_a_stream() {
     let server = Server::start().await;
     server.send(events()).await.problem(404);
-    server.world.fail(Fault::Fails(Error::unavailable("not now")));
+    server.backend.fail(Fault::Fails(Error::unavailable("not now")));
     server.send(events()).await.problem(503);
 }
 
@@ -232,7 +229,7 @@ async fn a_silent_stream_is_kept_open_and_then_ended() {
         gateway.limits.request = Duration::from_millis(100);
     })
     .await;
-    server.world.put("a");
+    server.backend.put("a");
     let answer = server.send(events()).await;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(text.matches("\n:\n").count() + text.matches("\n: ").count() >= 2, "{text}");

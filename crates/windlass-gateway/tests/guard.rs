@@ -50,9 +50,9 @@ async fn status(server: &Server, ask: Ask) -> u16 {
 async fn every_route_lets_through_only_who_may() {
     for route in ROUTES {
         let server = Server::start().await;
-        server.world.put("a");
-        server.world.finish("a", b"{}", "application/json");
-        let before = server.world.job("a");
+        server.backend.put("a");
+        server.backend.finish("a", b"{}", "application/json");
+        let before = server.backend.job("a");
         let ask = || request(route);
         let what = format!("{} {}", route.method, route.path);
         let refused = match route.guard {
@@ -74,10 +74,10 @@ async fn every_route_lets_through_only_who_may() {
             assert_eq!(status(&server, caller).await, expected, "{what}");
         }
         // Nobody who was refused has changed anything.
-        assert_eq!(server.world.names(), ["a"], "{what}");
-        assert_eq!(server.world.job("a"), before, "{what}");
-        assert!(server.world.reports.lock().unwrap().is_empty(), "{what}");
-        assert!(server.world.stored.lock().unwrap().is_empty(), "{what}");
+        assert_eq!(server.backend.names(), ["a"], "{what}");
+        assert_eq!(server.backend.job("a"), before, "{what}");
+        assert!(server.backend.reports.lock().unwrap().is_empty(), "{what}");
+        assert!(server.backend.stored.lock().unwrap().is_empty(), "{what}");
 
         let reads = route.method == Method::GET;
         if let Guard::Jobs(_) = route.guard {
@@ -98,8 +98,8 @@ async fn every_route_lets_through_only_who_may() {
 async fn every_get_has_its_head() {
     for route in ROUTES.iter().filter(|route| route.method == Method::GET) {
         let server = Server::start().await;
-        server.world.put("a");
-        server.world.finish("a", b"{}", "application/json");
+        server.backend.put("a");
+        server.backend.finish("a", b"{}", "application/json");
         let path = request(route).path().to_owned();
         let ask = |method| Ask::good(method, &path);
         let (get, head) =
@@ -169,7 +169,7 @@ async fn two_tokens_are_none() {
 #[tokio::test]
 async fn anothers_job_and_no_job_look_the_same() {
     let server = Server::start().await;
-    server.world.put("a");
+    server.backend.put("a");
     let read = async |name: &str| {
         let path = format!("/v1/namespaces/default/jobs/{name}");
         let answer = server.send(Ask::new(Method::GET, path).token(STRANGER)).await;
@@ -186,7 +186,7 @@ async fn what_is_open_ends_when_its_token_is_taken_back() {
         gateway.limits.recheck = Duration::from_millis(20);
     })
     .await;
-    server.world.put("a");
+    server.backend.put("a");
     let job = "/v1/namespaces/default/jobs/a";
     let mut streams = Vec::new();
     for path in ["events", "logs?follow=true"] {
@@ -197,7 +197,7 @@ async fn what_is_open_ends_when_its_token_is_taken_back() {
     }
     let call = Ask::good(Method::POST, "/v1/namespaces/default/functions/price/call");
     let revoke = async {
-        until(|| server.world.job("made-up").is_some()).await;
+        until(|| server.backend.job("made-up").is_some()).await;
         access.0.store(true, Ordering::SeqCst);
     };
     let (answer, ()) = tokio::join!(server.send(call.json(&json!({}))), revoke);

@@ -20,14 +20,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use windlass_gateway::{Gateway, ServerLimits};
 
-use crate::fake::{Desk, GOOD, Tokens, World};
+use crate::fake::{FakeBackend, FakeReports, GOOD, Tokens};
 
 /// Longest wait of a test for something that should happen at once.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) world: Arc<World>,
+    pub(crate) backend: Arc<FakeBackend>,
     pub(crate) shutdown: Option<oneshot::Sender<()>>,
     pub(crate) served: JoinHandle<io::Result<()>>,
 }
@@ -38,11 +38,11 @@ impl Server {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Gateway)) -> Self {
-        let world = Arc::new(World::default());
+        let backend = Arc::new(FakeBackend::default());
         let mut gateway = Gateway {
-            jobs: world.clone(),
+            jobs: backend.clone(),
             access: Arc::new(Tokens),
-            reports: Some(Arc::new(Desk(world.clone()))),
+            reports: Some(Arc::new(FakeReports(backend.clone()))),
             allowed_hosts: None,
             limits: ServerLimits::default(),
             meters: Arc::default(),
@@ -54,7 +54,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (shutdown, asked) = oneshot::channel();
         let served = tokio::spawn(windlass_gateway::serve(listener, gateway, asked));
-        Self { address, world, shutdown: Some(shutdown), served }
+        Self { address, backend, shutdown: Some(shutdown), served }
     }
 
     /// Sends a request on a connection of its own.
@@ -181,6 +181,21 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Checks that it is the result of a job, safe to open: no browser runs or shows it.
+    pub(crate) fn assert_is_result(&self, job: &str, content_type: &str, bytes: &[u8]) {
+        assert_eq!((self.status.as_u16(), &self.body[..]), (200, bytes));
+        for (name, value) in [
+            ("content-type", content_type),
+            ("etag", format!("\"sha256-{}\"", windlass_core::result::sha256(bytes)).as_str()),
+            ("x-content-type-options", "nosniff"),
+            ("content-security-policy", "sandbox; default-src 'none'"),
+            ("content-disposition", format!("attachment; filename=\"{job}\"").as_str()),
+            ("content-length", bytes.len().to_string().as_str()),
+        ] {
+            assert_eq!(self.header(name), Some(value), "{name}");
+        }
     }
 
     /// The problem document, after a look at its shape.

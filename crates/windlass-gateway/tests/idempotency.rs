@@ -44,7 +44,7 @@ async fn a_repeated_submission_is_the_same_job() {
     assert_eq!(again.json()["metadata"], first.json()["metadata"]);
 
     assert_eq!(server.send(submit("order-18", &body)).await.status, 201);
-    assert_eq!(server.world.names().len(), 2);
+    assert_eq!(server.backend.names().len(), 2);
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn another_request_under_the_same_key_is_refused() {
         assert_eq!(problem["type"], "/problems/idempotency-key-reused");
     }
     // Nor is a job of that name which no key has made.
-    server.world.put(&name_of("squatted"));
+    server.backend.put(&name_of("squatted"));
     server.send(submit("squatted", &body)).await.problem(409);
 }
 
@@ -77,7 +77,7 @@ async fn a_key_that_is_none_is_refused() {
     server.send(twice).await.problem(400);
     let named = json!({"function": "price", "name": "a"});
     assert_eq!(server.send(submit("k", &named)).await.pointers(422), ["/name"]);
-    assert!(server.world.names().is_empty());
+    assert!(server.backend.names().is_empty());
 }
 
 #[tokio::test]
@@ -90,18 +90,18 @@ async fn requests_that_race_are_one_job() {
     assert_eq!(created, 1, "{answers:?}");
     let replayed = answers.iter().filter(|answer| answer.status == 200 && is_replay(answer));
     assert_eq!(replayed.count(), 15);
-    assert_eq!(server.world.names(), [name_of("k")]);
+    assert_eq!(server.backend.names(), [name_of("k")]);
 }
 
 #[tokio::test]
 async fn a_job_whose_reply_was_lost_is_found_again() {
     let server = Server::start().await;
     let body = json!({"function": "price"});
-    *server.world.loses_replies.lock().unwrap() = true;
+    *server.backend.loses_replies.lock().unwrap() = true;
     server.send(submit("k", &body)).await.problem(503);
     let again = server.send(submit("k", &body)).await;
     assert_eq!((again.status.as_u16(), is_replay(&again)), (200, true));
-    assert_eq!(server.world.names(), [name_of("k")]);
+    assert_eq!(server.backend.names(), [name_of("k")]);
 }
 
 #[tokio::test]
@@ -113,8 +113,8 @@ async fn a_repetition_can_be_waited_for() {
     let early = server.send(submit("k", &body).header("prefer", "wait=0")).await;
     assert_eq!((early.status.as_u16(), is_replay(&early)), (202, true));
     let finish = async {
-        until(|| server.world.watchers(&name) > 0).await;
-        server.world.finish(&name, b"{}", "application/json");
+        until(|| server.backend.watchers(&name) > 0).await;
+        server.backend.finish(&name, b"{}", "application/json");
     };
     let ask = submit("k", &body).header("prefer", "wait=60");
     let (answer, ()) = tokio::join!(server.send(ask), finish);
@@ -144,7 +144,7 @@ async fn who_may_submit_but_not_read_learns_nothing_by_repeating() {
             .json(&json!({"function": "price"}))
     };
     server.send(ask()).await;
-    server.world.change(&name_of("k"), Phase::Running);
+    server.backend.change(&name_of("k"), Phase::Running);
     let again = server.send(ask()).await;
     assert_eq!((again.status.as_u16(), is_replay(&again)), (200, true));
     assert!(again.json()["status"]["phase"].is_null(), "{again:?}");

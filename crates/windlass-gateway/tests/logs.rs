@@ -17,7 +17,7 @@ fn ask(query: &str) -> Ask {
 #[tokio::test]
 async fn the_end_of_a_log_is_given_and_hostile() {
     let server = Server::start().await;
-    server.world.put("a");
+    server.backend.put("a");
     let answer = server.send(ask("")).await;
     assert_eq!(&answer.body[..], b"<script>one line</script>\n");
     assert_eq!(answer.header("content-security-policy"), Some("sandbox; default-src 'none'"));
@@ -31,7 +31,7 @@ async fn the_end_of_a_log_is_given_and_hostile() {
 #[tokio::test]
 async fn a_followed_log_ends_with_its_job() {
     let server = Server::start().await;
-    server.world.put("a");
+    server.backend.put("a");
     let head = server.send(Ask::good(Method::HEAD, format!("{LOGS}?follow=true"))).await;
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
     let mut open = server.open(ask("?follow=true&tailBytes=10")).await;
@@ -41,9 +41,9 @@ async fn a_followed_log_ends_with_its_job() {
         heard.extend(bounded(open.frame()).await.unwrap().unwrap().into_data().unwrap());
     }
     assert_eq!(heard, b"</script>\nmore\n");
-    server.world.change("a", Phase::Succeeded);
+    server.backend.change("a", Phase::Succeeded);
     assert!(bounded(open.frame()).await.is_none());
-    until(|| server.world.watchers("a") == 0).await;
+    until(|| server.backend.watchers("a") == 0).await;
     server
         .send(Ask::good(Method::GET, LOGS.replace("/a/", "/nope/") + "?follow=true"))
         .await
@@ -56,11 +56,11 @@ async fn a_followed_log_ends_at_the_bound_and_with_the_server() {
         gateway.limits.stream = Duration::from_millis(100);
     };
     let server = Server::start_with(short).await;
-    server.world.put("a");
+    server.backend.put("a");
     assert!(server.send(ask("?follow=true")).await.body.ends_with(b"more\n"));
 
     let mut server = Server::start().await;
-    server.world.put("a");
+    server.backend.put("a");
     let mut open = server.open(ask("?follow=true")).await;
     bounded(open.frame()).await.unwrap().unwrap();
     drop(server.shutdown.take());

@@ -1,6 +1,6 @@
-//! The gateway over real sockets, in front of a world that is made up.
+//! The gateway over real sockets, in front of a fake back end.
 //!
-//! The world in `fake` exists for its faults; what a world must do is tested elsewhere, on the
+//! The back end in `fake` exists for its faults; what a back end must do is tested elsewhere, on the
 //! real ones.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

@@ -23,7 +23,7 @@ fn sample(text: &str, name: &str) -> Option<f64> {
 #[tokio::test]
 async fn requests_are_counted_by_the_paths_of_the_table() {
     let server = Server::start().await;
-    server.world.put("a");
+    server.backend.put("a");
     for _ in 0..3 {
         server.send(Ask::good(Method::GET, "/v1/namespaces/default/jobs/a")).await;
     }

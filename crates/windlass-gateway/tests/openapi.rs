@@ -1,7 +1,7 @@
 //! What the gateway says of itself.
 
 use http::Method;
-use windlass_gateway::openapi::document;
+use windlass_gateway::openapi_document;
 
 use crate::http::{Ask, Server};
 
@@ -11,7 +11,7 @@ async fn everybody_gets_the_document_and_its_page() {
     let answer = server.send(Ask::new(Method::GET, "/openapi.json")).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.json(), *document());
+    assert_eq!(answer.json(), *openapi_document());
     let page = server.send(Ask::new(Method::GET, "/docs")).await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));

@@ -112,7 +112,7 @@ async fn a_crowd_of_silent_connections_locks_nobody_out() {
 #[tokio::test]
 async fn connections_that_are_being_answered_are_not_given_up_for_others() {
     let server = Server::start_with(|gateway| gateway.limits.connections = 2).await;
-    server.world.put("a");
+    server.backend.put("a");
     let events = || Ask::good(Method::GET, "/v1/namespaces/default/jobs/a/events");
     let streams = (server.open(events()).await, server.open(events()).await);
     let mut waiting = Box::pin(server.send(health()));
@@ -129,8 +129,8 @@ async fn a_client_that_does_not_read_loses_its_connection() {
         gateway.limits.stalled_write = Duration::from_millis(300);
     })
     .await;
-    server.world.put("a");
-    server.world.finish("a", &vec![b'x'; 64 * 1024 * 1024], "text/plain");
+    server.backend.put("a");
+    server.backend.finish("a", &vec![b'x'; 64 * 1024 * 1024], "text/plain");
     let mut socket = server.connect().await;
     let request = "GET /v1/namespaces/default/jobs/a/result HTTP/1.1\r\nhost: x\r\n\
         authorization: Bearer good\r\n\r\n";
@@ -151,8 +151,8 @@ async fn a_client_that_goes_away_while_it_waits_frees_its_place() {
     let length = body.len();
     let request = format!("{SUBMIT}prefer: wait=600\r\ncontent-length: {length}\r\n\r\n{body}");
     socket.write_all(request.as_bytes()).await.unwrap();
-    until(|| server.world.job("a").is_some()).await;
+    until(|| server.backend.job("a").is_some()).await;
     drop(socket);
     assert_eq!(server.send(health()).await.status, 200);
-    assert!(server.world.job("a").is_some());
+    assert!(server.backend.job("a").is_some());
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::TLS13;
-use windlass_gateway::{LiveProgress, Peers, Tls, Trusted, tell_peers};
+use windlass_gateway::{LiveProgress, PeerTrust, Peers, Tls, share_progress};
 
 use crate::events::{Stream, tell};
 use crate::fake::{GOOD, PEER, WORKER};
@@ -38,7 +38,7 @@ impl Replica {
         names: Vec<String>,
         token: &str,
         host: Option<ServerName<'static>>,
-        trusted: Trusted,
+        trusted: PeerTrust,
     ) -> Self {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "{token}").unwrap();
@@ -48,10 +48,10 @@ impl Replica {
         let mut telling = JoinSet::new();
         let server = Server::start_with(|gateway| {
             gateway.live = Arc::clone(&live);
-            telling.spawn(tell_peers(live, peers, Arc::clone(&gateway.meters)));
+            telling.spawn(share_progress(live, peers, Arc::clone(&gateway.meters)));
         })
         .await;
-        server.world.put("a");
+        server.backend.put("a");
         let replica = Self { server, _telling: telling, _token: file };
         replica.until("windlass_peers ", |count| count > 0.0).await;
         replica
@@ -77,7 +77,7 @@ impl Replica {
 
 async fn follower() -> (Server, Stream) {
     let server = Server::start().await;
-    server.world.put("a");
+    server.backend.put("a");
     let mut stream = Stream::open(&server).await;
     stream.next().await.unwrap();
     (server, stream)
@@ -130,7 +130,7 @@ async fn a_replica_with_tls_is_told_when_its_name_and_authority_are_right_and_as
     let trusting = |name| Arc::new(trusting(Some(name), &TLS13));
     let told = async |host: &'static str, now: Arc<Mutex<_>>| {
         let host = ServerName::try_from(host).unwrap();
-        let trusted: Trusted = Arc::new(move || Arc::clone(&now.lock().unwrap()));
+        let trusted: PeerTrust = Arc::new(move || Arc::clone(&now.lock().unwrap()));
         let names = vec![server.address.to_string()];
         let replica = Replica::start_with(names, PEER, Some(host), trusted).await;
         tell(&replica.server, 1, 1.0).await;

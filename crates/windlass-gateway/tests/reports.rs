@@ -28,13 +28,13 @@ async fn a_report_that_counts_is_204() {
     let server = Server::start().await;
     let answer = server.send(report(&progress())).await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
-    assert_eq!(server.world.reports.lock().unwrap().len(), 1);
+    assert_eq!(server.backend.reports.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_report_that_never_will_is_409_with_the_reason() {
     let server = Server::start().await;
-    *server.world.refuses.lock().unwrap() = Some(Refused::Cancelled);
+    *server.backend.refuses.lock().unwrap() = Some(Refused::Cancelled);
     let problem = server.send(report(&progress())).await.problem(409);
     assert_eq!(problem["reason"], "Cancelled");
     assert_eq!(problem["detail"], "the job was cancelled");
@@ -52,17 +52,17 @@ async fn reports_that_cannot_be_read_are_refused() {
     server.send(large).await.problem(413);
     let user = Ask::new(Method::POST, "/v1/reports").token(GOOD).json(&progress());
     server.send(user).await.problem(401);
-    assert!(server.world.reports.lock().unwrap().is_empty());
+    assert!(server.backend.reports.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_report_is_asked_for_again_when_nothing_can_be_written() {
     let server = Server::start().await;
-    server.world.fail(Fault::Fails(Error::unavailable("not now")));
+    server.backend.fail(Fault::Fails(Error::unavailable("not now")));
     let answer = server.send(report(&progress())).await;
     answer.problem(503);
     assert_eq!(answer.header("retry-after"), Some("1"));
-    server.world.fail(Fault::Fails(Error::no_job("a")));
+    server.backend.fail(Fault::Fails(Error::no_job("a")));
     server.send(report(&progress())).await.problem(404);
 }
 
@@ -84,7 +84,7 @@ async fn a_large_result_is_stored_and_its_location_told() {
     let bytes = vec![7; 90_000];
     let answer = server.send(upload(&bytes)).await;
     assert_eq!((answer.status.as_u16(), answer.json()), (201, json!({"location": "uid/2"})));
-    assert_eq!(server.world.stored.lock().unwrap()[..], [bytes]);
+    assert_eq!(server.backend.stored.lock().unwrap()[..], [bytes]);
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn an_upload_says_first_how_much_and_what_it_is() {
     server.send(upload(&vec![7; 100_001])).await.problem(413);
     let user = Ask::new(Method::PUT, "/v1/reports/uid/2/result").token(GOOD).content(b"x");
     server.send(user).await.problem(401);
-    assert!(server.world.stored.lock().unwrap().is_empty());
+    assert!(server.backend.stored.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -119,8 +119,8 @@ async fn an_upload_that_falls_silent_is_given_up_and_one_that_is_refused_is_not_
     };
     let answer = server.raw(head(1000).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    *server.world.refuses.lock().unwrap() = Some(Refused::Cancelled);
+    *server.backend.refuses.lock().unwrap() = Some(Refused::Cancelled);
     let answer = server.raw(head(1 << 40).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
-    assert!(server.world.stored.lock().unwrap().is_empty());
+    assert!(server.backend.stored.lock().unwrap().is_empty());
 }

@@ -20,13 +20,13 @@ async fn shut_down(server: &mut Server) {
 #[tokio::test]
 async fn streams_waits_and_idle_connections_end_at_once() {
     let mut server = Server::start().await;
-    server.world.put("a");
+    server.backend.put("a");
     let stream = server.open(Ask::good(Method::GET, format!("{JOBS}/a/events"))).await;
     let mut silent = server.connect().await;
     let submit = Ask::good(Method::POST, JOBS)
         .header("prefer", "wait=600")
         .json(&json!({"function": "price", "name": "b"}));
-    let world = server.world.clone();
+    let backend = server.backend.clone();
     let begun = Instant::now();
     let address = server.address;
     let waiting = async {
@@ -34,7 +34,7 @@ async fn streams_waits_and_idle_connections_end_at_once() {
         submit_on(socket, submit).await
     };
     let (waited, ()) = tokio::join!(waiting, async {
-        until(|| world.job("b").is_some()).await;
+        until(|| backend.job("b").is_some()).await;
         shut_down(&mut server).await;
     });
     assert_eq!(waited, 202);
@@ -54,7 +54,7 @@ async fn submit_on(socket: TcpStream, ask: Ask) -> u16 {
 #[tokio::test]
 async fn a_request_that_runs_is_answered() {
     let mut server = Server::start().await;
-    server.world.fail(Fault::Late(Duration::from_millis(400)));
+    server.backend.fail(Fault::Late(Duration::from_millis(400)));
     let socket = server.connect().await;
     let (status, ()) = tokio::join!(submit_on(socket, Ask::good(Method::GET, JOBS)), async {
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -67,7 +67,7 @@ async fn a_request_that_runs_is_answered() {
 async fn a_request_that_hangs_is_cut_off() {
     let mut server =
         Server::start_with(|gateway| gateway.limits.drain = Duration::from_millis(200)).await;
-    server.world.fail(Fault::Late(Duration::from_secs(3_600)));
+    server.backend.fail(Fault::Late(Duration::from_secs(3_600)));
     let mut socket = server.connect().await;
     let request = format!("GET {JOBS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer good\r\n\r\n");
     tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();

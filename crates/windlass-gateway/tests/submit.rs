@@ -7,12 +7,22 @@ use serde_json::{Value, json};
 use windlass_core::Phase;
 
 use crate::fake::SUBMITTER;
-use crate::http::{Ask, Server, bounded, until};
+use crate::http::{Answer, Ask, Server, bounded, until};
 
 const JOBS: &str = "/v1/namespaces/default/jobs";
 
 fn submit(body: &Value) -> Ask {
     Ask::good(Method::POST, JOBS).json(body)
+}
+
+/// Submits job `a` and waits for its end, while something else is done to the new job.
+async fn submit_meanwhile<T>(server: &Server, work: impl Future<Output = T>) -> (Answer, T) {
+    let ask = submit(&json!({"function": "price", "name": "a"})).header("prefer", "wait=60");
+    let meanwhile = async {
+        until(|| server.backend.job("a").is_some()).await;
+        work.await
+    };
+    tokio::join!(server.send(ask), meanwhile)
 }
 
 #[tokio::test]
@@ -29,7 +39,7 @@ async fn accepted_job_is_shown_whole_and_has_a_location() {
     assert_eq!(job["kind"], "ComputeJob");
     assert_eq!(job["metadata"]["name"], "a");
     assert_eq!(job["spec"]["input"], json!({"paths": 7}));
-    assert_eq!(server.world.names(), ["a"]);
+    assert_eq!(server.backend.names(), ["a"]);
 }
 
 #[tokio::test]
@@ -50,7 +60,7 @@ async fn an_integer_that_would_become_a_float_is_refused() {
     // What reads to the last digit on one machine would be a float on a cluster.
     let body = json!({"function": "price", "input": {"seed": u64::MAX}});
     assert_eq!(server.send(submit(&body)).await.pointers(422), ["/input/seed"]);
-    assert!(server.world.names().is_empty());
+    assert!(server.backend.names().is_empty());
     let body = json!({"function": "price", "input": {"seed": i64::MIN, "far": 1e30}});
     assert_eq!(server.send(submit(&body)).await.json()["spec"]["input"], body["input"]);
 }
@@ -83,7 +93,7 @@ async fn every_problem_of_a_wrong_job_is_named_and_nothing_is_created() {
         let answer = server.send(submit(&body)).await;
         assert_eq!(answer.pointers(422), pointers, "{body}\n{answer:?}");
     }
-    assert!(server.world.names().is_empty());
+    assert!(server.backend.names().is_empty());
 }
 
 #[tokio::test]
@@ -103,7 +113,7 @@ async fn what_is_no_json_is_400() {
         let problem = server.send(ask.body(body.to_owned())).await.problem(400);
         assert_eq!(problem["type"], "/problems/malformed");
     }
-    assert!(server.world.names().is_empty());
+    assert!(server.backend.names().is_empty());
 }
 
 #[tokio::test]
@@ -117,7 +127,7 @@ async fn only_uncompressed_json_is_read() {
     server.send(Ask::good(Method::POST, JOBS).body(body.clone())).await.problem(415);
     let packed = submit(&json!({"function": "price"})).header("content-encoding", "gzip");
     server.send(packed).await.problem(415);
-    assert!(server.world.names().is_empty());
+    assert!(server.backend.names().is_empty());
     let ask = Ask::good(Method::POST, JOBS)
         .header("content-type", "Application/JSON; charset=utf-8")
         .body(body);
@@ -137,19 +147,17 @@ async fn an_input_of_128_kib_is_taken_and_one_byte_more_is_413() {
         let problem = server.send(submit(&body)).await.problem(413);
         assert_eq!(problem["type"], "/problems/too-large");
     }
-    assert_eq!(server.world.names(), ["fits"]);
+    assert_eq!(server.backend.names(), ["fits"]);
 }
 
 #[tokio::test]
 async fn prefer_wait_answers_with_the_finished_job() {
     let server = Server::start().await;
-    let ask = submit(&json!({"function": "price", "name": "a"})).header("prefer", "wait=60");
     let finish = async {
-        until(|| server.world.job("a").is_some()).await;
-        server.world.change("a", Phase::Running);
-        server.world.finish("a", b"{}", "application/json");
+        server.backend.change("a", Phase::Running);
+        server.backend.finish("a", b"{}", "application/json");
     };
-    let (answer, ()) = tokio::join!(server.send(ask), finish);
+    let (answer, ()) = submit_meanwhile(&server, finish).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["status"]["phase"], "Succeeded");
     assert_eq!(answer.header("preference-applied"), Some("wait"));
@@ -172,12 +180,8 @@ async fn prefer_wait_gives_the_location_when_the_time_is_over() {
 #[tokio::test]
 async fn a_deletion_while_waiting_is_no_error_of_the_submit() {
     let server = Server::start().await;
-    let ask = submit(&json!({"function": "price", "name": "a"})).header("prefer", "wait=60");
-    let delete = async {
-        until(|| server.world.job("a").is_some()).await;
-        server.send(Ask::good(Method::DELETE, format!("{JOBS}/a"))).await
-    };
-    let (answer, deleted) = tokio::join!(server.send(ask), delete);
+    let delete = server.send(Ask::good(Method::DELETE, format!("{JOBS}/a")));
+    let (answer, deleted) = submit_meanwhile(&server, delete).await;
     assert_eq!(deleted.status, 204);
     assert_eq!(answer.status, 202);
 }
@@ -198,11 +202,10 @@ async fn who_may_submit_but_not_watch_is_answered_at_once() {
 async fn a_wait_may_last_longer_than_a_request() {
     let server =
         Server::start_with(|gateway| gateway.limits.request = Duration::from_millis(200)).await;
-    let ask = submit(&json!({"function": "price", "name": "a"})).header("prefer", "wait=60");
     let finish = async {
         tokio::time::sleep(Duration::from_millis(600)).await;
-        server.world.finish("a", b"", "text/plain");
+        server.backend.finish("a", b"", "text/plain");
     };
-    let (answer, ()) = bounded(async { tokio::join!(server.send(ask), finish) }).await;
+    let (answer, ()) = bounded(submit_meanwhile(&server, finish)).await;
     assert_eq!(answer.status, 200);
 }

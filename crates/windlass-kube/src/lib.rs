@@ -20,7 +20,6 @@ use std::time::Duration;
 
 mod attempt;
 mod cache;
-mod clock;
 mod controller;
 pub mod crd;
 mod error;

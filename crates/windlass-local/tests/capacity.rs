@@ -28,6 +28,16 @@ fn most_at_once(machine: &Machine, prefix: &str) -> i64 {
     most
 }
 
+/// A machine on which job `first` has so many of the CPUs. It and every job of function `wait` ends when
+/// there is a file `go`.
+async fn machine_in_use(cpus: u32, in_use: u32) -> Machine {
+    let wait = "while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
+    let machine = machine(cpus, &[("wait", wait)]);
+    machine.submit("first", spec("wait", json!({ "parallelism": in_use }))).await.unwrap();
+    machine.running("first").await;
+    machine
+}
+
 #[tokio::test]
 async fn granted_cpus_never_exceed_the_machine_and_are_all_used() {
     let machine = machine(3, &[("noted", NOTED)]);
@@ -59,10 +69,7 @@ async fn jobs_of_one_moment_start_in_the_order_of_their_submission() {
 
 #[tokio::test]
 async fn a_moldable_job_takes_what_is_free() {
-    let wait = "while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
-    let machine = machine(3, &[("wait", wait)]);
-    machine.submit("first", spec("wait", json!({ "parallelism": 1 }))).await.unwrap();
-    machine.running("first").await;
+    let machine = machine_in_use(3, 1).await;
     let fields = json!({ "parallelism": 8, "minParallelism": 2 });
     machine.submit("second", spec("wait", fields)).await.unwrap();
     assert_eq!(machine.running("second").await.status.parallelism, Some(2));
@@ -86,10 +93,7 @@ async fn a_job_that_never_fits_is_refused_and_told_how_many_cpus_there_are() {
 
 #[tokio::test]
 async fn a_job_that_waits_says_for_what_and_starts_when_it_is_free() {
-    let wait = "while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
-    let machine = machine(2, &[("wait", wait)]);
-    machine.submit("first", spec("wait", json!({ "parallelism": 2 }))).await.unwrap();
-    machine.running("first").await;
+    let machine = machine_in_use(2, 2).await;
     machine.submit("second", spec("wait", json!({}))).await.unwrap();
     let waiting = machine.until("second", |job| job.status.phase == Some(Phase::Queued)).await;
     let message = &waiting.status.conditions[0].message;

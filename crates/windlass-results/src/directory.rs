@@ -23,7 +23,7 @@ pub(crate) fn tidy(root: &Path) -> io::Result<()> {
                 let unfinished =
                     file.file_name().is_some_and(|name| name.to_string_lossy().contains('#'));
                 if unfinished && is_stale(&file)? {
-                    gone(fs::remove_file(&file))?;
+                    ignore_not_found(fs::remove_file(&file))?;
                 }
             }
             remove_if_empty(&job)?;
@@ -60,11 +60,11 @@ fn is_stale(file: &Path) -> io::Result<bool> {
 fn remove_if_empty(directory: &Path) -> io::Result<()> {
     match fs::remove_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        removed => gone(removed),
+        removed => ignore_not_found(removed),
     }
 }
 
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+fn ignore_not_found(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,

@@ -13,8 +13,8 @@
 //! incomplete multipart uploads), signed URLs (who may read is decided for each request).
 
 mod directory;
-mod place;
-mod sweep;
+mod gc;
+mod store_url;
 
 use std::io;
 use std::ops::Range;
@@ -32,7 +32,7 @@ use tracing::warn;
 use windlass_core::Error;
 use windlass_core::result::{ByteStream, Stored};
 
-pub use place::BadPlace;
+pub use store_url::InvalidStoreUrl;
 
 /// Bytes of one part of an upload, and how many parts are on their way at a time beside the one that
 /// fills up.
@@ -66,7 +66,7 @@ impl Results {
     /// The store at this URL: `s3://BUCKET/PREFIX`, with what else there is to say in the `AWS_*`
     /// variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL` and
     /// `AWS_ALLOW_HTTP` for another than Amazon's), or `file:///DIRECTORY`. Nothing is asked of it yet.
-    pub fn open(url: &str) -> Result<Self, BadPlace> {
+    pub fn open(url: &str) -> Result<Self, InvalidStoreUrl> {
         Self::open_with(
             url,
             std::env::vars_os().filter_map(|(name, value)| {
@@ -79,8 +79,8 @@ impl Results {
     pub fn open_with(
         url: &str,
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, BadPlace> {
-        let (store, directory) = place::open(url, environment)?;
+    ) -> Result<Self, InvalidStoreUrl> {
+        let (store, directory) = store_url::open(url, environment)?;
         Ok(Self { store, directory, uploads: Arc::new(Semaphore::new(UPLOADS)) })
     }
 
@@ -118,8 +118,8 @@ impl Results {
     }
 
     /// The bytes that are stored there, for a reader.
-    pub fn at(&self, location: &str) -> Box<dyn Stored> {
-        Box::new(Found { store: Arc::clone(&self.store), location: location.to_owned() })
+    pub fn stored_at(&self, location: &str) -> Box<dyn Stored> {
+        Box::new(StoredObject { store: Arc::clone(&self.store), location: location.to_owned() })
     }
 }
 
@@ -147,19 +147,19 @@ async fn write(
         }
     };
     if let Err(error) = writer.abort().await {
-        // The bucket's life cycle, or the next sweep of a directory, does it.
+        // The bucket's life cycle, or the next garbage collection of a directory, does it.
         warn!(%path, %error, "an upload that failed was not taken back");
     }
     Err(failed)
 }
 
-struct Found {
+struct StoredObject {
     store: Arc<dyn ObjectStore>,
     location: String,
 }
 
 #[async_trait]
-impl Stored for Found {
+impl Stored for StoredObject {
     async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         match self.store.get_opts(&path(&self.location)?, options).await {

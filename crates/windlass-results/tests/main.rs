@@ -30,7 +30,7 @@ fn stream(bytes: &[u8], expected: &[u8]) -> ByteStream {
 
 async fn read(results: &Results, location: &str, range: std::ops::Range<u64>) -> Vec<u8> {
     let pieces: Vec<Bytes> =
-        results.at(location).read(range).await.unwrap().try_collect().await.unwrap();
+        results.stored_at(location).read(range).await.unwrap().try_collect().await.unwrap();
     pieces.concat()
 }
 
@@ -70,7 +70,9 @@ async fn keeps_nothing_of_what_is_wrong(results: &Results) {
     assert_eq!(results.length(&place).await.unwrap(), None);
     results.tidy().await.unwrap();
     assert!(results.jobs("team").await.unwrap().iter().all(|uid| uid != "uid-2"));
-    let Err(missing) = results.at(&place).read(0..1).await else { panic!("there is something") };
+    let Err(missing) = results.stored_at(&place).read(0..1).await else {
+        panic!("there is something")
+    };
     assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
 }
 

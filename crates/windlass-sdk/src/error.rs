@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use windlass_core::contract;
+use windlass_contract as contract;
 
 /// Why a function ended without a result; decides the exit status and so whether the attempt is retried.
 ///

@@ -31,7 +31,7 @@
 //! }
 //! ```
 //!
-//! In: the environment variables and files of the worker contract ([`windlass_core::contract`]). Out: the output
+//! In: the environment variables and files of the worker contract ([`windlass_contract`]). Out: the output
 //! file, progress lines, an exit status, and one line on stderr if there is no result.
 //!
 //! The process has as many threads as CPUs were granted, exactly: the thread that calls [`main`] is one of rayon's
@@ -56,7 +56,7 @@ pub use progress::Progress;
 pub use rayon;
 pub use run::Run;
 
-use run::Told;
+use run::WorkerEnvironment;
 
 /// The largest input that is read. The server takes 128 KiB; this only keeps a wrong path from filling the memory.
 const MAX_INPUT_BYTES: u64 = 64 << 20;
@@ -95,12 +95,12 @@ fn compute<I, O>(
 where
     I: DeserializeOwned,
 {
-    let told = Told::read(|name| std::env::var(name).ok())?;
-    let run = told.start()?;
-    let input = parse_input(&read_input(&told.input)?)?;
+    let environment = WorkerEnvironment::read(|name| std::env::var(name).ok())?;
+    let run = environment.start()?;
+    let input = parse_input(&read_input(&environment.input)?)?;
     let output = function(input, &run)?;
     run.check()?;
-    write_output(&told.output, |file| write(output, file))?;
+    write_output(&environment.output, |file| write(output, file))?;
     run.progress().finish();
     Ok(())
 }

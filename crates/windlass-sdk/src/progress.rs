@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use rustix::time::{ClockId, clock_gettime};
-use windlass_core::contract;
+use windlass_contract as contract;
 
 /// Shortest time between two progress lines. Ten lines a second is smooth to watch, and nothing to write.
 const INTERVAL_NANOSECONDS: u64 = 100_000_000;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use jiff::Timestamp;
-use windlass_core::contract;
+use windlass_contract as contract;
 
-use crate::{Error, Progress};
+use crate::error::Error;
+use crate::progress::Progress;
 
 /// More CPUs than any machine has; above it the variable is taken for a mistake.
 const MAX_PARALLELISM: usize = 4096;
@@ -91,8 +92,8 @@ impl Run {
     }
 }
 
-/// What the worker told in environment variables, checked.
-pub(crate) struct Told {
+/// What the worker set in environment variables, checked.
+pub(crate) struct WorkerEnvironment {
     pub(crate) input: PathBuf,
     pub(crate) output: PathBuf,
     progress: Option<PathBuf>,
@@ -102,7 +103,7 @@ pub(crate) struct Told {
     attempt: Option<u32>,
 }
 
-impl Told {
+impl WorkerEnvironment {
     /// Reads the variables through `variable`, so that a test need not change the environment of its process.
     /// Input, output and parallelism must be there; the others may be missing but not malformed.
     pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
@@ -182,8 +183,8 @@ impl Told {
 mod tests {
     use super::*;
 
-    fn told(variables: &[(&str, &str)]) -> Result<Told, Error> {
-        Told::read(|name| {
+    fn environment(variables: &[(&str, &str)]) -> Result<WorkerEnvironment, Error> {
+        WorkerEnvironment::read(|name| {
             variables
                 .iter()
                 .rev()
@@ -197,9 +198,9 @@ mod tests {
 
     #[test]
     fn input_output_and_parallelism_are_enough() {
-        let told = told(&ENOUGH).unwrap();
+        let environment = environment(&ENOUGH).unwrap();
         assert_eq!(
-            (told.parallelism, told.deadline, told.attempt, told.job),
+            (environment.parallelism, environment.deadline, environment.attempt, environment.job),
             (3, None, None, None)
         );
     }
@@ -209,7 +210,7 @@ mod tests {
         for missing in 0..ENOUGH.len() {
             let mut variables = ENOUGH.to_vec();
             let (name, _) = variables.remove(missing);
-            let Err(error) = told(&variables) else { panic!("accepted without {name}") };
+            let Err(error) = environment(&variables) else { panic!("accepted without {name}") };
             assert!(error.to_string().starts_with(&format!("{name} is not set")), "{error}");
             assert_eq!(error.exit_status(), 2);
         }
@@ -226,7 +227,7 @@ mod tests {
             ("WINDLASS_ATTEMPT", "first"),
         ] {
             let variables = [ENOUGH.as_slice(), &[(name, value)]].concat();
-            let Err(error) = told(&variables) else { panic!("accepted {name}={value}") };
+            let Err(error) = environment(&variables) else { panic!("accepted {name}={value}") };
             assert!(error.to_string().starts_with(name), "{error}");
         }
     }

@@ -8,14 +8,14 @@ use opentelemetry_sdk::trace::SpanExporter as _;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::{Service, Told};
+use crate::span::{QueuedSpan, Service};
 
 /// Spans in one message to the collector.
 const BATCH: usize = 512;
 /// Between two messages, so that spans go together.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Why no collector can be told.
+/// Why no collector can be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the OpenTelemetry collector cannot be used: {0}")]
 pub struct Unusable(#[from] ExporterBuildError);
@@ -36,13 +36,16 @@ pub(crate) fn exporters(url: Option<&str>) -> Result<Exporters, Unusable> {
     Ok([a?, b?, c?])
 }
 
-/// Until the last sender is gone. What the collector does not take is lost.
-pub(crate) async fn run(exporters: Exporters, mut waiting: mpsc::Receiver<Told>) {
+/// Sends spans to the collector until the last sender is dropped. What the collector does not take is lost.
+pub(crate) async fn export_until_closed(
+    exporters: Exporters,
+    mut waiting: mpsc::Receiver<QueuedSpan>,
+) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         for (service, exporter) in &exporters {
-            let mine = batch.extract_if(.., |told| told.service == *service);
-            let spans: Vec<_> = mine.map(|told| told.span).collect();
+            let mine = batch.extract_if(.., |queued| queued.service == *service);
+            let spans: Vec<_> = mine.map(|queued| queued.span).collect();
             let count = spans.len();
             if count > 0
                 && let Err(error) = exporter.export(spans).await

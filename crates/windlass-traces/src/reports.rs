@@ -1,4 +1,4 @@
-//! What workers report, told as spans.
+//! Makes spans of what workers report.
 
 use std::sync::Arc;
 
@@ -12,9 +12,13 @@ use windlass_core::result::ByteStream;
 use windlass_core::trace::{Trace, span_of};
 use windlass_core::{AttemptNumber, Outcome, Report};
 
-use crate::{Service, Span, Traces};
+use crate::span::{Service, Span};
+use crate::traces::Traces;
 
-/// The same reports. What was committed is told.
+/// What became of a result that was sent to be stored.
+type StoreReply = Result<Storing, ReportError>;
+
+/// Passes reports on, and makes spans of those that were committed.
 pub struct TracedReports {
     inner: Arc<dyn Reports>,
     traces: Traces,
@@ -26,7 +30,7 @@ impl TracedReports {
         Self { inner, traces }
     }
 
-    fn tell_attempt(&self, uid: &str, attempt: AttemptNumber, ending: &Ending) {
+    fn record_attempt(&self, uid: &str, attempt: AttemptNumber, ending: &Ending) {
         let Some(trace) = Trace::of(uid) else { return };
         let status = match &ending.outcome {
             Outcome::Succeeded(_) => Status::Ok,
@@ -44,10 +48,10 @@ impl TracedReports {
         if let Some(usage) = &ending.usage {
             attributes.push(KeyValue::new("windlass.cpu_seconds", usage.cpu_seconds));
         }
-        self.traces.tell(Service::Worker, uid, trace, span, attributes);
+        self.traces.enqueue(Service::Worker, uid, trace, span, attributes);
     }
 
-    fn tell_own(&self, what: &str, uid: &str, attempt: AttemptNumber, from: Timestamp) {
+    fn record_gateway_step(&self, what: &str, uid: &str, attempt: AttemptNumber, from: Timestamp) {
         let Some(trace) = Trace::of(uid) else { return };
         let span = Span {
             name: format!("{what} {attempt}"),
@@ -56,7 +60,7 @@ impl TracedReports {
             to: Timestamp::now(),
             status: Status::Unset,
         };
-        self.traces.tell(Service::Gateway, uid, trace, span, Vec::new());
+        self.traces.enqueue(Service::Gateway, uid, trace, span, Vec::new());
     }
 }
 
@@ -75,22 +79,17 @@ impl Reports for TracedReports {
         let verdict = self.inner.report(token, report).await?;
         // What was refused may be anybody's.
         if verdict == Verdict::Accepted {
-            self.tell_attempt(&uid, attempt, &ending);
-            self.tell_own("commit", &uid, attempt, from);
+            self.record_attempt(&uid, attempt, &ending);
+            self.record_gateway_step("commit", &uid, attempt, from);
         }
         Ok(verdict)
     }
 
-    async fn store(
-        &self,
-        token: Option<&str>,
-        upload: &Upload,
-        content: ByteStream,
-    ) -> Result<Storing, ReportError> {
+    async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply {
         let from = Timestamp::now();
         let stored = self.inner.store(token, upload, content).await?;
         if matches!(stored, Storing::At(_)) {
-            self.tell_own("store", &upload.job_uid, upload.attempt, from);
+            self.record_gateway_step("store", &upload.job_uid, upload.attempt, from);
         }
         Ok(stored)
     }

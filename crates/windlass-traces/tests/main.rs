@@ -36,14 +36,14 @@ async fn collector() -> (String, mpsc::UnboundedReceiver<(String, Span)>) {
             let (socket, _) = listener.accept().await.unwrap();
             let mut reader = BufReader::new(socket);
             let sender = sender.clone();
-            tokio::spawn(async move { while told(&mut reader, &sender).await.is_some() {} });
+            tokio::spawn(async move { while read_export(&mut reader, &sender).await.is_some() {} });
         }
     });
     (url, spans)
 }
 
 /// Takes one message.
-async fn told(
+async fn read_export(
     reader: &mut BufReader<tokio::net::TcpStream>,
     sender: &mpsc::UnboundedSender<(String, Span)>,
 ) -> Option<()> {
@@ -110,21 +110,18 @@ fn report(uid: &str) -> Report {
     Report { job_uid: uid.into(), attempt: 1, event: Event::Finished(ending) }
 }
 
+type StoreReply = Result<Storing, ReportError>;
+
 /// Takes what has this token.
-struct Desk;
+struct FakeReports;
 
 #[async_trait]
-impl Reports for Desk {
+impl Reports for FakeReports {
     async fn report(&self, token: Option<&str>, _: Report) -> Result<Verdict, ReportError> {
         Ok(if token.is_some() { Verdict::Accepted } else { Verdict::Refused(Refused::Cancelled) })
     }
 
-    async fn store(
-        &self,
-        _: Option<&str>,
-        _: &Upload,
-        _: ByteStream,
-    ) -> Result<Storing, ReportError> {
+    async fn store(&self, _: Option<&str>, _: &Upload, _: ByteStream) -> StoreReply {
         Ok(Storing::Refused(Refused::Cancelled))
     }
 }
@@ -133,7 +130,7 @@ impl Reports for Desk {
 async fn a_job_is_one_trace_of_controller_gateway_and_worker() {
     let (url, mut spans) = collector().await;
     let traces = Traces::to(&url).unwrap();
-    let reports = TracedReports::new(Arc::new(Desk), traces.clone());
+    let reports = TracedReports::new(Arc::new(FakeReports), traces.clone());
     // What is refused is not told.
     reports.report(None, report("ffffffff-5b6c-7d8e-9f00-112233445566")).await.unwrap();
     reports.report(Some("token"), report(UID)).await.unwrap();

@@ -17,8 +17,8 @@ const CONTAINER: [&str; 2] =
 /// must not take the machine down between two looks.
 const RESERVE: u64 = 4;
 
-/// The memory of an attempt.
-pub(crate) struct Memory {
+/// Watches the memory of an attempt.
+pub(crate) struct MemoryWatch {
     /// Where the kernel counts what it killed for want of memory.
     events: Option<String>,
     kills_before: u64,
@@ -26,10 +26,10 @@ pub(crate) struct Memory {
     watched: Option<u64>,
 }
 
-impl Memory {
+impl MemoryWatch {
     /// Confines this process, so that what it starts is confined from its first instruction.
     /// Without a confinement a container does it.
-    pub(crate) fn of(confinement: Option<&Confinement>) -> io::Result<Self> {
+    pub(crate) fn confine(confinement: Option<&Confinement>) -> io::Result<Self> {
         let mut watched = None;
         let events = match confinement {
             None => CONTAINER.iter().find(|path| Path::new(path).exists()).map(|&p| p.to_owned()),
@@ -96,10 +96,13 @@ fn resident_of(process: u32) -> u64 {
 
 /// Times that the kernel has killed for want of memory. Zero where that cannot be read.
 fn kills(events: Option<&str>) -> u64 {
-    events.and_then(|path| fs::read_to_string(path).ok()).and_then(|text| count(&text)).unwrap_or(0)
+    events
+        .and_then(|path| fs::read_to_string(path).ok())
+        .and_then(|text| parse_oom_kills(&text))
+        .unwrap_or(0)
 }
 
-fn count(text: &str) -> Option<u64> {
+fn parse_oom_kills(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
@@ -109,9 +112,9 @@ mod tests {
 
     #[test]
     fn kills_are_read_from_both_versions_of_cgroups() {
-        assert_eq!(count("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
-        assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), Some(1));
-        assert_eq!(count(""), None);
+        assert_eq!(parse_oom_kills("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
+        assert_eq!(parse_oom_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), Some(1));
+        assert_eq!(parse_oom_kills(""), None);
     }
 
     #[test]

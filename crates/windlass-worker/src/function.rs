@@ -13,17 +13,21 @@ use windlass_core::contract;
 use windlass_core::trace::Trace;
 
 use crate::progress::ProgressFile;
-use crate::{GRACE, stop};
+use crate::stop;
+
+/// Seconds of grace instead of the contract's, such as `0.5`: a server on this machine passes its
+/// own, and tests of functions that ignore SIGTERM do not wait.
+pub(crate) const GRACE: &str = "WINDLASS_GRACE_SECONDS";
 
 /// A started function.
-pub(crate) struct Function {
+pub(crate) struct FunctionProcess {
     child: Child,
     /// The function is the leader of its process group.
     group: Pid,
     output: PathBuf,
 }
 
-impl Function {
+impl FunctionProcess {
     /// Starts the function with the environment of the worker contract, and gives its progress.
     pub(crate) fn start(order: &Order, timeout: Duration) -> io::Result<(Self, ProgressFile)> {
         let Order { assignment, command, env, directory } = order;
@@ -95,7 +99,7 @@ impl Function {
     /// runs, SIGKILL for the rest. Returns when the group is empty.
     pub(crate) async fn stop(&mut self, grace: Duration) -> io::Result<()> {
         if self.child.try_wait()?.is_none() {
-            stop::ask(self.group)?;
+            stop::terminate(self.group)?;
             if tokio::time::timeout(grace, self.child.wait()).await.is_err() {
                 stop::kill(self.group)?;
                 self.child.wait().await?;

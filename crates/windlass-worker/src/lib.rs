@@ -15,8 +15,9 @@
 //! | 143 | stopped by SIGTERM, or because the server is gone; nothing is reported |
 //!
 //! One job by file names: [`confine`] holds this process and what it starts, [`function`] starts the
-//! function, [`progress`] and [`output`] read what it tells, [`stop`] ends what it has started,
-//! [`outcome`] judges its end, [`result`] takes its result, [`report`] tells it, [`tls`] says to whom.
+//! function, [`progress`] and [`output`] read what it writes, [`stop`] ends what it has started,
+//! [`result`] collects its result, [`outcome`] decides how the attempt ended, [`report`] sends that to
+//! the server, [`tls`] decides which servers are trusted.
 //!
 //! Deliberately absent: retries of the function (the driver's), any decision about the job, and
 //! credentials but the one token for reporting.
@@ -37,30 +38,23 @@ mod usage;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use windlass_core::AttemptNumber;
 use windlass_core::assignment::{ASSIGNMENT, Order};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
-pub use log::{Follower as LogFollower, before as log_before, read as read_log};
+pub use log::{LogFollower, previous_part as log_before, read as read_log};
+pub use result::stored_name;
 
-/// Seconds of grace instead of the contract's, such as `0.5`: a server on this machine passes its
-/// own, and tests of functions that ignore SIGTERM do not wait.
-const GRACE: &str = "WINDLASS_GRACE_SECONDS";
+use function::GRACE;
 
 /// The whole of `windlass worker`.
 pub fn main(command: Vec<String>) -> ExitCode {
-    match run(&command) {
+    match run_command(&command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::tell(&format!("windlass worker: {error}"));
+            output::log_line(&format!("windlass worker: {error}"));
             ExitCode::from(2)
         }
     }
-}
-
-/// Name of the file in [`Assignment::results`](windlass_core::Assignment::results) that holds the stored result of an attempt.
-pub fn stored_name(job_uid: &str, attempt: AttemptNumber) -> String {
-    format!("{job_uid}-{attempt}")
 }
 
 /// Why a worker cannot work.
@@ -74,7 +68,7 @@ enum Error {
     Io(#[from] std::io::Error),
 }
 
-fn run(command: &[String]) -> Result<u8, Error> {
+fn run_command(command: &[String]) -> Result<u8, Error> {
     let grace = std::env::var(GRACE).ok().and_then(|seconds| seconds.parse().ok());
     let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let grace = grace.unwrap_or(Duration::from_secs(STOP_GRACE_SECONDS));
@@ -84,7 +78,7 @@ fn run(command: &[String]) -> Result<u8, Error> {
         .map_err(std::io::Error::from)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let order = match command {
-        [] => match runtime.block_on(report::order())? {
+        [] => match runtime.block_on(report::receive_order())? {
             Some(line) => serde_json::from_slice(&line)?,
             None => return Ok(0),
         },

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 const PART_BYTES: u64 = 512 * 1024;
 
 /// A log that is being written.
-pub(crate) struct Log {
+pub(crate) struct RotatingLog {
     path: PathBuf,
     file: File,
     bytes: u64,
 }
 
-impl Log {
+impl RotatingLog {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: File::create(path)?, bytes: 0 })
     }
@@ -24,7 +24,7 @@ impl Log {
     /// Writes on. A part that is full becomes the part before.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.bytes + bytes.len() as u64 > PART_BYTES && self.bytes > 0 {
-            fs::rename(&self.path, before(&self.path))?;
+            fs::rename(&self.path, previous_part(&self.path))?;
             self.file = File::create(&self.path)?;
             self.bytes = 0;
         }
@@ -39,33 +39,35 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // The latest part first: one that becomes the part before meanwhile is read twice rather than
     // not at all.
     let latest = tail(path, limit)?;
-    let mut bytes = tail(&before(path), limit.saturating_sub(latest.len() as u64))?;
+    let mut bytes = tail(&previous_part(path), limit.saturating_sub(latest.len() as u64))?;
     bytes.extend(latest);
     Ok(bytes)
 }
 
 /// Reads on in a log while it is written, from part to part.
-pub struct Follower {
+pub struct LogFollower {
     path: PathBuf,
     /// The part that is read; none while there is no log.
     part: Option<File>,
 }
 
-impl Follower {
+impl LogFollower {
     /// From the last `tail` bytes of what is there.
     pub fn open(path: &Path, tail: u64) -> io::Result<Self> {
         let latest = open(path)?;
         let length = latest.as_ref().map_or(Ok(0), length)?;
         let earlier = match tail.checked_sub(length) {
-            Some(more) if more > 0 => open(&before(path))?.map(|part| (part, more)),
+            Some(more) if more > 0 => open(&previous_part(path))?.map(|part| (part, more)),
             _ => None,
         };
         let same = |a: &File, b: &File| Ok::<_, io::Error>(inode(a)? == inode(b)?);
         let part = match (earlier, latest) {
             // It has become the part before since it was opened.
-            (Some((part, _)), Some(latest)) if same(&part, &latest)? => Some(from(latest, tail)?),
-            (Some((part, more)), _) => Some(from(part, more)?),
-            (None, Some(latest)) => Some(from(latest, tail)?),
+            (Some((part, _)), Some(latest)) if same(&part, &latest)? => {
+                Some(seek_to_tail(latest, tail)?)
+            }
+            (Some((part, more)), _) => Some(seek_to_tail(part, more)?),
+            (None, Some(latest)) => Some(seek_to_tail(latest, tail)?),
             (None, None) => None,
         };
         Ok(Self { path: path.to_owned(), part })
@@ -86,7 +88,7 @@ impl Follower {
             if !bytes.is_empty() {
                 return Ok(bytes);
             }
-            let Some(next) = self.next()? else { return Ok(Vec::new()) };
+            let Some(next) = self.next_part()? else { return Ok(Vec::new()) };
             // Between the look and the change of parts something may have been written.
             if let Some(part) = &mut self.part {
                 let bytes = read_up_to(part, most)?;
@@ -99,12 +101,12 @@ impl Follower {
     }
 
     /// The part after the one that is read, where there is one.
-    fn next(&self) -> io::Result<Option<File>> {
+    fn next_part(&self) -> io::Result<Option<File>> {
         let (Some(part), Some(latest)) = (&self.part, open(&self.path)?) else { return Ok(None) };
         if inode(&latest)? == inode(part)? {
             return Ok(None);
         }
-        match open(&before(&self.path))? {
+        match open(&previous_part(&self.path))? {
             // The one that is read is gone already: this one came after it.
             Some(earlier) if inode(&earlier)? != inode(part)? => Ok(Some(earlier)),
             _ => Ok(Some(latest)),
@@ -129,7 +131,7 @@ fn inode(file: &File) -> io::Result<u64> {
 }
 
 /// Goes to the last `tail` bytes.
-fn from(mut file: File, tail: u64) -> io::Result<File> {
+fn seek_to_tail(mut file: File, tail: u64) -> io::Result<File> {
     let start = length(&file)?.saturating_sub(tail);
     file.seek(SeekFrom::Start(start))?;
     Ok(file)
@@ -142,7 +144,7 @@ fn read_up_to(file: &mut File, most: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Where the part before is.
-pub fn before(path: &Path) -> PathBuf {
+pub fn previous_part(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".before");
     name.into()
@@ -169,7 +171,7 @@ mod tests {
     fn the_end_of_a_long_log_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut log = Log::create(&path).unwrap();
+        let mut log = RotatingLog::create(&path).unwrap();
         for number in 0..300_000 {
             log.write(format!("{number:07}\n").as_bytes()).unwrap();
         }
@@ -187,7 +189,7 @@ mod tests {
         (from..to).flat_map(|number| format!("{number:07}\n").into_bytes()).collect()
     }
 
-    fn all(follower: &mut Follower) -> Vec<u8> {
+    fn read_all(follower: &mut LogFollower) -> Vec<u8> {
         let mut all = Vec::new();
         loop {
             let piece = follower.more(1_000).unwrap();
@@ -203,24 +205,24 @@ mod tests {
     fn a_follower_hears_everything_from_part_to_part() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut early = Follower::open(&path, 0).unwrap();
-        assert!(all(&mut early).is_empty());
-        let mut log = Log::create(&path).unwrap();
-        let (mut heard, mut told) = (Vec::new(), 0);
+        let mut early = LogFollower::open(&path, 0).unwrap();
+        assert!(read_all(&mut early).is_empty());
+        let mut log = RotatingLog::create(&path).unwrap();
+        let (mut read_back, mut written) = (Vec::new(), 0);
         // Over several parts, in steps that are no divisor of one.
-        while told < 300_000 {
-            for number in told..told + 7_001 {
+        while written < 300_000 {
+            for number in written..written + 7_001 {
                 log.write(&lines(number, number + 1)).unwrap();
             }
-            told += 7_001;
-            heard.extend(all(&mut early));
+            written += 7_001;
+            read_back.extend(read_all(&mut early));
         }
-        assert!(heard == lines(0, told), "{} bytes of {}", heard.len(), told * 8);
+        assert!(read_back == lines(0, written), "{} bytes of {}", read_back.len(), written * 8);
         // Later ones hear the end first: of the latest part, and of both.
         for tail in [0, 8, PART_BYTES] {
-            let mut late = Follower::open(&path, tail).unwrap();
-            assert!(all(&mut late) == lines(told - (tail / 8) as u32, told), "{tail}");
-            assert!(all(&mut late).is_empty());
+            let mut late = LogFollower::open(&path, tail).unwrap();
+            assert!(read_all(&mut late) == lines(written - (tail / 8) as u32, written), "{tail}");
+            assert!(read_all(&mut late).is_empty());
         }
     }
 
@@ -228,16 +230,16 @@ mod tests {
     fn a_follower_that_is_two_parts_late_goes_on_with_what_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut log = Log::create(&path).unwrap();
+        let mut log = RotatingLog::create(&path).unwrap();
         log.write(b"first\n").unwrap();
-        let mut late = Follower::open(&path, 0).unwrap();
+        let mut late = LogFollower::open(&path, 0).unwrap();
         let part = vec![b'x'; PART_BYTES as usize];
         for _ in 0..3 {
             log.write(&part).unwrap();
         }
         log.write(b"last\n").unwrap();
-        let heard = all(&mut late);
-        assert!(heard.ends_with(b"xlast\n") && heard.len() == PART_BYTES as usize + 5);
+        let read_back = read_all(&mut late);
+        assert!(read_back.ends_with(b"xlast\n") && read_back.len() == PART_BYTES as usize + 5);
     }
 
     #[test]

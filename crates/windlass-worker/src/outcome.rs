@@ -10,7 +10,7 @@ use windlass_core::{Outcome, error::clip};
 
 /// How the function's process ended.
 #[derive(Debug)]
-pub(crate) enum End {
+pub(crate) enum FunctionEnd {
     /// By itself, or by a signal that is not ours.
     Exited(ExitStatus),
     /// By us, after this time.
@@ -23,7 +23,7 @@ pub(crate) enum End {
 
 /// What was found at the output path.
 #[derive(Debug)]
-pub(crate) enum Output {
+pub(crate) enum FunctionOutput {
     /// A result.
     Result(JobResult),
     /// Nothing.
@@ -36,34 +36,39 @@ pub(crate) enum Output {
     Lost(String),
 }
 
-/// Judges. `out_of_memory` is whether the kernel killed for want of memory meanwhile.
-pub(crate) fn judge(end: End, output: Output, stderr: &str, out_of_memory: bool) -> Outcome {
+/// Decides how the attempt ended. `out_of_memory` is whether the kernel killed for want of memory meanwhile.
+pub(crate) fn decide_outcome(
+    end: FunctionEnd,
+    output: FunctionOutput,
+    stderr: &str,
+    out_of_memory: bool,
+) -> Outcome {
     use FailureReason::{
         BadInput, CannotStart, Crashed, Killed, NoOutput, OutOfMemory, ResultLost, ResultTooLarge,
         Timeout,
     };
     let status = match end {
-        End::Exited(status) => status,
-        End::TimedOut(limit) => {
+        FunctionEnd::Exited(status) => status,
+        FunctionEnd::TimedOut(limit) => {
             return failed(Timeout, format!("ran longer than {} s", limit.as_secs()), None, stderr);
         }
-        End::OutOfMemory(bytes) => {
+        FunctionEnd::OutOfMemory(bytes) => {
             return failed(OutOfMemory, format!("used {bytes} bytes of memory"), None, stderr);
         }
-        End::Stopped => {
+        FunctionEnd::Stopped => {
             return failed(FailureReason::Lost, "was told to stop".into(), None, stderr);
         }
     };
     let code = status.code();
     match code {
         Some(0) => match output {
-            Output::Result(result) => Outcome::Succeeded(result),
-            Output::None => {
+            FunctionOutput::Result(result) => Outcome::Succeeded(result),
+            FunctionOutput::None => {
                 failed(NoOutput, "exited 0 without writing its output".into(), code, stderr)
             }
-            Output::TooLarge(why) => failed(ResultTooLarge, why, code, stderr),
-            Output::Unusable(why) => failed(NoOutput, why, code, stderr),
-            Output::Lost(why) => failed(ResultLost, why, code, stderr),
+            FunctionOutput::TooLarge(why) => failed(ResultTooLarge, why, code, stderr),
+            FunctionOutput::Unusable(why) => failed(NoOutput, why, code, stderr),
+            FunctionOutput::Lost(why) => failed(ResultLost, why, code, stderr),
         },
         Some(code) if code == i32::from(EXIT_BAD_INPUT) => {
             failed(BadInput, "refused its input (exit code 65)".into(), Some(code), stderr)
@@ -101,8 +106,8 @@ mod tests {
 
     use super::*;
 
-    fn exited(code: i32) -> End {
-        End::Exited(ExitStatus::from_raw(code << 8))
+    fn exited(code: i32) -> FunctionEnd {
+        FunctionEnd::Exited(ExitStatus::from_raw(code << 8))
     }
 
     fn reason(outcome: &Outcome) -> Option<FailureReason> {
@@ -114,37 +119,46 @@ mod tests {
 
     #[test]
     fn each_end_has_its_reason() {
-        let result = || Output::Result(inline_result(b"1", "text/plain").unwrap());
-        let killed = || End::Exited(ExitStatus::from_raw(9));
+        let result = || FunctionOutput::Result(inline_result(b"1", "text/plain").unwrap());
+        let killed = || FunctionEnd::Exited(ExitStatus::from_raw(9));
         let table = [
             (exited(0), result(), false, None),
-            (exited(0), Output::None, false, Some(FailureReason::NoOutput)),
+            (exited(0), FunctionOutput::None, false, Some(FailureReason::NoOutput)),
             (
                 exited(0),
-                Output::TooLarge(String::new()),
+                FunctionOutput::TooLarge(String::new()),
                 false,
                 Some(FailureReason::ResultTooLarge),
             ),
             (exited(65), result(), false, Some(FailureReason::BadInput)),
             (exited(1), result(), false, Some(FailureReason::Crashed)),
-            (exited(127), Output::None, false, Some(FailureReason::CannotStart)),
+            (exited(127), FunctionOutput::None, false, Some(FailureReason::CannotStart)),
             (killed(), result(), false, Some(FailureReason::Killed)),
             (killed(), result(), true, Some(FailureReason::OutOfMemory)),
             (exited(1), result(), true, Some(FailureReason::OutOfMemory)),
             (exited(0), result(), true, None),
-            (End::OutOfMemory(1), result(), false, Some(FailureReason::OutOfMemory)),
-            (End::TimedOut(Duration::from_secs(1)), result(), false, Some(FailureReason::Timeout)),
+            (FunctionEnd::OutOfMemory(1), result(), false, Some(FailureReason::OutOfMemory)),
+            (
+                FunctionEnd::TimedOut(Duration::from_secs(1)),
+                result(),
+                false,
+                Some(FailureReason::Timeout),
+            ),
         ];
         for (end, output, out_of_memory, expected) in table {
             let label = format!("{end:?} {output:?}");
-            assert_eq!(reason(&judge(end, output, "", out_of_memory)), expected, "{label}");
+            assert_eq!(
+                reason(&decide_outcome(end, output, "", out_of_memory)),
+                expected,
+                "{label}"
+            );
         }
     }
 
     #[test]
     fn a_failure_ends_with_the_end_of_stderr() {
         let Outcome::Failed { message, exit_code, .. } =
-            judge(exited(3), Output::None, "boom", false)
+            decide_outcome(exited(3), FunctionOutput::None, "boom", false)
         else {
             panic!()
         };

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::log::Log;
+use crate::log::RotatingLog;
 
 /// The end of stderr that goes into a failure message, in bytes.
 const KEPT_BYTES: usize = 4096;
@@ -34,11 +34,11 @@ impl Relay {
         (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
         log: Option<&str>,
     ) -> Self {
-        let log = log.and_then(|path| match Log::create(Path::new(path)) {
+        let log = log.and_then(|path| match RotatingLog::create(Path::new(path)) {
             Ok(log) => Some(Arc::new(Mutex::new(log))),
             Err(error) => {
                 // A log is no reason to fail.
-                tell(&format!("windlass worker: {path}: {error}"));
+                log_line(&format!("windlass worker: {path}: {error}"));
                 None
             }
         });
@@ -69,7 +69,7 @@ impl Relay {
 async fn relay(
     mut pipe: impl AsyncRead + Unpin,
     kept: Option<Arc<Mutex<VecDeque<u8>>>>,
-    log: Option<Arc<Mutex<Log>>>,
+    log: Option<Arc<Mutex<RotatingLog>>>,
 ) {
     let mut buffer = vec![0; CHUNK_BYTES];
     while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
@@ -105,7 +105,7 @@ fn readable(bytes: &[u8]) -> String {
 }
 
 /// Writes one line to stderr.
-pub(crate) fn tell(line: &str) {
+pub(crate) fn log_line(line: &str) {
     writeln!(std::io::stderr(), "{line}").unwrap_or_default();
 }
 

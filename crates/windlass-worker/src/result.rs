@@ -8,73 +8,81 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
-use windlass_core::Assignment;
 use windlass_core::assignment::ReportTo;
 use windlass_core::result::{hex, inline_result};
 use windlass_core::status::{JobResult, MAX_INLINE_RESULT_BYTES};
+use windlass_core::{Assignment, AttemptNumber};
 
-use crate::outcome::Output;
-use crate::stored_name;
+use crate::outcome::FunctionOutput;
+
+/// Name of the file in [`Assignment::results`] that holds the stored result of an attempt.
+pub fn stored_name(job_uid: &str, attempt: AttemptNumber) -> String {
+    format!("{job_uid}-{attempt}")
+}
 
 /// What was made of the output file of an attempt.
-pub(crate) enum Taken {
-    /// It is judged.
-    Output(Output),
-    /// It waits to be stored by the gateway.
-    Large(Large),
+pub(crate) enum CollectedOutput {
+    /// Nothing is left to do with it.
+    Final(FunctionOutput),
+    /// The gateway has to store it.
+    ToUpload(LargeResult),
 }
 
 /// A result that the gateway stores.
-pub(crate) struct Large {
+pub(crate) struct LargeResult {
     pub(crate) file: File,
     /// Without bytes or location.
     pub(crate) result: JobResult,
 }
 
-/// Takes the output file of an attempt.
-pub(crate) fn take(assignment: &Assignment, path: &Path) -> Taken {
+/// Reads the output file of an attempt.
+pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedOutput {
     let (file, bytes) = match open(path) {
         Ok(Some(found)) => found,
         Ok(None) => return unusable("wrote an output that is no regular file".into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Taken::Output(Output::None);
+            return CollectedOutput::Final(FunctionOutput::None);
         }
         Err(error) => return unusable(format!("left an unreadable output: {error}")),
     };
     if bytes > assignment.max_result_bytes {
         let most = assignment.max_result_bytes;
         let why = format!("wrote {bytes} bytes; it may write {most}");
-        return Taken::Output(Output::TooLarge(why));
+        return CollectedOutput::Final(FunctionOutput::TooLarge(why));
     }
-    let taken = match (&assignment.results, &assignment.report) {
-        _ if bytes <= MAX_INLINE_RESULT_BYTES => inline(assignment, &file).map(Taken::Output),
+    let collected = match (&assignment.results, &assignment.report) {
+        _ if bytes <= MAX_INLINE_RESULT_BYTES => {
+            inline(assignment, &file).map(CollectedOutput::Final)
+        }
         (Some(directory), _) => {
-            store(assignment, file, path, Path::new(directory), bytes).map(Taken::Output)
+            store(assignment, file, path, Path::new(directory), bytes).map(CollectedOutput::Final)
         }
         (None, ReportTo::Http { .. }) => describe(assignment, file, bytes),
-        (None, ReportTo::Socket) => Ok(Taken::Output(no_place(bytes))),
+        (None, ReportTo::Socket) => Ok(CollectedOutput::Final(too_large_to_inline(bytes))),
     };
-    taken.unwrap_or_else(|error| unusable(format!("left an output that is lost: {error}")))
+    collected.unwrap_or_else(|error| unusable(format!("left an output that is lost: {error}")))
 }
 
 /// A result that is too large to be inline, where there is no place for it.
-pub(crate) fn no_place(bytes: u64) -> Output {
+pub(crate) fn too_large_to_inline(bytes: u64) -> FunctionOutput {
     let most = MAX_INLINE_RESULT_BYTES;
-    Output::TooLarge(format!("wrote {bytes} bytes; without an object store the most is {most}"))
+    FunctionOutput::TooLarge(format!(
+        "wrote {bytes} bytes; without an object store the most is {most}"
+    ))
 }
 
-fn unusable(why: String) -> Taken {
-    Taken::Output(Output::Unusable(why))
+fn unusable(why: String) -> CollectedOutput {
+    CollectedOutput::Final(FunctionOutput::Unusable(why))
 }
 
-fn describe(assignment: &Assignment, mut file: File, bytes: u64) -> io::Result<Taken> {
+fn describe(assignment: &Assignment, mut file: File, bytes: u64) -> io::Result<CollectedOutput> {
     Ok(match digest(&mut file, bytes)? {
         Some(sha256) => {
             let content_type = assignment.content_type.clone();
             let result = JobResult { content_type, bytes, sha256, ..JobResult::default() };
-            Taken::Large(Large { file, result })
+            CollectedOutput::ToUpload(LargeResult { file, result })
         }
-        None => Taken::Output(still_written()),
+        None => CollectedOutput::Final(still_written()),
     })
 }
 
@@ -97,11 +105,11 @@ fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     Ok(found.is_file().then_some((file, found.len())))
 }
 
-fn inline(assignment: &Assignment, file: &File) -> io::Result<Output> {
+fn inline(assignment: &Assignment, file: &File) -> io::Result<FunctionOutput> {
     let mut bytes = Vec::new();
     file.take(MAX_INLINE_RESULT_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(match inline_result(&bytes, &assignment.content_type) {
-        Some(result) => Output::Result(result),
+        Some(result) => FunctionOutput::Result(result),
         None => still_written(),
     })
 }
@@ -113,7 +121,7 @@ fn store(
     path: &Path,
     directory: &Path,
     bytes: u64,
-) -> io::Result<Output> {
+) -> io::Result<FunctionOutput> {
     let name = stored_name(&assignment.job_uid, assignment.attempt);
     let Some(sha256) = digest(&mut file, bytes)? else { return Ok(still_written()) };
     file.sync_all()?;
@@ -125,7 +133,7 @@ fn store(
         renamed => renamed?,
     }
     File::open(directory)?.sync_all()?;
-    Ok(Output::Result(JobResult {
+    Ok(FunctionOutput::Result(JobResult {
         location: Some(name),
         content_type: assignment.content_type.clone(),
         bytes,
@@ -143,8 +151,8 @@ fn copy(file: &mut File, part: &Path, place: &Path) -> io::Result<()> {
     fs::rename(part, place)
 }
 
-fn still_written() -> Output {
-    Output::Unusable("still wrote its output when it had ended".into())
+fn still_written() -> FunctionOutput {
+    FunctionOutput::Unusable("still wrote its output when it had ended".into())
 }
 
 #[cfg(test)]
@@ -178,7 +186,8 @@ mod tests {
         let path = work.path().join("output");
         let bytes = vec![7; MAX_INLINE_RESULT_BYTES as usize + 1];
         fs::write(&path, &bytes).unwrap();
-        let Taken::Output(Output::Result(result)) = take(&assignment(Some(results.path())), &path)
+        let CollectedOutput::Final(FunctionOutput::Result(result)) =
+            collect_output(&assignment(Some(results.path())), &path)
         else {
             panic!()
         };
@@ -201,14 +210,20 @@ mod tests {
     }
 
     fn is_unusable(path: &Path) -> bool {
-        matches!(take(&assignment(None), path), Taken::Output(Output::Unusable(_)))
+        matches!(
+            collect_output(&assignment(None), path),
+            CollectedOutput::Final(FunctionOutput::Unusable(_))
+        )
     }
 
     #[test]
     fn what_is_no_regular_file_is_no_output() {
         let work = tempfile::tempdir().unwrap();
         let path = work.path().join("output");
-        assert!(matches!(take(&assignment(None), &path), Taken::Output(Output::None)));
+        assert!(matches!(
+            collect_output(&assignment(None), &path),
+            CollectedOutput::Final(FunctionOutput::None)
+        ));
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
         assert!(is_unusable(&path));
         fs::remove_file(&path).unwrap();

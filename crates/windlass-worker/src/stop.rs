@@ -13,13 +13,13 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Asks every process of the group to stop.
-pub(crate) fn ask(group: Pid) -> io::Result<()> {
-    gone_is_fine(kill_process_group(group, Signal::TERM))
+pub(crate) fn terminate(group: Pid) -> io::Result<()> {
+    ignore_exited(kill_process_group(group, Signal::TERM))
 }
 
 /// Ends every process of the group.
 pub(crate) fn kill(group: Pid) -> io::Result<()> {
-    gone_is_fine(kill_process_group(group, Signal::KILL))
+    ignore_exited(kill_process_group(group, Signal::KILL))
 }
 
 /// Ends and reaps everything that the function has left, in its group or out of it. This process is
@@ -34,7 +34,7 @@ pub(crate) async fn end_descendants(group: Pid) -> io::Result<()> {
         }
         kill(group)?;
         for child in children() {
-            gone_is_fine(kill_process(child, Signal::KILL))?;
+            ignore_exited(kill_process(child, Signal::KILL))?;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES[1]);
@@ -71,7 +71,7 @@ pub(crate) fn children_of(process: u32) -> Vec<u32> {
         .collect()
 }
 
-fn gone_is_fine(killed: Result<(), Errno>) -> io::Result<()> {
+fn ignore_exited(killed: Result<(), Errno>) -> io::Result<()> {
     match killed {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),

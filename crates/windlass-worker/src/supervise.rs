@@ -1,33 +1,36 @@
 //! One attempt from its start to its last word.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use windlass_core::Outcome;
 use windlass_core::assignment::{Assignment, Order, termination_message};
+use windlass_core::contract::ProgressLine;
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
 
-use crate::confine::Memory;
-use crate::function::Function;
-use crate::outcome::{End, Output, judge};
+use crate::confine::MemoryWatch;
+use crate::function::FunctionProcess;
+use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::output::Relay;
+use crate::progress::ProgressFile;
 use crate::report::Reporter;
-use crate::result::Taken;
-use crate::{output, result, usage};
+use crate::result::{CollectedOutput, collect_output};
+use crate::{output, usage};
 
-/// Least time between two looks at the progress file, and at the memory. A look at a file that has not
+/// Least time between two reads of the progress file, and of the memory. Reading a file that has not
 /// grown is one system call.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
 
-/// Least time between two tellings of progress. Together they leave 100 ms of the 250 in which what a
+/// Least time between two reports of progress. Together they leave 100 ms of the 250 in which what a
 /// function writes is to be with whoever follows it.
 const PROGRESS_PACE: Duration = Duration::from_millis(100);
 
-/// How long the outcome may still take to be told after SIGTERM. A pod is killed 5 s after its
+/// How long the outcome may still take to be reported after SIGTERM. A pod is killed 5 s after its
 /// function's grace.
 const LAST_CHANCE: Duration = Duration::from_secs(4);
 
@@ -35,76 +38,64 @@ const SUCCEEDED: u8 = 0;
 const FAILED: u8 = 1;
 const STOPPED: u8 = 143;
 
+/// What is known of the attempt from its start on.
+struct Attempt<'a> {
+    assignment: &'a Assignment,
+    started: Timestamp,
+    clock: Instant,
+    limit: Duration,
+}
+
+/// SIGTERM and SIGINT to this process.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// A function that has been started, and what watches it.
+struct Running {
+    since: Timestamp,
+    memory: MemoryWatch,
+    function: FunctionProcess,
+    progress: ProgressFile,
+    relay: Relay,
+    last_progress: Option<Progress>,
+}
+
 /// Runs the function and reports. Returns the worker's exit code.
 pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> {
     let assignment = &order.assignment;
     let started = now();
     // Before the function starts, so that no signal is missed.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = StopSignals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
     let mut reporter = Reporter::open(assignment)?;
     let clock = Instant::now();
     let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
+    let attempt = Attempt { assignment, started, clock, limit };
 
-    let begun = Memory::of(assignment.confinement.as_ref())
-        .and_then(|memory| Ok((memory, Function::start(order, limit)?)));
-    let (mut memory, (mut function, mut progress)) = match begun {
-        Ok(begun) => begun,
+    let mut running = match attempt.start(order, &mut reporter) {
+        Ok(running) => running,
         Err(error) => {
             let outcome = cannot_start(order, &error);
             let ending = ending(assignment, outcome, started, None, None, None);
-            return finish(assignment, &mut reporter, ending, clock + limit, &mut terminate).await;
+            return attempt.finish(&mut reporter, ending, &mut signals.terminate).await;
         }
     };
-    let running = now();
-    let process_group = Some(function.group());
-    reporter.tell(Event::Running { started, running, process_group });
-    let relay = Relay::start(function.take_output(), assignment.log.as_deref());
-
-    let mut last_progress = None;
-    let mut untold = None;
-    let mut told_at = None::<Instant>;
-    let mut ticks = interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let end = loop {
-        tokio::select! {
-            // An end that has happened counts before a request to make one.
-            biased;
-            status = function.wait() => break End::Exited(status?),
-            _ = terminate.recv() => break End::Stopped,
-            _ = interrupt.recv() => break End::Stopped,
-            () = reporter.gone() => break End::Stopped,
-            () = sleep_until(clock + limit) => break End::TimedOut(limit),
-            _ = ticks.tick() => {
-                if let Some(bytes) = memory.exceeded() {
-                    break End::OutOfMemory(bytes);
-                }
-                if let Some(line) = progress.latest() {
-                    let elapsed_seconds = clock.elapsed().as_secs_f64();
-                    let known = Progress::new(line.done, line.total, &line.message, elapsed_seconds);
-                    last_progress = Some(known);
-                    let (done, total, message) = (line.done, line.total, line.message);
-                    untold = Some(Event::Progress { done, total, message, elapsed_seconds });
-                }
-                if told_at.is_none_or(|at| at.elapsed() >= PROGRESS_PACE)
-                    && let Some(event) = untold.take()
-                {
-                    told_at = Some(Instant::now());
-                    reporter.tell(event);
-                }
-            }
-        }
-    };
-    if let Err(error) = function.stop(grace).await {
+    let end = attempt.until_end(&mut running, &mut reporter, &mut signals).await?;
+    if let Err(error) = running.function.stop(grace).await {
         // What cannot be ended, such as a process in an uninterruptible call, does not hold the
         // result back.
-        output::tell(&format!("windlass worker: {error}"));
+        output::log_line(&format!("windlass worker: {error}"));
     }
     let wall = clock.elapsed();
     let finished = now();
+    let Running { since, memory, function, mut progress, relay, mut last_progress } = running;
     let stderr = relay.last_words().await;
-    if matches!(end, End::Stopped) {
-        leave_word(assignment, &stopped(assignment, started, running));
+    if matches!(end, FunctionEnd::Stopped) {
+        leave_word(assignment, &stopped(assignment, started, since));
         return Ok(STOPPED);
     }
     if let Some(line) = progress.latest() {
@@ -112,26 +103,124 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
         last_progress = Some(Progress::new(line.done, line.total, &line.message, elapsed));
     }
     let usage = usage::of_children(wall, assignment.parallelism);
-    let output = if matches!(end, End::Exited(status) if status.success()) {
-        match result::take(assignment, &function.output_path()) {
-            Taken::Output(output) => output,
-            Taken::Large(large) => tokio::select! {
-                output = reporter.store(&large, clock + limit) => output,
-                _ = terminate.recv() => {
-                    leave_word(assignment, &stopped(assignment, started, running));
-                    return Ok(STOPPED);
-                }
-            },
-        }
-    } else {
-        Output::None
+    let path = function.output_path();
+    let output = attempt.collect_result(&end, &path, &reporter, &mut signals.terminate).await;
+    let Some(output) = output else {
+        leave_word(assignment, &stopped(assignment, started, since));
+        return Ok(STOPPED);
     };
-    let outcome = judge(end, output, &stderr, memory.was_short());
+    let outcome = decide_outcome(end, output, &stderr, memory.was_short());
     let ending = Ending {
         finished,
-        ..ending(assignment, outcome, started, Some(running), Some(usage), last_progress)
+        ..ending(assignment, outcome, started, Some(since), Some(usage), last_progress)
     };
-    finish(assignment, &mut reporter, ending, clock + limit, &mut terminate).await
+    attempt.finish(&mut reporter, ending, &mut signals.terminate).await
+}
+
+impl Attempt<'_> {
+    /// Confines this process, starts the function, and reports that it runs.
+    fn start(&self, order: &Order, reporter: &mut Reporter) -> io::Result<Running> {
+        let memory = MemoryWatch::confine(self.assignment.confinement.as_ref())?;
+        let (mut function, progress) = FunctionProcess::start(order, self.limit)?;
+        let since = now();
+        let process_group = Some(function.group());
+        reporter.send(Event::Running { started: self.started, running: since, process_group });
+        let relay = Relay::start(function.take_output(), self.assignment.log.as_deref());
+        Ok(Running { since, memory, function, progress, relay, last_progress: None })
+    }
+
+    /// Reports progress until the function has ended or has to be ended.
+    async fn until_end(
+        &self,
+        running: &mut Running,
+        reporter: &mut Reporter,
+        signals: &mut StopSignals,
+    ) -> io::Result<FunctionEnd> {
+        let Running { memory, function, progress, last_progress, .. } = running;
+        let mut unreported = None;
+        let mut reported_at = None::<Instant>;
+        let mut ticks = interval(POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // An end that has happened counts before a request to make one.
+                biased;
+                status = function.wait() => return Ok(FunctionEnd::Exited(status?)),
+                _ = signals.terminate.recv() => return Ok(FunctionEnd::Stopped),
+                _ = signals.interrupt.recv() => return Ok(FunctionEnd::Stopped),
+                () = reporter.server_closed() => return Ok(FunctionEnd::Stopped),
+                () = sleep_until(self.deadline()) => return Ok(FunctionEnd::TimedOut(self.limit)),
+                _ = ticks.tick() => {
+                    if let Some(bytes) = memory.exceeded() {
+                        return Ok(FunctionEnd::OutOfMemory(bytes));
+                    }
+                    if let Some(line) = progress.latest() {
+                        let elapsed_seconds = self.clock.elapsed().as_secs_f64();
+                        let ProgressLine { done, total, message } = line;
+                        *last_progress =
+                            Some(Progress::new(done, total, &message, elapsed_seconds));
+                        unreported =
+                            Some(Event::Progress { done, total, message, elapsed_seconds });
+                    }
+                    if reported_at.is_none_or(|at| at.elapsed() >= PROGRESS_PACE)
+                        && let Some(event) = unreported.take()
+                    {
+                        reported_at = Some(Instant::now());
+                        reporter.send(event);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The result of a function that has succeeded. `None` when SIGTERM came while the gateway was to
+    /// store it.
+    async fn collect_result(
+        &self,
+        end: &FunctionEnd,
+        path: &Path,
+        reporter: &Reporter,
+        terminate: &mut Signal,
+    ) -> Option<FunctionOutput> {
+        if !matches!(end, FunctionEnd::Exited(status) if status.success()) {
+            return Some(FunctionOutput::None);
+        }
+        match collect_output(self.assignment, path) {
+            CollectedOutput::Final(output) => Some(output),
+            CollectedOutput::ToUpload(large) => tokio::select! {
+                output = reporter.store(&large, self.deadline()) => Some(output),
+                _ = terminate.recv() => None,
+            },
+        }
+    }
+
+    /// When the attempt has taken as long as it may.
+    fn deadline(&self) -> Instant {
+        self.clock + self.limit
+    }
+
+    /// Leaves the outcome in the termination message and reports it.
+    async fn finish(
+        &self,
+        reporter: &mut Reporter,
+        ending: Ending,
+        terminate: &mut Signal,
+    ) -> io::Result<u8> {
+        // First, so that a crash in between leaves it.
+        leave_word(self.assignment, &ending);
+        let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
+        let mut reported = std::pin::pin!(reporter.finish(ending, self.deadline()));
+        tokio::select! {
+            () = &mut reported => {}
+            _ = terminate.recv() => {
+                // Its pod is being ended, but a gateway that is there still takes the outcome.
+                if timeout(LAST_CHANCE, reported).await.is_err() {
+                    output::log_line("windlass worker: stopped before the outcome was taken");
+                }
+            }
+        }
+        Ok(if succeeded { SUCCEEDED } else { FAILED })
+    }
 }
 
 /// A program that is not there stays so; what the machine lacks now it may have later.
@@ -167,35 +256,11 @@ fn stopped(assignment: &Assignment, started: Timestamp, running: Timestamp) -> E
     ending(assignment, outcome, started, Some(running), None, None)
 }
 
-/// Leaves the outcome in the termination message and reports it.
-async fn finish(
-    assignment: &Assignment,
-    reporter: &mut Reporter,
-    ending: Ending,
-    deadline: Instant,
-    terminate: &mut tokio::signal::unix::Signal,
-) -> io::Result<u8> {
-    // First, so that a crash in between leaves it.
-    leave_word(assignment, &ending);
-    let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
-    let mut told = std::pin::pin!(reporter.finish(ending, deadline));
-    tokio::select! {
-        () = &mut told => {}
-        _ = terminate.recv() => {
-            // Its pod is being ended, but a gateway that is there still takes the outcome.
-            if timeout(LAST_CHANCE, told).await.is_err() {
-                output::tell("windlass worker: stopped before the outcome was taken");
-            }
-        }
-    }
-    Ok(if succeeded { SUCCEEDED } else { FAILED })
-}
-
 fn leave_word(assignment: &Assignment, ending: &Ending) {
     if let Some(path) = &assignment.termination_message
         && let Err(error) = std::fs::write(path, termination_message(ending))
     {
-        output::tell(&format!("windlass worker: {path}: {error}"));
+        output::log_line(&format!("windlass worker: {path}: {error}"));
     }
 }
 

@@ -100,7 +100,7 @@ impl Bench {
             .unwrap();
         let stderr = self.path("stderr");
         let who = (self.assignment.job_uid.clone(), self.assignment.attempt);
-        Worker { child, who, socket: Some(BufReader::new(ours)), told: Vec::new(), stderr }
+        Worker { child, who, socket: Some(BufReader::new(ours)), reports: Vec::new(), stderr }
     }
 }
 
@@ -111,7 +111,7 @@ pub struct Worker {
     who: (String, u32),
     /// The server's end.
     socket: Option<BufReader<UnixStream>>,
-    told: Vec<Report>,
+    reports: Vec<Report>,
     stderr: PathBuf,
 }
 
@@ -125,7 +125,7 @@ pub struct Exited {
 
 impl Worker {
     /// The next report; none once the worker has closed the socket.
-    pub fn next(&mut self) -> Option<Event> {
+    pub fn next_report(&mut self) -> Option<Event> {
         let mut line = String::new();
         let socket = self.socket.as_mut().expect("a socket");
         socket.read_line(&mut line).expect("a report within the patience");
@@ -134,13 +134,13 @@ impl Worker {
         }
         let report: Report = serde_json::from_str(&line).expect(&line);
         assert_eq!((&report.job_uid, report.attempt), (&self.who.0, self.who.1));
-        self.told.push(report.clone());
+        self.reports.push(report.clone());
         Some(report.event)
     }
 
     /// The function's process group, as soon as it is told.
     pub fn group(&mut self) -> i32 {
-        match self.next() {
+        match self.next_report() {
             Some(Event::Running { process_group: Some(group), .. }) => group.cast_signed(),
             other => panic!("the first report is {other:?}"),
         }
@@ -165,11 +165,11 @@ impl Worker {
 
     /// Reads to the last report and waits for the exit.
     pub fn exited(mut self) -> Exited {
-        while self.socket.is_some() && self.next().is_some() {}
+        while self.socket.is_some() && self.next_report().is_some() {}
         let status = eventually("the worker exits", || self.child.try_wait().unwrap());
         Exited {
             code: status.code().unwrap_or_else(|| -status.signal().unwrap()),
-            events: self.told.drain(..).map(|report| report.event).collect(),
+            events: self.reports.drain(..).map(|report| report.event).collect(),
             stderr: std::fs::read_to_string(&self.stderr).unwrap_or_default(),
         }
     }
@@ -200,13 +200,20 @@ impl Worker {
             other => panic!("no failure: {other:#?}"),
         }
     }
+
+    /// Waits for a failure that is a timeout: in which words.
+    pub fn timeout(self) -> String {
+        let (reason, message) = self.failure();
+        assert_eq!(reason, FailureReason::Timeout);
+        message
+    }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let stderr = std::fs::read_to_string(&self.stderr).unwrap_or_default();
-            eprintln!("told: {:#?}\nstderr of the worker:\n{stderr}", self.told);
+            eprintln!("told: {:#?}\nstderr of the worker:\n{stderr}", self.reports);
         }
         // Has it exited, this does nothing.
         self.child.kill().unwrap_or_default();

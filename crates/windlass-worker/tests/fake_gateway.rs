@@ -22,7 +22,7 @@ pub const SECOND: &str = include_str!("../../windlass-gateway/tests/certificates
 
 /// What it does with a request.
 #[derive(Clone, Copy, Debug)]
-pub enum Answer {
+pub enum CannedAnswer {
     Status(u16),
     /// Has stored what it was sent, here.
     Stored(&'static str),
@@ -58,20 +58,20 @@ enum Sent {
 }
 
 /// A listening gateway.
-pub struct Gateway {
+pub struct FakeGateway {
     requests: Receiver<Request>,
     uploads: Receiver<Upload>,
 }
 
-impl Gateway {
+impl FakeGateway {
     /// Gives the bench a gateway that answers so, one request after the other, and the last for
     /// ever. Its token is in `$DIR/token`.
-    pub fn of(bench: &mut Bench, answers: &[Answer]) -> Self {
+    pub fn plain(bench: &mut Bench, answers: &[CannedAnswer]) -> Self {
         Self::start(bench, answers, None)
     }
 
     /// The same with TLS and the first certificate, which the worker is told to trust.
-    pub fn with_tls(bench: &mut Bench, answers: &[Answer]) -> Self {
+    pub fn with_tls(bench: &mut Bench, answers: &[CannedAnswer]) -> Self {
         let certificate = CertificateDer::from_pem_slice(FIRST.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(FIRST_KEY.as_bytes()).unwrap();
         let config =
@@ -84,7 +84,7 @@ impl Gateway {
         Self::start(bench, answers, Some(Arc::new(config)))
     }
 
-    fn start(bench: &mut Bench, answers: &[Answer], tls: Option<Arc<ServerConfig>>) -> Self {
+    fn start(bench: &mut Bench, answers: &[CannedAnswer], tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -118,10 +118,14 @@ impl Gateway {
                     return;
                 }
                 let (status, body) = match answer {
-                    Answer::Status(413) => (413, r#"{"detail": "at most 7 bytes"}"#.to_owned()),
-                    Answer::Status(status) => (status, String::new()),
-                    Answer::Stored(location) => (201, format!(r#"{{"location": "{location}"}}"#)),
-                    Answer::Drop => continue,
+                    CannedAnswer::Status(413) => {
+                        (413, r#"{"detail": "at most 7 bytes"}"#.to_owned())
+                    }
+                    CannedAnswer::Status(status) => (status, String::new()),
+                    CannedAnswer::Stored(location) => {
+                        (201, format!(r#"{{"location": "{location}"}}"#))
+                    }
+                    CannedAnswer::Drop => continue,
                 };
                 let head = format!("content-length: {}\r\nconnection: close", body.len());
                 write!(connection, "HTTP/1.1 {status} So\r\n{head}\r\n\r\n{body}")
@@ -132,7 +136,7 @@ impl Gateway {
     }
 
     /// The next request.
-    pub fn next(&self) -> Request {
+    pub fn next_request(&self) -> Request {
         self.requests.recv_timeout(PATIENCE).expect("a request within the patience")
     }
 

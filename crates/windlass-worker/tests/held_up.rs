@@ -5,10 +5,9 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use windlass_core::Outcome;
 use windlass_core::report::Event;
-use windlass_core::status::FailureReason;
 
 use crate::bench::Bench;
-use crate::fake_gateway::{Answer, Gateway};
+use crate::fake_gateway::{CannedAnswer, FakeGateway};
 
 #[test]
 fn a_function_whose_log_nobody_reads_still_meets_its_timeout() {
@@ -18,8 +17,7 @@ fn a_function_whose_log_nobody_reads_still_meets_its_timeout() {
     let assignment = serde_json::to_string(&bench.assignment).unwrap();
     let script = "while :; do echo a line that nobody reads; done >&2";
     let worker = bench.start_to(&["sh", "-c", script], &assignment, Stdio::from(stderr));
-    let (reason, message) = worker.failure();
-    assert_eq!(reason, FailureReason::Timeout);
+    let message = worker.timeout();
     assert!(message.contains("\na line that nobody reads\n"), "{message}");
     drop(unread);
 }
@@ -51,10 +49,10 @@ fn a_flood_of_progress_is_told_at_a_bounded_pace() {
 #[test]
 fn a_result_in_hand_is_still_told_after_sigterm() {
     let mut bench = Bench::new();
-    let answers = [Answer::Status(503), Answer::Status(503), Answer::Status(204)];
-    let gateway = Gateway::of(&mut bench, &answers);
+    let answers = [CannedAnswer::Status(503), CannedAnswer::Status(503), CannedAnswer::Status(204)];
+    let gateway = FakeGateway::plain(&mut bench, &answers);
     let mut worker = bench.sh(r#"printf hello > "$WINDLASS_OUTPUT""#);
-    gateway.next();
+    gateway.next_request();
     worker.signal(Signal::TERM);
     worker.hang_up();
     let exited = worker.exited();

@@ -13,7 +13,7 @@ use windlass_core::report::Event;
 use windlass_core::status::FailureReason;
 
 use crate::bench::{Bench, Exited, Worker};
-use crate::fake_gateway::{Answer, Gateway, Request, SECOND};
+use crate::fake_gateway::{CannedAnswer, FakeGateway, Request, SECOND};
 use crate::processes::{assert_gone, eventually, members};
 
 const HELLO: &str = r#"printf hello > "$WINDLASS_OUTPUT""#;
@@ -34,7 +34,7 @@ fn exited(mut worker: Worker) -> Exited {
 #[test]
 fn the_outcome_is_posted_with_the_bearer_token() {
     let mut bench = Bench::new();
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(200)]);
+    let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(200)]);
     assert_eq!(exited(bench.sh(HELLO)).code, 0);
     // That the function runs, its cluster knows by itself: one request.
     let [request] = &gateway.rest()[..] else { panic!() };
@@ -48,9 +48,9 @@ fn the_outcome_is_posted_with_the_bearer_token() {
 #[test]
 fn a_failure_is_posted_and_is_exit_code_1() {
     let mut bench = Bench::new();
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(204)]);
+    let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(204)]);
     assert_eq!(exited(bench.sh("echo boom >&2; exit 9")).code, 1);
-    match finished(&gateway.next()) {
+    match finished(&gateway.next_request()) {
         Outcome::Failed { reason: FailureReason::Crashed, message, exit_code: Some(9) } => {
             assert!(message.ends_with("boom"), "{message}");
         }
@@ -61,10 +61,12 @@ fn a_failure_is_posted_and_is_exit_code_1() {
 #[test]
 fn a_gateway_that_is_not_ready_is_asked_again_until_it_takes_the_outcome() {
     let mut bench = Bench::new();
-    let answers = [503, 500, 429, 401, 404].map(Answer::Status);
-    let answers = [&answers[..], &[Answer::Drop, Answer::Drop, Answer::Status(200)]].concat();
+    let answers = [503, 500, 429, 401, 404].map(CannedAnswer::Status);
+    let answers =
+        [&answers[..], &[CannedAnswer::Drop, CannedAnswer::Drop, CannedAnswer::Status(200)]]
+            .concat();
     // hyper itself repeats what was dropped on a used connection; this gateway closes each.
-    let gateway = Gateway::of(&mut bench, &answers);
+    let gateway = FakeGateway::plain(&mut bench, &answers);
     let exited = exited(bench.sh(HELLO));
     assert_eq!(exited.code, 0, "{exited:#?}");
     let requests = gateway.rest();
@@ -75,11 +77,11 @@ fn a_gateway_that_is_not_ready_is_asked_again_until_it_takes_the_outcome() {
 #[test]
 fn a_token_that_was_renewed_is_read_again() {
     let mut bench = Bench::new();
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(401)]);
+    let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(401)]);
     let worker = bench.sh(HELLO);
-    assert_eq!(gateway.next().token, "Bearer secret");
+    assert_eq!(gateway.next_request().token, "Bearer secret");
     std::fs::write(bench.path("token"), "renewed").unwrap();
-    while gateway.next().token != "Bearer renewed" {}
+    while gateway.next_request().token != "Bearer renewed" {}
     drop(worker);
 }
 
@@ -89,7 +91,7 @@ fn a_conflict_is_final() {
         [(409, HELLO, 0), (409, "exit 1", 1), (410, HELLO, 0), (403, HELLO, 0), (400, HELLO, 0)]
     {
         let mut bench = Bench::new();
-        let gateway = Gateway::of(&mut bench, &[Answer::Status(status)]);
+        let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(status)]);
         let exited = exited(bench.sh(script));
         assert_eq!(exited.code, code, "{exited:#?}");
         assert!(exited.stderr.contains(&format!("refused ({status}")), "{exited:#?}");
@@ -100,9 +102,9 @@ fn a_conflict_is_final() {
 #[test]
 fn the_termination_message_is_there_before_the_first_report() {
     let mut bench = Bench::new();
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(503)]);
+    let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(503)]);
     let worker = bench.sh(HELLO);
-    let request = gateway.next();
+    let request = gateway.next_request();
     let word = bench.left_word().expect("a termination message");
     assert_eq!(&word.outcome, finished(&request));
     // The end of the pod while it still tries: it stops trying, and its exit code tells the truth.
@@ -115,9 +117,9 @@ fn the_termination_message_is_there_before_the_first_report() {
 #[test]
 fn a_large_result_that_reaches_nobody_is_lost_and_says_so() {
     let mut bench = Bench::new();
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(503)]);
+    let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(503)]);
     let worker = bench.sh(r#"head -c 4000 /dev/zero > "$WINDLASS_OUTPUT""#);
-    assert!(matches!(finished(&gateway.next()), Outcome::Succeeded(_)));
+    assert!(matches!(finished(&gateway.next_request()), Outcome::Succeeded(_)));
     match bench.left_word().map(|word| word.outcome) {
         Some(Outcome::Failed { reason: FailureReason::ResultLost, .. }) => {}
         other => panic!("{other:?}"),
@@ -131,9 +133,14 @@ const LARGE: &str = r#"yes 1234567 | head -c 1000000 > "$WINDLASS_OUTPUT""#;
 fn a_result_above_32_kib_is_stored_first_and_reported_by_its_location() {
     let mut bench = Bench::new();
     // Asked again until it takes the bytes, and only then told.
-    let gateway = Gateway::of(
+    let gateway = FakeGateway::plain(
         &mut bench,
-        &[Answer::Status(503), Answer::Drop, Answer::Stored("ns/uid/3-x"), Answer::Status(204)],
+        &[
+            CannedAnswer::Status(503),
+            CannedAnswer::Drop,
+            CannedAnswer::Stored("ns/uid/3-x"),
+            CannedAnswer::Status(204),
+        ],
     );
     assert_eq!(exited(bench.sh(LARGE)).code, 0);
     let bytes = "1234567\n".repeat(125_000).into_bytes();
@@ -159,9 +166,12 @@ fn a_result_that_is_not_taken_is_a_failure_with_its_reason() {
         (409, FailureReason::ResultLost, "refused (409"),
     ] {
         let mut bench = Bench::new();
-        let gateway = Gateway::of(&mut bench, &[Answer::Status(status), Answer::Status(204)]);
+        let gateway = FakeGateway::plain(
+            &mut bench,
+            &[CannedAnswer::Status(status), CannedAnswer::Status(204)],
+        );
         assert_eq!(exited(bench.sh(LARGE)).code, 1);
-        match finished(&gateway.next()) {
+        match finished(&gateway.next_request()) {
             Outcome::Failed { reason: found, message, .. } => {
                 assert_eq!(*found, reason, "{message}");
                 assert!(message.contains(text), "{message}");
@@ -174,11 +184,13 @@ fn a_result_that_is_not_taken_is_a_failure_with_its_reason() {
 #[test]
 fn with_authorities_outcome_and_large_result_go_over_tls() {
     let mut bench = Bench::new();
-    let gateway =
-        Gateway::with_tls(&mut bench, &[Answer::Stored("ns/uid/3-x"), Answer::Status(204)]);
+    let gateway = FakeGateway::with_tls(
+        &mut bench,
+        &[CannedAnswer::Stored("ns/uid/3-x"), CannedAnswer::Status(204)],
+    );
     assert_eq!(exited(bench.sh(LARGE)).code, 0);
     assert_eq!(gateway.upload().bytes.len(), 1_000_000);
-    let request = gateway.next();
+    let request = gateway.next_request();
     assert_eq!(request.token, "Bearer secret");
     let Outcome::Succeeded(result) = finished(&request) else { panic!("{request:#?}") };
     assert_eq!(result.location.as_deref(), Some("ns/uid/3-x"));
@@ -187,19 +199,19 @@ fn with_authorities_outcome_and_large_result_go_over_tls() {
 #[test]
 fn a_gateway_of_another_authority_is_told_nothing() {
     let mut bench = Bench::new();
-    let gateway = Gateway::with_tls(&mut bench, &[Answer::Status(204)]);
+    let gateway = FakeGateway::with_tls(&mut bench, &[CannedAnswer::Status(204)]);
     is_told_nothing(bench, gateway, "invalid peer certificate");
 }
 
 #[test]
 fn with_authorities_nothing_is_told_without_tls() {
     let mut bench = Bench::new();
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(204)]);
+    let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(204)]);
     is_told_nothing(bench, gateway, "cannot be reached");
 }
 
 /// A worker that trusts the second certificate alone does not report to this gateway, and says why.
-fn is_told_nothing(mut bench: Bench, gateway: Gateway, why: &str) {
+fn is_told_nothing(mut bench: Bench, gateway: FakeGateway, why: &str) {
     let ReportTo::Http { authorities, .. } = &mut bench.assignment.report else { panic!() };
     *authorities = Some(SECOND.to_owned());
     let worker = bench.sh(HELLO);
@@ -213,12 +225,12 @@ fn is_told_nothing(mut bench: Bench, gateway: Gateway, why: &str) {
 #[test]
 fn a_failed_function_stores_nothing_and_a_stopped_worker_stops_storing() {
     let mut bench = Bench::new();
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(204)]);
+    let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(204)]);
     assert_eq!(exited(bench.sh(&format!("{LARGE}; exit 1"))).code, 1);
-    assert!(matches!(finished(&gateway.next()), Outcome::Failed { .. }));
+    assert!(matches!(finished(&gateway.next_request()), Outcome::Failed { .. }));
 
     let mut bench = Bench::new();
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(503)]);
+    let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(503)]);
     let worker = bench.sh(LARGE);
     gateway.upload();
     worker.signal(Signal::TERM);
@@ -231,7 +243,8 @@ fn a_failed_function_stores_nothing_and_a_stopped_worker_stops_storing() {
 fn progress_is_posted_while_the_function_runs() {
     let mut bench = Bench::new();
     // What becomes of progress does not matter.
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(503), Answer::Status(200)]);
+    let gateway =
+        FakeGateway::plain(&mut bench, &[CannedAnswer::Status(503), CannedAnswer::Status(200)]);
     let worker = bench.sh(r#"
         i=0
         while [ ! -e "$DIR/go" ]; do
@@ -241,7 +254,7 @@ fn progress_is_posted_while_the_function_runs() {
         "#);
     let mut last = 0;
     for _ in 0..3 {
-        match gateway.next().report.event {
+        match gateway.next_request().report.event {
             Event::Progress { done, total: 1_000_000, message, .. } => {
                 assert!(done > last, "{done} after {last}");
                 assert_eq!(message, format!("step {done}"));
@@ -259,7 +272,7 @@ fn progress_is_posted_while_the_function_runs() {
 #[test]
 fn an_attempt_that_is_stopped_posts_nothing() {
     let mut bench = Bench::new();
-    let gateway = Gateway::of(&mut bench, &[Answer::Status(200)]);
+    let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(200)]);
     let worker = bench.sh(r#"echo $$ > "$DIR/up"; sleep 1000"#);
     let group = bench.pid_of("up");
     assert_eq!(members(group).len(), 2, "the shell and its sleep: {:?}", members(group));

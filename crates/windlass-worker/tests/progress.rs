@@ -16,7 +16,7 @@ fn the_latest_progress_is_told_while_the_function_runs_and_at_its_end() {
         "#);
     worker.group();
     let first = loop {
-        match worker.next() {
+        match worker.next_report() {
             Some(Event::Progress { done: 3, total, message, elapsed_seconds }) => {
                 break (total, message, elapsed_seconds);
             }
@@ -48,7 +48,7 @@ fn hostile_lines_are_ignored() {
         : > "$WINDLASS_OUTPUT"
         "#);
     worker.group();
-    match worker.next() {
+    match worker.next_report() {
         Some(Event::Progress { done: 5, total: 10, message, .. }) => {
             assert_eq!(message, "good [2J");
         }

@@ -7,7 +7,7 @@ use windlass_core::Outcome;
 use windlass_core::report::Event;
 use windlass_core::status::FailureReason;
 
-use crate::bench::{Bench, Exited};
+use crate::bench::{Bench, Exited, Worker};
 use crate::processes::{assert_gone, eventually, is_alive, members};
 
 /// Ignores SIGTERM, and its child does.
@@ -19,6 +19,14 @@ const STUBBORN: &str = r#"
 "#;
 
 const OBEDIENT: &str = r#"sleep 1000 & echo $$ > "$DIR/up"; wait"#;
+
+/// Starts a script that writes into `$DIR/up`, and waits for that. Gives its process group too.
+fn start_until_up(bench: &Bench, script: &str) -> (Worker, i32) {
+    let mut worker = bench.sh(script);
+    let group = worker.group();
+    bench.line_of("up");
+    (worker, group)
+}
 
 fn assert_stopped_without_a_word(bench: &Bench, exited: &Exited) {
     assert_eq!(exited.code, 143, "{exited:#?}");
@@ -37,8 +45,7 @@ fn a_timeout_ends_a_function_that_ignores_sigterm_after_the_grace() {
     let started = Instant::now();
     let mut worker = bench.sh(STUBBORN);
     let group = worker.group();
-    let (reason, message) = worker.failure();
-    assert_eq!(reason, FailureReason::Timeout);
+    let message = worker.timeout();
     assert!(message.contains("longer than 1 s"), "{message}");
     assert!(started.elapsed() >= Duration::from_secs(2), "{:?}", started.elapsed());
     assert_gone(group);
@@ -51,9 +58,8 @@ fn a_timeout_does_not_wait_for_the_grace_of_a_function_that_stops() {
     bench.grace = 3_600;
     let mut worker = bench.sh(&format!("trap 'echo stopping >&2; exit 0' TERM; {OBEDIENT}"));
     let group = worker.group();
-    let (reason, message) = worker.failure();
     // Its exit code and output do not count any more.
-    assert_eq!(reason, FailureReason::Timeout);
+    let message = worker.timeout();
     assert!(message.ends_with("stopping"), "{message}");
     assert_gone(group);
 }
@@ -62,9 +68,7 @@ fn a_timeout_does_not_wait_for_the_grace_of_a_function_that_stops() {
 fn sigterm_to_the_worker_ends_the_function_and_reports_nothing() {
     for script in [OBEDIENT, STUBBORN] {
         let bench = Bench::new();
-        let mut worker = bench.sh(script);
-        let group = worker.group();
-        bench.line_of("up");
+        let (worker, group) = start_until_up(&bench, script);
         worker.signal(Signal::TERM);
         assert_stopped_without_a_word(&bench, &worker.exited());
         assert_gone(group);
@@ -74,9 +78,7 @@ fn sigterm_to_the_worker_ends_the_function_and_reports_nothing() {
 #[test]
 fn sigterm_twice_is_as_good_as_once() {
     let bench = Bench::new();
-    let mut worker = bench.sh(STUBBORN);
-    let group = worker.group();
-    bench.line_of("up");
+    let (worker, group) = start_until_up(&bench, STUBBORN);
     worker.signal(Signal::TERM);
     worker.signal(Signal::TERM);
     worker.signal(Signal::INT);
@@ -87,9 +89,7 @@ fn sigterm_twice_is_as_good_as_once() {
 #[test]
 fn a_server_that_is_gone_ends_the_function() {
     let bench = Bench::new();
-    let mut worker = bench.sh(STUBBORN);
-    let group = worker.group();
-    bench.line_of("up");
+    let (mut worker, group) = start_until_up(&bench, STUBBORN);
     worker.hang_up();
     assert_stopped_without_a_word(&bench, &worker.exited());
     assert_gone(group);

@@ -2,25 +2,14 @@
 //!
 //! What each command does is in `commands/`, one file each; this file only picks one.
 
-mod authorities;
+mod backend;
 mod cli;
-mod client;
 mod commands;
-mod definition;
-mod descriptors;
-mod follow;
-mod functions;
-mod hosts;
-mod keys;
-mod log;
-mod machine;
+mod dispatch;
+mod flags;
 mod output;
-mod place;
-mod remote;
-mod request;
-mod show;
-mod terminal;
-mod token;
+mod process;
+mod server;
 
 use std::process::ExitCode;
 
@@ -29,19 +18,19 @@ use clap::{FromArgMatches as _, Parser as _};
 fn main() -> ExitCode {
     let ended = match std::env::args_os().nth(1) {
         Some(word) if word == "worker" || word == "function" => {
-            Ok(commands::start(cli::Started::parse()))
+            Ok(dispatch::start(cli::Started::parse()))
         }
         _ => {
-            let matches = cli::command(cli::is_kubectl_plugin()).get_matches();
+            let matches = cli::command(flags::kubectl_plugin::is_kubectl_plugin()).get_matches();
             let parsed = cli::Cli::from_arg_matches(&matches);
-            commands::run(parsed.unwrap_or_else(|error| error.exit()).command)
+            dispatch::run(parsed.unwrap_or_else(|error| error.exit()).command)
         }
     };
     match ended {
         Ok(code) => code,
         Err(error) => {
-            log::tell_error(&error);
-            ExitCode::from(commands::exit_code(&error))
+            output::log::tell_error(&error);
+            ExitCode::from(dispatch::exit_code(&error))
         }
     }
 }

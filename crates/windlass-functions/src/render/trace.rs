@@ -11,8 +11,8 @@ use rand::Rng;
 use rand_pcg::Pcg64Dxsm;
 
 use super::geometry::{Geometry, Hit, NEAR, Plane, Ray, Sphere};
+use super::scene::{Checker, Material, Scene, Shape, Sky};
 use super::vector::{Vector, vector};
-use super::{Checker, Material, Scene, Shape, Sky, solid_angle};
 
 /// Most light that one path may bring to a pixel, unless it sees the lamp itself.
 const BRIGHTEST: f64 = 10.0;
@@ -334,6 +334,11 @@ fn disk_point(random: &mut Pcg64Dxsm) -> (f64, f64) {
     let length = random.random::<f64>().sqrt();
     let (sine, cosine) = (2.0 * PI * random.random::<f64>()).sin_cos();
     (length * cosine, length * sine)
+}
+
+/// The solid angle of a cone whose half angle has this cosine.
+fn solid_angle(cosine: f64) -> f64 {
+    2.0 * PI * (1.0 - cosine)
 }
 
 #[cfg(test)]

@@ -8,112 +8,13 @@ use windlass_core::explain::Explanation;
 use windlass_core::idempotency::MAX_KEY_BYTES;
 use windlass_core::{Function, Job, Phase, Queue, Report};
 
-use super::schemas::{self, SchemaOf, label, submission};
-use crate::jobs::list::{DEFAULT_LIMIT, Listing, MAX_CONTINUE_BYTES, MAX_LIMIT};
-use crate::live::peers::Batch;
-use crate::problem::Kind;
-use crate::routes::Route;
-
-/// What one route does.
-pub(crate) struct Operation {
-    /// Method and path, as in the table of routes.
-    pub(crate) route: (&'static str, &'static str),
-    /// A name for programs that are made from the document.
-    pub(crate) id: &'static str,
-    pub(crate) tag: Tag,
-    /// What it does, in one line.
-    pub(crate) summary: &'static str,
-    /// What else there is to know.
-    pub(crate) text: &'static str,
-    /// What it takes beside the names in its path.
-    pub(crate) parameters: &'static [Parameter],
-    pub(crate) body: Option<Body>,
-    /// What it answers when it does what was asked.
-    pub(crate) answers: &'static [Answer],
-    /// How it says no, beside what the guard says.
-    pub(crate) refusals: &'static [Kind],
-}
-
-/// What an operation is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tag {
-    Jobs,
-    Functions,
-    Queues,
-    Operations,
-    Workers,
-}
-
-impl Tag {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Jobs, Self::Functions, Self::Queues, Self::Operations, Self::Workers];
-
-    /// Its name and what it says.
-    pub(crate) fn describe(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Jobs => ("jobs", "Submit work, follow it and fetch what came out."),
-            Self::Functions => {
-                ("functions", "What may run. Admins write functions; here they are read.")
-            }
-            Self::Queues => {
-                ("queues", "Who may use how much. Admins write queues; here they are read.")
-            }
-            Self::Operations => ("operations", "For those who keep the server running."),
-            Self::Workers => (
-                "workers",
-                "How the worker of a job's attempt reports, on a cluster. The token is bound to its pod; \
-                 no other is good for it. On one machine there are no such paths.",
-            ),
-        }
-    }
-}
-
-/// A parameter of the query or a header.
-pub(crate) struct Parameter {
-    /// `query` or `header`.
-    pub(crate) place: &'static str,
-    pub(crate) name: &'static str,
-    pub(crate) text: &'static str,
-    pub(crate) schema: fn() -> Value,
-    pub(crate) required: bool,
-}
-
-/// What is sent.
-pub(crate) struct Body {
-    pub(crate) media_type: &'static str,
-    pub(crate) text: &'static str,
-    pub(crate) schema: SchemaOf,
-    pub(crate) example: Option<fn() -> Value>,
-}
-
-/// An answer that is no refusal.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) text: &'static str,
-    pub(crate) headers: &'static [Header],
-    pub(crate) content: Content,
-}
-
-/// What an answer has in its body.
-pub(crate) enum Content {
-    None,
-    Json(SchemaOf),
-    /// Server-sent events, each of this schema.
-    Events(SchemaOf),
-    /// Text of this media type.
-    Text(&'static str),
-    /// Bytes of any media type: the function's.
-    Bytes,
-}
-
-/// A header of an answer.
-pub(crate) struct Header {
-    pub(crate) name: &'static str,
-    pub(crate) text: &'static str,
-    pub(crate) schema: fn() -> Value,
-    /// Whether every such answer has it.
-    pub(crate) always: bool,
-}
+use super::operation::{Answer, Body, Content, Header, Operation, Parameter, Tag};
+use super::schemas::{self, label, schema_of, submission};
+use crate::handlers::jobs::list::{DEFAULT_LIMIT, MAX_CONTINUE_BYTES, MAX_LIMIT};
+use crate::live::outbox::ReportBatch;
+use crate::protocol::problem::ProblemKind;
+use crate::protocol::resource_list::ResourceList;
+use crate::protocol::route::Route;
 
 fn text() -> Value {
     json!({ "type": "string" })
@@ -128,87 +29,69 @@ fn phase() -> Value {
     json!({ "type": "string", "enum": Phase::ALL })
 }
 
-const WAIT: Parameter = Parameter {
-    place: "header",
-    name: "Prefer",
-    text: "`wait=N` answers when the job has ended, or after N seconds, at most 3600. What cannot be read \
-           is no preference (RFC 7240).",
-    schema: || json!({ "type": "string", "examples": ["wait=10"] }),
-    required: false,
-};
+const WAIT: Parameter = Parameter::header(
+    "Prefer",
+    "`wait=N` answers when the job has ended, or after N seconds, at most 3600. \
+               What cannot be read is no preference (RFC 7240).",
+    || json!({ "type": "string", "examples": ["wait=10"] }),
+);
 
-const LOCATION: Header = Header {
-    name: "Location",
-    text: "Path of the job.",
-    schema: || json!({ "type": "string", "format": "uri-reference" }),
-    always: true,
-};
+const LOCATION: Header = Header::always(
+    "Location",
+    "Path of the job.",
+    || json!({ "type": "string", "format": "uri-reference" }),
+);
 
-const APPLIED: Header = Header {
-    name: "Preference-Applied",
-    text: "`wait` when the answer has waited.",
-    schema: || json!({ "const": "wait" }),
-    always: false,
-};
+const APPLIED: Header = Header::sometimes(
+    "Preference-Applied",
+    "`wait` when the answer has waited.",
+    || json!({ "const": "wait" }),
+);
 
-const ETAG: Header = Header {
-    name: "ETag",
-    text: "The SHA-256 of the result's bytes.",
-    schema: || json!({ "type": "string", "pattern": "^\"sha256-[0-9a-f]{64}\"$" }),
-    always: true,
-};
+const ETAG: Header = Header::always(
+    "ETag",
+    "The SHA-256 of the result's bytes.",
+    || json!({ "type": "string", "pattern": "^\"sha256-[0-9a-f]{64}\"$" }),
+);
 
-const RANGES: Header = Header {
-    name: "Accept-Ranges",
-    text: "A part may be asked for.",
-    schema: || json!({ "const": "bytes" }),
-    always: true,
-};
+const RANGES: Header =
+    Header::always("Accept-Ranges", "A part may be asked for.", || json!({ "const": "bytes" }));
 
-const DISPOSITION: Header = Header {
-    name: "Content-Disposition",
-    text: "A browser makes a file of it and does not show it: what a function writes is not trusted.",
-    schema: text,
-    always: true,
-};
+const DISPOSITION: Header = Header::always(
+    "Content-Disposition",
+    "A browser makes a file of it and does not show it: what a function writes is not trusted.",
+    text,
+);
 
-const PART: Header = Header {
-    name: "Content-Range",
-    text: "Which bytes these are, and of how many.",
-    schema: || json!({ "type": "string", "pattern": "^bytes [0-9]+-[0-9]+/[0-9]+$" }),
-    always: true,
-};
+const PART: Header = Header::always(
+    "Content-Range",
+    "Which bytes these are, and of how many.",
+    || json!({ "type": "string", "pattern": "^bytes [0-9]+-[0-9]+/[0-9]+$" }),
+);
 
-const KEY: Parameter = Parameter {
-    place: "header",
-    name: "Idempotency-Key",
-    text: "The same key and the same request give the same job, also when the first answer was lost; another request \
-           under it is 409. Visible ASCII characters. A key is known as long as its job is kept, a day at least.",
-    schema: || json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES, "pattern": "^[!-~]+$" }),
-    required: false,
-};
+const KEY: Parameter = Parameter::header(
+    "Idempotency-Key",
+    "The same key and the same request give the same job, also when the first \
+               answer was lost; another request under it is 409. Visible ASCII characters. \
+               A key is known as long as its job is kept, a day at least.",
+    || json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES, "pattern": "^[!-~]+$" }),
+);
 
-const FIELDS: Parameter = Parameter {
-    place: "query",
-    name: "fields",
-    text: "Only these fields, separated by commas, such as `metadata.name,status.phase`.",
-    schema: schemas::job_fields,
-    required: false,
-};
+const FIELDS: Parameter = Parameter::query(
+    "fields",
+    "Only these fields, separated by commas, such as `metadata.name,status.phase`.",
+    schemas::job_fields,
+);
 
-const REPLAYED: Header = Header {
-    name: "Idempotency-Replayed",
-    text: "An earlier request under the same key has created the job.",
-    schema: || json!({ "const": "true" }),
-    always: false,
-};
+const REPLAYED: Header = Header::sometimes(
+    "Idempotency-Replayed",
+    "An earlier request under the same key has created the job.",
+    || json!({ "const": "true" }),
+);
 
 const CPUS: fn() -> Value = || json!({ "type": "integer", "minimum": 1, "maximum": 1024 });
 
-/// An optional parameter of the query.
-const fn in_query(name: &'static str, text: &'static str, schema: fn() -> Value) -> Parameter {
-    Parameter { place: "query", name, text, schema, required: false }
-}
+const JOB: Content = Content::Json(schema_of::<Job>);
 
 /// All the operations, in the order of the table of routes.
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -218,15 +101,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Operations,
         summary: "Whether the process answers",
         text: "For everybody.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "It does.",
-            headers: &[],
-            content: Content::Text("text/plain"),
-        }],
-        refusals: &[],
+        answers: &[Answer::new(200, "It does.", Content::Text("text/plain"))],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/readyz"),
@@ -234,31 +110,23 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Operations,
         summary: "Whether the world behind the gateway answers",
         text: "For everybody. A server that is about to end is not ready.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "It does.",
-            headers: &[],
-            content: Content::Text("text/plain"),
-        }],
-        refusals: &[Kind::Unavailable],
+        answers: &[Answer::new(200, "It does.", Content::Text("text/plain"))],
+        refusals: &[ProblemKind::Unavailable],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/openapi.json"),
         id: "describeApi",
         tag: Tag::Operations,
         summary: "This document",
-        text: "For everybody: it is the same for every server of this version, and names nothing of this one.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "An OpenAPI 3.1 document.",
-            headers: &[],
-            content: Content::Json(|_| json!({ "type": "object" })),
-        }],
-        refusals: &[],
+        text: "For everybody: it is the same for every server of this version, and names \
+               nothing of this one.",
+        answers: &[Answer::new(
+            200,
+            "An OpenAPI 3.1 document.",
+            Content::Json(|_| json!({ "type": "object" })),
+        )],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/docs"),
@@ -266,15 +134,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Operations,
         summary: "This document as a page",
         text: "For everybody, like the document. The page loads nothing from anywhere.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "The page.",
-            headers: &[],
-            content: Content::Text("text/html"),
-        }],
-        refusals: &[],
+        answers: &[Answer::new(200, "The page.", Content::Text("text/html"))],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/metrics"),
@@ -282,55 +143,34 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Operations,
         summary: "What is measured",
         text: "In the OpenMetrics text format, for Prometheus.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "Everything that is measured.",
-            headers: &[],
-            content: Content::Text("application/openmetrics-text"),
-        }],
-        refusals: &[],
+        answers: &[Answer::new(
+            200,
+            "Everything that is measured.",
+            Content::Text("application/openmetrics-text"),
+        )],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("POST", "/v1/reports"),
         id: "report",
         tag: Tag::Workers,
         summary: "Tells that an attempt runs, how far it is, or how it ended",
-        text: "A report that was accepted is durable. One that is refused will be refused for ever; `reason` \
-               in the problem says why.",
-        parameters: &[],
-        body: Some(Body {
-            media_type: "application/json",
-            text: "One report. Unknown fields are refused.",
-            schema: schemas::of::<Report>,
-            example: None,
-        }),
-        answers: &[Answer {
-            status: 204,
-            text: "It counts.",
-            headers: &[],
-            content: Content::None,
-        }],
-        refusals: &[
-            Kind::Malformed,
-            Kind::Slow,
-            Kind::TooLarge,
-            Kind::MediaType,
-            Kind::Invalid,
-            Kind::Conflict,
-            Kind::Refused,
-        ],
+        text: "A report that was accepted is durable. One that is refused will be refused \
+               for ever; `reason` in the problem says why.",
+        body: Body::json("One report. Unknown fields are refused.", schema_of::<Report>),
+        answers: &[Answer::new(204, "It counts.", Content::None)],
+        refusals: &[ProblemKind::Conflict, ProblemKind::Refused],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("PUT", "/v1/reports/{job_uid}/{attempt}/result"),
         id: "storeResult",
         tag: Tag::Workers,
         summary: "Stores a result that is too large for a report",
-        text: "Whether the pod may store it is decided before a byte is read. The report that follows names \
-               the location.",
+        text: "Whether the pod may store it is decided before a byte is read. The report \
+               that follows names the location.",
         parameters: &[Parameter {
-            place: "header",
+            location: "header",
             name: "Content-Digest",
             text: "The digest of the bytes: `sha-256=:BASE64:`.",
             schema: digest_line,
@@ -342,11 +182,10 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             schema: |_| json!({}),
             example: None,
         }),
-        answers: &[Answer {
-            status: 201,
-            text: "They are stored.",
-            headers: &[],
-            content: Content::Json(|_| {
+        answers: &[Answer::new(
+            201,
+            "They are stored.",
+            Content::Json(|_| {
                 json!({
                     "type": "object",
                     "required": ["location"],
@@ -355,30 +194,25 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                     }
                 })
             }),
-        }],
-        refusals: &[Kind::Unannounced, Kind::TooLarge, Kind::Conflict, Kind::Refused, Kind::Busy],
+        )],
+        refusals: &[
+            ProblemKind::Unannounced,
+            ProblemKind::TooLarge,
+            ProblemKind::Conflict,
+            ProblemKind::Refused,
+            ProblemKind::Busy,
+        ],
     },
     Operation {
         route: ("POST", "/v1/peers/progress"),
         id: "sharePeerProgress",
         tag: Tag::Workers,
         summary: "Takes the progress that another replica of the gateway has heard",
-        text: "For the gateway's own service account; nothing of it is stored. It reaches the streams that are open \
-               here.",
-        parameters: &[],
-        body: Some(Body {
-            media_type: "application/json",
-            text: "The latest report of each job.",
-            schema: schemas::of::<Batch>,
-            example: None,
-        }),
-        answers: &[Answer {
-            status: 204,
-            text: "It is told.",
-            headers: &[],
-            content: Content::None,
-        }],
-        refusals: &[Kind::Malformed, Kind::Slow, Kind::TooLarge, Kind::MediaType, Kind::Invalid],
+        text: "For the gateway's own service account; nothing of it is stored. It reaches \
+               the streams that are open here.",
+        body: Body::json("The latest report of each job.", schema_of::<ReportBatch>),
+        answers: &[Answer::new(204, "It is told.", Content::None)],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/functions"),
@@ -386,15 +220,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Functions,
         summary: "Lists what may run",
         text: "All functions of the namespace; there are few.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "The functions.",
-            headers: &[],
-            content: Content::Json(schemas::of::<Listing<Function>>),
-        }],
-        refusals: &[Kind::Invalid],
+        answers: &[Answer::new(
+            200,
+            "The functions.",
+            Content::Json(schema_of::<ResourceList<Function>>),
+        )],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/functions/{name}"),
@@ -402,83 +234,70 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Functions,
         summary: "Reads one function",
         text: "`spec.inputSchema` is the JSON Schema that the `input` of its jobs must meet.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "The function.",
-            headers: &[],
-            content: Content::Json(schemas::of::<Function>),
-        }],
-        refusals: &[Kind::Invalid],
+        answers: &[Answer::new(200, "The function.", Content::Json(schema_of::<Function>))],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("POST", "/v1/namespaces/{namespace}/functions/{name}/call"),
         id: "callFunction",
         tag: Tag::Functions,
         summary: "Runs a function: the body is its input, the answer its result",
-        text: "It is a job like any other, at `Location`; a caller who goes away does not cancel it, and with an \
-               `Idempotency-Key` the same call gives its result later. The answer waits for `Prefer`, else as long as \
-               the server waits at most, an hour. The result is the function's bytes, as its `contentType`. 404 says that \
-               there is no such function, or with `instance` that the job was deleted meanwhile. Needs the rights to \
-               create, get and watch jobs.",
+        text: "It is a job like any other, at `Location`; a caller who goes away does not \
+               cancel it, and with an `Idempotency-Key` the same call gives its result \
+               later. The answer waits for `Prefer`, else as long as the server waits at \
+               most, an hour. The result is the function's bytes, as its `contentType`. \
+               404 says that there is no such function, or with `instance` that the job \
+               was deleted meanwhile. Needs the rights to create, get and watch jobs.",
         parameters: &[
             KEY,
             WAIT,
-            in_query("parallelism", "CPUs wanted.", CPUS),
-            in_query("minParallelism", "Fewest CPUs to start with.", CPUS),
-            in_query("queue", "The queue.", label),
-            in_query(
+            Parameter::query("parallelism", "CPUs wanted.", CPUS),
+            Parameter::query("minParallelism", "Fewest CPUs to start with.", CPUS),
+            Parameter::query("queue", "The queue.", label),
+            Parameter::query(
                 "priority",
                 "Higher starts first.",
                 || json!({ "type": "integer", "minimum": -1000, "maximum": 1000 }),
             ),
-            in_query(
+            Parameter::query(
                 "timeoutSeconds",
                 "How long one attempt may run, in seconds.",
                 || json!({ "type": "integer", "minimum": 1, "maximum": 2_592_000 }),
             ),
-            in_query(
+            Parameter::query(
                 "retries",
                 "Further attempts after the first one failed.",
                 || json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
             ),
         ],
-        body: Some(Body {
-            media_type: "application/json",
-            text: "The input: an object of at most 128 KiB that meets the function's `inputSchema`. Its integers are \
-                   from -2^63 to 2^63 - 1.",
-            schema: |_| json!({ "type": "object" }),
-            example: Some(|| json!({ "hello": "world" })),
-        }),
+        body: Body::json_like(
+            "The input: an object of at most 128 KiB that meets the function's \
+               `inputSchema`. Its integers are from -2^63 to 2^63 - 1.",
+            |_| json!({ "type": "object" }),
+            || json!({ "hello": "world" }),
+        ),
         answers: &[
-            Answer {
-                status: 200,
-                text: "The result.",
-                headers: &[LOCATION, ETAG, RANGES, DISPOSITION, APPLIED, REPLAYED],
-                content: Content::Bytes,
-            },
-            Answer {
-                status: 202,
-                text: "It has not ended by then: the job.",
-                headers: &[LOCATION, APPLIED, REPLAYED],
-                content: Content::Json(schemas::of::<Job>),
-            },
+            Answer::new(200, "The result.", Content::Bytes).with(&[
+                LOCATION,
+                ETAG,
+                RANGES,
+                DISPOSITION,
+                APPLIED,
+                REPLAYED,
+            ]),
+            Answer::new(202, "It has not ended by then: the job.", JOB)
+                .with(&[LOCATION, APPLIED, REPLAYED]),
         ],
         refusals: &[
-            Kind::Query,
-            Kind::Key,
-            Kind::KeyReused,
-            Kind::Malformed,
-            Kind::Slow,
-            Kind::TooLarge,
-            Kind::MediaType,
-            Kind::Invalid,
-            Kind::Conflict,
-            Kind::Busy,
-            Kind::InputRefused,
-            Kind::Cancelled,
-            Kind::FunctionFailed,
+            ProblemKind::Query,
+            ProblemKind::Key,
+            ProblemKind::KeyReused,
+            ProblemKind::Conflict,
+            ProblemKind::Busy,
+            ProblemKind::InputRefused,
+            ProblemKind::Cancelled,
+            ProblemKind::FunctionFailed,
         ],
     },
     Operation {
@@ -487,15 +306,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Queues,
         summary: "Lists the queues",
         text: "A queue that a job names and that is not among them has no quota.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "The queues.",
-            headers: &[],
-            content: Content::Json(schemas::of::<Listing<Queue>>),
-        }],
-        refusals: &[Kind::Invalid],
+        answers: &[Answer::new(
+            200,
+            "The queues.",
+            Content::Json(schema_of::<ResourceList<Queue>>),
+        )],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/queues/{name}"),
@@ -503,64 +320,44 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Queues,
         summary: "Reads one queue",
         text: "`status` is told coarsely, and absent on one machine.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "The queue.",
-            headers: &[],
-            content: Content::Json(schemas::of::<Queue>),
-        }],
-        refusals: &[Kind::Invalid],
+        answers: &[Answer::new(200, "The queue.", Content::Json(schema_of::<Queue>))],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("POST", "/v1/namespaces/{namespace}/jobs"),
         id: "submitJob",
         tag: Tag::Jobs,
         summary: "Submits a job",
-        text: "The body is the fields of a job's spec and optionally its `name`; an unknown field is refused. \
-               What was answered with 2xx is kept: neither a kill of the server nor a loss of power loses it. \
-               Waiting (`Prefer`) needs the right to watch; a caller without it is answered at once.",
+        text: "The body is the fields of a job's spec and optionally its `name`; an \
+               unknown field is refused. What was answered with 2xx is kept: neither a \
+               kill of the server nor a loss of power loses it. Waiting (`Prefer`) needs \
+               the right to watch; a caller without it is answered at once.",
         parameters: &[KEY, WAIT],
-        body: Some(Body {
-            media_type: "application/json",
-            text: "At most 192 KiB, of which `input` is at most 128 KiB of compact JSON. Its integers are from -2^63 to \
-                   2^63 - 1: a larger one would become a float, and is refused.",
-            schema: submission,
-            example: Some(
-                || json!({ "function": "echo", "parallelism": 2, "input": { "hello": "world" } }),
-            ),
-        }),
+        body: Body::json_like(
+            "At most 192 KiB, of which `input` is at most 128 KiB of compact JSON. Its \
+               integers are from -2^63 to 2^63 - 1: a larger one would become a float, and \
+               is refused.",
+            submission,
+            || json!({ "function": "echo", "parallelism": 2, "input": { "hello": "world" } }),
+        ),
         answers: &[
-            Answer {
-                status: 200,
-                text: "Waited for: the job has ended, `status.phase` says how. Or not waited for: the job of the key as it is.",
-                headers: &[LOCATION, APPLIED, REPLAYED],
-                content: Content::Json(schemas::of::<Job>),
-            },
-            Answer {
-                status: 201,
-                text: "Accepted: the job as it was submitted.",
-                headers: &[LOCATION],
-                content: Content::Json(schemas::of::<Job>),
-            },
-            Answer {
-                status: 202,
-                text: "Waited for: the job has not ended by then.",
-                headers: &[LOCATION, APPLIED, REPLAYED],
-                content: Content::Json(schemas::of::<Job>),
-            },
+            Answer::new(
+                200,
+                "Waited for: the job has ended, `status.phase` says how. Or not waited for: \
+               the job of the key as it is.",
+                JOB,
+            )
+            .with(&[LOCATION, APPLIED, REPLAYED]),
+            Answer::new(201, "Accepted: the job as it was submitted.", JOB).with(&[LOCATION]),
+            Answer::new(202, "Waited for: the job has not ended by then.", JOB)
+                .with(&[LOCATION, APPLIED, REPLAYED]),
         ],
         refusals: &[
-            Kind::Key,
-            Kind::KeyReused,
-            Kind::Malformed,
-            Kind::Slow,
-            Kind::TooLarge,
-            Kind::MediaType,
-            Kind::Invalid,
-            Kind::Conflict,
-            Kind::Busy,
+            ProblemKind::Key,
+            ProblemKind::KeyReused,
+            ProblemKind::Conflict,
+            ProblemKind::Busy,
         ],
     },
     Operation {
@@ -568,77 +365,42 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "listJobs",
         tag: Tag::Jobs,
         summary: "Lists jobs",
-        text: "In the order of their names, by pages. A parameter that does not exist is refused.",
+        text: "In the order of their names, by pages. A parameter that does not exist is \
+               refused.",
         parameters: &[
-            Parameter {
-                place: "query",
-                name: "function",
-                text: "Only jobs of this function.",
-                schema: label,
-                required: false,
-            },
-            Parameter {
-                place: "query",
-                name: "phase",
-                text: "Only jobs in this phase.",
-                schema: phase,
-                required: false,
-            },
-            Parameter {
-                place: "query",
-                name: "queue",
-                text: "Only jobs of this queue.",
-                schema: label,
-                required: false,
-            },
+            Parameter::query("function", "Only jobs of this function.", label),
+            Parameter::query("phase", "Only jobs in this phase.", phase),
+            Parameter::query("queue", "Only jobs of this queue.", label),
             FIELDS,
-            Parameter {
-                place: "query",
-                name: "limit",
-                text: "Most jobs of a page.",
-                schema: || {
-                    json!({
-                        "type": "integer",
-                        "minimum": 1,
-                        "maximum": MAX_LIMIT,
-                        "default": DEFAULT_LIMIT
-                    })
-                },
-                required: false,
-            },
-            Parameter {
-                place: "query",
-                name: "continue",
-                text: "`metadata.continue` of the page before.",
-                schema: || json!({ "type": "string", "maxLength": MAX_CONTINUE_BYTES }),
-                required: false,
-            },
+            Parameter::query("limit", "Most jobs of a page.", || {
+                json!({
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": MAX_LIMIT,
+                    "default": DEFAULT_LIMIT
+                })
+            }),
+            Parameter::query(
+                "continue",
+                "`metadata.continue` of the page before.",
+                || json!({ "type": "string", "maxLength": MAX_CONTINUE_BYTES }),
+            ),
         ],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "A page of jobs.",
-            headers: &[],
-            content: Content::Json(schemas::jobs_or_fields),
-        }],
-        refusals: &[Kind::Query, Kind::Invalid],
+        answers: &[Answer::new(200, "A page of jobs.", Content::Json(schemas::jobs_or_fields))],
+        refusals: &[ProblemKind::Query, ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/jobs/{name}"),
         id: "getJob",
         tag: Tag::Jobs,
         summary: "Reads one job",
-        text: "The whole resource, the same JSON as `kubectl get cjob -o json`. A result of at most 32 KiB is \
-               in `status.result`.",
+        text: "The whole resource, the same JSON as `kubectl get cjob -o json`. A result \
+               of at most 32 KiB is in `status.result`.",
         parameters: &[FIELDS],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "The job.",
-            headers: &[],
-            content: Content::Json(schemas::job_or_fields),
-        }],
-        refusals: &[Kind::Query, Kind::Invalid],
+        answers: &[Answer::new(200, "The job.", Content::Json(schemas::job_or_fields))],
+        refusals: &[ProblemKind::Query, ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("DELETE", "/v1/namespaces/{namespace}/jobs/{name}"),
@@ -646,93 +408,66 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Jobs,
         summary: "Ends and forgets a job",
         text: "Its result and its log go with it.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 204,
-            text: "It is forgotten.",
-            headers: &[],
-            content: Content::None,
-        }],
-        refusals: &[Kind::Invalid, Kind::Conflict],
+        answers: &[Answer::new(204, "It is forgotten.", Content::None)],
+        refusals: &[ProblemKind::Invalid, ProblemKind::Conflict],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("POST", "/v1/namespaces/{namespace}/jobs/{name}/cancel"),
         id: "cancelJob",
         tag: Tag::Jobs,
         summary: "Cancels a job",
-        text: "Final, and repeating it changes nothing. The function gets SIGTERM and 30 seconds. A job that \
-               has ended stays as it ended. A body is not read.",
+        text: "Final, and repeating it changes nothing. The function gets SIGTERM and 30 \
+               seconds. A job that has ended stays as it ended. A body is not read.",
         parameters: &[WAIT],
-        body: None,
         answers: &[
-            Answer {
-                status: 200,
-                text: "The job has ended.",
-                headers: &[LOCATION, APPLIED],
-                content: Content::Json(schemas::of::<Job>),
-            },
-            Answer {
-                status: 202,
-                text: "The job is asked to end.",
-                headers: &[LOCATION, APPLIED],
-                content: Content::Json(schemas::of::<Job>),
-            },
+            Answer::new(200, "The job has ended.", JOB).with(&[LOCATION, APPLIED]),
+            Answer::new(202, "The job is asked to end.", JOB).with(&[LOCATION, APPLIED]),
         ],
-        refusals: &[Kind::Invalid, Kind::Conflict],
+        refusals: &[ProblemKind::Invalid, ProblemKind::Conflict],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/jobs/{name}/result"),
         id: "getResult",
         tag: Tag::Jobs,
         summary: "Fetches the result",
-        text: "The bytes that the function wrote, unchanged, as its `contentType`. They are no JSON of Windlass \
-               and come from a program that may echo what a stranger sent. 409 while there is no result.",
+        text: "The bytes that the function wrote, unchanged, as its `contentType`. They \
+               are no JSON of Windlass and come from a program that may echo what a \
+               stranger sent. 409 while there is no result.",
         parameters: &[
-            Parameter {
-                place: "header",
-                name: "Range",
-                text: "One range of bytes; anything else is ignored (RFC 9110).",
-                schema: || json!({ "type": "string", "examples": ["bytes=0-1023"] }),
-                required: false,
-            },
-            Parameter {
-                place: "header",
-                name: "If-Range",
-                text: "The `ETag` of the bytes that the range goes on from.",
-                schema: text,
-                required: false,
-            },
-            Parameter {
-                place: "header",
-                name: "If-None-Match",
-                text: "The `ETag` of the bytes that the caller has.",
-                schema: text,
-                required: false,
-            },
+            Parameter::header(
+                "Range",
+                "One range of bytes; anything else is ignored (RFC 9110).",
+                || json!({ "type": "string", "examples": ["bytes=0-1023"] }),
+            ),
+            Parameter::header(
+                "If-Range",
+                "The `ETag` of the bytes that the range goes on from.",
+                text,
+            ),
+            Parameter::header(
+                "If-None-Match",
+                "The `ETag` of the bytes that the caller has.",
+                text,
+            ),
         ],
-        body: None,
         answers: &[
-            Answer {
-                status: 200,
-                text: "The whole result.",
-                headers: &[ETAG, RANGES, DISPOSITION],
-                content: Content::Bytes,
-            },
-            Answer {
-                status: 206,
-                text: "The part that was asked for.",
-                headers: &[ETAG, RANGES, DISPOSITION, PART],
-                content: Content::Bytes,
-            },
-            Answer {
-                status: 304,
-                text: "The caller has it.",
-                headers: &[ETAG],
-                content: Content::None,
-            },
+            Answer::new(200, "The whole result.", Content::Bytes).with(&[
+                ETAG,
+                RANGES,
+                DISPOSITION,
+            ]),
+            Answer::new(206, "The part that was asked for.", Content::Bytes).with(&[
+                ETAG,
+                RANGES,
+                DISPOSITION,
+                PART,
+            ]),
+            Answer::new(304, "The caller has it.", Content::None).with(&[ETAG]),
         ],
-        refusals: &[Kind::Invalid, Kind::Conflict, Kind::Range],
+        refusals: &[ProblemKind::Invalid, ProblemKind::Conflict, ProblemKind::Range],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/jobs/{name}/explain"),
@@ -740,81 +475,64 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Jobs,
         summary: "Tells where a job's time went",
         text: "The parts follow each other without a gap and sum to `wallSeconds`.",
-        parameters: &[],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "The explanation.",
-            headers: &[],
-            content: Content::Json(schemas::of::<Explanation>),
-        }],
-        refusals: &[Kind::Invalid],
+        answers: &[Answer::new(200, "The explanation.", Content::Json(schema_of::<Explanation>))],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/jobs/{name}/logs"),
         id: "readLogs",
         tag: Tag::Jobs,
         summary: "Reads what the function says",
-        text: "The end of its stdout and stderr, at most a MiB, also while it runs. Whatever bytes it wrote: \
-               they are not always UTF-8.",
+        text: "The end of its stdout and stderr, at most a MiB, also while it runs. \
+               Whatever bytes it wrote: they are not always UTF-8.",
         parameters: &[
-            in_query(
+            Parameter::query(
                 "follow",
                 "All that is said until the job has ended.",
                 || json!({ "type": "boolean", "default": false }),
             ),
-            in_query(
+            Parameter::query(
                 "tailBytes",
                 "Most bytes of what was said already.",
                 || json!({ "type": "integer", "minimum": 0, "maximum": 1 << 20 }),
             ),
         ],
-        body: None,
-        answers: &[Answer {
-            status: 200,
-            text: "The end of the log.",
-            headers: &[],
-            content: Content::Text("text/plain"),
-        }],
-        refusals: &[Kind::Query, Kind::Invalid],
+        answers: &[Answer::new(200, "The end of the log.", Content::Text("text/plain"))],
+        refusals: &[ProblemKind::Query, ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/jobs/{name}/events"),
         id: "followJob",
         tag: Tag::Jobs,
         summary: "Follows a job until it has ended",
-        text: "Server-sent events. `event: job` has the whole job as `data`: first the job as it is, then again each \
-               time it was stored, last the finished one. `event: progress` has what the function tells in between. \
-               States may be skipped, the last one is not. `event: problem` has a problem document and is the last. \
-               A stream ends after an hour, when the server ends, and soon after its token is taken back; a client that comes back with the last `id`, to \
-               whichever replica, is told nothing twice and nothing older.",
-        parameters: &[Parameter {
-            place: "header",
-            name: "Last-Event-ID",
-            text: "The `id` of the last event that was seen; browsers send it by themselves.",
-            schema: text,
-            required: false,
-        }],
-        body: None,
+        text: "Server-sent events. `event: job` has the whole job as `data`: first the \
+               job as it is, then again each time it was stored, last the finished one. \
+               `event: progress` has what the function tells in between. States may be \
+               skipped, the last one is not. `event: problem` has a problem document and \
+               is the last. A stream ends after an hour, when the server ends, and soon \
+               after its token is taken back; a client that comes back with the last `id`, \
+               to whichever replica, is told nothing twice and nothing older.",
+        parameters: &[Parameter::header(
+            "Last-Event-ID",
+            "The `id` of the last event that was seen; browsers send it by themselves.",
+            text,
+        )],
         answers: &[
-            Answer {
-                status: 200,
-                text: "A stream of events.",
-                headers: &[],
-                content: Content::Events(schemas::event),
-            },
-            Answer {
-                status: 204,
-                text: "The job has ended, and the caller has seen it. Nothing comes any more.",
-                headers: &[],
-                content: Content::None,
-            },
+            Answer::new(200, "A stream of events.", Content::Events(schemas::event)),
+            Answer::new(
+                204,
+                "The job has ended, and the caller has seen it. Nothing comes any more.",
+                Content::None,
+            ),
         ],
-        refusals: &[Kind::Invalid],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
 ];
 
 /// The entry of a route.
-pub(crate) fn of(route: &Route) -> Option<&'static Operation> {
+pub(crate) fn operation_of(route: &Route) -> Option<&'static Operation> {
     OPERATIONS.iter().find(|operation| operation.route == (route.method.as_str(), route.path))
 }

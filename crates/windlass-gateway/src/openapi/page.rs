@@ -10,24 +10,22 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::html::{add, entry, escape, prose};
 use super::operations::OPERATIONS;
 
 const STYLE: &str = include_str!("page.css");
 
 /// What a browser may do with the page: apply this one style.
-pub(super) fn policy() -> &'static str {
-    static POLICY: LazyLock<String> = LazyLock::new(|| {
-        let digest = BASE64.encode(Sha256::digest(STYLE));
-        format!(
-            "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'"
-        )
-    });
-    &POLICY
+pub(super) fn content_security_policy() -> String {
+    let digest = BASE64.encode(Sha256::digest(STYLE));
+    format!(
+        "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    )
 }
 
 /// The page of a document.
-pub(super) fn of(document: &Value) -> String {
+pub(super) fn render(document: &Value) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -241,17 +239,6 @@ fn shape(page: &mut String, schema: &Value) {
     }
 }
 
-/// One line of a list of fields, parameters or answers.
-fn entry(page: &mut String, name: &str, kind: &str, required: bool, text: &str) {
-    add(page, &format!("<div><dt><code>{}</code><span class=\"kind\">{kind}</span>", escape(name)));
-    if required {
-        add(page, "<span class=\"must\">required</span>");
-    }
-    add(page, "</dt><dd>");
-    prose(page, text);
-    add(page, "</dd></div>");
-}
-
 /// A schema in some words, as HTML.
 fn kind(schema: &Value) -> String {
     if let Some(name) = word(&schema["$ref"]).rsplit('/').next().filter(|name| !name.is_empty()) {
@@ -304,55 +291,6 @@ fn bounds(schema: &Value, least: &str, most: &str, of: &str) -> String {
     }
 }
 
-/// Paragraphs, lists of lines that begin with `- `, and words in backticks.
-fn prose(page: &mut String, text: &str) {
-    for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
-        let mut in_list = false;
-        let mut line = String::new();
-        for next in paragraph.trim().lines().chain([""]) {
-            let item = next.strip_prefix("- ");
-            if (item.is_some() || next.is_empty()) && !line.is_empty() {
-                let tag = if in_list { "li" } else { "p" };
-                add(page, &format!("<{tag}>{}</{tag}>", marked(&line)));
-                line.clear();
-            }
-            if item.is_some() && !in_list {
-                add(page, "<ul>");
-                in_list = true;
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line += item.unwrap_or(next);
-        }
-        if in_list {
-            add(page, "</ul>");
-        }
-    }
-}
-
-/// Text with what is in backticks as code.
-fn marked(text: &str) -> String {
-    let mut out = String::new();
-    for (at, part) in text.split('`').enumerate() {
-        let part = escape(part);
-        out += &if at % 2 == 0 { part } else { format!("<code>{part}</code>") };
-    }
-    out
-}
-
-fn add(page: &mut String, html: &str) {
-    page.push_str(html);
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-}
-
 /// A string without its quotes, anything else as JSON.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
@@ -374,48 +312,4 @@ fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 fn capitalized(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::document;
-    use super::*;
-
-    #[test]
-    fn every_operation_and_schema_is_on_the_page_and_every_link_leads_to_it() {
-        let page = of(document());
-        for operation in OPERATIONS {
-            assert!(page.contains(&format!("id=\"{}\"", operation.id)), "{}", operation.id);
-        }
-        for link in page.split("href=\"#").skip(1) {
-            let target = link.split('"').next().unwrap();
-            assert!(page.contains(&format!("id=\"{target}\"")), "{target}");
-        }
-    }
-
-    #[test]
-    fn the_page_loads_nothing_and_runs_nothing() {
-        let page = of(document());
-        for forbidden in
-            ["<script", "src=", "url(", "@import", "http://", "https://", " style=", " on"]
-        {
-            let inside = page.split('<').skip(1).filter_map(|tag| tag.split('>').next());
-            let found = match forbidden {
-                " on" => inside.clone().any(|tag| tag.contains(" onc") || tag.contains(" onl")),
-                _ => page.contains(forbidden),
-            };
-            assert!(!found, "{forbidden}");
-        }
-    }
-
-    #[test]
-    fn what_is_shown_is_escaped() {
-        let mut page = String::new();
-        prose(&mut page, "a <b> `c & \"d\"`\n\n- one\n- two\n  more");
-        assert_eq!(
-            page,
-            "<p>a &lt;b&gt; <code>c &amp; &quot;d&quot;</code></p>\
-             <ul><li>one</li><li>two   more</li></ul>"
-        );
-    }
 }

@@ -10,9 +10,9 @@ use windlass_core::fields::MAX_PATHS;
 use windlass_core::name::MAX_NAME;
 use windlass_core::{Job, JobSpec};
 
-use crate::jobs::list::Listing;
-use crate::live::frame::Told;
-use crate::refusal;
+use crate::live::job_event::ProgressEvent;
+use crate::protocol::error::ProblemDocument;
+use crate::protocol::resource_list::ResourceList;
 
 /// How a schema is had: it may leave the types that it refers to with the generator.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Value;
@@ -29,7 +29,7 @@ pub(super) fn generator() -> SchemaGenerator {
 }
 
 /// A reference to the schema of a type.
-pub(super) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+pub(super) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
 
@@ -83,19 +83,22 @@ pub(super) fn job_fields() -> Value {
 /// A job, or with `?fields=` some fields of one.
 pub(super) fn job_or_fields(generator: &mut SchemaGenerator) -> Value {
     let some = "With `fields`: only these, each in its place.";
-    json!({ "anyOf": [of::<Job>(generator), { "type": "object", "description": some }] })
+    json!({ "anyOf": [schema_of::<Job>(generator), { "type": "object", "description": some }] })
 }
 
 /// A page of jobs, or with `?fields=` of some fields of each.
 pub(super) fn jobs_or_fields(generator: &mut SchemaGenerator) -> Value {
-    let some = of::<Listing<Map<String, Value>>>(generator);
-    json!({ "anyOf": [of::<Listing<Job>>(generator), some] })
+    let some = schema_of::<ResourceList<Map<String, Value>>>(generator);
+    json!({ "anyOf": [schema_of::<ResourceList<Job>>(generator), some] })
 }
 
 /// One event of the stream that follows a job.
 pub(super) fn event(generator: &mut SchemaGenerator) -> Value {
-    let data =
-        [of::<Job>(generator), of::<Told<'_>>(generator), of::<refusal::Document<'_>>(generator)];
+    let data = [
+        schema_of::<Job>(generator),
+        schema_of::<ProgressEvent<'_>>(generator),
+        schema_of::<ProblemDocument<'_>>(generator),
+    ];
     json!({
         "type": "object",
         "description": "One event.",
@@ -215,9 +218,9 @@ mod tests {
     #[test]
     fn what_is_for_api_servers_is_taken_out() {
         let mut generator = generator();
-        of::<Job>(&mut generator);
-        of::<Function>(&mut generator);
-        of::<Queue>(&mut generator);
+        schema_of::<Job>(&mut generator);
+        schema_of::<Function>(&mut generator);
+        schema_of::<Queue>(&mut generator);
         let body = submission(&mut generator);
         let all = json!([definitions(generator), body]).to_string();
         assert!(!all.contains("x-kubernetes"), "{all}");
@@ -227,7 +230,7 @@ mod tests {
     #[test]
     fn a_field_that_is_left_out_is_never_null() {
         let mut generator = generator();
-        of::<Job>(&mut generator);
+        schema_of::<Job>(&mut generator);
         let all = json!(definitions(generator));
         assert!(!all.to_string().contains(r#""null""#), "{all}");
         assert_eq!(all["JobStatus"]["properties"]["attempt"]["type"], "integer");

@@ -20,75 +20,90 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
-use super::crowd::{Busy, Seat};
-use super::stall::Stall;
-use super::tls::{Secured, Tls};
-use crate::ServerLimits;
-use crate::ending::Ending;
-use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
-use crate::rates::Peer;
+use super::connection_limit::{BusyGuard, ConnectionSlot};
+use super::shutdown::Shutdown;
+use super::slow_client::SlowClientTimeout;
+use super::tls::{Tls, TlsConnection};
+use crate::protocol::limits::ServerLimits;
+use crate::protocol::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::protocol::rate_limit::PeerAddress;
 
-/// What a connection needs of its server.
+/// What a connection gets from its server.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct ConnectionSettings {
     pub(super) router: Router,
     pub(super) limits: ServerLimits,
-    pub(super) ending: Ending,
+    pub(super) shutdown: Shutdown,
     pub(super) tls: Option<Tls>,
 }
 
 /// One connection, from its accept to its close.
-pub(super) async fn serve(socket: TcpStream, peer: IpAddr, seat: Arc<Seat>, door: Door) {
-    // An event is a few packets that should leave at once. Without it they leave later.
+pub(super) async fn serve(
+    socket: TcpStream,
+    peer: IpAddr,
+    slot: Arc<ConnectionSlot>,
+    settings: ConnectionSettings,
+) {
+    // An event is a few packets that should be sent at once. If this fails, they are sent later.
     drop(socket.set_nodelay(true));
-    match &door.tls {
-        None => speak(socket, peer, seat, door).await,
+    match &settings.tls {
+        None => serve_http(socket, peer, slot, settings).await,
         // Apart, so that a connection without it does not take the memory for it.
         Some(tls) => {
-            let secured = Box::pin(secure(tls, socket, &seat, &door)).await;
+            let secured = Box::pin(tls_handshake(tls, socket, &slot, &settings)).await;
             if let Some(stream) = secured {
-                Box::pin(speak(stream, peer, seat, door)).await;
+                Box::pin(serve_http(stream, peer, slot, settings)).await;
             }
         }
     }
 }
 
-/// The handshake. It is bounded as a request's head is, and is no reason not to make room.
-async fn secure(tls: &Tls, socket: TcpStream, seat: &Seat, door: &Door) -> Option<Secured> {
-    let handshake = tokio::time::timeout(door.limits.handshake, tls.accept(socket));
+/// The handshake. It is bounded in time like a request's head, and does not keep the
+/// connection from being evicted.
+async fn tls_handshake(
+    tls: &Tls,
+    socket: TcpStream,
+    slot: &ConnectionSlot,
+    settings: &ConnectionSettings,
+) -> Option<TlsConnection> {
+    let handshake = tokio::time::timeout(settings.limits.handshake, tls.accept(socket));
     tokio::select! {
         shaken = handshake => match shaken {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => tracing::debug!(%error, "handshake"),
             Err(_) => tracing::debug!("a handshake took too long"),
         },
-        () = seat.asked_to_leave() => {}
-        () = door.ending.clone().begun() => {}
+        () = slot.evicted() => {}
+        () = settings.shutdown.clone().started() => {}
     }
     None
 }
 
-async fn speak<S>(socket: S, peer: IpAddr, seat: Arc<Seat>, door: Door)
-where
+async fn serve_http<S>(
+    socket: S,
+    peer: IpAddr,
+    slot: Arc<ConnectionSlot>,
+    settings: ConnectionSettings,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Door { router, limits, ending, .. } = door;
+    let ConnectionSettings { router, limits, shutdown, .. } = settings;
     let service = service_fn({
-        let seat = seat.clone();
+        let slot = slot.clone();
         move |mut request: Request<Incoming>| {
-            let busy = seat.busy();
-            request.extensions_mut().insert(Peer(peer));
+            let busy = slot.keep_busy();
+            request.extensions_mut().insert(PeerAddress(peer));
             Box::pin(answer(router.clone(), request, busy))
         }
     });
-    let io = TokioIo::new(Stall::new(socket, limits.stalled_write, seat.clone()));
+    let io = TokioIo::new(SlowClientTimeout::new(socket, limits.stalled_write, slot.clone()));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(io, service);
-    let mut ending = std::pin::pin!(ending.begun());
+    let mut shutdown = std::pin::pin!(shutdown.started());
     let mut is_ending = false;
     loop {
         tokio::select! {
@@ -98,15 +113,15 @@ where
                 }
                 break;
             }
-            () = seat.asked_to_leave() => {
-                if seat.leaves() {
+            () = slot.evicted() => {
+                if slot.accept_eviction() {
                     return;
                 }
             }
-            () = &mut ending, if !is_ending => {
+            () = &mut shutdown, if !is_ending => {
                 is_ending = true;
                 // hyper closes no connection that has not had its first request.
-                if seat.is_idle() {
+                if slot.is_idle() {
                     return;
                 }
                 Pin::new(&mut connection).graceful_shutdown();
@@ -115,17 +130,17 @@ where
     }
     tokio::select! {
         () = linger(connection.into_parts().io.into_inner().into_socket()) => {}
-        () = seat.asked_to_leave() => {}
+        () = slot.evicted() => {}
     }
 }
 
 async fn answer(
     router: Router,
     request: Request<Incoming>,
-    busy: Busy,
-) -> Result<Response<Answer>, Infallible> {
+    busy: BusyGuard,
+) -> Result<Response<ResponseBody>, Infallible> {
     let response = router.oneshot(request).await?;
-    Ok(response.map(|body| Answer { body, _busy: busy }))
+    Ok(response.map(|body| ResponseBody { body, _busy: busy }))
 }
 
 /// Closes so that the last answer arrives: a socket that is closed while bytes of a refused body
@@ -149,13 +164,13 @@ async fn linger(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
     drop(tokio::time::timeout(LIMIT, drain).await);
 }
 
-/// An answer that keeps its connection busy until its last byte is handed over.
-struct Answer {
+/// The body of an answer. It keeps its connection busy until its last byte is handed over.
+struct ResponseBody {
     body: Body,
-    _busy: Busy,
+    _busy: BusyGuard,
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

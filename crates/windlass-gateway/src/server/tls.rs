@@ -20,8 +20,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{info, warn};
 
-/// Between two looks at the files.
-const LOOK_PAUSE: Duration = Duration::from_secs(2);
+/// Between two checks of the files.
+const RELOAD_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why a certificate and a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub enum TlsError {
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,
-    shown: Arc<Shown>,
+    certificate: Arc<CurrentCertificate>,
     files: Arc<Files>,
 }
 
@@ -61,17 +61,17 @@ impl Tls {
     /// With the PEM files of the certificate chain and the key.
     pub fn open(cert: &Path, key: &Path) -> Result<Self, TlsError> {
         let files = Files { cert: cert.to_owned(), key: key.to_owned() };
-        let shown = Arc::new(Shown(RwLock::new(Arc::new(files.load()?))));
+        let certificate = Arc::new(CurrentCertificate(RwLock::new(Arc::new(files.load()?))));
         let provider = Arc::new(aws_lc_rs::default_provider());
         let unfit = |why| files.unfit(why);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(unfit)?
             .with_no_client_auth()
-            .with_cert_resolver(shown.clone());
+            .with_cert_resolver(certificate.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Self { acceptor, shown, files: Arc::new(files) })
+        Ok(Self { acceptor, certificate, files: Arc::new(files) })
     }
 
     /// The handshake of a connection.
@@ -79,22 +79,22 @@ impl Tls {
         self.acceptor.accept(socket)
     }
 
-    /// Follows the files, for ever.
-    pub(super) async fn follow(self) {
-        // What has changed since they were opened is found at the first look.
+    /// Reloads the certificate when its files change, for ever.
+    pub(super) async fn reload_on_change(self) {
+        // What has changed since they were opened is found at the first check.
         let mut seen = None;
         let mut complaint = String::new();
         loop {
-            tokio::time::sleep(LOOK_PAUSE).await;
+            tokio::time::sleep(RELOAD_PAUSE).await;
             let now = self.files.stamps();
-            // A bad pair is read again at each look: its second half may be on the way.
+            // A bad pair is read again at each check: its second half may be on the way.
             if seen.as_ref() == Some(&now) && complaint.is_empty() {
                 continue;
             }
             match self.files.load() {
-                Ok(pair) if self.shown.is(&pair) => complaint.clear(),
+                Ok(pair) if self.certificate.is_same(&pair) => complaint.clear(),
                 Ok(pair) => {
-                    self.shown.replace(pair);
+                    self.certificate.replace(pair);
                     complaint.clear();
                     info!(certificate = %self.files.cert.display(), "a new certificate is in use");
                 }
@@ -118,7 +118,7 @@ impl fmt::Debug for Tls {
 }
 
 /// A connection after its handshake.
-pub(super) type Secured = TlsStream<TcpStream>;
+pub(super) type TlsConnection = TlsStream<TcpStream>;
 
 struct Files {
     cert: PathBuf,
@@ -152,17 +152,17 @@ impl Files {
     }
 }
 
-/// The certificate that is shown to whoever connects.
+/// The certificate that clients get now.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
 
-impl Shown {
+impl CurrentCertificate {
     fn current(&self) -> Arc<CertifiedKey> {
         // A pointer is whole after any panic.
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn is(&self, pair: &CertifiedKey) -> bool {
+    fn is_same(&self, pair: &CertifiedKey) -> bool {
         self.current().cert == pair.cert
     }
 
@@ -171,7 +171,7 @@ impl Shown {
     }
 }
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
     }

@@ -8,6 +8,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client, Resource};
 use tokio::sync::{Semaphore, mpsc, watch};
+use windlass_clock::Clock;
 
 use super::expectations::Expectations;
 use super::failure_events::FailureEvents;
@@ -21,7 +22,6 @@ use crate::cache::failed_creates::FailedCreates;
 use crate::cache::stores::Stores;
 use crate::cache::synced::Synced;
 use crate::cache::unreadable::Unreadable;
-use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::queueing::admission::ClusterAdmission;
 

@@ -193,7 +193,7 @@ impl Jobs for Cluster {
                 if *said != own {
                     return Err(Error::damaged(key));
                 }
-                Content::Stored(results.at(&own))
+                Content::Stored(results.stored_at(&own))
             }
         };
         Ok(StoredResult {

@@ -8,14 +8,14 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 use windlass_core::plan::{AdmissionDecision, is_other};
 use windlass_core::status::Place;
 use windlass_core::{Cpus, Job, JobLimits, Share};
 
-use super::claim::{ClaimWrite, next_write};
+use super::claim::{ClaimWrite, next_write, until_retaken};
 use super::state::{Held, JobRef, QueueKey, QueueState, Stage, State, is_claimed};
 use crate::cache::attempts::ChangedAttempt;
 use crate::crd::{ComputeQueue, QueueStatus};
@@ -31,9 +31,6 @@ pub(crate) struct ClusterAdmission {
     /// Who claims: unique to this process, over all time.
     identity: String,
 }
-
-/// Shortest time that a queue is left to another controller, in milliseconds; the longest is twice as long.
-const RETAKE_MILLISECONDS: u128 = 500;
 
 impl ClusterAdmission {
     /// Grants nothing before [`start_granting`](Self::start_granting). Jobs that are granted CPUs, or whose place has
@@ -129,17 +126,8 @@ impl ClusterAdmission {
         state.revert_grants(key);
         state.queues.remove(key);
         state.scheduler.set_queue(&key.scheduler_name(), None);
-        let waited: Vec<_> = state
-            .requests
-            .values()
-            .filter(|request| request.queue == *key)
-            .map(|request| request.attempt.clone())
-            .collect();
-        for attempt in waited {
-            state.scheduler.leave(&attempt);
-            if let Some(request) = state.requests.remove(&attempt.job_uid) {
-                self.requeue(request.job);
-            }
+        for request in state.withdraw_all(key) {
+            self.requeue(request.job);
         }
     }
 
@@ -349,27 +337,17 @@ impl ClusterAdmission {
     /// Every queue with the number of jobs that wait in it and the CPUs that its jobs hold.
     pub(crate) fn queues(&self) -> Vec<(QueueKey, usize, Cpus)> {
         let state = self.lock();
-        let scheduler = &state.scheduler;
-        let numbers = |key: &QueueKey| {
-            let name = key.scheduler_name();
-            (key.clone(), scheduler.waiting_in(&name), scheduler.used_in(&name))
-        };
-        state.queues.keys().map(numbers).collect()
+        state.numbers()
     }
 
     /// Takes back grants that are not claimed yet and do not fit any more: another controller has claimed CPUs since,
     /// or a quota was lowered.
     fn revert_overcommitted(&self, state: &mut State, now: Timestamp) {
-        let does_not_fit = |(key, queue): &(&QueueKey, &QueueState)| {
-            !queue.granted.is_empty()
-                && state.scheduler.used_in(&key.scheduler_name()) > queue.spec.cpus
-        };
-        let over: Vec<_> =
-            state.queues.iter().filter(does_not_fit).map(|(key, _)| key.clone()).collect();
-        for key in &over {
+        let overcommitted = state.overcommitted_queues();
+        for key in &overcommitted {
             state.revert_grants(key);
         }
-        if !over.is_empty() {
+        if !overcommitted.is_empty() {
             self.grant_available(state, now);
         }
     }
@@ -411,13 +389,6 @@ impl ClusterAdmission {
         // A panic while it was held has left a state like any other.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How long a queue is left to another controller that has taken it over. It differs each time, so that two controllers
-/// do not take it from each other for ever.
-fn until_retaken() -> SignedDuration {
-    let jitter = uuid::Uuid::new_v4().as_u128() % RETAKE_MILLISECONDS;
-    SignedDuration::from_millis((RETAKE_MILLISECONDS + jitter) as i64)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use windlass_core::Cpus;
 use windlass_core::plan::is_other;
 
@@ -13,6 +13,9 @@ use crate::labels::AttemptId;
 /// Most claims of a queue whose attempts were not observed yet. It is far below what the definition of a ComputeQueue
 /// accepts, and keeps the object small.
 pub(super) const MAX_CLAIMS: usize = 500;
+
+/// Shortest time that a queue is left to another controller, in milliseconds; the longest is twice as long.
+const RETAKE_MILLISECONDS: u128 = 500;
 
 /// A write of a ComputeQueue's status.
 #[derive(Clone, Debug)]
@@ -107,4 +110,11 @@ fn held_in<'a>(
     key: &'a QueueKey,
 ) -> impl Iterator<Item = (&'a AttemptId, &'a Held)> {
     state.held.iter().filter(move |(_, held)| held.queue == *key)
+}
+
+/// How long a queue is left to another controller that has taken it over. It differs each time, so that two controllers
+/// do not take it from each other for ever.
+pub(super) fn until_retaken() -> SignedDuration {
+    let jitter = uuid::Uuid::new_v4().as_u128() % RETAKE_MILLISECONDS;
+    SignedDuration::from_millis((RETAKE_MILLISECONDS + jitter) as i64)
 }

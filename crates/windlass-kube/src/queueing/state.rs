@@ -142,6 +142,34 @@ impl State {
         stage.is_none_or(|stage| stage == Stage::Granted) && !means_nothing
     }
 
+    /// Queues with grants that are not claimed yet and whose CPUs in use are more than their quota.
+    pub(super) fn overcommitted_queues(&self) -> Vec<QueueKey> {
+        let is_overcommitted = |(key, queue): &(&QueueKey, &QueueState)| {
+            !queue.granted.is_empty()
+                && self.scheduler.used_in(&key.scheduler_name()) > queue.spec.cpus
+        };
+        self.queues.iter().filter(is_overcommitted).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Every queue with the number of jobs that wait in it and the CPUs that its jobs hold.
+    pub(super) fn numbers(&self) -> Vec<(QueueKey, usize, Cpus)> {
+        let numbers = |key: &QueueKey| {
+            let name = key.scheduler_name();
+            (key.clone(), self.scheduler.waiting_in(&name), self.scheduler.used_in(&name))
+        };
+        self.queues.keys().map(numbers).collect()
+    }
+
+    /// Takes all jobs out of a queue.
+    pub(super) fn withdraw_all(&mut self, key: &QueueKey) -> Vec<CpuRequest> {
+        let is_in_queue = |_: &Arc<str>, request: &mut CpuRequest| request.queue == *key;
+        let withdrawn: Vec<_> = self.requests.extract_if(is_in_queue).map(|(_, r)| r).collect();
+        for request in &withdrawn {
+            self.scheduler.leave(&request.attempt);
+        }
+        withdrawn
+    }
+
     /// Puts a job into the queue, or changes what it asks for.
     pub(super) fn enqueue(
         &mut self,

@@ -64,7 +64,7 @@ impl Cores {
     /// So many CPUs that nobody else has, in order: whole cores as far as they go, on one package if
     /// they fit there, and the package that they fill best. `None` when there are not so many free;
     /// none, which means any, when nobody's are pinned.
-    pub(crate) fn take(&mut self, count: Cpus) -> Option<Vec<u32>> {
+    pub(crate) fn acquire(&mut self, count: Cpus) -> Option<Vec<u32>> {
         if !self.pinning {
             return Some(Vec::new());
         }
@@ -83,7 +83,7 @@ impl Cores {
             let largest = free.iter().max_by_key(|(_, free)| **free);
             let (&package, &most) = fits.or(largest)?;
             free.remove(&package);
-            self.take_in(package, missing.min(most), &mut taken);
+            self.acquire_in(package, missing.min(most), &mut taken);
             missing = (count as usize).saturating_sub(taken.len());
         }
         taken.sort_unstable();
@@ -91,7 +91,7 @@ impl Cores {
     }
 
     /// Of one package, which has so many.
-    fn take_in(&mut self, package: u32, mut count: usize, taken: &mut Vec<u32>) {
+    fn acquire_in(&mut self, package: u32, mut count: usize, taken: &mut Vec<u32>) {
         let mut cores: Vec<_> =
             self.cores.iter_mut().filter(|core| core.package == package).collect();
         for core in &mut cores {
@@ -114,7 +114,7 @@ impl Cores {
     }
 
     /// Takes CPUs back. What is free, or not of this machine, changes nothing.
-    pub(crate) fn give_back(&mut self, cpus: &[u32]) {
+    pub(crate) fn release(&mut self, cpus: &[u32]) {
         for core in &mut self.cores {
             core.free.extend(cpus.iter().filter(|cpu| core.cpus.contains(cpu)));
         }
@@ -128,7 +128,7 @@ fn allowed() -> Vec<u32> {
     known.filter_map(|cpu| u32::try_from(cpu).ok()).collect()
 }
 
-/// The package of a CPU and the CPUs of its core. Where the kernel does not tell, one package and
+/// The package of a CPU and the CPUs of its core. Where the kernel does not say, one package and
 /// cores of one CPU.
 fn topology(cpus: &Path, cpu: u32) -> (u32, Vec<u32>) {
     let directory = cpus.join(format!("cpu{cpu}/topology"));
@@ -148,7 +148,7 @@ fn parse_list(text: &str) -> Option<Vec<u32>> {
 }
 
 /// A list of CPUs as the kernel reads it.
-pub(super) fn list(cpus: &[u32]) -> String {
+pub(super) fn cpu_list(cpus: &[u32]) -> String {
     cpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
@@ -171,25 +171,25 @@ mod tests {
     #[test]
     fn two_cpus_are_one_core_and_broken_cores_are_filled_first() {
         let mut cores = machine(1, 4, 2, 8);
-        assert_eq!(cores.take(1).unwrap(), [0]);
-        assert_eq!(cores.take(2).unwrap(), [1, 5]);
-        assert_eq!(cores.take(1).unwrap(), [4]);
-        assert_eq!(cores.take(3).unwrap(), [2, 3, 6]);
-        assert_eq!(cores.take(2), None);
-        assert_eq!(cores.take(1).unwrap(), [7]);
-        cores.give_back(&[2, 3, 6]);
-        assert_eq!(cores.take(2).unwrap(), [2, 6]);
+        assert_eq!(cores.acquire(1).unwrap(), [0]);
+        assert_eq!(cores.acquire(2).unwrap(), [1, 5]);
+        assert_eq!(cores.acquire(1).unwrap(), [4]);
+        assert_eq!(cores.acquire(3).unwrap(), [2, 3, 6]);
+        assert_eq!(cores.acquire(2), None);
+        assert_eq!(cores.acquire(1).unwrap(), [7]);
+        cores.release(&[2, 3, 6]);
+        assert_eq!(cores.acquire(2).unwrap(), [2, 6]);
     }
 
     #[test]
     fn what_fits_in_one_package_is_in_one_package() {
         let mut cores = machine(2, 4, 1, 8);
-        assert_eq!(cores.take(1).unwrap(), [0]);
+        assert_eq!(cores.acquire(1).unwrap(), [0]);
         // The other package has room for all of it.
-        assert_eq!(cores.take(4).unwrap(), [4, 5, 6, 7]);
-        assert_eq!(cores.take(3).unwrap(), [1, 2, 3]);
-        cores.give_back(&[0, 1, 4, 5, 6]);
-        assert_eq!(cores.take(5).unwrap(), [0, 1, 4, 5, 6]);
+        assert_eq!(cores.acquire(4).unwrap(), [4, 5, 6, 7]);
+        assert_eq!(cores.acquire(3).unwrap(), [1, 2, 3]);
+        cores.release(&[0, 1, 4, 5, 6]);
+        assert_eq!(cores.acquire(5).unwrap(), [0, 1, 4, 5, 6]);
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         let mut cores = machine(1, 2, 1, 3);
         assert!(!cores.are_pinned());
         for _ in 0..5 {
-            assert_eq!(cores.take(2), Some(Vec::new()));
+            assert_eq!(cores.acquire(2), Some(Vec::new()));
         }
     }
 
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(parse_list("0-2,8\n"), Some(vec![0, 1, 2, 8]));
         assert_eq!(parse_list("\n"), Some(Vec::new()));
         assert_eq!(parse_list("x"), None);
-        assert_eq!(list(&[3, 4]), "3,4");
+        assert_eq!(cpu_list(&[3, 4]), "3,4");
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
             let mut held: Vec<Vec<u32>> = Vec::new();
             for (wanted, index) in steps {
                 let free: usize = cores.cores.iter().map(|core| core.free.len()).sum();
-                match cores.take(wanted) {
+                match cores.acquire(wanted) {
                     Some(taken) => {
                         prop_assert_eq!(taken.len(), wanted as usize);
                         held.push(taken);
@@ -236,9 +236,9 @@ mod tests {
                         prop_assert!(free < wanted as usize);
                         if !held.is_empty() {
                             let back = held.swap_remove(index.index(held.len()));
-                            cores.give_back(&back);
+                            cores.release(&back);
                             // Repeating it changes nothing.
-                            cores.give_back(&back);
+                            cores.release(&back);
                         }
                     }
                 }
@@ -254,7 +254,7 @@ mod tests {
             packages in 1_u32..4, each in 1_u32..5, threads in 1_u32..3, wanted in 1_u32..20,
         ) {
             let mut cores = machine(packages, each, threads, packages * each * threads);
-            if let Some(taken) = cores.take(wanted) {
+            if let Some(taken) = cores.acquire(wanted) {
                 let broken = |core: &&Core| !core.free.is_empty() && core.free != core.cpus;
                 prop_assert!(cores.cores.iter().filter(broken).count() <= 1);
                 let package = |cpu: &u32| cpu % (packages * each) / each;

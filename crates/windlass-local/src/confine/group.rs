@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 /// How long killed processes may take to be gone. Those that wait for a disk take longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// First and longest pause between two looks at a group.
+/// First and longest pause before a group is looked at again.
 const PAUSES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(5)];
 
 /// Writes a file that is there, at once. The error names it.
@@ -87,7 +87,7 @@ pub(super) fn processes(group: &Path) -> io::Result<Vec<Pid>> {
     for group in tree(group)? {
         let path = group.join("cgroup.procs");
         let text = unless_gone(fs::read_to_string(&path)).map_err(|error| named(&path, error))?;
-        // Those of other PID namespaces are told as 0.
+        // The kernel lists processes of other PID namespaces as 0.
         let text = text.unwrap_or_default();
         all.extend(text.lines().filter_map(|pid| Pid::from_raw(pid.trim().parse().ok()?)));
     }
@@ -119,7 +119,8 @@ pub(super) fn kill(group: &Path) -> io::Result<()> {
     }
 }
 
-/// Where there is a freezer, nothing forks meanwhile; else the next look finds what did.
+/// Kills each process by itself. A freezer keeps them from forking meanwhile; without one the next
+/// round of [`kill`] finds what was forked.
 fn kill_each(group: &Path) -> io::Result<()> {
     let groups = tree(group)?;
     let set = |group: &PathBuf, state| write(&group.join("freezer.state"), state);
@@ -157,7 +158,7 @@ pub(super) fn remove(group: &Path) -> io::Result<()> {
 }
 
 /// Ends what runs in the groups below this one, and removes them and it. `keep` is left alone, and
-/// then so is what it is in. Every group is tried; the first error is told.
+/// then so is what it is in. Every group is tried; the first error is returned.
 pub(super) fn end(root: &Path, keep: Option<&Path>) -> io::Result<()> {
     let mut first = Ok(());
     for group in unless_gone(below(root))?.unwrap_or_default() {

@@ -1,16 +1,12 @@
-//! Where this process's own control groups are.
+//! Where control groups are mounted, and which of them this process is in.
 
 use std::path::{Component, Path, PathBuf};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    One,
-    Two,
-}
+use super::version::Version;
 
-/// One hierarchy of control groups.
+/// One hierarchy of control groups, where it is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct CgroupMount {
     pub(super) version: Version,
     /// Of version 1; version 2 tells its own in each group.
     pub(super) controllers: Vec<String>,
@@ -19,32 +15,32 @@ pub(super) struct Place {
     pub(super) own: PathBuf,
 }
 
-impl Place {
+impl CgroupMount {
     /// It has this controller of version 1.
-    pub(super) fn has(&self, controller: &str) -> bool {
+    pub(super) fn has_controller(&self, controller: &str) -> bool {
         self.controllers.iter().any(|name| name == controller)
     }
 }
 
 /// From the text of `/proc/self/cgroup` and `/proc/self/mountinfo`.
-pub(super) fn places(groups: &str, mounts: &str) -> Vec<Place> {
-    let mut places: Vec<Place> = Vec::new();
+pub(super) fn cgroup_mounts(groups: &str, mounts: &str) -> Vec<CgroupMount> {
+    let mut found: Vec<CgroupMount> = Vec::new();
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
         if controllers.starts_with("name=") {
-            // It holds nothing, and is its owner's.
+            // It limits nothing, and belongs to who mounted it, such as systemd.
             continue;
         }
         let controllers: Vec<&str> = controllers.split(',').filter(|c| !c.is_empty()).collect();
-        let version = if controllers.is_empty() { Version::Two } else { Version::One };
-        let place = mounts.lines().find_map(|mount| {
+        let version = if controllers.is_empty() { Version::V2 } else { Version::V1 };
+        let mount = mounts.lines().find_map(|mount| {
             let (mount, options) = mount.split_once(" - ")?;
             let mut options = options.split(' ');
             let (kind, options) = (options.next()?, options.nth(1)?);
             let fits = match version {
-                Version::Two => kind == "cgroup2",
-                Version::One => {
+                Version::V2 => kind == "cgroup2",
+                Version::V1 => {
                     let of = |name| options.split(',').any(|option| option == name);
                     kind == "cgroup" && controllers.iter().all(|name| of(*name))
                 }
@@ -54,16 +50,16 @@ pub(super) fn places(groups: &str, mounts: &str) -> Vec<Place> {
             // A container may see only a part of the hierarchy.
             let below = Path::new(path).strip_prefix(&root).ok()?;
             let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
-            (fits && inside).then(|| Place {
+            (fits && inside).then(|| CgroupMount {
                 version,
                 controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
                 own: Path::new(&mount).join(below),
                 mount: mount.into(),
             })
         });
-        places.extend(place);
+        found.extend(mount);
     }
-    places
+    found
 }
 
 /// The kernel writes blanks in paths as `\040`.
@@ -90,8 +86,8 @@ mod tests {
     use super::*;
 
     fn own(groups: &str, mounts: &str) -> Vec<(Vec<String>, String)> {
-        let all = places(groups, mounts).into_iter();
-        all.map(|place| (place.controllers, place.own.to_string_lossy().into_owned())).collect()
+        let all = cgroup_mounts(groups, mounts).into_iter();
+        all.map(|mount| (mount.controllers, mount.own.to_string_lossy().into_owned())).collect()
     }
 
     #[test]

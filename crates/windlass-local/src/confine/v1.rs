@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::cores::list;
+use super::cores::cpu_list;
 use super::group::{check_joinable, make, read, remove, write};
 
 /// Takes the id of a thread, and `0` for the one that writes. Unlike `cgroup.procs` that does not wait
@@ -43,7 +43,7 @@ pub(super) fn make_group(group: &Path) -> io::Result<()> {
 }
 
 pub(super) fn limit_cpus(group: &Path, cpus: &[u32]) -> io::Result<()> {
-    write(&group.join("cpuset.cpus"), &list(cpus))
+    write(&group.join("cpuset.cpus"), &cpu_list(cpus))
 }
 
 /// Limits memory, and memory with swap to the same. The second is never less than the first, so

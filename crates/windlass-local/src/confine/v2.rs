@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::getpid;
 
-use super::cores::list;
+use super::cores::cpu_list;
 use super::group::{self, check_joinable, make, read, remove, write};
 
 /// Takes the id of a process, and `0` for the one that writes.
@@ -130,7 +130,7 @@ impl Tree {
 }
 
 /// Removes what an earlier server has left, but for the group that this process is in.
-pub(super) fn sweep(root: &Path, own: &Path) -> io::Result<()> {
+pub(super) fn remove_leftovers(root: &Path, own: &Path) -> io::Result<()> {
     let server = root.join(SERVER);
     if own == server {
         return group::end(root, Some(&server));
@@ -151,7 +151,7 @@ pub(super) fn limit_memory(group: &Path, bytes: u64) -> io::Result<()> {
 
 /// No CPUs: those of the group above.
 pub(super) fn limit_cpus(group: &Path, cpus: &[u32]) -> io::Result<()> {
-    write(&group.join("cpuset.cpus"), &(list(cpus) + "\n"))
+    write(&group.join("cpuset.cpus"), &(cpu_list(cpus) + "\n"))
 }
 
 #[cfg(test)]

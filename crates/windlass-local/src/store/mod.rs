@@ -2,12 +2,13 @@
 //!
 //! One [writer] thread commits what arrived meanwhile in one transaction, so that a flood of
 //! submissions shares its waits for the disk. What a caller is told was committed before. Changes
-//! reach watchers through the [board], after their commit.
+//! reach watchers through the [job_cache], after their commit.
 //!
 //! The database is the only truth. A job that waits is nowhere else, so that a deep queue costs
 //! little memory.
 
-pub(crate) mod board;
+mod change;
+mod job_cache;
 mod rows;
 mod schema;
 mod writer;
@@ -24,56 +25,62 @@ use windlass_core::jobs::{Filter, Page};
 use windlass_core::live::Shown;
 use windlass_core::{Error, Job, JobLimits};
 
-pub(crate) use board::{Board, Watcher};
-pub(crate) use rows::{Expired, Unfinished};
+use change::Change;
+use job_cache::JobCache;
+pub(crate) use job_cache::JobWatcher;
+pub(crate) use rows::{DeletedJob, Unfinished};
 pub use schema::StoreError;
 pub(crate) use schema::lock_directory;
-use writer::Write;
 
-use crate::driver;
+use crate::event::EventSender;
 
 /// Jobs on a page, when the caller does not say, and at most.
-const PAGE: usize = 500;
+const MAX_PAGE_JOBS: usize = 500;
 
 /// Connections for reading that are kept; more are opened while more are needed.
-const READERS: usize = 2;
+const MAX_IDLE_READERS: usize = 2;
 
 /// The jobs of a data directory.
 pub(crate) struct Store {
-    board: Arc<Board>,
+    cache: Arc<JobCache>,
     /// `None` once it was closed.
-    writer: Mutex<Option<mpsc::Sender<Write>>>,
+    writer: Mutex<Option<mpsc::Sender<Change>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
     path: std::path::PathBuf,
     bytes: Arc<AtomicU64>,
 }
 
-/// Told when the store cannot go on.
-pub(crate) type Broken = tokio::sync::watch::Receiver<Option<String>>;
+/// The reason, when the store cannot go on.
+pub(crate) type StoreFailure = tokio::sync::watch::Receiver<Option<String>>;
 
 impl Store {
     /// Opens the store of a data directory, which is made when there is none. `durable`: a commit
-    /// waits for the disk. New jobs are told to `events`.
+    /// waits for the disk. `events` hears of new jobs.
     pub(crate) fn open(
         data: &Path,
         durable: bool,
-        events: tokio::sync::mpsc::UnboundedSender<driver::Event>,
-    ) -> Result<(Self, Broken), StoreError> {
+        events: EventSender,
+    ) -> Result<(Self, StoreFailure), StoreError> {
         let path = schema::path(data);
         let connection = schema::open(&path, durable)?;
-        let board = Arc::new(Board::default());
+        let cache = Arc::new(JobCache::default());
         let (sender, receiver) = mpsc::channel();
-        let (broken, watch) = tokio::sync::watch::channel(None);
+        let (failure, watch) = tokio::sync::watch::channel(None);
         let bytes = Arc::new(AtomicU64::new(0));
-        let writer =
-            writer::Writer::new(connection, Arc::clone(&board), events, broken, Arc::clone(&bytes));
+        let writer = writer::Writer::new(
+            connection,
+            Arc::clone(&cache),
+            events,
+            failure,
+            Arc::clone(&bytes),
+        );
         let thread = std::thread::Builder::new()
             .name("windlass-store".into())
             .spawn(move || writer.run(&receiver))
             .map_err(|error| StoreError::io(&path, error))?;
         let store = Self {
-            board,
+            cache,
             writer: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
             readers: Mutex::default(),
@@ -86,35 +93,35 @@ impl Store {
     /// Commits a new job. `Conflict` when its name is taken.
     pub(crate) async fn insert(&self, job: Job, limits: JobLimits) -> Result<Arc<Job>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.write(Write::Insert { job: Box::new(job), limits, reply });
+        self.send(Change::Insert { job: Box::new(job), limits, reply });
         answer.await.map_err(|_| stopped())?
     }
 
     /// Commits what a job has become. The caller owns it; the writer keeps the order.
     pub(crate) fn update(&self, job: Arc<Job>, reply: Option<oneshot::Sender<Result<(), Error>>>) {
-        self.write(Write::Update { job, reply });
+        self.send(Change::Update { job, reply });
     }
 
     /// Shows what a job has become at once and commits it soon, with something else if possible.
     pub(crate) fn update_soon(&self, job: Arc<Job>) {
-        self.write(Write::UpdateSoon(job));
+        self.send(Change::UpdateSoon(job));
     }
 
     /// Shows a change to watchers that is not worth a commit: progress. It keeps its place among
     /// the updates.
     pub(crate) fn show(&self, shown: Shown) {
-        self.write(Write::Show(shown));
+        self.send(Change::Show(shown));
     }
 
     /// Deletes a job.
     pub(crate) fn remove(&self, uid: Uuid, reply: oneshot::Sender<Result<(), Error>>) {
-        self.write(Write::Remove { uid, reply });
+        self.send(Change::Remove { uid, reply });
     }
 
     /// Deletes jobs whose time is over, not all at once. Gives what was deleted.
-    pub(crate) async fn expire(&self, now: Timestamp) -> Result<Vec<Expired>, Error> {
+    pub(crate) async fn expire(&self, now: Timestamp) -> Result<Vec<DeletedJob>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.write(Write::Expire { now, reply });
+        self.send(Change::Expire { now, reply });
         answer.await.map_err(|_| stopped())?
     }
 
@@ -125,7 +132,7 @@ impl Store {
 
     /// One job as it was committed, or shown since.
     pub(crate) async fn get(self: &Arc<Self>, name: &str) -> Result<Arc<Job>, Error> {
-        if let Some(job) = self.board.get(name) {
+        if let Some(job) = self.cache.get(name) {
             return Ok(job);
         }
         let owned = name.to_owned();
@@ -141,20 +148,20 @@ impl Store {
     /// Jobs in the order of their names.
     pub(crate) async fn list(self: &Arc<Self>, filter: &Filter) -> Result<Page, Error> {
         let (reply, flushed) = oneshot::channel();
-        self.write(Write::Flush { reply });
+        self.send(Change::Flush { reply });
         flushed.await.map_err(|_| stopped())??;
         let filter = filter.clone();
         self.in_thread(move |store| {
             let limit = match filter.limit as usize {
-                0 => PAGE,
-                limit => limit.min(PAGE),
+                0 => MAX_PAGE_JOBS,
+                limit => limit.min(MAX_PAGE_JOBS),
             };
             let mut items = store.read(|db| rows::list(db, &filter, limit + 1))?;
             let more = items.len() > limit;
             items.truncate(limit);
             // With the progress that was shown since.
             for item in &mut items {
-                match store.board.get(&item.metadata.name) {
+                match store.cache.get(&item.metadata.name) {
                     Some(shown) if shown.metadata.uid == item.metadata.uid => {
                         *item = Arc::unwrap_or_clone(shown);
                     }
@@ -168,8 +175,8 @@ impl Store {
     }
 
     /// The changes of one job; the first item is the job as it is.
-    pub(crate) async fn watch(self: &Arc<Self>, name: &str) -> Result<Watcher, Error> {
-        let watcher = Board::watch(&self.board, name);
+    pub(crate) async fn watch(self: &Arc<Self>, name: &str) -> Result<JobWatcher, Error> {
+        let watcher = JobCache::watch(&self.cache, name);
         if !watcher.has_value() {
             let owned = name.to_owned();
             let found =
@@ -177,7 +184,7 @@ impl Store {
             let Some(job) = found else {
                 return Err(Error::no_job(name));
             };
-            self.board.fill(Arc::new(job));
+            self.cache.fill(Arc::new(job));
         }
         Ok(watcher)
     }
@@ -188,7 +195,7 @@ impl Store {
     }
 
     /// Which of these UIDs are jobs.
-    pub(crate) fn known(&self, uids: &[Uuid]) -> Result<Vec<bool>, Error> {
+    pub(crate) fn exist(&self, uids: &[Uuid]) -> Result<Vec<bool>, Error> {
         self.read(|db| uids.iter().map(|uid| rows::exists(db, *uid)).collect())
     }
 
@@ -209,9 +216,9 @@ impl Store {
         }
     }
 
-    fn write(&self, write: Write) {
+    fn send(&self, change: Change) {
         // A writer that has stopped says so to whoever waits for an answer, by dropping it.
-        let closed = lock(&self.writer).as_ref().is_none_or(|writer| writer.send(write).is_err());
+        let closed = lock(&self.writer).as_ref().is_none_or(|writer| writer.send(change).is_err());
         if closed {
             tracing::debug!("the store is closed");
         }
@@ -224,7 +231,7 @@ impl Store {
         };
         let found = query(&connection).map_err(|error| unreadable(&error));
         let mut readers = lock(&self.readers);
-        if readers.len() < READERS {
+        if readers.len() < MAX_IDLE_READERS {
             readers.push(connection);
         }
         found
@@ -241,7 +248,13 @@ impl Store {
     }
 }
 
-fn stopped() -> Error {
+/// A job's UID.
+pub(crate) fn job_uid(job: &Job) -> Result<Uuid, Error> {
+    Uuid::parse_str(&job.metadata.uid).map_err(|error| Error::Bug(error.to_string()))
+}
+
+/// What is asked of a server that has stopped.
+pub(crate) fn stopped() -> Error {
     Error::unavailable("the server stops")
 }
 

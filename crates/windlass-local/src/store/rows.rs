@@ -1,13 +1,14 @@
 //! Jobs as rows: every statement of the store but the schema's.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::types::{Type, Value};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use uuid::Uuid;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::jobs::Filter;
 use windlass_core::{AttemptNumber, Job, JobLimits, Metadata, Phase};
 
-use crate::NAMESPACE;
+use crate::config::NAMESPACE;
 
 /// Most jobs that expire in one transaction.
 const EXPIRE_AT_ONCE: u32 = 500;
@@ -17,82 +18,82 @@ const EXPIRE_AT_ONCE: u32 = 500;
 pub(crate) struct Unfinished {
     pub(crate) uid: Uuid,
     pub(crate) queue: String,
+    /// The latest attempt of its status.
+    pub(crate) attempt: Option<AttemptNumber>,
     pub(crate) priority: i32,
     pub(crate) created: Timestamp,
     pub(crate) limits: JobLimits,
-    /// The latest attempt that was told; 0 when there was none.
-    pub(crate) attempt: AttemptNumber,
-}
-
-/// A job that was deleted.
-#[derive(Debug)]
-pub(crate) struct Expired {
-    pub(crate) uid: Uuid,
-    pub(crate) name: String,
-    pub(crate) attempt: AttemptNumber,
 }
 
 /// The job's row, for a new one.
 pub(super) fn insert(db: &Connection, job: &Job, limits: &JobLimits) -> rusqlite::Result<()> {
+    let fixed: [Value; 8] = [
+        job.metadata.name.clone().into(),
+        job.spec.function.clone().into(),
+        job.spec.queue().to_owned().into(),
+        job.spec.priority.into(),
+        millis(job.metadata.creation_timestamp.unwrap_or_default()).into(),
+        json(limits)?.into(),
+        json(&job.spec)?.into(),
+        job.metadata.annotations.get(REQUEST_ANNOTATION).cloned().into(),
+    ];
     db.prepare_cached(
-        "INSERT INTO jobs (uid, name, function, queue, priority, created, limits, spec, phase,
-            attempt, generation, version, status, expires, request_sha256)
+        "INSERT INTO jobs (uid, phase, attempt, generation, version, status, expires,
+            name, function, queue, priority, created, limits, spec, request_sha256)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?
-    .execute(params![
-        uid_of(job)?.as_bytes(),
-        job.metadata.name,
-        job.spec.function,
-        job.spec.queue(),
-        job.spec.priority,
-        millis(job.metadata.creation_timestamp.unwrap_or_default()),
-        json(limits)?,
-        json(&job.spec)?,
-        job.status.phase.map(Phase::as_str),
-        job.status.attempt.unwrap_or(0),
-        job.metadata.generation.unwrap_or(1),
-        job.metadata.resource_version.parse::<i64>().unwrap_or(1),
-        json(&job.status)?,
-        job.expires().map(millis),
-        job.metadata.annotations.get(REQUEST_ANNOTATION),
-    ])?;
+    .execute(params_from_iter(changing(job)?.into_iter().chain(fixed)))?;
     Ok(())
 }
 
 /// What may change of a job. False when it was deleted.
 pub(super) fn update(db: &Connection, job: &Job) -> rusqlite::Result<bool> {
+    let cancel: Value = job.spec.cancel.to_string().into();
     let rows = db
         .prepare_cached(
             "UPDATE jobs SET phase = ?2, attempt = ?3, generation = ?4, version = ?5, status = ?6,
             expires = ?7, spec = json_set(spec, '$.cancel', json(?8))
          WHERE uid = ?1",
         )?
-        .execute(params![
-            uid_of(job)?.as_bytes(),
-            job.status.phase.map(Phase::as_str),
-            job.status.attempt.unwrap_or(0),
-            job.metadata.generation.unwrap_or(1),
-            job.metadata.resource_version.parse::<i64>().unwrap_or(1),
-            json(&job.status)?,
-            job.expires().map(millis),
-            if job.spec.cancel { "true" } else { "false" },
-        ])?;
+        .execute(params_from_iter(changing(job)?.into_iter().chain([cancel])))?;
     Ok(rows > 0)
 }
 
-pub(super) fn remove(db: &Connection, uid: Uuid) -> rusqlite::Result<Option<Expired>> {
+/// The key of a job's row and the columns that may change: parameters 1 to 7 of each statement that
+/// writes a job.
+fn changing(job: &Job) -> rusqlite::Result<[Value; 7]> {
+    Ok([
+        uid_of(job)?.as_bytes().to_vec().into(),
+        job.status.phase.map(|phase| phase.as_str().to_owned()).into(),
+        job.status.attempt.unwrap_or(0).into(),
+        job.metadata.generation.unwrap_or(1).into(),
+        job.metadata.resource_version.parse::<i64>().unwrap_or(1).into(),
+        json(&job.status)?.into(),
+        job.expires().map(millis).into(),
+    ])
+}
+
+/// A job that was deleted.
+#[derive(Debug)]
+pub(crate) struct DeletedJob {
+    pub(crate) uid: Uuid,
+    pub(crate) name: String,
+    pub(crate) attempt: AttemptNumber,
+}
+
+pub(super) fn remove(db: &Connection, uid: Uuid) -> rusqlite::Result<Option<DeletedJob>> {
     db.prepare_cached("DELETE FROM jobs WHERE uid = ?1 RETURNING uid, name, attempt")?
-        .query_row([uid.as_bytes()], expired)
+        .query_row([uid.as_bytes()], deleted)
         .optional()
 }
 
-pub(super) fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Expired>> {
+pub(super) fn expire(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<DeletedJob>> {
     db.prepare_cached(
         "DELETE FROM jobs WHERE uid IN (
             SELECT uid FROM jobs WHERE expires <= ?1 ORDER BY expires LIMIT ?2
          ) RETURNING uid, name, attempt",
     )?
-    .query_map(params![millis(now), EXPIRE_AT_ONCE], expired)?
+    .query_map(params![millis(now), EXPIRE_AT_ONCE], deleted)?
     .collect()
 }
 
@@ -148,9 +149,10 @@ pub(super) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<Unfinished>> {
             uid: uid(row, 0)?,
             queue: row.get(1)?,
             priority: row.get(2)?,
+            // The column is 0 before the first attempt.
+            attempt: Some(row.get(5)?).filter(|attempt| *attempt > 0),
             created: time(row.get(3)?),
             limits: parsed(row, 4)?,
-            attempt: row.get(5)?,
         })
     })?
     .collect()
@@ -184,8 +186,8 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     Ok(job)
 }
 
-fn expired(row: &Row<'_>) -> rusqlite::Result<Expired> {
-    Ok(Expired { uid: uid(row, 0)?, name: row.get(1)?, attempt: row.get(2)? })
+fn deleted(row: &Row<'_>) -> rusqlite::Result<DeletedJob> {
+    Ok(DeletedJob { uid: uid(row, 0)?, name: row.get(1)?, attempt: row.get(2)? })
 }
 
 fn uid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
@@ -199,7 +201,7 @@ fn uid_of(job: &Job) -> rusqlite::Result<Uuid> {
 
 fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
     })
 }
 

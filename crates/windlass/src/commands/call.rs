@@ -1,50 +1,80 @@
 //! `windlass call`: a function's result, from wherever jobs are.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::job::JobSpecFlags;
+use clap::Args;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use windlass_core::jobs::Submission;
 use windlass_core::{Error, Phase};
 
-use crate::cli::Call;
-use crate::commands::{self, INTERRUPTED};
-use crate::output::Output;
-use crate::place::Place;
-use crate::terminal::Progress;
-use crate::{follow, log, request};
+use crate::backend::follow;
+use crate::backend::resolve::Backend;
+use crate::backend::submission;
+use crate::output::log;
+use crate::output::result_file::ResultFile;
+use crate::output::terminal::Progress;
+use crate::process::{self, INTERRUPTED};
 
-pub(crate) async fn call(place: &Place, args: &Call) -> anyhow::Result<ExitCode> {
-    let submission = request::of_function(&args.function, &args.wanted, &place.namespace)?;
+/// Call a function and print its result: the bytes that it wrote, and nothing else.
+///
+/// An interrupt cancels the job.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 the job failed, 2 bad usage or input, 3 refused (token, rights,
+certificate, full) or no answer, 130 interrupted.
+
+Example:
+  windlass call price --input @examples/longstaff-schwartz.json | jq '.prices[0]'")]
+pub(crate) struct Call {
+    /// Name of the function
+    pub(crate) function: String,
+    #[command(flatten)]
+    pub(crate) spec: JobSpecFlags,
+    /// The same key gives the same job again, instead of a second one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Write the result to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
+
+pub(crate) async fn call(backend: &Backend, args: &Call) -> anyhow::Result<ExitCode> {
+    let submission = submission::of_function(&args.function, &args.spec, &backend.namespace)?;
     let key = args.idempotency_key.as_deref();
-    carry_out(place, submission, key, args.output.as_deref(), Progress::bar_only()).await
+    carry_out(backend, submission, key, args.output.as_deref(), Progress::bar_only()).await
 }
 
 /// Submits a job, follows it to its end and writes its result. An interrupt cancels it.
 pub(crate) async fn carry_out(
-    place: &Place,
+    backend: &Backend,
     submission: Submission,
     key: Option<&str>,
     output: Option<&Path>,
     progress: Progress,
 ) -> anyhow::Result<ExitCode> {
     // Before the work, so that none is done for a result that cannot be kept.
-    let output = Output::open(output)?;
-    let job = place.submit(submission, key).await?;
+    let output = ResultFile::open(output)?;
+    let job = backend.submit(submission, key).await?;
     let job_key = job.key();
     let follow = async {
-        let mut changes = place.jobs.watch(&job_key).await?;
+        let mut changes = backend.jobs.watch(&job_key).await?;
         follow::to_end(changes.as_mut(), progress).await
     };
     let job = tokio::select! {
         ended = follow => ended?,
-        () = commands::stopped() => {
-            let cancelled = place.jobs.cancel(&job_key).await.map(drop);
-            log::tell(&interrupted(place.program(), &job_key.name, cancelled));
+        () = process::stopped() => {
+            let cancelled = backend.jobs.cancel(&job_key).await.map(drop);
+            log::tell(&interrupted(backend.program(), &job_key.name, cancelled));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
     if job.status.phase == Some(Phase::Succeeded) {
-        place.write_result(&job_key, output).await?;
+        backend.write_result(&job_key, output).await?;
     }
     Ok(follow::verdict(&job))
 }

@@ -1,30 +1,49 @@
 //! `windlass cancel`: asks for the end of jobs.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::names::job_name;
+use crate::flags::output_form::OutputForm;
+use crate::flags::wait::WaitFlags;
+use clap::Args;
 use std::process::ExitCode;
 
-use crate::cli::Cancel;
-use crate::follow::{self, Waited};
-use crate::place::Place;
-use crate::show;
-use crate::terminal::Progress;
+use crate::backend::follow::{self, Waited};
+use crate::backend::resolve::Backend;
+use crate::output::objects;
+use crate::output::terminal::Progress;
 
-pub(crate) async fn cancel(place: &Place, args: &Cancel) -> anyhow::Result<ExitCode> {
+/// Ask for the end of jobs. One that has ended stays as it is.
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// Names of jobs
+    #[arg(required = true, value_name = "JOB", value_parser = job_name)]
+    pub(crate) jobs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
+    /// Form of the output
+    #[arg(short, long, default_value = "name")]
+    pub(crate) output: OutputForm,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
+
+pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<ExitCode> {
     let mut jobs = Vec::new();
     // All are asked before one is waited for.
     for name in &args.jobs {
-        jobs.push(place.jobs.cancel(&place.key(name)).await?);
+        jobs.push(backend.jobs.cancel(&backend.key(name)).await?);
     }
     if args.wait.wait.is_some() {
         for job in &mut jobs {
-            match follow::wait(place, &job.key(), &args.wait, Progress::bar_only()).await? {
+            match follow::wait(backend, &job.key(), &args.wait, Progress::bar_only()).await? {
                 Waited::Ended(ended) => *job = *ended,
                 Waited::Not(code) => return Ok(code),
             }
         }
     }
     match jobs.as_slice() {
-        [job] => show::one(job, args.output)?,
-        jobs => show::many(jobs, args.output)?,
+        [job] => objects::one(job, args.output)?,
+        jobs => objects::many(jobs, args.output)?,
     }
     Ok(ExitCode::SUCCESS)
 }

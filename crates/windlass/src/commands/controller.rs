@@ -1,5 +1,7 @@
 //! `windlass controller`.
 
+use clap::{ArgAction, Args};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,15 +11,45 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
-use windlass_gateway::operations::{self, Operations};
+use windlass_gateway::operations_server::{self, OperationsServer};
 use windlass_kube::Ended;
 use windlass_kube::{ClusterAccess, Metrics, ReportEndpoint};
 use windlass_traces::Traces;
 
-use crate::cli::{BadUsage, Controller};
-use crate::{authorities, commands, log};
+use crate::flags::bad_usage::BadUsage;
+use crate::output::log;
+use crate::process;
+use crate::server::authorities;
 
-pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
+/// Turn the ComputeJobs of a cluster into batch Jobs.
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArgs {
+    /// Only this namespace [default: all]
+    #[arg(long, env = "WINDLASS_NAMESPACE", value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// Where workers report to, as their pods reach it
+    #[arg(long, env = "WINDLASS_REPORT_URL", value_name = "URL")]
+    pub(crate) report_url: String,
+    /// Certificate authorities of that URL (PEM) when it is https, which workers are told: of several
+    /// files the first that is there and not empty, read again when it changes; 16 KiB at most
+    #[arg(long, env = "WINDLASS_REPORT_CA", value_name = "FILE", value_delimiter = ',')]
+    pub(crate) report_ca: Vec<PathBuf>,
+    /// Address that answers `/healthz`, `/readyz` and, to whoever may, `/metrics` [default: none]
+    #[arg(long, env = "WINDLASS_OPERATIONS", value_name = "ADDRESS:PORT")]
+    pub(crate) operations: Option<SocketAddr>,
+    /// Whether of several controllers only the holder of a Lease acts
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) leader_elect: bool,
+    /// Namespace of that Lease, `windlass-controller` [default: the current context's, or the pod's]
+    #[arg(long, env = "WINDLASS_LEASE_NAMESPACE", value_name = "NAME")]
+    pub(crate) lease_namespace: Option<String>,
+    /// Take an attempt for dead when its node's object is deleted: whoever deletes one has made sure
+    /// that the machine runs nothing any more
+    #[arg(long, env = "WINDLASS_DELETED_NODES_ARE_FENCED")]
+    pub(crate) deleted_nodes_are_fenced: bool,
+}
+
+pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     log::start("info");
     let report = report_place(args.report_url, args.report_ca)?;
     let mut registry = Registry::default();
@@ -39,7 +71,7 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
     info!(namespace = settings.namespace.as_deref().unwrap_or("*"), "controller starts");
     let ready = watch::Sender::new(false);
     let controller = |operated| {
-        windlass_kube::run(client.clone(), settings, metrics, operated, commands::stopped())
+        windlass_kube::run(client.clone(), settings, metrics, operated, process::stopped())
     };
     let Some(address) = args.operations else {
         controller(ready).await?;
@@ -49,10 +81,10 @@ pub(crate) async fn controller(args: Controller) -> anyhow::Result<ExitCode> {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     info!(address = %listener.local_addr()?, "answers probes and whoever may read metrics");
     let access = Arc::new(ClusterAccess::new(client.clone()));
-    let operations = Operations::new(registry, access, ready.subscribe());
+    let operations = OperationsServer::new(registry, access, ready.subscribe());
     tokio::select! {
         ran = controller(ready) => ran?,
-        served = operations::serve(listener, operations, std::future::pending::<()>()) => served?,
+        served = operations_server::serve(listener, operations, std::future::pending::<()>()) => served?,
     }
     Ok(ExitCode::SUCCESS)
 }

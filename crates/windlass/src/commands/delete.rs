@@ -1,17 +1,29 @@
 //! `windlass delete`: ends and forgets jobs.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::names::job_name;
+use clap::Args;
 use std::process::ExitCode;
 
 use windlass_core::{GROUP, Job};
 
-use crate::cli::Delete;
-use crate::place::Place;
-use crate::show;
+use crate::backend::resolve::Backend;
+use crate::output::objects;
 
-pub(crate) async fn delete(place: &Place, args: &Delete) -> anyhow::Result<ExitCode> {
+/// End and forget jobs, with their results and logs.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Names of jobs
+    #[arg(required = true, value_name = "JOB", value_parser = job_name)]
+    pub(crate) jobs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
+
+pub(crate) async fn delete(backend: &Backend, args: &Delete) -> anyhow::Result<ExitCode> {
     for name in &args.jobs {
-        place.jobs.delete(&place.key(name)).await?;
-        show::print(&format!("{}.{GROUP}/{name} deleted\n", Job::KIND.to_ascii_lowercase()))?;
+        backend.jobs.delete(&backend.key(name)).await?;
+        objects::print(&format!("{}.{GROUP}/{name} deleted\n", Job::KIND.to_ascii_lowercase()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,25 +1,42 @@
 //! `windlass explain`: where a job's time went, and what it waits for now.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::names::job_name;
+use crate::flags::output_form::OutputForm;
+use clap::Args;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 use windlass_core::explain::{Explanation, explain as explained};
 
-use crate::cli::{Explain, Shape};
-use crate::place::Place;
-use crate::{show, terminal};
+use crate::backend::resolve::Backend;
+use crate::output::objects;
+use crate::output::terminal;
 
 /// Widest bar, in characters.
 const BAR: f64 = 40.0;
 
-pub(crate) async fn explain(place: &Place, args: &Explain) -> anyhow::Result<ExitCode> {
-    let job = place.jobs.get(&place.key(&args.job)).await?;
+/// Tell where a job's time went, and what it waits for now.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Name of the job
+    #[arg(value_parser = job_name)]
+    pub(crate) job: String,
+    /// Form of the output
+    #[arg(short, long, default_value = "table")]
+    pub(crate) output: OutputForm,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
+
+pub(crate) async fn explain(backend: &Backend, args: &Explain) -> anyhow::Result<ExitCode> {
+    let job = backend.jobs.get(&backend.key(&args.job)).await?;
     let explanation = explained(&job, Timestamp::now());
-    show::print(&match args.output {
-        Shape::Json => show::json(&explanation)?,
-        Shape::Yaml => show::yaml(&explanation)?,
-        Shape::Name => show::full_name(&job) + "\n",
-        Shape::Table | Shape::Wide => table(&explanation),
+    objects::print(&match args.output {
+        OutputForm::Json => objects::json(&explanation)?,
+        OutputForm::Yaml => objects::yaml(&explanation)?,
+        OutputForm::Name => objects::full_name(&job) + "\n",
+        OutputForm::Table | OutputForm::Wide => table(&explanation),
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,18 +1,35 @@
 //! `windlass functions`: what may run.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::names::name;
+use crate::flags::output_form::OutputForm;
+use clap::Args;
 use std::process::ExitCode;
 
 use windlass_core::Error;
 
-use crate::cli::{BadUsage, Functions};
-use crate::place::Place;
-use crate::request::unknown_function;
-use crate::show;
+use crate::backend::resolve::Backend;
+use crate::backend::submission::unknown_function;
+use crate::flags::bad_usage::BadUsage;
+use crate::output::objects;
 
-pub(crate) async fn functions(place: &Place, args: &Functions) -> anyhow::Result<ExitCode> {
-    let (jobs, namespace) = (&place.jobs, &place.namespace);
+/// Show what may run.
+#[derive(Debug, Args)]
+pub(crate) struct Functions {
+    /// Only these [default: all]
+    #[arg(value_name = "FUNCTION", value_parser = name)]
+    pub(crate) names: Vec<String>,
+    /// Form of the output
+    #[arg(short, long, default_value = "table")]
+    pub(crate) output: OutputForm,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
+
+pub(crate) async fn functions(backend: &Backend, args: &Functions) -> anyhow::Result<ExitCode> {
+    let (jobs, namespace) = (&backend.jobs, &backend.namespace);
     if args.names.is_empty() {
-        show::many(&jobs.functions(namespace).await?, args.output)?;
+        objects::many(&jobs.functions(namespace).await?, args.output)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut found = Vec::new();
@@ -28,8 +45,8 @@ pub(crate) async fn functions(place: &Place, args: &Functions) -> anyhow::Result
         }
     }
     match found.as_slice() {
-        [function] => show::one(function, args.output)?,
-        functions => show::many(functions, args.output)?,
+        [function] => objects::one(function, args.output)?,
+        functions => objects::many(functions, args.output)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,9 @@
 //! `windlass gateway`.
 
+use crate::flags::listener::ListenerFlags;
+use clap::Args;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +15,17 @@ use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::jobs::Reports;
 use windlass_gateway::metrics::Meters;
-use windlass_gateway::{Gateway, LiveProgress, Peers, ServerLimits, Trusted, tell_peers};
+use windlass_gateway::{Gateway, LiveProgress, PeerTrust, Peers, ServerLimits, share_progress};
 use windlass_kube::{Cluster, ClusterAccess, ClusterReports, Metrics};
 use windlass_results::Results;
 use windlass_traces::{TracedReports, Traces};
 use windlass_worker::tls::trusting_nobody;
 
-use crate::cli::{self, BadUsage};
-use crate::{authorities, commands, descriptors, log};
+use crate::flags::bad_usage::BadUsage;
+use crate::output::log;
+use crate::process;
+use crate::server::authorities;
+use crate::server::descriptors;
 
 /// Descriptors of the runtime, of calls to the API server, and of one watch for each job that is followed.
 const OWN_DESCRIPTORS: usize = 200;
@@ -27,9 +34,50 @@ const OWN_DESCRIPTORS: usize = 200;
 /// twice, for each caller.
 const RECHECK: Duration = Duration::from_secs(60);
 
-pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
+/// Answer the REST API of a cluster.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0:7070", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Speak without TLS to others than this machine: tokens and results are then as safe as the
+    /// network is
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub(crate) plain_http: bool,
+    #[command(flatten)]
+    pub(crate) listener: ListenerFlags,
+    /// Where results above 32 KiB are kept: s3://BUCKET/PREFIX, with credentials, region and endpoint in
+    /// AWS_* variables, or file:///DIRECTORY, which all gateways share [default: nowhere; such a result
+    /// fails its job]
+    #[arg(long, env = "WINDLASS_RESULTS", value_name = "URL")]
+    pub(crate) results: Option<String>,
+    /// Other replicas of this gateway, which are told of progress: a name with all their addresses
+    #[arg(long, env = "WINDLASS_PEERS", value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) peers: Vec<String>,
+    /// File with the token that they accept, of the audience `windlass-gateway`
+    #[arg(long, env = "WINDLASS_PEER_TOKEN", value_name = "FILE")]
+    pub(crate) peer_token: Option<PathBuf>,
+    /// This replica's own address among them
+    #[arg(long, env = "WINDLASS_OWN_ADDRESS", value_name = "ADDRESS")]
+    pub(crate) own_address: Option<IpAddr>,
+    /// Certificate authorities of the other replicas (PEM), with TLS: of several files the first that is
+    /// there and not empty, read again when it changes
+    #[arg(
+        long,
+        env = "WINDLASS_PEER_CA",
+        value_name = "FILE",
+        value_delimiter = ',',
+        requires = "peer_host"
+    )]
+    pub(crate) peer_ca: Vec<PathBuf>,
+    /// Name that the certificates of all replicas are for
+    #[arg(long, env = "WINDLASS_PEER_HOST", value_name = "NAME", requires = "peer_ca")]
+    pub(crate) peer_host: Option<String>,
+}
+
+pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
     log::start("info");
-    let tls = args.door.tls()?;
+    let tls = args.listener.tls()?;
     if tls.is_none() && !args.plain_http && !args.listen.ip().is_loopback() {
         let why = format!(
             "{} is not loopback: give --tls-cert and --tls-key, or --plain-http where the network \
@@ -64,7 +112,7 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
     let mut access = ClusterAccess::new(client.clone());
     if let Some(peers) = peers {
         access = access.with_peers(peers.token.clone());
-        tokio::spawn(tell_peers(Arc::clone(&live), peers, Arc::clone(&meters)));
+        tokio::spawn(share_progress(Arc::clone(&live), peers, Arc::clone(&meters)));
     }
     let gateway = Gateway {
         jobs: Arc::new(Cluster::new(client, results)),
@@ -72,7 +120,7 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
         reports: Some(reports),
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,
-        limits: args.door.limits(ServerLimits {
+        limits: args.listener.limits(ServerLimits {
             connections: descriptors::connections(OWN_DESCRIPTORS),
             recheck: RECHECK,
             ..ServerLimits::default()
@@ -81,17 +129,17 @@ pub(crate) async fn gateway(args: cli::Gateway) -> anyhow::Result<ExitCode> {
         live,
         tls,
     };
-    windlass_gateway::serve(listener, gateway, commands::stopped()).await?;
+    windlass_gateway::serve(listener, gateway, process::stopped()).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The other replicas, which speak TLS where this one does.
-fn peers(args: &cli::Gateway) -> anyhow::Result<Option<Peers>> {
+fn peers(args: &GatewayArgs) -> anyhow::Result<Option<Peers>> {
     let Some(token) = args.peer_token.clone().filter(|_| !args.peers.is_empty()) else {
         return Ok(None);
     };
     let bad = |why: &dyn std::fmt::Display| BadUsage(format!("--peers: {why}"));
-    let (host, trusted): (_, Trusted) = match (&args.door.tls_cert, &args.peer_host) {
+    let (host, trusted): (_, PeerTrust) = match (&args.listener.tls_cert, &args.peer_host) {
         (Some(_), Some(name)) => {
             let host = ServerName::try_from(name.clone()).map_err(|error| bad(&error))?;
             let seen = authorities::follow(args.peer_ca.clone()).map_err(|why| bad(&why))?;

@@ -1,62 +1,85 @@
 //! `windlass get`: jobs by their names.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::names::job_name;
+use crate::flags::output_form::OutputForm;
+use crate::flags::wait::WaitFlags;
+use clap::Args;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 use windlass_core::Job;
 
-use crate::cli::{BadUsage, Get, Shape};
-use crate::commands::{self, INTERRUPTED};
-use crate::follow::{self, Waited};
-use crate::place::Place;
-use crate::show::{self, Table};
-use crate::terminal::Progress;
+use crate::backend::follow::{self, Waited};
+use crate::backend::resolve::Backend;
+use crate::flags::bad_usage::BadUsage;
+use crate::output::objects::{self, Table};
+use crate::output::terminal::Progress;
+use crate::process::{self, INTERRUPTED};
 
-pub(crate) async fn get(place: &Place, args: &Get) -> anyhow::Result<ExitCode> {
+/// Show jobs by their names.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Names of jobs; `cjob/NAME` is taken as well
+    #[arg(required = true, value_name = "JOB", value_parser = job_name)]
+    pub(crate) jobs: Vec<String>,
+    /// Show it again each time it has changed, until its end; of one job
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
+    /// Form of the output
+    #[arg(short, long, default_value = "table")]
+    pub(crate) output: OutputForm,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
+
+pub(crate) async fn get(backend: &Backend, args: &Get) -> anyhow::Result<ExitCode> {
     if args.watch {
         let [name] = args.jobs.as_slice() else {
             return Err(BadUsage("--watch shows one job".into()).into());
         };
-        return watch(place, name, args.output).await;
+        return watch(backend, name, args.output).await;
     }
     let mut jobs = Vec::new();
     for name in &args.jobs {
-        let key = place.key(name);
+        let key = backend.key(name);
         if args.wait.wait.is_none() {
-            jobs.push(place.jobs.get(&key).await?);
+            jobs.push(backend.jobs.get(&key).await?);
             continue;
         }
-        match follow::wait(place, &key, &args.wait, Progress::bar_only()).await? {
+        match follow::wait(backend, &key, &args.wait, Progress::bar_only()).await? {
             Waited::Ended(job) => jobs.push(*job),
             Waited::Not(code) => return Ok(code),
         }
     }
     match jobs.as_slice() {
-        [job] => show::one(job, args.output)?,
-        jobs => show::many(jobs, args.output)?,
+        [job] => objects::one(job, args.output)?,
+        jobs => objects::many(jobs, args.output)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The job each time it has changed, until it has ended.
-async fn watch(place: &Place, name: &str, shape: Shape) -> anyhow::Result<ExitCode> {
-    let mut changes = place.jobs.watch(&place.key(name)).await?;
+async fn watch(backend: &Backend, name: &str, shape: OutputForm) -> anyhow::Result<ExitCode> {
+    let mut changes = backend.jobs.watch(&backend.key(name)).await?;
     let mut before: Option<Job> = None;
     loop {
         let job = tokio::select! {
             job = changes.next() => job?,
-            () = commands::stopped() => return Ok(ExitCode::from(INTERRUPTED)),
+            () = process::stopped() => return Ok(ExitCode::from(INTERRUPTED)),
         };
         let ended = job.status.is_finished();
         if before.as_ref() != Some(&job) {
             match shape {
-                Shape::Table | Shape::Wide => {
-                    let mut table = Table::new::<Job>(shape == Shape::Wide);
+                OutputForm::Table | OutputForm::Wide => {
+                    let mut table = Table::new::<Job>(shape == OutputForm::Wide);
                     table.add(&job, Timestamp::now());
-                    show::print(&table.text(before.is_none()))?;
+                    objects::print(&table.text(before.is_none()))?;
                 }
-                Shape::Yaml => show::print(&format!("---\n{}", show::yaml(&job)?))?,
-                shape => show::one(&job, shape)?,
+                OutputForm::Yaml => objects::print(&format!("---\n{}", objects::yaml(&job)?))?,
+                shape => objects::one(&job, shape)?,
             }
             before = Some(job);
         }

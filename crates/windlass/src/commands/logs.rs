@@ -1,5 +1,8 @@
 //! `windlass logs`: what a job's function says.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::names::job_name;
+use clap::Args;
 use std::io::{self, IsTerminal as _, Write, stdout};
 use std::process::ExitCode;
 
@@ -8,17 +11,35 @@ use futures::TryStreamExt as _;
 use windlass_core::JobKey;
 use windlass_core::result::ByteStream;
 
-use crate::cli::Logs;
-use crate::commands::{self, INTERRUPTED};
-use crate::place::Place;
-use crate::terminal::Printable;
+use crate::backend::resolve::Backend;
+use crate::output::terminal::Printable;
+use crate::process::{self, INTERRUPTED};
 
-pub(crate) async fn logs(place: &Place, args: &Logs) -> anyhow::Result<ExitCode> {
-    let key = place.key(&args.job);
+/// Print what a job's function says on stdout and stderr, without what could steer a terminal.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Name of the job
+    #[arg(value_parser = job_name)]
+    pub(crate) job: String,
+    /// Go on until the job has ended; when it is deleted instead, that is an error
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the end of it, in bytes [default: 1 MiB, the most]
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, hide_default_value = true, value_parser = clap::value_parser!(u64).range(..=1 << 20))]
+    pub(crate) tail: u64,
+    /// The bytes as they are, but on a terminal
+    #[arg(long)]
+    pub(crate) raw: bool,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
+
+pub(crate) async fn logs(backend: &Backend, args: &Logs) -> anyhow::Result<ExitCode> {
+    let key = backend.key(&args.job);
     let said: ByteStream = if args.follow {
-        place.jobs.follow_logs(&key, args.tail).await?
+        backend.jobs.follow_logs(&key, args.tail).await?
     } else {
-        let said = place.jobs.logs(&key, args.tail).await?;
+        let said = backend.jobs.logs(&key, args.tail).await?;
         Box::pin(futures::stream::iter([Ok(said.into())]))
     };
     let out = stdout().lock();
@@ -27,11 +48,11 @@ pub(crate) async fn logs(place: &Place, args: &Logs) -> anyhow::Result<ExitCode>
     let out: Box<dyn Write> = if raw { Box::new(out) } else { Box::new(Printable::new(out)) };
     let shown = async {
         let is_whole = show(said, out).await?;
-        if args.follow && is_whole { ended(place, &key).await } else { Ok(()) }
+        if args.follow && is_whole { ended(backend, &key).await } else { Ok(()) }
     };
     tokio::select! {
         shown = shown => shown.map(|()| ExitCode::SUCCESS),
-        () = commands::stopped() => Ok(ExitCode::from(INTERRUPTED)),
+        () = process::stopped() => Ok(ExitCode::from(INTERRUPTED)),
     }
 }
 
@@ -47,10 +68,10 @@ async fn show(mut said: ByteStream, mut out: Box<dyn Write>) -> anyhow::Result<b
 }
 
 /// A log that is followed ends with its job. One that ends otherwise may lack what came after.
-async fn ended(place: &Place, key: &JobKey) -> anyhow::Result<()> {
-    let job = place.jobs.get(key).await.context("the log ended before its job")?;
+async fn ended(backend: &Backend, key: &JobKey) -> anyhow::Result<()> {
+    let job = backend.jobs.get(key).await.context("the log ended before its job")?;
     if !job.status.is_finished() {
-        let (program, name) = (place.program(), &key.name);
+        let (program, name) = (backend.program(), &key.name);
         bail!("the log ended before its job: `{program} logs -f {name}` goes on");
     }
     Ok(())

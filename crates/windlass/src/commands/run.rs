@@ -1,6 +1,11 @@
 //! `windlass run`: one job, on an engine in this process or at the place that is named.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::job::NewJobFlags;
+use crate::flags::machine::MachineFlags;
+use clap::Args;
 use std::io::{IsTerminal as _, stderr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,31 +14,61 @@ use windlass_core::jobs::Submission;
 use windlass_core::{Jobs as _, Phase};
 use windlass_local::{Config, Engine, Library, Logs, NAMESPACE};
 
-use crate::cli::{BadUsage, Machine, Run};
-use crate::commands::{self, INTERRUPTED, call};
-use crate::output::Output;
-use crate::place::Place;
-use crate::terminal::{Calmed, Progress};
-use crate::{follow, log, machine, request};
+use crate::backend::follow;
+use crate::backend::resolve::Backend;
+use crate::backend::submission;
+use crate::commands::call;
+use crate::flags::bad_usage::BadUsage;
+use crate::output::log;
+use crate::output::result_file::ResultFile;
+use crate::output::terminal::{Calmed, Progress};
+use crate::process::{self, INTERRUPTED};
+use crate::server::engine_config;
+
+/// Run one job and print its result.
+///
+/// Without a server or a context it runs here, on an engine in this process that ends with it.
+/// Otherwise it is submitted there and followed; an interrupt cancels it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 the job failed, 2 bad usage or input, 3 refused (token, rights,
+certificate, full) or no answer, 130 interrupted.
+
+Examples:
+  windlass run price --input @examples/longstaff-schwartz.json --parallelism 2
+  windlass run render --input @examples/scene.json --output picture.png
+  windlass run -f job.yaml")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) request: NewJobFlags,
+    /// Write the result to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) machine: MachineFlags,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
 
 pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
-    if Place::is_elsewhere(&args.place) { elsewhere(args).await } else { here(args).await }
+    if Backend::is_elsewhere(&args.backend) { elsewhere(args).await } else { here(args).await }
 }
 
 /// At the place that is named.
 async fn elsewhere(args: Run) -> anyhow::Result<ExitCode> {
-    let Machine { define, functions, cpus } = &args.machine;
+    let MachineFlags { define, functions, cpus } = &args.machine;
     if !define.is_empty() || !functions.is_empty() || cpus.is_some() {
         let why = "--function, --functions and --cpus are for a run on this machine, and a server or a \
                    cluster is named";
         return Err(BadUsage(why.into()).into());
     }
-    let place = Place::find(&args.place).await?;
-    place
-        .run(async |place| {
-            let submission = request::submission(&args.request, &place.namespace, place.is_named)?;
+    let backend = Backend::find(&args.backend).await?;
+    backend
+        .run(async |backend| {
+            let submission =
+                submission::submission(&args.request, &backend.namespace, backend.is_named)?;
             let output = args.output.as_deref();
-            call::carry_out(place, submission, None, output, Progress::start()).await
+            call::carry_out(backend, submission, None, output, Progress::start()).await
         })
         .await
 }
@@ -41,22 +76,22 @@ async fn elsewhere(args: Run) -> anyhow::Result<ExitCode> {
 /// On an engine in this process.
 async fn here(args: Run) -> anyhow::Result<ExitCode> {
     log::start("warn");
-    let mut functions = machine::functions(&args.machine)?;
+    let mut functions = engine_config::functions(&args.machine)?;
     if let Some(file) = args.request.file.as_ref().filter(|file| file.as_os_str() != "-") {
         functions.load(file).map_err(|error| BadUsage(error.to_string()))?;
     }
-    let mut submission = request::submission(&args.request, NAMESPACE, false)?;
+    let mut submission = submission::submission(&args.request, NAMESPACE, false)?;
     // An engine has one namespace, whatever a manifest names.
     submission.namespace = NAMESPACE.into();
     if functions.get(&submission.spec.function).is_none() {
         let known = functions.all().map(|known| known.metadata.name.as_str()).collect();
-        let why = request::unknown_function(&submission.spec.function, known);
+        let why = submission::unknown_function(&submission.spec.function, known);
         return Err(BadUsage(format!("{why}. --functions and --function add more")).into());
     }
     // Before the work, so that none is done for a result that cannot be kept.
-    let output = Output::open(args.output.as_deref())?;
+    let output = ResultFile::open(args.output.as_deref())?;
     let data = tempfile::Builder::new().prefix("windlass-run-").tempdir()?;
-    let mut config = machine::config(&args.machine, Library::fixed(functions), data.path())?;
+    let mut config = engine_config::config(&args.machine, Library::fixed(functions), data.path())?;
     let mut said = None;
     if stderr().is_terminal() {
         let (calmed, pipe) = Calmed::stderr().context("a pipe to standard error")?;
@@ -73,14 +108,14 @@ async fn here(args: Run) -> anyhow::Result<ExitCode> {
 async fn carry_out(
     config: Config,
     submission: Submission,
-    output: Output,
+    output: ResultFile,
 ) -> anyhow::Result<ExitCode> {
     let engine = Engine::start(config).context("the engine cannot start")?;
 
     let job = engine.submit(submission).await?;
     let key = job.key();
     let mut changes = engine.watch(&key).await?;
-    let interrupted = commands::stopped();
+    let interrupted = process::stopped();
     let end = tokio::select! {
         end = follow::to_end(changes.as_mut(), Progress::start()) => Some(end?),
         () = interrupted => None,
@@ -93,7 +128,7 @@ async fn carry_out(
         tokio::select! {
             () = engine.shutdown() => {}
             // The workers are killed with this process's runtime, their functions with them.
-            () = commands::stopped() => {}
+            () = process::stopped() => {}
         }
         return Ok(ExitCode::from(INTERRUPTED));
     };

@@ -1,5 +1,10 @@
 //! `windlass serve`: the REST API over an engine in this process, on loopback or with TLS.
 
+use crate::flags::listener::ListenerFlags;
+use crate::flags::machine::MachineFlags;
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +16,50 @@ use windlass_core::quantity;
 use windlass_gateway::{Gateway, ServerLimits};
 use windlass_local::{Config, Engine, Logs};
 
-use crate::cli::{BadUsage, Serve};
-use crate::token::TokenAccess;
-use crate::{commands, descriptors, hosts, log, machine};
+use crate::flags::bad_usage::BadUsage;
+use crate::output::log;
+use crate::process;
+use crate::server::access::TokenAccess;
+use crate::server::descriptors;
+use crate::server::engine_config;
+use crate::server::hosts;
 
 /// Descriptors of the store, the runtime, the watch of the manifests, and files that are read.
 const OWN_DESCRIPTORS: usize = 40;
 
+/// Answer the REST API on this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address to listen on; any but loopback needs TLS
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// A name by which callers reach this server, with :PORT where that is another than it listens
+    /// on; may be repeated. Requests for other hosts are refused [default: the address; on loopback
+    /// localhost, too]
+    #[arg(long, value_name = "NAME[:PORT]")]
+    pub(crate) host: Vec<String>,
+    #[command(flatten)]
+    pub(crate) listener: ListenerFlags,
+    /// Directory of everything that is kept: jobs, results, logs, the token
+    /// [default: the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// How long a function may take to stop, in seconds, before it is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) grace: u64,
+    /// Most jobs that wait for CPUs; beyond it submissions get 429
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    pub(crate) max_queued: u32,
+    /// Most that jobs, results and logs may take on the disk; beyond it submissions get 503
+    #[arg(long, value_name = "QUANTITY", default_value = "10Gi")]
+    pub(crate) max_stored: String,
+    #[command(flatten)]
+    pub(crate) machine: MachineFlags,
+}
+
 pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     log::start("info");
-    let tls = args.door.tls()?;
+    let tls = args.listener.tls()?;
     if tls.is_none() && !args.listen.ip().is_loopback() {
         let why = format!("{} is not loopback: give --tls-cert and --tls-key", args.listen);
         return Err(BadUsage(why).into());
@@ -28,7 +67,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     hosts::check(args.listen, &args.host)?;
     let data = match args.data {
         Some(data) => data,
-        None => machine::data_directory()?,
+        None => engine_config::data_directory()?,
     };
     let max_stored_bytes = quantity::bytes(&args.max_stored)
         .ok_or_else(|| BadUsage(format!("--max-stored: {:?} is no quantity", args.max_stored)))?;
@@ -38,7 +77,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         max_stored_bytes,
         grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
-        ..machine::config(&args.machine, machine::library(&args.machine)?, &data)?
+        ..engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?
     };
     let cpus = config.cpus;
     let listener = TcpListener::bind(args.listen)
@@ -54,7 +93,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         reports: None,
         allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
         limits: args
-            .door
+            .listener
             .limits(ServerLimits { connections: connections(cpus), ..ServerLimits::default() }),
         meters: Arc::default(),
         tls: tls.clone(),
@@ -67,7 +106,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         "windlass serves; the token is in the data directory"
     );
     tokio::select! {
-        served = windlass_gateway::serve(listener, gateway, commands::stopped()) => served?,
+        served = windlass_gateway::serve(listener, gateway, process::stopped()) => served?,
         why = engine.broken() => bail!("the store has failed: {why}"),
     }
     info!("stopping: what runs is ended, and started again by the next server on this directory");

@@ -1,31 +1,61 @@
 //! `windlass submit`: a new job.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::job::NewJobFlags;
+use crate::flags::output_form::OutputForm;
+use crate::flags::wait::WaitFlags;
+use clap::Args;
 use std::process::ExitCode;
 
-use crate::cli::{Shape, Submit};
-use crate::follow::{self, Waited};
-use crate::place::Place;
-use crate::terminal::{self, Progress};
-use crate::{request, show};
+use crate::backend::follow::{self, Waited};
+use crate::backend::resolve::Backend;
+use crate::backend::submission;
+use crate::output::objects;
+use crate::output::terminal::{self, Progress};
 
-pub(crate) async fn submit(place: &Place, args: &Submit) -> anyhow::Result<ExitCode> {
-    let submission = request::submission(&args.request, &place.namespace, place.is_named)?;
-    let job = place.submit(submission, args.idempotency_key.as_deref()).await?;
+/// Submit a job, and print its name.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 a job of that name is there, 2 bad usage or input, 3 refused (token, rights,
+certificate, full) or no answer. With --wait the code is the job's: 0 done, 1 failed or not ended in
+time. An interrupt leaves the job as it is.
+
+Examples:
+  windlass get $(windlass submit price --input @examples/longstaff-schwartz.json)
+  windlass submit -f job.yaml --wait=60 -o json")]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    pub(crate) request: NewJobFlags,
+    /// The same key gives the same job again, instead of a second one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
+    /// Form of the output [default: the name alone; `name` writes it as kubectl does]
+    #[arg(short, long)]
+    pub(crate) output: Option<OutputForm>,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
+
+pub(crate) async fn submit(backend: &Backend, args: &Submit) -> anyhow::Result<ExitCode> {
+    let submission = submission::submission(&args.request, &backend.namespace, backend.is_named)?;
+    let job = backend.submit(submission, args.idempotency_key.as_deref()).await?;
     let waits = args.wait.wait.is_some();
     // A name is of use at once, the other shapes when there is something to see.
     match args.output {
-        None => show::print(&format!("{}\n", terminal::line(&job.metadata.name)))?,
-        Some(Shape::Name) => show::one(&job, Shape::Name)?,
-        Some(shape) if !waits => show::one(&job, shape)?,
+        None => objects::print(&format!("{}\n", terminal::line(&job.metadata.name)))?,
+        Some(OutputForm::Name) => objects::one(&job, OutputForm::Name)?,
+        Some(shape) if !waits => objects::one(&job, shape)?,
         Some(_) => {}
     }
     if !waits {
         return Ok(ExitCode::SUCCESS);
     }
-    match follow::wait(place, &job.key(), &args.wait, Progress::bar_only()).await? {
+    match follow::wait(backend, &job.key(), &args.wait, Progress::bar_only()).await? {
         Waited::Ended(job) => {
-            if let Some(shape) = args.output.filter(|shape| *shape != Shape::Name) {
-                show::one(&*job, shape)?;
+            if let Some(shape) = args.output.filter(|shape| *shape != OutputForm::Name) {
+                objects::one(&*job, shape)?;
             }
             Ok(follow::verdict(&job))
         }

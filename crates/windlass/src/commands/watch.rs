@@ -1,15 +1,30 @@
 //! `windlass watch`: a job, followed to its end.
 
+use crate::flags::backend::BackendFlags;
+use crate::flags::names::job_name;
+use crate::flags::wait::WaitFlags;
+use clap::Args;
 use std::process::ExitCode;
 
-use crate::cli::{Wait, Watch};
-use crate::follow::{self, Waited};
-use crate::place::Place;
-use crate::terminal::Progress;
+use crate::backend::follow::{self, Waited};
+use crate::backend::resolve::Backend;
+use crate::output::terminal::Progress;
 
-pub(crate) async fn watch(place: &Place, args: &Watch) -> anyhow::Result<ExitCode> {
-    let wait = Wait { wait: None };
-    match follow::wait(place, &place.key(&args.job), &wait, Progress::start()).await? {
+/// Follow a job to its end.
+///
+/// The exit code is the job's: 0 done, 1 failed, 130 interrupted; an interrupt leaves the job as it is.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Name of the job
+    #[arg(value_parser = job_name)]
+    pub(crate) job: String,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
+}
+
+pub(crate) async fn watch(backend: &Backend, args: &Watch) -> anyhow::Result<ExitCode> {
+    let wait = WaitFlags { wait: None };
+    match follow::wait(backend, &backend.key(&args.job), &wait, Progress::start()).await? {
         Waited::Ended(job) => Ok(follow::verdict(&job)),
         Waited::Not(code) => Ok(code),
     }

@@ -1,0 +1,34 @@
+//! Reads the clocks of this machine for both back ends, as [`EvenClock`] says. `windlass-core` reads no clock: its
+//! decisions are functions of a time that is handed in.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use windlass_core::clock::EvenClock;
+
+/// The clock that a back end decides with.
+#[derive(Debug)]
+pub struct Clock {
+    started: Instant,
+    even: Mutex<EvenClock>,
+}
+
+impl Clock {
+    /// Starts at the time that the system's clock shows now.
+    pub fn start() -> Self {
+        let even = Mutex::new(EvenClock::starting_at(Timestamp::now()));
+        Self { started: Instant::now(), even }
+    }
+
+    /// The time, in whole milliseconds. It never goes back.
+    pub fn now(&self) -> Timestamp {
+        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = even.now(self.started.elapsed(), Timestamp::now());
+        if let Some(jump) = reading.jump {
+            let seconds = jump.as_secs();
+            tracing::warn!(seconds, "the system's clock was set; going on by elapsed time");
+        }
+        reading.now
+    }
+}

@@ -1,0 +1,99 @@
+//! Why an attempt failed.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::AttemptNumber;
+
+/// Why an attempt failed, and with the last one the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// One word.
+    pub reason: FailureReason,
+    /// What happened, with the end of the function's stderr.
+    #[schemars(length(max = 5120))]
+    pub message: String,
+    /// Exit code of the function, where it exited by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The attempt that failed; 0 when none was made.
+    pub attempt: AttemptNumber,
+    /// When it ended.
+    pub time: Timestamp,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum FailureReason {
+    /// The job asks for what its function or queue does not allow; no attempt was made.
+    Invalid,
+    /// The function exited 65: it refuses the input. Never retried.
+    BadInput,
+    /// The function exited with another code than 0 and 65.
+    Crashed,
+    /// The function was ended by a signal that Windlass did not send.
+    Killed,
+    /// The function needed more memory than it has.
+    OutOfMemory,
+    /// The function exited 0 without a result.
+    NoOutput,
+    /// The result is larger than the function's `maxResultBytes` or than where it must go. Never
+    /// retried.
+    ResultTooLarge,
+    /// A result too large for the termination message reached nobody.
+    ResultLost,
+    /// The attempt ran longer than its timeout.
+    Timeout,
+    /// The function's program is not there or not executable. Never retried.
+    CannotStart,
+    /// The attempt did not start within its deadline. Never retried.
+    StartDeadline,
+    /// The attempt is gone and left no outcome: evicted, deleted, its node or server lost, or there
+    /// was no room to start it. Does not count against the retries.
+    Lost,
+}
+
+impl FailureReason {
+    /// Whether another attempt could end otherwise.
+    pub fn is_retried(self) -> bool {
+        match self {
+            Self::Invalid
+            | Self::BadInput
+            | Self::ResultTooLarge
+            | Self::CannotStart
+            | Self::StartDeadline => false,
+            Self::Crashed
+            | Self::Killed
+            | Self::OutOfMemory
+            | Self::NoOutput
+            | Self::ResultLost
+            | Self::Timeout
+            | Self::Lost => true,
+        }
+    }
+
+    /// Whether the attempt counts against the retries. What the job did not cause does not.
+    pub fn counts(self) -> bool {
+        self != Self::Lost
+    }
+
+    /// The word itself.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "Invalid",
+            Self::BadInput => "BadInput",
+            Self::Crashed => "Crashed",
+            Self::Killed => "Killed",
+            Self::OutOfMemory => "OutOfMemory",
+            Self::NoOutput => "NoOutput",
+            Self::ResultTooLarge => "ResultTooLarge",
+            Self::ResultLost => "ResultLost",
+            Self::Timeout => "Timeout",
+            Self::CannotStart => "CannotStart",
+            Self::StartDeadline => "StartDeadline",
+            Self::Lost => "Lost",
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The only place that changes a status.
+//!
+//! [`plan`](crate::plan()) decides which [`Transition`] a job makes, a worker's report says how an attempt has ended; what
+//! that means for the fields and conditions of the status is written here. Nothing goes backwards, and a time changes only
+//! when what it is about changes.
+
+use jiff::Timestamp;
+
+use crate::error::clip;
+use crate::outcome::{Ending, Outcome, Refused};
+use crate::plan::observed::{Attempt, End, Refusal};
+use crate::result::inline_bytes;
+use crate::status::{
+    Condition, ConditionType, Failure, FailureReason, JobResult, MAX_FAILURE_MESSAGE_BYTES, Place,
+    Truth, reasons,
+};
+use crate::validate::JobLimits;
+use crate::{AttemptNumber, Job, JobStatus, Phase};
+
+/// Longest message of a failure that no worker has reported, in bytes.
+const MAX_UNREPORTED_BYTES: usize = 4096;
+
+/// What a kubelet says in turn of an image that it cannot pull.
+const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
+
+/// A step of a job, with what the status is to say of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Transition<'a> {
+    /// Nothing is worth a write.
+    Unchanged,
+    /// Nothing has happened; the status says which generation of the spec it is about.
+    Acknowledged,
+    /// It waits for CPUs.
+    Waiting { why: &'a str, place: Option<&'a Place> },
+    /// It waits for something that it needs.
+    Blocked { reason: &'a str, why: &'a str },
+    /// The creation of its next attempt is refused, and tried again.
+    Refused(&'a Refusal),
+    /// Its next attempt was never created, and is not tried again.
+    NotCreated(Failure),
+    /// Its attempt starts.
+    Starting { attempt: &'a Attempt, reason: Option<&'a str>, message: &'a str, now: Timestamp },
+    /// Its attempt runs since then.
+    Running { attempt: &'a Attempt, since: Timestamp },
+    /// Whether its attempt runs, nobody knows since then.
+    Unreachable { attempt: &'a Attempt, message: &'a str, since: Timestamp },
+    /// Its attempt did not start in time.
+    NotStarted { attempt: &'a Attempt, failure: Failure },
+    /// Its attempt has ended.
+    Ended { attempt: &'a Attempt, end: &'a End },
+    /// It is cancelled, and nothing of it runs any more.
+    Cancelled { last: Option<&'a Attempt> },
+    /// It cannot be run.
+    Invalid(Failure),
+}
+
+/// The status of a job after a transition.
+pub(crate) fn next_status(
+    job: &Job,
+    limits: &JobLimits,
+    transition: Transition<'_>,
+    now: Timestamp,
+) -> JobStatus {
+    let mut status = job.status.clone();
+    if matches!(transition, Transition::Unchanged) {
+        return status;
+    }
+    status.observed_generation = job.metadata.generation;
+    status.timeline.created = job.metadata.creation_timestamp;
+    match transition {
+        Transition::Unchanged | Transition::Acknowledged => {}
+        Transition::Waiting { why, place } => {
+            let shown = status.waiting.take();
+            status.queue(reasons::WAITING_FOR_CPUS, why, now);
+            status.waiting = coarsely(shown, place.cloned());
+        }
+        Transition::Blocked { reason, why } => {
+            status.waiting = None;
+            status.queue(reason, why, now);
+        }
+        Transition::Refused(Refusal { since, reason, message, .. }) => {
+            status.waiting = None;
+            status.start(*since, reason, message, *since);
+        }
+        Transition::NotCreated(failure) => {
+            status.begin_attempt(failure.attempt);
+            status.fail(limits, failure);
+        }
+        Transition::Starting { attempt, reason, message, now } => {
+            status.show(attempt);
+            let reason = reason.unwrap_or(reasons::STARTING);
+            status.start(attempt.created, reason, message, now);
+        }
+        Transition::Running { attempt, since } => {
+            status.show(attempt);
+            status.run(attempt.created, since);
+        }
+        Transition::Unreachable { attempt, message, since } => {
+            status.show(attempt);
+            let (kind, reason) = (ConditionType::Running, reasons::NODE_DELETED);
+            status.set_condition(kind, Truth::Unknown, reason, message, since);
+        }
+        Transition::NotStarted { attempt, failure } => {
+            status.show(attempt);
+            status.fail(limits, failure);
+        }
+        Transition::Ended { attempt, end } => {
+            status.show(attempt);
+            return settle(job, status, limits, attempt.number, end);
+        }
+        Transition::Cancelled { last } => {
+            if let Some(attempt) = last {
+                status.show(attempt);
+            }
+            let why = "spec.cancel was set";
+            status.end(Phase::Cancelled, reasons::CANCELLED, why, now);
+        }
+        Transition::Invalid(failure) => status.fail(limits, failure),
+    }
+    status
+}
+
+/// The status with the end of an attempt.
+fn settle(
+    job: &Job,
+    mut status: JobStatus,
+    limits: &JobLimits,
+    attempt: AttemptNumber,
+    end: &End,
+) -> JobStatus {
+    let (reason, message, time) = match end {
+        End::Reported(ending) => {
+            let shown = Job { status: status.clone(), ..job.clone() };
+            match finish(&shown, limits, attempt, ending) {
+                Ok(finished) => return finished,
+                Err(refused) => (FailureReason::ResultLost, refused.to_string(), ending.finished),
+            }
+        }
+        End::Unreported { reason, message, at } => {
+            (*reason, clip(message.clone(), MAX_UNREPORTED_BYTES), *at)
+        }
+    };
+    status.fail(limits, Failure { reason, message, exit_code: None, attempt, time });
+    status
+}
+
+/// The place in a queue that the status tells: again only when it has changed by half, since each time is a write.
+pub(crate) fn coarsely(written: Option<Place>, now: Option<Place>) -> Option<Place> {
+    match (written, now) {
+        (Some(written), Some(now)) if is_other(written.position, now.position) => Some(now),
+        (Some(written), _) => Some(written),
+        (None, now) => now,
+    }
+}
+
+/// Whether a position is so different from the one that was written that it is written again.
+pub fn is_other(written: u32, now: u32) -> bool {
+    now != written && (now <= written / 2 || now > written.saturating_add(written / 2))
+}
+
+/// The status after an attempt has ended: finished, or waiting for its next attempt.
+///
+/// The caller has [checked](crate::report::check) that the attempt may speak.
+pub fn finish(
+    job: &Job,
+    limits: &JobLimits,
+    attempt: AttemptNumber,
+    ending: &Ending,
+) -> Result<JobStatus, Refused> {
+    let Ending { outcome, started, running, finished, parallelism, usage, progress } = ending;
+    let mut status = job.status.clone();
+    status.observed_generation = job.metadata.generation;
+    status.begin_attempt(attempt);
+    status.parallelism = Some(*parallelism);
+    status.usage = usage.clone();
+    if progress.is_some() {
+        status.progress = progress.clone();
+    }
+    status.timeline.created = job.metadata.creation_timestamp;
+    status.timeline.admitted = status.timeline.admitted.or(Some(*started));
+    status.timeline.started = Some(*started);
+    status.timeline.running = *running;
+    match outcome {
+        Outcome::Succeeded(result) if is_sound(result) => {
+            status.result = Some(result.clone());
+            status.failure = None;
+            status.end(Phase::Succeeded, reasons::SUCCEEDED, "", *finished);
+        }
+        Outcome::Succeeded(_) => return Err(Refused::Damaged),
+        Outcome::Failed { reason, message, exit_code } => {
+            let failure = Failure {
+                reason: *reason,
+                message: clip(message.clone(), MAX_FAILURE_MESSAGE_BYTES),
+                exit_code: *exit_code,
+                attempt,
+                time: *finished,
+            };
+            status.fail(limits, failure);
+        }
+    }
+    Ok(status)
+}
+
+/// A result that is inline is what its digest says; one elsewhere was checked where it was stored.
+fn is_sound(result: &JobResult) -> bool {
+    match &result.location {
+        Some(_) => result.text.is_none() && result.base64.is_none(),
+        None => inline_bytes(result).is_some(),
+    }
+}
+
+impl JobStatus {
+    /// Sets a condition; its time changes only when its truth does.
+    pub fn set_condition(
+        &mut self,
+        kind: ConditionType,
+        status: impl Into<Truth>,
+        reason: &str,
+        message: &str,
+        now: Timestamp,
+    ) {
+        let status = status.into();
+        let since = self
+            .conditions
+            .iter()
+            .find(|c| c.kind == kind && c.status == status)
+            .map_or(now, |c| c.last_transition_time);
+        let condition = Condition {
+            kind,
+            status,
+            reason: reason.into(),
+            message: crate::error::clip(message.into(), 1024),
+            last_transition_time: since,
+        };
+        match self.conditions.iter_mut().find(|c| c.kind == kind) {
+            Some(old) => *old = condition,
+            None => self.conditions.push(condition),
+        }
+    }
+
+    /// Makes an attempt the one that the status tells about. Nothing that it told of an earlier one stays.
+    pub(crate) fn begin_attempt(&mut self, attempt: AttemptNumber) {
+        if self.attempt != Some(attempt) {
+            self.attempt = Some(attempt);
+            self.progress = None;
+            self.usage = None;
+            self.waiting = None;
+            self.timeline.running = None;
+            self.timeline.started = None;
+        }
+    }
+
+    /// Tells which attempt it is, and where it runs.
+    fn show(&mut self, attempt: &Attempt) {
+        self.begin_attempt(attempt.number);
+        self.parallelism = Some(attempt.cpus);
+        self.job = attempt.job.clone();
+        self.pod = attempt.pod.clone();
+        self.node = attempt.node.clone();
+        self.timeline.admitted = Some(attempt.created);
+    }
+
+    /// It waits in its queue for this reason.
+    fn queue(&mut self, reason: &str, why: &str, now: Timestamp) {
+        self.phase = Some(Phase::Queued);
+        self.set_condition(ConditionType::Admitted, false, reason, why, now);
+    }
+
+    /// CPUs are granted since `admitted`, and its attempt runs.
+    fn run(&mut self, admitted: Timestamp, since: Timestamp) {
+        self.phase = Some(Phase::Running);
+        self.timeline.running = Some(since);
+        self.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
+        self.set_condition(ConditionType::Running, true, reasons::RUNNING, "", since);
+    }
+
+    /// CPUs are granted since `admitted`, and its attempt does not run for this reason.
+    ///
+    /// The reason is written once. Its words may be others at each reconcile (how many nodes lack what, how much
+    /// of a quota is used, a pull of an image or the pause after it), and each time is a write.
+    fn start(&mut self, admitted: Timestamp, reason: &str, message: &str, since: Timestamp) {
+        let is_same = |written: &str| {
+            written == reason
+                || [written, reason].iter().all(|reason| PULLS_NO_IMAGE.contains(reason))
+        };
+        let was_starting = self.phase == Some(Phase::Starting);
+        let written = self.condition(ConditionType::Running).filter(|running| {
+            was_starting && running.status == Truth::False && is_same(&running.reason)
+        });
+        let (reason, message) = match written {
+            Some(written) => (written.reason.clone(), written.message.clone()),
+            None => (reason.to_owned(), message.to_owned()),
+        };
+        self.phase = Some(Phase::Starting);
+        self.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
+        self.set_condition(ConditionType::Running, false, &reason, &message, since);
+    }
+
+    /// Settles a failed attempt: the job ends, or waits for its next attempt.
+    fn fail(&mut self, limits: &JobLimits, failure: Failure) {
+        let reason = failure.reason;
+        if reason.counts() && failure.attempt > 0 {
+            self.retries += 1;
+        }
+        let (attempt, time) = (failure.attempt, failure.time);
+        let message = failure.message.clone();
+        self.failure = Some(failure);
+        self.waiting = None;
+        // `retries` counts failures; the first attempt is no retry.
+        if reason.is_retried() && self.retries <= limits.retries {
+            self.timeline.remember(attempt, time);
+            self.phase = Some(Phase::Queued);
+            self.set_condition(ConditionType::Running, false, reason.as_str(), &message, time);
+            self.set_condition(
+                ConditionType::Admitted,
+                false,
+                reasons::RETRYING,
+                "waits for its next attempt",
+                time,
+            );
+        } else {
+            self.end(Phase::Failed, reason.as_str(), &message, time);
+        }
+    }
+
+    /// Tells the end of the job.
+    pub(crate) fn end(&mut self, phase: Phase, reason: &str, message: &str, now: Timestamp) {
+        self.phase = Some(phase);
+        if let Some(progress) = &mut self.progress {
+            progress.estimated_remaining_seconds = None;
+        }
+        self.waiting = None;
+        self.timeline.finished = Some(now);
+        if phase == Phase::Succeeded {
+            self.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", now);
+        }
+        self.set_condition(ConditionType::Running, false, reasons::ENDED, "", now);
+        self.set_condition(ConditionType::Finished, true, reason, message, now);
+    }
+}

@@ -1,0 +1,27 @@
+//! `POST /v1/namespaces/{namespace}/jobs/{name}/cancel`: asks for a job's end.
+
+use axum::response::Response;
+use http::HeaderMap;
+
+use super::response::{finished_or_accepted, job_response, waited_response};
+use super::wait::{permitted_wait, wait_until_finished};
+use windlass_core::JobKey;
+
+use crate::middleware::target::Target;
+use crate::protocol::deadline::within;
+use crate::protocol::error::ApiError;
+
+/// 202 with the job that is asked to end, 200 when it has ended. With `Prefer: wait=N` the answer
+/// waits for the end.
+pub(crate) async fn cancel_job(
+    Target { state, of: key, token }: Target<JobKey>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let wait = permitted_wait(&state, &token, &key.namespace, &headers).await?;
+    let cancelled = state.gateway.jobs.cancel(&key);
+    let job = within(state.gateway.limits.request, cancelled).await??;
+    Ok(match wait {
+        Some(limit) => waited_response(&wait_until_finished(&state, &token, job, limit).await?.job),
+        None => job_response(finished_or_accepted(&job), &job),
+    })
+}

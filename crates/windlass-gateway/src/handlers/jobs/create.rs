@@ -1,0 +1,217 @@
+//! Creating a job: it is checked against its function and queue, and there is one job for each
+//! `Idempotency-Key`.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde_json::Value;
+use windlass_core::idempotency::{self, Key};
+use windlass_core::job::MAX_INPUT_BYTES;
+use windlass_core::jobs::{Submission, Verb};
+use windlass_core::parse::{self, Unread};
+use windlass_core::validate::{validate, validate_name};
+use windlass_core::{Error, Function, Job, JobKey, JobSpec, JobStatus, Problem, Queue, name};
+
+use crate::middleware::permissions::is_also_permitted;
+use crate::protocol::bearer::BearerToken;
+use crate::protocol::error::ApiError;
+use crate::protocol::problem::ProblemKind;
+use crate::state::GatewayState;
+
+/// When to retry after a queue was full. There is no better estimate.
+const FULL_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often the job of a key is read, each time followed by a try to create it. A second is needed when another
+/// request under the key was first, a third when that job was deleted since.
+const CREATE_TRIES: u32 = 3;
+
+/// A job that a caller asks for.
+pub(crate) struct JobRequest {
+    name: Option<String>,
+    spec: JobSpec,
+    /// Of a request under a key.
+    request_sha256: Option<String>,
+}
+
+/// A job that was created.
+pub(crate) struct CreatedJob {
+    pub(crate) job: Job,
+    /// An earlier request under the same key has created it.
+    pub(crate) is_replay: bool,
+}
+
+/// The key of a request, where it has one.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Key>, ApiError> {
+    let wrong = |why: &str| ApiError::new(ProblemKind::Key, format!("Idempotency-Key {why}"));
+    let mut lines = headers.get_all("idempotency-key").iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(None),
+        (Some(line), None) => Key::parse(line.as_bytes()).map(Some).map_err(wrong),
+        _ => Err(wrong("is given twice")),
+    }
+}
+
+impl JobRequest {
+    /// Reads the fields of a spec, and beside them the job's name.
+    pub(crate) fn read(mut body: Value, key: Option<&Key>) -> Result<Self, ApiError> {
+        let wrong = |pointer: &str, message: &str| {
+            ApiError::from(Unread::Misshapen(vec![Problem::at(pointer, message)]))
+        };
+        let Some(fields) = body.as_object_mut() else {
+            return Err(wrong("", "must be an object: the fields of a job's spec"));
+        };
+        let name = match fields.remove("name") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(_)) if key.is_some() => {
+                return Err(wrong("/name", "is computed from the Idempotency-Key; leave out one"));
+            }
+            Some(Value::String(name)) => Some(name),
+            Some(_) => return Err(wrong("/name", "must be a string")),
+        };
+        let request_sha256 = key.map(|_| idempotency::digest(&body));
+        let mut spec: JobSpec = parse::value_of(body)?;
+        if spec.input_bytes().len() > MAX_INPUT_BYTES {
+            return Err(ApiError::new(
+                ProblemKind::TooLarge,
+                format!("an input has at most {MAX_INPUT_BYTES} bytes of compact JSON"),
+            ));
+        }
+        if key.is_some() {
+            idempotency::keep(&mut spec);
+        }
+        Ok(Self { name: key.map(Key::job_name).or(name), spec, request_sha256 })
+    }
+
+    /// Creates the job, or finds the one that was created under the same key. Nothing of a
+    /// repetition is checked but that it is one: queues may be full and functions gone by now.
+    pub(crate) async fn create(
+        self,
+        state: &GatewayState,
+        token: &BearerToken,
+        namespace: &str,
+    ) -> Result<CreatedJob, ApiError> {
+        let Self { name, spec, request_sha256 } = self;
+        let namespace = namespace.to_owned();
+        let submission = Submission { namespace, name, spec, request_sha256 };
+        let (Some(name), Some(request)) = (&submission.name, &submission.request_sha256) else {
+            let job = create_checked(state, submission).await?;
+            return Ok(CreatedJob { job, is_replay: false });
+        };
+        let job_key = JobKey::new(&submission.namespace, name);
+        for _ in 0..CREATE_TRIES {
+            match state.gateway.jobs.get(&job_key).await {
+                Ok(job) if idempotency::is_of_request(&job, request) => {
+                    return replay(state, token, job).await;
+                }
+                Ok(_) => {
+                    let why = "another request had this Idempotency-Key; take another key";
+                    return Err(ApiError::new(ProblemKind::KeyReused, why));
+                }
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match create_checked(state, submission.clone()).await {
+                // Another request under the key was first.
+                Err(Error::Conflict(_)) => {}
+                created => return Ok(CreatedJob { job: created?, is_replay: false }),
+            }
+        }
+        let why = "the job of this Idempotency-Key comes and goes";
+        Err(Error::unavailable(why).into())
+    }
+}
+
+/// The job of an earlier request, as far as the caller may see it: one who may submit but not read
+/// gets no more than the first time.
+async fn replay(
+    state: &GatewayState,
+    token: &BearerToken,
+    mut job: Job,
+) -> Result<CreatedJob, ApiError> {
+    if !is_also_permitted(state, token, Verb::Get, &job.metadata.namespace).await? {
+        job.status = JobStatus::default();
+    }
+    Ok(CreatedJob { job, is_replay: true })
+}
+
+/// Checks a job against what is there, all problems at once, and submits it to the back end.
+async fn create_checked(state: &GatewayState, submission: Submission) -> Result<Job, Error> {
+    let Submission { namespace, name, spec, .. } = &submission;
+    let mut problems = Vec::new();
+    let mut full = false;
+    if let Some(Err(Error::Invalid(found))) = name.as_deref().map(validate_name) {
+        problems.extend(found);
+    }
+    match find_function(state, namespace, spec).await? {
+        Err(problem) => problems.push(problem),
+        Ok(function) => {
+            let queue = match name::problem(spec.queue()) {
+                None => state.gateway.jobs.queue(namespace, spec.queue()).await?,
+                Some(_) => None, // validate says so
+            };
+            full = queue.as_ref().is_some_and(is_full);
+            let queue = queue.as_ref().map(|queue| &queue.spec);
+            match validate(spec, &function.spec, queue) {
+                Ok(_) => {}
+                Err(Error::Invalid(found)) => problems.extend(found),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::Invalid(problems));
+    }
+    if full {
+        let message = format!("queue {:?} is full", spec.queue());
+        return Err(Error::Busy { message, retry_after: FULL_PAUSE });
+    }
+    state.gateway.jobs.submit(submission).await
+}
+
+/// Whether as many jobs wait in a queue as may. Where the back end itself keeps the number, it decides.
+fn is_full(queue: &Queue) -> bool {
+    queue.status.is_some_and(|status| status.waiting >= queue.spec.max_queued)
+}
+
+/// The function that the job names, or what is wrong with that name.
+async fn find_function(
+    state: &GatewayState,
+    namespace: &str,
+    spec: &JobSpec,
+) -> Result<Result<Function, Problem>, Error> {
+    let named = &spec.function;
+    if let Some(why) = name::problem(named) {
+        return Ok(Err(Problem::at("/function", format!("{named:?} {why}"))));
+    }
+    match state.gateway.jobs.function(namespace, named).await {
+        Ok(function) => Ok(Ok(function)),
+        Err(Error::NotFound { .. }) => {
+            let message = unknown_function(state, namespace, named).await?;
+            Ok(Err(Problem::at("/function", message)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The message for a caller who names a function that does not exist: it lists those that do.
+async fn unknown_function(
+    state: &GatewayState,
+    namespace: &str,
+    name: &str,
+) -> Result<String, Error> {
+    /// Most names that are listed.
+    const MAX_LISTED: usize = 20;
+    let functions = state.gateway.jobs.functions(namespace).await?;
+    let mut names: Vec<&str> = functions.iter().map(|f| f.metadata.name.as_str()).collect();
+    names.sort_unstable();
+    let more = names.len().saturating_sub(MAX_LISTED);
+    names.truncate(MAX_LISTED);
+    Ok(match (names.is_empty(), more) {
+        (true, _) => format!("there is no function {name:?}; there are none in {namespace:?}"),
+        (false, 0) => format!("there is no function {name:?}; there are: {}", names.join(", ")),
+        (false, more) => format!(
+            "there is no function {name:?}; there are: {} and {more} more",
+            names.join(", ")
+        ),
+    })
+}

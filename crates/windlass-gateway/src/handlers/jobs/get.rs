@@ -1,0 +1,30 @@
+//! `GET /v1/namespaces/{namespace}/jobs/{name}`: one job, whole, or some of its fields.
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use http::Uri;
+
+use windlass_core::JobKey;
+
+use crate::middleware::target::Target;
+use crate::protocol::error::ApiError;
+use crate::protocol::query::{parameters, parse_fields, unknown_parameter};
+
+/// `?fields=`
+pub(crate) async fn get_job(
+    Target { state, of: key, .. }: Target<JobKey>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let mut selected = None;
+    for (parameter, value) in parameters(&uri)? {
+        match parameter.as_str() {
+            "fields" => selected = Some(parse_fields(&value)?),
+            _ => return Err(unknown_parameter(parameter, "fields")),
+        }
+    }
+    let job = state.gateway.jobs.get(&key).await?;
+    Ok(match selected {
+        None => Json(job).into_response(),
+        Some(fields) => Json(fields.of(&job)).into_response(),
+    })
+}

@@ -1,0 +1,69 @@
+//! `GET /v1/namespaces/{namespace}/jobs/{name}/logs`: what the function says on stdout and stderr.
+//!
+//! The end of it, as it is now: it can be read while the function runs. With `follow=true` all that it
+//! says until the job has ended. Like a result it is hostile.
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use futures::StreamExt as _;
+use http::{HeaderName, Method, Uri, header};
+use windlass_core::JobKey;
+use windlass_core::jobs::Verb;
+
+use super::stream_end::stream_over;
+use crate::middleware::target::Target;
+use crate::protocol::deadline::within;
+use crate::protocol::error::ApiError;
+use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};
+
+/// Most of what was said already that is given, in bytes: the last MiB.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// `?follow=&tailBytes=`
+pub(crate) async fn read_logs(
+    Target { state, of: key, token }: Target<JobKey>,
+    method: Method,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let (follows, tail) = query_of(&uri)?;
+    let (jobs, limits) = (&state.gateway.jobs, &state.gateway.limits);
+    let body = match (follows, &method) {
+        (false, _) => within(limits.request, jobs.logs(&key, tail)).await??.into(),
+        (true, &Method::HEAD) => {
+            within(limits.request, jobs.get(&key)).await??;
+            Body::empty()
+        }
+        (true, _) => {
+            let said = within(limits.request, jobs.follow_logs(&key, tail)).await??;
+            let over = stream_over(&state, &token, Verb::Get, &key.namespace);
+            Body::from_stream(said.take_until(Box::pin(over)))
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
+        (header::CACHE_CONTROL, "private, no-store"),
+        // Proxies of the nginx family hold lines back without it.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// Whether to follow, and how much of what was said before.
+fn query_of(uri: &Uri) -> Result<(bool, u64), ApiError> {
+    let (mut follows, mut tail) = (false, MAX_BYTES);
+    for (key, value) in parameters(uri)? {
+        match key.as_str() {
+            "follow" => {
+                follows =
+                    value.parse().map_err(|_| invalid_parameter("follow", "true or false"))?;
+            }
+            "tailBytes" => match value.parse() {
+                Ok(bytes @ 0..=MAX_BYTES) => tail = bytes,
+                _ => return Err(invalid_parameter("tailBytes", "a number from 0 to 1048576")),
+            },
+            _ => return Err(unknown_parameter(key, "follow, tailBytes")),
+        }
+    }
+    Ok((follows, tail))
+}

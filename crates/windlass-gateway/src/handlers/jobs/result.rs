@@ -1,0 +1,121 @@
+//! `GET /v1/namespaces/{namespace}/jobs/{name}/result`: the bytes that the function wrote.
+//!
+//! They are hostile: a function may echo what a stranger sent. No browser may run, frame or sniff
+//! them, and a person who follows the link gets a file.
+
+use std::ops::Range;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use windlass_core::JobKey;
+use windlass_core::result::StoredResult;
+
+use crate::middleware::target::Target;
+use crate::protocol::error::ApiError;
+use crate::protocol::problem::ProblemKind;
+use crate::protocol::range::{self, RequestedPart};
+use crate::state::GatewayState;
+
+pub(crate) async fn get_result(
+    Target { state, of: key, .. }: Target<JobKey>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let result = state.gateway.jobs.result(&key).await?;
+    let head = ResultHead::new(&result);
+    let (status, part) = head.choose(&headers)?;
+    answer(result, &head, &key, status, part, method != Method::HEAD).await
+}
+
+/// All of a result, whatever the caller has already.
+pub(crate) async fn whole_result(state: &GatewayState, key: &JobKey) -> Result<Response, ApiError> {
+    let result = state.gateway.jobs.result(key).await?;
+    let head = ResultHead::new(&result);
+    let part = Some(0..head.total);
+    answer(result, &head, key, StatusCode::OK, part, true).await
+}
+
+async fn answer(
+    result: StoredResult,
+    head: &ResultHead,
+    key: &JobKey,
+    status: StatusCode,
+    part: Option<Range<u64>>,
+    has_body: bool,
+) -> Result<Response, ApiError> {
+    let length = part.as_ref().map_or(0, |part| part.end - part.start);
+    let body = match part.clone() {
+        Some(part) if length > 0 && has_body => Body::from_stream(result.read(part).await?),
+        _ => Body::empty(),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    head.write(key, response.headers_mut());
+    if status == StatusCode::NOT_MODIFIED {
+        return Ok(response);
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if let (StatusCode::PARTIAL_CONTENT, Some(part)) = (status, part) {
+        let range = format!("bytes {}-{}/{}", part.start, part.end - 1, head.total);
+        if let Ok(range) = HeaderValue::from_str(&range) {
+            headers.insert(header::CONTENT_RANGE, range);
+        }
+    }
+    Ok(response)
+}
+
+/// The head of an answer that has a result, or a part of it.
+struct ResultHead {
+    total: u64,
+    content_type: String,
+    /// Strong: the digest is that of the very bytes.
+    tag: String,
+}
+
+impl ResultHead {
+    fn new(result: &StoredResult) -> Self {
+        let tag = format!("\"sha256-{}\"", result.sha256);
+        Self { total: result.bytes, content_type: result.content_type.clone(), tag }
+    }
+
+    /// The status, and the part of the bytes that follows; none when the caller has them already.
+    fn choose(&self, requested: &HeaderMap) -> Result<(StatusCode, Option<Range<u64>>), ApiError> {
+        if range::has_etag(requested, &self.tag) {
+            return Ok((StatusCode::NOT_MODIFIED, None));
+        }
+        let total = self.total;
+        match range::requested_part(requested, &self.tag, total) {
+            RequestedPart::Whole => Ok((StatusCode::OK, Some(0..total))),
+            RequestedPart::Some(part) => Ok((StatusCode::PARTIAL_CONTENT, Some(part))),
+            RequestedPart::Outside => {
+                let error =
+                    ApiError::new(ProblemKind::Range, format!("the result has {total} bytes"));
+                Err(match HeaderValue::from_str(&format!("bytes */{total}")) {
+                    Ok(value) => error.with_header(header::CONTENT_RANGE, value),
+                    Err(_) => error,
+                })
+            }
+        }
+    }
+
+    fn write(&self, key: &JobKey, headers: &mut HeaderMap) {
+        let mut set = |name, value: &str| {
+            // The values are ours, but for the media type, which has its fallback below.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        };
+        set(header::CONTENT_TYPE, "application/octet-stream");
+        set(header::CONTENT_TYPE, &self.content_type);
+        set(header::ETAG, &self.tag);
+        set(header::ACCEPT_RANGES, "bytes");
+        // A name is a DNS label: nothing in it needs quoting.
+        let file = format!("attachment; filename=\"{}\"", key.name);
+        set(header::CONTENT_DISPOSITION, &file);
+        set(header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
+        // A cache may keep it but must revalidate it: a job of the same name may come after this one.
+        set(header::CACHE_CONTROL, "private, no-cache");
+    }
+}

@@ -1,0 +1,41 @@
+//! `POST /v1/namespaces/{namespace}/jobs`: a new job.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use windlass_core::parse;
+
+use super::create::{CreatedJob, JobRequest, idempotency_key};
+use super::response::{job_response, mark_replayed, waited_response};
+use super::wait::{permitted_wait, wait_until_finished};
+use crate::middleware::target::{Namespace, Target};
+use crate::protocol::body;
+use crate::protocol::deadline::within;
+use crate::protocol::error::ApiError;
+use crate::protocol::limits::MAX_SUBMIT_BYTES;
+
+/// 201 with the job as it was accepted. With `Prefer: wait=N`, 200 with the finished job, or 202
+/// when it has not finished by then. Waiting shows what becomes of the job, so a caller who may
+/// submit but not watch is answered at once, the preference not applied.
+///
+/// With an `Idempotency-Key` that a job has already, 200 with that job as it is and
+/// `Idempotency-Replayed: true`; it can be waited for as well.
+pub(crate) async fn submit_job(
+    Target { state, of: Namespace(namespace), token }: Target<Namespace>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let limits = &state.gateway.limits;
+    let key = idempotency_key(&headers)?;
+    let bytes = body::read_json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await?;
+    let request = JobRequest::read(parse::submitted(&bytes)?, key.as_ref())?;
+    let wait = permitted_wait(&state, &token, &namespace, &headers).await?;
+    let created = within(limits.request, request.create(&state, &token, &namespace));
+    let CreatedJob { job, is_replay } = created.await??;
+    let answer = match wait {
+        Some(limit) => waited_response(&wait_until_finished(&state, &token, job, limit).await?.job),
+        None if is_replay => job_response(StatusCode::OK, &job),
+        None => job_response(StatusCode::CREATED, &job),
+    };
+    Ok(if is_replay { mark_replayed(answer) } else { answer })
+}

@@ -1,0 +1,73 @@
+//! Waiting for the end of a job, for `Prefer: wait=N`.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use windlass_core::jobs::Verb;
+use windlass_core::{Error, Job};
+
+use super::stream_end::permission_revoked;
+use crate::middleware::permissions::is_also_permitted;
+use crate::protocol::bearer::BearerToken;
+use crate::protocol::deadline::within;
+use crate::protocol::error::ApiError;
+use crate::protocol::prefer;
+use crate::state::GatewayState;
+
+/// How long the caller wants to wait. Waiting shows what becomes of the job, so a caller who may not
+/// watch it is answered at once, the preference not applied.
+pub(crate) async fn permitted_wait(
+    state: &GatewayState,
+    token: &BearerToken,
+    namespace: &str,
+    headers: &HeaderMap,
+) -> Result<Option<Duration>, ApiError> {
+    let limits = &state.gateway.limits;
+    let Some(limit) = prefer::wait_of(headers, limits.wait) else { return Ok(None) };
+    let may_watch = is_also_permitted(state, token, Verb::Watch, namespace);
+    Ok(within(limits.request, may_watch).await??.then_some(limit))
+}
+
+/// A job that was waited for.
+pub(crate) struct WaitedJob {
+    /// As it ended, or as it was last seen.
+    pub(crate) job: Job,
+    /// It was deleted before its end.
+    pub(crate) is_deleted: bool,
+}
+
+/// The job once it has ended, or as it was last seen when `limit` is over, the server is about to
+/// end, or the job cannot be followed: the job is created, and the caller can follow it at its
+/// Location, so none of these is an error. It is one that they may not watch the job any more.
+pub(crate) async fn wait_until_finished(
+    state: &GatewayState,
+    token: &BearerToken,
+    job: Job,
+    limit: Duration,
+) -> Result<WaitedJob, ApiError> {
+    let mut latest = job;
+    let mut is_deleted = false;
+    if latest.status.is_finished() {
+        return Ok(WaitedJob { job: latest, is_deleted });
+    }
+    let key = latest.key();
+    let follow = async {
+        // The first item is the job as it is: an end between submit and watch is not missed.
+        let mut watch = state.gateway.jobs.watch(&key).await?;
+        while !latest.status.is_finished() {
+            latest = watch.next().await?;
+        }
+        Ok::<_, Error>(())
+    };
+    tokio::select! {
+        followed = tokio::time::timeout(limit, follow) => {
+            if let Ok(Err(error)) = followed {
+                is_deleted = matches!(error, Error::NotFound { .. });
+                tracing::debug!(%error, "cannot follow a job to its end");
+            }
+        }
+        denied = permission_revoked(state, token, Verb::Watch, &key.namespace) => return Err(denied.into()),
+        () = state.shutdown.clone().started() => {}
+    }
+    Ok(WaitedJob { job: latest, is_deleted })
+}

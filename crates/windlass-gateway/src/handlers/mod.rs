@@ -1,0 +1,11 @@
+//! The handlers: for each route one function, named after its `operationId` in the API document.
+
+pub(crate) mod api_document;
+pub(crate) mod call;
+pub(crate) mod functions;
+pub(crate) mod health;
+pub(crate) mod jobs;
+pub(crate) mod metrics;
+pub(crate) mod peers;
+pub(crate) mod queues;
+pub(crate) mod reports;

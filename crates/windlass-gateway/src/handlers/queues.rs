@@ -1,0 +1,26 @@
+//! `/v1/namespaces/{namespace}/queues`: who may use how many CPUs, and what of them is in use.
+
+use axum::Json;
+use windlass_core::{Error, JobKey, Queue};
+
+use crate::middleware::target::{Namespace, Target};
+use crate::protocol::error::ApiError;
+use crate::protocol::resource_list::ResourceList;
+
+/// All queues of a namespace.
+pub(crate) async fn list_queues(
+    Target { state, of: Namespace(namespace), .. }: Target<Namespace>,
+) -> Result<Json<ResourceList<Queue>>, ApiError> {
+    let queues = state.gateway.jobs.queues(&namespace).await?;
+    Ok(Json(ResourceList::complete("ComputeQueueList", queues)))
+}
+
+/// One queue. Jobs may name one that is not there: then there is no quota.
+pub(crate) async fn get_queue(
+    Target { state, of: key, .. }: Target<JobKey>,
+) -> Result<Json<Queue>, ApiError> {
+    // A back end may not know of a single queue what is in use; of the list it does.
+    let queues = state.gateway.jobs.queues(&key.namespace).await?;
+    let found = queues.into_iter().find(|queue| queue.metadata.name == key.name);
+    Ok(Json(found.ok_or(Error::NotFound { kind: Queue::KIND, name: key.name })?))
+}

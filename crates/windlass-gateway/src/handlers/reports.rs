@@ -1,0 +1,115 @@
+//! `POST /v1/reports`: what the workers of attempts report. `PUT /v1/reports/{uid}/{attempt}/result`: the
+//! bytes of a result that is too large for a report, which then names their location.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::{StreamExt as _, TryStreamExt as _};
+use http::{HeaderMap, StatusCode, header};
+use serde_json::{Value, json};
+use windlass_core::jobs::{Storing, Upload, Verdict};
+use windlass_core::result::{ByteStream, hex};
+use windlass_core::{Report, parse};
+
+use crate::protocol::bearer::BearerToken;
+use crate::protocol::body;
+use crate::protocol::error::ApiError;
+use crate::protocol::limits::MAX_REPORT_BYTES;
+use crate::protocol::problem::ProblemKind;
+use crate::state::GatewayState;
+
+/// 204 when the report counts, 409 when it never will, 503 when it should be sent again.
+pub(crate) async fn report(
+    State(state): State<Arc<GatewayState>>,
+    Extension(token): Extension<BearerToken>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let Some(reports) = &state.gateway.reports else {
+        return Err(ApiError::no_such_path());
+    };
+    let limit = state.gateway.limits.body;
+    let bytes = body::read_json(&headers, body, MAX_REPORT_BYTES, limit).await?;
+    let report: Report = parse::json(&bytes)?;
+    let verdict = reports.report(Some(token.as_str()), report.clone()).await;
+    if matches!(verdict, Ok(Verdict::Accepted)) {
+        state.gateway.live.record(report);
+    }
+    state.gateway.meters.record_report(match &verdict {
+        Ok(Verdict::Accepted) => "accepted",
+        Ok(Verdict::Refused(_)) => "refused",
+        Err(_) => "unjudged",
+    });
+    match verdict? {
+        Verdict::Accepted => Ok(StatusCode::NO_CONTENT),
+        Verdict::Refused(reason) => Err(ApiError::report_refused(reason)),
+    }
+}
+
+/// 201 with the location when the bytes are stored; 409 when nobody wants them, 413 when they are too
+/// many, 429 or 503 when they should be sent again.
+pub(crate) async fn store_result(
+    State(state): State<Arc<GatewayState>>,
+    Extension(token): Extension<BearerToken>,
+    path: Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let Some(reports) = &state.gateway.reports else {
+        return Err(ApiError::no_such_path());
+    };
+    let upload = upload_of(path, &headers)?;
+    let content = bounded_silence(body, state.gateway.limits.body);
+    let stored = reports.store(Some(token.as_str()), &upload, content).await;
+    state.gateway.meters.record_upload(match &stored {
+        Ok(Storing::At(_)) => ("accepted", upload.bytes),
+        Ok(Storing::Refused(_) | Storing::TooLarge(_)) => ("refused", 0),
+        Err(_) => ("unjudged", 0),
+    });
+    match stored? {
+        Storing::At(location) => Ok((StatusCode::CREATED, Json(json!({ "location": location })))),
+        Storing::Refused(reason) => Err(ApiError::report_refused(reason)),
+        Storing::TooLarge(why) => Err(ApiError::new(ProblemKind::TooLarge, why)),
+    }
+}
+
+/// What the head of an upload says: all of it is needed before a byte is read.
+fn upload_of(
+    Path((job_uid, attempt)): Path<(String, String)>,
+    headers: &HeaderMap,
+) -> Result<Upload, ApiError> {
+    let attempt = attempt.parse().map_err(|_| ApiError::no_such_path())?;
+    let line = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bytes = line(header::CONTENT_LENGTH.as_str()).and_then(|bytes| bytes.parse().ok());
+    let sha256 = line("content-digest")
+        .and_then(|digest| digest.strip_prefix("sha-256=:")?.strip_suffix(':'))
+        .and_then(|digest| BASE64.decode(digest).ok())
+        .filter(|digest| digest.len() == 32);
+    match (bytes, sha256) {
+        (Some(bytes), Some(sha256)) => Ok(Upload { job_uid, attempt, bytes, sha256: hex(&sha256) }),
+        _ => Err(ApiError::new(
+            ProblemKind::Unannounced,
+            "send Content-Length and Content-Digest: sha-256=:BASE64:",
+        )),
+    }
+}
+
+/// The body, which may take as long as it needs, but not be silent for longer than `silence`.
+fn bounded_silence(body: Body, silence: Duration) -> ByteStream {
+    let pieces = body.into_data_stream().map_err(io::Error::other);
+    Box::pin(futures::stream::unfold(Some(pieces), move |pieces| async move {
+        let mut pieces = pieces?;
+        match tokio::time::timeout(silence, pieces.next()).await {
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(pieces))),
+            Ok(Some(Err(error))) => Some((Err(error), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
+        }
+    }))
+}

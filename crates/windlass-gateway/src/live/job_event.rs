@@ -1,0 +1,79 @@
+//! What is shown of a job at one moment, and its bytes as a server-sent event. The bytes are written
+//! once, for all streams.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Serialize;
+use windlass_core::live::{EventId, Shown};
+use windlass_core::status::Progress;
+use windlass_core::{AttemptNumber, Job};
+
+use crate::protocol::error::ApiError;
+
+/// A job as its streams show it at one moment.
+pub(crate) struct JobEvent {
+    shown: Shown,
+    pub(crate) id: EventId,
+    job: OnceLock<Bytes>,
+    progress: OnceLock<Bytes>,
+}
+
+/// The data of `event: progress`.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProgressEvent<'a> {
+    /// The attempt that tells it.
+    attempt: AttemptNumber,
+    /// How far it is.
+    progress: &'a Progress,
+}
+
+impl JobEvent {
+    pub(crate) fn new(shown: Shown) -> Self {
+        let id = shown.id();
+        Self { shown, id, job: OnceLock::new(), progress: OnceLock::new() }
+    }
+
+    pub(crate) fn stored_job(&self) -> &Job {
+        &self.shown.job
+    }
+
+    /// `event: job`
+    pub(crate) fn job_bytes(&self) -> Bytes {
+        self.job.get_or_init(|| sse_bytes("job", Some(&self.id), &*self.shown.job())).clone()
+    }
+
+    /// `event: progress`
+    pub(crate) fn progress_bytes(&self) -> Bytes {
+        let write = || match &self.shown.live {
+            Some(live) => {
+                let data = ProgressEvent { attempt: live.attempt, progress: &live.progress };
+                sse_bytes("progress", Some(&self.id), &data)
+            }
+            None => Bytes::new(),
+        };
+        self.progress.get_or_init(write).clone()
+    }
+}
+
+/// `event: problem`
+pub(crate) fn problem_bytes(error: &ApiError) -> Bytes {
+    format!("event: problem\ndata: {}\n\n", error.to_json()).into()
+}
+
+fn sse_bytes(kind: &str, id: Option<&EventId>, data: &impl Serialize) -> Bytes {
+    let mut text = format!("event: {kind}\n").into_bytes();
+    // A control character would end the line; no UID or version has one, and none is lost without.
+    if let Some(id) = id.map(ToString::to_string)
+        && !id.contains(char::is_control)
+    {
+        text.extend_from_slice(format!("id: {id}\n").as_bytes());
+    }
+    text.extend_from_slice(b"data: ");
+    // JSON has no line breaks, and what has been read from JSON can be written.
+    serde_json::to_writer(&mut text, data).unwrap_or_default();
+    text.extend_from_slice(b"\n\n");
+    text.into()
+}

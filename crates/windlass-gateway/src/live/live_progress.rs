@@ -1,0 +1,38 @@
+//! All that the gateway keeps of progress on its way.
+
+use std::sync::Arc;
+
+use windlass_core::live::Live;
+use windlass_core::report::{Event, Report};
+
+use super::outbox::Outboxes;
+use super::progress_cache::ProgressCache;
+use super::shared_watch::SharedWatches;
+
+/// Progress on its way.
+#[derive(Default)]
+pub struct LiveProgress {
+    pub(crate) cache: Arc<ProgressCache>,
+    pub(crate) watches: Arc<SharedWatches>,
+    pub(crate) outboxes: Outboxes,
+}
+
+impl LiveProgress {
+    /// Takes a report that was accepted from a worker here.
+    pub(crate) fn record(&self, report: Report) {
+        match &report.event {
+            Event::Progress { .. } => {
+                if self.record_progress(&report) {
+                    self.outboxes.post(&report);
+                }
+            }
+            Event::Finished(_) => self.cache.remove(&report.job_uid),
+            Event::Running { .. } => {}
+        }
+    }
+
+    /// Takes progress that was reported here or to another replica; whether it is news.
+    pub(crate) fn record_progress(&self, report: &Report) -> bool {
+        Live::of(report).is_some_and(|live| self.cache.update(&report.job_uid, live))
+    }
+}

@@ -1,0 +1,73 @@
+//! What a caller may do, as [`Access`] says, and how a caller who may not is answered.
+//!
+//! 401 without a known token; 404 where the caller may not read jobs either, so that nothing is
+//! learned about another's namespace; 403 where they may read, because then there is nothing to hide
+//! and the reason helps.
+
+use http::HeaderMap;
+use windlass_core::jobs::{Access, Denied, Verb};
+
+use crate::protocol::bearer::BearerToken;
+use crate::protocol::error::ApiError;
+use crate::protocol::problem::ProblemKind;
+use crate::state::GatewayState;
+
+/// Lets a caller through who may read the metrics.
+pub(crate) async fn require_metrics_reader(
+    access: &dyn Access,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    let token = BearerToken::from_headers(headers)?;
+    Ok(access.check_metrics(Some(token.as_str())).await?)
+}
+
+/// Lets a caller through who may do this here.
+pub(crate) async fn require_permission(
+    state: &GatewayState,
+    token: &BearerToken,
+    verb: Verb,
+    namespace: &str,
+) -> Result<(), ApiError> {
+    let access = &state.gateway.access;
+    match access.check(Some(token.as_str()), verb, namespace).await {
+        Err(Denied::Forbidden(verb)) if verb != Verb::Get => {
+            match access.check(Some(token.as_str()), Verb::Get, namespace).await {
+                Ok(()) => Err(Denied::Forbidden(verb).into()),
+                Err(Denied::Forbidden(_)) => Err(hidden(namespace)),
+                Err(other) => Err(other.into()),
+            }
+        }
+        Err(Denied::Forbidden(_)) => Err(hidden(namespace)),
+        other => Ok(other?),
+    }
+}
+
+/// Whether the caller may do this, too; for handlers whose answer shows more than they were
+/// asked for.
+pub(crate) async fn is_also_permitted(
+    state: &GatewayState,
+    token: &BearerToken,
+    verb: Verb,
+    namespace: &str,
+) -> Result<bool, ApiError> {
+    match state.gateway.access.check(Some(token.as_str()), verb, namespace).await {
+        Ok(()) => Ok(true),
+        Err(Denied::Forbidden(_)) => Ok(false),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Lets a caller through who has a known token, whatever it is good for.
+pub(crate) async fn require_known_caller(
+    state: &GatewayState,
+    token: &BearerToken,
+) -> Result<(), ApiError> {
+    Ok(state.gateway.access.caller(Some(token.as_str())).await.map(|_| ())?)
+}
+
+fn hidden(namespace: &str) -> ApiError {
+    ApiError::new(
+        ProblemKind::NotFound,
+        format!("nothing was found in namespace {namespace:?}, or you may not use it"),
+    )
+}

@@ -1,0 +1,40 @@
+//! What a path is about, as the guard hands it to a handler.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use crate::protocol::bearer::BearerToken;
+use crate::protocol::error::ApiError;
+use crate::state::GatewayState;
+
+/// What the caller may do something with: a [`Namespace`], or by its
+/// [`JobKey`](windlass_core::JobKey) a job, function or queue.
+pub(crate) struct Target<Of> {
+    pub(crate) state: Arc<GatewayState>,
+    /// From the path.
+    pub(crate) of: Of,
+    /// The caller's.
+    pub(crate) token: BearerToken,
+}
+
+/// The namespace of the path.
+#[derive(Clone)]
+pub(crate) struct Namespace(pub(crate) String);
+
+impl<Of: Clone + Send + Sync + 'static> FromRequestParts<Arc<GatewayState>> for Target<Of> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<GatewayState>,
+    ) -> Result<Self, ApiError> {
+        let token = parts.extensions.get::<BearerToken>().cloned();
+        match (parts.extensions.get::<Of>().cloned(), token) {
+            (Some(of), Some(token)) => Ok(Self { state: Arc::clone(state), of, token }),
+            // The guard puts both there. One is missing only if a handler wants more than its path has.
+            _ => Err(ApiError::internal()),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The parameters of a query: each route names its own, and refuses any other.
+
+use axum::extract::Query;
+use http::Uri;
+use windlass_core::error::clip;
+use windlass_core::fields::Fields;
+
+use super::error::ApiError;
+use super::problem::ProblemKind;
+
+/// The parameters, in their order.
+pub(crate) fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, ApiError> {
+    match Query::try_from_uri(uri) {
+        Ok(Query(pairs)) => Ok(pairs),
+        Err(_) => Err(ApiError::new(ProblemKind::Query, "the query cannot be read")),
+    }
+}
+
+/// The error of a value.
+pub(crate) fn invalid_parameter(key: &str, why: &str) -> ApiError {
+    ApiError::new(ProblemKind::Query, format!("{key}: {why}"))
+}
+
+/// The error of a parameter that does not exist.
+pub(crate) fn unknown_parameter(key: String, known: &str) -> ApiError {
+    let key = clip(key, 64);
+    ApiError::new(
+        ProblemKind::Query,
+        format!("{key:?}: there is no such parameter; there are {known}"),
+    )
+}
+
+/// Some fields of a job, in `?fields=`.
+pub(crate) fn parse_fields(text: &str) -> Result<Fields, ApiError> {
+    Fields::parse(text).map_err(|why| invalid_parameter("fields", &why))
+}

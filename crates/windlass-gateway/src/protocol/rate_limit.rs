@@ -1,0 +1,351 @@
+//! How many requests a caller may send, and how many bad tokens an address.
+//!
+//! The generic cell rate algorithm: all that is kept of a key is the instant at which what it was
+//! let through for is paid off. Time comes in as an argument.
+//!
+//! Memory is bounded: at most [`MOST_KEYS`] keys have something to pay off. When there are more, the
+//! keys without a slot share one allowance. (The libraries for this have no bound, or drop keys that
+//! still owe something.)
+//!
+//! Each bad token costs a request to the API server of a cluster. So an address that sends too many
+//! of them is refused before that request. Tokens that were good from that address lately are still
+//! let through to the guard, because many callers may be behind one proxy. Loopback belongs to this
+//! machine alone and has no such bound.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::error::ApiError;
+use super::limits::ServerLimits;
+use super::problem::ProblemKind;
+
+/// Most keys that are remembered at a time.
+const MOST_KEYS: usize = 10_000;
+/// The key that is shared by those without a slot.
+const SHARED: u64 = 0;
+/// Between two searches for keys that have paid off all.
+const SEARCH_PAUSE: Duration = Duration::from_secs(1);
+/// A caller's burst, in seconds of its rate.
+const BURST_SECONDS: u32 = 2;
+/// An address' burst of bad tokens, in seconds of their rate.
+const FAILED_BURST_SECONDS: u32 = 10;
+/// How long a token that was good is let through from an address that shows many bad ones.
+const GOOD_FOR: Duration = Duration::from_secs(300);
+
+/// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The address that a request came from.
+#[derive(Clone, Copy)]
+pub(crate) struct PeerAddress(pub(crate) IpAddr);
+
+/// All that is counted.
+pub(crate) struct RateLimits {
+    callers: Option<RateTable>,
+    failures: Option<RateTable>,
+    /// Until when tokens that were good are good, by hash.
+    good: Mutex<HashMap<u64, Instant>>,
+    hasher: RandomState,
+}
+
+impl RateLimits {
+    pub(crate) fn new(limits: &ServerLimits) -> Self {
+        let table = |rate: Option<u32>, seconds| rate.map(|rate| RateTable::new(rate, seconds));
+        Self {
+            callers: table(limits.caller_requests_per_second, BURST_SECONDS),
+            failures: table(limits.bad_tokens_per_second, FAILED_BURST_SECONDS),
+            good: Mutex::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Whether requests of callers are counted at all.
+    pub(crate) fn counts_callers(&self) -> bool {
+        self.callers.is_some()
+    }
+
+    /// Counts a request of this caller. `None` where callers are not counted.
+    pub(crate) fn count_request(&self, caller: &str, now: Instant) -> Option<CountedRequest> {
+        let table = self.callers.as_ref()?;
+        Some(table.count(self.hasher.hash_one(caller), now))
+    }
+
+    /// Refuses a token of an address that has shown too many bad ones.
+    pub(crate) fn check_address(
+        &self,
+        peer: Option<PeerAddress>,
+        token: &str,
+        now: Instant,
+    ) -> Result<(), ApiError> {
+        let Some((table, address)) = self.failures_of(peer) else { return Ok(()) };
+        let Some(wait) = table.wait_of(address, now) else { return Ok(()) };
+        let token = self.hasher.hash_one(token);
+        if self.good().get(&token).is_some_and(|until| *until > now) {
+            return Ok(());
+        }
+        Err(ApiError::retry_later(
+            ProblemKind::Rate,
+            "too many bad tokens came from this address",
+            wait,
+        ))
+    }
+
+    /// Remembers whether a token was good.
+    pub(crate) fn record_token(
+        &self,
+        peer: Option<PeerAddress>,
+        token: &str,
+        was_good: bool,
+        now: Instant,
+    ) {
+        let Some((table, address)) = self.failures_of(peer) else { return };
+        if !was_good {
+            table.count(address, now);
+            return;
+        }
+        let mut good = self.good();
+        if good.len() >= MOST_KEYS {
+            good.retain(|_, until| *until > now);
+        }
+        if good.len() < MOST_KEYS {
+            good.insert(self.hasher.hash_one(token), now + GOOD_FOR);
+        }
+    }
+
+    /// The table of bad tokens, and the address in it.
+    fn failures_of(&self, peer: Option<PeerAddress>) -> Option<(&RateTable, u64)> {
+        let table = self.failures.as_ref()?;
+        let address = match peer?.0.to_canonical() {
+            address if address.is_loopback() => return None,
+            IpAddr::V4(address) => IpAddr::V4(address),
+            // A host has a whole /64 to choose from.
+            IpAddr::V6(address) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                IpAddr::V6(Ipv6Addr::from_bits(network))
+            }
+        };
+        Some((table, self.hasher.hash_one(address)))
+    }
+
+    fn good(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What each key has to pay off.
+struct RateTable {
+    /// Time that pays off one.
+    interval: Duration,
+    /// Most that may be owed, and the time that pays it off.
+    burst: u32,
+    burst_seconds: u32,
+    owed: Mutex<Debts>,
+}
+
+#[derive(Default)]
+struct Debts {
+    /// When all is paid off.
+    until: HashMap<u64, Instant>,
+    searched: Option<Instant>,
+}
+
+impl RateTable {
+    fn new(per_second: u32, burst_seconds: u32) -> Self {
+        let per_second = per_second.max(1);
+        Self {
+            interval: Duration::from_secs(1) / per_second,
+            burst: per_second.saturating_mul(burst_seconds),
+            burst_seconds,
+            owed: Mutex::default(),
+        }
+    }
+
+    fn count(&self, key: u64, now: Instant) -> CountedRequest {
+        let mut owed = self.owed();
+        let key = owed.slot_of(key, now);
+        let until = owed.until.get(&key).map_or(now, |until| (*until).max(now));
+        let (after, most) = (until + self.interval - now, self.interval * self.burst);
+        let is_allowed = after <= most;
+        let debt = if is_allowed { after } else { until - now };
+        if is_allowed {
+            owed.until.insert(key, now + after);
+        }
+        let left = most.saturating_sub(debt);
+        CountedRequest {
+            is_allowed,
+            policy: (self.burst, self.burst_seconds),
+            remaining: (left.as_nanos() / self.interval.as_nanos().max(1)) as u32,
+            reset: debt,
+            wait: after.saturating_sub(most),
+        }
+    }
+
+    /// How long until one more is allowed, unless it is now.
+    fn wait_of(&self, key: u64, now: Instant) -> Option<Duration> {
+        let mut owed = self.owed();
+        let key = owed.slot_of(key, now);
+        let until = *owed.until.get(&key)?;
+        let after = until.checked_duration_since(now)? + self.interval;
+        after.checked_sub(self.interval * self.burst).filter(|wait| !wait.is_zero())
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Debts> {
+        // A map is whole after any panic.
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Debts {
+    /// The key itself when it has or gets a slot, else the shared one.
+    fn slot_of(&mut self, key: u64, now: Instant) -> u64 {
+        if self.until.len() < MOST_KEYS || self.until.contains_key(&key) {
+            return key;
+        }
+        if self.searched.is_none_or(|searched| now - searched >= SEARCH_PAUSE) {
+            self.searched = Some(now);
+            self.until.retain(|_, until| *until > now);
+        }
+        if self.until.len() < MOST_KEYS { key } else { SHARED }
+    }
+}
+
+/// A request that was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CountedRequest {
+    is_allowed: bool,
+    /// So many in so many seconds.
+    policy: (u32, u32),
+    remaining: u32,
+    /// Until all is paid off.
+    reset: Duration,
+    /// Until one is allowed; zero when it was.
+    wait: Duration,
+}
+
+impl CountedRequest {
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        if self.is_allowed {
+            return Ok(());
+        }
+        let (requests, seconds) = self.policy;
+        let detail = format!("a caller may send {requests} requests in {seconds} s");
+        Err(ApiError::retry_later(ProblemKind::Rate, detail, self.wait))
+    }
+
+    /// Tells the caller what is left.
+    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
+        let (requests, seconds) = self.policy;
+        let policy = format!("\"caller\";q={requests};w={seconds}");
+        // Rounded up, so that what is promised for that second is there.
+        let reset = self.reset.as_secs() + u64::from(self.reset.subsec_nanos() > 0);
+        let limit = format!("\"caller\";r={};t={reset}", self.remaining);
+        for (name, value) in [(POLICY, policy), (LIMIT, limit)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    fn rates(callers: u32, failures: u32) -> RateLimits {
+        RateLimits::new(&ServerLimits {
+            caller_requests_per_second: Some(callers),
+            bad_tokens_per_second: Some(failures),
+            ..ServerLimits::default()
+        })
+    }
+
+    #[test]
+    fn a_burst_is_let_through_and_then_the_rate() {
+        let (rates, start) = (rates(10, 10), Instant::now());
+        for n in 0..20 {
+            let taken = rates.count_request("a", start).unwrap();
+            assert!(taken.check().is_ok(), "{n}");
+            assert_eq!(taken.remaining, 19 - n);
+        }
+        let refused = rates.count_request("a", start).unwrap();
+        assert_eq!((refused.remaining, refused.wait), (0, Duration::from_millis(100)));
+        let response = refused.check().unwrap_err().into_response();
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["retry-after"], "1");
+        // Another caller has an allowance of its own.
+        assert!(rates.count_request("b", start).unwrap().check().is_ok());
+        // For ten seconds as many as there are tenths of one, whether refused ones are sent or not.
+        let let_through = (1..=1000)
+            .filter(|n| {
+                rates.count_request("a", start + Duration::from_millis(10) * *n).unwrap().is_allowed
+            })
+            .count();
+        assert_eq!(let_through, 100);
+    }
+
+    #[test]
+    fn what_is_left_is_told() {
+        let (rates, mut headers) = (rates(10, 10), HeaderMap::new());
+        rates.count_request("a", Instant::now()).unwrap().write_headers(&mut headers);
+        assert_eq!(headers["ratelimit-policy"], "\"caller\";q=20;w=2");
+        assert_eq!(headers["ratelimit"], "\"caller\";r=19;t=1");
+    }
+
+    #[test]
+    fn a_flood_of_callers_takes_a_bounded_place_and_gets_a_bounded_share() {
+        let (rates, start) = (rates(10, 10), Instant::now());
+        let flood = |start: Instant| {
+            let is_allowed =
+                |n: usize| rates.count_request(&n.to_string(), start).unwrap().is_allowed;
+            (0..3 * MOST_KEYS).filter(|n| is_allowed(*n)).count()
+        };
+        // One request for each key that got a slot, and one burst for all others.
+        assert_eq!(flood(start), MOST_KEYS + 20);
+        let table = rates.callers.as_ref().unwrap();
+        assert!(table.owed().until.len() <= MOST_KEYS + 1);
+        // What is paid off makes room.
+        assert!(rates.count_request("later", start + Duration::from_secs(10)).unwrap().is_allowed);
+        assert_eq!(table.owed().until.len(), 1);
+    }
+
+    #[test]
+    fn an_address_of_many_bad_tokens_is_asked_for_good_ones_only() {
+        let (rates, now) = (rates(10, 1), Instant::now());
+        let peer = |address: &str| Some(PeerAddress(address.parse().unwrap()));
+        let bad = peer("2001:db8::1");
+        rates.record_token(bad, "good", true, now);
+        for n in 0..10 {
+            assert!(rates.check_address(bad, "any", now).is_ok(), "{n}");
+            rates.record_token(bad, "any", false, now);
+        }
+        assert!(rates.check_address(bad, "any", now).is_err());
+        assert!(rates.check_address(peer("2001:db8::2"), "any", now).is_err(), "the same network");
+        assert!(rates.check_address(peer("2001:db8:1::2"), "any", now).is_ok());
+        assert!(rates.check_address(bad, "good", now).is_ok());
+        assert!(
+            rates.check_address(bad, "good", now + GOOD_FOR).is_ok(),
+            "the address has paid off"
+        );
+        assert!(rates.check_address(bad, "any", now + Duration::from_secs(2)).is_ok());
+    }
+
+    #[test]
+    fn loopback_may_be_wrong_as_often_as_it_likes() {
+        let (rates, now) = (rates(10, 1), Instant::now());
+        for address in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
+            let peer = Some(PeerAddress(address.parse().unwrap()));
+            for _ in 0..1000 {
+                rates.record_token(peer, "bad", false, now);
+            }
+            assert!(rates.check_address(peer, "bad", now).is_ok(), "{address}");
+        }
+    }
+}

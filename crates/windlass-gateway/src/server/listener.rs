@@ -1,0 +1,95 @@
+//! The accept loop: a listener, its connections and their drain at the end.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::connection::{self, ConnectionSettings};
+use super::connection_limit::ConnectionLimiter;
+use super::shutdown::Shutdown;
+use super::tls::Tls;
+use crate::protocol::limits::ServerLimits;
+
+/// Serves the router until `stop` is done. Then no connection is accepted any more, streams and
+/// waits end, running requests have [`ServerLimits::drain`] to end, and what is left is cut off.
+///
+/// Errors: none of a single connection; the result is there for a listener that cannot be used.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    limits: ServerLimits,
+    tls: Option<Tls>,
+    stop: impl Future,
+    router: impl FnOnce(Shutdown) -> axum::Router,
+) -> io::Result<()> {
+    listener.local_addr()?;
+    let (end, shutdown) = watch::channel(false);
+    let shutdown = Shutdown::signalled_by(shutdown);
+    let limiter = Arc::new(ConnectionLimiter::new(limits.connections));
+    let drain = limits.drain;
+    // Dropped, and so ended, with this call.
+    let mut reloading = JoinSet::new();
+    if let Some(tls) = tls.clone() {
+        reloading.spawn(tls.reload_on_change());
+    }
+    let settings = ConnectionSettings { router: router(shutdown.clone()), limits, shutdown, tls };
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    let accept_with_slot = async || {
+        // The slot second: no connection is evicted before another one needs its slot.
+        let (socket, peer) = listener.accept().await?;
+        Ok::<_, io::Error>((socket, peer.ip(), limiter.acquire().await))
+    };
+    'accept: loop {
+        let mut arrival = std::pin::pin!(accept_with_slot());
+        let arrived = loop {
+            tokio::select! {
+                _ = &mut stop => break 'accept,
+                Some(ended) = connections.join_next() => log_panic(ended),
+                arrived = &mut arrival => break arrived,
+            }
+        };
+        match arrived {
+            Ok((socket, peer, slot)) => {
+                connections.spawn(connection::serve(socket, peer, slot, settings.clone()));
+            }
+            Err(error) => pause_after_accept_error(&error).await,
+        }
+    }
+    drop(listener);
+    end.send_replace(true);
+    let drained = async {
+        while let Some(ended) = connections.join_next().await {
+            log_panic(ended);
+        }
+    };
+    if tokio::time::timeout(drain, drained).await.is_err() {
+        tracing::warn!(open = connections.len(), "cutting off requests that did not end");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+/// A connection that broke before it was accepted is nothing; no more descriptors is a reason to
+/// let some be closed.
+async fn pause_after_accept_error(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    if !matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    ) {
+        tracing::warn!(%error, "cannot accept a connection");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A request's panic is answered; this is one of a stream, after its answer began.
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        tracing::error!("a connection panicked");
+    }
+}

@@ -1,0 +1,91 @@
+//! Who may do what in the tests.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use windlass_core::jobs::{Access, Denied, Verb};
+
+/// May do everything in `default`.
+pub(crate) const GOOD: &str = "good";
+/// May do everything, but in another namespace.
+pub(crate) const STRANGER: &str = "stranger";
+/// May only read in `default`.
+pub(crate) const READER: &str = "reader";
+/// May only submit in `default`.
+pub(crate) const SUBMITTER: &str = "submitter";
+/// A token that cannot be judged now.
+pub(crate) const UNDECIDED: &str = "undecided";
+/// A worker's.
+pub(crate) const WORKER: &str = "worker";
+/// Another replica.
+pub(crate) const PEER: &str = "peer";
+
+/// The same as [`Tokens`], until all tokens are taken back.
+#[derive(Default)]
+pub(crate) struct Revocable(pub(crate) AtomicBool);
+
+#[async_trait]
+impl Access for Revocable {
+    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(Denied::Unauthenticated);
+        }
+        Tokens.check(token, verb, namespace).await
+    }
+
+    async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
+        Tokens.check_metrics(token).await
+    }
+
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+        Tokens.caller(token).await
+    }
+}
+
+/// Who may do what in the tests.
+pub(crate) struct Tokens;
+
+#[async_trait]
+impl Access for Tokens {
+    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
+        let reads = matches!(verb, Verb::Get | Verb::List | Verb::Watch);
+        let may = match token {
+            Some(GOOD) => namespace == "default",
+            Some(READER) => namespace == "default" && reads,
+            Some(SUBMITTER) => namespace == "default" && verb == Verb::Create,
+            Some(STRANGER) => namespace == "elsewhere",
+            Some(UNDECIDED) => {
+                return Err(Denied::Unavailable {
+                    message: "nobody can say".into(),
+                    retry_after: Duration::from_millis(2_500),
+                });
+            }
+            _ => return Err(Denied::Unauthenticated),
+        };
+        if may { Ok(()) } else { Err(Denied::Forbidden(verb)) }
+    }
+
+    async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
+        match token {
+            Some(PEER) => Ok(()),
+            Some(UNDECIDED) => self.check(token, Verb::Get, "").await,
+            _ => Err(Denied::Unauthenticated),
+        }
+    }
+
+    async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
+        match self.check(token, Verb::Get, "default").await {
+            Ok(()) if token == Some(GOOD) => Ok(()),
+            Ok(()) | Err(Denied::Forbidden(_)) => Err(Denied::NoMetrics),
+            other => other,
+        }
+    }
+
+    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+        match self.check(token, Verb::Get, "default").await {
+            Ok(()) | Err(Denied::Forbidden(_)) => Ok(token.unwrap_or_default().to_owned()),
+            Err(other) => Err(other),
+        }
+    }
+}

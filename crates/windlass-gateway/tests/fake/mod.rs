@@ -1,0 +1,12 @@
+//! A back end in memory whose calls can be made to fail, who may use it, and where its workers report.
+
+mod access;
+mod backend;
+mod jobs;
+mod reports;
+
+pub(crate) use access::{
+    GOOD, PEER, READER, Revocable, STRANGER, SUBMITTER, Tokens, UNDECIDED, WORKER,
+};
+pub(crate) use backend::{FakeBackend, Fault};
+pub(crate) use reports::FakeReports;

@@ -1,0 +1,12 @@
+//! One try at running a job: a worker process with its function, its CPUs and its memory.
+//!
+//! [`build`] makes the order for its worker and [`observe`] makes core's attempt of what is known of
+//! it; both are pure. [`live`] starts and stops it, [`supervise`] attends its process until nothing
+//! of it is left, and [`record`] tells a later server that it was started.
+
+pub(crate) mod build;
+pub(crate) mod live;
+pub(crate) mod observe;
+pub(crate) mod record;
+mod supervise;
+mod worker_pool;

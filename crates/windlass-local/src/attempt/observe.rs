@@ -1,0 +1,97 @@
+//! What the controller knows of the attempts of one job -> core's attempts. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use windlass_core::plan::{Attempt, AttemptState, End};
+use windlass_core::report::Ending;
+use windlass_core::status::FailureReason;
+use windlass_core::{AttemptNumber, Cpus};
+
+/// A worker's clock that is further away than this was read before or after somebody set it.
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
+
+/// What the controller knows of one attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct TrackedAttempt {
+    pub(crate) number: AttemptNumber,
+    pub(crate) cpus: Cpus,
+    pub(crate) created: Timestamp,
+    /// Since when its function runs.
+    pub(crate) running: Option<Timestamp>,
+    /// The end that its worker has reported.
+    pub(crate) reported: Option<Ending>,
+    /// When its last process was gone, and what is known of why.
+    pub(crate) exit: Option<Exit>,
+    /// Its end was asked for.
+    pub(crate) stopping: bool,
+}
+
+/// The end of an attempt's last process. It says why the attempt failed when no worker has.
+#[derive(Clone, Debug)]
+pub(crate) struct Exit {
+    pub(crate) at: Timestamp,
+    pub(crate) why: String,
+    /// Neither the job nor its worker has to do with it: the server was lost, or there was no room.
+    pub(crate) is_lost: bool,
+}
+
+impl TrackedAttempt {
+    /// One that starts.
+    pub(crate) fn new(number: AttemptNumber, cpus: Cpus, created: Timestamp) -> Self {
+        let (running, reported, exit, stopping) = (None, None, None, false);
+        Self { number, cpus, created, running, reported, exit, stopping }
+    }
+}
+
+/// The attempts of one job as core sees them.
+pub(crate) fn attempts(tracked: &[TrackedAttempt], host: &str) -> Vec<Attempt> {
+    tracked.iter().map(|attempt| observe(attempt, host)).collect()
+}
+
+fn observe(tracked: &TrackedAttempt, host: &str) -> Attempt {
+    let TrackedAttempt { number, cpus, created, running, reported, exit, stopping } = tracked;
+    let state = match (exit, reported, running) {
+        (Some(_), Some(ending), _) => AttemptState::Ended(End::Reported(ending.clone())),
+        (Some(Exit { at, why, is_lost }), None, _) => AttemptState::Ended(End::Unreported {
+            // On this machine a worker does not vanish by itself: it counts as a try.
+            reason: if *is_lost { FailureReason::Lost } else { FailureReason::Killed },
+            message: why.clone(),
+            at: *at,
+        }),
+        (None, _, Some(since)) => AttemptState::Running { since: *since },
+        (None, _, None) => AttemptState::Starting { reason: None, message: String::new() },
+    };
+    Attempt {
+        number: *number,
+        cpus: *cpus,
+        created: *created,
+        startable_since: Some(*created),
+        job: None,
+        pod: None,
+        node: Some(host.to_owned()),
+        state,
+        is_present: exit.is_none(),
+        stopping: *stopping,
+        may_restart: false,
+    }
+}
+
+/// A time that a worker has just read, by this server's clock. A time that differs by much was read
+/// from a clock that somebody set meanwhile.
+pub(crate) fn server_time(reported: Timestamp, now: Timestamp) -> Timestamp {
+    if reported.duration_since(now).abs() > MAX_CLOCK_SKEW { now } else { reported }
+}
+
+/// An end that a worker has just reported, by this server's clock.
+pub(crate) fn server_times(reported: &Ending, now: Timestamp) -> Ending {
+    let shift = now.duration_since(reported.finished);
+    if shift.abs() <= MAX_CLOCK_SKEW {
+        return reported.clone();
+    }
+    let shifted = |at: Timestamp| at.checked_add(shift).unwrap_or(now);
+    Ending {
+        started: shifted(reported.started),
+        running: reported.running.map(shifted),
+        finished: now,
+        ..reported.clone()
+    }
+}

@@ -1,0 +1,41 @@
+//! Which attempt a worker's directory is of, for a server that starts after this one was killed.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use windlass_core::AttemptNumber;
+
+/// Name of the file in a worker's directory.
+const FILE: &str = "attempt.json";
+
+/// One attempt that was given to a worker.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AttemptRecord {
+    pub(crate) job_uid: Uuid,
+    pub(crate) attempt: AttemptNumber,
+}
+
+impl AttemptRecord {
+    /// Writes it into a worker's directory.
+    pub(super) fn write(&self, home: &Path) -> io::Result<()> {
+        fs::write(home.join(FILE), serde_json::to_vec(self)?)
+    }
+}
+
+/// The attempts that an earlier server has started and not seen the end of, from the directory of
+/// all workers' directories.
+pub(crate) fn read_all(attempts: &Path) -> io::Result<Vec<AttemptRecord>> {
+    let mut records = Vec::new();
+    for entry in fs::read_dir(attempts)? {
+        match fs::read(entry?.path().join(FILE)) {
+            // What cannot be read was being written: its worker had no order yet.
+            Ok(text) => records.extend(serde_json::from_slice::<AttemptRecord>(&text).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(records)
+}

@@ -1,0 +1,185 @@
+//! Attends the worker of one attempt until nothing of the attempt is left: reports, a stop, its end.
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use tracing::{error, warn};
+use uuid::Uuid;
+use windlass_core::AttemptNumber;
+use windlass_core::report::{Event as ReportEvent, Report};
+
+use crate::confine::Slot;
+use crate::event::{Event, EventSender};
+use crate::process::{leftovers, signal};
+
+/// Longest line of a worker, in bytes: 32 KiB of result, escaped, and the rest of the report.
+const MAX_LINE_BYTES: u64 = 512 * 1024;
+
+/// How much longer than its function's grace a worker may take to stop.
+pub(super) const WORKER_GRACE: Duration = Duration::from_secs(5);
+
+/// How long processes that were killed may take to be gone, before that is an error in the log.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Attends one attempt.
+pub(super) struct Supervisor {
+    pub(super) job_uid: Uuid,
+    pub(super) attempt: AttemptNumber,
+    /// The worker's directory.
+    pub(super) home: PathBuf,
+    /// How long the worker may take to stop before it is killed.
+    pub(super) grace: Duration,
+    /// What holds the attempt. It is handed back with the attempt's end.
+    pub(super) slot: Option<Slot>,
+    pub(super) events: EventSender,
+}
+
+impl Supervisor {
+    /// Returns when nothing of the attempt is left; `stopped` asks for its end.
+    pub(super) async fn run(
+        mut self,
+        mut child: Child,
+        socket: UnixStream,
+        stopped: oneshot::Receiver<()>,
+    ) {
+        self.forward_reports(&child, socket, stopped).await;
+        let status = tokio::time::timeout(self.grace, child.wait()).await;
+        let (orderly, why) = match status {
+            Ok(Ok(status)) => {
+                (is_orderly(status), format!("its worker ended without a word: {status}"))
+            }
+            Ok(Err(error)) => (false, format!("its worker cannot be waited for: {error}")),
+            Err(_) => {
+                signal(&child, Signal::KILL);
+                (false, format!("its worker hung and was killed: {:?}", child.wait().await))
+            }
+        };
+        self.empty_slot().await;
+        self.end_leftovers(orderly).await;
+        let Self { job_uid: uid, attempt, home, events, slot, .. } = self;
+        events.send(Event::AttemptEnded { uid, attempt, why, slot });
+        if let Err(error) = tokio::fs::remove_dir_all(&home).await {
+            warn!(path = %home.display(), %error, "an attempt's files cannot be removed");
+        }
+    }
+
+    /// Passes reports on until the worker closes its end.
+    async fn forward_reports(
+        &self,
+        child: &Child,
+        socket: UnixStream,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
+        let mut lines = BufReader::new(socket);
+        // Outside of the loop: a read that a signal interrupts goes on where it was.
+        let mut line = Vec::new();
+        let mut stopping = false;
+        // When the worker is killed, once that is known.
+        let mut deadline = None;
+        let mut armed = false;
+        let kill = sleep(Duration::MAX);
+        tokio::pin!(kill);
+        loop {
+            let mut bounded = (&mut lines).take(MAX_LINE_BYTES.saturating_sub(line.len() as u64));
+            tokio::select! {
+                read = bounded.read_until(b'\n', &mut line) => match read {
+                    Ok(1..) => {
+                        if let Some(report) = self.parse(&line) {
+                            // It has nothing more to say and exits.
+                            if matches!(report.event, ReportEvent::Finished(_)) && !stopping {
+                                deadline = Some(Instant::now() + WORKER_GRACE);
+                            }
+                            self.events.send(Event::Reported(report));
+                        }
+                        line.clear();
+                    }
+                    // The worker has closed its end: it exits.
+                    Ok(0) | Err(_) => break,
+                },
+                _ = &mut stopped, if !stopping => {
+                    stopping = true;
+                    signal(child, Signal::TERM);
+                    deadline = Some(Instant::now() + self.grace);
+                }
+                () = &mut kill, if armed => {
+                    armed = false;
+                    signal(child, Signal::KILL);
+                }
+            }
+            if let Some(at) = deadline.take() {
+                armed = true;
+                kill.as_mut().reset(at);
+            }
+        }
+    }
+
+    /// A report of this attempt. What a worker says of another counts for nothing.
+    fn parse(&self, line: &[u8]) -> Option<Report> {
+        match serde_json::from_slice::<Report>(line) {
+            Ok(report)
+                if report.job_uid == self.job_uid.to_string() && report.attempt == self.attempt =>
+            {
+                Some(report)
+            }
+            Ok(_) => None,
+            Err(error) => {
+                warn!(%error, "a worker's line cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Kills what is left in the attempt's control groups, until they are empty.
+    async fn empty_slot(&mut self) {
+        while let Some(slot) = self.slot.take() {
+            // Where there are no groups, nothing is in one.
+            if !slot.processes().is_ok_and(|processes| !processes.is_empty()) {
+                self.slot = Some(slot);
+                return;
+            }
+            match spawn_blocking(move || (slot.kill(), slot)).await {
+                Ok((killed, slot)) => {
+                    self.slot = Some(slot);
+                    match killed {
+                        Ok(()) => return,
+                        Err(error) => error!(job = %self.job_uid, %error, "an attempt is not over"),
+                    }
+                }
+                Err(error) => error!(%error, "emptying a control group has failed"),
+            }
+        }
+    }
+
+    /// Returns when nobody holds the attempt's lock. A worker that ended in order has ended its
+    /// function. What a worker that was killed has left is searched for, because some of it may have
+    /// closed the lock.
+    async fn end_leftovers(&self, orderly: bool) {
+        let mut must_search = !orderly;
+        loop {
+            match leftovers::is_lock_held(&self.home) {
+                Ok(false) if !must_search => return,
+                Ok(_) => {}
+                Err(error) => error!(%error, "an attempt's lock cannot be looked at"),
+            }
+            let home = self.home.clone();
+            match spawn_blocking(move || leftovers::end(&home, PATIENCE)).await {
+                Ok(Ok(_)) => must_search = false,
+                Ok(Err(error)) => error!(job = %self.job_uid, %error, "an attempt is not over"),
+                Err(error) => error!(%error, "looking for what a worker left has failed"),
+            }
+        }
+    }
+}
+
+/// Whether a worker has ended by itself, so that it has ended its function.
+fn is_orderly(status: ExitStatus) -> bool {
+    status.code().is_some()
+}

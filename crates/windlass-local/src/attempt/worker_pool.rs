@@ -1,0 +1,109 @@
+//! Workers that are started before they are needed and wait for their order. Each carries out one:
+//! nothing passes from one job to the next.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use tracing::warn;
+use uuid::Uuid;
+use windlass_core::Cpus;
+use windlass_core::assignment::Order;
+
+use super::record::AttemptRecord;
+use crate::event::{Event, EventSender};
+use crate::process::{IdleWorker, WorkerCommand};
+
+/// Most workers that wait for an order.
+const MAX_IDLE: usize = 4;
+
+/// Workers that wait for an order.
+pub(super) struct WorkerPool {
+    command: Arc<WorkerCommand>,
+    /// The directory of all workers' directories.
+    attempts: PathBuf,
+    wanted: usize,
+    events: EventSender,
+    idle: VecDeque<IdleWorker>,
+    starting: usize,
+    last_number: u64,
+}
+
+impl WorkerPool {
+    /// For a server that grants so many CPUs.
+    pub(super) fn new(
+        command: WorkerCommand,
+        attempts: PathBuf,
+        cpus: Cpus,
+        events: EventSender,
+    ) -> Self {
+        let command = Arc::new(command);
+        // One more than may start at once: the next is made when one has ended, not while it starts.
+        let wanted = MAX_IDLE.min(cpus as usize + 1);
+        let idle = VecDeque::new();
+        Self { command, attempts, wanted, events, idle, starting: 0, last_number: 0 }
+    }
+
+    /// Starts as many as may be needed at once. `events` hears when they are there.
+    pub(super) fn refill(&mut self) {
+        while self.idle.len() + self.starting < self.wanted {
+            self.starting += 1;
+            let home = self.next_home();
+            let (command, events) = (Arc::clone(&self.command), self.events.clone());
+            spawn_blocking(move || events.send(Event::WorkerStarted(command.spawn(home))));
+        }
+    }
+
+    /// One that was started is there, or could not be.
+    pub(super) fn add(&mut self, worker: io::Result<IdleWorker>) {
+        self.starting = self.starting.saturating_sub(1);
+        match worker {
+            Ok(worker) => self.idle.push_back(worker),
+            Err(error) => warn!(%error, "no worker can be started in advance"),
+        }
+    }
+
+    /// Gives an order to a worker that waits, or to a new one.
+    pub(super) fn assign(
+        &mut self,
+        job_uid: Uuid,
+        mut order: Order,
+        input: &[u8],
+    ) -> io::Result<IdleWorker> {
+        let record = AttemptRecord { job_uid, attempt: order.assignment.attempt };
+        loop {
+            let worker = match self.idle.pop_front() {
+                Some(worker) => worker,
+                None => {
+                    let home = self.next_home();
+                    self.command.spawn(home)?
+                }
+            };
+            let Some(pid) = worker.child.id() else { continue };
+            // Before the order: a worker that runs something always has a record.
+            record.write(&worker.home)?;
+            let path = worker.home.join("input.json");
+            fs::write(&path, input)?;
+            order.assignment.input = path.to_string_lossy().into_owned();
+            order.assignment.work = worker.home.join("work").to_string_lossy().into_owned();
+            if order.directory.is_none() {
+                order.directory = Some(order.assignment.work.clone());
+            }
+            let mut line = serde_json::to_vec(&order)?;
+            line.push(b'\n');
+            match (&worker.socket).write_all(&line) {
+                Ok(()) => return Ok(worker),
+                // Somebody has killed it while it waited.
+                Err(error) => warn!(%error, pid, "a worker has gone while it waited"),
+            }
+        }
+    }
+
+    fn next_home(&mut self) -> PathBuf {
+        self.last_number += 1;
+        self.attempts.join(self.last_number.to_string())
+    }
+}

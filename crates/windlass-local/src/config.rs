@@ -1,0 +1,38 @@
+//! What an engine is configured with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use windlass_core::Cpus;
+
+use crate::functions::Library;
+use crate::process::Logs;
+
+/// The one namespace of a machine.
+pub const NAMESPACE: &str = "default";
+
+/// Configuration of an engine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// CPUs to grant.
+    pub cpus: Cpus,
+    /// Functions and queues.
+    pub functions: Arc<Library>,
+    /// Directory of everything that is kept. It is made when it is not there; one engine at a time
+    /// uses it.
+    pub data: PathBuf,
+    /// Whether what is accepted must survive a loss of power. A job that lives no longer than its
+    /// caller needs no waits for the disk.
+    pub durable: bool,
+    /// Most jobs that wait for CPUs, all queues together.
+    pub max_queued: u32,
+    /// Most bytes of jobs, results and logs that are kept. Beyond it submissions are refused.
+    pub max_stored_bytes: u64,
+    /// The windlass program, which is started as `PROGRAM worker`.
+    pub program: PathBuf,
+    /// Where functions write what is neither result nor progress.
+    pub logs: Logs,
+    /// How long a function may take to stop, before it is killed.
+    pub grace: Duration,
+}

@@ -1,0 +1,94 @@
+//! The jobs that have not ended, and those of which something still runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+use windlass_core::{AttemptNumber, Error, Job, JobLimits};
+
+use crate::attempt::observe::TrackedAttempt;
+use crate::queueing::admission::QueueEntry;
+use crate::queueing::backlog::Backlog;
+use crate::store::Store;
+
+/// One of them.
+pub(super) struct ActiveJob {
+    pub(super) entry: QueueEntry,
+    /// Queues and specs do not change, so that this is validated once, when a job is accepted.
+    pub(super) limits: JobLimits,
+    /// It counts in the backlog.
+    pub(super) is_waiting: bool,
+    /// The job as it was last reported. `None` while the store alone has it.
+    pub(super) job: Option<Arc<Job>>,
+    /// It was deleted: only its processes are of interest any more.
+    pub(super) deleted: bool,
+    pub(super) attempts: Vec<TrackedAttempt>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct ActiveJobs(HashMap<Uuid, ActiveJob>);
+
+impl ActiveJob {
+    /// One that has no attempt yet.
+    pub(super) fn new(entry: QueueEntry, limits: JobLimits, job: Option<Arc<Job>>) -> Self {
+        let (is_waiting, deleted, attempts) = (false, false, Vec::new());
+        Self { entry, limits, is_waiting, job, deleted, attempts }
+    }
+
+    /// One of its attempts.
+    pub(super) fn attempt_mut(&mut self, number: AttemptNumber) -> Option<&mut TrackedAttempt> {
+        self.attempts.iter_mut().find(|attempt| attempt.number == number)
+    }
+
+    /// It counts in the backlog from now, unless it did already.
+    pub(super) fn enter_backlog(&mut self, backlog: &Backlog) {
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            backlog.add(&self.entry.queue);
+        }
+    }
+
+    /// It does not wait any more: it starts, or has ended.
+    pub(super) fn leave_backlog(&mut self, backlog: &Backlog) {
+        if std::mem::take(&mut self.is_waiting) {
+            backlog.remove(&self.entry.queue);
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.attempts.iter().any(|attempt| attempt.exit.is_none())
+    }
+}
+
+impl ActiveJobs {
+    pub(super) fn insert(&mut self, uid: Uuid, job: ActiveJob) {
+        self.0.insert(uid, job);
+    }
+
+    pub(super) fn get(&self, uid: Uuid) -> Option<&ActiveJob> {
+        self.0.get(&uid)
+    }
+
+    pub(super) fn get_mut(&mut self, uid: Uuid) -> Option<&mut ActiveJob> {
+        self.0.get_mut(&uid)
+    }
+
+    /// The job itself, read from the store when it is not in memory; `None` when it was deleted, or is
+    /// not active.
+    pub(super) fn load(&mut self, uid: Uuid, store: &Store) -> Result<Option<Arc<Job>>, Error> {
+        let Some(active) = self.0.get_mut(&uid).filter(|active| !active.deleted) else {
+            return Ok(None);
+        };
+        if active.job.is_none() {
+            active.job = store.load(uid)?.map(Arc::new);
+        }
+        Ok(active.job.clone())
+    }
+
+    /// Removes a job, once nothing of it runs.
+    pub(super) fn remove(&mut self, uid: Uuid) {
+        if self.0.get(&uid).is_some_and(|active| !active.is_running()) {
+            self.0.remove(&uid);
+        }
+    }
+}

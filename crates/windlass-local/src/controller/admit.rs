@@ -1,0 +1,38 @@
+//! The step `admit`: whether a job may start now. It changes the queues in memory, and nothing else.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+use windlass_core::Job;
+use windlass_core::plan::{AdmissionDecision, Attempt, needs_cpus};
+
+use super::state::State;
+
+/// What admission says to a job. `decision` is what it has just said, and counts once. `None` when the
+/// job has joined a queue: the decision comes at the end of the turn.
+pub(super) fn admit(
+    state: &mut State,
+    uid: Uuid,
+    job: &Job,
+    attempts: &[Attempt],
+    decision: &mut Option<AdmissionDecision>,
+    now: Timestamp,
+) -> Option<AdmissionDecision> {
+    if !needs_cpus(job, attempts, now) {
+        state.admission.dequeue(&uid);
+        return Some(AdmissionDecision::NotAsked);
+    }
+    let decision = decision.take();
+    if decision.is_none() {
+        enqueue(state, uid);
+        state.admission.announce(uid);
+    }
+    decision
+}
+
+/// A job joins its queue.
+pub(super) fn enqueue(state: &mut State, uid: Uuid) {
+    if let Some(active) = state.jobs.get_mut(uid) {
+        active.enter_backlog(&state.ctx.backlog);
+        state.admission.enqueue(uid, &active.entry, &active.limits);
+    }
+}

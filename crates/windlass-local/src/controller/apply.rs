@@ -1,0 +1,90 @@
+//! The step `apply`: carries out what core has planned, and decides nothing. Each action may be
+//! repeated.
+
+use std::io;
+
+use tracing::{info, warn};
+use uuid::Uuid;
+use windlass_core::status::MAX_INLINE_RESULT_BYTES;
+use windlass_core::{Action, AttemptNumber, Cpus, Job};
+
+use super::state::State;
+use crate::attempt::build::{self, Placement};
+use crate::attempt::observe::{Exit, TrackedAttempt};
+use crate::process::Logs;
+
+/// Carries out the actions on one job.
+pub(super) fn apply(state: &mut State, uid: Uuid, job: &Job, actions: &[Action]) {
+    for action in actions {
+        match action {
+            Action::Start { attempt, cpus } => start(state, uid, job, *attempt, *cpus),
+            Action::Remove { attempt } => stop(state, uid, *attempt),
+            // The store deletes what has expired, many jobs at once.
+            Action::Expire => {}
+        }
+    }
+}
+
+/// Starts an attempt. When that fails, the attempt has ended, and core decides what comes next.
+fn start(state: &mut State, uid: Uuid, job: &Job, number: AttemptNumber, cpus: Cpus) {
+    if let Some(active) = state.jobs.get_mut(uid) {
+        active.leave_backlog(&state.ctx.backlog);
+    }
+    // Before the worker can say when it started.
+    let mut attempt = TrackedAttempt::new(number, cpus, state.ctx.clock.now());
+    match start_worker(state, uid, job, number, cpus) {
+        Ok(()) => info!(job = %job.metadata.name, attempt = number, cpus, "attempt started"),
+        Err(error) => {
+            let name = &job.metadata.name;
+            warn!(job = %name, attempt = number, %error, "an attempt cannot be started");
+            let why = format!("its worker cannot be started: {error}");
+            attempt.exit = Some(Exit { at: attempt.created, why, is_lost: true });
+        }
+    }
+    if let Some(active) = state.jobs.get_mut(uid) {
+        active.attempts.push(attempt);
+    }
+}
+
+/// Takes CPUs and a control group, and gives the order to a worker.
+fn start_worker(
+    state: &mut State,
+    uid: Uuid,
+    job: &Job,
+    attempt: AttemptNumber,
+    cpus: Cpus,
+) -> io::Result<()> {
+    let ctx = &state.ctx;
+    let name = &job.spec.function;
+    let functions = ctx.config.functions.current();
+    let function = functions.get(name).ok_or_else(|| io::Error::other("its function is gone"))?;
+    let active = state.jobs.get(uid).ok_or_else(|| io::Error::other("the job is gone"))?;
+    let mut limits = active.limits.clone();
+    // What does not fit on the disk is refused as any result that is too large.
+    let room = ctx.config.max_stored_bytes.saturating_sub(ctx.stored_bytes());
+    limits.max_result_bytes = limits.max_result_bytes.min(room.max(MAX_INLINE_RESULT_BYTES));
+    let log = match ctx.config.logs {
+        Logs::Files => Some(ctx.files.log(uid, attempt).to_string_lossy().into_owned()),
+        Logs::Stderr | Logs::Pipe(_) => None,
+    };
+    let memory_bytes = function.spec.memory.bytes(cpus).unwrap_or(u64::MAX);
+    let allocation = state.attempts.allocate(cpus, memory_bytes);
+    let placement = Placement {
+        directory: functions.directory(name).map(|path| path.to_string_lossy().into_owned()),
+        results: ctx.files.results().to_string_lossy().into_owned(),
+        log,
+        confinement: allocation.confinement(),
+    };
+    let order = build::order(job, &limits, &function.spec, attempt, cpus, placement);
+    state.attempts.start(uid, order, &job.spec.input_bytes(), allocation)
+}
+
+/// Asks for the end of an attempt. When it is gone, nothing happens.
+pub(super) fn stop(state: &mut State, uid: Uuid, number: AttemptNumber) {
+    if let Some(active) = state.jobs.get_mut(uid)
+        && let Some(attempt) = active.attempt_mut(number)
+    {
+        attempt.stopping = true;
+        state.attempts.stop(uid, number);
+    }
+}

@@ -1,0 +1,30 @@
+//! Handles that the whole engine shares.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::event::EventSender;
+use crate::queueing::backlog::Backlog;
+use crate::store::Store;
+use windlass_clock::Clock;
+
+/// What the controller and those who serve callers work with.
+pub(crate) struct Context {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) files: Arc<DataDir>,
+    pub(crate) clock: Clock,
+    /// This machine's name.
+    pub(crate) host: String,
+    /// How many jobs wait, and how many may.
+    pub(crate) backlog: Arc<Backlog>,
+    pub(crate) events: EventSender,
+}
+
+impl Context {
+    /// Bytes that jobs, results and logs take.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.store.bytes() + self.files.bytes()
+    }
+}

@@ -1,0 +1,36 @@
+//! The end of a turn: admission chooses who starts, from all jobs that wait.
+
+use windlass_core::plan::AdmissionDecision;
+
+use super::reconcile::reconcile;
+use super::state::State;
+use crate::queueing::admission::waiting_message;
+
+/// Starts jobs until nobody who waits may start.
+pub(super) fn start_granted(state: &mut State) {
+    while !state.is_stopping
+        && let Some((uid, cpus)) = state.admission.next_grant(state.ctx.clock.now())
+    {
+        reconcile(state, uid, Some(AdmissionDecision::Granted(cpus)));
+        // A grant that came to nothing, because the job cannot run any more.
+        if !state.attempts.any_of(uid) {
+            state.admission.release(&uid);
+        }
+    }
+}
+
+/// Has the status of those that have come to wait say so.
+pub(super) fn announce_waiting(state: &mut State) {
+    for uid in state.admission.take_newly_waiting() {
+        let Some(active) = state.jobs.get(uid).filter(|active| active.is_waiting) else { continue };
+        let why = waiting_message(&active.limits, state.ctx.config.cpus);
+        reconcile(state, uid, Some(AdmissionDecision::Waiting { why, place: None }));
+        // The store has it; a deep queue costs little memory.
+        if let Some(active) = state.jobs.get_mut(uid)
+            && active.is_waiting
+            && active.attempts.is_empty()
+        {
+            active.job = None;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What each event changes, before the job is reconciled.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+use uuid::Uuid;
+use windlass_core::live::{Live, Shown};
+use windlass_core::report::{self, Event as ReportEvent, Report};
+use windlass_core::{AttemptNumber, Error, Job, JobLimits, JobStatus, Outcome};
+
+use super::active_jobs::ActiveJob;
+use super::apply;
+use super::fetch::fetch_if_readable;
+use super::reconcile::reconcile;
+use super::state::State;
+use super::update_status::{next_version, update_status};
+use crate::attempt::observe::{Exit, server_time, server_times};
+use crate::event::Event;
+use crate::queueing::admission::QueueEntry;
+
+/// Takes in one event.
+pub(super) fn on_event(state: &mut State, event: Event) {
+    match event {
+        Event::Submitted { job, limits } => on_submitted(state, job, limits),
+        Event::CancelRequested { uid, reply } => on_cancel(state, uid, reply),
+        Event::DeleteRequested { uid, reply } => on_delete(state, uid, reply),
+        Event::Reported(report) => on_report(state, &report),
+        Event::AttemptEnded { uid, attempt, why, slot } => {
+            state.attempts.release_slot(slot);
+            on_attempt_ended(state, uid, attempt, why);
+            if !state.is_stopping {
+                state.attempts.refill_workers();
+            }
+        }
+        Event::WorkerStarted(worker) => state.attempts.add_worker(worker),
+        Event::ManifestsReloaded => {
+            state.admission.set_queues(&state.ctx.config.functions.current());
+        }
+        Event::QueueStatusRequested { queues, reply } => {
+            let statuses = queues.iter().map(|queue| state.admission.queue_status(queue)).collect();
+            // Who asked may have gone away.
+            drop(reply.send(statuses));
+        }
+        Event::ExpiryDone => state.expiry.deleted(&state.ctx),
+        Event::Shutdown => {
+            state.is_stopping = true;
+            state.attempts.stop_all();
+        }
+    }
+}
+
+/// Reconciles the jobs whose time has come, and deletes those whose time is over.
+pub(super) fn on_time(state: &mut State) {
+    let now = Instant::now();
+    while let Some(uid) = state.requeued.pop_due(now) {
+        reconcile(state, uid, None);
+    }
+    if state.expiry.next().is_some_and(|at| at <= now) {
+        state.expiry.delete_expired(&state.ctx);
+    }
+}
+
+fn on_submitted(state: &mut State, job: Arc<Job>, limits: JobLimits) {
+    let Ok(uid) = Uuid::parse_str(&job.metadata.uid) else { return };
+    let entry = QueueEntry {
+        queue: job.spec.queue().into(),
+        priority: job.spec.priority,
+        since: job.metadata.creation_timestamp.unwrap_or_else(|| state.ctx.clock.now()),
+    };
+    let mut active = ActiveJob::new(entry, limits, Some(job));
+    // Its place in the backlog was reserved before it was committed.
+    active.is_waiting = true;
+    state.jobs.insert(uid, active);
+    reconcile(state, uid, None);
+}
+
+fn on_cancel(state: &mut State, uid: Uuid, reply: oneshot::Sender<Result<(), Error>>) {
+    // A job that is not active has ended.
+    let open =
+        fetch_if_readable(state, uid).filter(|job| !job.spec.cancel && !job.status.is_finished());
+    let Some(job) = open else {
+        reply.send(Ok(())).unwrap_or_default();
+        return;
+    };
+    let mut job = Arc::unwrap_or_clone(job);
+    job.spec.cancel = true;
+    job.metadata.generation = job.metadata.generation.map(|number| number + 1);
+    let job = next_version(state, uid, job);
+    state.ctx.store.update(job, Some(reply));
+    reconcile(state, uid, None);
+}
+
+fn on_delete(state: &mut State, uid: Uuid, reply: oneshot::Sender<Result<(), Error>>) {
+    if let Some(active) = state.jobs.get_mut(uid) {
+        active.deleted = true;
+        active.job = None;
+        let numbers: Vec<_> = active.attempts.iter().map(|attempt| attempt.number).collect();
+        numbers.into_iter().for_each(|number| apply::stop(state, uid, number));
+    }
+    state.forget(uid);
+    state.ctx.store.remove(uid, reply);
+}
+
+fn on_report(state: &mut State, report: &Report) {
+    let Report { job_uid, attempt: number, event } = report;
+    let Ok(uid) = Uuid::parse_str(job_uid) else { return };
+    let job = fetch_if_readable(state, uid);
+    let current = job.as_ref().map(|job| report::check(job, job_uid, *number));
+    let (Some(job), Some(Ok(())), Some(active)) = (job, &current, state.jobs.get_mut(uid)) else {
+        debug!(%uid, attempt = number, ?current, "a report changes nothing");
+        return;
+    };
+    let now = state.ctx.clock.now();
+    let Some(attempt) = active.attempt_mut(*number) else { return };
+    match event {
+        ReportEvent::Running { running, .. } => {
+            attempt.running = Some(server_time(*running, now));
+            reconcile(state, uid, None);
+        }
+        ReportEvent::Progress { .. } => {
+            let Some(live) = Live::of(report) else { return };
+            let progress = Some(live.progress.clone());
+            let status = JobStatus { progress, ..job.status.clone() };
+            let job = Arc::new(Job { status, ..Job::clone(&job) });
+            active.job = Some(Arc::clone(&job));
+            state.ctx.store.show(Shown::new(job, Some(live)));
+        }
+        ReportEvent::Finished(ending) => {
+            let ending = server_times(ending, now);
+            attempt.reported = Some(ending.clone());
+            match report::finish(&job, &active.limits, *number, &ending) {
+                Ok(status) => update_status(state, uid, &job, status),
+                Err(refused) => warn!(%uid, attempt = number, %refused, "an outcome is refused"),
+            }
+        }
+    }
+}
+
+/// Nothing of an attempt runs any more: its CPUs are free.
+fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, why: String) {
+    state.attempts.release_cpus(uid, number);
+    state.admission.release(&uid);
+    let has_result = fetch_if_readable(state, uid).is_some_and(|job| job.status.result.is_some());
+    if let Some(active) = state.jobs.get_mut(uid)
+        && let Some(attempt) = active.attempt_mut(number)
+    {
+        let outcome = attempt.reported.as_ref().map(|ending| &ending.outcome);
+        let has_succeeded = matches!(outcome, Some(Outcome::Succeeded(_)));
+        let at = state.ctx.clock.now();
+        attempt.exit = Some(Exit { at, why, is_lost: state.is_stopping });
+        state.ctx.files.count_attempt(uid, number, has_succeeded && has_result);
+        if active.deleted {
+            state.ctx.files.remove_job(uid, number);
+        }
+    }
+    reconcile(state, uid, None);
+}

@@ -1,0 +1,63 @@
+//! Reconciles one job: what is known of it -> what is done, and its status.
+//!
+//! | step | what it is |
+//! | --- | --- |
+//! | fetch | reads memory, or else the store |
+//! | observe | pure |
+//! | validate | pure |
+//! | admit | changes the queues, in memory |
+//! | plan | pure, and core's |
+//! | apply | starts and stops processes |
+//! | update_status | commits to the store, last |
+
+use uuid::Uuid;
+use windlass_core::plan::{AdmissionDecision, Observed, plan_invalid};
+use windlass_core::{Action, Job, Plan, plan};
+
+use super::admit::admit;
+use super::apply::apply;
+use super::fetch::fetch;
+use super::state::State;
+use super::update_status::update_status;
+use super::validate::missing_requirement;
+use crate::attempt::observe;
+
+/// Reconciles a job until there is nothing new. A job that needs CPUs joins its queue, unless
+/// `decision` is what admission has just said to it.
+pub(super) fn reconcile(state: &mut State, uid: Uuid, mut decision: Option<AdmissionDecision>) {
+    loop {
+        // fetch: reads memory, or else the store.
+        let Some(job) = fetch(state, uid) else { return };
+        let Some(active) = state.jobs.get(uid) else { return };
+        let now = state.ctx.clock.now();
+        // observe: pure.
+        let attempts = observe::attempts(&active.attempts, &state.ctx.host);
+        let mut observed = Observed { attempts, ..Observed::default() };
+        // validate: pure.
+        let missing = missing_requirement(&job, &state.ctx.config.functions.current());
+        let plan = if let Some(why) = missing {
+            // plan: pure.
+            plan_invalid(&job, &why, &observed, now)
+        } else {
+            // admit: changes the queues, in memory.
+            let admitted = admit(state, uid, &job, &observed.attempts, &mut decision, now);
+            let Some(admission) = admitted else { return };
+            observed.admission = admission;
+            let Some(active) = state.jobs.get(uid) else { return };
+            // plan: pure.
+            plan(&job, &active.limits, &observed, now)
+        };
+        if is_done(&plan, &job) {
+            return state.settle(uid, &job, plan.requeue_after);
+        }
+        // apply: starts and stops processes.
+        apply(state, uid, &job, &plan.actions);
+        // update_status: commits to the store.
+        update_status(state, uid, &job, plan.status);
+    }
+}
+
+/// Whether nothing is left to do. The store itself deletes what has expired.
+fn is_done(plan: &Plan, job: &Job) -> bool {
+    plan.actions.iter().all(|action| *action == Action::Expire) && plan.status == job.status
+}

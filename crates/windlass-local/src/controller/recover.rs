@@ -1,0 +1,95 @@
+//! The start: what an earlier server left running is ended, and its jobs are taken over.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+use uuid::Uuid;
+use windlass_core::AttemptNumber;
+
+use super::active_jobs::ActiveJob;
+use super::admit::enqueue;
+use super::fetch::fetch_if_readable;
+use super::reconcile::reconcile;
+use super::state::State;
+use crate::attempt::observe::{Exit, TrackedAttempt};
+use crate::attempt::record;
+use crate::data_dir::DataDir;
+use crate::process::leftovers;
+use crate::queueing::admission::QueueEntry;
+use crate::store::Unfinished;
+
+/// How long an earlier server's processes may take to be gone.
+const LEFTOVERS_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How far a job's version goes on after a kill: by far more than its changes within 200 ms, which may
+/// have been shown and not committed.
+const VERSIONS_SKIPPED: u64 = 1000;
+
+/// The latest attempt of each job that had one running.
+pub(crate) type LostAttempts = HashMap<Uuid, AttemptNumber>;
+
+/// Ends every process of an earlier server's attempts, and gives the attempts that were lost so.
+pub(crate) fn end_leftovers(files: &DataDir) -> io::Result<LostAttempts> {
+    let attempts = files.attempts();
+    let mut lost = LostAttempts::new();
+    for record in record::read_all(&attempts)? {
+        let last = lost.entry(record.job_uid).or_default();
+        *last = record.attempt.max(*last);
+    }
+    let ended = leftovers::end(&attempts, LEFTOVERS_PATIENCE)?;
+    if ended > 0 {
+        info!(processes = ended, "ended what an earlier server had left running");
+    }
+    fs::remove_dir_all(&attempts)?;
+    fs::create_dir(&attempts)?;
+    Ok(lost)
+}
+
+/// Takes over what an earlier server has left: jobs that wait, and `lost` attempts, of which nothing
+/// runs any more.
+pub(super) fn recover(state: &mut State, unfinished: Vec<Unfinished>, lost: &LostAttempts) {
+    // Many jobs have few queues, whose names are kept once.
+    let mut queues: BTreeSet<Arc<str>> = BTreeSet::new();
+    for job in unfinished {
+        let Unfinished { uid, queue, priority, created, limits, attempt } = job;
+        let queue = match queues.get(queue.as_str()) {
+            Some(queue) => Arc::clone(queue),
+            None => {
+                let queue: Arc<str> = queue.into();
+                queues.insert(Arc::clone(&queue));
+                queue
+            }
+        };
+        let entry = QueueEntry { queue, priority, since: created };
+        state.jobs.insert(uid, ActiveJob::new(entry, limits, None));
+        match lost.get(&uid).copied().max(attempt) {
+            None => enqueue(state, uid),
+            Some(last) => recover_attempt(state, uid, last),
+        }
+    }
+    state.expiry.schedule(&state.ctx);
+}
+
+/// A job that was started before: its latest attempt is over, whatever its status says.
+fn recover_attempt(state: &mut State, uid: Uuid, number: AttemptNumber) {
+    let Some(mut job) = fetch_if_readable(state, uid) else { return };
+    // Readers may have seen changes that were not committed: their versions are not used again.
+    let version = job.metadata.resource_version.parse::<u64>().unwrap_or(0) + VERSIONS_SKIPPED;
+    Arc::make_mut(&mut job).metadata.resource_version = version.to_string();
+    let now = state.ctx.clock.now();
+    let Some(active) = state.jobs.get_mut(uid) else { return };
+    let cpus = job.status.parallelism.unwrap_or(active.limits.parallelism);
+    let created = job.status.timeline.admitted.unwrap_or(now);
+    let mut attempt = TrackedAttempt::new(number, cpus, created);
+    attempt.exit =
+        Some(Exit { at: now, why: "the server ended while it ran".into(), is_lost: true });
+    active.attempts.push(attempt);
+    active.job = Some(job);
+    // A result that it may have stored counts for nothing: nobody has reported its end.
+    state.ctx.files.count_attempt(uid, number, false);
+    reconcile(state, uid, None);
+}

@@ -1,0 +1,98 @@
+//! The loop: events in, a turn at a time.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use super::active_jobs::ActiveJobs;
+use super::context::Context;
+use super::delay_queue::DelayQueue;
+use super::expiry::Expiry;
+use super::grants::{announce_waiting, start_granted};
+use super::handlers::{on_event, on_time};
+use super::recover::{self, LostAttempts};
+use super::state::State;
+use crate::attempt::live::LiveAttempts;
+use crate::confine::{Cgroups, Cores};
+use crate::event::Event;
+use crate::queueing::admission::MachineAdmission;
+use crate::store::Unfinished;
+
+/// Most events of one turn: a flood of them does not keep jobs from starting.
+const MAX_TURN_EVENTS: usize = 256;
+
+/// The task that owns the jobs.
+pub(crate) struct Controller {
+    state: State,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Controller {
+    pub(crate) fn new(
+        ctx: Arc<Context>,
+        cores: Cores,
+        cgroups: Cgroups,
+        events: mpsc::UnboundedReceiver<Event>,
+    ) -> Self {
+        let Context { config, files, backlog, events: sender, .. } = &*ctx;
+        let attempts = LiveAttempts::new(config, files, cores, cgroups, sender.clone());
+        let mut admission = MachineAdmission::new(config.cpus, Arc::clone(backlog));
+        admission.set_queues(&config.functions.current());
+        let state = State {
+            is_stopping: false,
+            ctx,
+            jobs: ActiveJobs::default(),
+            attempts,
+            admission,
+            requeued: DelayQueue::default(),
+            expiry: Expiry::default(),
+        };
+        Self { state, events }
+    }
+
+    /// Takes over what an earlier server has left.
+    pub(crate) fn recover(&mut self, unfinished: Vec<Unfinished>, lost: &LostAttempts) {
+        recover::recover(&mut self.state, unfinished, lost);
+    }
+
+    /// Runs until a shutdown has left no process.
+    pub(crate) async fn run(mut self) {
+        let Self { state, events } = &mut self;
+        end_turn(state);
+        state.attempts.refill_workers();
+        while !(state.is_stopping && state.attempts.is_empty()) {
+            let next = [state.requeued.next(), state.expiry.next()].into_iter().flatten().min();
+            let timer = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(event) = events.recv() => {
+                    on_event(state, event);
+                    for _ in 1..MAX_TURN_EVENTS {
+                        let Ok(event) = events.try_recv() else { break };
+                        on_event(state, event);
+                    }
+                }
+                () = timer => on_time(state),
+            }
+            end_turn(state);
+            state.attempts.reap_supervisors();
+        }
+        // What was sent while the last attempt ended.
+        events.close();
+        while let Ok(event) = events.try_recv() {
+            on_event(state, event);
+        }
+        state.attempts.join_supervisors().await;
+    }
+}
+
+/// Starts who may start, of all that the turn's events have brought.
+fn end_turn(state: &mut State) {
+    start_granted(state);
+    announce_waiting(state);
+}

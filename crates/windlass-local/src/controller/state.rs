@@ -1,0 +1,53 @@
+//! What the controller knows and holds. One task owns it, so that no part of it needs a lock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+use windlass_core::Job;
+
+use super::active_jobs::ActiveJobs;
+use super::context::Context;
+use super::delay_queue::DelayQueue;
+use super::expiry::Expiry;
+use crate::attempt::live::LiveAttempts;
+use crate::queueing::admission::MachineAdmission;
+
+/// The controller's state.
+pub(super) struct State {
+    /// A shutdown has begun.
+    pub(super) is_stopping: bool,
+    pub(super) ctx: Arc<Context>,
+    pub(super) jobs: ActiveJobs,
+    /// What runs, and what holds it.
+    pub(super) attempts: LiveAttempts,
+    /// Who waits for CPUs, and what is granted.
+    pub(super) admission: MachineAdmission,
+    /// Whose turn comes later.
+    pub(super) requeued: DelayQueue,
+    pub(super) expiry: Expiry,
+}
+
+impl State {
+    /// There is nothing new about a job: its turn comes later, or it has ended.
+    pub(super) fn settle(&mut self, uid: Uuid, job: &Job, requeue_after: Option<Duration>) {
+        if !job.status.is_finished() {
+            return self.requeued.set(uid, requeue_after);
+        }
+        if let Some(at) = job.expires() {
+            self.expiry.expect(at, self.ctx.clock.now());
+        }
+        self.forget(uid);
+    }
+
+    /// Forgets a job that has ended or was deleted, once nothing of it runs: then the store alone has
+    /// it.
+    pub(super) fn forget(&mut self, uid: Uuid) {
+        self.admission.dequeue(&uid);
+        if let Some(active) = self.jobs.get_mut(uid) {
+            active.leave_backlog(&self.ctx.backlog);
+        }
+        self.requeued.set(uid, None);
+        self.jobs.remove(uid);
+    }
+}

@@ -1,0 +1,34 @@
+//! The step `update_status`: a job's new status is committed, once and last.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+use windlass_core::{Job, JobStatus, Phase};
+
+use super::state::State;
+
+/// Commits a status that is new. That an attempt runs is shown at once and committed soon: should that
+/// be lost, the attempt's directory says so.
+pub(super) fn update_status(state: &mut State, uid: Uuid, job: &Job, status: JobStatus) {
+    if status == job.status {
+        return;
+    }
+    let is_urgent = !matches!(status.phase, Some(Phase::Starting | Phase::Running));
+    let job = next_version(state, uid, Job { status, ..job.clone() });
+    if is_urgent {
+        state.ctx.store.update(job, None);
+    } else {
+        state.ctx.store.update_soon(job);
+    }
+}
+
+/// The next version of a job, which is the job from now on.
+pub(super) fn next_version(state: &mut State, uid: Uuid, mut job: Job) -> Arc<Job> {
+    let version = job.metadata.resource_version.parse::<u64>().unwrap_or(0) + 1;
+    job.metadata.resource_version = version.to_string();
+    let job = Arc::new(job);
+    if let Some(active) = state.jobs.get_mut(uid) {
+        active.job = Some(Arc::clone(&job));
+    }
+    job
+}

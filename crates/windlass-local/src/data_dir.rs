@@ -1,0 +1,130 @@
+//! The files of a data directory beside the database, and how many bytes they take.
+//!
+//! `attempts/` is of what runs; results above 32 KiB and logs stay as long as their jobs.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing::warn;
+use uuid::Uuid;
+use windlass_core::AttemptNumber;
+use windlass_worker::{log_before, stored_name};
+
+/// The directories under a data directory.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    data: PathBuf,
+    /// Of results and logs.
+    bytes: AtomicU64,
+}
+
+impl DataDir {
+    /// Makes what is missing.
+    pub(crate) fn open(data: &Path) -> io::Result<Self> {
+        let dir = Self { data: data.to_owned(), bytes: AtomicU64::new(0) };
+        for directory in [dir.attempts(), dir.results(), dir.logs()] {
+            fs::create_dir_all(directory)?;
+        }
+        Ok(dir)
+    }
+
+    /// One directory for each worker.
+    pub(crate) fn attempts(&self) -> PathBuf {
+        self.data.join("attempts")
+    }
+
+    /// Results above 32 KiB.
+    pub(crate) fn results(&self) -> PathBuf {
+        self.data.join("results")
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.data.join("logs")
+    }
+
+    pub(crate) fn result(&self, location: &str) -> PathBuf {
+        self.results().join(location)
+    }
+
+    pub(crate) fn log(&self, uid: Uuid, attempt: AttemptNumber) -> PathBuf {
+        self.logs().join(stored_name(&uid.to_string(), attempt))
+    }
+
+    /// Bytes that results and logs take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts what an attempt has left. A result that does not count is deleted.
+    pub(crate) fn count_attempt(&self, uid: Uuid, attempt: AttemptNumber, result_counts: bool) {
+        let log = self.log(uid, attempt);
+        let result = self.result(&stored_name(&uid.to_string(), attempt));
+        let mut left = size(&log) + size(&log_before(&log));
+        if result_counts {
+            left += size(&result);
+        } else {
+            remove(&result);
+        }
+        self.bytes.fetch_add(left, Ordering::Relaxed);
+    }
+
+    /// Deletes what the attempts of a job have left.
+    pub(crate) fn remove_job(&self, uid: Uuid, last: AttemptNumber) {
+        for attempt in 1..=last {
+            let log = self.log(uid, attempt);
+            for path in
+                [self.result(&stored_name(&uid.to_string(), attempt)), log_before(&log), log]
+            {
+                let bytes = remove(&path);
+                let less = |sum: u64| Some(sum.saturating_sub(bytes));
+                self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or(0);
+            }
+        }
+    }
+
+    /// Counts what is there, and deletes what belongs to no job that `known` knows: a server that
+    /// was killed may have left it.
+    pub(crate) fn remove_orphans(
+        &self,
+        known: impl Fn(&[Uuid]) -> Option<Vec<bool>>,
+    ) -> io::Result<()> {
+        for directory in [self.results(), self.logs()] {
+            let mut found = Vec::new();
+            for entry in fs::read_dir(directory)? {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let uid = name.get(..36).and_then(|uid| Uuid::parse_str(uid).ok());
+                found.push((path, uid.unwrap_or_default()));
+            }
+            let uids: Vec<Uuid> = found.iter().map(|(_, uid)| *uid).collect();
+            let Some(known) = known(&uids) else { return Ok(()) };
+            for ((path, _), known) in found.iter().zip(known) {
+                if known {
+                    self.bytes.fetch_add(size(path), Ordering::Relaxed);
+                } else {
+                    remove(path);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |file| file.len())
+}
+
+/// Deletes a file and says how many bytes it had.
+fn remove(path: &Path) -> u64 {
+    let bytes = size(path);
+    match fs::remove_file(path) {
+        Ok(()) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => {
+            warn!(path = %path.display(), %error, "a file cannot be deleted");
+            0
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The engine: one data directory, the task that owns its jobs, and their start and end.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+use windlass_core::Error;
+
+use crate::config::Config;
+use crate::confine::{self, Cgroups, Cores};
+use crate::controller::{self, Context, Controller};
+use crate::data_dir::DataDir;
+use crate::event::{self, Event};
+use crate::functions;
+use crate::queueing::backlog::Backlog;
+use crate::store::{self, Store, StoreError, StoreFailure, stopped};
+use windlass_clock::Clock;
+
+/// An engine that runs.
+pub struct Engine {
+    pub(crate) ctx: Arc<Context>,
+    store_failure: StoreFailure,
+    /// A shutdown has begun: no job is accepted any more.
+    is_stopping: AtomicBool,
+    controller: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    watching: Option<JoinHandle<()>>,
+    /// Nobody else uses the data directory as long as this is open.
+    _lock: fs::File,
+}
+
+impl Engine {
+    /// Starts the engine on the current runtime: ends what an earlier one has left running, and
+    /// goes on with the jobs that it has accepted.
+    pub fn start(mut config: Config) -> Result<Arc<Self>, StoreError> {
+        let data = config.data.clone();
+        let io = |error| StoreError::Io { path: data.clone(), error };
+        fs::create_dir_all(&config.data).map_err(io)?;
+        // Functions have other working directories than this process; and the processes of an
+        // earlier one are known by the directory's one name.
+        config.data = fs::canonicalize(&config.data).map_err(io)?;
+        config.program = std::path::absolute(&config.program).map_err(io)?;
+        let config = Arc::new(config);
+        let lock = store::lock_directory(&config.data)?;
+        let files = Arc::new(DataDir::open(&config.data).map_err(io)?);
+
+        let (sender, events) = event::channel();
+        let (store, store_failure) = Store::open(&config.data, config.durable, sender.clone())?;
+        let lost = controller::end_leftovers(&files).map_err(io)?;
+        let cores = Cores::find(config.cpus);
+        let cgroups = Cgroups::detect(&confine::server_id(&config.data).map_err(io)?, &cores);
+        info!("{cgroups}");
+        for note in cgroups.notes() {
+            info!(note, "not in use");
+        }
+
+        let backlog = Arc::new(Backlog::new(config.max_queued));
+        let (store, clock) = (Arc::new(store), Clock::start());
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let ctx = Arc::new(Context { config, store, files, clock, host, backlog, events: sender });
+        let mut controller = Controller::new(Arc::clone(&ctx), cores, cgroups, events);
+        let unfinished =
+            ctx.store.unfinished().map_err(|error| io(io::Error::other(error.to_string())))?;
+        controller.recover(unfinished, &lost);
+        let watching = functions::watch(Arc::clone(&ctx.config.functions), ctx.events.clone());
+        let watching = watching.unwrap_or_else(|error| {
+            warn!(%error, "manifests are not read again when they change");
+            None
+        });
+        let controller = Some(tokio::spawn(controller.run())).into();
+        remove_orphans(&ctx);
+        let is_stopping = AtomicBool::new(false);
+        Ok(Arc::new(Self { ctx, store_failure, is_stopping, controller, watching, _lock: lock }))
+    }
+
+    /// Ends what runs and returns when no process is left. Meanwhile and afterwards no job is
+    /// accepted. Jobs that have not ended stay in the store, for the next engine.
+    pub async fn shutdown(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        self.ctx.events.send(Event::Shutdown);
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
+        if let Some(controller) = self.controller.lock().await.take()
+            && let Err(error) = controller.await
+        {
+            error!(%error, "the controller ended badly");
+        }
+        let store = Arc::clone(&self.ctx.store);
+        if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
+            error!(%error, "the store was not closed");
+        }
+    }
+
+    /// Resolves, with the reason, when the store has failed: then the process must end, because it
+    /// cannot know any more what the disk holds. The next start does.
+    pub async fn broken(&self) -> String {
+        let mut failure = self.store_failure.clone();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            // It was closed in order.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Bytes that jobs, results and logs take.
+    pub fn stored_bytes(&self) -> u64 {
+        self.ctx.stored_bytes()
+    }
+
+    /// Whether jobs can be accepted.
+    pub(crate) fn check_ready(&self) -> Result<(), Error> {
+        if let Some(why) = &*self.store_failure.borrow() {
+            return Err(Error::unavailable(format!("the store has failed: {why}")));
+        }
+        if self.is_stopping.load(Ordering::SeqCst) || self.ctx.events.is_closed() {
+            return Err(stopped());
+        }
+        Ok(())
+    }
+}
+
+/// Counts results and logs, and deletes those of no job, in a thread of its own.
+fn remove_orphans(ctx: &Arc<Context>) {
+    let ctx = Arc::clone(ctx);
+    tokio::task::spawn_blocking(move || {
+        let exist = |uids: &[Uuid]| match ctx.store.exist(uids) {
+            Ok(exist) => Some(exist),
+            Err(error) => {
+                warn!(%error, "the store cannot be asked whose the results are");
+                None
+            }
+        };
+        if let Err(error) = ctx.files.remove_orphans(exist) {
+            warn!(%error, "results and logs cannot be counted");
+        }
+    });
+}

@@ -1,0 +1,67 @@
+//! What may happen: everything that wakes the controller.
+//!
+//! One channel takes all of it, because its order matters: the controller hears of a job before
+//! anybody can cancel it, and of an attempt's last report before its end.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+use uuid::Uuid;
+use windlass_core::queue::QueueStatus;
+use windlass_core::report::Report;
+use windlass_core::{AttemptNumber, Error, Job, JobLimits};
+
+use crate::confine::Slot;
+use crate::process::IdleWorker;
+
+/// One event.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A job is committed.
+    Submitted { job: Arc<Job>, limits: JobLimits },
+    /// Somebody cancels a job. The answer comes after the commit.
+    CancelRequested { uid: Uuid, reply: oneshot::Sender<Result<(), Error>> },
+    /// Somebody deletes a job. The answer comes after the commit.
+    DeleteRequested { uid: Uuid, reply: oneshot::Sender<Result<(), Error>> },
+    /// A worker reports.
+    Reported(Report),
+    /// No process of an attempt is left; the slot that held it is empty.
+    AttemptEnded { uid: Uuid, attempt: AttemptNumber, why: String, slot: Option<Slot> },
+    /// A worker that waits for an order is there, or could not be started.
+    WorkerStarted(io::Result<IdleWorker>),
+    /// Functions or queues have changed.
+    ManifestsReloaded,
+    /// Somebody asks how many CPUs of these queues are in use, and how many jobs wait.
+    QueueStatusRequested { queues: Vec<String>, reply: oneshot::Sender<Vec<QueueStatus>> },
+    /// A round of deleting expired jobs is over.
+    ExpiryDone,
+    /// Everything is to end.
+    Shutdown,
+}
+
+/// Where events go.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSender(mpsc::UnboundedSender<Event>);
+
+/// The channel of events. It has no bound, because each sender is slow by itself: the store's thread
+/// waits for the disk, a worker reports at most every 100 ms, and a caller waits for the answer.
+pub(crate) fn channel() -> (EventSender, mpsc::UnboundedReceiver<Event>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (EventSender(sender), receiver)
+}
+
+impl EventSender {
+    /// Sends an event. Once the controller has ended, nobody needs it any more.
+    pub(crate) fn send(&self, event: Event) {
+        if self.0.send(event).is_err() {
+            debug!("the controller has ended");
+        }
+    }
+
+    /// Whether the controller has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}

@@ -1,0 +1,224 @@
+//! Functions and queues from manifests, the same that `kubectl apply` takes, and functions that
+//! somebody registers without one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use windlass_core::parse::{self, Unread};
+use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, name};
+
+/// What may run on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Functions {
+    functions: BTreeMap<String, Entry>,
+    /// Each with where it was read.
+    queues: BTreeMap<String, (Queue, PathBuf)>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    function: Function,
+    source: Source,
+}
+
+/// Where a function was defined.
+#[derive(Clone, Debug)]
+enum Source {
+    /// In this program.
+    Builtin,
+    /// On the command line, in this working directory.
+    CommandLine(PathBuf),
+    /// In this file.
+    Manifest(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin => f.write_str("this program"),
+            Self::CommandLine(_) => f.write_str("--function"),
+            Self::Manifest(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Why manifests cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file or directory cannot be read.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A document is wrong.
+    #[error("{}: {problem}", path.display())]
+    Document {
+        /// Of which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Functions {
+    /// The built-in functions.
+    pub fn builtin(functions: Vec<Function>) -> Self {
+        let entry = |function: Function| {
+            (function.metadata.name.clone(), Entry { function, source: Source::Builtin })
+        };
+        Self { functions: functions.into_iter().map(entry).collect(), queues: BTreeMap::new() }
+    }
+
+    /// Adds a function of the command line, which runs in this working directory. It may take the
+    /// place of a built-in one; the sentence says what else is wrong with it.
+    pub fn register(&mut self, function: Function, directory: PathBuf) -> Result<(), String> {
+        self.insert(function, Source::CommandLine(directory))
+    }
+
+    fn insert(&mut self, function: Function, source: Source) -> Result<(), String> {
+        let name = checked_name(&function.metadata.name)?;
+        if function.spec.command.is_empty() {
+            return Err("/spec/command: is empty".into());
+        }
+        let other = self.functions.get(&name).map(|entry| &entry.source);
+        if let Some(other) = other.filter(|other| !matches!(other, Source::Builtin)) {
+            return Err(format!("function {name:?} is defined in {other} too"));
+        }
+        self.functions.insert(name, Entry { function, source });
+        Ok(())
+    }
+
+    /// Adds the manifests of a file, or of all `.yaml`, `.yml` and `.json` files of a directory. A
+    /// function may take the place of a built-in one, and of no other. Other kinds of resources in the
+    /// files are left alone.
+    pub fn load(&mut self, path: &Path) -> Result<(), LoadError> {
+        let io = |error| LoadError::Io { path: path.to_owned(), error };
+        if !fs::metadata(path).map_err(io)?.is_dir() {
+            return self.load_file(path);
+        }
+        files_of(path).map_err(io)?.iter().try_for_each(|file| self.load_file(file))
+    }
+
+    fn load_file(&mut self, path: &Path) -> Result<(), LoadError> {
+        let io = |error| LoadError::Io { path: path.to_owned(), error };
+        let text = fs::read_to_string(path).map_err(io)?;
+        self.load_text(path, &text)
+    }
+
+    /// All of a file or nothing.
+    pub(super) fn load_text(&mut self, path: &Path, text: &str) -> Result<(), LoadError> {
+        let io = |error| LoadError::Io { path: path.to_owned(), error };
+        // Absolute, so that a function finds its files whatever the working directory is.
+        let source = std::path::absolute(path).map_err(io)?;
+        let wrong = |problem| LoadError::Document { path: path.to_owned(), problem };
+        let mut whole = self.clone();
+        for document in documents(text).map_err(wrong)? {
+            whole.add(document, &source).map_err(wrong)?;
+        }
+        *self = whole;
+        Ok(())
+    }
+
+    fn add(&mut self, document: Value, source: &Path) -> Result<(), String> {
+        let field = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
+        match field("apiVersion") {
+            API_VERSION => {}
+            other if other.starts_with(&format!("{GROUP}/")) => {
+                return Err(format!("/apiVersion: {other:?} is not known; use {API_VERSION:?}"));
+            }
+            // Somebody else's, such as a Service in the same file.
+            _ => return Ok(()),
+        }
+        match field("kind") {
+            Function::KIND => {
+                let function: Function = parse::value_of(document).map_err(reasons)?;
+                self.insert(function, Source::Manifest(source.to_owned()))?;
+            }
+            Queue::KIND => {
+                let queue: Queue = parse::value_of(document).map_err(reasons)?;
+                let name = checked_name(&queue.metadata.name)?;
+                if let Some((_, other)) = self.queues.get(&name) {
+                    return Err(format!("queue {name:?} is defined in {} too", other.display()));
+                }
+                self.queues.insert(name, (queue, source.to_owned()));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A function by its name.
+    pub fn get(&self, name: &str) -> Option<&Function> {
+        self.functions.get(name).map(|entry| &entry.function)
+    }
+
+    /// All queues in the order of their names.
+    pub fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.values().map(|(queue, _)| queue)
+    }
+
+    /// All functions in the order of their names.
+    pub fn all(&self) -> impl Iterator<Item = &Function> {
+        self.functions.values().map(|entry| &entry.function)
+    }
+
+    /// A queue by its name.
+    pub fn queue(&self, name: &str) -> Option<&Queue> {
+        self.queues.get(name).map(|(queue, _)| queue)
+    }
+
+    /// The working directory of a function: that of its manifest, or where it was registered.
+    pub(crate) fn directory(&self, name: &str) -> Option<&Path> {
+        match &self.functions.get(name)?.source {
+            Source::Builtin => None,
+            Source::CommandLine(directory) => Some(directory),
+            Source::Manifest(path) => path.parent(),
+        }
+    }
+}
+
+/// The manifests of a directory, or the file itself.
+pub(super) fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        if matches!(extension, Some("yaml" | "yml" | "json")) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The documents of a YAML text (JSON is YAML), without the empty ones.
+pub fn documents(text: &str) -> Result<Vec<Value>, String> {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+fn checked_name(text: &str) -> Result<String, String> {
+    match name::problem(text) {
+        Some(why) => Err(format!("/metadata/name: {text:?} {why}")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn reasons(unread: Unread) -> String {
+    match unread {
+        Unread::Malformed(why) => why,
+        Unread::Misshapen(problems) => {
+            problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `Jobs` on one machine: what the gateway and the command line ask of the engine.
+
+use std::io::{self, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::sync::oneshot;
+use tokio_util::io::ReaderStream;
+use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::live::Shown;
+use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
+use windlass_core::status::JobResult;
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
+
+use super::{logs, submit};
+use crate::config::NAMESPACE;
+use crate::engine::Engine;
+use crate::event::Event;
+use crate::store::{JobWatcher, job_uid, stopped};
+
+/// Bytes of a large result that are read at a time.
+const CHUNK_BYTES: usize = 128 * 1024;
+
+#[async_trait]
+impl Jobs for Engine {
+    async fn submit(&self, submission: Submission) -> Result<Job, Error> {
+        submit::submit(self, submission).await
+    }
+
+    async fn get(&self, key: &JobKey) -> Result<Job, Error> {
+        self.find(key).await.map(Arc::unwrap_or_clone)
+    }
+
+    async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error> {
+        if namespace == NAMESPACE {
+            self.ctx.store.list(filter).await
+        } else {
+            Ok(Page { items: Vec::new(), continue_from: None })
+        }
+    }
+
+    async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
+        let uid = job_uid(&*self.find(key).await?)?;
+        self.request(|reply| Event::CancelRequested { uid, reply }).await?;
+        self.find(key).await.map(Arc::unwrap_or_clone)
+    }
+
+    async fn delete(&self, key: &JobKey) -> Result<(), Error> {
+        let job = self.find(key).await?;
+        let uid = job_uid(&job)?;
+        self.request(|reply| Event::DeleteRequested { uid, reply }).await?;
+        let (files, last) = (Arc::clone(&self.ctx.files), job.status.attempt.unwrap_or(0));
+        let removed = tokio::task::spawn_blocking(move || files.remove_job(uid, last));
+        removed.await.map_err(|error| Error::Bug(error.to_string()))
+    }
+
+    async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error> {
+        check_namespace(key)?;
+        Ok(Box::new(self.ctx.store.watch(&key.name).await?))
+    }
+
+    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
+        let job = self.find(key).await?;
+        let Some(result) = job.status.result.clone() else {
+            return Err(Error::no_result(&job));
+        };
+        let content = match &result.location {
+            None => {
+                Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
+            }
+            Some(location) => {
+                Content::Stored(Box::new(ResultFile(self.ctx.files.result(location))))
+            }
+        };
+        let JobResult { bytes, content_type, sha256, .. } = result;
+        Ok(StoredResult { bytes, content_type, sha256, content })
+    }
+
+    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
+        let job = self.find(key).await?;
+        let Some(attempt) = job.status.attempt else { return Ok(Vec::new()) };
+        let path = self.ctx.files.log(job_uid(&job)?, attempt);
+        let read = tokio::task::spawn_blocking(move || {
+            windlass_worker::read_log(&path, limit)
+                .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
+        });
+        read.await.map_err(|error| Error::Bug(error.to_string()))?
+    }
+
+    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
+        check_namespace(key)?;
+        let changes = self.ctx.store.watch(&key.name).await?;
+        logs::follow(changes, Arc::clone(&self.ctx.files), tail).await
+    }
+
+    async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
+        let missing = || Error::NotFound { kind: Function::KIND, name: name.to_owned() };
+        self.ctx.config.functions.current().get(name).cloned().ok_or_else(missing)
+    }
+
+    async fn functions(&self, _: &str) -> Result<Vec<Function>, Error> {
+        Ok(self.ctx.config.functions.current().all().cloned().collect())
+    }
+
+    async fn queue(&self, _: &str, name: &str) -> Result<Option<Queue>, Error> {
+        Ok(self.ctx.config.functions.current().queue(name).cloned())
+    }
+
+    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
+        if namespace != NAMESPACE {
+            return Ok(Vec::new());
+        }
+        let mut queues: Vec<Queue> =
+            self.ctx.config.functions.current().queues().cloned().collect();
+        let names = queues.iter().map(|queue| queue.metadata.name.clone()).collect();
+        let (reply, answer) = oneshot::channel();
+        self.ctx.events.send(Event::QueueStatusRequested { queues: names, reply });
+        let statuses = answer.await.map_err(|_| stopped())?;
+        for (queue, status) in queues.iter_mut().zip(statuses) {
+            queue.status = Some(status);
+        }
+        Ok(queues)
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        self.check_ready()
+    }
+}
+
+impl Engine {
+    async fn find(&self, key: &JobKey) -> Result<Arc<Job>, Error> {
+        check_namespace(key)?;
+        self.ctx.store.get(&key.name).await
+    }
+
+    /// Asks the controller for something that it commits before it answers.
+    async fn request(
+        &self,
+        event: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Event,
+    ) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ctx.events.send(event(reply));
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+fn check_namespace(key: &JobKey) -> Result<(), Error> {
+    if key.namespace == NAMESPACE { Ok(()) } else { Err(Error::no_job(&key.name)) }
+}
+
+#[async_trait]
+impl Watch for JobWatcher {
+    async fn next(&mut self) -> Result<Job, Error> {
+        self.changed().await.map(|shown| Job::clone(&shown.job))
+    }
+
+    async fn next_shown(&mut self) -> Result<Shown, Error> {
+        self.changed().await
+    }
+}
+
+/// The file of a large result.
+struct ResultFile(PathBuf);
+
+#[async_trait]
+impl Stored for ResultFile {
+    async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
+        let lost = |error: io::Error| Error::Bug(format!("{}: {error}", self.0.display()));
+        let mut file = tokio::fs::File::open(&self.0).await.map_err(lost)?;
+        file.seek(SeekFrom::Start(range.start)).await.map_err(lost)?;
+        let part = file.take(range.end - range.start);
+        Ok(Box::pin(ReaderStream::with_capacity(part, CHUNK_BYTES)))
+    }
+}

@@ -1,0 +1,5 @@
+//! What serves the REST server and the command line: core's trait `Jobs`, on the engine.
+
+mod jobs;
+mod logs;
+mod submit;

@@ -1,0 +1,108 @@
+//! Takes a new job in: validated, with a place in its queue, and committed.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+use windlass_core::jobs::Submission;
+use windlass_core::plan::{AdmissionDecision, Observed};
+use windlass_core::validate::validate_name;
+use windlass_core::{Cpus, Error, Job, JobLimits, Metadata, name, plan};
+
+use crate::config::NAMESPACE;
+use crate::controller::{Context, job_limits};
+use crate::engine::Engine;
+use crate::queueing::admission::waiting_message;
+use crate::queueing::backlog::Reservation;
+use crate::store::Store;
+
+/// Tries at a name that is made up.
+const MAX_NAME_TRIES: u32 = 5;
+
+/// Commits a new job, or says why it is refused.
+pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Job, Error> {
+    if submission.namespace != NAMESPACE {
+        return Err(Error::NotFound { kind: "Namespace", name: submission.namespace });
+    }
+    engine.check_ready()?;
+    if let Some(name) = &submission.name {
+        validate_name(name)?;
+    }
+    let Context { config, store, clock, backlog, .. } = &*engine.ctx;
+    let functions = config.functions.current();
+    let limits = job_limits(&functions, config.cpus, &submission.spec)?;
+    check_room(&engine.ctx)?;
+    let queue = submission.spec.queue();
+    let max_queued = functions.queue(queue).map(|queue| queue.spec.max_queued);
+    let reservation = backlog.reserve(queue, max_queued)?;
+    let is_named = submission.name.is_some();
+    let job = new_job(submission, &limits, config.cpus, clock.now());
+    let store = Arc::clone(store);
+    // In a task of its own: a caller who goes away meanwhile does not take its place back from a
+    // job that is accepted all the same.
+    let accepted = tokio::spawn(insert(store, job, limits, is_named, reservation));
+    let job = accepted.await.map_err(|error| Error::Bug(error.to_string()))??;
+    Ok(Arc::unwrap_or_clone(job))
+}
+
+/// Whether what is kept may become more.
+fn check_room(ctx: &Context) -> Result<(), Error> {
+    let (stored, max) = (ctx.stored_bytes(), ctx.config.max_stored_bytes);
+    if stored < max {
+        return Ok(());
+    }
+    Err(Error::unavailable(format!(
+        "jobs, results and logs take {stored} bytes, of {max} that they may; delete finished \
+         jobs or wait until they expire"
+    )))
+}
+
+/// The job of a submission. Its status says from the start that it waits, so that a deep queue costs
+/// one write a job.
+fn new_job(submission: Submission, limits: &JobLimits, cpus: Cpus, now: Timestamp) -> Job {
+    let annotations = submission.annotations();
+    let Submission { name, spec, .. } = submission;
+    let metadata = Metadata {
+        name: name.unwrap_or_else(|| generated_name(&spec.function)),
+        namespace: NAMESPACE.into(),
+        uid: Uuid::now_v7().to_string(),
+        resource_version: "1".into(),
+        generation: Some(1),
+        creation_timestamp: Some(now),
+        annotations,
+        ..Metadata::default()
+    };
+    let mut job = Job::new(metadata, spec);
+    let admission = AdmissionDecision::Waiting { why: waiting_message(limits, cpus), place: None };
+    let observed = Observed { admission, ..Observed::default() };
+    job.status = plan(&job, limits, &observed, now).status;
+    job
+}
+
+/// Commits a job. One that was given no name gets another one when its name is taken: two of some ten
+/// thousand names that were made up may be the same.
+async fn insert(
+    store: Arc<Store>,
+    mut job: Job,
+    limits: JobLimits,
+    is_named: bool,
+    reservation: Reservation,
+) -> Result<Arc<Job>, Error> {
+    let mut tries = 1;
+    let accepted = loop {
+        match store.insert(job.clone(), limits.clone()).await {
+            Err(Error::Conflict(_)) if !is_named && tries < MAX_NAME_TRIES => {
+                job.metadata.name = generated_name(&job.spec.function);
+                tries += 1;
+            }
+            inserted => break inserted?,
+        }
+    };
+    reservation.keep();
+    Ok(accepted)
+}
+
+/// A name for a job that was given none.
+fn generated_name(function: &str) -> String {
+    name::generated(function, &Uuid::new_v4().simple().to_string())
+}

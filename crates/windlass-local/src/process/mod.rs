@@ -1,0 +1,8 @@
+//! Processes of this machine: workers are started here, and what an earlier server has left running
+//! is found and killed here. Nothing here knows of jobs.
+
+pub(crate) mod leftovers;
+mod spawn;
+
+pub use spawn::Logs;
+pub(crate) use spawn::{IdleWorker, WorkerCommand, signal};

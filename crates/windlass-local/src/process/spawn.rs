@@ -1,0 +1,114 @@
+//! Starts worker processes, each with a directory and a lock file of its own.
+//!
+//! A worker is started before there is anything to do, and waits for its order on its standard
+//! input, a socket.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use super::leftovers;
+
+/// What a function sees of the server's environment.
+const PASSED_VARIABLES: [&str; 6] = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER"];
+
+/// How a worker is started.
+#[derive(Debug)]
+pub(crate) struct WorkerCommand {
+    /// The windlass program, which is started as `PROGRAM worker`.
+    pub(crate) program: PathBuf,
+    pub(crate) logs: Logs,
+    /// How long a function may take to stop, before its worker kills it.
+    pub(crate) grace: Duration,
+}
+
+/// Where functions write what is neither result nor progress.
+#[derive(Clone, Debug)]
+pub enum Logs {
+    /// To this process's standard error.
+    Stderr,
+    /// To a pipe that somebody reads.
+    Pipe(Arc<OwnedFd>),
+    /// To a file for each attempt, which is kept as long as the job.
+    Files,
+}
+
+impl WorkerCommand {
+    /// Starts a worker that waits for its order, with `home` as its directory.
+    pub(crate) fn spawn(&self, home: PathBuf) -> io::Result<IdleWorker> {
+        fs::create_dir_all(home.join("work"))?;
+        let lock = File::create(home.join(leftovers::LOCK))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut worker = Command::new(&self.program);
+        worker
+            .arg("worker")
+            .env_clear()
+            .envs(PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .env("PATH", search_path(&self.program))
+            .env(leftovers::HOME, &home)
+            .env("WINDLASS_GRACE_SECONDS", self.grace.as_secs_f64().to_string())
+            // No working directory: with one, the standard library copies this process to start
+            // another.
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .process_group(0)
+            .kill_on_drop(true);
+        match &self.logs {
+            // The server's standard output is for results only.
+            Logs::Stderr => worker.stdout(io::stderr()).stderr(Stdio::inherit()),
+            Logs::Pipe(pipe) => worker.stdout(pipe.try_clone()?).stderr(pipe.try_clone()?),
+            Logs::Files => worker.stdout(Stdio::null()).stderr(Stdio::null()),
+        };
+        let child = spawn_with_lock(&mut worker, lock)?;
+        // The child has its end; ours would keep the socket open after its death.
+        drop(worker);
+        Ok(IdleWorker { child, socket: ours, home })
+    }
+}
+
+/// A worker that waits for its order. It is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct IdleWorker {
+    pub(crate) child: Child,
+    pub(crate) socket: UnixStream,
+    /// Its own directory.
+    pub(crate) home: PathBuf,
+}
+
+/// The worker and all that it starts inherit the lock. One worker is started at a time: a process
+/// that inherits the lock of another attempt would keep that attempt from ever being over.
+fn spawn_with_lock(worker: &mut Command, lock: File) -> io::Result<Child> {
+    static INHERITING: Mutex<()> = Mutex::new(());
+    let _alone = INHERITING.lock().unwrap_or_else(PoisonError::into_inner);
+    fcntl_setfd(&lock, FdFlags::empty())?;
+    let child = worker.spawn();
+    drop(lock);
+    child
+}
+
+/// Signals a worker. It has not been waited for, so its process id is still its own.
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        // It may have ended meanwhile.
+        kill_process(pid, signal).unwrap_or_default();
+    }
+}
+
+/// The PATH of functions: this one with the directory of the windlass program before it, so that
+/// `windlass function NAME` is found.
+fn search_path(program: &Path) -> OsString {
+    let rest = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let directories = program.parent().map(Path::to_owned).into_iter();
+    std::env::join_paths(directories.chain(std::env::split_paths(&rest))).unwrap_or(rest)
+}

@@ -1,0 +1,127 @@
+//! One change of the database: who asks for it, its statements, and what is left to do when it is
+//! committed.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+use windlass_core::live::Shown;
+use windlass_core::{Error, Job, JobLimits};
+
+use super::rows::{self, DeletedJob};
+
+/// One change.
+pub(super) enum Change {
+    Insert {
+        job: Box<Job>,
+        limits: JobLimits,
+        reply: Reply<Arc<Job>>,
+    },
+    Update {
+        job: Arc<Job>,
+        reply: Option<Reply<()>>,
+    },
+    UpdateSoon(Arc<Job>),
+    Show(Shown),
+    /// Commits what is in no hurry.
+    Flush {
+        reply: Reply<()>,
+    },
+    Remove {
+        uid: Uuid,
+        reply: Reply<()>,
+    },
+    Expire {
+        now: Timestamp,
+        reply: Reply<Vec<DeletedJob>>,
+    },
+}
+
+/// Who waits for the commit.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What is left to do once the transaction is committed.
+pub(super) enum Executed {
+    Inserted(Arc<Job>, JobLimits, Reply<Arc<Job>>),
+    NameTaken(Reply<Arc<Job>>, Error),
+    /// Whether the job was still there.
+    Updated(Arc<Job>, bool, Option<Reply<()>>),
+    UpdatedSoon(Arc<Job>),
+    Shown(Shown),
+    Flushed(Reply<()>),
+    Removed(Option<DeletedJob>, Reply<()>),
+    Expired(Vec<DeletedJob>, Reply<Vec<DeletedJob>>),
+}
+
+impl Change {
+    /// Whether it needs no commit of its own.
+    pub(super) fn can_wait(&self) -> bool {
+        matches!(self, Self::Show(_) | Self::UpdateSoon(_))
+    }
+
+    /// The UID of the job that it replaces whole.
+    pub(super) fn updated_uid(&self) -> Option<&str> {
+        match self {
+            Self::Update { job, .. } => Some(&job.metadata.uid),
+            _ => None,
+        }
+    }
+
+    /// Executes it, unless an earlier one of the transaction has failed. Whatever comes of it, somebody
+    /// waits for its end.
+    pub(super) fn execute(self, db: &Connection, skip: bool) -> (Executed, rusqlite::Result<()>) {
+        match self {
+            Self::Insert { job, limits, reply } => insert(db, skip, job, limits, reply),
+            Self::Update { job, reply } => {
+                let (is_there, result) = run(skip, || rows::update(db, &job));
+                (Executed::Updated(job, is_there.unwrap_or(false), reply), result)
+            }
+            Self::UpdateSoon(job) => (Executed::UpdatedSoon(job), Ok(())),
+            Self::Show(shown) => (Executed::Shown(shown), Ok(())),
+            Self::Flush { reply } => (Executed::Flushed(reply), Ok(())),
+            Self::Remove { uid, reply } => {
+                let (deleted, result) = run(skip, || rows::remove(db, uid));
+                (Executed::Removed(deleted.flatten(), reply), result)
+            }
+            Self::Expire { now, reply } => {
+                let (deleted, result) = run(skip, || rows::expire(db, now));
+                (Executed::Expired(deleted.unwrap_or_default(), reply), result)
+            }
+        }
+    }
+}
+
+fn insert(
+    db: &Connection,
+    skip: bool,
+    job: Box<Job>,
+    limits: JobLimits,
+    reply: Reply<Arc<Job>>,
+) -> (Executed, rusqlite::Result<()>) {
+    let (_, result) = run(skip, || rows::insert(db, &job, &limits));
+    match result {
+        // The transaction goes on without it.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            let name = &job.metadata.name;
+            let why = Error::Conflict(format!("a job {name:?} exists already"));
+            (Executed::NameTaken(reply, why), Ok(()))
+        }
+        inserted => (Executed::Inserted(Arc::from(job), limits, reply), inserted),
+    }
+}
+
+/// What statements give, and their error.
+fn run<T>(
+    skip: bool,
+    statements: impl FnOnce() -> rusqlite::Result<T>,
+) -> (Option<T>, rusqlite::Result<()>) {
+    if skip {
+        return (None, Ok(()));
+    }
+    match statements() {
+        Ok(value) => (Some(value), Ok(())),
+        Err(error) => (None, Err(error)),
+    }
+}

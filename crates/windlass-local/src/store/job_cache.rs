@@ -1,0 +1,133 @@
+//! The jobs that run or are watched, as they were committed last, and their latest progress: where
+//! watchers hear of changes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use windlass_core::live::Shown;
+use windlass_core::{Error, Job};
+
+/// Jobs that are watched, and jobs that run, which are read often.
+#[derive(Default)]
+pub(crate) struct JobCache {
+    /// By name. `None` while the first watcher reads the job from the database. A sender that is
+    /// dropped tells its watchers that the job is gone.
+    jobs: Mutex<HashMap<String, watch::Sender<Option<Shown>>>>,
+}
+
+impl JobCache {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Option<Shown>>>> {
+        // A map of jobs is one after a panic, too.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Job>> {
+        self.lock().get(name)?.borrow().as_ref().map(|shown| Arc::clone(&shown.job))
+    }
+
+    /// A change, after its commit.
+    pub(crate) fn publish(&self, job: &Arc<Job>) {
+        self.show(Shown { job: Arc::clone(job), live: None });
+    }
+
+    /// The same, with the progress that is not worth a commit.
+    pub(crate) fn show(&self, shown: Shown) {
+        let Shown { job, live } = shown;
+        let mut jobs = self.lock();
+        let finished = job.status.is_finished();
+        match jobs.get(&job.metadata.name) {
+            Some(entry) => {
+                entry.send_modify(|shown| {
+                    // A commit has the progress that was shown before it.
+                    let live = live.or_else(|| shown.take()?.live);
+                    *shown = Some(Shown::new(Arc::clone(&job), live));
+                });
+                if finished && entry.is_closed() {
+                    jobs.remove(&job.metadata.name);
+                }
+            }
+            // Who asks for a job that runs finds it here, with its progress.
+            None if !finished => {
+                let name = job.metadata.name.clone();
+                jobs.insert(name, watch::Sender::new(Some(Shown::new(job, live))));
+            }
+            None => {}
+        }
+    }
+
+    /// What the first watcher has read. A change that came meanwhile is newer.
+    pub(crate) fn fill(&self, job: Arc<Job>) {
+        if let Some(entry) = self.lock().get(&job.metadata.name) {
+            entry.send_if_modified(|value| {
+                let empty = value.is_none();
+                if empty {
+                    *value = Some(Shown::new(job, None));
+                }
+                empty
+            });
+        }
+    }
+
+    /// A job was deleted.
+    pub(crate) fn remove(&self, name: &str) {
+        self.lock().remove(name);
+    }
+
+    pub(crate) fn watch(cache: &Arc<Self>, name: &str) -> JobWatcher {
+        let mut jobs = cache.lock();
+        let entry = jobs.entry(name.to_owned()).or_insert_with(|| watch::Sender::new(None));
+        let mut changes = entry.subscribe();
+        changes.mark_changed();
+        drop(jobs);
+        JobWatcher { cache: Arc::clone(cache), name: name.to_owned(), changes: Some(changes) }
+    }
+
+    /// Forgets a job that nobody watches and that is not running: the database has it.
+    fn release(&self, name: &str) {
+        let mut jobs = self.lock();
+        let idle = |entry: &watch::Sender<Option<Shown>>| {
+            let waits_or_has_ended = entry.borrow().as_ref().is_none_or(|shown| {
+                let status = &shown.job.status;
+                status.is_finished() || status.attempt.is_none()
+            });
+            entry.is_closed() && waits_or_has_ended
+        };
+        if jobs.get(name).is_some_and(idle) {
+            jobs.remove(name);
+        }
+    }
+}
+
+/// The changes of one job.
+pub(crate) struct JobWatcher {
+    cache: Arc<JobCache>,
+    name: String,
+    /// Always there until the end: taken by `drop`, so that it does not count any more.
+    changes: Option<watch::Receiver<Option<Shown>>>,
+}
+
+impl JobWatcher {
+    pub(crate) fn has_value(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| changes.borrow().is_some())
+    }
+
+    /// The job after its next change.
+    pub(crate) async fn changed(&mut self) -> Result<Shown, Error> {
+        let gone = || Error::no_job(&self.name);
+        let changes = self.changes.as_mut().ok_or_else(gone)?;
+        loop {
+            changes.changed().await.map_err(|_| gone())?;
+            if let Some(shown) = changes.borrow_and_update().clone() {
+                return Ok(shown);
+            }
+        }
+    }
+}
+
+impl Drop for JobWatcher {
+    fn drop(&mut self) {
+        self.changes = None;
+        self.cache.release(&self.name);
+    }
+}

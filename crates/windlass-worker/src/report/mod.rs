@@ -1,0 +1,117 @@
+//! Reports to whoever gave the order: over HTTP from a pod, over the inherited socket on one machine.
+
+mod gateway;
+mod retry;
+mod socket;
+
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use windlass_core::assignment::{Assignment, ReportTo};
+use windlass_core::report::{Ending, Event, Report};
+
+use crate::outcome::FunctionOutput;
+use crate::output::log_line;
+use crate::result::{LargeResult, too_large_to_inline};
+use gateway::{GatewayClient, send_progress};
+use socket::{wait_closed, write_all, write_some};
+
+pub(crate) use socket::receive_order;
+
+/// Shortest time for all tries at the last report, whatever the attempt's timeout.
+const LEAST_PATIENCE: Duration = Duration::from_secs(60);
+/// What an upload moves in a second in most clusters, for the time that all tries have.
+const USUAL_BYTES_PER_SECOND: u64 = 4 << 20;
+
+/// Where this worker reports to.
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
+pub(crate) enum Reporter {
+    /// The gateway.
+    Http { gateway: GatewayClient, progress: watch::Sender<Option<Report>>, who: (String, u32) },
+    /// The server on this machine.
+    Socket { socket: UnixStream, writer: StdUnixStream, unsent: Vec<u8>, who: (String, u32) },
+}
+
+impl Reporter {
+    pub(crate) fn open(assignment: &Assignment) -> io::Result<Self> {
+        let who = (assignment.job_uid.clone(), assignment.attempt);
+        match &assignment.report {
+            ReportTo::Http { url, token, authorities } => {
+                let gateway = GatewayClient::new(url, token, authorities.as_deref())?;
+                let (progress, latest) = watch::channel(None);
+                tokio::spawn(send_progress(gateway.clone(), latest));
+                Ok(Self::Http { gateway, progress, who })
+            }
+            ReportTo::Socket => {
+                let (socket, writer) = socket::inherited()?;
+                Ok(Self::Socket { socket, writer, unsent: Vec::new(), who })
+            }
+        }
+    }
+
+    /// Sends what may be lost, such as progress. It delays nothing.
+    pub(crate) fn send(&mut self, event: Event) {
+        match self {
+            Self::Http { progress, who, .. } => {
+                // Whether the pod runs, its cluster knows by itself.
+                if matches!(event, Event::Progress { .. }) {
+                    progress.send_replace(Some(report_of(who, event)));
+                }
+            }
+            Self::Socket { writer, unsent, who, .. } => {
+                // A server that does not keep up misses some progress, never half a line.
+                if unsent.is_empty() {
+                    *unsent = socket::json_line(&report_of(who, event));
+                }
+                if let Err(error) = write_some(writer, unsent) {
+                    log_line(&format!("windlass worker: the server is gone: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Has a result stored; what became of it. Tries until the deadline.
+    pub(crate) async fn store(&self, large: &LargeResult, deadline: Instant) -> FunctionOutput {
+        match self {
+            Self::Http { gateway, who, .. } => {
+                let usual = Duration::from_secs(large.result.bytes / USUAL_BYTES_PER_SECOND);
+                let deadline = deadline.max(Instant::now() + LEAST_PATIENCE + usual);
+                gateway.store_until(who, large, deadline).await
+            }
+            Self::Socket { .. } => too_large_to_inline(large.result.bytes),
+        }
+    }
+
+    /// Sends the end. Returns when it was accepted, refused for good, or nobody could be reached until
+    /// the deadline.
+    pub(crate) async fn finish(&mut self, ending: Ending, deadline: Instant) {
+        match self {
+            Self::Http { gateway, who, .. } => {
+                let report = report_of(who, Event::Finished(ending));
+                gateway.send_until(&report, deadline.max(Instant::now() + LEAST_PATIENCE)).await;
+            }
+            Self::Socket { socket, writer, unsent, who } => {
+                unsent.extend(socket::json_line(&report_of(who, Event::Finished(ending))));
+                if let Err(error) = write_all(socket, writer, unsent).await {
+                    log_line(&format!("windlass worker: the server is gone: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Resolves when nobody will take reports any more; then the attempt is of no use.
+    pub(crate) async fn server_closed(&self) {
+        match self {
+            Self::Http { .. } => std::future::pending().await,
+            Self::Socket { socket, .. } => wait_closed(socket).await,
+        }
+    }
+}
+
+fn report_of((job_uid, attempt): &(String, u32), event: Event) -> Report {
+    Report { job_uid: job_uid.clone(), attempt: *attempt, event }
+}

@@ -1,0 +1,70 @@
+//! Tries again what the gateway has not answered.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::output::log_line;
+
+/// First and longest pause between two tries.
+pub(super) const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
+
+/// What the gateway answered.
+#[derive(Debug)]
+pub(super) enum GatewayResponse<T> {
+    /// It counts.
+    Accepted(T),
+    /// It never will.
+    Rejected(StatusCode, Option<String>),
+    /// Trying again is right.
+    RetryLater(StatusCode),
+}
+
+/// Whether a status that is no success is final.
+pub(super) fn rejection<T>(status: StatusCode, why: Option<String>) -> GatewayResponse<T> {
+    match status {
+        // Conflict: the job was cancelled or has ended. The rest cannot become right either.
+        StatusCode::CONFLICT
+        | StatusCode::GONE
+        | StatusCode::FORBIDDEN
+        | StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => GatewayResponse::Rejected(status, why),
+        status => GatewayResponse::RetryLater(status),
+    }
+}
+
+/// Tries until the gateway takes or refuses what it is told, with growing pauses; `None` when it did
+/// neither until the deadline.
+pub(super) async fn retry_until<T, F: Future<Output = Result<GatewayResponse<T>, String>>>(
+    deadline: Instant,
+    mut one_try: impl FnMut() -> F,
+) -> Option<Result<T, (StatusCode, Option<String>)>> {
+    let mut pause = BACKOFF[0];
+    loop {
+        match timeout_at(deadline, one_try()).await {
+            Ok(Ok(GatewayResponse::Accepted(taken))) => return Some(Ok(taken)),
+            Ok(Ok(GatewayResponse::Rejected(status, why))) => return Some(Err((status, why))),
+            Ok(Ok(GatewayResponse::RetryLater(status))) => {
+                log_line(&format!("windlass worker: the gateway is not ready ({status})"));
+            }
+            Ok(Err(error)) => log_line(&format!("windlass worker: {error}")),
+            Err(_) => return None,
+        }
+        if Instant::now() + pause >= deadline {
+            return None;
+        }
+        sleep(jittered(pause)).await;
+        pause = (pause * 2).min(BACKOFF[1]);
+    }
+}
+
+/// Between half of the pause and all of it, by the clock's last digits: workers that lost the same
+/// gateway must not come back at the same instant.
+fn jittered(pause: Duration) -> Duration {
+    let random = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| now.subsec_nanos());
+    pause / 2 + (pause / 2) * (random % 1000) / 1000
+}

@@ -1,0 +1,85 @@
+//! The socket to the server on this machine: this process's standard input.
+
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream as StdUnixStream;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader, Interest};
+use tokio::net::UnixStream;
+use windlass_core::report::Report;
+
+/// The socket for waiting, and the same for writing.
+pub(super) fn inherited() -> io::Result<(UnixStream, StdUnixStream)> {
+    let socket = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    let writer = socket.try_clone()?;
+    Ok((UnixStream::from_std(socket)?, writer))
+}
+
+/// Waits for the order of the server on this machine: one line. `None` when the server is gone.
+pub(crate) async fn receive_order() -> io::Result<Option<Vec<u8>>> {
+    let (socket, _) = inherited()?;
+    let mut line = Vec::new();
+    // The server says one line and nothing more, so that nothing is read too far.
+    BufReader::new(socket).read_until(b'\n', &mut line).await?;
+    Ok(line.ends_with(b"\n").then_some(line))
+}
+
+/// Resolves when the server has closed its end.
+pub(super) async fn wait_closed(socket: &UnixStream) {
+    loop {
+        if socket.ready(Interest::READABLE).await.is_err() {
+            return;
+        }
+        // The server says nothing; readable means its end.
+        match socket.try_read(&mut [0; 64]) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// The report as one line of JSON.
+pub(super) fn json_line(report: &Report) -> Vec<u8> {
+    let mut line = Vec::new();
+    // A report always serializes, and a vector always takes it.
+    serde_json::to_writer(&mut line, report).unwrap_or_default();
+    line.write_all(b"\n").unwrap_or_default();
+    line
+}
+
+/// Writes what the socket takes now, and leaves the rest in `unsent`.
+pub(super) fn write_some(mut writer: &StdUnixStream, unsent: &mut Vec<u8>) -> io::Result<()> {
+    while !unsent.is_empty() {
+        match writer.write(unsent) {
+            Ok(written) => drop(unsent.drain(..written)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn write_all(
+    socket: &UnixStream,
+    writer: &StdUnixStream,
+    unsent: &mut Vec<u8>,
+) -> io::Result<()> {
+    write_some(writer, unsent)?;
+    while !unsent.is_empty() {
+        // The first wait may return at once, before tokio knows that the socket is full.
+        socket.writable().await?;
+        let ready = socket.try_io(Interest::WRITABLE, || {
+            write_some(writer, unsent)?;
+            if unsent.is_empty() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        if let Err(error) = ready
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}

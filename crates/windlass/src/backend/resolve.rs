@@ -1,0 +1,184 @@
+//! Which back end is asked: a server, a cluster, or the server of this machine.
+//!
+//! In: what the command line and the environment name. Out: a `dyn Jobs`, so that every command is
+//! written once, and advice for whoever is refused there.
+
+use std::process::ExitCode;
+
+use windlass_core::jobs::Submission;
+use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
+use windlass_kube::Cluster;
+use windlass_kube::kubeconfig::{self, Named};
+
+use super::advice::{Advised, BackendKind, advice};
+use super::http_client::{Client, LOCAL};
+use super::rest_jobs::RestJobs;
+use super::server_token::server_token;
+use super::submission::unknown_function;
+use crate::flags::backend::BackendFlags;
+use crate::flags::bad_usage::BadUsage;
+use crate::flags::kubectl_plugin::is_kubectl_plugin;
+use crate::output::result_file::ResultFile;
+
+/// The namespace where nothing names another.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Where jobs are, and a namespace there.
+pub(crate) struct Backend {
+    pub(crate) jobs: Box<dyn Jobs>,
+    pub(crate) namespace: String,
+    /// Whether the command line names the namespace.
+    pub(crate) is_named: bool,
+    /// The same as `jobs`, where it is a server's: it knows idempotency keys.
+    server: Option<RestJobs>,
+    kind: BackendKind,
+}
+
+impl Backend {
+    /// What was named; else the cluster of the current context, if there is one; else the server of
+    /// this machine. `kubectl windlass` means the cluster, always.
+    pub(crate) async fn find(named: &BackendFlags) -> anyhow::Result<Self> {
+        let BackendFlags { namespace, server, ca, data, context, kubeconfig } = named;
+        let plugin = is_kubectl_plugin();
+        if plugin && (server.is_some() || ca.is_some() || data.is_some()) {
+            let why = "kubectl windlass asks the cluster of the kube context; a server is asked by \
+                       `windlass --server URL`";
+            return Err(BadUsage(why.into()).into());
+        }
+        let wants_cluster = plugin || context.is_some() || kubeconfig.is_some();
+        let server = server.clone().or_else(|| std::env::var("WINDLASS_SERVER").ok());
+        let server = server.filter(|server| !server.is_empty() && !wants_cluster);
+        // A data directory is that of a server on this machine.
+        let local = server.is_none() && !wants_cluster && data.is_some();
+        if server.is_none() && !local {
+            let named = Named { kubeconfig: kubeconfig.clone(), context: context.clone() };
+            if let Some(client) = kubeconfig::client(&named).await? {
+                return Ok(Self {
+                    namespace: namespace
+                        .clone()
+                        .unwrap_or_else(|| client.default_namespace().to_owned()),
+                    is_named: namespace.is_some(),
+                    jobs: Box::new(Cluster::new(client, None)),
+                    server: None,
+                    kind: BackendKind::Cluster,
+                });
+            }
+            if wants_cluster {
+                let why = "there is no kube context: give --kubeconfig or set KUBECONFIG";
+                return Err(BadUsage(why.into()).into());
+            }
+        }
+        let kind = if server.is_some() { BackendKind::Server } else { BackendKind::ThisMachine };
+        let server = server.as_deref().unwrap_or(LOCAL);
+        let client = Client::new(server, ca.as_deref(), || server_token(server, data.as_deref()))?;
+        let remote = RestJobs::new(client);
+        Ok(Self {
+            jobs: Box::new(remote.clone()),
+            server: Some(remote),
+            namespace: namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()),
+            is_named: namespace.is_some(),
+            kind,
+        })
+    }
+
+    /// Whether something is named, so that `run` does not run here.
+    pub(crate) fn is_elsewhere(named: &BackendFlags) -> bool {
+        let BackendFlags { namespace: _, server, ca: _, data, context, kubeconfig } = named;
+        let variable = || std::env::var("WINDLASS_SERVER").is_ok_and(|server| !server.is_empty());
+        let flagged =
+            server.is_some() || data.is_some() || context.is_some() || kubeconfig.is_some();
+        flagged || is_kubectl_plugin() || variable()
+    }
+
+    /// A job of this backend.
+    pub(crate) fn key(&self, name: &str) -> JobKey {
+        JobKey::new(&self.namespace, name)
+    }
+
+    /// How its commands are typed.
+    pub(crate) fn program(&self) -> &'static str {
+        if is_kubectl_plugin() { "kubectl windlass" } else { "windlass" }
+    }
+
+    /// Submits a job; the same key gives the same job again. What a gateway refuses is refused for a
+    /// cluster here: its API server knows neither functions nor keys.
+    pub(crate) async fn submit(
+        &self,
+        submission: Submission,
+        key: Option<&str>,
+    ) -> anyhow::Result<Job> {
+        if let Some(server) = &self.server {
+            return Ok(server.submit_once(submission, key).await?);
+        }
+        if key.is_some() {
+            let why = "--idempotency-key is for a server: --server or WINDLASS_SERVER names it; on a \
+                       cluster, --name makes a job one";
+            return Err(BadUsage(why.into()).into());
+        }
+        self.check(&submission).await?;
+        Ok(self.jobs.submit(submission).await?)
+    }
+
+    async fn check(&self, submission: &Submission) -> Result<(), Error> {
+        let Submission { namespace, spec, .. } = submission;
+        if let Some(why) = windlass_core::name::problem(&spec.function) {
+            let message = format!("{:?} {why}", spec.function);
+            return Err(Error::Invalid(vec![Problem::at("/function", message)]));
+        }
+        let function = match self.jobs.function(namespace, &spec.function).await {
+            Ok(function) => function,
+            // Who may submit may not always read functions. Then the controller says what is wrong.
+            Err(Error::Denied(_)) => return Ok(()),
+            Err(Error::NotFound { .. }) => {
+                let functions = self.jobs.functions(namespace).await?;
+                let names = functions.iter().map(|known| known.metadata.name.as_str()).collect();
+                let message = unknown_function(&spec.function, names);
+                return Err(Error::Invalid(vec![Problem::at("/function", message)]));
+            }
+            Err(error) => return Err(error),
+        };
+        let queue = match self.jobs.queue(namespace, spec.queue()).await {
+            Ok(queue) => queue,
+            Err(Error::Denied(_) | Error::Invalid(_)) => None,
+            Err(error) => return Err(error),
+        };
+        validate(spec, &function.spec, queue.as_ref().map(|queue| &queue.spec)).map(drop)
+    }
+
+    /// Writes a finished job's result.
+    pub(crate) async fn write_result(
+        &self,
+        key: &JobKey,
+        output: ResultFile,
+    ) -> anyhow::Result<()> {
+        let result = match self.jobs.result(key).await {
+            // Only the gateway has the credentials of the store.
+            Err(Error::Unavailable { .. }) if self.kind == BackendKind::Cluster => {
+                let namespace = &key.namespace;
+                return Err(BadUsage(format!(
+                    "the result of {key} is in the cluster's object store, which the gateway reads: \
+                     `kubectl port-forward -n windlass service/windlass-gateway 7070`, and \
+                     `windlass result {} -n {namespace} --server http://127.0.0.1:7070`",
+                    key.name
+                ))
+                .into());
+            }
+            result => result?,
+        };
+        let whole = 0..result.bytes;
+        output.write(result.read(whole).await?).await
+    }
+
+    /// A command here, with advice where it fails.
+    pub(crate) async fn run(
+        &self,
+        command: impl AsyncFnOnce(&Self) -> anyhow::Result<ExitCode>,
+    ) -> anyhow::Result<ExitCode> {
+        command(self).await.map_err(|error| {
+            match advice(&error, &self.kind, &self.namespace, self.program()) {
+                Some(advice) => Advised { error, advice }.into(),
+                None => error,
+            }
+        })
+    }
+}

@@ -1,0 +1,371 @@
+//! `Jobs` of a server, over its REST API.
+
+use std::io;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures::{TryStreamExt as _, stream};
+use http_body_util::BodyExt as _;
+use hyper::{HeaderMap, Method, header};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
+use windlass_core::status::Progress;
+use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Problem, Queue};
+
+use super::events::{ServerSentEvent, ServerSentEvents, next_piece};
+use super::http_client::{Client, RequestParts};
+
+/// Most jobs that are asked for at once: an answer of them is at most 16 MiB.
+const PAGE: u32 = 100;
+
+/// How long a server that was there may be gone while a job of it is followed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// First and longest pause between two tries.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// The jobs of a server.
+#[derive(Clone)]
+pub(crate) struct RestJobs(Client);
+
+impl RestJobs {
+    pub(crate) fn new(client: Client) -> Self {
+        Self(client)
+    }
+
+    /// Submits a job. The same key gives the same job again.
+    pub(crate) async fn submit_once(
+        &self,
+        submission: Submission,
+        key: Option<&str>,
+    ) -> Result<Job, Error> {
+        // A server makes the digest of a request itself.
+        let Submission { namespace, name, spec, request_sha256: _ } = submission;
+        let mut body = serde_json::to_value(spec).map_err(|error| Error::Bug(error.to_string()))?;
+        if let (Some(fields), Some(name)) = (body.as_object_mut(), name) {
+            fields.insert("name".into(), Value::String(name));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(key) = key {
+            let wrong =
+                |_| Error::Invalid(vec![Problem::at("", "the key has characters that none has")]);
+            headers.insert("idempotency-key", key.parse().map_err(wrong)?);
+        }
+        let sent = RequestParts { body: Some(body.to_string().into_bytes()), headers };
+        let path = format!("/v1/namespaces/{namespace}/jobs");
+        self.0.json(Method::POST, &path, sent).await.map_err(no_namespace)
+    }
+
+    async fn of_job<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        key: &JobKey,
+        rest: &str,
+    ) -> Result<T, Error> {
+        let found = self.0.json(method, &path(key, rest), RequestParts::default()).await;
+        found.map_err(|error| no_job(error, key))
+    }
+
+    async fn list_all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Error> {
+        let found = self.0.json(Method::GET, path, RequestParts::default()).await;
+        let found: ResourceList<T> = found.map_err(no_namespace)?;
+        Ok(found.items)
+    }
+
+    async fn get_one<T: DeserializeOwned>(
+        &self,
+        namespace: &str,
+        kinds: &str,
+        kind: &'static str,
+        name: &str,
+    ) -> Result<T, Error> {
+        let path = format!("/v1/namespaces/{namespace}/{kinds}/{name}");
+        let found = self.0.json(Method::GET, &path, RequestParts::default()).await;
+        found.map_err(|error| match error {
+            Error::NotFound { .. } => Error::NotFound { kind, name: name.to_owned() },
+            other => other,
+        })
+    }
+}
+
+/// A list in the shape that the Kubernetes API gives.
+#[derive(Deserialize)]
+struct ResourceList<T> {
+    #[serde(default)]
+    metadata: ListMetadata,
+    items: Vec<T>,
+}
+
+#[derive(Default, Deserialize)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    continue_from: Option<String>,
+}
+
+fn path(key: &JobKey, rest: &str) -> String {
+    format!("/v1/namespaces/{}/jobs/{}{rest}", key.namespace, key.name)
+}
+
+/// What a 404 at a job's path means.
+fn no_job(error: Error, key: &JobKey) -> Error {
+    match error {
+        Error::NotFound { .. } => Error::no_job(&key.name),
+        other => other,
+    }
+}
+
+/// What a 404 means where a namespace alone is named: nobody says whether there is one.
+fn no_namespace(error: Error) -> Error {
+    match error {
+        Error::NotFound { name: detail, .. } => Error::Denied(detail),
+        other => other,
+    }
+}
+
+#[async_trait]
+impl Jobs for RestJobs {
+    async fn submit(&self, submission: Submission) -> Result<Job, Error> {
+        self.submit_once(submission, None).await
+    }
+
+    async fn get(&self, key: &JobKey) -> Result<Job, Error> {
+        self.of_job(Method::GET, key, "").await
+    }
+
+    async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error> {
+        let Filter { function, queue, phase, limit, continue_from } = filter;
+        let limit = if *limit == 0 { PAGE } else { (*limit).min(PAGE) };
+        let mut path = format!("/v1/namespaces/{namespace}/jobs?limit={limit}");
+        for (name, value) in [
+            ("function", function.as_deref()),
+            ("queue", queue.as_deref()),
+            ("phase", phase.map(windlass_core::Phase::as_str)),
+            ("continue", continue_from.as_deref()),
+        ] {
+            if let Some(value) = value {
+                path += &format!("&{name}={}", escaped(value));
+            }
+        }
+        let page = self.0.json(Method::GET, &path, RequestParts::default()).await;
+        let page: ResourceList<Job> = page.map_err(no_namespace)?;
+        Ok(Page { items: page.items, continue_from: page.metadata.continue_from })
+    }
+
+    async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
+        self.of_job(Method::POST, key, "/cancel").await
+    }
+
+    async fn delete(&self, key: &JobKey) -> Result<(), Error> {
+        let deleted = self.0.whole(Method::DELETE, &path(key, ""), RequestParts::default()).await;
+        deleted.map(drop).map_err(|error| no_job(error, key))
+    }
+
+    async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error> {
+        let mut watch =
+            RestWatch { client: self.0.clone(), key: key.clone(), events: None, latest: None };
+        watch.connect().await?;
+        Ok(Box::new(watch))
+    }
+
+    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
+        let job = self.get(key).await?;
+        let Some(result) = job.status.result.clone() else { return Err(Error::no_result(&job)) };
+        let content = match &result.location {
+            None => {
+                Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
+            }
+            Some(_) => Content::Stored(Box::new(RestResult(self.0.clone(), key.clone()))),
+        };
+        Ok(StoredResult {
+            bytes: result.bytes,
+            content_type: result.content_type,
+            sha256: result.sha256,
+            content,
+        })
+    }
+
+    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
+        let path = path(key, &format!("/logs?tailBytes={limit}"));
+        let logs = self.0.whole(Method::GET, &path, RequestParts::default()).await;
+        Ok(logs.map_err(|error| no_job(error, key))?.to_vec())
+    }
+
+    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
+        let path = path(key, &format!("/logs?follow=true&tailBytes={tail}"));
+        let logs = self.0.open(Method::GET, &path, RequestParts::default()).await;
+        let logs = logs.map_err(|error| no_job(error, key))?;
+        Ok(Box::pin(logs.into_body().into_data_stream().map_err(io::Error::other)))
+    }
+
+    async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {
+        self.get_one(namespace, "functions", Function::KIND, name).await
+    }
+
+    async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error> {
+        self.list_all(&format!("/v1/namespaces/{namespace}/functions")).await
+    }
+
+    async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error> {
+        match self.get_one(namespace, "queues", Queue::KIND, name).await {
+            Ok(queue) => Ok(Some(queue)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
+        self.list_all(&format!("/v1/namespaces/{namespace}/queues")).await
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        self.0.whole(Method::GET, "/readyz", RequestParts::default()).await.map(drop)
+    }
+}
+
+/// A value of a query.
+fn escaped(value: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    value.bytes().fold(String::new(), |text, byte| match is_plain(byte) {
+        true => text + &char::from(byte).to_string(),
+        false => text + &format!("%{byte:02X}"),
+    })
+}
+
+/// A result that is too large to be in the job.
+struct RestResult(Client, JobKey);
+
+#[async_trait]
+impl Stored for RestResult {
+    async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
+        let Self(client, key) = *self;
+        let mut headers = HeaderMap::new();
+        let last = range.end.saturating_sub(1);
+        if let Ok(part) = format!("bytes={}-{last}", range.start).parse() {
+            headers.insert(header::RANGE, part);
+        }
+        let sent = RequestParts { headers, ..RequestParts::default() };
+        let answer = client.open(Method::GET, &path(&key, "/result"), sent).await;
+        let body = answer.map_err(|error| no_job(error, &key))?.into_body();
+        Ok(Box::pin(stream::try_unfold(body, |mut body| async {
+            Ok(next_piece(&mut body).await?.map(|piece| (piece, body)))
+        })))
+    }
+}
+
+/// The changes of one job, from the server's events. A connection that is lost is made again: the
+/// first event of each is the job as it is.
+struct RestWatch {
+    client: Client,
+    key: JobKey,
+    events: Option<ServerSentEvents>,
+    latest: Option<Job>,
+}
+
+impl RestWatch {
+    async fn connect(&mut self) -> Result<(), Error> {
+        let path = path(&self.key, "/events");
+        let answer = self.client.open(Method::GET, &path, RequestParts::default()).await;
+        let answer = answer.map_err(|error| no_job(error, &self.key))?;
+        self.events = Some(ServerSentEvents::new(answer.into_body()));
+        Ok(())
+    }
+
+    /// What an event tells, if it tells anything of the job.
+    fn job_in(&mut self, event: &ServerSentEvent) -> Result<Option<Job>, Error> {
+        let unread = |error: serde_json::Error| {
+            let server = self.client.server();
+            Error::unavailable(format!("{server} tells something else: {error}"))
+        };
+        match event.kind.as_str() {
+            "job" => {
+                let job: Job = serde_json::from_slice(&event.data).map_err(unread)?;
+                self.latest = Some(job.clone());
+                Ok(Some(job))
+            }
+            "progress" => {
+                let told: ProgressEvent = serde_json::from_slice(&event.data).map_err(unread)?;
+                let Some(job) = &mut self.latest else { return Ok(None) };
+                // Of an attempt that the job does not know yet, nothing is shown.
+                if job.status.attempt != Some(told.attempt) {
+                    return Ok(None);
+                }
+                job.status.progress = Some(told.progress);
+                Ok(Some(job.clone()))
+            }
+            "problem" => {
+                let problem: ProblemEvent = serde_json::from_slice(&event.data).map_err(unread)?;
+                Err(match problem.status {
+                    404 => Error::no_job(&self.key.name),
+                    _ => Error::unavailable(problem.detail),
+                })
+            }
+            // What a later server tells beside.
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Progress between two events of the whole job.
+#[derive(Deserialize)]
+struct ProgressEvent {
+    attempt: AttemptNumber,
+    progress: Progress,
+}
+
+/// The last event of a job that cannot be followed any more.
+#[derive(Deserialize)]
+struct ProblemEvent {
+    status: u16,
+    detail: String,
+}
+
+#[async_trait]
+impl Watch for RestWatch {
+    async fn next(&mut self) -> Result<Job, Error> {
+        let mut pause = BACKOFF[0];
+        let mut gone_since: Option<Instant> = None;
+        loop {
+            if self.events.is_none()
+                && let Err(error) = self.connect().await
+            {
+                let since = *gone_since.get_or_insert_with(Instant::now);
+                if !matches!(error, Error::Unavailable { .. } | Error::Busy { .. })
+                    || since.elapsed() > PATIENCE
+                {
+                    return Err(error);
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BACKOFF[1]);
+                continue;
+            }
+            let Some(events) = &mut self.events else { continue };
+            match events.next_event().await {
+                Ok(Some(event)) => {
+                    if let Some(job) = self.job_in(&event)? {
+                        return Ok(job);
+                    }
+                }
+                // The server ends streams now and then, and when it stops.
+                Ok(None) | Err(_) => {
+                    self.events = None;
+                    gone_since.get_or_insert_with(Instant::now);
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_a_query_is_one_value() {
+        assert_eq!(escaped("a b&c=d/\u{e4}~"), "a%20b%26c%3Dd%2F%C3%A4~");
+    }
+}

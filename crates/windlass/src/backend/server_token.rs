@@ -1,0 +1,57 @@
+//! The token with which a server is asked.
+
+use std::path::Path;
+
+use crate::flags::bad_usage::BadUsage;
+use crate::server::engine_config;
+
+/// The token for a server: the environment's, or the one in the data directory of a server on this
+/// machine. That one is sent to nobody else, unless its directory was named.
+pub(super) fn server_token(server: &str, data: Option<&Path>) -> anyhow::Result<String> {
+    if let Ok(token) = std::env::var("WINDLASS_TOKEN") {
+        return Ok(token);
+    }
+    let directory = match data {
+        Some(data) => data.to_owned(),
+        None if is_loopback(server) => engine_config::data_directory()?,
+        None => {
+            let why = format!("{server}: its token is needed in WINDLASS_TOKEN");
+            return Err(BadUsage(why).into());
+        }
+    };
+    let path = directory.join("token");
+    std::fs::read_to_string(&path).map_err(|error| {
+        let path = path.display();
+        let advice = "the server there makes it when it starts (`windlass serve`); --data names another \
+                      data directory, WINDLASS_TOKEN a token, --server a server";
+        BadUsage(format!("{path}: {error}: {advice}")).into()
+    })
+}
+
+/// Whether what is sent to this URL stays on this machine.
+pub(super) fn is_loopback(server: &str) -> bool {
+    let Ok(uri) = server.parse::<hyper::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_given_its_token() {
+        for (server, expected) in [
+            ("http://127.0.0.1:7070", true),
+            ("https://localhost", true),
+            ("http://[::1]:7070", true),
+            ("http://127.0.0.1.example:7070", false),
+            ("https://windlass.example", false),
+            ("http://10.0.0.1", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(is_loopback(server), expected, "{server}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! From the command line to the command that it names, and from its end to an exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::backend::advice::Advised;
+use crate::backend::resolve::Backend;
+use crate::cli::{self, Command, Started};
+use crate::commands::{
+    call, cancel, completion, controller, delete, explain, functions, gateway, get, keys, list,
+    logs, print, queues, result, run as run_command, serve, submit, watch,
+};
+use crate::flags::backend::BackendFlags;
+use crate::flags::bad_usage::BadUsage;
+use crate::flags::kubectl_plugin::is_kubectl_plugin;
+
+/// Bad usage or input, as clap exits for what it refuses itself.
+const BAD_USAGE: u8 = 2;
+
+/// Who was asked says no or does not answer: the job, if there is one, may be well.
+const REFUSED: u8 = 3;
+
+/// Runs a command.
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => block_on(run_command::run(args)),
+        Command::Call(args) => {
+            on_backend(&args.backend, async |backend| call::call(backend, &args).await)
+        }
+        Command::Submit(args) => {
+            on_backend(&args.backend, async |backend| submit::submit(backend, &args).await)
+        }
+        Command::Get(args) => {
+            on_backend(&args.backend, async |backend| get::get(backend, &args).await)
+        }
+        Command::List(args) => {
+            on_backend(&args.backend, async |backend| list::list(backend, &args).await)
+        }
+        Command::Watch(args) => {
+            on_backend(&args.backend, async |backend| watch::watch(backend, &args).await)
+        }
+        Command::Cancel(args) => {
+            on_backend(&args.backend, async |backend| cancel::cancel(backend, &args).await)
+        }
+        Command::Delete(args) => {
+            on_backend(&args.backend, async |backend| delete::delete(backend, &args).await)
+        }
+        Command::Result(args) => {
+            on_backend(&args.backend, async |backend| result::result(backend, &args).await)
+        }
+        Command::Logs(args) => {
+            on_backend(&args.backend, async |backend| logs::logs(backend, &args).await)
+        }
+        Command::Explain(args) => {
+            on_backend(&args.backend, async |backend| explain::explain(backend, &args).await)
+        }
+        Command::Functions(args) => {
+            on_backend(&args.backend, async |backend| functions::functions(backend, &args).await)
+        }
+        Command::Queues(args) => {
+            on_backend(&args.backend, async |backend| queues::queues(backend, &args).await)
+        }
+        Command::Serve(args) => block_on(serve::serve(args)),
+        Command::Gateway(args) => block_on(gateway::gateway(args)),
+        Command::Controller(args) => block_on(controller::controller(args)),
+        Command::Keys(what) => keys::keys(what),
+        Command::Print(what) => print::print(what),
+        Command::Completion(args) => {
+            completion::completion(&args, cli::command(is_kubectl_plugin()))
+        }
+    }
+}
+
+/// What Windlass itself starts.
+pub(crate) fn start(started: Started) -> ExitCode {
+    match started {
+        Started::Worker(args) => windlass_worker::main(args.command),
+        Started::Function(args) => windlass_functions::run(&args.name),
+    }
+}
+
+/// 2 for what the caller can mend, 3 where nobody lets them or answers, 1 for everything else.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    use windlass_core::Error;
+    if let Some(advised) = error.downcast_ref::<Advised>() {
+        return exit_code(&advised.error);
+    }
+    match error.downcast_ref::<Error>() {
+        Some(Error::Invalid(_) | Error::NotFound { .. }) => BAD_USAGE,
+        Some(Error::Denied(_) | Error::Busy { .. } | Error::Unavailable { .. }) => REFUSED,
+        Some(Error::Conflict(_) | Error::Bug(_)) => 1,
+        None if error.is::<BadUsage>() => BAD_USAGE,
+        None => 1,
+    }
+}
+
+/// A command about the jobs of a back end, with advice where it fails.
+fn on_backend(
+    named: &BackendFlags,
+    command: impl AsyncFnOnce(&Backend) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    block_on(async {
+        let backend = Backend::find(named).await?;
+        backend.run(command).await
+    })
+}
+
+/// One thread: everything that costs CPU runs in processes of its own.
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime cannot start")?;
+    runtime.block_on(command)
+}

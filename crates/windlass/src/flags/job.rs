@@ -1,0 +1,54 @@
+//! Flags of a new job.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::names::name;
+
+/// A new job.
+#[derive(Debug, Args)]
+pub(crate) struct NewJobFlags {
+    /// Name of a function
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) function: Option<String>,
+    /// A ComputeJob manifest, the same that `kubectl apply` takes; `-` for standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = [
+        "input", "name", "parallelism", "min_parallelism", "queue", "priority", "timeout", "retries", "ttl",
+    ])]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) spec: JobSpecFlags,
+}
+
+/// What is wanted of a function.
+#[derive(Debug, Args)]
+pub(crate) struct JobSpecFlags {
+    /// The input: JSON, @FILE, or - for standard input [default: {}]
+    #[arg(short, long, value_name = "JSON|@FILE|-")]
+    pub(crate) input: Option<String>,
+    /// Name of the job [default: one that is made up]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) name: Option<String>,
+    /// CPUs [default: the function's, at most the machine's]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) parallelism: Option<u32>,
+    /// Fewest CPUs to start with, when not all are free [default: --parallelism]
+    #[arg(long, value_name = "N")]
+    pub(crate) min_parallelism: Option<u32>,
+    /// Queue [default: default]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) queue: Option<String>,
+    /// Higher starts first, from -1000 to 1000 [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) priority: Option<i32>,
+    /// Longest run of one attempt, in seconds [default: the function's]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u32>,
+    /// Further attempts after the first failed [default: the function's]
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<u32>,
+    /// How long the job and its result are kept after its end, in seconds [default: 86400, a day]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) ttl: Option<u32>,
+}

@@ -1,0 +1,22 @@
+//! Flags of every engine on one machine.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::function::FunctionFlag;
+
+/// What every engine on one machine is told.
+#[derive(Debug, Args)]
+pub(crate) struct MachineFlags {
+    /// A function without a manifest, such as count="python3 count.py": its name, and the program with
+    /// its arguments, quoted as for a shell but run without one, in this directory; may be repeated
+    #[arg(long = "function", value_name = "NAME=PROGRAM ARGS")]
+    pub(crate) define: Vec<FunctionFlag>,
+    /// ComputeFunction and ComputeQueue manifests: a file or a directory; may be repeated
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) functions: Vec<PathBuf>,
+    /// CPUs to grant [default: what affinity and quota allow]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) cpus: Option<u32>,
+}

@@ -1,0 +1,12 @@
+//! Groups of flags that several commands share. A command's own flags are beside the command.
+
+pub(crate) mod backend;
+pub(crate) mod bad_usage;
+pub(crate) mod function;
+pub(crate) mod job;
+pub(crate) mod kubectl_plugin;
+pub(crate) mod listener;
+pub(crate) mod machine;
+pub(crate) mod names;
+pub(crate) mod output_form;
+pub(crate) mod wait;

@@ -1,0 +1,11 @@
+//! What the commands that serve share: the engine's configuration, who may call, and what the machine allows.
+
+pub(crate) mod access;
+pub(crate) mod authorities;
+pub(crate) mod builtin_functions;
+pub(crate) mod descriptors;
+pub(crate) mod engine_config;
+pub(crate) mod hosts;
+mod keyring;
+pub(crate) mod keys;
+mod secret;
