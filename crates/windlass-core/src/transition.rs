@@ -97,8 +97,7 @@ pub(crate) fn next_status(
         }
         Transition::Unreachable { attempt, message, since } => {
             status.show(attempt);
-            let (kind, reason) = (ConditionType::Running, reasons::NODE_DELETED);
-            status.set_condition(kind, Truth::Unknown, reason, message, since);
+            status.doubt(message, since);
         }
         Transition::NotStarted { attempt, failure } => {
             status.show(attempt);
@@ -109,11 +108,8 @@ pub(crate) fn next_status(
             return settle(job, status, limits, attempt.number, end);
         }
         Transition::Cancelled { last } => {
-            if let Some(attempt) = last {
-                status.show(attempt);
-            }
-            let why = "spec.cancel was set";
-            status.end(Phase::Cancelled, reasons::CANCELLED, why, now);
+            last.into_iter().for_each(|attempt| status.show(attempt));
+            status.end(Phase::Cancelled, reasons::CANCELLED, "spec.cancel was set", now);
         }
         Transition::Invalid(failure) => status.fail(limits, failure),
     }
@@ -258,6 +254,12 @@ impl JobStatus {
         self.pod = attempt.pod.clone();
         self.node = attempt.node.clone();
         self.timeline.admitted = Some(attempt.created);
+    }
+
+    /// Nobody knows whether its attempt runs.
+    fn doubt(&mut self, message: &str, since: Timestamp) {
+        let (kind, reason) = (ConditionType::Running, reasons::NODE_DELETED);
+        self.set_condition(kind, Truth::Unknown, reason, message, since);
     }
 
     /// It waits in its queue for this reason.
