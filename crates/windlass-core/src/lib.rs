@@ -10,7 +10,7 @@
 //! replayed in a test, on one machine and in a cluster.
 //!
 //! Four words are used everywhere, in code, documents and logs: **spec** is what is wanted,
-//! **Observed** what is observed, **Plan** what is decided, **status** what is told.
+//! **Observed** what was seen of it, **Plan** what is decided, **status** what is told.
 
 pub mod admit;
 pub mod assignment;

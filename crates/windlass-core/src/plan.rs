@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-mod backoff;
 pub mod observed;
 #[cfg(test)]
 mod tests;
 
-pub use backoff::{FIRST_BACKOFF_MILLISECONDS, MAX_BACKOFF_MILLISECONDS, retry_at};
 pub use observed::{AdmissionDecision, Attempt, AttemptState, End, Observed, Refusal};
 
 use crate::error::clip;
@@ -38,6 +36,12 @@ const NEWS_MILLISECONDS: u64 = 2_000;
 /// How long after its failure, in milliseconds, a batch Job that may start an attempt anew is waited for before
 /// it is removed.
 const RESTART_MILLISECONDS: i64 = 5_000;
+
+/// First back-off between two attempts, in milliseconds; it doubles up to
+/// [`MAX_BACKOFF_MILLISECONDS`].
+pub const FIRST_BACKOFF_MILLISECONDS: u64 = 1_000;
+/// Longest back-off between two attempts, in milliseconds.
+pub const MAX_BACKOFF_MILLISECONDS: u64 = 60_000;
 
 /// Longest message of a failure, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4096;
@@ -222,8 +226,8 @@ fn is_shown_to_start(status: &JobStatus, attempt: AttemptNumber) -> bool {
 
 /// No attempt is unsettled: the next one may start when none is alive and CPUs are granted.
 ///
-/// The batch Job of the last failed attempt stays until the job has ended, or the next attempt has failed. While it
-/// is there, a controller with an old view of the job cannot start that attempt a second time under the same name. A
+/// The objects of the last failed attempt (its batch Job, on a cluster) stay until the job has ended, or the next attempt has failed. While they
+/// are there, a controller with an old view of the job cannot start that attempt a second time under the same name. A
 /// batch Job that may by itself start its attempt anew does not stay. Its name is free again then, and a start checks
 /// that the job is as it was read.
 fn next_attempt<'a>(
@@ -257,7 +261,7 @@ fn next_attempt<'a>(
     admitted(job, limits, observed, actions, now)
 }
 
-/// Nothing is in the way of the next attempt but admission, and the API server's word of the last try.
+/// Nothing is in the way of the next attempt but admission, or a refusal of the last try to create it.
 fn admitted<'a>(
     job: &Job,
     limits: &JobLimits,
@@ -343,6 +347,25 @@ fn failure(
 ) -> Failure {
     let message = clip(message, MAX_MESSAGE_BYTES);
     Failure { reason, message, exit_code: None, attempt, time: now }
+}
+
+/// When the next attempt may start: back-off after the last failure, jittered by a number that
+/// depends only on the job and the attempt, so that every observer computes the same.
+pub fn retry_at(job: &Job) -> Option<Timestamp> {
+    let failure = job.status.failure.as_ref()?;
+    // Also after attempts that do not count: what is lost again and again must not spin.
+    let doublings = failure.attempt.saturating_sub(1).min(10);
+    let full = (FIRST_BACKOFF_MILLISECONDS << doublings).min(MAX_BACKOFF_MILLISECONDS);
+    // Between half of the back-off and all of it.
+    let jitter = fnv1a(&job.metadata.uid, failure.attempt) % (full / 2 + 1);
+    failure.time.checked_add(SignedDuration::from_millis((full - jitter) as i64)).ok()
+}
+
+/// FNV-1a, 64 bits: a well-known spread of short keys; nothing depends on its quality.
+fn fnv1a(text: &str, number: u32) -> u64 {
+    text.bytes().chain(number.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn remove_all(observed: &Observed) -> Vec<Action> {

@@ -1,7 +1,7 @@
 //! What a worker tells, and what becomes of it.
 //!
 //! A worker's report reaches the status at once, without waiting for anybody to notice that its
-//! process has exited. [`finish`] turns an outcome into a status, whether
+//! process has exited. [`finish`] is the only function that turns an outcome into a status, whether
 //! the outcome arrives as a report, in a pod's termination message or over a local socket.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The only place that changes a status.
+//! The only place that changes the phase and the conditions of a status.
 //!
 //! [`plan`](crate::plan()) decides which [`Transition`] a job makes, a worker's report says how an attempt has ended; what
 //! that means for the fields and conditions of the status is written here. Nothing goes backwards, and a time changes only

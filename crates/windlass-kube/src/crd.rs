@@ -6,7 +6,9 @@
 #![expect(clippy::duplicated_attributes, reason = "each printcolumn has the same keys")]
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
+};
 use kube::{CustomResource, CustomResourceExt as _, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,19 +21,32 @@ use windlass_core::{
 
 use crate::labels::AttemptId;
 
-/// One request: a function, its input and the CPUs wanted.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(
-    group = "windlass.dev",
-    version = "v1alpha1",
+/// Defines a custom resource of our group: a wrapper around core's specification, with what only Kubernetes knows of it.
+macro_rules! custom_resource {
+    ($(#[$doc:meta])* $name:ident($spec:ident): $($kube:tt)*) => {
+        $(#[$doc])*
+        #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[kube(
+            group = "windlass.dev",
+            version = "v1alpha1",
+            category = "windlass",
+            namespaced,
+            derive = "PartialEq",
+            $($kube)*
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub $spec);
+    };
+}
+
+custom_resource! {
+    /// One request: a function, its input and the CPUs wanted.
+    ComputeJobSpec(JobSpec):
     kind = "ComputeJob",
     plural = "computejobs",
     shortname = "cjob",
     shortname = "cjobs",
-    category = "windlass",
-    namespaced,
     status = "JobStatus",
-    derive = "PartialEq",
     doc = "One request: a function, its input and the CPUs wanted.",
     selectable = ".spec.function",
     selectable = ".spec.queue",
@@ -43,59 +58,38 @@ use crate::labels::AttemptId;
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", priority = 1),
     printcolumn(name = "Attempt", type_ = "integer", json_path = ".status.attempt", priority = 1),
     printcolumn(name = "Node", type_ = "string", json_path = ".status.node", priority = 1),
-    printcolumn(
-        name = "Elapsed",
-        type_ = "date",
-        json_path = ".status.timeline.running",
-        priority = 1
-    ),
+    printcolumn(name = "Elapsed", type_ = "date", json_path = ".status.timeline.running", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
-)]
-#[serde(transparent)]
-pub struct ComputeJobSpec(pub JobSpec);
+}
 
-/// A program that requests may name.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(
-    group = "windlass.dev",
-    version = "v1alpha1",
+custom_resource! {
+    /// A program that requests may name.
+    ComputeFunctionSpec(FunctionSpec):
     kind = "ComputeFunction",
     plural = "computefunctions",
     shortname = "cfn",
-    category = "windlass",
-    namespaced,
-    derive = "PartialEq",
     doc = "A program that requests may name.",
     printcolumn(name = "Description", type_ = "string", json_path = ".spec.description"),
     printcolumn(name = "Default", type_ = "integer", json_path = ".spec.parallelism.default"),
     printcolumn(name = "Max", type_ = "integer", json_path = ".spec.parallelism.max"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
-)]
-#[serde(transparent)]
-pub struct ComputeFunctionSpec(pub FunctionSpec);
+}
 
-/// A quota of CPUs that jobs share.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(
-    group = "windlass.dev",
-    version = "v1alpha1",
+custom_resource! {
+    /// A quota of CPUs that jobs share.
+    ComputeQueueSpec(QueueSpec):
     kind = "ComputeQueue",
     plural = "computequeues",
     shortname = "cqueue",
-    category = "windlass",
-    namespaced,
     status = "QueueStatus",
-    derive = "PartialEq",
     doc = "A quota of CPUs that jobs share.",
     printcolumn(name = "CPUs", type_ = "integer", json_path = ".spec.cpus"),
     printcolumn(name = "Granted", type_ = "integer", json_path = ".status.granted"),
     printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.waiting"),
     printcolumn(name = "Weight", type_ = "integer", json_path = ".spec.weight"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
-)]
-#[serde(transparent)]
-pub struct ComputeQueueSpec(pub QueueSpec);
+}
 
 /// How much of a queue is in use. Written with each grant, by compare-and-set, so that no two
 /// controllers can grant the same CPUs.
@@ -144,7 +138,7 @@ impl Claim {
 /// The three definitions, ready to be applied.
 pub fn all() -> Vec<CustomResourceDefinition> {
     let mut job = ComputeJob::crd();
-    at_root(
+    add_rules(
         &mut job,
         &[
             ("!has(oldSelf.status) || has(self.status)", "the status cannot be dropped"),
@@ -152,41 +146,36 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         ],
     );
     let mut all = [ComputeFunction::crd(), ComputeQueue::crd(), job];
-    for crd in &mut all {
-        for version in &mut crd.spec.versions {
-            if let Some(root) =
-                version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
-            {
-                // The formats of Rust's integers mean nothing to an API server, which warns.
-                *root = rewrite(root, &|key, value| {
-                    key == "format" && value.as_str().is_some_and(|f| f.starts_with("uint"))
-                });
-            }
-        }
+    for root in all.iter_mut().flat_map(schemas) {
+        // The formats of Rust's integers mean nothing to an API server, which warns.
+        *root = without(root, &|key, value| {
+            key == "format" && value.as_str().is_some_and(|f| f.starts_with("uint"))
+        });
     }
     all.into()
 }
 
+/// The schemas of all the versions of a definition.
+fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    let versions = crd.spec.versions.iter_mut();
+    versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
+}
+
 /// Adds CEL rules at the root of the schema, the only place that sees spec, status and metadata.
 /// A rule about the status of an object that has none yet would fail without `has`.
-fn at_root(crd: &mut CustomResourceDefinition, rules: &[(&str, &str)]) {
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
+fn add_rules(crd: &mut CustomResourceDefinition, rules: &[(&str, &str)]) {
     let rules = rules.iter().map(|(rule, message)| ValidationRule {
         rule: (*rule).into(),
         message: Some((*message).into()),
         ..ValidationRule::default()
     });
-    for version in &mut crd.spec.versions {
-        if let Some(root) =
-            version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
-        {
-            root.x_kubernetes_validations.get_or_insert_default().extend(rules.clone());
-        }
+    for root in schemas(crd) {
+        root.x_kubernetes_validations.get_or_insert_default().extend(rules.clone());
     }
 }
 
 /// A copy of the schema without the members for which `drop` holds.
-fn rewrite<T: Serialize + for<'a> Deserialize<'a> + Clone>(
+fn without<T: Serialize + for<'a> Deserialize<'a> + Clone>(
     schema: &T,
     drop: &dyn Fn(&str, &Value) -> bool,
 ) -> T {
@@ -235,9 +224,9 @@ impl ComputeQueue {
             kind: Queue::KIND.into(),
             metadata: metadata(&self.metadata),
             spec: self.spec.0.clone(),
-            status: (self.status.as_ref()).map(|told| windlass_core::QueueStatus {
-                granted: told.granted,
-                waiting: told.waiting,
+            status: (self.status.as_ref()).map(|status| windlass_core::QueueStatus {
+                granted: status.granted,
+                waiting: status.waiting,
             }),
         }
     }

@@ -1,13 +1,15 @@
-//! The cluster of a kube context, as kubectl finds it: for whoever works on the command line.
+//! The cluster of a kubeconfig's context, found as kubectl finds it. The command line uses this.
 //!
-//! In: what was named. Out: a client, or that there is nothing to ask. What is named and wrong is
-//! refused; it never leads to another cluster.
+//! In: the file and the context that the user named. Out: a client, or `None` when there is no cluster. A name that
+//! is wrong is refused: it never leads to another cluster.
 
 use std::io;
 use std::path::PathBuf;
 
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use windlass_core::{Error, Problem};
+
+use crate::client::from_config;
 
 /// Most contexts that are listed to somebody who names one that does not exist.
 const SHOWN: usize = 20;
@@ -25,7 +27,7 @@ pub struct Named {
 /// no pod of a cluster.
 pub async fn client(named: &Named) -> Result<Option<kube::Client>, Error> {
     match config(named).await? {
-        Some(config) => crate::build(config, None).map(Some),
+        Some(config) => from_config(config, None).map(Some),
         None => Ok(None),
     }
 }

@@ -1,4 +1,5 @@
-//! What marks objects of ours: labels and annotations of batch Jobs and pods, and what they tell.
+//! What marks objects of ours: labels and annotations of batch Jobs and pods, and what they tell. Also the names of the
+//! container and of the token's audience.
 
 use std::sync::Arc;
 

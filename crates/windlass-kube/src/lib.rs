@@ -16,10 +16,9 @@
 //! Deliberately absent: finalizers, admission webhooks, pod-shaped fields in a ComputeJob, and any
 //! write of what was not observed.
 
-use std::time::Duration;
-
 mod attempt;
 mod cache;
+mod client;
 mod controller;
 pub mod crd;
 mod error;
@@ -31,44 +30,11 @@ mod queueing;
 mod status;
 
 pub use attempt::report_endpoint::{Authorities, ReportEndpoint};
+pub use client::client;
 pub use controller::run::{LONGEST_SILENCE, run};
 pub use controller::settings::{Ended, Settings};
 pub use gateway::access::ClusterAccess;
 pub use gateway::jobs::Cluster;
 pub use gateway::reports::ClusterReports;
-pub use gateway::result_gc::sweep;
+pub use gateway::result_gc::run_result_gc;
 pub use metrics::Metrics;
-
-/// A client for the cluster that the environment names: `KUBECONFIG`, or the pod's own.
-///
-/// The client repeats nothing by itself: a repeated POST is a second effect, and a caller who waits
-/// decides when to give up. Its calls are counted in `metrics`. An answer that says nothing for as long as
-/// `longest_silence` has failed; without one, a stream may be silent for ever, as that of a log is.
-pub async fn client(
-    metrics: &Metrics,
-    longest_silence: Option<Duration>,
-) -> Result<kube::Client, windlass_core::Error> {
-    let config = kube::Config::infer().await;
-    let mut config = config.map_err(|error| unreachable(&error))?;
-    config.read_timeout = longest_silence;
-    // Not from when the connection was last used.
-    config.reset_reader_on_write = true;
-    build(config, Some(metrics))
-}
-
-fn build(
-    mut config: kube::Config,
-    metrics: Option<&Metrics>,
-) -> Result<kube::Client, windlass_core::Error> {
-    config.default_retry = false;
-    let builder =
-        kube::client::ClientBuilder::try_from(config).map_err(|error| unreachable(&error))?;
-    Ok(match metrics {
-        Some(metrics) => builder.with_layer(&metrics::Calls(metrics.clone())).build(),
-        None => builder.build(),
-    })
-}
-
-fn unreachable(error: &dyn std::error::Error) -> windlass_core::Error {
-    windlass_core::Error::unavailable(error.to_string())
-}

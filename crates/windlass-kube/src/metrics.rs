@@ -1,24 +1,17 @@
-//! What can be measured of a controller, and of every call to the API server.
+//! Prometheus metrics of a controller, and of every call to the API server.
 //!
-//! No label holds what a user chose, but for namespaces and ComputeQueues, which admins make.
+//! No label holds what a user chose: namespaces and ComputeQueues are made by admins, all others are closed lists.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Instant;
 
-use futures::future::BoxFuture;
-use http::{Method, Request, Response};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use tower::{Layer, Service};
 use windlass_core::{Cpus, Job, Phase};
-
-use crate::queueing::state::QueueKey;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabels {
@@ -57,6 +50,16 @@ struct CallLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerbLabels {
     verb: &'static str,
+}
+
+/// What is measured of one ComputeQueue.
+pub(crate) struct QueueNumbers {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// Jobs that wait in it.
+    pub(crate) waiting: usize,
+    /// CPUs that its jobs hold.
+    pub(crate) granted: Cpus,
 }
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
@@ -131,10 +134,10 @@ impl Metrics {
         windlass.register("grants", "Attempts made", m.grants.clone());
         windlass.register("granted_cpus", "CPUs of the attempts made", m.granted_cpus.clone());
         windlass.register("jobs_finished", "Jobs that have ended", m.finished.clone());
-        let help = "How long jobs were in a phase, told when they have ended";
+        let help = "How long jobs were in a phase, counted when they have ended";
         windlass.register_with_unit("job_phase_duration", help, Unit::Seconds, m.phases.clone());
-        windlass.register("reconciles", "Looks at a job", m.reconciles.clone());
-        let help = "How long a look at a job took";
+        windlass.register("reconciles", "Reconciles of a job", m.reconciles.clone());
+        let help = "How long a reconcile of a job took";
         let unit = Unit::Seconds;
         windlass.register_with_unit("reconcile_duration", help, unit, m.reconcile_seconds.clone());
         windlass.register("watch_failures", "Watches that began again", m.watch_failures.clone());
@@ -146,25 +149,28 @@ impl Metrics {
         Self(Arc::new(meters))
     }
 
-    /// The numbers of all ComputeQueues, of which those that are not among them are gone, and the CPUs in use
-    /// within and without them.
-    pub(crate) fn queues(&self, all: &[(QueueKey, usize, Cpus)], cpus_in_use: u64) {
+    /// Sets the numbers of all ComputeQueues, and the CPUs in use, in a queue or in none. A queue that is not in the
+    /// list any more is gone, and so are its numbers.
+    pub(crate) fn set_queues(
+        &self,
+        queues: impl IntoIterator<Item = QueueNumbers>,
+        cpus_in_use: u64,
+    ) {
         self.0.cpus_in_use.set(i64::try_from(cpus_in_use).unwrap_or(i64::MAX));
         let labels = |(namespace, queue): (String, String)| QueueLabels { namespace, queue };
-        let mut there = HashSet::new();
-        for (key, waiting, granted) in all {
-            let name = (key.namespace.clone(), key.name.clone());
-            there.insert(name.clone());
-            let labels = labels(name);
-            self.0.waiting.get_or_create(&labels).set(i64::try_from(*waiting).unwrap_or(i64::MAX));
-            self.0.granted.get_or_create(&labels).set(i64::from(*granted));
+        let mut present = HashSet::new();
+        for QueueNumbers { namespace, name, waiting, granted } in queues {
+            present.insert((namespace.clone(), name.clone()));
+            let labels = labels((namespace, name));
+            self.0.waiting.get_or_create(&labels).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+            self.0.granted.get_or_create(&labels).set(i64::from(granted));
         }
         let mut known = self.0.known_queues.lock().unwrap_or_else(PoisonError::into_inner);
-        for gone in known.difference(&there) {
+        for gone in known.difference(&present) {
             self.0.waiting.remove(&labels(gone.clone()));
             self.0.granted.remove(&labels(gone.clone()));
         }
-        *known = there;
+        *known = present;
     }
 
     /// An attempt was made with so many CPUs.
@@ -208,119 +214,24 @@ impl Metrics {
         self.0.leader.set(i64::from(leads));
     }
 
-    fn called(&self, verb: &'static str, resource: &'static str, code: u16, seconds: f64) {
+    pub(crate) fn api_called(
+        &self,
+        verb: &'static str,
+        resource: &'static str,
+        code: u16,
+        seconds: f64,
+    ) {
         self.0.calls.get_or_create(&CallLabels { verb, resource, code }).inc();
         self.0.call_seconds.get_or_create(&VerbLabels { verb }).observe(seconds);
     }
-}
-
-/// Counts every call of a client.
-#[derive(Clone)]
-pub(crate) struct Calls(pub(crate) Metrics);
-
-impl<S> Layer<S> for Calls {
-    type Service = Counted<S>;
-
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner, metrics: self.0.clone() }
-    }
-}
-
-/// A client's service whose calls are counted.
-#[derive(Clone)]
-pub(crate) struct Counted<S> {
-    inner: S,
-    metrics: Metrics,
-}
-
-impl<S, A, B> Service<Request<A>> for Counted<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<B>;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response<B>, S::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-        let resource = resource(request.uri().path());
-        let verb = match *request.method() {
-            Method::GET if watches => "watch",
-            Method::GET => "get",
-            Method::POST => "create",
-            Method::PATCH => "patch",
-            Method::PUT => "update",
-            Method::DELETE => "delete",
-            _ => "other",
-        };
-        let (metrics, began, answer) =
-            (self.metrics.clone(), Instant::now(), self.inner.call(request));
-        Box::pin(async move {
-            let answer = answer.await;
-            // 0 for no answer at all.
-            let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
-            metrics.called(verb, resource, code, began.elapsed().as_secs_f64());
-            answer
-        })
-    }
-}
-
-/// The resource of a path, of those that Windlass uses.
-fn resource(path: &str) -> &'static str {
-    const KNOWN: [&str; 12] = [
-        "computejobs",
-        "computefunctions",
-        "computequeues",
-        "jobs",
-        "pods",
-        "nodes",
-        "events",
-        "leases",
-        "tokenreviews",
-        "subjectaccessreviews",
-        "namespaces",
-        "version",
-    ];
-    let mut parts = path.split('/').filter(|part| !part.is_empty());
-    let mut found = "other";
-    // `namespaces/NAME/` goes before; what comes after the resource is a name.
-    while let Some(part) = parts.next() {
-        let Some(known) = KNOWN.iter().find(|known| **known == part) else { continue };
-        found = known;
-        if found != "namespaces" {
-            break;
-        }
-        parts.next();
-    }
-    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_path_has_a_resource_of_a_closed_list() {
-        let table = [
-            (
-                "/apis/windlass.dev/v1alpha1/namespaces/pods/computejobs/leases/status",
-                "computejobs",
-            ),
-            ("/api/v1/namespaces/a/pods", "pods"),
-            ("/apis/batch/v1/jobs", "jobs"),
-            ("/api/v1/namespaces/a", "namespaces"),
-            ("/version", "version"),
-            ("/whatever/pod", "other"),
-            ("/", "other"),
-        ];
-        for (path, expected) in table {
-            assert_eq!(resource(path), expected, "{path}");
-        }
+    fn numbers(waiting: usize, granted: Cpus) -> QueueNumbers {
+        QueueNumbers { namespace: "n".into(), name: "q".into(), waiting, granted }
     }
 
     #[test]
@@ -329,14 +240,14 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         // What has no number yet is not shown.
-        metrics.queues(&[(QueueKey { namespace: "n".into(), name: "q".into() }, 1, 1)], 1);
+        metrics.set_queues([numbers(1, 1)], 1);
         let mut job = Job::new(Default::default(), Default::default());
         let now = Some(jiff::Timestamp::UNIX_EPOCH);
         (job.status.timeline.created, job.status.timeline.finished) = (now, now);
         metrics.finished(&job);
         metrics.reconciled("ok", 0.1);
         metrics.watch_failed("pods");
-        metrics.called("get", "pods", 200, 0.1);
+        metrics.api_called("get", "pods", 200, 0.1);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         let names = text.lines().filter_map(|line| line.strip_prefix("# HELP windlass_"));
@@ -351,17 +262,16 @@ mod tests {
     fn a_queue_that_is_gone_is_not_measured_any_more() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let key = QueueKey { namespace: "n".into(), name: "q".into() };
         let text = || {
             let mut text = String::new();
             prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
             text
         };
-        metrics.queues(&[(key, 7, 3)], 5);
+        metrics.set_queues([numbers(7, 3)], 5);
         let line = "windlass_queue_waiting_jobs{namespace=\"n\",queue=\"q\"} 7";
         assert!(text().contains(line), "{}", text());
         assert!(text().contains("windlass_cpus_in_use 5"), "{}", text());
-        metrics.queues(&[], 0);
+        metrics.set_queues([], 0);
         assert!(!text().contains("queue=\"q\""), "{}", text());
     }
 }

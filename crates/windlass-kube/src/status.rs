@@ -1,4 +1,5 @@
-//! Writes the status of a ComputeJob. It is the last step of a reconcile, and one write.
+//! Writes the status of a ComputeJob, by compare-and-set. It is the last step of a reconcile, and how a gateway commits
+//! what a worker reports.
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};

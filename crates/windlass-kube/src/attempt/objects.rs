@@ -66,6 +66,20 @@ impl AttemptObjects {
         may_get_pod || self.pods.values().any(ObservedPod::is_live)
     }
 
+    /// The pod that tells how far the attempt is. A live pod says more than a dead one; the Job controller may have
+    /// made two. A pod whose batch Job is not the present one was left by a deletion, and still counts.
+    pub(super) fn telling_pod(&self) -> Option<&ObservedPod> {
+        let batch_job = self.batch_job.as_ref();
+        let is_of_batch_job = |pod: &&ObservedPod| {
+            batch_job.is_none_or(|batch_job| pod.owner_uid.as_ref() == Some(&batch_job.uid))
+        };
+        let pods = || self.pods.values();
+        pods()
+            .find(|pod| pod.is_live())
+            .or_else(|| pods().rfind(is_of_batch_job))
+            .or_else(|| pods().next_back())
+    }
+
     /// Whether nothing of it can be seen.
     pub(crate) fn is_empty(&self) -> bool {
         self.batch_job.is_none() && self.pods.is_empty()

@@ -7,7 +7,7 @@ use windlass_core::plan::{Attempt, AttemptState, End};
 use windlass_core::status::{FailureReason, reasons};
 use windlass_core::{AttemptNumber, Job};
 
-use super::objects::{AttemptObjects, ObservedBatchJob, ObservedPod};
+use super::objects::{AttemptObjects, ObservedBatchJob};
 
 /// The attempts of one job, in the order of their numbers. An attempt whose batch Job was deleted before its pod was
 /// seen may run: it counts as starting until the API server was asked.
@@ -15,7 +15,11 @@ pub(crate) fn attempts(
     objects: &BTreeMap<AttemptNumber, AttemptObjects>,
     now: Timestamp,
 ) -> Vec<Attempt> {
-    objects.iter().map(|(number, objects)| attempt(*number, objects, now)).collect()
+    let mut attempts = Vec::with_capacity(objects.len());
+    for (number, objects) in objects {
+        attempts.push(attempt(*number, objects, now));
+    }
+    attempts
 }
 
 /// An attempt that the status names and of which no object exists. The caller has asked the API server itself,
@@ -49,7 +53,7 @@ pub(crate) fn lost_pod(now: Timestamp) -> AttemptState {
     })
 }
 
-/// Whether an attempt is lost without a report and without a pod. Then its node tells whether it may still run.
+/// Whether an attempt is lost without a report and without a pod. Whether its Node object exists decides then whether it may still run.
 pub(crate) fn is_lost_unreported(attempt: &Attempt, objects: Option<&AttemptObjects>) -> bool {
     let silent = matches!(
         attempt.state,
@@ -59,30 +63,24 @@ pub(crate) fn is_lost_unreported(attempt: &Attempt, objects: Option<&AttemptObje
 }
 
 fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> Attempt {
-    let batch_job = objects.batch_job.as_ref();
-    // A live pod says more than a dead one; the Job controller may have made two. A pod
-    // whose batch Job is not the present one was left by a deletion, and still counts.
-    let is_of_batch_job = |pod: &&ObservedPod| {
-        batch_job.is_none_or(|batch_job| pod.owner_uid.as_ref() == Some(&batch_job.uid))
+    let (batch_job, pod) = (objects.batch_job.as_ref(), objects.telling_pod());
+    let state = match pod {
+        Some(pod) => pod.state.clone(),
+        None if objects.last_pod.is_some() => lost_pod(now),
+        None => state_without_pod(batch_job, now),
     };
-    let pod = (objects.pods.values().find(|pod| pod.is_live()))
-        .or_else(|| objects.pods.values().rfind(is_of_batch_job))
-        .or_else(|| objects.pods.values().next_back());
-    let created = batch_job.and_then(|batch_job| batch_job.created).or(pod.and_then(|b| b.created));
+    let created =
+        batch_job.and_then(|batch_job| batch_job.created).or(pod.and_then(|pod| pod.created));
     Attempt {
         number,
-        cpus: batch_job.map(|c| c.cpus).or(pod.map(|b| b.cpus)).unwrap_or(1),
+        cpus: batch_job.map(|batch_job| batch_job.cpus).or(pod.map(|pod| pod.cpus)).unwrap_or(1),
         created: created.unwrap_or(now),
         startable_since: pod.and_then(|pod| pod.created),
         job: batch_job.map(|batch_job| batch_job.name.clone()),
         pod: pod.map(|pod| pod.name.clone()).or_else(|| objects.last_pod.clone()),
         node: pod.and_then(|pod| pod.node.clone()).or_else(|| objects.last_node.clone()),
-        state: match pod {
-            Some(pod) => pod.state.clone(),
-            None if objects.last_pod.is_some() => lost_pod(now),
-            None => state_without_pod(batch_job, now),
-        },
-        // A live pod whose batch Job is gone must be deleted as well.
+        state,
+        // A live pod whose batch Job is gone must be deleted as well: whoever deleted that may have left it.
         is_present: batch_job.is_some() || pod.is_some_and(|pod| pod.is_live() || pod.is_orphan()),
         stopping: batch_job
             .map_or_else(|| pod.is_some_and(|pod| pod.stopping), |batch_job| batch_job.stopping),

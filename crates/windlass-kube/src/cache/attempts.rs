@@ -1,4 +1,4 @@
-//! The objects of all attempts, by job, as the watches of batch Jobs and pods have brought them.
+//! The objects of all attempts, by job, as the watches of batch Jobs and pods have brought them, or lists beside them.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,7 +81,7 @@ impl AttemptCache {
         }
     }
 
-    /// Whether no watch has shown this object, nor its deletion. Then a list that was made beside the watches tells
+    /// Whether neither this object nor its deletion is known. Then a list that was made beside the watches tells
     /// something new; otherwise the watch knows better, or will.
     pub(crate) fn is_unknown<K: kube::Resource>(&self, object: &K) -> bool {
         let state = self.lock();

@@ -1,4 +1,5 @@
-//! What the watches of the API server have brought. No file here asks it anything else.
+//! What is known of the API server: what the watches have brought, and what lists beside them have found. No file here
+//! asks it anything.
 //!
 //! [`watch`] turns the events of a watch into changes that miss nothing. [`stores`] keeps the resources of ours,
 //! [`attempts`] what belongs to each attempt, [`synced`] whether all of it is here.

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::SemaphorePermit;
-use windlass_core::plan::{AdmissionDecision, Attempt, next_attempt_number};
-use windlass_core::{Error, Job, JobLimits};
+use windlass_core::plan::AdmissionDecision;
+use windlass_core::{Error, Job, JobLimits, validate};
 
 use super::context::{Context, WAITING_GRACE};
 use super::fetch::{Fetched, fetch_uncached_queue, fetch_whole};
-use super::validate::{Validated, validate_whole};
-use crate::labels::AttemptId;
+use super::validate::{Validated, limits};
 
 /// How often a waiting job is reconciled although nothing has happened to it.
 const WAITING_REQUEUE: Duration = Duration::from_secs(30);
@@ -28,7 +27,7 @@ pub(crate) struct Admitted<'a> {
     pub(crate) whole: Option<Job>,
     /// When to ask again.
     pub(crate) requeue_after: Option<Duration>,
-    /// To be held while the status says that the job waits.
+    /// Held while the status is written that says that the job waits.
     pub(crate) permit: Option<SemaphorePermit<'a>>,
 }
 
@@ -74,7 +73,7 @@ pub(crate) async fn admit<'a>(
     }
     let Ok(limits) = &admitted.limits else { return Ok(admitted) };
     let queue_was_cached = ctx.admission.has_queue(job);
-    let attempt = next_attempt(job, &fetched.attempts);
+    let attempt = fetched.next_attempt.clone();
     admitted.decision = ctx.admission.request_cpus(job, attempt, limits, now);
     if admitted.is_granted() {
         confirm_grant(job, fetched, &mut admitted, queue_was_cached, ctx).await?;
@@ -107,7 +106,7 @@ async fn confirm_grant(
             Ok(whole) => {
                 let queue = ctx.stores.queue_of(job);
                 let function = fetched.function.as_ref();
-                admitted.limits = validate_whole(&whole, function, queue.as_ref());
+                admitted.limits = limits(&whole, function, queue.as_ref(), validate);
                 admitted.whole = Some(whole);
             }
             Err(malformed) => admitted.limits = Err(malformed),
@@ -126,9 +125,7 @@ fn limit_waiting_writes<'a>(
     ctx: &'a Context,
     now: Timestamp,
 ) {
-    let age = job.metadata.creation_timestamp.map(|created| now.duration_since(created));
-    let requeue_after = if job.status.phase.is_none() && age.is_some_and(|age| age < WAITING_GRACE)
-    {
+    let requeue_after = if job.status.phase.is_none() && is_young(job, now) {
         WAITING_GRACE.unsigned_abs()
     } else if let Ok(permit) = ctx.waiting_writes.try_acquire() {
         admitted.permit = Some(permit);
@@ -140,10 +137,7 @@ fn limit_waiting_writes<'a>(
     admitted.requeue_after = Some(requeue_after);
 }
 
-/// The attempt that comes next.
-pub(crate) fn next_attempt(job: &Job, attempts: &[Attempt]) -> AttemptId {
-    AttemptId {
-        job_uid: job.metadata.uid.as_str().into(),
-        number: next_attempt_number(job, attempts),
-    }
+fn is_young(job: &Job, now: Timestamp) -> bool {
+    let created = job.metadata.creation_timestamp;
+    created.is_some_and(|created| now.duration_since(created) < WAITING_GRACE)
 }

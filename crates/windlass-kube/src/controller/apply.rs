@@ -10,10 +10,10 @@ use kube::api::{DeleteParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::Status;
 use kube::{Api, Client};
 use tracing::info;
-use windlass_core::plan::{Action, AdmissionDecision, Refusal, next_attempt_number};
+use windlass_core::plan::{Action, AdmissionDecision, Refusal};
 use windlass_core::report::is_settled;
 use windlass_core::status::reasons;
-use windlass_core::{AttemptNumber, Cpus, Error, FunctionSpec, Job, JobLimits, name};
+use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits, name};
 
 use super::context::Context;
 use super::plan::Planned;
@@ -49,7 +49,7 @@ pub(crate) async fn apply(
             Applied::Created(cpus) => ctx.metrics.granted(cpus),
             Applied::Refused { reason, message, is_final } => {
                 let since = observed.refusal.as_ref().map_or(now, |known| known.since);
-                let attempt = next_attempt_number(job, &observed.attempts);
+                let attempt = planned.next_attempt;
                 refused = Some(Refusal { attempt, since, reason, message, is_final });
             }
         }
@@ -72,7 +72,7 @@ pub(crate) struct Actor<'a> {
     /// Its bounds.
     pub(crate) limits: &'a JobLimits,
     /// Its function; without one nothing is started.
-    pub(crate) function: Option<&'a FunctionSpec>,
+    pub(crate) function: Option<&'a Function>,
     /// The objects of its attempts.
     pub(crate) attempts: &'a AttemptCache,
 }
@@ -110,6 +110,7 @@ impl Actor<'_> {
             return Err(Error::Bug("a start without a function".into()));
         };
         let Self { job, limits, report, .. } = *self;
+        let function = &function.spec;
         let attempt = NewAttempt { job, limits, function, number, cpus, report };
         let batch_job = match batch_job(&attempt) {
             Ok(batch_job) => batch_job,

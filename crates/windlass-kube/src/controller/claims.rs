@@ -27,6 +27,7 @@ use crate::cache::watch::Change;
 use crate::crd::{ComputeQueue, QueueStatus};
 use crate::error::call;
 use crate::labels::LABEL_QUEUE;
+use crate::metrics::QueueNumbers;
 use crate::queueing::claim::ClaimWrite;
 use crate::queueing::state::QueueKey;
 
@@ -173,8 +174,15 @@ async fn count_attempts(ctx: &Context, queue: &QueueKey) -> Result<(), Error> {
 /// What is granted and who waits, for whoever reads the metrics: of the controller that leads.
 fn measure_queues(ctx: &Context) {
     if ctx.is_leading() {
-        ctx.metrics.queues(&ctx.admission.queues(), ctx.admission.cpus_in_use());
+        let queues = ctx.admission.queues().into_iter();
+        let queues = queues.map(|(key, waiting, granted)| QueueNumbers {
+            namespace: key.namespace,
+            name: key.name,
+            waiting,
+            granted,
+        });
+        ctx.metrics.set_queues(queues, ctx.admission.cpus_in_use());
     } else {
-        ctx.metrics.queues(&[], 0);
+        ctx.metrics.set_queues([], 0);
     }
 }

@@ -1,5 +1,5 @@
 //! What every part of the controller reaches: the API server, the caches, and what this process remembers. Handles only:
-//! each part is a type with a file and tests of its own.
+//! each part is a type with a file of its own.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(crate) const WAITING_GRACE: SignedDuration = SignedDuration::from_secs(2);
 /// keep other jobs from starting.
 const WAITING_WRITES: usize = 4;
 
-/// How the parts of the controller tell each other.
+/// Channels between the parts of the controller.
 pub(crate) struct Channels {
     /// Whether this process leads.
     pub(crate) leads: watch::Receiver<bool>,
@@ -75,7 +75,7 @@ pub(crate) struct Context {
     pub(crate) quarantine: Quarantine,
     /// Whether many jobs are being started.
     pub(crate) start_rate: StartRate,
-    /// One permit for each write that a job waits.
+    /// One permit for each status write that says that a job waits.
     pub(crate) waiting_writes: Semaphore,
     unreadable: mpsc::UnboundedSender<Unreadable>,
 }

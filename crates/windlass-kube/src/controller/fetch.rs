@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use kube::Api;
-use windlass_core::plan::{Attempt, needs_cpus};
+use windlass_core::plan::{Attempt, needs_cpus, next_attempt_number};
 use windlass_core::{Error, Function, Job, Problem, QueueSpec, name};
 
 use super::context::Context;
@@ -11,12 +11,15 @@ use super::fetch_attempts::fetch_attempts;
 use super::fetch_failed_create::explain_missing_pod;
 use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{call, from_kube, within_deadline};
+use crate::labels::AttemptId;
 
 /// What is known of one job.
 pub(crate) struct Fetched {
     /// Its attempts, in the order of their numbers.
     pub(crate) attempts: Vec<Attempt>,
-    /// Whether it needs CPUs before its next attempt can start.
+    /// The attempt that comes after these.
+    pub(crate) next_attempt: AttemptId,
+    /// Whether it needs CPUs before that attempt can start.
     pub(crate) needs_cpus: bool,
     /// Its function, if there is one.
     pub(crate) function: Option<Function>,
@@ -34,10 +37,11 @@ pub(crate) async fn fetch(job: &Job, ctx: &Context, now: Timestamp) -> Result<Fe
     let lacks_pod = explain_missing_pod(job, &mut attempts, ctx, now).await;
     let function = fetch_function(job, ctx).await?;
     let needs_cpus = needs_cpus(job, &attempts, now);
+    let next_attempt = next_attempt(job, &attempts);
     let is_new = job.status.phase.is_none() && needs_cpus;
     let whole = if is_new { Some(fetch_whole(job, ctx).await?) } else { None };
     let queue = ctx.stores.queue_of(job);
-    Ok(Fetched { attempts, needs_cpus, function, queue, whole, lacks_pod })
+    Ok(Fetched { attempts, next_attempt, needs_cpus, function, queue, whole, lacks_pod })
 }
 
 /// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may
@@ -50,7 +54,12 @@ pub(crate) async fn fetch_whole(job: &Job, ctx: &Context) -> Result<Result<Job, 
         Err(kube::Error::SerdeError(why)) => {
             return Ok(Err(Error::Invalid(vec![Problem::at("", why.to_string())])));
         }
-        Err(error) => return Err(from_kube(error)),
+        Err(error) => {
+            return match from_kube(error) {
+                malformed @ Error::Invalid(_) => Ok(Err(malformed)),
+                error => Err(error),
+            };
+        }
     };
     if found.metadata.uid == job.metadata.uid
         && found.metadata.resource_version == job.metadata.resource_version
@@ -72,8 +81,8 @@ async fn fetch_function(job: &Job, ctx: &Context) -> Result<Option<Function>, Er
     }
     let functions: Api<ComputeFunction> =
         Api::namespaced(ctx.client.clone(), &job.metadata.namespace);
-    let found = call(functions.get_opt(&job.spec.function)).await?;
-    Ok(found.map(|function| function.to_core()))
+    let Some(found) = call(functions.get_opt(&job.spec.function)).await? else { return Ok(None) };
+    Ok(Some(found.to_core()))
 }
 
 /// Why a job must not pass by a queue that the watch has not brought: the queue is new, or it cannot be
@@ -94,5 +103,13 @@ pub(crate) async fn fetch_uncached_queue(
             Ok(Some(format!("queue {queue:?} cannot be read: {why}")))
         }
         Err(error) => Err(from_kube(error)),
+    }
+}
+
+/// The attempt that comes next.
+pub(crate) fn next_attempt(job: &Job, attempts: &[Attempt]) -> AttemptId {
+    AttemptId {
+        job_uid: job.metadata.uid.as_str().into(),
+        number: next_attempt_number(job, attempts),
     }
 }

@@ -13,7 +13,8 @@ use crate::attempt::observe;
 use crate::error::call;
 use crate::labels::LABEL_JOB_UID;
 
-/// The attempts as far as they are known. A lost attempt counts as lost only if its node tells nothing else.
+/// The attempts as far as they are known. A lost attempt counts as lost only if its Node object exists, or if deleted
+/// nodes are fenced.
 pub(super) async fn fetch_attempts(
     job: &Job,
     ctx: &Context,

@@ -2,10 +2,11 @@
 
 use tokio::sync::watch;
 use windlass_core::plan::needs_cpus;
+use windlass_core::validate::validate_without_input;
 
-use super::admit::next_attempt;
 use super::context::Context;
-use super::validate::validate_without_input;
+use super::fetch::next_attempt;
+use super::validate::limits;
 
 /// Starts granting each time that this process begins to lead, and stops when it ceases to.
 pub(crate) async fn run(ctx: &Context) {
@@ -47,7 +48,7 @@ fn enqueue_all(ctx: &Context) {
         // A job that cannot be validated yet is validated when it is reconciled.
         let Some(function) = ctx.stores.function_of(&job) else { continue };
         let queue = ctx.stores.queue_of(&job);
-        let limits = validate_without_input(&job, Some(&function), queue.as_ref());
+        let limits = limits(&job, Some(&function), queue.as_ref(), validate_without_input);
         let Ok(limits) = limits else { continue };
         ctx.admission.enqueue(&job, next_attempt(&job, &attempts), &limits, now);
     }

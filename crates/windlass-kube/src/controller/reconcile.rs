@@ -31,7 +31,7 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
         // The watch has the job reconciled when it has caught up; this is for the case that it does not.
         return Ok(Requeue::requeue(BEHIND));
     }
-    // Asks the API server: an Event of a failure that a gateway has written.
+    // Asks the API server: publishes the Event of a failure that a gateway has written.
     publish_failure(job, ctx).await;
     let now = ctx.now();
 
@@ -39,7 +39,7 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
     let mut fetched = fetch(job, ctx, now).await?;
     // Pure.
     let validated = validate(job, &mut fetched);
-    // Pure for a job that waits; a grant has the API server asked for the whole job.
+    // Asks admission, in memory. A grant has the API server asked for the whole job.
     let admitted = admit(job, &fetched, validated, ctx, now).await?;
     // Pure.
     let planned = plan(job, &mut fetched, &admitted, ctx, now);
@@ -50,12 +50,12 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
         report: &ctx.settings.report,
         job: admitted.whole.as_ref().unwrap_or(job),
         limits,
-        function: fetched.function.as_ref().map(|function| &function.spec),
+        function: fetched.function.as_ref(),
         attempts: &ctx.attempts,
     };
     // Asks the API server: creates and deletes objects.
     let is_refused = apply(job, &planned, &actor, ctx, now).await?.is_some();
-    // Asks the API server: one write.
+    // Asks the API server: one write, and an Event where one is due.
     if !update_status(job, &planned, limits, ctx, now).await? {
         return Ok(Requeue::await_change());
     }

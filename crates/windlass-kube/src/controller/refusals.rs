@@ -1,10 +1,11 @@
-//! Starts that the API server refuses, until the job has told so in its status, and after.
+//! Starts that the API server refuses. A refusal is kept until the start succeeds or the job is over.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use windlass_core::AttemptNumber;
 use windlass_core::plan::Refusal;
+
+use crate::labels::AttemptId;
 
 /// By UID of the job.
 #[derive(Default)]
@@ -13,8 +14,10 @@ pub(crate) struct StartRefusals(Mutex<HashMap<String, Refusal>>);
 impl StartRefusals {
     /// Why this attempt of a job could not be created, when it was last tried. What was said of another attempt means
     /// nothing.
-    pub(crate) fn of_attempt(&self, job_uid: &str, number: AttemptNumber) -> Option<Refusal> {
-        self.lock().get(job_uid).filter(|refusal| refusal.attempt == number).cloned()
+    pub(crate) fn of_attempt(&self, attempt: &AttemptId) -> Option<Refusal> {
+        let all = self.lock();
+        let refusal = all.get(&*attempt.job_uid);
+        refusal.filter(|refusal| refusal.attempt == attempt.number).cloned()
     }
 
     /// A start was tried, and refused or not.
@@ -42,6 +45,10 @@ mod tests {
 
     use super::*;
 
+    fn attempt(number: u32) -> AttemptId {
+        AttemptId { job_uid: "u".into(), number }
+    }
+
     #[test]
     fn a_refusal_belongs_to_one_attempt() {
         let refusals = StartRefusals::default();
@@ -53,9 +60,9 @@ mod tests {
             is_final: false,
         };
         refusals.set("u", Some(&refusal));
-        assert_eq!(refusals.of_attempt("u", 2), Some(refusal));
-        assert_eq!(refusals.of_attempt("u", 3), None);
+        assert_eq!(refusals.of_attempt(&attempt(2)), Some(refusal));
+        assert_eq!(refusals.of_attempt(&attempt(3)), None);
         refusals.set("u", None);
-        assert_eq!(refusals.of_attempt("u", 2), None);
+        assert_eq!(refusals.of_attempt(&attempt(2)), None);
     }
 }

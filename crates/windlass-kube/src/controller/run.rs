@@ -63,13 +63,12 @@ pub async fn run(
     let mut changes = watches(&ctx, writers, &unreadable);
     changes.push(references(requeued).boxed());
 
-    let (stop, stopped) = watch::channel(false);
-    let mut stops = stopped.clone();
+    let (stop, mut stopped) = watch::channel(false);
     let controller = Controller::for_stream(stream::pending(), jobs)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_on(changes)
         .reconcile_all_on(each_beginning(ctx.leads.clone()))
-        .graceful_shutdown_on(async move { drop(stops.wait_for(|stop| *stop).await) })
+        .graceful_shutdown_on(async move { drop(stopped.wait_for(|stop| *stop).await) })
         .run(reconcile_guarded, on_error, Arc::clone(&ctx))
         .for_each(async |outcome| match outcome {
             Ok((job, _)) => debug!(job = %job.name, "reconciled"),

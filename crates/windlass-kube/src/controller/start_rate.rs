@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use windlass_core::Job;
+use windlass_core::{Action, Job, Observed};
 
 /// What an ended job leaves is removed at the latest after this time.
 const REMOVAL_DELAY: SignedDuration = SignedDuration::from_secs(30);
@@ -16,7 +17,7 @@ const REMOVAL_DELAY: SignedDuration = SignedDuration::from_secs(30);
 const MANY_STARTS: usize = 32;
 
 /// See [`MANY_STARTS`].
-pub(crate) const MANY_STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(2);
+const MANY_STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// When the last [`MANY_STARTS`] attempts, or pods of attempts, were created.
 #[derive(Default)]
@@ -32,8 +33,30 @@ impl StartRate {
         starts.push_back(now);
     }
 
+    /// While many jobs are being started, what an ended job leaves is removed a little later. When to reconcile
+    /// again, if something was left for then.
+    pub(crate) fn postpone_removals(
+        &self,
+        job: &Job,
+        observed: &Observed,
+        actions: &mut Vec<Action>,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        if !self.postpones_removal(job, now) {
+            return None;
+        }
+        let before = actions.len();
+        let is_live = |number| observed.attempts.iter().any(|a| a.number == number && a.is_live());
+        // What still runs holds CPUs.
+        actions.retain(|action| match action {
+            Action::Remove { attempt } => is_live(*attempt),
+            Action::Start { .. } | Action::Expire => true,
+        });
+        (actions.len() < before).then_some(MANY_STARTS_WITHIN.unsigned_abs())
+    }
+
     /// Whether what an ended job leaves is removed later, as many others are being started.
-    pub(crate) fn postpones_removal(&self, job: &Job, now: Timestamp) -> bool {
+    fn postpones_removal(&self, job: &Job, now: Timestamp) -> bool {
         let starts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = starts.front().filter(|_| starts.len() == MANY_STARTS);
         let within = |since: Option<&Timestamp>, limit| {

@@ -1,13 +1,14 @@
-//! `Jobs` on ComputeJob resources: what the gateway asks of a cluster.
+//! The trait [`Jobs`] on ComputeJob resources: what the gateway and the command line ask of a cluster.
+
+use std::fmt::Debug;
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
-use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::ObjectMeta;
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
 use windlass_core::queue::DEFAULT_QUEUE;
@@ -15,37 +16,59 @@ use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, loc
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue, name};
 use windlass_results::Results;
 
+use super::logs;
+use super::watch::JobWatch;
 use crate::crd::{ComputeFunction, ComputeJob, ComputeJobSpec, ComputeQueue};
-use crate::error::{from_kube, is_status, within_deadline};
-use crate::gateway::logs;
+use crate::error::{call, from_kube, is_status, within_deadline};
 
 /// Jobs on a page, when the caller does not say, and at most.
 const PAGE: u32 = 500;
 
-/// Most pages that are looked at for one on which something is.
+/// Most pages without a wanted job that are read for one answer.
 const EMPTY_PAGES: u32 = 10;
 
-/// Most lines of a log that are read from a node.
-pub(crate) const LOG_LINES: i64 = 10_000;
-
-/// Tries at a name that is made up.
+/// Tries at a generated name.
 const NAME_TRIES: u32 = 5;
 
-/// A cluster.
+/// The jobs of a cluster.
 pub struct Cluster {
     client: Client,
-    /// Where large results are, if there is such a place.
+    /// The store of large results, if there is one.
     results: Option<Results>,
 }
 
 impl Cluster {
-    /// With this client, and the place of large results.
+    /// With this client, and the store of large results.
     pub fn new(client: Client, results: Option<Results>) -> Self {
         Self { client, results }
     }
 
-    fn jobs(&self, namespace: &str) -> Api<ComputeJob> {
+    fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn jobs(&self, namespace: &str) -> Api<ComputeJob> {
+        self.api(namespace)
+    }
+
+    async fn find<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + DeserializeOwned,
+    {
+        call(self.api(namespace).get_opt(name)).await
+    }
+
+    /// The first page of all the objects of a kind: admins make few of them.
+    async fn first_page<K>(&self, namespace: &str) -> Result<Vec<K>, Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + DeserializeOwned,
+    {
+        Ok(call(self.api(namespace).list(&ListParams::default().limit(PAGE))).await?.items)
     }
 
     async fn create(
@@ -93,8 +116,7 @@ impl Jobs for Cluster {
     }
 
     async fn get(&self, key: &JobKey) -> Result<Job, Error> {
-        let found = within_deadline(self.jobs(&key.namespace).get_opt(&key.name)).await?;
-        let found = found.map_err(from_kube)?;
+        let found: Option<ComputeJob> = self.find(&key.namespace, &key.name).await?;
         found.map(|job| job.to_core()).ok_or_else(|| Error::no_job(&key.name))
     }
 
@@ -106,7 +128,7 @@ impl Jobs for Cluster {
         if let Some(phase) = filter.phase {
             fields.push(format!("status.phase={}", phase.as_str()));
         }
-        // A job that names no queue is of the default one, which no selector can say.
+        // A job that names no queue is in the default one. No field selector can express that.
         let mut is_wanted: fn(&Job) -> bool = |_| true;
         match filter.queue.as_deref() {
             None => {}
@@ -116,11 +138,10 @@ impl Jobs for Cluster {
         let limit = if filter.limit == 0 { PAGE } else { filter.limit.min(PAGE) };
         let mut params = ListParams::default().fields(&fields.join(",")).limit(limit);
         let mut continue_from = filter.continue_from.clone();
-        // A page on which nothing is wanted is not worth an answer, up to a bound.
+        // A page without a wanted job is skipped, up to a bound.
         for _ in 0..EMPTY_PAGES {
             params.continue_token = continue_from.take();
-            let page = within_deadline(self.jobs(namespace).list(&params)).await?;
-            let page = page.map_err(from_kube)?;
+            let page = call(self.jobs(namespace).list(&params)).await?;
             let items = page.items.iter().map(ComputeJob::to_core);
             let items: Vec<_> = items.filter(is_wanted).collect();
             continue_from = page.metadata.continue_.filter(|token| !token.is_empty());
@@ -157,7 +178,7 @@ impl Jobs for Cluster {
                 if let (Some(results), Some(uid)) = (&self.results, uid)
                     && let Err(error) = results.forget(&key.namespace, &uid).await
                 {
-                    tracing::warn!(job = %key, %error, "its result is left to the sweep");
+                    tracing::warn!(job = %key, %error, "its result is left to the garbage collection");
                 }
                 Ok(())
             }
@@ -168,11 +189,7 @@ impl Jobs for Cluster {
 
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error> {
         let first = self.get(key).await?;
-        let config =
-            watcher::Config::default().fields(&format!("metadata.name={}", key.name)).timeout(50);
-        let changes = watcher(self.jobs(&key.namespace), config).default_backoff().boxed();
-        let (uid, name) = (first.metadata.uid.clone(), key.name.clone());
-        Ok(Box::new(JobWatch { first: Some(first), uid, name, listing: false, changes }))
+        Ok(Box::new(JobWatch::new(self.jobs(&key.namespace), first)))
     }
 
     async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
@@ -186,11 +203,11 @@ impl Jobs for Cluster {
             (Some(_), None) => {
                 return Err(Error::unavailable("the gateway has no object store any more"));
             }
-            (Some(said), Some(results)) => {
-                // What the status says is not believed: it may have been written by somebody else.
+            (Some(written), Some(results)) => {
+                // The location in the status is not trusted: somebody else may have written it.
                 let (uid, attempt) = (&job.metadata.uid, job.status.attempt.unwrap_or(1));
                 let own = location(&key.namespace, uid, attempt, &result.sha256);
-                if *said != own {
+                if *written != own {
                     return Err(Error::damaged(key));
                 }
                 Content::Stored(results.stored_at(&own))
@@ -207,125 +224,38 @@ impl Jobs for Cluster {
     async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
         let job = self.get(key).await?;
         let Some(pod) = &job.status.pod else { return Ok(Vec::new()) };
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
-        let params = LogParams { tail_lines: Some(LOG_LINES), ..LogParams::default() };
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        match within_deadline(end_of_log(&pods, pod, &params, limit)).await? {
-            Ok(end) => Ok(end?),
-            // The pod of a job that has ended is deleted, and its log with it; that of one that
-            // starts has none yet.
-            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(Vec::new()),
-            Err(error) => Err(from_kube(error)),
-        }
+        let pods: Api<Pod> = self.api(&key.namespace);
+        logs::end_of_log(&pods, pod, limit).await
     }
 
     async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
-        let pods = Api::namespaced(self.client.clone(), &key.namespace);
-        logs::follow(pods, self.watch(key).await?, tail).await
+        logs::follow_logs(self.api(&key.namespace), self.watch(key).await?, tail).await
     }
 
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {
-        let functions: Api<ComputeFunction> = Api::namespaced(self.client.clone(), namespace);
-        let found = within_deadline(functions.get_opt(name)).await?.map_err(from_kube)?;
+        let found: Option<ComputeFunction> = self.find(namespace, name).await?;
         let missing = || Error::NotFound { kind: Function::KIND, name: name.to_owned() };
         found.map(|function| function.to_core()).ok_or_else(missing)
     }
 
     async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error> {
-        let functions: Api<ComputeFunction> = Api::namespaced(self.client.clone(), namespace);
-        let params = ListParams::default().limit(PAGE);
-        let found = within_deadline(functions.list(&params)).await?.map_err(from_kube)?;
-        Ok(found.items.iter().map(ComputeFunction::to_core).collect())
+        let found = self.first_page(namespace).await?;
+        Ok(found.iter().map(ComputeFunction::to_core).collect())
     }
 
     async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error> {
-        let queues: Api<ComputeQueue> = Api::namespaced(self.client.clone(), namespace);
-        let found = within_deadline(queues.get_opt(name)).await?.map_err(from_kube)?;
+        let found: Option<ComputeQueue> = self.find(namespace, name).await?;
         Ok(found.map(|queue| queue.to_core()))
     }
 
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
-        let queues: Api<ComputeQueue> = Api::namespaced(self.client.clone(), namespace);
-        let params = ListParams::default().limit(PAGE);
-        let found = within_deadline(queues.list(&params)).await?.map_err(from_kube)?;
-        Ok(found.items.iter().map(ComputeQueue::to_core).collect())
+        let found = self.first_page(namespace).await?;
+        Ok(found.iter().map(ComputeQueue::to_core).collect())
     }
 
     async fn ready(&self) -> Result<(), Error> {
-        within_deadline(self.client.apiserver_version()).await?.map_err(from_kube)?;
+        call(self.client.apiserver_version()).await?;
         Ok(())
-    }
-}
-
-/// The last bytes of a log, whatever they are, in memory of twice as many.
-async fn end_of_log(
-    pods: &Api<Pod>,
-    pod: &str,
-    params: &LogParams,
-    limit: usize,
-) -> Result<Result<Vec<u8>, Error>, kube::Error> {
-    let mut log = Box::pin(pods.log_stream(pod, params).await?);
-    let mut end = Vec::new();
-    loop {
-        let piece = match log.fill_buf().await {
-            Ok([]) => break,
-            Ok(piece) => piece,
-            Err(error) => {
-                return Ok(Err(Error::unavailable(format!("the log broke off: {error}"))));
-            }
-        };
-        let length = piece.len();
-        end.extend_from_slice(piece);
-        log.consume_unpin(length);
-        if end.len() / 2 > limit {
-            end.drain(..end.len() - limit);
-        }
-    }
-    end.drain(..end.len().saturating_sub(limit));
-    Ok(Ok(end))
-}
-
-/// The changes of one job, from a watch of one object.
-struct JobWatch {
-    first: Option<Job>,
-    uid: String,
-    name: String,
-    /// A list has begun and has not shown the job yet.
-    listing: bool,
-    changes: BoxStream<'static, watcher::Result<watcher::Event<ComputeJob>>>,
-}
-
-#[async_trait]
-impl Watch for JobWatch {
-    async fn next(&mut self) -> Result<Job, Error> {
-        if let Some(first) = self.first.take() {
-            return Ok(first);
-        }
-        loop {
-            let event = match self.changes.try_next().await {
-                Ok(Some(event)) => event,
-                // The watcher backs off by itself.
-                Err(error) => {
-                    tracing::debug!(%error, "a watch of one job failed");
-                    continue;
-                }
-                Ok(None) => return Err(Error::unavailable("the watch has ended")),
-            };
-            match event {
-                watcher::Event::Apply(job) | watcher::Event::InitApply(job) => {
-                    self.listing = false;
-                    if job.metadata.uid.as_ref() != Some(&self.uid) {
-                        return Err(Error::no_job(&self.name));
-                    }
-                    return Ok(job.to_core());
-                }
-                watcher::Event::Init => self.listing = true,
-                // A list without the job: it was deleted while nobody looked.
-                watcher::Event::InitDone if self.listing => return Err(Error::no_job(&self.name)),
-                watcher::Event::InitDone => {}
-                watcher::Event::Delete(_) => return Err(Error::no_job(&self.name)),
-            }
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Following what a job says, from one pod to the next, until it has ended.
+//! What a job writes to its log: the end of it, or all of it, from one pod to the next, until the job has ended.
 
 use std::io;
 use std::pin::Pin;
@@ -14,87 +14,113 @@ use windlass_core::jobs::Watch;
 use windlass_core::result::ByteStream;
 use windlass_core::{Error, Job};
 
-use crate::error::within_deadline;
-use crate::gateway::jobs::LOG_LINES;
+use crate::error::{from_kube, within_deadline};
+
+/// Most lines of a log that are read from a node.
+const LOG_LINES: i64 = 10_000;
 
 /// When to try again a log that cannot be had now: its container is being created, or its node does
 /// not answer.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
 
-/// A log has told what is there once it is silent for so long: the API server has no sign for it.
+/// A log that is silent for so long has sent all that was there: the API server has no sign for it.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// Longest look at what is there, for a function that is never silent.
-const GATHER: Duration = Duration::from_secs(2);
+/// Longest time for reading what is there already, for a function that is never silent.
+const READ_TAIL_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a pod may go on after its job has ended.
+/// How long a pod may go on writing after its job has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-type Log = Pin<Box<dyn AsyncBufRead + Send>>;
+type LogStream = Pin<Box<dyn AsyncBufRead + Send>>;
 
-/// What the pods of a job say, in memory of twice `tail`: the last `tail` bytes of what is there, then
+/// The last `limit` bytes of a pod's log; nothing when there is no log.
+pub(super) async fn end_of_log(pods: &Api<Pod>, pod: &str, limit: u64) -> Result<Vec<u8>, Error> {
+    let params = LogParams { tail_lines: Some(LOG_LINES), ..LogParams::default() };
+    let read = async {
+        let mut log: LogStream = match pods.log_stream(pod, &params).await {
+            Ok(log) => Box::pin(log),
+            Err(error) if has_no_log(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(from_kube(error)),
+        };
+        let mut tail = Tail::new(limit);
+        loop {
+            let piece = read_piece(&mut log).await;
+            let piece =
+                piece.map_err(|error| Error::unavailable(format!("the log broke off: {error}")))?;
+            if piece.is_empty() {
+                return Ok(tail.into_bytes());
+            }
+            tail.push(&piece);
+        }
+    };
+    within_deadline(read).await?
+}
+
+/// What the pods of a job write, in memory of twice `tail`: the last `tail` bytes of what is there, then
 /// all that follows, until the job has ended or is gone.
-pub(crate) async fn follow(
+pub(super) async fn follow_logs(
     pods: Api<Pod>,
     mut changes: Box<dyn Watch>,
     tail: u64,
 ) -> Result<ByteStream, Error> {
     let job = changes.next().await?;
-    let follow = Follow {
+    let follower = LogFollower {
         pods,
         changes,
         job,
-        tail: Some(usize::try_from(tail).unwrap_or(usize::MAX)),
-        log: None,
-        read: None,
-        heard: Instant::now(),
-        over: None,
+        tail: Some(Tail::new(tail)),
+        open: None,
+        finished_pod: None,
+        last_read: Instant::now(),
+        deadline: None,
     };
-    Ok(Box::pin(stream::try_unfold(follow, |mut follow| async {
-        Ok(follow.next().await?.map(|piece| (piece, follow)))
+    Ok(Box::pin(stream::try_unfold(follower, |mut follower| async {
+        Ok(follower.next_piece().await?.map(|piece| (piece, follower)))
     })))
 }
 
-struct Follow {
+struct LogFollower {
     pods: Api<Pod>,
     changes: Box<dyn Watch>,
     job: Job,
-    /// Of the first log; of later ones all is told.
-    tail: Option<usize>,
-    /// Of this pod.
-    log: Option<(String, Log)>,
+    /// Bounds what is sent of the first log; later logs are sent whole.
+    tail: Option<Tail>,
+    /// The log that is read now, and its pod.
+    open: Option<(String, LogStream)>,
     /// The last pod whose log was read to its end.
-    read: Option<String>,
+    finished_pod: Option<String>,
     /// When something was read last.
-    heard: Instant,
+    last_read: Instant,
     /// When to end, whatever is still open: the job has ended.
-    over: Option<Instant>,
+    deadline: Option<Instant>,
 }
 
-impl Follow {
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+impl LogFollower {
+    /// The next bytes; `None` when the job has ended and its log was read, or the job is gone.
+    async fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             if self.job.status.is_finished() {
-                let over = *self.over.get_or_insert_with(|| Instant::now() + LAST_WORDS);
-                if self.is_read() || Instant::now() >= over {
+                let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+                if self.is_read() || Instant::now() >= deadline {
                     return Ok(None);
                 }
             }
-            if self.log.is_none()
-                && let Some(end) = self.open().await?
+            if self.open.is_none()
+                && let Some(tail) = self.open_log().await?
             {
-                return Ok(Some(end));
+                return Ok(Some(tail));
             }
-            if self.over.is_some() && self.is_read() {
+            if self.deadline.is_some() && self.is_read() {
                 return Ok(None);
             }
-            // A finished job is not watched any more: it may be deleted any time.
-            let watches = self.over.is_none();
-            let later = self.over.unwrap_or_else(|| Instant::now() + PAUSE);
-            let is_open = self.log.is_some();
+            // A finished job is not watched any more: it may be deleted at any time.
+            let watches = self.deadline.is_none();
+            let later = self.deadline.unwrap_or_else(|| Instant::now() + RETRY);
+            let is_open = self.open.is_some();
             tokio::select! {
-                piece = piece_of(&mut self.log), if is_open => {
-                    if let Some(piece) = self.take(piece) {
+                piece = piece_of(&mut self.open), if is_open => {
+                    if let Some(piece) = self.handle_read(piece) {
                         return Ok(Some(piece));
                     }
                 }
@@ -110,46 +136,39 @@ impl Follow {
 
     /// Whether the log of the latest pod was read to its end, or there is none.
     fn is_read(&self) -> bool {
-        self.log.is_none() && self.job.status.pod == self.read
+        self.open.is_none() && self.job.status.pod == self.finished_pod
     }
 
-    /// What was read of the open log; none at its end.
-    fn take(&mut self, piece: io::Result<Bytes>) -> Option<Bytes> {
+    /// Handles a read of the open log. Gives what was read; `None` at the end of the log.
+    fn handle_read(&mut self, piece: io::Result<Bytes>) -> Option<Bytes> {
         match piece {
             Ok(piece) if !piece.is_empty() => {
-                self.heard = Instant::now();
+                self.last_read = Instant::now();
                 return Some(piece);
             }
-            Ok(_) => self.read = self.log.take().map(|(pod, _)| pod),
-            // Opened again where it broke off.
+            Ok(_) => self.finished_pod = self.open.take().map(|(pod, _)| pod),
+            // It is opened again where it broke off.
             Err(error) => {
                 tracing::debug!(%error, "a log that is followed broke off");
-                self.log = None;
+                self.open = None;
             }
         }
         None
     }
 
-    /// Opens the log of the latest pod, if there is one; of the first one gives the end.
-    async fn open(&mut self) -> io::Result<Option<Bytes>> {
-        let Some(pod) = self.job.status.pod.clone().filter(|pod| self.read.as_ref() != Some(pod))
-        else {
+    /// Opens the log of the latest pod, if there is one. Gives the tail of the first log.
+    async fn open_log(&mut self) -> io::Result<Option<Bytes>> {
+        let latest = self.job.status.pod.clone();
+        let Some(pod) = latest.filter(|pod| self.finished_pod.as_ref() != Some(pod)) else {
             return Ok(None);
         };
-        let mut params = LogParams { follow: true, ..LogParams::default() };
-        if self.tail.is_some() {
-            params.tail_lines = Some(LOG_LINES);
-        } else {
-            // Of a log that broke off, what came since; of a new pod's, that is all.
-            let silence = i64::try_from(self.heard.elapsed().as_secs()).unwrap_or(i64::MAX);
-            params.since_seconds = Some(silence.saturating_add(1));
-        }
-        let mut log: Log = match within_deadline(self.pods.log_stream(&pod, &params)).await {
+        let params = self.log_params();
+        let mut log: LogStream = match within_deadline(self.pods.log_stream(&pod, &params)).await {
             Ok(Ok(log)) => Box::pin(log),
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 404) => {
-                // It has no log yet, or not any more.
+            Ok(Err(error)) if has_no_log(&error) => {
+                // No log will come of a job that has ended.
                 if self.job.status.is_finished() {
-                    self.read = Some(pod);
+                    self.finished_pod = Some(pod);
                 }
                 return Ok(None);
             }
@@ -163,46 +182,84 @@ impl Follow {
                 return Ok(None);
             }
         };
-        let end = match self.tail.take() {
+        let tail = match self.tail.take() {
             None => Bytes::new(),
-            Some(tail) => gather(&mut log, tail).await?,
+            Some(tail) => read_tail(&mut log, tail).await?,
         };
-        self.heard = Instant::now();
-        self.log = Some((pod, log));
-        Ok(Some(end).filter(|end| !end.is_empty()))
+        self.last_read = Instant::now();
+        self.open = Some((pod, log));
+        Ok(Some(tail).filter(|tail| !tail.is_empty()))
+    }
+
+    /// The tail of the first log. Of a log that broke off, what came since; of a new pod's log, that is all of it.
+    fn log_params(&self) -> LogParams {
+        let mut params = LogParams { follow: true, ..LogParams::default() };
+        if self.tail.is_some() {
+            params.tail_lines = Some(LOG_LINES);
+        } else {
+            let silence = i64::try_from(self.last_read.elapsed().as_secs()).unwrap_or(i64::MAX);
+            params.since_seconds = Some(silence.saturating_add(1));
+        }
+        params
     }
 }
 
-/// The last `tail` bytes of what a log tells at once, in memory of twice as many.
-async fn gather(log: &mut Log, tail: usize) -> io::Result<Bytes> {
-    let until = Instant::now() + GATHER;
-    let mut end = Vec::new();
-    while let Ok(piece) = timeout(SILENCE.min(until - Instant::now()), read(log)).await {
+/// Whether a pod has no log: the pod of a job that has ended is deleted, and its log with it; a pod that starts has
+/// none yet.
+fn has_no_log(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 404))
+}
+
+/// The last bytes of a log, in memory of twice as many.
+struct Tail {
+    limit: usize,
+    bytes: Vec<u8>,
+}
+
+impl Tail {
+    fn new(limit: u64) -> Self {
+        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), bytes: Vec::new() }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+        if self.bytes.len() / 2 > self.limit {
+            self.bytes.drain(..self.bytes.len() - self.limit);
+        }
+    }
+
+    fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.bytes.len().saturating_sub(self.limit));
+        self.bytes
+    }
+}
+
+/// The last bytes of what a log has already.
+async fn read_tail(log: &mut LogStream, mut tail: Tail) -> io::Result<Bytes> {
+    let until = Instant::now() + READ_TAIL_WITHIN;
+    while let Ok(piece) = timeout(SILENCE.min(until - Instant::now()), read_piece(log)).await {
         let piece = piece?;
         if piece.is_empty() {
             break;
         }
-        end.extend_from_slice(&piece);
-        if end.len() / 2 > tail {
-            end.drain(..end.len() - tail);
-        }
+        tail.push(&piece);
         if Instant::now() >= until {
             break;
         }
     }
-    end.drain(..end.len().saturating_sub(tail));
-    Ok(end.into())
+    Ok(tail.into_bytes().into())
 }
 
-async fn piece_of(log: &mut Option<(String, Log)>) -> io::Result<Bytes> {
-    match log {
-        Some((_, log)) => read(log).await,
+/// The next bytes of the open log; never without one.
+async fn piece_of(open: &mut Option<(String, LogStream)>) -> io::Result<Bytes> {
+    match open {
+        Some((_, log)) => read_piece(log).await,
         None => std::future::pending().await,
     }
 }
 
-/// The next bytes; empty at the end. Nothing is lost when it is dropped before it is done.
-async fn read(log: &mut Log) -> io::Result<Bytes> {
+/// The next bytes; empty at the end. Nothing is lost when the future is dropped before it is done.
+async fn read_piece(log: &mut LogStream) -> io::Result<Bytes> {
     let piece = Bytes::copy_from_slice(log.fill_buf().await?);
     log.consume_unpin(piece.len());
     Ok(piece)

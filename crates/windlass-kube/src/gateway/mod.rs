@@ -1,7 +1,14 @@
 //! The back end of the REST gateway and of the command line, on a cluster.
+//!
+//! [`jobs`] serves what the REST API asks, with [`watch`] and [`logs`] for what is followed. [`access`] asks the API
+//! server what a caller may do. [`reports`] writes what workers report into the status, once [`worker`] knows which
+//! pod reports. [`result_gc`] deletes stored results whose job is gone.
 
 pub(crate) mod access;
 pub(crate) mod jobs;
-pub(crate) mod logs;
+mod logs;
 pub(crate) mod reports;
 pub(crate) mod result_gc;
+mod token;
+mod watch;
+mod worker;

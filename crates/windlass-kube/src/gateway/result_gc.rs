@@ -1,5 +1,5 @@
-//! Deleting stored results whose job is no more, however it went: by kubectl, at the end of its time to
-//! live, with its namespace.
+//! Garbage collection of stored results: deletes those whose job is gone. It does not matter how the job went: by
+//! kubectl, at the end of its time to live, or with its namespace.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,37 +12,37 @@ use windlass_core::Error;
 use windlass_results::Results;
 
 use crate::crd::ComputeJob;
-use crate::error::{from_kube, within_deadline};
+use crate::error::call;
 
-/// Between two sweeps.
+/// Between two collections.
 const INTERVAL: Duration = Duration::from_secs(600);
 
 /// Jobs that are listed at a time, without what is in them.
 const PAGE: u32 = 500;
 
-/// Sweeps now and every ten minutes, for ever. Several gateways may do it at the same time.
-pub async fn sweep(client: Client, results: Results) {
+/// Collects now and every ten minutes, for ever. Several gateways may do it at the same time.
+pub async fn run_result_gc(client: Client, results: Results) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match once(&client, &results).await {
+        match collect(&client, &results).await {
             Ok(0) => {}
             Ok(deleted) => info!(deleted, "stored results of jobs that are gone were deleted"),
-            Err(error) => warn!(%error, "stored results could not be swept"),
+            Err(error) => warn!(%error, "stored results of jobs that are gone cannot be deleted"),
         }
     }
 }
 
-/// One sweep. How many results were deleted.
-pub(crate) async fn once(client: &Client, results: &Results) -> Result<usize, Error> {
+/// One collection. Returns how many results were deleted.
+async fn collect(client: &Client, results: &Results) -> Result<usize, Error> {
     let mut deleted = 0;
     for namespace in results.namespaces().await? {
-        // What is stored first: a job that is newer is in the list.
+        // The store is listed before the jobs, so that the list of jobs has every job with a result.
         let stored = results.jobs(&namespace).await?;
-        let known = match uids(client, &namespace).await {
+        let known = match job_uids(client, &namespace).await {
             Ok(known) => known,
-            // It is not served, or not any more.
+            // This gateway does not serve the namespace, or not any more.
             Err(Error::Denied(_)) => continue,
             Err(error) => return Err(error),
         };
@@ -55,12 +55,12 @@ pub(crate) async fn once(client: &Client, results: &Results) -> Result<usize, Er
 }
 
 /// UIDs of all the jobs of a namespace.
-async fn uids(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Error> {
+async fn job_uids(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Error> {
     let jobs: Api<ComputeJob> = Api::namespaced(client.clone(), namespace);
     let mut found = BTreeSet::new();
     let mut params = ListParams::default().limit(PAGE);
     loop {
-        let page = within_deadline(jobs.list_metadata(&params)).await?.map_err(from_kube)?;
+        let page = call(jobs.list_metadata(&params)).await?;
         found.extend(page.items.into_iter().filter_map(|job| job.metadata.uid));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),

@@ -92,9 +92,9 @@ impl ClusterAdmission {
         is_new
     }
 
-    /// Claims on a ComputeQueue of which this process has observed no attempt hold CPUs. They are another controller's,
-    /// or ours when the answer to the write was lost. In that case our own job is reconciled: whoever acts first
-    /// creates the attempt.
+    /// Claims hold CPUs also while this process has observed no attempt of them. They are another controller's, or ours
+    /// when the answer to the write was lost. A job that asks for CPUs here is reconciled: whoever acts first creates
+    /// the attempt.
     fn adopt_claims(
         &self,
         state: &mut State,

@@ -1,6 +1,7 @@
 //! What a cluster does beside the API server: the Job controller makes pods of batch Jobs, a kubelet
 //! runs them, the garbage collector ends those whose batch Job is gone. The Job controller's cache may
-//! be old: it makes pods of batch Jobs that were deleted a moment ago. Attempts take some milliseconds, and end as the job's input says.
+//! be old: it makes pods of batch Jobs that were deleted a moment ago. Attempts take some milliseconds, and end as the
+//! job's input says.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -13,124 +14,164 @@ use windlass_core::report::{Ending, Outcome};
 use windlass_core::result::inline_result;
 use windlass_core::status::FailureReason;
 
-use crate::server::{Key, Server, State, is_live};
+use crate::server::{Key, Server, State, is_live, key};
 
 /// A Job controller makes a pod of a batch Job that was deleted at most so many milliseconds later.
 const LATE_POD: u64 = 4_000;
 
-/// How often somebody looks.
+/// How often each of them acts.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Runs until it is dropped. Attempts run for at most so many milliseconds. `spread` makes each run another one.
 pub(crate) async fn run(server: Server, longest: u64, spread: u64) {
-    let mut due: HashMap<(Key, &'static str), Instant> = HashMap::new();
-    // Batch Jobs without a pod, as the Job controller knows them.
-    let mut without_pod: BTreeMap<Key, Value> = BTreeMap::new();
+    let mut cluster =
+        Cluster { longest, delays: Delays::new(spread), without_pod: BTreeMap::new() };
     let mut tick = tokio::time::interval(TICK);
-    let mut count = spread;
     loop {
         tick.tick().await;
-        let now = Instant::now();
-        let mut wait = |key: &Key, step: &'static str, milliseconds: u64| {
-            count = count
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let delay = Duration::from_millis(5 + (count >> 33) % milliseconds);
-            now >= *due.entry((key.clone(), step)).or_insert(now + delay)
-        };
+        cluster.delays.now = Instant::now();
         let mut state = server.lock();
         let nothing = |plural| state.all(plural).next().is_none();
-        if nothing("jobs") && nothing("pods") && without_pod.is_empty() {
+        if nothing("jobs") && nothing("pods") && cluster.without_pod.is_empty() {
             continue;
         }
-        let jobs: Vec<_> = state.all("jobs").map(|(k, v)| (k.clone(), v.clone())).collect();
+        let jobs = all(&state, "jobs");
         let uids: HashSet<_> = jobs.iter().map(|(_, job)| job["metadata"]["uid"].clone()).collect();
-        without_pod.retain(|key, job| {
-            let is_there = uids.contains(&job["metadata"]["uid"]);
-            let comes = !is_there && wait(key, "late pod", LATE_POD);
-            if comes {
-                make_pod(&mut state, key, job);
-            }
-            !is_there && !comes
-        });
+        cluster.make_late_pods(&mut state, &uids);
         for (key, job) in &jobs {
-            let uid = &job["metadata"]["uid"];
-            let has_pod = state.all("pods").any(|(_, pod)| owner(pod) == uid);
-            // One whose pod has ended by itself is over, suspended or not.
-            let ended_by_itself = state.all("pods").any(|(_, pod)| {
-                owner(pod) == uid && !is_live(pod) && pod["metadata"]["deletionTimestamp"].is_null()
-            });
-            if job["spec"]["suspend"] == true && !ended_by_itself {
-                suspend(&mut state, key, job);
-                continue;
-            }
-            if !has_pod && job["status"]["had_pod"].is_null() && wait(key, "pod", 40) {
-                let mut job = job.clone();
-                job["status"]["had_pod"] = json!(true);
-                state.put(key, job.clone());
-                make_pod(&mut state, key, &job);
-            } else if !has_pod && job["status"]["had_pod"].is_null() {
-                without_pod.insert(key.clone(), job.clone());
-            }
-            let over = state
-                .all("pods")
-                .filter(|(_, pod)| owner(pod) == uid)
-                .all(|(_, pod)| !is_live(pod));
-            if over && job["status"]["had_pod"] == true && job["status"]["ended"].is_null() {
-                let mut job = state.objects[key].clone();
-                job["status"]["ended"] = json!(true);
-                if state
-                    .all("pods")
-                    .any(|(_, pod)| owner(pod) == uid && pod["status"]["phase"] == "Succeeded")
-                {
-                    job["status"]["completionTime"] = json!(Timestamp::now());
-                }
-                if !has_pod {
-                    job["status"]["conditions"] = json!([{ "type": "Failed", "status": "True",
-                        "reason": "BackoffLimitExceeded", "message": "no pod" }]);
-                }
-                state.put(key, job);
-            }
+            cluster.run_job_controller(&mut state, key, job);
         }
-        let pods: Vec<_> = state.all("pods").map(|(k, v)| (k.clone(), v.clone())).collect();
-        for (key, pod) in pods {
-            let stopping = !pod["metadata"]["deletionTimestamp"].is_null();
-            let running = pod["status"]["phase"] == "Running";
-            let is_garbage = !owner(&pod).is_null() && !uids.contains(owner(&pod));
-            if !stopping && is_garbage && wait(&key, "collect", 60) {
-                state.delete(&key);
-            } else if stopping && !is_live(&pod) {
-                state.remove(&key);
-            } else if stopping && wait(&key, "stop", 40) {
-                if running {
-                    end(&mut state, &key, pod, None);
-                } else {
-                    let mut pod = pod;
-                    pod["status"] = json!({ "phase": "Failed" });
-                    state.put(&key, pod);
-                }
-            } else if !running && is_live(&pod) && !stopping && wait(&key, "run", 60) {
-                let mut pod = pod;
-                pod["spec"]["nodeName"] = json!("n");
-                pod["status"] = json!({ "phase": "Running", "containerStatuses": [{
-                    "name": "function", "image": "", "imageID": "", "ready": true, "restartCount": 0,
-                    "state": { "running": { "startedAt": Timestamp::now() } } }] });
-                state.put(&key, pod);
-            } else if running && !stopping && wait(&key, "end", longest) {
-                let outcome = outcome(&state, &pod);
-                end(&mut state, &key, pod, Some(outcome));
-            }
+        for (key, pod) in all(&state, "pods") {
+            cluster.run_kubelet(&mut state, &key, pod, &uids);
         }
     }
 }
 
+fn all(state: &State, plural: &str) -> Vec<(Key, Value)> {
+    state.all(plural).map(|(key, object)| (key.clone(), object.clone())).collect()
+}
+
+/// Random delays: each step of each object has its own.
+struct Delays {
+    due: HashMap<(Key, &'static str), Instant>,
+    random: u64,
+    now: Instant,
+}
+
+impl Delays {
+    fn new(spread: u64) -> Self {
+        Self { due: HashMap::new(), random: spread, now: Instant::now() }
+    }
+
+    /// Whether the delay before this step of this object is over. It begins with the first question.
+    fn is_over(&mut self, key: &Key, step: &'static str, milliseconds: u64) -> bool {
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let delay = Duration::from_millis(5 + (self.random >> 33) % milliseconds);
+        self.now >= *self.due.entry((key.clone(), step)).or_insert(self.now + delay)
+    }
+}
+
+struct Cluster {
+    longest: u64,
+    delays: Delays,
+    /// Batch Jobs without a pod, as the Job controller knows them.
+    without_pod: BTreeMap<Key, Value>,
+}
+
+impl Cluster {
+    /// The Job controller makes pods of batch Jobs that were deleted a moment ago.
+    fn make_late_pods(&mut self, state: &mut State, uids: &HashSet<Value>) {
+        let delays = &mut self.delays;
+        self.without_pod.retain(|key, job| {
+            let is_present = uids.contains(&job["metadata"]["uid"]);
+            let is_made = !is_present && delays.is_over(key, "late pod", LATE_POD);
+            if is_made {
+                make_pod(state, key, job);
+            }
+            !is_present && !is_made
+        });
+    }
+
+    /// What the Job controller does about one batch Job.
+    fn run_job_controller(&mut self, state: &mut State, key: &Key, job: &Value) {
+        let uid = &job["metadata"]["uid"];
+        let has_pod = pods_of(state, uid).next().is_some();
+        // One whose pod has ended by itself is over, suspended or not.
+        let ended_by_itself = pods_of(state, uid)
+            .any(|(_, pod)| !is_live(pod) && pod["metadata"]["deletionTimestamp"].is_null());
+        if job["spec"]["suspend"] == true && !ended_by_itself {
+            suspend(state, key, job);
+            return;
+        }
+        if !has_pod && job["status"]["had_pod"].is_null() && self.delays.is_over(key, "pod", 40) {
+            let mut job = job.clone();
+            job["status"]["had_pod"] = json!(true);
+            state.put(key, job.clone());
+            make_pod(state, key, &job);
+        } else if !has_pod && job["status"]["had_pod"].is_null() {
+            self.without_pod.insert(key.clone(), job.clone());
+        }
+        let over = pods_of(state, uid).all(|(_, pod)| !is_live(pod));
+        if over && job["status"]["had_pod"] == true && job["status"]["ended"].is_null() {
+            end_job(state, key, uid, has_pod);
+        }
+    }
+
+    /// What a kubelet does about one pod, and the garbage collector when its batch Job is gone.
+    fn run_kubelet(&mut self, state: &mut State, key: &Key, mut pod: Value, uids: &HashSet<Value>) {
+        let delays = &mut self.delays;
+        let stopping = !pod["metadata"]["deletionTimestamp"].is_null();
+        let running = pod["status"]["phase"] == "Running";
+        let is_garbage = !owner(&pod).is_null() && !uids.contains(owner(&pod));
+        if !stopping && is_garbage && delays.is_over(key, "collect", 60) {
+            state.delete(key);
+        } else if stopping && !is_live(&pod) {
+            state.remove(key);
+        } else if stopping && delays.is_over(key, "stop", 40) {
+            if running {
+                end(state, key, pod, None);
+            } else {
+                pod["status"] = json!({ "phase": "Failed" });
+                state.put(key, pod);
+            }
+        } else if !running && is_live(&pod) && !stopping && delays.is_over(key, "run", 60) {
+            pod["spec"]["nodeName"] = json!("n");
+            pod["status"] = json!({ "phase": "Running", "containerStatuses": [{
+                "name": "function", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                "state": { "running": { "startedAt": Timestamp::now() } } }] });
+            state.put(key, pod);
+        } else if running && !stopping && delays.is_over(key, "end", self.longest) {
+            let outcome = outcome(state, &pod);
+            end(state, key, pod, Some(outcome));
+        }
+    }
+}
+
+fn pods_of<'a>(state: &'a State, uid: &'a Value) -> impl Iterator<Item = (&'a Key, &'a Value)> {
+    state.all("pods").filter(move |(_, pod)| owner(pod) == uid)
+}
+
+/// The batch Job has had its pod, and none lives any more.
+fn end_job(state: &mut State, key: &Key, uid: &Value, had_pod: bool) {
+    let mut job = state.objects[key].clone();
+    job["status"]["ended"] = json!(true);
+    if pods_of(state, uid).any(|(_, pod)| pod["status"]["phase"] == "Succeeded") {
+        job["status"]["completionTime"] = json!(Timestamp::now());
+    }
+    if !had_pod {
+        job["status"]["conditions"] = json!([{ "type": "Failed", "status": "True",
+            "reason": "BackoffLimitExceeded", "message": "no pod" }]);
+    }
+    state.put(key, job);
+}
+
 /// Its pods are deleted, and others made when it goes on: that is no failure.
 fn suspend(state: &mut State, key: &Key, job: &Value) {
-    let pods: Vec<_> = state
-        .all("pods")
-        .filter(|(_, pod)| owner(pod) == &job["metadata"]["uid"] && is_live(pod))
-        .map(|(key, _)| key.clone())
-        .collect();
+    let pods = pods_of(state, &job["metadata"]["uid"]).filter(|(_, pod)| is_live(pod));
+    let pods: Vec<_> = pods.map(|(key, _)| key.clone()).collect();
     for pod in pods {
         state.delete(&pod);
     }
@@ -163,9 +204,9 @@ fn make_pod(state: &mut State, key: &Key, job: &Value) {
 /// As the job's input says: `{"crashes": n}` fails its first n attempts.
 fn outcome(state: &State, pod: &Value) -> Outcome {
     let labels = &pod["metadata"]["labels"];
-    let name = labels["windlass.dev/job"].as_str().unwrap().to_owned();
+    let name = labels["windlass.dev/job"].as_str().unwrap();
     let attempt: u64 = labels["windlass.dev/attempt"].as_str().unwrap().parse().unwrap();
-    let job = state.objects.get(&("computejobs".into(), "default".into(), name));
+    let job = state.objects.get(&key("computejobs", name));
     let crashes = job.and_then(|job| job["spec"]["input"]["crashes"].as_u64()).unwrap_or(0);
     if attempt <= crashes {
         Outcome::failed(FailureReason::Crashed, "as its input says")

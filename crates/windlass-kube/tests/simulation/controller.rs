@@ -1,0 +1,32 @@
+//! The real controller, as a task of the test.
+
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use windlass_kube::{Metrics, ReportEndpoint, Settings};
+
+use crate::server::Server;
+
+pub(crate) fn start(server: &Server, controller: usize) -> JoinHandle<()> {
+    start_with(server, Settings { name: format!("c{controller}"), ..settings() }, controller)
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        namespace: None,
+        report: ReportEndpoint { url: "http://gateway/v1/reports".into(), authorities: None },
+        lease_namespace: None,
+        name: String::new(),
+        deleted_nodes_are_fenced: false,
+        ended: None,
+    }
+}
+
+pub(crate) fn start_with(server: &Server, settings: Settings, controller: usize) -> JoinHandle<()> {
+    let client = server.client(controller);
+    tokio::spawn(async move {
+        let ready = watch::Sender::new(false);
+        let metrics = Metrics::register(&mut Registry::default());
+        windlass_kube::run(client, settings, metrics, ready, std::future::pending()).await.unwrap();
+    })
+}

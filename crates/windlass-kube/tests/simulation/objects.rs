@@ -1,0 +1,44 @@
+//! The objects that a story begins with.
+
+use serde_json::json;
+
+use crate::server::{Server, key};
+
+pub(crate) fn create_function(server: &Server) {
+    let mut state = server.lock();
+    state.create(
+        key("computefunctions", "f"),
+        json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction", "metadata": {},
+            "spec": { "image": "i", "command": ["f"], "retries": 2 } }),
+    );
+    state.create(("nodes".into(), String::new(), "n".into()), json!({ "metadata": {} }));
+}
+
+pub(crate) fn create_queue(server: &Server, cpus: u32) {
+    server.lock().create(
+        key("computequeues", "default"),
+        json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue", "metadata": {},
+            "spec": { "cpus": cpus } }),
+    );
+}
+
+/// Returns the job's UID.
+pub(crate) fn create_job(server: &Server, index: usize, crashes: u32) -> String {
+    let job = server.lock().create(
+        key("computejobs", &format!("j{index}")),
+        json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob", "metadata": {},
+            "spec": { "function": "f", "parallelism": 2, "minParallelism": 1 + index % 2,
+                "input": { "crashes": crashes } } }),
+    );
+    job["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
+/// Somebody else's batch Job that has the name of the first attempt of the first job.
+pub(crate) fn create_stranger(server: &Server, job_uid: &str) {
+    let name = windlass_core::name::attempt("j0", job_uid, 1);
+    let labels = json!({ "windlass.dev/job": "j0", "windlass.dev/job-uid": job_uid,
+        "windlass.dev/attempt": "1", "windlass.dev/cpus": "0", "windlass.dev/queue": "default" });
+    let stranger = json!({ "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": { "labels": labels }, "spec": { "suspend": true } });
+    server.lock().create(key("jobs", &name), stranger);
+}

@@ -1,0 +1,268 @@
+//! Plays stories to their ends, and says what went wrong.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cluster;
+use crate::controller::start;
+use crate::objects::{create_function, create_job, create_queue, create_stranger};
+use crate::server::{Key, Server, key};
+use crate::story::{ByHand, Story};
+
+/// Longest time until every job has ended.
+pub(crate) const END: Duration = Duration::from_secs(180);
+/// So long after the end nobody has anything left to do: a claim whose attempt one of two controllers has not observed
+/// counts for 10 s; and what a queue has granted is written every 5 s, and once more when that write fails.
+pub(crate) const SETTLE: Duration = Duration::from_secs(22);
+/// After that nobody may write for this long.
+const QUIET: Duration = Duration::from_secs(4);
+/// How often the performance acts.
+const STEP: Duration = Duration::from_millis(10);
+
+/// Plays so many numbered stories side by side.
+pub(crate) fn play_numbered(count: u64, story: impl Fn(u64) -> Story) {
+    play_all((0..count).map(story));
+}
+
+/// Plays all the stories side by side. Returns the numbers of their writes, in no order.
+pub(crate) fn play_all(stories: impl IntoIterator<Item = Story>) -> Vec<usize> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut playing = JoinSet::new();
+        for story in stories {
+            playing.spawn(play(story));
+        }
+        let (mut writes, mut wrong) = (Vec::new(), Vec::new());
+        while let Some(story) = playing.join_next().await {
+            match story.unwrap() {
+                Ok(count) => writes.push(count),
+                Err(what) => wrong.push(what),
+            }
+        }
+        let count = wrong.len();
+        let titles: String =
+            wrong.iter().map(|what| what.chars().take(500).collect::<String>() + "\n").collect();
+        let all = count + writes.len();
+        assert!(wrong.is_empty(), "{count} of {all} stories:\n{titles}\n{}", wrong[0]);
+        writes
+    })
+}
+
+/// Plays a story to its end. Returns the number of writes, or what went wrong.
+async fn play(story: Story) -> Result<usize, String> {
+    let mut performance = Performance::begin(story).await;
+    let ended = timeout(END, async {
+        performance.act();
+        while !performance.is_over() {
+            sleep(STEP).await;
+            performance.act();
+        }
+    });
+    let has_ended = ended.await.is_ok();
+    // What another controller had begun is over by then.
+    sleep(SETTLE).await;
+    let writes = performance.writes();
+    if has_ended {
+        sleep(QUIET).await;
+    }
+    let is_quiet = performance.writes() == writes;
+    performance.stop();
+    let mut wrong = performance.server.lock().broken_promises.clone();
+    if !has_ended {
+        wrong.push("did not end".into());
+    } else if !is_quiet {
+        wrong.push("writes go on after the end".into());
+    }
+    wrong.extend(performance.wrong_jobs());
+    if wrong.is_empty() {
+        return Ok(writes);
+    }
+    let state = performance.server.lock();
+    let objects: Vec<_> = state.objects.keys().collect();
+    let story = &performance.story;
+    Err(format!("{story:?}\n{wrong:#?}\n{:#?}\n{objects:?}", state.writes))
+}
+
+/// A story that is being played.
+struct Performance {
+    story: Story,
+    server: Server,
+    cluster: JoinHandle<()>,
+    controllers: Vec<JoinHandle<()>>,
+    deaths: watch::Receiver<Vec<usize>>,
+    /// What is still to be done by hand, and when the first batch Job was there.
+    by_hand: Option<(ByHand, u64)>,
+    first_batch_job: Option<Instant>,
+    /// When the first job is to be cancelled, and the stranger to go away.
+    cancel_at: Option<Instant>,
+    stranger_until: Option<Instant>,
+    /// The batch Job that is suspended, and when it is to go on.
+    suspended: Option<(Key, Instant)>,
+}
+
+impl Performance {
+    async fn begin(story: Story) -> Self {
+        let server = Server::new(story.faults.clone());
+        server.lock().read_faults = story.read_faults;
+        create_function(&server);
+        let mut controllers = Vec::new();
+        if story.created_late {
+            controllers.extend((0..story.controllers).map(|i| start(&server, i)));
+            // Their watches have begun by then.
+            sleep(Duration::from_millis(500)).await;
+        }
+        if let Some(cpus) = story.quota {
+            create_queue(&server, cpus);
+        }
+        for (index, crashes) in story.jobs.iter().enumerate() {
+            let uid = create_job(&server, index, *crashes);
+            if index == 0 && story.stranger.is_some() {
+                create_stranger(&server, &uid);
+            }
+        }
+        let cluster = tokio::spawn(cluster::run(server.clone(), story.longest, story.spread));
+        if controllers.is_empty() {
+            controllers.extend((0..story.controllers).map(|i| start(&server, i)));
+        }
+        let deaths = server.lock().deaths.subscribe();
+        let began = Instant::now();
+        let after = |milliseconds| began + Duration::from_millis(milliseconds);
+        Self {
+            cluster,
+            controllers,
+            deaths,
+            by_hand: story.by_hand,
+            first_batch_job: None,
+            cancel_at: story.cancel.map(after),
+            stranger_until: story.stranger.map(after),
+            suspended: None,
+            server,
+            story,
+        }
+    }
+
+    /// Does what is due now.
+    fn act(&mut self) {
+        self.restart_the_dead();
+        if is_due(&mut self.cancel_at) {
+            self.cancel_first_job();
+        }
+        self.interfere_by_hand();
+        if is_due(&mut self.stranger_until) {
+            self.remove_stranger();
+        }
+        if let Some((batch_job, _)) = self.suspended.take_if(|(_, until)| Instant::now() >= *until)
+        {
+            self.server.lock().suspend(&batch_job, false);
+        }
+    }
+
+    fn restart_the_dead(&mut self) {
+        if !self.deaths.has_changed().unwrap() {
+            return;
+        }
+        let all = self.deaths.borrow_and_update().clone();
+        self.server.lock().deaths.send_modify(Vec::clear);
+        self.deaths.mark_unchanged();
+        for dead in all {
+            self.controllers[dead].abort();
+            self.controllers[dead] = start(&self.server, dead);
+        }
+    }
+
+    fn cancel_first_job(&self) {
+        let mut state = self.server.lock();
+        let first = key("computejobs", "j0");
+        let mut job = state.objects[&first].clone();
+        job["spec"]["cancel"] = json!(true);
+        state.put(&first, job);
+    }
+
+    /// Does by hand what the story says, once the first batch Job has been there for long enough.
+    fn interfere_by_hand(&mut self) {
+        let Some((what, after)) = self.by_hand else { return };
+        let mut state = self.server.lock();
+        // A pod that is made after its batch Job was deleted is the story of `Delete`.
+        let may = |job: &Value| what != ByHand::Orphan || job["status"]["had_pod"] == true;
+        let first = state.all("jobs").next().filter(|(_, job)| may(job));
+        let Some(batch_job) = first.map(|(key, _)| key.clone()) else { return };
+        let since = self.first_batch_job.get_or_insert_with(Instant::now);
+        if since.elapsed() < Duration::from_millis(after) {
+            return;
+        }
+        self.by_hand = None;
+        match what {
+            ByHand::Delete => state.delete(&batch_job),
+            ByHand::Orphan => {
+                state.delete_and_orphan(&batch_job);
+                state.deaths.send_replace((0..self.story.controllers).collect());
+            }
+            ByHand::Suspend(pause) => {
+                state.suspend(&batch_job, true);
+                let until = Instant::now() + Duration::from_millis(pause);
+                self.suspended = Some((batch_job, until));
+            }
+        }
+    }
+
+    /// Takes the stranger's batch Job away; the job's status must have named it by now.
+    fn remove_stranger(&self) {
+        let mut state = self.server.lock();
+        let is_strange = |job: &Value| job["metadata"]["ownerReferences"].is_null();
+        let strange = state.all("jobs").find(|(_, job)| is_strange(job));
+        let strange = strange.map(|(key, _)| key.clone());
+        let status = state.objects[&key("computejobs", "j0")]["status"].to_string();
+        match strange {
+            Some(key) if status.contains("NameTaken") => state.remove(&key),
+            found => state.broken_promises.push(format!("a stranger's {found:?}: {status}")),
+        }
+    }
+
+    /// Whether every job has ended and nothing is left of it.
+    fn is_over(&self) -> bool {
+        let state = self.server.lock();
+        let phase = |job: &Value| job["status"]["phase"].as_str().unwrap_or("").to_owned();
+        let over =
+            |job: &Value| matches!(phase(job).as_str(), "Succeeded" | "Failed" | "Cancelled");
+        state.all("computejobs").all(|(_, job)| over(job))
+            && state.all("jobs").next().is_none()
+            && state.all("pods").next().is_none()
+    }
+
+    fn writes(&self) -> usize {
+        self.server.lock().writes.len()
+    }
+
+    fn stop(&self) {
+        self.cluster.abort();
+        self.controllers.iter().for_each(JoinHandle::abort);
+    }
+
+    /// The jobs that have not ended as they should.
+    fn wrong_jobs(&self) -> Vec<String> {
+        let (state, story) = (self.server.lock(), &self.story);
+        let mut wrong = Vec::new();
+        for (index, crashes) in story.jobs.iter().enumerate() {
+            let job = &state.objects[&key("computejobs", &format!("j{index}"))];
+            let cancelled = index == 0 && story.cancel.is_some();
+            let phase = job["status"]["phase"].as_str().unwrap_or("none");
+            let expected = if *crashes > 2 { "Failed" } else { "Succeeded" };
+            if phase != expected && !(cancelled && phase == "Cancelled") {
+                wrong.push(format!("j{index} is {phase}: {}", job["status"]));
+            }
+            if story.only_needed && job["status"]["attempt"] != u64::from(*crashes) + 1 {
+                wrong.push(format!("j{index} has attempt {}", job["status"]["attempt"]));
+            }
+        }
+        wrong
+    }
+}
+
+/// Whether this time has come. It comes once.
+fn is_due(time: &mut Option<Instant>) -> bool {
+    time.take_if(|at| Instant::now() >= *at).is_some()
+}

@@ -1,0 +1,170 @@
+//! An API server in memory: lists, watches, compare-and-set, owner references. It keeps the promises
+//! of a real one and checks ours at each write. Faults are those that a story names.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde_json::Value;
+use tokio::sync::watch;
+
+mod faults;
+mod promises;
+mod rest;
+mod storage;
+mod watches;
+
+pub(crate) use faults::{ReadFaults, WriteFault, random_below};
+use rest::{Answer, Path, problem, read_query};
+
+/// Plural, namespace and name.
+pub(crate) type Key = (String, String, String);
+
+/// The key of an object in the only namespace.
+pub(crate) fn key(plural: &str, name: &str) -> Key {
+    (plural.to_owned(), "default".to_owned(), name.to_owned())
+}
+
+#[derive(Clone)]
+pub(crate) struct Server(Arc<Mutex<State>>);
+
+pub(crate) struct State {
+    version: u64,
+    uids: u64,
+    pub(crate) objects: BTreeMap<Key, Value>,
+    /// Every change: version, plural, kind of event, object.
+    log: Vec<(u64, String, &'static str, Value)>,
+    versions: watch::Sender<u64>,
+    /// Writes of controllers so far.
+    pub(crate) writes: Vec<String>,
+    faults: BTreeMap<usize, WriteFault>,
+    pub(crate) read_faults: Option<ReadFaults>,
+    /// Controllers that have died by a fault.
+    pub(crate) deaths: watch::Sender<Vec<usize>>,
+    pub(crate) broken_promises: Vec<String>,
+}
+
+impl Server {
+    pub(crate) fn new(faults: BTreeMap<usize, WriteFault>) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            version: 1,
+            uids: 0,
+            objects: BTreeMap::new(),
+            log: Vec::new(),
+            versions: watch::Sender::new(1),
+            writes: Vec::new(),
+            faults,
+            read_faults: None,
+            deaths: watch::Sender::new(Vec::new()),
+            broken_promises: Vec::new(),
+        })))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client that is the controller of this number.
+    pub(crate) fn client(&self, controller: usize) -> kube::Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move { server.answer(controller, request).await }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    async fn answer(&self, controller: usize, request: Request<Body>) -> io::Result<Answer> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let Some(path) = Path::read(parts.uri.path()) else {
+            return Ok(problem(404, "no such path"));
+        };
+        if parts.method != Method::GET {
+            return self.write(controller, &parts.method, &path, body).await;
+        }
+        let query = read_query(parts.uri.query().unwrap_or_default());
+        if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") {
+            return Ok(self.watch(path, query));
+        }
+        let (answer, delay) = {
+            let mut state = self.lock();
+            if state.refuses_read() {
+                return Ok(problem(500, "a fault"));
+            }
+            (state.read(&path, &query), state.read_delay())
+        };
+        // The answer shows how things were.
+        tokio::time::sleep(delay / 4).await;
+        Ok(answer)
+    }
+
+    async fn write(
+        &self,
+        controller: usize,
+        method: &Method,
+        path: &Path,
+        body: Value,
+    ) -> io::Result<Answer> {
+        let fault = self.lock().count_write(controller, method, path, &body);
+        match fault {
+            Some(WriteFault::Refused(code)) => return Ok(problem(code, "a fault")),
+            Some(WriteFault::DeathBefore) => return self.die(controller).await,
+            _ => {}
+        }
+        let delay = self.lock().read_delay();
+        // What the controller has decided from may have changed by then.
+        tokio::time::sleep(delay / 4).await;
+        let answer = {
+            let mut state = self.lock();
+            state.check_write(method, path, &body);
+            let answer = state.write(method, path, body);
+            if *method == Method::POST && answer.status() == StatusCode::CREATED {
+                state.check_claim(path);
+            }
+            answer
+        };
+        match fault {
+            Some(WriteFault::Unanswered) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionReset, "a fault"))
+            }
+            Some(WriteFault::DeathAfter) => self.die(controller).await,
+            _ => Ok(answer),
+        }
+    }
+
+    async fn die(&self, controller: usize) -> io::Result<Answer> {
+        self.lock().deaths.send_modify(|deaths| deaths.push(controller));
+        std::future::pending().await
+    }
+}
+
+impl State {
+    /// Counts a write of a controller, and gives the fault that is meant for it. Leases and events belong to no job, and
+    /// do not count.
+    fn count_write(
+        &mut self,
+        controller: usize,
+        method: &Method,
+        path: &Path,
+        body: &Value,
+    ) -> Option<WriteFault> {
+        if matches!(path.plural.as_str(), "leases" | "events") {
+            return None;
+        }
+        let name = path.name.as_deref().or(body["metadata"]["name"].as_str()).unwrap_or("");
+        let subresource =
+            path.subresource.as_deref().map_or(String::new(), |sub| format!("/{sub}"));
+        let plural = &path.plural;
+        self.writes.push(format!("{controller}: {method} {plural}/{name}{subresource}"));
+        self.faults.remove(&(self.writes.len() - 1))
+    }
+}
+
+pub(crate) fn is_live(pod: &Value) -> bool {
+    !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}

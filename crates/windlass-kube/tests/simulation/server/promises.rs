@@ -1,0 +1,89 @@
+//! The promises of Windlass, checked at every write.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde_json::Value;
+
+use super::rest::Path;
+use super::{State, is_live, key};
+
+impl State {
+    /// A controller deletes, and writes the status of, only the object that it has observed: by UID, or by version.
+    pub(super) fn check_write(&mut self, method: &Method, path: &Path, body: &Value) {
+        let name = path.name.as_deref().unwrap_or_default();
+        if *method == Method::DELETE && body["preconditions"]["uid"].is_null() {
+            self.broken_promises.push(format!("{}/{name} is deleted whatever it is", path.plural));
+        }
+        let is_status = path.subresource.as_deref() == Some("status");
+        if is_status && body["metadata"]["resourceVersion"].is_null() {
+            self.broken_promises.push(format!("the status of {name} is written whatever it was"));
+        }
+    }
+
+    /// The batch Job that was created last is one that its queue has named.
+    pub(super) fn check_claim(&mut self, path: &Path) {
+        let Some((_, _, _, object)) = self.log.last() else { return };
+        let labels = &object["metadata"]["labels"];
+        let Some(queue) = self.default_queue().filter(|_| path.plural == "jobs") else {
+            return;
+        };
+        let number = |label: &str| labels[label].as_str().unwrap().parse::<u64>().ok();
+        let is_its = |claim: &Value| {
+            claim["jobUid"] == labels["windlass.dev/job-uid"]
+                && claim["attempt"].as_u64() == number("windlass.dev/attempt")
+                && claim["cpus"].as_u64() == number("windlass.dev/cpus")
+        };
+        let claims = queue["status"]["claims"].as_array();
+        if !claims.is_some_and(|claims| claims.iter().any(is_its)) {
+            let name = &object["metadata"]["name"];
+            self.broken_promises
+                .push(format!("{name} is made, and was not claimed: {}", queue["status"]));
+        }
+    }
+
+    /// No job has two live pods, and no queue grants more than its quota.
+    pub(super) fn check_objects(&mut self) {
+        let mut broken = Vec::new();
+        let mut live: BTreeMap<String, u32> = BTreeMap::new();
+        let mut attempts: BTreeMap<String, u64> = BTreeMap::new();
+        for ((plural, ..), object) in &self.objects {
+            let labels = &object["metadata"]["labels"];
+            let Some(uid) = labels["windlass.dev/job-uid"].as_str() else { continue };
+            let attempt = format!("{uid}/{}", labels["windlass.dev/attempt"].as_str().unwrap());
+            let cpus: u64 = labels["windlass.dev/cpus"].as_str().unwrap().parse().unwrap();
+            if plural == "pods" && is_live(object) {
+                *live.entry(uid.to_owned()).or_default() += 1;
+                attempts.insert(attempt, cpus);
+            } else if plural == "jobs" && object["status"]["had_pod"].is_null() {
+                attempts.insert(attempt, cpus);
+            }
+        }
+        for (uid, pods) in live.iter().filter(|(_, pods)| **pods > 1) {
+            broken.push(format!("{pods} live pods of job {uid}"));
+        }
+        let granted: u64 = attempts.values().sum();
+        let quota = self.default_queue().and_then(|queue| queue["spec"]["cpus"].as_u64());
+        if let Some(quota) = quota.filter(|quota| granted > *quota) {
+            broken.push(format!("{granted} CPUs granted of {quota}: {attempts:?}"));
+        }
+        self.broken_promises.extend(broken);
+    }
+
+    fn default_queue(&self) -> Option<&Value> {
+        self.objects.get(&key("computequeues", "default"))
+    }
+}
+
+/// What is worse in a new status of a job than in the old one.
+pub(super) fn went_back(old: &Value, new: &Value) -> Option<String> {
+    let over = matches!(old["phase"].as_str(), Some("Succeeded" | "Failed" | "Cancelled"));
+    if over && old["phase"] != new["phase"] {
+        return Some(format!("{} became {}", old["phase"], new["phase"]));
+    }
+    if !old["result"].is_null() && old["result"] != new["result"] {
+        return Some("its result changed".into());
+    }
+    let attempt = |status: &Value| status["attempt"].as_u64().unwrap_or(0);
+    (attempt(old) > attempt(new)).then(|| "its attempt went back".into())
+}

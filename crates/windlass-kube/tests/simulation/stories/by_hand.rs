@@ -1,0 +1,46 @@
+//! Somebody deletes, orphans or suspends a batch Job, or has made one of the same name.
+
+use crate::performance::play_numbered;
+use crate::server::ReadFaults;
+use crate::story::{ByHand, Story};
+
+#[test]
+fn a_batch_job_that_is_deleted_by_hand_is_made_again_when_its_pod_is_known_to_be_dead() {
+    // A second controller that has the same claim may make the batch Job that was deleted once more, and a
+    // pod of the first come after that: see ARCHITECTURE, "What is known and left".
+    play_numbered(48, |number| Story {
+        jobs: vec![u32::from(number.is_multiple_of(3)) * 2, 1],
+        by_hand: Some((ByHand::Delete, number * 5)),
+        ..Story::numbered(number).quota_but_every(2, 2)
+    });
+}
+
+#[test]
+fn a_pod_that_a_deletion_of_its_batch_job_has_left_counts_after_a_restart() {
+    play_numbered(48, |number| {
+        let late = ReadFaults::late(40 * number, number + 1);
+        let read_faults = ReadFaults { too_old: 2, refused_reads: 1, ..late };
+        Story {
+            by_hand: Some((ByHand::Orphan, number * 5)),
+            read_faults: number.is_multiple_of(5).then_some(read_faults),
+            cancel: number.is_multiple_of(4).then_some(number * 7),
+            ..Story::numbered(number).one_more_controller_every(3).quota_but_every(2, 2)
+        }
+    });
+}
+
+#[test]
+fn a_batch_job_that_is_suspended_and_goes_on_makes_no_second_pod_of_a_job() {
+    play_numbered(48, |number| Story {
+        by_hand: Some((ByHand::Suspend(200 + number * 80), number * 5)),
+        ..Story::numbered(number).one_more_controller_every(3).quota_but_every(2, 2)
+    });
+}
+
+#[test]
+fn a_strangers_batch_job_is_told_and_waited_for() {
+    play_numbered(6, |number| Story {
+        stranger: Some(3_000),
+        ..Story::numbered(number).one_more_controller_every(2).quota_but_every(4, 3)
+    });
+}

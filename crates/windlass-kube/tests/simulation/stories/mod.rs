@@ -1,0 +1,6 @@
+//! The stories, by subject. Many are told with a number each, which varies them.
+
+mod by_hand;
+mod defects;
+mod read_faults;
+mod write_faults;

@@ -1,0 +1,85 @@
+//! What a story may have: jobs, a queue, faults, and people who interfere.
+
+use std::collections::BTreeMap;
+
+use crate::server::{ReadFaults, WriteFault};
+
+/// What somebody does to a batch Job that is not theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ByHand {
+    Delete,
+    /// Deletes it and leaves its pod, and the controllers start anew.
+    Orphan,
+    /// Suspends it, and resumes it after so many milliseconds.
+    Suspend(u64),
+}
+
+/// One story.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    /// Faults by the number of the write that they meet.
+    pub(crate) faults: BTreeMap<usize, WriteFault>,
+    pub(crate) controllers: usize,
+    /// CPUs of the queue; without it jobs pass straight through.
+    pub(crate) quota: Option<u32>,
+    /// Crashes of each job before it succeeds.
+    pub(crate) jobs: Vec<u32>,
+    /// The first job is cancelled after so many milliseconds.
+    pub(crate) cancel: Option<u64>,
+    /// What somebody does by hand to the first batch Job, so many milliseconds after it was there.
+    pub(crate) by_hand: Option<(ByHand, u64)>,
+    pub(crate) read_faults: Option<ReadFaults>,
+    /// Longest time that an attempt runs, in milliseconds.
+    pub(crate) longest: u64,
+    /// Queue and jobs come when the controllers have begun already.
+    pub(crate) created_late: bool,
+    /// Whether no attempt is made beyond those that must fail and one that succeeds.
+    pub(crate) only_needed: bool,
+    /// Somebody else's batch Job has the name of the first attempt of the first job, for so many milliseconds.
+    pub(crate) stranger: Option<u64>,
+    /// Makes each story take another course.
+    pub(crate) spread: u64,
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self {
+            faults: BTreeMap::new(),
+            controllers: 1,
+            quota: Some(3),
+            jobs: vec![0, 1],
+            cancel: None,
+            by_hand: None,
+            read_faults: None,
+            longest: 150,
+            created_late: false,
+            only_needed: false,
+            stranger: None,
+            spread: 1,
+        }
+    }
+}
+
+impl Story {
+    /// The story of this number: one controller, two jobs, and a queue of three CPUs.
+    pub(crate) fn numbered(spread: u64) -> Self {
+        Self { spread, ..Self::default() }
+    }
+
+    /// Whether the number of this story is a multiple of this.
+    fn is_every(&self, number: u64) -> bool {
+        self.spread.is_multiple_of(number)
+    }
+
+    /// One more controller in every story whose number is a multiple of this.
+    pub(crate) fn one_more_controller_every(mut self, number: u64) -> Self {
+        self.controllers += usize::from(self.is_every(number));
+        self
+    }
+
+    /// A queue of so many CPUs, and none in every story whose number is a multiple of this.
+    pub(crate) fn quota_but_every(mut self, cpus: u32, number: u64) -> Self {
+        self.quota = (!self.is_every(number)).then_some(cpus);
+        self
+    }
+}
