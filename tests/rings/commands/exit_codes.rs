@@ -1,0 +1,88 @@
+//! Exit codes tell done, failed, misused and interrupted apart.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::{run_windlass, server_of, stdout_of, windlass_with};
+use crate::support::server::Server;
+use crate::support::{eventually, text};
+
+#[test]
+fn exit_codes_tell_done_failed_misused_and_interrupted_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server_of(
+        directory.path(),
+        &[("crash", "echo the reason >&2; exit 3"), ("slow", "touch $HERE/slow; sleep 300")],
+    );
+    for command in ["run", "call"] {
+        let output = run_windlass(&server, &[command, "crash"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        assert!(said.contains("Crashed") && said.contains("the reason"), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+    let waited = run_windlass(&server, &["submit", "crash", "--wait", "--name", "crashed"]);
+    assert_eq!(waited.status.code(), Some(1), "{}", text(&waited.stderr));
+    assert_eq!(run_windlass(&server, &["watch", "crashed"]).status.code(), Some(1));
+    let none = run_windlass(&server, &["result", "crashed"]);
+    assert_eq!(none.status.code(), Some(1), "{}", text(&none.stderr));
+    assert!(text(&none.stderr).contains("Failed and has no result"), "{}", text(&none.stderr));
+    what_is_misused_is_refused(&server);
+    an_interrupt_cancels_what_was_called_only(&server, &directory.path().join("slow"));
+    let late = run_windlass(&server, &["get", "submitted", "--wait=1"]);
+    assert_eq!(late.status.code(), Some(1));
+    assert!(text(&late.stderr).contains("windlass watch submitted"), "{}", text(&late.stderr));
+    stdout_of(&server, &["cancel", "submitted", "--wait"]);
+    assert!(stdout_of(&server, &["get", "submitted"]).contains("Cancelled"));
+}
+
+fn what_is_misused_is_refused(server: &Server) {
+    let table: &[(&[&str], &str)] = &[
+        (&["call", "nothing"], "there is no function \"nothing\"; there are: crash, echo"),
+        (&["functions", "nothing"], "there are: crash, echo"),
+        (&["submit", "echo", "--parallelism", "65"], "/parallelism"),
+        (&["submit", "echo", "--input", "[1]"], "must be a JSON object"),
+        (&["call", "echo", "--input", "{\"a\": [18446744073709551616]}"], "/a/0: integers"),
+        (&["submit", "echo", "-f", "x.yaml"], "cannot be used with"),
+        (&["submit"], "required"),
+        (&["get", "Nonsense"], "lower-case"),
+        (&["get", "a", "b", "--watch"], "one job"),
+        (&["list", "--phase", "Sleeping"], "there are: Queued"),
+        (&["list", "-o", "xml"], "table, wide, json, yaml, name"),
+        (&["run", "echo", "--cpus", "2"], "on this machine"),
+        (&["queues", "nothing"], "\"nothing\" was not found"),
+    ];
+    for (arguments, expected) in table {
+        let output = run_windlass(server, arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+/// An interrupt cancels what was called, and leaves what was submitted. The function makes the marker
+/// when it runs.
+fn an_interrupt_cancels_what_was_called_only(server: &Server, marker: &Path) {
+    for (arguments, phase) in [
+        (&["call", "slow", "--name", "called"][..], "Cancelled"),
+        (&["submit", "slow", "--name", "submitted", "--wait"], "Running"),
+    ] {
+        let child = windlass_with(server)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        eventually("the function runs", Duration::from_secs(30), || fs::remove_file(marker).ok());
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+        let name = arguments[3];
+        eventually("its phase is told", Duration::from_secs(30), || {
+            stdout_of(server, &["get", name]).contains(phase).then_some(())
+        });
+    }
+}

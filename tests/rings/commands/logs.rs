@@ -1,0 +1,73 @@
+//! What is followed ends with an error, or goes on, when its job or the right to it is gone.
+
+use std::fs;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::{server_of, stdout_of, windlass_with};
+use crate::support::{eventually, text};
+
+#[test]
+fn what_is_not_there_any_more_or_cannot_be_ended_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = "touch $HERE/slow; echo begun; sleep 300";
+    let server = server_of(directory.path(), &[("slow", body)]);
+    let marker = directory.path().join("slow");
+    let runs = || {
+        eventually("the function runs", Duration::from_secs(30), || fs::remove_file(&marker).ok())
+    };
+    let child = |command: &mut Command| {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    // A log whose job is deleted has not ended as it should.
+    stdout_of(&server, &["submit", "slow", "--name", "deleted"]);
+    runs();
+    let mut follows = child(windlass_with(&server).args(["logs", "-f", "deleted"]));
+    let mut begun = [0; 6];
+    follows.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    stdout_of(&server, &["delete", "deleted"]);
+    let output = follows.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("ended before its job") && said.contains("\"deleted\""), "{said}");
+
+    // Who may not cancel what they have called is told how it goes on.
+    let data = server.data().to_str().unwrap();
+    let keys = ["keys", "create", "web", "--verbs", "create,get,watch", "--data", data];
+    let key = stdout_of(&server, &keys);
+    let mut call = windlass_with(&server);
+    call.env("WINDLASS_TOKEN", key.trim()).args(["call", "slow", "--name", "called"]);
+    let called = child(&mut call);
+    runs();
+    Command::new("kill").args(["-INT", &called.id().to_string()]).status().unwrap();
+    let output = called.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    for expected in ["job called goes on", "may not patch", "`windlass cancel called`"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(stdout_of(&server, &["get", "called"]).contains("Running"));
+}
+
+#[test]
+fn a_followed_log_ends_with_the_key_that_follows_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server_of(directory.path(), &[("slow", "echo begun; sleep 300")]);
+    stdout_of(&server, &["submit", "slow", "--name", "a"]);
+    let data = server.data().to_str().unwrap();
+    let key = stdout_of(&server, &["keys", "create", "web", "--verbs", "get", "--data", data]);
+    let mut follows = windlass_with(&server)
+        .env("WINDLASS_TOKEN", key.trim())
+        .args(["logs", "-f", "a"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut begun = [0; 6];
+    follows.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    stdout_of(&server, &["keys", "revoke", "web", "--data", data]);
+    let status =
+        eventually("the log ends", Duration::from_secs(20), || follows.try_wait().unwrap());
+    assert_eq!(status.code(), Some(3));
+}
