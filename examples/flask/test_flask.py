@@ -202,9 +202,8 @@ def test_before_a_killed_worker_loses_the_result_and_its_pool_burns_on(before):
     before.kill_workers()
     struck = {pid: cpu_seconds(pid) for pid in pool}
     assert answer()[0] == 502
-    time.sleep(0.5)
-    burned = sum((cpu_seconds(pid) or used) - used for pid, used in struck.items() if used is not None)
-    assert burned > 0.1, "nobody waits for it any more"
+    # Nobody waits for it any more, and it burns on; how soon that shows depends on what else the machine does.
+    until(lambda: sum((cpu_seconds(pid) or used) - used for pid, used in struck.items() if used is not None) > 0.1)
     # They end by themselves, after their chunks, and there is no way to ask for what they found.
     until(lambda: all(cpu_seconds(pid) is None for pid in pool), 60)
 
