@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Where to send requests and with which token.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Client {
     /// Host and port, also the value of the Host header.
     pub(crate) address: String,

@@ -52,6 +52,7 @@ pub(crate) struct TestBed {
     pub(crate) cluster: Cluster,
     pub(crate) admin: Api,
     pub(crate) namespace: String,
+    pub(crate) directory: TempDir,
     /// Where the audit log began to be of this test.
     mark: Mark,
     pub(crate) jobs: Watch,
@@ -59,7 +60,6 @@ pub(crate) struct TestBed {
     pub(crate) pods: Watch,
     /// Kubeconfig of the controller's account.
     pub(crate) kubeconfig: PathBuf,
-    pub(crate) directory: TempDir,
 }
 
 impl TestBed {
