@@ -1,8 +1,15 @@
 """What the tests have called. A function runs in its manifest's directory, where a copy of this is."""
 
+import ctypes
+import dataclasses
+import datetime
+import decimal
 import os
+import pathlib
+import pdb
 import sys
 import time
+import uuid
 
 
 def square(x):
@@ -38,3 +45,74 @@ def talk(seconds):
 
 def text(n):
     return "é" * n
+
+
+def dies(_):
+    os.kill(os.getpid(), 9)
+
+
+class Thing:
+    pass
+
+
+@dataclasses.dataclass
+class Named:
+    name: str
+    inner: object
+
+
+def make(kind):
+    """A value of this kind, or what it does."""
+    return {
+        "tuple": lambda: (1, (2, "x")),
+        "date": lambda: [
+            datetime.datetime(2026, 11, 28, 6, 30, tzinfo=datetime.timezone.utc),
+            datetime.date(2026, 11, 28),
+            datetime.time(6, 30),
+        ],
+        "dataclass": lambda: Named("a", Named("b", [1.5])),
+        "path": lambda: [pathlib.Path("/tmp/x"), uuid.UUID("12345678-1234-5678-1234-567812345678")],
+        "numpy": numpy_values,
+        "numpy-nan": lambda: __import__("numpy").array([1.0, float("nan")]),
+        "nan": lambda: {"x": [float("nan")]},
+        "bytes": lambda: b"x",
+        "set": lambda: {1, 2},
+        "decimal": lambda: decimal.Decimal("0.1"),
+        "complex": lambda: 1j,
+        "object": Thing,
+        "cycle": cycle,
+        "keys": lambda: {(1, 2): 3},
+        "breakpoint": lambda: breakpoint(),
+        "input": lambda: input("what? "),
+        "pdb": lambda: pdb.set_trace(),
+        "segfault": lambda: ctypes.string_at(0),
+        "memory": lambda: bytearray(1 << 62),
+        "orphan": orphan,
+    }[kind]()
+
+
+def numpy_values():
+    import numpy
+
+    return {
+        "int": numpy.int64(3),
+        "float": numpy.float32(0.5),
+        "bool": numpy.bool_(True),
+        "array": numpy.array([[1, 2], [3, 4]]),
+        "word": numpy.str_("é"),
+        "empty": numpy.array([]),
+    }
+
+
+def cycle():
+    value = []
+    value.append(value)
+    return value
+
+
+def orphan():
+    """Leaves a process behind that holds all that this one has open, and ends."""
+    if os.fork() == 0:
+        time.sleep(20)
+        os._exit(0)
+    os._exit(4)

@@ -70,8 +70,10 @@ def test_wait_has_a_timeout(client):
 
 def test_a_failure_is_an_exception_with_the_traceback(client):
     with pytest.raises(windlass.JobFailed, match="ValueError: bad cannot be had") as caught:
-        client.call("fail", {"items": [1, "bad"]}, retries=0)
-    assert caught.value.reason == "Crashed" and caught.value.exit_code == 1
+        client.call("fail", {"items": [1, "bad"]})
+    # The same item would raise again: it is told at once, after one attempt.
+    assert caught.value.reason == "BadInput" and caught.value.exit_code == 65
+    assert "item 1: " in str(caught.value) and caught.value.job.status.attempt == 1
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.job) == (str(caught.value), caught.value.job)
     with pytest.raises(windlass.JobFailed) as caught:

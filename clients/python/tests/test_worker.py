@@ -139,19 +139,90 @@ def test_bad_input_exits_65_and_names_the_field(attempt):
         assert blamed in said
 
 
-def test_an_exception_fails_the_job_with_the_end_of_its_traceback(attempt):
-    one = attempt("callees:fail", items([1, "bad", 2]))
+@pytest.mark.parametrize("flags, expected", [([], 65), (["--retry-exceptions"], 1)])
+def test_an_exception_fails_the_job_with_its_item_and_the_end_of_its_traceback(attempt, flags, expected):
+    one = attempt("callees:fail", items([1, "bad", 2]), arguments=flags)
     status, said = one.end()
-    assert status == 1
+    assert status == expected
+    assert "item 1: Traceback" in said
     assert said.rstrip().endswith("ValueError: bad cannot be had")
     assert said.count("Traceback") == 1
     assert not (one.path / "output").exists()
     assert one.group_is_empty()
 
 
-def test_what_is_no_json_is_a_failure_that_says_so(attempt):
-    status, said = attempt("callees:fail", items(["nan"])).end()
-    assert (status, "not JSON compliant" in said) == (1, True), said
+def test_what_has_one_meaning_in_json_is_converted(attempt):
+    kinds = ["numpy", "tuple", "date", "dataclass", "path"]
+    assert attempt("callees:make", items(kinds)).results() == [
+        {"int": 3, "float": 0.5, "bool": True, "array": [[1, 2], [3, 4]], "word": "é", "empty": []},
+        [1, [2, "x"]],
+        ["2026-11-28T06:30:00+00:00", "2026-11-28", "06:30:00"],
+        {"name": "a", "inner": {"name": "b", "inner": [1.5]}},
+        ["/tmp/x", "12345678-1234-5678-1234-567812345678"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind, why",
+    [
+        ("nan", "NaN and infinity"),
+        ("numpy-nan", "NaN and infinity"),
+        ("bytes", "base64"),
+        ("set", "sorted(value)"),
+        ("decimal", "str(value)"),
+        ("complex", "value.real"),
+        ("object", "type 'Thing'"),
+        ("cycle", "ircular"),
+        ("keys", "keys must be"),
+    ],
+)
+def test_what_is_no_json_is_refused_with_its_item_and_what_to_do(attempt, kind, why):
+    status, said = attempt("callees:make", items(["tuple", kind])).end()
+    assert status == 65, said
+    assert said.startswith("item 1: its result cannot be given back: ") and why in said, said
+
+
+def test_a_debugger_and_a_question_say_that_there_is_no_terminal(attempt):
+    for kind in ("breakpoint", "input", "pdb"):
+        status, said = attempt("callees:make", items([kind])).end()
+        assert status == 65 and "terminal" in said.splitlines()[-1], said
+
+
+def test_a_crash_in_native_code_leaves_a_traceback(attempt):
+    status, said = attempt("callees:make", items(["segfault"]), 1).end()
+    assert status == 1, said
+    assert "Fatal Python error: Segmentation fault" in said and "callees.py" in said, said
+    assert said.strip().endswith("by signal 11"), said
+
+
+def test_want_of_memory_is_no_fault_of_the_input(attempt):
+    status, said = attempt("callees:make", items(["memory"]), 1).end()
+    assert status == 1 and said.rstrip().endswith("MemoryError"), said
+
+
+def test_a_process_that_is_left_behind_holds_nothing_up(attempt):
+    # It sleeps for 20 s and holds the pipes of the process that has left it.
+    one = attempt("callees:make", items(["orphan"]), 1)
+    assert one.process.wait(timeout=10) == 1
+    # It is the supervisor's to end: it is in the group of the attempt.
+    os.killpg(one.process.pid, signal.SIGKILL)
+    assert one.end()[1].strip().endswith("with exit status 4")
+
+
+def test_a_parent_that_ignores_the_ends_of_its_children_changes_nothing(tmp_path):
+    (tmp_path / "in").write_text(items([1, 2, 3]))
+    environment = {
+        **os.environ,
+        "WINDLASS_INPUT": str(tmp_path / "in"),
+        "WINDLASS_OUTPUT": str(tmp_path / "out"),
+        "WINDLASS_PARALLELISM": "2",
+    }
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    for target, expected in (("callees:square", 0), ("callees:dies", 1)):
+        command = [sys.executable, "-c", ignoring, sys.executable, "-m", "windlass.worker", target]
+        ended = subprocess.run(command, env=environment, cwd=HERE, stderr=subprocess.PIPE, text=True)
+        assert ended.returncode == expected, ended.stderr
+    assert "by signal 9" in ended.stderr
 
 
 def test_a_process_that_is_killed_or_exits_fails_the_job(attempt):
@@ -168,6 +239,8 @@ def test_a_function_that_cannot_be_imported_fails_and_says_why_once(attempt):
         ("no_such_module:f", "No module named 'no_such_module'"),
         ("callees:no_such", "no attribute 'no_such'"),
         ("callees:os.sep", "is no function but str"),
+        ("callee:square", "did you mean callees"),
+        ("callees:sqare", "did you mean square?"),
     ]:
         status, said = attempt(target, items([1, 2, 3, 4]), 2).end()
         assert status == 1

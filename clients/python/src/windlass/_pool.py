@@ -5,17 +5,22 @@ They are fresh interpreters and no `multiprocessing` processes; `windlass.worker
 
 from __future__ import annotations
 
+import bdb
 import collections
+import difflib
 import importlib
 import json
 import os
+import pkgutil
 import selectors
 import signal
 import subprocess
 import sys
 import time
 import traceback
-from typing import IO, Any, Callable
+from typing import IO, Any, Callable, Iterable, NoReturn
+
+from windlass._json import NoJson, encode
 
 FAILED = 1
 
@@ -53,42 +58,91 @@ class Failed(Exception):
     """The attempt fails; the message is for the end of stderr."""
 
 
+class Raised(Failed):
+    """The function raised, or returned what is no JSON: it would do so again with the same input."""
+
+
+class NotFound(Exception):
+    """There is no function of this name."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What may have been meant, as the end of a sentence."""
+    close = difflib.get_close_matches(name, [known for known in names if not known.startswith("_")], 3)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
 def find(target: str) -> Callable[[Any], Any]:
     """The function that `package.module:function` names; a dotted name after the colon reaches into a class."""
     module, _, path = target.partition(":")
-    found: Any = importlib.import_module(module)
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A module that this one imports and that is not there is another mistake: its traceback says where.
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        modules = (known.name for known in pkgutil.iter_modules() if "." not in module)
+        raise NotFound(f"{error}{nearest(error.name, modules)}") from None
     for name in path.split("."):
-        found = getattr(found, name)
+        try:
+            found = getattr(found, name)
+        except AttributeError as error:
+            raise NotFound(f"{error}{nearest(name, dir(found))}") from None
     if not callable(found):
-        raise TypeError(f"{target} is no function but {type(found).__name__}")
+        raise NotFound(f"{target} is no function but {type(found).__name__}")
     function: Callable[[Any], Any] = found
     return function
+
+
+def no_debugger(*_: object, **__: object) -> NoReturn:
+    """In place of `breakpoint()`."""
+    raise RuntimeError(
+        "breakpoint() needs a terminal, and there is none here: call the function from a program of your own to debug it"
+    )
+
+
+def explained(error: BaseException) -> str:
+    """The traceback, with a hint where the last line says too little."""
+    hint = ""
+    if isinstance(error, bdb.BdbQuit) or (isinstance(error, EOFError) and "reading a line" in str(error)):
+        hint = "there is no terminal here: a function can neither be debugged by pdb nor ask by input()\n"
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__)) + hint
 
 
 def serve(target: str, tasks: IO[bytes], results: IO[bytes]) -> int:
     """Answers tasks until there are no more. A task is a line with a JSON list of items, answered by a line for each.
 
-    A line is the result as JSON, or `!` and a message as JSON, which is the last.
+    A line is the result as JSON. The last line may be `!` and a message as JSON, when the process cannot go on, or `?` and
+    a message, when the function has raised or has returned what is no JSON.
     """
 
-    def fail(message: str) -> int:
-        results.write(b"!" + json.dumps(message).encode() + b"\n")
+    def fail(mark: bytes, message: str) -> int:
+        results.write(mark + json.dumps(message).encode() + b"\n")
         results.flush()
         return FAILED
 
+    sys.breakpointhook = no_debugger
     try:
         function = find(target)
+    except NotFound as error:
+        return fail(b"!", f"cannot import {target}: {error}")
     except Exception:
-        return fail(f"cannot import {target}\n{traceback.format_exc()}")
+        return fail(b"!", f"cannot import {target}\n{traceback.format_exc()}")
     flushed = time.monotonic()
     try:
         for line in tasks:
             for item in json.loads(line):
                 try:
+                    result = function(item)
+                except MemoryError as error:
+                    return fail(b"!", explained(error))
+                except Exception as error:
+                    return fail(b"?", explained(error))
+                try:
                     # Compact, and a line: JSON escapes line breaks.
-                    text = json.dumps(function(item), allow_nan=False, separators=(",", ":"))
-                except Exception:
-                    return fail(traceback.format_exc())
+                    text = encode(result)
+                except NoJson as error:
+                    return fail(b"?", f"its result cannot be given back: {error}")
                 results.write(text.encode())
                 results.write(b"\n")
                 now = time.monotonic()
@@ -127,7 +181,11 @@ class Process:
         try:
             self.process = subprocess.Popen(
                 # Unbuffered: what the function prints is in the log at once, however the process ends.
-                [sys.executable, "-u", "-m", "windlass.worker", "--process", f"{tasks_read},{results_write}", target],
+                # A crash in native code leaves a traceback.
+                [
+                    *(sys.executable, "-u", "-X", "faulthandler", "-m", "windlass.worker"),
+                    *("--process", f"{tasks_read},{results_write}", target),
+                ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(tasks_read, results_write),
                 env={**os.environ, **dict.fromkeys(THREAD_COUNT_VARIABLES, "1")},
@@ -136,6 +194,10 @@ class Process:
             os.close(tasks_read)
             os.close(results_write)
         self.tasks, self.results = tasks_write, results_read
+        os.set_blocking(results_read, False)
+        # Readable when the process has ended. The pipe alone does not tell: a process that the function has left behind
+        # may hold it open.
+        self.end = os.pidfd_open(self.process.pid)
         self.unanswered: collections.deque[int] = collections.deque()
         self.rest = b""
 
@@ -150,16 +212,23 @@ class Process:
         except BrokenPipeError:
             pass  # It has died, and reading will tell.
 
-    def take(self) -> list[tuple[int, bytes]]:
-        """What it has answered; blocks when there is nothing. `Failed` when it will answer no more."""
-        read = os.read(self.results, READ_BYTES)
+    def take(self, has_ended: bool) -> list[tuple[int, bytes]]:
+        """What it has answered, if anything. `Failed` when it will answer no more."""
+        try:
+            read = os.read(self.results, READ_BYTES)
+            is_over = not read
+        except BlockingIOError:
+            # All that it wrote before its end was read.
+            read, is_over = b"", has_ended
         *lines, self.rest = (self.rest + read).split(b"\n") if read else [self.rest]
         answered = []
         for line in lines:
             if line.startswith(b"!"):
                 raise Failed(json.loads(line[1:]))
+            if line.startswith(b"?"):
+                raise Raised(f"item {self.unanswered[0]}: {json.loads(line[1:])}")
             answered.append((self.unanswered.popleft(), line))
-        if not read:
+        if is_over:
             status = self.process.wait()
             how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
             raise Failed(f"a process of the pool ended {how}")
@@ -169,6 +238,7 @@ class Process:
         """No more tasks, no more answers."""
         os.close(self.tasks)
         os.close(self.results)
+        os.close(self.end)
 
 
 class Pool:
@@ -213,7 +283,8 @@ class Pool:
         given = done = 0
         with selectors.DefaultSelector() as selector:
             for process in self.processes:
-                selector.register(process.results, selectors.EVENT_READ, process)
+                selector.register(process.results, selectors.EVENT_READ, (process, False))
+                selector.register(process.end, selectors.EVENT_READ, (process, True))
 
             def give(process: Process) -> None:
                 nonlocal given
@@ -228,8 +299,8 @@ class Pool:
             progress.tell(done)
             while done < len(items):
                 for key, _ in selector.select():
-                    process = key.data
-                    for index, text in process.take():
+                    process, has_ended = key.data
+                    for index, text in process.take(has_ended):
                         results[index] = text
                         done += 1
                     if not process.unanswered:

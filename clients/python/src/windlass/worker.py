@@ -12,12 +12,16 @@ Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker con
 | exit | when |
 | --- | --- |
 | 0 | the result is written |
-| 1 | the function cannot be imported or raised, or a process was killed; the end of stderr is the traceback |
+| 1 | the function cannot be imported, or a process was killed or ran out of memory; stderr says which |
 | 2 | not started by a Windlass worker, or wrong arguments |
-| 65 | the input can never work: not JSON, no `items`, or something beside them |
+| 65 | the input can never work: not JSON, no `items`, or something beside them; or the function raised, or returned no JSON |
 | 143 | SIGTERM; no process is left |
 
-Arguments and results are JSON values. NaN and infinity are none, and a tuple arrives as a list.
+An exception is not tried again: the same item would raise again. With `--retry-exceptions` the exit status is 1 instead,
+and the job's retries decide. Either way stderr has the number of the item, from 0, and the traceback.
+
+Arguments are JSON values. Results are what can be JSON in one way: numpy's numbers and arrays, tuples, dates and
+dataclasses are converted, NaN and bytes are refused (`windlass._json` has the table).
 
 The processes are fresh interpreters, as with `multiprocessing`'s `spawn`, and are no `multiprocessing` processes: its
 resource tracker would be one process more, and a result would be encoded twice. Deliberately absent: anything outside
@@ -27,6 +31,7 @@ of the standard library, a retry of an item (the job has retries), and a process
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import signal
@@ -34,7 +39,7 @@ import sys
 import time
 from typing import Any, NamedTuple, NoReturn
 
-from windlass._pool import FAILED, Failed, Pool, Progress, serve
+from windlass._pool import FAILED, Failed, Pool, Progress, Raised, serve
 
 NO_CONTRACT, BAD_INPUT, CANCELLED = 2, 65, 143
 
@@ -52,6 +57,7 @@ class Arguments(NamedTuple):
 
     target: str
     chunk: int | None
+    retry_exceptions: bool
     # Descriptors of tasks in and results out, in a process of the pool.
     process: tuple[int, int] | None
 
@@ -66,6 +72,11 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     parser.add_argument(
         "--chunk", metavar="N", type=int, help="items handed to a process at once [default: chosen by what is left]"
     )
+    parser.add_argument(
+        "--retry-exceptions",
+        action="store_true",
+        help="let the job's retries decide about an exception of the function [default: it is never tried again]",
+    )
     parser.add_argument("--process", metavar="IN,OUT", help=argparse.SUPPRESS)
     read = parser.parse_args(argv)
     module, _, function = read.target.partition(":")
@@ -77,7 +88,7 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     if read.process is not None:
         tasks, results = read.process.split(",")
         process = int(tasks), int(results)
-    return Arguments(read.target, read.chunk, process)
+    return Arguments(read.target, read.chunk, read.retry_exceptions, process)
 
 
 def read_items(path: str) -> list[Any]:
@@ -143,7 +154,7 @@ def run(args: Arguments) -> int:
         # The processes have ended by now, so that this is the end of stderr.
         if not stopping() and not killed_with_us():
             print(str(error).rstrip(), file=sys.stderr)
-            return FAILED
+            return BAD_INPUT if isinstance(error, Raised) and not args.retry_exceptions else FAILED
     except Stop:
         pass
     print("stopped as asked", file=sys.stderr)
@@ -161,6 +172,9 @@ def killed_with_us(patience_seconds: float = 0.05) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     """The program; its exit status."""
+    # Whoever started us may ignore the ends of its children; then nobody could tell how ours end.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    faulthandler.enable()
     args = arguments(argv)
     if args.process is not None:
         tasks, results = args.process

@@ -1,0 +1,74 @@
+"""Results as JSON: what has one meaning there is converted, everything else is refused in words.
+
+| Python | JSON |
+| --- | --- |
+| numbers, strings, `True`, `False`, `None`, lists, dicts | the same |
+| tuples, named tuples | lists |
+| numpy's scalars and arrays | numbers, strings, (nested) lists |
+| dataclasses | objects with their fields |
+| `datetime`, `date`, `time` | ISO 8601, as `isoformat` writes it |
+| `pathlib` paths, `uuid.UUID` | strings |
+
+Refused, as they have no meaning or several: NaN and infinity, bytes, sets, `Decimal`, complex numbers, data frames, and
+anything else. Nothing is imported for this: only what the function has loaded itself can be in its result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import uuid
+from typing import Any
+
+# What to write instead, by the names of types.
+ADVICE = {
+    "bytes": "encode them, by base64.b64encode(value).decode() for example",
+    "bytearray": "encode it, by base64.b64encode(value).decode() for example",
+    "set": "a set has no order: return sorted(value)",
+    "frozenset": "a set has no order: return sorted(value)",
+    "Decimal": "return str(value), or float(value) if rounding is fine",
+    "complex": "return [value.real, value.imag]",
+    "DataFrame": "return value.to_dict(orient='records') or another of its forms",
+    "Series": "return value.tolist() or value.to_dict()",
+    "generator": "return list(value)",
+    "map": "return list(value)",
+}
+
+
+class NoJson(ValueError):
+    """A result that cannot be JSON; the message says of what type, and what to return instead."""
+
+
+def convert(value: Any) -> Any:
+    """What `value`, which is no JSON by itself, is in JSON. `NoJson` when that has no one meaning."""
+    kind = type(value)
+    if kind.__module__ == "numpy" and hasattr(value, "tolist"):
+        converted = value.tolist()
+        if type(converted) is not kind:
+            return converted
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (os.PathLike, uuid.UUID)):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # Not `asdict`, which would copy what is inside; that is converted when its turn comes.
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    advice = ADVICE.get(kind.__name__)
+    raise NoJson(f"a value of type {kind.__name__!r} is no JSON{f': {advice}' if advice else ''}")
+
+
+def encode(value: Any) -> str:
+    """The value as one line of JSON. `NoJson` when it cannot be."""
+    try:
+        return json.dumps(value, default=convert, allow_nan=False, separators=(",", ":"))
+    except NoJson:
+        raise
+    except RecursionError as error:
+        raise NoJson("it is nested too deeply, or contains itself") from error
+    except (TypeError, ValueError) as error:
+        said = str(error)
+        if "not JSON compliant" in said:
+            raise NoJson(f"{said}: return None or a string for NaN and infinity") from error
+        raise NoJson(said) from error
