@@ -217,7 +217,9 @@ def test_a_parent_that_ignores_the_ends_of_its_children_changes_nothing(tmp_path
         "WINDLASS_OUTPUT": str(tmp_path / "out"),
         "WINDLASS_PARALLELISM": "2",
     }
-    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
     for target, expected in (("callees:square", 0), ("callees:dies", 1)):
         command = [sys.executable, "-c", ignoring, sys.executable, "-m", "windlass.worker", target]
         ended = subprocess.run(command, env=environment, cwd=HERE, stderr=subprocess.PIPE, text=True)

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import time
 import traceback
-from typing import IO, Any, Callable, Iterable, NoReturn
+from collections.abc import Iterable
+from typing import IO, Any, Callable, NoReturn
 
 from windlass._json import NoJson, encode
 
@@ -97,7 +98,7 @@ def find(target: str) -> Callable[[Any], Any]:
 def no_debugger(*_: object, **__: object) -> NoReturn:
     """In place of `breakpoint()`."""
     raise RuntimeError(
-        "breakpoint() needs a terminal, and there is none here: call the function from a program of your own to debug it"
+        "breakpoint() needs a terminal, and there is none here: debug the function in a program of your own"
     )
 
 
@@ -112,8 +113,8 @@ def explained(error: BaseException) -> str:
 def serve(target: str, tasks: IO[bytes], results: IO[bytes]) -> int:
     """Answers tasks until there are no more. A task is a line with a JSON list of items, answered by a line for each.
 
-    A line is the result as JSON. The last line may be `!` and a message as JSON, when the process cannot go on, or `?` and
-    a message, when the function has raised or has returned what is no JSON.
+    A line is the result as JSON. The last line may be `!` and a message as JSON, when the process cannot go on, or `?`
+    and a message, when the function has raised or has returned what is no JSON.
     """
 
     def fail(mark: bytes, message: str) -> int:

@@ -14,11 +14,11 @@ Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker con
 | 0 | the result is written |
 | 1 | the function cannot be imported, or a process was killed or ran out of memory; stderr says which |
 | 2 | not started by a Windlass worker, or wrong arguments |
-| 65 | the input can never work: not JSON, no `items`, or something beside them; or the function raised, or returned no JSON |
+| 65 | the input is not JSON, has no `items`, or something beside them; or the function raised or returned no JSON |
 | 143 | SIGTERM; no process is left |
 
-An exception is not tried again: the same item would raise again. With `--retry-exceptions` the exit status is 1 instead,
-and the job's retries decide. Either way stderr has the number of the item, from 0, and the traceback.
+An exception is not tried again: the same item would raise again. With `--retry-exceptions` the exit status is 1
+instead, and the job's retries decide. Either way stderr has the number of the item, from 0, and the traceback.
 
 Arguments are JSON values. Results are what can be JSON in one way: numpy's numbers and arrays, tuples, dates and
 dataclasses are converted, NaN and bytes are refused (`windlass._json` has the table).
