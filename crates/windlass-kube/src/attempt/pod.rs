@@ -117,20 +117,10 @@ fn environment(attempt: &NewAttempt<'_>) -> Result<Vec<core_v1::EnvVar>, Error> 
 fn assignment(attempt: &NewAttempt<'_>) -> Assignment {
     let NewAttempt { job, limits, function, number, cpus, report } = *attempt;
     Assignment {
-        job: job.metadata.name.clone(),
-        job_uid: job.metadata.uid.clone(),
-        attempt: number,
-        parallelism: cpus,
-        timeout_seconds: limits.timeout_seconds,
-        max_result_bytes: limits.max_result_bytes,
-        content_type: function.content_type.clone(),
         input: format!("{INPUT_DIRECTORY}/input.json"),
         work: WORK_DIRECTORY.into(),
-        report: report.current(),
-        results: None,
-        log: None,
-        confinement: None,
         termination_message: Some(TERMINATION_MESSAGE.into()),
+        ..Assignment::new(job, limits, function, number, cpus, report.current())
     }
 }
 
