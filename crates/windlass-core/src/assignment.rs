@@ -4,6 +4,7 @@
 //! function's argv follows `--` on the worker's command line. On one machine both are an [`Order`].
 
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use crate::function::{EnvVar, FunctionSpec};
 use crate::job::Job;
@@ -25,6 +26,7 @@ pub const MAX_TERMINATION_RESULT_BYTES: u64 = 3 * 1024;
 pub const MAX_AUTHORITIES_BYTES: usize = 16 * 1024;
 
 /// One attempt, as its worker needs to know it.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Assignment {
@@ -50,17 +52,13 @@ pub struct Assignment {
     pub report: ReportTo,
     /// Directory that takes results above 32 KiB, where there is one. Without it such a result is
     /// `ResultTooLarge`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results: Option<String>,
     /// File that takes what the function says on stdout and stderr, bounded. Without it they are the
     /// worker's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
     /// What holds its CPUs and memory. A pod is held by its container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,
     /// File that takes the outcome as the fallback of a report that reached nobody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination_message: Option<String>,
 }
 
@@ -95,6 +93,7 @@ impl Assignment {
 }
 
 /// What holds an attempt on one machine. A pod is held by its container.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Confinement {
@@ -103,7 +102,6 @@ pub struct Confinement {
     pub join: Vec<String>,
     /// File in which the kernel counts what it killed for want of memory (`memory.events`,
     /// `memory.oom_control`). Without it the worker itself looks at the memory of its processes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_events: Option<String>,
     /// CPUs to run on, by the kernel's numbers; empty for any.
     pub cpus: Vec<u32>,
@@ -114,6 +112,7 @@ pub struct Confinement {
 /// What a worker does. In a pod the environment and the command line say it; on one machine it
 /// comes as one line of JSON over the worker's standard input, because the worker was started
 /// before there was anything to do.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Order {
@@ -125,11 +124,11 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     /// Working directory of the function; none for the worker's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
 }
 
 /// Where a worker reports to.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum ReportTo {
@@ -143,7 +142,6 @@ pub enum ReportTo {
         token: String,
         /// Certificate authorities (PEM) that are trusted with an `https` URL, and no others are; at
         /// most [`MAX_AUTHORITIES_BYTES`].
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         authorities: Option<String>,
     },
     /// One JSON report a line over the socket that is the worker's standard input. Its end is the

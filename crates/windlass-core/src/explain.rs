@@ -7,29 +7,28 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use crate::plan;
 use crate::status::{ConditionType, Timeline};
 use crate::{AttemptNumber, Job, Phase};
 
 /// Where a job's time went.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// The job's phase; absent until it was first seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// From its acceptance to its end, or to now, in seconds.
     pub wall_seconds: f64,
     /// What it was, one after the other. Their seconds sum to `wallSeconds`.
     pub parts: Vec<Part>,
     /// What it waits for now, in a sentence; absent when it runs or has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
     /// Attempts so far.
     pub attempts: AttemptNumber,
     /// Why the last attempt that failed did, in a sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
 

@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use serde_with_macros::skip_serializing_none;
 
 use crate::{Cpus, Metadata, quantity, schema};
 
 /// A program that requests may name. It follows the worker contract: reads its input from the file
 /// in `WINDLASS_INPUT`, uses `WINDLASS_PARALLELISM` threads and writes its result to the file in
 /// `WINDLASS_OUTPUT`.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionSpec {
     /// One line for a list of functions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
     /// Container image. Needed on a cluster, ignored on one machine. It must have the `windlass`
     /// program on its PATH.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
     /// Program and first arguments; never a shell string. On one machine a relative path is
@@ -37,7 +37,6 @@ pub struct FunctionSpec {
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,
     /// JSON Schema (draft 2020-12) that a job's `input` must meet. Default: any JSON object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any_object")]
     pub input_schema: Option<Map<String, Value>>,
     /// Media type of the result. Default `application/json`.
@@ -60,7 +59,6 @@ pub struct FunctionSpec {
     #[schemars(range(min = 1, max = 604_800))]
     pub start_deadline_seconds: u32,
     /// Further attempts after the first one failed, for jobs that do not say. Default 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
     pub retries: Option<u32>,
     /// Largest result in bytes; a larger one fails the job with `ResultTooLarge`. Default 1 GiB,
@@ -69,7 +67,6 @@ pub struct FunctionSpec {
     #[schemars(range(min = 1, max = 1_099_511_627_776_u64))]
     pub max_result_bytes: u64,
     /// What the function's pods need of their node. Ignored on one machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodOptions>,
 }
 
@@ -159,6 +156,7 @@ pub struct EnvVar {
 }
 
 /// What the function's pods need of their node.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodOptions {
@@ -171,7 +169,6 @@ pub struct PodOptions {
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
     /// RuntimeClass of the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub runtime_class_name: Option<String>,
     /// Secrets with the registry's credentials, in the function's namespace.
@@ -179,29 +176,25 @@ pub struct PodOptions {
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
     pub image_pull_secrets: Vec<String>,
     /// PriorityClass of the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 }
 
 /// A taint that pods accept, as in a pod's `tolerations`.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Toleration {
     /// Key of the taint; absent for all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 317))]
     pub key: Option<String>,
     /// `Exists` or `Equal`. Default `Equal`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub operator: Option<String>,
     /// Value of the taint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub value: Option<String>,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent for all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub effect: Option<String>,
 }

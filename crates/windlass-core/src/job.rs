@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use serde_with_macros::skip_serializing_none;
 
 use crate::queue::DEFAULT_QUEUE;
 use crate::{Cpus, JobStatus, schema};
@@ -17,6 +18,7 @@ pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 
 /// One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for
 /// `cancel`.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = schema::immutable_presence(&[
@@ -33,14 +35,12 @@ pub struct JobSpec {
     pub input: Map<String, Value>,
     /// CPUs wanted: threads of the function and CPU request and limit of its pod. Default and
     /// maximum are the function's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         range(min = 1, max = 1024),
         extend("x-kubernetes-validations" = schema::immutable())
     )]
     pub parallelism: Option<Cpus>,
     /// Fewest CPUs the job may start with, when `parallelism` are not free. Default: `parallelism`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         range(min = 1, max = 1024),
         extend("x-kubernetes-validations" = schema::immutable())
@@ -48,7 +48,6 @@ pub struct JobSpec {
     pub min_parallelism: Option<Cpus>,
     /// Name of a ComputeQueue in the same namespace. Default `default`. Without such an object there
     /// is no quota.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 63),
         extend("x-kubernetes-validations" = schema::immutable())
@@ -62,11 +61,9 @@ pub struct JobSpec {
     )]
     pub priority: i32,
     /// Further attempts after the first one failed. Default: the function's, else 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100), extend("x-kubernetes-validations" = schema::immutable()))]
     pub retries: Option<u32>,
     /// How long one attempt may run, in seconds. Default and maximum are the function's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         range(min = 1, max = 2_592_000),
         extend("x-kubernetes-validations" = schema::immutable())
@@ -104,6 +101,7 @@ impl JobSpec {
 }
 
 /// The part of an object's metadata that Windlass reads or shows.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
@@ -124,13 +122,10 @@ pub struct Metadata {
     #[schemars(length(max = 64))]
     pub resource_version: String,
     /// Counts the changes of the spec.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
     /// When it was accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_timestamp: Option<Timestamp>,
     /// When its deletion was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<Timestamp>,
     /// The caller's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use crate::Cpus;
 use crate::status::{FailureReason, JobResult, Progress, Usage};
 
 /// The end of an attempt, as its worker saw it.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ending {
@@ -16,17 +18,14 @@ pub struct Ending {
     /// When the worker started.
     pub started: Timestamp,
     /// When the function's process started; absent when it did not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Timestamp>,
     /// When it ended.
     pub finished: Timestamp,
     /// CPUs that it had.
     pub parallelism: Cpus,
     /// What it used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// The last progress that the function told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
 }
 
@@ -43,6 +42,7 @@ impl Ending {
 }
 
 /// How an attempt ended.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Outcome {
@@ -56,7 +56,6 @@ pub enum Outcome {
         /// What happened, with the end of stderr.
         message: String,
         /// Exit code, where the function exited by itself.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         exit_code: Option<i32>,
     },
 }

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use crate::{Cpus, Metadata};
 
@@ -10,6 +11,7 @@ pub const DEFAULT_QUEUE: &str = "default";
 
 /// A quota of CPUs that jobs share. Without an object of the name that a job gives, the job is
 /// granted its CPUs at once.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueSpec {
@@ -27,12 +29,12 @@ pub struct QueueSpec {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_queued: u32,
     /// Most CPUs for one job of this queue. Default: no other limit than the function's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_parallelism_per_job: Option<Cpus>,
 }
 
 /// A ComputeQueue object.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Queue {
@@ -45,7 +47,6 @@ pub struct Queue {
     /// The quota.
     pub spec: QueueSpec,
     /// What is in use of it: as it was told last on a cluster, as it is now on one machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<QueueStatus>,
 }
 

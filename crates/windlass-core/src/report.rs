@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 pub use crate::outcome::{Ending, Outcome, Refused};
 use crate::status::Progress;
@@ -28,6 +29,7 @@ pub struct Report {
 }
 
 /// What happened in an attempt.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 #[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is moved once")]
@@ -39,7 +41,6 @@ pub enum Event {
         /// When the function's process started.
         running: Timestamp,
         /// Its process group, by which a server on the same machine ends what a dead worker left.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         process_group: Option<u32>,
     },
     /// The function told its progress.

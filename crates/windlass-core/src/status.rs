@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 mod failure;
 mod progress;
@@ -21,6 +22,7 @@ pub const MAX_INLINE_RESULT_BYTES: u64 = 32 * 1024;
 pub const MAX_FAILURE_MESSAGE_BYTES: usize = 5 * 1024;
 
 /// What is known of a job.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
@@ -44,10 +46,8 @@ pub const MAX_FAILURE_MESSAGE_BYTES: usize = 5 * 1024;
 pub struct JobStatus {
     /// The generation of the spec that this status tells about. What is changed after the end changes nothing,
     /// and is not told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// One word for where the job is. Absent until it was first seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// Admitted, Running and Finished. Finished is True for every end, its reason says which.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -57,46 +57,36 @@ pub struct JobStatus {
     )]
     pub conditions: Vec<Condition>,
     /// Number of the latest attempt that was seen, 1 for the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub attempt: Option<AttemptNumber>,
     /// Failed attempts that counted against `spec.retries`. An evicted or preempted one does not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u32,
     /// CPUs granted to the latest attempt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub parallelism: Option<Cpus>,
     /// Name of the `batch/v1` Job of the latest attempt. Absent on one machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub job: Option<String>,
     /// Name of its pod. Absent on one machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub pod: Option<String>,
     /// Node of the pod; the host's name on one machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub node: Option<String>,
     /// Its place in the line, while it waits for CPUs of its queue. Told coarsely: again when the
     /// place has changed by half. Absent on one machine and where there is no ComputeQueue.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Place>,
     /// How far the latest attempt is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
     /// The result, once there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
     /// Why the job, or its latest failed attempt, failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// When the job passed from one phase to the next.
     #[serde(default)]
     pub timeline: Timeline,
     /// What the latest attempt used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
 }
 
@@ -244,6 +234,7 @@ pub struct Condition {
 }
 
 /// The place of a job in the line of its queue.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Place {
@@ -252,24 +243,21 @@ pub struct Place {
     pub position: u32,
     /// When it is likely to start: the position by the rate at which jobs of this queue have started
     /// lately. Absent while there is no such rate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_start: Option<Timestamp>,
 }
 
 /// The bytes that the function wrote, unchanged, or where they are.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobResult {
     /// The bytes, when they are UTF-8 and at most 32 KiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32_768))]
     pub text: Option<String>,
     /// The bytes in base64, when they are not UTF-8 and at most 32 KiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 43_692))]
     pub base64: Option<String>,
     /// Where larger bytes are, in the object store that the operator set up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub location: Option<String>,
     /// Media type, from the function.

@@ -11,6 +11,7 @@ use kube::{CustomResource, CustomResourceExt as _, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use serde_with_macros::skip_serializing_none;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::{
     AttemptNumber, Cpus, Function, FunctionSpec, Job, JobSpec, JobStatus, Metadata, Queue,
@@ -91,6 +92,7 @@ custom_resource! {
 
 /// How much of a queue is in use. Written with each grant, by compare-and-set, so that no two
 /// controllers can grant the same CPUs.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueStatus {
@@ -101,7 +103,6 @@ pub struct QueueStatus {
     #[serde(default)]
     pub waiting: u32,
     /// The controller that made the last grant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub holder: Option<String>,
     /// Grants of which the controller has not seen the batch Job yet.

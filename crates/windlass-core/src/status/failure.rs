@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use crate::AttemptNumber;
 
 /// Why an attempt failed, and with the last one the job.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
@@ -16,7 +18,6 @@ pub struct Failure {
     #[schemars(length(max = 5120))]
     pub message: String,
     /// Exit code of the function, where it exited by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// The attempt that failed; 0 when none was made.
     pub attempt: AttemptNumber,

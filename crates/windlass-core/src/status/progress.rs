@@ -2,8 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 /// How far an attempt is, as its function tells.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
@@ -21,7 +23,6 @@ pub struct Progress {
     #[schemars(length(max = 1024))]
     pub message: String,
     /// Seconds until the end, from the rate since the function started. Absent before 1 %.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_remaining_seconds: Option<u64>,
 }
 

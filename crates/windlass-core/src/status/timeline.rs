@@ -3,27 +3,24 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use crate::AttemptNumber;
 
 /// When the job passed from one phase to the next, for its latest attempt.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeline {
     /// Accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
     /// CPUs granted: its carrier (`batch/v1` Job or process) was created.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<Timestamp>,
     /// The worker of the attempt started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
     /// The function's process started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Timestamp>,
     /// Ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<Timestamp>,
     /// The attempts before the latest, in their order. At most 8: of more, the oldest are told as one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
