@@ -190,16 +190,21 @@ mod tests {
         explanation.parts.iter().map(|part| (part.name.as_str(), part.seconds)).collect()
     }
 
+    /// The seconds at which a job was created, admitted, started, running and finished.
+    fn ended([created, admitted, started, running, finished]: [i64; 5]) -> Timeline {
+        Timeline {
+            created: Some(at(created)),
+            admitted: Some(at(admitted)),
+            started: Some(at(started)),
+            running: Some(at(running)),
+            finished: Some(at(finished)),
+            earlier: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_finished_job_tells_where_its_time_went() {
-        let timeline = Timeline {
-            created: Some(at(100)),
-            admitted: Some(at(130)),
-            started: Some(at(132)),
-            running: Some(at(133)),
-            finished: Some(at(193)),
-            earlier: Vec::new(),
-        };
+        let timeline = ended([100, 130, 132, 133, 193]);
         let told = explain(&job(Phase::Succeeded, timeline), at(999));
         let parts = [("queued", 30.0), ("starting", 2.0), ("preparing", 1.0), ("running", 60.0)];
         assert_eq!(names(&told), parts);
@@ -213,14 +218,8 @@ mod tests {
             admitted: at(admitted),
             ended: at(ended),
         };
-        let timeline = Timeline {
-            created: Some(at(100)),
-            admitted: Some(at(165)),
-            started: Some(at(166)),
-            running: Some(at(168)),
-            finished: Some(at(198)),
-            earlier: vec![tried(1, 110, 140), tried(2, 141, 161)],
-        };
+        let earlier = vec![tried(1, 110, 140), tried(2, 141, 161)];
+        let timeline = Timeline { earlier, ..ended([100, 165, 166, 168, 198]) };
         let mut job = job(Phase::Succeeded, timeline);
         job.status.attempt = Some(3);
         let told = explain(&job, at(999));

@@ -189,13 +189,11 @@ pub trait Reports: Send + Sync + 'static {
     async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError>;
     /// Takes the bytes of a result that is too large for a report, from the worker that holds this
     /// token. Nothing of `content` is read before it is known that they may be stored.
-    async fn store(
-        &self,
-        token: Option<&str>,
-        upload: &Upload,
-        content: ByteStream,
-    ) -> Result<Storing, ReportError>;
+    async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply;
 }
+
+/// What [`Reports::store`] answers.
+pub type StoreReply = Result<Storing, ReportError>;
 
 /// Bytes of a result that a worker wants to store.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -69,7 +69,7 @@ pub fn validate(
     } else {
         against_schema(spec, function, &mut problems);
     }
-    if problems.is_empty() { Ok(limits) } else { Err(Error::Invalid(problems)) }
+    unless_wrong(limits, problems)
 }
 
 /// The bounds of a job whose input nobody looks at: what [`validate`] says of the rest of it. For a
@@ -80,7 +80,10 @@ pub fn validate_without_input(
     queue: Option<&QueueSpec>,
 ) -> Result<JobLimits, Error> {
     let mut problems = Vec::new();
-    let limits = bound(spec, function, queue, &mut problems);
+    unless_wrong(bound(spec, function, queue, &mut problems), problems)
+}
+
+fn unless_wrong(limits: JobLimits, problems: Vec<Problem>) -> Result<JobLimits, Error> {
     if problems.is_empty() { Ok(limits) } else { Err(Error::Invalid(problems)) }
 }
 

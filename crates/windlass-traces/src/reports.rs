@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::Status;
-use windlass_core::jobs::{ReportError, Reports, Storing, Upload, Verdict};
+use windlass_core::jobs::{ReportError, Reports, StoreReply, Storing, Upload, Verdict};
 use windlass_core::report::{Ending, Event};
 use windlass_core::result::ByteStream;
 use windlass_core::trace::{Trace, span_of};
@@ -14,9 +14,6 @@ use windlass_core::{AttemptNumber, Outcome, Report};
 
 use crate::span::{Service, Span};
 use crate::traces::Traces;
-
-/// What became of a result that was sent to be stored.
-type StoreReply = Result<Storing, ReportError>;
 
 /// Passes reports on, and makes spans of those that were committed.
 pub struct TracedReports {

@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use windlass_core::jobs::{ReportError, Reports, Storing, Upload, Verdict};
+use windlass_core::jobs::{ReportError, Reports, StoreReply, Storing, Upload, Verdict};
 use windlass_core::report::{Ending, Event, Refused};
 use windlass_core::result::{ByteStream, hex, inline_result};
 use windlass_core::{Job, Metadata, Outcome, Phase, Report};
@@ -109,8 +109,6 @@ fn report(uid: &str) -> Report {
     };
     Report { job_uid: uid.into(), attempt: 1, event: Event::Finished(ending) }
 }
-
-type StoreReply = Result<Storing, ReportError>;
 
 /// Takes what has this token.
 struct FakeReports;

@@ -66,24 +66,18 @@ fn a_timeout_does_not_wait_for_the_grace_of_a_function_that_stops() {
 
 #[test]
 fn sigterm_to_the_worker_ends_the_function_and_reports_nothing() {
-    for script in [OBEDIENT, STUBBORN] {
+    let once: &[Signal] = &[Signal::TERM];
+    for (script, signals) in
+        [(OBEDIENT, once), (STUBBORN, once), (STUBBORN, &[Signal::TERM, Signal::TERM, Signal::INT])]
+    {
         let bench = Bench::new();
         let (worker, group) = start_until_up(&bench, script);
-        worker.signal(Signal::TERM);
+        for signal in signals {
+            worker.signal(*signal);
+        }
         assert_stopped_without_a_word(&bench, &worker.exited());
         assert_gone(group);
     }
-}
-
-#[test]
-fn sigterm_twice_is_as_good_as_once() {
-    let bench = Bench::new();
-    let (worker, group) = start_until_up(&bench, STUBBORN);
-    worker.signal(Signal::TERM);
-    worker.signal(Signal::TERM);
-    worker.signal(Signal::INT);
-    assert_stopped_without_a_word(&bench, &worker.exited());
-    assert_gone(group);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::commands::run::Run;
 use crate::commands::serve::Serve;
 use crate::commands::submit::Submit;
 use crate::commands::watch::Watch;
+use crate::flags::backend::OnBackend;
 
 /// Runs expensive, parallel requests: grants CPUs, runs a function with exactly that many threads,
 /// reports progress and hands back the result.
@@ -36,29 +37,29 @@ pub(crate) enum Command {
     /// Run one job, on this machine if no server is named, and print its result
     Run(Run),
     /// Call a function and print its result
-    Call(Call),
+    Call(OnBackend<Call>),
     /// Submit a job
-    Submit(Submit),
+    Submit(OnBackend<Submit>),
     /// Show jobs by their names
-    Get(Get),
+    Get(OnBackend<Get>),
     /// List jobs
-    List(List),
+    List(OnBackend<List>),
     /// Follow a job to its end
-    Watch(Watch),
+    Watch(OnBackend<Watch>),
     /// Ask for the end of jobs
-    Cancel(Cancel),
+    Cancel(OnBackend<Cancel>),
     /// End and forget jobs, with their results
-    Delete(Delete),
+    Delete(OnBackend<Delete>),
     /// Print a job's result
-    Result(ResultOf),
+    Result(OnBackend<ResultOf>),
     /// Print what a job's function says
-    Logs(Logs),
+    Logs(OnBackend<Logs>),
     /// Tell where a job's time went, and what it waits for now
-    Explain(Explain),
+    Explain(OnBackend<Explain>),
     /// Show what may run
-    Functions(Functions),
+    Functions(OnBackend<Functions>),
     /// Show quotas of CPUs
-    Queues(Queues),
+    Queues(OnBackend<Queues>),
     /// Answer the REST API on this machine
     Serve(Serve),
     /// Answer the REST API of a cluster, and its workers' reports

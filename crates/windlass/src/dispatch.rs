@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::Args;
 
 use crate::backend::advice::Advised;
 use crate::backend::resolve::Backend;
@@ -11,7 +12,7 @@ use crate::commands::{
     call, cancel, completion, controller, delete, explain, functions, gateway, get, keys, list,
     logs, print, queues, result, run as run_command, serve, submit, watch,
 };
-use crate::flags::backend::BackendFlags;
+use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
 use crate::flags::kubectl_plugin::is_kubectl_plugin;
 
@@ -25,42 +26,18 @@ const REFUSED: u8 = 3;
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => block_on(run_command::run(args)),
-        Command::Call(args) => {
-            on_backend(&args.backend, async |backend| call::call(backend, &args).await)
-        }
-        Command::Submit(args) => {
-            on_backend(&args.backend, async |backend| submit::submit(backend, &args).await)
-        }
-        Command::Get(args) => {
-            on_backend(&args.backend, async |backend| get::get(backend, &args).await)
-        }
-        Command::List(args) => {
-            on_backend(&args.backend, async |backend| list::list(backend, &args).await)
-        }
-        Command::Watch(args) => {
-            on_backend(&args.backend, async |backend| watch::watch(backend, &args).await)
-        }
-        Command::Cancel(args) => {
-            on_backend(&args.backend, async |backend| cancel::cancel(backend, &args).await)
-        }
-        Command::Delete(args) => {
-            on_backend(&args.backend, async |backend| delete::delete(backend, &args).await)
-        }
-        Command::Result(args) => {
-            on_backend(&args.backend, async |backend| result::result(backend, &args).await)
-        }
-        Command::Logs(args) => {
-            on_backend(&args.backend, async |backend| logs::logs(backend, &args).await)
-        }
-        Command::Explain(args) => {
-            on_backend(&args.backend, async |backend| explain::explain(backend, &args).await)
-        }
-        Command::Functions(args) => {
-            on_backend(&args.backend, async |backend| functions::functions(backend, &args).await)
-        }
-        Command::Queues(args) => {
-            on_backend(&args.backend, async |backend| queues::queues(backend, &args).await)
-        }
+        Command::Call(args) => on_backend(args, call::call),
+        Command::Submit(args) => on_backend(args, submit::submit),
+        Command::Get(args) => on_backend(args, get::get),
+        Command::List(args) => on_backend(args, list::list),
+        Command::Watch(args) => on_backend(args, watch::watch),
+        Command::Cancel(args) => on_backend(args, cancel::cancel),
+        Command::Delete(args) => on_backend(args, delete::delete),
+        Command::Result(args) => on_backend(args, result::result),
+        Command::Logs(args) => on_backend(args, logs::logs),
+        Command::Explain(args) => on_backend(args, explain::explain),
+        Command::Functions(args) => on_backend(args, functions::functions),
+        Command::Queues(args) => on_backend(args, queues::queues),
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Gateway(args) => block_on(gateway::gateway(args)),
         Command::Controller(args) => block_on(controller::controller(args)),
@@ -96,13 +73,13 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// A command about the jobs of a back end, with advice where it fails.
-fn on_backend(
-    named: &BackendFlags,
-    command: impl AsyncFnOnce(&Backend) -> anyhow::Result<ExitCode>,
+fn on_backend<A: Args>(
+    flags: OnBackend<A>,
+    command: impl AsyncFnOnce(&Backend, &A) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let backend = Backend::find(named).await?;
-        backend.run(command).await
+        let backend = Backend::find(&flags.backend).await?;
+        backend.run(async |backend| command(backend, &flags.command).await).await
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
-use windlass_core::jobs::{Denied, ReportError, Reports, Storing, Upload, Verdict};
+use windlass_core::jobs::{Denied, ReportError, Reports, StoreReply, Storing, Upload, Verdict};
 use windlass_core::report::Refused;
 use windlass_core::result::{ByteStream, checked};
 use windlass_core::{Error, Report};
@@ -33,12 +33,7 @@ impl Reports for FakeReports {
         Ok(Verdict::Accepted)
     }
 
-    async fn store(
-        &self,
-        token: Option<&str>,
-        upload: &Upload,
-        content: ByteStream,
-    ) -> Result<Storing, ReportError> {
+    async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply {
         if token != Some(WORKER) {
             return Err(Denied::Unauthenticated.into());
         }

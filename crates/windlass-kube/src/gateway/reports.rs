@@ -11,7 +11,7 @@ use jiff::{Timestamp, Unit};
 use kube::{Api, Client};
 use moka::future::Cache;
 use tracing::{debug, info};
-use windlass_core::jobs::{ReportError, Reports, Storing, Upload, Verdict};
+use windlass_core::jobs::{ReportError, Reports, StoreReply, Storing, Upload, Verdict};
 use windlass_core::report::{self, Ending, Event, PROGRESS_WRITE_INTERVAL, Refused, Report};
 use windlass_core::result::{ByteStream, checked, location};
 use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
@@ -204,12 +204,7 @@ impl Reports for ClusterReports {
         }
     }
 
-    async fn store(
-        &self,
-        token: Option<&str>,
-        upload: &Upload,
-        content: ByteStream,
-    ) -> Result<Storing, ReportError> {
+    async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply {
         let Upload { job_uid, attempt, bytes, sha256 } = upload;
         let worker = self.workers.authenticate(token).await?;
         let Some(results) = &self.results else {

@@ -1,6 +1,5 @@
 //! `windlass call`: a function's result, from wherever jobs are.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::job::JobSpecFlags;
 use clap::Args;
 use std::path::Path;
@@ -39,8 +38,6 @@ pub(crate) struct Call {
     /// Write the result to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn call(backend: &Backend, args: &Call) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,5 @@
 //! `windlass cancel`: asks for the end of jobs.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::job_name;
 use crate::flags::output_form::OutputForm;
 use crate::flags::wait::WaitFlags;
@@ -23,8 +22,6 @@ pub(crate) struct Cancel {
     /// Form of the output
     #[arg(short, long, default_value = "name")]
     pub(crate) output: OutputForm,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,5 @@
 //! `windlass delete`: ends and forgets jobs.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::job_name;
 use clap::Args;
 use std::process::ExitCode;
@@ -16,8 +15,6 @@ pub(crate) struct Delete {
     /// Names of jobs
     #[arg(required = true, value_name = "JOB", value_parser = job_name)]
     pub(crate) jobs: Vec<String>,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn delete(backend: &Backend, args: &Delete) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,5 @@
 //! `windlass explain`: where a job's time went, and what it waits for now.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::job_name;
 use crate::flags::output_form::OutputForm;
 use clap::Args;
@@ -25,8 +24,6 @@ pub(crate) struct Explain {
     /// Form of the output
     #[arg(short, long, default_value = "table")]
     pub(crate) output: OutputForm,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn explain(backend: &Backend, args: &Explain) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,5 @@
 //! `windlass functions`: what may run.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::name;
 use crate::flags::output_form::OutputForm;
 use clap::Args;
@@ -22,8 +21,6 @@ pub(crate) struct Functions {
     /// Form of the output
     #[arg(short, long, default_value = "table")]
     pub(crate) output: OutputForm,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn functions(backend: &Backend, args: &Functions) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,5 @@
 //! `windlass get`: jobs by their names.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::job_name;
 use crate::flags::output_form::OutputForm;
 use crate::flags::wait::WaitFlags;
@@ -31,8 +30,6 @@ pub(crate) struct Get {
     /// Form of the output
     #[arg(short, long, default_value = "table")]
     pub(crate) output: OutputForm,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn get(backend: &Backend, args: &Get) -> anyhow::Result<ExitCode> {

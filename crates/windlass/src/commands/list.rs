@@ -1,6 +1,5 @@
 //! `windlass list`: jobs, filtered.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::{name, phase};
 use crate::flags::output_form::OutputForm;
 use clap::Args;
@@ -32,8 +31,6 @@ pub(crate) struct List {
     /// Form of the output
     #[arg(short, long, default_value = "table")]
     pub(crate) output: OutputForm,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn list(backend: &Backend, args: &List) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,5 @@
 //! `windlass logs`: what a job's function says.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::job_name;
 use clap::Args;
 use std::io::{self, IsTerminal as _, Write, stdout};
@@ -30,8 +29,6 @@ pub(crate) struct Logs {
     /// The bytes as they are, but on a terminal
     #[arg(long)]
     pub(crate) raw: bool,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn logs(backend: &Backend, args: &Logs) -> anyhow::Result<ExitCode> {

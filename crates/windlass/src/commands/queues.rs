@@ -1,6 +1,5 @@
 //! `windlass queues`: quotas of CPUs, and how much of them is in use.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::name;
 use crate::flags::output_form::OutputForm;
 use clap::Args;
@@ -21,8 +20,6 @@ pub(crate) struct Queues {
     /// Form of the output
     #[arg(short, long, default_value = "table")]
     pub(crate) output: OutputForm,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn queues(backend: &Backend, args: &Queues) -> anyhow::Result<ExitCode> {

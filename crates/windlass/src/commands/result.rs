@@ -1,6 +1,5 @@
 //! `windlass result`: the bytes that a job's function wrote.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::job_name;
 use crate::flags::wait::WaitFlags;
 use clap::Args;
@@ -27,8 +26,6 @@ pub(crate) struct ResultOf {
     /// Write the result to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn result(backend: &Backend, args: &ResultOf) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,5 @@
 //! `windlass submit`: a new job.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::job::NewJobFlags;
 use crate::flags::output_form::OutputForm;
 use crate::flags::wait::WaitFlags;
@@ -34,8 +33,6 @@ pub(crate) struct Submit {
     /// Form of the output [default: the name alone; `name` writes it as kubectl does]
     #[arg(short, long)]
     pub(crate) output: Option<OutputForm>,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn submit(backend: &Backend, args: &Submit) -> anyhow::Result<ExitCode> {

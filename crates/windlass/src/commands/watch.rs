@@ -1,6 +1,5 @@
 //! `windlass watch`: a job, followed to its end.
 
-use crate::flags::backend::BackendFlags;
 use crate::flags::names::job_name;
 use crate::flags::wait::WaitFlags;
 use clap::Args;
@@ -18,8 +17,6 @@ pub(crate) struct Watch {
     /// Name of the job
     #[arg(value_parser = job_name)]
     pub(crate) job: String,
-    #[command(flatten)]
-    pub(crate) backend: BackendFlags,
 }
 
 pub(crate) async fn watch(backend: &Backend, args: &Watch) -> anyhow::Result<ExitCode> {
