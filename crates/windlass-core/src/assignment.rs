@@ -125,6 +125,9 @@ pub struct Order {
     pub env: Vec<EnvVar>,
     /// Working directory of the function; none for the worker's own.
     pub directory: Option<String>,
+    /// Directory that the function is kept out of, but for the input and the working directory of the
+    /// attempt, which are in it. None in a pod, and where that cannot be done or was switched off.
+    pub hidden: Option<String>,
 }
 
 /// Where a worker reports to.

@@ -37,6 +37,7 @@ pub struct FunctionSpec {
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,
     /// JSON Schema (draft 2020-12) that a job's `input` must meet. Default: any JSON object.
+    #[serde(default)]
     #[schemars(schema_with = "schema::any_object")]
     pub input_schema: Option<Map<String, Value>>,
     /// Media type of the result. Default `application/json`.

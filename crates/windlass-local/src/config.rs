@@ -35,4 +35,7 @@ pub struct Config {
     pub logs: Logs,
     /// How long a function may take to stop, before it is killed.
     pub grace: Duration,
+    /// Whether functions are kept out of the data directory, but for their own attempt's files. It must
+    /// be possible: `windlass_worker::can_hide`.
+    pub hides_data: bool,
 }

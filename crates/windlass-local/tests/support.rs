@@ -56,6 +56,8 @@ pub(crate) fn machine_at(
         program: program(),
         logs: Logs::Files,
         grace: Duration::from_millis(300),
+        // The functions of these tests leave traces in the data directory.
+        hides_data: false,
     };
     Machine { engine: Engine::start(config).unwrap(), directory }
 }

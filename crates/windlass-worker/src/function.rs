@@ -12,6 +12,7 @@ use windlass_core::assignment::{ASSIGNMENT, Order};
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
+use crate::fence::Fence;
 use crate::progress::ProgressFile;
 use crate::stop;
 
@@ -30,7 +31,7 @@ pub(crate) struct FunctionProcess {
 impl FunctionProcess {
     /// Starts the function with the environment of the worker contract, and gives its progress.
     pub(crate) fn start(order: &Order, timeout: Duration) -> io::Result<(Self, ProgressFile)> {
-        let Order { assignment, command, env, directory } = order;
+        let Order { assignment, command, env, directory, hidden } = order;
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
         let progress_file = ProgressFile::create(&progress)?;
@@ -66,7 +67,14 @@ impl FunctionProcess {
         if let Some(directory) = directory {
             process.current_dir(directory);
         }
-        end_with_parent::arrange(&mut process);
+        let fence = match hidden {
+            Some(hidden) => {
+                let (input, work) = (Path::new(&assignment.input), [work]);
+                Some(Fence::around(Path::new(hidden), &work, &[input]).map_err(io::Error::other)?)
+            }
+            None => None,
+        };
+        before_exec::arrange(&mut process, fence);
         let child = process.spawn()?;
         let group = child
             .id()
@@ -115,28 +123,34 @@ fn deadline(timeout: Duration) -> Timestamp {
     Timestamp::now().checked_add(timeout).unwrap_or(Timestamp::MAX)
 }
 
-/// Ends the function when its worker dies, however it dies.
+/// What the function's process does before it becomes the function's program: it asks to be ended when
+/// its worker dies, however that dies, and enters the fence.
 ///
-/// The kernel does it, so that no SIGKILL of the worker leaves a function that burns CPUs. It must
-/// be asked for between fork and exec, which is unsafe because almost nothing may be done there:
-/// here, two system calls.
-mod end_with_parent {
-    #![expect(unsafe_code, reason = "pre_exec; the closure makes two system calls and no more")]
+/// The kernel ends it, so that no SIGKILL of the worker leaves a function that burns CPUs. Both must be
+/// asked for between fork and exec, which is unsafe because almost nothing may be done there: here, a
+/// few system calls.
+mod before_exec {
+    #![expect(unsafe_code, reason = "pre_exec; the closure makes a few system calls and no more")]
 
     use std::io;
 
     use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
     use tokio::process::Command;
 
-    pub(super) fn arrange(process: &mut Command) {
+    use crate::fence::Fence;
+
+    pub(super) fn arrange(process: &mut Command, mut fence: Option<Fence>) {
         let parent = getpid();
-        // SAFETY: the closure runs in the forked child; prctl and getppid are async-signal-safe and
-        // allocate nothing.
+        // SAFETY: the closure runs in the forked child; prctl, getppid and landlock_restrict_self are
+        // async-signal-safe, and nothing is allocated.
         unsafe {
             process.pre_exec(move || {
                 set_parent_process_death_signal(Some(Signal::KILL))?;
                 // The worker may have died before the line above.
-                if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::other("orphaned")) }
+                if getppid() != Some(parent) {
+                    return Err(io::Error::other("orphaned"));
+                }
+                fence.take().map_or(Ok(()), Fence::enter)
             });
         }
     }

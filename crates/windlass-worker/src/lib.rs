@@ -15,7 +15,7 @@
 //! | 143 | stopped by SIGTERM, or because the server is gone; nothing is reported |
 //!
 //! One job by file names: [`confine`] holds this process and what it starts, [`function`] starts the
-//! function, [`progress`] and [`output`] read what it writes, [`stop`] ends what it has started,
+//! function, which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it writes, [`stop`] ends what it has started,
 //! [`result`] collects its result, [`outcome`] decides how the attempt ended, [`report`] sends that to
 //! the server, [`tls`] decides which servers are trusted.
 //!
@@ -23,6 +23,7 @@
 //! credentials but the one token for reporting.
 
 mod confine;
+mod fence;
 mod function;
 mod log;
 mod outcome;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use windlass_core::assignment::{ASSIGNMENT, Order};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
+pub use fence::{NoFence, can_hide};
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
 pub use result::stored_name;
 
@@ -85,7 +87,13 @@ fn run_command(command: &[String]) -> Result<u8, Error> {
         command => {
             let text = std::env::var(ASSIGNMENT).map_err(|_| Error::NoAssignment)?;
             let assignment = serde_json::from_str(&text)?;
-            Order { assignment, command: command.to_vec(), env: Vec::new(), directory: None }
+            Order {
+                assignment,
+                command: command.to_vec(),
+                env: Vec::new(),
+                directory: None,
+                hidden: None,
+            }
         }
     };
     let code = runtime.block_on(supervise::supervise(&order, grace));

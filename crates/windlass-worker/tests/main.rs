@@ -7,6 +7,7 @@
 mod bench;
 mod contract;
 mod fake_gateway;
+mod fence;
 mod held_up;
 mod http;
 mod outcomes;

@@ -172,6 +172,7 @@ fn a_worker_without_a_command_waits_for_its_order() {
         command: ["sh", "-c", script].map(str::to_owned).into(),
         env: vec![EnvVar { name: "GREETING".into(), value: "hello".into() }],
         directory: Some("/".into()),
+        hidden: None,
     };
     let mut worker = bench.start(&[]);
     worker.order(&order);
@@ -191,7 +192,7 @@ fn an_empty_command_cannot_be_started() {
     let bench = Bench::new();
     let (assignment, command) = (bench.assignment.clone(), Vec::new());
     let mut worker = bench.start(&[]);
-    worker.order(&Order { assignment, command, env: Vec::new(), directory: None });
+    worker.order(&Order { assignment, command, env: Vec::new(), directory: None, hidden: None });
     assert_eq!(worker.failure().0, FailureReason::CannotStart);
 }
 

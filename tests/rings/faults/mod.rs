@@ -3,6 +3,7 @@
 
 mod bounds;
 mod disks;
+mod fence;
 mod functions;
 
 use std::time::Duration;

@@ -11,6 +11,8 @@ pub(crate) struct Placement {
     pub(crate) results: String,
     pub(crate) log: Option<String>,
     pub(crate) confinement: Confinement,
+    /// The data directory, where functions are kept out of it.
+    pub(crate) hidden: Option<String>,
 }
 
 /// The order for one attempt. Where its input and its own files are is up to the worker that gets it.
@@ -22,11 +24,11 @@ pub(crate) fn order(
     cpus: Cpus,
     placement: Placement,
 ) -> Order {
-    let Placement { directory, results, log, confinement } = placement;
+    let Placement { directory, results, log, confinement, hidden } = placement;
     let mut assignment = Assignment::new(job, limits, function, attempt, cpus, ReportTo::Socket);
     assignment.results = Some(results);
     assignment.log = log;
     assignment.confinement = Some(confinement);
     let command = function.command.iter().chain(&function.args).cloned().collect();
-    Order { assignment, command, env: function.env.clone(), directory }
+    Order { assignment, command, env: function.env.clone(), directory, hidden }
 }

@@ -74,6 +74,7 @@ fn start_worker(
         results: ctx.files.results().to_string_lossy().into_owned(),
         log,
         confinement: allocation.confinement(),
+        hidden: ctx.config.hides_data.then(|| ctx.config.data.to_string_lossy().into_owned()),
     };
     let order = build::order(job, &limits, &function.spec, attempt, cpus, placement);
     state.attempts.start(uid, order, &job.spec.input_bytes(), allocation)

@@ -2,7 +2,7 @@
 
 use crate::flags::backend::BackendFlags;
 use crate::flags::job::NewJobFlags;
-use crate::flags::machine::MachineFlags;
+use crate::flags::machine::{Landlock, MachineFlags};
 use clap::Args;
 use std::io::{IsTerminal as _, stderr};
 use std::path::PathBuf;
@@ -56,8 +56,9 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
 
 /// At the place that is named.
 async fn elsewhere(args: Run) -> anyhow::Result<ExitCode> {
-    let MachineFlags { define, functions, cpus } = &args.machine;
-    if !define.is_empty() || !functions.is_empty() || cpus.is_some() {
+    let MachineFlags { define, functions, cpus, landlock } = &args.machine;
+    let is_told = cpus.is_some() || *landlock != Landlock::default();
+    if !define.is_empty() || !functions.is_empty() || is_told {
         let why = "--function, --functions and --cpus are for a run on this machine, and a server or a \
                    cluster is named";
         return Err(BadUsage(why.into()).into());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{info, warn};
 use windlass_core::quantity;
 use windlass_gateway::{Gateway, ServerLimits};
 use windlass_local::{Config, Engine, Logs};
@@ -79,7 +79,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         logs: Logs::Files,
         ..engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?
     };
-    let cpus = config.cpus;
+    let (cpus, hides_data) = (config.cpus, config.hides_data);
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -103,8 +103,11 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let data = std::path::absolute(&data)?;
     info!(
         %address, tls = tls.is_some(), cpus, stored_bytes, max_stored_bytes, data = %data.display(),
-        "windlass serves; the token is in the data directory"
+        landlock = hides_data, "windlass serves; the token is in the data directory"
     );
+    if !hides_data {
+        warn!("functions can read the data directory: the token, and the files of other jobs");
+    }
     tokio::select! {
         served = windlass_gateway::serve(listener, gateway, process::stopped()) => served?,
         why = engine.broken() => bail!("the store has failed: {why}"),

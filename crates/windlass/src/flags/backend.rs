@@ -33,11 +33,10 @@ pub(crate) struct BackendFlags {
 }
 
 /// The flags of a command about jobs, and where the jobs are.
-// The command's flags come last, since the last of them says what the help is about.
 #[derive(Debug, Args)]
 pub(crate) struct OnBackend<A: Args> {
     #[command(flatten)]
-    pub(crate) backend: BackendFlags,
-    #[command(flatten)]
     pub(crate) command: A,
+    #[command(flatten)]
+    pub(crate) backend: BackendFlags,
 }

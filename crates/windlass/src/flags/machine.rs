@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::function::FunctionFlag;
 
@@ -19,4 +19,17 @@ pub(crate) struct MachineFlags {
     /// CPUs to grant [default: what affinity and quota allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) cpus: Option<u32>,
+    /// Whether functions are kept out of the data directory by the kernel's Landlock: `auto` where it
+    /// can do that, `on` to refuse to start where it cannot, `off` never
+    #[arg(long, value_name = "auto|on|off", default_value = "auto", hide_possible_values = true)]
+    pub(crate) landlock: Landlock,
+}
+
+/// When functions are kept out of the data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Landlock {
+    #[default]
+    Auto,
+    On,
+    Off,
 }

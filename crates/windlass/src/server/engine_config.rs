@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tracing::debug;
 use windlass_core::Cpus;
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_local::{Config, Functions, Library, Logs};
 
 use crate::flags::bad_usage::BadUsage;
-use crate::flags::machine::MachineFlags;
+use crate::flags::machine::{Landlock, MachineFlags};
 use crate::server::builtin_functions::builtin;
 
 /// The built-in functions and those of the command line and of the manifests that were named.
@@ -72,7 +73,25 @@ pub(crate) fn config(
         program,
         logs: Logs::Stderr,
         grace,
+        hides_data: hides_data(args.landlock, data)?,
     })
+}
+
+/// Whether functions are kept out of this data directory, which may not be there yet.
+fn hides_data(wanted: Landlock, data: &Path) -> anyhow::Result<bool> {
+    let data = std::path::absolute(data).context("the working directory is not known")?;
+    let there = data.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    match windlass_worker::can_hide(&std::fs::canonicalize(there)?) {
+        _ if wanted == Landlock::Off => Ok(false),
+        Ok(()) => Ok(true),
+        Err(error) if wanted == Landlock::On => {
+            Err(BadUsage(format!("--landlock on: {error}")).into())
+        }
+        Err(error) => {
+            debug!(%error, "functions can read the data directory");
+            Ok(false)
+        }
+    }
 }
 
 /// The user's data directory, by the XDG base directory specification.
