@@ -1,4 +1,4 @@
-"""The API without any I/O: requests as values, answers read, what is tried again and when, and streams of events.
+"""The API without any I/O: requests as values, and answers read.
 
 The two clients do nothing but send what is made here, one with threads in mind, the other with asyncio.
 """
@@ -9,8 +9,6 @@ import base64
 import hashlib
 import json
 import math
-import random
-import time
 import urllib.parse
 import uuid
 from collections.abc import Mapping
@@ -18,22 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict, Union
 
 from windlass import errors
-from windlass._events import Event
 from windlass.models import Explanation, Function, Job, Queue
 
 ENDS = ("Succeeded", "Failed", "Cancelled")
 
 # The longest that a request may take whose answer does not wait for a job, in seconds.
 REQUEST_SECONDS = 60.0
-# A stream of events says something each 15 s. After this long a silence its connection is dead.
-SILENCE_SECONDS = 45.0
 # Asked for with `Prefer: wait`: less than the 60 s after which proxies (nginx) give up.
 WAIT_SECONDS = 45
-
-# Pauses between tries: from the first, doubling, to the longest, each taken at random from its upper half.
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 5.0
-TRIED_AGAIN = (429, 503, 504)
 
 # Jobs of a page of a list.
 PAGE = 100
@@ -109,11 +99,10 @@ class Paths:
         """Of a function."""
         return f"{self.base}/functions/{_quote(name)}"
 
-    def events(self, follow: Follow) -> Request:
+    def events(self, job: JobOrName, last_id: str | None, timeout_seconds: float) -> Request:
         """The stream of a job's events, after the last that was seen."""
-        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": follow.last_id} if follow.last_id else {})}
-        patience = min(SILENCE_SECONDS, max(follow.time_left(), 1.0))
-        return Request("GET", self.job(follow.name, "/events"), headers=headers, timeout_seconds=patience)
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+        return Request("GET", self.job(job, "/events"), headers=headers, timeout_seconds=timeout_seconds)
 
 
 def new_key() -> str:
@@ -237,97 +226,3 @@ def value_of(job: Job, result: bytes) -> Any:
     told = job.status.result
     kind = (told.content_type if told else "").partition(";")[0].strip().lower()
     return json.loads(result) if kind == "application/json" or kind.endswith("+json") else result
-
-
-# --- Trying again. ---
-
-
-class Patience:
-    """How long one thing is tried again: what got no answer, and what got 429, 503 or 504.
-
-    `seconds` bounds the time from the first failure on, pauses included. `Retry-After` is obeyed; one that leads beyond
-    the bound ends the patience at once.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.renew()
-
-    def renew(self) -> None:
-        """There was an answer: what comes is a new thing."""
-        self.until: float | None = None
-        self.pause = FIRST_PAUSE_SECONDS
-
-    def after(self, error: Exception) -> float:
-        """How long to pause before the next try, in seconds; raises the error when there is to be none."""
-        wanted = error.retry_after_seconds if isinstance(error, errors.ApiError) else None
-        if isinstance(error, errors.ApiError) and error.status not in TRIED_AGAIN:
-            raise error
-        if isinstance(error, errors.Untrusted):
-            raise error
-        now = time.monotonic()
-        if self.until is None:
-            self.until = now + self.seconds
-        # A random part, or all that were refused together would come again together.
-        pause = random.uniform(self.pause / 2, self.pause)
-        self.pause = min(2 * self.pause, LONGEST_PAUSE_SECONDS)
-        if wanted is not None:
-            pause += wanted
-        if now + pause > self.until:
-            raise error
-        return pause
-
-
-# --- Following a job. ---
-
-
-class Follow:
-    """One job's events over as many streams as it takes, until its end or, at most, for `timeout_seconds`."""
-
-    def __init__(self, job: JobOrName, timeout_seconds: float | None) -> None:
-        self.name = name_of(job)
-        self.timeout_seconds = timeout_seconds
-        self.until = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
-        self.last_id: str | None = None
-        self.job: Job | None = None
-        self.told_something = True
-
-    def time_left(self) -> float:
-        """Seconds until the timeout."""
-        return self.until - time.monotonic()
-
-    def begin(self) -> None:
-        """Before each stream. `TimeoutError` when there is no time for one, unless it is the first."""
-        if self.job is not None and self.time_left() <= 0:
-            raise self.too_late()
-        if not self.told_something:
-            # Whatever the server makes of the last one, it does not make us see the end.
-            self.last_id = None
-        self.told_something = False
-
-    def pause(self, seconds: float) -> float:
-        """A pause that there is time for."""
-        if seconds >= self.time_left():
-            raise self.too_late()
-        return seconds
-
-    def too_late(self) -> TimeoutError:
-        """The error of a wait that was in vain."""
-        return TimeoutError(f"job {self.name} has not ended in {self.timeout_seconds} s")
-
-    def job_of(self, event: Event) -> Job | None:
-        """The job that an event tells, if it tells one; raises what it tells of a problem."""
-        if event.kind == "problem":
-            document = json.loads(event.data)
-            raise errors.from_answer(int(document.get("status", 500)), event.data.encode(), None)
-        if event.kind != "job":
-            return None
-        self.told_something = True
-        self.last_id = event.id
-        self.job = Job.from_json(json.loads(event.data))
-        return self.job
-
-    @property
-    def end(self) -> Job | None:
-        """The job as it ended, once that was seen."""
-        return self.job if self.job is not None and is_finished(self.job) else None

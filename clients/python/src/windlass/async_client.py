@@ -15,8 +15,10 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
 from windlass._events import Decoder, Event
+from windlass._follow import Follow
 from windlass._http import Target, answer_of, timeout
 from windlass._protocol import Answer, JobOrName, Options, Request
+from windlass._retry import Patience
 from windlass.models import Explanation, Function, Job, Queue
 
 if TYPE_CHECKING:
@@ -209,7 +211,7 @@ class AsyncClient:
         return self._http
 
     async def _send(self, request: Request) -> Answer:
-        patience = protocol.Patience(self._patience_seconds)
+        patience = Patience(self._patience_seconds)
         lost = False
         while True:
             try:
@@ -234,8 +236,8 @@ class AsyncClient:
                 await asyncio.sleep(patience.after(error))
 
     async def _follow(self, job: JobOrName, timeout_seconds: float | None) -> AsyncGenerator[Job, None]:
-        follow = protocol.Follow(job, timeout_seconds)
-        patience = protocol.Patience(self._patience_seconds)
+        follow = Follow(job, timeout_seconds)
+        patience = Patience(self._patience_seconds)
         while follow.end is None:
             follow.begin()
             events = self._events(follow)
@@ -253,9 +255,9 @@ class AsyncClient:
                 # At once, not when the loop finds it: its connection is for others.
                 await events.aclose()
 
-    async def _events(self, follow: protocol.Follow) -> AsyncGenerator[Event, None]:
+    async def _events(self, follow: Follow) -> AsyncGenerator[Event, None]:
         """The events of one stream. It ends by itself only to be opened with less time to read."""
-        request = self._paths.events(follow)
+        request = follow.request(self._paths)
         decoder = Decoder()
         try:
             async with self._connection().stream(

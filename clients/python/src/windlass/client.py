@@ -16,8 +16,10 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
 from windlass._events import Decoder, Event
+from windlass._follow import Follow
 from windlass._http import Target, answer_of, timeout
 from windlass._protocol import Answer, JobOrName, Options, Request
+from windlass._retry import Patience
 from windlass.models import Explanation, Function, Job, Queue
 
 if TYPE_CHECKING:
@@ -228,7 +230,7 @@ class Client:
             return self._http
 
     def _send(self, request: Request) -> Answer:
-        patience = protocol.Patience(self._patience_seconds)
+        patience = Patience(self._patience_seconds)
         lost = False
         while True:
             try:
@@ -253,8 +255,8 @@ class Client:
                 time.sleep(patience.after(error))
 
     def _follow(self, job: JobOrName, timeout_seconds: float | None) -> Iterator[Job]:
-        follow = protocol.Follow(job, timeout_seconds)
-        patience = protocol.Patience(self._patience_seconds)
+        follow = Follow(job, timeout_seconds)
+        patience = Patience(self._patience_seconds)
         while follow.end is None:
             follow.begin()
             try:
@@ -268,9 +270,9 @@ class Client:
             except (errors.Unreachable, errors.ApiError) as error:
                 time.sleep(follow.pause(patience.after(error)))
 
-    def _events(self, follow: protocol.Follow) -> Iterator[Event]:
+    def _events(self, follow: Follow) -> Iterator[Event]:
         """The events of one stream. It ends by itself only to be opened with less time to read."""
-        request = self._paths.events(follow)
+        request = follow.request(self._paths)
         decoder = Decoder()
         try:
             with self._connection().stream(
