@@ -1,9 +1,11 @@
 """`windlass.Client` against a real server."""
 
+import asyncio
 import http.server
 import json
 import multiprocessing
 import pickle
+import socket
 import threading
 import time
 import uuid
@@ -201,6 +203,16 @@ def test_the_same_idempotency_key_is_the_same_job(client):
         client.submit("square", {"items": [3]}, idempotency_key=key)
 
 
+def test_a_job_may_be_named(client):
+    name = f"named-{uuid.uuid4().hex[:8]}"
+    assert client.submit("square", {"items": [2]}, name=name).metadata.name == name
+    assert client.value(name) == {"results": [4]}
+    # What is there already is not ours, whatever it asks for.
+    for number in (2, 3):
+        with pytest.raises(windlass.Conflict):
+            client.submit("square", {"items": [number]}, name=name)
+
+
 def test_a_wait_outlives_the_server(own_server):
     client = own_server.client()
     job = client.submit("slow", {"items": [1.0]})
@@ -275,6 +287,52 @@ def test_what_is_tried_again_has_the_same_key_and_waits_as_it_was_told(moody):
     with windlass.Client(moody.url, token="t") as client:
         client.submit("echo", {})
     assert moody.seen[4][1] != moody.seen[0][1]
+
+
+def test_a_named_submission_whose_answer_was_lost_is_found_by_its_name(moody):
+    taken = (409, {}, b'{"detail": "it exists"}')
+    found = {**answered_job(None), "spec": {**answered_job(None)["spec"], "input": {"n": 1.0}, "parallelism": 1}}
+    with windlass.Client(moody.url, token="t") as client:
+        client._target.head = lambda request: {"content-length": "0"} if request.method == "GET" else request.headers
+        moody.moods = ["lost", taken, (200, {}, json.dumps(found).encode())]
+        assert client.submit("echo", {"n": 1}, name="j").metadata.name == "j"
+        assert [key for _, key, _ in moody.seen] == [None] * 3
+        # Somebody else's job of that name.
+        moody.moods = ["lost", taken, (200, {}, json.dumps(found).encode())]
+        with pytest.raises(windlass.Conflict, match="it exists"):
+            client.submit("echo", {"n": 2}, name="j")
+        # Nothing was lost: it is not ours.
+        moody.moods = [taken]
+        with pytest.raises(windlass.Conflict, match="it exists"):
+            client.submit("echo", {"n": 1}, name="j")
+
+
+def nobody():
+    """The address of a server that does not run."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_server_that_does_not_run_is_told_soon_and_with_words():
+    url = nobody()
+
+    async def call():
+        async with windlass.AsyncClient(url, token="t") as client:
+            await client.call("echo", ECHO)
+
+    uses = [
+        lambda: windlass.Client(url, token="t").call("echo", ECHO),
+        lambda: windlass.Client(url, token="t").wait("j"),
+        lambda: asyncio.run(call()),
+        lambda: windlass.Executor("echo", client=lambda: windlass.AsyncClient(url, token="t")),
+    ]
+    for use in uses:
+        began = time.monotonic()
+        with pytest.raises(windlass.Unreachable) as caught:
+            use()
+        assert time.monotonic() - began < 4
+        assert url in str(caught.value) and "`windlass serve`" in str(caught.value)
 
 
 def test_patience_has_an_end_and_refusals_have_none(moody):

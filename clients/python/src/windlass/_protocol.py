@@ -12,11 +12,12 @@ import math
 import urllib.parse
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, Union
 
 from windlass import errors
-from windlass.models import Explanation, Function, Job, Queue
+from windlass._model import json_name
+from windlass.models import Explanation, Function, Job, JobSpec, Queue
 
 ENDS = ("Succeeded", "Failed", "Cancelled")
 
@@ -27,6 +28,12 @@ WAIT_SECONDS = 45
 
 # Jobs of a page of a list.
 PAGE = 100
+
+# All fields of a job but its input, for `?fields=`.
+WITHOUT_INPUT = ",".join(
+    ["apiVersion", "kind", "metadata", "status"]
+    + [f"spec.{json_name(each.name)}" for each in fields(JobSpec) if each.name != "input"]
+)
 
 JobOrName = Union[Job, str]
 
@@ -53,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """One request. It may be sent again as it is: all are idempotent, a submission by its key."""
+    """One request. It may be sent again as it is: all are idempotent, a submission by its key or its job's name."""
 
     method: str
     path: str
@@ -61,6 +68,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     timeout_seconds: float = REQUEST_SECONDS
+    if_named: str | None = None
+    """Of a submission that names its job: the job's path."""
 
 
 class Paths:
@@ -77,19 +86,39 @@ class Paths:
         """Of a job."""
         return f"{self.base}/jobs/{_quote(name_of(job))}{rest}"
 
-    def list(self, function: str | None, phase: str | None, queue: str | None, limit: int, page: str | None) -> Request:
+    def get(self, job: JobOrName, with_input: bool) -> Request:
+        """A job, with its input or without."""
+        return Request("GET", self.job(job), {} if with_input else {"fields": WITHOUT_INPUT})
+
+    def list(
+        self, function: str | None, phase: str | None, queue: str | None, with_input: bool, page: str | None
+    ) -> Request:
         """A page of jobs."""
-        wanted = {"function": function, "phase": phase, "queue": queue, "limit": str(limit), "continue": page}
+        wanted = {"function": function, "phase": phase, "queue": queue, "limit": str(PAGE), "continue": page}
+        if not with_input:
+            wanted["fields"] = WITHOUT_INPUT
         return Request("GET", self.jobs(), {key: value for key, value in wanted.items() if value is not None})
 
     def submit(self, spec: Mapping[str, Any], key: str | None, wait: bool = False) -> Request:
-        """A submission, with a key of its own unless one is given; `wait` for an answer with the finished job."""
-        headers = {"Content-Type": "application/json", "Idempotency-Key": key or new_key()}
+        """A submission, with a key of its own unless one is given; `wait` for an answer with the finished job.
+
+        One that names its job has no key: the server refuses both, and there is one job of a name.
+        """
+        name = spec.get("name")
+        headers = {"Content-Type": "application/json"}
+        if key or not name:
+            headers["Idempotency-Key"] = key or new_key()
         timeout = REQUEST_SECONDS
         if wait:
             headers["Prefer"] = f"wait={WAIT_SECONDS}"
             timeout += WAIT_SECONDS
-        return Request("POST", self.jobs(), headers=headers, content=encode(spec), timeout_seconds=timeout)
+        return Request(
+            *("POST", self.jobs()),
+            headers=headers,
+            content=encode(spec),
+            timeout_seconds=timeout,
+            if_named=self.job(name) if name else None,
+        )
 
     def follow_logs(self, job: JobOrName) -> Request:
         """The log, as it comes. A function may be silent for as long as it likes."""
@@ -141,7 +170,7 @@ def spec_of(
     ttl_seconds: int | None = None,
 ) -> dict[str, Any]:
     """The body of a submission: what is None is left to the function."""
-    fields = {
+    spec = {
         "name": name,
         "function": function,
         "input": input,
@@ -153,7 +182,7 @@ def spec_of(
         "timeoutSeconds": timeout_seconds,
         "ttlSecondsAfterFinished": ttl_seconds,
     }
-    return {key: value for key, value in fields.items() if value is not None}
+    return {key: value for key, value in spec.items() if value is not None}
 
 
 # --- Answers. ---
@@ -161,13 +190,18 @@ def spec_of(
 
 def job_of(body: bytes) -> Job:
     """A job from an answer."""
-    return Job.from_json(json.loads(body))
+    return _job(json.loads(body))
+
+
+def _job(value: dict[str, Any]) -> Job:
+    value["spec"].setdefault("input", {})  # of one that was asked for without
+    return Job.from_json(value)
 
 
 def jobs_of(body: bytes) -> tuple[list[Job], str | None]:
     """A page of jobs, and the token of the next page."""
     value = json.loads(body)
-    return [Job.from_json(item) for item in value["items"]], value.get("metadata", {}).get("continue") or None
+    return [_job(item) for item in value["items"]], value.get("metadata", {}).get("continue") or None
 
 
 def function_of(body: bytes) -> Function:

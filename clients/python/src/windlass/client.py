@@ -15,11 +15,10 @@ import httpx
 from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
-from windlass._events import Decoder, Event
 from windlass._follow import Follow
-from windlass._http import Target, answer_of, timeout
+from windlass._http import Target, timeout
 from windlass._protocol import Answer, JobOrName, Options, Request
-from windlass._retry import Patience
+from windlass._retry import Sending
 from windlass.models import Explanation, Function, Job, Queue
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Client:
         """Hands in a job, which from then on neither a kill nor a loss of power loses.
 
         The same `idempotency_key` with the same request is the same job, for a day at least; with another request it is
-        a `Conflict`.
+        a `Conflict`. So is a `name` that a job has already. A job has either a key or a name.
         """
         spec = protocol.spec_of(function, input, name, **options)
         return protocol.job_of(self._send(self._paths.submit(spec, idempotency_key)).body)
@@ -139,22 +138,35 @@ class Client:
         inline = protocol.inline_result(job)
         return protocol.value_of(job, self.result(job) if inline is None else inline)
 
-    def get(self, job: JobOrName) -> Job:
-        """The job as it is now."""
-        return protocol.job_of(self._send(Request("GET", self._paths.job(job))).body)
+    def get(self, job: JobOrName, *, with_input: bool = True) -> Job:
+        """The job as it is now. `with_input=False` leaves out its input, which may have 128 KiB: it is `{}` then."""
+        return protocol.job_of(self._send(self._paths.get(job, with_input)).body)
 
-    def list(self, *, function: str | None = None, phase: str | None = None, queue: str | None = None) -> Iterator[Job]:
-        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages."""
+    def list(
+        self,
+        *,
+        function: str | None = None,
+        phase: str | None = None,
+        queue: str | None = None,
+        with_input: bool = True,
+    ) -> Iterator[Job]:
+        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages.
+
+        `with_input=False` leaves out their inputs, as `get` does.
+        """
         page: str | None = None
         while True:
-            answer = self._send(self._paths.list(function, phase, queue, protocol.PAGE, page))
+            answer = self._send(self._paths.list(function, phase, queue, with_input, page))
             jobs, page = protocol.jobs_of(answer.body)
             yield from jobs
             if page is None:
                 return
 
     def wait(self, job: JobOrName, *, timeout_seconds: float | None = None) -> Job:
-        """The job as it ended, however it did. `TimeoutError` when it has not by then."""
+        """The job as it ended, however it did.
+
+        `TimeoutError` when it has not by then. It is looked at once, for up to a second, however short the timeout is.
+        """
         for told in self._follow(job, timeout_seconds):
             last = told
         return last
@@ -196,9 +208,10 @@ class Client:
                 headers=self._target.head(request),
                 timeout=timeout(request),
             ) as response:
+                self._target.was_reached = True
                 if not response.is_success:
                     response.read()
-                    answer_of(response)
+                    self._target.answer_of(response)
                 yield from response.iter_text()
         except httpx.TransportError as error:
             raise self._target.unreachable(error) from None
@@ -230,61 +243,52 @@ class Client:
             return self._http
 
     def _send(self, request: Request) -> Answer:
-        patience = Patience(self._patience_seconds)
-        lost = False
+        sending = Sending(request, self._patience_seconds)
         while True:
             try:
-                response = self._connection().request(
-                    request.method,
-                    request.path,
-                    params=request.params,
-                    headers=self._target.head(request),
-                    content=request.content,
-                    timeout=timeout(request),
-                )
-                return answer_of(response)
-            except httpx.TransportError as error:
-                lost = True
-                time.sleep(patience.after(self._target.unreachable(error)))
-            except errors.NotFound:
-                # It was deleted by what got no answer.
-                if lost and request.method == "DELETE":
+                return sending.answered(self._try(sending.request))
+            except (errors.Unreachable, errors.ApiError) as error:
+                if sending.is_done_by(error):
                     return Answer()
-                raise
-            except errors.ApiError as error:
-                time.sleep(patience.after(error))
+                time.sleep(sending.pause_after(error))
+
+    def _try(self, request: Request) -> Answer:
+        try:
+            response = self._connection().request(
+                request.method,
+                request.path,
+                params=request.params,
+                headers=self._target.head(request),
+                content=request.content,
+                timeout=timeout(request),
+            )
+        except httpx.TransportError as error:
+            raise self._target.unreachable(error) from None
+        return self._target.answer_of(response)
 
     def _follow(self, job: JobOrName, timeout_seconds: float | None) -> Iterator[Job]:
-        follow = Follow(job, timeout_seconds)
-        patience = Patience(self._patience_seconds)
+        follow = Follow(job, timeout_seconds, self._patience_seconds)
         while follow.end is None:
-            follow.begin()
             try:
-                for event in self._events(follow):
-                    told = follow.job_of(event)
-                    if told is not None:
-                        patience.renew()
-                        yield told
-                        if follow.end is not None:
-                            return
+                yield from self._stream(follow)
             except (errors.Unreachable, errors.ApiError) as error:
-                time.sleep(follow.pause(patience.after(error)))
+                time.sleep(follow.pause_after(error))
 
-    def _events(self, follow: Follow) -> Iterator[Event]:
-        """The events of one stream. It ends by itself only to be opened with less time to read."""
-        request = follow.request(self._paths)
-        decoder = Decoder()
+    def _stream(self, follow: Follow) -> Iterator[Job]:
+        """The job on each change that one stream tells."""
+        request = follow.open(self._paths)
         try:
             with self._connection().stream(
                 request.method, request.path, headers=self._target.head(request), timeout=timeout(request)
             ) as response:
+                self._target.was_reached = True
                 if response.status_code != 200:
                     response.read()
-                    answer_of(response)
+                    self._target.answer_of(response)
                 else:
                     for piece in response.iter_raw():
-                        yield from decoder.feed(piece)
-                        if follow.time_left() + 1 < request.timeout_seconds:
+                        yield from follow.take(piece)
+                        if follow.is_over():
                             return
         except httpx.TransportError as error:
             raise self._target.unreachable(error) from None

@@ -29,6 +29,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable
 
 from windlass import _protocol as protocol
@@ -40,11 +41,12 @@ from windlass.models import Job
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# Submissions at a time, and jobs that are followed at a time. Those that have waited longest are; when there are more,
-# they take turns, so that a future is done at most some turns late.
+# Submissions at a time, and jobs that are followed at a time. Of further jobs so many are asked at a time how they are,
+# each with a pause after it: 64 a second, in turn, so that a future is done some seconds late at most.
 SUBMISSIONS = 16
 STREAMS = 64
-TURN_SECONDS = 5.0
+QUESTIONS = 16
+QUESTION_SECONDS = 0.25
 
 
 class JobFuture(concurrent.futures.Future[Any]):
@@ -195,7 +197,8 @@ class Executor(concurrent.futures.Executor):
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        self._submissions, self._streams = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(STREAMS)
+        self._submissions, self._questions = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(QUESTIONS)
+        self._free_streams = STREAMS
         started.set()
         await self._over.wait()
         await self._client.close()
@@ -253,11 +256,19 @@ class Executor(concurrent.futures.Executor):
 
     async def _follow(self, future: JobFuture) -> None:
         while future._job is not None and not protocol.is_finished(future._job):
-            async with self._streams:
-                turn = TURN_SECONDS if len(self._tasks) > STREAMS else None
-                with contextlib.suppress(TimeoutError):
-                    async for job in self._client.progress(future._job, timeout_seconds=turn):
+            if self._free_streams > 0:
+                self._free_streams -= 1
+                try:
+                    async for job in self._client.progress(future._job):
                         future._job = job
+                finally:
+                    self._free_streams += 1
+            else:
+                async with self._questions:
+                    told = await self._client.get(future._job, with_input=False)
+                    future._job = replace(told, spec=future._job.spec)
+                    if not protocol.is_finished(told):
+                        await asyncio.sleep(QUESTION_SECONDS)
 
     def _result_of(self, value: Any, spec_input: dict[str, Any], single: bool) -> Any:
         if not self._items:
