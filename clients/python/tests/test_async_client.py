@@ -1,9 +1,11 @@
 """`windlass.AsyncClient` against a real server: the same as `Client`, so less of it."""
 
 import asyncio
+import concurrent.futures
 import functools
 import inspect
 import json
+import pickle
 import time
 
 import pytest
@@ -95,3 +97,35 @@ async def test_a_wait_can_be_given_up_and_has_a_timeout(client):
 async def test_functions_are_listed(client):
     assert "square" in {function.metadata.name for function in await client.functions()}
     assert (await client.function("square")).metadata.name == "square"
+
+
+def test_each_loop_has_connections_of_its_own(server):
+    client = server.async_client()
+
+    async def call():
+        return (await client.call("echo", {"n": 1}))["input"]
+
+    def call_often():
+        return [asyncio.run(call()) for _ in range(3)]
+
+    assert call_often() == [{"n": 1}] * 3
+    # At the same time in other threads, too.
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        answers = [threads.submit(call_often) for _ in range(3)]
+        assert [answer.result(timeout=60) for answer in answers] == [[{"n": 1}] * 3] * 3
+    # Closing in another loop, and going on after it.
+    asyncio.run(client.close())
+    assert call_often() == [{"n": 1}] * 3
+    assert pickle.loads(pickle.dumps(client))._target.server == server.url
+
+
+def test_a_client_is_closed_for_a_loop_that_runs_in_another_thread(server):
+    client = server.async_client()
+
+    async def call_and_close():
+        await client.call("echo", {"n": 1})
+        http = client._connection()
+        await asyncio.to_thread(lambda: asyncio.run(client.close()))
+        return http.is_closed
+
+    assert asyncio.run(call_and_close())

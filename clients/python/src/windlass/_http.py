@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import ssl
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 import httpx
 
@@ -73,6 +73,22 @@ class Target:
         if not response.is_success:
             raise errors.from_answer(response.status_code, response.content, response.headers.get("retry-after"))
         return Answer(response.content, response.headers.get("etag", ""))
+
+
+_Client = TypeVar("_Client")
+
+
+def remade(
+    kind: Callable[..., _Client],
+    server: str | None,
+    token: _discovery.Token | None,
+    namespace: str,
+    data: str | os.PathLike[str] | None,
+    ca: str | os.PathLike[str] | None,
+    patience_seconds: float,
+) -> _Client:
+    """A client as another process has made it."""
+    return kind(server, token=token, namespace=namespace, data=data, ca=ca, patience_seconds=patience_seconds)
 
 
 def timeout(request: Request) -> httpx.Timeout:

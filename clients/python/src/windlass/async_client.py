@@ -15,7 +15,7 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
 from windlass._follow import Follow
-from windlass._http import Target, timeout
+from windlass._http import Target, remade, timeout
 from windlass._protocol import Answer, JobOrName, Options, Request
 from windlass._retry import Sending
 from windlass.models import Explanation, Function, Job, Queue
@@ -28,7 +28,7 @@ CONNECTIONS = 100
 
 
 class AsyncClient:
-    """A Windlass server: of this machine, of another, or of a cluster. For one event loop.
+    """A Windlass server: of this machine, of another, or of a cluster. Each event loop has connections of its own.
 
     Everything that `windlass.Client` says holds here.
     """
@@ -43,10 +43,16 @@ class AsyncClient:
         ca: str | os.PathLike[str] | None = None,
         patience_seconds: float = 30.0,
     ) -> None:
+        self._given = (server, token, namespace, data, ca, patience_seconds)
         self._target = Target(server, token, data, ca)
         self._paths = protocol.Paths(namespace)
         self._patience_seconds = patience_seconds
-        self._http: httpx.AsyncClient | None = None
+        self._http: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A client in another process is made as this one was; what the environment says is read there."""
+        return remade, (type(self), *self._given)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -56,9 +62,14 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connections. The next request opens new ones."""
-        if self._http is not None:
-            http, self._http = self._http, None
-            await http.aclose()
+        here = asyncio.get_running_loop()
+        connections = self._connections()
+        for loop in list(connections):
+            http = connections.pop(loop, None)
+            if http is not None and loop is here:
+                await http.aclose()
+            elif http is not None and loop.is_running():
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(http.aclose(), loop))
 
     async def submit(
         self,
@@ -210,10 +221,22 @@ class AsyncClient:
 
     # --- How it is asked. ---
 
-    def _connection(self) -> httpx.AsyncClient:
-        if self._http is None:
-            self._http = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+    def _connections(self) -> dict[asyncio.AbstractEventLoop, httpx.AsyncClient]:
+        """Those of this process: what a fork has copied belongs to the parent."""
+        if self._process != os.getpid():
+            self._http, self._process = {}, os.getpid()
         return self._http
+
+    def _connection(self) -> httpx.AsyncClient:
+        loop, connections = asyncio.get_running_loop(), self._connections()
+        http = connections.get(loop)
+        if http is None:
+            # What a loop has left open when it was closed cannot be closed any more, only be forgotten.
+            for other in list(connections):
+                if other.is_closed():
+                    connections.pop(other, None)
+            http = connections[loop] = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+        return http
 
     async def _send(self, request: Request) -> Answer:
         sending = Sending(request, self._patience_seconds)

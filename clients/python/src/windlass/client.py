@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
 from windlass._follow import Follow
-from windlass._http import Target, timeout
+from windlass._http import Target, remade, timeout
 from windlass._protocol import Answer, JobOrName, Options, Request
 from windlass._retry import Sending
 from windlass.models import Explanation, Function, Job, Queue
@@ -27,13 +28,23 @@ if TYPE_CHECKING:
 # Connections that are kept; a program with more threads than this waits for one.
 CONNECTIONS = 100
 
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
 
 class Client:
     """A Windlass server: of this machine, of another, or of a cluster.
 
-    Thread-safe, and usable on both sides of a fork. What gets no answer, 429, 503 or 504 is tried again for up to
-    `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it makes one
-    job.
+    Thread-safe, usable on both sides of a fork, and can be pickled. What gets no answer, 429, 503 or 504 is tried again
+    for up to `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it
+    makes one job. A server that was never reached is called for 2 s.
 
     `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else
     what a server on this machine has in its data directory (`data`). A token that changes is given as a function. `ca`
@@ -50,12 +61,24 @@ class Client:
         ca: str | os.PathLike[str] | None = None,
         patience_seconds: float = 30.0,
     ) -> None:
+        self._given = (server, token, namespace, data, ca, patience_seconds)
         self._target = Target(server, token, data, ca)
         self._paths = protocol.Paths(namespace)
         self._patience_seconds = patience_seconds
+        self._after_fork()
+        _clients.add(self)
+
+    def _after_fork(self) -> None:
+        """In a child: a connection that two processes share answers the one what the other asked.
+
+        The lock may be held by a thread that is not here.
+        """
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
-        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A client in another process is made as this one was; what the environment says is read there."""
+        return remade, (type(self), *self._given)
 
     def __enter__(self) -> Client:
         return self
@@ -66,7 +89,7 @@ class Client:
     def close(self) -> None:
         """Closes the connections. The next request opens new ones."""
         with self._lock:
-            if self._http is not None and self._process == os.getpid():
+            if self._http is not None:
                 self._http.close()
             self._http = None
 
@@ -235,11 +258,9 @@ class Client:
     # --- How it is asked. ---
 
     def _connection(self) -> httpx.Client:
-        """Of this process: a connection that two processes share answers the one what the other asked."""
         with self._lock:
-            if self._http is None or self._process != os.getpid():
+            if self._http is None:
                 self._http = httpx.Client(**self._target.settings(CONNECTIONS))
-                self._process = os.getpid()
             return self._http
 
     def _send(self, request: Request) -> Answer:
