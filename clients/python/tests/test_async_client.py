@@ -1,12 +1,15 @@
 """`windlass.AsyncClient` against a real server: the same as `Client`, so less of it."""
 
 import asyncio
+import concurrent.futures
 import functools
 import inspect
 import json
+import pickle
 import time
 
 import pytest
+from checks import assert_progress_in_between
 
 import windlass
 
@@ -45,10 +48,9 @@ async def test_calls_run_beside_each_other(client):
 
 @in_loop
 async def test_a_job_is_submitted_followed_and_read(client):
-    job = await client.submit("slow", {"items": [0.1] * 6})
-    done = [told.status.progress.done async for told in client.progress(job) if told.status.progress]
-    assert done == sorted(done) and done[-1] == 6
-    assert json.loads(await client.result(job)) == {"results": [0.1] * 6}
+    job = await client.submit("slow", {"items": [0.4] * 6})
+    assert_progress_in_between([told async for told in client.progress(job)], 6)
+    assert json.loads(await client.result(job)) == {"results": [0.4] * 6}
     assert (await client.explain(job)).phase == "Succeeded"
     assert await client.logs(job) == ""
     assert job.metadata.name in {job.metadata.name async for job in client.list(function="slow")}
@@ -95,3 +97,35 @@ async def test_a_wait_can_be_given_up_and_has_a_timeout(client):
 async def test_functions_are_listed(client):
     assert "square" in {function.metadata.name for function in await client.functions()}
     assert (await client.function("square")).metadata.name == "square"
+
+
+def test_each_loop_has_connections_of_its_own(server):
+    client = server.async_client()
+
+    async def call():
+        return (await client.call("echo", {"n": 1}))["input"]
+
+    def call_often():
+        return [asyncio.run(call()) for _ in range(3)]
+
+    assert call_often() == [{"n": 1}] * 3
+    # At the same time in other threads, too.
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        answers = [threads.submit(call_often) for _ in range(3)]
+        assert [answer.result(timeout=60) for answer in answers] == [[{"n": 1}] * 3] * 3
+    # Closing in another loop, and going on after it.
+    asyncio.run(client.close())
+    assert call_often() == [{"n": 1}] * 3
+    assert pickle.loads(pickle.dumps(client))._target.server == server.url
+
+
+def test_a_client_is_closed_for_a_loop_that_runs_in_another_thread(server):
+    client = server.async_client()
+
+    async def call_and_close():
+        await client.call("echo", {"n": 1})
+        http = client._connection()
+        await asyncio.to_thread(lambda: asyncio.run(client.close()))
+        return http.is_closed
+
+    assert asyncio.run(call_and_close())

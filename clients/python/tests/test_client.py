@@ -1,14 +1,18 @@
 """`windlass.Client` against a real server."""
 
+import asyncio
+import concurrent.futures
 import http.server
 import json
 import multiprocessing
 import pickle
+import socket
 import threading
 import time
 import uuid
 
 import pytest
+from checks import assert_progress_in_between
 
 import windlass
 from windlass import _discovery
@@ -23,16 +27,13 @@ def test_a_call_gives_the_result(client):
 
 
 def test_a_job_is_submitted_followed_and_read(client):
-    job = client.submit("slow", {"items": [0.1] * 6}, parallelism=2, priority=3, ttl_seconds=100_000, retries=0)
+    job = client.submit("slow", {"items": [0.4] * 6}, parallelism=2, priority=3, ttl_seconds=100_000, retries=0)
     assert job.spec.priority == 3 and job.spec.ttl_seconds_after_finished == 100_000
-    phases, done = [], []
-    for told in client.progress(job):
-        phases.append(told.status.phase)
-        done.append(told.status.progress.done if told.status.progress else 0)
-    assert phases[-1] == "Succeeded"
-    assert done == sorted(done) and done[-1] == 6
-    assert json.loads(client.result(job)) == {"results": [0.1] * 6}
-    assert client.value(job) == {"results": [0.1] * 6}
+    told = list(client.progress(job))
+    assert told[-1].status.phase == "Succeeded"
+    assert_progress_in_between(told, 6)
+    assert json.loads(client.result(job)) == {"results": [0.4] * 6}
+    assert client.value(job) == {"results": [0.4] * 6}
     assert client.get(job.metadata.name).status.result.bytes > 0
     assert client.explain(job).phase == "Succeeded"
     assert client.logs(job) == ""
@@ -183,6 +184,25 @@ def test_a_client_is_usable_on_both_sides_of_a_fork(client):
         child.join(20)
 
 
+def test_a_fork_while_another_thread_opens_the_connections_leaves_the_child_free(client):
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    with client._lock:
+        child = context.Process(target=lambda: answers.put(client.call("echo", ECHO)))
+        child.start()
+    assert answers.get(timeout=20) == ANSWER
+    child.join(20)
+
+
+def call_echo(client):
+    return client.call("echo", ECHO)
+
+
+def test_a_client_can_be_handed_to_a_fresh_process(client):
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(call_echo, client).result(timeout=60) == ANSWER
+
+
 def test_threads_share_a_client(client):
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(client.call("echo", ECHO))) for _ in range(16)]
@@ -201,6 +221,16 @@ def test_the_same_idempotency_key_is_the_same_job(client):
     assert client.call("square", {"items": [2]}, idempotency_key=key) == {"results": [4]}
     with pytest.raises(windlass.Conflict):
         client.submit("square", {"items": [3]}, idempotency_key=key)
+
+
+def test_a_job_may_be_named(client):
+    name = f"named-{uuid.uuid4().hex[:8]}"
+    assert client.submit("square", {"items": [2]}, name=name).metadata.name == name
+    assert client.value(name) == {"results": [4]}
+    # What is there already is not ours, whatever it asks for.
+    for number in (2, 3):
+        with pytest.raises(windlass.Conflict):
+            client.submit("square", {"items": [number]}, name=name)
 
 
 def test_a_wait_outlives_the_server(own_server):
@@ -277,6 +307,52 @@ def test_what_is_tried_again_has_the_same_key_and_waits_as_it_was_told(moody):
     with windlass.Client(moody.url, token="t") as client:
         client.submit("echo", {})
     assert moody.seen[4][1] != moody.seen[0][1]
+
+
+def test_a_named_submission_whose_answer_was_lost_is_found_by_its_name(moody):
+    taken = (409, {}, b'{"detail": "it exists"}')
+    found = {**answered_job(None), "spec": {**answered_job(None)["spec"], "input": {"n": 1.0}, "parallelism": 1}}
+    with windlass.Client(moody.url, token="t") as client:
+        client._target.head = lambda request: {"content-length": "0"} if request.method == "GET" else request.headers
+        moody.moods = ["lost", taken, (200, {}, json.dumps(found).encode())]
+        assert client.submit("echo", {"n": 1}, name="j").metadata.name == "j"
+        assert [key for _, key, _ in moody.seen] == [None] * 3
+        # Somebody else's job of that name.
+        moody.moods = ["lost", taken, (200, {}, json.dumps(found).encode())]
+        with pytest.raises(windlass.Conflict, match="it exists"):
+            client.submit("echo", {"n": 2}, name="j")
+        # Nothing was lost: it is not ours.
+        moody.moods = [taken]
+        with pytest.raises(windlass.Conflict, match="it exists"):
+            client.submit("echo", {"n": 1}, name="j")
+
+
+def nobody():
+    """The address of a server that does not run."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_server_that_does_not_run_is_told_soon_and_with_words():
+    url = nobody()
+
+    async def call():
+        async with windlass.AsyncClient(url, token="t") as client:
+            await client.call("echo", ECHO)
+
+    uses = [
+        lambda: windlass.Client(url, token="t").call("echo", ECHO),
+        lambda: windlass.Client(url, token="t").wait("j"),
+        lambda: asyncio.run(call()),
+        lambda: windlass.Executor("echo", client=lambda: windlass.AsyncClient(url, token="t")),
+    ]
+    for use in uses:
+        began = time.monotonic()
+        with pytest.raises(windlass.Unreachable) as caught:
+            use()
+        assert time.monotonic() - began < 4
+        assert url in str(caught.value) and "`windlass serve`" in str(caught.value)
 
 
 def test_patience_has_an_end_and_refusals_have_none(moody):

@@ -2,6 +2,10 @@
 
 import asyncio
 import concurrent.futures
+import os
+import pickle
+import select
+import signal
 import threading
 import time
 
@@ -143,8 +147,24 @@ def test_shutdown_without_waiting_lets_jobs_go_on(server):
     assert future.result(timeout=20) == 0.5
 
 
+def test_items_of_several_iterables_are_lists(server):
+    with server.executor("fail", parallelism=1) as pool:
+        assert list(pool.map("abc", [1, 2, 3, 4])) == [["a", 1], ["b", 2], ["c", 3]]
+
+
 def test_misuse_is_told(server):
     with server.executor("square") as pool:
+        for use in (pool.submit, pool.map):
+            with pytest.raises(TypeError, match=f"write {use.__name__}\\(item"):
+                use(abs, [1, 2])
+            with pytest.raises(TypeError, match=f"write {use.__name__}\\(item"):
+                use([1], fn=abs)
+            with pytest.raises(TypeError, match=f"write {use.__name__}\\(item"):
+                use()
+        with pytest.raises(TypeError, match="one in each process"):
+            pickle.dumps(pool)
+        with pytest.raises(TypeError, match="its job's name"):
+            pickle.dumps(pool.submit(2))
         for use in (pool.submit, pool.map):
             with pytest.raises(TypeError, match="'square'"):
                 use(abs)
@@ -163,3 +183,44 @@ def test_its_futures_can_be_awaited(server):
             return await asyncio.gather(*futures)
 
     assert asyncio.run(both()) == [4, 9]
+
+
+def in_child(work, seconds=20):
+    """What `work` returns, or the exception that it raises, in a child of a fork."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            said = repr(work())
+        except BaseException as error:
+            said = repr(error)
+        os.write(write, said.encode())
+        os._exit(0)
+    os.close(write)
+    try:
+        ready, _, _ = select.select([read], [], [], seconds)
+        assert ready, "the child hangs"
+        return os.read(read, 10_000).decode()
+    finally:
+        os.close(read)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_a_child_of_a_fork_is_told_to_make_its_own_pool_and_leaves_its_parents_alone(server):
+    def leave():
+        with pool:
+            return "left"
+
+    with server.executor("slow") as pool:
+        done, future = pool.submit(0), pool.submit(1.5)
+        results = pool.map([1.5], chunksize=1)
+        assert done.result(timeout=20) == 0
+        for use in (lambda: pool.submit(1), lambda: list(pool.map([1])), future.result, lambda: next(results)):
+            assert "RuntimeError" in in_child(use) and "make one in this process" in in_child(use)
+        assert in_child(lambda: (future.cancel(), results.close(), pool.shutdown(), done.result())) == (
+            "(False, None, None, 0)"
+        )
+        assert in_child(leave) == "'left'"
+        assert in_child(lambda: server.executor("square").submit(3).result(20)) == "9"
+        assert future.result(timeout=20) == 1.5 and list(results) == [1.5]

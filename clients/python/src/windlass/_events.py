@@ -26,11 +26,16 @@ class Decoder:
     """
 
     def __init__(self) -> None:
-        self.rest = b""
+        self.rest = bytearray()
         self.kind, self.size = "", 0
         self.data: list[str] = []
         self.id: str | None = None
         self.after_cr = False
+
+    @property
+    def is_between_events(self) -> bool:
+        """Whether no event has begun that is not whole yet."""
+        return not (self.rest or self.data or self.kind)
 
     def feed(self, piece: bytes) -> Iterator[Event]:
         """The events that this piece completes."""
@@ -40,7 +45,12 @@ class Decoder:
             self.after_cr = False
         if piece.endswith(b"\r"):
             self.after_cr = True
-        *lines, self.rest = (self.rest + piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).split(b"\n")
+        *lines, rest = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        # What has come before is not looked through again: an event may come in a hundred thousand pieces.
+        if lines:
+            lines[0] = bytes(self.rest) + lines[0]
+            self.rest.clear()
+        self.rest += rest
         if len(self.rest) > MAX_EVENT_BYTES:
             raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
         for line in lines:

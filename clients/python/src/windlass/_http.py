@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import ssl
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 import httpx
 
@@ -28,6 +28,7 @@ class Target:
         self.server = _discovery.server_url(server)
         self.token: Callable[[], str] = _discovery.token_of(self.server, token, data)
         # The system's authorities, and the given one instead: a private server is signed by a private authority.
+        self.was_reached = False
         self.verify = ssl.create_default_context(cafile=os.fspath(ca)) if ca is not None else True
 
     def settings(self, connections: int) -> dict[str, Any]:
@@ -51,21 +52,50 @@ class Target:
     def unreachable(self, error: httpx.HTTPError) -> errors.Unreachable:
         """The error for no answer."""
         cause: BaseException | None = error
+        is_refused = False
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return errors.Untrusted(f"{self.server}: {cause.verify_message}")
+            is_refused = is_refused or isinstance(cause, ConnectionRefusedError)
             cause = cause.__cause__ or cause.__context__
-        return errors.Unreachable(f"{self.server} does not answer: {error or type(error).__name__}")
+        said = f"{self.server} does not answer: {error or type(error).__name__}"
+        if is_refused:
+            said += "; is `windlass serve` running there?"
+        unreachable = errors.Unreachable(said)
+        unreachable.is_first_contact = not self.was_reached and isinstance(
+            error, (httpx.ConnectError, httpx.ConnectTimeout)
+        )
+        return unreachable
+
+    def answer_of(self, response: httpx.Response) -> Answer:
+        """What was read, if it is a success; its error otherwise."""
+        self.was_reached = True
+        if not response.is_success:
+            raise errors.from_answer(response.status_code, response.content, response.headers.get("retry-after"))
+        return Answer(response.content, response.headers.get("etag", ""))
+
+
+_Client = TypeVar("_Client")
+
+
+def remade(
+    kind: Callable[..., _Client],
+    server: str | None,
+    token: _discovery.Token | None,
+    namespace: str,
+    data: str | os.PathLike[str] | None,
+    ca: str | os.PathLike[str] | None,
+    patience_seconds: float,
+) -> _Client:
+    """A client as another process has made it."""
+    return kind(server, token=token, namespace=namespace, data=data, ca=ca, patience_seconds=patience_seconds)
 
 
 def timeout(request: Request) -> httpx.Timeout:
     """The times of a request: to connect, and between two pieces of its answer."""
     longest = request.timeout_seconds if math.isfinite(request.timeout_seconds) else None
-    return httpx.Timeout(longest, connect=min(CONNECT_SECONDS, request.timeout_seconds), pool=REQUEST_SECONDS)
-
-
-def answer_of(response: httpx.Response) -> Answer:
-    """What was read, if it is a success; its error otherwise."""
-    if not response.is_success:
-        raise errors.from_answer(response.status_code, response.content, response.headers.get("retry-after"))
-    return Answer(response.content, response.headers.get("etag", ""))
+    return httpx.Timeout(
+        longest,
+        connect=min(CONNECT_SECONDS, request.timeout_seconds),
+        pool=min(REQUEST_SECONDS, request.timeout_seconds),
+    )

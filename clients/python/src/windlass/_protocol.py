@@ -1,4 +1,4 @@
-"""The API without any I/O: requests as values, answers read, what is tried again and when, and streams of events.
+"""The API without any I/O: requests as values, and answers read.
 
 The two clients do nothing but send what is made here, one with threads in mind, the other with asyncio.
 """
@@ -9,34 +9,31 @@ import base64
 import hashlib
 import json
 import math
-import random
-import time
 import urllib.parse
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, Union
 
 from windlass import errors
-from windlass._events import Event
-from windlass.models import Explanation, Function, Job, Queue
+from windlass._model import json_name
+from windlass.models import Explanation, Function, Job, JobSpec, Queue
 
 ENDS = ("Succeeded", "Failed", "Cancelled")
 
 # The longest that a request may take whose answer does not wait for a job, in seconds.
 REQUEST_SECONDS = 60.0
-# A stream of events says something each 15 s. After this long a silence its connection is dead.
-SILENCE_SECONDS = 45.0
 # Asked for with `Prefer: wait`: less than the 60 s after which proxies (nginx) give up.
 WAIT_SECONDS = 45
 
-# Pauses between tries: from the first, doubling, to the longest, each taken at random from its upper half.
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 5.0
-TRIED_AGAIN = (429, 503, 504)
-
 # Jobs of a page of a list.
 PAGE = 100
+
+# All fields of a job but its input, for `?fields=`.
+WITHOUT_INPUT = ",".join(
+    ["apiVersion", "kind", "metadata", "status"]
+    + [f"spec.{json_name(each.name)}" for each in fields(JobSpec) if each.name != "input"]
+)
 
 JobOrName = Union[Job, str]
 
@@ -63,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """One request. It may be sent again as it is: all are idempotent, a submission by its key."""
+    """One request. It may be sent again as it is: all are idempotent, a submission by its key or its job's name."""
 
     method: str
     path: str
@@ -71,6 +68,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     timeout_seconds: float = REQUEST_SECONDS
+    if_named: str | None = None
+    """Of a submission that names its job: the job's path."""
 
 
 class Paths:
@@ -87,19 +86,39 @@ class Paths:
         """Of a job."""
         return f"{self.base}/jobs/{_quote(name_of(job))}{rest}"
 
-    def list(self, function: str | None, phase: str | None, queue: str | None, limit: int, page: str | None) -> Request:
+    def get(self, job: JobOrName, with_input: bool) -> Request:
+        """A job, with its input or without."""
+        return Request("GET", self.job(job), {} if with_input else {"fields": WITHOUT_INPUT})
+
+    def list(
+        self, function: str | None, phase: str | None, queue: str | None, with_input: bool, page: str | None
+    ) -> Request:
         """A page of jobs."""
-        wanted = {"function": function, "phase": phase, "queue": queue, "limit": str(limit), "continue": page}
+        wanted = {"function": function, "phase": phase, "queue": queue, "limit": str(PAGE), "continue": page}
+        if not with_input:
+            wanted["fields"] = WITHOUT_INPUT
         return Request("GET", self.jobs(), {key: value for key, value in wanted.items() if value is not None})
 
     def submit(self, spec: Mapping[str, Any], key: str | None, wait: bool = False) -> Request:
-        """A submission, with a key of its own unless one is given; `wait` for an answer with the finished job."""
-        headers = {"Content-Type": "application/json", "Idempotency-Key": key or new_key()}
+        """A submission, with a key of its own unless one is given; `wait` for an answer with the finished job.
+
+        One that names its job has no key: the server refuses both, and there is one job of a name.
+        """
+        name = spec.get("name")
+        headers = {"Content-Type": "application/json"}
+        if key or not name:
+            headers["Idempotency-Key"] = key or new_key()
         timeout = REQUEST_SECONDS
         if wait:
             headers["Prefer"] = f"wait={WAIT_SECONDS}"
             timeout += WAIT_SECONDS
-        return Request("POST", self.jobs(), headers=headers, content=encode(spec), timeout_seconds=timeout)
+        return Request(
+            *("POST", self.jobs()),
+            headers=headers,
+            content=encode(spec),
+            timeout_seconds=timeout,
+            if_named=self.job(name) if name else None,
+        )
 
     def follow_logs(self, job: JobOrName) -> Request:
         """The log, as it comes. A function may be silent for as long as it likes."""
@@ -109,11 +128,10 @@ class Paths:
         """Of a function."""
         return f"{self.base}/functions/{_quote(name)}"
 
-    def events(self, follow: Follow) -> Request:
+    def events(self, job: JobOrName, last_id: str | None, timeout_seconds: float) -> Request:
         """The stream of a job's events, after the last that was seen."""
-        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": follow.last_id} if follow.last_id else {})}
-        patience = min(SILENCE_SECONDS, max(follow.time_left(), 1.0))
-        return Request("GET", self.job(follow.name, "/events"), headers=headers, timeout_seconds=patience)
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+        return Request("GET", self.job(job, "/events"), headers=headers, timeout_seconds=timeout_seconds)
 
 
 def new_key() -> str:
@@ -152,7 +170,7 @@ def spec_of(
     ttl_seconds: int | None = None,
 ) -> dict[str, Any]:
     """The body of a submission: what is None is left to the function."""
-    fields = {
+    spec = {
         "name": name,
         "function": function,
         "input": input,
@@ -164,7 +182,7 @@ def spec_of(
         "timeoutSeconds": timeout_seconds,
         "ttlSecondsAfterFinished": ttl_seconds,
     }
-    return {key: value for key, value in fields.items() if value is not None}
+    return {key: value for key, value in spec.items() if value is not None}
 
 
 # --- Answers. ---
@@ -172,13 +190,18 @@ def spec_of(
 
 def job_of(body: bytes) -> Job:
     """A job from an answer."""
-    return Job.from_json(json.loads(body))
+    return _job(json.loads(body))
+
+
+def _job(value: dict[str, Any]) -> Job:
+    value["spec"].setdefault("input", {})  # of one that was asked for without
+    return Job.from_json(value)
 
 
 def jobs_of(body: bytes) -> tuple[list[Job], str | None]:
     """A page of jobs, and the token of the next page."""
     value = json.loads(body)
-    return [Job.from_json(item) for item in value["items"]], value.get("metadata", {}).get("continue") or None
+    return [_job(item) for item in value["items"]], value.get("metadata", {}).get("continue") or None
 
 
 def function_of(body: bytes) -> Function:
@@ -237,97 +260,3 @@ def value_of(job: Job, result: bytes) -> Any:
     told = job.status.result
     kind = (told.content_type if told else "").partition(";")[0].strip().lower()
     return json.loads(result) if kind == "application/json" or kind.endswith("+json") else result
-
-
-# --- Trying again. ---
-
-
-class Patience:
-    """How long one thing is tried again: what got no answer, and what got 429, 503 or 504.
-
-    `seconds` bounds the time from the first failure on, pauses included. `Retry-After` is obeyed; one that leads beyond
-    the bound ends the patience at once.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.renew()
-
-    def renew(self) -> None:
-        """There was an answer: what comes is a new thing."""
-        self.until: float | None = None
-        self.pause = FIRST_PAUSE_SECONDS
-
-    def after(self, error: Exception) -> float:
-        """How long to pause before the next try, in seconds; raises the error when there is to be none."""
-        wanted = error.retry_after_seconds if isinstance(error, errors.ApiError) else None
-        if isinstance(error, errors.ApiError) and error.status not in TRIED_AGAIN:
-            raise error
-        if isinstance(error, errors.Untrusted):
-            raise error
-        now = time.monotonic()
-        if self.until is None:
-            self.until = now + self.seconds
-        # A random part, or all that were refused together would come again together.
-        pause = random.uniform(self.pause / 2, self.pause)
-        self.pause = min(2 * self.pause, LONGEST_PAUSE_SECONDS)
-        if wanted is not None:
-            pause += wanted
-        if now + pause > self.until:
-            raise error
-        return pause
-
-
-# --- Following a job. ---
-
-
-class Follow:
-    """One job's events over as many streams as it takes, until its end or, at most, for `timeout_seconds`."""
-
-    def __init__(self, job: JobOrName, timeout_seconds: float | None) -> None:
-        self.name = name_of(job)
-        self.timeout_seconds = timeout_seconds
-        self.until = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
-        self.last_id: str | None = None
-        self.job: Job | None = None
-        self.told_something = True
-
-    def time_left(self) -> float:
-        """Seconds until the timeout."""
-        return self.until - time.monotonic()
-
-    def begin(self) -> None:
-        """Before each stream. `TimeoutError` when there is no time for one, unless it is the first."""
-        if self.job is not None and self.time_left() <= 0:
-            raise self.too_late()
-        if not self.told_something:
-            # Whatever the server makes of the last one, it does not make us see the end.
-            self.last_id = None
-        self.told_something = False
-
-    def pause(self, seconds: float) -> float:
-        """A pause that there is time for."""
-        if seconds >= self.time_left():
-            raise self.too_late()
-        return seconds
-
-    def too_late(self) -> TimeoutError:
-        """The error of a wait that was in vain."""
-        return TimeoutError(f"job {self.name} has not ended in {self.timeout_seconds} s")
-
-    def job_of(self, event: Event) -> Job | None:
-        """The job that an event tells, if it tells one; raises what it tells of a problem."""
-        if event.kind == "problem":
-            document = json.loads(event.data)
-            raise errors.from_answer(int(document.get("status", 500)), event.data.encode(), None)
-        if event.kind != "job":
-            return None
-        self.told_something = True
-        self.last_id = event.id
-        self.job = Job.from_json(json.loads(event.data))
-        return self.job
-
-    @property
-    def end(self) -> Job | None:
-        """The job as it ended, once that was seen."""
-        return self.job if self.job is not None and is_finished(self.job) else None

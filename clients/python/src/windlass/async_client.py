@@ -14,9 +14,10 @@ import httpx
 from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
-from windlass._events import Decoder, Event
-from windlass._http import Target, answer_of, timeout
+from windlass._follow import Follow
+from windlass._http import Target, remade, timeout
 from windlass._protocol import Answer, JobOrName, Options, Request
+from windlass._retry import Sending
 from windlass.models import Explanation, Function, Job, Queue
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ CONNECTIONS = 100
 
 
 class AsyncClient:
-    """A Windlass server: of this machine, of another, or of a cluster. For one event loop.
+    """A Windlass server: of this machine, of another, or of a cluster. Each event loop has connections of its own.
 
     Everything that `windlass.Client` says holds here.
     """
@@ -42,10 +43,16 @@ class AsyncClient:
         ca: str | os.PathLike[str] | None = None,
         patience_seconds: float = 30.0,
     ) -> None:
+        self._given = (server, token, namespace, data, ca, patience_seconds)
         self._target = Target(server, token, data, ca)
         self._paths = protocol.Paths(namespace)
         self._patience_seconds = patience_seconds
-        self._http: httpx.AsyncClient | None = None
+        self._http: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A client in another process is made as this one was; what the environment says is read there."""
+        return remade, (type(self), *self._given)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -55,9 +62,14 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connections. The next request opens new ones."""
-        if self._http is not None:
-            http, self._http = self._http, None
-            await http.aclose()
+        here = asyncio.get_running_loop()
+        connections = self._connections()
+        for loop in list(connections):
+            http = connections.pop(loop, None)
+            if http is not None and loop is here:
+                await http.aclose()
+            elif http is not None and loop.is_running():
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(http.aclose(), loop))
 
     async def submit(
         self,
@@ -117,17 +129,22 @@ class AsyncClient:
         inline = protocol.inline_result(job)
         return protocol.value_of(job, await self.result(job) if inline is None else inline)
 
-    async def get(self, job: JobOrName) -> Job:
-        """The job as it is now."""
-        return protocol.job_of((await self._send(Request("GET", self._paths.job(job)))).body)
+    async def get(self, job: JobOrName, *, with_input: bool = True) -> Job:
+        """The job as it is now; see `Client.get`."""
+        return protocol.job_of((await self._send(self._paths.get(job, with_input))).body)
 
     async def list(
-        self, *, function: str | None = None, phase: str | None = None, queue: str | None = None
+        self,
+        *,
+        function: str | None = None,
+        phase: str | None = None,
+        queue: str | None = None,
+        with_input: bool = True,
     ) -> AsyncIterator[Job]:
-        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages."""
+        """All jobs, or those of a function, in a phase or of a queue; see `Client.list`."""
         page: str | None = None
         while True:
-            answer = await self._send(self._paths.list(function, phase, queue, protocol.PAGE, page))
+            answer = await self._send(self._paths.list(function, phase, queue, with_input, page))
             jobs, page = protocol.jobs_of(answer.body)
             for job in jobs:
                 yield job
@@ -135,7 +152,7 @@ class AsyncClient:
                 return
 
     async def wait(self, job: JobOrName, *, timeout_seconds: float | None = None) -> Job:
-        """The job as it ended, however it did. `TimeoutError` when it has not by then."""
+        """The job as it ended, however it did; see `Client.wait`."""
         async for told in self._follow(job, timeout_seconds):
             last = told
         return last
@@ -177,9 +194,10 @@ class AsyncClient:
                 headers=self._target.head(request),
                 timeout=timeout(request),
             ) as response:
+                self._target.was_reached = True
                 if not response.is_success:
                     await response.aread()
-                    answer_of(response)
+                    self._target.answer_of(response)
                 async for piece in response.aiter_text():
                     yield piece
         except httpx.TransportError as error:
@@ -203,72 +221,76 @@ class AsyncClient:
 
     # --- How it is asked. ---
 
-    def _connection(self) -> httpx.AsyncClient:
-        if self._http is None:
-            self._http = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+    def _connections(self) -> dict[asyncio.AbstractEventLoop, httpx.AsyncClient]:
+        """Those of this process: what a fork has copied belongs to the parent."""
+        if self._process != os.getpid():
+            self._http, self._process = {}, os.getpid()
         return self._http
 
+    def _connection(self) -> httpx.AsyncClient:
+        loop, connections = asyncio.get_running_loop(), self._connections()
+        http = connections.get(loop)
+        if http is None:
+            # What a loop has left open when it was closed cannot be closed any more, only be forgotten.
+            for other in list(connections):
+                if other.is_closed():
+                    connections.pop(other, None)
+            http = connections[loop] = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+        return http
+
     async def _send(self, request: Request) -> Answer:
-        patience = protocol.Patience(self._patience_seconds)
-        lost = False
+        sending = Sending(request, self._patience_seconds)
         while True:
             try:
-                response = await self._connection().request(
-                    request.method,
-                    request.path,
-                    params=request.params,
-                    headers=self._target.head(request),
-                    content=request.content,
-                    timeout=timeout(request),
-                )
-                return answer_of(response)
-            except httpx.TransportError as error:
-                lost = True
-                await asyncio.sleep(patience.after(self._target.unreachable(error)))
-            except errors.NotFound:
-                # It was deleted by what got no answer.
-                if lost and request.method == "DELETE":
+                return sending.answered(await self._try(sending.request))
+            except (errors.Unreachable, errors.ApiError) as error:
+                if sending.is_done_by(error):
                     return Answer()
-                raise
-            except errors.ApiError as error:
-                await asyncio.sleep(patience.after(error))
+                await asyncio.sleep(sending.pause_after(error))
+
+    async def _try(self, request: Request) -> Answer:
+        try:
+            response = await self._connection().request(
+                request.method,
+                request.path,
+                params=request.params,
+                headers=self._target.head(request),
+                content=request.content,
+                timeout=timeout(request),
+            )
+        except httpx.TransportError as error:
+            raise self._target.unreachable(error) from None
+        return self._target.answer_of(response)
 
     async def _follow(self, job: JobOrName, timeout_seconds: float | None) -> AsyncGenerator[Job, None]:
-        follow = protocol.Follow(job, timeout_seconds)
-        patience = protocol.Patience(self._patience_seconds)
+        follow = Follow(job, timeout_seconds, self._patience_seconds)
         while follow.end is None:
-            follow.begin()
-            events = self._events(follow)
+            stream = self._stream(follow)
             try:
-                async for event in events:
-                    told = follow.job_of(event)
-                    if told is not None:
-                        patience.renew()
-                        yield told
-                        if follow.end is not None:
-                            return
+                async for told in stream:
+                    yield told
             except (errors.Unreachable, errors.ApiError) as error:
-                await asyncio.sleep(follow.pause(patience.after(error)))
+                await asyncio.sleep(follow.pause_after(error))
             finally:
                 # At once, not when the loop finds it: its connection is for others.
-                await events.aclose()
+                await stream.aclose()
 
-    async def _events(self, follow: protocol.Follow) -> AsyncGenerator[Event, None]:
-        """The events of one stream. It ends by itself only to be opened with less time to read."""
-        request = self._paths.events(follow)
-        decoder = Decoder()
+    async def _stream(self, follow: Follow) -> AsyncGenerator[Job, None]:
+        """The job on each change that one stream tells."""
+        request = follow.open(self._paths)
         try:
             async with self._connection().stream(
                 request.method, request.path, headers=self._target.head(request), timeout=timeout(request)
             ) as response:
+                self._target.was_reached = True
                 if response.status_code != 200:
                     await response.aread()
-                    answer_of(response)
+                    self._target.answer_of(response)
                 else:
                     async for piece in response.aiter_raw():
-                        for event in decoder.feed(piece):
-                            yield event
-                        if follow.time_left() + 1 < request.timeout_seconds:
+                        for told in follow.take(piece):
+                            yield told
+                        if follow.is_over():
                             return
         except httpx.TransportError as error:
             raise self._target.unreachable(error) from None

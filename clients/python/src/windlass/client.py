@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ import httpx
 from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
-from windlass._events import Decoder, Event
-from windlass._http import Target, answer_of, timeout
+from windlass._follow import Follow
+from windlass._http import Target, remade, timeout
 from windlass._protocol import Answer, JobOrName, Options, Request
+from windlass._retry import Sending
 from windlass.models import Explanation, Function, Job, Queue
 
 if TYPE_CHECKING:
@@ -26,13 +28,23 @@ if TYPE_CHECKING:
 # Connections that are kept; a program with more threads than this waits for one.
 CONNECTIONS = 100
 
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
 
 class Client:
     """A Windlass server: of this machine, of another, or of a cluster.
 
-    Thread-safe, and usable on both sides of a fork. What gets no answer, 429, 503 or 504 is tried again for up to
-    `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it makes one
-    job.
+    Thread-safe, usable on both sides of a fork, and can be pickled. What gets no answer, 429, 503 or 504 is tried again
+    for up to `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it
+    makes one job. A server that was never reached is called for 2 s.
 
     `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else
     what a server on this machine has in its data directory (`data`). A token that changes is given as a function. `ca`
@@ -49,12 +61,24 @@ class Client:
         ca: str | os.PathLike[str] | None = None,
         patience_seconds: float = 30.0,
     ) -> None:
+        self._given = (server, token, namespace, data, ca, patience_seconds)
         self._target = Target(server, token, data, ca)
         self._paths = protocol.Paths(namespace)
         self._patience_seconds = patience_seconds
+        self._after_fork()
+        _clients.add(self)
+
+    def _after_fork(self) -> None:
+        """In a child: a connection that two processes share answers the one what the other asked.
+
+        The lock may be held by a thread that is not here.
+        """
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
-        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A client in another process is made as this one was; what the environment says is read there."""
+        return remade, (type(self), *self._given)
 
     def __enter__(self) -> Client:
         return self
@@ -65,7 +89,7 @@ class Client:
     def close(self) -> None:
         """Closes the connections. The next request opens new ones."""
         with self._lock:
-            if self._http is not None and self._process == os.getpid():
+            if self._http is not None:
                 self._http.close()
             self._http = None
 
@@ -81,7 +105,7 @@ class Client:
         """Hands in a job, which from then on neither a kill nor a loss of power loses.
 
         The same `idempotency_key` with the same request is the same job, for a day at least; with another request it is
-        a `Conflict`.
+        a `Conflict`. So is a `name` that a job has already. A job has either a key or a name.
         """
         spec = protocol.spec_of(function, input, name, **options)
         return protocol.job_of(self._send(self._paths.submit(spec, idempotency_key)).body)
@@ -137,22 +161,35 @@ class Client:
         inline = protocol.inline_result(job)
         return protocol.value_of(job, self.result(job) if inline is None else inline)
 
-    def get(self, job: JobOrName) -> Job:
-        """The job as it is now."""
-        return protocol.job_of(self._send(Request("GET", self._paths.job(job))).body)
+    def get(self, job: JobOrName, *, with_input: bool = True) -> Job:
+        """The job as it is now. `with_input=False` leaves out its input, which may have 128 KiB: it is `{}` then."""
+        return protocol.job_of(self._send(self._paths.get(job, with_input)).body)
 
-    def list(self, *, function: str | None = None, phase: str | None = None, queue: str | None = None) -> Iterator[Job]:
-        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages."""
+    def list(
+        self,
+        *,
+        function: str | None = None,
+        phase: str | None = None,
+        queue: str | None = None,
+        with_input: bool = True,
+    ) -> Iterator[Job]:
+        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages.
+
+        `with_input=False` leaves out their inputs, as `get` does.
+        """
         page: str | None = None
         while True:
-            answer = self._send(self._paths.list(function, phase, queue, protocol.PAGE, page))
+            answer = self._send(self._paths.list(function, phase, queue, with_input, page))
             jobs, page = protocol.jobs_of(answer.body)
             yield from jobs
             if page is None:
                 return
 
     def wait(self, job: JobOrName, *, timeout_seconds: float | None = None) -> Job:
-        """The job as it ended, however it did. `TimeoutError` when it has not by then."""
+        """The job as it ended, however it did.
+
+        `TimeoutError` when it has not by then. It is looked at once, for up to a second, however short the timeout is.
+        """
         for told in self._follow(job, timeout_seconds):
             last = told
         return last
@@ -194,9 +231,10 @@ class Client:
                 headers=self._target.head(request),
                 timeout=timeout(request),
             ) as response:
+                self._target.was_reached = True
                 if not response.is_success:
                     response.read()
-                    answer_of(response)
+                    self._target.answer_of(response)
                 yield from response.iter_text()
         except httpx.TransportError as error:
             raise self._target.unreachable(error) from None
@@ -220,69 +258,58 @@ class Client:
     # --- How it is asked. ---
 
     def _connection(self) -> httpx.Client:
-        """Of this process: a connection that two processes share answers the one what the other asked."""
         with self._lock:
-            if self._http is None or self._process != os.getpid():
+            if self._http is None:
                 self._http = httpx.Client(**self._target.settings(CONNECTIONS))
-                self._process = os.getpid()
             return self._http
 
     def _send(self, request: Request) -> Answer:
-        patience = protocol.Patience(self._patience_seconds)
-        lost = False
+        sending = Sending(request, self._patience_seconds)
         while True:
             try:
-                response = self._connection().request(
-                    request.method,
-                    request.path,
-                    params=request.params,
-                    headers=self._target.head(request),
-                    content=request.content,
-                    timeout=timeout(request),
-                )
-                return answer_of(response)
-            except httpx.TransportError as error:
-                lost = True
-                time.sleep(patience.after(self._target.unreachable(error)))
-            except errors.NotFound:
-                # It was deleted by what got no answer.
-                if lost and request.method == "DELETE":
+                return sending.answered(self._try(sending.request))
+            except (errors.Unreachable, errors.ApiError) as error:
+                if sending.is_done_by(error):
                     return Answer()
-                raise
-            except errors.ApiError as error:
-                time.sleep(patience.after(error))
+                time.sleep(sending.pause_after(error))
+
+    def _try(self, request: Request) -> Answer:
+        try:
+            response = self._connection().request(
+                request.method,
+                request.path,
+                params=request.params,
+                headers=self._target.head(request),
+                content=request.content,
+                timeout=timeout(request),
+            )
+        except httpx.TransportError as error:
+            raise self._target.unreachable(error) from None
+        return self._target.answer_of(response)
 
     def _follow(self, job: JobOrName, timeout_seconds: float | None) -> Iterator[Job]:
-        follow = protocol.Follow(job, timeout_seconds)
-        patience = protocol.Patience(self._patience_seconds)
+        follow = Follow(job, timeout_seconds, self._patience_seconds)
         while follow.end is None:
-            follow.begin()
             try:
-                for event in self._events(follow):
-                    told = follow.job_of(event)
-                    if told is not None:
-                        patience.renew()
-                        yield told
-                        if follow.end is not None:
-                            return
+                yield from self._stream(follow)
             except (errors.Unreachable, errors.ApiError) as error:
-                time.sleep(follow.pause(patience.after(error)))
+                time.sleep(follow.pause_after(error))
 
-    def _events(self, follow: protocol.Follow) -> Iterator[Event]:
-        """The events of one stream. It ends by itself only to be opened with less time to read."""
-        request = self._paths.events(follow)
-        decoder = Decoder()
+    def _stream(self, follow: Follow) -> Iterator[Job]:
+        """The job on each change that one stream tells."""
+        request = follow.open(self._paths)
         try:
             with self._connection().stream(
                 request.method, request.path, headers=self._target.head(request), timeout=timeout(request)
             ) as response:
+                self._target.was_reached = True
                 if response.status_code != 200:
                     response.read()
-                    answer_of(response)
+                    self._target.answer_of(response)
                 else:
                     for piece in response.iter_raw():
-                        yield from decoder.feed(piece)
-                        if follow.time_left() + 1 < request.timeout_seconds:
+                        yield from follow.take(piece)
+                        if follow.is_over():
                             return
         except httpx.TransportError as error:
             raise self._target.unreachable(error) from None

@@ -19,6 +19,9 @@ class WindlassError(Exception):
 class Unreachable(WindlassError, ConnectionError):
     """The server did not answer, however often it was asked. Whether it did what was asked is not known."""
 
+    is_first_contact = False
+    """Whether no connection to the server was made, now or before: it may not be running, or be elsewhere."""
+
 
 class Untrusted(Unreachable):
     """The server's certificate is of no authority that is trusted; see `ca`. Never tried again."""

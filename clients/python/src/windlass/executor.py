@@ -26,9 +26,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable
 
 from windlass import _protocol as protocol
@@ -40,15 +42,20 @@ from windlass.models import Job
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# Submissions at a time, and jobs that are followed at a time. Those that have waited longest are; when there are more,
-# they take turns, so that a future is done at most some turns late.
+# Submissions at a time, and jobs that are followed at a time. Of further jobs so many are asked at a time how they are,
+# each with a pause after it: 64 a second, in turn, so that a future is done some seconds late at most.
 SUBMISSIONS = 16
 STREAMS = 64
-TURN_SECONDS = 5.0
+QUESTIONS = 16
+QUESTION_SECONDS = 0.25
+
+
+FORKED = "this windlass.Executor is of the process that was forked: make one in this process"
+DONE = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 
 
 class JobFuture(concurrent.futures.Future[Any]):
-    """The result of one job."""
+    """The result of one job. In a child of a fork it has what was known before, and nothing comes any more."""
 
     def __init__(self, executor: Executor) -> None:
         super().__init__()
@@ -62,11 +69,29 @@ class JobFuture(concurrent.futures.Future[Any]):
 
     def cancel(self) -> bool:
         """Cancels the job, also while it runs. False when it has ended already."""
+        # A child of a fork leaves its parent's jobs alone.
         # The state of a future is pending until it is done, because a running job can be cancelled as well.
-        if not super().cancel():
+        if self._executor._is_copy() or not super().cancel():
             return False
         self._executor._forget(self)
         return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The result, or the exception of the job, once it has ended."""
+        self._check_process()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The exception of the job, once it has ended; None when it has a result."""
+        self._check_process()
+        return super().exception(timeout)
+
+    def _check_process(self) -> None:
+        if self._executor._is_copy() and self._state not in DONE:
+            raise RuntimeError(FORKED)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a JobFuture cannot be pickled: hand on its job's name, and ask for client.value(name)")
 
     def running(self) -> bool:
         """Whether its function runs, as far as was heard."""
@@ -94,6 +119,7 @@ class Executor(concurrent.futures.Executor):
         self._function, self._options = function, options
         self._client = (client or AsyncClient)()
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._is_shut = False
         self._unfinished: set[JobFuture] = set()
         # Of the loop's thread alone.
@@ -111,29 +137,32 @@ class Executor(concurrent.futures.Executor):
                 raise
         self._items = items
 
-    def submit(self, item: Any) -> JobFuture:  # type: ignore[override]
-        """One item as one job. The future is there at once, the job a little later."""
-        if callable(item):
-            raise TypeError(f"the function is {self._function!r}: submit takes only what is to be handed to it")
-        return self._start([item] if self._items else item, single=True)
+    def submit(self, *item: Any, **misplaced: Any) -> JobFuture:
+        """One item as one job, `submit(item)`. The future is there at once, the job a little later."""
+        if len(item) != 1 or misplaced or callable(item[0]):
+            raise TypeError(f"the function is {self._function!r} and takes one item: write submit(item)")
+        return self._start([item[0]] if self._items else item[0], single=True)
 
     def map(  # type: ignore[override]
-        self, items: Iterable[Any], *, timeout: float | None = None, chunksize: int | None = None
+        self, *items: Iterable[Any], timeout: float | None = None, chunksize: int | None = None, **misplaced: Any
     ) -> Iterator[Any]:
         """The results, in order. All jobs are handed in before this returns.
+
+        Of several iterables, an item is a list with one element of each, up to the end of the shortest.
 
         Raises what the first failed item raised, and `TimeoutError` so many seconds after the call. Then, and when the
         iterator is given up, what is left is cancelled.
         """
-        if callable(items):
-            raise TypeError(f"the function is {self._function!r}: map takes only what is to be handed to it")
+        if not items or misplaced or callable(items[0]):
+            raise TypeError(f"the function is {self._function!r}: write map(items, timeout=..., chunksize=...)")
         if chunksize is not None and chunksize < 1:
             raise ValueError("chunksize must be at least 1")
         until = None if timeout is None else time.monotonic() + timeout
+        each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
         if self._items:
-            futures = [self._start(batch, single=False) for batch in batches(iter(items), chunksize)]
+            futures = [self._start(batch, single=False) for batch in batches(each, chunksize)]
         else:
-            futures = [self._start(item, single=True) for item in items]
+            futures = [self._start(item, single=True) for item in each]
         return self._results(futures, until)
 
     def _results(self, futures: list[JobFuture], until: float | None) -> Iterator[Any]:
@@ -155,11 +184,20 @@ class Executor(concurrent.futures.Executor):
             for future in futures:
                 future.cancel()
 
+    def _is_copy(self) -> bool:
+        """Whether this is a child of a fork, where the thread is not that talks to the server."""
+        return self._process != os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a windlass.Executor cannot be pickled: make one in each process")
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more. `cancel_futures` cancels what does not run yet; `wait` waits for the rest.
 
-        Without `wait`, jobs go on, also when this program ends.
+        Without `wait`, jobs go on, also when this program ends. In a child of a fork there is nothing to shut down.
         """
+        if self._is_copy():
+            return
         with self._lock:
             self._is_shut = True
             futures = list(self._unfinished)
@@ -175,6 +213,8 @@ class Executor(concurrent.futures.Executor):
         spec_input = {"items": work} if self._items else work
         if not isinstance(spec_input, dict):
             raise TypeError(f"an input of {self._function!r} is a dict, not {type(spec_input).__name__}")
+        if self._is_copy():
+            raise RuntimeError(FORKED)
         future = JobFuture(self)
         with self._lock:
             if self._is_shut:
@@ -195,7 +235,8 @@ class Executor(concurrent.futures.Executor):
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        self._submissions, self._streams = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(STREAMS)
+        self._submissions, self._questions = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(QUESTIONS)
+        self._free_streams = STREAMS
         started.set()
         await self._over.wait()
         await self._client.close()
@@ -253,11 +294,19 @@ class Executor(concurrent.futures.Executor):
 
     async def _follow(self, future: JobFuture) -> None:
         while future._job is not None and not protocol.is_finished(future._job):
-            async with self._streams:
-                turn = TURN_SECONDS if len(self._tasks) > STREAMS else None
-                with contextlib.suppress(TimeoutError):
-                    async for job in self._client.progress(future._job, timeout_seconds=turn):
+            if self._free_streams > 0:
+                self._free_streams -= 1
+                try:
+                    async for job in self._client.progress(future._job):
                         future._job = job
+                finally:
+                    self._free_streams += 1
+            else:
+                async with self._questions:
+                    told = await self._client.get(future._job, with_input=False)
+                    future._job = replace(told, spec=future._job.spec)
+                    if not protocol.is_finished(told):
+                        await asyncio.sleep(QUESTION_SECONDS)
 
     def _result_of(self, value: Any, spec_input: dict[str, Any], single: bool) -> Any:
         if not self._items:

@@ -1,0 +1,124 @@
+"""A server that does what a real one does too rarely: it is slow, cuts its answers anywhere, and repeats itself."""
+
+import contextlib
+import http.server
+import json
+import threading
+import time
+import urllib.parse
+
+
+def job(name, phase, version, spec_input, **status):
+    """A job as a server answers it."""
+    return {
+        "apiVersion": "windlass.dev/v1alpha1",
+        "kind": "ComputeJob",
+        "metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}", "resourceVersion": str(version)},
+        "spec": {"function": "f", "input": spec_input, "priority": 0, "ttlSecondsAfterFinished": 1, "cancel": False},
+        "status": {"phase": phase, "timeline": {}, **status},
+    }
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """The routes that a client needs to hand in jobs and to wait for them."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        state = self.server.state
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
+        with state.lock:
+            name = f"j{len(state.jobs)}"
+            state.jobs[name] = (time.monotonic(), asked["input"])
+        self.answer(job(name, "Queued", 1, asked["input"]), 201)
+
+    def do_GET(self):
+        path = urllib.parse.urlsplit(self.path)
+        name, _, rest = path.path.rpartition("/jobs/")[2].partition("/")
+        if rest == "events":
+            self.events(name)
+            return
+        with self.server.state.lock:
+            self.server.state.questions.append(path.query)
+        told = self.now(name)
+        if path.query.startswith("fields="):
+            del told["spec"]["input"]
+        self.answer(told)
+
+    def now(self, name):
+        state = self.server.state
+        began, spec_input = state.jobs[name]
+        if time.monotonic() - began < state.job_seconds:
+            return job(name, "Running", 2, spec_input)
+        text = json.dumps({"results": spec_input["items"]})
+        result = {"bytes": len(text), "contentType": "application/json", "sha256": "", "text": text}
+        return job(name, "Succeeded", 3, spec_input, result=result)
+
+    def events(self, name):
+        state = self.server.state
+        with state.lock:
+            state.streams.append(self.headers["last-event-id"])
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                told = self.now(name)
+                text = f"event: job\nid: {told['metadata']['resourceVersion']}\ndata: {json.dumps(told)}\n\n"
+                self.pieces(text.encode())
+                if state.gives_up or told["status"]["phase"] == "Succeeded":
+                    break
+                time.sleep(0.05)
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
+
+    def pieces(self, text):
+        state = self.server.state
+        chunks = (text[i : i + state.piece] for i in range(0, len(text), state.piece))
+        framed = (b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+        if state.pause == 0:
+            self.wfile.write(b"".join(framed))
+            return
+        for chunk in framed:
+            self.wfile.write(chunk)
+            time.sleep(state.pause)
+
+    def answer(self, value, status=200):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class State:
+    """How the server behaves, and what it was asked."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.piece, self.pause = 1 << 20, 0.0
+        self.job_seconds = 0.2
+        # Whether each stream ends after its first event.
+        self.gives_up = False
+        self.jobs, self.streams, self.questions = {}, [], []
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """It takes as many connections at once as a real one."""
+
+    request_queue_size = 128
+
+
+@contextlib.contextmanager
+def running():
+    """The server, with `state` and `url`."""
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.state = State()
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()

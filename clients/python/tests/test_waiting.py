@@ -1,0 +1,124 @@
+"""Waiting for jobs at a server that is slow, cuts its events anywhere or repeats itself."""
+
+import asyncio
+import time
+
+import fake_server
+import pytest
+
+import windlass
+
+LARGE = {"items": ["x" * 120_000]}
+
+
+@pytest.fixture
+def fake():
+    with fake_server.running() as server:
+        yield server
+
+
+def wait_in_thread(server, job, patience=30.0, **options):
+    with windlass.Client(server.url, token="t", patience_seconds=patience) as client:
+        return client.wait(job, **options)
+
+
+def wait_in_loop(server, job, patience=30.0, **options):
+    async def wait():
+        async with windlass.AsyncClient(server.url, token="t", patience_seconds=patience) as client:
+            return await client.wait(job, **options)
+
+    return asyncio.run(wait())
+
+
+both = pytest.mark.parametrize("wait", [wait_in_thread, wait_in_loop])
+
+
+def submitted(server, work=LARGE):
+    with windlass.Client(server.url, token="t") as client:
+        return client.submit("f", work)
+
+
+@both
+@pytest.mark.parametrize("piece", [1, 100, 5000, 1 << 20])
+def test_events_may_come_in_pieces_of_any_size(fake, wait, piece):
+    fake.state.piece = piece
+    work = LARGE if piece > 1 else {"items": ["x" * 20_000]}
+    assert wait(fake, submitted(fake, work), timeout_seconds=60).status.phase == "Succeeded"
+    assert len(fake.state.streams) == 1
+
+
+@both
+@pytest.mark.parametrize("piece, pause", [(100, 0.01), (2000, 0.05), (1 << 20, 0.01)])
+def test_a_deadline_counts_from_the_start_whatever_comes(fake, wait, piece, pause):
+    fake.state.piece, fake.state.pause, fake.state.job_seconds = piece, pause, 1e9
+    job = submitted(fake)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        wait(fake, job, timeout_seconds=1.5)
+    assert 1.4 < time.monotonic() - began < 3
+    assert len(fake.state.streams) < 10
+
+
+@both
+def test_an_ended_job_is_seen_however_short_the_timeout_is(fake, wait):
+    fake.state.job_seconds, fake.state.piece = 0, 1000
+    assert wait(fake, submitted(fake), timeout_seconds=0).status.phase == "Succeeded"
+    fake.state.job_seconds = 1e9
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        wait(fake, submitted(fake), timeout_seconds=0)
+    assert time.monotonic() - began < 2
+
+
+@both
+def test_an_event_that_is_never_whole_ends_the_wait(fake, wait, monkeypatch):
+    monkeypatch.setattr("windlass._follow.EVENT_SECONDS", 0.3)
+    fake.state.piece, fake.state.pause = 1, 0.02
+    job = submitted(fake)
+    began = time.monotonic()
+    with pytest.raises(windlass.Unreachable, match="not whole"):
+        wait(fake, job, patience=1.0)
+    assert time.monotonic() - began < 5
+    assert len(fake.state.streams) < 10
+
+
+@both
+def test_streams_that_tell_nothing_new_end_the_wait(fake, wait):
+    fake.state.gives_up, fake.state.job_seconds = True, 1e9
+    job = submitted(fake)
+    began = time.monotonic()
+    with pytest.raises(windlass.Unreachable, match="end before it does"):
+        wait(fake, job, patience=1.0)
+    assert time.monotonic() - began < 5
+    assert 2 < len(fake.state.streams) < 15
+
+
+@pytest.mark.parametrize("piece, pause", [(1 << 20, 0.0), (40_000, 0.3)])
+def test_an_executor_with_more_jobs_than_streams_gets_all_results(fake, monkeypatch, piece, pause):
+    monkeypatch.setattr("windlass.executor.STREAMS", 4)
+    fake.state.piece, fake.state.pause, fake.state.job_seconds = piece, pause, 2.0
+    items = [f"{number}-" + "x" * 60_000 for number in range(60)]
+    with windlass.Executor("f", client=lambda: windlass.AsyncClient(fake.url, token="t"), items=True) as pool:
+        assert list(pool.map(items, chunksize=1, timeout=60)) == items
+    assert len(fake.state.jobs) == 60
+    # Each job by one stream at most, and whoever is asked how a job is does not answer with its input.
+    assert len(fake.state.streams) <= 60
+    assert fake.state.questions and all(query.startswith("fields=") for query in fake.state.questions)
+    assert len(fake.state.questions) < 60 * 20
+
+
+def test_a_long_job_in_each_stream_keeps_no_other_waiting(fake, monkeypatch):
+    monkeypatch.setattr("windlass.executor.STREAMS", 1)
+    fake.state.job_seconds = 1e9
+    with windlass.Executor("f", client=lambda: windlass.AsyncClient(fake.url, token="t"), items=True) as pool:
+        long = pool.submit("long")
+        while not fake.state.streams:
+            time.sleep(0.01)
+        short = pool.submit("short")
+        while "j1" not in fake.state.jobs:
+            time.sleep(0.01)
+        fake.state.jobs["j1"] = (-2e9, {"items": ["short"]})
+        assert short.result(timeout=10) == "short"
+        assert not long.done()
+        fake.state.job_seconds = 0
+        assert long.result(timeout=10) == "long"
