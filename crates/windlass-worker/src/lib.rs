@@ -16,7 +16,7 @@
 //!
 //! One job by file names: [`confine`] holds this process and what it starts, [`function`] starts the
 //! function, [`progress`] and [`output`] read what it writes, [`stop`] ends what it has started,
-//! [`result`] collects its result, [`outcome`] decides how the attempt ended, [`report`] sends that to
+//! [`result`] collects its result, [`private_files`] are for this user alone, [`outcome`] decides how the attempt ended, [`report`] sends that to
 //! the server, [`tls`] decides which servers are trusted.
 //!
 //! Deliberately absent: retries of the function (the driver's), any decision about the job, and
@@ -27,6 +27,7 @@ mod function;
 mod log;
 mod outcome;
 mod output;
+pub mod private_files;
 mod progress;
 mod report;
 mod result;

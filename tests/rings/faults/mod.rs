@@ -4,6 +4,7 @@
 mod bounds;
 mod disks;
 mod functions;
+mod strangers;
 
 use std::time::Duration;
 
