@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::warn;
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
-use windlass_worker::{log_before, stored_name};
+use windlass_worker::{log_before, private_files, stored_name};
 
 /// The directories under a data directory.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl DataDir {
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let dir = Self { data: data.to_owned(), bytes: AtomicU64::new(0) };
         for directory in [dir.attempts(), dir.results(), dir.logs()] {
-            fs::create_dir_all(directory)?;
+            private_files::make_directory(&directory)?;
         }
         Ok(dir)
     }

@@ -16,6 +16,7 @@ use crate::controller::{self, Context, Controller};
 use crate::data_dir::DataDir;
 use crate::event::{self, Event};
 use crate::functions;
+use crate::ownership;
 use crate::queueing::backlog::Backlog;
 use crate::store::{self, Store, StoreError, StoreFailure, stopped};
 use windlass_clock::Clock;
@@ -38,7 +39,7 @@ impl Engine {
     pub fn start(mut config: Config) -> Result<Arc<Self>, StoreError> {
         let data = config.data.clone();
         let io = |error| StoreError::Io { path: data.clone(), error };
-        fs::create_dir_all(&config.data).map_err(io)?;
+        ownership::claim_directory(&config.data).map_err(io)?;
         // Functions have other working directories than this process; and the processes of an
         // earlier one are known by the directory's one name.
         config.data = fs::canonicalize(&config.data).map_err(io)?;

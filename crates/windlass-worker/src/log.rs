@@ -6,6 +6,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::private_files;
+
 /// Largest part, in bytes. What is kept is between one part and two: the last 512 KiB at least.
 const PART_BYTES: u64 = 512 * 1024;
 
@@ -18,14 +20,14 @@ pub(crate) struct RotatingLog {
 
 impl RotatingLog {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: File::create(path)?, bytes: 0 })
+        Ok(Self { path: path.to_owned(), file: private_files::create(path)?, bytes: 0 })
     }
 
     /// Writes on. A part that is full becomes the part before.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.bytes + bytes.len() as u64 > PART_BYTES && self.bytes > 0 {
             fs::rename(&self.path, previous_part(&self.path))?;
-            self.file = File::create(&self.path)?;
+            self.file = private_files::create(&self.path)?;
             self.bytes = 0;
         }
         self.file.write_all(bytes)?;
@@ -114,9 +116,10 @@ impl LogFollower {
     }
 }
 
+/// A part, unless there is none or a function has put something else in its place.
 fn open(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
+    match private_files::open_plain(path) {
+        Ok(file) => Ok(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -152,11 +155,7 @@ pub fn previous_part(path: &Path) -> PathBuf {
 
 fn tail(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(bytes),
-        Err(error) => return Err(error),
-    };
+    let Some(mut file) = open(path)? else { return Ok(bytes) };
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(limit)))?;
     file.take(limit).read_to_end(&mut bytes)?;

@@ -1,11 +1,14 @@
 //! The progress file: lines that the function appends, of which the latest counts.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use windlass_core::contract::{MAX_PROGRESS_LINE_BYTES, ProgressLine, parse_progress_line};
+
+use crate::private_files;
 
 /// Most that is read at one look; what lies before it is skipped, however long the file has become.
 const MAX_READ_BYTES: u64 = 64 * 1024;
@@ -15,9 +18,10 @@ const KEPT_BYTES: u64 = 1 << 20;
 
 /// A progress file that is being written.
 ///
-/// It is opened once, before the function starts: a function that puts a pipe or a link in its place
-/// can make the worker neither wait nor read something else.
+/// It is made before the function starts. A function may replace it by another plain file. One that
+/// puts a pipe or a link in its place can make the worker neither wait nor read something else.
 pub(crate) struct ProgressFile {
+    path: PathBuf,
     file: File,
     /// Everything before has been read.
     offset: u64,
@@ -28,14 +32,14 @@ pub(crate) struct ProgressFile {
 impl ProgressFile {
     /// A new, empty file. It exists from the start, so that a function may append without creating.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Self { file, offset: 0, freed: 0 })
+        let file = private_files::create(path)?;
+        Ok(Self { path: path.to_owned(), file, offset: 0, freed: 0 })
     }
 
     /// The latest whole line since the last look, if there is one that can be read. A file that
     /// cannot be read tells nothing: progress is never a reason to fail.
     pub(crate) fn latest(&mut self) -> Option<ProgressLine> {
+        self.follow();
         let length = self.file.metadata().ok()?.len();
         if length < self.offset {
             // Written anew instead of appended to.
@@ -62,6 +66,21 @@ impl ProgressFile {
             .find_map(|line| parse_progress_line(std::str::from_utf8(line).ok()?))
     }
 
+    /// Goes on with the file that is at the path now, once that is another one.
+    fn follow(&mut self) {
+        let inode = |found: &fs::Metadata| (found.dev(), found.ino());
+        let (Ok(there), Ok(ours)) = (fs::symlink_metadata(&self.path), self.file.metadata()) else {
+            return;
+        };
+        if inode(&there) != inode(&ours)
+            && there.is_file()
+            && let Ok(Some(file)) =
+                private_files::open_plain_as(OpenOptions::new().read(true).write(true), &self.path)
+        {
+            (self.file, self.offset, self.freed) = (file, 0, 0);
+        }
+    }
+
     /// A function that tells its progress all the time fills no disk. Its file keeps its length, so
     /// that it need not know. Where the file system cannot do it, the file just grows.
     fn free(&mut self) {
@@ -75,7 +94,6 @@ impl ProgressFile {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::Write as _;
 
     use super::*;
@@ -132,6 +150,24 @@ mod tests {
         assert_eq!(progress.latest().unwrap().done, 1);
         fs::write(&path, "2 10\n").unwrap();
         assert_eq!(progress.latest().unwrap().done, 2);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_read_on_unless_it_has_another_name() {
+        let (directory, path, mut progress) = file();
+        fs::write(&path, "1 10 first\n").unwrap();
+        assert_eq!(progress.latest().unwrap().done, 1);
+        let new = directory.path().join("new");
+        for done in [2, 3] {
+            fs::write(&new, format!("{done} 10 replaced\n")).unwrap();
+            fs::rename(&new, &path).unwrap();
+            assert_eq!(progress.latest().map(|line| line.done), Some(done));
+            assert_eq!(progress.latest(), None);
+        }
+        fs::write(&new, "9 10 of somebody else\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&new, &path).unwrap();
+        assert_eq!(progress.latest(), None);
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! The function's output file becomes a result: inline when it is small; else a file of the result
 //! directory when there is one, or bytes for the gateway to store; and never cut.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use windlass_core::assignment::ReportTo;
 use windlass_core::result::{hex, inline_result};
@@ -14,6 +12,7 @@ use windlass_core::status::{JobResult, MAX_INLINE_RESULT_BYTES};
 use windlass_core::{Assignment, AttemptNumber};
 
 use crate::outcome::FunctionOutput;
+use crate::private_files;
 
 /// Name of the file in [`Assignment::results`] that holds the stored result of an attempt.
 pub fn stored_name(job_uid: &str, attempt: AttemptNumber) -> String {
@@ -39,7 +38,9 @@ pub(crate) struct LargeResult {
 pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedOutput {
     let (file, bytes) = match open(path) {
         Ok(Some(found)) => found,
-        Ok(None) => return unusable("wrote an output that is no regular file".into()),
+        Ok(None) => {
+            return unusable("wrote an output that is no regular file with one name".into());
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return CollectedOutput::Final(FunctionOutput::None);
         }
@@ -92,17 +93,12 @@ fn digest(file: &mut File, bytes: u64) -> io::Result<Option<String>> {
     Ok((io::copy(file, &mut hash)? == bytes).then(|| hex(&hash.finalize())))
 }
 
-/// The file and its length; `None` when it is no regular file. The file itself, not what a link
-/// points at, and without waiting for the other end of a pipe: the function must make us neither
-/// read another's file nor hang.
+/// The file and its length; `None` when it is not plain: the function must make us neither read
+/// another's file nor hang.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Ok(None);
-    }
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
-    let found = file.metadata()?;
-    Ok(found.is_file().then_some((file, found.len())))
+    let Some(file) = private_files::open_plain(path)? else { return Ok(None) };
+    let bytes = file.metadata()?.len();
+    Ok(Some((file, bytes)))
 }
 
 fn inline(assignment: &Assignment, file: &File) -> io::Result<FunctionOutput> {
@@ -124,6 +120,7 @@ fn store(
 ) -> io::Result<FunctionOutput> {
     let name = stored_name(&assignment.job_uid, assignment.attempt);
     let Some(sha256) = digest(&mut file, bytes)? else { return Ok(still_written()) };
+    private_files::set_mode(&file)?;
     file.sync_all()?;
     let place = directory.join(&name);
     match fs::rename(path, &place) {
@@ -145,7 +142,7 @@ fn store(
 /// To another file system, where a rename cannot go: copied beside its place, then renamed.
 fn copy(file: &mut File, part: &Path, place: &Path) -> io::Result<()> {
     file.rewind()?;
-    let mut copied = File::create(part)?;
+    let mut copied = private_files::create(part)?;
     io::copy(file, &mut copied)?;
     copied.sync_all()?;
     fs::rename(part, place)
@@ -217,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_no_output() {
+    fn what_is_no_plain_file_is_no_output() {
         let work = tempfile::tempdir().unwrap();
         let path = work.path().join("output");
         assert!(matches!(
@@ -225,6 +222,10 @@ mod tests {
             CollectedOutput::Final(FunctionOutput::None)
         ));
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        assert!(is_unusable(&path));
+        fs::remove_file(&path).unwrap();
+        fs::write(work.path().join("token"), "secret").unwrap();
+        fs::hard_link(work.path().join("token"), &path).unwrap();
         assert!(is_unusable(&path));
         fs::remove_file(&path).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);

@@ -5,6 +5,7 @@ mod bounds;
 mod disks;
 mod fence;
 mod functions;
+mod strangers;
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
+use windlass_worker::private_files;
 
 /// Name of the file in a worker's directory.
 const FILE: &str = "attempt.json";
@@ -21,7 +22,7 @@ pub(crate) struct AttemptRecord {
 impl AttemptRecord {
     /// Writes it into a worker's directory.
     pub(super) fn write(&self, home: &Path) -> io::Result<()> {
-        fs::write(home.join(FILE), serde_json::to_vec(self)?)
+        private_files::write(&home.join(FILE), &serde_json::to_vec(self)?)
     }
 }
 

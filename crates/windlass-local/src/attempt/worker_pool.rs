@@ -2,7 +2,6 @@
 //! nothing passes from one job to the next.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use tracing::warn;
 use uuid::Uuid;
 use windlass_core::Cpus;
 use windlass_core::assignment::Order;
+use windlass_worker::private_files;
 
 use super::record::AttemptRecord;
 use crate::event::{Event, EventSender};
@@ -86,7 +86,7 @@ impl WorkerPool {
             // Before the order: a worker that runs something always has a record.
             record.write(&worker.home)?;
             let path = worker.home.join("input.json");
-            fs::write(&path, input)?;
+            private_files::write(&path, input)?;
             order.assignment.input = path.to_string_lossy().into_owned();
             order.assignment.work = worker.home.join("work").to_string_lossy().into_owned();
             if order.directory.is_none() {

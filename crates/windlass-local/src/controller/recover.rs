@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::info;
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
+use windlass_worker::private_files;
 
 use super::active_jobs::ActiveJob;
 use super::admit::enqueue;
@@ -45,7 +46,7 @@ pub(crate) fn end_leftovers(files: &DataDir) -> io::Result<LostAttempts> {
         info!(processes = ended, "ended what an earlier server had left running");
     }
     fs::remove_dir_all(&attempts)?;
-    fs::create_dir(&attempts)?;
+    private_files::make_directory(&attempts)?;
     Ok(lost)
 }
 

@@ -14,6 +14,7 @@ use windlass_core::live::Shown;
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
+use windlass_worker::private_files;
 
 use super::{logs, submit};
 use crate::config::NAMESPACE;
@@ -169,7 +170,11 @@ struct ResultFile(PathBuf);
 impl Stored for ResultFile {
     async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
         let lost = |error: io::Error| Error::Bug(format!("{}: {error}", self.0.display()));
-        let mut file = tokio::fs::File::open(&self.0).await.map_err(lost)?;
+        let path = self.0.clone();
+        let open = tokio::task::spawn_blocking(move || private_files::open_plain(&path));
+        let file = open.await.map_err(io::Error::other).and_then(|opened| opened).map_err(lost)?;
+        let file = file.ok_or_else(|| lost(io::Error::other("it is no plain file")))?;
+        let mut file = tokio::fs::File::from_std(file);
         file.seek(SeekFrom::Start(range.start)).await.map_err(lost)?;
         let part = file.take(range.end - range.start);
         Ok(Box::pin(ReaderStream::with_capacity(part, CHUNK_BYTES)))

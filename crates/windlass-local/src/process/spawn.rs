@@ -4,7 +4,7 @@
 //! input, a socket.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -17,6 +17,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
+use windlass_worker::private_files;
 
 use super::leftovers;
 
@@ -47,8 +48,8 @@ pub enum Logs {
 impl WorkerCommand {
     /// Starts a worker that waits for its order, with `home` as its directory.
     pub(crate) fn spawn(&self, home: PathBuf) -> io::Result<IdleWorker> {
-        fs::create_dir_all(home.join("work"))?;
-        let lock = File::create(home.join(leftovers::LOCK))?;
+        private_files::make_directory(&home.join("work"))?;
+        let lock = private_files::create(&home.join(leftovers::LOCK))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let (ours, theirs) = UnixStream::pair()?;
         let mut worker = Command::new(&self.program);

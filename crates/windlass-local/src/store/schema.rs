@@ -1,12 +1,14 @@
 //! The database file: its form, its version, and who may use it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::FlockOperation;
+use windlass_worker::private_files;
 
 /// `Wndl`: says whose database it is.
 const APPLICATION: i64 = 0x576e_646c;
@@ -36,6 +38,9 @@ const MIGRATIONS: [&str; 2] = [
     // Digest of the request of a job that was submitted under an idempotency key.
     "ALTER TABLE jobs ADD COLUMN request_sha256 TEXT;",
 ];
+
+/// The file whose lock is the server's.
+pub(crate) const LOCK: &str = "lock";
 
 /// The oldest SQLite without the defect that lets a reset of the log lose a commit.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -97,30 +102,24 @@ pub(crate) fn path(data: &Path) -> PathBuf {
 
 /// Holds the directory for this process until the file is dropped.
 pub(crate) fn lock_directory(data: &Path) -> Result<File, StoreError> {
-    let path = data.join("lock");
+    let path = data.join(LOCK);
     let io = |error| StoreError::io(&path, error);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(io)?;
+    let mut file = private_files::open_or_create(&path).map_err(io)?;
     let started = Instant::now();
     while let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if error != rustix::io::Errno::WOULDBLOCK {
             return Err(io(error.into()));
         }
-        let mut holder = String::new();
+        let mut noted = String::new();
         file.rewind().map_err(io)?;
-        (&file).take(200).read_to_string(&mut holder).map_err(io)?;
-        let process = holder.split_whitespace().nth(1).unwrap_or_default();
-        let is_there = Path::new("/proc").join(process).exists();
+        (&file).take(200).read_to_string(&mut noted).map_err(io)?;
+        let process = noted.split_whitespace().nth(1).unwrap_or_default();
+        let is_there = Path::new("/proc").join(process).exists() && !process.is_empty();
         // What a killed server was just starting has the lock until it is another program.
         if started.elapsed() > if is_there { PATIENCE } else { 10 * PATIENCE } {
-            let holder = match holder.trim() {
-                "" => "another server".to_owned(),
-                holder => format!("another server, {holder}"),
+            let holder = match is_there {
+                true => format!("another server, {}", noted.trim()),
+                false => holder_of(&file).map_err(io)?,
             };
             return Err(StoreError::InUse { path: data.to_owned(), holder });
         }
@@ -133,6 +132,22 @@ pub(crate) fn lock_directory(data: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
+/// Who holds the lock of a file, where that is no server that is there.
+fn holder_of(file: &File) -> io::Result<String> {
+    let inode = format!(":{}", file.metadata()?.ino());
+    // `1: FLOCK  ADVISORY  WRITE 4711 fe:00:12345 0 EOF`
+    let locks = std::fs::read_to_string("/proc/locks")?;
+    let holder = locks.lines().find_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let is_it = words.get(1) == Some(&"FLOCK") && words.get(5)?.ends_with(&inode);
+        is_it.then(|| words[4].to_owned())
+    });
+    Ok(match holder {
+        Some(process) => format!("process {process}, which holds the lock on {LOCK} in it"),
+        None => format!("a process that holds the lock on {LOCK} in it"),
+    })
+}
+
 /// Opens the database for writing and brings it to the latest version.
 pub(super) fn open(path: &Path, durable: bool) -> Result<Connection, StoreError> {
     let sql = |error: rusqlite::Error| wrong(path, &error);
@@ -141,6 +156,10 @@ pub(super) fn open(path: &Path, durable: bool) -> Result<Connection, StoreError>
         return Err(StoreError::io(path, io::Error::other(why)));
     }
     check(path)?;
+    // Its log and index get the mode of the database.
+    if !path.exists() {
+        private_files::create(path).map_err(|error| StoreError::io(path, error))?;
+    }
     let mut connection = Connection::open(path).map_err(sql)?;
     if durable {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;

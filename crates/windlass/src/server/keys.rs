@@ -7,7 +7,7 @@
 //! A file that cannot be read lets nobody in.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -20,11 +20,14 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use windlass_core::jobs::Verb;
 use windlass_core::result::sha256;
+use windlass_worker::private_files;
 
 use super::secret::random_secret;
 
 /// The file in the data directory.
 pub(super) const FILE: &str = "keys.json";
+/// The file that a command locks while it changes the keys.
+const LOCK: &str = "keys.lock";
 /// What every key begins with, so that people and scanners for secrets see what it is.
 const PREFIX: &str = "wl_";
 /// Most keys: all are compared with what a caller shows.
@@ -118,7 +121,6 @@ struct Kept {
 
 /// Adds a key and gives its secret. `None` when there is one of that name.
 pub(crate) fn create(data: &Path, new: NewKey) -> anyhow::Result<Option<String>> {
-    fs::create_dir_all(data).with_context(|| data.display().to_string())?;
     let secret = format!("{PREFIX}{}", random_secret()?);
     let NewKey { name, namespace, verbs, expires } = new;
     change(data, |keys| {
@@ -158,8 +160,11 @@ fn change<T>(
     edit: impl FnOnce(&mut Vec<Key>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let context = || data.display().to_string();
+    windlass_local::claim_directory_of_server(data).with_context(context)?;
     let directory = File::open(data).with_context(context)?;
-    rustix::fs::flock(&directory, FlockOperation::LockExclusive).with_context(context)?;
+    // A file that nobody else can open: whoever could lock it could keep a key from being revoked.
+    let lock = private_files::open_or_create(&data.join(LOCK)).with_context(context)?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).with_context(context)?;
     let path = data.join(FILE);
     let mut keys = read(&path)?;
     let done = edit(&mut keys)?;
@@ -168,10 +173,12 @@ fn change<T>(
     serde_json::to_writer_pretty(&mut file, &Kept { keys })?;
     file.write_all(b"\n")?;
     // Root may make keys for a server that runs as somebody else.
-    let (server, own) = (directory.metadata()?, file.as_file().metadata()?);
-    if server.uid() != own.uid() {
-        std::os::unix::fs::fchown(file.as_file(), Some(server.uid()), Some(server.gid()))
-            .with_context(context)?;
+    let server = directory.metadata()?;
+    for own in [file.as_file(), &lock] {
+        if server.uid() != own.metadata()?.uid() {
+            std::os::unix::fs::fchown(own, Some(server.uid()), Some(server.gid()))
+                .with_context(context)?;
+        }
     }
     file.as_file().sync_all()?;
     file.persist(&path).with_context(context)?;

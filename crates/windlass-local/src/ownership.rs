@@ -1,0 +1,141 @@
+//! Whose a data directory is: this user's alone, and nobody else may read or write what is in it.
+
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use rustix::process::geteuid;
+use tracing::info;
+use windlass_worker::private_files;
+
+/// What a server keeps in its data directory.
+const ENTRIES: [&str; 7] =
+    ["attempts", "results", "logs", "lock", "jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"];
+
+/// The secrets of a data directory. One that others could read is refused by who reads it, and so is
+/// not closed here as if nothing had happened.
+const SECRETS: [&str; 2] = ["token", "keys.json"];
+
+/// Makes a data directory that nobody else can look into, or takes over one that is there. It is
+/// refused where somebody else could have written, because then nobody knows what is in it.
+pub(crate) fn claim_directory(data: &Path) -> io::Result<()> {
+    claim(data, geteuid().as_raw())
+}
+
+/// The same for a command beside the server: root may look after the directory of a server that runs
+/// as somebody else.
+pub fn claim_directory_of_server(data: &Path) -> io::Result<()> {
+    private_files::make_directory(data)?;
+    let user = geteuid();
+    claim(data, if user.is_root() { fs::metadata(data)?.uid() } else { user.as_raw() })
+}
+
+fn claim(data: &Path, owner: u32) -> io::Result<()> {
+    private_files::make_directory(data)?;
+    let found = fs::metadata(data)?;
+    check_owner(data, &found, owner)?;
+    for (name, is_secret) in
+        ENTRIES.iter().map(|name| (name, false)).chain(SECRETS.iter().map(|name| (name, true)))
+    {
+        let path = data.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(link) => {
+                check_owner(&path, &link, owner)?;
+                let found = fs::metadata(&path)?;
+                check_owner(&path, &found, owner)?;
+                if !is_secret {
+                    close_to_others(&path, &found)?;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    close_to_others(data, &found)
+}
+
+/// Nobody but the owner has been able to write.
+fn check_owner(path: &Path, found: &Metadata, owner: u32) -> io::Result<()> {
+    let refuse = |why: String| {
+        let why = format!("{} {why}", path.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+    };
+    if found.uid() != owner {
+        return refuse(format!("belongs to user {}, and not to user {owner}", found.uid()));
+    }
+    // The mode of a link says nothing.
+    if !found.is_symlink() && found.mode() & 0o022 != 0 {
+        return refuse(
+            "may be written by other users: look whether all in it is yours, then use \
+             `chmod -R go-w`"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+fn close_to_others(path: &Path, found: &Metadata) -> io::Result<()> {
+    let mode = found.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    info!(path = %path.display(), "closed to other users, who could read it");
+    fs::set_permissions(path, Permissions::from_mode(mode & 0o700))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn refusal(data: &Path) -> String {
+        claim_directory(data).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_old_directory_is_closed_and_one_that_others_may_write_is_refused() {
+        let here = tempfile::tempdir().unwrap();
+        let data = here.path().join("data");
+        claim_directory(&data).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!(mode(&data), 0o700);
+        for (name, closed) in [("jobs.sqlite", 0o600), ("token", 0o644)] {
+            fs::write(data.join(name), "").unwrap();
+            set_mode(&data.join(name), 0o644);
+            set_mode(&data, 0o755);
+            claim_directory(&data).unwrap();
+            assert_eq!((mode(&data), mode(&data.join(name))), (0o700, closed), "{name}");
+            for open in [0o660, 0o606] {
+                set_mode(&data.join(name), open);
+                let why = refusal(&data);
+                assert!(why.contains(name) && why.contains("written by other users"), "{why}");
+            }
+            set_mode(&data.join(name), 0o600);
+        }
+        set_mode(&data, 0o1777);
+        assert!(refusal(&data).contains("written by other users"));
+    }
+
+    #[test]
+    fn what_belongs_to_somebody_else_is_refused() {
+        if !geteuid().is_root() {
+            println!("not tested: only root can give files away");
+            return;
+        }
+        let here = tempfile::tempdir().unwrap();
+        let data = here.path().join("data");
+        claim_directory(&data).unwrap();
+        let file = data.join("lock");
+        fs::write(&file, "").unwrap();
+        for path in [&file, &data] {
+            std::os::unix::fs::chown(path, Some(4_711), None).unwrap();
+            assert!(refusal(&data).contains("belongs to user 4711"));
+        }
+        // Root makes keys there all the same.
+        claim_directory_of_server(&data).unwrap();
+    }
+}

@@ -1,0 +1,134 @@
+//! Files that nobody but this process's user may read or write, whatever the umask; and files of a
+//! directory in which a function may have put anything.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// The mode of every file.
+const FILE: u32 = 0o600;
+
+/// The mode of every directory.
+const DIRECTORY: u32 = 0o700;
+
+/// Opens a file for reading and writing, and makes it when it is not there. One that is not plain is
+/// refused, see [`open_plain`].
+pub fn open_or_create(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)?;
+    if !is_plain(&file)? {
+        let why = format!("{} is no regular file with one name", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    set_mode(&file)?;
+    Ok(file)
+}
+
+/// An empty file, for reading and writing.
+pub fn create(path: &Path) -> io::Result<File> {
+    let file = open_or_create(path)?;
+    file.set_len(0)?;
+    Ok(file)
+}
+
+/// Writes a whole file.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create(path)?.write_all(bytes)
+}
+
+/// Makes a directory, and those above it that are missing.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    let is_new = !path.try_exists()?;
+    DirBuilder::new().recursive(true).mode(DIRECTORY).create(path)?;
+    // A umask may have taken away what its owner needs.
+    if is_new { fs::set_permissions(path, Permissions::from_mode(DIRECTORY)) } else { Ok(()) }
+}
+
+/// Takes away what others may do with a file that was made under another mode.
+pub(crate) fn set_mode(file: &File) -> io::Result<()> {
+    if file.metadata()?.mode() & 0o7777 == FILE {
+        return Ok(());
+    }
+    file.set_permissions(Permissions::from_mode(FILE))
+}
+
+/// Opens a file that a function may have replaced. `None` when it is not plain: it is no regular file,
+/// or it has a second name and so may be somebody else's. Neither a link nor a pipe without a writer
+/// leads anywhere else or holds anybody up.
+pub fn open_plain(path: &Path) -> io::Result<Option<File>> {
+    open_plain_as(OpenOptions::new().read(true), path)
+}
+
+/// The same, for what else it is opened for.
+pub(crate) fn open_plain_as(options: &mut OpenOptions, path: &Path) -> io::Result<Option<File>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    match options.custom_flags(flags.cast_signed()).open(path) {
+        Ok(file) => Ok(is_plain(&file)?.then_some(file)),
+        // What a link and a socket answer.
+        Err(error)
+            if [Errno::LOOP, Errno::NXIO]
+                .iter()
+                .any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an open file is a regular one with no name but one.
+fn is_plain(file: &File) -> io::Result<bool> {
+    let found = file.metadata()?;
+    Ok(found.is_file() && found.nlink() <= 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_file_or_directory_of_another_mode_is_closed_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        let file = directory.path().join("file");
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+        write(&file, b"new").unwrap();
+        assert_eq!((mode(&file), fs::read(&file).unwrap()), (0o600, b"new".to_vec()));
+        let made = directory.path().join("a/b");
+        make_directory(&made).unwrap();
+        assert_eq!((mode(&made), mode(&directory.path().join("a"))), (0o700, 0o700));
+    }
+
+    #[test]
+    fn only_a_regular_file_with_one_name_is_plain() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("file"), "1").unwrap();
+        assert!(open_plain(&path("file")).unwrap().is_some());
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), fifo, mode, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        for other in ["link", "pipe", "socket", "."] {
+            assert!(open_plain(&path(other)).unwrap().is_none(), "{other}");
+        }
+        fs::hard_link(path("file"), path("second")).unwrap();
+        assert!(open_plain(&path("file")).unwrap().is_none());
+        let missing = open_plain(&path("missing")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+}
