@@ -218,6 +218,7 @@ impl From<Error> for ApiError {
                 Self::retry_later(ProblemKind::Busy, message, retry_after)
             }
             Error::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),
+            Error::Refused(detail) => Self::new(ProblemKind::Forbidden, detail),
             Error::Bug(text) | Error::Denied(text) => {
                 tracing::error!(bug = %text, "internal error");
                 Self::internal()
