@@ -232,9 +232,14 @@ impl Matrix {
                     _ => vec![403],
                 }
             }
-            Some(Guard::Jobs(verb)) if rights.verbs.contains(&verb) => through(),
-            Some(Guard::Jobs(_)) if rights.verbs.contains(&Verb::Get) => vec![403],
-            Some(Guard::Jobs(_)) => vec![404],
+            Some(guard) => {
+                let verb = guard.permission().map(|(_, verb)| verb);
+                match verb.is_some_and(|verb| rights.verbs.contains(&verb)) {
+                    true => through(),
+                    false if rights.verbs.contains(&Verb::Get) => vec![403],
+                    false => vec![404],
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use serde_with_macros::skip_serializing_none;
 use crate::function::{EnvVar, FunctionSpec};
 use crate::job::Job;
 use crate::report::{Ending, Outcome};
+use crate::result::sha256;
 use crate::status::FailureReason;
 use crate::validate::JobLimits;
 use crate::{AttemptNumber, Cpus};
@@ -25,10 +26,10 @@ pub const MAX_TERMINATION_RESULT_BYTES: u64 = 3 * 1024;
 /// Most that an attempt is told of certificate authorities, in bytes of PEM: some ten of them.
 pub const MAX_AUTHORITIES_BYTES: usize = 16 * 1024;
 
-/// One attempt, as its worker needs to know it.
+/// One attempt, as its worker needs to know it. A worker may be older than who assigns: it reads what it knows.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Assignment {
     /// Name of the job.
     pub job: String,
@@ -46,6 +47,8 @@ pub struct Assignment {
     pub content_type: String,
     /// Path of the file with the input's bytes.
     pub input: String,
+    /// What that file must hold. An older controller does not say so.
+    pub input_digest: Option<InputDigest>,
     /// Directory in which the worker may write; it is the attempt's own.
     pub work: String,
     /// Where to report.
@@ -82,6 +85,7 @@ impl Assignment {
             max_result_bytes: limits.max_result_bytes,
             content_type: function.content_type.clone(),
             input: String::new(),
+            input_digest: Some(InputDigest::of(&job.spec.input_bytes())),
             work: String::new(),
             report,
             results: None,
@@ -89,6 +93,23 @@ impl Assignment {
             confinement: None,
             termination_message: None,
         }
+    }
+}
+
+/// Length and digest of an input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InputDigest {
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+impl InputDigest {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, sha256: sha256(bytes) }
     }
 }
 

@@ -71,6 +71,9 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// A rule refuses it, whoever asks: a quota, or a policy that admins have set.
+    #[error("{0}")]
+    Refused(String),
     /// Whoever was asked does not let the caller do this. The gateway and the controller ask a cluster
     /// with rights of their own: there it is a defect of the installation.
     #[error("{0}")]

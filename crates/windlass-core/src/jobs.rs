@@ -115,6 +115,17 @@ pub trait Watch: Send {
 pub trait Access: Send + Sync + 'static {
     /// Lets a caller with this bearer token through, or says no. Fails closed: an error refuses.
     async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied>;
+    /// The same for a resource beside the jobs. In a world that knows no rights on others, the right on jobs counts.
+    async fn check_on(
+        &self,
+        token: Option<&str>,
+        resource: Resource,
+        verb: Verb,
+        namespace: &str,
+    ) -> Result<(), Denied> {
+        let _ = resource;
+        self.check(token, verb, namespace).await
+    }
     /// The same for whoever wants to read the metrics, which tell of all namespaces.
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied>;
     /// Who holds this bearer token: one name for all the tokens of one caller. It is compared and
@@ -128,7 +139,29 @@ pub trait Access: Send + Sync + 'static {
     }
 }
 
-/// What a caller wants to do with the jobs of a namespace.
+/// What a route is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// Jobs.
+    Jobs,
+    /// Functions.
+    Functions,
+    /// Queues.
+    Queues,
+}
+
+impl Resource {
+    /// The resource as Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jobs => "computejobs",
+            Self::Functions => "computefunctions",
+            Self::Queues => "computequeues",
+        }
+    }
+}
+
+/// What a caller wants to do in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// Submit a job.
@@ -168,6 +201,9 @@ pub enum Denied {
     /// The token is good but does not allow this.
     #[error("the caller may not {} computejobs here", .0.as_str())]
     Forbidden(Verb),
+    /// The token is good but does not allow this with another resource than jobs.
+    #[error("the caller may not {} {} here", .1.as_str(), .0.as_str())]
+    ForbiddenOn(Resource, Verb),
     /// The token is good but not for the metrics.
     #[error("the caller may not get /metrics")]
     NoMetrics,

@@ -13,11 +13,10 @@ mod tests;
 
 pub use observed::{AdmissionDecision, Attempt, AttemptState, End, Observed, Refusal};
 
-use crate::error::clip;
 use crate::report;
-use crate::status::{ConditionType, Failure, FailureReason, Truth, reasons};
+use crate::status::{ConditionType, FailureReason, Truth, reasons};
 pub use crate::transition::is_other;
-use crate::transition::{Transition, next_status};
+use crate::transition::{Transition, failure, is_over_start_deadline, next_status, not_started};
 use crate::validate::JobLimits;
 use crate::{AttemptNumber, Cpus, Error, Job, JobStatus, Phase};
 
@@ -42,9 +41,6 @@ const RESTART_MILLISECONDS: i64 = 5_000;
 pub const FIRST_BACKOFF_MILLISECONDS: u64 = 1_000;
 /// Longest back-off between two attempts, in milliseconds.
 pub const MAX_BACKOFF_MILLISECONDS: u64 = 60_000;
-
-/// Longest message of a failure, in bytes.
-const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// What to do for one job.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,7 +197,7 @@ fn start<'a>(
     // Without a pod and without a reason it waits for a Job controller that has others to make
     // first, and that is no failure however long it takes.
     let begun = attempt.startable_since.or(reason.is_some().then_some(attempt.created));
-    let left = begun.map(|since| start_deadline(limits) - now.duration_since(since));
+    let left = begun.map(|since| limits.start_deadline() - now.duration_since(since));
     if left.is_some_and(|left| left <= SignedDuration::ZERO) {
         let why = reason.unwrap_or("nothing said why");
         let failure = not_started(limits, why, message, attempt.number, now);
@@ -320,33 +316,7 @@ pub fn reported_refusal(job: &Job, attempts: &[Attempt]) -> Option<Refusal> {
 
 /// Whether a start that is refused is given up.
 fn is_over(refusal: &Refusal, limits: &JobLimits, now: Timestamp) -> bool {
-    refusal.is_final || now.duration_since(refusal.since) >= start_deadline(limits)
-}
-
-fn start_deadline(limits: &JobLimits) -> SignedDuration {
-    SignedDuration::from_secs(i64::from(limits.start_deadline_seconds))
-}
-
-fn not_started(
-    limits: &JobLimits,
-    why: &str,
-    message: &str,
-    attempt: AttemptNumber,
-    now: Timestamp,
-) -> Failure {
-    let seconds = limits.start_deadline_seconds;
-    let message = format!("did not start within {seconds} s: {why} {message}");
-    failure(FailureReason::StartDeadline, message, attempt, now)
-}
-
-fn failure(
-    reason: FailureReason,
-    message: String,
-    attempt: AttemptNumber,
-    now: Timestamp,
-) -> Failure {
-    let message = clip(message, MAX_MESSAGE_BYTES);
-    Failure { reason, message, exit_code: None, attempt, time: now }
+    refusal.is_final || is_over_start_deadline(limits, refusal.since, now)
 }
 
 /// When the next attempt may start: back-off after the last failure, jittered by a number that

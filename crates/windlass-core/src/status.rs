@@ -166,7 +166,7 @@ pub mod reasons {
     pub const GRANTED: &str = "Granted";
     /// Not admitted: no CPUs are free in its queue.
     pub const WAITING_FOR_CPUS: &str = "WaitingForCpus";
-    /// Not admitted: its function was there and is gone.
+    /// Not admitted: its function is not there yet, or is gone.
     pub const FUNCTION_NOT_FOUND: &str = "FunctionNotFound";
     /// Not admitted: its queue has fewer CPUs by now than it needs.
     pub const QUEUE_TOO_SMALL: &str = "QueueTooSmall";

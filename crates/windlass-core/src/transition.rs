@@ -17,8 +17,14 @@ use crate::status::{
 use crate::validate::JobLimits;
 use crate::{AttemptNumber, Job, JobStatus, Phase};
 
-/// Longest message of a failure that no worker has reported, in bytes.
-const MAX_UNREPORTED_BYTES: usize = 4096;
+mod failures;
+
+use failures::{MAX_UNREPORTED_BYTES, refused_start};
+pub(crate) use failures::{failure, is_over_start_deadline, not_started};
+
+/// Most attempts of a job, whatever each has failed of. What is lost so often is lost again. With the back-off
+/// between them they take more than three hours.
+pub(crate) const MAX_ATTEMPTS: AttemptNumber = 200;
 
 /// What a kubelet says in turn of an image that it cannot pull.
 const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
@@ -124,19 +130,21 @@ fn settle(
     attempt: AttemptNumber,
     end: &End,
 ) -> JobStatus {
-    let (reason, message, time) = match end {
+    let failed = match end {
         End::Reported(ending) => {
             let shown = Job { status: status.clone(), ..job.clone() };
             match finish(&shown, limits, attempt, ending) {
                 Ok(finished) => return finished,
-                Err(refused) => (FailureReason::ResultLost, refused.to_string(), ending.finished),
+                Err(refused) => {
+                    let reason = FailureReason::ResultLost;
+                    failure(reason, refused.to_string(), attempt, ending.finished)
+                }
             }
         }
-        End::Unreported { reason, message, at } => {
-            (*reason, clip(message.clone(), MAX_UNREPORTED_BYTES), *at)
-        }
+        End::Unreported { reason, message, at } => failure(*reason, message.clone(), attempt, *at),
+        End::Refused { message, at } => refused_start(&job.status, limits, message, attempt, *at),
     };
-    status.fail(limits, Failure { reason, message, exit_code: None, attempt, time });
+    status.fail(limits, failed);
     status
 }
 
@@ -190,6 +198,7 @@ pub fn finish(
                 exit_code: *exit_code,
                 attempt,
                 time: *finished,
+                refused_since: None,
             };
             status.fail(limits, failure);
         }
@@ -299,17 +308,23 @@ impl JobStatus {
     }
 
     /// Settles a failed attempt: the job ends, or waits for its next attempt.
-    fn fail(&mut self, limits: &JobLimits, failure: Failure) {
+    fn fail(&mut self, limits: &JobLimits, mut failure: Failure) {
         let reason = failure.reason;
         if reason.counts() && failure.attempt > 0 {
             self.retries += 1;
+        }
+        // `retries` counts failures; the first attempt is no retry.
+        let mut is_tried_again = reason.is_retried() && self.retries <= limits.retries;
+        if is_tried_again && failure.attempt >= MAX_ATTEMPTS {
+            is_tried_again = false;
+            let said = clip(failure.message, MAX_UNREPORTED_BYTES);
+            failure.message = format!("no more than {MAX_ATTEMPTS} attempts are made: {said}");
         }
         let (attempt, time) = (failure.attempt, failure.time);
         let message = failure.message.clone();
         self.failure = Some(failure);
         self.waiting = None;
-        // `retries` counts failures; the first attempt is no retry.
-        if reason.is_retried() && self.retries <= limits.retries {
+        if is_tried_again {
             self.timeline.remember(attempt, time);
             self.phase = Some(Phase::Queued);
             self.set_condition(ConditionType::Running, false, reason.as_str(), &message, time);

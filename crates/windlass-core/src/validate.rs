@@ -1,5 +1,6 @@
 //! Refusing what cannot be run, before anything is created.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Problem};
@@ -38,6 +39,11 @@ fn ten_minutes() -> u32 {
 }
 
 impl JobLimits {
+    /// Longest time from a grant to a running function.
+    pub fn start_deadline(&self) -> SignedDuration {
+        SignedDuration::from_secs(i64::from(self.start_deadline_seconds))
+    }
+
     /// Bounds of a job whose function cannot be read any more: what runs may end, nothing more is
     /// started.
     pub fn without_function(spec: &JobSpec) -> Self {

@@ -31,6 +31,11 @@ pub(crate) fn exceeds_quota(message: &str) -> bool {
     message.contains("exceeded quota")
 }
 
+/// Whether a refusal is for want of a right, and not by a quota or a policy: no code of its own says so.
+fn lacks_a_right(message: &str) -> bool {
+    message.contains("User \"") && message.contains(" cannot ")
+}
+
 /// The kind of an error of the client.
 pub(crate) fn from_kube(error: kube::Error) -> Error {
     match error {
@@ -61,6 +66,7 @@ fn from_status(status: &Status) -> Error {
             }
             Error::Invalid(problems)
         }
+        403 if !lacks_a_right(&message) => Error::Refused(message),
         401 | 403 => Error::Denied(format!("the API server refused: {message}")),
         429 | 500..=599 => Error::unavailable(message),
         _ => Error::Bug(format!("the API server refused: {message}")),
@@ -71,4 +77,28 @@ fn from_status(status: &Status) -> Error {
 fn pointer(field: &str) -> String {
     let field = field.strip_prefix("spec.").unwrap_or(field);
     format!("/{}", field.replace('.', "/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_or_a_policy_refuses_and_a_missing_right_denies() {
+        let of = |message: &str| {
+            let status = Status::failure(message, "Forbidden");
+            from_kube(kube::Error::Api(Box::new(Status { code: 403, ..status })))
+        };
+        for message in [
+            "computejobs.windlass.dev \"a\" is forbidden: exceeded quota: q, requested: \
+             count/computejobs.windlass.dev=1, used: count/computejobs.windlass.dev=5, limited: 5",
+            "admission webhook \"policy\" denied the request: no jobs on Sundays",
+        ] {
+            let error = of(message);
+            assert!(matches!(&error, Error::Refused(words) if words == message), "{error:?}");
+        }
+        let right = "computejobs.windlass.dev is forbidden: User \"system:serviceaccount:w:g\" \
+                     cannot create resource \"computejobs\" in API group \"windlass.dev\"";
+        assert!(matches!(of(right), Error::Denied(_)));
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use windlass_core::assignment::{ASSIGNMENT, Order};
+use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, Order};
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
@@ -19,6 +19,22 @@ use crate::stop;
 /// Seconds of grace instead of the contract's, such as `0.5`: a server on this machine passes its
 /// own, and tests of functions that ignore SIGTERM do not wait.
 pub(crate) const GRACE: &str = "WINDLASS_GRACE_SECONDS";
+
+/// Whether the file that the function will read holds the job's input. Whoever may change pods may have removed it.
+fn check_input(assignment: &Assignment) -> io::Result<()> {
+    let Some(expected) = &assignment.input_digest else { return Ok(()) };
+    let found = InputDigest::of(&std::fs::read(&assignment.input)?);
+    if found == *expected {
+        return Ok(());
+    }
+    let (found, expected) = (found.bytes, expected.bytes);
+    let why = format!(
+        "{:?} does not hold the job's input ({found} bytes instead of {expected}, or others): \
+         something has changed or removed it, such as a policy that changes annotations of pods",
+        assignment.input
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
 
 /// A started function.
 pub(crate) struct FunctionProcess {
@@ -32,6 +48,7 @@ impl FunctionProcess {
     /// Starts the function with the environment of the worker contract, and gives its progress.
     pub(crate) fn start(order: &Order, timeout: Duration) -> io::Result<(Self, ProgressFile)> {
         let Order { assignment, command, env, directory, hidden } = order;
+        check_input(assignment)?;
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
         let progress_file = ProgressFile::create(&progress)?;

@@ -15,10 +15,9 @@
 //! | 143 | stopped by SIGTERM, or because the server is gone; nothing is reported |
 //!
 //! One job by file names: [`confine`] holds this process and what it starts, [`function`] starts the
-//! function, which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it writes, [`stop`] ends what it has started,
+//! function, which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it
+//! writes, [`private_files`] are for this user alone, [`stop`] ends what the function has started,
 //! [`result`] collects its result, [`outcome`] decides how the attempt ended, [`report`] sends that to
-//! function, [`progress`] and [`output`] read what it writes, [`stop`] ends what it has started,
-//! [`result`] collects its result, [`private_files`] are for this user alone, [`outcome`] decides how the attempt ended, [`report`] sends that to
 //! the server, [`tls`] decides which servers are trusted.
 //!
 //! Deliberately absent: retries of the function (the driver's), any decision about the job, and

@@ -87,8 +87,18 @@ pub(crate) fn decide_outcome(
         Some(code) => failed(Crashed, format!("exited with code {code}"), Some(code), stderr),
         None => {
             let signal = status.signal().unwrap_or_default();
-            failed(Killed, format!("was killed by signal {signal}"), None, stderr)
+            let hint = hint(signal);
+            failed(Killed, format!("was killed by signal {signal}{hint}"), None, stderr)
         }
+    }
+}
+
+/// What a signal often means, where its number does not say so.
+fn hint(signal: i32) -> &'static str {
+    if signal == rustix::process::Signal::BUS.as_raw() {
+        " (SIGBUS: often a file in memory that has no room to grow, as when /dev/shm is full)"
+    } else {
+        ""
     }
 }
 

@@ -168,6 +168,7 @@ mod tests {
             max_result_bytes: 1 << 20,
             content_type: "text/plain".into(),
             input: "unused".into(),
+            input_digest: None,
             work: "unused".into(),
             report: ReportTo::Socket,
             results: results.map(|path| path.to_string_lossy().into_owned()),

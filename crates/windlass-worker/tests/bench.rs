@@ -10,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use windlass_core::assignment::{ASSIGNMENT, Order, ReportTo, read_termination_message};
+use windlass_core::assignment::{
+    ASSIGNMENT, InputDigest, Order, ReportTo, read_termination_message,
+};
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, JobResult};
 use windlass_core::{Assignment, Outcome, Report};
@@ -39,6 +41,7 @@ impl Bench {
             max_result_bytes: 1 << 20,
             content_type: "text/plain".into(),
             input: path("input.json"),
+            input_digest: Some(InputDigest::of(br#"{"n":7}"#)),
             work: path("work"),
             report: ReportTo::Socket,
             results: None,

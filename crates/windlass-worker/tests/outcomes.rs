@@ -52,6 +52,32 @@ fn every_byte_of_a_result_is_kept() {
 }
 
 #[test]
+fn an_input_that_is_not_the_jobs_is_refused() {
+    let mut bench = Bench::new();
+    bench.assignment.input_digest = None;
+    let succeeds = r#": > "$WINDLASS_OUTPUT""#;
+    assert_eq!(
+        bench.sh(succeeds).exited().code,
+        0,
+        "an older controller says nothing of the input"
+    );
+    for input in ["", r#"{"n":8}"#] {
+        let bench = Bench::new();
+        std::fs::write(bench.path("input.json"), input).unwrap();
+        let (reason, message) = bench.sh(succeeds).failure();
+        assert_eq!(reason, FailureReason::CannotStart, "{message}");
+        assert!(message.contains("does not hold the job's input"), "{message}");
+    }
+}
+
+#[test]
+fn a_bus_error_says_what_it_often_means() {
+    let (reason, message) = Bench::new().sh("kill -BUS $$").failure();
+    assert_eq!(reason, FailureReason::Killed);
+    assert!(message.contains("signal 7") && message.contains("/dev/shm"), "{message}");
+}
+
+#[test]
 fn exit_code_65_is_bad_input() {
     let (reason, message) =
         Bench::new().sh(r#": > "$WINDLASS_OUTPUT"; echo "n: too big" >&2; exit 65"#).failure();

@@ -65,7 +65,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref::<Error>() {
         Some(Error::Invalid(_) | Error::NotFound { .. }) => BAD_USAGE,
-        Some(Error::Denied(_) | Error::Busy { .. } | Error::Unavailable { .. }) => REFUSED,
+        Some(
+            Error::Refused(_) | Error::Denied(_) | Error::Busy { .. } | Error::Unavailable { .. },
+        ) => REFUSED,
         Some(Error::Conflict(_) | Error::Bug(_)) => 1,
         None if error.is::<BadUsage>() => BAD_USAGE,
         None => 1,

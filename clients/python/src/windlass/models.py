@@ -126,6 +126,8 @@ class Failure(Model):
     """When it ended."""
     exit_code: int | None = None
     """Exit code of the function, where it exited by itself."""
+    refused_since: str | None = None
+    """Since when the nodes to which its attempts were assigned have refused to start them, one after the other."""
 
 
 Phase = Literal[

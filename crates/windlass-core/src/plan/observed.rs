@@ -134,6 +134,13 @@ pub enum End {
         /// When it ended, as far as is known.
         at: Timestamp,
     },
+    /// Its node has refused to start it, and nothing of it has run.
+    Refused {
+        /// What the node says.
+        message: String,
+        /// When it was seen.
+        at: Timestamp,
+    },
 }
 
 impl Attempt {

@@ -23,6 +23,8 @@ pub struct Failure {
     pub attempt: AttemptNumber,
     /// When it ended.
     pub time: Timestamp,
+    /// Since when the nodes to which its attempts were assigned have refused to start them, one after the other.
+    pub refused_since: Option<Timestamp>,
 }
 
 /// Why an attempt failed.
@@ -32,11 +34,12 @@ pub enum FailureReason {
     Invalid,
     /// The function exited 65: it refuses the input. Never retried.
     BadInput,
-    /// The function exited with another code than 0 and 65.
+    /// The function exited with another code than 0 and 65, or a container that must run before it failed.
     Crashed,
-    /// The function was ended by a signal that Windlass did not send.
+    /// The function, or its worker, was ended by a signal that Windlass did not send; or its pod was evicted because
+    /// it used more than its own limit.
     Killed,
-    /// The function needed more memory than it has.
+    /// The function needed more memory than it has. Never retried: the next attempt would have as much.
     OutOfMemory,
     /// The function exited 0 without a result.
     NoOutput,
@@ -45,14 +48,14 @@ pub enum FailureReason {
     ResultTooLarge,
     /// A result too large for the termination message reached nobody.
     ResultLost,
-    /// The attempt ran longer than its timeout.
+    /// The attempt ran longer than its timeout, or than a deadline that somebody else has set for its pod.
     Timeout,
     /// The function's program is not there or not executable. Never retried.
     CannotStart,
     /// The attempt did not start within its deadline. Never retried.
     StartDeadline,
-    /// The attempt is gone and left no outcome: evicted, deleted, its node or server lost, or there
-    /// was no room to start it. Does not count against the retries.
+    /// The attempt is gone and left no outcome: preempted, deleted, evicted for the sake of its node, its node
+    /// or server lost, or there was no room to start it. Does not count against the retries.
     Lost,
 }
 
@@ -62,12 +65,12 @@ impl FailureReason {
         match self {
             Self::Invalid
             | Self::BadInput
+            | Self::OutOfMemory
             | Self::ResultTooLarge
             | Self::CannotStart
             | Self::StartDeadline => false,
             Self::Crashed
             | Self::Killed
-            | Self::OutOfMemory
             | Self::NoOutput
             | Self::ResultLost
             | Self::Timeout

@@ -133,7 +133,7 @@ async fn authorize(
             permissions::require_metrics_reader(state.gateway.access.as_ref(), &parts.headers)
                 .await?;
         }
-        Some(Guard::Jobs(verb)) => {
+        Some(guard @ (Guard::Jobs(_) | Guard::Functions(_) | Guard::Queues(_))) => {
             let token = caller.counted_token(state, &parts.headers).await?;
             let Some((namespace, name)) = names_in_path(parts).await else {
                 permissions::require_known_caller(state, &token).await?;
@@ -142,7 +142,9 @@ async fn authorize(
                     "the path has a name that nothing can have",
                 ));
             };
-            permissions::require_permission(state, &token, verb, &namespace).await?;
+            if let Some(permission) = guard.permission() {
+                permissions::require_permission(state, &token, permission, &namespace).await?;
+            }
             if let Some(name) = name {
                 parts.extensions.insert(JobKey::new(&namespace, name));
             }

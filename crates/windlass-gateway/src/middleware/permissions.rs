@@ -5,7 +5,7 @@
 //! and the reason helps.
 
 use http::HeaderMap;
-use windlass_core::jobs::{Access, Denied, Verb};
+use windlass_core::jobs::{Access, Denied, Resource, Verb};
 
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::error::ApiError;
@@ -25,19 +25,19 @@ pub(crate) async fn require_metrics_reader(
 pub(crate) async fn require_permission(
     state: &GatewayState,
     token: &BearerToken,
-    verb: Verb,
+    (resource, verb): (Resource, Verb),
     namespace: &str,
 ) -> Result<(), ApiError> {
     let access = &state.gateway.access;
-    match access.check(Some(token.as_str()), verb, namespace).await {
-        Err(Denied::Forbidden(verb)) if verb != Verb::Get => {
+    match access.check_on(Some(token.as_str()), resource, verb, namespace).await {
+        Err(Denied::Forbidden(Verb::Get)) => Err(hidden(namespace)),
+        Err(denied @ (Denied::Forbidden(_) | Denied::ForbiddenOn(..))) => {
             match access.check(Some(token.as_str()), Verb::Get, namespace).await {
-                Ok(()) => Err(Denied::Forbidden(verb).into()),
+                Ok(()) => Err(denied.into()),
                 Err(Denied::Forbidden(_)) => Err(hidden(namespace)),
                 Err(other) => Err(other.into()),
             }
         }
-        Err(Denied::Forbidden(_)) => Err(hidden(namespace)),
         other => Ok(other?),
     }
 }

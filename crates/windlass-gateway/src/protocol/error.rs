@@ -218,6 +218,7 @@ impl From<Error> for ApiError {
                 Self::retry_later(ProblemKind::Busy, message, retry_after)
             }
             Error::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),
+            Error::Refused(detail) => Self::new(ProblemKind::Forbidden, detail),
             Error::Bug(text) | Error::Denied(text) => {
                 tracing::error!(bug = %text, "internal error");
                 Self::internal()
@@ -230,7 +231,7 @@ impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Unauthenticated => Self::new(ProblemKind::Unauthenticated, denied.to_string()),
-            Denied::Forbidden(_) | Denied::NoMetrics => {
+            Denied::Forbidden(_) | Denied::ForbiddenOn(..) | Denied::NoMetrics => {
                 Self::new(ProblemKind::Forbidden, denied.to_string())
             }
             Denied::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),

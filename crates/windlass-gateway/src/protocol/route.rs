@@ -1,7 +1,7 @@
 //! One route as data: what the guard and the API document need to know of it.
 
 use http::Method;
-use windlass_core::jobs::Verb;
+use windlass_core::jobs::{Resource, Verb};
 
 /// Who is let through to a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +12,28 @@ pub enum Guard {
     Open,
     /// Who may do this with the jobs of the namespace in the path.
     Jobs(Verb),
+    /// The same with its functions.
+    Functions(Verb),
+    /// The same with its queues.
+    Queues(Verb),
     /// A worker: its token is checked together with its report.
     Worker,
     /// Who may read the metrics.
     Metrics,
     /// Another replica of this gateway.
     Peer,
+}
+
+impl Guard {
+    /// What a caller must be allowed to do in the namespace of the path, if the path has one.
+    pub fn permission(self) -> Option<(Resource, Verb)> {
+        match self {
+            Self::Jobs(verb) => Some((Resource::Jobs, verb)),
+            Self::Functions(verb) => Some((Resource::Functions, verb)),
+            Self::Queues(verb) => Some((Resource::Queues, verb)),
+            Self::Open | Self::Worker | Self::Metrics | Self::Peer => None,
+        }
+    }
 }
 
 /// Who bounds the time of a request.

@@ -93,6 +93,7 @@ impl FakeBackend {
                 exit_code: Some(1),
                 attempt: 1,
                 time: jiff::Timestamp::UNIX_EPOCH,
+                refused_since: None,
             });
         });
         self.change(name, Phase::Failed);

@@ -35,6 +35,8 @@ pub(crate) struct ObservedBatchJob {
     pub(super) created: Option<Timestamp>,
     /// What it says when it has failed, and since when.
     pub(super) failed: Option<(String, Option<Timestamp>)>,
+    /// Whether it ends its pod because that takes longer than the batch Job may.
+    pub(super) past_deadline: bool,
     pub(super) finished: bool,
     pub(super) stopping: bool,
     pub(super) suspended: bool,
@@ -136,6 +138,11 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
     let status = object.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let failed = conditions.iter().find(|c| c.type_ == "Failed" && c.status == "True");
+    let past_deadline = conditions.iter().any(|c| {
+        matches!(c.type_.as_str(), "Failed" | "FailureTarget")
+            && c.status == "True"
+            && c.reason.as_deref() == Some("DeadlineExceeded")
+    });
     let batch_job = ObservedBatchJob {
         uid: object.uid().unwrap_or_default(),
         name: object.name_any(),
@@ -147,6 +154,7 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
             let since = condition.last_transition_time.as_ref().map(|time| time.0);
             (format!("{reason} {message}"), since)
         }),
+        past_deadline,
         finished: status.is_some_and(|status| status.completion_time.is_some()),
         stopping: object.metadata.deletion_timestamp.is_some(),
         suspended: object.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),

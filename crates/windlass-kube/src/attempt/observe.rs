@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use windlass_core::plan::{Attempt, AttemptState, End};
+use windlass_core::report::{Ending, Outcome};
 use windlass_core::status::{FailureReason, reasons};
 use windlass_core::{AttemptNumber, Job};
 
@@ -69,6 +70,12 @@ fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> A
         None if objects.last_pod.is_some() => lost_pod(now),
         None => state_without_pod(batch_job, now),
     };
+    let state = match state {
+        AttemptState::Ended(end) if batch_job.is_some_and(|batch_job| batch_job.past_deadline) => {
+            AttemptState::Ended(end_at_deadline(end))
+        }
+        state => state,
+    };
     let created =
         batch_job.and_then(|batch_job| batch_job.created).or(pod.and_then(|pod| pod.created));
     Attempt {
@@ -86,6 +93,22 @@ fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> A
             .map_or_else(|| pod.is_some_and(|pod| pod.stopping), |batch_job| batch_job.stopping),
         may_restart: batch_job.is_some_and(|batch_job| batch_job.may_make_another(objects)),
     }
+}
+
+/// The end of an attempt whose batch Job was past its deadline. The Job controller deletes its pod then, which else
+/// is no failure of the job.
+fn end_at_deadline(end: End) -> End {
+    let at = match &end {
+        End::Reported(Ending {
+            outcome: Outcome::Failed { reason: FailureReason::Lost, .. },
+            finished,
+            ..
+        }) => *finished,
+        End::Unreported { reason: FailureReason::Lost, at, .. } => *at,
+        _ => return end,
+    };
+    let message = "its batch Job took longer than its activeDeadlineSeconds".into();
+    End::Unreported { reason: FailureReason::Timeout, message, at }
 }
 
 fn state_without_pod(batch_job: Option<&ObservedBatchJob>, now: Timestamp) -> AttemptState {

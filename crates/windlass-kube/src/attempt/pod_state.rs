@@ -26,7 +26,7 @@ pub(super) fn pod_state(
         return AttemptState::Ended(end_of_container(pod, labels, dead, now));
     }
     if matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
-        return ended_without_container_status(status, now);
+        return ended_without_container_status(pod, now);
     }
     let container = container_state(status);
     if let Some(running) = container.and_then(|state| state.running.as_ref()) {
@@ -49,27 +49,80 @@ pub(super) fn pod_state(
     }
 }
 
-/// A pod that has ended, of whose container nothing is known: evicted or refused before it ran; or
+/// A pod that has ended, of whose container no end is known: evicted or refused before it ran; or
 /// given up by the control plane because its node object is gone, which proves nothing.
-fn ended_without_container_status(status: &core_v1::PodStatus, now: Timestamp) -> AttemptState {
-    let disruption =
-        status.conditions.iter().flatten().find(|c| {
-            c.type_ == "DisruptionTarget" && c.reason.as_deref() == Some("DeletionByPodGC")
-        });
-    let reason = status.reason.clone().unwrap_or_else(|| "pod failed".into());
-    let message = status.message.clone().unwrap_or_default();
-    if let Some(disruption) = disruption
+fn ended_without_container_status(pod: &core_v1::Pod, now: Timestamp) -> AttemptState {
+    let nothing = core_v1::PodStatus::default();
+    let status = pod.status.as_ref().unwrap_or(&nothing);
+    if let Some(disruption) = disruption(status)
+        && disruption.reason.as_deref() == Some("DeletionByPodGC")
         && container_state(status).is_some_and(|state| state.running.is_some())
     {
         let since = disruption.last_transition_time.as_ref().map_or(now, |time| time.0);
         let message = disruption.message.clone().unwrap_or_default();
         return AttemptState::Unreachable { message, since };
     }
-    AttemptState::Ended(End::Unreported {
-        reason: FailureReason::Lost,
-        message: format!("{reason} {message}"),
-        at: now,
+    let said = said_of_pod(status);
+    let has_containers = status.container_statuses.as_ref().is_some_and(|all| !all.is_empty());
+    let failed = failed_init_container(status);
+    let (reason, message) = match (cause(pod), said, failed) {
+        (Some(FailureReason::Lost), said, _) => {
+            (FailureReason::Lost, said.unwrap_or_else(|| "its pod was ended".into()))
+        }
+        (Some(reason), said, _) if has_containers || reason == FailureReason::Timeout => {
+            (reason, said.unwrap_or_default())
+        }
+        (_, _, Some(message)) => (FailureReason::Crashed, message),
+        // A kubelet that takes no pod says so of the pod alone.
+        (_, Some(message), None) if !has_containers => {
+            return AttemptState::Ended(End::Refused { message, at: now });
+        }
+        (_, said, None) => (
+            FailureReason::Killed,
+            said.unwrap_or_else(|| "its pod failed, nothing says why".into()),
+        ),
+    };
+    AttemptState::Ended(End::Unreported { reason, message, at: now })
+}
+
+/// Why the pod as a whole was ended, if it was. A disruption, as Kubernetes calls it, or a deletion is not the job's
+/// doing. A kubelet evicts a pod that used more than its own limit, which is no disruption.
+fn cause(pod: &core_v1::Pod) -> Option<FailureReason> {
+    let status = pod.status.as_ref();
+    if pod.metadata.deletion_timestamp.is_some() || status.and_then(disruption).is_some() {
+        return Some(FailureReason::Lost);
+    }
+    match status?.reason.as_deref()? {
+        "DeadlineExceeded" => Some(FailureReason::Timeout),
+        "Evicted" => Some(FailureReason::Killed),
+        _ => None,
+    }
+}
+
+fn disruption(status: &core_v1::PodStatus) -> Option<&core_v1::PodCondition> {
+    let conditions = status.conditions.as_deref().unwrap_or_default();
+    conditions.iter().find(|c| c.type_ == "DisruptionTarget" && c.status == "True")
+}
+
+/// What its kubelet says of the pod as a whole.
+fn said_of_pod(status: &core_v1::PodStatus) -> Option<String> {
+    let reason = status.reason.as_deref().filter(|reason| !reason.is_empty())?;
+    Some(format!("{reason}: {}", status.message.as_deref().unwrap_or_default()))
+}
+
+/// What is said of a container that must succeed before the function starts, and has failed.
+fn failed_init_container(status: &core_v1::PodStatus) -> Option<String> {
+    let all = status.init_container_statuses.as_deref().unwrap_or_default();
+    all.iter().find_map(|container| {
+        let dead = container.state.as_ref()?.terminated.as_ref()?;
+        (dead.exit_code != 0).then(|| format!("init {}", said_of_end(&container.name, dead)))
     })
+}
+
+fn said_of_end(container: &str, dead: &core_v1::ContainerStateTerminated) -> String {
+    let why = dead.reason.as_deref().unwrap_or("unknown");
+    let message = dead.message.as_deref().unwrap_or_default();
+    format!("container {container:?} ended: {why}, exit code {}. {message}", dead.exit_code)
 }
 
 fn end_of_container(
@@ -81,28 +134,31 @@ fn end_of_container(
     let created = pod.creation_timestamp().map_or(now, |time| time.0);
     // By its node's clock, which may be any.
     let at = dead.finished_at.as_ref().map_or(now, |time| time.0).max(created).min(now);
+    let cause = cause(pod);
+    let mut said = said_of_end(CONTAINER, dead);
     if let Some(ending) = dead.message.as_deref().and_then(read_termination_message) {
-        return End::Reported(only_at_its_location(ending, labels).between(created, now));
+        match &ending.outcome {
+            // A worker that is told to stop does not know why.
+            Outcome::Failed { reason: FailureReason::Lost, message, .. }
+                if cause != Some(FailureReason::Lost) =>
+            {
+                let short = core_v1::ContainerStateTerminated { message: None, ..dead.clone() };
+                said = format!("{}{message}", said_of_end(CONTAINER, &short));
+            }
+            _ => return End::Reported(only_at_its_location(ending, labels).between(created, now)),
+        }
     }
-    let disrupted = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .any(|c| c.type_ == "DisruptionTarget" && c.status == "True");
     let why = dead.reason.as_deref().unwrap_or("unknown");
-    let reason = match why {
-        _ if disrupted || pod.metadata.deletion_timestamp.is_some() => FailureReason::Lost,
+    let reason = match (cause, why) {
+        (Some(cause), _) => cause,
         // What a kubelet says of a container that it does not find any more: its node has started anew.
-        "Unknown" | "ContainerStatusUnknown" => FailureReason::Lost,
-        "OOMKilled" => FailureReason::OutOfMemory,
-        "StartError" | "ContainerCannotRun" => FailureReason::CannotStart,
-        _ => FailureReason::Killed,
+        (None, "Unknown" | "ContainerStatusUnknown") => FailureReason::Lost,
+        (None, "OOMKilled") => FailureReason::OutOfMemory,
+        (None, "StartError" | "ContainerCannotRun") => FailureReason::CannotStart,
+        (None, _) => FailureReason::Killed,
     };
-    let message = format!(
-        "the worker left no word: {why}, exit code {}. {}",
-        dead.exit_code,
-        dead.message.as_deref().unwrap_or_default()
-    );
+    let of_pod = pod.status.as_ref().and_then(said_of_pod).map(|said| format!("{said} "));
+    let message = format!("the worker left no outcome. {}{said}", of_pod.unwrap_or_default());
     End::Unreported { reason, message, at }
 }
 

@@ -90,6 +90,18 @@ fn dead_with(reason: &str, message: Option<String>, conditions: Value) -> Observ
             "finishedAt": at(9) } } }] }))
 }
 
+fn ending(outcome: Outcome) -> Ending {
+    Ending {
+        outcome,
+        started: at(1),
+        running: Some(at(1)),
+        finished: at(9),
+        parallelism: 2,
+        usage: None,
+        progress: None,
+    }
+}
+
 fn reason_of(pod: &ObservedPod) -> Option<FailureReason> {
     match &pod.state {
         AttemptState::Ended(End::Unreported { reason, .. }) => Some(*reason),
@@ -202,8 +214,13 @@ fn what_the_job_did_not_cause_is_lost() {
     ] {
         assert_eq!(reason_of(&dead(reason, None)), Some(expected), "{reason}");
     }
+    // A worker that was told to stop, as a pod that used too much is, does not know why.
+    let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
+    let stopped = || Some(termination_message(&ending(stopped.clone())));
+    assert_eq!(reason_of(&dead("Error", stopped())), Some(FailureReason::Killed));
     let drained = json!([{ "type": "DisruptionTarget", "status": "True" }]);
-    assert_eq!(reason_of(&dead_with("Error", None, drained)), Some(FailureReason::Lost));
+    assert_eq!(reason_of(&dead_with("Error", None, drained.clone())), Some(FailureReason::Lost));
+    assert_eq!(reason_of(&dead_with("Error", stopped(), drained)), Some(FailureReason::Lost));
     let mut deleted = pod("p", json!([owned_by(BATCH_JOB)]), json!({}));
     deleted.status = serde_json::from_value(json!({ "containerStatuses": [{ "name": "function",
         "image": "", "imageID": "", "ready": false, "restartCount": 0,
@@ -212,6 +229,98 @@ fn what_the_job_did_not_cause_is_lost() {
     deleted.metadata.deletion_timestamp = serde_json::from_value(json!(at(5))).unwrap();
     let (_, deleted) = read_pod(&deleted, at(100)).unwrap();
     assert_eq!(reason_of(&deleted), Some(FailureReason::Lost));
+}
+
+fn ended_pod(reason: Option<&str>, message: &str, more: Value) -> ObservedPod {
+    let mut status = json!({ "phase": "Failed", "reason": reason, "message": message });
+    status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    observed_pod(status)
+}
+
+fn statuses_of(name: &str, state: Value) -> Value {
+    json!([{ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": state }])
+}
+
+#[test]
+fn an_end_that_will_recur_counts_and_says_why() {
+    let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
+    let terminated = |message: &str| {
+        statuses_of(
+            "function",
+            json!({ "terminated": { "exitCode": 143, "reason": "Error",
+            "message": message, "finishedAt": at(9) } }),
+        )
+    };
+    let stopped = terminated(&termination_message(&ending(stopped)));
+    let used = "Container function exceeded its local ephemeral storage limit \"1Gi\". ";
+    let late = "Pod was active on the node longer than the specified deadline";
+    let init = statuses_of("setup", json!({ "terminated": { "exitCode": 1, "reason": "Error" } }));
+    let waits = || statuses_of("function", json!({ "waiting": { "reason": "PodInitializing" } }));
+    let table = [
+        (Some("Evicted"), used, json!({ "containerStatuses": stopped.clone() }), "Killed", "1Gi"),
+        (Some("Evicted"), used, json!({ "containerStatuses": waits() }), "Killed", "1Gi"),
+        (Some("DeadlineExceeded"), late, json!({ "containerStatuses": stopped }), "Timeout", late),
+        (Some("DeadlineExceeded"), late, json!({}), "Timeout", late),
+        (
+            None,
+            "",
+            json!({ "initContainerStatuses": init, "containerStatuses": waits() }),
+            "Crashed",
+            "init container \"setup\" ended: Error, exit code 1",
+        ),
+        (None, "", json!({ "containerStatuses": waits() }), "Killed", "nothing says why"),
+        (None, "", json!({ "containerStatuses": terminated("") }), "Killed", "exit code 143"),
+    ];
+    for (reason, message, more, expected, said) in table {
+        let pod = ended_pod(reason, message, more.clone());
+        let AttemptState::Ended(End::Unreported { reason, message, .. }) = &pod.state else {
+            panic!("{:?}", pod.state)
+        };
+        assert_eq!((reason.as_str(), reason.counts()), (expected, true), "{more}");
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+#[test]
+fn a_kubelet_that_refuses_a_pod_is_no_end_of_the_job() {
+    for reason in
+        ["OutOfcpu", "NodeAffinity", "UnexpectedAdmissionError", "NodeShutdown", "Evicted"]
+    {
+        let pod = ended_pod(Some(reason), "Pod was rejected: no room", json!({}));
+        let message = format!("{reason}: Pod was rejected: no room");
+        assert_eq!(pod.state, AttemptState::Ended(End::Refused { message, at: at(100) }));
+    }
+    // A node in need that evicts a pod is another thing.
+    let pressure = json!({ "conditions": [{ "type": "DisruptionTarget", "status": "True",
+        "reason": "TerminationByKubelet" }] });
+    let evicted = ended_pod(Some("Evicted"), "The node was low on resource: memory. ", pressure);
+    assert_eq!(reason_of(&evicted), Some(FailureReason::Lost));
+}
+
+#[test]
+fn a_batch_job_past_its_deadline_is_a_timeout() {
+    for kind in ["Failed", "FailureTarget"] {
+        let condition = json!({ "type": kind, "status": "True", "reason": "DeadlineExceeded" });
+        let batch_job = ours(json!({}), json!({ "conditions": [condition] }));
+        let drained = json!([{ "type": "DisruptionTarget", "status": "True" }]);
+        let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
+        for message in [None, Some(termination_message(&ending(stopped.clone())))] {
+            let pod = dead_with("Error", message, drained.clone());
+            let objects = AttemptObjects {
+                batch_job: Some(batch_job.clone()),
+                pods: BTreeMap::from([("p".to_owned(), pod)]),
+                ..AttemptObjects::default()
+            };
+            let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
+            assert!(
+                matches!(&attempts[0].state, AttemptState::Ended(End::Unreported { reason, .. })
+                    if *reason == FailureReason::Timeout),
+                "{kind}: {:?}",
+                attempts[0].state
+            );
+        }
+    }
 }
 
 #[test]
@@ -234,16 +343,7 @@ fn a_result_counts_only_in_its_own_attempts_place() {
     let inline = inline_result(b"x", "text/plain").unwrap();
     let said = |place: String| {
         let result = JobResult { text: None, location: Some(place), ..inline.clone() };
-        let message = termination_message(&Ending {
-            outcome: Outcome::Succeeded(result),
-            started: at(1),
-            running: Some(at(1)),
-            finished: at(9),
-            parallelism: 2,
-            usage: None,
-            progress: None,
-        });
-        dead("Completed", Some(message))
+        dead("Completed", Some(termination_message(&ending(Outcome::Succeeded(result)))))
     };
     let own = said(location("n", UID, 1, &inline.sha256));
     assert!(matches!(&own.state, AttemptState::Ended(End::Reported(ending))

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use serde::Deserialize;
-use windlass_core::status::Failure;
+use windlass_core::status::{ConditionType, Failure, reasons};
 use windlass_core::{Cpus, Job, JobSpec, JobStatus};
 
 use crate::crd::{ComputeJob, metadata};
@@ -60,6 +60,14 @@ impl WatchedJob {
     /// Name of its queue.
     pub(crate) fn queue(&self) -> &str {
         self.spec.queue.as_deref().unwrap_or(windlass_core::queue::DEFAULT_QUEUE)
+    }
+
+    /// Whether it waits for this function, which was not there.
+    pub(crate) fn lacks_function(&self, function: &str) -> bool {
+        let admitted = self.status.condition(ConditionType::Admitted);
+        self.spec.function == function
+            && !self.is_finished()
+            && admitted.is_some_and(|admitted| admitted.reason == reasons::FUNCTION_NOT_FOUND)
     }
 
     /// Its latest failure.

@@ -43,6 +43,17 @@ impl Stores {
         self.jobs.state().iter().map(|job| ObjectRef::from_obj(job.as_ref())).collect()
     }
 
+    /// The jobs that wait for this function.
+    pub(crate) fn jobs_without(&self, function: &ComputeFunction) -> Vec<ObjectRef<WatchedJob>> {
+        let namespace = function.metadata.namespace.as_deref();
+        let name = function.metadata.name.as_deref().unwrap_or_default();
+        let lacks = |job: &&Arc<WatchedJob>| {
+            job.meta().namespace.as_deref() == namespace && job.lacks_function(name)
+        };
+        let all = self.jobs.state();
+        all.iter().filter(lacks).map(|job| ObjectRef::from_obj(job.as_ref())).collect()
+    }
+
     /// The unfinished jobs that name this queue.
     pub(crate) fn unfinished_jobs_in(&self, queue: &ComputeQueue) -> Vec<ObjectRef<WatchedJob>> {
         let namespace = queue.metadata.namespace.as_deref();

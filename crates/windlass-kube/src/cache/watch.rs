@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::unreadable::Unreadable;
+use crate::watch_backoff::WatchBackoff;
 
 /// A watch whose server is dead is noticed after this many seconds and 5 more.
 const WATCH_SECONDS: u32 = 50;
@@ -68,7 +69,7 @@ pub(crate) fn watch_events<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let events = watcher(api, config).default_backoff();
+    let events = watcher(api, config).backoff(WatchBackoff::default());
     readable_events(events, unreadable).modify(move |object: &mut K| {
         object.meta_mut().managed_fields = None;
         prune(object);

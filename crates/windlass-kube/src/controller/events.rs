@@ -130,6 +130,7 @@ mod tests {
             exit_code: Some(3),
             attempt: 1,
             time: now,
+            refused_since: None,
         };
         let failed = JobStatus { failure: Some(failure), ..stuck.clone() };
         let event = status_event(&told, &failed).unwrap();

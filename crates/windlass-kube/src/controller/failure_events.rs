@@ -57,7 +57,7 @@ mod tests {
     fn failure(attempt: AttemptNumber) -> Failure {
         let reason = FailureReason::Crashed;
         let time = Timestamp::UNIX_EPOCH;
-        Failure { reason, message: "".into(), exit_code: None, attempt, time }
+        Failure { reason, message: "".into(), exit_code: None, attempt, time, refused_since: None }
     }
 
     fn watched(failed: Option<AttemptNumber>) -> WatchedJob {

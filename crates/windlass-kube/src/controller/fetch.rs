@@ -9,6 +9,7 @@ use windlass_core::{Error, Function, Job, Problem, QueueSpec, name};
 use super::context::Context;
 use super::fetch_attempts::fetch_attempts;
 use super::fetch_failed_create::explain_missing_pod;
+use super::first_function::is_new;
 use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{call, from_kube, within_deadline};
 use crate::labels::AttemptId;
@@ -38,8 +39,7 @@ pub(crate) async fn fetch(job: &Job, ctx: &Context, now: Timestamp) -> Result<Fe
     let function = fetch_function(job, ctx).await?;
     let needs_cpus = needs_cpus(job, &attempts, now);
     let next_attempt = next_attempt(job, &attempts);
-    let is_new = job.status.phase.is_none() && needs_cpus;
-    let whole = if is_new { Some(fetch_whole(job, ctx).await?) } else { None };
+    let whole = if needs_cpus && is_new(job) { Some(fetch_whole(job, ctx).await?) } else { None };
     let queue = ctx.stores.queue_of(job);
     Ok(Fetched { attempts, next_attempt, needs_cpus, function, queue, whole, lacks_pod })
 }

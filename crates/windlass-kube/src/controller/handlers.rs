@@ -52,8 +52,8 @@ pub(crate) fn jobs(
     .boxed()
 }
 
-/// Handles the watch of ComputeFunctions. A function has no job reconciled: a job that names it is validated when it
-/// comes, and each start reads the function.
+/// Handles the watch of ComputeFunctions. A function has those jobs reconciled that wait for it. Any other job is
+/// validated when it comes, and each start reads the function.
 pub(crate) fn functions(
     ctx: &Arc<Context>,
     events: impl Stream<Item = Event<ComputeFunction>> + Send + 'static,
@@ -63,9 +63,10 @@ pub(crate) fn functions(
         match change {
             Change::Listed => ctx.synced.mark(Watched::Functions),
             Change::Failed => ctx.metrics.watch_failed("computefunctions"),
-            Change::Applied(_) | Change::Deleted(_) => {}
+            Change::Applied(function) => return ctx.stores.jobs_without(&function),
+            Change::Deleted(_) => {}
         }
-        None
+        Vec::new()
     })
     .boxed()
 }

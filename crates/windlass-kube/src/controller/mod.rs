@@ -15,6 +15,7 @@ mod failure_events;
 pub(crate) mod fetch;
 mod fetch_attempts;
 mod fetch_failed_create;
+mod first_function;
 pub(crate) mod guard;
 pub(crate) mod handlers;
 pub(crate) mod leadership;

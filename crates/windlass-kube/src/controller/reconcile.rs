@@ -38,7 +38,7 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
     // Asks the API server, where the caches do not suffice.
     let mut fetched = fetch(job, ctx, now).await?;
     // Pure.
-    let validated = validate(job, &mut fetched);
+    let validated = validate(job, &mut fetched, now);
     // Asks admission, in memory. A grant has the API server asked for the whole job.
     let admitted = admit(job, &fetched, validated, ctx, now).await?;
     // Pure.

@@ -1,5 +1,6 @@
 //! Whether a job can run, and within which bounds. Pure: everything was fetched before.
 
+use jiff::Timestamp;
 use windlass_core::status::reasons;
 use windlass_core::validate::validate_without_input;
 use windlass_core::{
@@ -7,6 +8,7 @@ use windlass_core::{
 };
 
 use super::fetch::Fetched;
+use super::first_function::{is_new, why_it_waits};
 
 /// What a job is found to be.
 pub(crate) struct Validated {
@@ -14,12 +16,12 @@ pub(crate) struct Validated {
     pub(crate) limits: Result<JobLimits, Error>,
     /// The whole job, where it was fetched.
     pub(crate) whole: Option<Job>,
-    /// What a job that was accepted before, and needs CPUs now, lacks: a reason and a sentence.
+    /// What a job that needs CPUs now lacks, and waits for: a reason and a sentence.
     pub(crate) missing: Option<(&'static str, String)>,
 }
 
 /// Validates the whole job where it was fetched, otherwise the job as the cache has it, without its input.
-pub(crate) fn validate(job: &Job, fetched: &mut Fetched) -> Validated {
+pub(crate) fn validate(job: &Job, fetched: &mut Fetched, now: Timestamp) -> Validated {
     let whole = fetched.whole.take();
     let (function, queue) = (fetched.function.as_ref(), fetched.queue.as_ref());
     let (whole, limits) = match whole {
@@ -30,9 +32,11 @@ pub(crate) fn validate(job: &Job, fetched: &mut Fetched) -> Validated {
         }
         None => (None, limits(job, function, queue, validate_without_input)),
     };
-    let was_accepted = job.status.phase.is_some();
     let missing = match &limits {
-        Err(why) if fetched.needs_cpus && was_accepted => missing_requirement(job, function, why),
+        Err(_) if fetched.needs_cpus && is_new(job) => {
+            function.is_none().then(|| why_it_waits(job, now)).flatten()
+        }
+        Err(why) if fetched.needs_cpus => missing_requirement(job, function, why),
         _ => None,
     };
     Validated { limits, whole, missing }

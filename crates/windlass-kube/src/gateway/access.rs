@@ -14,7 +14,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Client;
 use moka::future::Cache;
-use windlass_core::jobs::{Access, Denied, Verb};
+use windlass_core::jobs::{Access, Denied, Resource, Verb};
 
 use super::token::{TokenDigest, digest, review_of, review_token, with_digest};
 
@@ -34,7 +34,7 @@ pub struct ClusterAccess {
     /// Callers by their token. `None` for a bad token.
     callers: Cache<TokenDigest, Option<UserInfo>>,
     /// Whether a token's holder has a permission, by the names of the permission.
-    rights: Cache<(TokenDigest, &'static str, String), bool>,
+    rights: Cache<(TokenDigest, &'static str, &'static str, String), bool>,
     /// File with this gateway's own token for its other replicas, if it has any.
     own_token: Option<PathBuf>,
     /// Who holds a token of replicas. `None` for a bad one.
@@ -86,8 +86,8 @@ impl ClusterAccess {
         permission: Permission<'_>,
     ) -> Result<bool, Denied> {
         let (digest, caller) = self.authenticate(token).await?;
-        let (verb, namespace) = permission.names();
-        let key = (digest, verb, namespace.to_owned());
+        let (resource, verb, namespace) = permission.names();
+        let key = (digest, resource, verb, namespace.to_owned());
         let review = review_access(&self.client, caller, permission);
         self.rights.try_get_with(key, review).await.map_err(|e| (*e).clone())
     }
@@ -96,8 +96,23 @@ impl ClusterAccess {
 #[async_trait]
 impl Access for ClusterAccess {
     async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
-        let allowed = self.is_allowed(token, Permission::Jobs(verb, namespace)).await?;
+        let permission = Permission::On(Resource::Jobs, verb, namespace);
+        let allowed = self.is_allowed(token, permission).await?;
         if allowed { Ok(()) } else { Err(Denied::Forbidden(verb)) }
+    }
+
+    async fn check_on(
+        &self,
+        token: Option<&str>,
+        resource: Resource,
+        verb: Verb,
+        namespace: &str,
+    ) -> Result<(), Denied> {
+        if resource == Resource::Jobs {
+            return self.check(token, verb, namespace).await;
+        }
+        let allowed = self.is_allowed(token, Permission::On(resource, verb, namespace)).await?;
+        if allowed { Ok(()) } else { Err(Denied::ForbiddenOn(resource, verb)) }
     }
 
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
@@ -129,18 +144,18 @@ impl Access for ClusterAccess {
 
 /// What a caller may or may not do.
 enum Permission<'a> {
-    /// This verb on the ComputeJobs of a namespace.
-    Jobs(Verb, &'a str),
+    /// This verb on a resource of ours in a namespace.
+    On(Resource, Verb, &'a str),
     /// Reading `/metrics`, as of every component of a cluster.
     ReadMetrics,
 }
 
 impl Permission<'_> {
     /// What tells it from every other permission.
-    fn names(&self) -> (&'static str, &str) {
+    fn names(&self) -> (&'static str, &'static str, &str) {
         match self {
-            Self::Jobs(verb, namespace) => (verb.as_str(), namespace),
-            Self::ReadMetrics => ("metrics", ""),
+            Self::On(resource, verb, namespace) => (resource.as_str(), verb.as_str(), namespace),
+            Self::ReadMetrics => ("metrics", "get", ""),
         }
     }
 }
@@ -152,10 +167,10 @@ async fn review_access(
     permission: Permission<'_>,
 ) -> Result<bool, Denied> {
     let (resource_attributes, non_resource_attributes) = match permission {
-        Permission::Jobs(verb, namespace) => {
+        Permission::On(resource, verb, namespace) => {
             let attributes = ResourceAttributes {
                 group: Some(windlass_core::GROUP.into()),
-                resource: Some("computejobs".into()),
+                resource: Some(resource.as_str().into()),
                 namespace: Some(namespace.to_owned()),
                 verb: Some(verb.as_str().into()),
                 ..ResourceAttributes::default()

@@ -9,6 +9,7 @@ use windlass_core::jobs::Watch;
 use windlass_core::{Error, Job};
 
 use crate::crd::ComputeJob;
+use crate::watch_backoff::WatchBackoff;
 
 pub(super) struct JobWatch {
     /// The job as it was read before the watch began: the first answer.
@@ -26,7 +27,7 @@ impl JobWatch {
         let (uid, name) = (first.metadata.uid.clone(), first.metadata.name.clone());
         let config =
             watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(50);
-        let events = watcher(jobs, config).default_backoff().boxed();
+        let events = watcher(jobs, config).backoff(WatchBackoff::default()).boxed();
         Self { first: Some(first), uid, name, listing: false, events }
     }
 }

@@ -252,27 +252,6 @@ fn a_result_that_comes_after_cancel_is_refused_in_words() {
 }
 
 #[test]
-fn bad_input_is_never_retried() {
-    let outcome = Outcome::failed(FailureReason::BadInput, "no such strike");
-    let end = AttemptState::Ended(End::Reported(ending(outcome, at(50))));
-    let plan = plan(&job(), &limits(), &seen(vec![attempt(1, end)]), at(60));
-    assert_eq!(plan.status.phase, Some(Phase::Failed));
-    assert_eq!(told(&plan.status, ConditionType::Finished), Some((Truth::True, "BadInput")));
-}
-
-#[test]
-fn a_lost_attempt_does_not_count_against_the_retries() {
-    let lost =
-        End::Unreported { reason: FailureReason::Lost, message: "evicted".into(), at: at(9) };
-    let mut job = job();
-    for number in 1..=5 {
-        let world = seen(vec![attempt(number, AttemptState::Ended(lost.clone()))]);
-        job.status = plan(&job, &limits(), &world, at(10)).status;
-        assert_eq!((job.status.phase, job.status.retries), (Some(Phase::Queued), 0));
-    }
-}
-
-#[test]
 fn an_invalid_job_fails_without_an_attempt_and_lists_the_problems() {
     let why = Error::Invalid(vec![crate::Problem::at("/parallelism", "99 is not allowed")]);
     let plan = plan_invalid(&job(), &why, &Observed::default(), at(3));
@@ -311,22 +290,6 @@ fn nothing_of_an_earlier_attempt_is_told_of_the_next() {
     let second = ending(Outcome::Succeeded(result()), at(9));
     let status = report::finish(&job, &limits(), 2, &second).unwrap();
     assert_eq!((status.attempt, status.progress, status.usage), (Some(2), None, None));
-}
-
-#[test]
-fn back_off_doubles_to_a_minute_and_is_jittered_by_half_at_most() {
-    let mut job = job();
-    for (number, full) in [(1, 1_000), (2, 2_000), (3, 4_000), (7, 60_000), (99, 60_000)] {
-        job.status.failure = Some(Failure {
-            reason: FailureReason::Crashed,
-            message: String::new(),
-            exit_code: None,
-            attempt: number,
-            time: at(0),
-        });
-        let wait = retry_at(&job).unwrap().duration_since(at(0)).as_millis();
-        assert!((full / 2..=full).contains(&wait), "attempt {number}: {wait} ms");
-    }
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! A job that was created before its function: it waits for it as long as for a start.
+
+use jiff::Timestamp;
+use windlass_core::status::{ConditionType, reasons};
+use windlass_core::{Job, JobLimits};
+
+/// Whether nobody has found yet that the job can run. Its status may say that it waits for its function.
+pub(super) fn is_new(job: &Job) -> bool {
+    let admitted = job.status.condition(ConditionType::Admitted);
+    job.status.phase.is_none()
+        || job.status.attempt.is_none()
+            && admitted.is_some_and(|admitted| {
+                admitted.reason == reasons::FUNCTION_NOT_FOUND
+                    && admitted.message == not_there_yet(job)
+            })
+}
+
+/// Why a new job waits whose function is not there: a reason and a sentence. `None` when it has waited long enough.
+pub(super) fn why_it_waits(job: &Job, now: Timestamp) -> Option<(&'static str, String)> {
+    let created = job.metadata.creation_timestamp.unwrap_or(now);
+    let longest = JobLimits::without_function(&job.spec).start_deadline();
+    let waits = now.duration_since(created) < longest;
+    waits.then(|| (reasons::FUNCTION_NOT_FOUND, not_there_yet(job)))
+}
+
+fn not_there_yet(job: &Job) -> String {
+    format!("function {:?} is not there yet", job.spec.function)
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::plan::AdmissionDecision;
+    use windlass_core::{JobSpec, Metadata, Observed, plan};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn it_waits_for_the_start_deadline_and_knows_from_its_status_that_it_is_new() {
+        let metadata = Metadata { creation_timestamp: Some(at(0)), ..Metadata::default() };
+        let mut job = Job::new(metadata, JobSpec { function: "f".into(), ..JobSpec::default() });
+        let limits = JobLimits::without_function(&job.spec);
+        let told = |job: &Job, reason, why| {
+            let admission = AdmissionDecision::Blocked { reason, why };
+            let observed = Observed { admission, ..Observed::default() };
+            plan(job, &limits, &observed, at(1)).status
+        };
+        assert!(is_new(&job));
+        let (reason, why) = why_it_waits(&job, at(599)).unwrap();
+        job.status = told(&job, reason, why);
+        assert!(is_new(&job), "it waits");
+        assert_eq!(why_it_waits(&job, at(600)), None);
+        job.status = told(&job, reasons::FUNCTION_NOT_FOUND, "it was there and is gone".into());
+        assert!(!is_new(&job), "it was accepted");
+    }
+}
