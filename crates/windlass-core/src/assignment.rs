@@ -149,6 +149,23 @@ pub struct Order {
     /// Directory that the function is kept out of, but for the input and the working directory of the
     /// attempt, which are in it. None in a pod, and where that cannot be done or was switched off.
     pub hidden: Option<String>,
+    /// The user that the function runs as; none for the worker's own.
+    pub run_as: Option<RunAs>,
+}
+
+/// A user of the machine.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunAs {
+    /// Its number.
+    pub user: u32,
+    /// The number of its group. It is in no other.
+    pub group: u32,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its home directory. Default: the attempt's working directory.
+    pub home: Option<String>,
 }
 
 /// Where a worker reports to.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windlass_core::Cpus;
+use windlass_core::assignment::RunAs;
 
 use crate::functions::Library;
 use crate::process::Logs;
@@ -38,4 +39,6 @@ pub struct Config {
     /// Whether functions are kept out of the data directory, but for their own attempt's files. It must
     /// be possible: `windlass_worker::can_hide`.
     pub hides_data: bool,
+    /// The user that functions run as, if that is another than this process's. Only root can do that.
+    pub run_as: Option<RunAs>,
 }

@@ -51,6 +51,9 @@ impl Engine {
         let (sender, events) = event::channel();
         let (store, store_failure) = Store::open(&config.data, config.durable, sender.clone())?;
         let lost = controller::end_leftovers(&files).map_err(io)?;
+        for directory in [&config.data, &files.attempts()] {
+            ownership::let_pass(directory, config.run_as.is_some()).map_err(io)?;
+        }
         let cores = Cores::find(config.cpus);
         let cgroups = Cgroups::detect(&confine::server_id(&config.data).map_err(io)?, &cores);
         info!("{cgroups}");

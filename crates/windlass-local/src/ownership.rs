@@ -75,13 +75,21 @@ fn check_owner(path: &Path, found: &Metadata, owner: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Others may pass through a directory to files of theirs: see [`let_pass`].
 fn close_to_others(path: &Path, found: &Metadata) -> io::Result<()> {
     let mode = found.mode() & 0o7777;
-    if mode & 0o077 == 0 {
+    let open = if found.is_dir() { 0o066 } else { 0o077 };
+    if mode & open == 0 {
         return Ok(());
     }
     info!(path = %path.display(), "closed to other users, who could read it");
     fs::set_permissions(path, Permissions::from_mode(mode & 0o700))
+}
+
+/// Says of a directory of ours whether other users may pass through it, to files that they were given. They can
+/// list nothing, and all else in it is closed to them.
+pub(crate) fn let_pass(directory: &Path, others: bool) -> io::Result<()> {
+    fs::set_permissions(directory, Permissions::from_mode(if others { 0o711 } else { 0o700 }))
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub(crate) fn machine_at(
         grace: Duration::from_millis(300),
         // The functions of these tests leave traces in the data directory.
         hides_data: false,
+        run_as: None,
     };
     Machine { engine: Engine::start(config).unwrap(), directory }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, Order};
+use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, Order, RunAs};
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
@@ -47,7 +47,7 @@ pub(crate) struct FunctionProcess {
 impl FunctionProcess {
     /// Starts the function with the environment of the worker contract, and gives its progress.
     pub(crate) fn start(order: &Order, timeout: Duration) -> io::Result<(Self, ProgressFile)> {
-        let Order { assignment, command, env, directory, hidden } = order;
+        let Order { assignment, command, env, directory, hidden, run_as } = order;
         check_input(assignment)?;
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
@@ -83,6 +83,9 @@ impl FunctionProcess {
         }
         if let Some(directory) = directory {
             process.current_dir(directory);
+        }
+        if let Some(user) = run_as {
+            become_user(&mut process, user, &[work, &progress, Path::new(&assignment.input)])?;
         }
         let fence = match hidden {
             Some(hidden) => {
@@ -132,6 +135,25 @@ impl FunctionProcess {
         }
         stop::end_descendants(self.group).await
     }
+}
+
+/// Makes a process that is yet to be started another user's, with files that are to be that user's.
+fn become_user(process: &mut Command, user: &RunAs, files: &[&Path]) -> io::Result<()> {
+    let RunAs { user, group, name, home } = user;
+    for file in files {
+        std::os::unix::fs::chown(file, Some(*user), Some(*group))?;
+    }
+    let work = files.first().map(|work| work.as_os_str());
+    match home {
+        Some(home) => process.env("HOME", home),
+        None => process.envs(work.map(|work| ("HOME", work))),
+    };
+    match name {
+        Some(name) => process.env("USER", name),
+        None => process.env_remove("USER"),
+    };
+    process.uid(*user).gid(*group);
+    Ok(())
 }
 
 /// When this attempt will be stopped. For information: the worker keeps the monotonic clock.

@@ -95,6 +95,7 @@ fn run_command(command: &[String]) -> Result<u8, Error> {
                 env: Vec::new(),
                 directory: None,
                 hidden: None,
+                run_as: None,
             }
         }
     };

@@ -15,6 +15,7 @@ fn said_by(bench: &Bench, script: &str) -> String {
         env: Vec::new(),
         directory: Some(bench.assignment.work.clone()),
         hidden: Some(fs::canonicalize(bench.path("")).unwrap().to_str().unwrap().to_owned()),
+        run_as: None,
     };
     let mut worker = bench.start(&[]);
     worker.order(&order);

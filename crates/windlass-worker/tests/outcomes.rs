@@ -199,6 +199,7 @@ fn a_worker_without_a_command_waits_for_its_order() {
         env: vec![EnvVar { name: "GREETING".into(), value: "hello".into() }],
         directory: Some("/".into()),
         hidden: None,
+        run_as: None,
     };
     let mut worker = bench.start(&[]);
     worker.order(&order);
@@ -218,7 +219,14 @@ fn an_empty_command_cannot_be_started() {
     let bench = Bench::new();
     let (assignment, command) = (bench.assignment.clone(), Vec::new());
     let mut worker = bench.start(&[]);
-    worker.order(&Order { assignment, command, env: Vec::new(), directory: None, hidden: None });
+    worker.order(&Order {
+        assignment,
+        command,
+        env: Vec::new(),
+        directory: None,
+        hidden: None,
+        run_as: None,
+    });
     assert_eq!(worker.failure().0, FailureReason::CannotStart);
 }
 

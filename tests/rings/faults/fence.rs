@@ -1,10 +1,13 @@
 //! A function and the server's own files.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
 use serde_json::json;
 
 use super::here;
-use crate::support::script;
 use crate::support::server::Server;
+use crate::support::{run, script};
 
 /// What a function of this server finds in the server's token file.
 fn token_read_by_a_function(more: &[&str]) -> (Server, String) {
@@ -26,4 +29,41 @@ fn a_function_reads_the_token_only_where_it_is_not_kept_out() {
     let (server, found) = token_read_by_a_function(&["--landlock", "off"]);
     assert_eq!(found.trim(), server.client.token);
     assert!(server.said().contains("functions can read the data directory"), "{}", server.said());
+}
+
+#[test]
+fn a_function_of_another_user_reads_its_own_input_and_nothing_else() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tested: only root can start functions as another user");
+        return;
+    }
+    let here = here();
+    // As tempfile makes it, only this user may pass through it.
+    fs::set_permissions(here.path(), Permissions::from_mode(0o755)).unwrap();
+    let look = "cd $(dirname $WINDLASS_INPUT)/../..; \
+                { id -u; id -G; echo $HOME; cat token lock */*/lock; ls .; ls attempts; kill -0 $PPID; echo 1 > lock; } \
+                > $WINDLASS_OUTPUT 2>/dev/null; echo '1 2' >> $WINDLASS_PROGRESS; cat $WINDLASS_INPUT >> $WINDLASS_OUTPUT";
+    script(here.path(), "looks", look, "retries: 0");
+    let data = here.path().join("data");
+    let functions = here.path().to_str().unwrap();
+    for landlock in ["on", "off"] {
+        let arguments =
+            ["--functions", functions, "--function-user", "4711:4712", "--landlock", landlock];
+        let server = Server::start_at(&data, &arguments);
+        let job = server.client.run(&json!({ "function": "looks", "input": { "own": 1 } }));
+        let text = job["status"]["result"]["text"].as_str().unwrap_or_else(|| panic!("{job}"));
+        let lines: Vec<&str> = text.lines().collect();
+        let [user, groups, home, input] = lines.as_slice() else { panic!("{text}") };
+        assert_eq!((*user, *groups, *input), ("4711", "4712", r#"{"own":1}"#));
+        assert!(home.ends_with("/work"), "{home}");
+        assert_eq!(job["status"]["progress"]["done"], 1);
+        // A command beside the server does not close what functions pass through.
+        let keys = run(&["keys", "create", landlock, "--data", data.to_str().unwrap()]);
+        assert!(keys.status.success(), "{keys:?}");
+        let job = server.client.run(&json!({ "function": "looks" }));
+        assert_eq!(job["status"]["phase"], "Succeeded", "{job}");
+    }
+    let server = Server::start_at(&data, &["--functions", functions]);
+    assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
+    drop(server);
 }

@@ -1,6 +1,6 @@
 //! A job and what it was granted -> the order for the attempt's worker. Pure.
 
-use windlass_core::assignment::{Assignment, Confinement, Order, ReportTo};
+use windlass_core::assignment::{Assignment, Confinement, Order, ReportTo, RunAs};
 use windlass_core::{AttemptNumber, Cpus, FunctionSpec, Job, JobLimits};
 
 /// Where an attempt is on this machine, and what holds it.
@@ -13,6 +13,8 @@ pub(crate) struct Placement {
     pub(crate) confinement: Confinement,
     /// The data directory, where functions are kept out of it.
     pub(crate) hidden: Option<String>,
+    /// The user that functions run as, if that is another.
+    pub(crate) run_as: Option<RunAs>,
 }
 
 /// The order for one attempt. Where its input and its own files are is up to the worker that gets it.
@@ -24,11 +26,11 @@ pub(crate) fn order(
     cpus: Cpus,
     placement: Placement,
 ) -> Order {
-    let Placement { directory, results, log, confinement, hidden } = placement;
+    let Placement { directory, results, log, confinement, hidden, run_as } = placement;
     let mut assignment = Assignment::new(job, limits, function, attempt, cpus, ReportTo::Socket);
     assignment.results = Some(results);
     assignment.log = log;
     assignment.confinement = Some(confinement);
     let command = function.command.iter().chain(&function.args).cloned().collect();
-    Order { assignment, command, env: function.env.clone(), directory, hidden }
+    Order { assignment, command, env: function.env.clone(), directory, hidden, run_as }
 }

@@ -75,6 +75,7 @@ fn start_worker(
         log,
         confinement: allocation.confinement(),
         hidden: ctx.config.hides_data.then(|| ctx.config.data.to_string_lossy().into_owned()),
+        run_as: ctx.config.run_as.clone(),
     };
     let order = build::order(job, &limits, &function.spec, attempt, cpus, placement);
     state.attempts.start(uid, order, &job.spec.input_bytes(), allocation)

@@ -20,6 +20,7 @@ use tokio::process::{Child, Command};
 use windlass_worker::private_files;
 
 use super::leftovers;
+use crate::ownership;
 
 /// What a function sees of the server's environment.
 const PASSED_VARIABLES: [&str; 6] = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER"];
@@ -32,6 +33,8 @@ pub(crate) struct WorkerCommand {
     pub(crate) logs: Logs,
     /// How long a function may take to stop, before its worker kills it.
     pub(crate) grace: Duration,
+    /// Whether functions run as another user than the server.
+    pub(crate) other_user: bool,
 }
 
 /// Where functions write what is neither result nor progress.
@@ -49,6 +52,7 @@ impl WorkerCommand {
     /// Starts a worker that waits for its order, with `home` as its directory.
     pub(crate) fn spawn(&self, home: PathBuf) -> io::Result<IdleWorker> {
         private_files::make_directory(&home.join("work"))?;
+        ownership::let_pass(&home, self.other_user)?;
         let lock = private_files::create(&home.join(leftovers::LOCK))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let (ours, theirs) = UnixStream::pair()?;

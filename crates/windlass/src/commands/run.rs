@@ -56,11 +56,11 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
 
 /// At the place that is named.
 async fn elsewhere(args: Run) -> anyhow::Result<ExitCode> {
-    let MachineFlags { define, functions, cpus, landlock } = &args.machine;
-    let is_told = cpus.is_some() || *landlock != Landlock::default();
+    let MachineFlags { define, functions, cpus, landlock, function_user } = &args.machine;
+    let is_told = cpus.is_some() || *landlock != Landlock::default() || function_user.is_some();
     if !define.is_empty() || !functions.is_empty() || is_told {
-        let why = "--function, --functions and --cpus are for a run on this machine, and a server or a \
-                   cluster is named";
+        let why = "--function, --functions, --cpus, --landlock and --function-user are for a run on this \
+                   machine, and a server or a cluster is named";
         return Err(BadUsage(why.into()).into());
     }
     let backend = Backend::find(&args.backend).await?;

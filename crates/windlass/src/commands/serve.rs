@@ -80,6 +80,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         ..engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?
     };
     let (cpus, hides_data) = (config.cpus, config.hides_data);
+    let is_open = !hides_data && config.run_as.is_none();
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -105,7 +106,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         %address, tls = tls.is_some(), cpus, stored_bytes, max_stored_bytes, data = %data.display(),
         landlock = hides_data, "windlass serves; the token is in the data directory"
     );
-    if !hides_data {
+    if is_open {
         warn!("functions can read the data directory: the token, and the files of other jobs");
     }
     tokio::select! {

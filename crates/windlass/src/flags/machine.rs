@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use windlass_core::assignment::RunAs;
 
 use super::function::FunctionFlag;
+use super::function_user::function_user;
 
 /// What every engine on one machine is told.
 #[derive(Debug, Args)]
@@ -23,6 +25,10 @@ pub(crate) struct MachineFlags {
     /// can do that, `on` to refuse to start where it cannot, `off` never
     #[arg(long, value_name = "auto|on|off", default_value = "auto", hide_possible_values = true)]
     pub(crate) landlock: Landlock,
+    /// The user that functions run as, by name or number: UID, UID:GID. Only root can do that
+    /// [default: the user of this process]
+    #[arg(long, value_name = "USER", value_parser = function_user)]
+    pub(crate) function_user: Option<RunAs>,
 }
 
 /// When functions are kept out of the data directory.

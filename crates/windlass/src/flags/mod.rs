@@ -3,6 +3,7 @@
 pub(crate) mod backend;
 pub(crate) mod bad_usage;
 pub(crate) mod function;
+pub(crate) mod function_user;
 pub(crate) mod job;
 pub(crate) mod kubectl_plugin;
 pub(crate) mod listener;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tracing::debug;
 use windlass_core::Cpus;
+use windlass_core::assignment::RunAs;
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_local::{Config, Functions, Library, Logs};
 
@@ -74,7 +75,16 @@ pub(crate) fn config(
         logs: Logs::Stderr,
         grace,
         hides_data: hides_data(args.landlock, data)?,
+        run_as: run_as(args)?,
     })
+}
+
+/// The user that functions run as, if that is another.
+fn run_as(args: &MachineFlags) -> anyhow::Result<Option<RunAs>> {
+    if args.function_user.is_some() && !rustix::process::geteuid().is_root() {
+        return Err(BadUsage("--function-user is for a server that root starts".into()).into());
+    }
+    Ok(args.function_user.clone())
 }
 
 /// Whether functions are kept out of this data directory, which may not be there yet.
