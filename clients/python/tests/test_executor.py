@@ -91,6 +91,30 @@ def test_an_exception_is_raised_by_its_future_and_the_others_are_not_touched(ser
             next(results)
 
 
+def test_what_was_computed_is_kept_when_items_fail(server):
+    items = [*range(6), "bad", "c", "nan", "d"]
+    with server.executor("fail", parallelism=2) as pool:
+        for chunksize in (None, 4):
+            results = pool.map(items, chunksize=chunksize)
+            assert [next(results) for _ in range(6)] == items[:6]
+            with pytest.raises(windlass.ItemsFailed, match="item 6: ValueError: bad cannot be had") as caught:
+                next(results)
+            error = caught.value
+            assert error.errors[0].item == 6 and error.errors[0].type == "ValueError"
+            assert "callees.py" in error.errors[0].traceback and error.reason == "BadInput"
+            kept = {4: 4, 5: 5, 7: "c"} if chunksize else {**dict(enumerate(items[:6])), 7: "c", 9: "d"}
+            assert error.results == kept
+            again = pickle.loads(pickle.dumps(error))
+            assert (str(again), again.results, again.errors) == (str(error), error.results, error.errors)
+        assert [(each.item, each.type) for each in failed_items(pool, items)] == [(6, "ValueError"), (8, "NoJson")]
+
+
+def failed_items(pool, items):
+    with pytest.raises(windlass.ItemsFailed, match="1 more") as caught:
+        list(pool.map(items))
+    return caught.value.errors
+
+
 def test_a_cancelled_future_ends_its_job_also_while_it_runs(server, client):
     with server.executor("slow") as pool:
         future = pool.submit(60)

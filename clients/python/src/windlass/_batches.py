@@ -35,3 +35,10 @@ def maps_items(function: Function) -> bool:
     if isinstance(required, list) and required == ["items"]:
         return True
     return "windlass.worker" in (*function.spec.command, *function.spec.args)
+
+
+def keeps_going(function: Function) -> bool:
+    """Whether a function takes `keepGoing` beside its items: one of `windlass.worker`, unless its schema forbids it."""
+    schema = function.spec.input_schema or {}
+    is_allowed = schema.get("additionalProperties", True) is not False or "keepGoing" in schema.get("properties", {})
+    return is_allowed and "windlass.worker" in (*function.spec.command, *function.spec.args)

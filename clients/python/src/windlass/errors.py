@@ -7,8 +7,10 @@ there was no answer, `JobEnded` that a job has no result.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+from windlass._model import Model
 from windlass.models import Job, Problem
 
 
@@ -176,6 +178,44 @@ class JobFailed(JobEnded):
         failure = self.job.status.failure
         said = failure.message if failure else "no reason was given"
         return f"job {self.job.metadata.name}: {self.reason}: {said}"
+
+
+@dataclass(frozen=True)
+class ItemError(Model):
+    """Why an item has no result."""
+
+    item: int
+    """The number of the item, from 0."""
+    type: str
+    """The class of the exception; `NoJson` when the result was none."""
+    message: str
+    """What the exception says."""
+    traceback: str | None = None
+    """Its traceback; only the first errors of a job have one."""
+
+
+class ItemsFailed(JobFailed):
+    """Some items of a job have failed, by an exception of the function or by a result that is no JSON."""
+
+    reason = "BadInput"
+
+    def __init__(self, job: Job, results: dict[int, Any], errors: tuple[ItemError, ...]) -> None:
+        self.results = results
+        """The results of the job's other items, by their numbers."""
+        self.errors = errors
+        """Why the others have none, in their order."""
+        super().__init__(job)
+
+    def message(self) -> str:
+        """What happened, for a person."""
+        first = self.errors[0]
+        others = f" ({len(self.errors) - 1} more have failed)" if len(self.errors) > 1 else ""
+        said = f"\n{first.traceback.rstrip()}" if first.traceback else ""
+        return f"job {self.job.metadata.name}: item {first.item}: {first.type}: {first.message}{others}{said}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes whole."""
+        return type(self), (self.job, self.results, self.errors)
 
 
 class JobCancelled(JobEnded):
