@@ -17,12 +17,32 @@ from windlass.models import Job, Problem
 class WindlassError(Exception):
     """Everything that this package raises, beside wrong arguments."""
 
+    @property
+    def http_status(self) -> int:
+        """The status by which a web service tells it to its own callers."""
+        return 502
+
+    @property
+    def summary(self) -> str:
+        """What a web service may tell its own callers: without tracebacks, addresses and paths."""
+        return "the compute server's answer was not understood"
+
 
 class Unreachable(WindlassError, ConnectionError):
     """The server did not answer, however often it was asked. Whether it did what was asked is not known."""
 
     is_first_contact = False
     """Whether no connection to the server was made, now or before: it may not be running, or be elsewhere."""
+
+    @property
+    def http_status(self) -> int:
+        """503: it may be there again soon."""
+        return 503
+
+    @property
+    def summary(self) -> str:
+        """That it does not answer."""
+        return "the compute server does not answer"
 
 
 class Untrusted(Unreachable):
@@ -53,6 +73,20 @@ class ApiError(WindlassError):
         """When the server would have us try again, if it said so."""
         listed = "".join(f"\n  {problem.pointer or '/'}: {problem.message}" for problem in problems)
         super().__init__(f"{detail or title or 'no reason was given'} ({status}){listed}")
+
+    @property
+    def http_status(self) -> int:
+        """The server's, where it is about the request; 503 where trying later helps, 502 where it does not."""
+        if self.status in (401, 403) or (self.status >= 500 and self.status not in (503, 504)):
+            return 502  # a matter between the service and the server
+        return 503 if self.status >= 500 else self.status
+
+    @property
+    def summary(self) -> str:
+        """The server's reason, where it is about the request."""
+        if self.http_status >= 500:
+            return "the compute server cannot do this now" if self.http_status == 503 else "the compute server refuses"
+        return self.detail or self.title or "the compute server refuses"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors travel between processes whole."""
@@ -153,6 +187,11 @@ class JobEnded(WindlassError):
         """What happened, for a person."""
         return f"job {self.job.metadata.name} is {self.job.status.phase}"
 
+    @property
+    def summary(self) -> str:
+        """The job and one word."""
+        return f"job {self.job.metadata.name}: {self.job.status.phase}"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors travel between processes whole."""
         return type(self), (self.job,)
@@ -166,6 +205,16 @@ class JobFailed(JobEnded):
         """One word: `BadInput`, `Crashed`, `OutOfMemory`, `Timeout`, ..."""
         failure = self.job.status.failure
         return failure.reason if failure else "Failed"
+
+    @property
+    def http_status(self) -> int:
+        """422 when the function refused the input, 504 when its time was over, else 502."""
+        return {"BadInput": 422, "Invalid": 422, "Timeout": 504}.get(self.reason, 502)
+
+    @property
+    def summary(self) -> str:
+        """The job and one word."""
+        return f"job {self.job.metadata.name}: {self.reason}"
 
     @property
     def exit_code(self) -> int | None:
@@ -220,3 +269,8 @@ class ItemsFailed(JobFailed):
 
 class JobCancelled(JobEnded):
     """A job was cancelled."""
+
+    @property
+    def http_status(self) -> int:
+        """409, as the server has it."""
+        return 409
