@@ -81,17 +81,21 @@ class JobFuture(concurrent.futures.Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """The result, or the exception of the job, once it has ended."""
-        self._check_process()
+        self._check_caller()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The exception of the job, once it has ended; None when it has a result."""
-        self._check_process()
+        self._check_caller()
         return super().exception(timeout)
 
-    def _check_process(self) -> None:
-        if self._executor._is_copy() and self._state not in DONE:
+    def _check_caller(self) -> None:
+        if self._state in DONE:
+            return
+        if self._executor._is_copy():
             raise RuntimeError(FORKED)
+        if threading.current_thread() is self._executor._thread:
+            raise RuntimeError("a callback cannot wait for another future: it is called by the thread that brings it")
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a JobFuture cannot be pickled: hand on its job's name, and ask for client.value(name)")
