@@ -66,14 +66,15 @@ def until(condition, seconds=30):
 
 
 class Service:
-    """nginx, Gunicorn and the application of one directory; `windlass serve` beside the application of `after`."""
+    """nginx, Gunicorn and the application of one file; `windlass serve` beside the applications of `after`."""
 
     def __init__(self, kind, directory):
-        self.processes, self.directory, self.app = [], directory, directory / kind
-        shutil.copytree(HERE / kind, self.app)
+        folder, module = kind.split("/")
+        self.processes, self.directory, self.app = [], directory, directory / folder
+        shutil.copytree(HERE / folder, self.app)
         self.port, self.web_port = free_port(), free_port()
         self.env = {**os.environ, "WEB_PORT": str(self.web_port), "XDG_DATA_HOME": str(directory)}
-        if kind == "after":
+        if folder == "after":
             port = free_port()
             self.env["WINDLASS_SERVER"] = f"http://127.0.0.1:{port}"
             self.data = directory / "windlass"
@@ -82,8 +83,8 @@ class Service:
                 "--function", f"estimate={sys.executable} -m windlass.worker estimate:estimate",
             )  # fmt: skip
             self.client = windlass.Client(self.env["WINDLASS_SERVER"], data=self.data)
-            until((self.data / "token").exists)
-        self.gunicorn = self.start(sys.executable, "-m", "gunicorn", "--no-control-socket", "app:app")
+            until(self.serves)
+        self.gunicorn = self.start(sys.executable, "-m", "gunicorn", "--no-control-socket", f"{module}:app")
         self.nginx()
         until(self.answers)
 
@@ -104,22 +105,35 @@ class Service:
         (self.app / "nginx.conf").write_text(text)
         self.start(shutil.which("nginx"), "-p", self.directory, "-e", "stderr", "-c", self.app / "nginx.conf")
 
+    def serves(self):
+        try:
+            return self.client.functions()
+        except windlass.WindlassError:
+            return None
+
     def answers(self):
         assert all(process.poll() is None for process in self.processes), (self.directory / "log").read_text()
         try:
-            return self.post(SHORT)[0] == 200
+            # An error's text is the application's own, or that of a proxy which reaches nobody.
+            return self.ask("GET", "/no-such")[0] == 404
         except OSError:
             return False
 
-    def post(self, data, key=None):
-        """Status and results of a request to the service, through nginx."""
+    def ask(self, method, path, value=None, headers=None):
+        """Status, headers and JSON of an answer of the service, through nginx; None for what is no JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        headers = {"Content-Type": "application/json", **({"Idempotency-Key": key} if key else {})}
-        connection.request("POST", "/estimate", json.dumps({"data": data}), headers)
+        headers = {**({} if value is None else {"Content-Type": "application/json"}), **(headers or {})}
+        connection.request(method, path, value if isinstance(value, (str, type(None))) else json.dumps(value), headers)
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
-        return answer.status, json.loads(body)["results"] if answer.status == 200 else None
+        is_json = answer.headers.get_content_type() == "application/json"
+        return answer.status, answer.headers, json.loads(body) if is_json else None
+
+    def post(self, data, key=None):
+        """Status and results of a request that waits."""
+        status, _, told = self.ask("POST", "/estimate", {"data": data}, {"Idempotency-Key": key} if key else {})
+        return status, told["results"] if status == 200 else None
 
     def post_beside(self, *arguments):
         """The same in a thread; gives a function that waits for the answer."""
@@ -149,19 +163,24 @@ class Service:
                 process.wait()
 
 
-@pytest.fixture(params=["before", "after"])
+@pytest.fixture(params=["before/app", "after/waiting"])
 def service(request, tmp_path):
     yield from serving(request.param, tmp_path)
 
 
 @pytest.fixture
 def before(tmp_path):
-    yield from serving("before", tmp_path)
+    yield from serving("before/app", tmp_path)
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    yield from serving("after/waiting", tmp_path)
 
 
 @pytest.fixture
 def after(tmp_path):
-    yield from serving("after", tmp_path)
+    yield from serving("after/app", tmp_path)
 
 
 def serving(kind, directory):
@@ -182,10 +201,14 @@ def expected():
     return lambda data: [estimate(item) for item in data]
 
 
-def test_the_move_is_a_dozen_lines():
-    old, new = ((HERE / kind / "app.py").read_text().splitlines() for kind in ("before", "after"))
+def test_the_move_is_a_dozen_lines_and_the_readme_shows_them():
+    old, new = ((HERE / name).read_text().splitlines() for name in ("before/app.py", "after/waiting.py"))
     changed = [line for line in difflib.unified_diff(old, new, n=0) if re.match(r"[+](?![+])", line)]
     assert len(changed) <= 12
+    shown = (HERE / "README.md").read_text().partition("```diff\n")[2].partition("```")[0].splitlines()
+    kept = [line[1:] for line in shown if not line.startswith("-")]
+    assert kept == new[new.index("import windlass") :]
+    assert [line[1:] for line in shown if not line.startswith("+")] == old[old.index("import multiprocessing") :]
     for name in ("estimate.py", "gunicorn.conf.py", "nginx.conf"):
         assert (HERE / "before" / name).read_text() == (HERE / "after" / name).read_text()
 
@@ -215,27 +238,27 @@ def is_pool(pid):
         return False
 
 
-def test_after_a_killed_worker_leaves_no_process_and_the_result_is_there_by_its_key(after, expected):
-    answer = after.post_beside(LONG, "order-17")
+def test_after_a_killed_worker_leaves_no_process_and_the_result_is_there_by_its_key(waiting, expected):
+    answer = waiting.post_beside(LONG, "order-17")
 
     def running():
-        jobs = [job for job in after.client.list(function="estimate") if job.status.phase == "Running"]
+        jobs = [job for job in waiting.client.list(function="estimate") if job.status.phase == "Running"]
         return jobs[0] if jobs else None
 
     job = until(running)
-    web = descendants(after.gunicorn.pid)
-    after.kill_workers()
+    web = descendants(waiting.gunicorn.pid)
+    waiting.kill_workers()
     assert answer()[0] == 502
     until(lambda: all(cpu_seconds(pid) is None for pid in web), 5)
     # The same request with the same key: the job's result, which was not computed again.
-    assert after.post(LONG, "order-17") == (200, expected(LONG))
-    told = after.client.get(job)
+    assert waiting.post(LONG, "order-17") == (200, expected(LONG))
+    told = waiting.client.get(job)
     assert (told.status.phase, told.status.attempt) == ("Succeeded", 1)
-    same = [job for job in after.client.list(function="estimate") if job.spec.input["items"] == LONG]
+    same = [job for job in waiting.client.list(function="estimate") if job.spec.input["items"] == LONG]
     assert len(same) == 1
-    assert until(lambda: not [pid for pid in descendants(after.windlass.pid) if is_function(pid)] or None)
+    assert until(lambda: not [pid for pid in descendants(waiting.windlass.pid) if is_function(pid)] or None)
     # Another request under that key is refused, and says so.
-    assert after.post(SHORT, "order-17")[0] == 409
+    assert waiting.post(SHORT, "order-17")[0] == 409
 
 
 def is_function(pid):
@@ -245,5 +268,86 @@ def is_function(pid):
         return False
 
 
-def test_after_a_refusal_of_windlass_is_an_answer(after):
-    assert after.post([{"seed": 1, "rounds": 10, "text": "x" * 150_000}])[0] == 413
+def test_the_waiting_form_answers_failures_with_words(waiting):
+    assert waiting.ask("POST", "/estimate", {"data": [{"seed": 1, "text": "x" * 150_000}]})[0] == 413
+    status, _, told = waiting.ask("POST", "/estimate", {"data": [{"seed": 1}]})
+    assert status == 422 and told["error"].endswith(": BadInput")
+
+
+def until_ended(service, place):
+    """The last answer of a place, and the progress that it told before."""
+    told = []
+
+    def ended():
+        status, headers, value = service.ask("GET", place)
+        if status == 202:
+            assert headers["Retry-After"] == "1"
+            told.append(value["progress"])
+        return (status, value) if status != 202 else None
+
+    return until(ended, 60), told
+
+
+def test_nobody_waits_for_an_answer_and_all_see_how_far_it_is(after, expected):
+    # More than there are web workers.
+    places = []
+    for number in range(3 * os.cpu_count() + 3):
+        began = time.monotonic()
+        status, headers, told = after.ask("POST", "/estimates", {"data": [*LONG, {"seed": number, "rounds": 10}]})
+        assert status == 202 and told["phase"] in ("Queued", "Starting", "Running")
+        assert time.monotonic() - began < 5
+        places.append(headers["Location"])
+    began = time.monotonic()
+    status, headers, _ = after.ask("GET", "/")
+    assert status == 200 and headers.get_content_type() == "text/html" and time.monotonic() - began < 2
+    for place in places[1:]:
+        assert after.ask("DELETE", place)[0] == 202
+    (status, value), told = until_ended(after, places[0])
+    assert (status, value["results"]) == (200, expected([*LONG, {"seed": 0, "rounds": 10}]))
+    assert told == sorted(told) and any(0 < each < 1 for each in told)
+    assert until_ended(after, places[1])[0][0] == 409
+
+
+def test_the_same_key_is_the_same_place_also_after_the_web_workers_are_killed(after):
+    key = {"Idempotency-Key": "order-17"}
+    place = after.ask("POST", "/estimates", {"data": SHORT}, key)[1]["Location"]
+    after.kill_workers()
+    until(lambda: after.ask("GET", "/")[0] == 200)
+    assert after.ask("POST", "/estimates", {"data": SHORT}, key)[1]["Location"] == place
+    assert until_ended(after, place)[0][0] == 200
+    assert after.ask("POST", "/estimates", {"data": LONG}, key)[0] == 409
+
+
+def test_each_failure_is_an_answer_in_json_with_a_status_that_fits(after):
+    def refused(status, method, path, value=None):
+        got, headers, told = after.ask(method, path, value)
+        assert (got, list(told or {})) == (status, ["error"]), (got, told)
+        assert "Traceback" not in told["error"] and "127.0.0.1" not in told["error"]
+
+    for value in ({}, [], {"data": 3}, "no JSON"):
+        refused(400, "POST", "/estimates", value)
+    refused(404, "GET", "/nowhere")
+    refused(405, "GET", "/estimates")
+    refused(404, "GET", "/estimates/no-such")
+    # A job of another function is none of this service.
+    other = after.client.submit("echo", {})
+    refused(404, "GET", f"/estimates/{other.metadata.name}")
+    refused(413, "POST", "/estimates", {"data": ["x" * 150_000]})
+    place = after.ask("POST", "/estimates", {"data": [{"seed": 1}]})[1]["Location"]
+    status, told = until_ended(after, place)[0]
+    assert status == 422 and told["error"].endswith(": BadInput")
+    after.windlass.kill()
+    after.windlass.wait()
+    after.processes.remove(after.windlass)
+    began = time.monotonic()
+    refused(503, "GET", place)
+    refused(503, "POST", "/estimates", {"data": SHORT})
+    assert time.monotonic() - began < 15
+
+
+def test_the_page_asks_for_what_there_is():
+    page = (HERE / "after/static/page.html").read_text()
+    app = (HERE / "after/app.py").read_text()
+    for route in re.findall(r'fetch\("(/[^"]*)"', page):
+        assert f'"{route}"' in app
+    assert "202" in page and "503" in page

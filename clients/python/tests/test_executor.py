@@ -6,6 +6,8 @@ import os
 import pickle
 import select
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -89,6 +91,30 @@ def test_an_exception_is_raised_by_its_future_and_the_others_are_not_touched(ser
         assert next(results) == "a"
         with pytest.raises(windlass.JobFailed):
             next(results)
+
+
+def test_what_was_computed_is_kept_when_items_fail(server):
+    items = [*range(6), "bad", "c", "nan", "d"]
+    with server.executor("fail", parallelism=2) as pool:
+        for chunksize in (None, 4):
+            results = pool.map(items, chunksize=chunksize)
+            assert [next(results) for _ in range(6)] == items[:6]
+            with pytest.raises(windlass.ItemsFailed, match="item 6: ValueError: bad cannot be had") as caught:
+                next(results)
+            error = caught.value
+            assert error.errors[0].item == 6 and error.errors[0].type == "ValueError"
+            assert "callees.py" in error.errors[0].traceback and error.reason == "BadInput"
+            kept = {4: 4, 5: 5, 7: "c"} if chunksize else {**dict(enumerate(items[:6])), 7: "c", 9: "d"}
+            assert error.results == kept
+            again = pickle.loads(pickle.dumps(error))
+            assert (str(again), again.results, again.errors) == (str(error), error.results, error.errors)
+        assert [(each.item, each.type) for each in failed_items(pool, items)] == [(6, "ValueError"), (8, "NoJson")]
+
+
+def failed_items(pool, items):
+    with pytest.raises(windlass.ItemsFailed, match="1 more") as caught:
+        list(pool.map(items))
+    return caught.value.errors
 
 
 def test_a_cancelled_future_ends_its_job_also_while_it_runs(server, client):
@@ -183,6 +209,82 @@ def test_its_futures_can_be_awaited(server):
             return await asyncio.gather(*futures)
 
     assert asyncio.run(both()) == [4, 9]
+
+
+def test_numbers_and_arrays_of_numpy_are_items_and_what_is_no_json_is_named(server):
+    numpy = pytest.importorskip("numpy")
+    with server.executor("square", parallelism=1) as pool:
+        assert list(pool.map(numpy.arange(4))) == [0, 1, 4, 9]
+        assert pool.submit(numpy.float64(1.5)).result(timeout=20) == 2.25
+        with pytest.raises(ValueError, match=r"item 2: .*'object' is no JSON"):
+            pool.map([1, 2, object()])
+        with pytest.raises(ValueError, match=r"sorted\(value\)"):
+            pool.submit({1, 2}).result(timeout=20)
+
+
+def test_a_callback_that_would_wait_for_itself_is_told(server):
+    said = []
+
+    def callback(_):
+        try:
+            said.append(pool.submit(1).result())
+        except RuntimeError as error:
+            said.append(str(error))
+
+    with server.executor("square", parallelism=1) as pool:
+        pool.submit(1).add_done_callback(callback)
+        until(lambda: said)
+    assert "a callback cannot wait" in said[0]
+
+
+def test_futures_outlive_the_server(own_server):
+    with own_server.executor("slow", parallelism=1) as pool:
+        futures = [pool.submit(seconds) for seconds in (0.5, 1.0, 1.5)]
+        until(lambda: all(future.job for future in futures))
+        own_server.kill()
+        time.sleep(0.5)
+        own_server.start()
+        assert [future.result(timeout=60) for future in futures] == [0.5, 1.0, 1.5]
+
+
+@pytest.fixture
+def nothing_left(client):
+    """Ends what a test leaves behind."""
+    yield
+    for job in client.list(function="slow", with_input=False):
+        if job.status.phase in ("Queued", "Starting", "Running"):
+            client.cancel(job)
+
+
+def script(server, text):
+    """A program that has `pool` and `client`; started."""
+    begin = f"""
+import windlass, sys
+make = lambda kind: kind({server.url!r}, data={str(server.data)!r})
+client = make(windlass.Client)
+pool = windlass.Executor("slow", client=lambda: make(windlass.AsyncClient))
+"""
+    command = [sys.executable, "-c", begin + text]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise SystemExit(0)", "pool.shutdown(wait=False)", ""])
+def test_a_program_that_ends_is_not_held_up_by_its_jobs(server, nothing_left, end):
+    ended = script(server, f"client.submit('slow', {{'items': [60]}}); pool.submit(60)\n{end}")
+    _, wrong = ended.communicate(timeout=20)
+    assert (ended.returncode, wrong) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "waits", ["client.call('slow', {'items': [60]})", "pool.submit(60).result()", "list(pool.map([60]))"]
+)
+def test_an_interrupt_ends_a_wait(server, nothing_left, waits):
+    waiting = script(server, f"print('waits', flush=True)\n{waits}")
+    assert waiting.stdout.readline() == "waits\n"
+    time.sleep(0.5)
+    waiting.send_signal(signal.SIGINT)
+    _, wrong = waiting.communicate(timeout=10)
+    assert waiting.returncode != 0 and wrong.rstrip().endswith("KeyboardInterrupt")
 
 
 def in_child(work, seconds=20):

@@ -133,6 +133,7 @@ def test_bad_input_exits_65_and_names_the_field(attempt):
         ("{}", "/items must be a list"),
         ('{"items": 3}', "/items must be a list"),
         ('{"items": [], "extra": 1}', "/extra"),
+        ('{"items": [], "keepGoing": 1}', "/keepGoing"),
     ]:
         status, said = attempt("callees:square", text).end()
         assert status == 65, said
@@ -149,6 +150,51 @@ def test_an_exception_fails_the_job_with_its_item_and_the_end_of_its_traceback(a
     assert said.count("Traceback") == 1
     assert not (one.path / "output").exists()
     assert one.group_is_empty()
+
+
+def test_it_keeps_going_when_it_is_asked_to(attempt):
+    kinds = ["tuple", "object", "path", "pdb", "tuple"]
+    one = attempt("callees:make", json.dumps({"items": kinds, "keepGoing": True}), 2)
+    assert one.results() == [
+        [1, [2, "x"]],
+        None,
+        ["/tmp/x", "12345678-1234-5678-1234-567812345678"],
+        None,
+        [1, [2, "x"]],
+    ]
+    errors = json.loads((one.path / "output").read_text())["errors"]
+    assert [(error["item"], error["type"]) for error in errors] == [(1, "NoJson"), (3, "BdbQuit")]
+    assert "type 'Thing'" in errors[0]["message"] and "there is no terminal here" in errors[1]["traceback"]
+    assert one.progress()[-1] == "5 5"
+    # Ten thousand errors are no large result.
+    one = attempt("callees:fail", json.dumps({"items": ["bad"] * 10_000, "keepGoing": True}))
+    assert one.results() == [None] * 10_000
+    assert (one.path / "output").stat().st_size < 2_000_000
+    status, said = attempt(
+        "callees:fail", json.dumps({"items": ["bad"], "keepGoing": True}), arguments=["--retry-exceptions"]
+    ).end()
+    assert status == 1 and "item 0: Traceback" in said
+
+
+def test_a_function_can_be_checked_before_it_is_called():
+    def check(target):
+        command = [sys.executable, "-m", "windlass.worker", "--check", target]
+        ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+        return ended.returncode, ended.stderr
+
+    for target in ("callees:square", "math:sqrt", "callees:Thing.__eq__", "builtins:max"):
+        assert check(target)[0] == (1 if "Thing" in target else 0), target
+    for target, why in [
+        ("callee:square", "did you mean callees"),
+        ("callees:sqare", "did you mean square?"),
+        ("callees:os.sep", "is no function but str"),
+        ("callees:cycle", "callees:cycle() cannot be called with one item: too many positional arguments"),
+        ("callees:Named", "missing a required argument: 'inner'"),
+        ("broken:f", "cannot import broken:f: SystemExit: 7"),
+    ]:
+        status, said = check(target)
+        assert status == 1 and why in said, said
+    assert check("callees")[0] == 2
 
 
 def test_what_has_one_meaning_in_json_is_converted(attempt):

@@ -1,4 +1,4 @@
-"""Results as JSON: what has one meaning there is converted, everything else is refused in words.
+"""Inputs and results as JSON: what has one meaning there is converted, everything else is refused in words.
 
 | Python | JSON |
 | --- | --- |
@@ -10,7 +10,7 @@
 | `pathlib` paths, `uuid.UUID` | strings |
 
 Refused, as they have no meaning or several: NaN and infinity, bytes, sets, `Decimal`, complex numbers, data frames, and
-anything else. Nothing is imported for this: only what the function has loaded itself can be in its result.
+anything else. Nothing is imported for this: only what a program has loaded itself can be in its values.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from typing import Any
 ADVICE = {
     "bytes": "encode them, by base64.b64encode(value).decode() for example",
     "bytearray": "encode it, by base64.b64encode(value).decode() for example",
-    "set": "a set has no order: return sorted(value)",
-    "frozenset": "a set has no order: return sorted(value)",
-    "Decimal": "return str(value), or float(value) if rounding is fine",
-    "complex": "return [value.real, value.imag]",
-    "DataFrame": "return value.to_dict(orient='records') or another of its forms",
-    "Series": "return value.tolist() or value.to_dict()",
-    "generator": "return list(value)",
-    "map": "return list(value)",
+    "set": "a set has no order: use sorted(value)",
+    "frozenset": "a set has no order: use sorted(value)",
+    "Decimal": "use str(value), or float(value) if rounding is fine",
+    "complex": "use [value.real, value.imag]",
+    "DataFrame": "use value.to_dict(orient='records') or another of its forms",
+    "Series": "use value.tolist() or value.to_dict()",
+    "generator": "use list(value)",
+    "map": "use list(value)",
 }
 
 
 class NoJson(ValueError):
-    """A result that cannot be JSON; the message says of what type, and what to return instead."""
+    """A value that cannot be JSON; the message says of what type, and what to give instead."""
 
 
 def convert(value: Any) -> Any:
@@ -59,10 +59,10 @@ def convert(value: Any) -> Any:
     raise NoJson(f"a value of type {kind.__name__!r} is no JSON{f': {advice}' if advice else ''}")
 
 
-def encode(value: Any) -> str:
+def encode(value: Any, ensure_ascii: bool = True) -> str:
     """The value as one line of JSON. `NoJson` when it cannot be."""
     try:
-        return json.dumps(value, default=convert, allow_nan=False, separators=(",", ":"))
+        return json.dumps(value, default=convert, allow_nan=False, separators=(",", ":"), ensure_ascii=ensure_ascii)
     except NoJson:
         raise
     except RecursionError as error:
@@ -70,5 +70,5 @@ def encode(value: Any) -> str:
     except (TypeError, ValueError) as error:
         said = str(error)
         if "not JSON compliant" in said:
-            raise NoJson(f"{said}: return None or a string for NaN and infinity") from error
+            raise NoJson(f"{said}: use None or a string for NaN and infinity") from error
         raise NoJson(said) from error

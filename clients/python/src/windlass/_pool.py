@@ -41,6 +41,11 @@ PARTS = 4
 
 READ_BYTES = 1 << 16
 
+# Of the items that failed so many have a traceback, of at most so many characters; and the longest message of each.
+TRACEBACKS = 20
+TRACEBACK_CHARACTERS = 4000
+MESSAGE_CHARACTERS = 1000
+
 # By these, common runtimes size their thread pools. The supervisor has set each to the parallelism, which is right for
 # one process; here there are that many processes.
 THREAD_COUNT_VARIABLES = (
@@ -61,6 +66,20 @@ class Failed(Exception):
 
 class Raised(Failed):
     """The function raised, or returned what is no JSON: it would do so again with the same input."""
+
+
+class Errors:
+    """What became of the items that failed, when the others go on without them."""
+
+    def __init__(self) -> None:
+        self.listed: list[dict[str, Any]] = []
+
+    def add(self, item: int, told: dict[str, str]) -> None:
+        """Notes what is told of an item. Ten thousand errors must not make a result that is too large."""
+        error = {"item": item, "type": told["type"], "message": told["message"][:MESSAGE_CHARACTERS]}
+        if len(self.listed) < TRACEBACKS:
+            error["traceback"] = told["traceback"][-TRACEBACK_CHARACTERS:]
+        self.listed.append(error)
 
 
 class NotFound(Exception):
@@ -113,41 +132,44 @@ def explained(error: BaseException) -> str:
 def serve(target: str, tasks: IO[bytes], results: IO[bytes]) -> int:
     """Answers tasks until there are no more. A task is a line with a JSON list of items, answered by a line for each.
 
-    A line is the result as JSON. The last line may be `!` and a message as JSON, when the process cannot go on, or `?`
-    and a message, when the function has raised or has returned what is no JSON.
+    A line is the result as JSON; or `?` and an object with `type`, `message` and `traceback`, when the function has
+    raised or has returned what is no JSON. The last line may be `!` and a message as JSON, when the process cannot go
+    on.
     """
 
-    def fail(mark: bytes, message: str) -> int:
-        results.write(mark + json.dumps(message).encode() + b"\n")
+    def fail(message: str) -> int:
+        results.write(b"!" + json.dumps(message).encode() + b"\n")
         results.flush()
         return FAILED
+
+    def failed(error: Exception, message: str, text: str) -> str:
+        return "?" + json.dumps({"type": type(error).__name__, "message": message, "traceback": text})
 
     sys.breakpointhook = no_debugger
     try:
         function = find(target)
     except NotFound as error:
-        return fail(b"!", f"cannot import {target}: {error}")
+        return fail(f"cannot import {target}: {error}")
     except Exception:
-        return fail(b"!", f"cannot import {target}\n{traceback.format_exc()}")
+        return fail(f"cannot import {target}\n{traceback.format_exc()}")
     flushed = time.monotonic()
     try:
         for line in tasks:
             for item in json.loads(line):
                 try:
-                    result = function(item)
-                except MemoryError as error:
-                    return fail(b"!", explained(error))
-                except Exception as error:
-                    return fail(b"?", explained(error))
-                try:
                     # Compact, and a line: JSON escapes line breaks.
-                    text = encode(result)
+                    text = encode(function(item))
+                except MemoryError as error:
+                    return fail(explained(error))
                 except NoJson as error:
-                    return fail(b"?", f"its result cannot be given back: {error}")
+                    text = failed(error, str(error), f"its result cannot be given back: {error}")
+                except Exception as error:
+                    text = failed(error, str(error), explained(error))
                 results.write(text.encode())
                 results.write(b"\n")
                 now = time.monotonic()
-                if now - flushed >= FLUSH_SECONDS:
+                # Whoever waits may give up at an error.
+                if now - flushed >= FLUSH_SECONDS or text.startswith("?"):
                     results.flush()
                     flushed = now
             results.flush()
@@ -226,8 +248,6 @@ class Process:
         for line in lines:
             if line.startswith(b"!"):
                 raise Failed(json.loads(line[1:]))
-            if line.startswith(b"?"):
-                raise Raised(f"item {self.unanswered[0]}: {json.loads(line[1:])}")
             answered.append((self.unanswered.popleft(), line))
         if is_over:
             status = self.process.wait()
@@ -278,8 +298,13 @@ class Pool:
         self.processes = []
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
-    def map(self, items: list[Any], progress: Progress, chunk: int | None = None) -> list[bytes]:
-        """The results, each as JSON, in the order of the items."""
+    def map(
+        self, items: list[Any], progress: Progress, chunk: int | None = None, errors: Errors | None = None
+    ) -> list[bytes]:
+        """The results, each as JSON, in the order of the items.
+
+        Of an item that fails it is `null` and a note in `errors`; without `errors` it ends all, by `Raised`.
+        """
         results = [b""] * len(items)
         given = done = 0
         with selectors.DefaultSelector() as selector:
@@ -302,9 +327,18 @@ class Pool:
                 for key, _ in selector.select():
                     process, has_ended = key.data
                     for index, text in process.take(has_ended):
-                        results[index] = text
+                        results[index] = noted(index, text, errors) if text.startswith(b"?") else text
                         done += 1
                     if not process.unanswered:
                         give(process)
                 progress.tell(done)
         return results
+
+
+def noted(index: int, text: bytes, errors: Errors | None) -> bytes:
+    """What stands for the result of an item that failed."""
+    told = json.loads(text[1:])
+    if errors is None:
+        raise Raised(f"item {index}: {told['traceback']}")
+    errors.add(index, told)
+    return b"null"

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, Union
 
-from windlass import errors
+from windlass import _json, errors
 from windlass._model import json_name
 from windlass.models import Explanation, Function, Job, JobSpec, Queue
 
@@ -152,8 +152,8 @@ def _quote(part: str) -> str:
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON. NaN and infinity are none."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
+    """Compact JSON. What has one meaning there, such as numpy's numbers, is converted; `NoJson` for what has none."""
+    return _json.encode(value, ensure_ascii=False).encode()
 
 
 def spec_of(

@@ -7,13 +7,25 @@ there was no answer, `JobEnded` that a job has no result.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+from windlass._model import Model
 from windlass.models import Job, Problem
 
 
 class WindlassError(Exception):
     """Everything that this package raises, beside wrong arguments."""
+
+    @property
+    def http_status(self) -> int:
+        """The status by which a web service tells it to its own callers."""
+        return 502
+
+    @property
+    def summary(self) -> str:
+        """What a web service may tell its own callers: without tracebacks, addresses and paths."""
+        return "the compute server's answer was not understood"
 
 
 class Unreachable(WindlassError, ConnectionError):
@@ -21,6 +33,16 @@ class Unreachable(WindlassError, ConnectionError):
 
     is_first_contact = False
     """Whether no connection to the server was made, now or before: it may not be running, or be elsewhere."""
+
+    @property
+    def http_status(self) -> int:
+        """503: it may be there again soon."""
+        return 503
+
+    @property
+    def summary(self) -> str:
+        """That it does not answer."""
+        return "the compute server does not answer"
 
 
 class Untrusted(Unreachable):
@@ -51,6 +73,20 @@ class ApiError(WindlassError):
         """When the server would have us try again, if it said so."""
         listed = "".join(f"\n  {problem.pointer or '/'}: {problem.message}" for problem in problems)
         super().__init__(f"{detail or title or 'no reason was given'} ({status}){listed}")
+
+    @property
+    def http_status(self) -> int:
+        """The server's, where it is about the request; 503 where trying later helps, 502 where it does not."""
+        if self.status in (401, 403) or (self.status >= 500 and self.status not in (503, 504)):
+            return 502  # a matter between the service and the server
+        return 503 if self.status >= 500 else self.status
+
+    @property
+    def summary(self) -> str:
+        """The server's reason, where it is about the request."""
+        if self.http_status >= 500:
+            return "the compute server cannot do this now" if self.http_status == 503 else "the compute server refuses"
+        return self.detail or self.title or "the compute server refuses"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors travel between processes whole."""
@@ -151,6 +187,11 @@ class JobEnded(WindlassError):
         """What happened, for a person."""
         return f"job {self.job.metadata.name} is {self.job.status.phase}"
 
+    @property
+    def summary(self) -> str:
+        """The job and one word."""
+        return f"job {self.job.metadata.name}: {self.job.status.phase}"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors travel between processes whole."""
         return type(self), (self.job,)
@@ -166,6 +207,16 @@ class JobFailed(JobEnded):
         return failure.reason if failure else "Failed"
 
     @property
+    def http_status(self) -> int:
+        """422 when the function refused the input, 504 when its time was over, else 502."""
+        return {"BadInput": 422, "Invalid": 422, "Timeout": 504}.get(self.reason, 502)
+
+    @property
+    def summary(self) -> str:
+        """The job and one word."""
+        return f"job {self.job.metadata.name}: {self.reason}"
+
+    @property
     def exit_code(self) -> int | None:
         """The function's exit status, where it exited by itself."""
         failure = self.job.status.failure
@@ -178,5 +229,48 @@ class JobFailed(JobEnded):
         return f"job {self.job.metadata.name}: {self.reason}: {said}"
 
 
+@dataclass(frozen=True)
+class ItemError(Model):
+    """Why an item has no result."""
+
+    item: int
+    """The number of the item, from 0."""
+    type: str
+    """The class of the exception; `NoJson` when the result was none."""
+    message: str
+    """What the exception says."""
+    traceback: str | None = None
+    """Its traceback; only the first errors of a job have one."""
+
+
+class ItemsFailed(JobFailed):
+    """Some items of a job have failed, by an exception of the function or by a result that is no JSON."""
+
+    reason = "BadInput"
+
+    def __init__(self, job: Job, results: dict[int, Any], errors: tuple[ItemError, ...]) -> None:
+        self.results = results
+        """The results of the job's other items, by their numbers."""
+        self.errors = errors
+        """Why the others have none, in their order."""
+        super().__init__(job)
+
+    def message(self) -> str:
+        """What happened, for a person."""
+        first = self.errors[0]
+        others = f" ({len(self.errors) - 1} more have failed)" if len(self.errors) > 1 else ""
+        said = f"\n{first.traceback.rstrip()}" if first.traceback else ""
+        return f"job {self.job.metadata.name}: item {first.item}: {first.type}: {first.message}{others}{said}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes whole."""
+        return type(self), (self.job, self.results, self.errors)
+
+
 class JobCancelled(JobEnded):
     """A job was cancelled."""
+
+    @property
+    def http_status(self) -> int:
+        """409, as the server has it."""
+        return 409

@@ -16,7 +16,8 @@ How items become jobs:
 - Any other function: each item is the whole input of one job.
 
 An exception is raised where `concurrent.futures` would raise one: `JobFailed` has the end of what the function said,
-with the traceback. A failed attempt is not tried again unless `retries` says so; one that the machine lost always is.
+with the traceback. An item of a `map` that fails does not end the others of its job: `ItemsFailed`, a `JobFailed`, has
+their results. A failed attempt is not tried again unless `retries` says so; one that the machine lost always is.
 
 One thread, of however many futures there are, talks to the server.
 """
@@ -35,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from windlass import _protocol as protocol
 from windlass import errors
-from windlass._batches import batches, maps_items
+from windlass._batches import batches, keeps_going, maps_items
 from windlass.async_client import AsyncClient
 from windlass.models import Job
 
@@ -57,9 +58,11 @@ DONE = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 class JobFuture(concurrent.futures.Future[Any]):
     """The result of one job. In a child of a fork it has what was known before, and nothing comes any more."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, is_single: bool, first: int) -> None:
         super().__init__()
         self._executor = executor
+        # Whether it is of one item instead of a list; and the number of the first among those of a map.
+        self._is_single, self._first = is_single, first
         self._job: Job | None = None
 
     @property
@@ -78,17 +81,21 @@ class JobFuture(concurrent.futures.Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """The result, or the exception of the job, once it has ended."""
-        self._check_process()
+        self._check_caller()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The exception of the job, once it has ended; None when it has a result."""
-        self._check_process()
+        self._check_caller()
         return super().exception(timeout)
 
-    def _check_process(self) -> None:
-        if self._executor._is_copy() and self._state not in DONE:
+    def _check_caller(self) -> None:
+        if self._state in DONE:
+            return
+        if self._executor._is_copy():
             raise RuntimeError(FORKED)
+        if threading.current_thread() is self._executor._thread:
+            raise RuntimeError("a callback cannot wait for another future: it is called by the thread that brings it")
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a JobFuture cannot be pickled: hand on its job's name, and ask for client.value(name)")
@@ -128,10 +135,11 @@ class Executor(concurrent.futures.Executor):
         self._thread = threading.Thread(target=self._run, args=(started,), name=f"windlass-{function}", daemon=True)
         self._thread.start()
         started.wait()
+        self._keeps_going = False
         if items is None:
             try:
                 found = asyncio.run_coroutine_threadsafe(self._client.function(function), self._loop).result()
-                items = maps_items(found)
+                items, self._keeps_going = maps_items(found), keeps_going(found)
             except BaseException:
                 self.shutdown()
                 raise
@@ -160,7 +168,10 @@ class Executor(concurrent.futures.Executor):
         until = None if timeout is None else time.monotonic() + timeout
         each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
         if self._items:
-            futures = [self._start(batch, single=False) for batch in batches(each, chunksize)]
+            futures, first = [], 0
+            for batch in batches(each, chunksize):
+                futures.append(self._start(batch, single=False, first=first))
+                first += len(batch)
         else:
             futures = [self._start(item, single=True) for item in each]
         return self._results(futures, until)
@@ -175,6 +186,11 @@ class Executor(concurrent.futures.Executor):
                 except concurrent.futures.TimeoutError:
                     # Before Python 3.11 it was no TimeoutError.
                     raise TimeoutError(f"{len(futures)} jobs have not ended in time") from None
+                except errors.ItemsFailed as error:
+                    futures.pop()
+                    # As a pool does: first the results before the item that failed.
+                    yield from (error.results[item] for item in sorted(error.results) if item < error.errors[0].item)
+                    raise
                 futures.pop()
                 if self._items:
                     yield from result
@@ -209,18 +225,21 @@ class Executor(concurrent.futures.Executor):
         if wait:
             self._thread.join()
 
-    def _start(self, work: Any, single: bool) -> JobFuture:
+    def _start(self, work: Any, single: bool, first: int = 0) -> JobFuture:
+        """`first` is the number of the first item among those of a map."""
         spec_input = {"items": work} if self._items else work
+        if self._keeps_going and not single:
+            spec_input["keepGoing"] = True
         if not isinstance(spec_input, dict):
             raise TypeError(f"an input of {self._function!r} is a dict, not {type(spec_input).__name__}")
         if self._is_copy():
             raise RuntimeError(FORKED)
-        future = JobFuture(self)
+        future = JobFuture(self, single, first)
         with self._lock:
             if self._is_shut:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._unfinished.add(future)
-        self._in_loop(self._begin, future, spec_input, single)
+        self._in_loop(self._begin, future, spec_input)
         return future
 
     def _in_loop(self, call: Callable[..., None], *arguments: Any) -> None:
@@ -246,8 +265,8 @@ class Executor(concurrent.futures.Executor):
             if self._is_shut and not self._unfinished:
                 self._over.set()
 
-    def _begin(self, future: JobFuture, spec_input: dict[str, Any], single: bool) -> None:
-        task = self._loop.create_task(self._carry(future, spec_input, single))
+    def _begin(self, future: JobFuture, spec_input: dict[str, Any]) -> None:
+        task = self._loop.create_task(self._carry(future, spec_input))
         self._tasks[future] = task
         task.add_done_callback(lambda _: self._end(future))
 
@@ -267,7 +286,7 @@ class Executor(concurrent.futures.Executor):
         if task is not None and future._job is not None:
             task.cancel()
 
-    async def _carry(self, future: JobFuture, spec_input: dict[str, Any], single: bool) -> None:
+    async def _carry(self, future: JobFuture, spec_input: dict[str, Any]) -> None:
         """From an input to the end of its future."""
         try:
             async with self._submissions:
@@ -278,7 +297,7 @@ class Executor(concurrent.futures.Executor):
                 await self._follow(future)
             if not future.cancelled():
                 value = await self._client.value(future._job)
-                future.set_result(self._result_of(value, spec_input, single))
+                future.set_result(self._result_of(value, future))
         except errors.JobCancelled:
             # By somebody else.
             concurrent.futures.Future.cancel(future)
@@ -308,13 +327,20 @@ class Executor(concurrent.futures.Executor):
                     if not protocol.is_finished(told):
                         await asyncio.sleep(QUESTION_SECONDS)
 
-    def _result_of(self, value: Any, spec_input: dict[str, Any], single: bool) -> Any:
-        if not self._items:
+    def _result_of(self, value: Any, future: JobFuture) -> Any:
+        job = future._job
+        if not self._items or job is None:
             return value
         results = value.get("results") if isinstance(value, dict) else None
-        if not isinstance(results, list) or len(results) != len(spec_input["items"]):
+        if not isinstance(results, list) or len(results) != len(job.spec.input["items"]):
             raise errors.WindlassError(f"the result of {self._function!r} has no list `results`, one for each item")
-        return results[0] if single else results
+        if self._keeps_going and value.get("errors"):
+            first = future._first
+            told = [errors.ItemError.from_json({**error, "item": error["item"] + first}) for error in value["errors"]]
+            failed = {error.item for error in told}
+            kept = {number: result for number, result in enumerate(results, first) if number not in failed}
+            raise errors.ItemsFailed(job, kept, tuple(told))
+        return results[0] if future._is_single else results
 
     async def _cancel(self, future: JobFuture) -> None:
         # What has ended stays as it is; a server that is gone has no say in how this ends.

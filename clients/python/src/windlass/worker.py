@@ -4,6 +4,8 @@ Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker con
 
 - In: the file in `WINDLASS_INPUT`, a JSON object `{"items": [...]}`. Each item is one argument of one call.
 - Out: `{"results": [...]}` in the file in `WINDLASS_OUTPUT`, whole or not at all, in the order of the items.
+- With `"keepGoing": true` beside the items, one that fails does not end the others: its result is null, and `errors` in
+  the output has its number (`item`), the exception's `type` and `message` and, for the first ones, the `traceback`.
 - It runs exactly `WINDLASS_PARALLELISM` processes beside itself. They are started, and have imported the function,
   while the input is being read, and each runs one call at a time: what they import sees 1 in the variables by which
   runtimes size their thread pools (`OMP_NUM_THREADS` and so on).
@@ -18,7 +20,11 @@ Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker con
 | 143 | SIGTERM; no process is left |
 
 An exception is not tried again: the same item would raise again. With `--retry-exceptions` the exit status is 1
-instead, and the job's retries decide. Either way stderr has the number of the item, from 0, and the traceback.
+instead, also with `keepGoing`, and the job's retries decide. Either way stderr has the number of the item, from 0, and
+the traceback.
+
+`--check` only looks whether the function can be imported and called with one item: exit 0, or 1 with the reason on
+stderr. It needs no variables.
 
 Arguments are JSON values. Results are what can be JSON in one way: numpy's numbers and arrays, tuples, dates and
 dataclasses are converted, NaN and bytes are refused (`windlass._json` has the table).
@@ -32,14 +38,16 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import inspect
 import json
 import os
 import signal
 import sys
 import time
+import traceback
 from typing import Any, NamedTuple, NoReturn
 
-from windlass._pool import FAILED, Failed, Pool, Progress, Raised, serve
+from windlass._pool import FAILED, Errors, Failed, NotFound, Pool, Progress, Raised, find, serve
 
 NO_CONTRACT, BAD_INPUT, CANCELLED = 2, 65, 143
 
@@ -58,6 +66,7 @@ class Arguments(NamedTuple):
     target: str
     chunk: int | None
     retry_exceptions: bool
+    check: bool
     # Descriptors of tasks in and results out, in a process of the pool.
     process: tuple[int, int] | None
 
@@ -77,6 +86,7 @@ def arguments(argv: list[str] | None = None) -> Arguments:
         action="store_true",
         help="let the job's retries decide about an exception of the function [default: it is never tried again]",
     )
+    parser.add_argument("--check", action="store_true", help="only see whether the function is there, and exit")
     parser.add_argument("--process", metavar="IN,OUT", help=argparse.SUPPRESS)
     read = parser.parse_args(argv)
     module, _, function = read.target.partition(":")
@@ -88,11 +98,11 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     if read.process is not None:
         tasks, results = read.process.split(",")
         process = int(tasks), int(results)
-    return Arguments(read.target, read.chunk, read.retry_exceptions, process)
+    return Arguments(read.target, read.chunk, read.retry_exceptions, read.check, process)
 
 
-def read_items(path: str) -> list[Any]:
-    """The items of the input."""
+def read_input(path: str) -> tuple[list[Any], bool]:
+    """The items of the input, and whether to keep going when one fails."""
     try:
         with open(path, "rb") as file:
             value = json.load(file)
@@ -101,20 +111,26 @@ def read_items(path: str) -> list[Any]:
     if not isinstance(value, dict):
         raise BadInput("must be an object with the list `items`")
     for name in value:
-        if name != "items":
-            raise BadInput(f"unknown field at /{name}; there is only `items`")
-    items = value.get("items")
+        if name not in ("items", "keepGoing"):
+            raise BadInput(f"unknown field at /{name}; there is `items`, and `keepGoing`")
+    items, keep_going = value.get("items"), value.get("keepGoing", False)
     if not isinstance(items, list):
         raise BadInput("/items must be a list")
-    return items
+    if not isinstance(keep_going, bool):
+        raise BadInput("/keepGoing must be true or false")
+    return items, keep_going
 
 
-def write_results(path: str, results: list[bytes]) -> None:
+def write_results(path: str, results: list[bytes], errors: Errors | None) -> None:
     """Next to its place first, then renamed: half a result is never taken for one."""
     with open(path + ".partial", "wb") as file:
         file.write(b'{"results":[')
         file.write(b",".join(results))
-        file.write(b"]}\n")
+        file.write(b"]")
+        if errors is not None:
+            errors.listed.sort(key=lambda error: error["item"])
+            file.write(b',"errors":' + json.dumps(errors.listed, separators=(",", ":")).encode())
+        file.write(b"}\n")
     os.replace(path + ".partial", path)
 
 
@@ -142,10 +158,11 @@ def run(args: Arguments) -> int:
         return NO_CONTRACT
     try:
         with Pool(args.target, parallelism) as pool:
-            items = read_items(source)
+            items, keep_going = read_input(source)
+            errors = Errors() if keep_going and not args.retry_exceptions else None
             progress = Progress(os.environ.get("WINDLASS_PROGRESS"), len(items))
-            results = pool.map(items, progress, args.chunk)
-        write_results(output, results)
+            results = pool.map(items, progress, args.chunk, errors)
+        write_results(output, results, errors)
         return 0
     except BadInput as error:
         print(f"bad input: {error}", file=sys.stderr)
@@ -159,6 +176,29 @@ def run(args: Arguments) -> int:
         pass
     print("stopped as asked", file=sys.stderr)
     return CANCELLED
+
+
+def check(target: str) -> int:
+    """Whether the function can be imported and called; its exit status."""
+    try:
+        function = find(target)
+    except NotFound as error:
+        print(f"cannot import {target}: {error}", file=sys.stderr)
+        return FAILED
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        print(f"cannot import {target}: {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return 0  # Some functions in C do not tell.
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        print(f"{target}{signature} cannot be called with one item: {error}", file=sys.stderr)
+        return FAILED
+    return 0
 
 
 def killed_with_us(patience_seconds: float = 0.05) -> bool:
@@ -176,6 +216,8 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     faulthandler.enable()
     args = arguments(argv)
+    if args.check:
+        return check(args.target)
     if args.process is not None:
         tasks, results = args.process
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business

@@ -1,4 +1,4 @@
-"""The Flask application that hands its pool's work to Windlass: examples/flask/after, with the benchmark's work."""
+"""The Flask application that hands its pool's work to Windlass: examples/flask/after/waiting.py, with this work."""
 
 from flask import Flask, request
 
