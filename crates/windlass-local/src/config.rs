@@ -33,6 +33,9 @@ pub struct Config {
     pub program: PathBuf,
     /// Where functions write what is neither result nor progress.
     pub logs: Logs,
+    /// Whether the engine stops as soon as a signal asks this process to: see
+    /// [`StopSignals`](windlass_worker::stop_signals::StopSignals).
+    pub stops_on_signals: bool,
     /// How long a function may take to stop, before it is killed.
     pub grace: Duration,
 }

@@ -4,6 +4,7 @@
 mod bounds;
 mod disks;
 mod functions;
+mod stops;
 mod strangers;
 
 use std::time::Duration;
