@@ -34,6 +34,9 @@ pub struct Config {
     pub program: PathBuf,
     /// Where functions write what is neither result nor progress.
     pub logs: Logs,
+    /// Whether the engine stops as soon as a signal asks this process to: see
+    /// [`StopSignals`](windlass_worker::stop_signals::StopSignals).
+    pub stops_on_signals: bool,
     /// How long a function may take to stop, before it is killed.
     pub grace: Duration,
     /// Whether functions are kept out of the data directory, but for their own attempt's files. It must

@@ -20,13 +20,12 @@ use crate::ownership;
 use crate::queueing::backlog::Backlog;
 use crate::store::{self, Store, StoreError, StoreFailure, stopped};
 use windlass_clock::Clock;
+use windlass_worker::stop_signals::{StopSignals, heed_children};
 
 /// An engine that runs.
 pub struct Engine {
     pub(crate) ctx: Arc<Context>,
     store_failure: StoreFailure,
-    /// A shutdown has begun: no job is accepted any more.
-    is_stopping: AtomicBool,
     controller: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     watching: Option<JoinHandle<()>>,
     /// Nobody else uses the data directory as long as this is open.
@@ -45,17 +44,22 @@ impl Engine {
         config.data = fs::canonicalize(&config.data).map_err(io)?;
         config.program = std::path::absolute(&config.program).map_err(io)?;
         let config = Arc::new(config);
+        // Without its signal a worker that has ended could not be waited for.
+        drop(heed_children().map_err(io)?);
+        let signals = config.stops_on_signals.then(StopSignals::listen).transpose().map_err(io)?;
         let lock = store::lock_directory(&config.data)?;
         let files = Arc::new(DataDir::open(&config.data).map_err(io)?);
 
         let (sender, events) = event::channel();
         let (store, store_failure) = Store::open(&config.data, config.durable, sender.clone())?;
+        let id = confine::server_id(&config.data).map_err(io)?;
+        confine::thaw_leftovers(&id);
         let lost = controller::end_leftovers(&files).map_err(io)?;
         for directory in [&config.data, &files.attempts()] {
             ownership::let_pass(directory, config.run_as.is_some()).map_err(io)?;
         }
         let cores = Cores::find(config.cpus);
-        let cgroups = Cgroups::detect(&confine::server_id(&config.data).map_err(io)?, &cores);
+        let cgroups = Cgroups::detect(&id, &cores);
         info!("{cgroups}");
         for note in cgroups.notes() {
             info!(note, "not in use");
@@ -64,8 +68,18 @@ impl Engine {
         let backlog = Arc::new(Backlog::new(config.max_queued));
         let (store, clock) = (Arc::new(store), Clock::start());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let ctx = Arc::new(Context { config, store, files, clock, host, backlog, events: sender });
-        let mut controller = Controller::new(Arc::clone(&ctx), cores, cgroups, events);
+        let is_stopping = AtomicBool::new(false);
+        let ctx = Arc::new(Context {
+            config,
+            store,
+            files,
+            clock,
+            host,
+            backlog,
+            is_stopping,
+            events: sender,
+        });
+        let mut controller = Controller::new(Arc::clone(&ctx), cores, cgroups, events, signals);
         let unfinished =
             ctx.store.unfinished().map_err(|error| io(io::Error::other(error.to_string())))?;
         controller.recover(unfinished, &lost);
@@ -76,14 +90,13 @@ impl Engine {
         });
         let controller = Some(tokio::spawn(controller.run())).into();
         remove_orphans(&ctx);
-        let is_stopping = AtomicBool::new(false);
-        Ok(Arc::new(Self { ctx, store_failure, is_stopping, controller, watching, _lock: lock }))
+        Ok(Arc::new(Self { ctx, store_failure, controller, watching, _lock: lock }))
     }
 
     /// Ends what runs and returns when no process is left. Meanwhile and afterwards no job is
     /// accepted. Jobs that have not ended stay in the store, for the next engine.
     pub async fn shutdown(&self) {
-        self.is_stopping.store(true, Ordering::SeqCst);
+        self.ctx.is_stopping.store(true, Ordering::SeqCst);
         self.ctx.events.send(Event::Shutdown);
         if let Some(watching) = &self.watching {
             watching.abort();
@@ -120,7 +133,7 @@ impl Engine {
         if let Some(why) = &*self.store_failure.borrow() {
             return Err(Error::unavailable(format!("the store has failed: {why}")));
         }
-        if self.is_stopping.load(Ordering::SeqCst) || self.ctx.events.is_closed() {
+        if self.ctx.is_stopping.load(Ordering::SeqCst) || self.ctx.events.is_closed() {
             return Err(stopped());
         }
         Ok(())

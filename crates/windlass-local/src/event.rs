@@ -13,6 +13,7 @@ use windlass_core::queue::QueueStatus;
 use windlass_core::report::Report;
 use windlass_core::{AttemptNumber, Error, Job, JobLimits};
 
+use crate::attempt::observe::Unreported;
 use crate::confine::Slot;
 use crate::process::IdleWorker;
 
@@ -28,7 +29,7 @@ pub(crate) enum Event {
     /// A worker reports.
     Reported(Report),
     /// No process of an attempt is left; the slot that held it is empty.
-    AttemptEnded { uid: Uuid, attempt: AttemptNumber, why: String, slot: Option<Slot> },
+    AttemptEnded { uid: Uuid, attempt: AttemptNumber, end: Unreported, slot: Option<Slot> },
     /// A worker that waits for an order is there, or could not be started.
     WorkerStarted(io::Result<IdleWorker>),
     /// Functions or queues have changed.

@@ -107,3 +107,13 @@ async fn what_is_wrong_is_refused_with_all_its_problems() {
     let missing = machine.submit("", spec("nothing", json!({}))).await.unwrap_err();
     assert!(matches!(missing, Error::NotFound { kind: "ComputeFunction", .. }), "{missing}");
 }
+
+#[tokio::test]
+async fn a_function_that_stops_its_worker_still_meets_its_timeout() {
+    let machine = machine(1, &[("stop", "kill -STOP $PPID; sleep 1000")]);
+    machine.submit("job", spec("stop", json!({ "timeoutSeconds": 1 }))).await.unwrap();
+    let job = machine.finished("job").await;
+    let (reason, message) = failure(&job);
+    assert_eq!(reason, Timeout, "{message}");
+    eventually("nothing is left", || machine.left().is_empty().then_some(())).await;
+}

@@ -55,6 +55,7 @@ pub(crate) fn machine_at(
         max_stored_bytes: 1 << 30,
         program: program(),
         logs: Logs::Files,
+        stops_on_signals: false,
         grace: Duration::from_millis(300),
         // The functions of these tests leave traces in the data directory.
         hides_data: false,

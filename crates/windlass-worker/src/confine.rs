@@ -94,8 +94,9 @@ fn resident_of(process: u32) -> u64 {
     pages.unwrap_or(0).saturating_mul(rustix::param::page_size() as u64)
 }
 
-/// Times that the kernel has killed for want of memory. Zero where that cannot be read.
-fn kills(events: Option<&str>) -> u64 {
+/// Times that the kernel has killed for want of memory, from the file in which it counts them. Zero
+/// where that cannot be read.
+pub fn kills(events: Option<&str>) -> u64 {
     events
         .and_then(|path| fs::read_to_string(path).ok())
         .and_then(|text| parse_oom_kills(&text))

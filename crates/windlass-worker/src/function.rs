@@ -108,6 +108,11 @@ impl FunctionProcess {
         self.group.as_raw_pid().cast_unsigned()
     }
 
+    /// Its first process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.group
+    }
+
     /// Where the result is expected.
     pub(crate) fn output_path(&self) -> PathBuf {
         self.output.clone()

@@ -16,9 +16,9 @@
 //!
 //! One job by file names: [`confine`] holds this process and what it starts, [`function`] starts the
 //! function, which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it
-//! writes, [`private_files`] are for this user alone, [`stop`] ends what the function has started,
-//! [`result`] collects its result, [`outcome`] decides how the attempt ended, [`report`] sends that to
-//! the server, [`tls`] decides which servers are trusted.
+//! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
+//! what the function has started, [`result`] collects its result, [`outcome`] decides how the attempt
+//! ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
 //!
 //! Deliberately absent: retries of the function (the driver's), any decision about the job, and
 //! credentials but the one token for reporting.
@@ -34,6 +34,7 @@ mod progress;
 mod report;
 mod result;
 mod stop;
+pub mod stop_signals;
 mod supervise;
 pub mod tls;
 mod usage;
@@ -44,11 +45,15 @@ use std::time::Duration;
 use windlass_core::assignment::{ASSIGNMENT, Order};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
+pub use confine::kills as oom_kills;
 pub use fence::{NoFence, can_hide};
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
 pub use result::stored_name;
 
 use function::GRACE;
+
+/// Longer than any process lives.
+const LONG: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The whole of `windlass worker`.
 pub fn main(command: Vec<String>) -> ExitCode {
@@ -80,7 +85,7 @@ fn run_command(command: &[String]) -> Result<u8, Error> {
     // container.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(std::io::Error::from)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = with_one_thread_for_files(tokio::runtime::Builder::new_current_thread())?;
     let order = match command {
         [] => match runtime.block_on(report::receive_order())? {
             Some(line) => serde_json::from_slice(&line)?,
@@ -103,4 +108,16 @@ fn run_command(command: &[String]) -> Result<u8, Error> {
     // A thread that waits for somebody to read our stderr does not hold the exit up.
     runtime.shutdown_background();
     Ok(code?)
+}
+
+/// A runtime that has a thread for files from the start and keeps it: what would start the first one
+/// later panics where no thread can be had any more.
+pub fn with_one_thread_for_files(
+    mut builder: tokio::runtime::Builder,
+) -> std::io::Result<tokio::runtime::Runtime> {
+    // The same is tried first by somebody who can say no.
+    std::thread::Builder::new().spawn(|| ())?;
+    let runtime = builder.enable_all().thread_keep_alive(LONG).build()?;
+    runtime.spawn_blocking(|| ());
+    Ok(runtime)
 }

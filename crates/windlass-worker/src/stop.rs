@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait, waitpid};
 
 /// First and longest pause between two looks at a group that was killed.
 const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
@@ -40,6 +40,17 @@ pub(crate) async fn end_descendants(group: Pid) -> io::Result<()> {
         pause = (pause * 2).min(PAUSES[1]);
     }
     Ok(())
+}
+
+/// Reaps what the function has left and what has ended, but for the function itself: it would stay in
+/// the table of processes until the function ends.
+pub(crate) fn reap_orphans(function: Pid) {
+    for child in children() {
+        if child != function {
+            // One that runs is left alone.
+            waitpid(Some(child), WaitOptions::NOHANG).unwrap_or_default();
+        }
+    }
 }
 
 /// Reaps what has ended. True when no child is left. The function itself was reaped before.

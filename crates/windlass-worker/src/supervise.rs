@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use windlass_core::Outcome;
 use windlass_core::assignment::{Assignment, Order, termination_message};
@@ -20,7 +20,8 @@ use crate::output::Relay;
 use crate::progress::ProgressFile;
 use crate::report::Reporter;
 use crate::result::{CollectedOutput, collect_output};
-use crate::{output, usage};
+use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal, settle};
+use crate::{output, stop, usage};
 
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
 /// grown is one system call.
@@ -34,6 +35,10 @@ const PROGRESS_PACE: Duration = Duration::from_millis(100);
 /// function's grace.
 const LAST_CHANCE: Duration = Duration::from_secs(4);
 
+/// How long a function that was ended by a signal to stop waits for its judgement. Whoever stops every
+/// process at once may reach the function before its worker.
+const STOP_MOMENT: Duration = Duration::from_secs(1);
+
 const SUCCEEDED: u8 = 0;
 const FAILED: u8 = 1;
 const STOPPED: u8 = 143;
@@ -46,10 +51,12 @@ struct Attempt<'a> {
     limit: Duration,
 }
 
-/// SIGTERM and SIGINT to this process.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
+/// What this process is told by signals.
+struct Signals {
+    /// To stop.
+    stop: StopSignals,
+    /// That a child has ended.
+    children: Signal,
 }
 
 /// A function that has been started, and what watches it.
@@ -67,10 +74,7 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
     let assignment = &order.assignment;
     let started = now();
     // Before the function starts, so that no signal is missed.
-    let mut signals = StopSignals {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-    };
+    let mut signals = Signals { stop: StopSignals::listen()?, children: heed_children()? };
     let mut reporter = Reporter::open(assignment)?;
     let clock = Instant::now();
     let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
@@ -81,7 +85,7 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
         Err(error) => {
             let outcome = cannot_start(order, &error);
             let ending = ending(assignment, outcome, started, None, None, None);
-            return attempt.finish(&mut reporter, ending, &mut signals.terminate).await;
+            return attempt.finish(&mut reporter, ending, &mut signals.stop).await;
         }
     };
     let end = attempt.until_end(&mut running, &mut reporter, &mut signals).await?;
@@ -104,7 +108,7 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
     }
     let usage = usage::of_children(wall, assignment.parallelism);
     let path = function.output_path();
-    let output = attempt.collect_result(&end, &path, &reporter, &mut signals.terminate).await;
+    let output = attempt.collect_result(&end, &path, &reporter, &mut signals.stop).await;
     let Some(output) = output else {
         leave_word(assignment, &stopped(assignment, started, since));
         return Ok(STOPPED);
@@ -114,7 +118,7 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
         finished,
         ..ending(assignment, outcome, started, Some(since), Some(usage), last_progress)
     };
-    attempt.finish(&mut reporter, ending, &mut signals.terminate).await
+    attempt.finish(&mut reporter, ending, &mut signals.stop).await
 }
 
 impl Attempt<'_> {
@@ -134,23 +138,29 @@ impl Attempt<'_> {
         &self,
         running: &mut Running,
         reporter: &mut Reporter,
-        signals: &mut StopSignals,
+        signals: &mut Signals,
     ) -> io::Result<FunctionEnd> {
         let Running { memory, function, progress, last_progress, .. } = running;
         let mut unreported = None;
         let mut reported_at = None::<Instant>;
+        let mut has_orphans = false;
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // An end that has happened counts before a request to make one.
+                // A request to stop counts before an end that has happened: it may have caused it.
                 biased;
-                status = function.wait() => return Ok(FunctionEnd::Exited(status?)),
-                _ = signals.terminate.recv() => return Ok(FunctionEnd::Stopped),
-                _ = signals.interrupt.recv() => return Ok(FunctionEnd::Stopped),
+                () = signals.stop.recv() => return Ok(FunctionEnd::Stopped),
                 () = reporter.server_closed() => return Ok(FunctionEnd::Stopped),
+                status = function.wait() => {
+                    return Ok(judge(status?, &mut signals.stop, reporter).await);
+                }
+                _ = signals.children.recv() => has_orphans = true,
                 () = sleep_until(self.deadline()) => return Ok(FunctionEnd::TimedOut(self.limit)),
                 _ = ticks.tick() => {
+                    if std::mem::take(&mut has_orphans) {
+                        stop::reap_orphans(function.pid());
+                    }
                     if let Some(bytes) = memory.exceeded() {
                         return Ok(FunctionEnd::OutOfMemory(bytes));
                     }
@@ -180,7 +190,7 @@ impl Attempt<'_> {
         end: &FunctionEnd,
         path: &Path,
         reporter: &Reporter,
-        terminate: &mut Signal,
+        stop: &mut StopSignals,
     ) -> Option<FunctionOutput> {
         if !matches!(end, FunctionEnd::Exited(status) if status.success()) {
             return Some(FunctionOutput::None);
@@ -189,7 +199,7 @@ impl Attempt<'_> {
             CollectedOutput::Final(output) => Some(output),
             CollectedOutput::ToUpload(large) => tokio::select! {
                 output = reporter.store(&large, self.deadline()) => Some(output),
-                _ = terminate.recv() => None,
+                () = stop.recv() => None,
             },
         }
     }
@@ -204,7 +214,7 @@ impl Attempt<'_> {
         &self,
         reporter: &mut Reporter,
         ending: Ending,
-        terminate: &mut Signal,
+        stop: &mut StopSignals,
     ) -> io::Result<u8> {
         // First, so that a crash in between leaves it.
         leave_word(self.assignment, &ending);
@@ -212,7 +222,7 @@ impl Attempt<'_> {
         let mut reported = std::pin::pin!(reporter.finish(ending, self.deadline()));
         tokio::select! {
             () = &mut reported => {}
-            _ = terminate.recv() => {
+            () = stop.recv() => {
                 // Its pod is being ended, but a gateway that is there still takes the outcome.
                 if timeout(LAST_CHANCE, reported).await.is_err() {
                     output::log_line("windlass worker: stopped before the outcome was taken");
@@ -220,6 +230,27 @@ impl Attempt<'_> {
             }
         }
         Ok(if succeeded { SUCCEEDED } else { FAILED })
+    }
+}
+
+/// Whether the function has ended by itself. While a stop is under way that cannot be known: the same
+/// signals may have reached the function, or a part of it that it waited for.
+async fn judge(
+    status: std::process::ExitStatus,
+    stop: &mut StopSignals,
+    reporter: &Reporter,
+) -> FunctionEnd {
+    settle().await;
+    let stopped = async {
+        tokio::select! {
+            () = stop.recv() => {}
+            () = reporter.server_closed() => {}
+        }
+    };
+    let moment = if is_end_by_signal(status) { STOP_MOMENT } else { Duration::ZERO };
+    match timeout(moment, stopped).await {
+        Ok(()) => FunctionEnd::Stopped,
+        Err(_) => FunctionEnd::Exited(status),
     }
 }
 

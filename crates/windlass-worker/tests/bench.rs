@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -88,9 +89,32 @@ impl Bench {
 
     /// Starts a worker whose own stderr goes there.
     pub fn start_to(&self, command: &[&str], assignment: &str, stderr: Stdio) -> Worker {
+        self.start_by(Command::new(worker()), command, assignment, stderr)
+    }
+
+    /// Starts a script as a user who may have so many processes and threads.
+    pub fn sh_as_another_user(&self, processes: u32, script: &str) -> Worker {
+        for path in [self.directory.path().to_owned(), self.path("work")] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let mut limited = Command::new("setpriv");
+        limited.args(["--reuid", "54321", "--clear-groups", "prlimit"]);
+        limited.arg(format!("--nproc={processes}")).arg(worker());
+        let assignment = serde_json::to_string(&self.assignment).unwrap();
+        let stderr = File::create(self.path("stderr")).unwrap().into();
+        self.start_by(limited, &["sh", "-c", script], &assignment, stderr)
+    }
+
+    fn start_by(
+        &self,
+        mut program: Command,
+        command: &[&str],
+        assignment: &str,
+        stderr: Stdio,
+    ) -> Worker {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
-        let child = Command::new(worker())
+        let child = program
             .arg("--")
             .args(command)
             .env(ASSIGNMENT, assignment)
@@ -147,6 +171,13 @@ impl Worker {
             Some(Event::Running { process_group: Some(group), .. }) => group.cast_signed(),
             other => panic!("the first report is {other:?}"),
         }
+    }
+
+    /// How many children it has, those that have ended and were not reaped too.
+    pub fn children(&self) -> usize {
+        let pid = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        children.unwrap().split_whitespace().count()
     }
 
     pub fn signal(&self, signal: Signal) {

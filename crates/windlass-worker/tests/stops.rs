@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use windlass_core::Outcome;
 use windlass_core::report::Event;
 use windlass_core::status::FailureReason;
@@ -81,6 +81,34 @@ fn sigterm_to_the_worker_ends_the_function_and_reports_nothing() {
 }
 
 #[test]
+fn a_stop_that_reaches_the_function_first_is_no_failure_of_the_function() {
+    // The shell says 143 of the command that was ended.
+    for script in
+        [r#"echo $$ > "$DIR/up"; exec sleep 1000"#, "sleep 1000 & echo $! > $DIR/up; wait $!"]
+    {
+        let bench = Bench::new();
+        let (worker, group) = start_until_up(&bench, script);
+        let first = Pid::from_raw(bench.pid_of("up")).unwrap();
+        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+            // One of them ends it; the others find it gone.
+            kill_process(first, signal).unwrap_or_default();
+        }
+        eventually("the function is gone", || members(group).is_empty().then_some(()));
+        worker.signal(Signal::TERM);
+        assert_stopped_without_a_word(&bench, &worker.exited());
+    }
+}
+
+#[test]
+fn a_function_that_signals_itself_has_failed() {
+    let (reason, message) = Bench::new().sh("kill -TERM $$").failure();
+    assert_eq!(
+        (reason, message.as_str()),
+        (FailureReason::Killed, "the function was killed by signal 15")
+    );
+}
+
+#[test]
 fn a_server_that_is_gone_ends_the_function() {
     let bench = Bench::new();
     let (mut worker, group) = start_until_up(&bench, STUBBORN);
@@ -126,4 +154,31 @@ fn a_process_that_left_the_group_is_ended_too() {
     assert_eq!(reason, FailureReason::Crashed);
     assert!(message.ends_with("last words"), "{message}");
     assert!(!is_alive(stray), "the process that called setsid is left");
+}
+
+#[test]
+fn children_that_a_function_leaves_are_reaped_while_it_runs() {
+    let bench = Bench::new();
+    let script = r#"
+        i=0; while [ $i -lt 300 ]; do (true &); i=$((i+1)); done
+        echo $$ > "$DIR/up"; exec sleep 1000
+    "#;
+    let (worker, _) = start_until_up(&bench, script);
+    eventually("only the function is left", || (worker.children() == 1).then_some(()));
+}
+
+#[test]
+fn a_worker_that_can_have_no_thread_more_goes_on() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tested: the limit of processes of a user needs a user of its own");
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.assignment.timeout_seconds = 2;
+    // The inner shell starts children until there is no room for another, and the outer one takes the
+    // room that the inner one leaves.
+    let script = "sh -c 'sleep 1000 & sleep 1000 & sleep 1000 &' 2>/dev/null; sleep 1000 & \
+                  echo said >&2; while :; do :; done";
+    let exited = bench.sh_as_another_user(5, script).exited();
+    assert_eq!((exited.code, exited.stderr.as_str()), (1, "said\n"), "{exited:#?}");
 }

@@ -1,20 +1,17 @@
 //! This process: when it is asked to stop, and the code with which it exits.
 
+use windlass_worker::stop_signals::StopSignals;
+
 /// How a shell reports a command that Ctrl-C ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Resolves when the process is asked to stop, by Ctrl-C or SIGTERM.
+/// Resolves when the process is asked to stop, by Ctrl-C, SIGTERM or a terminal that closes.
 pub(crate) async fn stopped() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = async |kind| match signal(kind) {
-        Ok(mut signal) => drop(signal.recv().await),
+    match StopSignals::listen() {
+        Ok(mut signals) => signals.recv().await,
         Err(error) => {
             tracing::error!(%error, "signals cannot be received; only SIGKILL ends this process");
-            std::future::pending::<()>().await;
+            std::future::pending().await
         }
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
     }
 }

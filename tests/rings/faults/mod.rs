@@ -5,6 +5,7 @@ mod bounds;
 mod disks;
 mod fence;
 mod functions;
+mod stops;
 mod strangers;
 
 use std::time::Duration;

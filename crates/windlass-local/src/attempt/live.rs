@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::warn;
 use uuid::Uuid;
-use windlass_core::assignment::{Confinement, Order};
+use windlass_core::assignment::{Assignment, Confinement, Order};
 use windlass_core::{AttemptNumber, Cpus};
 
 use super::supervise::{Supervisor, WORKER_GRACE};
@@ -24,6 +24,9 @@ use crate::confine::{Cgroups, Cores, Slot};
 use crate::data_dir::DataDir;
 use crate::event::EventSender;
 use crate::process::{IdleWorker, WorkerCommand};
+
+/// What a slow disk takes in a second.
+const SLOW_DISK_BYTES_PER_SECOND: u64 = 64 << 20;
 
 /// The attempts that run.
 pub(crate) struct LiveAttempts {
@@ -104,6 +107,9 @@ impl LiveAttempts {
     ) -> io::Result<()> {
         let attempt = order.assignment.attempt;
         let Allocation { cpus, slot, .. } = allocation;
+        let limit = time_limit(&order.assignment);
+        let confinement = order.assignment.confinement.as_ref();
+        let memory_events = confinement.and_then(|confinement| confinement.memory_events.clone());
         let (child, socket, home) = match self.assign(job_uid, order, input) {
             Ok(worker) => worker,
             Err(error) => {
@@ -114,7 +120,8 @@ impl LiveAttempts {
         };
         let (stop, stopped) = oneshot::channel();
         let (grace, events) = (self.grace, self.events.clone());
-        let supervisor = Supervisor { job_uid, attempt, home, grace, slot, events };
+        let supervisor =
+            Supervisor { job_uid, attempt, home, grace, limit, memory_events, slot, events };
         self.supervisors.spawn(supervisor.run(child, socket, stopped));
         self.live.insert((job_uid, attempt), LiveAttempt { stop: Some(stop), cpus });
         Ok(())
@@ -186,6 +193,12 @@ impl LiveAttempts {
     pub(crate) async fn join_supervisors(&mut self) {
         while self.supervisors.join_next().await.is_some() {}
     }
+}
+
+/// How long an attempt takes at most: its function until its timeout, and a slow disk for the result.
+fn time_limit(assignment: &Assignment) -> Duration {
+    let storing = assignment.max_result_bytes / SLOW_DISK_BYTES_PER_SECOND;
+    Duration::from_secs(u64::from(assignment.timeout_seconds) + storing)
 }
 
 impl LiveAttempt {

@@ -25,13 +25,26 @@ pub(crate) struct TrackedAttempt {
     pub(crate) stopping: bool,
 }
 
-/// The end of an attempt's last process. It says why the attempt failed when no worker has.
+/// The end of an attempt's last process.
 #[derive(Clone, Debug)]
 pub(crate) struct Exit {
     pub(crate) at: Timestamp,
+    /// Why the attempt failed when no worker has said it.
+    pub(crate) end: Unreported,
+}
+
+/// An end that no worker has reported.
+#[derive(Clone, Debug)]
+pub(crate) struct Unreported {
+    pub(crate) reason: FailureReason,
     pub(crate) why: String,
+}
+
+impl Unreported {
     /// Neither the job nor its worker has to do with it: the server was lost, or there was no room.
-    pub(crate) is_lost: bool,
+    pub(crate) fn lost(why: impl Into<String>) -> Self {
+        Self { reason: FailureReason::Lost, why: why.into() }
+    }
 }
 
 impl TrackedAttempt {
@@ -51,10 +64,9 @@ fn observe(tracked: &TrackedAttempt, host: &str) -> Attempt {
     let TrackedAttempt { number, cpus, created, running, reported, exit, stopping } = tracked;
     let state = match (exit, reported, running) {
         (Some(_), Some(ending), _) => AttemptState::Ended(End::Reported(ending.clone())),
-        (Some(Exit { at, why, is_lost }), None, _) => AttemptState::Ended(End::Unreported {
-            // On this machine a worker does not vanish by itself: it counts as a try.
-            reason: if *is_lost { FailureReason::Lost } else { FailureReason::Killed },
-            message: why.clone(),
+        (Some(Exit { at, end }), None, _) => AttemptState::Ended(End::Unreported {
+            reason: end.reason,
+            message: end.why.clone(),
             at: *at,
         }),
         (None, _, Some(since)) => AttemptState::Running { since: *since },

@@ -15,7 +15,11 @@ use tracing::{error, warn};
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
 use windlass_core::report::{Event as ReportEvent, Report};
+use windlass_core::status::FailureReason;
+use windlass_worker::oom_kills;
+use windlass_worker::stop_signals::settle;
 
+use super::observe::Unreported;
 use crate::confine::Slot;
 use crate::event::{Event, EventSender};
 use crate::process::{leftovers, signal};
@@ -37,6 +41,10 @@ pub(super) struct Supervisor {
     pub(super) home: PathBuf,
     /// How long the worker may take to stop before it is killed.
     pub(super) grace: Duration,
+    /// How long the function may take, and then its worker to keep what it has written.
+    pub(super) limit: Duration,
+    /// Where the kernel counts what it killed for want of memory.
+    pub(super) memory_events: Option<String>,
     /// What holds the attempt. It is handed back with the attempt's end.
     pub(super) slot: Option<Slot>,
     pub(super) events: EventSender,
@@ -50,7 +58,8 @@ impl Supervisor {
         socket: UnixStream,
         stopped: oneshot::Receiver<()>,
     ) {
-        self.forward_reports(&child, socket, stopped).await;
+        let kills_before = oom_kills(self.memory_events.as_deref());
+        let is_overdue = self.forward_reports(&child, socket, stopped).await;
         let status = tokio::time::timeout(self.grace, child.wait()).await;
         let (orderly, why) = match status {
             Ok(Ok(status)) => {
@@ -58,32 +67,40 @@ impl Supervisor {
             }
             Ok(Err(error)) => (false, format!("its worker cannot be waited for: {error}")),
             Err(_) => {
-                signal(&child, Signal::KILL);
+                self.kill(&child);
                 (false, format!("its worker hung and was killed: {:?}", child.wait().await))
             }
         };
         self.empty_slot().await;
         self.end_leftovers(orderly).await;
+        let reason = match oom_kills(self.memory_events.as_deref()) > kills_before {
+            _ if is_overdue => FailureReason::Timeout,
+            true if !orderly => FailureReason::OutOfMemory,
+            // On this machine a worker does not vanish by itself: it counts as a try.
+            _ => FailureReason::Killed,
+        };
+        let end = Unreported { reason, why };
         let Self { job_uid: uid, attempt, home, events, slot, .. } = self;
-        events.send(Event::AttemptEnded { uid, attempt, why, slot });
+        events.send(Event::AttemptEnded { uid, attempt, end, slot });
         if let Err(error) = tokio::fs::remove_dir_all(&home).await {
             warn!(path = %home.display(), %error, "an attempt's files cannot be removed");
         }
     }
 
-    /// Passes reports on until the worker closes its end.
+    /// Passes reports on until the worker closes its end. Whether it was killed because it had not told
+    /// an end in time: a function may have stopped it.
     async fn forward_reports(
         &self,
         child: &Child,
         socket: UnixStream,
         mut stopped: oneshot::Receiver<()>,
-    ) {
+    ) -> bool {
         let mut lines = BufReader::new(socket);
         // Outside of the loop: a read that a signal interrupts goes on where it was.
         let mut line = Vec::new();
-        let mut stopping = false;
-        // When the worker is killed, once that is known.
-        let mut deadline = None;
+        let (mut stopping, mut finished, mut is_overdue) = (false, false, false);
+        // When the worker is killed.
+        let mut deadline = Some(Instant::now() + self.limit + self.grace);
         let mut armed = false;
         let kill = sleep(Duration::MAX);
         tokio::pin!(kill);
@@ -94,15 +111,20 @@ impl Supervisor {
                     Ok(1..) => {
                         if let Some(report) = self.parse(&line) {
                             // It has nothing more to say and exits.
-                            if matches!(report.event, ReportEvent::Finished(_)) && !stopping {
-                                deadline = Some(Instant::now() + WORKER_GRACE);
+                            if matches!(report.event, ReportEvent::Finished(_)) {
+                                finished = true;
+                                if !stopping {
+                                    deadline = Some(Instant::now() + WORKER_GRACE);
+                                }
+                                // A stop that came before it is seen before it.
+                                settle().await;
                             }
                             self.events.send(Event::Reported(report));
                         }
                         line.clear();
                     }
                     // The worker has closed its end: it exits.
-                    Ok(0) | Err(_) => break,
+                    Ok(0) | Err(_) => return is_overdue,
                 },
                 _ = &mut stopped, if !stopping => {
                     stopping = true;
@@ -111,7 +133,8 @@ impl Supervisor {
                 }
                 () = &mut kill, if armed => {
                     armed = false;
-                    signal(child, Signal::KILL);
+                    is_overdue = !stopping && !finished;
+                    self.kill(child);
                 }
             }
             if let Some(at) = deadline.take() {
@@ -119,6 +142,12 @@ impl Supervisor {
                 kill.as_mut().reset(at);
             }
         }
+    }
+
+    /// Kills the worker. One that is frozen does not die.
+    fn kill(&self, child: &Child) {
+        signal(child, Signal::KILL);
+        self.slot.iter().for_each(Slot::thaw);
     }
 
     /// A report of this attempt. What a worker says of another counts for nothing.

@@ -34,9 +34,7 @@ impl Cgroups {
     /// Finds out what can be used, for the server of this [`server_id`](super::server_id), of which there is one at
     /// a time. What an earlier one has left is ended. It blocks for as long as that takes.
     pub(crate) fn detect(id: &str, cores: &Cores) -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let mounts = cgroup_mounts(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
-        Self::detect_in(&mounts, &format!("windlass-{id}"), cores)
+        Self::detect_in(&own_mounts(), &name_of(id), cores)
     }
 
     /// The same, in these hierarchies and for groups of this name.
@@ -126,6 +124,29 @@ impl fmt::Display for Cgroups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.levels.fmt(f)
     }
+}
+
+/// Lets everything run that an earlier server of this id has left frozen: it could not be ended.
+pub(crate) fn thaw_leftovers(id: &str) {
+    thaw_in(&own_mounts(), &name_of(id));
+}
+
+pub(super) fn thaw_in(mounts: &[CgroupMount], name: &str) {
+    for root in mounts.iter().flat_map(|mount| group::find(&mount.mount, name)) {
+        if let Err(error) = group::thaw(&root) {
+            warn!(%error, "an earlier server's groups may be frozen");
+        }
+    }
+}
+
+fn own_mounts() -> Vec<CgroupMount> {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    cgroup_mounts(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
+}
+
+/// The name of the groups of a server.
+fn name_of(id: &str) -> String {
+    format!("windlass-{id}")
 }
 
 /// Removes groups of this name that an earlier server has left, wherever they are. Gives what could

@@ -101,7 +101,8 @@ pub(super) fn kill(group: &Path) -> io::Result<()> {
     loop {
         let left = processes(group)?;
         if left.is_empty() {
-            return Ok(());
+            // Whoever joins it next is not to be frozen.
+            return thaw(group);
         }
         if left.contains(&getpid()) {
             return Err(io::Error::other(format!("{}: this server is in it", group.display())));
@@ -111,32 +112,35 @@ pub(super) fn kill(group: &Path) -> io::Result<()> {
             return Err(io::Error::new(io::ErrorKind::TimedOut, what));
         }
         // As one step, where the kernel can: what forks meanwhile is killed as well.
-        if write(&group.join("cgroup.kill"), "1").is_err() {
-            kill_each(group)?;
-        }
+        let killed = write(&group.join("cgroup.kill"), "1").or_else(|_| kill_each(group));
+        thaw(group).and(killed)?;
         sleep(pause);
         pause = (pause * 2).min(longest);
     }
 }
 
-/// Kills each process by itself. A freezer keeps them from forking meanwhile; without one the next
+/// Kills each process by itself. A freezer keeps them from forking until [`thaw`]; without one the next
 /// round of [`kill`] finds what was forked.
 fn kill_each(group: &Path) -> io::Result<()> {
-    let groups = tree(group)?;
-    let set = |group: &PathBuf, state| write(&group.join("freezer.state"), state);
     // Only a freezer group has that file.
-    set(&group.to_owned(), "FROZEN").unwrap_or_default();
-    let killed = processes(group).map(|left| {
-        for process in left {
-            // It may have ended meanwhile.
-            kill_process(process, Signal::KILL).unwrap_or_default();
-        }
-    });
-    // The frozen do not die. Somebody may have frozen a group below, too.
-    for group in groups.iter().rev() {
-        set(group, "THAWED").unwrap_or_default();
+    write(&group.join("freezer.state"), "FROZEN").unwrap_or_default();
+    for process in processes(group)? {
+        // It may have ended meanwhile.
+        kill_process(process, Signal::KILL).unwrap_or_default();
     }
-    killed
+    Ok(())
+}
+
+/// Lets everything in a group and below it run: what is frozen does not die. Somebody may have frozen
+/// a group below, too.
+pub(super) fn thaw(group: &Path) -> io::Result<()> {
+    for group in tree(group)?.iter().rev() {
+        // The files of version 1, which only a freezer group has, and of version 2.
+        for (file, running) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+            unless_gone(write(&group.join(file), running))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a group and those below it, in which nothing runs.

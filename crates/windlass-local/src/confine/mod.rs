@@ -33,7 +33,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-pub(crate) use cgroups::Cgroups;
+pub(crate) use cgroups::{Cgroups, thaw_leftovers};
 pub(crate) use cores::Cores;
 pub(crate) use slot::Slot;
 

@@ -109,6 +109,15 @@ impl Slot {
         self.groups.iter().try_for_each(|group| group::kill(&group.path))
     }
 
+    /// Lets it run again, if somebody has frozen it: what is frozen does not end.
+    pub(crate) fn thaw(&self) {
+        for group in &self.groups {
+            if let Err(error) = group::thaw(&group.path) {
+                warn!(%error, "a control group may be frozen");
+            }
+        }
+    }
+
     fn check_groups(&self) -> io::Result<()> {
         match self.groups.is_empty() {
             true => Err(io::ErrorKind::Unsupported.into()),

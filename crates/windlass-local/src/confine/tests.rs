@@ -223,9 +223,12 @@ fn a_bare_group_of_version_two_is_killed_as_one_step() {
     let slot = cgroups.acquire(&[], 64 * MIB).unwrap();
     let mut child = start(&slot, "setsid -f sleep 60; exec sleep 60");
     wait_until(|| slot.processes().unwrap().len() == 2);
+    let freeze = slot.first_group().join("cgroup.freeze");
+    group::write(&freeze, "1").unwrap();
     slot.kill().unwrap();
     assert_eq!(wait(&mut child).code(), None);
     cgroups.release(slot);
+    assert_eq!(group::read(&freeze).unwrap().trim(), "0", "the next attempt would be frozen");
     assert_eq!(lock(&cgroups.idle).len(), 1);
     drop(cgroups);
     assert!(mounts.iter().all(|mount| group::find(&mount.mount, &name).is_empty()));

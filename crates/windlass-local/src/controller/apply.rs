@@ -10,7 +10,7 @@ use windlass_core::{Action, AttemptNumber, Cpus, Job};
 
 use super::state::State;
 use crate::attempt::build::{self, Placement};
-use crate::attempt::observe::{Exit, TrackedAttempt};
+use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
 use crate::process::Logs;
 
 /// Carries out the actions on one job.
@@ -38,7 +38,7 @@ fn start(state: &mut State, uid: Uuid, job: &Job, number: AttemptNumber, cpus: C
             let name = &job.metadata.name;
             warn!(job = %name, attempt = number, %error, "an attempt cannot be started");
             let why = format!("its worker cannot be started: {error}");
-            attempt.exit = Some(Exit { at: attempt.created, why, is_lost: true });
+            attempt.exit = Some(Exit { at: attempt.created, end: Unreported::lost(why) });
         }
     }
     if let Some(active) = state.jobs.get_mut(uid) {

@@ -1,6 +1,7 @@
 //! Handles that the whole engine shares.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -19,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) host: String,
     /// How many jobs wait, and how many may.
     pub(crate) backlog: Arc<Backlog>,
+    /// A shutdown has begun: no job is accepted any more.
+    pub(crate) is_stopping: AtomicBool,
     pub(crate) events: EventSender,
 }
 

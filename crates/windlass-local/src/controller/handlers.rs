@@ -16,7 +16,7 @@ use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
 use super::state::State;
 use super::update_status::{next_version, update_status};
-use crate::attempt::observe::{Exit, server_time, server_times};
+use crate::attempt::observe::{Exit, Unreported, server_time, server_times};
 use crate::event::Event;
 use crate::queueing::admission::QueueEntry;
 
@@ -27,10 +27,10 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         Event::CancelRequested { uid, reply } => on_cancel(state, uid, reply),
         Event::DeleteRequested { uid, reply } => on_delete(state, uid, reply),
         Event::Reported(report) => on_report(state, &report),
-        Event::AttemptEnded { uid, attempt, why, slot } => {
+        Event::AttemptEnded { uid, attempt, end, slot } => {
             state.attempts.release_slot(slot);
-            on_attempt_ended(state, uid, attempt, why);
-            if !state.is_stopping {
+            on_attempt_ended(state, uid, attempt, end);
+            if !state.is_stopping() {
                 state.attempts.refill_workers();
             }
         }
@@ -44,10 +44,7 @@ pub(super) fn on_event(state: &mut State, event: Event) {
             drop(reply.send(statuses));
         }
         Event::ExpiryDone => state.expiry.deleted(&state.ctx),
-        Event::Shutdown => {
-            state.is_stopping = true;
-            state.attempts.stop_all();
-        }
+        Event::Shutdown => state.begin_shutdown(),
     }
 }
 
@@ -105,6 +102,11 @@ fn on_delete(state: &mut State, uid: Uuid, reply: oneshot::Sender<Result<(), Err
 
 fn on_report(state: &mut State, report: &Report) {
     let Report { job_uid, attempt: number, event } = report;
+    if matches!(event, ReportEvent::Finished(_)) && state.is_stopping() {
+        // Whatever stops this server may have reached the function first, or a part of it that it
+        // waited for: how it ended says nothing of the job.
+        return;
+    }
     let Ok(uid) = Uuid::parse_str(job_uid) else { return };
     let job = fetch_if_readable(state, uid);
     let current = job.as_ref().map(|job| report::check(job, job_uid, *number));
@@ -139,7 +141,8 @@ fn on_report(state: &mut State, report: &Report) {
 }
 
 /// Nothing of an attempt runs any more: its CPUs are free.
-fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, why: String) {
+fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, end: Unreported) {
+    let is_stopping = state.is_stopping();
     state.attempts.release_cpus(uid, number);
     state.admission.release(&uid);
     let has_result = fetch_if_readable(state, uid).is_some_and(|job| job.status.result.is_some());
@@ -149,7 +152,9 @@ fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, why: St
         let outcome = attempt.reported.as_ref().map(|ending| &ending.outcome);
         let has_succeeded = matches!(outcome, Some(Outcome::Succeeded(_)));
         let at = state.ctx.clock.now();
-        attempt.exit = Some(Exit { at, why, is_lost: state.is_stopping });
+        let end =
+            if is_stopping { Unreported::lost("the server stopped while it ran") } else { end };
+        attempt.exit = Some(Exit { at, end });
         state.ctx.files.count_attempt(uid, number, has_succeeded && has_result);
         if active.deleted {
             state.ctx.files.remove_job(uid, number);

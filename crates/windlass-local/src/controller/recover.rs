@@ -16,7 +16,7 @@ use super::admit::enqueue;
 use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
 use super::state::State;
-use crate::attempt::observe::{Exit, TrackedAttempt};
+use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
 use crate::attempt::record;
 use crate::data_dir::DataDir;
 use crate::process::leftovers;
@@ -86,8 +86,7 @@ fn recover_attempt(state: &mut State, uid: Uuid, number: AttemptNumber) {
     let cpus = job.status.parallelism.unwrap_or(active.limits.parallelism);
     let created = job.status.timeline.admitted.unwrap_or(now);
     let mut attempt = TrackedAttempt::new(number, cpus, created);
-    attempt.exit =
-        Some(Exit { at: now, why: "the server ended while it ran".into(), is_lost: true });
+    attempt.exit = Some(Exit { at: now, end: Unreported::lost("the server ended while it ran") });
     active.attempts.push(attempt);
     active.job = Some(job);
     // A result that it may have stored counts for nothing: nobody has reported its end.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
+use windlass_worker::stop_signals::StopSignals;
 
 use super::active_jobs::ActiveJobs;
 use super::context::Context;
@@ -34,13 +35,14 @@ impl Controller {
         cores: Cores,
         cgroups: Cgroups,
         events: mpsc::UnboundedReceiver<Event>,
+        signals: Option<StopSignals>,
     ) -> Self {
         let Context { config, files, backlog, events: sender, .. } = &*ctx;
         let attempts = LiveAttempts::new(config, files, cores, cgroups, sender.clone());
         let mut admission = MachineAdmission::new(config.cpus, Arc::clone(backlog));
         admission.set_queues(&config.functions.current());
         let state = State {
-            is_stopping: false,
+            signals,
             ctx,
             jobs: ActiveJobs::default(),
             attempts,
@@ -61,7 +63,7 @@ impl Controller {
         let Self { state, events } = &mut self;
         end_turn(state);
         state.attempts.refill_workers();
-        while !(state.is_stopping && state.attempts.is_empty()) {
+        while !(state.is_stopping() && state.attempts.is_empty()) {
             let next = [state.requeued.next(), state.expiry.next()].into_iter().flatten().min();
             let timer = async {
                 match next {
@@ -69,7 +71,15 @@ impl Controller {
                     None => std::future::pending().await,
                 }
             };
+            let signals = &mut state.signals;
+            let signalled = async {
+                match signals {
+                    Some(signals) => signals.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
+                () = signalled => state.begin_shutdown(),
                 Some(event) = events.recv() => {
                     on_event(state, event);
                     for _ in 1..MAX_TURN_EVENTS {

@@ -1,10 +1,12 @@
 //! What the controller knows and holds. One task owns it, so that no part of it needs a lock.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use uuid::Uuid;
 use windlass_core::Job;
+use windlass_worker::stop_signals::StopSignals;
 
 use super::active_jobs::ActiveJobs;
 use super::context::Context;
@@ -15,8 +17,8 @@ use crate::queueing::admission::MachineAdmission;
 
 /// The controller's state.
 pub(super) struct State {
-    /// A shutdown has begun.
-    pub(super) is_stopping: bool,
+    /// The signals that ask for a shutdown, where they do.
+    pub(super) signals: Option<StopSignals>,
     pub(super) ctx: Arc<Context>,
     pub(super) jobs: ActiveJobs,
     /// What runs, and what holds it.
@@ -29,6 +31,22 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Whether a shutdown has begun. It begins here when a signal has asked for it: then no end of a
+    /// function counts as its own any more.
+    pub(super) fn is_stopping(&mut self) -> bool {
+        if self.signals.as_mut().is_some_and(StopSignals::have_come) {
+            self.begin_shutdown();
+        }
+        self.ctx.is_stopping.load(Ordering::SeqCst)
+    }
+
+    /// Asks for the end of all that runs. Nothing starts any more.
+    pub(super) fn begin_shutdown(&mut self) {
+        self.signals = None;
+        self.ctx.is_stopping.store(true, Ordering::SeqCst);
+        self.attempts.stop_all();
+    }
+
     /// There is nothing new about a job: its turn comes later, or it has ended.
     pub(super) fn settle(&mut self, uid: Uuid, job: &Job, requeue_after: Option<Duration>) {
         if !job.status.is_finished() {

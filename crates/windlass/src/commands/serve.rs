@@ -15,10 +15,10 @@ use tracing::{info, warn};
 use windlass_core::quantity;
 use windlass_gateway::{Gateway, ServerLimits};
 use windlass_local::{Config, Engine, Logs};
+use windlass_worker::stop_signals::StopSignals;
 
 use crate::flags::bad_usage::BadUsage;
 use crate::output::log;
-use crate::process;
 use crate::server::access::TokenAccess;
 use crate::server::descriptors;
 use crate::server::engine_config;
@@ -77,6 +77,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         max_stored_bytes,
         grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
+        stops_on_signals: true,
         ..engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?
     };
     let (cpus, hides_data) = (config.cpus, config.hides_data);
@@ -85,6 +86,8 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
+    // Before the engine, which stops by the same signals: neither goes on without the other.
+    let mut signals = StopSignals::listen()?;
     // It makes the directory and holds it for this server alone.
     let engine = Engine::start(config)?;
     let access = TokenAccess::in_directory(&data)?;
@@ -110,7 +113,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         warn!("functions can read the data directory: the token, and the files of other jobs");
     }
     tokio::select! {
-        served = windlass_gateway::serve(listener, gateway, process::stopped()) => served?,
+        served = windlass_gateway::serve(listener, gateway, async move { signals.recv().await }) => served?,
         why = engine.broken() => bail!("the store has failed: {why}"),
     }
     info!("stopping: what runs is ended, and started again by the next server on this directory");

@@ -73,6 +73,7 @@ pub(crate) fn config(
         max_stored_bytes: u64::MAX,
         program,
         logs: Logs::Stderr,
+        stops_on_signals: false,
         grace,
         hides_data: hides_data(args.landlock, data)?,
         run_as: run_as(args)?,

@@ -1,0 +1,138 @@
+//! Stops of the server, and what its parent has done to its signals.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::{BOUND, here, phase, status};
+use crate::support::server::Server;
+use crate::support::{eventually, processes_of, script, windlass};
+
+/// Starts the program with a signal ignored.
+fn ignoring(signal: &str) -> Command {
+    let mut command = Command::new("env");
+    command.arg(format!("--ignore-signal={signal}")).arg(windlass());
+    command
+}
+
+/// Sends a signal to the server and everything that it has started, as a service manager does: to the
+/// server first.
+fn signal_all(server: &Server, mark: &Path, signal: &str) {
+    let others = processes_of(mark.to_str().unwrap());
+    let others = others.iter().filter_map(|line| line.split(':').next()?.parse::<u32>().ok());
+    let mut all: Vec<u32> = others.filter(|pid| *pid != server.pid()).collect();
+    all.sort_unstable();
+    all.insert(0, server.pid());
+    let pids: Vec<String> = all.iter().map(ToString::to_string).collect();
+    // One that waits for an order may have gone with the first.
+    Command::new("kill").arg(format!("-{signal}")).args(pids).output().unwrap();
+}
+
+#[test]
+fn a_stop_that_reaches_every_process_at_once_judges_no_function() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let here = here();
+        script(here.path(), "plain", "exec sleep 1000", "retries: 0");
+        // Goes on when its command is ended, with a result that is wrong.
+        let goes_on = "trap '' TERM INT HUP; (trap - TERM INT HUP; exec sleep 1000); \
+                       echo wrong > $WINDLASS_OUTPUT";
+        script(here.path(), "shell", goes_on, "retries: 0");
+        let mut server = Server::beside(here.path(), &["--cpus", "2"]);
+        for name in ["plain", "shell"] {
+            server.client.submit(&json!({ "function": name, "name": name }));
+            phase(&server.client, name, "Running");
+        }
+        eventually("both sleep", BOUND, || {
+            let all = processes_of(here.path().to_str().unwrap());
+            (all.iter().filter(|line| line.contains("sleep 1000")).count() >= 3).then_some(())
+        });
+        signal_all(&server, here.path(), signal);
+        let ended = server.ended();
+        assert!(ended.success(), "{signal}: {ended}, {}", server.said());
+        let server = Server::beside(here.path(), &["--cpus", "2"]);
+        for name in ["plain", "shell"] {
+            let status = eventually(&format!("{name} is begun again"), BOUND, || {
+                let status = status(&server.client, name);
+                let again = status["attempt"] == 2 && status["phase"] == "Running";
+                (again || status["timeline"]["finished"].is_string()).then_some(status)
+            });
+            assert_eq!(status["phase"], "Running", "{status}");
+            assert_eq!(status["retries"].as_u64().unwrap_or(0), 0, "{status}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_was_told_to_ignore_hangups_does() {
+    let here = here();
+    let server = Server::start_by(ignoring("HUP"), here.path(), &["--cpus", "1"]);
+    Command::new("kill").args(["-HUP", &server.pid().to_string()]).status().unwrap();
+    server.client.run(&json!({ "function": "echo" }));
+}
+
+#[test]
+fn a_server_whose_parent_ignores_its_children_runs_jobs() {
+    let here = here();
+    let server = Server::start_by(ignoring("CHLD"), here.path(), &["--cpus", "1"]);
+    server.client.submit(&json!({ "function": "echo", "name": "echo", "retries": 0 }));
+    eventually("it has ended", BOUND, || {
+        status(&server.client, "echo")["timeline"]["finished"].is_string().then_some(())
+    });
+    let status = status(&server.client, "echo");
+    assert_eq!(status["phase"], "Succeeded", "{status}");
+}
+
+#[test]
+fn what_a_killed_server_has_left_frozen_is_ended() {
+    let freezer = Path::new("/sys/fs/cgroup/freezer");
+    if !freezer.exists() {
+        println!("not tested: no freezer of version 1");
+        return;
+    }
+    let here = here();
+    let freeze = "[ $WINDLASS_ATTEMPT = 1 ] || { echo > $WINDLASS_OUTPUT; exit; }; \
+        group=$(sed -n 's/.*:freezer://p' /proc/self/cgroup); \
+        echo \"$group\" > $HERE/group; echo FROZEN > /sys/fs/cgroup/freezer$group/freezer.state; \
+        sleep 1000";
+    script(here.path(), "freeze", freeze, "retries: 0");
+    let server = Server::beside(here.path(), &["--cpus", "1"]);
+    server.client.submit(&json!({ "function": "freeze", "name": "freeze" }));
+    let state = eventually("it is frozen", BOUND, || {
+        let group = fs::read_to_string(here.path().join("group")).ok()?;
+        let state = freezer.join(group.trim().trim_start_matches('/')).join("freezer.state");
+        (fs::read_to_string(&state).ok()?.trim() == "FROZEN").then_some(state)
+    });
+    assert!(state.to_str().unwrap().contains("windlass-"), "{}", state.display());
+    server.kill();
+    let refused = Server::try_start(
+        Command::new(windlass()),
+        &here.path().join("data"),
+        &["--cpus", "1", "--functions", here.path().to_str().unwrap()],
+    );
+    // So that a server of another version leaves nothing behind.
+    fs::write(&state, "THAWED").unwrap_or_default();
+    let server = match refused {
+        Ok(server) => server,
+        Err((status, said)) => panic!("it does not start: {status} {said}"),
+    };
+    phase(&server.client, "freeze", "Succeeded");
+}
+
+#[test]
+fn shared_memory_beyond_the_limit_is_out_of_memory() {
+    let here = here();
+    let name = format!("/dev/shm/windlass-test-{}", std::process::id());
+    let fill = format!("head -c 268435456 /dev/zero > {name}; echo > $WINDLASS_OUTPUT");
+    script(here.path(), "fill", &fill, "memory: { base: 32Mi, perCpu: 0Mi }\n  retries: 0");
+    let mut server = Server::beside(here.path(), &["--cpus", "1"]);
+    server.client.submit(&json!({ "function": "fill", "name": "fill" }));
+    eventually("it has ended", BOUND, || {
+        status(&server.client, "fill")["timeline"]["finished"].is_string().then_some(())
+    });
+    fs::remove_file(&name).unwrap_or_default();
+    let status = status(&server.client, "fill");
+    assert!(server.stop().success());
+    assert_eq!(status["failure"]["reason"], "OutOfMemory", "{status}");
+}
