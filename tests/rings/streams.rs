@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::support::http::Client;
 use crate::support::server::Server;
-use crate::support::{checkout, eventually, quantile, script, windlass};
+use crate::support::{checkout, eventually, quantile, script, traces, windlass};
 
 /// Longest way of a progress line to a client.
 pub(crate) const LINE: Duration = Duration::from_millis(250);
@@ -188,7 +188,7 @@ fn a_thousand_streams_take_40_kib_each_and_a_line_reaches_all_within_500_ms() {
                 (on_its_way(&event), stream)
             });
         }
-        std::fs::write(here.path().join("tell"), "").unwrap();
+        std::fs::write(traces(here.path()).join("tell"), "").unwrap();
         let (mut times, streams): (Vec<_>, Vec<_>) = waiting.join_all().await.into_iter().unzip();
         let told = resident_kib(server.pid());
         let each = open.max(told).saturating_sub(before) as f64 / STREAMS as f64;
@@ -199,7 +199,7 @@ fn a_thousand_streams_take_40_kib_each_and_a_line_reaches_all_within_500_ms() {
         );
         assert!(each <= STREAM_KIB as f64, "{each} KiB a stream");
         assert!(most <= LINE_TO_ALL, "{most:?}");
-        std::fs::write(here.path().join("end"), "").unwrap();
+        std::fs::write(traces(here.path()).join("end"), "").unwrap();
         for mut stream in streams {
             while stream.next().await.data["status"]["phase"] != "Succeeded" {}
         }

@@ -33,7 +33,14 @@ pub fn claim_directory_of_server(data: &Path) -> io::Result<()> {
 
 fn claim(data: &Path, owner: u32) -> io::Result<()> {
     private_files::make_directory(data)?;
-    let found = fs::metadata(data)?;
+    let mut found = fs::metadata(data)?;
+    // A new file system is open to all. What nobody has used is closed, and was used by nobody meanwhile.
+    if found.uid() == owner && found.mode() & 0o022 != 0 && is_unused(data)? {
+        close_to_others(data, &found)?;
+        if is_unused(data)? {
+            found = fs::metadata(data)?;
+        }
+    }
     check_owner(data, &found, owner)?;
     for (name, is_secret) in
         ENTRIES.iter().map(|name| (name, false)).chain(SECRETS.iter().map(|name| (name, true)))
@@ -53,6 +60,16 @@ fn claim(data: &Path, owner: u32) -> io::Result<()> {
         }
     }
     close_to_others(data, &found)
+}
+
+/// Whether nothing is in a directory, but for what some file systems have from the start.
+fn is_unused(directory: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(directory)? {
+        if entry?.file_name() != "lost+found" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Nobody but the owner has been able to write.
@@ -126,6 +143,11 @@ mod tests {
         }
         set_mode(&data, 0o1777);
         assert!(refusal(&data).contains("written by other users"));
+        let unused = here.path().join("unused");
+        fs::create_dir(&unused).unwrap();
+        set_mode(&unused, 0o1777);
+        claim_directory(&unused).unwrap();
+        assert_eq!(mode(&unused), 0o700);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{run_windlass, server_of, stdout_of, windlass_with};
 use crate::support::server::Server;
-use crate::support::{eventually, text};
+use crate::support::{eventually, text, traces};
 
 #[test]
 fn exit_codes_tell_done_failed_misused_and_interrupted_apart() {
@@ -30,7 +30,7 @@ fn exit_codes_tell_done_failed_misused_and_interrupted_apart() {
     assert_eq!(none.status.code(), Some(1), "{}", text(&none.stderr));
     assert!(text(&none.stderr).contains("Failed and has no result"), "{}", text(&none.stderr));
     what_is_misused_is_refused(&server);
-    an_interrupt_cancels_what_was_called_only(&server, &directory.path().join("slow"));
+    an_interrupt_cancels_what_was_called_only(&server, &traces(directory.path()).join("slow"));
     let late = run_windlass(&server, &["get", "submitted", "--wait=1"]);
     assert_eq!(late.status.code(), Some(1));
     assert!(text(&late.stderr).contains("windlass watch submitted"), "{}", text(&late.stderr));

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::{server_of, stdout_of, windlass_with};
-use crate::support::{eventually, text};
+use crate::support::{eventually, text, traces};
 
 #[test]
 fn what_is_not_there_any_more_or_cannot_be_ended_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let body = "touch $HERE/slow; echo begun; sleep 300";
     let server = server_of(directory.path(), &[("slow", body)]);
-    let marker = directory.path().join("slow");
+    let marker = traces(directory.path()).join("slow");
     let runs = || {
         eventually("the function runs", Duration::from_secs(30), || fs::remove_file(&marker).ok())
     };

@@ -8,26 +8,13 @@ use serde_json::json;
 
 use super::{BOUND, here, phase, status};
 use crate::support::server::Server;
-use crate::support::{eventually, processes_of, script, windlass};
+use crate::support::{eventually, processes_of, script, traces, windlass};
 
 /// Starts the program with a signal ignored.
 fn ignoring(signal: &str) -> Command {
     let mut command = Command::new("env");
     command.arg(format!("--ignore-signal={signal}")).arg(windlass());
     command
-}
-
-/// Sends a signal to the server and everything that it has started, as a service manager does: to the
-/// server first.
-fn signal_all(server: &Server, mark: &Path, signal: &str) {
-    let others = processes_of(mark.to_str().unwrap());
-    let others = others.iter().filter_map(|line| line.split(':').next()?.parse::<u32>().ok());
-    let mut all: Vec<u32> = others.filter(|pid| *pid != server.pid()).collect();
-    all.sort_unstable();
-    all.insert(0, server.pid());
-    let pids: Vec<String> = all.iter().map(ToString::to_string).collect();
-    // One that waits for an order may have gone with the first.
-    Command::new("kill").arg(format!("-{signal}")).args(pids).output().unwrap();
 }
 
 #[test]
@@ -48,7 +35,7 @@ fn a_stop_that_reaches_every_process_at_once_judges_no_function() {
             let all = processes_of(here.path().to_str().unwrap());
             (all.iter().filter(|line| line.contains("sleep 1000")).count() >= 3).then_some(())
         });
-        signal_all(&server, here.path(), signal);
+        server.signal_all(here.path(), signal);
         let ended = server.ended();
         assert!(ended.success(), "{signal}: {ended}, {}", server.said());
         let server = Server::beside(here.path(), &["--cpus", "2"]);
@@ -100,7 +87,7 @@ fn what_a_killed_server_has_left_frozen_is_ended() {
     let server = Server::beside(here.path(), &["--cpus", "1"]);
     server.client.submit(&json!({ "function": "freeze", "name": "freeze" }));
     let state = eventually("it is frozen", BOUND, || {
-        let group = fs::read_to_string(here.path().join("group")).ok()?;
+        let group = fs::read_to_string(traces(here.path()).join("group")).ok()?;
         let state = freezer.join(group.trim().trim_start_matches('/')).join("freezer.state");
         (fs::read_to_string(&state).ok()?.trim() == "FROZEN").then_some(state)
     });

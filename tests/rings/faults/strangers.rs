@@ -104,10 +104,10 @@ fn a_second_name_of_the_token_is_no_result() {
     let here = here();
     let token = here.path().join("token");
     let script = format!("ln {} $WINDLASS_OUTPUT", token.display());
-    let server = Server::start_at(
-        here.path(),
-        &["--cpus", "1", "--function", &format!("ln=sh -c '{script}'")],
-    );
+    // Where the kernel does not keep it from the token anyway.
+    let function = format!("ln=sh -c '{script}'");
+    let arguments = ["--cpus", "1", "--landlock", "off", "--function", &function];
+    let server = Server::start_at(here.path(), &arguments);
     server.client.submit(&json!({ "function": "ln", "name": "ln", "retries": 0 }));
     let status = phase(&server.client, "ln", "Failed");
     assert_eq!(status["failure"]["reason"], "NoOutput", "{status}");

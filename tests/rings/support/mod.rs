@@ -70,9 +70,17 @@ pub(crate) fn share(what: &str, runs: [(&str, Vec<Duration>); 2]) -> f64 {
     share
 }
 
-/// Writes a function's manifest: a shell script, with `$HERE` as this directory.
+/// Where functions leave traces: not directly in a directory that has the server's data directory in it, since there
+/// they may create nothing.
+pub(crate) fn traces(here: &Path) -> PathBuf {
+    here.join("traces")
+}
+
+/// Writes a function's manifest: a shell script, with `$HERE` as the directory of its [`traces`].
 pub(crate) fn script(here: &Path, name: &str, script: &str, fields: &str) {
-    let here_text = here.display();
+    std::fs::create_dir_all(traces(here)).unwrap();
+    let traces = traces(here);
+    let here_text = traces.display();
     let command = serde_json::to_string(&["sh", "-c", script]).unwrap();
     let manifest = format!(
         "apiVersion: windlass.dev/v1alpha1\nkind: ComputeFunction\nmetadata: {{name: {name}}}\n\

@@ -109,6 +109,17 @@ impl Server {
         self.child.wait().unwrap()
     }
 
+    /// Sends a signal to the server and everything that it has started, which `mark` tells, as a service
+    /// manager does: to the server first.
+    pub(crate) fn signal_all(&self, mark: &Path, signal: &str) {
+        let all = super::processes_of(mark.to_str().unwrap());
+        let others = all.iter().filter_map(|line| line.split(':').next()?.parse::<u32>().ok());
+        let others = others.filter(|pid| *pid != self.pid());
+        let pids = std::iter::once(self.pid()).chain(others).map(|pid| pid.to_string());
+        // One that waits for an order may have gone with the first.
+        Command::new("kill").arg(format!("-{signal}")).args(pids).output().unwrap();
+    }
+
     /// Ends the server as the kernel would.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
