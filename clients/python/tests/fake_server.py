@@ -62,12 +62,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
+        opened, seen = time.monotonic(), self.headers["last-event-id"]
         with contextlib.suppress(OSError):
             while True:
                 told = self.now(name)
-                text = f"event: job\nid: {told['metadata']['resourceVersion']}\ndata: {json.dumps(told)}\n\n"
-                self.pieces(text.encode())
-                if state.gives_up or told["status"]["phase"] == "Succeeded":
+                version = told["metadata"]["resourceVersion"]
+                news = f"event: job\nid: {version}\ndata: {json.dumps(told)}\n\n"
+                self.pieces(news.encode() if version != seen else b":\n\n")
+                seen = version
+                if time.monotonic() - opened >= state.stream_seconds or told["status"]["phase"] == "Succeeded":
                     break
                 time.sleep(0.05)
             self.wfile.write(b"0\r\n\r\n")
@@ -102,8 +105,8 @@ class State:
         self.lock = threading.Lock()
         self.piece, self.pause = 1 << 20, 0.0
         self.job_seconds = 0.2
-        # Whether each stream ends after its first event.
-        self.gives_up = False
+        # So long a stream lasts at most.
+        self.stream_seconds = 1e9
         self.jobs, self.streams, self.questions = {}, [], []
 
 

@@ -382,6 +382,15 @@ def test_a_deletion_whose_answer_was_lost_is_done(moody):
         client.delete("j")
 
 
+def test_an_answer_that_is_none_of_windlass_is_told(moody):
+    with windlass.Client(moody.url, token="t") as client:
+        for body in (b"<html>Welcome", b"[]", b"{}", b'{"metadata": {}, "spec": 3, "status": {}}'):
+            moody.moods = [(200, {}, body)]
+            with pytest.raises(windlass.WindlassError, match="not that of a Windlass server") as caught:
+                client.submit("echo", {})
+            assert caught.value.http_status == 502 and body.decode()[:6] in str(caught.value)
+
+
 def test_a_damaged_result_is_noticed(moody):
     moody.moods = [(200, {"ETag": '"sha256-' + "0" * 64 + '"'}, b"x")]
     with windlass.Client(moody.url, token="t") as client:

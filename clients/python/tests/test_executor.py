@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import os
 import pickle
 import select
@@ -71,11 +72,33 @@ def test_a_function_of_another_kind_gets_each_item_as_its_input(server):
 def test_a_pool_of_many_futures_has_one_thread(server):
     before = threading.active_count()
     with server.executor("square", parallelism=1) as pool:
-        futures = [pool.submit(x) for x in range(150)]
+        futures = [pool.submit(x) for x in range(80)]
         assert threading.active_count() == before + 1
-        done = {future.result() for future in concurrent.futures.as_completed(futures, timeout=60)}
-        assert done == {x * x for x in range(150)}
+        done = {future.result() for future in concurrent.futures.as_completed(futures, timeout=240)}
+        assert done == {x * x for x in range(80)}
     assert threading.active_count() == before
+
+
+def test_a_pool_that_is_forgotten_leaves_no_thread_and_loses_no_future(server):
+    before = threading.active_count()
+    pools = [server.executor("square", parallelism=1) for _ in range(3)]
+    futures = [pool.submit(2) for pool in pools]
+    del pools
+    gc.collect()
+    assert [future.result(timeout=20) for future in futures] == [4] * 3
+    del futures
+    gc.collect()
+    until(lambda: threading.active_count() == before)
+
+
+def test_a_pool_whose_thread_cannot_begin_says_so(server, monkeypatch):
+    def fail():
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(asyncio, "new_event_loop", fail)
+    monkeypatch.setattr(asyncio.events, "new_event_loop", fail)
+    with pytest.raises(OSError, match="too many open files"):
+        server.executor("square")
 
 
 def test_an_exception_is_raised_by_its_future_and_the_others_are_not_touched(server):

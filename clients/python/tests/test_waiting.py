@@ -84,13 +84,21 @@ def test_an_event_that_is_never_whole_ends_the_wait(fake, wait, monkeypatch):
 
 @both
 def test_streams_that_tell_nothing_new_end_the_wait(fake, wait):
-    fake.state.gives_up, fake.state.job_seconds = True, 1e9
+    fake.state.stream_seconds, fake.state.job_seconds = 0, 1e9
     job = submitted(fake)
     began = time.monotonic()
     with pytest.raises(windlass.Unreachable, match="end before it does"):
         wait(fake, job, patience=1.0)
     assert time.monotonic() - began < 5
     assert 2 < len(fake.state.streams) < 15
+
+
+@both
+def test_streams_that_are_cut_while_nothing_happens_do_not_end_the_wait(fake, wait, monkeypatch):
+    monkeypatch.setattr("windlass._follow.WORKED_SECONDS", 0.3)
+    fake.state.stream_seconds, fake.state.job_seconds = 0.4, 3
+    assert wait(fake, submitted(fake), patience=0.3).status.phase == "Succeeded"
+    assert len(fake.state.streams) > 3
 
 
 @pytest.mark.parametrize("piece, pause", [(1 << 20, 0.0), (40_000, 0.3)])

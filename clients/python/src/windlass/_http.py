@@ -78,17 +78,9 @@ class Target:
 _Client = TypeVar("_Client")
 
 
-def remade(
-    kind: Callable[..., _Client],
-    server: str | None,
-    token: _discovery.Token | None,
-    namespace: str,
-    data: str | os.PathLike[str] | None,
-    ca: str | os.PathLike[str] | None,
-    patience_seconds: float,
-) -> _Client:
+def remade(kind: Callable[..., _Client], server: str | None, options: dict[str, Any]) -> _Client:
     """A client as another process has made it."""
-    return kind(server, token=token, namespace=namespace, data=data, ca=ca, patience_seconds=patience_seconds)
+    return kind(server, **options)
 
 
 def timeout(request: Request) -> httpx.Timeout:

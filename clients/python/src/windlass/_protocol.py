@@ -6,6 +6,7 @@ The two clients do nothing but send what is made here, one with threads in mind,
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import math
@@ -13,7 +14,7 @@ import urllib.parse
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict, Union
+from typing import Any, Callable, TypedDict, TypeVar, Union
 
 from windlass import _json, errors
 from windlass._model import json_name
@@ -187,7 +188,24 @@ def spec_of(
 
 # --- Answers. ---
 
+_Read = TypeVar("_Read")
 
+
+def _understood(read: Callable[[bytes], _Read]) -> Callable[[bytes], _Read]:
+    """A reader of answers that raises an error of ours for what no server of Windlass answers."""
+
+    @functools.wraps(read)
+    def reading(body: bytes) -> _Read:
+        try:
+            return read(body)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            begin = body[:100].decode("utf-8", "replace")
+            raise errors.WindlassError(f"the answer is not that of a Windlass server: {begin!r}") from error
+
+    return reading
+
+
+@_understood
 def job_of(body: bytes) -> Job:
     """A job from an answer."""
     return _job(json.loads(body))
@@ -198,27 +216,32 @@ def _job(value: dict[str, Any]) -> Job:
     return Job.from_json(value)
 
 
+@_understood
 def jobs_of(body: bytes) -> tuple[list[Job], str | None]:
     """A page of jobs, and the token of the next page."""
     value = json.loads(body)
     return [_job(item) for item in value["items"]], value.get("metadata", {}).get("continue") or None
 
 
+@_understood
 def function_of(body: bytes) -> Function:
     """A function from an answer."""
     return Function.from_json(json.loads(body))
 
 
+@_understood
 def functions_of(body: bytes) -> tuple[Function, ...]:
     """Functions from an answer."""
     return tuple(Function.from_json(item) for item in json.loads(body)["items"])
 
 
+@_understood
 def queues_of(body: bytes) -> tuple[Queue, ...]:
     """Queues from an answer."""
     return tuple(Queue.from_json(item) for item in json.loads(body)["items"])
 
 
+@_understood
 def explanation_of(body: bytes) -> Explanation:
     """An explanation from an answer."""
     return Explanation.from_json(json.loads(body))

@@ -43,7 +43,8 @@ class AsyncClient:
         ca: str | os.PathLike[str] | None = None,
         patience_seconds: float = 30.0,
     ) -> None:
-        self._given = (server, token, namespace, data, ca, patience_seconds)
+        options = {"token": token, "namespace": namespace, "data": data, "ca": ca, "patience_seconds": patience_seconds}
+        self._given = server, options
         self._target = Target(server, token, data, ca)
         self._paths = protocol.Paths(namespace)
         self._patience_seconds = patience_seconds

@@ -30,6 +30,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable
@@ -130,11 +131,19 @@ class Executor(concurrent.futures.Executor):
         self._is_shut = False
         self._unfinished: set[JobFuture] = set()
         # Of the loop's thread alone.
+        self._loop: asyncio.AbstractEventLoop
+        self._over: asyncio.Event
+        self._submissions: asyncio.Semaphore
+        self._questions: asyncio.Semaphore
+        self._free_streams: int
         self._tasks: dict[JobFuture, asyncio.Task[None]] = {}
-        started = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(started,), name=f"windlass-{function}", daemon=True)
+        started: concurrent.futures.Future[None] = concurrent.futures.Future()
+        arguments = weakref.ref(self), started
+        self._thread = threading.Thread(target=_run, args=arguments, name=f"windlass-{function}", daemon=True)
         self._thread.start()
-        started.wait()
+        started.result()
+        # One that is forgotten without a shutdown, when all is done, ends its thread. A program's end ends it anyway.
+        weakref.finalize(self, _set, self._loop, self._over).atexit = False
         self._keeps_going = False
         if items is None:
             try:
@@ -249,17 +258,6 @@ class Executor(concurrent.futures.Executor):
 
     # --- In the thread of the loop. ---
 
-    def _run(self, started: threading.Event) -> None:
-        asyncio.run(self._serve(started))
-
-    async def _serve(self, started: threading.Event) -> None:
-        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        self._submissions, self._questions = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(QUESTIONS)
-        self._free_streams = STREAMS
-        started.set()
-        await self._over.wait()
-        await self._client.close()
-
     def _end_if_done(self) -> None:
         with self._lock:
             if self._is_shut and not self._unfinished:
@@ -347,3 +345,36 @@ class Executor(concurrent.futures.Executor):
         if future._job is not None and not protocol.is_finished(future._job):
             with contextlib.suppress(errors.WindlassError):
                 await self._client.cancel(future._job)
+
+
+def _run(executor: weakref.ref[Executor], started: concurrent.futures.Future[None]) -> None:
+    """The thread of an executor, which it does not keep alive."""
+    serving = _serve(executor, started)
+    try:
+        asyncio.run(serving)
+    except Exception as error:
+        # Such as too many open files, before it has begun.
+        serving.close()
+        if started.done():
+            raise
+        started.set_exception(error)
+
+
+async def _serve(executor: weakref.ref[Executor], started: concurrent.futures.Future[None]) -> None:
+    served = executor()
+    if served is None:
+        raise RuntimeError("the executor is gone before its thread has begun")
+    over, client = asyncio.Event(), served._client
+    served._loop, served._over = asyncio.get_running_loop(), over
+    served._submissions, served._questions = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(QUESTIONS)
+    served._free_streams = STREAMS
+    del served
+    started.set_result(None)
+    await over.wait()
+    await client.close()
+
+
+def _set(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:
+    # The loop is closed when everything is done.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(over.set)
