@@ -27,7 +27,7 @@ pub struct Engine {
     pub(crate) ctx: Arc<Context>,
     store_failure: StoreFailure,
     controller: tokio::sync::Mutex<Option<JoinHandle<()>>>,
-    watching: Option<JoinHandle<()>>,
+    watching: Vec<JoinHandle<()>>,
     /// Nobody else uses the data directory as long as this is open.
     _lock: fs::File,
 }
@@ -85,6 +85,11 @@ impl Engine {
             warn!(%error, "manifests are not read again when they change");
             None
         });
+        let looking = store::watch_files(Arc::clone(&ctx.store), &ctx.config.data);
+        let looking = looking.inspect_err(|error| {
+            warn!(%error, "a data directory that is removed is noticed at the next change only");
+        });
+        let watching = watching.into_iter().chain(looking.ok()).collect();
         let controller = Some(tokio::spawn(controller.run())).into();
         remove_orphans(&ctx);
         Ok(Arc::new(Self { ctx, store_failure, controller, watching, _lock: lock }))
@@ -95,9 +100,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.ctx.is_stopping.store(true, Ordering::SeqCst);
         self.ctx.events.send(Event::Shutdown);
-        if let Some(watching) = &self.watching {
-            watching.abort();
-        }
+        self.watching.iter().for_each(JoinHandle::abort);
         if let Some(controller) = self.controller.lock().await.take()
             && let Err(error) = controller.await
         {
