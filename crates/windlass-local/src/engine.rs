@@ -38,11 +38,7 @@ impl Engine {
     pub fn start(mut config: Config) -> Result<Arc<Self>, StoreError> {
         let data = config.data.clone();
         let io = |error| StoreError::Io { path: data.clone(), error };
-        ownership::claim_directory(&config.data).map_err(io)?;
-        // Functions have other working directories than this process; and the processes of an
-        // earlier one are known by the directory's one name.
-        config.data = fs::canonicalize(&config.data).map_err(io)?;
-        config.program = std::path::absolute(&config.program).map_err(io)?;
+        settle_paths(&mut config).map_err(io)?;
         let config = Arc::new(config);
         // Without its signal a worker that has ended could not be waited for.
         drop(heed_children().map_err(io)?);
@@ -137,6 +133,27 @@ impl Engine {
             return Err(stopped());
         }
         Ok(())
+    }
+}
+
+/// Makes the data directory, and has every path name one place whoever reads it.
+fn settle_paths(config: &mut Config) -> io::Result<()> {
+    // Before anything is made: reports and orders are JSON, so that no worker could be told of it.
+    let data = std::path::absolute(&config.data)?;
+    if data.to_str().is_none() {
+        let why = "this path is not UTF-8, and functions could not be told of their files in it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    ownership::claim_directory(&data)?;
+    // Functions have other working directories than this process; and the processes of an earlier one
+    // are known by the directory's one name.
+    config.data = fs::canonicalize(&data)?;
+    config.program = std::path::absolute(&config.program)?;
+    match config.data.to_str() {
+        Some(_) => Ok(()),
+        None => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it leads to a path that is not UTF-8"))
+        }
     }
 }
 
