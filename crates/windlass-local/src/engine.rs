@@ -27,7 +27,7 @@ pub struct Engine {
     pub(crate) ctx: Arc<Context>,
     store_failure: StoreFailure,
     controller: tokio::sync::Mutex<Option<JoinHandle<()>>>,
-    watching: Option<JoinHandle<()>>,
+    watching: Vec<JoinHandle<()>>,
     /// Nobody else uses the data directory as long as this is open.
     _lock: fs::File,
 }
@@ -38,11 +38,7 @@ impl Engine {
     pub fn start(mut config: Config) -> Result<Arc<Self>, StoreError> {
         let data = config.data.clone();
         let io = |error| StoreError::Io { path: data.clone(), error };
-        ownership::claim_directory(&config.data).map_err(io)?;
-        // Functions have other working directories than this process; and the processes of an
-        // earlier one are known by the directory's one name.
-        config.data = fs::canonicalize(&config.data).map_err(io)?;
-        config.program = std::path::absolute(&config.program).map_err(io)?;
+        settle_paths(&mut config).map_err(io)?;
         let config = Arc::new(config);
         // Without its signal a worker that has ended could not be waited for.
         drop(heed_children().map_err(io)?);
@@ -88,6 +84,11 @@ impl Engine {
             warn!(%error, "manifests are not read again when they change");
             None
         });
+        let looking = store::watch_files(Arc::clone(&ctx.store), &ctx.config.data);
+        let looking = looking.inspect_err(|error| {
+            warn!(%error, "a data directory that is removed is noticed at the next change only");
+        });
+        let watching = watching.into_iter().chain(looking.ok()).collect();
         let controller = Some(tokio::spawn(controller.run())).into();
         remove_orphans(&ctx);
         Ok(Arc::new(Self { ctx, store_failure, controller, watching, _lock: lock }))
@@ -98,9 +99,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.ctx.is_stopping.store(true, Ordering::SeqCst);
         self.ctx.events.send(Event::Shutdown);
-        if let Some(watching) = &self.watching {
-            watching.abort();
-        }
+        self.watching.iter().for_each(JoinHandle::abort);
         if let Some(controller) = self.controller.lock().await.take()
             && let Err(error) = controller.await
         {
@@ -137,6 +136,27 @@ impl Engine {
             return Err(stopped());
         }
         Ok(())
+    }
+}
+
+/// Makes the data directory, and has every path name one place whoever reads it.
+fn settle_paths(config: &mut Config) -> io::Result<()> {
+    // Before anything is made: reports and orders are JSON, so that no worker could be told of it.
+    let data = std::path::absolute(&config.data)?;
+    if data.to_str().is_none() {
+        let why = "this path is not UTF-8, and functions could not be told of their files in it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    ownership::claim_directory(&data)?;
+    // Functions have other working directories than this process; and the processes of an earlier one
+    // are known by the directory's one name.
+    config.data = fs::canonicalize(&data)?;
+    config.program = std::path::absolute(&config.program)?;
+    match config.data.to_str() {
+        Some(_) => Ok(()),
+        None => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it leads to a path that is not UTF-8"))
+        }
     }
 }
 

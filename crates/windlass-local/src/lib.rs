@@ -26,6 +26,7 @@ mod controller;
 mod data_dir;
 mod engine;
 mod event;
+mod file_watch;
 pub mod functions;
 mod gateway;
 mod ownership;

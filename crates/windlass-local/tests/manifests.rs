@@ -108,3 +108,21 @@ fn a_function_of_the_command_line_replaces_a_built_in_one_and_no_other() {
     let misnamed = functions.register(named("Count"), here()).unwrap_err();
     assert!(misnamed.contains("lower-case"), "{misnamed}");
 }
+
+#[test]
+fn a_variable_that_is_no_functions_to_set_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, words) in [
+        ("WINDLASS_ATTEMPT_HOME", "Windlass' own"),
+        ("WINDLASS_OUTPUT", "Windlass' own"),
+        ("A=B", "is no name"),
+        ("", "is no name"),
+        ("1A", "is no name"),
+        ("A B", "is no name"),
+    ] {
+        let spec = json!({ "command": ["x"], "env": [{ "name": "OK_1", "value": "" },
+            { "name": name, "value": "v" }] });
+        let why = problem(directory.path(), &manifest("f", &spec.to_string()));
+        assert!(why.contains("/spec/env/1/name") && why.contains(words), "{name:?}: {why}");
+    }
+}

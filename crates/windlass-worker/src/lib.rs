@@ -112,7 +112,7 @@ fn run_command(command: &[String]) -> Result<u8, Error> {
 
 /// A runtime that has a thread for files from the start and keeps it: what would start the first one
 /// later panics where no thread can be had any more.
-pub fn with_one_thread_for_files(
+fn with_one_thread_for_files(
     mut builder: tokio::runtime::Builder,
 ) -> std::io::Result<tokio::runtime::Runtime> {
     // The same is tried first by somebody who can say no.

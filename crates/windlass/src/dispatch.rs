@@ -87,8 +87,9 @@ fn on_backend<A: Args>(
 
 /// One thread: everything that costs CPU runs in processes of its own.
 fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = windlass_worker::with_one_thread_for_files(builder)
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
         .context("the async runtime cannot start")?;
     runtime.block_on(command)
 }

@@ -1,8 +1,10 @@
 //! Disks that are full, read-only or broken, and stores that are held, damaged or newer.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -19,7 +21,7 @@ impl SmallDisk {
     fn mount(options: &str) -> Option<Self> {
         let directory = here();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "windlass-test"])
+            .args(["-t", "tmpfs", "-o", &format!("mode=0700,{options}"), "windlass-test"])
             .arg(directory.path())
             .output()
             .unwrap();
@@ -205,4 +207,81 @@ fn a_store_that_is_damaged_or_newer_is_left_as_it_is() {
     }
     fs::write(&store, &good).unwrap();
     Server::start_at(here.path(), &["--cpus", "1"]);
+}
+
+#[test]
+fn a_database_that_another_process_holds_refuses_submissions_until_it_lets_go() {
+    let mut server = Server::start(&["--cpus", "1"]);
+    server.client.run(&json!({ "function": "echo" }));
+    let hold = "import sqlite3, sys\n\
+                held = sqlite3.connect(sys.argv[1])\n\
+                held.execute('BEGIN IMMEDIATE')\n\
+                print('held', flush=True)\n\
+                sys.stdin.read()";
+    let mut holder = Command::new("python3")
+        .args(["-c", hold])
+        .arg(server.data().join("jobs.sqlite"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 5];
+    holder.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    // Longer than SQLite would wait by itself.
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(8) {
+        let refused = server.client.submit(&json!({ "function": "echo" }));
+        assert_eq!(refused.status, 503, "{}", text(&refused.body));
+        assert!(refused.header("retry-after").is_some(), "{:?}", refused.headers);
+    }
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    eventually("submissions are taken again", BOUND, || {
+        (server.client.submit(&json!({ "function": "echo", "name": "after" })).status == 201)
+            .then_some(())
+    });
+    phase(&server.client, "after", "Succeeded");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_database_that_is_removed_ends_the_server_before_anything_is_lost() {
+    type Remove = fn(&Path) -> std::io::Result<()>;
+    let removals: [(&str, Remove); 4] = [
+        ("the directory", |data| fs::remove_dir_all(data)),
+        ("the database", |data| fs::remove_file(data.join("jobs.sqlite"))),
+        ("its log", |data| fs::remove_file(data.join("jobs.sqlite-wal"))),
+        ("the directory's name", |data| fs::rename(data, data.with_extension("away"))),
+    ];
+    for (what, remove) in removals {
+        let here = here();
+        let data = here.path().join("data");
+        let mut server = Server::start_at(&data, &["--cpus", "1"]);
+        server.client.run(&json!({ "function": "echo" }));
+        // A worker that waits for its order may be about to make its directory.
+        eventually("it is removed", BOUND, || remove(&data).ok());
+        let body = json!({ "function": "echo" }).to_string();
+        let path = server.client.jobs("");
+        if let Ok(answer) = server.client.try_send("POST", &path, &[], body.as_bytes()) {
+            assert_eq!(answer.status, 503, "{what}: {}", text(&answer.body));
+        }
+        let started = Instant::now();
+        let status = server.ended();
+        assert!(started.elapsed() < Duration::from_secs(10), "{what}: {:?}", started.elapsed());
+        let said = server.said();
+        assert_eq!(status.code(), Some(1), "{what}: {said}");
+        assert!(
+            said.contains("the store has failed") && said.contains("is gone"),
+            "{what}: {said}"
+        );
+    }
+}
+
+#[test]
+fn an_idle_server_notices_that_its_database_is_gone() {
+    let here = here();
+    let data = here.path().join("data");
+    let mut server = Server::start_at(&data, &["--cpus", "1"]);
+    fs::remove_file(data.join("jobs.sqlite")).unwrap();
+    assert_eq!(server.ended().code(), Some(1));
 }

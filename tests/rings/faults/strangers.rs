@@ -1,6 +1,8 @@
-//! Other users of the machine: what they can read, hold up or make the server do. Nothing.
+//! Other users of the machine, and directories that are refused: what strangers can read, hold up or make
+//! the server do. Nothing.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
@@ -111,4 +113,15 @@ fn a_second_name_of_the_token_is_no_result() {
     server.client.submit(&json!({ "function": "ln", "name": "ln", "retries": 0 }));
     let status = phase(&server.client, "ln", "Failed");
     assert_eq!(status["failure"]["reason"], "NoOutput", "{status}");
+}
+
+#[test]
+fn a_directory_that_no_worker_can_be_told_of_is_refused() {
+    let here = here();
+    let data = here.path().join(std::ffi::OsStr::from_bytes(b"data-\xff"));
+    let refused = Server::try_start(Command::new(windlass()), &data, &[]);
+    let Err((status, said)) = refused else { panic!("it starts") };
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("not UTF-8"), "{said}");
+    assert!(!data.exists());
 }

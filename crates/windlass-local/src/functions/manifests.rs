@@ -7,8 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use windlass_core::function::EnvVar;
 use windlass_core::parse::{self, Unread};
 use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, name};
+
+/// How the names of Windlass' own variables begin.
+const RESERVED: &str = "WINDLASS_";
 
 /// What may run on this machine.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +37,27 @@ enum Source {
     CommandLine(PathBuf),
     /// In this file.
     Manifest(PathBuf),
+}
+
+impl Source {
+    /// The working directory of its functions, if it has one.
+    fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Builtin => None,
+            Self::CommandLine(directory) => Some(directory),
+            Self::Manifest(path) => path.parent(),
+        }
+    }
+
+    /// Whether a worker can be told of its directory.
+    fn check(&self) -> Result<(), String> {
+        match self.directory() {
+            Some(directory) if directory.to_str().is_none() => {
+                Err(format!("the path of {} is not UTF-8", directory.display()))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Source {
@@ -86,6 +111,8 @@ impl Functions {
         if function.spec.command.is_empty() {
             return Err("/spec/command: is empty".into());
         }
+        check_env(&function.spec.env)?;
+        source.check()?;
         let other = self.functions.get(&name).map(|entry| &entry.source);
         if let Some(other) = other.filter(|other| !matches!(other, Source::Builtin)) {
             return Err(format!("function {name:?} is defined in {other} too"));
@@ -175,11 +202,7 @@ impl Functions {
 
     /// The working directory of a function: that of its manifest, or where it was registered.
     pub(crate) fn directory(&self, name: &str) -> Option<&Path> {
-        match &self.functions.get(name)?.source {
-            Source::Builtin => None,
-            Source::CommandLine(directory) => Some(directory),
-            Source::Manifest(path) => path.parent(),
-        }
+        self.functions.get(name)?.source.directory()
     }
 }
 
@@ -212,6 +235,31 @@ fn checked_name(text: &str) -> Result<String, String> {
         Some(why) => Err(format!("/metadata/name: {text:?} {why}")),
         None => Ok(text.to_owned()),
     }
+}
+
+/// Refuses names that are no variable's, and those of the contract, which are not the function's to
+/// say: another server, or a fence, would believe them.
+fn check_env(env: &[EnvVar]) -> Result<(), String> {
+    for (number, EnvVar { name, value }) in env.iter().enumerate() {
+        let refuse = |field: &str, why: &str| Err(format!("/spec/env/{number}/{field}: {why}"));
+        let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+        let mut bytes = name.bytes();
+        let is_name = bytes.next().is_some_and(is_letter)
+            && bytes.all(|byte| is_letter(byte) || byte.is_ascii_digit());
+        if !is_name {
+            return refuse(
+                "name",
+                &format!("{name:?} is no name: letters, digits and `_`, a digit not first"),
+            );
+        }
+        if name.starts_with(RESERVED) {
+            return refuse("name", &format!("{name:?} is Windlass' own, as all of {RESERVED}"));
+        }
+        if value.contains('\0') {
+            return refuse("value", "has a zero byte");
+        }
+    }
+    Ok(())
 }
 
 fn reasons(unread: Unread) -> String {

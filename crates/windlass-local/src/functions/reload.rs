@@ -2,18 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::inotify;
-use tokio::io::unix::AsyncFd;
 use tracing::{info, warn};
 
 use super::library::Library;
 use crate::event::{Event, EventSender};
+use crate::file_watch::{FileWatch, WatchFlags};
 
 /// How long the files must be quiet before they are read: an editor writes in several steps.
 const QUIET: Duration = Duration::from_millis(100);
@@ -26,8 +23,7 @@ pub(crate) fn watch(
     if library.paths().is_empty() {
         return Ok(None);
     }
-    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-    let notifier = inotify::init(flags)?;
+    let files = FileWatch::new()?;
     let mut directories = BTreeSet::new();
     for path in library.paths() {
         // A file is watched through its directory: whoever replaces it makes a new one.
@@ -36,18 +32,16 @@ pub(crate) fn watch(
         directories.insert(directory.to_owned());
     }
     for directory in directories {
-        let changes = inotify::WatchFlags::CLOSE_WRITE
-            | inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::DELETE
-            | inotify::WatchFlags::MOVED_FROM
-            | inotify::WatchFlags::MOVED_TO;
-        inotify::add_watch(&notifier, &directory, changes)?;
+        let changes = WatchFlags::CLOSE_WRITE
+            | WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO;
+        files.add(&directory, changes)?;
     }
-    #[expect(deprecated, reason = "sound for a descriptor that it owns; the other one is unsafe")]
-    let notifier = AsyncFd::new(notifier)?;
     Ok(Some(tokio::spawn(async move {
-        while let Ok(()) = changed(&notifier).await {
-            while tokio::time::timeout(QUIET, changed(&notifier)).await.is_ok() {}
+        while let Ok(()) = files.changed().await {
+            while tokio::time::timeout(QUIET, files.changed()).await.is_ok() {}
             let problems = {
                 let library = Arc::clone(&library);
                 tokio::task::spawn_blocking(move || library.reload()).await.unwrap_or_default()
@@ -62,23 +56,4 @@ pub(crate) fn watch(
             }
         }
     })))
-}
-
-/// Resolves when something has changed, and takes all of what has.
-async fn changed(notifier: &AsyncFd<OwnedFd>) -> io::Result<()> {
-    loop {
-        let mut ready = notifier.readable().await?;
-        let taken = ready.try_io(|notifier| {
-            let mut buffer = [MaybeUninit::uninit(); 4096];
-            let mut changes = inotify::Reader::new(notifier.get_ref(), &mut buffer);
-            changes.next()?;
-            while !changes.is_buffer_empty() {
-                changes.next()?;
-            }
-            Ok(())
-        });
-        if let Ok(taken) = taken {
-            return taken;
-        }
-    }
 }

@@ -29,6 +29,8 @@ pub(super) enum Change {
     Flush {
         reply: Reply<()>,
     },
+    /// Looks whether the files are still there.
+    Look,
     Remove {
         uid: Uuid,
         reply: Reply<()>,
@@ -51,6 +53,7 @@ pub(super) enum Executed {
     UpdatedSoon(Arc<Job>),
     Shown(Shown),
     Flushed(Reply<()>),
+    Looked,
     Removed(Option<DeletedJob>, Reply<()>),
     Expired(Vec<DeletedJob>, Reply<Vec<DeletedJob>>),
 }
@@ -58,7 +61,7 @@ pub(super) enum Executed {
 impl Change {
     /// Whether it needs no commit of its own.
     pub(super) fn can_wait(&self) -> bool {
-        matches!(self, Self::Show(_) | Self::UpdateSoon(_))
+        matches!(self, Self::Show(_) | Self::UpdateSoon(_) | Self::Look)
     }
 
     /// The UID of the job that it replaces whole.
@@ -81,6 +84,7 @@ impl Change {
             Self::UpdateSoon(job) => (Executed::UpdatedSoon(job), Ok(())),
             Self::Show(shown) => (Executed::Shown(shown), Ok(())),
             Self::Flush { reply } => (Executed::Flushed(reply), Ok(())),
+            Self::Look => (Executed::Looked, Ok(())),
             Self::Remove { uid, reply } => {
                 let (deleted, result) = run(skip, || rows::remove(db, uid));
                 (Executed::Removed(deleted.flatten(), reply), result)

@@ -9,6 +9,7 @@
 
 mod change;
 mod job_cache;
+mod presence;
 mod rows;
 mod schema;
 mod writer;
@@ -28,6 +29,8 @@ use windlass_core::{Error, Job, JobLimits};
 use change::Change;
 use job_cache::JobCache;
 pub(crate) use job_cache::JobWatcher;
+use presence::OpenFiles;
+pub(crate) use presence::watch_files;
 pub(crate) use rows::{DeletedJob, Unfinished};
 pub use schema::StoreError;
 pub(crate) use schema::lock_directory;
@@ -64,12 +67,14 @@ impl Store {
     ) -> Result<(Self, StoreFailure), StoreError> {
         let path = schema::path(data);
         let connection = schema::open(&path, durable)?;
+        let files = OpenFiles::of(&path).map_err(|error| StoreError::io(&path, error))?;
         let cache = Arc::new(JobCache::default());
         let (sender, receiver) = mpsc::channel();
         let (failure, watch) = tokio::sync::watch::channel(None);
         let bytes = Arc::new(AtomicU64::new(0));
         let writer = writer::Writer::new(
             connection,
+            files,
             Arc::clone(&cache),
             events,
             failure,

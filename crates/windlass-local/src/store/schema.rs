@@ -48,6 +48,9 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// How long a directory may seem to be in use; ten times as long when its holder is gone.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long another process may hold the database before requests are refused.
+const BUSY_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -59,7 +62,7 @@ pub enum StoreError {
         /// Why.
         error: io::Error,
     },
-    /// Another server uses the directory.
+    /// Another server uses the directory, or another process its database.
     #[error("{} is in use by {holder}", path.display())]
     InUse {
         /// The directory.
@@ -179,6 +182,7 @@ pub(super) fn open(path: &Path, durable: bool) -> Result<Connection, StoreError>
     }
     transaction.pragma_update(None, "application_id", APPLICATION).map_err(sql)?;
     transaction.commit().map_err(sql)?;
+    connection.busy_timeout(BUSY_PATIENCE).map_err(sql)?;
     Ok(connection)
 }
 
@@ -189,6 +193,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.set_prepared_statement_cache_capacity(16);
+    connection.busy_timeout(BUSY_PATIENCE)?;
     Ok(connection)
 }
 
@@ -230,8 +235,12 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// A defect of the file, or of the file system.
 fn wrong(path: &Path, error: &rusqlite::Error) -> StoreError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, NotADatabase};
     match error.sqlite_error_code() {
+        Some(DatabaseBusy) => StoreError::InUse {
+            path: path.to_owned(),
+            holder: "another process, which holds a lock on it".to_owned(),
+        },
         Some(DatabaseCorrupt | NotADatabase) => {
             StoreError::Damaged { path: path.to_owned(), why: error.to_string() }
         }

@@ -13,6 +13,7 @@ use windlass_core::{Error, Job};
 
 use super::change::{Change, Executed, Reply};
 use super::job_cache::JobCache;
+use super::presence::OpenFiles;
 use super::rows;
 use crate::event::{Event, EventSender};
 
@@ -25,6 +26,7 @@ const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 /// The thread's state.
 pub(super) struct Writer {
     db: Connection,
+    files: OpenFiles,
     cache: Arc<JobCache>,
     events: EventSender,
     failure: watch::Sender<Option<String>>,
@@ -46,30 +48,31 @@ struct Unsaved {
 impl Writer {
     pub(super) fn new(
         db: Connection,
+        files: OpenFiles,
         cache: Arc<JobCache>,
         events: EventSender,
         failure: watch::Sender<Option<String>>,
         bytes: Arc<AtomicU64>,
     ) -> Self {
-        Self { db, cache, events, failure, bytes, unsaved: HashMap::new(), save_at: None }
+        Self { db, files, cache, events, failure, bytes, unsaved: HashMap::new(), save_at: None }
     }
 
     /// Runs until the last sender is dropped, or the disk fails.
     pub(super) fn run(mut self, changes: &Receiver<Change>) {
         self.measure();
         while let Some(batch) = self.next_batch(changes) {
-            if let Err(error) = self.commit(batch) {
+            if let Err(why) = self.commit(batch) {
                 // After a failed write nobody knows what the disk holds: another try could seem to
                 // succeed and lose what was acknowledged. A new start reads what is there.
-                error!(%error, "the store failed; the server must stop");
-                self.failure.send_replace(Some(error.to_string()));
+                error!(%why, "the store failed; the server must stop");
+                self.failure.send_replace(Some(why));
                 return;
             }
         }
         if !self.unsaved.is_empty()
-            && let Err(error) = self.commit(Vec::new())
+            && let Err(why) = self.commit(Vec::new())
         {
-            error!(%error, "the last changes are not stored; the next start finds them out");
+            error!(%why, "the last changes are not stored; the next start finds them out");
         }
     }
 
@@ -87,12 +90,14 @@ impl Writer {
         Some(first.into_iter().chain(more).collect())
     }
 
-    fn commit(&mut self, batch: Vec<Change>) -> rusqlite::Result<()> {
+    /// Commits a batch, or refuses what can be refused. The error is why the store cannot go on.
+    fn commit(&mut self, batch: Vec<Change>) -> Result<(), String> {
         if !batch.is_empty() && batch.iter().all(Change::can_wait) {
             for change in batch {
                 match change {
                     Change::Show(shown) => self.cache.show(shown),
                     Change::UpdateSoon(job) => self.save_later(job, true),
+                    Change::Look => self.files.check()?,
                     _ => {}
                 }
             }
@@ -101,6 +106,8 @@ impl Writer {
         let (executed, committed) = self.transact(batch);
         match committed {
             Ok(()) => {
+                // Nobody is told of what went to a file that was removed.
+                self.files.check()?;
                 self.save_at = None;
                 self.measure();
                 for unsaved in self.unsaved.drain().map(|(_, unsaved)| unsaved) {
@@ -111,13 +118,14 @@ impl Writer {
                 executed.into_iter().for_each(|executed| self.on_committed(executed));
                 Ok(())
             }
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                warn!(%error, "the disk is full: submissions are refused");
+            Err(error) => {
+                let Some(why) = passing_reason(&error) else { return Err(error.to_string()) };
+                self.files.check()?;
+                warn!(%error, "{why}: submissions are refused");
                 self.save_at = Some(Instant::now() + SAVE_INTERVAL);
-                executed.into_iter().for_each(|executed| self.on_disk_full(executed));
+                executed.into_iter().for_each(|executed| self.on_refused(executed, why));
                 Ok(())
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -185,6 +193,7 @@ impl Writer {
             Executed::UpdatedSoon(job) => self.save_later(job, true),
             Executed::Shown(shown) => self.cache.show(shown),
             Executed::Flushed(reply) => answer(reply, Ok(())),
+            Executed::Looked => {}
             Executed::Removed(deleted, reply) => {
                 if let Some(deleted) = deleted {
                     self.cache.remove(&deleted.name);
@@ -201,25 +210,38 @@ impl Writer {
     }
 
     /// Nothing was committed: new things are refused, what jobs have become is kept.
-    fn on_disk_full(&mut self, executed: Executed) {
-        let full = || Error::unavailable("the disk of the server is full");
+    fn on_refused(&mut self, executed: Executed, why: &str) {
+        let refused = || Error::unavailable(why);
         match executed {
             Executed::Inserted(_, _, reply) | Executed::NameTaken(reply, _) => {
-                answer(reply, Err(full()))
+                answer(reply, Err(refused()))
             }
             Executed::Updated(job, _, reply) => {
                 self.save_later(job, false);
                 if let Some(reply) = reply {
-                    answer(reply, Err(full()));
+                    answer(reply, Err(refused()));
                 }
             }
             Executed::UpdatedSoon(job) => self.save_later(job, true),
             Executed::Shown(shown) => self.cache.show(shown),
             // What cannot be stored now is shown by the cache all the same.
             Executed::Flushed(reply) => answer(reply, Ok(())),
-            Executed::Removed(_, reply) => answer(reply, Err(full())),
-            Executed::Expired(_, reply) => answer(reply, Err(full())),
+            Executed::Looked => {}
+            Executed::Removed(_, reply) => answer(reply, Err(refused())),
+            Executed::Expired(_, reply) => answer(reply, Err(refused())),
         }
+    }
+}
+
+/// Why nothing can be committed now, where that passes by itself and the disk holds what it held.
+fn passing_reason(error: &rusqlite::Error) -> Option<&'static str> {
+    use ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed};
+    match error.sqlite_error_code()? {
+        DiskFull => Some("the disk of the server is full"),
+        DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed => {
+            Some("another process holds the database of the server")
+        }
+        _ => None,
     }
 }
 

@@ -206,7 +206,8 @@ struct Refused {
 /// From a refusal to the kind of error that the server had.
 fn refusal(status: StatusCode, body: &[u8], retry_after: Duration) -> Error {
     let Refused { mut detail, problems } = serde_json::from_slice(body).unwrap_or_default();
-    if detail.is_empty() {
+    let is_silent = detail.is_empty();
+    if is_silent {
         detail = format!("the server answers {status}");
         // Windlass itself always says what was not found.
         if status == StatusCode::NOT_FOUND {
@@ -215,6 +216,10 @@ fn refusal(status: StatusCode, body: &[u8], retry_after: Duration) -> Error {
         }
     }
     match status {
+        // It does answer, and says why it cannot do this now.
+        StatusCode::SERVICE_UNAVAILABLE if !is_silent => {
+            Error::Busy { message: detail, retry_after }
+        }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied(detail),
         StatusCode::NOT_FOUND => Error::NotFound { kind: "path", name: detail },
         StatusCode::CONFLICT => Error::Conflict(detail),
@@ -252,6 +257,12 @@ mod tests {
         assert_eq!(error.to_string(), "/function: no");
         let error = refusal(StatusCode::SERVICE_UNAVAILABLE, b"<html>", second);
         assert_eq!(error.to_string(), "the server answers 503 Service Unavailable");
+        let full = br#"{"detail":"the disk of the server is full"}"#;
+        let full = refusal(StatusCode::SERVICE_UNAVAILABLE, full, second);
+        assert!(
+            matches!(&full, Error::Busy { message, .. } if message.contains("full")),
+            "{full:?}"
+        );
         assert!(matches!(refusal(StatusCode::UNAUTHORIZED, b"", second), Error::Denied(_)));
         let busy = refusal(StatusCode::TOO_MANY_REQUESTS, b"", Duration::from_secs(7));
         assert!(matches!(busy, Error::Busy { retry_after, .. } if retry_after.as_secs() == 7));

@@ -1,0 +1,65 @@
+//! Whether the files of an open database are still where they were: what is written to a file that was
+//! removed is gone.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::Store;
+use super::change::Change;
+use crate::file_watch::{FileWatch, WatchFlags};
+
+/// The files of an open database.
+pub(super) struct OpenFiles(Vec<(PathBuf, (u64, u64))>);
+
+impl OpenFiles {
+    /// Of the database that this process has just opened: itself, its log and its index. They are not
+    /// opened again, because closing one would drop this process's locks on it.
+    pub(super) fn of(database: &Path) -> io::Result<Self> {
+        let files = ["", "-wal", "-shm"].map(|suffix| {
+            let mut path = database.as_os_str().to_owned();
+            path.push(suffix);
+            let path = PathBuf::from(path);
+            let inode = inode(&path)?;
+            Ok((path, inode))
+        });
+        Ok(Self(files.into_iter().collect::<io::Result<_>>()?))
+    }
+
+    /// What has become of the first that is not there any more.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (path, ours) in &self.0 {
+            match inode(path) {
+                Ok(there) if there == *ours => {}
+                Ok(_) => return Err(format!("{} was replaced by another file", path.display())),
+                Err(error) => return Err(format!("{} is gone: {error}", path.display())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Has a store look after its files when the directory has changed, or one that it is in.
+pub(crate) fn watch_files(store: Arc<Store>, data: &Path) -> io::Result<JoinHandle<()>> {
+    let files = FileWatch::new()?;
+    let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+    let entries = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::MOVED_TO;
+    files.add(data, itself | entries)?;
+    for above in data.ancestors().skip(1) {
+        files.add(above, itself)?;
+    }
+    Ok(tokio::spawn(async move {
+        while let Ok(()) = files.changed().await {
+            store.send(Change::Look);
+        }
+    }))
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
