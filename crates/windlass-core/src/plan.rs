@@ -199,7 +199,7 @@ fn start<'a>(
     let begun = attempt.startable_since.or(reason.is_some().then_some(attempt.created));
     let left = begun.map(|since| limits.start_deadline() - now.duration_since(since));
     if left.is_some_and(|left| left <= SignedDuration::ZERO) {
-        let why = reason.unwrap_or("nothing said why");
+        let why = reason.unwrap_or(if message.is_empty() { "nothing said why" } else { "" });
         let failure = not_started(limits, why, message, attempt.number, now);
         (Transition::NotStarted { attempt, failure }, None)
     } else if reason.is_none() && is_shown_to_start(&job.status, attempt.number) {

@@ -184,6 +184,8 @@ pub mod reasons {
     pub const FORBIDDEN: &str = "Forbidden";
     /// Not running: somebody else's object has the name of its batch Job.
     pub const NAME_TAKEN: &str = "NameTaken";
+    /// Not running: the node of its pod does not answer, or is not ready.
+    pub const NODE_NOT_READY: &str = "NodeNotReady";
     /// Not running: somebody has suspended its batch Job.
     pub const SUSPENDED: &str = "Suspended";
     /// Running or not, nobody knows: its node was deleted while it ran.

@@ -10,7 +10,7 @@ use serde_json::json;
 use windlass_core::jobs::Verb;
 use windlass_gateway::routes::{Guard, ROUTES, Route};
 
-use crate::fake::{GOOD, PEER, READER, Revocable, STRANGER, UNDECIDED, WORKER};
+use crate::fake::{GOOD, JOB_READER, PEER, READER, Revocable, STRANGER, UNDECIDED, WORKER};
 use crate::http::{Ask, Server, bounded, until};
 
 /// A request that would succeed for somebody who may.
@@ -91,6 +91,25 @@ async fn every_route_lets_through_only_who_may() {
         };
         let good = status(&server, ask().token(token)).await;
         assert!((200..300).contains(&good), "{what}: {good}");
+    }
+}
+
+#[tokio::test]
+async fn functions_and_queues_need_rights_of_their_own() {
+    let server = Server::start().await;
+    let table = [
+        ("jobs", 200, ""),
+        ("functions", 403, "the caller may not list computefunctions here"),
+        ("functions/price", 403, "the caller may not get computefunctions here"),
+        ("queues", 403, "the caller may not list computequeues here"),
+        ("queues/small", 403, "the caller may not get computequeues here"),
+    ];
+    for (path, expected, why) in table {
+        let ask = Ask::new(Method::GET, format!("/v1/namespaces/default/{path}"));
+        let answer = server.send(ask.token(JOB_READER)).await;
+        let body = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status, expected, "{path}: {body}");
+        assert!(body.contains(why), "{path}: {body}");
     }
 }
 

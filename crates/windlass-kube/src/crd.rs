@@ -57,7 +57,8 @@ custom_resource! {
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", priority = 1),
     printcolumn(name = "Attempt", type_ = "integer", json_path = ".status.attempt", priority = 1),
     printcolumn(name = "Node", type_ = "string", json_path = ".status.node", priority = 1),
-    printcolumn(name = "Elapsed", type_ = "date", json_path = ".status.timeline.running", priority = 1),
+    printcolumn(name = "Started", type_ = "date", json_path = ".status.timeline.running", priority = 1),
+    printcolumn(name = "Ended", type_ = "date", json_path = ".status.timeline.finished", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 }
 

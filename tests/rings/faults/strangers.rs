@@ -56,6 +56,7 @@ fn a_directory_that_others_may_write_is_refused_with_words() {
     let here = here();
     let data = here.path().join("data");
     fs::create_dir(&data).unwrap();
+    fs::write(data.join("something"), "").unwrap();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
     let refused = Server::try_start(Command::new(windlass()), &data, &[]);
     let Err((status, said)) = refused else { panic!("it starts") };

@@ -42,7 +42,8 @@ pub(crate) fn not_started(
     now: Timestamp,
 ) -> Failure {
     let seconds = limits.start_deadline_seconds;
-    let message = format!("did not start within {seconds} s: {why} {message}");
+    let said = [why, message].join(" ");
+    let message = format!("did not start within {seconds} s: {}", said.trim());
     failure(FailureReason::StartDeadline, message, attempt, now)
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use windlass_core::jobs::{Access, Denied, Verb};
+use windlass_core::jobs::{Access, Denied, Resource, Verb};
 
 /// May do everything in `default`.
 pub(crate) const GOOD: &str = "good";
@@ -12,6 +12,8 @@ pub(crate) const GOOD: &str = "good";
 pub(crate) const STRANGER: &str = "stranger";
 /// May only read in `default`.
 pub(crate) const READER: &str = "reader";
+/// May only read in `default`, and jobs alone.
+pub(crate) const JOB_READER: &str = "job-reader";
 /// May only submit in `default`.
 pub(crate) const SUBMITTER: &str = "submitter";
 /// A token that cannot be judged now.
@@ -34,6 +36,17 @@ impl Access for Revocable {
         Tokens.check(token, verb, namespace).await
     }
 
+    async fn check_on(
+        &self,
+        token: Option<&str>,
+        resource: Resource,
+        verb: Verb,
+        namespace: &str,
+    ) -> Result<(), Denied> {
+        self.check(token, verb, namespace).await?;
+        Tokens.check_on(token, resource, verb, namespace).await
+    }
+
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
         Tokens.check_metrics(token).await
     }
@@ -52,7 +65,7 @@ impl Access for Tokens {
         let reads = matches!(verb, Verb::Get | Verb::List | Verb::Watch);
         let may = match token {
             Some(GOOD) => namespace == "default",
-            Some(READER) => namespace == "default" && reads,
+            Some(READER | JOB_READER) => namespace == "default" && reads,
             Some(SUBMITTER) => namespace == "default" && verb == Verb::Create,
             Some(STRANGER) => namespace == "elsewhere",
             Some(UNDECIDED) => {
@@ -64,6 +77,19 @@ impl Access for Tokens {
             _ => return Err(Denied::Unauthenticated),
         };
         if may { Ok(()) } else { Err(Denied::Forbidden(verb)) }
+    }
+
+    async fn check_on(
+        &self,
+        token: Option<&str>,
+        resource: Resource,
+        verb: Verb,
+        namespace: &str,
+    ) -> Result<(), Denied> {
+        if token == Some(JOB_READER) && resource != Resource::Jobs {
+            return Err(Denied::ForbiddenOn(resource, verb));
+        }
+        self.check(token, verb, namespace).await
     }
 
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {

@@ -6,7 +6,7 @@ mod jobs;
 mod reports;
 
 pub(crate) use access::{
-    GOOD, PEER, READER, Revocable, STRANGER, SUBMITTER, Tokens, UNDECIDED, WORKER,
+    GOOD, JOB_READER, PEER, READER, Revocable, STRANGER, SUBMITTER, Tokens, UNDECIDED, WORKER,
 };
 pub(crate) use backend::{FakeBackend, Fault};
 pub(crate) use reports::FakeReports;

@@ -18,6 +18,8 @@ use crate::labels::AttemptLabels;
 pub(crate) struct AttemptObjects {
     /// Its batch Job.
     pub batch_job: Option<ObservedBatchJob>,
+    /// UID of the last batch Job that was seen, whether it is still there or not.
+    pub batch_job_uid: Option<String>,
     /// Its pods by UID. More than one only when the Job controller made a second.
     pub pods: BTreeMap<String, ObservedPod>,
     /// Name of the last pod that was seen, whether it is still there or not.
@@ -31,7 +33,8 @@ pub(crate) struct AttemptObjects {
 pub(crate) struct ObservedBatchJob {
     pub(super) uid: String,
     pub(super) name: String,
-    pub(super) cpus: Cpus,
+    pub(crate) cpus: Cpus,
+    pub(crate) queue: String,
     pub(super) created: Option<Timestamp>,
     /// What it says when it has failed, and since when.
     pub(super) failed: Option<(String, Option<Timestamp>)>,
@@ -40,6 +43,8 @@ pub(crate) struct ObservedBatchJob {
     pub(super) finished: bool,
     pub(super) stopping: bool,
     pub(super) suspended: bool,
+    /// Since when its controller has taken the suspension in.
+    pub(super) suspended_since: Option<Timestamp>,
 }
 
 /// What is kept of a pod.
@@ -68,17 +73,20 @@ impl AttemptObjects {
         may_get_pod || self.pods.values().any(ObservedPod::is_live)
     }
 
+    /// Whether a pod is that of the batch Job, and no other that says so.
+    pub(super) fn is_trusted(&self, pod: &ObservedPod) -> bool {
+        pod.owner_uid.is_some() && pod.owner_uid == self.batch_job_uid
+    }
+
     /// The pod that tells how far the attempt is. A live pod says more than a dead one; the Job controller may have
     /// made two. A pod whose batch Job is not the present one was left by a deletion, and still counts.
     pub(super) fn telling_pod(&self) -> Option<&ObservedPod> {
-        let batch_job = self.batch_job.as_ref();
-        let is_of_batch_job = |pod: &&ObservedPod| {
-            batch_job.is_none_or(|batch_job| pod.owner_uid.as_ref() == Some(&batch_job.uid))
-        };
         let pods = || self.pods.values();
-        pods()
+        let trusted = || pods().filter(|pod| self.is_trusted(pod));
+        trusted()
             .find(|pod| pod.is_live())
-            .or_else(|| pods().rfind(is_of_batch_job))
+            .or_else(|| pods().find(|pod| pod.is_live()))
+            .or_else(|| trusted().next_back())
             .or_else(|| pods().next_back())
     }
 
@@ -97,6 +105,11 @@ impl ObservedBatchJob {
     /// Whether it has not ended, as far as is known.
     fn is_open(&self) -> bool {
         !self.finished && self.failed.is_none()
+    }
+
+    /// Whether it is suspended, so that it goes on when somebody resumes it. The pods of such a batch Job are deleted.
+    pub(super) fn is_paused(&self) -> bool {
+        self.suspended && self.is_open() && !self.stopping
     }
 
     /// Whether the Job controller may create another pod for it.
@@ -147,6 +160,7 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
         uid: object.uid().unwrap_or_default(),
         name: object.name_any(),
         cpus: labels.cpus,
+        queue: labels.queue.clone(),
         created: object.creation_timestamp().map(|time| time.0),
         failed: failed.map(|condition| {
             let reason = condition.reason.as_deref().unwrap_or_default();
@@ -157,6 +171,11 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
         past_deadline,
         finished: status.is_some_and(|status| status.completion_time.is_some()),
         stopping: object.metadata.deletion_timestamp.is_some(),
+        suspended_since: conditions
+            .iter()
+            .find(|c| c.type_ == "Suspended" && c.status == "True")
+            .and_then(|c| c.last_transition_time.as_ref())
+            .map(|time| time.0),
         suspended: object.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),
     };
     Some((labels, batch_job))

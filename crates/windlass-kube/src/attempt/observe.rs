@@ -66,15 +66,29 @@ pub(crate) fn is_lost_unreported(attempt: &Attempt, objects: Option<&AttemptObje
 fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> Attempt {
     let (batch_job, pod) = (objects.batch_job.as_ref(), objects.telling_pod());
     let state = match pod {
-        Some(pod) => pod.state.clone(),
+        Some(pod) if pod.is_live() || objects.is_trusted(pod) => pod.state.clone(),
+        Some(_) => AttemptState::Ended(End::Unreported {
+            reason: FailureReason::Lost,
+            message: "its batch Job is gone, so that nobody knows whose pod it was".into(),
+            at: now,
+        }),
         None if objects.last_pod.is_some() => lost_pod(now),
         None => state_without_pod(batch_job, now),
     };
-    let state = match state {
-        AttemptState::Ended(end) if batch_job.is_some_and(|batch_job| batch_job.past_deadline) => {
-            AttemptState::Ended(end_at_deadline(end))
+    let is_past_deadline = batch_job.is_some_and(|batch_job| batch_job.past_deadline);
+    let paused = batch_job.filter(|batch_job| batch_job.is_paused());
+    let (state, paused_since) = match (state, paused) {
+        (AttemptState::Ended(end), _) if is_past_deadline => {
+            (AttemptState::Ended(end_at_deadline(end)), None)
         }
-        state => state,
+        // Whoever suspended it has ended its pod, and not the attempt.
+        (AttemptState::Ended(end), Some(batch_job)) if lost_at(&end).is_some() => {
+            (suspended(), Some(batch_job.suspended_since.unwrap_or(now)))
+        }
+        (state @ AttemptState::Starting { .. }, Some(batch_job)) if pod.is_none() => {
+            (state, Some(batch_job.suspended_since.unwrap_or(now)))
+        }
+        (state, _) => (state, None),
     };
     let created =
         batch_job.and_then(|batch_job| batch_job.created).or(pod.and_then(|pod| pod.created));
@@ -82,7 +96,7 @@ fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> A
         number,
         cpus: batch_job.map(|batch_job| batch_job.cpus).or(pod.map(|pod| pod.cpus)).unwrap_or(1),
         created: created.unwrap_or(now),
-        startable_since: pod.and_then(|pod| pod.created),
+        startable_since: paused_since.or(pod.and_then(|pod| pod.created)),
         job: batch_job.map(|batch_job| batch_job.name.clone()),
         pod: pod.map(|pod| pod.name.clone()).or_else(|| objects.last_pod.clone()),
         node: pod.and_then(|pod| pod.node.clone()).or_else(|| objects.last_node.clone()),
@@ -98,17 +112,29 @@ fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> A
 /// The end of an attempt whose batch Job was past its deadline. The Job controller deletes its pod then, which else
 /// is no failure of the job.
 fn end_at_deadline(end: End) -> End {
-    let at = match &end {
+    let Some(at) = lost_at(&end) else { return end };
+    let message = "its batch Job took longer than its activeDeadlineSeconds".into();
+    End::Unreported { reason: FailureReason::Timeout, message, at }
+}
+
+/// When an attempt was lost, if that is how it has ended.
+fn lost_at(end: &End) -> Option<Timestamp> {
+    match end {
         End::Reported(Ending {
             outcome: Outcome::Failed { reason: FailureReason::Lost, .. },
             finished,
             ..
-        }) => *finished,
-        End::Unreported { reason: FailureReason::Lost, at, .. } => *at,
-        _ => return end,
-    };
-    let message = "its batch Job took longer than its activeDeadlineSeconds".into();
-    End::Unreported { reason: FailureReason::Timeout, message, at }
+        }) => Some(*finished),
+        End::Unreported { reason: FailureReason::Lost, at, .. } => Some(*at),
+        _ => None,
+    }
+}
+
+fn suspended() -> AttemptState {
+    AttemptState::Starting {
+        reason: Some(reasons::SUSPENDED.into()),
+        message: "its Job is suspended".into(),
+    }
 }
 
 fn state_without_pod(batch_job: Option<&ObservedBatchJob>, now: Timestamp) -> AttemptState {
@@ -120,10 +146,7 @@ fn state_without_pod(batch_job: Option<&ObservedBatchJob>, now: Timestamp) -> At
         }),
         // Its pod was removed before this process has seen it.
         None if batch_job.is_some_and(|batch_job| batch_job.finished) => lost_pod(now),
-        None if batch_job.is_some_and(|batch_job| batch_job.suspended) => AttemptState::Starting {
-            reason: Some(reasons::SUSPENDED.into()),
-            message: "its Job is suspended".into(),
-        },
+        None if batch_job.is_some_and(|batch_job| batch_job.suspended) => suspended(),
         None => AttemptState::Starting { reason: None, message: "no pod yet".into() },
     }
 }

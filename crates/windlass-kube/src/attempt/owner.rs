@@ -1,13 +1,15 @@
 //! Whose a batch Job or a pod is: owner references, and names that are computed.
 //!
-//! Labels alone could be anybody's. A batch Job is ours when the ComputeJob owns it, by UID, and it has the name that is
-//! computed for the attempt. A pod is ours when such a batch Job owns it. A pod without owners was left behind by
-//! somebody who deleted its batch Job; it is known by its name.
+//! Labels can be anybody's, and anybody may remove them. A batch Job is ours when the ComputeJob controls it, by UID,
+//! and it has the name that is computed for the attempt. A pod is ours when such a batch Job controls it. A pod without
+//! owners was left behind by somebody who deleted its batch Job. It is known by its name, which proves nothing: it is
+//! ended, and what it says is not believed.
 
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
-use kube::ResourceExt as _;
-use windlass_core::{Job, name};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt as _};
+use windlass_core::{AttemptNumber, GROUP, Job, name};
 
 use crate::labels::AttemptLabels;
 
@@ -23,33 +25,57 @@ pub(crate) enum PodOwner {
     Gone,
 }
 
-/// The owner of a pod, if that is, or was, the batch Job of this name. A pod without owners is known by its
-/// name: whoever may create such a pod may as well claim that the batch Job owns it.
-pub(crate) fn pod_owner(pod: &core_v1::Pod, batch_job: &str) -> Option<PodOwner> {
-    let owners = pod.owner_references();
-    match owners.iter().find(|owner| owner.kind == "Job" && owner.name == batch_job) {
-        Some(owner) => Some(PodOwner::BatchJob { uid: owner.uid.clone() }),
-        None if owners.is_empty() => {
-            pod.name_any().strip_prefix(batch_job)?.starts_with('-').then_some(PodOwner::Gone)
-        }
-        None => None,
-    }
+/// The batch Job that controls a pod, as the pod says.
+pub(crate) fn batch_job_of(pod: &core_v1::Pod) -> Option<&OwnerReference> {
+    controller_of(pod, "Job", "batch")
+}
+
+/// The ComputeJob that controls a batch Job.
+pub(crate) fn job_of(batch_job: &batch::Job) -> Option<&OwnerReference> {
+    controller_of(batch_job, Job::KIND, GROUP)
+}
+
+/// Whether a batch Job is that of this attempt, whatever its labels say.
+pub(crate) fn is_attempt(batch_job: &batch::Job, job: &Job, number: AttemptNumber) -> bool {
+    let (name, uid) = (&job.metadata.name, &job.metadata.uid);
+    batch_job.name_any() == name::attempt(name, uid, number)
+        && job_of(batch_job).is_some_and(|owner| owner.uid == *uid)
 }
 
 /// The labels of a batch Job that is ours; `None` for anybody else's.
-pub(crate) fn own_batch_job(object: &batch::Job) -> Option<AttemptLabels> {
+pub(super) fn own_batch_job(object: &batch::Job) -> Option<AttemptLabels> {
     let labels = AttemptLabels::read(object)?;
-    let owner = object.owner_references().iter().find(|owner| owner.kind == Job::KIND)?;
-    let is_ours =
-        owner.uid == *labels.attempt.job_uid && object.name_any() == batch_job_name(&labels);
+    let is_ours = job_of(object)?.uid == *labels.attempt.job_uid
+        && object.name_any() == batch_job_name(&labels);
     is_ours.then_some(labels)
 }
 
 /// The labels and the owner of a pod that is ours; `None` for anybody else's.
 pub(super) fn own_pod(pod: &core_v1::Pod) -> Option<(AttemptLabels, PodOwner)> {
     let labels = AttemptLabels::read(pod)?;
-    let owner = pod_owner(pod, &batch_job_name(&labels))?;
+    let batch_job = batch_job_name(&labels);
+    let owner = match batch_job_of(pod) {
+        Some(owner) if owner.name == batch_job => PodOwner::BatchJob { uid: owner.uid.clone() },
+        None if pod.owner_references().is_empty() => {
+            let name = pod.name_any();
+            name.strip_prefix(&batch_job)?.starts_with('-').then_some(PodOwner::Gone)?
+        }
+        _ => return None,
+    };
     Some((labels, owner))
+}
+
+/// What controls an object, if it is of this kind and API group.
+fn controller_of<'a, K: Resource>(
+    object: &'a K,
+    kind: &str,
+    group: &str,
+) -> Option<&'a OwnerReference> {
+    object.owner_references().iter().find(|owner| {
+        owner.controller == Some(true)
+            && owner.kind == kind
+            && owner.api_version.split_once('/').is_some_and(|(of, _)| of == group)
+    })
 }
 
 /// The name that the batch Job of this attempt has.

@@ -20,8 +20,13 @@ const TOKEN_SECONDS: i64 = 3600;
 /// User and group of the pod's processes.
 const NOBODY: i64 = 65532;
 
+/// Its name, which programs ask for.
+const USER: &str = "windlass";
+
 const INPUT_DIRECTORY: &str = "/windlass/input";
 const WORK_DIRECTORY: &str = "/windlass/work";
+/// The user has no entry in the image's passwd, and its home would be the root directory, which nobody may write.
+const HOME_DIRECTORY: &str = "/home/windlass";
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 
 /// The pod of this attempt. `Conflict` when the function cannot run on a cluster.
@@ -77,6 +82,9 @@ fn container(attempt: &NewAttempt<'_>) -> Result<core_v1::Container, Error> {
             mount("input", INPUT_DIRECTORY, true),
             mount("token", TOKEN_DIRECTORY, true),
             mount("work", WORK_DIRECTORY, false),
+            part_of_work("tmp", "/tmp"),
+            part_of_work("home", HOME_DIRECTORY),
+            mount("shm", "/dev/shm", false),
         ]),
         working_dir: Some(WORK_DIRECTORY.into()),
         ..Default::default()
@@ -106,9 +114,13 @@ fn environment(attempt: &NewAttempt<'_>) -> Result<Vec<core_v1::EnvVar>, Error> 
     let function = attempt.function;
     let assignment = serde_json::to_string(&assignment(attempt))
         .map_err(|error| Error::Bug(format!("assignment: {error}")))?;
+    let mut env: Vec<_> = [("HOME", HOME_DIRECTORY), ("USER", USER), ("LOGNAME", USER)]
+        .into_iter()
+        .filter(|(name, _)| function.env.iter().all(|own| own.name != *name))
+        .map(|(name, value)| env_var(name, value.to_owned()))
+        .collect();
     let own = function.env.iter();
-    let mut env: Vec<_> =
-        own.map(|variable| env_var(&variable.name, escape(&variable.value))).collect();
+    env.extend(own.map(|variable| env_var(&variable.name, escape(&variable.value))));
     env.push(env_var(ASSIGNMENT, escape(&assignment)));
     Ok(env)
 }
@@ -140,6 +152,11 @@ fn mount(name: &str, path: &str, read_only: bool) -> core_v1::VolumeMount {
         read_only: Some(read_only),
         ..Default::default()
     }
+}
+
+/// A directory of the attempt's own volume at a usual place.
+fn part_of_work(name: &str, path: &str) -> core_v1::VolumeMount {
+    core_v1::VolumeMount { sub_path: Some(name.to_owned()), ..mount("work", path, false) }
 }
 
 fn volumes() -> Vec<core_v1::Volume> {
@@ -178,7 +195,16 @@ fn volumes() -> Vec<core_v1::Volume> {
         empty_dir: Some(core_v1::EmptyDirVolumeSource::default()),
         ..Default::default()
     };
-    vec![input, token, work]
+    // The runtime's own has 64 MiB. This one may be as large as the memory of the attempt, which it counts to.
+    let shm = core_v1::Volume {
+        name: "shm".into(),
+        empty_dir: Some(core_v1::EmptyDirVolumeSource {
+            medium: Some("Memory".into()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    vec![input, token, work, shm]
 }
 
 /// What the function's pods need of their node.

@@ -34,9 +34,12 @@ pub(super) fn pod_state(
         return AttemptState::Running { since };
     }
     if let Some(waiting) = container.and_then(|state| state.waiting.as_ref()) {
-        let reason = waiting.reason.clone().filter(|r| !ORDINARY_WAITING.contains(&r.as_str()));
+        let Some(reason) = said_of_waiting(waiting) else {
+            let (reason, message) = hindering_init_container(status).unwrap_or_default();
+            return AttemptState::Starting { reason, message };
+        };
         let message = waiting.message.clone().unwrap_or_default();
-        return AttemptState::Starting { reason, message };
+        return AttemptState::Starting { reason: Some(reason), message };
     }
     let unscheduled = status
         .conditions
@@ -47,6 +50,27 @@ pub(super) fn pod_state(
         reason: unscheduled.and_then(|c| c.reason.clone()),
         message: unscheduled.and_then(|c| c.message.clone()).unwrap_or_default(),
     }
+}
+
+/// The reason of a waiting container, if it means more than "not yet".
+fn said_of_waiting(waiting: &core_v1::ContainerStateWaiting) -> Option<String> {
+    waiting.reason.clone().filter(|reason| !ORDINARY_WAITING.contains(&reason.as_str()))
+}
+
+/// The container that must run before the function and does not, or not to its end: a reason, if it is worth being told
+/// at once, and a sentence. One that is ready is a sidecar.
+fn hindering_init_container(status: &core_v1::PodStatus) -> Option<(Option<String>, String)> {
+    let all = status.init_container_statuses.as_deref().unwrap_or_default();
+    all.iter().find_map(|container| {
+        let (name, state) = (&container.name, container.state.as_ref()?);
+        if let Some(waiting) = &state.waiting {
+            let message = waiting.message.as_deref().unwrap_or_default();
+            let reason = said_of_waiting(waiting)?;
+            return Some((Some(reason), format!("init container {name:?}: {message}")));
+        }
+        let hangs = state.running.is_some() && !container.ready;
+        hangs.then(|| (None, format!("init container {name:?} runs and has not ended")))
+    })
 }
 
 /// A pod that has ended, of whose container no end is known: evicted or refused before it ran; or

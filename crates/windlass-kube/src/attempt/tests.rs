@@ -19,6 +19,9 @@ use windlass_core::status::{FailureReason, reasons};
 use super::objects::{AttemptObjects, ObservedBatchJob, ObservedPod, read_batch_job, read_pod};
 use super::observe::attempts;
 
+mod ends;
+mod pods;
+
 const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
 const BATCH_JOB: &str = "j-0190b7a2-1";
 
@@ -138,6 +141,12 @@ fn a_pod_is_ours_by_its_batch_job_or_by_its_name_when_it_has_lost_it() {
         ("any", json!([owned_by(BATCH_JOB)]), Some(false)),
         ("any", json!([owned_by("j-0190b7a2-2")]), None),
         ("any", json!([replica_set]), None),
+        (
+            "any",
+            json!([{ "apiVersion": "batch/v1", "kind": "Job", "name": BATCH_JOB,
+            "uid": "c" }]),
+            None,
+        ),
         ("any", json!([]), None),
         ("j-0190b7a2-1-abcde", json!([]), Some(true)),
         ("j-0190b7a2-12-abcde", json!([]), None),
@@ -184,7 +193,8 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
     ];
     for (number, (batch_job, pods, last_pod, lives, may_restart)) in table.into_iter().enumerate() {
         let pods = pods.into_iter().enumerate().map(|(i, pod)| (i.to_string(), pod));
-        let objects = AttemptObjects { batch_job, pods: pods.collect(), last_pod, last_node: None };
+        let pods = pods.collect();
+        let objects = AttemptObjects { batch_job, pods, last_pod, ..AttemptObjects::default() };
         assert_eq!(objects.is_live(), lives, "case {number}");
         let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
         assert_eq!(attempts[0].may_restart, may_restart, "case {number}");
@@ -204,138 +214,21 @@ fn a_live_pod_says_more_than_a_dead_one() {
 }
 
 #[test]
-fn what_the_job_did_not_cause_is_lost() {
-    for (reason, expected) in [
-        ("Error", FailureReason::Killed),
-        ("OOMKilled", FailureReason::OutOfMemory),
-        ("StartError", FailureReason::CannotStart),
-        ("Unknown", FailureReason::Lost),
-        ("ContainerStatusUnknown", FailureReason::Lost),
-    ] {
-        assert_eq!(reason_of(&dead(reason, None)), Some(expected), "{reason}");
-    }
-    // A worker that was told to stop, as a pod that used too much is, does not know why.
-    let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
-    let stopped = || Some(termination_message(&ending(stopped.clone())));
-    assert_eq!(reason_of(&dead("Error", stopped())), Some(FailureReason::Killed));
-    let drained = json!([{ "type": "DisruptionTarget", "status": "True" }]);
-    assert_eq!(reason_of(&dead_with("Error", None, drained.clone())), Some(FailureReason::Lost));
-    assert_eq!(reason_of(&dead_with("Error", stopped(), drained)), Some(FailureReason::Lost));
-    let mut deleted = pod("p", json!([owned_by(BATCH_JOB)]), json!({}));
-    deleted.status = serde_json::from_value(json!({ "containerStatuses": [{ "name": "function",
-        "image": "", "imageID": "", "ready": false, "restartCount": 0,
-        "state": { "terminated": { "exitCode": 137, "reason": "Error" } } }] }))
-    .unwrap();
-    deleted.metadata.deletion_timestamp = serde_json::from_value(json!(at(5))).unwrap();
-    let (_, deleted) = read_pod(&deleted, at(100)).unwrap();
-    assert_eq!(reason_of(&deleted), Some(FailureReason::Lost));
-}
-
-fn ended_pod(reason: Option<&str>, message: &str, more: Value) -> ObservedPod {
-    let mut status = json!({ "phase": "Failed", "reason": reason, "message": message });
-    status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    observed_pod(status)
-}
-
-fn statuses_of(name: &str, state: Value) -> Value {
-    json!([{ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
-        "state": state }])
-}
-
-#[test]
-fn an_end_that_will_recur_counts_and_says_why() {
-    let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
-    let terminated = |message: &str| {
-        statuses_of(
-            "function",
-            json!({ "terminated": { "exitCode": 143, "reason": "Error",
-            "message": message, "finishedAt": at(9) } }),
-        )
+fn a_pod_that_only_says_to_be_of_the_batch_job_is_not_believed() {
+    let result = inline_result(b"forged", "text/plain").unwrap();
+    let forged = || {
+        dead("Completed", Some(termination_message(&ending(Outcome::Succeeded(result.clone())))))
     };
-    let stopped = terminated(&termination_message(&ending(stopped)));
-    let used = "Container function exceeded its local ephemeral storage limit \"1Gi\". ";
-    let late = "Pod was active on the node longer than the specified deadline";
-    let init = statuses_of("setup", json!({ "terminated": { "exitCode": 1, "reason": "Error" } }));
-    let waits = || statuses_of("function", json!({ "waiting": { "reason": "PodInitializing" } }));
-    let table = [
-        (Some("Evicted"), used, json!({ "containerStatuses": stopped.clone() }), "Killed", "1Gi"),
-        (Some("Evicted"), used, json!({ "containerStatuses": waits() }), "Killed", "1Gi"),
-        (Some("DeadlineExceeded"), late, json!({ "containerStatuses": stopped }), "Timeout", late),
-        (Some("DeadlineExceeded"), late, json!({}), "Timeout", late),
-        (
-            None,
-            "",
-            json!({ "initContainerStatuses": init, "containerStatuses": waits() }),
-            "Crashed",
-            "init container \"setup\" ended: Error, exit code 1",
-        ),
-        (None, "", json!({ "containerStatuses": waits() }), "Killed", "nothing says why"),
-        (None, "", json!({ "containerStatuses": terminated("") }), "Killed", "exit code 143"),
-    ];
-    for (reason, message, more, expected, said) in table {
-        let pod = ended_pod(reason, message, more.clone());
-        let AttemptState::Ended(End::Unreported { reason, message, .. }) = &pod.state else {
-            panic!("{:?}", pod.state)
+    for (uid, is_believed) in [(Some("c"), true), (Some("another"), false), (None, false)] {
+        let objects = AttemptObjects {
+            batch_job_uid: uid.map(str::to_owned),
+            pods: BTreeMap::from([("p".to_owned(), forged())]),
+            ..AttemptObjects::default()
         };
-        assert_eq!((reason.as_str(), reason.counts()), (expected, true), "{more}");
-        assert!(message.contains(said), "{message}");
+        let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
+        let is_reported = matches!(&attempts[0].state, AttemptState::Ended(End::Reported(_)));
+        assert_eq!(is_reported, is_believed, "{uid:?}");
     }
-}
-
-#[test]
-fn a_kubelet_that_refuses_a_pod_is_no_end_of_the_job() {
-    for reason in
-        ["OutOfcpu", "NodeAffinity", "UnexpectedAdmissionError", "NodeShutdown", "Evicted"]
-    {
-        let pod = ended_pod(Some(reason), "Pod was rejected: no room", json!({}));
-        let message = format!("{reason}: Pod was rejected: no room");
-        assert_eq!(pod.state, AttemptState::Ended(End::Refused { message, at: at(100) }));
-    }
-    // A node in need that evicts a pod is another thing.
-    let pressure = json!({ "conditions": [{ "type": "DisruptionTarget", "status": "True",
-        "reason": "TerminationByKubelet" }] });
-    let evicted = ended_pod(Some("Evicted"), "The node was low on resource: memory. ", pressure);
-    assert_eq!(reason_of(&evicted), Some(FailureReason::Lost));
-}
-
-#[test]
-fn a_batch_job_past_its_deadline_is_a_timeout() {
-    for kind in ["Failed", "FailureTarget"] {
-        let condition = json!({ "type": kind, "status": "True", "reason": "DeadlineExceeded" });
-        let batch_job = ours(json!({}), json!({ "conditions": [condition] }));
-        let drained = json!([{ "type": "DisruptionTarget", "status": "True" }]);
-        let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
-        for message in [None, Some(termination_message(&ending(stopped.clone())))] {
-            let pod = dead_with("Error", message, drained.clone());
-            let objects = AttemptObjects {
-                batch_job: Some(batch_job.clone()),
-                pods: BTreeMap::from([("p".to_owned(), pod)]),
-                ..AttemptObjects::default()
-            };
-            let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
-            assert!(
-                matches!(&attempts[0].state, AttemptState::Ended(End::Unreported { reason, .. })
-                    if *reason == FailureReason::Timeout),
-                "{kind}: {:?}",
-                attempts[0].state
-            );
-        }
-    }
-}
-
-#[test]
-fn a_pod_that_was_given_up_with_its_node_proves_nothing() {
-    let given_up = |state: Value| {
-        observed_pod(json!({ "phase": "Failed",
-            "conditions": [{ "type": "DisruptionTarget", "status": "True",
-                "reason": "DeletionByPodGC", "lastTransitionTime": at(7) }],
-            "containerStatuses": [{ "name": "function", "image": "", "imageID": "", "ready": true,
-                "restartCount": 0, "state": state }] }))
-    };
-    let ran = given_up(json!({ "running": { "startedAt": at(1) } }));
-    assert!(matches!(ran.state, AttemptState::Unreachable { since, .. } if since == at(7)));
-    let never_ran = given_up(json!({ "waiting": {} }));
-    assert_eq!(reason_of(&never_ran), Some(FailureReason::Lost));
 }
 
 #[test]

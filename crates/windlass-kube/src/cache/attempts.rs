@@ -51,8 +51,10 @@ impl AttemptCache {
         match change {
             Change::Applied(object) => {
                 let (labels, batch_job) = read_batch_job(object)?;
-                self.lock()
-                    .change(object.uid()?, labels, |objects| objects.batch_job = Some(batch_job))
+                self.lock().change(object.uid()?, labels, |objects| {
+                    objects.batch_job_uid = Some(batch_job.uid().to_owned());
+                    objects.batch_job = Some(batch_job);
+                })
             }
             Change::Deleted(gone) => self.lock().object_deleted(&gone.uid),
             Change::Listed | Change::Failed => None,
@@ -189,15 +191,21 @@ impl State {
         let objects = self.jobs.entry(Arc::clone(job_uid)).or_default().entry(*number).or_default();
         change(objects);
         let is_live = objects.is_live();
+        let mut changed = ChangedAttempt { labels: labels.clone(), is_live };
+        // Whoever may create pods may give them any labels.
+        if let Some(batch_job) = &objects.batch_job {
+            changed.labels.cpus = batch_job.cpus;
+            changed.labels.queue.clone_from(&batch_job.queue);
+        }
         if objects.is_empty() {
             self.owners.remove(&uid);
             if !is_live {
                 self.forget(&labels.attempt);
             }
         } else {
-            self.owners.insert(uid, labels.clone());
+            self.owners.insert(uid, labels);
         }
-        Some(ChangedAttempt { labels, is_live })
+        Some(changed)
     }
 
     fn object_deleted(&mut self, uid: &str) -> Option<ChangedAttempt> {

@@ -20,7 +20,7 @@ use super::plan::Planned;
 use crate::attempt::build::batch_job;
 use crate::attempt::new_attempt::NewAttempt;
 use crate::attempt::objects::ObservedPod;
-use crate::attempt::owner::own_batch_job;
+use crate::attempt::owner::is_attempt;
 use crate::attempt::report_endpoint::ReportEndpoint;
 use crate::cache::attempts::AttemptCache;
 use crate::crd::ComputeJob;
@@ -143,10 +143,7 @@ impl Actor<'_> {
         let Some(found) = found else {
             return Err(Error::Conflict(format!("the batch Job {name:?} is gone again")));
         };
-        let mine = own_batch_job(&found).is_some_and(|labels| {
-            *labels.attempt.job_uid == self.job.metadata.uid && labels.attempt.number == attempt
-        });
-        if mine {
+        if is_attempt(&found, self.job, attempt) {
             return Ok(Applied::Done);
         }
         // Somebody else's: it may go away, and until then there is nothing to be done.

@@ -1,18 +1,24 @@
 //! What a reconcile decides from: the caches first, and the API server itself where they do not suffice. Caches of different
 //! kinds are of different ages.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kube::Api;
 use windlass_core::plan::{Attempt, needs_cpus, next_attempt_number};
 use windlass_core::{Error, Function, Job, Problem, QueueSpec, name};
 
 use super::context::Context;
-use super::fetch_attempts::fetch_attempts;
+use super::fetch_attempts::{FetchedAttempts, fetch_attempts};
 use super::fetch_failed_create::explain_missing_pod;
 use super::first_function::is_new;
+use super::silent_node::explain_silent_node;
 use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{call, from_kube, within_deadline};
 use crate::labels::AttemptId;
+
+/// How often is looked whether a pod is gone that no watch shows.
+const UNLABELLED_REQUEUE: Duration = Duration::from_secs(2);
 
 /// What is known of one job.
 pub(crate) struct Fetched {
@@ -28,20 +34,22 @@ pub(crate) struct Fetched {
     pub(crate) queue: Option<QueueSpec>,
     /// The whole job, where it was needed: before a new job is enqueued. `Invalid` when it cannot be read.
     pub(crate) whole: Option<Result<Job, Error>>,
-    /// Whether to ask again why the last attempt has no pod.
-    pub(crate) lacks_pod: bool,
+    /// When to look again at the last attempt, of which no watch tells.
+    pub(crate) look_again: Option<Duration>,
 }
 
 /// Fetches it.
 pub(crate) async fn fetch(job: &Job, ctx: &Context, now: Timestamp) -> Result<Fetched, Error> {
-    let mut attempts = fetch_attempts(job, ctx, now).await?;
-    let lacks_pod = explain_missing_pod(job, &mut attempts, ctx, now).await;
+    let FetchedAttempts { mut attempts, is_unlabelled } = fetch_attempts(job, ctx, now).await?;
+    let missing_pod = explain_missing_pod(job, &mut attempts, ctx, now).await;
+    let look_again = missing_pod.or(is_unlabelled.then_some(UNLABELLED_REQUEUE));
+    explain_silent_node(&mut attempts, ctx, now).await;
     let function = fetch_function(job, ctx).await?;
     let needs_cpus = needs_cpus(job, &attempts, now);
     let next_attempt = next_attempt(job, &attempts);
     let whole = if needs_cpus && is_new(job) { Some(fetch_whole(job, ctx).await?) } else { None };
     let queue = ctx.stores.queue_of(job);
-    Ok(Fetched { attempts, next_attempt, needs_cpus, function, queue, whole, lacks_pod })
+    Ok(Fetched { attempts, next_attempt, needs_cpus, function, queue, whole, look_again })
 }
 
 /// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may

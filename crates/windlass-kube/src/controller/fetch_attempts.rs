@@ -5,13 +5,23 @@ use k8s_openapi::api::core::v1 as core_v1;
 use kube::Api;
 use windlass_core::plan::{Attempt, AttemptState};
 use windlass_core::report::is_settled;
+use windlass_core::status::reasons;
 use windlass_core::{AttemptNumber, Error, Job};
 
 use super::context::Context;
 use super::list::list_objects;
+use super::unlabelled::end_unlabelled_pod;
 use crate::attempt::observe;
 use crate::error::call;
 use crate::labels::LABEL_JOB_UID;
+
+/// The attempts of a job.
+pub(super) struct FetchedAttempts {
+    /// In the order of their numbers.
+    pub(super) attempts: Vec<Attempt>,
+    /// Whether the last one has a pod that no watch shows.
+    pub(super) is_unlabelled: bool,
+}
 
 /// The attempts as far as they are known. A lost attempt counts as lost only if its Node object exists, or if deleted
 /// nodes are fenced.
@@ -19,10 +29,11 @@ pub(super) async fn fetch_attempts(
     job: &Job,
     ctx: &Context,
     now: Timestamp,
-) -> Result<Vec<Attempt>, Error> {
+) -> Result<FetchedAttempts, Error> {
     let mut attempts = ctx.attempts.attempts(&job.metadata.uid, now);
+    let mut is_unlabelled = false;
     if job.status.is_finished() {
-        return Ok(attempts);
+        return Ok(FetchedAttempts { attempts, is_unlabelled });
     }
     // A watch of pods that is behind, or down, has not shown the pod of an attempt whose batch Job or status is known.
     if attempts.last().is_some_and(|attempt| lacks_its_pod(job, attempt)) {
@@ -32,18 +43,21 @@ pub(super) async fn fetch_attempts(
         attempts = with_reported_attempt(job, number, attempts, ctx, now).await?;
     }
     if let Some(attempt) = attempts.last_mut() {
+        is_unlabelled = end_unlabelled_pod(job, attempt, ctx).await?;
         check_deleted_node(job, attempt, ctx, now).await?;
     }
-    Ok(attempts)
+    Ok(FetchedAttempts { attempts, is_unlabelled })
 }
 
-/// Whether no pod of this attempt was ever seen here, though there must have been one.
+/// Whether no pod of this attempt was ever seen here, though there must have been one; or a pod has ended whose batch
+/// Job was not seen, so that it is not believed.
 fn lacks_its_pod(job: &Job, attempt: &Attempt) -> bool {
     let is_reported = job.status.attempt == Some(attempt.number) && job.status.pod.is_some();
     !is_settled(&job.status, attempt.number)
-        && attempt.is_present
-        && attempt.pod.is_none()
-        && (is_reported || !attempt.is_live())
+        && match &attempt.pod {
+            None => attempt.is_present && (is_reported || !attempt.is_live()),
+            Some(_) => attempt.job.is_none() && !attempt.is_live(),
+        }
 }
 
 /// The attempts, with the one that the status names. If no cache shows that one, the API server is asked.
@@ -67,11 +81,18 @@ async fn with_reported_attempt(
         && had_pod
         && attempt.is_present
         && attempt.pod.is_none()
+        && !is_suspended(&attempt.state)
         && matches!(attempt.state, AttemptState::Starting { .. })
     {
         attempt.state = observe::lost_pod(now);
     }
     Ok(attempts)
+}
+
+/// Whether the attempt has no pod because its batch Job is suspended.
+fn is_suspended(state: &AttemptState) -> bool {
+    matches!(state, AttemptState::Starting { reason: Some(reason), .. }
+        if reason == reasons::SUSPENDED)
 }
 
 /// An attempt that ended without a report is not known to be over while the object of its node is deleted.

@@ -1,8 +1,8 @@
 //! Why an attempt has no pod, as Events tell.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
@@ -11,21 +11,26 @@ use windlass_core::plan::{Attempt, AttemptState};
 use windlass_core::status::reasons;
 use windlass_core::{Error, Job};
 
-use super::context::{Context, WAITING_GRACE};
+use super::context::Context;
 use crate::error::{call, exceeds_quota};
 
-/// Puts the reason for which a batch Job has had no pod for some time into its attempt. Whether there is such
-/// an attempt: the caller asks again. Events say why, and decide nothing: without them a job can be cancelled all the
+/// How long a batch Job may have no pod before Events are read: most have one by then.
+const FIRST_LOOK: SignedDuration = SignedDuration::from_secs(1);
+/// The longest pause between two looks. The first are as long as has been waited so far.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Puts the reason for which a batch Job has no pod into its attempt. When the caller asks again, if there is such
+/// an attempt. Events say why, and decide nothing: without them a job can be cancelled all the
 /// same.
 pub(super) async fn explain_missing_pod(
     job: &Job,
     attempts: &mut [Attempt],
     ctx: &Context,
     now: Timestamp,
-) -> bool {
+) -> Option<Duration> {
     find_failed_create(job, attempts, ctx, now).await.unwrap_or_else(|error| {
         warn!(job = %job.key(), %error, "why it has no pod cannot be asked");
-        true
+        Some(LONGEST_PAUSE.unsigned_abs())
     })
 }
 
@@ -34,17 +39,20 @@ async fn find_failed_create(
     attempts: &mut [Attempt],
     ctx: &Context,
     now: Timestamp,
-) -> Result<bool, Error> {
-    let Some(attempt) = attempts.last_mut() else { return Ok(false) };
+) -> Result<Option<Duration>, Error> {
+    let Some(attempt) = attempts.last_mut() else { return Ok(None) };
     let AttemptState::Starting { reason: reason @ None, message } = &mut attempt.state else {
-        return Ok(false);
+        return Ok(None);
     };
     let waited = now.duration_since(attempt.created);
-    if attempt.pod.is_some() || waited < WAITING_GRACE || job.status.is_finished() {
-        return Ok(false);
+    if attempt.pod.is_some() || job.status.is_finished() {
+        return Ok(None);
+    }
+    if waited < FIRST_LOOK {
+        return Ok(Some((FIRST_LOOK - waited).unsigned_abs()));
     }
     let objects = ctx.attempts.objects(&job.metadata.uid, attempt.number);
-    let Some(batch_job) = objects.and_then(|objects| objects.batch_job) else { return Ok(false) };
+    let Some(batch_job) = objects.and_then(|objects| objects.batch_job) else { return Ok(None) };
     let namespace = &job.metadata.namespace;
     if ctx.failed_creates.is_list_due(namespace) {
         list_failed_creates(ctx, namespace).await?;
@@ -57,7 +65,7 @@ async fn find_failed_create(
         // Before that the Job controller had not tried.
         attempt.startable_since = Some(failed.since);
     }
-    Ok(true)
+    Ok(Some(waited.min(LONGEST_PAUSE).unsigned_abs()))
 }
 
 async fn list_failed_creates(ctx: &Context, namespace: &str) -> Result<(), Error> {

@@ -1,5 +1,5 @@
-//! Deletes pods that belong to nobody: somebody has deleted their batch Jobs without them, and then their
-//! ComputeJobs. The garbage collector does not know such pods. While the ComputeJob exists, its end removes them.
+//! Deletes pods that belong to nobody: somebody has deleted their batch Jobs without them. The garbage collector does not
+//! know such pods, and nothing that they report is believed.
 
 use std::time::Duration;
 
@@ -24,13 +24,10 @@ pub(crate) async fn run(ctx: &Context) {
             continue;
         }
         for (labels, uid, name) in ctx.attempts.orphaned_pods() {
-            if ctx.stores.job_of(&labels.attempt).is_some() {
-                continue;
-            }
             let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &labels.namespace);
             let answer = within_deadline(pods.delete(&name, &only_of(&uid))).await;
             match answer.and_then(deleted) {
-                Ok(()) => info!(pod = name, job = labels.job, "deleted: its job is gone"),
+                Ok(()) => info!(pod = name, job = labels.job, "deleted: its batch Job is gone"),
                 Err(error) => warn!(pod = name, %error, "a pod that nobody owns cannot be deleted"),
             }
         }

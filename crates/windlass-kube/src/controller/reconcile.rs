@@ -16,7 +16,7 @@ use super::validate::validate;
 /// When a job is reconciled again whose last write the watch has not brought.
 const BEHIND: Duration = Duration::from_secs(5);
 
-/// How often a start is tried again that was refused, and how often the reason is looked for why a batch Job has no pod.
+/// How often a start is tried again that was refused.
 const REFUSED_REQUEUE: Duration = Duration::from_secs(10);
 
 /// Reconciles a job once. Says when to do so again.
@@ -59,7 +59,7 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
     if !update_status(job, &planned, limits, ctx, now).await? {
         return Ok(Requeue::await_change());
     }
-    Ok(next_reconcile(&planned, &admitted, is_refused, fetched.lacks_pod))
+    Ok(next_reconcile(&planned, &admitted, is_refused, fetched.look_again))
 }
 
 /// When to reconcile again although nothing has happened.
@@ -67,7 +67,7 @@ fn next_reconcile(
     planned: &Planned,
     admitted: &Admitted<'_>,
     is_refused: bool,
-    lacks_pod: bool,
+    look_again: Option<Duration>,
 ) -> Requeue {
     let refused_before = planned.observed.refusal.is_some();
     let requeue_after = match is_refused {
@@ -76,8 +76,7 @@ fn next_reconcile(
         true => Some(REFUSED_REQUEUE),
         false => planned.plan.requeue_after,
     };
-    let pod = lacks_pod.then_some(REFUSED_REQUEUE);
-    let next = [requeue_after, admitted.requeue_after, planned.removal_after, pod];
+    let next = [requeue_after, admitted.requeue_after, planned.removal_after, look_again];
     let next = next.into_iter().flatten().min();
     next.map_or_else(Requeue::await_change, Requeue::requeue)
 }

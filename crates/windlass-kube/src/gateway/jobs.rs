@@ -4,7 +4,6 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::ObjectMeta;
 use kube::{Api, Client, Resource};
@@ -223,13 +222,11 @@ impl Jobs for Cluster {
 
     async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
         let job = self.get(key).await?;
-        let Some(pod) = &job.status.pod else { return Ok(Vec::new()) };
-        let pods: Api<Pod> = self.api(&key.namespace);
-        logs::end_of_log(&pods, pod, limit).await
+        logs::end_of_log(&self.client, &job, limit).await
     }
 
     async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
-        logs::follow_logs(self.api(&key.namespace), self.watch(key).await?, tail).await
+        logs::follow_logs(self.client.clone(), self.watch(key).await?, tail).await
     }
 
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {

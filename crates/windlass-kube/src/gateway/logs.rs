@@ -7,14 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncBufReadExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::LogParams;
+use kube::{Api, Client};
 use tokio::time::{Instant, timeout};
 use windlass_core::jobs::Watch;
 use windlass_core::result::ByteStream;
 use windlass_core::{Error, Job};
 
-use crate::error::{from_kube, within_deadline};
+use super::worker::is_pod_of;
+use crate::error::{call, from_kube, within_deadline};
 
 /// Most lines of a log that are read from a node.
 const LOG_LINES: i64 = 10_000;
@@ -34,11 +35,13 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 type LogStream = Pin<Box<dyn AsyncBufRead + Send>>;
 
-/// The last `limit` bytes of a pod's log; nothing when there is no log.
-pub(super) async fn end_of_log(pods: &Api<Pod>, pod: &str, limit: u64) -> Result<Vec<u8>, Error> {
+/// The last `limit` bytes of the log of the job's pod; nothing when there is no log.
+pub(super) async fn end_of_log(client: &Client, job: &Job, limit: u64) -> Result<Vec<u8>, Error> {
+    let Some(pod) = own_pod(client, job).await? else { return Ok(Vec::new()) };
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &job.metadata.namespace);
     let params = LogParams { tail_lines: Some(LOG_LINES), ..LogParams::default() };
     let read = async {
-        let mut log: LogStream = match pods.log_stream(pod, &params).await {
+        let mut log: LogStream = match pods.log_stream(&pod, &params).await {
             Ok(log) => Box::pin(log),
             Err(error) if has_no_log(&error) => return Ok(Vec::new()),
             Err(error) => return Err(from_kube(error)),
@@ -57,16 +60,25 @@ pub(super) async fn end_of_log(pods: &Api<Pod>, pod: &str, limit: u64) -> Result
     within_deadline(read).await?
 }
 
+/// The name of the pod that the status names, if that is the pod of the job's attempt: the status may name any.
+async fn own_pod(client: &Client, job: &Job) -> Result<Option<String>, Error> {
+    let Some(name) = &job.status.pod else { return Ok(None) };
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &job.metadata.namespace);
+    let Some(pod) = call(pods.get_opt(name)).await? else { return Ok(None) };
+    Ok(is_pod_of(client, &pod, job).await?.then(|| name.clone()))
+}
+
 /// What the pods of a job write, in memory of twice `tail`: the last `tail` bytes of what is there, then
 /// all that follows, until the job has ended or is gone.
 pub(super) async fn follow_logs(
-    pods: Api<Pod>,
+    client: Client,
     mut changes: Box<dyn Watch>,
     tail: u64,
 ) -> Result<ByteStream, Error> {
     let job = changes.next().await?;
     let follower = LogFollower {
-        pods,
+        pods: Api::namespaced(client.clone(), &job.metadata.namespace),
+        client,
         changes,
         job,
         tail: Some(Tail::new(tail)),
@@ -81,6 +93,7 @@ pub(super) async fn follow_logs(
 }
 
 struct LogFollower {
+    client: Client,
     pods: Api<Pod>,
     changes: Box<dyn Watch>,
     job: Job,
@@ -162,6 +175,17 @@ impl LogFollower {
         let Some(pod) = latest.filter(|pod| self.finished_pod.as_ref() != Some(pod)) else {
             return Ok(None);
         };
+        match own_pod(&self.client, &self.job).await {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                // No log will come of a job that has ended.
+                if self.job.status.is_finished() {
+                    self.finished_pod = Some(pod);
+                }
+                return Ok(None);
+            }
+            Err(error) => return unreadable_now(&error),
+        }
         let params = self.log_params();
         let mut log: LogStream = match within_deadline(self.pods.log_stream(&pod, &params)).await {
             Ok(Ok(log)) => Box::pin(log),
@@ -172,15 +196,9 @@ impl LogFollower {
                 }
                 return Ok(None);
             }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "a log cannot be followed now");
-                return Ok(None);
-            }
+            Ok(Err(error)) => return unreadable_now(&error),
             // No answer in time.
-            Err(error) => {
-                tracing::debug!(%error, "a log cannot be followed now");
-                return Ok(None);
-            }
+            Err(error) => return unreadable_now(&error),
         };
         let tail = match self.tail.take() {
             None => Bytes::new(),
@@ -202,6 +220,12 @@ impl LogFollower {
         }
         params
     }
+}
+
+/// A log that cannot be had now is tried again later.
+fn unreadable_now(error: &dyn std::error::Error) -> io::Result<Option<Bytes>> {
+    tracing::debug!(%error, "a log cannot be followed now");
+    Ok(None)
 }
 
 /// Whether a pod has no log: the pod of a job that has ended is deleted, and its log with it; a pod that starts has

@@ -12,10 +12,10 @@ use windlass_core::jobs::{Denied, ReportError};
 use windlass_core::{AttemptNumber, Error, Job, name};
 
 use super::token::{TokenDigest, review_token, with_digest};
-use crate::attempt::owner::{PodOwner, own_batch_job, pod_owner};
+use crate::attempt::owner::{batch_job_of, is_attempt, job_of as controlling_job};
 use crate::crd::ComputeJob;
 use crate::error::call;
-use crate::labels::{AUDIENCE, AttemptId, AttemptLabels, LABEL_JOB};
+use crate::labels::AUDIENCE;
 
 /// How long it is known for which pod a token was made: the longest that a deleted pod's token works. What
 /// it reports is checked against the pod itself.
@@ -64,7 +64,8 @@ impl Workers {
         Ok(worker)
     }
 
-    /// The job that the pod works for, if the pod is that of the attempt that it reports of.
+    /// The job that the pod works for, if the pod is that of the attempt that it reports of. The chain of controllers
+    /// leads to it by UIDs, since whoever may create pods may give them any labels.
     pub(super) async fn job_of(
         &self,
         worker: &WorkerPod,
@@ -76,51 +77,42 @@ impl Workers {
         if pod.metadata.uid.as_ref() != Some(&worker.uid) {
             return Err(not_its_pod());
         }
-        let labels = pod.metadata.labels.as_ref();
-        let job_name = labels.and_then(|all| all.get(LABEL_JOB)).ok_or_else(not_its_pod)?;
-        let job = read_job(&self.client, &worker.namespace, job_name).await?;
-        if job.metadata.uid != job_uid {
+        let owner = batch_job_of(&pod).ok_or_else(not_its_pod)?;
+        let batch_jobs: Api<batch::Job> = Api::namespaced(self.client.clone(), &worker.namespace);
+        let batch_job = call(batch_jobs.get(&owner.name)).await?;
+        if batch_job.metadata.uid.as_ref() != Some(&owner.uid) {
+            return Err(not_its_pod());
+        }
+        let controller = controlling_job(&batch_job).ok_or_else(not_its_pod)?;
+        let job = read_job(&self.client, &worker.namespace, &controller.name).await?;
+        if job.metadata.uid != job_uid || controller.uid != job_uid {
             // The job that this pod worked for was deleted; another one has its name.
-            return Err(Error::no_job(job_name).into());
+            return Err(Error::no_job(&controller.name).into());
         }
-        let batch_job = name::attempt(&job.metadata.name, &job.metadata.uid, attempt);
-        let admitted = self.admitted(&pod, &job, attempt, &batch_job).await?;
+        if !is_attempt(&batch_job, &job, attempt) {
+            return Err(not_its_pod());
+        }
+        let admitted = batch_job.metadata.creation_timestamp.map(|time| time.0);
+        let (batch_job, pod_name) = (owner.name.clone(), worker.name.clone());
         let node = pod.spec.and_then(|spec| spec.node_name);
-        let pod = worker.name.clone();
-        Ok((job, RunningAttempt { batch_job, pod, node, admitted }))
+        Ok((job, RunningAttempt { batch_job, pod: pod_name, node, admitted }))
     }
+}
 
-    /// When the attempt was admitted, if this is its pod. Labels can be copied: the chain of owners leads through a UID
-    /// of ours.
-    async fn admitted(
-        &self,
-        pod: &Pod,
-        job: &Job,
-        attempt: AttemptNumber,
-        batch_job: &str,
-    ) -> Result<Option<Timestamp>, ReportError> {
-        match pod_owner(pod, batch_job).ok_or_else(not_its_pod)? {
-            PodOwner::BatchJob { uid } => {
-                let batch_jobs: Api<batch::Job> =
-                    Api::namespaced(self.client.clone(), &job.metadata.namespace);
-                let found = call(batch_jobs.get(batch_job)).await?;
-                let is_ours = own_batch_job(&found)
-                    .is_some_and(|labels| *labels.attempt.job_uid == job.metadata.uid);
-                if !is_ours || found.metadata.uid.as_ref() != Some(&uid) {
-                    return Err(not_its_pod());
-                }
-                Ok(found.metadata.creation_timestamp.map(|time| time.0))
-            }
-            PodOwner::Gone => {
-                let job_uid = job.metadata.uid.as_str().into();
-                let expected = AttemptId { job_uid, number: attempt };
-                if AttemptLabels::read(pod).is_none_or(|labels| labels.attempt != expected) {
-                    return Err(not_its_pod());
-                }
-                Ok(job.status.timeline.admitted)
-            }
-        }
-    }
+/// Whether a pod is that of the latest attempt of a job, which its status names. The pod of a job that has ended
+/// outlives its batch Job by moments.
+pub(super) async fn is_pod_of(client: &Client, pod: &Pod, job: &Job) -> Result<bool, Error> {
+    let Job { metadata, status, .. } = job;
+    let attempt = status.attempt.unwrap_or(1);
+    let name = name::attempt(&metadata.name, &metadata.uid, attempt);
+    let Some(owner) = batch_job_of(pod).filter(|owner| owner.name == name) else {
+        return Ok(false);
+    };
+    let batch_jobs: Api<batch::Job> = Api::namespaced(client.clone(), &metadata.namespace);
+    let Some(batch_job) = call(batch_jobs.get_opt(&name)).await? else {
+        return Ok(status.is_finished());
+    };
+    Ok(batch_job.metadata.uid.as_ref() == Some(&owner.uid) && is_attempt(&batch_job, job, attempt))
 }
 
 /// The job as it is now.
@@ -144,4 +136,119 @@ fn pod_of_token(user: &UserInfo) -> Option<WorkerPod> {
         name: first("authentication.kubernetes.io/pod-name")?,
         uid: first("authentication.kubernetes.io/pod-uid")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
+    const BATCH_JOB: &str = "j-0190b7a2-1";
+
+    /// A client of an API server that has these objects of namespace `n`, by plural and name.
+    fn client(objects: &[(&str, &Value)]) -> Client {
+        let key = |(plural, object): &(&str, &Value)| {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            (format!("/namespaces/n/{plural}/{name}"), object.to_string())
+        };
+        let objects: BTreeMap<String, String> = objects.iter().map(key).collect();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path();
+            let found = objects.iter().find(|(end, _)| path.ends_with(end.as_str()));
+            let missing = json!({ "kind": "Status", "code": 404, "reason": "NotFound" });
+            let (code, body) =
+                found.map_or((404, missing.to_string()), |(_, object)| (200, object.clone()));
+            let answer = Response::builder().status(code).body(Full::from(body)).unwrap();
+            std::future::ready(Ok::<_, std::convert::Infallible>(answer))
+        });
+        Client::new(service, "n")
+    }
+
+    fn owner(api: &str, kind: &str, name: &str, uid: &str, controls: bool) -> Value {
+        json!([{ "apiVersion": api, "kind": kind, "name": name, "uid": uid,
+            "controller": controls }])
+    }
+
+    fn job() -> Value {
+        json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
+            "metadata": { "name": "j", "namespace": "n", "uid": UID },
+            "spec": { "function": "f" }, "status": { "attempt": 1, "pod": "p" } })
+    }
+
+    fn batch_job(owners: &Value) -> Value {
+        json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": BATCH_JOB,
+            "namespace": "n", "uid": "b", "ownerReferences": owners } })
+    }
+
+    /// It has all labels of an attempt's pod, which prove nothing.
+    fn pod(owners: &Value) -> Value {
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "namespace": "n",
+            "uid": "u", "ownerReferences": owners, "labels": { "windlass.dev/job": "j",
+            "windlass.dev/job-uid": UID, "windlass.dev/attempt": "1", "windlass.dev/cpus": "1",
+            "windlass.dev/queue": "default" } } })
+    }
+
+    fn of_job(uid: &str, controls: bool) -> Value {
+        owner("windlass.dev/v1alpha1", "ComputeJob", "j", uid, controls)
+    }
+
+    fn of_batch_job(uid: &str, controls: bool) -> Value {
+        owner("batch/v1", "Job", BATCH_JOB, uid, controls)
+    }
+
+    /// The owners of a pod and of the batch Job, and whether the pod is that of the attempt.
+    fn chains() -> Vec<(Value, Value, bool)> {
+        vec![
+            (of_batch_job("b", true), of_job(UID, true), true),
+            (of_batch_job("b", false), of_job(UID, true), false),
+            (of_batch_job("an earlier one", true), of_job(UID, true), false),
+            (of_batch_job("b", true), of_job("another", true), false),
+            (of_batch_job("b", true), of_job(UID, false), false),
+            (owner("x/v1", "Job", BATCH_JOB, "b", true), of_job(UID, true), false),
+            (json!([]), of_job(UID, true), false),
+        ]
+    }
+
+    #[tokio::test]
+    async fn a_pod_reports_for_an_attempt_only_by_the_chain_of_its_controllers() {
+        for (of_pod, of_batch_job, expected) in chains() {
+            let (pod, batch_job, job) = (pod(&of_pod), batch_job(&of_batch_job), job());
+            let client = client(&[("pods", &pod), ("jobs", &batch_job), ("computejobs", &job)]);
+            let worker = WorkerPod { namespace: "n".into(), name: "p".into(), uid: "u".into() };
+            let workers = Workers::new(client);
+            let found = workers.job_of(&worker, UID, 1).await;
+            assert_eq!(found.is_ok(), expected, "{of_pod} {of_batch_job}");
+            assert!(workers.job_of(&worker, UID, 2).await.is_err(), "another attempt");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_whose_labels_were_removed_is_still_that_of_its_attempt() {
+        let mut pod = pod(&of_batch_job("b", true));
+        pod["metadata"]["labels"] = json!({});
+        let (batch_job, job) = (batch_job(&of_job(UID, true)), job());
+        let client = client(&[("pods", &pod), ("jobs", &batch_job), ("computejobs", &job)]);
+        let worker = WorkerPod { namespace: "n".into(), name: "p".into(), uid: "u".into() };
+        assert!(Workers::new(client).job_of(&worker, UID, 1).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_log_is_read_only_of_the_attempts_own_pod() {
+        let job: ComputeJob = serde_json::from_value(job()).unwrap();
+        let job = job.to_core();
+        for (of_pod, of_batch_job, expected) in chains() {
+            let (pod, batch_job) = (pod(&of_pod), batch_job(&of_batch_job));
+            let client = client(&[("jobs", &batch_job)]);
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            let found = is_pod_of(&client, &pod, &job).await.unwrap();
+            assert_eq!(found, expected, "{of_pod} {of_batch_job}");
+        }
+    }
 }

@@ -138,7 +138,8 @@ impl ClusterAdmission {
         let mut state = self.lock();
         if changed.is_live {
             let known = state.held.get(attempt);
-            if known.is_none_or(|held| held.stage != Stage::Live) {
+            // A pod may be seen before its batch Job, which alone is believed.
+            if known.is_none_or(|held| held.stage != Stage::Live || held.cpus != *cpus) {
                 state.hold(attempt.clone(), &key, *cpus, Stage::Live);
                 state.requests.remove(&attempt.job_uid);
                 // There is room for another claim.

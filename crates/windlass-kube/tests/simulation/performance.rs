@@ -187,7 +187,8 @@ impl Performance {
         let Some((what, after)) = self.by_hand else { return };
         let mut state = self.server.lock();
         // A pod that is made after its batch Job was deleted is the story of `Delete`.
-        let may = |job: &Value| what != ByHand::Orphan || job["status"]["had_pod"] == true;
+        let needs_pod = matches!(what, ByHand::Orphan | ByHand::Unlabel);
+        let may = |job: &Value| !needs_pod || job["status"]["had_pod"] == true;
         let first = state.all("jobs").next().filter(|(_, job)| may(job));
         let Some(batch_job) = first.map(|(key, _)| key.clone()) else { return };
         let since = self.first_batch_job.get_or_insert_with(Instant::now);
@@ -201,6 +202,7 @@ impl Performance {
                 state.delete_and_orphan(&batch_job);
                 state.deaths.send_replace((0..self.story.controllers).collect());
             }
+            ByHand::Unlabel => state.unlabel_pods(&batch_job),
             ByHand::Suspend(pause) => {
                 state.suspend(&batch_job, true);
                 let until = Instant::now() + Duration::from_millis(pause);

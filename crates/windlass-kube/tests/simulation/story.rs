@@ -10,6 +10,8 @@ pub(crate) enum ByHand {
     Delete,
     /// Deletes it and leaves its pod, and the controllers start anew.
     Orphan,
+    /// Takes the label by which it is watched from its pods.
+    Unlabel,
     /// Suspends it, and resumes it after so many milliseconds.
     Suspend(u64),
 }

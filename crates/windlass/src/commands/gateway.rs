@@ -88,7 +88,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
     }
     let peers = peers(&args)?;
     let mut registry = Registry::default();
-    let metrics = Metrics::register(&mut registry);
+    let metrics = Metrics::register_calls(&mut registry);
     let client =
         windlass_kube::client(&metrics, None).await.context("no cluster can be reached")?;
     let results = match &args.results {

@@ -13,7 +13,8 @@ pub(crate) fn start(default: &str) {
     if stderr().is_terminal() {
         log.with_target(false).init();
     } else {
-        log.json().flatten_event(true).init();
+        // The list of spans has the current one, too.
+        log.json().flatten_event(true).with_current_span(false).init();
     }
 }
 

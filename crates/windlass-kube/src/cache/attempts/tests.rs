@@ -15,8 +15,8 @@ fn attempt() -> AttemptId {
 
 /// A pod of the attempt, without its owner when it is an orphan.
 fn pod(uid: &str, is_orphan: bool) -> core_v1::Pod {
-    let owner =
-        json!({ "apiVersion": "batch/v1", "kind": "Job", "name": "j-0190b7a2-1", "uid": "c" });
+    let owner = json!({ "apiVersion": "batch/v1", "kind": "Job", "name": "j-0190b7a2-1", "uid": "c",
+            "controller": true });
     serde_json::from_value(json!({
         "metadata": { "name": format!("j-0190b7a2-1-{uid}"), "namespace": "n", "uid": uid,
             "labels": { "windlass.dev/job": "j", "windlass.dev/job-uid": "0190b7a2-1111",
@@ -78,7 +78,7 @@ fn an_attempt_that_nobody_saw_end_is_in_doubt_until_it_is_asked_for() {
         "metadata": { "name": "j-0190b7a2-1", "namespace": "n", "uid": "c",
             "labels": pod("a", false).metadata.labels,
             "ownerReferences": [{ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
-                "name": "j", "uid": "0190b7a2-1111" }] },
+                "name": "j", "uid": "0190b7a2-1111", "controller": true }] },
     });
     let job: batch::Job = serde_json::from_value(job).unwrap();
     cache.batch_job_changed(&Change::Applied(job)).unwrap();
@@ -104,4 +104,23 @@ fn an_orphan_is_somebodys_to_delete() {
     stopping.metadata.deletion_timestamp = serde_json::from_value(json!(now())).unwrap();
     cache.pod_changed(&Change::Applied(stopping), now()).unwrap();
     assert_eq!(cache.orphaned_pods().len(), 0);
+}
+
+#[test]
+fn the_labels_of_a_pod_change_no_numbers_of_its_batch_job() {
+    let cache = AttemptCache::default();
+    let job: batch::Job = serde_json::from_value(json!({
+        "metadata": { "name": "j-0190b7a2-1", "namespace": "n", "uid": "c",
+            "labels": pod("a", false).metadata.labels,
+            "ownerReferences": [{ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
+                "name": "j", "uid": "0190b7a2-1111", "controller": true }] },
+    }))
+    .unwrap();
+    cache.batch_job_changed(&Change::Applied(job)).unwrap();
+    let mut forged = pod("a", false);
+    let labels = forged.metadata.labels.as_mut().unwrap();
+    labels.insert("windlass.dev/cpus".into(), "1000".into());
+    labels.insert("windlass.dev/queue".into(), "another".into());
+    let changed = cache.pod_changed(&Change::Applied(forged), now()).unwrap();
+    assert_eq!((changed.labels.cpus, &*changed.labels.queue), (2, "q"));
 }

@@ -49,18 +49,19 @@ impl State {
         let mut attempts: BTreeMap<String, u64> = BTreeMap::new();
         for ((plural, ..), object) in &self.objects {
             let labels = &object["metadata"]["labels"];
-            let Some(uid) = labels["windlass.dev/job-uid"].as_str() else { continue };
-            let attempt = format!("{uid}/{}", labels["windlass.dev/attempt"].as_str().unwrap());
+            // By its name: somebody may take the label away by which it is watched.
+            let Some(job) = labels["windlass.dev/job"].as_str() else { continue };
+            let attempt = format!("{job}/{}", labels["windlass.dev/attempt"].as_str().unwrap());
             let cpus: u64 = labels["windlass.dev/cpus"].as_str().unwrap().parse().unwrap();
             if plural == "pods" && is_live(object) {
-                *live.entry(uid.to_owned()).or_default() += 1;
+                *live.entry(job.to_owned()).or_default() += 1;
                 attempts.insert(attempt, cpus);
             } else if plural == "jobs" && object["status"]["had_pod"].is_null() {
                 attempts.insert(attempt, cpus);
             }
         }
-        for (uid, pods) in live.iter().filter(|(_, pods)| **pods > 1) {
-            broken.push(format!("{pods} live pods of job {uid}"));
+        for (job, pods) in live.iter().filter(|(_, pods)| **pods > 1) {
+            broken.push(format!("{pods} live pods of job {job}"));
         }
         let granted: u64 = attempts.values().sum();
         let quota = self.default_queue().and_then(|queue| queue["spec"]["cpus"].as_u64());

@@ -125,6 +125,18 @@ impl State {
         owned.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Takes the label by which they are watched from the pods of a batch Job: for who watches by it, they are gone.
+    pub(crate) fn unlabel_pods(&mut self, batch_job: &Key) {
+        let Some(owner) = self.objects.get(batch_job).cloned() else { return };
+        for pod in self.owned_by(&owner) {
+            let mut object = self.objects[&pod].clone();
+            self.version += 1;
+            self.log.push((self.version, pod.0.clone(), "DELETED", object.clone()));
+            object["metadata"]["labels"].as_object_mut().unwrap().remove("windlass.dev/job-uid");
+            self.put(&pod, object);
+        }
+    }
+
     /// Suspends a batch Job, or has it go on.
     pub(crate) fn suspend(&mut self, key: &Key, suspended: bool) {
         if let Some(mut object) = self.objects.get(key).cloned() {

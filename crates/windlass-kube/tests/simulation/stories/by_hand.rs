@@ -30,6 +30,16 @@ fn a_pod_that_a_deletion_of_its_batch_job_has_left_counts_after_a_restart() {
 }
 
 #[test]
+fn a_pod_whose_labels_are_removed_is_ended_before_another_starts() {
+    play_numbered(24, |number| Story {
+        by_hand: Some((ByHand::Unlabel, number * 8)),
+        cancel: number.is_multiple_of(4).then_some(number * 9),
+        longest: 2_000,
+        ..Story::numbered(number).one_more_controller_every(3).quota_but_every(2, 2)
+    });
+}
+
+#[test]
 fn a_batch_job_that_is_suspended_and_goes_on_makes_no_second_pod_of_a_job() {
     play_numbered(48, |number| Story {
         by_hand: Some((ByHand::Suspend(200 + number * 80), number * 5)),

@@ -2,5 +2,6 @@
 
 mod by_hand;
 mod defects;
+mod late_needs;
 mod read_faults;
 mod write_faults;

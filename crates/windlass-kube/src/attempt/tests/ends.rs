@@ -1,0 +1,196 @@
+//! How an attempt has ended, or why it does not start, as its pod tells.
+
+use super::*;
+
+fn ended_pod(reason: Option<&str>, message: &str, more: Value) -> ObservedPod {
+    let mut status = json!({ "phase": "Failed", "reason": reason, "message": message });
+    status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    observed_pod(status)
+}
+
+fn statuses_of(name: &str, state: Value) -> Value {
+    json!([{ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": state }])
+}
+
+#[test]
+fn what_the_job_did_not_cause_is_lost() {
+    for (reason, expected) in [
+        ("Error", FailureReason::Killed),
+        ("OOMKilled", FailureReason::OutOfMemory),
+        ("StartError", FailureReason::CannotStart),
+        ("Unknown", FailureReason::Lost),
+        ("ContainerStatusUnknown", FailureReason::Lost),
+    ] {
+        assert_eq!(reason_of(&dead(reason, None)), Some(expected), "{reason}");
+    }
+    // A worker that was told to stop, as a pod that used too much is, does not know why.
+    let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
+    let stopped = || Some(termination_message(&ending(stopped.clone())));
+    assert_eq!(reason_of(&dead("Error", stopped())), Some(FailureReason::Killed));
+    let drained = json!([{ "type": "DisruptionTarget", "status": "True" }]);
+    assert_eq!(reason_of(&dead_with("Error", None, drained.clone())), Some(FailureReason::Lost));
+    assert_eq!(reason_of(&dead_with("Error", stopped(), drained)), Some(FailureReason::Lost));
+    let mut deleted = pod("p", json!([owned_by(BATCH_JOB)]), json!({}));
+    deleted.status = serde_json::from_value(json!({ "containerStatuses": [{ "name": "function",
+        "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "terminated": { "exitCode": 137, "reason": "Error" } } }] }))
+    .unwrap();
+    deleted.metadata.deletion_timestamp = serde_json::from_value(json!(at(5))).unwrap();
+    let (_, deleted) = read_pod(&deleted, at(100)).unwrap();
+    assert_eq!(reason_of(&deleted), Some(FailureReason::Lost));
+}
+
+#[test]
+fn an_end_that_will_recur_counts_and_says_why() {
+    let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
+    let terminated = |message: &str| {
+        statuses_of(
+            "function",
+            json!({ "terminated": { "exitCode": 143, "reason": "Error",
+            "message": message, "finishedAt": at(9) } }),
+        )
+    };
+    let stopped = terminated(&termination_message(&ending(stopped)));
+    let used = "Container function exceeded its local ephemeral storage limit \"1Gi\". ";
+    let late = "Pod was active on the node longer than the specified deadline";
+    let init = statuses_of("setup", json!({ "terminated": { "exitCode": 1, "reason": "Error" } }));
+    let waits = || statuses_of("function", json!({ "waiting": { "reason": "PodInitializing" } }));
+    let table = [
+        (Some("Evicted"), used, json!({ "containerStatuses": stopped.clone() }), "Killed", "1Gi"),
+        (Some("Evicted"), used, json!({ "containerStatuses": waits() }), "Killed", "1Gi"),
+        (Some("DeadlineExceeded"), late, json!({ "containerStatuses": stopped }), "Timeout", late),
+        (Some("DeadlineExceeded"), late, json!({}), "Timeout", late),
+        (
+            None,
+            "",
+            json!({ "initContainerStatuses": init, "containerStatuses": waits() }),
+            "Crashed",
+            "init container \"setup\" ended: Error, exit code 1",
+        ),
+        (None, "", json!({ "containerStatuses": waits() }), "Killed", "nothing says why"),
+        (None, "", json!({ "containerStatuses": terminated("") }), "Killed", "exit code 143"),
+    ];
+    for (reason, message, more, expected, said) in table {
+        let pod = ended_pod(reason, message, more.clone());
+        let AttemptState::Ended(End::Unreported { reason, message, .. }) = &pod.state else {
+            panic!("{:?}", pod.state)
+        };
+        assert_eq!((reason.as_str(), reason.counts()), (expected, true), "{more}");
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+#[test]
+fn a_kubelet_that_refuses_a_pod_is_no_end_of_the_job() {
+    for reason in
+        ["OutOfcpu", "NodeAffinity", "UnexpectedAdmissionError", "NodeShutdown", "Evicted"]
+    {
+        let pod = ended_pod(Some(reason), "Pod was rejected: no room", json!({}));
+        let message = format!("{reason}: Pod was rejected: no room");
+        assert_eq!(pod.state, AttemptState::Ended(End::Refused { message, at: at(100) }));
+    }
+    // A node in need that evicts a pod is another thing.
+    let pressure = json!({ "conditions": [{ "type": "DisruptionTarget", "status": "True",
+        "reason": "TerminationByKubelet" }] });
+    let evicted = ended_pod(Some("Evicted"), "The node was low on resource: memory. ", pressure);
+    assert_eq!(reason_of(&evicted), Some(FailureReason::Lost));
+}
+
+#[test]
+fn a_batch_job_past_its_deadline_is_a_timeout() {
+    for kind in ["Failed", "FailureTarget"] {
+        let condition = json!({ "type": kind, "status": "True", "reason": "DeadlineExceeded" });
+        let batch_job = ours(json!({}), json!({ "conditions": [condition] }));
+        let drained = json!([{ "type": "DisruptionTarget", "status": "True" }]);
+        let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
+        for message in [None, Some(termination_message(&ending(stopped.clone())))] {
+            let pod = dead_with("Error", message, drained.clone());
+            let objects = AttemptObjects {
+                batch_job: Some(batch_job.clone()),
+                batch_job_uid: Some("c".into()),
+                pods: BTreeMap::from([("p".to_owned(), pod)]),
+                ..AttemptObjects::default()
+            };
+            let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
+            assert!(
+                matches!(&attempts[0].state, AttemptState::Ended(End::Unreported { reason, .. })
+                    if *reason == FailureReason::Timeout),
+                "{kind}: {:?}",
+                attempts[0].state
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pod_that_was_given_up_with_its_node_proves_nothing() {
+    let given_up = |state: Value| {
+        observed_pod(json!({ "phase": "Failed",
+            "conditions": [{ "type": "DisruptionTarget", "status": "True",
+                "reason": "DeletionByPodGC", "lastTransitionTime": at(7) }],
+            "containerStatuses": [{ "name": "function", "image": "", "imageID": "", "ready": true,
+                "restartCount": 0, "state": state }] }))
+    };
+    let ran = given_up(json!({ "running": { "startedAt": at(1) } }));
+    assert!(matches!(ran.state, AttemptState::Unreachable { since, .. } if since == at(7)));
+    let never_ran = given_up(json!({ "waiting": {} }));
+    assert_eq!(reason_of(&never_ran), Some(FailureReason::Lost));
+}
+
+#[test]
+fn a_container_that_must_run_before_is_told_to_hinder_the_start() {
+    let waiting = || statuses_of("function", json!({ "waiting": { "reason": "PodInitializing" } }));
+    let state = |init: Value| {
+        let status = json!({ "phase": "Pending", "containerStatuses": waiting(),
+            "initContainerStatuses": init });
+        match observed_pod(status).state {
+            AttemptState::Starting { reason, message } => (reason, message),
+            other => panic!("{other:?}"),
+        }
+    };
+    let crash = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } });
+    let expected = "init container \"mesh\": back-off 10s".to_owned();
+    assert_eq!(state(statuses_of("mesh", crash)), (Some("CrashLoopBackOff".into()), expected));
+    let hung = json!({ "running": { "startedAt": at(1) } });
+    let expected = "init container \"setup\" runs and has not ended".to_owned();
+    assert_eq!(state(statuses_of("setup", hung)), (None, expected));
+    let done = json!({ "terminated": { "exitCode": 0 } });
+    assert_eq!(state(statuses_of("setup", done)), (None, String::new()));
+}
+
+#[test]
+fn an_attempt_whose_batch_job_is_suspended_waits_to_go_on() {
+    let condition = json!({ "type": "Suspended", "status": "True", "lastTransitionTime": at(7) });
+    let status = json!({ "conditions": [condition] });
+    let batch_job = ours(json!({ "suspend": true }), status);
+    let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
+    let mut deleted = pod(
+        "p",
+        json!([owned_by(BATCH_JOB)]),
+        json!({ "phase": "Failed", "containerStatuses": statuses_of("function",
+            json!({ "terminated": { "exitCode": 143, "reason": "Error",
+                "message": termination_message(&ending(stopped)) } })) }),
+    );
+    deleted.metadata.deletion_timestamp = serde_json::from_value(json!(at(5))).unwrap();
+    let (_, deleted) = read_pod(&deleted, at(100)).unwrap();
+    // Its pod has ended, or is gone.
+    for pods in [BTreeMap::from([("p".to_owned(), deleted)]), BTreeMap::new()] {
+        let objects = AttemptObjects {
+            batch_job: Some(batch_job.clone()),
+            batch_job_uid: Some("c".into()),
+            pods,
+            last_pod: Some("p".into()),
+            ..AttemptObjects::default()
+        };
+        let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
+        assert!(
+            matches!(&attempts[0].state, AttemptState::Starting { reason: Some(reason), .. }
+                if reason == reasons::SUSPENDED),
+            "{:?}",
+            attempts[0].state
+        );
+        // The start deadline counts from the suspension.
+        assert_eq!(attempts[0].startable_since, Some(at(7)));
+    }
+}

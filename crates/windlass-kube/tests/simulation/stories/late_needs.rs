@@ -1,0 +1,84 @@
+//! What a job needs and does not have yet: it waits, says why, and goes on when it is there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::cluster;
+use crate::controller::start;
+use crate::objects::{create_function, create_job};
+use crate::server::{Server, key};
+
+/// Longest time until a job says why it waits.
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
+
+fn block_on(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// Waits until the status of the only job is so.
+async fn wait(server: &Server, within: Duration, is_so: impl Fn(&Value) -> bool) {
+    let status = || server.lock().objects[&key("computejobs", "j0")]["status"].clone();
+    let waited = timeout(within, async {
+        while !is_so(&status()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{}", status());
+}
+
+/// Whether a condition of a status has this reason.
+fn has_reason(status: &Value, reason: &str) -> bool {
+    let conditions = status["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == reason))
+}
+
+#[test]
+fn a_job_waits_for_a_function_that_is_created_after_it() {
+    block_on(async {
+        let server = Server::new(BTreeMap::new());
+        create_job(&server, 0, 0);
+        let cluster = tokio::spawn(cluster::run(server.clone(), 150, 1));
+        let controller = start(&server, 0);
+        let waits = |status: &Value| has_reason(status, "FunctionNotFound");
+        wait(&server, TOLD_WITHIN, waits).await;
+        create_function(&server);
+        wait(&server, Duration::from_secs(10), |status| status["phase"] == "Succeeded").await;
+        controller.abort();
+        cluster.abort();
+    });
+}
+
+#[test]
+fn why_there_is_no_pod_is_told_within_seconds() {
+    block_on(async {
+        let server = Server::new(BTreeMap::new());
+        create_function(&server);
+        create_job(&server, 0, 0);
+        // Nobody makes a pod: an admission plugin refuses it.
+        let controller = start(&server, 0);
+        let made = timeout(TOLD_WITHIN, async {
+            loop {
+                let made = server.lock().all("jobs").next().map(|(_, job)| job.clone());
+                if let Some(job) = made {
+                    return job;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let batch_job = made.await.unwrap();
+        let event = json!({ "apiVersion": "v1", "kind": "Event", "metadata": {},
+            "firstTimestamp": Timestamp::now(), "reason": "FailedCreate",
+            "involvedObject": { "kind": "Job", "uid": batch_job["metadata"]["uid"] },
+            "message": "pods is forbidden: no PriorityClass with name high was found" });
+        server.lock().create(key("events", "e"), event);
+        let told = |status: &Value| {
+            has_reason(status, "FailedCreate") && status.to_string().contains("PriorityClass")
+        };
+        wait(&server, TOLD_WITHIN, told).await;
+        controller.abort();
+    });
+}
