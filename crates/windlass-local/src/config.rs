@@ -33,6 +33,8 @@ pub struct Config {
     pub program: PathBuf,
     /// Where functions write what is neither result nor progress.
     pub logs: Logs,
+    /// How many files a function may have open, unless it raises that itself; `None` for as many as this process.
+    pub descriptors: Option<u64>,
     /// How long a function may take to stop, before it is killed.
     pub grace: Duration,
 }

@@ -76,8 +76,8 @@ impl LiveAttempts {
         cgroups: Cgroups,
         events: EventSender,
     ) -> Self {
-        let Config { program, logs, grace, cpus, .. } = config.clone();
-        let command = WorkerCommand { program, logs, grace };
+        let Config { program, logs, descriptors, grace, cpus, .. } = config.clone();
+        let command = WorkerCommand { program, logs, descriptors, grace };
         let workers = WorkerPool::new(command, files.attempts(), cpus, events.clone());
         let (live, supervisors) = (HashMap::new(), JoinSet::new());
         Self { live, cores, cgroups, workers, supervisors, grace: grace + WORKER_GRACE, events }

@@ -65,19 +65,20 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         return Err(BadUsage(why).into());
     }
     hosts::check(args.listen, &args.host)?;
-    let data = match args.data {
-        Some(data) => data,
-        None => engine_config::data_directory()?,
-    };
+    let data = args.data.map_or_else(engine_config::data_directory, Ok)?;
     let max_stored_bytes = quantity::bytes(&args.max_stored)
         .ok_or_else(|| BadUsage(format!("--max-stored: {:?} is no quantity", args.max_stored)))?;
+    let machine =
+        engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?;
+    let others = other_descriptors(machine.cpus);
     let config = Config {
         durable: true,
         max_queued: args.max_queued,
         max_stored_bytes,
         grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
-        ..engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?
+        descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
+        ..machine
     };
     let cpus = config.cpus;
     let listener = TcpListener::bind(args.listen)
@@ -92,9 +93,10 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         access: Arc::new(access),
         reports: None,
         allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
-        limits: args
-            .listener
-            .limits(ServerLimits { connections: connections(cpus), ..ServerLimits::default() }),
+        limits: args.listener.limits(ServerLimits {
+            connections: descriptors::connections(others),
+            ..ServerLimits::default()
+        }),
         meters: Arc::default(),
         tls: tls.clone(),
         live: Arc::default(),
@@ -114,8 +116,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Connections that leave descriptors for the store and for the workers: each has a socket, and a few
-/// more while it starts.
-fn connections(cpus: u32) -> usize {
-    descriptors::connections(OWN_DESCRIPTORS + 2 * cpus as usize)
+/// Descriptors for the store and for the workers: each has a socket, and a few more while it starts.
+fn other_descriptors(cpus: u32) -> usize {
+    OWN_DESCRIPTORS + 2 * cpus as usize
 }

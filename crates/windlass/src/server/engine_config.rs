@@ -71,6 +71,7 @@ pub(crate) fn config(
         max_stored_bytes: u64::MAX,
         program,
         logs: Logs::Stderr,
+        descriptors: None,
         grace,
     })
 }
