@@ -13,7 +13,7 @@ use crate::support::server::Server;
 
 const SILENT: usize = 5_000;
 /// Of the honest client's requests, the slowest of a hundred.
-const HONEST_P99: Duration = Duration::from_secs(1);
+pub(crate) const HONEST_P99: Duration = Duration::from_secs(1);
 const MOST_RESIDENT_KIB: u64 = 256 * 1024;
 const ALL_CLOSED: Duration = Duration::from_secs(15);
 
@@ -67,7 +67,7 @@ fn a_flood_of_bad_clients_slows_no_honest_one_and_takes_little_memory() {
 }
 
 /// How long requests take that a client sends which has done nothing wrong, each on a connection of its own.
-fn honest(client: &Client, over: &AtomicBool) -> Vec<Duration> {
+pub(crate) fn honest(client: &Client, over: &AtomicBool) -> Vec<Duration> {
     let mut times = Vec::new();
     while !over.load(Ordering::Relaxed) {
         let began = Instant::now();

@@ -10,6 +10,7 @@
 //! - [`matrix`]: who may do what, for every route, method and kind of caller, in both worlds;
 //! - [`access`]: who gets near a server at all;
 //! - [`floods`]: thousands of silent, slow and large clients beside an honest one;
+//! - [`crowds`]: callers that hold all the connections they can get, beside an honest one;
 //! - [`hostile`]: bytes by chance for each parser;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
 //! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
@@ -30,6 +31,7 @@ mod access;
 mod cluster;
 mod commands;
 mod contract;
+mod crowds;
 mod dependencies;
 mod documentation;
 mod faults;

@@ -213,6 +213,9 @@ def test_what_has_one_meaning_in_json_is_converted(attempt):
     [
         ("nan", "NaN and infinity"),
         ("numpy-nan", "NaN and infinity"),
+        ("wide", "str(value)"),
+        ("half", "surrogate"),
+        ("twice", "two keys"),
         ("bytes", "base64"),
         ("set", "sorted(value)"),
         ("decimal", "str(value)"),

@@ -156,6 +156,9 @@ pub struct EnvVar {
     pub value: String,
 }
 
+/// What stands for the value of a variable before whoever may not write its function: people put secrets there.
+pub const HIDDEN_VALUE: &str = "(hidden)";
+
 /// What the function's pods need of their node.
 #[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -226,6 +229,14 @@ impl Function {
             metadata: Metadata { name: name.into(), ..Metadata::default() },
             spec,
         }
+    }
+
+    /// The same for whoever may not write it: the names of its variables without their values.
+    pub fn with_hidden_values(mut self) -> Self {
+        for variable in &mut self.spec.env {
+            HIDDEN_VALUE.clone_into(&mut variable.value);
+        }
+        self
     }
 }
 

@@ -128,15 +128,30 @@ pub trait Access: Send + Sync + 'static {
     }
     /// The same for whoever wants to read the metrics, which tell of all namespaces.
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied>;
-    /// Who holds this bearer token: one name for all the tokens of one caller. It is compared and
-    /// never shown.
-    async fn caller(&self, token: Option<&str>) -> Result<String, Denied>;
+    /// Who holds this bearer token.
+    async fn caller(&self, token: Option<&str>) -> Result<Caller, Denied>;
+    /// Whether its holder may write the functions of this namespace, and so read the values of their
+    /// variables.
+    async fn may_write_functions(
+        &self,
+        token: Option<&str>,
+        namespace: &str,
+    ) -> Result<bool, Denied>;
     /// The same for whoever says to be another replica of this gateway. A world that has none lets
     /// nobody through.
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
         let _ = token;
         Err(Denied::Unauthenticated)
     }
+}
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// One name for all the tokens of one caller. It is compared and never shown.
+    pub name: String,
+    /// Whether this is the one admin, for whom some room is kept. A cluster has none.
+    pub is_admin: bool,
 }
 
 /// What a route is about.

@@ -33,6 +33,7 @@ pub mod report;
 pub mod result;
 mod schema;
 pub mod status;
+pub mod strict_json;
 pub mod trace;
 mod transition;
 pub mod validate;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use crate::Problem;
+use crate::{Problem, strict_json};
 
 /// Deepest nesting of arrays and objects in a document: serde_json's own bound.
 pub const MAX_DEPTH: usize = 128;
@@ -25,12 +25,16 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unread> {
     value_of(document(bytes)?)
 }
 
-/// Reads one JSON document that somebody submits, and refuses [integers](check_integers) that would
-/// not be the same any more.
+/// Reads one JSON document that somebody submits, by the [one rule](strict_json) for JSON. An
+/// [integer](check_integers) that breaks it is named.
 pub fn submitted(bytes: &[u8]) -> Result<Value, Unread> {
     let value = document(bytes)?;
     check_integers(&value, bytes, Syntax::Json)?;
-    Ok(value)
+    match strict_json::problem(bytes) {
+        Ok(None) => Ok(value),
+        Ok(Some(why)) => Err(Unread::Malformed(why)),
+        Err(error) => Err(Unread::Malformed(error.to_string())),
+    }
 }
 
 fn document(bytes: &[u8]) -> Result<Value, Unread> {
@@ -83,11 +87,7 @@ pub fn check_integers(value: &Value, text: &[u8], syntax: Syntax) -> Result<(), 
         .filter(|(_, number)| {
             number.is_u64() || number.as_f64().is_some_and(|float| written.contains(&key(float)))
         })
-        .map(|(pointer, _)| {
-            let (least, most) = (i64::MIN, i64::MAX);
-            let why = format!("integers are from {least} to {most}; write others as texts");
-            Problem::at(pointer, why)
-        })
+        .map(|(pointer, _)| Problem::at(pointer, strict_json::wide_integer()))
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(Unread::Misshapen(problems)) }
 }
@@ -244,6 +244,16 @@ mod tests {
         };
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(problems[0].pointer, "/a");
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_malformed() {
+        for twice in [r#"{"function":"a","function":"b"}"#, r#"{"input":{"x":[{"y":1,"y":2}]}}"#] {
+            let Err(Unread::Malformed(why)) = submitted(twice.as_bytes()) else {
+                panic!("{twice}")
+            };
+            assert!(why.contains("is there twice"), "{why}");
+        }
     }
 
     #[test]

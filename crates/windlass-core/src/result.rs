@@ -13,7 +13,7 @@ use futures_core::Stream;
 use sha2::{Digest as _, Sha256};
 
 use crate::status::{JobResult, MAX_INLINE_RESULT_BYTES};
-use crate::{AttemptNumber, Error};
+use crate::{AttemptNumber, Error, strict_json};
 
 /// The result of these bytes: inline when they are at most 32 KiB, as text when they are UTF-8.
 /// `None` when they are too large to be inline.
@@ -27,6 +27,17 @@ pub fn inline_result(bytes: &[u8], content_type: &str) -> Option<JobResult> {
         _ => (None, Some(BASE64.encode(bytes))),
     };
     Some(JobResult { text, base64, ..described(bytes, content_type) })
+}
+
+/// Why a result that its media type calls JSON is none; `None` when it keeps the [rule](strict_json), or is
+/// called something else. The error is that of the reader.
+pub fn json_problem(content_type: &str, bytes: impl io::Read) -> io::Result<Option<String>> {
+    if !strict_json::is_json(content_type) {
+        return Ok(None);
+    }
+    let problem = strict_json::problem(bytes)?;
+    Ok(problem
+        .map(|why| format!("wrote a result of the type {content_type} that is not JSON: {why}")))
 }
 
 /// Length, digest and type of these bytes, without the bytes or their location.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::error::clip;
 use crate::outcome::{Ending, Outcome, Refused};
 use crate::plan::observed::{Attempt, End, Refusal};
-use crate::result::inline_bytes;
+use crate::result::{inline_bytes, json_problem};
 use crate::status::{
     Condition, ConditionType, Failure, FailureReason, JobResult, MAX_FAILURE_MESSAGE_BYTES, Place,
     Truth, reasons,
@@ -184,33 +184,36 @@ pub fn finish(
     status.timeline.admitted = status.timeline.admitted.or(Some(*started));
     status.timeline.started = Some(*started);
     status.timeline.running = *running;
-    match outcome {
-        Outcome::Succeeded(result) if is_sound(result) => {
-            status.result = Some(result.clone());
-            status.failure = None;
-            status.end(Phase::Succeeded, reasons::SUCCEEDED, "", *finished);
-        }
-        Outcome::Succeeded(_) => return Err(Refused::Damaged),
-        Outcome::Failed { reason, message, exit_code } => {
-            let failure = Failure {
-                reason: *reason,
-                message: clip(message.clone(), MAX_FAILURE_MESSAGE_BYTES),
-                exit_code: *exit_code,
-                attempt,
-                time: *finished,
-                refused_since: None,
-            };
-            status.fail(limits, failure);
-        }
-    }
+    let (reason, message, exit_code) = match outcome {
+        Outcome::Succeeded(result) => match problem_of(result)? {
+            None => {
+                status.result = Some(result.clone());
+                status.failure = None;
+                status.end(Phase::Succeeded, reasons::SUCCEEDED, "", *finished);
+                return Ok(status);
+            }
+            Some(why) => (FailureReason::NoOutput, format!("the function {why}"), Some(0)),
+        },
+        Outcome::Failed { reason, message, exit_code } => (*reason, message.clone(), *exit_code),
+    };
+    let message = clip(message, MAX_FAILURE_MESSAGE_BYTES);
+    status.fail(
+        limits,
+        Failure { reason, message, exit_code, attempt, time: *finished, refused_since: None },
+    );
     Ok(status)
 }
 
-/// A result that is inline is what its digest says; one elsewhere was checked where it was stored.
-fn is_sound(result: &JobResult) -> bool {
+/// Why a result is none, if so. One that is inline is what its digest says, else the report is refused, and JSON
+/// when it is called so; one elsewhere was checked where it was stored.
+fn problem_of(result: &JobResult) -> Result<Option<String>, Refused> {
     match &result.location {
-        Some(_) => result.text.is_none() && result.base64.is_none(),
-        None => inline_bytes(result).is_some(),
+        Some(_) if result.text.is_none() && result.base64.is_none() => Ok(None),
+        Some(_) => Err(Refused::Damaged),
+        None => {
+            let bytes = inline_bytes(result).ok_or(Refused::Damaged)?;
+            json_problem(&result.content_type, &bytes[..]).map_err(|_| Refused::Damaged)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use windlass_core::Phase;
 
-use crate::fake::GOOD;
+use crate::fake::{GOOD, READER};
 use crate::http::{Answer, Ask, Server};
 
 const JOBS: &str = "/v1/namespaces/default/jobs";
@@ -78,6 +78,10 @@ async fn a_wrong_query_is_refused_not_ignored() {
         "phase=Done",
         "phase=",
         "limit=0",
+        "limit=1&limit=2",
+        "limit=1&limit=1",
+        "phase=Failed&%70hase=Failed",
+        "x=1&x=2",
         "limit=501",
         "limit=x",
         "function=A",
@@ -109,6 +113,21 @@ async fn functions_are_shown() {
     let list = list_of(&server, path, "ComputeFunctionList").await;
     assert_eq!(list["items"][0]["metadata"]["name"], "price");
     assert_eq!(get(&server, &format!("{path}/price")).await.json()["kind"], "ComputeFunction");
+}
+
+#[tokio::test]
+async fn the_values_of_a_functions_variables_are_shown_to_its_writers_alone() {
+    let server = Server::start().await;
+    let path = "/v1/namespaces/default/functions";
+    for (token, value) in [(GOOD, "hunter2"), (READER, "(hidden)")] {
+        let ask = |path: &str| Ask::new(Method::GET, path).token(token);
+        let (list, one) =
+            (server.send(ask(path)).await, server.send(ask(&format!("{path}/price"))).await);
+        let variables = json!([{ "name": "PASSWORD", "value": value }]);
+        assert_eq!(list.json()["items"][0]["spec"]["env"], variables);
+        assert_eq!(one.json()["spec"]["env"], variables);
+        assert_eq!(String::from_utf8_lossy(&one.body).contains("hunter2"), token == GOOD);
+    }
 }
 
 #[tokio::test]

@@ -9,9 +9,11 @@ mod fake;
 mod http;
 
 mod call;
+mod crowds;
 mod errors;
 mod events;
 mod guard;
+mod half_closed;
 mod hosts;
 mod idempotency;
 mod jobs;

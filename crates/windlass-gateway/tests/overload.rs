@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
+use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::http::{Ask, BOUND, Server, bounded, read_to_close, until};
@@ -111,15 +112,20 @@ async fn a_crowd_of_silent_connections_locks_nobody_out() {
 
 #[tokio::test]
 async fn connections_that_are_being_answered_are_not_given_up_for_others() {
-    let server = Server::start_with(|gateway| gateway.limits.connections = 2).await;
+    let server = Server::start_with(|gateway| gateway.limits.connections = 8).await;
     server.backend.put("a");
     let events = || Ask::good(Method::GET, "/v1/namespaces/default/jobs/a/events");
-    let streams = (server.open(events()).await, server.open(events()).await);
-    let mut waiting = Box::pin(server.send(health()));
-    let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
-    assert!(early.is_err(), "{early:?}");
-    drop(streams);
-    assert_eq!(bounded(waiting).await.status, 200);
+    let streams = [server.open(events()).await, server.open(events()).await];
+    let mut crowd = Vec::new();
+    for _ in 0..30 {
+        crowd.push(server.connect().await);
+        assert_eq!(server.send(health()).await.status, 200);
+    }
+    server.backend.finish("a", b"1", "application/json");
+    for stream in streams {
+        let said = bounded(stream.into_body().collect()).await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&said).contains("Succeeded"), "{said:?}");
+    }
 }
 
 #[tokio::test]
@@ -145,7 +151,11 @@ async fn a_client_that_does_not_read_loses_its_connection() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_while_it_waits_frees_its_place() {
-    let server = Server::start_with(|gateway| gateway.limits.connections = 1).await;
+    let server = Server::start_with(|gateway| {
+        gateway.limits.connections = 1;
+        gateway.limits.wait_of_closed = Duration::from_millis(300);
+    })
+    .await;
     let mut socket = server.connect().await;
     let body = r#"{"function": "price", "name": "a"}"#;
     let length = body.len();

@@ -32,6 +32,23 @@ async fn a_report_that_counts_is_204() {
 }
 
 #[tokio::test]
+async fn a_worker_that_reports_too_often_is_asked_to_wait_before_its_report_is_read() {
+    let server =
+        Server::start_with(|gateway| gateway.limits.worker_requests_per_second = Some(1)).await;
+    let store = Ask::new(Method::PUT, "/v1/reports/u/1/result").token(WORKER).content(b"x");
+    assert_eq!(server.send(report(&progress())).await.status, 204);
+    assert_eq!(server.send(report(&progress())).await.status, 204);
+    for ask in [report(&progress()), report(&json!("no report")), store] {
+        let answer = server.send(ask).await;
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        answer.problem(429);
+    }
+    assert_eq!(server.backend.reports.lock().unwrap().len(), 2);
+    let another = Ask::new(Method::POST, "/v1/reports").token("another").json(&progress());
+    server.send(another).await.problem(401);
+}
+
+#[tokio::test]
 async fn a_report_that_never_will_is_409_with_the_reason() {
     let server = Server::start().await;
     *server.backend.refuses.lock().unwrap() = Some(Refused::Cancelled);

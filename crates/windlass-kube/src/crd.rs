@@ -145,7 +145,19 @@ pub fn all() -> Vec<CustomResourceDefinition> {
             ("size(self.metadata.name) <= 63", "the name has at most 63 characters"),
         ],
     );
-    let mut all = [ComputeFunction::crd(), ComputeQueue::crd(), job];
+    let (mut function, mut queue) = (ComputeFunction::crd(), ComputeQueue::crd());
+    for named in [&mut function, &mut queue] {
+        // Jobs name them, by a DNS label. That an object's name begins and ends with a letter or a digit is
+        // Kubernetes' own rule.
+        add_rules(
+            named,
+            &[(
+                "self.metadata.name.matches('^[a-z0-9-]{1,63}$')",
+                "the name has at most 63 lower-case letters, digits and '-'",
+            )],
+        );
+    }
+    let mut all = [function, queue, job];
     for root in all.iter_mut().flat_map(schemas) {
         // The formats of Rust's integers mean nothing to an API server, which warns.
         *root = without(root, &|key, value| {
@@ -301,6 +313,18 @@ pub(crate) fn job_reference(job: &Job) -> ObjectReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn functions_and_queues_have_names_that_a_job_can_name() {
+        for mut crd in all() {
+            let rules: Vec<_> = schemas(&mut crd)
+                .flat_map(|root| root.x_kubernetes_validations.clone().unwrap_or_default())
+                .map(|rule| rule.rule)
+                .collect();
+            let bounds_names = rules.iter().any(|rule| rule.contains("self.metadata.name"));
+            assert!(bounds_names, "{}: {rules:?}", crd.spec.names.kind);
+        }
+    }
 
     #[test]
     fn a_merge_patch_names_only_what_differs() {

@@ -37,6 +37,8 @@ pub struct Config {
     /// Whether the engine stops as soon as a signal asks this process to: see
     /// [`StopSignals`](windlass_worker::stop_signals::StopSignals).
     pub stops_on_signals: bool,
+    /// How many files a function may have open, unless it raises that itself; `None` for as many as this process.
+    pub descriptors: Option<u64>,
     /// How long a function may take to stop, before it is killed.
     pub grace: Duration,
     /// Whether functions are kept out of the data directory, but for their own attempt's files. It must

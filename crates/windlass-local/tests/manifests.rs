@@ -32,8 +32,8 @@ async fn a_function_runs_in_the_directory_of_its_manifest() {
     fs::write(directory.path().join("data"), "beside it\n").unwrap();
     let text = format!(
         "{}---\napiVersion: v1\nkind: Service\n---\n{}",
-        manifest("here", "{command: [./program]}"),
-        manifest("other", "{command: [./program]}"),
+        manifest("here", "{command: [./program], contentType: text/plain}"),
+        manifest("other", "{command: [./program], contentType: text/plain}"),
     );
     fs::write(directory.path().join("functions.yaml"), text).unwrap();
     fs::write(directory.path().join("README.md"), "not a manifest").unwrap();

@@ -56,6 +56,7 @@ pub(crate) fn machine_at(
         program: program(),
         logs: Logs::Files,
         stops_on_signals: false,
+        descriptors: None,
         grace: Duration::from_millis(300),
         // The functions of these tests leave traces in the data directory.
         hides_data: false,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use windlass_core::assignment::ReportTo;
-use windlass_core::result::{hex, inline_result};
+use windlass_core::result::{self, hex, inline_result};
 use windlass_core::status::{JobResult, MAX_INLINE_RESULT_BYTES};
 use windlass_core::{Assignment, AttemptNumber};
 
@@ -51,6 +51,11 @@ pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedO
         let why = format!("wrote {bytes} bytes; it may write {most}");
         return CollectedOutput::Final(FunctionOutput::TooLarge(why));
     }
+    match json_problem(&file, bytes, &assignment.content_type) {
+        Ok(None) => {}
+        Ok(Some(why)) => return unusable(why),
+        Err(error) => return unusable(format!("left an output that is lost: {error}")),
+    }
     let collected = match (&assignment.results, &assignment.report) {
         _ if bytes <= MAX_INLINE_RESULT_BYTES => {
             inline(assignment, &file).map(CollectedOutput::Final)
@@ -70,6 +75,14 @@ pub(crate) fn too_large_to_inline(bytes: u64) -> FunctionOutput {
     FunctionOutput::TooLarge(format!(
         "wrote {bytes} bytes; without an object store the most is {most}"
     ))
+}
+
+/// Why the output is not JSON although it is called so. The file is then at its begin again.
+fn json_problem(mut file: &File, bytes: u64, content_type: &str) -> io::Result<Option<String>> {
+    // No more than there were: something may still write.
+    let problem = result::json_problem(content_type, file.take(bytes))?;
+    file.rewind()?;
+    Ok(problem)
 }
 
 fn unusable(why: String) -> CollectedOutput {

@@ -1,5 +1,6 @@
 //! How an attempt ends, and what its worker makes of it.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use windlass_core::Outcome;
@@ -141,6 +142,34 @@ fn an_output_that_is_no_regular_file_is_no_output() {
         assert_eq!(reason, FailureReason::NoOutput, "{script}");
         assert!(message.contains("no regular file"), "{script}: {message}");
     }
+}
+
+#[test]
+fn a_result_that_is_called_json_is_json_by_the_rule_of_inputs() {
+    let given = |json: &str| {
+        let mut bench = Bench::new();
+        bench.assignment.content_type = "application/json".into();
+        fs::write(bench.path("given"), json).unwrap();
+        bench
+    };
+    let script = r#"cp "$DIR/given" "$WINDLASS_OUTPUT""#;
+    let large = format!("[{}1]", "1, ".repeat(20_000));
+    for (bad, word) in [
+        ("", "EOF"),
+        ("hello", "expected value"),
+        (r#"{"a": 1, "a": 2}"#, "is there twice"),
+        (r#"["\ud800"]"#, "hex escape"),
+        ("[9223372036854775808]", "integers are from"),
+        (&large.replace("1]", "x]"), "expected value"),
+    ] {
+        let bench = given(bad);
+        let (reason, message) = bench.sh(script).failure();
+        assert_eq!(reason, FailureReason::NoOutput, "{bad}");
+        assert!(message.contains("that is not JSON") && message.contains(word), "{message}");
+    }
+    let good = r#"{"a": [1, {"a": "\ud83d\ude00"}]}"#;
+    let bench = given(good);
+    assert_eq!(bench.sh(script).result().text.as_deref(), Some(good));
 }
 
 #[test]

@@ -43,6 +43,30 @@ fn an_invalid_job_is_refused_by_the_api_server_or_ends_as_invalid() {
 
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
+fn a_function_or_queue_that_no_job_could_name_is_refused() {
+    let namespace = Namespace::new("names");
+    let (dotted, long, good) = ("a.b", "x".repeat(64), "x".repeat(63));
+    for (kind, spec) in [
+        ("ComputeFunction", json!({ "command": ["true"], "image": "none" })),
+        ("ComputeQueue", json!({ "cpus": 1 })),
+    ] {
+        let apply = |name: &str| {
+            let object = json!({
+                "apiVersion": "windlass.dev/v1alpha1", "kind": kind,
+                "metadata": { "name": name, "namespace": namespace.0 }, "spec": spec,
+            });
+            kubectl(&["apply", "-f", "-"], &object.to_string())
+        };
+        for bad in [dotted, &long] {
+            let said = apply(bad).unwrap_err();
+            assert!(said.contains("the name has at most 63"), "{kind} {bad}: {said}");
+        }
+        apply(&good).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
 fn each_way_to_fail_has_its_reason() {
     let namespace = Namespace::new("failures");
     let table = [

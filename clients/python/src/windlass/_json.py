@@ -9,8 +9,9 @@
 | `datetime`, `date`, `time` | ISO 8601, as `isoformat` writes it |
 | `pathlib` paths, `uuid.UUID` | strings |
 
-Refused, as they have no meaning or several: NaN and infinity, bytes, sets, `Decimal`, complex numbers, data frames, and
-anything else. Nothing is imported for this: only what a program has loaded itself can be in its values.
+Refused, as they have no meaning or several: NaN and infinity, integers beyond 64 bits, halves of surrogate pairs, keys
+that are the same in JSON, bytes, sets, `Decimal`, complex numbers, data frames, and anything else. Nothing is imported
+for this: only what a program has loaded itself can be in its values.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import dataclasses
 import datetime
 import json
 import os
+import re
 import uuid
 from typing import Any
 
@@ -35,6 +37,11 @@ ADVICE = {
     "generator": "use list(value)",
     "map": "use list(value)",
 }
+
+
+# What may be an integer beyond 64 bits, half of a surrogate pair, or a key that is no string in Python and may be the
+# same in JSON as one that is.
+SUSPECT = re.compile(r'\d{19}|\\ud[89a-f]|"(-?\d[^"]*|true|false|null)":')
 
 
 class NoJson(ValueError):
@@ -59,10 +66,36 @@ def convert(value: Any) -> Any:
     raise NoJson(f"a value of type {kind.__name__!r} is no JSON{f': {advice}' if advice else ''}")
 
 
+def integer(digits: str) -> int:
+    """The integer, if every reader reads it as one."""
+    if not -(2**63) <= (value := int(digits)) < 2**63:
+        raise NoJson(f"the integer {digits:.40} has more than 64 bits: return str(value)")
+    return value
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, if no name is there twice."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise NoJson("two keys of a dict are the same in JSON, such as 1 and '1'")
+    return fields
+
+
+def check(text: str) -> None:
+    """`NoJson` for what the server would refuse as well, without saying in which item it is."""
+    try:
+        json.dumps(json.loads(text, parse_int=integer, object_pairs_hook=once), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise NoJson("a string has half of a surrogate pair: it is no text") from error
+
+
 def encode(value: Any, ensure_ascii: bool = True) -> str:
     """The value as one line of JSON. `NoJson` when it cannot be."""
     try:
-        return json.dumps(value, default=convert, allow_nan=False, separators=(",", ":"), ensure_ascii=ensure_ascii)
+        text = json.dumps(value, default=convert, allow_nan=False, separators=(",", ":"), ensure_ascii=ensure_ascii)
+        if SUSPECT.search(text):
+            check(text)
+        return text
     except NoJson:
         raise
     except RecursionError as error:

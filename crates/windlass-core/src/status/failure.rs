@@ -41,7 +41,7 @@ pub enum FailureReason {
     Killed,
     /// The function needed more memory than it has. Never retried: the next attempt would have as much.
     OutOfMemory,
-    /// The function exited 0 without a result.
+    /// The function exited 0 without a result, or with one that is called JSON and is not.
     NoOutput,
     /// The result is larger than the function's `maxResultBytes` or than where it must go. Never
     /// retried.

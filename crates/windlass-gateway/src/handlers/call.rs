@@ -35,7 +35,7 @@ use crate::state::GatewayState;
 ///
 /// The answer shows what becomes of the job, so a caller who may not read jobs may not call.
 pub(crate) async fn call_function(
-    Target { state, of: function, token }: Target<JobKey>,
+    Target { state, of: function, token, connection }: Target<JobKey>,
     headers: HeaderMap,
     uri: Uri,
     body: Body,
@@ -52,7 +52,9 @@ pub(crate) async fn call_function(
 
     let preferred = prefer::wait_of(&headers, limits.wait);
     let longest = preferred.unwrap_or(limits.wait);
-    let WaitedJob { job, is_deleted } = wait_until_finished(&state, &token, job, longest).await?;
+    let connection = connection.as_deref();
+    let waited = wait_until_finished(&state, &token, job, longest, connection).await?;
+    let WaitedJob { job, is_deleted } = waited;
     if is_deleted {
         let why = format!("job {:?} was deleted before its end", job.metadata.name);
         return Err(ApiError::new(ProblemKind::NotFound, why).with_instance(job_path(&job.key())));
@@ -141,9 +143,7 @@ fn spec_fields(uri: &Uri) -> Result<Map<String, Value>, ApiError> {
                 return Err(unknown_parameter(key, known));
             }
         };
-        if fields.insert(key.clone(), field).is_some() {
-            return Err(invalid_parameter(&key, "is given twice"));
-        }
+        fields.insert(key, field);
     }
     Ok(fields)
 }

@@ -13,16 +13,21 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
-use windlass_core::jobs::{Storing, Upload, Verdict};
+use windlass_core::jobs::{Caller, Storing, Upload, Verdict};
 use windlass_core::result::{ByteStream, hex};
 use windlass_core::{Report, parse};
 
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::body;
 use crate::protocol::error::ApiError;
+use crate::protocol::headers::single_value;
 use crate::protocol::limits::MAX_REPORT_BYTES;
 use crate::protocol::problem::ProblemKind;
+use crate::server::connection_limit::ConnectionSlot;
 use crate::state::GatewayState;
+
+/// What all uploads together are called as one caller. No user has a name with a space.
+const UPLOADS: &str = "uploads of workers";
 
 /// 204 when the report counts, 409 when it never will, 503 when it should be sent again.
 pub(crate) async fn report(
@@ -57,6 +62,7 @@ pub(crate) async fn report(
 pub(crate) async fn store_result(
     State(state): State<Arc<GatewayState>>,
     Extension(token): Extension<BearerToken>,
+    slot: Option<Extension<Arc<ConnectionSlot>>>,
     path: Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
@@ -66,6 +72,7 @@ pub(crate) async fn store_result(
     };
     let upload = upload_of(path, &headers)?;
     let content = bounded_silence(body, state.gateway.limits.body);
+    let content = kept_upload(content, slot.map(|Extension(slot)| slot));
     let stored = reports.store(Some(token.as_str()), &upload, content).await;
     state.gateway.meters.record_upload(match &stored {
         Ok(Storing::At(_)) => ("accepted", upload.bytes),
@@ -85,9 +92,8 @@ fn upload_of(
     headers: &HeaderMap,
 ) -> Result<Upload, ApiError> {
     let attempt = attempt.parse().map_err(|_| ApiError::no_such_path())?;
-    let line = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let bytes = line(header::CONTENT_LENGTH.as_str()).and_then(|bytes| bytes.parse().ok());
-    let sha256 = line("content-digest")
+    let bytes = single_value(headers, header::CONTENT_LENGTH).and_then(|bytes| bytes.parse().ok());
+    let sha256 = single_value(headers, "content-digest")
         .and_then(|digest| digest.strip_prefix("sha-256=:")?.strip_suffix(':'))
         .and_then(|digest| BASE64.decode(digest).ok())
         .filter(|digest| digest.len() == 32);
@@ -98,6 +104,19 @@ fn upload_of(
             "send Content-Length and Content-Digest: sha-256=:BASE64:",
         )),
     }
+}
+
+/// The same bytes. The first are asked for once it is known that they may be stored, and so who sends them: from
+/// then on the connection is kept for the upload, however many others there are.
+fn kept_upload(content: ByteStream, slot: Option<Arc<ConnectionSlot>>) -> ByteStream {
+    let seated = async move {
+        let uploads = Caller { name: UPLOADS.into(), is_admin: false };
+        match slot.map_or(Ok(()), |slot| slot.take_seat(uploads)) {
+            Ok(()) => Ok(content),
+            Err(_) => Err(io::Error::other("too many results are being stored")),
+        }
+    };
+    Box::pin(futures::stream::once(seated).try_flatten())
 }
 
 /// The body, which may take as long as it needs, but not be silent for longer than `silence`.

@@ -3,24 +3,34 @@
 //! It finds the route in the table of routes, and asks the [`permissions`] of its caller.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts as _, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use windlass_core::jobs::Caller;
 use windlass_core::{JobKey, name};
 
 use super::permissions;
 use super::target::Namespace;
+use crate::protocol::address::PeerAddress;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
-use crate::protocol::rate_limit::{CountedRequest, PeerAddress};
+use crate::protocol::rate_limit::CountedRequest;
 use crate::protocol::route::{Deadline, Guard, Route, RouteTable};
+use crate::server::connection_limit::ConnectionSlot;
+use crate::server::seats::NoSeat;
 use crate::state::GatewayState;
+
+/// When to try again after all seats were taken. There is no better estimate.
+const SEAT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the other replicas are called as one caller. No user has a name with a space.
+const REPLICAS: &str = "other replicas";
 
 pub(crate) async fn guard(
     State(state): State<Arc<GatewayState>>,
@@ -29,8 +39,11 @@ pub(crate) async fn guard(
 ) -> Response {
     let limit = state.gateway.limits.request;
     let (mut parts, body) = request.into_parts();
-    let address = parts.extensions.get::<PeerAddress>().copied();
-    let mut caller = Caller { address, ..Caller::default() };
+    let mut caller = CallerState {
+        address: parts.extensions.get().copied(),
+        slot: parts.extensions.get().cloned(),
+        ..CallerState::default()
+    };
     let authorized = within(limit, authorize(&state, &mut parts, &mut caller)).await;
     let mut response = match authorized.flatten() {
         Ok(route) => {
@@ -50,32 +63,58 @@ pub(crate) async fn guard(
 
 /// What is known of the caller.
 #[derive(Default)]
-struct Caller {
+struct CallerState {
     address: Option<PeerAddress>,
+    slot: Option<Arc<ConnectionSlot>>,
     /// The token that was checked.
     token: Option<BearerToken>,
     counted: Option<CountedRequest>,
+    is_worker: bool,
 }
 
-impl Caller {
-    /// The token of the request, unless this address has sent too many bad ones or this caller too many
-    /// requests.
+impl CallerState {
+    /// The token of the request, unless this address has sent too many bad ones, or this caller too many
+    /// requests or too many that are still being answered.
     async fn counted_token(
         &mut self,
         state: &GatewayState,
         headers: &HeaderMap,
     ) -> Result<BearerToken, ApiError> {
         let token = self.uncounted_token(state, headers)?;
-        if state.rate_limits.counts_callers() {
-            let caller = state.gateway.access.caller(Some(token.as_str())).await?;
-            self.counted = state.rate_limits.count_request(&caller, Instant::now());
-            self.counted.map_or(Ok(()), |counted| counted.check())?;
-        }
+        let caller = state.gateway.access.caller(Some(token.as_str())).await?;
+        self.counted = state.rate_limits.count_request(&caller.name, Instant::now());
+        self.counted.map_or(Ok(()), |counted| counted.check())?;
+        self.take_seat(caller)?;
         Ok(token)
     }
 
-    /// The same for a worker, whose token is checked with its report, and for another replica. Both limit
-    /// their requests themselves.
+    /// Keeps the connection for the caller until the answer has arrived.
+    fn take_seat(&self, caller: Caller) -> Result<(), ApiError> {
+        let Some(slot) = &self.slot else { return Ok(()) };
+        let detail = match slot.take_seat(caller) {
+            Ok(()) => return Ok(()),
+            Err(NoSeat::OfCaller(most)) => {
+                format!("a caller may have {most} requests at a time that are being answered")
+            }
+            Err(NoSeat::OfAll) => "too many requests are being answered".to_owned(),
+        };
+        Err(ApiError::retry_later(ProblemKind::Rate, detail, SEAT_PAUSE))
+    }
+
+    /// The same for a worker, whose token is checked with its report.
+    fn worker_token(
+        &mut self,
+        state: &GatewayState,
+        headers: &HeaderMap,
+    ) -> Result<BearerToken, ApiError> {
+        self.is_worker = true;
+        let token = self.uncounted_token(state, headers)?;
+        let now = Instant::now();
+        state.rate_limits.count_worker_request(self.address, token.as_str(), now)?;
+        Ok(token)
+    }
+
+    /// The same for another replica, which limits its requests itself.
     fn uncounted_token(
         &mut self,
         state: &GatewayState,
@@ -92,14 +131,21 @@ impl Caller {
         if let Some(counted) = &self.counted {
             counted.write_headers(response.headers_mut());
         }
-        let was_good = match response.status() {
-            StatusCode::UNAUTHORIZED => Some(false),
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => None,
-            _ => Some(true),
-        };
+        let was_good = was_token_good(response.status(), self.is_worker);
         if let (Some(token), Some(was_good)) = (&self.token, was_good) {
             state.rate_limits.record_token(self.address, token.as_str(), was_good, Instant::now());
         }
+    }
+}
+
+/// What an answer tells of the token. A worker's is checked after the request is read: what is wrong with the request
+/// tells nothing.
+fn was_token_good(status: StatusCode, is_worker: bool) -> Option<bool> {
+    match status {
+        StatusCode::UNAUTHORIZED => Some(false),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => None,
+        status if !is_worker || status.is_success() || status == StatusCode::CONFLICT => Some(true),
+        _ => None,
     }
 }
 
@@ -107,7 +153,7 @@ impl Caller {
 async fn authorize(
     state: &GatewayState,
     parts: &mut Parts,
-    caller: &mut Caller,
+    caller: &mut CallerState,
 ) -> Result<&'static Route, ApiError> {
     let path = parts.extensions.get::<MatchedPath>().cloned();
     let path = path.as_ref().map(MatchedPath::as_str);
@@ -121,12 +167,13 @@ async fn authorize(
             permissions::require_known_caller(state, &token).await?;
         }
         Some(Guard::Worker) if state.gateway.reports.is_some() => {
-            let token = caller.uncounted_token(state, &parts.headers)?;
+            let token = caller.worker_token(state, &parts.headers)?;
             parts.extensions.insert(token);
         }
         Some(Guard::Peer) if state.gateway.reports.is_some() => {
             let token = caller.uncounted_token(state, &parts.headers)?;
             state.gateway.access.check_peer(Some(token.as_str())).await?;
+            caller.take_seat(Caller { name: REPLICAS.into(), is_admin: false })?;
         }
         Some(Guard::Metrics) => {
             caller.counted_token(state, &parts.headers).await?;
@@ -187,5 +234,27 @@ fn method_not_allowed(routes: RouteTable, path: &str) -> ApiError {
     match HeaderValue::from_str(&allowed) {
         Ok(allowed) => error.with_header(header::ALLOW, allowed),
         Err(_) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workers_token_is_good_only_when_it_was_checked() {
+        for (status, of_worker, of_caller) in [
+            (204, Some(true), Some(true)),
+            (409, Some(true), Some(true)),
+            (400, None, Some(true)),
+            (413, None, Some(true)),
+            (429, None, Some(true)),
+            (503, None, None),
+            (401, Some(false), Some(false)),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(was_token_good(status, true), of_worker, "{status}");
+            assert_eq!(was_token_good(status, false), of_caller, "{status}");
+        }
     }
 }

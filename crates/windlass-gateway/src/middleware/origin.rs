@@ -1,9 +1,10 @@
 //! Refusing what a web page of somebody else sends to a server on the user's own machine.
 //!
 //! A page can make a browser send requests to any address, and by DNS rebinding even read the
-//! answers under its own name. With a list of hosts, a request must name one of them exactly, and
+//! answers under its own name. With a list of hosts, a request must name one of them, in any spelling, and
 //! an `Origin`, which browsers always add to what a page may not read freely, must be that host.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -12,6 +13,7 @@ use axum::response::Response;
 use http::{HeaderMap, Uri, header};
 
 use crate::protocol::error::ApiError;
+use crate::protocol::headers::single_value;
 use crate::protocol::problem::ProblemKind;
 use crate::state::GatewayState;
 
@@ -33,30 +35,66 @@ fn validate_origin(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(), ApiError> {
-    let host =
-        single_value(headers, header::HOST).filter(|host| hosts.iter().any(|good| good == host));
-    let Some(host) = host else {
+    let named = |host: &str| Host::read(host, scheme);
+    let host = single_value(headers, header::HOST).and_then(named);
+    let Some(host) =
+        host.filter(|host| hosts.iter().any(|good| named(good).as_ref() == Some(host)))
+    else {
         return Err(ApiError::new(ProblemKind::Host, "this server does not answer for that host"));
     };
     // A request line with an authority of its own outranks Host (RFC 9112, 3.2.2).
-    if uri.authority().is_some_and(|authority| authority.as_str() != host) {
+    if uri.authority().is_some_and(|authority| named(authority.as_str()).as_ref() != Some(&host)) {
         return Err(ApiError::new(ProblemKind::Host, "the request line and Host differ"));
     }
-    let own = format!("{scheme}://{host}");
-    if headers.contains_key(header::ORIGIN)
-        && single_value(headers, header::ORIGIN) != Some(own.as_str())
-    {
+    let origin = single_value(headers, header::ORIGIN).and_then(|origin| {
+        let (of, host) = origin.split_once("://")?;
+        named(host).filter(|_| of.eq_ignore_ascii_case(scheme))
+    });
+    if headers.contains_key(header::ORIGIN) && origin.as_ref() != Some(&host) {
         return Err(ApiError::new(ProblemKind::Origin, "requests from other origins are refused"));
     }
     Ok(())
 }
 
-/// The value of a header that is there exactly once.
-fn single_value(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    let mut lines = headers.get_all(name).iter();
-    match (lines.next(), lines.next()) {
-        (Some(line), None) => line.to_str().ok(),
-        _ => None,
+/// A host and its port, however they are spelled: names compare without case, IPv6 addresses have several forms, and the
+/// usual port of a scheme need not be said. A name with the dot of the root is another one, as it is for browsers.
+#[derive(PartialEq, Eq)]
+struct Host {
+    name: HostName,
+    port: u16,
+}
+
+#[derive(PartialEq, Eq)]
+enum HostName {
+    V6(Ipv6Addr),
+    /// In lower case; also an IPv4 address.
+    Other(String),
+}
+
+impl Host {
+    fn read(text: &str, scheme: &str) -> Option<Self> {
+        let (name, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (address, port) = rest.split_once(']')?;
+                (HostName::V6(address.parse().ok()?), port)
+            }
+            None => {
+                let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+                (HostName::Other(name.to_ascii_lowercase()), port)
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => "",
+            None => return None,
+            Some(port) => port,
+        };
+        let port = match port {
+            "" if scheme == "https" => 443,
+            "" => 80,
+            port if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok()?,
+            _ => return None,
+        };
+        Some(Self { name, port })
     }
 }
 
@@ -77,7 +115,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        let hosts = ["127.0.0.1:8080".to_owned(), "localhost:8080".to_owned()];
+        let hosts = ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"].map(str::to_owned);
         validate_origin(&hosts, scheme, &uri.parse().unwrap(), &headers)
             .err()
             .map(|error| axum::response::IntoResponse::into_response(error).status().as_u16())
@@ -103,5 +141,43 @@ mod tests {
         );
         assert_eq!(verdict(&[host, host], "/"), Some(421));
         assert_eq!(verdict(&[host], "http://evil.example/"), Some(421));
+    }
+
+    #[test]
+    fn a_host_may_be_spelled_in_any_way() {
+        for host in ["LOCALHOST:8080", "LocalHost:08080", "[::1]:8080", "[0:0:0:0:0:0:0:1]:8080"] {
+            assert_eq!(verdict(&[("host", host)], "/"), None, "{host}");
+        }
+        let host = ("host", "LOCALHOST:8080");
+        assert_eq!(verdict(&[host, ("origin", "HTTP://Localhost:8080")], "/"), None);
+        assert_eq!(verdict(&[host], "http://localhost:8080/"), None);
+        for bad in [
+            "localhost.:8080",
+            "localhost:8080:8080",
+            "localhost:",
+            "localhost:+8080",
+            "::1:8080",
+            "[::1]8080",
+            "[::2]:8080",
+            "[localhost]:8080",
+            "user@localhost:8080",
+            "localhost:73616",
+        ] {
+            assert_eq!(verdict(&[("host", bad)], "/"), Some(421), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_usual_port_goes_without_saying() {
+        let hosts = ["compute.example:443".to_owned()];
+        let verdict = |host: &'static str, origin: &'static str| {
+            let lines = [("host", host), ("origin", origin)].map(|(name, value)| {
+                (header::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            });
+            validate_origin(&hosts, "https", &Uri::from_static("/"), &lines.into_iter().collect())
+        };
+        assert!(verdict("compute.example", "https://compute.example:443").is_ok());
+        assert!(verdict("compute.example:443", "https://compute.example").is_ok());
+        assert!(verdict("compute.example", "https://compute.example:80").is_err());
     }
 }

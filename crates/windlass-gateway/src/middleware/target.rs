@@ -7,6 +7,7 @@ use http::request::Parts;
 
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::error::ApiError;
+use crate::server::connection_limit::ConnectionSlot;
 use crate::state::GatewayState;
 
 /// What the caller may do something with: a [`Namespace`], or by its
@@ -17,6 +18,8 @@ pub(crate) struct Target<Of> {
     pub(crate) of: Of,
     /// The caller's.
     pub(crate) token: BearerToken,
+    /// What the request came by.
+    pub(crate) connection: Option<Arc<ConnectionSlot>>,
 }
 
 /// The namespace of the path.
@@ -32,7 +35,10 @@ impl<Of: Clone + Send + Sync + 'static> FromRequestParts<Arc<GatewayState>> for 
     ) -> Result<Self, ApiError> {
         let token = parts.extensions.get::<BearerToken>().cloned();
         match (parts.extensions.get::<Of>().cloned(), token) {
-            (Some(of), Some(token)) => Ok(Self { state: Arc::clone(state), of, token }),
+            (Some(of), Some(token)) => {
+                let connection = parts.extensions.get().cloned();
+                Ok(Self { state: Arc::clone(state), of, token, connection })
+            }
             // The guard puts both there. One is missing only if a handler wants more than its path has.
             _ => Err(ApiError::internal()),
         }

@@ -219,7 +219,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "listFunctions",
         tag: Tag::Functions,
         summary: "Lists what may run",
-        text: "All functions of the namespace; there are few.",
+        text: "All functions of the namespace; there are few. Whoever may not write functions reads \
+               `(hidden)` for each value in `spec.env`.",
         answers: &[Answer::new(
             200,
             "The functions.",
@@ -233,7 +234,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "getFunction",
         tag: Tag::Functions,
         summary: "Reads one function",
-        text: "`spec.inputSchema` is the JSON Schema that the `input` of its jobs must meet.",
+        text: "`spec.inputSchema` is the JSON Schema that the `input` of its jobs must meet. Whoever \
+               may not write functions reads `(hidden)` for each value in `spec.env`.",
         answers: &[Answer::new(200, "The function.", Content::Json(schema_of::<Function>))],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY

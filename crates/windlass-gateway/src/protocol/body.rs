@@ -8,6 +8,7 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::error::ApiError;
+use super::headers::single_value;
 use super::problem::ProblemKind;
 
 /// The bytes of a JSON body of at most `max` bytes that arrives within `limit`.
@@ -20,9 +21,7 @@ pub(crate) async fn read_json(
     max: usize,
     limit: Duration,
 ) -> Result<Bytes, ApiError> {
-    let media_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
+    let media_type = single_value(headers, header::CONTENT_TYPE)
         .and_then(|value| value.split(';').next())
         .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"));
     if !media_type || headers.contains_key(header::CONTENT_ENCODING) {
@@ -31,10 +30,8 @@ pub(crate) async fn read_json(
             "send Content-Type: application/json, not compressed",
         ));
     }
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<u64>().ok());
+    let announced =
+        single_value(headers, header::CONTENT_LENGTH).and_then(|value| value.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > max as u64) {
         return Err(too_large(max));
     }

@@ -21,6 +21,8 @@ pub struct ServerLimits {
     pub stalled_write: Duration,
     /// Longest `Prefer: wait`; a longer one is cut to this.
     pub wait: Duration,
+    /// How long such a wait goes on for a client that has closed its side. It may be gone, or read on.
+    pub wait_of_closed: Duration,
     /// Longest stream of events; its client then connects, and is authorized, again.
     pub stream: Duration,
     /// Between two checks whether the caller of a long answer may still have it.
@@ -31,6 +33,11 @@ pub struct ServerLimits {
     pub drain: Duration,
     /// Requests of one caller in a second, twice as many in a burst. `None` counts none.
     pub caller_requests_per_second: Option<u32>,
+    /// Requests of one pod's worker in a second, twice as many in a burst. `None` counts none.
+    pub worker_requests_per_second: Option<u32>,
+    /// Requests of workers from one address in a second, twice as many in a burst. Loopback has no such
+    /// bound. `None` counts none.
+    pub worker_address_requests_per_second: Option<u32>,
     /// Bad tokens from one address in a second, ten times as many in a burst. Loopback has no such
     /// bound. `None` counts none.
     pub bad_tokens_per_second: Option<u32>,
@@ -46,11 +53,14 @@ impl Default for ServerLimits {
             request: Duration::from_secs(30),
             stalled_write: Duration::from_secs(30),
             wait: Duration::from_secs(3_600),
+            wait_of_closed: Duration::from_secs(10),
             stream: Duration::from_secs(3_600),
             recheck: Duration::from_secs(5),
             keep_alive: Duration::from_secs(15),
             drain: Duration::from_secs(10),
             caller_requests_per_second: None,
+            worker_requests_per_second: Some(100), // Ten are usual: one for each 100 ms of progress.
+            worker_address_requests_per_second: Some(2_000), // A hundred pods of a node behind one address.
             bad_tokens_per_second: Some(10),
         }
     }

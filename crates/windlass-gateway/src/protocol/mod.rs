@@ -1,10 +1,12 @@
 //! What HTTP itself asks for: bodies, queries, ranges, preferences, tokens, bounds, and errors as
 //! problem documents. Nothing here knows of jobs that are stored somewhere.
 
+pub(crate) mod address;
 pub(crate) mod bearer;
 pub(crate) mod body;
 pub(crate) mod deadline;
 pub(crate) mod error;
+pub(crate) mod headers;
 pub(crate) mod limits;
 pub(crate) mod prefer;
 pub(crate) mod problem;

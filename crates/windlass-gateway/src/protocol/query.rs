@@ -1,5 +1,7 @@
 //! The parameters of a query: each route names its own, and refuses any other.
 
+use std::collections::BTreeSet;
+
 use axum::extract::Query;
 use http::Uri;
 use windlass_core::error::clip;
@@ -8,11 +10,15 @@ use windlass_core::fields::Fields;
 use super::error::ApiError;
 use super::problem::ProblemKind;
 
-/// The parameters, in their order.
+/// The parameters, in their order, each once: of two values nobody knows which was meant.
 pub(crate) fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, ApiError> {
-    match Query::try_from_uri(uri) {
-        Ok(Query(pairs)) => Ok(pairs),
-        Err(_) => Err(ApiError::new(ProblemKind::Query, "the query cannot be read")),
+    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
+        return Err(ApiError::new(ProblemKind::Query, "the query cannot be read"));
+    };
+    let mut names = BTreeSet::new();
+    match pairs.iter().find(|(name, _)| !names.insert(name)) {
+        Some((name, _)) => Err(invalid_parameter(&clip(name.clone(), 64), "is given twice")),
+        None => Ok(pairs),
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
+
+use super::headers::single_value;
 
 /// Which part of the bytes is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +31,13 @@ pub(crate) fn has_etag(headers: &HeaderMap, tag: &str) -> bool {
 
 /// The part that `Range` asks for, unless `If-Range` names other bytes.
 pub(crate) fn requested_part(headers: &HeaderMap, tag: &str, total: u64) -> RequestedPart {
-    let line = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-    if line(header::IF_RANGE).is_some_and(|known| known != tag) {
+    let is_other = single_value(headers, header::IF_RANGE) != Some(tag);
+    if headers.contains_key(header::IF_RANGE) && is_other {
         return RequestedPart::Whole;
     }
-    line(header::RANGE).and_then(|range| single_range(range, total)).unwrap_or(RequestedPart::Whole)
+    single_value(headers, header::RANGE)
+        .and_then(|range| single_range(range, total))
+        .unwrap_or(RequestedPart::Whole)
 }
 
 /// `bytes=first-`, `bytes=first-last` or `bytes=-suffix`; `None` for anything else.

@@ -14,12 +14,13 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::address::{PeerAddress, network_of};
 use super::error::ApiError;
 use super::limits::ServerLimits;
 use super::problem::ProblemKind;
@@ -41,14 +42,12 @@ const GOOD_FOR: Duration = Duration::from_secs(300);
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The address that a request came from.
-#[derive(Clone, Copy)]
-pub(crate) struct PeerAddress(pub(crate) IpAddr);
-
 /// All that is counted.
 pub(crate) struct RateLimits {
     callers: Option<RateTable>,
     failures: Option<RateTable>,
+    workers: Option<RateTable>,
+    worker_addresses: Option<RateTable>,
     /// Until when tokens that were good are good, by hash.
     good: Mutex<HashMap<u64, Instant>>,
     hasher: RandomState,
@@ -60,20 +59,37 @@ impl RateLimits {
         Self {
             callers: table(limits.caller_requests_per_second, BURST_SECONDS),
             failures: table(limits.bad_tokens_per_second, FAILED_BURST_SECONDS),
+            workers: table(limits.worker_requests_per_second, BURST_SECONDS),
+            worker_addresses: table(limits.worker_address_requests_per_second, BURST_SECONDS),
             good: Mutex::default(),
             hasher: RandomState::new(),
         }
-    }
-
-    /// Whether requests of callers are counted at all.
-    pub(crate) fn counts_callers(&self) -> bool {
-        self.callers.is_some()
     }
 
     /// Counts a request of this caller. `None` where callers are not counted.
     pub(crate) fn count_request(&self, caller: &str, now: Instant) -> Option<CountedRequest> {
         let table = self.callers.as_ref()?;
         Some(table.count(self.hasher.hash_one(caller), now))
+    }
+
+    /// Counts a request of a worker before anybody knows whether its token is good: for its address, and for
+    /// its pod, which has a token of its own.
+    pub(crate) fn count_worker_request(
+        &self,
+        peer: Option<PeerAddress>,
+        token: &str,
+        now: Instant,
+    ) -> Result<(), ApiError> {
+        let address = peer.and_then(counted_address).map(|address| self.hasher.hash_one(address));
+        for (table, key, who) in [
+            (&self.worker_addresses, address, "an address"),
+            (&self.workers, Some(self.hasher.hash_one(token)), "a worker"),
+        ] {
+            if let (Some(table), Some(key)) = (table, key) {
+                table.count(key, now).check_of(who)?;
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a token of an address that has shown too many bad ones.
@@ -121,21 +137,17 @@ impl RateLimits {
     /// The table of bad tokens, and the address in it.
     fn failures_of(&self, peer: Option<PeerAddress>) -> Option<(&RateTable, u64)> {
         let table = self.failures.as_ref()?;
-        let address = match peer?.0.to_canonical() {
-            address if address.is_loopback() => return None,
-            IpAddr::V4(address) => IpAddr::V4(address),
-            // A host has a whole /64 to choose from.
-            IpAddr::V6(address) => {
-                let network = address.to_bits() & !u128::from(u64::MAX);
-                IpAddr::V6(Ipv6Addr::from_bits(network))
-            }
-        };
-        Some((table, self.hasher.hash_one(address)))
+        Some((table, self.hasher.hash_one(counted_address(peer?)?)))
     }
 
     fn good(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
         self.good.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The address by which requests are counted; none for loopback.
+fn counted_address(peer: PeerAddress) -> Option<IpAddr> {
+    Some(network_of(peer.0)).filter(|address| !address.is_loopback())
 }
 
 /// What each key has to pay off.
@@ -230,11 +242,15 @@ pub(crate) struct CountedRequest {
 
 impl CountedRequest {
     pub(crate) fn check(&self) -> Result<(), ApiError> {
+        self.check_of("a caller")
+    }
+
+    fn check_of(&self, who: &str) -> Result<(), ApiError> {
         if self.is_allowed {
             return Ok(());
         }
         let (requests, seconds) = self.policy;
-        let detail = format!("a caller may send {requests} requests in {seconds} s");
+        let detail = format!("{who} may send {requests} requests in {seconds} s");
         Err(ApiError::retry_later(ProblemKind::Rate, detail, self.wait))
     }
 
@@ -335,6 +351,28 @@ mod tests {
             "the address has paid off"
         );
         assert!(rates.check_address(bad, "any", now + Duration::from_secs(2)).is_ok());
+    }
+
+    #[test]
+    fn workers_are_counted_by_address_and_by_pod() {
+        let rates = RateLimits::new(&ServerLimits {
+            worker_requests_per_second: Some(1),
+            worker_address_requests_per_second: Some(2),
+            ..ServerLimits::default()
+        });
+        let now = Instant::now();
+        let peer = |address: &str| Some(PeerAddress(address.parse().unwrap()));
+        let let_through = |address: &str, token: &str| {
+            (0..10)
+                .filter(|_| rates.count_worker_request(peer(address), token, now).is_ok())
+                .count()
+        };
+        assert_eq!(let_through("192.0.2.1", "a"), 2);
+        // The first ten used up what the address may send.
+        assert_eq!(let_through("192.0.2.1", "b"), 0);
+        assert_eq!(let_through("192.0.2.2", "b"), 2);
+        assert_eq!(let_through("127.0.0.1", "b"), 0);
+        assert_eq!(let_through("127.0.0.1", "c"), 2);
     }
 
     #[test]

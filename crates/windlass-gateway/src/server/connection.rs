@@ -11,8 +11,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::{Frame, Incoming, SizeHint};
+use http::{Request, Response, header};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,9 +24,9 @@ use super::connection_limit::{BusyGuard, ConnectionSlot};
 use super::shutdown::Shutdown;
 use super::slow_client::SlowClientTimeout;
 use super::tls::{Tls, TlsConnection};
+use crate::protocol::address::PeerAddress;
 use crate::protocol::limits::ServerLimits;
 use crate::protocol::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
-use crate::protocol::rate_limit::PeerAddress;
 
 /// What a connection gets from its server.
 #[derive(Clone)]
@@ -91,9 +91,11 @@ async fn serve_http<S>(
     let service = service_fn({
         let slot = slot.clone();
         move |mut request: Request<Incoming>| {
-            let busy = slot.keep_busy();
+            let busy = slot.begin_request();
             request.extensions_mut().insert(PeerAddress(peer));
-            Box::pin(answer(router.clone(), request, busy))
+            request.extensions_mut().insert(slot.clone());
+            let request = request.map(|body| RequestBody { body, slot: slot.clone() });
+            Box::pin(answer(router.clone(), request, busy, slot.clone()))
         }
     });
     let io = TokioIo::new(SlowClientTimeout::new(socket, limits.stalled_write, slot.clone()));
@@ -136,11 +138,49 @@ async fn serve_http<S>(
 
 async fn answer(
     router: Router,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     busy: BusyGuard,
+    slot: Arc<ConnectionSlot>,
 ) -> Result<Response<ResponseBody>, Infallible> {
+    // One request at a turn: whoever sends many at once waits in line with the others.
+    tokio::task::yield_now().await;
     let response = router.oneshot(request).await?;
-    Ok(response.map(|body| ResponseBody { body, _busy: busy }))
+    // An answer of unknown length tells what happens, perhaps for hours. It is not for a client that may be gone.
+    let has_length = response.headers().contains_key(header::CONTENT_LENGTH)
+        || response.body().size_hint().exact().is_some();
+    let client_closed: Option<Pin<Box<dyn Future<Output = ()> + Send>>> =
+        (!has_length).then(|| Box::pin(async move { slot.client_closed().await }) as Pin<Box<_>>);
+    Ok(response.map(|body| ResponseBody { body, client_closed, _busy: busy }))
+}
+
+/// The body of a request. It tells its connection when more of it is awaited than was read.
+struct RequestBody {
+    body: Incoming,
+    slot: Arc<ConnectionSlot>,
+}
+
+impl hyper::body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending() {
+            self.slot.await_request(cx);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Closes so that the last answer arrives: a socket that is closed while bytes of a refused body
@@ -167,6 +207,8 @@ async fn linger(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
 /// The body of an answer. It keeps its connection busy until its last byte is handed over.
 struct ResponseBody {
     body: Body,
+    /// When it ends at its next pause.
+    client_closed: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _busy: BusyGuard,
 }
 
@@ -178,7 +220,13 @@ impl hyper::body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        match &mut self.client_closed {
+            Some(closed) => closed.as_mut().poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
     }
 
     fn is_end_stream(&self) -> bool {

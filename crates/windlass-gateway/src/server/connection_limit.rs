@@ -1,111 +1,255 @@
 //! How many connections are open, and which one goes when there are too many.
 //!
 //! A bound alone would let a few hundred silent connections lock everybody out until their
-//! time is over. So at the bound the connection that has been idle longest, in its first request
-//! head or between two requests, makes room for the next. One that is being answered never does:
-//! when all are, new ones wait in the kernel's backlog.
+//! time is over. So at the bound a connection makes room for the next: of those that are not kept for a known
+//! caller, the one that has been so longest. It is idle, or is answered something that needs no token, however
+//! slowly its client reads. One that is being answered to a known caller never makes room. The
+//! [`seats`](super::seats) bound their number, so that some are always left.
+//!
+//! One address has at most fifteen of sixteen connections. Beyond it its own make room, so that it does not
+//! drive out those of others; when none can, the new one is closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use windlass_core::jobs::Caller;
+
+use super::seats::{NoSeat, Seats};
+use crate::protocol::address::network_of;
 
 pub(super) struct ConnectionLimiter {
     permits: Arc<Semaphore>,
-    idle: Mutex<Idle>,
-    /// A connection has become idle, or has refused to be evicted.
+    most_of_address: usize,
+    open: Mutex<Open>,
+    /// A connection has ended, may be evicted now, or has refused to be.
     changed: Notify,
 }
 
-/// The idle connections by the order in which they became so.
-#[derive(Default)]
-struct Idle {
+/// What is open.
+struct Open {
     next: u64,
-    waiting: BTreeMap<u64, Arc<Notify>>,
+    /// The connections that are kept for nobody, by the order in which they became so.
+    evictable: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
+    by_address: HashMap<IpAddr, usize>,
+    seats: Seats,
 }
 
 impl ConnectionLimiter {
     pub(super) fn new(max: usize) -> Self {
+        let open = Open {
+            next: 0,
+            evictable: BTreeMap::new(),
+            by_address: HashMap::new(),
+            seats: Seats::among(max),
+        };
         Self {
             permits: Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS))),
-            idle: Mutex::default(),
+            // Where it is all of them, the connections that are there wait for each other.
+            most_of_address: if max < 16 { usize::MAX } else { max - max / 16 },
+            open: Mutex::new(open),
             changed: Notify::new(),
         }
     }
 
-    /// A slot for one more connection, once one is free.
-    pub(super) async fn acquire(self: &Arc<Self>) -> Arc<ConnectionSlot> {
+    /// A slot for one more connection of this address, once one is free. `None` when the address has too
+    /// many that cannot make room.
+    pub(super) async fn acquire(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<ConnectionSlot>> {
+        let address = network_of(peer);
         let permit = loop {
-            if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-                break permit;
-            }
-            // Made before the question, so that no answer to it is missed.
+            // Made before the questions, so that no answer to them is missed.
             let changed = self.changed.notified();
-            self.evict_longest_idle();
-            tokio::select! {
-                permit = self.permits.clone().acquire_owned() => {
-                    break permit.expect("the semaphore is never closed");
+            if self.open().connections_of(address) >= self.most_of_address {
+                if !self.open().evict(|other| other == address) {
+                    return None;
                 }
-                () = changed => {}
+            } else {
+                if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+                    break permit;
+                }
+                self.open().evict(|_| true);
             }
+            changed.await;
         };
         let slot = ConnectionSlot {
             limiter: self.clone(),
+            address,
             evict: Arc::new(Notify::new()),
+            client_closed: Notify::new(),
             state: Mutex::default(),
-            _permit: permit,
+            permit: Some(permit),
         };
-        slot.become_idle(&mut slot.state());
-        Arc::new(slot)
+        *self.open().by_address.entry(address).or_default() += 1;
+        slot.become_evictable(&mut slot.state());
+        Some(Arc::new(slot))
     }
 
-    fn evict_longest_idle(&self) {
-        if let Some((_, evict)) = self.idle().waiting.pop_first() {
-            evict.notify_one();
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Maps and counters are whole after any panic.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn connections_of(&self, address: IpAddr) -> usize {
+        self.by_address.get(&address).copied().unwrap_or_default()
+    }
+
+    /// Tells the connection to go that has been kept for nobody longest, of the addresses that are meant.
+    fn evict(&mut self, is_meant: impl Fn(IpAddr) -> bool) -> bool {
+        let mut turns = self.evictable.iter();
+        let turn = turns.find(|(_, (address, _))| is_meant(*address)).map(|(turn, _)| *turn);
+        match turn.and_then(|turn| self.evictable.remove(&turn)) {
+            Some((_, evict)) => {
+                evict.notify_one();
+                true
+            }
+            None => false,
         }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        // A map and a counter are whole after any panic.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The slot of one connection. It is idle while it has no [`BusyGuard`].
-pub(super) struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     limiter: Arc<ConnectionLimiter>,
+    address: IpAddr,
     evict: Arc<Notify>,
+    client_closed: Notify,
     state: Mutex<State>,
-    _permit: OwnedSemaphorePermit,
+    /// Given back before the others are told.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Default)]
 struct State {
     /// How many reasons there are to stay open.
     busy: u32,
-    /// Its turn among the idle ones, while it is one of them.
+    /// Its turn among those that may be evicted, while it is one of them.
     turn: Option<u64>,
+    /// Whose request was the last.
+    caller: Option<Caller>,
+    /// Whether the caller has a seat for it: while it is busy.
+    has_seat: bool,
+    /// What is known of the client's side.
+    client: ClientSide,
+}
+
+/// Whether the client sends more. One that has closed its side may be gone, or read on: nobody can tell before
+/// something is written to it. So it is told what it asked for.
+#[derive(Default)]
+struct ClientSide {
+    has_closed: bool,
+    /// The close came before the end of a request.
+    broke_off: bool,
+    /// Wakes the connection, which is told of the close once there is nothing more to answer.
+    reader: Option<Waker>,
+    /// Wakes who awaits more of a request.
+    awaiting: Option<Waker>,
+}
+
+impl ClientSide {
+    fn wake_reader(&mut self) {
+        self.reader.take().into_iter().for_each(Waker::wake);
+    }
 }
 
 impl ConnectionSlot {
-    /// Keeps the connection from being evicted for as long as the guard lives.
+    /// A request has arrived, of nobody until its caller is known. It is busy for as long as the guard lives.
+    pub(super) fn begin_request(self: &Arc<Self>) -> BusyGuard {
+        let mut state = self.state();
+        if !state.has_seat {
+            state.caller = None;
+        }
+        state.busy += 1;
+        drop(state);
+        BusyGuard(self.clone())
+    }
+
+    /// Keeps the connection busy with what its last caller was answered.
     pub(super) fn keep_busy(self: &Arc<Self>) -> BusyGuard {
         let mut state = self.state();
         state.busy += 1;
-        if let Some(turn) = state.turn.take() {
-            self.limiter.idle().waiting.remove(&turn);
+        if let (false, Some(caller)) = (state.has_seat, &state.caller) {
+            self.limiter.open().seats.take_again(caller);
+            self.be_seated(&mut state);
         }
         drop(state);
         BusyGuard(self.clone())
     }
 
-    fn become_idle(&self, state: &mut State) {
-        let mut idle = self.limiter.idle();
-        let turn = idle.next;
-        idle.next += 1;
-        idle.waiting.insert(turn, self.evict.clone());
+    /// Keeps the connection for this caller until it is not busy any more.
+    pub(crate) fn take_seat(&self, caller: Caller) -> Result<(), NoSeat> {
+        let mut state = self.state();
+        if state.has_seat && state.caller.as_ref() == Some(&caller) {
+            return Ok(());
+        }
+        self.limiter.open().seats.take(&caller)?;
+        self.leave_seat(&mut state);
+        state.caller = Some(caller);
+        self.be_seated(&mut state);
+        Ok(())
+    }
+
+    fn be_seated(&self, state: &mut State) {
+        state.has_seat = true;
+        if let Some(turn) = state.turn.take() {
+            self.limiter.open().evictable.remove(&turn);
+        }
+    }
+
+    fn leave_seat(&self, state: &mut State) {
+        if let (true, Some(caller)) = (state.has_seat, &state.caller) {
+            self.limiter.open().seats.leave(caller);
+        }
+        state.has_seat = false;
+    }
+
+    fn become_evictable(&self, state: &mut State) {
+        let mut open = self.limiter.open();
+        let turn = open.next;
+        open.next += 1;
+        open.evictable.insert(turn, (self.address, self.evict.clone()));
         state.turn = Some(turn);
         self.limiter.changed.notify_waiters();
+    }
+
+    /// The client has closed its side. Ready when the connection is to know: when nothing is answered, or
+    /// the rest of a request never comes.
+    pub(super) fn close_client_side(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if !state.client.has_closed {
+            state.client.has_closed = true;
+            self.client_closed.notify_waiters();
+            // Perhaps what is awaited was read just before.
+            state.client.awaiting.take().into_iter().for_each(Waker::wake);
+        }
+        if state.busy == 0 || state.client.broke_off {
+            return Poll::Ready(());
+        }
+        state.client.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// More of a request is awaited than was read.
+    pub(super) fn await_request(&self, cx: &Context<'_>) {
+        let client = &mut self.state().client;
+        if client.has_closed {
+            client.broke_off = true;
+            client.wake_reader();
+        } else {
+            client.awaiting = Some(cx.waker().clone());
+        }
+    }
+
+    /// Returns once the client has closed its side.
+    pub(crate) async fn client_closed(&self) {
+        // Made before the question, so that no close is missed.
+        let closed = self.client_closed.notified();
+        if !self.state().client.has_closed {
+            closed.await;
+        }
     }
 
     /// Whether nothing keeps it open.
@@ -113,9 +257,9 @@ impl ConnectionSlot {
         self.state().busy == 0
     }
 
-    /// Whether it closes now that it was evicted: not when a request came first.
+    /// Whether it closes now that it was evicted: not when a known caller came first.
     pub(super) fn accept_eviction(&self) -> bool {
-        let closes = self.is_idle();
+        let closes = !self.state().has_seat;
         if !closes {
             self.limiter.changed.notify_waiters();
         }
@@ -134,9 +278,21 @@ impl ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        if let Some(turn) = self.state().turn.take() {
-            self.limiter.idle().waiting.remove(&turn);
+        drop(self.permit.take());
+        let mut state = self.state();
+        self.leave_seat(&mut state);
+        let mut open = self.limiter.open();
+        if let Some(turn) = state.turn.take() {
+            open.evictable.remove(&turn);
         }
+        if let Some(taken) = open.by_address.get_mut(&self.address) {
+            *taken -= 1;
+            if *taken == 0 {
+                open.by_address.remove(&self.address);
+            }
+        }
+        drop(open);
+        self.limiter.changed.notify_waiters();
     }
 }
 
@@ -147,8 +303,13 @@ impl Drop for BusyGuard {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.busy -= 1;
-        if state.busy == 0 {
-            self.0.become_idle(&mut state);
+        if state.busy > 0 {
+            return;
+        }
+        state.client.wake_reader();
+        if state.has_seat {
+            self.0.leave_seat(&mut state);
+            self.0.become_evictable(&mut state);
         }
     }
 }

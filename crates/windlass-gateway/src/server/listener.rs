@@ -42,7 +42,8 @@ pub(crate) async fn serve(
     let accept_with_slot = async || {
         // The slot second: no connection is evicted before another one needs its slot.
         let (socket, peer) = listener.accept().await?;
-        Ok::<_, io::Error>((socket, peer.ip(), limiter.acquire().await))
+        let peer = peer.ip();
+        Ok::<_, io::Error>((socket, peer, limiter.acquire(peer).await))
     };
     'accept: loop {
         let mut arrival = std::pin::pin!(accept_with_slot());
@@ -54,7 +55,9 @@ pub(crate) async fn serve(
             }
         };
         match arrived {
-            Ok((socket, peer, slot)) => {
+            // Its address has all the connections that it may have, and they are being answered.
+            Ok((_, peer, None)) => tracing::debug!(%peer, "too many connections of one address"),
+            Ok((socket, peer, Some(slot))) => {
                 connections.spawn(connection::serve(socket, peer, slot, settings.clone()));
             }
             Err(error) => pause_after_accept_error(&error).await,

@@ -4,8 +4,9 @@
 //! no bound on connections and waits for ever for a stream of events.
 
 mod connection;
-mod connection_limit;
+pub(crate) mod connection_limit;
 pub(crate) mod listener;
+pub(crate) mod seats;
 pub(crate) mod shutdown;
 mod slow_client;
 pub(crate) mod tls;

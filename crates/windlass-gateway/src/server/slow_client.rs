@@ -8,7 +8,7 @@ use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,12 +21,14 @@ pub(super) struct SlowClientTimeout<S> {
     limit: Duration,
     /// Runs while bytes wait to be taken.
     waiting: Option<(Pin<Box<Sleep>>, BusyGuard)>,
+    /// Whether the client has closed its side.
+    has_ended: bool,
     slot: Arc<ConnectionSlot>,
 }
 
 impl<S> SlowClientTimeout<S> {
     pub(super) fn new(socket: S, limit: Duration, slot: Arc<ConnectionSlot>) -> Self {
-        Self { socket, limit, waiting: None, slot }
+        Self { socket, limit, waiting: None, has_ended: false, slot }
     }
 
     pub(super) fn into_socket(self) -> S {
@@ -57,7 +59,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for SlowClientTimeout<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buffer)
+        if !self.has_ended {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+            self.has_ended = buffer.filled().len() == before && buffer.remaining() > 0;
+            if !self.has_ended {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // hyper gives up an answer when it reads the end, and the client may only have nothing more to ask.
+        self.slot.close_client_side(cx).map(Ok)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use windlass_core::jobs::{Access, Denied, Resource, Verb};
+use windlass_core::jobs::{Access, Caller, Denied, Resource, Verb};
 
 /// May do everything in `default`.
 pub(crate) const GOOD: &str = "good";
@@ -51,8 +51,16 @@ impl Access for Revocable {
         Tokens.check_metrics(token).await
     }
 
-    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+    async fn caller(&self, token: Option<&str>) -> Result<Caller, Denied> {
         Tokens.caller(token).await
+    }
+
+    async fn may_write_functions(
+        &self,
+        token: Option<&str>,
+        namespace: &str,
+    ) -> Result<bool, Denied> {
+        Tokens.may_write_functions(token, namespace).await
     }
 }
 
@@ -108,10 +116,21 @@ impl Access for Tokens {
         }
     }
 
-    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+    async fn caller(&self, token: Option<&str>) -> Result<Caller, Denied> {
         match self.check(token, Verb::Get, "default").await {
-            Ok(()) | Err(Denied::Forbidden(_)) => Ok(token.unwrap_or_default().to_owned()),
+            Ok(()) | Err(Denied::Forbidden(_)) => {
+                let name = token.unwrap_or_default().to_owned();
+                Ok(Caller { name, is_admin: token == Some(GOOD) })
+            }
             Err(other) => Err(other),
         }
+    }
+
+    async fn may_write_functions(
+        &self,
+        token: Option<&str>,
+        namespace: &str,
+    ) -> Result<bool, Denied> {
+        Ok(token == Some(GOOD) && namespace == "default")
     }
 }

@@ -16,6 +16,7 @@ use super::backend::{FakeBackend, made};
 fn price() -> Function {
     let spec: FunctionSpec = serde_json::from_value(json!({
         "command": ["price"],
+        "env": [{"name": "PASSWORD", "value": "hunter2"}],
         "parallelism": {"default": 1, "max": 4},
         "inputSchema": {
             "type": "object",

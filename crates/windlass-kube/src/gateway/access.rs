@@ -14,7 +14,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Client;
 use moka::future::Cache;
-use windlass_core::jobs::{Access, Denied, Resource, Verb};
+use windlass_core::jobs::{Access, Caller, Denied, Resource, Verb};
 
 use super::token::{TokenDigest, digest, review_of, review_token, with_digest};
 
@@ -120,9 +120,17 @@ impl Access for ClusterAccess {
         if allowed { Ok(()) } else { Err(Denied::NoMetrics) }
     }
 
-    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+    async fn caller(&self, token: Option<&str>) -> Result<Caller, Denied> {
         let (_, caller) = self.authenticate(token).await?;
-        Ok(caller.username.unwrap_or_default())
+        Ok(Caller { name: caller.username.unwrap_or_default(), is_admin: false })
+    }
+
+    async fn may_write_functions(
+        &self,
+        token: Option<&str>,
+        namespace: &str,
+    ) -> Result<bool, Denied> {
+        self.is_allowed(token, Permission::WriteFunctions(namespace)).await
     }
 
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
@@ -146,6 +154,8 @@ impl Access for ClusterAccess {
 enum Permission<'a> {
     /// This verb on a resource of ours in a namespace.
     On(Resource, Verb, &'a str),
+    /// Changing the ComputeFunctions of a namespace.
+    WriteFunctions(&'a str),
     /// Reading `/metrics`, as of every component of a cluster.
     ReadMetrics,
 }
@@ -155,6 +165,7 @@ impl Permission<'_> {
     fn names(&self) -> (&'static str, &'static str, &str) {
         match self {
             Self::On(resource, verb, namespace) => (resource.as_str(), verb.as_str(), namespace),
+            Self::WriteFunctions(namespace) => (Resource::Functions.as_str(), "update", namespace),
             Self::ReadMetrics => ("metrics", "get", ""),
         }
     }
@@ -166,16 +177,19 @@ async fn review_access(
     caller: UserInfo,
     permission: Permission<'_>,
 ) -> Result<bool, Denied> {
+    let attributes = |resource: &str, verb: &str, namespace: &str| ResourceAttributes {
+        group: Some(windlass_core::GROUP.into()),
+        resource: Some(resource.into()),
+        namespace: Some(namespace.to_owned()),
+        verb: Some(verb.into()),
+        ..ResourceAttributes::default()
+    };
     let (resource_attributes, non_resource_attributes) = match permission {
         Permission::On(resource, verb, namespace) => {
-            let attributes = ResourceAttributes {
-                group: Some(windlass_core::GROUP.into()),
-                resource: Some(resource.as_str().into()),
-                namespace: Some(namespace.to_owned()),
-                verb: Some(verb.as_str().into()),
-                ..ResourceAttributes::default()
-            };
-            (Some(attributes), None)
+            (Some(attributes(resource.as_str(), verb.as_str(), namespace)), None)
+        }
+        Permission::WriteFunctions(namespace) => {
+            (Some(attributes(Resource::Functions.as_str(), "update", namespace)), None)
         }
         Permission::ReadMetrics => {
             let (path, verb) = (Some("/metrics".into()), Some("get".into()));

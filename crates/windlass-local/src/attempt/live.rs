@@ -79,8 +79,9 @@ impl LiveAttempts {
         cgroups: Cgroups,
         events: EventSender,
     ) -> Self {
-        let Config { program, logs, grace, cpus, run_as, .. } = config.clone();
-        let command = WorkerCommand { program, logs, grace, other_user: run_as.is_some() };
+        let Config { program, logs, descriptors, grace, cpus, run_as, .. } = config.clone();
+        let other_user = run_as.is_some();
+        let command = WorkerCommand { program, logs, descriptors, grace, other_user };
         let workers = WorkerPool::new(command, files.attempts(), cpus, events.clone());
         let (live, supervisors) = (HashMap::new(), JoinSet::new());
         Self { live, cores, cgroups, workers, supervisors, grace: grace + WORKER_GRACE, events }

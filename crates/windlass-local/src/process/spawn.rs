@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tokio::process::{Child, Command};
 use windlass_worker::private_files;
 
@@ -31,6 +31,8 @@ pub(crate) struct WorkerCommand {
     /// The windlass program, which is started as `PROGRAM worker`.
     pub(crate) program: PathBuf,
     pub(crate) logs: Logs,
+    /// Its soft limit of file descriptors; `None` for this process's.
+    pub(crate) descriptors: Option<u64>,
     /// How long a function may take to stop, before its worker kills it.
     pub(crate) grace: Duration,
     /// Whether functions run as another user than the server.
@@ -76,6 +78,9 @@ impl WorkerCommand {
             Logs::Files => worker.stdout(Stdio::null()).stderr(Stdio::null()),
         };
         let child = spawn_with_lock(&mut worker, lock)?;
+        if let Some(descriptors) = self.descriptors {
+            limit_descriptors(&child, descriptors)?;
+        }
         // The child has its end; ours would keep the socket open after its death.
         drop(worker);
         Ok(IdleWorker { child, socket: ours, home })
@@ -102,9 +107,24 @@ fn spawn_with_lock(worker: &mut Command, lock: File) -> io::Result<Child> {
     child
 }
 
+/// Gives a worker the limit that this process had before it raised its own. What it starts inherits it: programs that
+/// use select(2) cannot have more than 1,024.
+fn limit_descriptors(worker: &Child, descriptors: u64) -> io::Result<()> {
+    let limit = Rlimit { current: Some(descriptors), ..getrlimit(Resource::Nofile) };
+    match pid_of(worker) {
+        Some(pid) => prlimit(Some(pid), Resource::Nofile, limit).map(drop).map_err(Into::into),
+        None => Ok(()),
+    }
+}
+
+/// Its process id, which is its own as long as it has not been waited for.
+fn pid_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| Pid::from_raw(id.cast_signed()))
+}
+
 /// Signals a worker. It has not been waited for, so its process id is still its own.
 pub(crate) fn signal(child: &Child, signal: Signal) {
-    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+    if let Some(pid) = pid_of(child) {
         // It may have ended meanwhile.
         kill_process(pid, signal).unwrap_or_default();
     }

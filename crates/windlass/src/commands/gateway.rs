@@ -87,6 +87,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         return Err(BadUsage(why).into());
     }
     let peers = peers(&args)?;
+    descriptors::raise(OWN_DESCRIPTORS).context("the limit of file descriptors")?;
     let mut registry = Registry::default();
     let metrics = Metrics::register_calls(&mut registry);
     let client =

@@ -65,12 +65,12 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         return Err(BadUsage(why).into());
     }
     hosts::check(args.listen, &args.host)?;
-    let data = match args.data {
-        Some(data) => data,
-        None => engine_config::data_directory()?,
-    };
+    let data = args.data.map_or_else(engine_config::data_directory, Ok)?;
     let max_stored_bytes = quantity::bytes(&args.max_stored)
         .ok_or_else(|| BadUsage(format!("--max-stored: {:?} is no quantity", args.max_stored)))?;
+    let machine =
+        engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?;
+    let others = other_descriptors(machine.cpus);
     let config = Config {
         durable: true,
         max_queued: args.max_queued,
@@ -78,7 +78,8 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
         stops_on_signals: true,
-        ..engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?
+        descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
+        ..machine
     };
     let (cpus, hides_data) = (config.cpus, config.hides_data);
     let is_open = !hides_data && config.run_as.is_none();
@@ -96,9 +97,10 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         access: Arc::new(access),
         reports: None,
         allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
-        limits: args
-            .listener
-            .limits(ServerLimits { connections: connections(cpus), ..ServerLimits::default() }),
+        limits: args.listener.limits(ServerLimits {
+            connections: descriptors::connections(others),
+            ..ServerLimits::default()
+        }),
         meters: Arc::default(),
         tls: tls.clone(),
         live: Arc::default(),
@@ -121,8 +123,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Connections that leave descriptors for the store and for the workers: each has a socket, and a few
-/// more while it starts.
-fn connections(cpus: u32) -> usize {
-    descriptors::connections(OWN_DESCRIPTORS + 2 * cpus as usize)
+/// Descriptors for the store and for the workers: each has a socket, and a few more while it starts.
+fn other_descriptors(cpus: u32) -> usize {
+    OWN_DESCRIPTORS + 2 * cpus as usize
 }

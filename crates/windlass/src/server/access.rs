@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use subtle::ConstantTimeEq as _;
-use windlass_core::jobs::{Access, Denied, Verb};
+use windlass_core::jobs::{Access, Caller, Denied, Verb};
 
 use super::keyring::Keyring;
 use super::keys::{Key, Right};
@@ -81,11 +81,16 @@ impl Access for TokenAccess {
         }
     }
 
-    async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
+    async fn caller(&self, token: Option<&str>) -> Result<Caller, Denied> {
         Ok(match self.holder(token)? {
-            Holder::Admin => "admin".to_owned(),
-            Holder::Key(key) => format!("key {}", key.name),
+            Holder::Admin => Caller { name: "admin".to_owned(), is_admin: true },
+            Holder::Key(key) => Caller { name: format!("key {}", key.name), is_admin: false },
         })
+    }
+
+    /// Functions are files of the admin.
+    async fn may_write_functions(&self, token: Option<&str>, _: &str) -> Result<bool, Denied> {
+        Ok(matches!(self.holder(token)?, Holder::Admin))
     }
 }
 
@@ -160,7 +165,12 @@ mod tests {
         }
         assert!(matches!(access.check_metrics(Some(&reader)).await, Err(Denied::NoMetrics)));
         assert!(access.check_metrics(Some(&stranger)).await.is_ok());
-        assert_eq!(access.caller(Some(&reader)).await.unwrap(), "key reader");
+        let caller = access.caller(Some(&reader)).await.unwrap();
+        assert_eq!((caller.name.as_str(), caller.is_admin), ("key reader", false));
+        assert!(!access.may_write_functions(Some(&reader), "default").await.unwrap());
+        let admin = Some(access.token.as_str());
+        assert!(access.may_write_functions(admin, "default").await.unwrap());
+        assert!(access.caller(admin).await.unwrap().is_admin);
     }
 
     #[test]

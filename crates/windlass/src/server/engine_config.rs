@@ -74,6 +74,7 @@ pub(crate) fn config(
         program,
         logs: Logs::Stderr,
         stops_on_signals: false,
+        descriptors: None,
         grace,
         hides_data: hides_data(args.landlock, data)?,
         run_as: run_as(args)?,

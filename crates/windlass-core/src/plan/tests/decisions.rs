@@ -278,6 +278,22 @@ fn a_job_that_became_invalid_after_a_failed_attempt_fails() {
 }
 
 #[test]
+fn a_report_of_json_that_is_none_is_a_failure() {
+    let told = |text: &[u8]| {
+        let result = crate::result::inline_result(text, "application/json").unwrap();
+        report::finish(&job(), &limits(), 1, &ending(Outcome::Succeeded(result), at(1))).unwrap()
+    };
+    assert_eq!(told(b"[1]").phase, Some(Phase::Succeeded));
+    for bad in [&b"hello"[..], b"{\"a\":1,\"a\":2}", b"\xff"] {
+        let status = told(bad);
+        assert_eq!((status.phase, status.result), (Some(Phase::Queued), None));
+        let failure = status.failure.unwrap();
+        assert_eq!(failure.reason, FailureReason::NoOutput);
+        assert!(failure.message.contains("that is not JSON"), "{}", failure.message);
+    }
+}
+
+#[test]
 fn nothing_of_an_earlier_attempt_is_told_of_the_next() {
     let mut job = job();
     let progress = crate::status::Progress::new(8, 10, "", 1.0);

@@ -14,14 +14,18 @@ use crate::protocol::error::ApiError;
 /// 202 with the job that is asked to end, 200 when it has ended. With `Prefer: wait=N` the answer
 /// waits for the end.
 pub(crate) async fn cancel_job(
-    Target { state, of: key, token }: Target<JobKey>,
+    Target { state, of: key, token, connection }: Target<JobKey>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wait = permitted_wait(&state, &token, &key.namespace, &headers).await?;
     let cancelled = state.gateway.jobs.cancel(&key);
     let job = within(state.gateway.limits.request, cancelled).await??;
     Ok(match wait {
-        Some(limit) => waited_response(&wait_until_finished(&state, &token, job, limit).await?.job),
+        Some(limit) => {
+            let connection = connection.as_deref();
+            let waited = wait_until_finished(&state, &token, job, limit, connection).await?;
+            waited_response(&waited.job)
+        }
         None => job_response(finished_or_accepted(&job), &job),
     })
 }

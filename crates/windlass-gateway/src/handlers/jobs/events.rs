@@ -41,13 +41,14 @@ use crate::metrics::OpenStream;
 use crate::middleware::target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
+use crate::protocol::headers::single_value;
 use crate::state::{Gateway, GatewayState};
 
 /// What a silent stream says now and then.
 const COMMENT: &[u8] = b":\n\n";
 
 pub(crate) async fn follow_job(
-    Target { state, of: key, token }: Target<JobKey>,
+    Target { state, of: key, token, .. }: Target<JobKey>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let limits = state.gateway.limits.clone();
@@ -80,7 +81,7 @@ pub(crate) async fn follow_job(
 
 /// What a client has seen; nothing, if no replica has sent it such an id.
 fn last_seen(headers: &HeaderMap) -> Option<EventId> {
-    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+    single_value(headers, "last-event-id")?.parse().ok()
 }
 
 type Updates = watch::Receiver<Option<WatchUpdate>>;

@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// `?follow=&tailBytes=`
 pub(crate) async fn read_logs(
-    Target { state, of: key, token }: Target<JobKey>,
+    Target { state, of: key, token, .. }: Target<JobKey>,
     method: Method,
     uri: Uri,
 ) -> Result<Response, ApiError> {

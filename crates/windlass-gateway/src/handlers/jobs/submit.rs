@@ -21,7 +21,7 @@ use crate::protocol::limits::MAX_SUBMIT_BYTES;
 /// With an `Idempotency-Key` that a job has already, 200 with that job as it is and
 /// `Idempotency-Replayed: true`; it can be waited for as well.
 pub(crate) async fn submit_job(
-    Target { state, of: Namespace(namespace), token }: Target<Namespace>,
+    Target { state, of: Namespace(namespace), token, connection }: Target<Namespace>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -33,7 +33,11 @@ pub(crate) async fn submit_job(
     let created = within(limits.request, request.create(&state, &token, &namespace));
     let CreatedJob { job, is_replay } = created.await??;
     let answer = match wait {
-        Some(limit) => waited_response(&wait_until_finished(&state, &token, job, limit).await?.job),
+        Some(limit) => {
+            let connection = connection.as_deref();
+            let waited = wait_until_finished(&state, &token, job, limit, connection).await?;
+            waited_response(&waited.job)
+        }
         None if is_replay => job_response(StatusCode::OK, &job),
         None => job_response(StatusCode::CREATED, &job),
     };

@@ -12,6 +12,7 @@ use crate::protocol::bearer::BearerToken;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::prefer;
+use crate::server::connection_limit::ConnectionSlot;
 use crate::state::GatewayState;
 
 /// How long the caller wants to wait. Waiting shows what becomes of the job, so a caller who may not
@@ -37,13 +38,14 @@ pub(crate) struct WaitedJob {
 }
 
 /// The job once it has ended, or as it was last seen when `limit` is over, the server is about to
-/// end, or the job cannot be followed: the job is created, and the caller can follow it at its
+/// end, the client has closed its side for a while, or the job cannot be followed: the job is created, and the caller can follow it at its
 /// Location, so none of these is an error. It is one that they may not watch the job any more.
 pub(crate) async fn wait_until_finished(
     state: &GatewayState,
     token: &BearerToken,
     job: Job,
     limit: Duration,
+    connection: Option<&ConnectionSlot>,
 ) -> Result<WaitedJob, ApiError> {
     let mut latest = job;
     let mut is_deleted = false;
@@ -68,6 +70,16 @@ pub(crate) async fn wait_until_finished(
         }
         denied = permission_revoked(state, token, Verb::Watch, &key.namespace) => return Err(denied.into()),
         () = state.shutdown.clone().started() => {}
+        () = closed_for(connection, state.gateway.limits.wait_of_closed) => {}
     }
     Ok(WaitedJob { job: latest, is_deleted })
+}
+
+/// Returns when the client has closed its side for so long.
+async fn closed_for(connection: Option<&ConnectionSlot>, limit: Duration) {
+    match connection {
+        Some(connection) => connection.client_closed().await,
+        None => std::future::pending().await,
+    }
+    tokio::time::sleep(limit).await;
 }

@@ -1,0 +1,147 @@
+//! Callers that hold all the connections they can get, beside an honest one, on a server of 1,024 descriptors.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::floods::{HONEST_P99, honest};
+use crate::support::http::Client;
+use crate::support::server::Server;
+use crate::support::{eventually, quantile, run, script, text, windlass};
+
+/// How many connections each crowd wants.
+const CROWD: usize = 980;
+/// How long the honest one is beside it.
+const BESIDE: Duration = Duration::from_secs(5);
+
+/// A server of so few descriptors, and of a job that runs.
+fn server(here: &std::path::Path) -> Server {
+    script(here, "sleep", "sleep 1000", "");
+    let mut limited = Command::new("prlimit");
+    limited.arg("--nofile=1024:1024").arg(windlass());
+    let functions = here.to_str().unwrap();
+    let data = here.join("data");
+    let server = Server::start_by(limited, &data, &["--cpus", "1", "--functions", functions]);
+    let job = server.client.submit(&json!({ "function": "sleep", "name": "long" }));
+    assert_eq!(job.status, 201, "{job:?}");
+    eventually("it runs", Duration::from_secs(60), || {
+        let job = server.client.get(&server.client.jobs("/long")).json();
+        (job["status"]["phase"] == "Running").then_some(())
+    });
+    server
+}
+
+/// A key for these verbs.
+fn key(here: &std::path::Path, verbs: &str) -> String {
+    let data = here.join("data");
+    let arguments = ["keys", "create", "hog", "--verbs", verbs, "--data", data.to_str().unwrap()];
+    let made = run(&arguments);
+    assert!(made.status.success(), "{made:?}");
+    text(&made.stdout).trim().to_owned()
+}
+
+/// Sends this on each of so many connections, and keeps them all. Some are refused.
+fn crowd(client: &Client, request: &str) -> Vec<TcpStream> {
+    let connect = |_| {
+        let mut socket = TcpStream::connect(&client.address).ok()?;
+        socket.set_write_timeout(Some(Duration::from_millis(50))).ok()?;
+        socket.write_all(request.as_bytes()).unwrap_or_default();
+        Some(socket)
+    };
+    (0..CROWD).filter_map(connect).collect()
+}
+
+/// Reads a little from each now and then.
+fn read_slowly(crowd: &mut [TcpStream], over: &AtomicBool) {
+    for socket in &mut *crowd {
+        socket.set_nonblocking(true).unwrap();
+    }
+    while !over.load(Ordering::Relaxed) {
+        for socket in &mut *crowd {
+            // Nothing there, or closed meanwhile.
+            socket.read(&mut [0; 512]).unwrap_or_default();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The admin's requests and health checks beside the crowd, which reads slowly.
+fn assert_honest_are_quick(client: &Client, mut crowd: Vec<TcpStream>) {
+    let began = Instant::now();
+    let over = &AtomicBool::new(false);
+    let (mut times, mut health) = std::thread::scope(|scope| {
+        scope.spawn(|| read_slowly(&mut crowd, over));
+        let admin = scope.spawn(|| honest(client, over));
+        let mut health = Vec::new();
+        while began.elapsed() < BESIDE {
+            let asked = Instant::now();
+            assert_eq!(client.get("/healthz").status, 200);
+            health.push(asked.elapsed());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        over.store(true, Ordering::Relaxed);
+        (admin.join().unwrap(), health)
+    });
+    drop(crowd);
+    let (admin, checks) = (times.len(), health.len());
+    let slowest = [quantile(&mut times, 990), quantile(&mut health, 990)];
+    println!("beside {CROWD} connections: {admin} and {checks} requests, p99 {slowest:?}");
+    assert!(admin >= 10 && checks >= 10, "{admin} {checks}");
+    assert!(slowest.iter().all(|time| *time < HONEST_P99), "{slowest:?}");
+}
+
+#[test]
+fn a_key_with_watch_alone_slows_nobody() {
+    let here = tempfile::tempdir().unwrap();
+    let server = server(here.path());
+    let key = key(here.path(), "watch");
+    let (client, path) = (&server.client, server.client.jobs("/long/events"));
+    let events = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {key}\r\n\r\n",
+        client.address
+    );
+    let mut crowd = crowd(client, &events);
+    let mut streams = 0;
+    for socket in &mut crowd {
+        let mut head = [0; 12];
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let is_open = socket.read_exact(&mut head).is_ok() && head.ends_with(b"200");
+        streams += usize::from(is_open);
+    }
+    println!("{streams} streams of one key");
+    assert!(streams > 100 && streams < CROWD / 3, "{streams}");
+    assert_honest_are_quick(client, crowd);
+}
+
+#[test]
+fn callers_without_a_token_that_pipeline_and_read_slowly_slow_nobody() {
+    let here = tempfile::tempdir().unwrap();
+    let server = server(here.path());
+    let client = &server.client;
+    for path in ["/openapi.json", "/healthz", "/v1/namespaces/default/jobs"] {
+        let one = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", client.address);
+        println!("{path}");
+        assert_honest_are_quick(client, crowd(client, &one.repeat(200)));
+    }
+}
+
+#[test]
+fn a_function_may_open_as_many_files_as_before() {
+    let here = tempfile::tempdir().unwrap();
+    let out = "ulimit -Sn > $WINDLASS_OUTPUT";
+    script(here.path(), "limit", out, "");
+    let mut limited = Command::new("prlimit");
+    limited.arg("--nofile=900:2000").arg(windlass());
+    let functions = here.path().to_str().unwrap();
+    let data = here.path().join("data");
+    let server = Server::start_by(limited, &data, &["--cpus", "1", "--functions", functions]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert!(line.split_whitespace().any(|word| word == "2000"), "{line}");
+    let job = server.client.run(&json!({ "function": "limit" }));
+    assert_eq!(job["status"]["result"]["text"], "900\n", "{job}");
+}
