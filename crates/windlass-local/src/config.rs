@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windlass_core::Cpus;
+use windlass_metrics::JobMetrics;
 
 use crate::functions::Library;
 use crate::process::Logs;
@@ -35,4 +36,6 @@ pub struct Config {
     pub logs: Logs,
     /// How long a function may take to stop, before it is killed.
     pub grace: Duration,
+    /// Where what is measured of jobs goes.
+    pub metrics: JobMetrics,
 }

@@ -60,7 +60,9 @@ impl Engine {
         let backlog = Arc::new(Backlog::new(config.max_queued));
         let (store, clock) = (Arc::new(store), Clock::start());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let ctx = Arc::new(Context { config, store, files, clock, host, backlog, events: sender });
+        let metrics = config.metrics.clone();
+        let ctx = Context { config, store, files, clock, host, backlog, events: sender, metrics };
+        let ctx = Arc::new(ctx);
         let mut controller = Controller::new(Arc::clone(&ctx), cores, cgroups, events);
         let unfinished =
             ctx.store.unfinished().map_err(|error| io(io::Error::other(error.to_string())))?;

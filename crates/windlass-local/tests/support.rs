@@ -13,6 +13,7 @@ use windlass_core::jobs::Submission;
 use windlass_core::status::FailureReason;
 use windlass_core::{Error, Function, Job, JobKey, JobSpec, Jobs as _, Phase};
 use windlass_local::{Config, Engine, Functions, Library, Logs, NAMESPACE};
+use windlass_metrics::JobMetrics;
 
 /// Longest time that any test waits for anything.
 const BOUND: Duration = Duration::from_secs(60);
@@ -56,6 +57,7 @@ pub(crate) fn machine_at(
         program: program(),
         logs: Logs::Files,
         grace: Duration::from_millis(300),
+        metrics: JobMetrics::default(),
     };
     Machine { engine: Engine::start(config).unwrap(), directory }
 }

@@ -8,6 +8,7 @@ use crate::event::EventSender;
 use crate::queueing::backlog::Backlog;
 use crate::store::Store;
 use windlass_clock::Clock;
+use windlass_metrics::JobMetrics;
 
 /// What the controller and those who serve callers work with.
 pub(crate) struct Context {
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     /// How many jobs wait, and how many may.
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) events: EventSender,
+    /// What is measured of jobs.
+    pub(crate) metrics: JobMetrics,
 }
 
 impl Context {

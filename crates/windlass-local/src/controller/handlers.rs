@@ -12,6 +12,7 @@ use windlass_core::{AttemptNumber, Error, Job, JobLimits, JobStatus, Outcome};
 
 use super::active_jobs::ActiveJob;
 use super::apply;
+use super::ends::log_attempt;
 use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
 use super::state::State;
@@ -130,6 +131,7 @@ fn on_report(state: &mut State, report: &Report) {
         ReportEvent::Finished(ending) => {
             let ending = server_times(ending, now);
             attempt.reported = Some(ending.clone());
+            log_attempt(&job.metadata.name, attempt);
             match report::finish(&job, &active.limits, *number, &ending) {
                 Ok(status) => update_status(state, uid, &job, status),
                 Err(refused) => warn!(%uid, attempt = number, %refused, "an outcome is refused"),
@@ -142,7 +144,8 @@ fn on_report(state: &mut State, report: &Report) {
 fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, why: String) {
     state.attempts.release_cpus(uid, number);
     state.admission.release(&uid);
-    let has_result = fetch_if_readable(state, uid).is_some_and(|job| job.status.result.is_some());
+    let job = fetch_if_readable(state, uid);
+    let has_result = job.as_ref().is_some_and(|job| job.status.result.is_some());
     if let Some(active) = state.jobs.get_mut(uid)
         && let Some(attempt) = active.attempt_mut(number)
     {
@@ -150,6 +153,10 @@ fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, why: St
         let has_succeeded = matches!(outcome, Some(Outcome::Succeeded(_)));
         let at = state.ctx.clock.now();
         attempt.exit = Some(Exit { at, why, is_lost: state.is_stopping });
+        if attempt.reported.is_none() {
+            let name = job.map_or_else(|| uid.to_string(), |job| job.metadata.name.clone());
+            log_attempt(&name, attempt);
+        }
         state.ctx.files.count_attempt(uid, number, has_succeeded && has_result);
         if active.deleted {
             state.ctx.files.remove_job(uid, number);

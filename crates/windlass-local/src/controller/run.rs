@@ -95,4 +95,5 @@ impl Controller {
 fn end_turn(state: &mut State) {
     start_granted(state);
     announce_waiting(state);
+    state.admission.measure(&state.ctx.metrics);
 }

@@ -10,11 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::quantity;
+use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, ServerLimits};
 use windlass_local::{Config, Engine, Logs};
+use windlass_metrics::JobMetrics;
 
 use crate::flags::bad_usage::BadUsage;
 use crate::output::log;
@@ -71,12 +74,14 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     };
     let max_stored_bytes = quantity::bytes(&args.max_stored)
         .ok_or_else(|| BadUsage(format!("--max-stored: {:?} is no quantity", args.max_stored)))?;
+    let mut registry = Registry::default();
     let config = Config {
         durable: true,
         max_queued: args.max_queued,
         max_stored_bytes,
         grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
+        metrics: JobMetrics::register(&mut registry),
         ..engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?
     };
     let cpus = config.cpus;
@@ -95,7 +100,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         limits: args
             .listener
             .limits(ServerLimits { connections: connections(cpus), ..ServerLimits::default() }),
-        meters: Arc::default(),
+        meters: Arc::new(Meters::beside(registry)),
         tls: tls.clone(),
         live: Arc::default(),
     };
@@ -105,6 +110,11 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         %address, tls = tls.is_some(), cpus, stored_bytes, max_stored_bytes, data = %data.display(),
         "windlass serves; the token is in the data directory"
     );
+    run(listener, gateway, &engine).await
+}
+
+/// Answers until the process is asked to stop.
+async fn run(listener: TcpListener, gateway: Gateway, engine: &Engine) -> anyhow::Result<ExitCode> {
     tokio::select! {
         served = windlass_gateway::serve(listener, gateway, process::stopped()) => served?,
         why = engine.broken() => bail!("the store has failed: {why}"),

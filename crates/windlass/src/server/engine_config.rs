@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use windlass_core::Cpus;
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_local::{Config, Functions, Library, Logs};
+use windlass_metrics::JobMetrics;
 
 use crate::flags::bad_usage::BadUsage;
 use crate::flags::machine::MachineFlags;
@@ -72,6 +73,7 @@ pub(crate) fn config(
         program,
         logs: Logs::Stderr,
         grace,
+        metrics: JobMetrics::default(),
     })
 }
 
