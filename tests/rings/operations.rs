@@ -1,10 +1,11 @@
-//! What a server tells whoever runs it, in its log and its metrics.
+//! What a server tells whoever runs it, in its log and its metrics, and what it takes after a load.
 
 use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::load::large_answers;
 use crate::support::server::Server;
 use crate::support::{eventually, script, text};
 
@@ -134,4 +135,22 @@ fn the_metrics_of_one_machine_have_the_names_of_a_clusters() {
         "windlass_waiting_jobs 0",
         "windlass_cpus_in_use 0",
     ]);
+}
+
+/// Bytes of a process that no file backs.
+fn anonymous(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn memory_that_a_load_has_taken_is_given_back_within_a_minute() {
+    const IDLE: u64 = 12 << 20;
+    let here = tempfile::tempdir().unwrap();
+    let server = server(here.path());
+    large_answers(&server.client, "wait");
+    eventually("the memory is given back", Duration::from_secs(60), || {
+        (anonymous(server.pid()) < IDLE).then_some(())
+    });
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use windlass_core::Cpus;
 use windlass_metrics::JobMetrics;
 
@@ -38,4 +39,6 @@ pub struct Config {
     pub grace: Duration,
     /// Where what is measured of jobs goes.
     pub metrics: JobMetrics,
+    /// Told after each turn in which something has happened to jobs.
+    pub activity: Arc<Notify>,
 }

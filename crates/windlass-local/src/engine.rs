@@ -108,6 +108,11 @@ impl Engine {
         }
     }
 
+    /// Gives memory back that is kept for later: everything in it can be read again.
+    pub async fn release_memory(&self) -> Result<(), Error> {
+        self.ctx.store.release_memory().await
+    }
+
     /// Bytes that jobs, results and logs take.
     pub fn stored_bytes(&self) -> u64 {
         self.ctx.stored_bytes()

@@ -58,6 +58,7 @@ pub(crate) fn machine_at(
         logs: Logs::Files,
         grace: Duration::from_millis(300),
         metrics: JobMetrics::default(),
+        activity: Arc::default(),
     };
     Machine { engine: Engine::start(config).unwrap(), directory }
 }

@@ -15,6 +15,8 @@ pub(super) struct ConnectionLimiter {
     idle: Mutex<Idle>,
     /// A connection has become idle, or has refused to be evicted.
     changed: Notify,
+    /// Told of each answer that was handed over, and of each connection that was closed.
+    activity: Arc<Notify>,
 }
 
 /// The idle connections by the order in which they became so.
@@ -25,11 +27,12 @@ struct Idle {
 }
 
 impl ConnectionLimiter {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, activity: Arc<Notify>) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS))),
             idle: Mutex::default(),
             changed: Notify::new(),
+            activity,
         }
     }
 
@@ -134,6 +137,7 @@ impl ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
+        self.limiter.activity.notify_one();
         if let Some(turn) = self.state().turn.take() {
             self.limiter.idle().waiting.remove(&turn);
         }
@@ -148,6 +152,7 @@ impl Drop for BusyGuard {
         let mut state = self.0.state();
         state.busy -= 1;
         if state.busy == 0 {
+            self.0.limiter.activity.notify_one();
             self.0.become_idle(&mut state);
         }
     }

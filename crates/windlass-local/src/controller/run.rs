@@ -96,4 +96,5 @@ fn end_turn(state: &mut State) {
     start_granted(state);
     announce_waiting(state);
     state.admission.measure(&state.ctx.metrics);
+    state.ctx.config.activity.notify_one();
 }

@@ -29,6 +29,10 @@ pub(super) enum Change {
     Flush {
         reply: Reply<()>,
     },
+    /// Gives memory back.
+    ReleaseMemory {
+        reply: Reply<()>,
+    },
     Remove {
         uid: Uuid,
         reply: Reply<()>,
@@ -81,6 +85,10 @@ impl Change {
             Self::UpdateSoon(job) => (Executed::UpdatedSoon(job), Ok(())),
             Self::Show(shown) => (Executed::Shown(shown), Ok(())),
             Self::Flush { reply } => (Executed::Flushed(reply), Ok(())),
+            Self::ReleaseMemory { reply } => {
+                let (_, result) = run(skip, || db.release_memory());
+                (Executed::Flushed(reply), result)
+            }
             Self::Remove { uid, reply } => {
                 let (deleted, result) = run(skip, || rows::remove(db, uid));
                 (Executed::Removed(deleted.flatten(), reply), result)

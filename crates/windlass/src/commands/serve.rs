@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{info, warn};
 use windlass_core::quantity;
 use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, ServerLimits};
@@ -26,6 +26,7 @@ use crate::server::access::TokenAccess;
 use crate::server::descriptors;
 use crate::server::engine_config;
 use crate::server::hosts;
+use crate::server::memory;
 
 /// Descriptors of the store, the runtime, the watch of the manifests, and files that are read.
 const OWN_DESCRIPTORS: usize = 40;
@@ -62,6 +63,7 @@ pub(crate) struct Serve {
 
 pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     log::start("info");
+    memory::keep_little();
     let tls = args.listener.tls()?;
     if tls.is_none() && !args.listen.ip().is_loopback() {
         let why = format!("{} is not loopback: give --tls-cert and --tls-key", args.listen);
@@ -84,7 +86,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         metrics: JobMetrics::register(&mut registry),
         ..engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?
     };
-    let cpus = config.cpus;
+    let (cpus, activity) = (config.cpus, Arc::clone(&config.activity));
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -103,6 +105,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         meters: Arc::new(Meters::beside(registry)),
         tls: tls.clone(),
         live: Arc::default(),
+        activity,
     };
     let stored_bytes = engine.stored_bytes();
     let data = std::path::absolute(&data)?;
@@ -115,8 +118,15 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
 
 /// Answers until the process is asked to stop.
 async fn run(listener: TcpListener, gateway: Gateway, engine: &Engine) -> anyhow::Result<ExitCode> {
+    let activity = Arc::clone(&gateway.activity);
+    let release = async || {
+        if let Err(error) = engine.release_memory().await {
+            warn!(%error, "the store keeps its memory");
+        }
+    };
     tokio::select! {
         served = windlass_gateway::serve(listener, gateway, process::stopped()) => served?,
+        never = memory::give_back(&activity, release) => match never {},
         why = engine.broken() => bail!("the store has failed: {why}"),
     }
     info!("stopping: what runs is ended, and started again by the next server on this directory");

@@ -74,6 +74,7 @@ pub(crate) fn config(
         logs: Logs::Stderr,
         grace,
         metrics: JobMetrics::default(),
+        activity: Arc::default(),
     })
 }
 
