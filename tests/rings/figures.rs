@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::http::Client;
+use crate::support::load::large_answers;
 use crate::support::server::Server;
 use crate::support::{eventually, processes_of, quantile, script, text, windlass};
 
@@ -159,8 +160,10 @@ fn a_cancel_frees_the_cpus_at_once_or_after_the_grace() {
 #[ignore = "needs a quiet machine: tests/run figures"]
 fn an_idle_server_is_small_and_sleeps() {
     let here = tempfile::tempdir().unwrap();
+    script(here.path(), "wait", "exec sleep 1000", "retries: 0");
     let server = Server::beside(here.path(), &[]);
     // It has worked, and is idle again.
+    large_answers(&server.client, "wait");
     for _ in 0..20 {
         let headers = [("Prefer", "wait=30")];
         let answer =

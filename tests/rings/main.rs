@@ -14,6 +14,7 @@
 //! - [`hostile`]: bytes by chance for each parser;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
 //! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
+//! - [`operations`]: what a server tells whoever runs it, and what it takes after a load;
 //! - [`streams`]: progress on its way to a thousand streams, on one machine;
 //! - [`figures`]: how many, how soon and how little, on one machine;
 //! - [`cluster`]: what only a real cluster can show. Ignored unless asked for: `tests/run` starts a
@@ -43,6 +44,7 @@ mod kills;
 mod latency;
 mod machine;
 mod matrix;
+mod operations;
 mod outages;
 mod scope;
 mod speedup;

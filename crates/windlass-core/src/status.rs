@@ -96,10 +96,37 @@ impl JobStatus {
         self.phase.is_some_and(Phase::is_final)
     }
 
+    /// How the job has ended, in few words; `None` until it has.
+    pub fn summary(&self) -> Option<EndSummary> {
+        let phase = self.phase.filter(|phase| phase.is_final())?;
+        let failure = self.failure.as_ref().filter(|_| phase == Phase::Failed);
+        let Timeline { created, finished, .. } = self.timeline;
+        let seconds = created.zip(finished).map(|(from, to)| to.duration_since(from).as_secs_f64());
+        Some(EndSummary {
+            phase: phase.as_str(),
+            reason: failure.map(|failure| failure.reason.as_str()),
+            exit_code: failure.and_then(|failure| failure.exit_code),
+            seconds,
+        })
+    }
+
     /// The condition of this type, if it was ever set.
     pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)
     }
+}
+
+/// How a job has ended, for logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EndSummary {
+    /// Its phase.
+    pub phase: &'static str,
+    /// One word for why it failed, if it did.
+    pub reason: Option<&'static str>,
+    /// The exit code of its function, where it failed so.
+    pub exit_code: Option<i32>,
+    /// From its acceptance to its end.
+    pub seconds: Option<f64>,
 }
 
 /// One word for where a job is.

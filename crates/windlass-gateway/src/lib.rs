@@ -38,6 +38,7 @@ mod state;
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -63,6 +64,7 @@ pub async fn serve(
     shutdown: impl Future,
 ) -> io::Result<()> {
     let (limits, tls) = (gateway.limits.clone(), gateway.tls.clone());
+    let activity = Arc::clone(&gateway.activity);
     let router = |signal| routes::router(gateway, signal);
-    server::listener::serve(listener, limits, tls, shutdown, router).await
+    server::listener::serve(listener, limits, tls, shutdown, activity, router).await
 }

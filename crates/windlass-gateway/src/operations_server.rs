@@ -53,8 +53,8 @@ pub async fn serve(
     shutdown: impl Future,
 ) -> io::Result<()> {
     let limits = ServerLimits { connections: CONNECTIONS, ..ServerLimits::default() };
-    listener::serve(listener, limits, operations.tls.clone(), shutdown, |_| router(operations))
-        .await
+    let (tls, activity) = (operations.tls.clone(), Arc::default());
+    listener::serve(listener, limits, tls, shutdown, activity, |_| router(operations)).await
 }
 
 fn router(operations: OperationsServer) -> Router {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
+use tokio::sync::Notify;
 use windlass_core::jobs::{Access, Jobs, Reports};
 
 use crate::live::live_progress::LiveProgress;
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub tls: Option<Tls>,
     /// Progress between two writes of a status.
     pub live: Arc<LiveProgress>,
+    /// Told of each answer that was handed over, and of each connection that was closed.
+    pub activity: Arc<Notify>,
 }
 
 /// What every handler has at hand.

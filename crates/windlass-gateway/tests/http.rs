@@ -48,6 +48,7 @@ impl Server {
             meters: Arc::default(),
             tls: None,
             live: Arc::default(),
+            activity: Arc::default(),
         };
         change(&mut gateway);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

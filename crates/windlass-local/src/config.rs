@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use windlass_core::Cpus;
 use windlass_core::assignment::RunAs;
+use windlass_metrics::JobMetrics;
 
 use crate::functions::Library;
 use crate::process::Logs;
@@ -46,4 +48,8 @@ pub struct Config {
     pub hides_data: bool,
     /// The user that functions run as, if that is another than this process's. Only root can do that.
     pub run_as: Option<RunAs>,
+    /// Where what is measured of jobs goes.
+    pub metrics: JobMetrics,
+    /// Told after each turn in which something has happened to jobs.
+    pub activity: Arc<Notify>,
 }

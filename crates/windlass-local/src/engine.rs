@@ -65,6 +65,7 @@ impl Engine {
         let (store, clock) = (Arc::new(store), Clock::start());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let is_stopping = AtomicBool::new(false);
+        let metrics = config.metrics.clone();
         let ctx = Arc::new(Context {
             config,
             store,
@@ -74,6 +75,7 @@ impl Engine {
             backlog,
             is_stopping,
             events: sender,
+            metrics,
         });
         let mut controller = Controller::new(Arc::clone(&ctx), cores, cgroups, events, signals);
         let unfinished =
@@ -120,6 +122,11 @@ impl Engine {
             // It was closed in order.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Gives memory back that is kept for later: everything in it can be read again.
+    pub async fn release_memory(&self) -> Result<(), Error> {
+        self.ctx.store.release_memory().await
     }
 
     /// Bytes that jobs, results and logs take.

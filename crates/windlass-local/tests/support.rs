@@ -13,6 +13,7 @@ use windlass_core::jobs::Submission;
 use windlass_core::status::FailureReason;
 use windlass_core::{Error, Function, Job, JobKey, JobSpec, Jobs as _, Phase};
 use windlass_local::{Config, Engine, Functions, Library, Logs, NAMESPACE};
+use windlass_metrics::JobMetrics;
 
 /// Longest time that any test waits for anything.
 const BOUND: Duration = Duration::from_secs(60);
@@ -61,6 +62,8 @@ pub(crate) fn machine_at(
         // The functions of these tests leave traces in the data directory.
         hides_data: false,
         run_as: None,
+        metrics: JobMetrics::default(),
+        activity: Arc::default(),
     };
     Machine { engine: Engine::start(config).unwrap(), directory }
 }

@@ -1,6 +1,7 @@
 //! The commands that ask a server or a cluster, as a user would type them.
 //!
 //! - [`lifecycle`]: a job from its submission to its deletion, command by command;
+//! - [`listing`]: which jobs are listed in which order, and which can still be cancelled;
 //! - [`exit_codes`]: done, failed, misused and interrupted;
 //! - [`advice`]: an error says what to do next;
 //! - [`logs`]: a log that is followed ends with an error when its job or its key is gone;
@@ -13,6 +14,7 @@ mod completion;
 mod exit_codes;
 mod kubectl;
 mod lifecycle;
+mod listing;
 mod logs;
 mod terminal;
 

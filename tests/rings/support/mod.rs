@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod outage;
 pub(crate) mod random;
 pub(crate) mod release;

@@ -26,6 +26,8 @@ pub(super) struct ConnectionLimiter {
     open: Mutex<Open>,
     /// A connection has ended, may be evicted now, or has refused to be.
     changed: Notify,
+    /// Told of each answer that was handed over, and of each connection that was closed.
+    activity: Arc<Notify>,
 }
 
 /// What is open.
@@ -38,7 +40,7 @@ struct Open {
 }
 
 impl ConnectionLimiter {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, activity: Arc<Notify>) -> Self {
         let open = Open {
             next: 0,
             evictable: BTreeMap::new(),
@@ -51,6 +53,7 @@ impl ConnectionLimiter {
             most_of_address: if max < 16 { usize::MAX } else { max - max / 16 },
             open: Mutex::new(open),
             changed: Notify::new(),
+            activity,
         }
     }
 
@@ -278,6 +281,7 @@ impl ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
+        self.limiter.activity.notify_one();
         drop(self.permit.take());
         let mut state = self.state();
         self.leave_seat(&mut state);
@@ -306,6 +310,7 @@ impl Drop for BusyGuard {
         if state.busy > 0 {
             return;
         }
+        self.0.limiter.activity.notify_one();
         state.client.wake_reader();
         if state.has_seat {
             self.0.leave_seat(&mut state);

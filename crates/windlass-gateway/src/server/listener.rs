@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::connection::{self, ConnectionSettings};
@@ -18,18 +18,21 @@ use crate::protocol::limits::ServerLimits;
 /// Serves the router until `stop` is done. Then no connection is accepted any more, streams and
 /// waits end, running requests have [`ServerLimits::drain`] to end, and what is left is cut off.
 ///
+/// `activity` is told of each answer that was handed over, and of each connection that was closed.
+///
 /// Errors: none of a single connection; the result is there for a listener that cannot be used.
 pub(crate) async fn serve(
     listener: TcpListener,
     limits: ServerLimits,
     tls: Option<Tls>,
     stop: impl Future,
+    activity: Arc<Notify>,
     router: impl FnOnce(Shutdown) -> axum::Router,
 ) -> io::Result<()> {
     listener.local_addr()?;
     let (end, shutdown) = watch::channel(false);
     let shutdown = Shutdown::signalled_by(shutdown);
-    let limiter = Arc::new(ConnectionLimiter::new(limits.connections));
+    let limiter = Arc::new(ConnectionLimiter::new(limits.connections, activity));
     let drain = limits.drain;
     // Dropped, and so ended, with this call.
     let mut reloading = JoinSet::new();

@@ -46,7 +46,7 @@ pub(crate) async fn apply(
     for action in &plan.actions {
         match actor.act(action).await? {
             Applied::Done => {}
-            Applied::Created(cpus) => ctx.metrics.granted(cpus),
+            Applied::Created(cpus) => ctx.metrics.jobs().granted(cpus),
             Applied::Refused { reason, message, is_final } => {
                 let since = observed.refusal.as_ref().map_or(now, |known| known.since);
                 let attempt = planned.next_attempt;

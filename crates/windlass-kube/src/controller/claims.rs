@@ -19,6 +19,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tracing::{debug, warn};
 use windlass_core::Error;
+use windlass_metrics::{QueueNumbers, Totals};
 
 use super::context::Context;
 use super::handlers::{batch_job_changed, pod_changed, queue_changed};
@@ -27,7 +28,6 @@ use crate::cache::watch::Change;
 use crate::crd::{ComputeQueue, QueueStatus};
 use crate::error::call;
 use crate::labels::LABEL_QUEUE;
-use crate::metrics::QueueNumbers;
 use crate::queueing::claim::ClaimWrite;
 use crate::queueing::state::QueueKey;
 
@@ -174,15 +174,17 @@ async fn count_attempts(ctx: &Context, queue: &QueueKey) -> Result<(), Error> {
 /// What is granted and who waits, for whoever reads the metrics: of the controller that leads.
 fn measure_queues(ctx: &Context) {
     if ctx.is_leading() {
-        let queues = ctx.admission.queues().into_iter();
-        let queues = queues.map(|(key, waiting, granted)| QueueNumbers {
+        let queues = ctx.admission.queues();
+        let waiting = queues.iter().map(|(_, waiting, _)| waiting).sum();
+        let queues = queues.into_iter().map(|(key, waiting, granted)| QueueNumbers {
             namespace: key.namespace,
             name: key.name,
             waiting,
             granted,
         });
-        ctx.metrics.set_queues(queues, ctx.admission.cpus_in_use());
+        let cpus_in_use = ctx.admission.cpus_in_use();
+        ctx.metrics.jobs().set_queues(queues, Totals { waiting, cpus_in_use });
     } else {
-        ctx.metrics.set_queues([], 0);
+        ctx.metrics.jobs().set_queues([], Totals::default());
     }
 }

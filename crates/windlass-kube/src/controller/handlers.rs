@@ -9,6 +9,9 @@ use k8s_openapi::api::core::v1 as core_v1;
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
+use tracing::info;
+use windlass_core::Job;
+use windlass_core::status::EndSummary;
 
 use super::context::Context;
 use crate::cache::attempts::ChangedAttempt;
@@ -135,12 +138,21 @@ pub(crate) fn pods(
     .boxed()
 }
 
+/// Says once how a job has ended.
+fn log_end(job: &Job) {
+    if let Some(EndSummary { phase, reason, exit_code, seconds }) = job.status.summary() {
+        let attempt = job.status.attempt;
+        info!(job = %job.key(), phase, reason, exit_code, attempt, seconds, "job ended");
+    }
+}
+
 fn job_changed(ctx: &Context, job: &WatchedJob) {
     let leads = ctx.is_leading();
     // Each of several controllers sees the end; the one that leads counts it.
     if ctx.unfinished_jobs.is_end(job) && leads {
         let job = job.to_core();
-        ctx.metrics.finished(&job);
+        ctx.metrics.jobs().finished(&job);
+        log_end(&job);
         if let Some(ended) = &ctx.settings.ended {
             ended(&job);
         }

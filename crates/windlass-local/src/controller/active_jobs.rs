@@ -11,6 +11,9 @@ use crate::queueing::admission::QueueEntry;
 use crate::queueing::backlog::Backlog;
 use crate::store::Store;
 
+/// A table of so many jobs is not worth a smaller one.
+const MIN_CAPACITY: usize = 1_000;
+
 /// One of them.
 pub(super) struct ActiveJob {
     pub(super) entry: QueueEntry,
@@ -60,6 +63,13 @@ impl ActiveJob {
     }
 }
 
+/// Gives memory back that a crowd of the past has taken.
+fn shrink(jobs: &mut HashMap<Uuid, ActiveJob>) {
+    if jobs.capacity() > MIN_CAPACITY.max(4 * jobs.len()) {
+        jobs.shrink_to(2 * jobs.len());
+    }
+}
+
 impl ActiveJobs {
     pub(super) fn insert(&mut self, uid: Uuid, job: ActiveJob) {
         self.0.insert(uid, job);
@@ -89,6 +99,7 @@ impl ActiveJobs {
     pub(super) fn remove(&mut self, uid: Uuid) {
         if self.0.get(&uid).is_some_and(|active| !active.is_running()) {
             self.0.remove(&uid);
+            shrink(&mut self.0);
         }
     }
 }

@@ -33,7 +33,10 @@ fn start(state: &mut State, uid: Uuid, job: &Job, number: AttemptNumber, cpus: C
     // Before the worker can say when it started.
     let mut attempt = TrackedAttempt::new(number, cpus, state.ctx.clock.now());
     match start_worker(state, uid, job, number, cpus) {
-        Ok(()) => info!(job = %job.metadata.name, attempt = number, cpus, "attempt started"),
+        Ok(()) => {
+            state.ctx.metrics.granted(cpus);
+            info!(job = %job.metadata.name, attempt = number, cpus, "attempt started");
+        }
         Err(error) => {
             let name = &job.metadata.name;
             warn!(job = %name, attempt = number, %error, "an attempt cannot be started");

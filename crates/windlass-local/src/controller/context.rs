@@ -9,6 +9,7 @@ use crate::event::EventSender;
 use crate::queueing::backlog::Backlog;
 use crate::store::Store;
 use windlass_clock::Clock;
+use windlass_metrics::JobMetrics;
 
 /// What the controller and those who serve callers work with.
 pub(crate) struct Context {
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     /// A shutdown has begun: no job is accepted any more.
     pub(crate) is_stopping: AtomicBool,
     pub(crate) events: EventSender,
+    /// What is measured of jobs.
+    pub(crate) metrics: JobMetrics,
 }
 
 impl Context {

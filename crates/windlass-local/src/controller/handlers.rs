@@ -12,6 +12,7 @@ use windlass_core::{AttemptNumber, Error, Job, JobLimits, JobStatus, Outcome};
 
 use super::active_jobs::ActiveJob;
 use super::apply;
+use super::ends::log_attempt;
 use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
 use super::state::State;
@@ -132,6 +133,7 @@ fn on_report(state: &mut State, report: &Report) {
         ReportEvent::Finished(ending) => {
             let ending = server_times(ending, now);
             attempt.reported = Some(ending.clone());
+            log_attempt(&job.metadata.name, attempt);
             match report::finish(&job, &active.limits, *number, &ending) {
                 Ok(status) => update_status(state, uid, &job, status),
                 Err(refused) => warn!(%uid, attempt = number, %refused, "an outcome is refused"),
@@ -145,7 +147,8 @@ fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, end: Un
     let is_stopping = state.is_stopping();
     state.attempts.release_cpus(uid, number);
     state.admission.release(&uid);
-    let has_result = fetch_if_readable(state, uid).is_some_and(|job| job.status.result.is_some());
+    let job = fetch_if_readable(state, uid);
+    let has_result = job.as_ref().is_some_and(|job| job.status.result.is_some());
     if let Some(active) = state.jobs.get_mut(uid)
         && let Some(attempt) = active.attempt_mut(number)
     {
@@ -155,6 +158,10 @@ fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, end: Un
         let end =
             if is_stopping { Unreported::lost("the server stopped while it ran") } else { end };
         attempt.exit = Some(Exit { at, end });
+        if attempt.reported.is_none() {
+            let name = job.map_or_else(|| uid.to_string(), |job| job.metadata.name.clone());
+            log_attempt(&name, attempt);
+        }
         state.ctx.files.count_attempt(uid, number, has_succeeded && has_result);
         if active.deleted {
             state.ctx.files.remove_job(uid, number);

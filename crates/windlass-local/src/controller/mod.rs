@@ -10,6 +10,7 @@ mod admit;
 mod apply;
 mod context;
 mod delay_queue;
+mod ends;
 mod expiry;
 mod fetch;
 mod grants;

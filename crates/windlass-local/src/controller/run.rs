@@ -105,4 +105,6 @@ impl Controller {
 fn end_turn(state: &mut State) {
     start_granted(state);
     announce_waiting(state);
+    state.admission.measure(&state.ctx.metrics);
+    state.ctx.config.activity.notify_one();
 }

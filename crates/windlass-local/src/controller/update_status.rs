@@ -5,6 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use windlass_core::{Job, JobStatus, Phase};
 
+use super::ends::log_job;
 use super::state::State;
 
 /// Commits a status that is new. That an attempt runs is shown at once and committed soon: should that
@@ -13,8 +14,13 @@ pub(super) fn update_status(state: &mut State, uid: Uuid, job: &Job, status: Job
     if status == job.status {
         return;
     }
+    let ends = status.is_finished() && !job.status.is_finished();
     let is_urgent = !matches!(status.phase, Some(Phase::Starting | Phase::Running));
     let job = next_version(state, uid, Job { status, ..job.clone() });
+    if ends {
+        state.ctx.metrics.finished(&job);
+        log_job(&job);
+    }
     if is_urgent {
         state.ctx.store.update(job, None);
     } else {

@@ -6,10 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 use windlass_core::admit::{Admission, Share};
-use windlass_core::queue::QueueStatus;
+use windlass_core::queue::{DEFAULT_QUEUE, QueueStatus};
 use windlass_core::{Capacity, Cpus, JobLimits, Waiting};
+use windlass_metrics::{JobMetrics, QueueNumbers, Totals};
 
 use super::backlog::Backlog;
+use crate::config::NAMESPACE;
 use crate::functions::Functions;
 
 /// The scheduler of this machine.
@@ -92,6 +94,21 @@ impl MachineAdmission {
             self.backlog.record_start(interval);
         }
         Some((grant.id, grant.cpus))
+    }
+
+    /// What is granted and who waits, for whoever reads the metrics. The default queue is there without an object, too.
+    pub(crate) fn measure(&self, metrics: &JobMetrics) {
+        let is_default = |name: &String| name == DEFAULT_QUEUE;
+        let default = (!self.queues.iter().any(is_default)).then_some(DEFAULT_QUEUE);
+        let names = self.queues.iter().map(String::as_str).chain(default);
+        let numbers = names.map(|name| QueueNumbers {
+            namespace: NAMESPACE.to_owned(),
+            name: name.to_owned(),
+            waiting: self.admission.waiting_in(name),
+            granted: self.admission.used_in(name),
+        });
+        let (waiting, cpus_in_use) = (self.admission.waiting(), self.admission.used().into());
+        metrics.set_queues(numbers, Totals { waiting, cpus_in_use });
     }
 
     /// CPUs in use of a queue, and how many jobs wait in it.

@@ -31,6 +31,10 @@ pub(super) enum Change {
     },
     /// Looks whether the files are still there.
     Look,
+    /// Gives memory back.
+    ReleaseMemory {
+        reply: Reply<()>,
+    },
     Remove {
         uid: Uuid,
         reply: Reply<()>,
@@ -85,6 +89,10 @@ impl Change {
             Self::Show(shown) => (Executed::Shown(shown), Ok(())),
             Self::Flush { reply } => (Executed::Flushed(reply), Ok(())),
             Self::Look => (Executed::Looked, Ok(())),
+            Self::ReleaseMemory { reply } => {
+                let (_, result) = run(skip, || db.release_memory());
+                (Executed::Flushed(reply), result)
+            }
             Self::Remove { uid, reply } => {
                 let (deleted, result) = run(skip, || rows::remove(db, uid));
                 (Executed::Removed(deleted.flatten(), reply), result)

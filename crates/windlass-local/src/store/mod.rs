@@ -209,6 +209,14 @@ impl Store {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Gives back the memory in which pages of the database are kept.
+    pub(crate) async fn release_memory(&self) -> Result<(), Error> {
+        lock(&self.readers).clear();
+        let (reply, released) = oneshot::channel();
+        self.send(Change::ReleaseMemory { reply });
+        released.await.map_err(|_| stopped())?
+    }
+
     /// Commits what was given so far and closes the database.
     pub(crate) fn close(&self) {
         // The last connection that is closed moves the log into the file.

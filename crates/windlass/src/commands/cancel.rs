@@ -6,12 +6,17 @@ use crate::flags::wait::WaitFlags;
 use clap::Args;
 use std::process::ExitCode;
 
+use windlass_core::{Job, Phase};
+
 use crate::backend::follow::{self, Waited};
 use crate::backend::resolve::Backend;
+use crate::output::log;
 use crate::output::objects;
 use crate::output::terminal::Progress;
 
 /// Ask for the end of jobs. One that has ended stays as it is.
+///
+/// The exit code is 1 when one of them had ended otherwise before it could be cancelled; how it ended is told.
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// Names of jobs
@@ -38,9 +43,27 @@ pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<E
             }
         }
     }
-    match jobs.as_slice() {
-        [job] => objects::one(job, args.output)?,
-        jobs => objects::many(jobs, args.output)?,
+    let ended: Vec<String> = jobs.iter().filter_map(ended_before).collect();
+    match (args.output, jobs.as_slice()) {
+        // A name alone says that its job is cancelled.
+        (OutputForm::Name, _) => {
+            jobs.retain(|job| ended_before(job).is_none());
+            objects::many(&jobs, args.output)?;
+        }
+        (shape, [job]) => objects::one(job, shape)?,
+        (shape, jobs) => objects::many(jobs, shape)?,
     }
-    Ok(ExitCode::SUCCESS)
+    ended.iter().for_each(|how| log::tell(how));
+    Ok(if ended.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is told of a job that is not cancelled, because it had ended.
+fn ended_before(job: &Job) -> Option<String> {
+    let phase = job.status.phase.filter(|phase| phase.is_final() && *phase != Phase::Cancelled)?;
+    let name = &job.metadata.name;
+    let why = match &job.status.failure {
+        Some(failure) if phase == Phase::Failed => format!(" ({})", failure.reason.as_str()),
+        _ => String::new(),
+    };
+    Some(format!("windlass: job {name} had already ended: {}{why}", phase.as_str()))
 }

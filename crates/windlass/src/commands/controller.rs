@@ -20,6 +20,7 @@ use crate::flags::bad_usage::BadUsage;
 use crate::output::log;
 use crate::process;
 use crate::server::authorities;
+use crate::server::memory;
 
 /// Turn the ComputeJobs of a cluster into batch Jobs.
 #[derive(Debug, Args)]
@@ -51,6 +52,7 @@ pub(crate) struct ControllerArgs {
 
 pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     log::start("info");
+    memory::keep_little();
     let report = report_place(args.report_url, args.report_ca)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -73,6 +75,8 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
     let controller = |operated| {
         windlass_kube::run(client.clone(), settings, metrics, operated, process::stopped())
     };
+    // It renews its Lease all the time, so that another timer costs nothing.
+    tokio::spawn(memory::give_back_regularly());
     let Some(address) = args.operations else {
         controller(ready).await?;
         return Ok(ExitCode::SUCCESS);

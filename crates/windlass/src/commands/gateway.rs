@@ -26,6 +26,7 @@ use crate::output::log;
 use crate::process;
 use crate::server::authorities;
 use crate::server::descriptors;
+use crate::server::memory;
 
 /// Descriptors of the runtime, of calls to the API server, and of one watch for each job that is followed.
 const OWN_DESCRIPTORS: usize = 200;
@@ -77,6 +78,7 @@ pub(crate) struct GatewayArgs {
 
 pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
     log::start("info");
+    memory::keep_little();
     let tls = args.listener.tls()?;
     if tls.is_none() && !args.plain_http && !args.listen.ip().is_loopback() {
         let why = format!(
@@ -115,6 +117,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         access = access.with_peers(peers.token.clone());
         tokio::spawn(share_progress(Arc::clone(&live), peers, Arc::clone(&meters)));
     }
+    let activity = Arc::default();
     let gateway = Gateway {
         jobs: Arc::new(Cluster::new(client, results)),
         access: Arc::new(access),
@@ -129,8 +132,12 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         meters,
         live,
         tls,
+        activity: Arc::clone(&activity),
     };
-    windlass_gateway::serve(listener, gateway, process::stopped()).await?;
+    tokio::select! {
+        served = windlass_gateway::serve(listener, gateway, process::stopped()) => served?,
+        never = memory::give_back(&activity, async || ()) => match never {},
+    }
     Ok(ExitCode::SUCCESS)
 }
 

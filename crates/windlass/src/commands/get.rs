@@ -6,13 +6,12 @@ use crate::flags::wait::WaitFlags;
 use clap::Args;
 use std::process::ExitCode;
 
-use jiff::Timestamp;
 use windlass_core::Job;
 
 use crate::backend::follow::{self, Waited};
 use crate::backend::resolve::Backend;
 use crate::flags::bad_usage::BadUsage;
-use crate::output::objects::{self, Table};
+use crate::output::objects;
 use crate::output::terminal::Progress;
 use crate::process::{self, INTERRUPTED};
 
@@ -69,15 +68,7 @@ async fn watch(backend: &Backend, name: &str, shape: OutputForm) -> anyhow::Resu
         };
         let ended = job.status.is_finished();
         if before.as_ref() != Some(&job) {
-            match shape {
-                OutputForm::Table | OutputForm::Wide => {
-                    let mut table = Table::new::<Job>(shape == OutputForm::Wide);
-                    table.add(&job, Timestamp::now());
-                    objects::print(&table.text(before.is_none()))?;
-                }
-                OutputForm::Yaml => objects::print(&format!("---\n{}", objects::yaml(&job)?))?,
-                shape => objects::one(&job, shape)?,
-            }
+            objects::some(&[&job], shape, before.is_none())?;
             before = Some(job);
         }
         if ended {

@@ -10,11 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 use windlass_core::quantity;
+use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, ServerLimits};
 use windlass_local::{Config, Engine, Logs};
+use windlass_metrics::JobMetrics;
 use windlass_worker::stop_signals::StopSignals;
 
 use crate::flags::bad_usage::BadUsage;
@@ -23,6 +26,7 @@ use crate::server::access::TokenAccess;
 use crate::server::descriptors;
 use crate::server::engine_config;
 use crate::server::hosts;
+use crate::server::memory;
 
 /// Descriptors of the store, the runtime, the watch of the manifests, and files that are read.
 const OWN_DESCRIPTORS: usize = 40;
@@ -59,6 +63,7 @@ pub(crate) struct Serve {
 
 pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     log::start("info");
+    memory::keep_little();
     let tls = args.listener.tls()?;
     if tls.is_none() && !args.listen.ip().is_loopback() {
         let why = format!("{} is not loopback: give --tls-cert and --tls-key", args.listen);
@@ -71,6 +76,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let machine =
         engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?;
     let others = other_descriptors(machine.cpus);
+    let mut registry = Registry::default();
     let config = Config {
         durable: true,
         max_queued: args.max_queued,
@@ -79,16 +85,18 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         logs: Logs::Files,
         stops_on_signals: true,
         descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
+        metrics: JobMetrics::register(&mut registry),
         ..machine
     };
-    let (cpus, hides_data) = (config.cpus, config.hides_data);
+    let (cpus, activity) = (config.cpus, Arc::clone(&config.activity));
+    let hides_data = config.hides_data;
     let is_open = !hides_data && config.run_as.is_none();
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     // Before the engine, which stops by the same signals: neither goes on without the other.
-    let mut signals = StopSignals::listen()?;
+    let signals = StopSignals::listen()?;
     // It makes the directory and holds it for this server alone.
     let engine = Engine::start(config)?;
     let access = TokenAccess::in_directory(&data)?;
@@ -101,9 +109,10 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
             connections: descriptors::connections(others),
             ..ServerLimits::default()
         }),
-        meters: Arc::default(),
+        meters: Arc::new(Meters::beside(registry)),
         tls: tls.clone(),
         live: Arc::default(),
+        activity,
     };
     let stored_bytes = engine.stored_bytes();
     let data = std::path::absolute(&data)?;
@@ -114,8 +123,25 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     if is_open {
         warn!("functions can read the data directory: the token, and the files of other jobs");
     }
+    run(listener, gateway, &engine, signals).await
+}
+
+/// Answers until the process is asked to stop.
+async fn run(
+    listener: TcpListener,
+    gateway: Gateway,
+    engine: &Engine,
+    mut signals: StopSignals,
+) -> anyhow::Result<ExitCode> {
+    let activity = Arc::clone(&gateway.activity);
+    let release = async || {
+        if let Err(error) = engine.release_memory().await {
+            warn!(%error, "the store keeps its memory");
+        }
+    };
     tokio::select! {
         served = windlass_gateway::serve(listener, gateway, async move { signals.recv().await }) => served?,
+        never = memory::give_back(&activity, release) => match never {},
         why = engine.broken() => bail!("the store has failed: {why}"),
     }
     info!("stopping: what runs is ended, and started again by the next server on this directory");

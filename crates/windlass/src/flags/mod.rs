@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod bad_usage;
+pub(crate) mod duration;
 pub(crate) mod function;
 pub(crate) mod function_user;
 pub(crate) mod job;

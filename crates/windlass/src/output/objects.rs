@@ -49,6 +49,26 @@ pub(crate) fn one<T: Shown>(object: &T, shape: OutputForm) -> anyhow::Result<()>
     }
 }
 
+/// Shows objects of which more will come: the first ones with the heads of their columns.
+pub(crate) fn some<T: Shown>(
+    objects: &[&T],
+    shape: OutputForm,
+    are_first: bool,
+) -> anyhow::Result<()> {
+    match shape {
+        OutputForm::Table | OutputForm::Wide => {
+            let mut table = Table::new::<T>(shape == OutputForm::Wide);
+            let now = Timestamp::now();
+            objects.iter().for_each(|object| table.add(*object, now));
+            print(&table.text(are_first))
+        }
+        OutputForm::Yaml => {
+            objects.iter().try_for_each(|object| print(&format!("---\n{}", yaml(object)?)))
+        }
+        shape => objects.iter().try_for_each(|object| one(*object, shape)),
+    }
+}
+
 /// Shows a list of objects.
 pub(crate) fn many<T: Shown>(objects: &[T], shape: OutputForm) -> anyhow::Result<()> {
     match shape {
@@ -58,10 +78,7 @@ pub(crate) fn many<T: Shown>(objects: &[T], shape: OutputForm) -> anyhow::Result
             print(&objects.iter().map(|object| full_name(object) + "\n").collect::<String>())
         }
         OutputForm::Table | OutputForm::Wide => {
-            let mut table = Table::new::<T>(shape == OutputForm::Wide);
-            let now = Timestamp::now();
-            objects.iter().for_each(|object| table.add(object, now));
-            print(&table.text(true))
+            some(&objects.iter().collect::<Vec<_>>(), shape, true)
         }
     }
 }

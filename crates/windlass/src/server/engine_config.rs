@@ -10,6 +10,7 @@ use windlass_core::Cpus;
 use windlass_core::assignment::RunAs;
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_local::{Config, Functions, Library, Logs};
+use windlass_metrics::JobMetrics;
 
 use crate::flags::bad_usage::BadUsage;
 use crate::flags::machine::{Landlock, MachineFlags};
@@ -78,6 +79,8 @@ pub(crate) fn config(
         grace,
         hides_data: hides_data(args.landlock, data)?,
         run_as: run_as(args)?,
+        metrics: JobMetrics::default(),
+        activity: Arc::default(),
     })
 }
 

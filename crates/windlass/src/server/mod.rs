@@ -8,4 +8,5 @@ pub(crate) mod engine_config;
 pub(crate) mod hosts;
 mod keyring;
 pub(crate) mod keys;
+pub(crate) mod memory;
 mod secret;
