@@ -28,6 +28,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         state = self.server.state
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
         with state.lock:
+            unfinished = [began for began, _ in state.jobs.values() if time.monotonic() - began < state.job_seconds]
+            if len(unfinished) >= state.most_unfinished:
+                self.answer({"detail": "the queue is full"}, 429)
+                return
             name = f"j{len(state.jobs)}"
             state.jobs[name] = (time.monotonic(), asked["input"])
         self.answer(job(name, "Queued", 1, asked["input"]), 201)
@@ -107,6 +111,8 @@ class State:
         self.job_seconds = 0.2
         # So long a stream lasts at most.
         self.stream_seconds = 1e9
+        # Further jobs are refused.
+        self.most_unfinished = 1e9
         self.jobs, self.streams, self.questions = {}, [], []
 
 

@@ -130,3 +130,39 @@ def test_a_long_job_in_each_stream_keeps_no_other_waiting(fake, monkeypatch):
         assert not long.done()
         fake.state.job_seconds = 0
         assert long.result(timeout=10) == "long"
+
+
+def test_an_executor_waits_for_room_in_a_queue_that_its_own_jobs_fill(fake):
+    fake.state.most_unfinished, fake.state.job_seconds = 2, 1.5
+
+    def client():
+        return windlass.AsyncClient(fake.url, token="t", patience_seconds=0.5)
+
+    with windlass.Executor("f", client=client, items=True) as pool:
+        assert list(pool.map(range(6), chunksize=1, timeout=60)) == list(range(6))
+        # Not for what is not its own.
+        fake.state.most_unfinished = 0
+        with pytest.raises(windlass.Busy, match="full"):
+            pool.submit(1).result(timeout=20)
+
+
+def map_in_thread(server, inputs):
+    with windlass.Client(server.url, token="t", patience_seconds=0.5) as client:
+        return list(client.map("f", inputs))
+
+
+def map_in_loop(server, inputs):
+    async def results():
+        async with windlass.AsyncClient(server.url, token="t", patience_seconds=0.5) as client:
+            return [result async for result in client.map("f", inputs)]
+
+    return asyncio.run(results())
+
+
+@pytest.mark.parametrize("results", [map_in_thread, map_in_loop])
+def test_a_map_waits_for_room_in_a_queue_that_its_own_jobs_fill(fake, results):
+    fake.state.most_unfinished, fake.state.job_seconds = 2, 1.5
+    assert results(fake, [{"items": [n]} for n in range(6)]) == [{"results": [n]} for n in range(6)]
+    fake.state.most_unfinished = 0
+    with pytest.raises(windlass.Busy, match="full"):
+        results(fake, [{"items": [1]}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import itertools
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -104,13 +105,22 @@ class AsyncClient:
         """The results of one job for each input, in order; see `Client.map`."""
         waiting: collections.deque[Job] = collections.deque()
         source = iter(inputs)
+        # The next input, while it has no job.
+        following: list[Mapping[str, Any]] = []
         try:
             while True:
                 while len(waiting) < ahead:
-                    try:
-                        waiting.append(await self.submit(function, next(source), **options))
-                    except StopIteration:
+                    following = following or list(itertools.islice(source, 1))
+                    if not following:
                         break
+                    try:
+                        waiting.append(await self.submit(function, following[0], **options))
+                    except errors.Busy:
+                        if not waiting:
+                            raise
+                        # Full of our own jobs, perhaps: when the first has ended there is room.
+                        break
+                    following = []
                 if not waiting:
                     return
                 value = await self.value(waiting[0])

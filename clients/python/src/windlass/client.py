@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -136,13 +137,22 @@ class Client:
         """
         waiting: collections.deque[Job] = collections.deque()
         source = iter(inputs)
+        # The next input, while it has no job.
+        following: list[Mapping[str, Any]] = []
         try:
             while True:
                 while len(waiting) < ahead:
-                    try:
-                        waiting.append(self.submit(function, next(source), **options))
-                    except StopIteration:
+                    following = following or list(itertools.islice(source, 1))
+                    if not following:
                         break
+                    try:
+                        waiting.append(self.submit(function, following[0], **options))
+                    except errors.Busy:
+                        if not waiting:
+                            raise
+                        # Full of our own jobs, perhaps: when the first has ended there is room.
+                        break
+                    following = []
                 if not waiting:
                     return
                 value = self.value(waiting[0])

@@ -51,6 +51,9 @@ STREAMS = 64
 QUESTIONS = 16
 QUESTION_SECONDS = 0.25
 
+# So long a submission that was refused because there is too much to do waits at most before the next.
+LONGEST_BUSY_SECONDS = 30.0
+
 
 FORKED = "this windlass.Executor is of the process that was forked: make one in this process"
 DONE = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
@@ -290,7 +293,7 @@ class Executor(concurrent.futures.Executor):
             async with self._submissions:
                 if future.cancelled():
                     return
-                future._job = await self._client.submit(self._function, spec_input, **self._options)
+                future._job = await self._submit(spec_input)
             if not future.cancelled():
                 await self._follow(future)
             if not future.cancelled():
@@ -308,6 +311,20 @@ class Executor(concurrent.futures.Executor):
         if future.cancelled():
             future.set_running_or_notify_cancel()
             await self._cancel(future)
+
+    async def _submit(self, spec_input: dict[str, Any]) -> Job:
+        while True:
+            may_get_room = self._has_jobs()
+            try:
+                return await self._client.submit(self._function, spec_input, **self._options)
+            except errors.Busy as error:
+                # Full of our own jobs, perhaps: when one of them ends there is room.
+                if not may_get_room and not self._has_jobs():
+                    raise
+                await asyncio.sleep(min(error.retry_after_seconds or 1.0, LONGEST_BUSY_SECONDS))
+
+    def _has_jobs(self) -> bool:
+        return any(future._job is not None and not protocol.is_finished(future._job) for future in self._tasks)
 
     async def _follow(self, future: JobFuture) -> None:
         while future._job is not None and not protocol.is_finished(future._job):
