@@ -145,12 +145,7 @@ mod tests {
 
     #[test]
     fn a_host_may_be_spelled_in_any_way() {
-        for host in [
-            "LOCALHOST:8080",
-            "LocalHost:08080",
-            "[::1]:8080",
-            "[0:0:0:0:0:0:0:1]:8080",
-        ] {
+        for host in ["LOCALHOST:8080", "LocalHost:08080", "[::1]:8080", "[0:0:0:0:0:0:0:1]:8080"] {
             assert_eq!(verdict(&[("host", host)], "/"), None, "{host}");
         }
         let host = ("host", "LOCALHOST:8080");
