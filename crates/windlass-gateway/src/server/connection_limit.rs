@@ -145,6 +145,8 @@ struct State {
     busy: u32,
     /// Its turn among those that may be evicted, while it is one of them.
     turn: Option<u64>,
+    /// Whether there was a request.
+    has_asked: bool,
     /// Whose request was the last.
     caller: Option<Caller>,
     /// Whether the caller has a seat for it: while it is busy.
@@ -174,14 +176,17 @@ impl ClientSide {
 
 impl ConnectionSlot {
     /// A request has arrived, of nobody until its caller is known. It is busy for as long as the guard lives.
-    pub(super) fn begin_request(self: &Arc<Self>) -> BusyGuard {
+    /// Whether it has to wait in line: it is not the first, and the one before was nobody's.
+    pub(super) fn begin_request(self: &Arc<Self>) -> (BusyGuard, bool) {
         let mut state = self.state();
+        let waits = state.has_asked && state.caller.is_none();
+        state.has_asked = true;
         if !state.has_seat {
             state.caller = None;
         }
         state.busy += 1;
         drop(state);
-        BusyGuard(self.clone())
+        (BusyGuard(self.clone()), waits)
     }
 
     /// Keeps the connection busy with what its last caller was answered.
