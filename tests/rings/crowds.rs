@@ -20,7 +20,7 @@ const BESIDE: Duration = Duration::from_secs(5);
 
 /// A server of so few descriptors, and of a job that runs.
 fn server(here: &std::path::Path) -> Server {
-    script(here, "sleep", "sleep 1000", "");
+    script(here, "sleep", "sleep 900", "");
     let mut limited = Command::new("prlimit");
     limited.arg("--nofile=1024:1024").arg(windlass());
     let functions = here.to_str().unwrap();

@@ -40,7 +40,8 @@ pub struct FunctionSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::any_object")]
     pub input_schema: Option<Map<String, Value>>,
-    /// Media type of the result. Default `application/json`.
+    /// Media type of the result, or `*/*` for what it is found to be: JSON, text or bytes. Default
+    /// `application/json`.
     #[serde(default = "json_type")]
     #[schemars(length(min = 3, max = 128))]
     pub content_type: String,

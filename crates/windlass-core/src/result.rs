@@ -29,6 +29,48 @@ pub fn inline_result(bytes: &[u8], content_type: &str) -> Option<JobResult> {
     Some(JobResult { text, base64, ..described(bytes, content_type) })
 }
 
+/// The type of a function that does not say what its results are: each is told by what it is found to be.
+pub const ANY_TYPE: &str = "*/*";
+
+/// The type by which a result is told, or why it is none. The error is that of the reader.
+pub fn told_type(
+    content_type: &str,
+    mut bytes: impl io::Read + io::Seek,
+) -> io::Result<Result<String, String>> {
+    if content_type != ANY_TYPE {
+        let problem = json_problem(content_type, bytes)?;
+        return Ok(problem.map_or_else(|| Ok(content_type.to_owned()), Err));
+    }
+    if strict_json::problem(&mut bytes)?.is_none() {
+        return Ok(Ok("application/json".into()));
+    }
+    bytes.rewind()?;
+    let told =
+        if is_text(bytes)? { "text/plain; charset=utf-8" } else { "application/octet-stream" };
+    Ok(Ok(told.into()))
+}
+
+/// Whether all of it is UTF-8.
+fn is_text(mut bytes: impl io::Read) -> io::Result<bool> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut filled = 0;
+    loop {
+        let read = bytes.read(buffer.get_mut(filled..).unwrap_or_default())?;
+        filled += read;
+        let whole = match std::str::from_utf8(buffer.get(..filled).unwrap_or_default()) {
+            Ok(text) => text.len(),
+            // The begin of a letter, of which the rest comes.
+            Err(error) if error.error_len().is_none() && read > 0 => error.valid_up_to(),
+            Err(_) => return Ok(false),
+        };
+        if read == 0 {
+            return Ok(true);
+        }
+        buffer.copy_within(whole..filled, 0);
+        filled -= whole;
+    }
+}
+
 /// Why a result that its media type calls JSON is none; `None` when it keeps the [rule](strict_json), or is
 /// called something else. The error is that of the reader.
 pub fn json_problem(content_type: &str, bytes: impl io::Read) -> io::Result<Option<String>> {
@@ -190,6 +232,7 @@ impl Stream for Once {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::io::Cursor;
 
     use super::*;
 
@@ -231,5 +274,22 @@ mod tests {
         assert_eq!(through(&["ab", "x"], 3, "abc"), ("ab".into(), Some(InvalidData)));
         assert_eq!(through(&["ab"], 3, "abc"), ("ab".into(), Some(UnexpectedEof)));
         assert_eq!(through(&["ab", "cd"], 3, "abc"), ("ab".into(), Some(InvalidData)));
+    }
+
+    #[test]
+    fn a_result_of_any_type_is_told_by_what_it_is() {
+        let told = |bytes: &[u8]| told_type(ANY_TYPE, Cursor::new(bytes)).unwrap().unwrap();
+        assert_eq!(told(b" [1, 2]\n"), "application/json");
+        // Its letters lie across the pieces in which it is read.
+        let long = "\u{20ac}".repeat(100_000);
+        for text in ["", "hello", "{\"a\":1,\"a\":2}", &long] {
+            assert_eq!(told(text.as_bytes()), "text/plain; charset=utf-8");
+        }
+        for bytes in [&b"\xff"[..], &long.as_bytes()[..100_000], b"a\xe2\x82"] {
+            assert_eq!(told(bytes), "application/octet-stream");
+        }
+        let declared = |kind: &str| told_type(kind, Cursor::new(b"hello")).unwrap();
+        assert_eq!(declared("image/png"), Ok("image/png".to_owned()));
+        assert!(declared("application/json").is_err());
     }
 }

@@ -51,11 +51,12 @@ pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedO
         let why = format!("wrote {bytes} bytes; it may write {most}");
         return CollectedOutput::Final(FunctionOutput::TooLarge(why));
     }
-    match json_problem(&file, bytes, &assignment.content_type) {
-        Ok(None) => {}
-        Ok(Some(why)) => return unusable(why),
+    let content_type = match told_type(&file, bytes, &assignment.content_type) {
+        Ok(Ok(told)) => told,
+        Ok(Err(why)) => return unusable(why),
         Err(error) => return unusable(format!("left an output that is lost: {error}")),
-    }
+    };
+    let assignment = &Assignment { content_type, ..assignment.clone() };
     let collected = match (&assignment.results, &assignment.report) {
         _ if bytes <= MAX_INLINE_RESULT_BYTES => {
             inline(assignment, &file).map(CollectedOutput::Final)
@@ -77,12 +78,16 @@ pub(crate) fn too_large_to_inline(bytes: u64) -> FunctionOutput {
     ))
 }
 
-/// Why the output is not JSON although it is called so. The file is then at its begin again.
-fn json_problem(mut file: &File, bytes: u64, content_type: &str) -> io::Result<Option<String>> {
+/// The type by which the output is told, or why it is none. The file is then at its begin again.
+fn told_type(
+    mut file: &File,
+    bytes: u64,
+    content_type: &str,
+) -> io::Result<Result<String, String>> {
     // No more than there were: something may still write.
-    let problem = result::json_problem(content_type, file.take(bytes))?;
+    let told = result::told_type(content_type, file.take(bytes))?;
     file.rewind()?;
-    Ok(problem)
+    Ok(told)
 }
 
 fn unusable(why: String) -> CollectedOutput {

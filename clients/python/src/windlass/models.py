@@ -384,7 +384,7 @@ class FunctionSpec(
     directory of the manifest.
     """
     content_type: str
-    """Media type of the result. Default `application/json`."""
+    """Media type of the result, or `*/*` for what it is found to be: JSON, text or bytes. Default `application/json`."""
     max_result_bytes: int
     """Largest result in bytes; a larger one fails the job with `ResultTooLarge`. Default 1 GiB, and never more than
     where the result goes can hold.

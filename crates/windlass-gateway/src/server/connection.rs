@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use super::connection_limit::{BusyGuard, ConnectionSlot};
@@ -35,7 +36,12 @@ pub(super) struct ConnectionSettings {
     pub(super) limits: ServerLimits,
     pub(super) shutdown: Shutdown,
     pub(super) tls: Option<Tls>,
+    /// The turns of those who ask again and again without a known caller: at most so many at a time.
+    pub(super) turns: Arc<Semaphore>,
 }
+
+/// Most of those that are answered at a time. The others wait in line, so that they slow no newcomer.
+pub(super) const TURNS: usize = 8;
 
 /// One connection, from its accept to its close.
 pub(super) async fn serve(
@@ -87,15 +93,16 @@ async fn serve_http<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let ConnectionSettings { router, limits, shutdown, .. } = settings;
+    let ConnectionSettings { router, limits, shutdown, turns, .. } = settings;
     let service = service_fn({
         let slot = slot.clone();
         move |mut request: Request<Incoming>| {
-            let busy = slot.begin_request();
+            let (busy, waits) = slot.begin_request();
+            let line = waits.then(|| turns.clone());
             request.extensions_mut().insert(PeerAddress(peer));
             request.extensions_mut().insert(slot.clone());
             let request = request.map(|body| RequestBody { body, slot: slot.clone() });
-            Box::pin(answer(router.clone(), request, busy, slot.clone()))
+            Box::pin(answer(router.clone(), request, line, busy, slot.clone()))
         }
     });
     let io = TokioIo::new(SlowClientTimeout::new(socket, limits.stalled_write, slot.clone()));
@@ -139,12 +146,18 @@ async fn serve_http<S>(
 async fn answer(
     router: Router,
     request: Request<RequestBody>,
+    line: Option<Arc<Semaphore>>,
     busy: BusyGuard,
     slot: Arc<ConnectionSlot>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     // One request at a turn: whoever sends many at once waits in line with the others.
+    let turn = match line {
+        Some(line) => line.acquire_owned().await.ok(),
+        None => None,
+    };
     tokio::task::yield_now().await;
     let response = router.oneshot(request).await?;
+    drop(turn);
     // An answer of unknown length tells what happens, perhaps for hours. It is not for a client that may be gone.
     let has_length = response.headers().contains_key(header::CONTENT_LENGTH)
         || response.body().size_hint().exact().is_some();

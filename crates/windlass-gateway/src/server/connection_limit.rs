@@ -6,6 +6,9 @@
 //! slowly its client reads. One that is being answered to a known caller never makes room. The
 //! [`seats`](super::seats) bound their number, so that some are always left.
 //!
+//! Making room takes until the connection's task runs, which under load is a while. So a sixteenth is kept free: each
+//! newcomer that takes of it has another one go at once, and waits for none.
+//!
 //! One address has at most fifteen of sixteen connections. Beyond it its own make room, so that it does not
 //! drive out those of others; when none can, the new one is closed.
 
@@ -23,6 +26,8 @@ use crate::protocol::address::network_of;
 pub(super) struct ConnectionLimiter {
     permits: Arc<Semaphore>,
     most_of_address: usize,
+    /// So many are kept free.
+    reserve: usize,
     open: Mutex<Open>,
     /// A connection has ended, may be evicted now, or has refused to be.
     changed: Notify,
@@ -49,6 +54,7 @@ impl ConnectionLimiter {
         };
         Self {
             permits: Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS))),
+            reserve: max / 16,
             // Where it is all of them, the connections that are there wait for each other.
             most_of_address: if max < 16 { usize::MAX } else { max - max / 16 },
             open: Mutex::new(open),
@@ -85,8 +91,19 @@ impl ConnectionLimiter {
             permit: Some(permit),
         };
         *self.open().by_address.entry(address).or_default() += 1;
+        self.make_room(address);
         slot.become_evictable(&mut slot.state());
         Some(Arc::new(slot))
+    }
+
+    /// Has one go for the next newcomer: of this address when it nears its bound.
+    fn make_room(&self, address: IpAddr) {
+        let mut open = self.open();
+        if open.connections_of(address).saturating_add(self.reserve) > self.most_of_address {
+            open.evict(|other| other == address);
+        } else if self.permits.available_permits() < self.reserve {
+            open.evict(|_| true);
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -131,6 +148,8 @@ struct State {
     busy: u32,
     /// Its turn among those that may be evicted, while it is one of them.
     turn: Option<u64>,
+    /// Whether there was a request.
+    has_asked: bool,
     /// Whose request was the last.
     caller: Option<Caller>,
     /// Whether the caller has a seat for it: while it is busy.
@@ -160,14 +179,17 @@ impl ClientSide {
 
 impl ConnectionSlot {
     /// A request has arrived, of nobody until its caller is known. It is busy for as long as the guard lives.
-    pub(super) fn begin_request(self: &Arc<Self>) -> BusyGuard {
+    /// Whether it has to wait in line: it is not the first, and the one before was nobody's.
+    pub(super) fn begin_request(self: &Arc<Self>) -> (BusyGuard, bool) {
         let mut state = self.state();
+        let waits = state.has_asked && state.caller.is_none();
+        state.has_asked = true;
         if !state.has_seat {
             state.caller = None;
         }
         state.busy += 1;
         drop(state);
-        BusyGuard(self.clone())
+        (BusyGuard(self.clone()), waits)
     }
 
     /// Keeps the connection busy with what its last caller was answered.

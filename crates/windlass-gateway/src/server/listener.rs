@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::connection::{self, ConnectionSettings};
+use super::connection::{self, ConnectionSettings, TURNS};
 use super::connection_limit::ConnectionLimiter;
 use super::shutdown::Shutdown;
 use super::tls::Tls;
@@ -39,7 +39,9 @@ pub(crate) async fn serve(
     if let Some(tls) = tls.clone() {
         reloading.spawn(tls.reload_on_change());
     }
-    let settings = ConnectionSettings { router: router(shutdown.clone()), limits, shutdown, tls };
+    let turns = Arc::new(Semaphore::new(TURNS));
+    let router = router(shutdown.clone());
+    let settings = ConnectionSettings { router, limits, shutdown, tls, turns };
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     let accept_with_slot = async || {

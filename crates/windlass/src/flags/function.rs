@@ -6,6 +6,7 @@
 use std::str::FromStr;
 
 use windlass_core::function::{Memory, Parallelism};
+use windlass_core::result::ANY_TYPE;
 use windlass_core::{Cpus, Function, FunctionSpec, name};
 
 /// What was given.
@@ -46,6 +47,8 @@ impl FunctionFlag {
         let per_cpu = format!("{}Mi", (total >> 20) / u64::from(cpus.max(1)));
         let spec = FunctionSpec {
             command: self.command.clone(),
+            // Nobody has said what it writes.
+            content_type: ANY_TYPE.into(),
             parallelism: Parallelism { default: cpus, max: cpus },
             memory: Memory { base: "0".into(), per_cpu },
             ..defaults()
@@ -99,10 +102,7 @@ mod tests {
     fn what_it_may_use_is_the_machines() {
         let definition: FunctionFlag = "count=python3".parse().unwrap();
         let Function { metadata, spec, .. } = definition.function(4);
-        assert_eq!(
-            (metadata.name.as_str(), spec.content_type.as_str()),
-            ("count", "application/json")
-        );
+        assert_eq!((metadata.name.as_str(), spec.content_type.as_str()), ("count", "*/*"));
         assert_eq!(spec.parallelism, Parallelism { default: 4, max: 4 });
         let (one, four) = (spec.memory.bytes(1).unwrap(), spec.memory.bytes(4).unwrap());
         assert!(one > 0 && four == 4 * one, "{:?}", spec.memory);
