@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windlass_core::Cpus;
+use windlass_worker::stop_signals::StopSignals;
 
 use crate::functions::Library;
 use crate::process::Logs;
@@ -33,9 +34,8 @@ pub struct Config {
     pub program: PathBuf,
     /// Where functions write what is neither result nor progress.
     pub logs: Logs,
-    /// Whether the engine stops as soon as a signal asks this process to: see
-    /// [`StopSignals`](windlass_worker::stop_signals::StopSignals).
-    pub stops_on_signals: bool,
+    /// The signals by which the engine stops at once, if it does by any.
+    pub stop: Option<StopSignals>,
     /// How long a function may take to stop, before it is killed.
     pub grace: Duration,
 }

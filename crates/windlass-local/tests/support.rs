@@ -55,7 +55,7 @@ pub(crate) fn machine_at(
         max_stored_bytes: 1 << 30,
         program: program(),
         logs: Logs::Files,
-        stops_on_signals: false,
+        stop: None,
         grace: Duration::from_millis(300),
     };
     Machine { engine: Engine::start(config).unwrap(), directory }

@@ -124,22 +124,25 @@ fn deadline(timeout: Duration) -> Timestamp {
 ///
 /// The kernel does it, so that no SIGKILL of the worker leaves a function that burns CPUs. It must
 /// be asked for between fork and exec, which is unsafe because almost nothing may be done there:
-/// here, two system calls.
+/// here, three system calls.
 mod end_with_parent {
-    #![expect(unsafe_code, reason = "pre_exec; the closure makes two system calls and no more")]
+    #![expect(unsafe_code, reason = "pre_exec; the closure makes three system calls and no more")]
 
     use std::io;
 
     use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
     use tokio::process::Command;
 
+    use crate::stop_signals;
+
     pub(super) fn arrange(process: &mut Command) {
         let parent = getpid();
-        // SAFETY: the closure runs in the forked child; prctl and getppid are async-signal-safe and
-        // allocate nothing.
+        // SAFETY: the closure runs in the forked child; prctl, sigprocmask and getppid are
+        // async-signal-safe and allocate nothing.
         unsafe {
             process.pre_exec(move || {
                 set_parent_process_death_signal(Some(Signal::KILL))?;
+                stop_signals::unblock()?;
                 // The worker may have died before the line above.
                 if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::other("orphaned")) }
             });

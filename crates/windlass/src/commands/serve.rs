@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{error, info};
 use windlass_core::quantity;
 use windlass_gateway::{Gateway, ServerLimits};
 use windlass_local::{Config, Engine, Logs};
@@ -58,6 +58,8 @@ pub(crate) struct Serve {
 }
 
 pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
+    // First of all, because no thread may be without it.
+    let signals = StopSignals::listen()?;
     log::start("info");
     let tls = args.listener.tls()?;
     if tls.is_none() && !args.listen.ip().is_loopback() {
@@ -77,7 +79,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         max_stored_bytes,
         grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
-        stops_on_signals: true,
+        stop: Some(signals.clone()),
         ..engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?
     };
     let cpus = config.cpus;
@@ -85,8 +87,6 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
-    // Before the engine, which stops by the same signals: neither goes on without the other.
-    let mut signals = StopSignals::listen()?;
     // It makes the directory and holds it for this server alone.
     let engine = Engine::start(config)?;
     let access = TokenAccess::in_directory(&data)?;
@@ -109,12 +109,19 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         "windlass serves; the token is in the data directory"
     );
     tokio::select! {
-        served = windlass_gateway::serve(listener, gateway, async move { signals.recv().await }) => served?,
+        served = windlass_gateway::serve(listener, gateway, stopped(signals)) => served?,
         why = engine.broken() => bail!("the store has failed: {why}"),
     }
     info!("stopping: what runs is ended, and started again by the next server on this directory");
     engine.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns once this process is asked to stop, or cannot know it any more.
+async fn stopped(signals: StopSignals) {
+    if let Err(error) = signals.recv().await {
+        error!(%error, "signals cannot be received");
+    }
 }
 
 /// Connections that leave descriptors for the store and for the workers: each has a socket, and a few

@@ -71,7 +71,7 @@ pub(crate) fn config(
         max_stored_bytes: u64::MAX,
         program,
         logs: Logs::Stderr,
-        stops_on_signals: false,
+        stop: None,
         grace,
     })
 }
