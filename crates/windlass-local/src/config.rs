@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use windlass_core::Cpus;
 use windlass_core::assignment::RunAs;
 use windlass_metrics::JobMetrics;
+use windlass_worker::stop_signals::StopSignals;
 
 use crate::functions::Library;
 use crate::process::Logs;
@@ -36,9 +37,8 @@ pub struct Config {
     pub program: PathBuf,
     /// Where functions write what is neither result nor progress.
     pub logs: Logs,
-    /// Whether the engine stops as soon as a signal asks this process to: see
-    /// [`StopSignals`](windlass_worker::stop_signals::StopSignals).
-    pub stops_on_signals: bool,
+    /// The signals by which the engine stops at once, if it does by any.
+    pub stop: Option<StopSignals>,
     /// How many files a function may have open, unless it raises that itself; `None` for as many as this process.
     pub descriptors: Option<u64>,
     /// How long a function may take to stop, before it is killed.

@@ -20,7 +20,7 @@ use crate::ownership;
 use crate::queueing::backlog::Backlog;
 use crate::store::{self, Store, StoreError, StoreFailure, stopped};
 use windlass_clock::Clock;
-use windlass_worker::stop_signals::{StopSignals, heed_children};
+use windlass_worker::stop_signals::heed_children;
 
 /// An engine that runs.
 pub struct Engine {
@@ -42,7 +42,6 @@ impl Engine {
         let config = Arc::new(config);
         // Without its signal a worker that has ended could not be waited for.
         drop(heed_children().map_err(io)?);
-        let signals = config.stops_on_signals.then(StopSignals::listen).transpose().map_err(io)?;
         let lock = store::lock_directory(&config.data)?;
         let files = Arc::new(DataDir::open(&config.data).map_err(io)?);
 
@@ -77,7 +76,7 @@ impl Engine {
             events: sender,
             metrics,
         });
-        let mut controller = Controller::new(Arc::clone(&ctx), cores, cgroups, events, signals);
+        let mut controller = Controller::new(Arc::clone(&ctx), cores, cgroups, events);
         let unfinished =
             ctx.store.unfinished().map_err(|error| io(io::Error::other(error.to_string())))?;
         controller.recover(unfinished, &lost);

@@ -110,7 +110,7 @@ async fn what_is_wrong_is_refused_with_all_its_problems() {
 
 #[tokio::test]
 async fn a_function_that_stops_its_worker_still_meets_its_timeout() {
-    let machine = machine(1, &[("stop", "kill -STOP $PPID; sleep 1000")]);
+    let machine = machine(1, &[("stop", "kill -STOP $PPID; sleep 900")]);
     machine.submit("job", spec("stop", json!({ "timeoutSeconds": 1 }))).await.unwrap();
     let job = machine.finished("job").await;
     let (reason, message) = failure(&job);

@@ -56,7 +56,7 @@ pub(crate) fn machine_at(
         max_stored_bytes: 1 << 30,
         program: program(),
         logs: Logs::Files,
-        stops_on_signals: false,
+        stop: None,
         descriptors: None,
         grace: Duration::from_millis(300),
         // The functions of these tests leave traces in the data directory.

@@ -182,14 +182,17 @@ mod before_exec {
     use tokio::process::Command;
 
     use crate::fence::Fence;
+    use crate::stop_signals;
 
     pub(super) fn arrange(process: &mut Command, mut fence: Option<Fence>) {
         let parent = getpid();
-        // SAFETY: the closure runs in the forked child; prctl, getppid and landlock_restrict_self are
+        // SAFETY: the closure runs in the forked child; prctl, sigprocmask, getppid and
+        // landlock_restrict_self are
         // async-signal-safe, and nothing is allocated.
         unsafe {
             process.pre_exec(move || {
                 set_parent_process_death_signal(Some(Signal::KILL))?;
+                stop_signals::unblock()?;
                 // The worker may have died before the line above.
                 if getppid() != Some(parent) {
                     return Err(io::Error::other("orphaned"));

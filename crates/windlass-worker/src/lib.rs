@@ -85,7 +85,10 @@ fn run_command(command: &[String]) -> Result<u8, Error> {
     // container.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(std::io::Error::from)?;
-    let runtime = with_one_thread_for_files(tokio::runtime::Builder::new_current_thread())?;
+    // Before there is any thread.
+    stop_signals::block()?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().thread_keep_alive(LONG).build()?;
     let order = match command {
         [] => match runtime.block_on(report::receive_order())? {
             Some(line) => serde_json::from_slice(&line)?,
@@ -108,16 +111,4 @@ fn run_command(command: &[String]) -> Result<u8, Error> {
     // A thread that waits for somebody to read our stderr does not hold the exit up.
     runtime.shutdown_background();
     Ok(code?)
-}
-
-/// A runtime that has a thread for files from the start and keeps it: what would start the first one
-/// later panics where no thread can be had any more.
-fn with_one_thread_for_files(
-    mut builder: tokio::runtime::Builder,
-) -> std::io::Result<tokio::runtime::Runtime> {
-    // The same is tried first by somebody who can say no.
-    std::thread::Builder::new().spawn(|| ())?;
-    let runtime = builder.enable_all().thread_keep_alive(LONG).build()?;
-    runtime.spawn_blocking(|| ());
-    Ok(runtime)
 }

@@ -1,79 +1,105 @@
 //! The signals that ask a process to stop, and what ends by them.
+//!
+//! They are blocked and read from a descriptor. A handler might run late, on another thread, when what
+//! the same stop has done to a function is known already. A signal that waits to be read is there from
+//! the moment at which it was sent.
 
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::pin::pin;
 use std::process::ExitStatus;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::Signal as Number;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::coop::unconstrained;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 /// What a service manager, a terminal that closes and Ctrl-C send.
-const NUMBERS: [i32; 3] = [Number::TERM.as_raw(), Number::INT.as_raw(), Number::HUP.as_raw()];
+const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
-/// The signals of this process that ask it to stop.
+/// The signals of this process that ask it to stop. A clone is told of the same ones.
+#[derive(Clone, Debug)]
+pub struct StopSignals(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct StopSignals {
-    signals: Vec<Signal>,
+struct Inner {
+    waiting: AsyncFd<SignalFd>,
     /// One has come. A stop is never taken back.
-    have_come: bool,
+    have_come: AtomicBool,
+}
+
+/// Has the signals wait for [`StopSignals`]. Before this process starts any thread, because one that
+/// does not block them is ended by them. SIGHUP counts unless whoever started this process ignores it,
+/// as `nohup` does.
+pub fn block() -> io::Result<()> {
+    Ok(heeded().thread_block()?)
+}
+
+/// Lets the signals through again. For a process that was forked and is about to be another program;
+/// it makes one system call and allocates nothing.
+pub(crate) fn unblock() -> io::Result<()> {
+    Ok(SigSet::empty().thread_set_mask()?)
 }
 
 impl StopSignals {
-    /// Listens from now on. SIGHUP counts unless whoever started this process ignores it, as `nohup`
-    /// does.
+    /// Those that have come since [`block`], and those that come.
     pub fn listen() -> io::Result<Self> {
-        let heeded = NUMBERS.into_iter().filter(|number| {
-            *number != Number::HUP.as_raw() || !is_ignored(*number, &own_status())
-        });
-        let signals = heeded.map(|number| signal(SignalKind::from_raw(number)));
-        Ok(Self { signals: signals.collect::<io::Result<_>>()?, have_come: false })
+        block()?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        #[expect(
+            deprecated,
+            reason = "sound for a descriptor that it owns; the other one is unsafe"
+        )]
+        let waiting = AsyncFd::new(SignalFd::with_flags(&heeded(), flags)?)?;
+        Ok(Self(Arc::new(Inner { waiting, have_come: AtomicBool::new(false) })))
     }
 
     /// Returns once one has come.
-    pub async fn recv(&mut self) {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
-    }
-
-    /// Whether one has come. After [`settle`], one that was sent before what the caller has just seen
-    /// counts for sure.
-    pub fn have_come(&mut self) -> bool {
-        self.poll(&mut Context::from_waker(Waker::noop())).is_ready()
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for signal in &mut self.signals {
-            // Without a budget: an answer must not depend on how much this task has done before.
-            self.have_come |= pin!(unconstrained(signal.recv())).poll(cx).is_ready();
+    pub async fn recv(&self) -> io::Result<()> {
+        while !self.have_come() {
+            let mut ready = self.0.waiting.readable().await?;
+            if !self.have_come() {
+                ready.clear_ready();
+            }
         }
-        if self.have_come { Poll::Ready(()) } else { Poll::Pending }
+        Ok(())
+    }
+
+    /// Whether one has come. One that was sent before what the caller has just seen counts for sure.
+    pub fn have_come(&self) -> bool {
+        let Inner { waiting, have_come } = &*self.0;
+        if let Ok(Some(_)) = waiting.get_ref().read_signal() {
+            have_come.store(true, Ordering::SeqCst);
+        }
+        have_come.load(Ordering::SeqCst)
     }
 }
 
-/// Lets the runtime take in the signals that have come before this call.
-pub async fn settle() {
-    // The runtime looks at its signals before it goes on with a task that has yielded.
-    tokio::task::yield_now().await;
+fn heeded() -> SigSet {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let is_heeded =
+        |signal: &Signal| *signal != Signal::SIGHUP || !is_ignored(*signal as i32, &status);
+    SIGNALS.into_iter().filter(is_heeded).collect()
 }
 
 /// Whether a process was ended by a signal that asks to stop, or says so, as a shell does of a command
 /// that was.
 pub(crate) fn is_end_by_signal(status: ExitStatus) -> bool {
     let number = status.signal().or_else(|| status.code().map(|code| code - 128));
-    number.is_some_and(|number| NUMBERS.contains(&number))
+    number.is_some_and(|number| SIGNALS.iter().any(|signal| *signal as i32 == number))
 }
 
 /// Ends of child processes are told to this process from now on, also where whoever started it had
 /// them ignored.
-pub fn heed_children() -> io::Result<Signal> {
+pub fn heed_children() -> io::Result<Stream> {
     signal(SignalKind::child())
 }
 
-fn own_status() -> String {
-    fs::read_to_string("/proc/self/status").unwrap_or_default()
+/// Whether whoever started this process has it ignore that a terminal closes.
+pub fn ignores_hangup() -> bool {
+    !heeded().contains(Signal::SIGHUP)
 }
 
 /// Whether a process, by its `/proc/PID/status`, ignores a signal.
@@ -102,21 +128,5 @@ mod tests {
     fn what_nohup_ignores_is_ignored() {
         let status = "Name:\tx\nSigIgn:\t0000000000001001\n";
         assert!(is_ignored(1, status) && is_ignored(13, status) && !is_ignored(15, status));
-    }
-
-    #[tokio::test]
-    async fn a_signal_counts_for_ever_however_busy_the_task_is() {
-        let mut signals = StopSignals::listen().unwrap();
-        assert!(!signals.have_come());
-        rustix::process::kill_process(rustix::process::getpid(), Number::HUP).unwrap();
-        // Another thread of this test's process takes it.
-        let started = std::time::Instant::now();
-        while !signals.have_come() && started.elapsed() < std::time::Duration::from_secs(30) {
-            settle().await;
-        }
-        for _ in 0..1_000 {
-            assert!(signals.have_come());
-            signals.recv().await;
-        }
     }
 }

@@ -20,7 +20,7 @@ use crate::output::Relay;
 use crate::progress::ProgressFile;
 use crate::report::Reporter;
 use crate::result::{CollectedOutput, collect_output};
-use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal, settle};
+use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
 use crate::{output, stop, usage};
 
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
@@ -85,7 +85,7 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
         Err(error) => {
             let outcome = cannot_start(order, &error);
             let ending = ending(assignment, outcome, started, None, None, None);
-            return attempt.finish(&mut reporter, ending, &mut signals.stop).await;
+            return attempt.finish(&mut reporter, ending, &signals.stop).await;
         }
     };
     let end = attempt.until_end(&mut running, &mut reporter, &mut signals).await?;
@@ -108,7 +108,7 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
     }
     let usage = usage::of_children(wall, assignment.parallelism);
     let path = function.output_path();
-    let output = attempt.collect_result(&end, &path, &reporter, &mut signals.stop).await;
+    let output = attempt.collect_result(&end, &path, &reporter, &signals.stop).await;
     let Some(output) = output else {
         leave_word(assignment, &stopped(assignment, started, since));
         return Ok(STOPPED);
@@ -118,13 +118,14 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
         finished,
         ..ending(assignment, outcome, started, Some(since), Some(usage), last_progress)
     };
-    attempt.finish(&mut reporter, ending, &mut signals.stop).await
+    attempt.finish(&mut reporter, ending, &signals.stop).await
 }
 
 impl Attempt<'_> {
     /// Confines this process, starts the function, and reports that it runs.
     fn start(&self, order: &Order, reporter: &mut Reporter) -> io::Result<Running> {
         let memory = MemoryWatch::confine(self.assignment.confinement.as_ref())?;
+        keep_a_thread()?;
         let (mut function, progress) = FunctionProcess::start(order, self.limit)?;
         let since = now();
         let process_group = Some(function.group());
@@ -150,10 +151,10 @@ impl Attempt<'_> {
             tokio::select! {
                 // A request to stop counts before an end that has happened: it may have caused it.
                 biased;
-                () = signals.stop.recv() => return Ok(FunctionEnd::Stopped),
+                stop = signals.stop.recv() => return stop.map(|()| FunctionEnd::Stopped),
                 () = reporter.server_closed() => return Ok(FunctionEnd::Stopped),
                 status = function.wait() => {
-                    return Ok(judge(status?, &mut signals.stop, reporter).await);
+                    return Ok(judge(status?, &signals.stop, reporter).await);
                 }
                 _ = signals.children.recv() => has_orphans = true,
                 () = sleep_until(self.deadline()) => return Ok(FunctionEnd::TimedOut(self.limit)),
@@ -190,7 +191,7 @@ impl Attempt<'_> {
         end: &FunctionEnd,
         path: &Path,
         reporter: &Reporter,
-        stop: &mut StopSignals,
+        stop: &StopSignals,
     ) -> Option<FunctionOutput> {
         if !matches!(end, FunctionEnd::Exited(status) if status.success()) {
             return Some(FunctionOutput::None);
@@ -199,7 +200,7 @@ impl Attempt<'_> {
             CollectedOutput::Final(output) => Some(output),
             CollectedOutput::ToUpload(large) => tokio::select! {
                 output = reporter.store(&large, self.deadline()) => Some(output),
-                () = stop.recv() => None,
+                _ = stop.recv() => None,
             },
         }
     }
@@ -214,7 +215,7 @@ impl Attempt<'_> {
         &self,
         reporter: &mut Reporter,
         ending: Ending,
-        stop: &mut StopSignals,
+        stop: &StopSignals,
     ) -> io::Result<u8> {
         // First, so that a crash in between leaves it.
         leave_word(self.assignment, &ending);
@@ -222,7 +223,7 @@ impl Attempt<'_> {
         let mut reported = std::pin::pin!(reporter.finish(ending, self.deadline()));
         tokio::select! {
             () = &mut reported => {}
-            () = stop.recv() => {
+            _ = stop.recv() => {
                 // Its pod is being ended, but a gateway that is there still takes the outcome.
                 if timeout(LAST_CHANCE, reported).await.is_err() {
                     output::log_line("windlass worker: stopped before the outcome was taken");
@@ -233,17 +234,25 @@ impl Attempt<'_> {
     }
 }
 
+/// Has a thread for files from now on: what would start the first one later panics where the function
+/// has left no room for any.
+fn keep_a_thread() -> io::Result<()> {
+    // The same is tried first by somebody who can say no.
+    std::thread::Builder::new().spawn(|| ())?;
+    drop(tokio::task::spawn_blocking(|| ()));
+    Ok(())
+}
+
 /// Whether the function has ended by itself. While a stop is under way that cannot be known: the same
 /// signals may have reached the function, or a part of it that it waited for.
 async fn judge(
     status: std::process::ExitStatus,
-    stop: &mut StopSignals,
+    stop: &StopSignals,
     reporter: &Reporter,
 ) -> FunctionEnd {
-    settle().await;
     let stopped = async {
         tokio::select! {
-            () = stop.recv() => {}
+            _ = stop.recv() => {}
             () = reporter.server_closed() => {}
         }
     };

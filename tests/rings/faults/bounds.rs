@@ -58,3 +58,23 @@ fn beyond_the_bound_submissions_are_told_when_to_come_back() {
     assert!(started.elapsed() < Duration::from_secs(25), "the first job has ended meanwhile");
     assert!(server.stop().success());
 }
+
+#[test]
+fn the_processes_of_an_attempt_are_bounded_where_the_kernel_can() {
+    let here = here();
+    let show = "cat /sys/fs/cgroup/pids$(sed -n 's/.*:pids://p' /proc/self/cgroup)/pids.max \
+                /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/pids.max 2>/dev/null \
+                > $WINDLASS_OUTPUT; true";
+    script(here.path(), "show", show, "retries: 0");
+    let server = Server::beside(here.path(), &["--cpus", "1"]);
+    let said = server.before();
+    if said.contains("any number") {
+        println!("not tested: this machine lets nobody bound the number of processes");
+        return;
+    }
+    server.client.submit(&json!({ "function": "show", "name": "show" }));
+    phase(&server.client, "show", "Succeeded");
+    let bound = server.client.get(&server.client.jobs("/show/result"));
+    assert_eq!(text(&bound.body).lines().next(), Some("4096"), "{said}");
+    assert!(said.contains("at most 4096"), "{said}");
+}

@@ -21,9 +21,9 @@ fn ignoring(signal: &str) -> Command {
 fn a_stop_that_reaches_every_process_at_once_judges_no_function() {
     for signal in ["TERM", "INT", "HUP"] {
         let here = here();
-        script(here.path(), "plain", "exec sleep 1000", "retries: 0");
+        script(here.path(), "plain", "exec sleep 900", "retries: 0");
         // Goes on when its command is ended, with a result that is wrong.
-        let goes_on = "trap '' TERM INT HUP; (trap - TERM INT HUP; exec sleep 1000); \
+        let goes_on = "trap '' TERM INT HUP; (trap - TERM INT HUP; exec sleep 900); \
                        echo wrong > $WINDLASS_OUTPUT";
         script(here.path(), "shell", goes_on, "retries: 0");
         let mut server = Server::beside(here.path(), &["--cpus", "2"]);
@@ -33,7 +33,7 @@ fn a_stop_that_reaches_every_process_at_once_judges_no_function() {
         }
         eventually("both sleep", BOUND, || {
             let all = processes_of(here.path().to_str().unwrap());
-            (all.iter().filter(|line| line.contains("sleep 1000")).count() >= 3).then_some(())
+            (all.iter().filter(|line| line.contains("sleep 900")).count() >= 3).then_some(())
         });
         server.signal_all(here.path(), signal);
         let ended = server.ended();
@@ -82,7 +82,7 @@ fn what_a_killed_server_has_left_frozen_is_ended() {
     let freeze = "[ $WINDLASS_ATTEMPT = 1 ] || { echo > $WINDLASS_OUTPUT; exit; }; \
         group=$(sed -n 's/.*:freezer://p' /proc/self/cgroup); \
         echo \"$group\" > $HERE/group; echo FROZEN > /sys/fs/cgroup/freezer$group/freezer.state; \
-        sleep 1000";
+        sleep 900";
     script(here.path(), "freeze", freeze, "retries: 0");
     let server = Server::beside(here.path(), &["--cpus", "1"]);
     server.client.submit(&json!({ "function": "freeze", "name": "freeze" }));

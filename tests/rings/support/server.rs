@@ -16,6 +16,8 @@ pub(crate) struct Server {
     _own: Option<tempfile::TempDir>,
     data: PathBuf,
     child: Child,
+    /// What it said until it served.
+    before: String,
     /// What it says.
     log: Receiver<Value>,
 }
@@ -78,7 +80,8 @@ impl Server {
                     let address = event["address"].as_str().unwrap().to_owned();
                     let token = std::fs::read_to_string(data.join("token")).unwrap();
                     let client = Client { address, token, namespace: "default".into() };
-                    return Ok(Self { client, _own: None, data: data.to_owned(), child, log });
+                    let data = data.to_owned();
+                    return Ok(Self { client, _own: None, data, child, before, log });
                 }
                 Ok(event) => before += &format!("{event}\n"),
                 Err(_) => {
@@ -95,6 +98,11 @@ impl Server {
 
     pub(crate) fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// What it said until it served.
+    pub(crate) fn before(&self) -> &str {
+        &self.before
     }
 
     /// What it has said since the last call.

@@ -17,7 +17,6 @@ use windlass_core::AttemptNumber;
 use windlass_core::report::{Event as ReportEvent, Report};
 use windlass_core::status::FailureReason;
 use windlass_worker::oom_kills;
-use windlass_worker::stop_signals::settle;
 
 use super::observe::Unreported;
 use crate::confine::Slot;
@@ -116,8 +115,6 @@ impl Supervisor {
                                 if !stopping {
                                     deadline = Some(Instant::now() + WORKER_GRACE);
                                 }
-                                // A stop that came before it is seen before it.
-                                settle().await;
                             }
                             self.events.send(Event::Reported(report));
                         }

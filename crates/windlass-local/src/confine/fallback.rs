@@ -28,6 +28,8 @@ pub(super) struct Levels {
     /// None also when nobody's CPUs are pinned.
     pub(super) cpus: Option<Version>,
     pinning: bool,
+    /// Where the number of processes and threads is limited.
+    pub(super) tasks: Option<Version>,
     /// With the controller, in version 1.
     pub(super) processes: Option<(Version, Option<&'static str>)>,
 }
@@ -35,7 +37,7 @@ pub(super) struct Levels {
 /// One line for the log.
 impl fmt::Display for Levels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { memory, cpus, pinning, processes } = self;
+        let Self { memory, cpus, pinning, tasks, processes } = self;
         match memory {
             Some(version) => write!(f, "memory: cgroup {version}")?,
             None => write!(f, "memory: watched by the worker")?,
@@ -46,9 +48,13 @@ impl fmt::Display for Levels {
             (None, false) => write!(f, "; CPUs: any, more are granted than there are")?,
         }
         match processes {
-            Some((version, Some(name))) => write!(f, "; processes: cgroup {version} {name}"),
-            Some((version, None)) => write!(f, "; processes: cgroup {version}"),
-            None => write!(f, "; processes: no groups"),
+            Some((version, Some(name))) => write!(f, "; processes: cgroup {version} {name}")?,
+            Some((version, None)) => write!(f, "; processes: cgroup {version}")?,
+            None => write!(f, "; processes: no groups")?,
+        }
+        match tasks {
+            Some(version) => write!(f, ", at most {} by cgroup {version}", group::MAX_TASKS),
+            None => write!(f, ", any number"),
         }
     }
 }
@@ -101,6 +107,9 @@ impl<'a> FallbackChain<'a> {
             levels.cpus = Some(Version::V2);
         }
         if levels.memory.is_some() || levels.cpus.is_some() {
+            if self.note("pids", tree.enable("pids", group::limit_tasks)) {
+                levels.tasks = Some(Version::V2);
+            }
             levels.processes = Some((Version::V2, None));
         }
     }
@@ -112,6 +121,9 @@ impl<'a> FallbackChain<'a> {
         }
         if levels.pinning && levels.cpus.is_none() && self.try_controller("cpuset") {
             levels.cpus = Some(Version::V1);
+        }
+        if levels.tasks.is_none() && self.try_controller("pids") {
+            levels.tasks = Some(Version::V1);
         }
         if levels.processes.is_none() {
             let finder = FINDERS.into_iter().find(|name| self.try_controller(name));
@@ -133,7 +145,8 @@ impl<'a> FallbackChain<'a> {
         let cpus = levels.cpus == Some(Version::V2);
         if memory || cpus || is_bare {
             let root = tree.root.clone();
-            self.found.push(Hierarchy { root, memory, cpus, tree: Some(tree) });
+            let tasks = levels.tasks == Some(Version::V2);
+            self.found.push(Hierarchy { root, memory, cpus, tasks, tree: Some(tree) });
         } else {
             let closed = tree.close();
             self.note("version 2", closed);
@@ -148,11 +161,12 @@ impl<'a> FallbackChain<'a> {
     fn try_controller(&mut self, controller: &str) -> bool {
         let Some(mount) = self.mount_of(controller) else { return false };
         let root = mount.own.join(self.name);
-        let (memory, cpus) = (controller == "memory", controller == "cpuset");
+        let [memory, cpus, tasks] = ["memory", "cpuset", "pids"].map(|name| name == controller);
         let all = self.cores.all();
         let tried = v1::open(&root, |group| match controller {
             "memory" => Version::V1.limit_memory(group, PROBE_BYTES),
             "cpuset" => Version::V1.limit_cpus(group, &all),
+            "pids" => group::limit_tasks(group),
             _ => Ok(()),
         });
         // One hierarchy may have several controllers.
@@ -161,8 +175,9 @@ impl<'a> FallbackChain<'a> {
             (Ok(()), Some(same)) => {
                 same.memory |= memory;
                 same.cpus |= cpus;
+                same.tasks |= tasks;
             }
-            (Ok(()), None) => self.found.push(Hierarchy { root, memory, cpus, tree: None }),
+            (Ok(()), None) => self.found.push(Hierarchy { root, memory, cpus, tasks, tree: None }),
             (Err(_), Some(_)) => {}
             // It may not have been made.
             (Err(_), None) => group::end(&root, None).unwrap_or_default(),

@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// First and longest pause before a group is looked at again.
 const PAUSES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(5)];
 
+/// Most processes and threads of one attempt, with those of its worker: more than a function needs for
+/// its CPUs, and far less than fills the table of the machine.
+pub(super) const MAX_TASKS: u32 = 4_096;
+
 /// Writes a file that is there, at once. The error names it.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let file = OpenOptions::new().write(true).truncate(true).open(path);
@@ -38,6 +42,11 @@ pub(super) fn make(group: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made.map_err(|error| named(group, error)),
     }
+}
+
+/// Limits the processes and threads of a group, in either version.
+pub(super) fn limit_tasks(group: &Path) -> io::Result<()> {
+    write(&group.join("pids.max"), &MAX_TASKS.to_string())
 }
 
 /// A process may be moved there.

@@ -15,6 +15,8 @@ pub(super) struct Hierarchy {
     pub(super) memory: bool,
     /// It limits CPUs.
     pub(super) cpus: bool,
+    /// It limits processes and threads.
+    pub(super) tasks: bool,
     /// That of version 2.
     pub(super) tree: Option<v2::Tree>,
 }

@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | memory | control groups of version 2 | of version 1 | the worker looks at its processes |
 //! | CPUs | a cpuset of version 2, and affinity | of version 1, and affinity | affinity, which a function can change |
+//! | number of processes | `pids` of version 2, where that holds something | of version 1 | none |
 //! | processes | the group of version 2 that has the others | a freezer or other group of version 1, then a bare group of version 2 | who started them knows them |
 //!
 //! Each resource has a [fallback] chain of its own, and what is in use was tried, not assumed. Nothing

@@ -49,7 +49,10 @@ impl Slot {
         let mut slot = Self { groups: Vec::new(), cpus: Vec::new(), memory_bytes: 0 };
         for hierarchy in hierarchies {
             let (version, path) = (hierarchy.version(), hierarchy.root.join(name));
-            let made = version.make_group(&path);
+            let made = version.make_group(&path).and_then(|()| match hierarchy.tasks {
+                true => group::limit_tasks(&path),
+                false => Ok(()),
+            });
             let (memory, cpus) = (hierarchy.memory, hierarchy.cpus);
             let limits = ResourceLimits { memory, memory_bytes: None, cpus, on: None };
             slot.groups.push(Cgroup { version, path, limits });

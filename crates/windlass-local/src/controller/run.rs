@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-use windlass_worker::stop_signals::StopSignals;
 
 use super::active_jobs::ActiveJobs;
 use super::context::Context;
@@ -35,14 +34,13 @@ impl Controller {
         cores: Cores,
         cgroups: Cgroups,
         events: mpsc::UnboundedReceiver<Event>,
-        signals: Option<StopSignals>,
     ) -> Self {
         let Context { config, files, backlog, events: sender, .. } = &*ctx;
         let attempts = LiveAttempts::new(config, files, cores, cgroups, sender.clone());
         let mut admission = MachineAdmission::new(config.cpus, Arc::clone(backlog));
         admission.set_queues(&config.functions.current());
         let state = State {
-            signals,
+            signals: config.stop.clone(),
             ctx,
             jobs: ActiveJobs::default(),
             attempts,
@@ -71,15 +69,15 @@ impl Controller {
                     None => std::future::pending().await,
                 }
             };
-            let signals = &mut state.signals;
+            let signals = state.signals.clone();
             let signalled = async {
-                match signals {
+                match &signals {
                     Some(signals) => signals.recv().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = signalled => state.begin_shutdown(),
+                _ = signalled => state.begin_shutdown(),
                 Some(event) = events.recv() => {
                     on_event(state, event);
                     for _ in 1..MAX_TURN_EVENTS {

@@ -34,7 +34,7 @@ impl State {
     /// Whether a shutdown has begun. It begins here when a signal has asked for it: then no end of a
     /// function counts as its own any more.
     pub(super) fn is_stopping(&mut self) -> bool {
-        if self.signals.as_mut().is_some_and(StopSignals::have_come) {
+        if self.signals.as_ref().is_some_and(StopSignals::have_come) {
             self.begin_shutdown();
         }
         self.ctx.is_stopping.load(Ordering::SeqCst)

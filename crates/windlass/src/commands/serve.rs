@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use windlass_core::quantity;
 use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, ServerLimits};
@@ -62,6 +62,8 @@ pub(crate) struct Serve {
 }
 
 pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
+    // First of all, because no thread may be without it.
+    let signals = StopSignals::listen()?;
     log::start("info");
     memory::keep_little();
     let tls = args.listener.tls()?;
@@ -83,7 +85,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         max_stored_bytes,
         grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
-        stops_on_signals: true,
+        stop: Some(signals.clone()),
         descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
         metrics: JobMetrics::register(&mut registry),
         ..machine
@@ -95,8 +97,6 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
-    // Before the engine, which stops by the same signals: neither goes on without the other.
-    let signals = StopSignals::listen()?;
     // It makes the directory and holds it for this server alone.
     let engine = Engine::start(config)?;
     let access = TokenAccess::in_directory(&data)?;
@@ -131,7 +131,7 @@ async fn run(
     listener: TcpListener,
     gateway: Gateway,
     engine: &Engine,
-    mut signals: StopSignals,
+    signals: StopSignals,
 ) -> anyhow::Result<ExitCode> {
     let activity = Arc::clone(&gateway.activity);
     let release = async || {
@@ -140,13 +140,20 @@ async fn run(
         }
     };
     tokio::select! {
-        served = windlass_gateway::serve(listener, gateway, async move { signals.recv().await }) => served?,
+        served = windlass_gateway::serve(listener, gateway, stopped(signals)) => served?,
         never = memory::give_back(&activity, release) => match never {},
         why = engine.broken() => bail!("the store has failed: {why}"),
     }
     info!("stopping: what runs is ended, and started again by the next server on this directory");
     engine.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns once this process is asked to stop, or cannot know it any more.
+async fn stopped(signals: StopSignals) {
+    if let Err(error) = signals.recv().await {
+        error!(%error, "signals cannot be received");
+    }
 }
 
 /// Descriptors for the store and for the workers: each has a socket, and a few more while it starts.

@@ -74,7 +74,7 @@ pub(crate) fn config(
         max_stored_bytes: u64::MAX,
         program,
         logs: Logs::Stderr,
-        stops_on_signals: false,
+        stop: None,
         descriptors: None,
         grace,
         hides_data: hides_data(args.landlock, data)?,
