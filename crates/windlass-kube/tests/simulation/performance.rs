@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cluster;
 use crate::controller::start;
 use crate::objects::{create_function, create_job, create_queue, create_stranger};
-use crate::server::{Key, Server, key};
+use crate::server::{Key, Server, is_live, key};
 use crate::story::{ByHand, Story};
 
 /// Longest time until every job has ended.
@@ -100,6 +100,8 @@ struct Performance {
     /// When the first job is to be cancelled, and the stranger to go away.
     cancel_at: Option<Instant>,
     stranger_until: Option<Instant>,
+    /// When no pod may live any more whose label was taken away.
+    unlabelled_until: Option<Instant>,
     /// The batch Job that is suspended, and when it is to go on.
     suspended: Option<(Key, Instant)>,
 }
@@ -139,6 +141,7 @@ impl Performance {
             first_batch_job: None,
             cancel_at: story.cancel.map(after),
             stranger_until: story.stranger.map(after),
+            unlabelled_until: None,
             suspended: None,
             server,
             story,
@@ -154,6 +157,9 @@ impl Performance {
         self.interfere_by_hand();
         if is_due(&mut self.stranger_until) {
             self.remove_stranger();
+        }
+        if is_due(&mut self.unlabelled_until) {
+            self.check_unlabelled_pods();
         }
         if let Some((batch_job, _)) = self.suspended.take_if(|(_, until)| Instant::now() >= *until)
         {
@@ -202,13 +208,28 @@ impl Performance {
                 state.delete_and_orphan(&batch_job);
                 state.deaths.send_replace((0..self.story.controllers).collect());
             }
-            ByHand::Unlabel => state.unlabel_pods(&batch_job),
+            ByHand::Unlabel => {
+                state.unlabel_pods(&batch_job);
+                self.unlabelled_until = Some(Instant::now() + Duration::from_secs(4));
+            }
             ByHand::Suspend(pause) => {
                 state.suspend(&batch_job, true);
                 let until = Instant::now() + Duration::from_millis(pause);
                 self.suspended = Some((batch_job, until));
             }
         }
+    }
+
+    /// A pod that no watch shows any more is told to end.
+    fn check_unlabelled_pods(&self) {
+        let mut state = self.server.lock();
+        let is_left = |pod: &Value| {
+            pod["metadata"]["labels"]["windlass.dev/job-uid"].is_null()
+                && pod["metadata"]["deletionTimestamp"].is_null()
+                && is_live(pod)
+        };
+        let left = state.all("pods").find(|(_, pod)| is_left(pod)).map(|(key, _)| key.clone());
+        state.broken_promises.extend(left.map(|key| format!("{key:?} runs on without its label")));
     }
 
     /// Takes the stranger's batch Job away; the job's status must have named it by now.

@@ -34,7 +34,7 @@ fn a_pod_whose_labels_are_removed_is_ended_before_another_starts() {
     play_numbered(24, |number| Story {
         by_hand: Some((ByHand::Unlabel, number * 8)),
         cancel: number.is_multiple_of(4).then_some(number * 9),
-        longest: 2_000,
+        longest: 12_000,
         ..Story::numbered(number).one_more_controller_every(3).quota_but_every(2, 2)
     });
 }
