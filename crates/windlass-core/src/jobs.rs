@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::idempotency::REQUEST_ANNOTATION;
 use crate::live::Shown;
@@ -120,6 +122,11 @@ pub trait Access: Send + Sync + 'static {
     /// Who holds this bearer token: one name for all the tokens of one caller. It is compared and
     /// never shown.
     async fn caller(&self, token: Option<&str>) -> Result<String, Denied>;
+    /// The same for whoever wants to end the server. A world in which nobody may lets nobody through.
+    async fn check_admin(&self, token: Option<&str>) -> Result<(), Denied> {
+        let _ = token;
+        Err(Denied::NotAdmin)
+    }
     /// The same for whoever says to be another replica of this gateway. A world that has none lets
     /// nobody through.
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
@@ -171,6 +178,9 @@ pub enum Denied {
     /// The token is good but not for the metrics.
     #[error("the caller may not get /metrics")]
     NoMetrics,
+    /// The token is good but not its admin's.
+    #[error("only the admin of the server may do this")]
+    NotAdmin,
     /// It could not be found out.
     #[error("{message}")]
     Unavailable {
@@ -179,6 +189,23 @@ pub enum Denied {
         /// When to try again.
         retry_after: Duration,
     },
+}
+
+/// A server that can be told to end once nothing runs.
+#[async_trait]
+pub trait Drain: Send + Sync + 'static {
+    /// From now on no job is accepted, and none starts. The server ends when those that run have ended.
+    /// Repeating it changes nothing.
+    async fn drain(&self) -> Result<Draining, Error>;
+}
+
+/// How far a server is that takes nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Draining {
+    /// Attempts that still run.
+    pub running: u32,
+    /// Jobs that wait; the next server on the same data starts them.
+    pub waiting: u32,
 }
 
 /// Where workers report to.

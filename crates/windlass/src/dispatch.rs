@@ -8,8 +8,8 @@ use crate::backend::advice::Advised;
 use crate::backend::resolve::Backend;
 use crate::cli::{self, Command, Started};
 use crate::commands::{
-    call, cancel, completion, controller, delete, explain, functions, gateway, get, keys, list,
-    logs, print, queues, result, run as run_command, serve, submit, watch,
+    call, cancel, completion, controller, delete, drain, explain, functions, gateway, get, keys,
+    list, logs, print, queues, result, run as run_command, serve, submit, watch,
 };
 use crate::flags::backend::BackendFlags;
 use crate::flags::bad_usage::BadUsage;
@@ -60,6 +60,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Queues(args) => {
             on_backend(&args.backend, async |backend| queues::queues(backend, &args).await)
+        }
+        Command::Drain(args) => {
+            on_backend(&args.backend, async |backend| drain::drain(backend, &args).await)
         }
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Gateway(args) => block_on(gateway::gateway(args)),

@@ -128,6 +128,10 @@ async fn authorize(
             let token = caller.uncounted_token(state, &parts.headers)?;
             state.gateway.access.check_peer(Some(token.as_str())).await?;
         }
+        Some(Guard::Admin) if state.gateway.drain.is_some() => {
+            let token = caller.counted_token(state, &parts.headers).await?;
+            state.gateway.access.check_admin(Some(token.as_str())).await?;
+        }
         Some(Guard::Metrics) => {
             caller.counted_token(state, &parts.headers).await?;
             permissions::require_metrics_reader(state.gateway.access.as_ref(), &parts.headers)
@@ -149,12 +153,12 @@ async fn authorize(
             parts.extensions.insert(Namespace(namespace));
             parts.extensions.insert(token);
         }
-        Some(Guard::Worker | Guard::Peer) | None => {
+        Some(Guard::Worker | Guard::Peer | Guard::Admin) | None => {
             let token = caller.counted_token(state, &parts.headers).await?;
             permissions::require_known_caller(state, &token).await?;
             return Err(match (route, path) {
                 (None, Some(path)) => method_not_allowed(state.routes, path),
-                // The routes for workers do not exist where no worker reports over HTTP.
+                // The routes for workers do not exist where no worker reports over HTTP, nor a drain of a cluster.
                 _ => ApiError::no_such_path(),
             });
         }

@@ -18,6 +18,8 @@ pub enum Guard {
     Metrics,
     /// Another replica of this gateway.
     Peer,
+    /// The admin of a server on one machine.
+    Admin,
 }
 
 /// Who bounds the time of a request.

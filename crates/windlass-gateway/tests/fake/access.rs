@@ -82,6 +82,13 @@ impl Access for Tokens {
         }
     }
 
+    async fn check_admin(&self, token: Option<&str>) -> Result<(), Denied> {
+        self.check_metrics(token).await.map_err(|denied| match denied {
+            Denied::NoMetrics => Denied::NotAdmin,
+            other => other,
+        })
+    }
+
     async fn caller(&self, token: Option<&str>) -> Result<String, Denied> {
         match self.check(token, Verb::Get, "default").await {
             Ok(()) | Err(Denied::Forbidden(_)) => Ok(token.unwrap_or_default().to_owned()),

@@ -7,6 +7,7 @@ use crate::data_dir::DataDir;
 use crate::event::EventSender;
 use crate::queueing::backlog::Backlog;
 use crate::store::Store;
+use tokio::sync::Notify;
 use windlass_clock::Clock;
 use windlass_metrics::JobMetrics;
 
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     /// How many jobs wait, and how many may.
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) events: EventSender,
+    /// Told when nothing runs any more of a server that is drained.
+    pub(crate) drained: Notify,
     /// What is measured of jobs.
     pub(crate) metrics: JobMetrics,
 }

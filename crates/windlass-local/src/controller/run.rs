@@ -41,6 +41,7 @@ impl Controller {
         admission.set_queues(&config.functions.current());
         let state = State {
             is_stopping: false,
+            is_draining: false,
             ctx,
             jobs: ActiveJobs::default(),
             attempts,
@@ -97,4 +98,7 @@ fn end_turn(state: &mut State) {
     announce_waiting(state);
     state.admission.measure(&state.ctx.metrics);
     state.ctx.config.activity.notify_one();
+    if state.is_draining && state.attempts.is_empty() {
+        state.ctx.drained.notify_one();
+    }
 }

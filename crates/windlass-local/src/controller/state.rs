@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use windlass_core::Job;
+use windlass_core::jobs::Draining;
 
 use super::active_jobs::ActiveJobs;
 use super::context::Context;
@@ -17,6 +18,8 @@ use crate::queueing::admission::MachineAdmission;
 pub(super) struct State {
     /// A shutdown has begun.
     pub(super) is_stopping: bool,
+    /// Nothing starts any more. What runs goes on.
+    pub(super) is_draining: bool,
     pub(super) ctx: Arc<Context>,
     pub(super) jobs: ActiveJobs,
     /// What runs, and what holds it.
@@ -29,6 +32,17 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Whether jobs start.
+    pub(super) fn may_start(&self) -> bool {
+        !self.is_stopping && !self.is_draining
+    }
+
+    /// How far a drain is.
+    pub(super) fn draining(&self) -> Draining {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Draining { running: number(self.attempts.len()), waiting: number(self.admission.waiting()) }
+    }
+
     /// There is nothing new about a job: its turn comes later, or it has ended.
     pub(super) fn settle(&mut self, uid: Uuid, job: &Job, requeue_after: Option<Duration>) {
         if !job.status.is_finished() {

@@ -98,6 +98,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         jobs: Arc::clone(&engine) as Arc<_>,
         access: Arc::new(access),
         reports: None,
+        drain: Some(Arc::clone(&engine) as Arc<_>),
         allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
         limits: args
             .listener
@@ -116,7 +117,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     run(listener, gateway, &engine).await
 }
 
-/// Answers until the process is asked to stop.
+/// Answers until the process is asked to stop, or is drained.
 async fn run(listener: TcpListener, gateway: Gateway, engine: &Engine) -> anyhow::Result<ExitCode> {
     let activity = Arc::clone(&gateway.activity);
     let release = async || {
@@ -124,8 +125,14 @@ async fn run(listener: TcpListener, gateway: Gateway, engine: &Engine) -> anyhow
             warn!(%error, "the store keeps its memory");
         }
     };
+    let until = async {
+        tokio::select! {
+            () = process::stopped() => {}
+            () = engine.drained() => info!("drained: nothing runs any more"),
+        }
+    };
     tokio::select! {
-        served = windlass_gateway::serve(listener, gateway, process::stopped()) => served?,
+        served = windlass_gateway::serve(listener, gateway, until) => served?,
         never = memory::give_back(&activity, release) => match never {},
         why = engine.broken() => bail!("the store has failed: {why}"),
     }
