@@ -34,14 +34,7 @@ fn a_drain_lets_run_what_runs_and_leaves_what_waits_to_the_next_server() {
     eventually("it runs", LIMIT, || (phase(&server, &runs) == "Running").then_some(()));
     stdout_of(&server, &["submit", "slow", "--name", "waits"]);
 
-    // A key may do everything with jobs, and not end the server.
-    let data = server.data().to_str().unwrap().to_owned();
-    let key = stdout_of(&server, &["keys", "create", "web", "--data", &data]);
-    let mut refused = windlass_with(&server);
-    let refused = refused.env("WINDLASS_TOKEN", key.trim()).arg("drain").output().unwrap();
-    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
-    assert!(text(&refused.stderr).contains("only the admin"), "{}", text(&refused.stderr));
-
+    a_key_may_not_end_the_server(&server);
     let told = run_windlass(&server, &["drain", "--no-wait"]);
     assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
     assert!(text(&told.stderr).contains("1 run, 1 wait"), "{}", text(&told.stderr));
@@ -78,6 +71,16 @@ fn a_drain_lets_run_what_runs_and_leaves_what_waits_to_the_next_server() {
     );
     stdout_of(&next, &["get", "waits", "--wait=60"]);
     assert_eq!(phase(&next, "waits"), "Succeeded");
+}
+
+/// A key may do everything with jobs, and not end the server.
+fn a_key_may_not_end_the_server(server: &Server) {
+    let data = server.data().to_str().unwrap().to_owned();
+    let key = stdout_of(server, &["keys", "create", "web", "--data", &data]);
+    let mut refused = windlass_with(server);
+    let refused = refused.env("WINDLASS_TOKEN", key.trim()).arg("drain").output().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("only the admin"), "{}", text(&refused.stderr));
 }
 
 #[test]

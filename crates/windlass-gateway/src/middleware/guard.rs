@@ -74,7 +74,17 @@ impl Caller {
         Ok(token)
     }
 
-    /// The same for a worker, whose token is checked with its report, and for another replica. Both limit
+    /// Lets through whose counted token is the admin's.
+    async fn require_admin(
+        &mut self,
+        state: &GatewayState,
+        headers: &HeaderMap,
+    ) -> Result<(), ApiError> {
+        let token = self.counted_token(state, headers).await?;
+        Ok(state.gateway.access.check_admin(Some(token.as_str())).await?)
+    }
+
+    /// The token of a worker, which is checked with its report, or of another replica. Both limit
     /// their requests themselves.
     fn uncounted_token(
         &mut self,
@@ -129,8 +139,7 @@ async fn authorize(
             state.gateway.access.check_peer(Some(token.as_str())).await?;
         }
         Some(Guard::Admin) if state.gateway.drain.is_some() => {
-            let token = caller.counted_token(state, &parts.headers).await?;
-            state.gateway.access.check_admin(Some(token.as_str())).await?;
+            caller.require_admin(state, &parts.headers).await?;
         }
         Some(Guard::Metrics) => {
             caller.counted_token(state, &parts.headers).await?;

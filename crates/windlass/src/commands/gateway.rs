@@ -2,6 +2,7 @@
 
 use crate::flags::listener::ListenerFlags;
 use clap::Args;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -116,7 +117,6 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         access = access.with_peers(peers.token.clone());
         tokio::spawn(share_progress(Arc::clone(&live), peers, Arc::clone(&meters)));
     }
-    let activity = Arc::default();
     let gateway = Gateway {
         jobs: Arc::new(Cluster::new(client, results)),
         access: Arc::new(access),
@@ -132,13 +132,19 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         meters,
         live,
         tls,
-        activity: Arc::clone(&activity),
+        activity: Arc::default(),
     };
+    run(listener, gateway).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Answers until the process is asked to stop.
+async fn run(listener: TcpListener, gateway: Gateway) -> io::Result<()> {
+    let activity = Arc::clone(&gateway.activity);
     tokio::select! {
-        served = windlass_gateway::serve(listener, gateway, process::stopped()) => served?,
+        served = windlass_gateway::serve(listener, gateway, process::stopped()) => served,
         never = memory::give_back(&activity, async || ()) => match never {},
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The other replicas, which speak TLS where this one does.
