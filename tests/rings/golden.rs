@@ -39,7 +39,7 @@ fn the_charts_functions_are_the_built_in_ones() {
 }
 
 /// Every command that a user types, in the order of the help.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "",
     "run",
     "call",
@@ -55,6 +55,7 @@ const COMMANDS: [&str; 20] = [
     "functions",
     "queues",
     "serve",
+    "drain",
     "keys",
     "gateway",
     "controller",

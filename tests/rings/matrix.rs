@@ -35,6 +35,8 @@ const ENTRIES: &[Entry] = &[
     Entry("GET", "/openapi.json", &[200]),
     Entry("GET", "/docs", &[200]),
     Entry("GET", "/metrics", &[200]),
+    // Asked last by whoever may: it ends the server.
+    Entry("POST", "/v1/drain", &[202]),
     // Nobody but workers and replicas: see `expected`.
     Entry("POST", "/v1/reports", &[]),
     Entry("PUT", "/v1/reports/{job_uid}/{attempt}/result", &[]),
@@ -69,6 +71,7 @@ struct Role {
 struct Rights {
     verbs: Vec<Verb>,
     metrics: bool,
+    admin: bool,
 }
 
 impl Role {
@@ -77,9 +80,17 @@ impl Role {
         Self { name: name.into(), shows, rights: None }
     }
 
+    fn who_is_admin(mut self) -> Self {
+        if let Some(rights) = &mut self.rights {
+            rights.admin = true;
+        }
+        self
+    }
+
     fn known(name: impl Into<String>, token: &str, verbs: &[Verb], metrics: bool) -> Self {
         let shows = vec![format!("Bearer {token}")];
-        Self { name: name.into(), shows, rights: Some(Rights { verbs: verbs.to_vec(), metrics }) }
+        let rights = Rights { verbs: verbs.to_vec(), metrics, admin: false };
+        Self { name: name.into(), shows, rights: Some(rights) }
     }
 }
 
@@ -118,7 +129,7 @@ fn every_cell_of_the_matrix_is_as_the_table_says_on_one_machine() {
         crate::support::text(&made.stdout).trim().to_owned()
     };
     let mut roles = strangers(&server.client.token);
-    roles.push(Role::known("admin", &server.client.token, &VERBS, true));
+    roles.push(Role::known("admin", &server.client.token, &VERBS, true).who_is_admin());
     roles.push(Role::known("all verbs", &key("all", &[]), &VERBS, false));
     roles.push(Role::known("elsewhere", &key("other", &["-n", "elsewhere"]), &[], false));
     roles.push(Role::known("metrics", &key("metrics", &["--verbs", "metrics"]), &[], true));
@@ -176,18 +187,22 @@ impl Matrix {
         let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
         paths.sort_unstable();
         paths.dedup();
+        let every = roles.iter().flat_map(|role| {
+            let all = paths.iter().copied().chain(UNKNOWN);
+            all.flat_map(move |path| METHODS.map(|method| (role, path, method)))
+        });
+        let ends = |(role, path, method): &(&Role, &str, &str)| {
+            *path == "/v1/drain" && self.expected(role, method, path) == [202]
+        };
+        let (last, before): (Vec<_>, Vec<_>) = every.partition(ends);
         let (mut cells, mut wrong) = (0, Vec::new());
-        for role in roles {
-            for path in paths.iter().copied().chain(UNKNOWN) {
-                for method in METHODS {
-                    let expected = self.expected(role, method, path);
-                    let status = self.ask(role, method, path, &expected, cells);
-                    cells += 1;
-                    if !expected.contains(&status) {
-                        let role = &role.name;
-                        wrong.push(format!("{role}: {method} {path}: {status}, not {expected:?}"));
-                    }
-                }
+        for (role, path, method) in before.into_iter().chain(last) {
+            let expected = self.expected(role, method, path);
+            let status = self.ask(role, method, path, &expected, cells);
+            cells += 1;
+            if !expected.contains(&status) {
+                let role = &role.name;
+                wrong.push(format!("{role}: {method} {path}: {status}, not {expected:?}"));
             }
         }
         println!(
@@ -218,6 +233,9 @@ impl Matrix {
             Some(Guard::Open) => through(),
             Some(Guard::Metrics) if rights.metrics => through(),
             Some(Guard::Metrics) => vec![403],
+            Some(Guard::Admin) if self.of_a_cluster => vec![404],
+            Some(Guard::Admin) if rights.admin => through(),
+            Some(Guard::Admin) => vec![403],
             // Nobody reports to one machine over HTTP.
             Some(Guard::Worker | Guard::Peer) if !self.of_a_cluster => vec![404],
             // Tokens of callers are not for these.

@@ -89,6 +89,11 @@ impl Error {
         Self::Unavailable { message: message.into(), retry_after: Duration::from_secs(1) }
     }
 
+    /// `Conflict` for a name that a job has already.
+    pub fn job_exists(name: &str) -> Self {
+        Self::Conflict(format!("a job {name:?} exists already"))
+    }
+
     /// `NotFound` for a ComputeJob.
     pub fn no_job(name: impl Into<String>) -> Self {
         Self::NotFound { kind: "ComputeJob", name: name.into() }

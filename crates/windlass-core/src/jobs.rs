@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::idempotency::REQUEST_ANNOTATION;
 use crate::live::Shown;
@@ -137,6 +139,11 @@ pub trait Access: Send + Sync + 'static {
         token: Option<&str>,
         namespace: &str,
     ) -> Result<bool, Denied>;
+    /// Lets whoever may end the server through, or says no. A world in which nobody may lets nobody through.
+    async fn check_admin(&self, token: Option<&str>) -> Result<(), Denied> {
+        let _ = token;
+        Err(Denied::NotAdmin)
+    }
     /// The same for whoever says to be another replica of this gateway. A world that has none lets
     /// nobody through.
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
@@ -222,6 +229,9 @@ pub enum Denied {
     /// The token is good but not for the metrics.
     #[error("the caller may not get /metrics")]
     NoMetrics,
+    /// The token is good but not its admin's.
+    #[error("only the admin of the server may do this")]
+    NotAdmin,
     /// It could not be found out.
     #[error("{message}")]
     Unavailable {
@@ -230,6 +240,23 @@ pub enum Denied {
         /// When to try again.
         retry_after: Duration,
     },
+}
+
+/// A server that can be told to end once nothing runs.
+#[async_trait]
+pub trait Drain: Send + Sync + 'static {
+    /// From now on no job is accepted, and none starts. The server ends when those that run have ended.
+    /// Repeating it changes nothing.
+    async fn drain(&self) -> Result<Draining, Error>;
+}
+
+/// How far a server is that takes nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Draining {
+    /// Attempts that still run.
+    pub running: u32,
+    /// Jobs that wait; the next server on the same data starts them.
+    pub waiting: u32,
 }
 
 /// Where workers report to.

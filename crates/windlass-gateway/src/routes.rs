@@ -9,7 +9,7 @@ use http::Method;
 use windlass_core::jobs::Verb;
 
 use crate::handlers::{
-    api_document, call, functions, health, jobs, metrics, peers, queues, reports,
+    api_document, call, drain, functions, health, jobs, metrics, peers, queues, reports,
 };
 use crate::middleware::{guard, origin, response};
 use crate::openapi;
@@ -44,6 +44,7 @@ routes! {
     GET "/readyz", Open, Request => health::is_ready;
     GET "/openapi.json", Open, Request => api_document::describe_api;
     GET "/docs", Open, Request => api_document::read_docs;
+    POST "/v1/drain", Admin, Request => drain::drain_server;
     GET "/metrics", Metrics, Request => metrics::read_metrics;
     POST "/v1/reports", Worker, Request => reports::report;
     PUT "/v1/reports/{job_uid}/{attempt}/result", Worker, Handler => reports::store_result;
@@ -127,6 +128,7 @@ mod tests {
                 route.guard,
                 Guard::Worker
                     | Guard::Peer
+                    | Guard::Admin
                     | Guard::Jobs(Verb::Create | Verb::Patch | Verb::Delete)
             );
             assert_eq!(changes, route.method != Method::GET, "{}", route.path);

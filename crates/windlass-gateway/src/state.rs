@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 use tokio::sync::Notify;
-use windlass_core::jobs::{Access, Jobs, Reports};
+use windlass_core::jobs::{Access, Drain, Jobs, Reports};
 
 use crate::live::live_progress::LiveProgress;
 use crate::metrics::Meters;
@@ -23,6 +23,8 @@ pub struct Gateway {
     pub access: Arc<dyn Access>,
     /// Where workers report; `None` on one machine, and then there is no such route.
     pub reports: Option<Arc<dyn Reports>>,
+    /// What a drain is asked of; `None` on a cluster, and then there is no such route.
+    pub drain: Option<Arc<dyn Drain>>,
     /// The `Host` values that are answered, port included, such as `127.0.0.1:8080`. With a list,
     /// every other host is refused, and so is a request with an `Origin` that is not the host
     /// itself: a web page cannot reach the gateway by a name of its own (DNS rebinding). `None`

@@ -60,7 +60,7 @@ async fn every_route_lets_through_only_who_may() {
             Guard::Open => [200, 401, 200, 401, 503],
             Guard::Jobs(_) | Guard::Functions(_) | Guard::Queues(_) => [401, 401, 404, 401, 503],
             Guard::Worker => [401, 401, 401, 401, 401],
-            Guard::Metrics => [401, 401, 403, 401, 503],
+            Guard::Metrics | Guard::Admin => [401, 401, 403, 401, 503],
             Guard::Peer => [401, 401, 401, 401, 503],
         };
         let callers = [

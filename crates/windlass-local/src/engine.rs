@@ -4,11 +4,15 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 use windlass_core::Error;
+use windlass_core::jobs::{Drain, Draining};
 
 use crate::config::Config;
 use crate::confine::{self, Cgroups, Cores};
@@ -22,10 +26,15 @@ use crate::store::{self, Store, StoreError, StoreFailure, stopped};
 use windlass_clock::Clock;
 use windlass_worker::stop_signals::heed_children;
 
+/// When to try again at the server that follows one that is drained.
+const DRAIN_RETRY: Duration = Duration::from_secs(5);
+
 /// An engine that runs.
 pub struct Engine {
     pub(crate) ctx: Arc<Context>,
     store_failure: StoreFailure,
+    /// No job is accepted any more, and none starts.
+    is_draining: AtomicBool,
     controller: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     watching: Vec<JoinHandle<()>>,
     /// Nobody else uses the data directory as long as this is open.
@@ -64,7 +73,7 @@ impl Engine {
         let (store, clock) = (Arc::new(store), Clock::start());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let is_stopping = AtomicBool::new(false);
-        let metrics = config.metrics.clone();
+        let (metrics, drained) = (config.metrics.clone(), Notify::new());
         let ctx = Arc::new(Context {
             config,
             store,
@@ -74,6 +83,7 @@ impl Engine {
             backlog,
             is_stopping,
             events: sender,
+            drained,
             metrics,
         });
         let mut controller = Controller::new(Arc::clone(&ctx), cores, cgroups, events);
@@ -92,7 +102,8 @@ impl Engine {
         let watching = watching.into_iter().chain(looking.ok()).collect();
         let controller = Some(tokio::spawn(controller.run())).into();
         remove_orphans(&ctx);
-        Ok(Arc::new(Self { ctx, store_failure, controller, watching, _lock: lock }))
+        let is_draining = AtomicBool::new(false);
+        Ok(Arc::new(Self { ctx, store_failure, is_draining, controller, watching, _lock: lock }))
     }
 
     /// Ends what runs and returns when no process is left. Meanwhile and afterwards no job is
@@ -110,6 +121,11 @@ impl Engine {
         if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
             error!(%error, "the store was not closed");
         }
+    }
+
+    /// Resolves when a [drain](Drain) has left nothing that runs.
+    pub async fn drained(&self) {
+        self.ctx.drained.notified().await;
     }
 
     /// Resolves, with the reason, when the store has failed: then the process must end, because it
@@ -141,7 +157,28 @@ impl Engine {
         if self.ctx.is_stopping.load(Ordering::SeqCst) || self.ctx.events.is_closed() {
             return Err(stopped());
         }
+        if self.is_draining.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable {
+                message:
+                    "the server takes no new jobs and ends when those that run have ended; the \
+                          next one takes them"
+                        .into(),
+                retry_after: DRAIN_RETRY,
+            });
+        }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Drain for Engine {
+    async fn drain(&self) -> Result<Draining, Error> {
+        if !self.is_draining.swap(true, Ordering::SeqCst) {
+            info!("draining: no job is accepted or started; the server ends when nothing runs");
+        }
+        let (reply, answer) = oneshot::channel();
+        self.ctx.events.send(Event::DrainRequested { reply });
+        answer.await.map_err(|_| stopped())
     }
 }
 

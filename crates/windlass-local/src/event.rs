@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 use uuid::Uuid;
+use windlass_core::jobs::Draining;
 use windlass_core::queue::QueueStatus;
 use windlass_core::report::Report;
 use windlass_core::{AttemptNumber, Error, Job, JobLimits};
@@ -38,6 +39,8 @@ pub(crate) enum Event {
     QueueStatusRequested { queues: Vec<String>, reply: oneshot::Sender<Vec<QueueStatus>> },
     /// A round of deleting expired jobs is over.
     ExpiryDone,
+    /// Nothing is to start any more.
+    DrainRequested { reply: oneshot::Sender<Draining> },
     /// Everything is to end.
     Shutdown,
 }

@@ -7,6 +7,7 @@ use crate::commands::cancel::Cancel;
 use crate::commands::completion::Completion;
 use crate::commands::controller::ControllerArgs;
 use crate::commands::delete::Delete;
+use crate::commands::drain::Drain;
 use crate::commands::explain::Explain;
 use crate::commands::functions::Functions;
 use crate::commands::gateway::GatewayArgs;
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     Queues(OnBackend<Queues>),
     /// Answer the REST API on this machine
     Serve(Serve),
+    /// Have a server take nothing new, let run what runs, and end
+    Drain(OnBackend<Drain>),
     /// Answer the REST API of a cluster, and its workers' reports
     Gateway(GatewayArgs),
     /// Turn the ComputeJobs of a cluster into batch Jobs

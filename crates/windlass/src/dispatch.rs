@@ -9,8 +9,8 @@ use crate::backend::advice::Advised;
 use crate::backend::resolve::Backend;
 use crate::cli::{self, Command, Started};
 use crate::commands::{
-    call, cancel, completion, controller, delete, explain, functions, gateway, get, keys, list,
-    logs, print, queues, result, run as run_command, serve, submit, watch,
+    call, cancel, completion, controller, delete, drain, explain, functions, gateway, get, keys,
+    list, logs, print, queues, result, run as run_command, serve, submit, watch,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -38,6 +38,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => on_backend(args, explain::explain),
         Command::Functions(args) => on_backend(args, functions::functions),
         Command::Queues(args) => on_backend(args, queues::queues),
+        Command::Drain(args) => on_backend(args, drain::drain),
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Gateway(args) => block_on(gateway::gateway(args)),
         Command::Controller(args) => block_on(controller::controller(args)),

@@ -2,6 +2,7 @@
 //!
 //! - [`lifecycle`]: a job from its submission to its deletion, command by command;
 //! - [`listing`]: which jobs are listed in which order, and which can still be cancelled;
+//! - [`drain`]: a server that is drained for an upgrade;
 //! - [`exit_codes`]: done, failed, misused and interrupted;
 //! - [`advice`]: an error says what to do next;
 //! - [`logs`]: a log that is followed ends with an error when its job or its key is gone;
@@ -11,6 +12,7 @@
 
 mod advice;
 mod completion;
+mod drain;
 mod exit_codes;
 mod kubectl;
 mod lifecycle;

@@ -2,6 +2,7 @@
 
 pub(crate) mod api_document;
 pub(crate) mod call;
+pub(crate) mod drain;
 pub(crate) mod functions;
 pub(crate) mod health;
 pub(crate) mod jobs;

@@ -88,6 +88,16 @@ impl CallerState {
         Ok(token)
     }
 
+    /// Lets through whose counted token is the admin's.
+    async fn require_admin(
+        &mut self,
+        state: &GatewayState,
+        headers: &HeaderMap,
+    ) -> Result<(), ApiError> {
+        let token = self.counted_token(state, headers).await?;
+        Ok(state.gateway.access.check_admin(Some(token.as_str())).await?)
+    }
+
     /// Keeps the connection for the caller until the answer has arrived.
     fn take_seat(&self, caller: Caller) -> Result<(), ApiError> {
         let Some(slot) = &self.slot else { return Ok(()) };
@@ -175,6 +185,9 @@ async fn authorize(
             state.gateway.access.check_peer(Some(token.as_str())).await?;
             caller.take_seat(Caller { name: REPLICAS.into(), is_admin: false })?;
         }
+        Some(Guard::Admin) if state.gateway.drain.is_some() => {
+            caller.require_admin(state, &parts.headers).await?;
+        }
         Some(Guard::Metrics) => {
             caller.counted_token(state, &parts.headers).await?;
             permissions::require_metrics_reader(state.gateway.access.as_ref(), &parts.headers)
@@ -198,12 +211,12 @@ async fn authorize(
             parts.extensions.insert(Namespace(namespace));
             parts.extensions.insert(token);
         }
-        Some(Guard::Worker | Guard::Peer) | None => {
+        Some(Guard::Worker | Guard::Peer | Guard::Admin) | None => {
             let token = caller.counted_token(state, &parts.headers).await?;
             permissions::require_known_caller(state, &token).await?;
             return Err(match (route, path) {
                 (None, Some(path)) => method_not_allowed(state.routes, path),
-                // The routes for workers do not exist where no worker reports over HTTP.
+                // The routes for workers do not exist where no worker reports over HTTP, nor a drain of a cluster.
                 _ => ApiError::no_such_path(),
             });
         }

@@ -183,7 +183,12 @@ fn refused_with(route: &Route, operation: &Operation) -> BTreeMap<u16, Vec<Probl
             ProblemKind::Rate,
             ProblemKind::Unavailable,
         ],
-        Guard::Jobs(_) | Guard::Functions(_) | Guard::Queues(_) | Guard::Worker | Guard::Peer => &[
+        Guard::Jobs(_)
+        | Guard::Functions(_)
+        | Guard::Queues(_)
+        | Guard::Worker
+        | Guard::Peer
+        | Guard::Admin => &[
             ProblemKind::Unauthenticated,
             ProblemKind::Forbidden,
             ProblemKind::NotFound,

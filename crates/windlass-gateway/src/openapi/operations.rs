@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use windlass_core::explain::Explanation;
 use windlass_core::idempotency::MAX_KEY_BYTES;
+use windlass_core::jobs::Draining;
 use windlass_core::{Function, Job, Phase, Queue, Report};
 
 use super::operation::{Answer, Body, Content, Header, Operation, Parameter, Tag};
@@ -135,6 +136,22 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "This document as a page",
         text: "For everybody, like the document. The page loads nothing from anywhere.",
         answers: &[Answer::new(200, "The page.", Content::Text("text/html"))],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("POST", "/v1/drain"),
+        id: "drainServer",
+        tag: Tag::Operations,
+        summary: "Takes nothing new, and ends when nothing runs",
+        text: "For the admin of a server on one machine. From now on submissions are 503 and no job \
+               starts. What runs goes on; when it has ended, the server ends. Jobs that wait are \
+               started by the next server on its data directory. It can be asked again and tells how \
+               far it is.",
+        answers: &[Answer::new(
+            202,
+            "What still runs, and what waits.",
+            Content::Json(schema_of::<Draining>),
+        )],
         ..Operation::EMPTY
     },
     Operation {

@@ -22,6 +22,8 @@ pub enum Guard {
     Metrics,
     /// Another replica of this gateway.
     Peer,
+    /// The admin of a server on one machine.
+    Admin,
 }
 
 impl Guard {
@@ -31,7 +33,7 @@ impl Guard {
             Self::Jobs(verb) => Some((Resource::Jobs, verb)),
             Self::Functions(verb) => Some((Resource::Functions, verb)),
             Self::Queues(verb) => Some((Resource::Queues, verb)),
-            Self::Open | Self::Worker | Self::Metrics | Self::Peer => None,
+            Self::Open | Self::Worker | Self::Metrics | Self::Peer | Self::Admin => None,
         }
     }
 }

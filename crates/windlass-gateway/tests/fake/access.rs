@@ -116,6 +116,13 @@ impl Access for Tokens {
         }
     }
 
+    async fn check_admin(&self, token: Option<&str>) -> Result<(), Denied> {
+        self.check_metrics(token).await.map_err(|denied| match denied {
+            Denied::NoMetrics => Denied::NotAdmin,
+            other => other,
+        })
+    }
+
     async fn caller(&self, token: Option<&str>) -> Result<Caller, Denied> {
         match self.check(token, Verb::Get, "default").await {
             Ok(()) | Err(Denied::Forbidden(_)) => {

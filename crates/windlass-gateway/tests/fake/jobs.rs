@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::json;
 use tokio::sync::watch;
-use windlass_core::jobs::{Filter, Jobs, Page, Submission, Watch};
+use windlass_core::jobs::{Drain, Draining, Filter, Jobs, Page, Submission, Watch};
 use windlass_core::result::{ByteStream, Content, StoredResult};
 use windlass_core::{Error, Function, FunctionSpec, Job, JobKey, Metadata, Queue, QueueSpec};
 
@@ -38,6 +38,13 @@ fn unusable() -> Function {
         "inputSchema": {"type": "nonsense"}
     }));
     Function::new("unusable", spec.unwrap())
+}
+
+#[async_trait]
+impl Drain for FakeBackend {
+    async fn drain(&self) -> Result<Draining, Error> {
+        Ok(Draining { running: 1, waiting: 2 })
+    }
 }
 
 #[async_trait]

@@ -170,6 +170,11 @@ impl LiveAttempts {
         self.live.keys().any(|(live, _)| *live == uid)
     }
 
+    /// How many attempts run.
+    pub(crate) fn len(&self) -> usize {
+        self.live.len()
+    }
+
     /// Whether no attempt runs.
     pub(crate) fn is_empty(&self) -> bool {
         self.live.is_empty()

@@ -8,6 +8,7 @@ use crate::data_dir::DataDir;
 use crate::event::EventSender;
 use crate::queueing::backlog::Backlog;
 use crate::store::Store;
+use tokio::sync::Notify;
 use windlass_clock::Clock;
 use windlass_metrics::JobMetrics;
 
@@ -24,6 +25,8 @@ pub(crate) struct Context {
     /// A shutdown has begun: no job is accepted any more.
     pub(crate) is_stopping: AtomicBool,
     pub(crate) events: EventSender,
+    /// Told when nothing runs any more of a server that is drained.
+    pub(crate) drained: Notify,
     /// What is measured of jobs.
     pub(crate) metrics: JobMetrics,
 }

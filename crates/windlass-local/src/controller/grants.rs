@@ -8,7 +8,7 @@ use crate::queueing::admission::waiting_message;
 
 /// Starts jobs until nobody who waits may start.
 pub(super) fn start_granted(state: &mut State) {
-    while !state.is_stopping()
+    while state.may_start()
         && let Some((uid, cpus)) = state.admission.next_grant(state.ctx.clock.now())
     {
         reconcile(state, uid, Some(AdmissionDecision::Granted(cpus)));

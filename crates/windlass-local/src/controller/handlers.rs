@@ -31,7 +31,7 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         Event::AttemptEnded { uid, attempt, end, slot } => {
             state.attempts.release_slot(slot);
             on_attempt_ended(state, uid, attempt, end);
-            if !state.is_stopping() {
+            if state.may_start() {
                 state.attempts.refill_workers();
             }
         }
@@ -45,6 +45,11 @@ pub(super) fn on_event(state: &mut State, event: Event) {
             drop(reply.send(statuses));
         }
         Event::ExpiryDone => state.expiry.deleted(&state.ctx),
+        Event::DrainRequested { reply } => {
+            state.is_draining = true;
+            // Who asked may have gone away.
+            reply.send(state.draining()).unwrap_or_default();
+        }
         Event::Shutdown => state.begin_shutdown(),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use windlass_core::Job;
+use windlass_core::jobs::Draining;
 use windlass_worker::stop_signals::StopSignals;
 
 use super::active_jobs::ActiveJobs;
@@ -19,6 +20,8 @@ use crate::queueing::admission::MachineAdmission;
 pub(super) struct State {
     /// The signals that ask for a shutdown, where they do.
     pub(super) signals: Option<StopSignals>,
+    /// Nothing starts any more. What runs goes on.
+    pub(super) is_draining: bool,
     pub(super) ctx: Arc<Context>,
     pub(super) jobs: ActiveJobs,
     /// What runs, and what holds it.
@@ -45,6 +48,17 @@ impl State {
         self.signals = None;
         self.ctx.is_stopping.store(true, Ordering::SeqCst);
         self.attempts.stop_all();
+    }
+
+    /// Whether jobs start.
+    pub(super) fn may_start(&mut self) -> bool {
+        !self.is_draining && !self.is_stopping()
+    }
+
+    /// How far a drain is.
+    pub(super) fn draining(&self) -> Draining {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Draining { running: number(self.attempts.len()), waiting: number(self.admission.waiting()) }
     }
 
     /// There is nothing new about a job: its turn comes later, or it has ended.

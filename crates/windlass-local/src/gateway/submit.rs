@@ -24,9 +24,15 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
     if submission.namespace != NAMESPACE {
         return Err(Error::NotFound { kind: "Namespace", name: submission.namespace });
     }
-    engine.check_ready()?;
     if let Some(name) = &submission.name {
         validate_name(name)?;
+    }
+    if let Err(refused) = engine.check_ready() {
+        return Err(match &submission.name {
+            // Whoever repeats a request hears of the job that it has made.
+            Some(name) if engine.ctx.store.get(name).await.is_ok() => Error::job_exists(name),
+            _ => refused,
+        });
     }
     let Context { config, store, clock, backlog, .. } = &*engine.ctx;
     let functions = config.functions.current();

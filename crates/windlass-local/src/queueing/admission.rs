@@ -111,6 +111,11 @@ impl MachineAdmission {
         metrics.set_queues(numbers, Totals { waiting, cpus_in_use });
     }
 
+    /// How many jobs wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.admission.waiting()
+    }
+
     /// CPUs in use of a queue, and how many jobs wait in it.
     pub(crate) fn queue_status(&self, queue: &str) -> QueueStatus {
         let waiting = u32::try_from(self.admission.waiting_in(queue)).unwrap_or(u32::MAX);

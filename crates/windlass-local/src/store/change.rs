@@ -116,9 +116,7 @@ fn insert(
     match result {
         // The transaction goes on without it.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-            let name = &job.metadata.name;
-            let why = Error::Conflict(format!("a job {name:?} exists already"));
-            (Executed::NameTaken(reply, why), Ok(()))
+            (Executed::NameTaken(reply, Error::job_exists(&job.metadata.name)), Ok(()))
         }
         inserted => (Executed::Inserted(Arc::from(job), limits, reply), inserted),
     }

@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use windlass_core::jobs::Submission;
+use windlass_core::jobs::{Draining, Submission};
 use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
 use windlass_kube::kubeconfig::{self, Named};
@@ -143,6 +143,16 @@ impl Backend {
             Err(error) => return Err(error),
         };
         validate(spec, &function.spec, queue.as_ref().map(|queue| &queue.spec)).map(drop)
+    }
+
+    /// Has a server take nothing new and end when nothing runs.
+    pub(crate) async fn drain(&self) -> anyhow::Result<Draining> {
+        let Some(server) = &self.server else {
+            let why = "a server on one machine is drained: --server or --data names it; an upgrade of a \
+                       cluster's release lets everything run";
+            return Err(BadUsage(why.into()).into());
+        };
+        Ok(server.drain().await?)
     }
 
     /// Writes a finished job's result.

@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::jobs::{Draining, Filter, Page, Submission, Watch};
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::status::Progress;
 use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Problem, Queue};
@@ -58,6 +58,11 @@ impl RestJobs {
         let sent = RequestParts { body: Some(body.to_string().into_bytes()), headers };
         let path = format!("/v1/namespaces/{namespace}/jobs");
         self.0.json(Method::POST, &path, sent).await.map_err(no_namespace)
+    }
+
+    /// Has the server take nothing new and end when nothing runs.
+    pub(crate) async fn drain(&self) -> Result<Draining, Error> {
+        self.0.json(Method::POST, "/v1/drain", RequestParts::default()).await
     }
 
     async fn of_job<T: DeserializeOwned>(

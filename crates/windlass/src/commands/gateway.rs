@@ -2,6 +2,7 @@
 
 use crate::flags::listener::ListenerFlags;
 use clap::Args;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -117,11 +118,11 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         access = access.with_peers(peers.token.clone());
         tokio::spawn(share_progress(Arc::clone(&live), peers, Arc::clone(&meters)));
     }
-    let activity = Arc::default();
     let gateway = Gateway {
         jobs: Arc::new(Cluster::new(client, results)),
         access: Arc::new(access),
         reports: Some(reports),
+        drain: None,
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,
         limits: args.listener.limits(ServerLimits {
@@ -132,13 +133,19 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         meters,
         live,
         tls,
-        activity: Arc::clone(&activity),
+        activity: Arc::default(),
     };
+    run(listener, gateway).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Answers until the process is asked to stop.
+async fn run(listener: TcpListener, gateway: Gateway) -> io::Result<()> {
+    let activity = Arc::clone(&gateway.activity);
     tokio::select! {
-        served = windlass_gateway::serve(listener, gateway, process::stopped()) => served?,
+        served = windlass_gateway::serve(listener, gateway, process::stopped()) => served,
         never = memory::give_back(&activity, async || ()) => match never {},
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The other replicas, which speak TLS where this one does.

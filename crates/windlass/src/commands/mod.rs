@@ -5,6 +5,7 @@ pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod controller;
 pub(crate) mod delete;
+pub(crate) mod drain;
 pub(crate) mod explain;
 pub(crate) mod functions;
 pub(crate) mod gateway;

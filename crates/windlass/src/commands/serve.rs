@@ -104,6 +104,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         jobs: Arc::clone(&engine) as Arc<_>,
         access: Arc::new(access),
         reports: None,
+        drain: Some(Arc::clone(&engine) as Arc<_>),
         allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
         limits: args.listener.limits(ServerLimits {
             connections: descriptors::connections(others),
@@ -126,7 +127,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     run(listener, gateway, &engine, signals).await
 }
 
-/// Answers until the process is asked to stop.
+/// Answers until the process is asked to stop, or is drained.
 async fn run(
     listener: TcpListener,
     gateway: Gateway,
@@ -139,8 +140,14 @@ async fn run(
             warn!(%error, "the store keeps its memory");
         }
     };
+    let until = async {
+        tokio::select! {
+            () = stopped(signals) => {}
+            () = engine.drained() => info!("drained: nothing runs any more"),
+        }
+    };
     tokio::select! {
-        served = windlass_gateway::serve(listener, gateway, stopped(signals)) => served?,
+        served = windlass_gateway::serve(listener, gateway, until) => served?,
         never = memory::give_back(&activity, release) => match never {},
         why = engine.broken() => bail!("the store has failed: {why}"),
     }

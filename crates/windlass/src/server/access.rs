@@ -81,6 +81,13 @@ impl Access for TokenAccess {
         }
     }
 
+    async fn check_admin(&self, token: Option<&str>) -> Result<(), Denied> {
+        match self.holder(token)? {
+            Holder::Admin => Ok(()),
+            Holder::Key(_) => Err(Denied::NotAdmin),
+        }
+    }
+
     async fn caller(&self, token: Option<&str>) -> Result<Caller, Denied> {
         Ok(match self.holder(token)? {
             Holder::Admin => Caller { name: "admin".to_owned(), is_admin: true },
