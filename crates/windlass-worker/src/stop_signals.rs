@@ -9,12 +9,12 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use tokio::sync::watch;
 
 /// What a service manager, a terminal that closes and Ctrl-C send.
 const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
@@ -26,8 +26,9 @@ pub struct StopSignals(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     waiting: AsyncFd<SignalFd>,
-    /// One has come. A stop is never taken back.
-    have_come: AtomicBool,
+    /// One has come. A stop is never taken back. Whoever takes a signal tells the others, who do not
+    /// see it any more.
+    come: watch::Sender<bool>,
 }
 
 /// Has the signals wait for [`StopSignals`]. Before this process starts any thread, because one that
@@ -53,15 +54,21 @@ impl StopSignals {
             reason = "sound for a descriptor that it owns; the other one is unsafe"
         )]
         let waiting = AsyncFd::new(SignalFd::with_flags(&heeded(), flags)?)?;
-        Ok(Self(Arc::new(Inner { waiting, have_come: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner { waiting, come: watch::Sender::new(false) })))
     }
 
     /// Returns once one has come.
     pub async fn recv(&self) -> io::Result<()> {
+        let mut told = self.0.come.subscribe();
         while !self.have_come() {
-            let mut ready = self.0.waiting.readable().await?;
-            if !self.have_come() {
-                ready.clear_ready();
+            tokio::select! {
+                ready = self.0.waiting.readable() => {
+                    let mut ready = ready?;
+                    if !self.have_come() {
+                        ready.clear_ready();
+                    }
+                }
+                _ = told.changed() => {}
             }
         }
         Ok(())
@@ -69,11 +76,11 @@ impl StopSignals {
 
     /// Whether one has come. One that was sent before what the caller has just seen counts for sure.
     pub fn have_come(&self) -> bool {
-        let Inner { waiting, have_come } = &*self.0;
+        let Inner { waiting, come } = &*self.0;
         if let Ok(Some(_)) = waiting.get_ref().read_signal() {
-            have_come.store(true, Ordering::SeqCst);
+            come.send_replace(true);
         }
-        have_come.load(Ordering::SeqCst)
+        *come.borrow()
     }
 }
 
@@ -128,5 +135,24 @@ mod tests {
     fn what_nohup_ignores_is_ignored() {
         let status = "Name:\tx\nSigIgn:\t0000000000001001\n";
         assert!(is_ignored(1, status) && is_ignored(13, status) && !is_ignored(15, status));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hears_of_a_signal_that_another_has_taken() {
+        let signals = StopSignals::listen().unwrap();
+        let waits = tokio::spawn({
+            let signals = signals.clone();
+            async move { signals.recv().await }
+        });
+        tokio::task::yield_now().await;
+        // To this thread alone: another one of the tests' process is ended by it.
+        nix::sys::signal::raise(Signal::SIGTERM).unwrap();
+        // Before the runtime can look.
+        assert!(signals.have_come());
+        tokio::time::timeout(std::time::Duration::from_secs(30), waits)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 }

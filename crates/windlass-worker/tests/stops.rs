@@ -84,7 +84,7 @@ fn sigterm_to_the_worker_ends_the_function_and_reports_nothing() {
 fn a_stop_that_reaches_the_function_first_is_no_failure_of_the_function() {
     // The shell says 143 of the command that was ended.
     for script in
-        [r#"echo $$ > "$DIR/up"; exec sleep 1000"#, "sleep 1000 & echo $! > $DIR/up; wait $!"]
+        [r#"echo $$ > "$DIR/up"; exec sleep 900"#, "sleep 900 & echo $! > $DIR/up; wait $!"]
     {
         let bench = Bench::new();
         let (worker, group) = start_until_up(&bench, script);
@@ -161,7 +161,7 @@ fn children_that_a_function_leaves_are_reaped_while_it_runs() {
     let bench = Bench::new();
     let script = r#"
         i=0; while [ $i -lt 300 ]; do (true &); i=$((i+1)); done
-        echo $$ > "$DIR/up"; exec sleep 1000
+        echo $$ > "$DIR/up"; exec sleep 900
     "#;
     let (worker, _) = start_until_up(&bench, script);
     eventually("only the function is left", || (worker.children() == 1).then_some(()));
@@ -177,7 +177,7 @@ fn a_worker_that_can_have_no_thread_more_goes_on() {
     bench.assignment.timeout_seconds = 2;
     // The inner shell starts children until there is no room for another, and the outer one takes the
     // room that the inner one leaves.
-    let script = "sh -c 'sleep 1000 & sleep 1000 & sleep 1000 &' 2>/dev/null; sleep 1000 & \
+    let script = "sh -c 'sleep 900 & sleep 900 & sleep 900 &' 2>/dev/null; sleep 900 & \
                   echo said >&2; while :; do :; done";
     let exited = bench.sh_as_another_user(5, script).exited();
     assert_eq!((exited.code, exited.stderr.as_str()), (1, "said\n"), "{exited:#?}");

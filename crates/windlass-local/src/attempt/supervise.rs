@@ -104,6 +104,10 @@ impl Supervisor {
         let kill = sleep(Duration::MAX);
         tokio::pin!(kill);
         loop {
+            if let Some(at) = deadline.take() {
+                armed = true;
+                kill.as_mut().reset(at);
+            }
             let mut bounded = (&mut lines).take(MAX_LINE_BYTES.saturating_sub(line.len() as u64));
             tokio::select! {
                 read = bounded.read_until(b'\n', &mut line) => match read {
@@ -133,10 +137,6 @@ impl Supervisor {
                     is_overdue = !stopping && !finished;
                     self.kill(child);
                 }
-            }
-            if let Some(at) = deadline.take() {
-                armed = true;
-                kill.as_mut().reset(at);
             }
         }
     }
