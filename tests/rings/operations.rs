@@ -13,7 +13,7 @@ use crate::support::{eventually, script, text};
 fn server(here: &std::path::Path) -> Server {
     script(here, "ok", "echo > $WINDLASS_OUTPUT", "retries: 0");
     script(here, "crash", "exit 3", "retries: 1");
-    script(here, "wait", "exec sleep 1000", "retries: 0");
+    script(here, "wait", "exec sleep 300", "retries: 0");
     Server::beside(here, &["--cpus", "2"])
 }
 
