@@ -155,7 +155,7 @@ fn every_cell_of_the_matrix_is_as_the_table_says_on_a_cluster() {
         kubectl(&["create", "serviceaccount", name, "-n", &ns], "").unwrap();
         if !verbs.is_empty() {
             let verbs = format!("--verb={}", verbs.join(","));
-            let resource = "--resource=computejobs.windlass.dev";
+            let resource = "--resource=computejobs.windlass.dev,computefunctions.windlass.dev,computequeues.windlass.dev";
             kubectl(&["create", "role", name, "-n", &ns, &verbs, resource], "").unwrap();
             let (role, subject) =
                 (format!("--role={name}"), format!("--serviceaccount={ns}:{name}"));
