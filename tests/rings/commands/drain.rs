@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{run_windlass, stdout_of, windlass_with};
 use crate::support::server::Server;
-use crate::support::{eventually, script, text};
+use crate::support::{eventually, script, text, traces};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -57,7 +57,7 @@ fn a_drain_lets_run_what_runs_and_leaves_what_waits_to_the_next_server() {
         (json!("Running"), json!("Queued"))
     );
 
-    fs::write(here.join("go"), "").unwrap();
+    fs::write(traces(here).join("go"), "").unwrap();
     assert!(server.ended().success());
     let drained = drain.wait_with_output().unwrap();
     assert_eq!(drained.status.code(), Some(0), "{}", text(&drained.stderr));

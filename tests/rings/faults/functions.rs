@@ -61,15 +61,15 @@ fn blocks(directory: &Path) -> u64 {
 #[test]
 fn a_function_that_forks_away_and_ignores_sigterm_is_gone_after_the_cancel() {
     let here = here();
-    let away = "trap '' TERM; setsid sh -c 'trap \"\" TERM; exec 9>&-; sleep 1000' & \
-                setsid sleep 1000 & echo x > $WINDLASS_OUTPUT; wait; sleep 1000";
+    let away = "trap '' TERM; setsid sh -c 'trap \"\" TERM; exec 9>&-; sleep 1009' & \
+                setsid sleep 1009 & echo x > $WINDLASS_OUTPUT; wait; sleep 1009";
     script(here.path(), "away", away, "retries: 0");
     let mut server = Server::beside(here.path(), &["--cpus", "1"]);
     server.client.submit(&json!({ "function": "away", "name": "away" }));
     phase(&server.client, "away", "Running");
     eventually("it has forked", BOUND, || {
         let sleeping = processes_of(here.path().to_str().unwrap());
-        (sleeping.iter().filter(|line| line.contains("sleep 1000")).count() >= 2).then_some(())
+        (sleeping.iter().filter(|line| line.contains("sleep 1009")).count() >= 2).then_some(())
     });
     // Its worker is killed: nobody is left to end what it has started but the server.
     let worker = processes_of(here.path().to_str().unwrap());
@@ -80,7 +80,7 @@ fn a_function_that_forks_away_and_ignores_sigterm_is_gone_after_the_cancel() {
     }
     let status = phase(&server.client, "away", "Failed");
     assert_eq!(status["failure"]["reason"], "Killed", "{status:#}");
-    let sleeping = processes_of("sleep\u{0}1000");
+    let sleeping = processes_of("sleep\u{0}1009");
     assert_eq!(sleeping, Vec::<String>::new());
     assert!(server.stop().success());
 }
