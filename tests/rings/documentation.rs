@@ -304,7 +304,7 @@ fn the_front_pages_server_answers_when_its_commands_are_pasted() {
     let block = block
         .replace("windlass serve", &serve)
         .replace("127.0.0.1:7070", &format!("127.0.0.1:{port}"))
-        .replace("/tmp/windlass", data.path().to_str().unwrap());
+        .replace("/var/tmp/windlass", data.path().to_str().unwrap());
     let program = windlass();
     let path = std::env::join_paths(
         std::iter::once(program.parent().unwrap().to_owned())

@@ -251,7 +251,7 @@ impl Matrix {
                 }
             }
             Some(guard) => {
-                let verb = guard.permission().map(|(_, verb)| verb);
+                let verb = guard.permission().map(|wanted| wanted.verb);
                 match verb.is_some_and(|verb| rights.verbs.contains(&verb)) {
                     true => through(),
                     false if rights.verbs.contains(&Verb::Get) => vec![403],

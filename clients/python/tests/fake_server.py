@@ -32,8 +32,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if len(unfinished) >= state.most_unfinished:
                 self.answer({"detail": "the queue is full"}, 429)
                 return
-            name = f"j{len(state.jobs)}"
-            state.jobs[name] = (time.monotonic(), asked["input"])
+            name = state.names.setdefault(self.headers["idempotency-key"], f"j{len(state.jobs)}")
+            is_new = name not in state.jobs
+            if is_new:
+                state.jobs[name] = (time.monotonic(), asked["input"])
+        if is_new and name == state.lost:
+            self.close_connection = True
+            return
         self.answer(job(name, "Queued", 1, asked["input"]), 201)
 
     def do_GET(self):
@@ -113,7 +118,11 @@ class State:
         self.stream_seconds = 1e9
         # Further jobs are refused.
         self.most_unfinished = 1e9
+        # The job of which the first answer is lost.
+        self.lost = None
         self.jobs, self.streams, self.questions = {}, [], []
+        # The names of jobs, by their Idempotency-Keys.
+        self.names = {}
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -309,6 +309,26 @@ def test_what_is_tried_again_has_the_same_key_and_waits_as_it_was_told(moody):
     assert moody.seen[4][1] != moody.seen[0][1]
 
 
+@pytest.mark.parametrize("method", ["submit", "call"])
+@pytest.mark.parametrize("kind", [windlass.Client, windlass.AsyncClient])
+def test_each_way_to_hand_in_keeps_its_key(moody, kind, method):
+    result = {"bytes": 1, "contentType": "application/json", "sha256": "", "text": "1"}
+    done = {**answered_job(None), "status": {"phase": "Succeeded", "timeline": {}, "result": result}}
+    moody.moods = ["lost", (429, {}, b"{}"), (201, {}, json.dumps(done).encode())]
+
+    async def in_loop():
+        async with kind(moody.url, token="t") as client:
+            await getattr(client, method)("echo", {})
+
+    if kind is windlass.Client:
+        with kind(moody.url, token="t") as client:
+            getattr(client, method)("echo", {})
+    else:
+        asyncio.run(in_loop())
+    keys = [key for _, key, _ in moody.seen]
+    assert keys[0] and keys == [keys[0]] * 3
+
+
 def test_a_named_submission_whose_answer_was_lost_is_found_by_its_name(moody):
     taken = (409, {}, b'{"detail": "it exists"}')
     found = {**answered_job(None), "spec": {**answered_job(None)["spec"], "input": {"n": 1.0}, "parallelism": 1}}

@@ -11,6 +11,7 @@ from windlass import _events
 from windlass import _protocol as protocol
 from windlass._batches import batches, maps_items
 from windlass._events import Decoder
+from windlass._json import NoJson
 from windlass.models import Function
 
 HERE = Path(__file__).resolve().parent
@@ -52,6 +53,15 @@ def test_batches_hold_what_an_input_can_hold():
     assert list(batches(iter([]), None)) == []
     # One that is too large is left for the server to refuse.
     assert [len(batch) for batch in batches(iter(["", "x" * 200_000, ""]), None)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("half", ["\ud800", ["a", "x\udfff"], {"\udc00": 1}])
+def test_half_of_a_surrogate_pair_is_refused_and_its_item_named(half):
+    with pytest.raises(NoJson, match=r"^a string has half of a surrogate pair"):
+        protocol.encode(half)
+    with pytest.raises(NoJson, match=r"^item 2: a string has half of a surrogate pair"):
+        list(batches(iter(["é", "😀", half]), None))
+    assert protocol.encode(["é", "😀", "\\ud800"]) == '["é","😀","\\\\ud800"]'.encode()
 
 
 def test_the_function_says_whether_it_maps_items():

@@ -166,3 +166,19 @@ def test_a_map_waits_for_room_in_a_queue_that_its_own_jobs_fill(fake, results):
     fake.state.most_unfinished = 0
     with pytest.raises(windlass.Busy, match="full"):
         results(fake, [{"items": [1]}])
+
+
+def map_in_executor(server, inputs):
+    def client():
+        return windlass.AsyncClient(server.url, token="t", patience_seconds=0.5)
+
+    with windlass.Executor("f", client=client, items=False) as pool:
+        return list(pool.map(inputs))
+
+
+@pytest.mark.parametrize("results", [map_in_thread, map_in_loop, map_in_executor])
+def test_a_submission_whose_answer_was_lost_makes_one_job_also_after_a_refusal(fake, results):
+    # The queue is full when it is tried again, and until one of the jobs has ended.
+    fake.state.most_unfinished, fake.state.job_seconds, fake.state.lost = 2, 1.5, "j1"
+    assert results(fake, [{"items": [n]} for n in range(4)]) == [{"results": [n]} for n in range(4)]
+    assert sorted(work["items"] for _, work in fake.state.jobs.values()) == [[0], [1], [2], [3]]

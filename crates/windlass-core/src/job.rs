@@ -1,6 +1,5 @@
 //! ComputeJob: one request.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +9,7 @@ use serde_json::{Map, Value};
 use serde_with_macros::skip_serializing_none;
 
 use crate::queue::DEFAULT_QUEUE;
-use crate::{Cpus, JobStatus, schema};
+use crate::{Cpus, JobStatus, Metadata, schema};
 
 /// Largest input, in bytes of compact JSON: 128 KiB. It travels to a pod as an annotation, and all
 /// annotations of an object together hold 256 KiB.
@@ -98,43 +97,6 @@ impl JobSpec {
         // A map of JSON values with string keys always serializes.
         serde_json::to_vec(&self.input).unwrap_or_default()
     }
-}
-
-/// The part of an object's metadata that Windlass reads or shows.
-#[skip_serializing_none]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Metadata {
-    /// Name, unique in its namespace: a DNS label of at most 63 characters.
-    #[serde(default)]
-    #[schemars(length(max = 63))]
-    pub name: String,
-    /// Namespace. On one machine always `default`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 63))]
-    pub namespace: String,
-    /// Unique over all time: a job that is deleted and created again has another one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 64))]
-    pub uid: String,
-    /// Changes with every write of the object.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 64))]
-    pub resource_version: String,
-    /// Counts the changes of the spec.
-    pub generation: Option<i64>,
-    /// When it was accepted.
-    pub creation_timestamp: Option<Timestamp>,
-    /// When its deletion was asked for.
-    pub deletion_timestamp: Option<Timestamp>,
-    /// The caller's labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::label_map")]
-    pub labels: BTreeMap<String, String>,
-    /// What Windlass keeps beside the job. Of other annotations none is shown.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::label_map")]
-    pub annotations: BTreeMap<String, String>,
 }
 
 /// A ComputeJob object: the same JSON in every answer, in both worlds.

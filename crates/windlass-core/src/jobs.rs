@@ -116,18 +116,8 @@ pub trait Watch: Send {
 #[async_trait]
 pub trait Access: Send + Sync + 'static {
     /// Lets a caller with this bearer token through, or says no. Fails closed: an error refuses.
-    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied>;
-    /// The same for a resource beside the jobs. In a world that knows no rights on others, the right on jobs counts.
-    async fn check_on(
-        &self,
-        token: Option<&str>,
-        resource: Resource,
-        verb: Verb,
-        namespace: &str,
-    ) -> Result<(), Denied> {
-        let _ = resource;
-        self.check(token, verb, namespace).await
-    }
+    /// A world that knows no rights on functions and queues lets through who may do the same with jobs.
+    async fn check(&self, token: Option<&str>, to: Permission, namespace: &str) -> Checked;
     /// The same for whoever wants to read the metrics, which tell of all namespaces.
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied>;
     /// Who holds this bearer token.
@@ -159,6 +149,25 @@ pub struct Caller {
     pub name: String,
     /// Whether this is the one admin, for whom some room is kept. A cluster has none.
     pub is_admin: bool,
+}
+
+/// What [`Access::check`] says.
+pub type Checked = Result<(), Denied>;
+
+/// Something that a caller may or may not do in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Permission {
+    /// With what.
+    pub resource: Resource,
+    /// What.
+    pub verb: Verb,
+}
+
+impl Permission {
+    /// Doing this with jobs.
+    pub fn jobs(verb: Verb) -> Self {
+        Self { resource: Resource::Jobs, verb }
+    }
 }
 
 /// What a route is about.
@@ -221,11 +230,8 @@ pub enum Denied {
     #[error("a valid bearer token is needed")]
     Unauthenticated,
     /// The token is good but does not allow this.
-    #[error("the caller may not {} computejobs here", .0.as_str())]
-    Forbidden(Verb),
-    /// The token is good but does not allow this with another resource than jobs.
-    #[error("the caller may not {} {} here", .1.as_str(), .0.as_str())]
-    ForbiddenOn(Resource, Verb),
+    #[error("the caller may not {} {} here", .0.verb.as_str(), .0.resource.as_str())]
+    Forbidden(Permission),
     /// The token is good but not for the metrics.
     #[error("the caller may not get /metrics")]
     NoMetrics,

@@ -189,7 +189,7 @@ impl FromStr for EventId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Metadata;
+    use crate::Metadata;
     use crate::{JobSpec, Phase};
 
     fn job(version: &str, attempt: Option<u32>, phase: Phase) -> Arc<Job> {

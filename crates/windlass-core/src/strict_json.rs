@@ -4,11 +4,12 @@
 //! has a name twice. No text has half of a surrogate pair. No integer is outside of -2^63 to 2^63 - 1. Arrays and
 //! objects are nested at most [`MAX_DEPTH`](crate::parse::MAX_DEPTH) deep.
 //!
-//! A result may be large, so it is read in pieces and never held whole.
+//! A result may be large, so it is read in pieces and never held whole, not even a single text of it.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{self, Read};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -26,14 +27,14 @@ pub fn is_json(content_type: &str) -> bool {
 
 /// Why these bytes break the rule; `None` when they keep it. The error is that of the reader.
 pub fn problem(reader: impl Read) -> io::Result<Option<String>> {
-    let mut integers = Integers::new(io::BufReader::new(reader));
+    let mut scanned = Scanned::new(reader);
     let left = Cell::new(MOST_NAMES_BYTES);
-    let mut document = serde_json::Deserializer::from_reader(&mut integers);
+    let mut document = serde_json::Deserializer::from_reader(&mut scanned);
     let read = Walk { left: &left }.deserialize(&mut document).and_then(|()| document.end());
     match read {
         Err(error) if error.is_io() => Err(error.into()),
         Err(error) => Ok(Some(error.to_string())),
-        Ok(()) => Ok(integers.finish()),
+        Ok(()) => Ok(scanned.problem()),
     }
 }
 
@@ -112,18 +113,21 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// Passes a document on, and looks at its integers as they are written: a reader of JSON makes floats of those
-/// that are too large, without a word.
-struct Integers<R> {
+/// Passes a document on to a reader of JSON, and checks what that one cannot. It makes floats of integers that are too
+/// large, without a word. And it holds each text whole, so the rest of a long one is checked here and left out.
+struct Scanned<R> {
     inner: R,
+    piece: Box<[u8]>,
+    /// What is to be passed on, from this place.
+    passed: Vec<u8>,
+    from: usize,
     place: Place,
-    has_wide: bool,
+    problem: Option<String>,
 }
 
 enum Place {
     Between,
-    /// In a text, behind a backslash or not.
-    Text(bool),
+    Text(Text),
     /// In a number, of which this was read.
     Number(Vec<u8>),
 }
@@ -131,20 +135,38 @@ enum Place {
 /// More letters than any integer of 64 bits has.
 const MOST_DIGITS: usize = 24;
 
-impl<R> Integers<R> {
+/// What of a text is passed on, in bytes.
+const MOST_TEXT_BYTES: usize = 64 << 10;
+
+/// What is read at once.
+const PIECE_BYTES: usize = 16 << 10;
+
+impl<R> Scanned<R> {
     fn new(inner: R) -> Self {
-        Self { inner, place: Place::Between, has_wide: false }
+        let piece = vec![0; PIECE_BYTES].into_boxed_slice();
+        let (passed, from) = (Vec::new(), 0);
+        Self { inner, piece, passed, from, place: Place::Between, problem: None }
     }
 
-    fn look(&mut self, byte: u8) {
+    fn take(&mut self, byte: u8) {
         let is_of_number = byte.is_ascii_digit() || b".eE+-".contains(&byte);
         match &mut self.place {
-            Place::Text(escaped) => match (byte, *escaped) {
-                (_, true) => *escaped = false,
-                (b'\\', false) => *escaped = true,
-                (b'"', false) => self.place = Place::Between,
-                _ => {}
-            },
+            Place::Text(text) if byte == b'"' && !text.is_in_escape() => {
+                if text.is_left_out {
+                    // Names that differ in what is left out differ here.
+                    self.passed.extend(format!("{:016x}", text.digest.finish()).into_bytes());
+                    self.problem = self.problem.take().or((!text.is_whole()).then(bad_text));
+                }
+                self.place = Place::Between;
+            }
+            Place::Text(text) => {
+                text.is_left_out |= text.length >= MOST_TEXT_BYTES && text.is_whole();
+                let is_right = text.take(byte);
+                if text.is_left_out {
+                    self.problem = self.problem.take().or((!is_right).then(bad_text));
+                    return;
+                }
+            }
             Place::Number(text) if is_of_number => {
                 // A float may be long; its point or exponent must be seen.
                 if text.len() < MOST_DIGITS || !byte.is_ascii_digit() {
@@ -155,12 +177,13 @@ impl<R> Integers<R> {
             _ => {
                 self.end_number();
                 self.place = match byte {
-                    b'"' => Place::Text(false),
+                    b'"' => Place::Text(Text::default()),
                     _ if is_of_number => Place::Number(vec![byte]),
                     _ => Place::Between,
                 };
             }
         }
+        self.passed.push(byte);
     }
 
     fn end_number(&mut self) {
@@ -168,25 +191,129 @@ impl<R> Integers<R> {
         let digits = text.strip_prefix(b"-").unwrap_or(text);
         if digits.iter().all(u8::is_ascii_digit) {
             let value = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
-            self.has_wide |= value.is_none();
+            if value.is_none() {
+                self.problem.get_or_insert_with(wide_integer);
+            }
         }
     }
 
     /// The problem, at the document's end.
-    fn finish(mut self) -> Option<String> {
+    fn problem(mut self) -> Option<String> {
         self.end_number();
-        self.has_wide.then(wide_integer)
+        self.problem
     }
 }
 
-impl<R: Read> Read for Integers<R> {
+impl<R: Read> Read for Scanned<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        for byte in buffer.iter().take(read) {
-            self.look(*byte);
+        while self.from == self.passed.len() {
+            self.passed.clear();
+            self.from = 0;
+            let read = self.inner.read(&mut self.piece)?;
+            if read == 0 {
+                return Ok(0);
+            }
+            let piece = std::mem::take(&mut self.piece);
+            piece.iter().take(read).for_each(|byte| self.take(*byte));
+            self.piece = piece;
         }
+        let mut left = self.passed.get(self.from..).unwrap_or_default();
+        let read = left.read(buffer)?;
+        self.from += read;
         Ok(read)
     }
+}
+
+/// A text, by the rule of texts, byte by byte.
+#[derive(Default)]
+struct Text {
+    /// How many bytes of it were read.
+    length: usize,
+    digest: DefaultHasher,
+    /// Whether the rest is not passed on.
+    is_left_out: bool,
+    /// An escape that is not whole yet, behind its backslash.
+    escape: Option<Vec<u8>>,
+    /// The first half of a surrogate pair was read last.
+    half: bool,
+    /// A character that is not whole yet.
+    character: Vec<u8>,
+}
+
+impl Text {
+    fn is_in_escape(&self) -> bool {
+        self.escape.is_some()
+    }
+
+    /// Whether no escape, pair or character is half read.
+    fn is_whole(&self) -> bool {
+        self.escape.is_none() && !self.half && self.character.is_empty()
+    }
+
+    /// Whether this byte can be there.
+    fn take(&mut self, byte: u8) -> bool {
+        self.length += 1;
+        self.digest.write_u8(byte);
+        if self.escape.is_some() {
+            return self.take_in_escape(byte);
+        }
+        if self.half && byte != b'\\' {
+            self.half = false;
+            return false;
+        }
+        match byte {
+            0..0x20 => false,
+            0x20..0x80 if !self.character.is_empty() => {
+                self.character.clear();
+                false
+            }
+            b'\\' => {
+                self.escape = Some(Vec::new());
+                true
+            }
+            0x20..0x80 => true,
+            _ => {
+                self.character.push(byte);
+                let read = std::str::from_utf8(&self.character).map(drop);
+                let is_wrong = read.is_err_and(|error| error.error_len().is_some());
+                if is_wrong || read.is_ok() {
+                    self.character.clear();
+                }
+                !is_wrong
+            }
+        }
+    }
+
+    fn take_in_escape(&mut self, byte: u8) -> bool {
+        let mut escape = self.escape.take().unwrap_or_default();
+        escape.push(byte);
+        let unit = match escape.as_slice() {
+            [b'u', digits @ ..] if digits.len() < 4 => {
+                let is_right = digits.iter().all(u8::is_ascii_hexdigit);
+                self.escape = is_right.then_some(escape);
+                return is_right;
+            }
+            [b'u', digits @ ..] => {
+                let text = std::str::from_utf8(digits).ok();
+                text.and_then(|text| u16::from_str_radix(text, 16).ok())
+            }
+            [byte] if b"\"\\/bfnrt".contains(byte) => Some(0),
+            _ => None,
+        };
+        let was_half = std::mem::take(&mut self.half);
+        match unit {
+            Some(0xd800..0xdc00) => {
+                self.half = true;
+                !was_half
+            }
+            Some(unit) => was_half == (0xdc00..0xe000).contains(&unit),
+            None => false,
+        }
+    }
+}
+
+fn bad_text() -> String {
+    format!("a text of more than {MOST_TEXT_BYTES} bytes is no text of JSON")
 }
 
 #[cfg(test)]
@@ -234,6 +361,40 @@ mod tests {
             assert!(found.contains(word), "{bad}: {found}");
         }
         assert!(problem(&b"\"\xff\""[..]).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_long_text_is_checked_and_never_held() {
+        let long = |end: &str| format!(r#"["{}{end}"]"#, "a\u{e9}".repeat(100_000));
+        for good in ["", r"\ud83d\ude00", r#"\n\\\"\u0041"#, "\u{1f600}"] {
+            assert_eq!(why(&long(good)), None, "{good}");
+        }
+        for bad in
+            [r"\ud83d", r"\ud83d\n", r"\ud83dx", r"\ud83d\ud83d", r"\udc00", r"\x", r"\u00g0", "\n"]
+        {
+            assert!(why(&long(bad)).unwrap_or_default().contains("no text of JSON"), "{bad}");
+        }
+        let mut bytes = long("").into_bytes();
+        bytes[150_000] = 0xff;
+        assert!(problem(&bytes[..]).unwrap().is_some());
+        let name = "n".repeat(100_000);
+        assert_eq!(why(&format!(r#"{{"{name}a": 1, "{name}b": 2}}"#)), None);
+        let twice = why(&format!(r#"{{"{name}a": 1, "{name}a": 2}}"#)).unwrap();
+        assert!(twice.contains("is there twice"), "{twice}");
+        // At the border, whatever is cut there.
+        for shift in 0..16 {
+            let before = "a".repeat(MOST_TEXT_BYTES - shift);
+            let text = format!(r#"["{before}\ud83d\ude00\u00e9\\\"{}"]"#, "\u{1f600}".repeat(9));
+            assert_eq!(why(&text), None, "{shift}");
+        }
+        // What consists of escapes is cut between them.
+        let mut scanned = Scanned::new(io::Cursor::new(r"\u00e9".repeat(1 << 20)));
+        scanned.place = Place::Text(Text::default());
+        assert!(io::copy(&mut scanned, &mut io::sink()).unwrap() <= 2 * MOST_TEXT_BYTES as u64);
+        // Of a hundred megabytes hardly anything goes on to the reader that holds a text whole.
+        let mut scanned = Scanned::new(io::repeat(b'a').take(100 << 20));
+        scanned.place = Place::Text(Text::default());
+        assert!(io::copy(&mut scanned, &mut io::sink()).unwrap() <= 2 * MOST_TEXT_BYTES as u64);
     }
 
     #[test]

@@ -147,3 +147,35 @@ async fn an_address_with_many_connections_drives_out_only_its_own() {
     assert!(String::from_utf8_lossy(&rest[..read]).ends_with("alive\n"), "the rest of the answer");
     assert_eq!(status_of(&mut other, health).await, Some(StatusCode::OK));
 }
+
+#[tokio::test]
+async fn whoever_waits_after_a_health_check_holds_up_no_other() {
+    let server = crowded().await;
+    let health = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut crowd = Vec::new();
+    // As many as may wait in line.
+    for n in 0..CONNECTIONS / 4 {
+        let mut socket = server.connect().await;
+        assert_eq!(status_of(&mut socket, health).await, Some(StatusCode::OK));
+        let mut answer = [0; 512];
+        drop(bounded(socket.read(&mut answer)).await);
+        let body = format!(r#"{{"function": "price", "name": "wait-{n}"}}"#);
+        let wait = request("jobs", GOOD, "prefer: wait=600\r\n", &body);
+        socket.write_all(wait.as_bytes()).await.unwrap();
+        crowd.push(socket);
+    }
+    bounded(async {
+        while server.backend.names().len() < crowd.len() + 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let began = Instant::now();
+    let mut socket = server.connect().await;
+    for _ in 0..2 {
+        assert_eq!(status_of(&mut socket, health).await, Some(StatusCode::OK));
+        let mut rest = [0; 512];
+        drop(bounded(socket.read(&mut rest)).await);
+    }
+    assert!(began.elapsed() < HONEST, "{:?}", began.elapsed());
+}

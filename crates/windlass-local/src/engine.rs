@@ -90,16 +90,7 @@ impl Engine {
         let unfinished =
             ctx.store.unfinished().map_err(|error| io(io::Error::other(error.to_string())))?;
         controller.recover(unfinished, &lost);
-        let watching = functions::watch(Arc::clone(&ctx.config.functions), ctx.events.clone());
-        let watching = watching.unwrap_or_else(|error| {
-            warn!(%error, "manifests are not read again when they change");
-            None
-        });
-        let looking = store::watch_files(Arc::clone(&ctx.store), &ctx.config.data);
-        let looking = looking.inspect_err(|error| {
-            warn!(%error, "a data directory that is removed is noticed at the next change only");
-        });
-        let watching = watching.into_iter().chain(looking.ok()).collect();
+        let watching = watch_files(&ctx);
         let controller = Some(tokio::spawn(controller.run())).into();
         remove_orphans(&ctx);
         let is_draining = AtomicBool::new(false);
@@ -201,6 +192,20 @@ fn settle_paths(config: &mut Config) -> io::Result<()> {
             Err(io::Error::new(io::ErrorKind::InvalidInput, "it leads to a path that is not UTF-8"))
         }
     }
+}
+
+/// Watches the manifests and the data directory. The engine goes on where it cannot.
+fn watch_files(ctx: &Context) -> Vec<JoinHandle<()>> {
+    let watching = functions::watch(Arc::clone(&ctx.config.functions), ctx.events.clone());
+    let watching = watching.unwrap_or_else(|error| {
+        warn!(%error, "manifests are not read again when they change");
+        None
+    });
+    let looking = store::watch_files(Arc::clone(&ctx.store), &ctx.config.data);
+    let looking = looking.inspect_err(|error| {
+        warn!(%error, "a data directory that is removed is noticed at the next change only");
+    });
+    watching.into_iter().chain(looking.ok()).collect()
 }
 
 /// Counts results and logs, and deletes those of no job, in a thread of its own.

@@ -47,6 +47,20 @@ pub fn can_hide(directory: &Path) -> Result<(), NoFence> {
     Fence::around(directory, &[], &[]).map(drop)
 }
 
+/// What to say when a function fails because it could not write somewhere: that may be the fence's doing.
+pub(crate) fn hint(stderr: &str, hidden: &str) -> Option<String> {
+    let says = |words: &str| stderr.contains(words);
+    let is_refused = says("ermission denied") || says("cross-device link");
+    is_refused.then(|| {
+        let above: Vec<_> = Path::new(hidden).ancestors().skip(1).collect();
+        let above: Vec<_> = above.iter().map(|path| path.display().to_string()).collect();
+        format!(
+            "\nFunctions create nothing directly in {}, which are above the server's data directory: see --landlock.",
+            above.join(", ")
+        )
+    })
+}
+
 impl Fence {
     /// Hides a directory, but for what of it may be used and what may be read.
     pub(crate) fn around(

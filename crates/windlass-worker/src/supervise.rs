@@ -21,7 +21,7 @@ use crate::progress::ProgressFile;
 use crate::report::Reporter;
 use crate::result::{CollectedOutput, collect_output};
 use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
-use crate::{output, stop, usage};
+use crate::{fence, output, stop, usage};
 
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
 /// grown is one system call.
@@ -113,7 +113,10 @@ pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> 
         leave_word(assignment, &stopped(assignment, started, since));
         return Ok(STOPPED);
     };
-    let outcome = decide_outcome(end, output, &stderr, memory.was_short());
+    let mut outcome = decide_outcome(end, output, &stderr, memory.was_short());
+    if let (Some(hidden), Outcome::Failed { message, .. }) = (&order.hidden, &mut outcome) {
+        message.push_str(&fence::hint(&stderr, hidden).unwrap_or_default());
+    }
     let ending = Ending {
         finished,
         ..ending(assignment, outcome, started, Some(since), Some(usage), last_progress)

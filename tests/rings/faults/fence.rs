@@ -2,12 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Command;
 
 use serde_json::json;
 
 use super::here;
 use crate::support::server::Server;
-use crate::support::{run, script};
+use crate::support::{run, script, windlass};
 
 /// What a function of this server finds in the server's token file.
 fn token_read_by_a_function(more: &[&str]) -> (Server, String) {
@@ -29,6 +30,23 @@ fn a_function_reads_the_token_only_where_it_is_not_kept_out() {
     let (server, found) = token_read_by_a_function(&["--landlock", "off"]);
     assert_eq!(found.trim(), server.client.token);
     assert!(server.said().contains("functions can read the data directory"), "{}", server.said());
+}
+
+#[test]
+fn what_was_open_when_the_server_started_is_closed_to_functions() {
+    let here = here();
+    let secret = here.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    script(here.path(), "reads", "{ cat <&7; } > $WINDLASS_OUTPUT; exit 0", "retries: 0");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("exec 7<{} && exec \"$@\"", secret.display()), "sh"])
+        .arg(windlass());
+    let data = here.path().join("data");
+    let server = Server::start_by(shell, &data, &["--functions", here.path().to_str().unwrap()]);
+    let ended = server.client.run(&json!({ "function": "reads" }));
+    assert_ne!(ended["status"]["result"]["text"], "secret", "{ended}");
+    assert_eq!(ended["status"]["phase"], "Succeeded", "{ended}");
 }
 
 #[test]

@@ -27,8 +27,8 @@ class Target:
     ) -> None:
         self.server = _discovery.server_url(server)
         self.token: Callable[[], str] = _discovery.token_of(self.server, token, data)
-        # The system's authorities, and the given one instead: a private server is signed by a private authority.
         self.was_reached = False
+        # The system's authorities, and the given one instead: a private server is signed by a private authority.
         self.verify = ssl.create_default_context(cafile=os.fspath(ca)) if ca is not None else True
 
     def settings(self, connections: int) -> dict[str, Any]:

@@ -41,7 +41,7 @@ ADVICE = {
 
 # What may be an integer beyond 64 bits, half of a surrogate pair, or a key that is no string in Python and may be the
 # same in JSON as one that is.
-SUSPECT = re.compile(r'\d{19}|\\ud[89a-f]|"(-?\d[^"]*|true|false|null)":')
+SUSPECT = re.compile(r'\d{19}|\\ud[89a-f]|[\ud800-\udfff]|"(-?\d[^"]*|true|false|null)":')
 
 
 class NoJson(ValueError):

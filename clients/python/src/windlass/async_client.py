@@ -105,16 +105,17 @@ class AsyncClient:
         """The results of one job for each input, in order; see `Client.map`."""
         waiting: collections.deque[Job] = collections.deque()
         source = iter(inputs)
-        # The next input, while it has no job.
-        following: list[Mapping[str, Any]] = []
+        # The next input, while it has no job, and its key: an answer may be lost before there is no room.
+        following: list[tuple[Mapping[str, Any], str]] = []
         try:
             while True:
                 while len(waiting) < ahead:
-                    following = following or list(itertools.islice(source, 1))
+                    following = following or [(each, protocol.new_key()) for each in itertools.islice(source, 1)]
                     if not following:
                         break
+                    each, key = following[0]
                     try:
-                        waiting.append(await self.submit(function, following[0], **options))
+                        waiting.append(await self.submit(function, each, idempotency_key=key, **options))
                     except errors.Busy:
                         if not waiting:
                             raise

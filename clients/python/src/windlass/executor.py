@@ -313,10 +313,12 @@ class Executor(concurrent.futures.Executor):
             await self._cancel(future)
 
     async def _submit(self, spec_input: dict[str, Any]) -> Job:
+        # One for all tries: an answer may be lost before there is no room.
+        key = protocol.new_key()
         while True:
             may_get_room = self._has_jobs()
             try:
-                return await self._client.submit(self._function, spec_input, **self._options)
+                return await self._client.submit(self._function, spec_input, idempotency_key=key, **self._options)
             except errors.Busy as error:
                 # Full of our own jobs, perhaps: when one of them ends there is room.
                 if not may_get_room and not self._has_jobs():

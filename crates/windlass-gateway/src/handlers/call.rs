@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Map, Value};
-use windlass_core::jobs::{Denied, Verb};
+use windlass_core::jobs::{Denied, Permission, Verb};
 use windlass_core::{Error, Job, JobKey, Phase, Problem, name, parse};
 
 use super::jobs::create::{CreatedJob, JobRequest, idempotency_key};
@@ -44,7 +44,7 @@ pub(crate) async fn call_function(
     for verb in [Verb::Get, Verb::Watch] {
         let permitted = is_also_permitted(&state, &token, verb, &function.namespace);
         if !within(limits.request, permitted).await?? {
-            return Err(Denied::Forbidden(verb).into());
+            return Err(Denied::Forbidden(Permission::jobs(verb)).into());
         }
     }
     let request = read_request(&function.name, &headers, &uri, body, limits.body).await?;

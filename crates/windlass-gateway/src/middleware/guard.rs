@@ -142,6 +142,9 @@ impl CallerState {
             counted.write_headers(response.headers_mut());
         }
         let was_good = was_token_good(response.status(), self.is_worker);
+        if let (true, Some(true), Some(slot)) = (self.is_worker, was_good, &self.slot) {
+            slot.is_workers();
+        }
         if let (Some(token), Some(was_good)) = (&self.token, was_good) {
             state.rate_limits.record_token(self.address, token.as_str(), was_good, Instant::now());
         }
@@ -194,22 +197,7 @@ async fn authorize(
                 .await?;
         }
         Some(guard @ (Guard::Jobs(_) | Guard::Functions(_) | Guard::Queues(_))) => {
-            let token = caller.counted_token(state, &parts.headers).await?;
-            let Some((namespace, name)) = names_in_path(parts).await else {
-                permissions::require_known_caller(state, &token).await?;
-                return Err(ApiError::new(
-                    ProblemKind::NotFound,
-                    "the path has a name that nothing can have",
-                ));
-            };
-            if let Some(permission) = guard.permission() {
-                permissions::require_permission(state, &token, permission, &namespace).await?;
-            }
-            if let Some(name) = name {
-                parts.extensions.insert(JobKey::new(&namespace, name));
-            }
-            parts.extensions.insert(Namespace(namespace));
-            parts.extensions.insert(token);
+            authorize_in_namespace(state, parts, caller, guard).await?;
         }
         Some(Guard::Worker | Guard::Peer | Guard::Admin) | None => {
             let token = caller.counted_token(state, &parts.headers).await?;
@@ -222,6 +210,30 @@ async fn authorize(
         }
     }
     route.ok_or_else(ApiError::no_such_path)
+}
+
+/// The same for a route about the jobs, functions or queues of the namespace in the path.
+async fn authorize_in_namespace(
+    state: &GatewayState,
+    parts: &mut Parts,
+    caller: &mut CallerState,
+    guard: Guard,
+) -> Result<(), ApiError> {
+    let token = caller.counted_token(state, &parts.headers).await?;
+    let Some((namespace, name)) = names_in_path(parts).await else {
+        permissions::require_known_caller(state, &token).await?;
+        let why = "the path has a name that nothing can have";
+        return Err(ApiError::new(ProblemKind::NotFound, why));
+    };
+    if let Some(permission) = guard.permission() {
+        permissions::require_permission(state, &token, permission, &namespace).await?;
+    }
+    if let Some(name) = name {
+        parts.extensions.insert(JobKey::new(&namespace, name));
+    }
+    parts.extensions.insert(Namespace(namespace));
+    parts.extensions.insert(token);
+    Ok(())
 }
 
 /// Namespace and name of the path, unless one of them is no name at all.

@@ -5,7 +5,7 @@
 //! and the reason helps.
 
 use http::HeaderMap;
-use windlass_core::jobs::{Access, Denied, Resource, Verb};
+use windlass_core::jobs::{Access, Denied, Permission, Verb};
 
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::error::ApiError;
@@ -25,14 +25,15 @@ pub(crate) async fn require_metrics_reader(
 pub(crate) async fn require_permission(
     state: &GatewayState,
     token: &BearerToken,
-    (resource, verb): (Resource, Verb),
+    permission: Permission,
     namespace: &str,
 ) -> Result<(), ApiError> {
     let access = &state.gateway.access;
-    match access.check_on(Some(token.as_str()), resource, verb, namespace).await {
-        Err(Denied::Forbidden(Verb::Get)) => Err(hidden(namespace)),
-        Err(denied @ (Denied::Forbidden(_) | Denied::ForbiddenOn(..))) => {
-            match access.check(Some(token.as_str()), Verb::Get, namespace).await {
+    let reading = Permission::jobs(Verb::Get);
+    match access.check(Some(token.as_str()), permission, namespace).await {
+        Err(Denied::Forbidden(what)) if what == reading => Err(hidden(namespace)),
+        Err(denied @ Denied::Forbidden(_)) => {
+            match access.check(Some(token.as_str()), reading, namespace).await {
                 Ok(()) => Err(denied.into()),
                 Err(Denied::Forbidden(_)) => Err(hidden(namespace)),
                 Err(other) => Err(other.into()),
@@ -50,7 +51,8 @@ pub(crate) async fn is_also_permitted(
     verb: Verb,
     namespace: &str,
 ) -> Result<bool, ApiError> {
-    match state.gateway.access.check(Some(token.as_str()), verb, namespace).await {
+    let permission = Permission::jobs(verb);
+    match state.gateway.access.check(Some(token.as_str()), permission, namespace).await {
         Ok(()) => Ok(true),
         Err(Denied::Forbidden(_)) => Ok(false),
         Err(other) => Err(other.into()),

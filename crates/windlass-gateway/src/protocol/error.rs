@@ -231,10 +231,9 @@ impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Unauthenticated => Self::new(ProblemKind::Unauthenticated, denied.to_string()),
-            Denied::Forbidden(_)
-            | Denied::ForbiddenOn(..)
-            | Denied::NoMetrics
-            | Denied::NotAdmin => Self::new(ProblemKind::Forbidden, denied.to_string()),
+            Denied::Forbidden(_) | Denied::NoMetrics | Denied::NotAdmin => {
+                Self::new(ProblemKind::Forbidden, denied.to_string())
+            }
             Denied::Unavailable { message, retry_after } => Self::unavailable(message, retry_after),
         }
     }

@@ -1,7 +1,7 @@
 //! One route as data: what the guard and the API document need to know of it.
 
 use http::Method;
-use windlass_core::jobs::{Resource, Verb};
+use windlass_core::jobs::{Permission, Resource, Verb};
 
 /// Who is let through to a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +28,14 @@ pub enum Guard {
 
 impl Guard {
     /// What a caller must be allowed to do in the namespace of the path, if the path has one.
-    pub fn permission(self) -> Option<(Resource, Verb)> {
-        match self {
-            Self::Jobs(verb) => Some((Resource::Jobs, verb)),
-            Self::Functions(verb) => Some((Resource::Functions, verb)),
-            Self::Queues(verb) => Some((Resource::Queues, verb)),
-            Self::Open | Self::Worker | Self::Metrics | Self::Peer | Self::Admin => None,
-        }
+    pub fn permission(self) -> Option<Permission> {
+        let (resource, verb) = match self {
+            Self::Jobs(verb) => (Resource::Jobs, verb),
+            Self::Functions(verb) => (Resource::Functions, verb),
+            Self::Queues(verb) => (Resource::Queues, verb),
+            Self::Open | Self::Worker | Self::Metrics | Self::Peer | Self::Admin => return None,
+        };
+        Some(Permission { resource, verb })
     }
 }
 

@@ -151,13 +151,14 @@ async fn answer(
     slot: Arc<ConnectionSlot>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     // One request at a turn: whoever sends many at once waits in line with the others.
-    let turn = match line {
-        Some(line) => line.acquire_owned().await.ok(),
-        None => None,
-    };
+    if let Some(line) = line
+        && let Ok(turn) = line.acquire_owned().await
+    {
+        slot.hold_turn(turn);
+    }
     tokio::task::yield_now().await;
     let response = router.oneshot(request).await?;
-    drop(turn);
+    slot.end_turn();
     // An answer of unknown length tells what happens, perhaps for hours. It is not for a client that may be gone.
     let has_length = response.headers().contains_key(header::CONTENT_LENGTH)
         || response.body().size_hint().exact().is_some();

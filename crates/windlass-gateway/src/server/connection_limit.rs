@@ -23,6 +23,9 @@ use windlass_core::jobs::Caller;
 use super::seats::{NoSeat, Seats};
 use crate::protocol::address::network_of;
 
+/// What a worker is called as a caller. No user has a name with a space.
+const WORKER: &str = "a worker";
+
 pub(super) struct ConnectionLimiter {
     permits: Arc<Semaphore>,
     most_of_address: usize,
@@ -152,6 +155,8 @@ struct State {
     has_asked: bool,
     /// Whose request was the last.
     caller: Option<Caller>,
+    /// The turn of a request of nobody known, until its caller is known or it is answered.
+    request_turn: Option<OwnedSemaphorePermit>,
     /// Whether the caller has a seat for it: while it is busy.
     has_seat: bool,
     /// What is known of the client's side.
@@ -204,6 +209,25 @@ impl ConnectionSlot {
         BusyGuard(self.clone())
     }
 
+    /// A request has its turn, of those that wait in line. Whose answer takes long gives it back as soon as the
+    /// caller is known.
+    pub(super) fn hold_turn(&self, turn: OwnedSemaphorePermit) {
+        self.state().request_turn = Some(turn);
+    }
+
+    /// The turn, if there is one, is somebody else's.
+    pub(super) fn end_turn(&self) {
+        self.state().request_turn = None;
+    }
+
+    /// A worker has shown a good token: its next request does not wait in line.
+    pub(crate) fn is_workers(&self) {
+        let mut state = self.state();
+        if !state.has_seat {
+            state.caller = Some(Caller { name: WORKER.into(), is_admin: false });
+        }
+    }
+
     /// Keeps the connection for this caller until it is not busy any more.
     pub(crate) fn take_seat(&self, caller: Caller) -> Result<(), NoSeat> {
         let mut state = self.state();
@@ -212,6 +236,7 @@ impl ConnectionSlot {
         }
         self.limiter.open().seats.take(&caller)?;
         self.leave_seat(&mut state);
+        state.request_turn = None;
         state.caller = Some(caller);
         self.be_seated(&mut state);
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use windlass_core::jobs::{Access, Caller, Denied, Resource, Verb};
+use windlass_core::jobs::{Access, Caller, Checked, Denied, Permission, Resource, Verb};
 
 /// May do everything in `default`.
 pub(crate) const GOOD: &str = "good";
@@ -29,22 +29,11 @@ pub(crate) struct Revocable(pub(crate) AtomicBool);
 
 #[async_trait]
 impl Access for Revocable {
-    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
+    async fn check(&self, token: Option<&str>, to: Permission, namespace: &str) -> Checked {
         if self.0.load(Ordering::SeqCst) {
             return Err(Denied::Unauthenticated);
         }
-        Tokens.check(token, verb, namespace).await
-    }
-
-    async fn check_on(
-        &self,
-        token: Option<&str>,
-        resource: Resource,
-        verb: Verb,
-        namespace: &str,
-    ) -> Result<(), Denied> {
-        self.check(token, verb, namespace).await?;
-        Tokens.check_on(token, resource, verb, namespace).await
+        Tokens.check(token, to, namespace).await
     }
 
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
@@ -69,12 +58,13 @@ pub(crate) struct Tokens;
 
 #[async_trait]
 impl Access for Tokens {
-    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
-        let reads = matches!(verb, Verb::Get | Verb::List | Verb::Watch);
+    async fn check(&self, token: Option<&str>, to: Permission, namespace: &str) -> Checked {
+        let reads = matches!(to.verb, Verb::Get | Verb::List | Verb::Watch);
         let may = match token {
             Some(GOOD) => namespace == "default",
+            Some(JOB_READER) if to.resource != Resource::Jobs => false,
             Some(READER | JOB_READER) => namespace == "default" && reads,
-            Some(SUBMITTER) => namespace == "default" && verb == Verb::Create,
+            Some(SUBMITTER) => namespace == "default" && to.verb == Verb::Create,
             Some(STRANGER) => namespace == "elsewhere",
             Some(UNDECIDED) => {
                 return Err(Denied::Unavailable {
@@ -84,32 +74,19 @@ impl Access for Tokens {
             }
             _ => return Err(Denied::Unauthenticated),
         };
-        if may { Ok(()) } else { Err(Denied::Forbidden(verb)) }
-    }
-
-    async fn check_on(
-        &self,
-        token: Option<&str>,
-        resource: Resource,
-        verb: Verb,
-        namespace: &str,
-    ) -> Result<(), Denied> {
-        if token == Some(JOB_READER) && resource != Resource::Jobs {
-            return Err(Denied::ForbiddenOn(resource, verb));
-        }
-        self.check(token, verb, namespace).await
+        if may { Ok(()) } else { Err(Denied::Forbidden(to)) }
     }
 
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
         match token {
             Some(PEER) => Ok(()),
-            Some(UNDECIDED) => self.check(token, Verb::Get, "").await,
+            Some(UNDECIDED) => self.check(token, Permission::jobs(Verb::Get), "").await,
             _ => Err(Denied::Unauthenticated),
         }
     }
 
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
-        match self.check(token, Verb::Get, "default").await {
+        match self.check(token, Permission::jobs(Verb::Get), "default").await {
             Ok(()) if token == Some(GOOD) => Ok(()),
             Ok(()) | Err(Denied::Forbidden(_)) => Err(Denied::NoMetrics),
             other => other,
@@ -124,7 +101,7 @@ impl Access for Tokens {
     }
 
     async fn caller(&self, token: Option<&str>) -> Result<Caller, Denied> {
-        match self.check(token, Verb::Get, "default").await {
+        match self.check(token, Permission::jobs(Verb::Get), "default").await {
             Ok(()) | Err(Denied::Forbidden(_)) => {
                 let name = token.unwrap_or_default().to_owned();
                 Ok(Caller { name, is_admin: token == Some(GOOD) })

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, PostParams, PropagationPolicy};
 use kube::core::Status;
 use kube::{Api, Client};
 use tracing::info;
@@ -16,6 +16,7 @@ use windlass_core::status::reasons;
 use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits, name};
 
 use super::context::Context;
+use super::delete::{deleted, only_of};
 use super::plan::Planned;
 use crate::attempt::build::batch_job;
 use crate::attempt::new_attempt::NewAttempt;
@@ -195,21 +196,6 @@ impl Actor<'_> {
 
     fn batch_jobs(&self) -> Api<batch::Job> {
         Api::namespaced(self.client.clone(), &self.job.metadata.namespace)
-    }
-}
-
-/// Deletes only the object of this UID, not another one that has its name by now.
-pub(crate) fn only_of(uid: &str) -> DeleteParams {
-    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
-}
-
-/// An object that is gone already is deleted. If another has its name by now, the next reconcile shows it.
-pub(crate) fn deleted<T>(answer: Result<T, kube::Error>) -> Result<(), Error> {
-    match answer {
-        Ok(_) => Ok(()),
-        Err(error) if is_status(&error, 404) => Ok(()),
-        Err(error) => Err(from_kube(error)),
     }
 }
 

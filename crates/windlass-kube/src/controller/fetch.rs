@@ -42,8 +42,9 @@ pub(crate) struct Fetched {
 pub(crate) async fn fetch(job: &Job, ctx: &Context, now: Timestamp) -> Result<Fetched, Error> {
     let FetchedAttempts { mut attempts, is_unlabelled } = fetch_attempts(job, ctx, now).await?;
     let missing_pod = explain_missing_pod(job, &mut attempts, ctx, now).await;
-    let look_again = missing_pod.or(is_unlabelled.then_some(UNLABELLED_REQUEUE));
-    explain_silent_node(&mut attempts, ctx, now).await;
+    let silent_node = explain_silent_node(&mut attempts, ctx, now).await;
+    let unlabelled = is_unlabelled.then_some(UNLABELLED_REQUEUE);
+    let look_again = [missing_pod, unlabelled, silent_node].into_iter().flatten().min();
     let function = fetch_function(job, ctx).await?;
     let needs_cpus = needs_cpus(job, &attempts, now);
     let next_attempt = next_attempt(job, &attempts);

@@ -9,6 +9,7 @@ pub(crate) mod apply;
 mod by_job;
 pub(crate) mod claims;
 pub(crate) mod context;
+mod delete;
 pub(crate) mod events;
 mod expectations;
 mod failure_events;

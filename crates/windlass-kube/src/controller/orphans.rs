@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use tracing::{info, warn};
 
-use super::apply::{deleted, only_of};
 use super::context::Context;
+use super::delete::{deleted, only_of};
 use crate::error::within_deadline;
 
 /// How often they are looked for.

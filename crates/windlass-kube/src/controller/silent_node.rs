@@ -1,5 +1,7 @@
 //! Why a pod that has a node does not start, as the node tells: its kubelet may be gone.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
@@ -13,15 +15,24 @@ use crate::error::call;
 /// How long a pod may take to start before its node is asked for. A kubelet that is gone is noticed after forty seconds.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(40);
 
-/// Puts it into the attempt, if the node is not ready. It decides nothing: the start deadline does.
-pub(super) async fn explain_silent_node(attempts: &mut [Attempt], ctx: &Context, now: Timestamp) {
-    let Some(attempt) = attempts.last_mut() else { return };
+/// How long until it is asked again while it says that it is ready.
+const PAUSE: Duration = Duration::from_secs(20);
+
+/// Puts it into the attempt, if the node is not ready. It decides nothing: the start deadline does. When to ask again,
+/// as nothing tells that a kubelet is silent.
+pub(super) async fn explain_silent_node(
+    attempts: &mut [Attempt],
+    ctx: &Context,
+    now: Timestamp,
+) -> Option<Duration> {
+    let attempt = attempts.last_mut()?;
     let AttemptState::Starting { reason: reason @ None, message } = &mut attempt.state else {
-        return;
+        return None;
     };
-    let (Some(node), Some(since)) = (&attempt.node, attempt.startable_since) else { return };
-    if now.duration_since(since) < PATIENCE {
-        return;
+    let (Some(node), Some(since)) = (&attempt.node, attempt.startable_since) else { return None };
+    let left = PATIENCE - now.duration_since(since);
+    if left.is_positive() {
+        return Duration::try_from(left).ok();
     }
     let nodes: Api<Node> = Api::all(ctx.client.clone());
     match call(nodes.get_opt(node)).await {
@@ -34,6 +45,7 @@ pub(super) async fn explain_silent_node(attempts: &mut [Attempt], ctx: &Context,
         }
         Err(error) => warn!(node, %error, "why a pod does not start cannot be asked"),
     }
+    Some(PAUSE)
 }
 
 /// What the node says of itself, or the control plane of it, when it is not ready.

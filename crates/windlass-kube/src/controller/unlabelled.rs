@@ -1,14 +1,15 @@
 //! A pod whose labels somebody has removed. No watch and no list by labels shows it any more, but it runs.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
 use tracing::info;
 use windlass_core::plan::{Attempt, AttemptState};
 use windlass_core::report::is_settled;
 use windlass_core::{Error, Job, name};
 
-use super::apply::{deleted, only_of};
 use super::context::Context;
+use super::delete::{deleted, only_of};
 use crate::attempt::observe::is_lost_unreported;
 use crate::attempt::owner::batch_job_of;
 use crate::error::{call, within_deadline};
@@ -30,7 +31,11 @@ pub(super) async fn end_unlabelled_pod(
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &job.metadata.namespace);
     let Some(pod) = call(pods.get_opt(&pod_name)).await? else { return Ok(false) };
     let batch_job = name::attempt(&job.metadata.name, &job.metadata.uid, attempt.number);
-    if batch_job_of(&pod).is_none_or(|owner| owner.name != batch_job) || has_ended(&pod) {
+    let known = objects.as_ref().and_then(|objects| objects.batch_job.as_ref());
+    let is_its = |owner: &OwnerReference| {
+        owner.name == batch_job && known.is_none_or(|known| known.uid() == owner.uid)
+    };
+    if !batch_job_of(&pod).is_some_and(is_its) || has_ended(&pod) {
         return Ok(false);
     }
     if pod.metadata.deletion_timestamp.is_none()

@@ -14,7 +14,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Client;
 use moka::future::Cache;
-use windlass_core::jobs::{Access, Caller, Denied, Resource, Verb};
+use windlass_core::jobs::{Access, Caller, Checked, Denied, Permission, Resource};
 
 use super::token::{TokenDigest, digest, review_of, review_token, with_digest};
 
@@ -80,43 +80,24 @@ impl ClusterAccess {
     }
 
     /// Whether the holder of this token has this permission.
-    async fn is_allowed(
-        &self,
-        token: Option<&str>,
-        permission: Permission<'_>,
-    ) -> Result<bool, Denied> {
+    async fn is_allowed(&self, token: Option<&str>, wanted: Wanted<'_>) -> Result<bool, Denied> {
         let (digest, caller) = self.authenticate(token).await?;
-        let (resource, verb, namespace) = permission.names();
+        let (resource, verb, namespace) = wanted.names();
         let key = (digest, resource, verb, namespace.to_owned());
-        let review = review_access(&self.client, caller, permission);
+        let review = review_access(&self.client, caller, wanted);
         self.rights.try_get_with(key, review).await.map_err(|e| (*e).clone())
     }
 }
 
 #[async_trait]
 impl Access for ClusterAccess {
-    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
-        let permission = Permission::On(Resource::Jobs, verb, namespace);
-        let allowed = self.is_allowed(token, permission).await?;
-        if allowed { Ok(()) } else { Err(Denied::Forbidden(verb)) }
-    }
-
-    async fn check_on(
-        &self,
-        token: Option<&str>,
-        resource: Resource,
-        verb: Verb,
-        namespace: &str,
-    ) -> Result<(), Denied> {
-        if resource == Resource::Jobs {
-            return self.check(token, verb, namespace).await;
-        }
-        let allowed = self.is_allowed(token, Permission::On(resource, verb, namespace)).await?;
-        if allowed { Ok(()) } else { Err(Denied::ForbiddenOn(resource, verb)) }
+    async fn check(&self, token: Option<&str>, to: Permission, namespace: &str) -> Checked {
+        let allowed = self.is_allowed(token, Wanted::On(to, namespace)).await?;
+        if allowed { Ok(()) } else { Err(Denied::Forbidden(to)) }
     }
 
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
-        let allowed = self.is_allowed(token, Permission::ReadMetrics).await?;
+        let allowed = self.is_allowed(token, Wanted::ReadMetrics).await?;
         if allowed { Ok(()) } else { Err(Denied::NoMetrics) }
     }
 
@@ -130,7 +111,7 @@ impl Access for ClusterAccess {
         token: Option<&str>,
         namespace: &str,
     ) -> Result<bool, Denied> {
-        self.is_allowed(token, Permission::WriteFunctions(namespace)).await
+        self.is_allowed(token, Wanted::WriteFunctions(namespace)).await
     }
 
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
@@ -151,20 +132,22 @@ impl Access for ClusterAccess {
 }
 
 /// What a caller may or may not do.
-enum Permission<'a> {
-    /// This verb on a resource of ours in a namespace.
-    On(Resource, Verb, &'a str),
+enum Wanted<'a> {
+    /// This in a namespace.
+    On(Permission, &'a str),
     /// Changing the ComputeFunctions of a namespace.
     WriteFunctions(&'a str),
     /// Reading `/metrics`, as of every component of a cluster.
     ReadMetrics,
 }
 
-impl Permission<'_> {
+impl Wanted<'_> {
     /// What tells it from every other permission.
     fn names(&self) -> (&'static str, &'static str, &str) {
         match self {
-            Self::On(resource, verb, namespace) => (resource.as_str(), verb.as_str(), namespace),
+            Self::On(Permission { resource, verb }, namespace) => {
+                (resource.as_str(), verb.as_str(), namespace)
+            }
             Self::WriteFunctions(namespace) => (Resource::Functions.as_str(), "update", namespace),
             Self::ReadMetrics => ("metrics", "get", ""),
         }
@@ -175,7 +158,7 @@ impl Permission<'_> {
 async fn review_access(
     client: &Client,
     caller: UserInfo,
-    permission: Permission<'_>,
+    wanted: Wanted<'_>,
 ) -> Result<bool, Denied> {
     let attributes = |resource: &str, verb: &str, namespace: &str| ResourceAttributes {
         group: Some(windlass_core::GROUP.into()),
@@ -184,14 +167,14 @@ async fn review_access(
         verb: Some(verb.into()),
         ..ResourceAttributes::default()
     };
-    let (resource_attributes, non_resource_attributes) = match permission {
-        Permission::On(resource, verb, namespace) => {
+    let (resource_attributes, non_resource_attributes) = match wanted {
+        Wanted::On(Permission { resource, verb }, namespace) => {
             (Some(attributes(resource.as_str(), verb.as_str(), namespace)), None)
         }
-        Permission::WriteFunctions(namespace) => {
+        Wanted::WriteFunctions(namespace) => {
             (Some(attributes(Resource::Functions.as_str(), "update", namespace)), None)
         }
-        Permission::ReadMetrics => {
+        Wanted::ReadMetrics => {
             let (path, verb) = (Some("/metrics".into()), Some("get".into()));
             (None, Some(NonResourceAttributes { path, verb }))
         }

@@ -21,13 +21,16 @@ use windlass_worker::oom_kills;
 use super::observe::Unreported;
 use crate::confine::Slot;
 use crate::event::{Event, EventSender};
-use crate::process::{leftovers, signal};
+use crate::process::{leftovers, remove_tree, signal};
 
 /// Longest line of a worker, in bytes: 32 KiB of result, escaped, and the rest of the report.
 const MAX_LINE_BYTES: u64 = 512 * 1024;
 
 /// How much longer than its function's grace a worker may take to stop.
 pub(super) const WORKER_GRACE: Duration = Duration::from_secs(5);
+
+/// How long until it is looked again whether a lock is free that no process of the attempt holds.
+const LOCK_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long processes that were killed may take to be gone, before that is an error in the log.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -81,7 +84,8 @@ impl Supervisor {
         let end = Unreported { reason, why };
         let Self { job_uid: uid, attempt, home, events, slot, .. } = self;
         events.send(Event::AttemptEnded { uid, attempt, end, slot });
-        if let Err(error) = tokio::fs::remove_dir_all(&home).await {
+        let removed = spawn_blocking(move || (remove_tree(&home), home)).await;
+        if let Ok((Err(error), home)) = removed {
             warn!(path = %home.display(), %error, "an attempt's files cannot be removed");
         }
     }
@@ -197,7 +201,15 @@ impl Supervisor {
             }
             let home = self.home.clone();
             match spawn_blocking(move || leftovers::end(&home, PATIENCE)).await {
-                Ok(Ok(_)) => must_search = false,
+                Ok(Ok(ended)) => {
+                    must_search = false;
+                    if ended == 0 && leftovers::is_lock_held(&self.home).unwrap_or(true) {
+                        // It was given to a process that no attempt has started.
+                        let path = self.home.display();
+                        warn!(job = %self.job_uid, %path, "somebody else holds the lock of an attempt: its CPUs stay taken");
+                        sleep(LOCK_PAUSE).await;
+                    }
+                }
                 Ok(Err(error)) => error!(job = %self.job_uid, %error, "an attempt is not over"),
                 Err(error) => error!(%error, "looking for what a worker left has failed"),
             }

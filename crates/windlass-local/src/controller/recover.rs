@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
 use windlass_worker::private_files;
@@ -19,7 +19,7 @@ use super::state::State;
 use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
 use crate::attempt::record;
 use crate::data_dir::DataDir;
-use crate::process::leftovers;
+use crate::process::{leftovers, remove_tree};
 use crate::queueing::admission::QueueEntry;
 use crate::store::Unfinished;
 
@@ -45,7 +45,12 @@ pub(crate) fn end_leftovers(files: &DataDir) -> io::Result<LostAttempts> {
     if ended > 0 {
         info!(processes = ended, "ended what an earlier server had left running");
     }
-    fs::remove_dir_all(&attempts)?;
+    if let Err(error) = remove_tree(&attempts) {
+        // A function that runs as root can make what nobody can remove. It holds up no start.
+        let aside = attempts.with_file_name(format!("attempts-{}", Uuid::new_v4()));
+        fs::rename(&attempts, &aside)?;
+        warn!(path = %aside.display(), %error, "what attempts have left cannot be removed: do it by hand");
+    }
     private_files::make_directory(&attempts)?;
     Ok(lost)
 }

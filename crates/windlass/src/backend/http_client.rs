@@ -139,6 +139,11 @@ impl Client {
         Err(refusal(head.status, &body, Duration::from_secs(seconds)))
     }
 
+    /// The status of the answer to a GET, whatever it is.
+    pub(crate) async fn status(&self, path: &str) -> Result<StatusCode, Error> {
+        Ok(self.send(Method::GET, path, RequestParts::default()).await?.status())
+    }
+
     async fn send(
         &self,
         method: Method,

@@ -155,6 +155,14 @@ impl Backend {
         Ok(server.drain().await?)
     }
 
+    /// Whether the server still answers that it is not ready, as one that is drained does.
+    pub(crate) async fn is_draining(&self) -> anyhow::Result<bool> {
+        match &self.server {
+            Some(server) => Ok(server.is_not_ready().await?),
+            None => Ok(false),
+        }
+    }
+
     /// Writes a finished job's result.
     pub(crate) async fn write_result(
         &self,

@@ -65,6 +65,15 @@ impl RestJobs {
         self.0.json(Method::POST, "/v1/drain", RequestParts::default()).await
     }
 
+    /// Whether it answers that it is not ready, as one that is drained does until its end.
+    pub(crate) async fn is_not_ready(&self) -> Result<bool, Error> {
+        match self.0.status("/readyz").await {
+            Ok(status) => Ok(!status.is_success()),
+            Err(Error::Unavailable { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn of_job<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -4,7 +4,6 @@ use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use windlass_core::Error;
 use windlass_core::jobs::Draining;
 
 use crate::backend::resolve::Backend;
@@ -42,18 +41,12 @@ pub(crate) async fn drain(backend: &Backend, args: &Drain) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks until nobody answers.
+/// Asks until nobody answers, or the next server does: that one is ready, and is not drained.
 async fn until_it_is_gone(backend: &Backend) -> anyhow::Result<()> {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        match backend.drain().await {
-            Ok(_) => {}
-            Err(error) => match error.downcast_ref::<Error>() {
-                Some(Error::Unavailable { .. }) => return Ok(()),
-                // As many requests as others have used up already.
-                Some(Error::Busy { retry_after, .. }) => tokio::time::sleep(*retry_after).await,
-                _ => return Err(error),
-            },
+        if !backend.is_draining().await? {
+            return Ok(());
         }
     }
 }

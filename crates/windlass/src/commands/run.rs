@@ -23,7 +23,7 @@ use crate::output::log;
 use crate::output::result_file::ResultFile;
 use crate::output::terminal::{Calmed, Progress};
 use crate::process::{self, INTERRUPTED};
-use crate::server::engine_config;
+use crate::server::{descriptors, engine_config};
 
 /// Run one job and print its result.
 ///
@@ -76,6 +76,7 @@ async fn elsewhere(args: Run) -> anyhow::Result<ExitCode> {
 
 /// On an engine in this process.
 async fn here(args: Run) -> anyhow::Result<ExitCode> {
+    descriptors::keep_from_functions();
     log::start("warn");
     let mut functions = engine_config::functions(&args.machine)?;
     if let Some(file) = args.request.file.as_ref().filter(|file| file.as_os_str() != "-") {
@@ -93,6 +94,10 @@ async fn here(args: Run) -> anyhow::Result<ExitCode> {
     let output = ResultFile::open(args.output.as_deref())?;
     let data = tempfile::Builder::new().prefix("windlass-run-").tempdir()?;
     let mut config = engine_config::config(&args.machine, Library::fixed(functions), data.path())?;
+    // It holds nothing of anybody else, and nobody uses this directory after the run.
+    if args.machine.landlock == Landlock::default() {
+        config.hides_data = false;
+    }
     let mut said = None;
     if stderr().is_terminal() {
         let (calmed, pipe) = Calmed::stderr().context("a pipe to standard error")?;

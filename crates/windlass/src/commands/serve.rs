@@ -66,6 +66,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let signals = StopSignals::listen()?;
     log::start("info");
     memory::keep_little();
+    descriptors::keep_from_functions();
     let tls = args.listener.tls()?;
     if tls.is_none() && !args.listen.ip().is_loopback() {
         let why = format!("{} is not loopback: give --tls-cert and --tls-key", args.listen);

@@ -16,7 +16,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         'd' => 86_400,
         _ => return Err(refused()),
     };
-    let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| refused())?;
+    let number: u64 = text.strip_suffix(unit).unwrap_or_default().parse().map_err(|_| refused())?;
     let seconds = number.checked_mul(factor).filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
     seconds.map(Duration::from_secs).ok_or_else(refused)
 }
@@ -30,7 +30,9 @@ mod tests {
         assert_eq!(duration("90d"), Ok(Duration::from_secs(90 * 86_400)));
         assert_eq!(duration("12h"), Ok(Duration::from_secs(12 * 3_600)));
         assert_eq!(duration("45s"), Ok(Duration::from_secs(45)));
-        for bad in ["", "d", "0d", "-1d", "1.5h", "10", "10w", "99999d", "99999999999999999999d"] {
+        for bad in
+            ["", "d", "0d", "-1d", "1.5h", "10", "10w", "10dd", "99999d", "99999999999999999999d"]
+        {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

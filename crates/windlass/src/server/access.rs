@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use subtle::ConstantTimeEq as _;
-use windlass_core::jobs::{Access, Caller, Denied, Verb};
+use windlass_core::jobs::{Access, Caller, Checked, Denied, Permission};
 
 use super::keyring::Keyring;
 use super::keys::{Key, Right};
@@ -65,12 +65,14 @@ impl TokenAccess {
 
 #[async_trait]
 impl Access for TokenAccess {
-    async fn check(&self, token: Option<&str>, verb: Verb, namespace: &str) -> Result<(), Denied> {
+    async fn check(&self, token: Option<&str>, to: Permission, namespace: &str) -> Checked {
         let may = match self.holder(token)? {
             Holder::Admin => true,
-            Holder::Key(key) => key.namespace == namespace && key.verbs.contains(&Right::to(verb)),
+            Holder::Key(key) => {
+                key.namespace == namespace && key.verbs.contains(&Right::to(to.verb))
+            }
         };
-        if may && namespace == NAMESPACE { Ok(()) } else { Err(Denied::Forbidden(verb)) }
+        if may && namespace == NAMESPACE { Ok(()) } else { Err(Denied::Forbidden(to)) }
     }
 
     async fn check_metrics(&self, token: Option<&str>) -> Result<(), Denied> {
@@ -123,6 +125,8 @@ fn create(path: &Path) -> anyhow::Result<String> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use windlass_core::jobs::Verb;
+
     use super::*;
     use crate::server::keys::{self, NewKey};
 
@@ -135,11 +139,11 @@ mod tests {
         let mode = fs::metadata(data.path().join("token")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let good = Some(first.token.as_str());
-        assert!(first.check(good, Verb::Get, "default").await.is_ok());
-        let elsewhere = first.check(good, Verb::Get, "kube-system").await;
-        assert!(matches!(elsewhere, Err(Denied::Forbidden(Verb::Get))));
+        assert!(first.check(good, Permission::jobs(Verb::Get), "default").await.is_ok());
+        let elsewhere = first.check(good, Permission::jobs(Verb::Get), "kube-system").await;
+        assert!(matches!(elsewhere, Err(Denied::Forbidden(_))));
         for bad in [None, Some(""), Some("nothing"), Some(&first.token[1..])] {
-            let denied = first.check(bad, Verb::Get, "default").await;
+            let denied = first.check(bad, Permission::jobs(Verb::Get), "default").await;
             assert!(matches!(denied, Err(Denied::Unauthenticated)), "{bad:?}");
         }
     }
@@ -157,7 +161,7 @@ mod tests {
         let stranger = key("stranger", "elsewhere", &[Right::Get, Right::Metrics]);
         let access = TokenAccess::in_directory(data.path()).unwrap();
         let check = async |token: &str, verb, namespace: &str| {
-            access.check(Some(token), verb, namespace).await
+            access.check(Some(token), Permission::jobs(verb), namespace).await
         };
         assert!(check(&reader, Verb::Get, "default").await.is_ok());
         assert!(check(&reader, Verb::List, "default").await.is_ok());

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use windlass_core::jobs::{Denied, Verb};
+use windlass_core::jobs::{Denied, Permission, Verb};
 
 use crate::protocol::bearer::BearerToken;
 use crate::state::{Gateway, GatewayState};
@@ -40,7 +40,7 @@ pub(crate) fn permission_revoked(
     async move {
         loop {
             tokio::time::sleep(pause).await;
-            match access.check(Some(token.as_str()), verb, &namespace).await {
+            match access.check(Some(token.as_str()), Permission::jobs(verb), &namespace).await {
                 Ok(()) | Err(Denied::Unavailable { .. }) => {}
                 Err(denied) => return denied,
             }
