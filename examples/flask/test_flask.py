@@ -333,6 +333,9 @@ def test_each_failure_is_an_answer_in_json_with_a_status_that_fits(after):
     other = after.client.submit("echo", {})
     refused(404, "GET", f"/estimates/{other.metadata.name}")
     refused(413, "POST", "/estimates", {"data": ["x" * 150_000]})
+    # What Python reads as JSON, and JSON has not.
+    for value in (float("nan"), 2**70, "\ud800"):
+        refused(422, "POST", "/estimates", {"data": [value]})
     place = after.ask("POST", "/estimates", {"data": [{"seed": 1}]})[1]["Location"]
     status, told = until_ended(after, place)[0]
     assert status == 422 and told["error"].endswith(": BadInput")

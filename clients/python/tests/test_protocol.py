@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import windlass
 from windlass import _events
 from windlass import _protocol as protocol
 from windlass._batches import batches, maps_items
@@ -106,3 +107,15 @@ def test_the_submissions_fields_are_those_of_the_openapi_document():
     spec = protocol.spec_of("f", {}, "n", **options)
     # `cancel` is a call of its own.
     assert {*spec, "cancel"} == {"name", *document["components"]["schemas"]["JobSpec"]["properties"]}
+
+
+def test_what_cannot_be_sent_is_an_error_of_this_package():
+    paths = protocol.Paths("default")
+    for value in (float("nan"), 2**70, "\ud800", b"bytes"):
+        with pytest.raises(windlass.NoJson) as refused:
+            paths.submit({"function": "f", "input": {"value": value}}, None)
+        assert isinstance(refused.value, windlass.WindlassError) and isinstance(refused.value, ValueError)
+        assert (refused.value.http_status, refused.value.summary) == (422, str(refused.value))
+    for key in ("schl\xfcssel", "two\nlines"):
+        with pytest.raises(windlass.Invalid, match="printable ASCII"):
+            paths.submit({"function": "f"}, key)

@@ -88,3 +88,21 @@ fn whoever_cancels_a_job_that_has_ended_is_told_how_it_ended() {
     assert_eq!(shown.status.code(), Some(1));
     assert!(text(&shown.stdout).contains("Succeeded"), "{}", text(&shown.stdout));
 }
+
+#[test]
+fn a_name_that_is_not_there_keeps_no_other_from_its_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server_of(directory.path(), &[("slow", "sleep 300")]);
+    for name in ["one", "two"] {
+        stdout_of(&server, &["submit", "slow", "--name", name]);
+    }
+    for (command, done) in [("cancel", "\n"), ("delete", " deleted\n")] {
+        let said = run_windlass(&server, &[command, "none", "one", "nobody", "two"]);
+        assert_eq!(said.status.code(), Some(2), "{said:?}");
+        let all = ["one", "two"].map(|name| format!("computejob.windlass.dev/{name}{done}"));
+        assert_eq!(text(&said.stdout), all.concat(), "{command}");
+        for name in ["none", "nobody"] {
+            assert!(text(&said.stderr).contains(name), "{said:?}");
+        }
+    }
+}

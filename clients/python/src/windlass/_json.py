@@ -24,6 +24,8 @@ import re
 import uuid
 from typing import Any
 
+from windlass._error import WindlassError
+
 # What to write instead, by the names of types.
 ADVICE = {
     "bytes": "encode them, by base64.b64encode(value).decode() for example",
@@ -44,8 +46,18 @@ ADVICE = {
 SUSPECT = re.compile(r'\d{19}|\\ud[89a-f]|[\ud800-\udfff]|"(-?\d[^"]*|true|false|null)":')
 
 
-class NoJson(ValueError):
+class NoJson(WindlassError, ValueError):
     """A value that cannot be JSON; the message says of what type, and what to give instead."""
+
+    @property
+    def http_status(self) -> int:
+        """422: an input is the caller's."""
+        return 422
+
+    @property
+    def summary(self) -> str:
+        """The message."""
+        return str(self)
 
 
 def convert(value: Any) -> Any:
@@ -69,7 +81,7 @@ def convert(value: Any) -> Any:
 def integer(digits: str) -> int:
     """The integer, if every reader reads it as one."""
     if not -(2**63) <= (value := int(digits)) < 2**63:
-        raise NoJson(f"the integer {digits:.40} has more than 64 bits: return str(value)")
+        raise NoJson(f"the integer {digits:.40} has more than 64 bits: use str(value)")
     return value
 
 

@@ -108,7 +108,7 @@ class Paths:
         name = spec.get("name")
         headers = {"Content-Type": "application/json"}
         if key or not name:
-            headers["Idempotency-Key"] = key or new_key()
+            headers["Idempotency-Key"] = _sendable(key or new_key())
         timeout = REQUEST_SECONDS
         if wait:
             headers["Prefer"] = f"wait={WAIT_SECONDS}"
@@ -138,6 +138,13 @@ class Paths:
 def new_key() -> str:
     """An Idempotency-Key that nobody else has."""
     return uuid.uuid4().hex
+
+
+def _sendable(key: str) -> str:
+    """The key, if a header can have it."""
+    if key.isascii() and key.isprintable():
+        return key
+    raise errors.Invalid(400, "/problems/invalid", detail="an Idempotency-Key has printable ASCII characters only")
 
 
 def name_of(job: JobOrName) -> str:

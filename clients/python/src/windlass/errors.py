@@ -10,22 +10,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from windlass._error import WindlassError as WindlassError
+from windlass._json import NoJson as NoJson
 from windlass._model import Model
 from windlass.models import Job, Problem
-
-
-class WindlassError(Exception):
-    """Everything that this package raises, beside wrong arguments."""
-
-    @property
-    def http_status(self) -> int:
-        """The status by which a web service tells it to its own callers."""
-        return 502
-
-    @property
-    def summary(self) -> str:
-        """What a web service may tell its own callers: without tracebacks, addresses and paths."""
-        return "the compute server's answer was not understood"
 
 
 class Unreachable(WindlassError, ConnectionError):

@@ -384,7 +384,9 @@ class FunctionSpec(
     directory of the manifest.
     """
     content_type: str
-    """Media type of the result, or `*/*` for what it is found to be: JSON, text or bytes. Default `application/json`."""
+    """Media type of the result, or `*/*` for what it is found to be: JSON, text or bytes. Default
+    `application/json`.
+    """
     max_result_bytes: int
     """Largest result in bytes; a larger one fails the job with `ResultTooLarge`. Default 1 GiB, and never more than
     where the result goes can hold.
@@ -406,7 +408,9 @@ class FunctionSpec(
     env: tuple[EnvVar, ...] = ()
     """Environment of the function beside the contract's. Names that begin with `WINDLASS_` are refused."""
     image: str | None = None
-    """Container image. Needed on a cluster, ignored on one machine. It must have the `windlass` program on its PATH."""
+    """Container image. Needed on a cluster, ignored on one machine. It must have the `windlass` program on its
+    PATH.
+    """
     input_schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema (draft 2020-12) that a job's `input` must meet. Default: any JSON object."""
     pod: PodOptions | None = None

@@ -10,6 +10,7 @@ use windlass_core::{Job, Phase};
 
 use crate::backend::follow::{self, Waited};
 use crate::backend::resolve::Backend;
+use crate::commands::each_name::each_name;
 use crate::output::log;
 use crate::output::objects;
 use crate::output::terminal::Progress;
@@ -30,11 +31,9 @@ pub(crate) struct Cancel {
 }
 
 pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<ExitCode> {
-    let mut jobs = Vec::new();
     // All are asked before one is waited for.
-    for name in &args.jobs {
-        jobs.push(backend.jobs.cancel(&backend.key(name)).await?);
-    }
+    let cancel = async |name: &str| backend.jobs.cancel(&backend.key(name)).await;
+    let (mut jobs, missing) = each_name(&args.jobs, cancel).await?;
     if args.wait.wait.is_some() {
         for job in &mut jobs {
             match follow::wait(backend, &job.key(), &args.wait, Progress::bar_only()).await? {
@@ -45,6 +44,7 @@ pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<E
     }
     let ended: Vec<String> = jobs.iter().filter_map(ended_before).collect();
     match (args.output, jobs.as_slice()) {
+        (_, []) => {}
         // A name alone says that its job is cancelled.
         (OutputForm::Name, _) => {
             jobs.retain(|job| ended_before(job).is_none());
@@ -54,6 +54,9 @@ pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<E
         (shape, jobs) => objects::many(jobs, shape)?,
     }
     ended.iter().for_each(|how| log::tell(how));
+    if let Some(missing) = missing {
+        return Err(missing.into());
+    }
     Ok(if ended.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

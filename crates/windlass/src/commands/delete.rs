@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use windlass_core::{GROUP, Job};
 
 use crate::backend::resolve::Backend;
+use crate::commands::each_name::each_name;
 use crate::output::objects;
 
 /// End and forget jobs, with their results and logs.
@@ -18,9 +19,11 @@ pub(crate) struct Delete {
 }
 
 pub(crate) async fn delete(backend: &Backend, args: &Delete) -> anyhow::Result<ExitCode> {
-    for name in &args.jobs {
+    let delete = async |name: &str| {
         backend.jobs.delete(&backend.key(name)).await?;
-        objects::print(&format!("{}.{GROUP}/{name} deleted\n", Job::KIND.to_ascii_lowercase()))?;
-    }
-    Ok(ExitCode::SUCCESS)
+        Ok(format!("{}.{GROUP}/{name} deleted\n", Job::KIND.to_ascii_lowercase()))
+    };
+    let (deleted, missing) = each_name(&args.jobs, delete).await?;
+    objects::print(&deleted.concat())?;
+    missing.map_or(Ok(ExitCode::SUCCESS), |missing| Err(missing.into()))
 }

@@ -6,6 +6,7 @@ pub(crate) mod completion;
 pub(crate) mod controller;
 pub(crate) mod delete;
 pub(crate) mod drain;
+pub(crate) mod each_name;
 pub(crate) mod explain;
 pub(crate) mod functions;
 pub(crate) mod gateway;
