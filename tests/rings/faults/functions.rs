@@ -1,6 +1,7 @@
 //! Functions that misbehave, and manifests that change.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use super::{BOUND, here, phase, status};
 use crate::support::server::Server;
-use crate::support::{eventually, processes_of, script, text};
+use crate::support::{eventually, processes_of, script, text, windlass};
 
 #[test]
 fn what_a_function_floods_is_bounded() {
@@ -134,4 +135,30 @@ fn a_manifest_that_changes_is_read_again_and_a_bad_one_changes_nothing() {
         let answer = server.client.submit(&json!({ "function": "greet" }));
         (answer.status != 201).then_some(())
     });
+}
+
+#[test]
+fn a_server_goes_on_when_its_program_is_replaced_or_removed() {
+    let here = here();
+    let program = here.path().join("windlass");
+    fs::copy(windlass(), &program).unwrap();
+    let data = here.path().join("data");
+    let server = Server::start_by(
+        Command::new(&program),
+        &data,
+        &["--cpus", "1", "--function", "yes=sh -c 'echo yes > $WINDLASS_OUTPUT'"],
+    );
+    // An upgrade moves another file there.
+    let other = here.path().join("other");
+    fs::write(&other, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&other, &program).unwrap();
+    // More than the workers that were started before.
+    for round in 0..12 {
+        if round == 6 {
+            fs::remove_file(&program).unwrap();
+        }
+        let job = server.client.run(&json!({ "function": "yes", "retries": 0 }));
+        assert_eq!(job["status"]["phase"], "Succeeded", "{round}: {job}");
+    }
 }

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::confine::{Cgroups, Cores, Slot};
 use crate::data_dir::DataDir;
 use crate::event::EventSender;
-use crate::process::{IdleWorker, WorkerCommand};
+use crate::process::{IdleWorker, WorkerCommand, image_of};
 
 /// What a slow disk takes in a second.
 const SLOW_DISK_BYTES_PER_SECOND: u64 = 64 << 20;
@@ -81,7 +81,8 @@ impl LiveAttempts {
     ) -> Self {
         let Config { program, logs, descriptors, grace, cpus, run_as, .. } = config.clone();
         let other_user = run_as.is_some();
-        let command = WorkerCommand { program, logs, descriptors, grace, other_user };
+        let own_image = image_of(&program);
+        let command = WorkerCommand { program, logs, descriptors, grace, other_user, own_image };
         let workers = WorkerPool::new(command, files.attempts(), cpus, events.clone());
         let (live, supervisors) = (HashMap::new(), JoinSet::new());
         Self { live, cores, cgroups, workers, supervisors, grace: grace + WORKER_GRACE, events }

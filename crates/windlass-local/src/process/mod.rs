@@ -7,4 +7,4 @@ mod spawn;
 
 pub(crate) use remove_tree::remove_tree;
 pub use spawn::Logs;
-pub(crate) use spawn::{IdleWorker, WorkerCommand, signal};
+pub(crate) use spawn::{IdleWorker, WorkerCommand, image_of, signal};

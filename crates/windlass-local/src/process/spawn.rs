@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -37,6 +38,16 @@ pub(crate) struct WorkerCommand {
     pub(crate) grace: Duration,
     /// Whether functions run as another user than the server.
     pub(crate) other_user: bool,
+    /// Device and inode of the program when the server started.
+    pub(crate) own_image: Option<(u64, u64)>,
+}
+
+/// The program that a process runs, also when its file is gone.
+const OWN_IMAGE: &str = "/proc/self/exe";
+
+/// Device and inode of a program.
+pub(crate) fn image_of(program: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(program).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Where functions write what is neither result nor progress.
@@ -51,6 +62,15 @@ pub enum Logs {
 }
 
 impl WorkerCommand {
+    /// What is executed. The server's own program is what it runs, whatever is at its path now: an upgrade replaces
+    /// the file, and the workers of a server are of its version.
+    fn image(&self) -> &Path {
+        match std::fs::metadata(OWN_IMAGE) {
+            Ok(own) if self.own_image == Some((own.dev(), own.ino())) => Path::new(OWN_IMAGE),
+            _ => &self.program,
+        }
+    }
+
     /// Starts a worker that waits for its order, with `home` as its directory.
     pub(crate) fn spawn(&self, home: PathBuf) -> io::Result<IdleWorker> {
         private_files::make_directory(&home.join("work"))?;
@@ -58,8 +78,9 @@ impl WorkerCommand {
         let lock = private_files::create(&home.join(leftovers::LOCK))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let (ours, theirs) = UnixStream::pair()?;
-        let mut worker = Command::new(&self.program);
+        let mut worker = Command::new(self.image());
         worker
+            .arg0(&self.program)
             .arg("worker")
             .env_clear()
             .envs(PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
