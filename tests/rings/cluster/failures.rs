@@ -1,5 +1,7 @@
 //! Jobs of a cluster that are refused, that fail, and whose pod is taken away.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{MANY_SECONDS, spinning};
@@ -26,7 +28,6 @@ fn an_invalid_job_is_refused_by_the_api_server_or_ends_as_invalid() {
         assert!(said.contains(field), "{spec}: {said}");
     }
     let invalid = [
-        ("unknown", json!({ "function": "nothing" }), "nothing"),
         ("too-wide", json!({ "function": "misbehave", "parallelism": 3 }), "/parallelism"),
         ("schema", json!({ "function": "price", "input": { "paths": 7 } }), "/input"),
         ("large", json!({ "function": "echo", "input": { "x": "y".repeat(131_072) } }), "/input"),
@@ -117,4 +118,18 @@ fn a_pod_that_is_deleted_by_hand_is_replaced_by_another_attempt() {
     });
     assert_eq!(status["failure"]["reason"], "Lost");
     assert_eq!(status["retries"].as_u64().unwrap_or(0), 0);
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_job_waits_for_a_function_that_is_applied_after_it() {
+    let namespace = Namespace::new("late");
+    namespace.apply("early", &json!({ "function": "late" })).unwrap();
+    eventually("it says what it waits for", Duration::from_secs(60), || {
+        namespace.job("early").to_string().contains("FunctionNotFound").then_some(())
+    });
+    let mut function = get(&["computefunction", "echo", "-n", &namespace.0]);
+    function["metadata"] = json!({ "name": "late", "namespace": namespace.0 });
+    kubectl(&["apply", "-f", "-"], &function.to_string()).unwrap();
+    assert_eq!(namespace.wait("early")["status"]["phase"], "Succeeded");
 }
