@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use windlass_core::status::{ConditionType, reasons};
-use windlass_core::{Job, JobLimits};
+use windlass_core::{Job, JobLimits, name};
 
 /// Whether nobody has found yet that the job can run. Its status may say that it waits for its function.
 pub(super) fn is_new(job: &Job) -> bool {
@@ -15,8 +15,12 @@ pub(super) fn is_new(job: &Job) -> bool {
             })
 }
 
-/// Why a new job waits whose function is not there: a reason and a sentence. `None` when it has waited long enough.
+/// Why a new job waits whose function is not there: a reason and a sentence. `None` when it has waited long enough, and
+/// for a name that no function can have.
 pub(super) fn why_it_waits(job: &Job, now: Timestamp) -> Option<(&'static str, String)> {
+    if name::problem(&job.spec.function).is_some() {
+        return None;
+    }
     let created = job.metadata.creation_timestamp.unwrap_or(now);
     let longest = JobLimits::without_function(&job.spec).start_deadline();
     let waits = now.duration_since(created) < longest;
@@ -55,5 +59,7 @@ mod tests {
         assert_eq!(why_it_waits(&job, at(600)), None);
         job.status = told(&job, reasons::FUNCTION_NOT_FOUND, "it was there and is gone".into());
         assert!(!is_new(&job), "it was accepted");
+        job.spec.function = "No Function".into();
+        assert_eq!(why_it_waits(&job, at(1)), None, "nothing can have this name");
     }
 }
