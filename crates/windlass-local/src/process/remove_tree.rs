@@ -53,7 +53,7 @@ mod tests {
         std::os::unix::fs::symlink(&outside, top.join("link")).unwrap();
         fs::create_dir(top.join("closed")).unwrap();
         fs::write(top.join("closed/in"), "1").unwrap();
-        fs::set_permissions(top.join("closed"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.join("closed"), Permissions::from_mode(0o0)).unwrap();
         // Deeper than any stack or path, as `mkdir d; mv chain d/; mv d chain` makes it.
         let chain = top.join("chain");
         fs::create_dir(&chain).unwrap();
