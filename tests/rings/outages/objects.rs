@@ -184,12 +184,17 @@ fn batch_jobs_that_are_suspended_or_deleted_without_their_pods_start_nothing_twi
         for batch_job in briefly {
             suspend(batch_job, false).await?;
         }
-        // Those that stay suspended are in the way of the next attempt.
         let are_gone = |o: &Objects| {
             let gone = |name: &String| !o.live.contains_key(name);
-            for_long.iter().chain(orphaning).all(gone).then_some(())
+            orphaning.iter().all(gone).then_some(())
         };
-        bed.batch_jobs.until("the orphaned and the suspended are gone", MINUTE, are_gone).await?;
+        bed.batch_jobs.until("the orphaned are gone", MINUTE, are_gone).await?;
+        // Those that stay suspended wait, and go on as the same attempt.
+        for batch_job in for_long {
+            let waits = bed.batch_jobs.objects().live.contains_key(batch_job);
+            anyhow::ensure!(waits, "{batch_job} was suspended and is gone");
+            suspend(batch_job, false).await?;
+        }
         let converged = bed.converges(&accepted, true).await?;
         let again = with_a_second_attempt(&bed);
         println!(
