@@ -41,6 +41,17 @@ class Target:
             "headers": {"User-Agent": "windlass-python"},
         }
 
+    def arguments(self, request: Request) -> dict[str, Any]:
+        """What httpx is told to send a request."""
+        return {
+            "method": request.method,
+            "url": request.path,
+            "params": request.params,
+            "headers": self.head(request),
+            "content": request.content,
+            "timeout": timeout(request),
+        }
+
     def head(self, request: Request) -> dict[str, str]:
         """The headers of a request."""
         token = self.token()

@@ -16,7 +16,7 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
 from windlass._follow import Follow
-from windlass._http import Target, remade, timeout
+from windlass._http import Target, remade
 from windlass._protocol import Answer, JobOrName, Options, Request
 from windlass._retry import Sending
 from windlass.models import Explanation, Function, Job, Queue
@@ -199,13 +199,7 @@ class AsyncClient:
         """
         request = self._paths.follow_logs(job)
         try:
-            async with self._connection().stream(
-                request.method,
-                request.path,
-                params=request.params,
-                headers=self._target.head(request),
-                timeout=timeout(request),
-            ) as response:
+            async with self._connection().stream(**self._target.arguments(request)) as response:
                 self._target.was_reached = True
                 if not response.is_success:
                     await response.aread()
@@ -262,14 +256,7 @@ class AsyncClient:
 
     async def _try(self, request: Request) -> Answer:
         try:
-            response = await self._connection().request(
-                request.method,
-                request.path,
-                params=request.params,
-                headers=self._target.head(request),
-                content=request.content,
-                timeout=timeout(request),
-            )
+            response = await self._connection().request(**self._target.arguments(request))
         except httpx.TransportError as error:
             raise self._target.unreachable(error) from None
         return self._target.answer_of(response)
@@ -291,9 +278,7 @@ class AsyncClient:
         """The job on each change that one stream tells."""
         request = follow.open(self._paths)
         try:
-            async with self._connection().stream(
-                request.method, request.path, headers=self._target.head(request), timeout=timeout(request)
-            ) as response:
+            async with self._connection().stream(**self._target.arguments(request)) as response:
                 self._target.was_reached = True
                 if response.status_code != 200:
                     await response.aread()
