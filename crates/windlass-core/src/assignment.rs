@@ -66,8 +66,8 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// What job, function and grant say of an attempt, on every back end alike. Where its files are and
-    /// what holds it is the back end's to add.
+    /// What job, function and grant say of an attempt, on every back end alike. Where its files are, what its
+    /// input's file must hold and what holds it is the back end's to add.
     pub fn new(
         job: &Job,
         limits: &JobLimits,
@@ -85,7 +85,7 @@ impl Assignment {
             max_result_bytes: limits.max_result_bytes,
             content_type: function.content_type.clone(),
             input: String::new(),
-            input_digest: Some(InputDigest::of(&job.spec.input_bytes())),
+            input_digest: None,
             work: String::new(),
             report,
             results: None,

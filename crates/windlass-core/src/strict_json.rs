@@ -229,9 +229,10 @@ impl<R: Read> Read for Scanned<R> {
 struct Text {
     /// How many bytes of it were read.
     length: usize,
-    digest: DefaultHasher,
     /// Whether the rest is not passed on.
     is_left_out: bool,
+    /// Of that rest.
+    digest: DefaultHasher,
     /// An escape that is not whole yet, behind its backslash.
     escape: Option<Vec<u8>>,
     /// The first half of a surrogate pair was read last.
@@ -253,7 +254,9 @@ impl Text {
     /// Whether this byte can be there.
     fn take(&mut self, byte: u8) -> bool {
         self.length += 1;
-        self.digest.write_u8(byte);
+        if self.is_left_out {
+            self.digest.write_u8(byte);
+        }
         if self.escape.is_some() {
             return self.take_in_escape(byte);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use windlass_core::assignment::{ASSIGNMENT, Assignment};
+use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_core::{Error, FunctionSpec};
 
@@ -132,6 +132,7 @@ fn assignment(attempt: &NewAttempt<'_>) -> Assignment {
         input: format!("{INPUT_DIRECTORY}/input.json"),
         work: WORK_DIRECTORY.into(),
         termination_message: Some(TERMINATION_MESSAGE.into()),
+        input_digest: Some(InputDigest::of(&job.spec.input_bytes())),
         ..Assignment::new(job, limits, function, number, cpus, report.current())
     }
 }

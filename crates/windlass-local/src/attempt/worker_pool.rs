@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 use uuid::Uuid;
 use windlass_core::Cpus;
-use windlass_core::assignment::Order;
+use windlass_core::assignment::{InputDigest, Order};
 use windlass_worker::private_files;
 
 use super::record::AttemptRecord;
@@ -88,6 +88,7 @@ impl WorkerPool {
             let path = worker.home.join("input.json");
             private_files::write(&path, input)?;
             order.assignment.input = path.to_string_lossy().into_owned();
+            order.assignment.input_digest = Some(InputDigest::of(input));
             order.assignment.work = worker.home.join("work").to_string_lossy().into_owned();
             if order.directory.is_none() {
                 order.directory = Some(order.assignment.work.clone());

@@ -6,6 +6,7 @@ use crate::flags::wait::WaitFlags;
 use clap::Args;
 use std::process::ExitCode;
 
+use windlass_core::status::EndSummary;
 use windlass_core::{Job, Phase};
 
 use crate::backend::follow::{self, Waited};
@@ -62,11 +63,9 @@ pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<E
 
 /// What is told of a job that is not cancelled, because it had ended.
 fn ended_before(job: &Job) -> Option<String> {
-    let phase = job.status.phase.filter(|phase| phase.is_final() && *phase != Phase::Cancelled)?;
+    let EndSummary { phase, reason, .. } = job.status.summary()?;
+    let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     let name = &job.metadata.name;
-    let why = match &job.status.failure {
-        Some(failure) if phase == Phase::Failed => format!(" ({})", failure.reason.as_str()),
-        _ => String::new(),
-    };
-    Some(format!("windlass: job {name} had already ended: {}{why}", phase.as_str()))
+    let is_cancelled = job.status.phase == Some(Phase::Cancelled);
+    (!is_cancelled).then(|| format!("windlass: job {name} had already ended: {phase}{why}"))
 }

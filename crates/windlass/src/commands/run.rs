@@ -75,7 +75,7 @@ async fn elsewhere(args: Run) -> anyhow::Result<ExitCode> {
 }
 
 /// On an engine in this process.
-async fn here(args: Run) -> anyhow::Result<ExitCode> {
+async fn here(mut args: Run) -> anyhow::Result<ExitCode> {
     descriptors::keep_from_functions();
     log::start("warn");
     let mut functions = engine_config::functions(&args.machine)?;
@@ -93,11 +93,11 @@ async fn here(args: Run) -> anyhow::Result<ExitCode> {
     // Before the work, so that none is done for a result that cannot be kept.
     let output = ResultFile::open(args.output.as_deref())?;
     let data = tempfile::Builder::new().prefix("windlass-run-").tempdir()?;
-    let mut config = engine_config::config(&args.machine, Library::fixed(functions), data.path())?;
     // It holds nothing of anybody else, and nobody uses this directory after the run.
-    if args.machine.landlock == Landlock::default() {
-        config.hides_data = false;
+    if args.machine.landlock == Landlock::Auto {
+        args.machine.landlock = Landlock::Off;
     }
+    let mut config = engine_config::config(&args.machine, Library::fixed(functions), data.path())?;
     let mut said = None;
     if stderr().is_terminal() {
         let (calmed, pipe) = Calmed::stderr().context("a pipe to standard error")?;

@@ -94,10 +94,12 @@ fn run_as(args: &MachineFlags) -> anyhow::Result<Option<RunAs>> {
 
 /// Whether functions are kept out of this data directory, which may not be there yet.
 fn hides_data(wanted: Landlock, data: &Path) -> anyhow::Result<bool> {
+    if wanted == Landlock::Off {
+        return Ok(false);
+    }
     let data = std::path::absolute(data).context("the working directory is not known")?;
     let there = data.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     match windlass_worker::can_hide(&std::fs::canonicalize(there)?) {
-        _ if wanted == Landlock::Off => Ok(false),
         Ok(()) => Ok(true),
         Err(error) if wanted == Landlock::On => {
             Err(BadUsage(format!("--landlock on: {error}")).into())
