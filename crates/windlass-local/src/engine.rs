@@ -33,8 +33,6 @@ const DRAIN_RETRY: Duration = Duration::from_secs(5);
 pub struct Engine {
     pub(crate) ctx: Arc<Context>,
     store_failure: StoreFailure,
-    /// No job is accepted any more, and none starts.
-    is_draining: AtomicBool,
     controller: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     watching: Vec<JoinHandle<()>>,
     /// Nobody else uses the data directory as long as this is open.
@@ -72,7 +70,7 @@ impl Engine {
         let backlog = Arc::new(Backlog::new(config.max_queued));
         let (store, clock) = (Arc::new(store), Clock::start());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let is_stopping = AtomicBool::new(false);
+        let (is_stopping, is_draining) = (AtomicBool::new(false), AtomicBool::new(false));
         let (metrics, drained) = (config.metrics.clone(), Notify::new());
         let ctx = Arc::new(Context {
             config,
@@ -82,6 +80,7 @@ impl Engine {
             host,
             backlog,
             is_stopping,
+            is_draining,
             events: sender,
             drained,
             metrics,
@@ -93,8 +92,7 @@ impl Engine {
         let watching = watch_files(&ctx);
         let controller = Some(tokio::spawn(controller.run())).into();
         remove_orphans(&ctx);
-        let is_draining = AtomicBool::new(false);
-        Ok(Arc::new(Self { ctx, store_failure, is_draining, controller, watching, _lock: lock }))
+        Ok(Arc::new(Self { ctx, store_failure, controller, watching, _lock: lock }))
     }
 
     /// Ends what runs and returns when no process is left. Meanwhile and afterwards no job is
@@ -148,7 +146,7 @@ impl Engine {
         if self.ctx.is_stopping.load(Ordering::SeqCst) || self.ctx.events.is_closed() {
             return Err(stopped());
         }
-        if self.is_draining.load(Ordering::SeqCst) {
+        if self.ctx.is_draining.load(Ordering::SeqCst) {
             return Err(Error::Unavailable {
                 message:
                     "the server takes no new jobs and ends when those that run have ended; the \
@@ -164,7 +162,7 @@ impl Engine {
 #[async_trait]
 impl Drain for Engine {
     async fn drain(&self) -> Result<Draining, Error> {
-        if !self.is_draining.swap(true, Ordering::SeqCst) {
+        if !self.ctx.is_draining.swap(true, Ordering::SeqCst) {
             info!("draining: no job is accepted or started; the server ends when nothing runs");
         }
         let (reply, answer) = oneshot::channel();

@@ -29,6 +29,7 @@ mod event;
 mod file_watch;
 pub mod functions;
 mod gateway;
+mod inode;
 mod ownership;
 mod process;
 mod queueing;

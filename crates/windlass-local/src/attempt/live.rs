@@ -81,8 +81,8 @@ impl LiveAttempts {
     ) -> Self {
         let Config { program, logs, descriptors, grace, cpus, run_as, .. } = config.clone();
         let other_user = run_as.is_some();
-        let own_image = image_of(&program);
-        let command = WorkerCommand { program, logs, descriptors, grace, other_user, own_image };
+        let image = image_of(&program);
+        let command = WorkerCommand { program, logs, descriptors, grace, other_user, image };
         let workers = WorkerPool::new(command, files.attempts(), cpus, events.clone());
         let (live, supervisors) = (HashMap::new(), JoinSet::new());
         Self { live, cores, cgroups, workers, supervisors, grace: grace + WORKER_GRACE, events }
@@ -110,8 +110,6 @@ impl LiveAttempts {
         let attempt = order.assignment.attempt;
         let Allocation { cpus, slot, .. } = allocation;
         let limit = time_limit(&order.assignment);
-        let confinement = order.assignment.confinement.as_ref();
-        let memory_events = confinement.and_then(|confinement| confinement.memory_events.clone());
         let (child, socket, home) = match self.assign(job_uid, order, input) {
             Ok(worker) => worker,
             Err(error) => {
@@ -122,8 +120,7 @@ impl LiveAttempts {
         };
         let (stop, stopped) = oneshot::channel();
         let (grace, events) = (self.grace, self.events.clone());
-        let supervisor =
-            Supervisor { job_uid, attempt, home, grace, limit, memory_events, slot, events };
+        let supervisor = Supervisor { job_uid, attempt, home, grace, limit, slot, events };
         self.supervisors.spawn(supervisor.run(child, socket, stopped));
         self.live.insert((job_uid, attempt), LiveAttempt { stop: Some(stop), cpus });
         Ok(())

@@ -45,8 +45,6 @@ pub(super) struct Supervisor {
     pub(super) grace: Duration,
     /// How long the function may take, and then its worker to keep what it has written.
     pub(super) limit: Duration,
-    /// Where the kernel counts what it killed for want of memory.
-    pub(super) memory_events: Option<String>,
     /// What holds the attempt. It is handed back with the attempt's end.
     pub(super) slot: Option<Slot>,
     pub(super) events: EventSender,
@@ -60,7 +58,9 @@ impl Supervisor {
         socket: UnixStream,
         stopped: oneshot::Receiver<()>,
     ) {
-        let kills_before = oom_kills(self.memory_events.as_deref());
+        // Where the kernel counts what it killed for want of memory.
+        let memory_events = self.slot.as_ref().and_then(|slot| slot.confinement().memory_events);
+        let kills_before = oom_kills(memory_events.as_deref());
         let is_overdue = self.forward_reports(&child, socket, stopped).await;
         let status = tokio::time::timeout(self.grace, child.wait()).await;
         let (orderly, why) = match status {
@@ -75,7 +75,7 @@ impl Supervisor {
         };
         self.empty_slot().await;
         self.end_leftovers(orderly).await;
-        let reason = match oom_kills(self.memory_events.as_deref()) > kills_before {
+        let reason = match oom_kills(memory_events.as_deref()) > kills_before {
             _ if is_overdue => FailureReason::Timeout,
             true if !orderly => FailureReason::OutOfMemory,
             // On this machine a worker does not vanish by itself: it counts as a try.

@@ -29,17 +29,17 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 pub(crate) use cgroups::{Cgroups, thaw_leftovers};
 pub(crate) use cores::Cores;
 pub(crate) use slot::Slot;
 
+use crate::inode::inode;
+
 /// The name of a server with this data directory: the same for each, and no other has it.
 pub(crate) fn server_id(data: &Path) -> io::Result<String> {
-    let directory = fs::metadata(data)?;
-    Ok(format!("{:x}-{:x}", directory.dev(), directory.ino()))
+    let (device, number) = inode(data)?;
+    Ok(format!("{device:x}-{number:x}"))
 }

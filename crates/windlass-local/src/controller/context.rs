@@ -24,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) backlog: Arc<Backlog>,
     /// A shutdown has begun: no job is accepted any more.
     pub(crate) is_stopping: AtomicBool,
+    /// A drain has begun: no job is accepted any more, and none starts. What runs goes on.
+    pub(crate) is_draining: AtomicBool,
     pub(crate) events: EventSender,
     /// Told when nothing runs any more of a server that is drained.
     pub(crate) drained: Notify,

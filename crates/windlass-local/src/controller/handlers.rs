@@ -46,7 +46,6 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         }
         Event::ExpiryDone => state.expiry.deleted(&state.ctx),
         Event::DrainRequested { reply } => {
-            state.is_draining = true;
             // Who asked may have gone away.
             reply.send(state.draining()).unwrap_or_default();
         }

@@ -41,7 +41,6 @@ impl Controller {
         admission.set_queues(&config.functions.current());
         let state = State {
             signals: config.stop.clone(),
-            is_draining: false,
             ctx,
             jobs: ActiveJobs::default(),
             attempts,
@@ -106,7 +105,7 @@ fn end_turn(state: &mut State) {
     announce_waiting(state);
     state.admission.measure(&state.ctx.metrics);
     state.ctx.config.activity.notify_one();
-    if state.is_draining && state.attempts.is_empty() {
+    if state.is_draining() && state.attempts.is_empty() {
         state.ctx.drained.notify_one();
     }
 }

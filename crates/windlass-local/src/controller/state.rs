@@ -20,8 +20,6 @@ use crate::queueing::admission::MachineAdmission;
 pub(super) struct State {
     /// The signals that ask for a shutdown, where they do.
     pub(super) signals: Option<StopSignals>,
-    /// Nothing starts any more. What runs goes on.
-    pub(super) is_draining: bool,
     pub(super) ctx: Arc<Context>,
     pub(super) jobs: ActiveJobs,
     /// What runs, and what holds it.
@@ -50,9 +48,14 @@ impl State {
         self.attempts.stop_all();
     }
 
+    /// Whether a drain has begun.
+    pub(super) fn is_draining(&self) -> bool {
+        self.ctx.is_draining.load(Ordering::SeqCst)
+    }
+
     /// Whether jobs start.
     pub(super) fn may_start(&mut self) -> bool {
-        !self.is_draining && !self.is_stopping()
+        !self.is_draining() && !self.is_stopping()
     }
 
     /// How far a drain is.

@@ -7,7 +7,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -21,6 +20,7 @@ use tokio::process::{Child, Command};
 use windlass_worker::private_files;
 
 use super::leftovers;
+use crate::inode::inode;
 use crate::ownership;
 
 /// What a function sees of the server's environment.
@@ -38,16 +38,19 @@ pub(crate) struct WorkerCommand {
     pub(crate) grace: Duration,
     /// Whether functions run as another user than the server.
     pub(crate) other_user: bool,
-    /// Device and inode of the program when the server started.
-    pub(crate) own_image: Option<(u64, u64)>,
+    /// What is executed: see [`image_of`].
+    pub(crate) image: PathBuf,
 }
 
 /// The program that a process runs, also when its file is gone.
 const OWN_IMAGE: &str = "/proc/self/exe";
 
-/// Device and inode of a program.
-pub(crate) fn image_of(program: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(program).ok().map(|found| (found.dev(), found.ino()))
+/// What to execute for a program, as it is now. The server's own is what it runs, whatever is at its path later: an
+/// upgrade replaces the file, and the workers of a server are of its version.
+pub(crate) fn image_of(program: &Path) -> PathBuf {
+    let own = Path::new(OWN_IMAGE);
+    let is_own = matches!((inode(own), inode(program)), (Ok(own), Ok(there)) if own == there);
+    if is_own { own.to_owned() } else { program.to_owned() }
 }
 
 /// Where functions write what is neither result nor progress.
@@ -62,15 +65,6 @@ pub enum Logs {
 }
 
 impl WorkerCommand {
-    /// What is executed. The server's own program is what it runs, whatever is at its path now: an upgrade replaces
-    /// the file, and the workers of a server are of its version.
-    fn image(&self) -> &Path {
-        match std::fs::metadata(OWN_IMAGE) {
-            Ok(own) if self.own_image == Some((own.dev(), own.ino())) => Path::new(OWN_IMAGE),
-            _ => &self.program,
-        }
-    }
-
     /// Starts a worker that waits for its order, with `home` as its directory.
     pub(crate) fn spawn(&self, home: PathBuf) -> io::Result<IdleWorker> {
         private_files::make_directory(&home.join("work"))?;
@@ -78,7 +72,7 @@ impl WorkerCommand {
         let lock = private_files::create(&home.join(leftovers::LOCK))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let (ours, theirs) = UnixStream::pair()?;
-        let mut worker = Command::new(self.image());
+        let mut worker = Command::new(&self.image);
         worker
             .arg0(&self.program)
             .arg("worker")

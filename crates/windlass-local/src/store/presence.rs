@@ -1,9 +1,7 @@
 //! Whether the files of an open database are still where they were: what is written to a file that was
 //! removed is gone.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,9 +10,10 @@ use tokio::task::JoinHandle;
 use super::Store;
 use super::change::Change;
 use crate::file_watch::{FileWatch, WatchFlags};
+use crate::inode::{Inode, inode};
 
 /// The files of an open database.
-pub(super) struct OpenFiles(Vec<(PathBuf, (u64, u64))>);
+pub(super) struct OpenFiles(Vec<(PathBuf, Inode)>);
 
 impl OpenFiles {
     /// Of the database that this process has just opened: itself, its log and its index. They are not
@@ -57,9 +56,4 @@ pub(crate) fn watch_files(store: Arc<Store>, data: &Path) -> io::Result<JoinHand
             store.send(Change::Look);
         }
     }))
-}
-
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    let found = fs::metadata(path)?;
-    Ok((found.dev(), found.ino()))
 }
