@@ -14,7 +14,7 @@ use windlass_core::jobs::Watch;
 use windlass_core::result::ByteStream;
 use windlass_core::{Error, Job};
 
-use super::worker::is_pod_of;
+use super::worker_identity::is_pod_of;
 use crate::error::{call, from_kube, within_deadline};
 
 /// Most lines of a log that are read from a node.

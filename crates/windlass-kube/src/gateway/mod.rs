@@ -1,7 +1,7 @@
 //! The back end of the REST gateway and of the command line, on a cluster.
 //!
 //! [`jobs`] serves what the REST API asks, with [`watch`] and [`logs`] for what is followed. [`access`] asks the API
-//! server what a caller may do. [`reports`] writes what workers report into the status, once [`worker`] knows which
+//! server what a caller may do. [`reports`] writes what workers report into the status, once [`worker_identity`] knows which
 //! pod reports. [`result_gc`] deletes stored results whose job is gone.
 
 pub(crate) mod access;
@@ -11,4 +11,4 @@ pub(crate) mod reports;
 pub(crate) mod result_gc;
 mod token;
 mod watch;
-mod worker;
+mod worker_identity;

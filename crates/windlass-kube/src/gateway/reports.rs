@@ -18,7 +18,7 @@ use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
 use windlass_core::{AttemptNumber, Error, Job, JobLimits, Outcome, validate};
 use windlass_results::{Failed, Results};
 
-use super::worker::{RunningAttempt, WorkerPod, Workers, read_job};
+use super::worker_identity::{RunningAttempt, WorkerPod, Workers, read_job};
 use crate::crd::ComputeFunction;
 use crate::error::call;
 use crate::status::write_status;
