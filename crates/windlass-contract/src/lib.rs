@@ -27,6 +27,10 @@ pub const PROGRESS: &str = "WINDLASS_PROGRESS";
 /// The CPUs granted, a whole number >= 1 in decimal. The function runs this many busy threads, no more.
 pub const PARALLELISM: &str = "WINDLASS_PARALLELISM";
 
+/// Path of the Unix socket over which a function that serves gets one job after another: version 2 of the contract, which
+/// `docs/functions.md` describes. Where it is set, no other variable above is.
+pub const SERVE: &str = "WINDLASS_SERVE";
+
 /// When the worker will stop this attempt: an RFC 3339 timestamp in UTC. For information, the worker keeps the time.
 pub const DEADLINE: &str = "WINDLASS_DEADLINE";
 

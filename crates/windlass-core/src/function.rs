@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use serde_with_macros::skip_serializing_none;
 
+use crate::warm::Warm;
 use crate::{Cpus, Metadata, quantity, schema};
 
 /// A program that requests may name. It follows the worker contract: reads its input from the file
@@ -68,6 +69,8 @@ pub struct FunctionSpec {
     #[serde(default = "one_gib")]
     #[schemars(range(min = 1, max = 1_099_511_627_776_u64))]
     pub max_result_bytes: u64,
+    /// Processes that stay between jobs. Absent for a process of its own for each attempt.
+    pub warm: Option<Warm>,
     /// What the function's pods need of their node. Ignored on one machine.
     pub pod: Option<PodOptions>,
 }

@@ -38,6 +38,7 @@ pub mod strict_json;
 pub mod trace;
 mod transition;
 pub mod validate;
+pub mod warm;
 
 pub use windlass_contract as contract;
 

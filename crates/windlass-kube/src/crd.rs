@@ -157,6 +157,13 @@ pub fn all() -> Vec<CustomResourceDefinition> {
             )],
         );
     }
+    add_rules(
+        &mut function,
+        &[(
+            "!has(self.spec.warm) || self.spec.warm.min <= self.spec.warm.max",
+            "spec.warm.min must not be above spec.warm.max",
+        )],
+    );
     let mut all = [function, queue, job];
     for root in all.iter_mut().flat_map(schemas) {
         // The formats of Rust's integers mean nothing to an API server, which warns.

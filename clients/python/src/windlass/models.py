@@ -367,6 +367,27 @@ class Timeout(Model):
 
 
 @dataclass(frozen=True)
+class Warm(Model):
+    """How many processes of a function stay between jobs, and for how long. The function must follow version 2 of the
+    worker contract: it is started once and serves one job after another. Each process has one job at a time and is
+    of one namespace for life.
+    """
+
+    idle_seconds: int
+    """A process beyond `min` that has waited so long, in seconds, is ended. Default 300."""
+    max: int
+    """Most processes that wait for a job; those that have ended theirs beyond it are ended. At least `min`. Default
+    8.
+    """
+    max_age_seconds: int
+    """Age in seconds at which a process gets no further job. Default 3600."""
+    max_jobs: int
+    """Jobs after which a process is replaced. Default 1000."""
+    min: int
+    """Processes that wait for a job when there is none. On a cluster each is a pod. Default 1."""
+
+
+@dataclass(frozen=True)
 class FunctionSpec(
     Model,
     env=EnvVar,
@@ -374,6 +395,7 @@ class FunctionSpec(
     parallelism=Parallelism,
     pod=PodOptions,
     timeout_seconds=Timeout,
+    warm=Warm,
 ):
     """A program that requests may name. It follows the worker contract: reads its input from the file in
     `WINDLASS_INPUT`, uses `WINDLASS_PARALLELISM` threads and writes its result to the file in `WINDLASS_OUTPUT`.
@@ -417,6 +439,8 @@ class FunctionSpec(
     """What the function's pods need of their node. Ignored on one machine."""
     retries: int | None = None
     """Further attempts after the first one failed, for jobs that do not say. Default 2."""
+    warm: Warm | None = None
+    """Processes that stay between jobs. Absent for a process of its own for each attempt."""
 
 
 @dataclass(frozen=True)
@@ -563,4 +587,5 @@ __all__ = [
     "Toleration",
     "Truth",
     "Usage",
+    "Warm",
 ]

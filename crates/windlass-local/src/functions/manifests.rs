@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use windlass_core::function::EnvVar;
 use windlass_core::parse::{self, Unread};
+use windlass_core::warm::Warm;
 use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, name};
 
 /// How the names of Windlass' own variables begin.
@@ -112,6 +113,9 @@ impl Functions {
             return Err("/spec/command: is empty".into());
         }
         check_env(&function.spec.env)?;
+        if let Some(why) = function.spec.warm.as_ref().and_then(Warm::problem) {
+            return Err(format!("/spec/warm: {why}"));
+        }
         source.check()?;
         let other = self.functions.get(&name).map(|entry| &entry.source);
         if let Some(other) = other.filter(|other| !matches!(other, Source::Builtin)) {
