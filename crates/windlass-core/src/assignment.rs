@@ -131,14 +131,25 @@ pub struct Confinement {
 }
 
 /// What a worker does. In a pod the environment and the command line say it; on one machine it
-/// comes as one line of JSON over the worker's standard input, because the worker was started
-/// before there was anything to do.
-#[skip_serializing_none]
+/// comes as one line of JSON, an [`Instruction`], over the worker's standard input, because the worker was
+/// started before there was anything to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Order {
     /// The attempt.
     pub assignment: Assignment,
+    /// The function.
+    pub program: Program,
+    /// Whether the function serves, by version 2 of the contract: its process stays for the next order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub serves: bool,
+}
+
+/// How a function's process is started.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Program {
     /// The function's argv.
     pub command: Vec<String>,
     /// Environment of the function beside the contract's.
@@ -153,9 +164,43 @@ pub struct Order {
     pub run_as: Option<RunAs>,
 }
 
+/// What a worker on one machine is told: one line of JSON for each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Instruction {
+    /// Start a function that serves, and wait for an order. Answered by an [`Idle`].
+    Prepare(Preparation),
+    /// Run an attempt. Answered by reports, and then, if its function serves and may be used again, by an [`Idle`].
+    Run(Order),
+}
+
+/// A function that is started before there is a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Preparation {
+    /// The function.
+    pub program: Program,
+    /// What holds it until there is a job.
+    pub confinement: Option<Confinement>,
+    /// Path of the file that will hold each job's input. It is there.
+    pub input: String,
+    /// Its working directory.
+    pub work: String,
+    /// Whether what it says goes into the logs of its jobs.
+    pub has_logs: bool,
+}
+
+/// What a worker on one machine says when its function waits for the next order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Idle {
+    /// Resident memory of the function's processes, in bytes.
+    pub idle_memory_bytes: u64,
+}
+
 /// A user of the machine.
 #[skip_serializing_none]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunAs {
     /// Its number.

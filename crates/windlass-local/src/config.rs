@@ -48,6 +48,8 @@ pub struct Config {
     pub hides_data: bool,
     /// The user that functions run as, if that is another than this process's. Only root can do that.
     pub run_as: Option<RunAs>,
+    /// Most resident memory of all functions together that wait for a job, in bytes; 0 to keep none.
+    pub warm_memory_bytes: u64,
     /// Where what is measured of jobs goes.
     pub metrics: JobMetrics,
     /// Told after each turn in which something has happened to jobs.

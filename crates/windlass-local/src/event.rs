@@ -15,6 +15,7 @@ use windlass_core::report::Report;
 use windlass_core::{AttemptNumber, Error, Job, JobLimits};
 
 use crate::attempt::observe::Unreported;
+use crate::attempt::warm_pool::{WarmKey, WarmWorker};
 use crate::confine::Slot;
 use crate::process::IdleWorker;
 
@@ -29,8 +30,19 @@ pub(crate) enum Event {
     DeleteRequested { uid: Uuid, reply: oneshot::Sender<Result<(), Error>> },
     /// A worker reports.
     Reported(Report),
-    /// No process of an attempt is left; the slot that held it is empty.
-    AttemptEnded { uid: Uuid, attempt: AttemptNumber, end: Unreported, slot: Option<Slot> },
+    /// No process of an attempt is left; the slot that held it is empty. Where its function serves, its worker waits
+    /// for another job and keeps its slot.
+    AttemptEnded {
+        uid: Uuid,
+        attempt: AttemptNumber,
+        end: Unreported,
+        slot: Option<Slot>,
+        warm: Option<Box<WarmWorker>>,
+    },
+    /// A function that was started ahead waits for its first job.
+    WarmStarted(Box<WarmWorker>),
+    /// A worker whose function has waited for a job, or was to, has ended; the slot that held it is empty.
+    WarmEnded { key: Arc<WarmKey>, slot: Option<Slot>, has_failed: bool },
     /// A worker that waits for an order is there, or could not be started.
     WorkerStarted(io::Result<IdleWorker>),
     /// Functions or queues have changed.

@@ -62,6 +62,7 @@ pub(crate) fn machine_at(
         // The functions of these tests leave traces in the data directory.
         hides_data: false,
         run_as: None,
+        warm_memory_bytes: 1 << 30,
         metrics: JobMetrics::default(),
         activity: Arc::default(),
     };

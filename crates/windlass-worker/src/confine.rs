@@ -4,9 +4,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use windlass_core::assignment::Confinement;
+
+use crate::stop::children_of;
+use crate::usage;
 
 /// Where a container's own control group tells its memory, by version 2 and 1.
 const CONTAINER: [&str; 2] =
@@ -24,6 +28,8 @@ pub(crate) struct MemoryWatch {
     kills_before: u64,
     /// Most resident bytes, where only this process looks at them.
     watched: Option<u64>,
+    /// The CPUs that it runs on; empty for any.
+    cpus: Vec<u32>,
 }
 
 impl MemoryWatch {
@@ -53,13 +59,27 @@ impl MemoryWatch {
             }
         };
         let kills_before = kills(events.as_deref());
-        Ok(Self { events, kills_before, watched })
+        let cpus = confinement.map(|confinement| confinement.cpus.clone()).unwrap_or_default();
+        Ok(Self { events, kills_before, watched, cpus })
+    }
+
+    /// Counts anew for another attempt of the function that is held already: by the same control groups, which may
+    /// have other limits now. Where there are none, its processes move to other CPUs here.
+    pub(crate) fn begin(&mut self, confinement: Option<&Confinement>) -> io::Result<()> {
+        self.kills_before = kills(self.events.as_deref());
+        let Some(Confinement { cpus, memory_bytes, .. }) = confinement else { return Ok(()) };
+        self.watched = self.watched.map(|_| *memory_bytes);
+        if self.cpus != *cpus {
+            move_to(cpus)?;
+            self.cpus.clone_from(cpus);
+        }
+        Ok(())
     }
 
     /// The memory in bytes, when it is more than it may be and nobody else looks.
     pub(crate) fn exceeded(&mut self) -> Option<u64> {
         let most = self.watched?;
-        let used = resident(std::process::id()).saturating_sub(resident_of(std::process::id()));
+        let used = usage::resident(&descendants());
         (used > most).then_some(used)
     }
 
@@ -69,29 +89,49 @@ impl MemoryWatch {
     }
 }
 
-fn run_on(cpus: &[u32]) -> io::Result<()> {
-    if cpus.is_empty() {
-        return Ok(());
+/// All processes that this one has started, directly or not.
+pub(crate) fn descendants() -> Vec<Pid> {
+    let mut found = Vec::new();
+    let mut unread = children_of(std::process::id());
+    while let Some(number) = unread.pop() {
+        unread.extend(children_of(number));
+        found.extend(Pid::from_raw(number.cast_signed()));
     }
-    let mut set = CpuSet::new();
-    for &cpu in cpus {
-        if (cpu as usize) < CpuSet::MAX_CPU {
-            set.set(cpu as usize);
+    found
+}
+
+/// Has this process and all that it has started run on other CPUs. What starts meanwhile inherits either.
+fn move_to(cpus: &[u32]) -> io::Result<()> {
+    let Some(set) = cpu_set(cpus) else { return Ok(()) };
+    let own = rustix::process::getpid();
+    for process in descendants().into_iter().chain([own]) {
+        let tasks = fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()));
+        for task in tasks.into_iter().flatten().flatten() {
+            let number = task.file_name().to_str().and_then(|name| name.parse().ok());
+            match sched_setaffinity(number.and_then(Pid::from_raw), &set) {
+                // It has ended.
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-    sched_setaffinity(None, &set).map_err(io::Error::from)
+    Ok(())
 }
 
-/// Resident bytes of a process and all that it has started. What ends meanwhile counts nothing.
-fn resident(process: u32) -> u64 {
-    let children = crate::stop::children_of(process);
-    resident_of(process) + children.into_iter().map(resident).sum::<u64>()
+fn run_on(cpus: &[u32]) -> io::Result<()> {
+    match cpu_set(cpus) {
+        Some(set) => sched_setaffinity(None, &set).map_err(io::Error::from),
+        None => Ok(()),
+    }
 }
 
-fn resident_of(process: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
-    let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0).saturating_mul(rustix::param::page_size() as u64)
+/// These CPUs; `None` for any.
+fn cpu_set(cpus: &[u32]) -> Option<CpuSet> {
+    let mut set = CpuSet::new();
+    for &cpu in cpus.iter().filter(|&&cpu| (cpu as usize) < CpuSet::MAX_CPU) {
+        set.set(cpu as usize);
+    }
+    (!cpus.is_empty()).then_some(set)
 }
 
 /// Times that the kernel has killed for want of memory, from the file in which it counts them. Zero
@@ -121,11 +161,11 @@ mod tests {
     #[test]
     fn the_memory_of_children_counts() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let all = resident(std::process::id());
-        let child_alone = resident_of(child.id());
+        let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+        assert!(descendants().contains(&pid));
+        let (alone, all) = (usage::resident(&[pid]), usage::resident(&descendants()));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(child_alone > 0);
-        assert!(all >= child_alone + 1024 * 1024, "{all} {child_alone}");
+        assert!(alone > 0 && all >= alone, "{all} {alone}");
     }
 }

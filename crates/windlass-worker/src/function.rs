@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, Order, RunAs};
+use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, Order, Program, RunAs};
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
@@ -21,7 +21,7 @@ use crate::stop;
 pub(crate) const GRACE: &str = "WINDLASS_GRACE_SECONDS";
 
 /// Whether the file that the function will read holds the job's input. Whoever may change pods may have removed it.
-fn check_input(assignment: &Assignment) -> io::Result<()> {
+pub(crate) fn check_input(assignment: &Assignment) -> io::Result<()> {
     let Some(expected) = &assignment.input_digest else { return Ok(()) };
     let found = InputDigest::of(&std::fs::read(&assignment.input)?);
     if found == *expected {
@@ -47,21 +47,15 @@ pub(crate) struct FunctionProcess {
 impl FunctionProcess {
     /// Starts the function with the environment of the worker contract, and gives its progress.
     pub(crate) fn start(order: &Order, timeout: Duration) -> io::Result<(Self, ProgressFile)> {
-        let Order { assignment, command, env, directory, hidden, run_as } = order;
+        let Order { assignment, program, .. } = order;
         check_input(assignment)?;
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
         let progress_file = ProgressFile::create(&progress)?;
-        let (program, arguments) = command
-            .split_first()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty command"))?;
+        give(program.run_as.as_ref(), &[&progress])?;
         let parallelism = assignment.parallelism.to_string();
-        let mut process = Command::new(program);
+        let mut process = command(program, work, Path::new(&assignment.input))?;
         process
-            .args(arguments)
-            .envs(env.iter().map(|variable| (&variable.name, &variable.value)))
-            .env_remove(ASSIGNMENT)
-            .env_remove(GRACE)
             .env(contract::INPUT, &assignment.input)
             .env(contract::OUTPUT, &output)
             .env(contract::PROGRESS, &progress)
@@ -69,47 +63,18 @@ impl FunctionProcess {
             .env(contract::DEADLINE, deadline(timeout).to_string())
             .env(contract::JOB, &assignment.job)
             .env(contract::ATTEMPT, assignment.attempt.to_string())
-            .env("TMPDIR", work)
-            .envs(
-                Trace::of(&assignment.job_uid).map(|trace| (contract::TRACEPARENT, trace.parent())),
-            )
-            .envs(contract::THREAD_COUNT_VARIABLES.map(|name| (name, parallelism.as_str())))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+            .envs(traceparent(assignment).map(|parent| (contract::TRACEPARENT, parent)))
+            .envs(contract::THREAD_COUNT_VARIABLES.map(|name| (name, parallelism.as_str())));
         if assignment.log.is_some() {
             process.stdout(Stdio::piped());
         }
-        if let Some(directory) = directory {
-            process.current_dir(directory);
-        }
-        if let Some(user) = run_as {
-            become_user(&mut process, user, &[work, &progress, Path::new(&assignment.input)])?;
-        }
-        let fence = match hidden {
-            Some(hidden) => {
-                let (input, work) = (Path::new(&assignment.input), [work]);
-                Some(Fence::around(Path::new(hidden), &work, &[input]).map_err(io::Error::other)?)
-            }
-            None => None,
-        };
-        before_exec::arrange(&mut process, fence);
         let child = process.spawn()?;
-        let group = child
-            .id()
-            .and_then(|id| Pid::from_raw(id.cast_signed()))
-            .ok_or_else(|| io::Error::other("the function has no process id"))?;
+        let group = group_of(&child)?;
         Ok((Self { child, group, output }, progress_file))
     }
 
-    /// Number of the process group.
-    pub(crate) fn group(&self) -> u32 {
-        self.group.as_raw_pid().cast_unsigned()
-    }
-
-    /// Its first process.
-    pub(crate) fn pid(&self) -> Pid {
+    /// Its process group, which has the number of its first process.
+    pub(crate) fn group(&self) -> Pid {
         self.group
     }
 
@@ -128,41 +93,79 @@ impl FunctionProcess {
         self.child.wait().await
     }
 
-    /// Ends whatever is left of the process group: SIGTERM and the grace for a function that still
-    /// runs, SIGKILL for the rest. Returns when the group is empty.
+    /// Ends whatever is left of it, see [`stop::end_function`].
     pub(crate) async fn stop(&mut self, grace: Duration) -> io::Result<()> {
-        if self.child.try_wait()?.is_none() {
-            stop::terminate(self.group)?;
-            if tokio::time::timeout(grace, self.child.wait()).await.is_err() {
-                stop::kill(self.group)?;
-                self.child.wait().await?;
-            }
-        }
-        stop::end_descendants(self.group).await
+        stop::end_function(&mut self.child, self.group, grace).await
     }
 }
 
-/// Makes a process that is yet to be started another user's, with files that are to be that user's.
-fn become_user(process: &mut Command, user: &RunAs, files: &[&Path]) -> io::Result<()> {
-    let RunAs { user, group, name, home } = user;
-    for file in files {
-        std::os::unix::fs::chown(file, Some(*user), Some(*group))?;
+/// A function's process that is yet to be started, with what both versions of the contract have in common.
+pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Result<Command> {
+    let Program { command, env, directory, hidden, run_as } = program;
+    let (name, arguments) = command
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty command"))?;
+    let mut process = Command::new(name);
+    process
+        .args(arguments)
+        .envs(env.iter().map(|variable| (&variable.name, &variable.value)))
+        .env_remove(ASSIGNMENT)
+        .env_remove(GRACE)
+        .env("TMPDIR", work)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some(directory) = directory {
+        process.current_dir(directory);
     }
-    let work = files.first().map(|work| work.as_os_str());
+    give(run_as.as_ref(), &[work, input])?;
+    if let Some(user) = run_as {
+        become_user(&mut process, user, work);
+    }
+    let fence = match hidden {
+        Some(hidden) => {
+            Some(Fence::around(Path::new(hidden), &[work], &[input]).map_err(io::Error::other)?)
+        }
+        None => None,
+    };
+    before_exec::arrange(&mut process, fence);
+    Ok(process)
+}
+
+/// The group of a process that was started as the leader of one.
+pub(crate) fn group_of(child: &Child) -> io::Result<Pid> {
+    let number = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    number.ok_or_else(|| io::Error::other("the function has no process id"))
+}
+
+/// The trace that the function's spans belong to.
+pub(crate) fn traceparent(assignment: &Assignment) -> Option<String> {
+    Trace::of(&assignment.job_uid).map(|trace| trace.parent())
+}
+
+/// Makes files those of the user that the function runs as, if that is another.
+pub(crate) fn give(user: Option<&RunAs>, files: &[&Path]) -> io::Result<()> {
+    let Some(RunAs { user, group, .. }) = user else { return Ok(()) };
+    files.iter().try_for_each(|file| std::os::unix::fs::chown(file, Some(*user), Some(*group)))
+}
+
+/// Makes a process that is yet to be started another user's.
+fn become_user(process: &mut Command, user: &RunAs, work: &Path) {
+    let RunAs { user, group, name, home } = user;
     match home {
         Some(home) => process.env("HOME", home),
-        None => process.envs(work.map(|work| ("HOME", work))),
+        None => process.env("HOME", work),
     };
     match name {
         Some(name) => process.env("USER", name),
         None => process.env_remove("USER"),
     };
     process.uid(*user).gid(*group);
-    Ok(())
 }
 
 /// When this attempt will be stopped. For information: the worker keeps the monotonic clock.
-fn deadline(timeout: Duration) -> Timestamp {
+pub(crate) fn deadline(timeout: Duration) -> Timestamp {
     let timeout = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
     Timestamp::now().checked_add(timeout).unwrap_or(Timestamp::MAX)
 }

@@ -2,9 +2,9 @@
 //! one machine.
 //!
 //! In: an [`Order`]. In a pod it is in the environment and on the command line. On one machine the
-//! command line is empty and the order comes over the socket that is the standard input: the worker
-//! was started before there was anything to do. Out: reports to the gateway or over the socket, the
-//! outcome in the termination message, and an exit code:
+//! command line is empty and instructions come over the socket that is the standard input: the worker
+//! was started before there was anything to do, and has one order after another where its function serves.
+//! Out: reports to the gateway or over the socket, the outcome in the termination message, and an exit code:
 //!
 //! | exit code | means |
 //! | --- | --- |
@@ -14,8 +14,9 @@
 //! | 2 | the assignment cannot be read |
 //! | 143 | stopped by SIGTERM, or because the server is gone; nothing is reported |
 //!
-//! One job by file names: [`confine`] holds this process and what it starts, [`function`] starts the
-//! function, which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it
+//! One job by file names: [`orders`] takes instructions, [`supervise`] carries out an order, [`confine`] holds
+//! this process and what it starts, [`running`] is the function whether it runs once, by [`function`], or
+//! serves, by [`serving`], which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it
 //! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
 //! what the function has started, [`result`] collects its result, [`outcome`] decides how the attempt
 //! ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
@@ -27,12 +28,16 @@ mod confine;
 mod fence;
 mod function;
 mod log;
+mod orders;
 mod outcome;
 mod output;
 pub mod private_files;
 mod progress;
+mod remove_tree;
 mod report;
 mod result;
+mod running;
+mod serving;
 mod stop;
 pub mod stop_signals;
 mod supervise;
@@ -42,15 +47,17 @@ mod usage;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use windlass_core::assignment::{ASSIGNMENT, Order};
+use windlass_core::assignment::{ASSIGNMENT, Order, Program};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
 pub use confine::kills as oom_kills;
 pub use fence::{NoFence, can_hide};
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
+pub use remove_tree::remove_tree;
 pub use result::stored_name;
 
 use function::GRACE;
+use supervise::Signals;
 
 /// Longer than any process lives.
 const LONG: Duration = Duration::from_secs(u32::MAX as u64);
@@ -89,26 +96,19 @@ fn run_command(command: &[String]) -> Result<u8, Error> {
     stop_signals::block()?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().thread_keep_alive(LONG).build()?;
-    let order = match command {
-        [] => match runtime.block_on(report::receive_order())? {
-            Some(line) => serde_json::from_slice(&line)?,
-            None => return Ok(0),
-        },
-        command => {
-            let text = std::env::var(ASSIGNMENT).map_err(|_| Error::NoAssignment)?;
-            let assignment = serde_json::from_str(&text)?;
-            Order {
-                assignment,
-                command: command.to_vec(),
-                env: Vec::new(),
-                directory: None,
-                hidden: None,
-                run_as: None,
-            }
+    let code = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        if command.is_empty() {
+            return Ok(orders::follow(&mut signals, grace).await?);
         }
-    };
-    let code = runtime.block_on(supervise::supervise(&order, grace));
+        let text = std::env::var(ASSIGNMENT).map_err(|_| Error::NoAssignment)?;
+        let assignment = serde_json::from_str(&text)?;
+        let (command, env) = (command.to_vec(), Vec::new());
+        let program = Program { command, env, directory: None, hidden: None, run_as: None };
+        let order = Order { assignment, program, serves: false };
+        Ok::<_, Error>(supervise::supervise(&order, None, &mut signals, grace).await?.code)
+    });
     // A thread that waits for somebody to read our stderr does not hold the exit up.
     runtime.shutdown_background();
-    Ok(code?)
+    code
 }

@@ -8,6 +8,11 @@ use windlass_core::contract::EXIT_BAD_INPUT;
 use windlass_core::status::{FailureReason, JobResult};
 use windlass_core::{Outcome, error::clip};
 
+use crate::serving::Served;
+
+/// What is told of a function of which the kernel has killed a process.
+const KILLED_BY_KERNEL: &str = "was killed by the kernel: out of memory";
+
 /// How the function's process ended.
 #[derive(Debug)]
 pub(crate) enum FunctionEnd {
@@ -19,6 +24,21 @@ pub(crate) enum FunctionEnd {
     OutOfMemory(u64),
     /// By us, because we were told to stop.
     Stopped,
+    /// It serves, and has answered for its job.
+    Answered(Served),
+    /// It serves, and does not keep to the contract; a sentence about the function.
+    Broken(String),
+}
+
+impl FunctionEnd {
+    /// Whether there is to be a result.
+    pub(crate) fn is_success(&self) -> bool {
+        match self {
+            Self::Exited(status) => status.success(),
+            Self::Answered(served) => *served == Served::Done,
+            _ => false,
+        }
+    }
 }
 
 /// What was found at the output path.
@@ -43,10 +63,7 @@ pub(crate) fn decide_outcome(
     stderr: &str,
     out_of_memory: bool,
 ) -> Outcome {
-    use FailureReason::{
-        BadInput, CannotStart, Crashed, Killed, NoOutput, OutOfMemory, ResultLost, ResultTooLarge,
-        Timeout,
-    };
+    use FailureReason::{BadInput, CannotStart, Crashed, Killed, OutOfMemory, Timeout};
     let status = match end {
         FunctionEnd::Exited(status) => status,
         FunctionEnd::TimedOut(limit) => {
@@ -58,18 +75,15 @@ pub(crate) fn decide_outcome(
         FunctionEnd::Stopped => {
             return failed(FailureReason::Lost, "was told to stop".into(), None, stderr);
         }
+        FunctionEnd::Answered(served) => return answered(served, output, stderr, out_of_memory),
+        FunctionEnd::Broken(_) if out_of_memory => {
+            return failed(OutOfMemory, KILLED_BY_KERNEL.into(), None, stderr);
+        }
+        FunctionEnd::Broken(why) => return failed(Crashed, why, None, stderr),
     };
     let code = status.code();
     match code {
-        Some(0) => match output {
-            FunctionOutput::Result(result) => Outcome::Succeeded(result),
-            FunctionOutput::None => {
-                failed(NoOutput, "exited 0 without writing its output".into(), code, stderr)
-            }
-            FunctionOutput::TooLarge(why) => failed(ResultTooLarge, why, code, stderr),
-            FunctionOutput::Unusable(why) => failed(NoOutput, why, code, stderr),
-            FunctionOutput::Lost(why) => failed(ResultLost, why, code, stderr),
-        },
+        Some(0) => collected(output, "exited 0 without writing its output", code, stderr),
         Some(code) if code == i32::from(EXIT_BAD_INPUT) => {
             failed(BadInput, "refused its input (exit code 65)".into(), Some(code), stderr)
         }
@@ -81,15 +95,48 @@ pub(crate) fn decide_outcome(
             stderr,
         ),
         // Also when it was a child whose death made the function give up.
-        code if out_of_memory => {
-            failed(OutOfMemory, "was killed by the kernel: out of memory".into(), code, stderr)
-        }
+        code if out_of_memory => failed(OutOfMemory, KILLED_BY_KERNEL.into(), code, stderr),
         Some(code) => failed(Crashed, format!("exited with code {code}"), Some(code), stderr),
         None => {
             let signal = status.signal().unwrap_or_default();
             let hint = hint(signal);
             failed(Killed, format!("was killed by signal {signal}{hint}"), None, stderr)
         }
+    }
+}
+
+/// What a function that serves says of its job.
+fn answered(served: Served, output: FunctionOutput, stderr: &str, out_of_memory: bool) -> Outcome {
+    let with = |why: &str, message: String| match message.as_str() {
+        "" => (why.to_owned(), stderr),
+        // What it says itself is better than what it has printed.
+        message => (format!("{why}: {message}"), ""),
+    };
+    let (reason, (why, stderr)) = match served {
+        Served::Done => {
+            return collected(output, "was done without writing its output", None, stderr);
+        }
+        Served::BadInput(message) => (FailureReason::BadInput, with("refused its input", message)),
+        Served::Failed(_) if out_of_memory => {
+            (FailureReason::OutOfMemory, with(KILLED_BY_KERNEL, String::new()))
+        }
+        Served::Failed(message) => (FailureReason::Crashed, with("failed", message)),
+        Served::Cancelled => {
+            (FailureReason::Crashed, with("cancelled its job itself", String::new()))
+        }
+    };
+    failed(reason, why, None, stderr)
+}
+
+/// A function that says that it has succeeded, by what it has written.
+fn collected(output: FunctionOutput, nothing: &str, code: Option<i32>, stderr: &str) -> Outcome {
+    use FailureReason::{NoOutput, ResultLost, ResultTooLarge};
+    match output {
+        FunctionOutput::Result(result) => Outcome::Succeeded(result),
+        FunctionOutput::None => failed(NoOutput, nothing.into(), code, stderr),
+        FunctionOutput::TooLarge(why) => failed(ResultTooLarge, why, code, stderr),
+        FunctionOutput::Unusable(why) => failed(NoOutput, why, code, stderr),
+        FunctionOutput::Lost(why) => failed(ResultLost, why, code, stderr),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::log::RotatingLog;
 const KEPT_BYTES: usize = 4096;
 
 /// Most that is read at once, in bytes.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// How long to wait for the end of a pipe that a process outside of the group may hold open.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
@@ -54,7 +54,7 @@ impl Relay {
     }
 
     /// The end of stderr as text without control characters.
-    pub(crate) async fn last_words(mut self) -> String {
+    pub(crate) async fn last_words(&mut self) -> String {
         let end = tokio::time::Instant::now() + LONGEST_WAIT;
         for task in &mut self.tasks {
             if tokio::time::timeout_at(end, &mut *task).await.is_err() {
@@ -75,9 +75,7 @@ async fn relay(
     while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
         if let Some(kept) = &kept {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.extend(&buffer[length.saturating_sub(KEPT_BYTES)..length]);
-            let surplus = kept.len().saturating_sub(KEPT_BYTES);
-            kept.drain(..surplus);
+            keep_end(&mut kept, &buffer[..length]);
         }
         // In a thread of its own: a log that nobody takes may hold the function up, as it would
         // without a worker, but neither its timeout nor its stop.
@@ -96,8 +94,15 @@ async fn relay(
     }
 }
 
+/// Adds to the end that is kept.
+pub(crate) fn keep_end(kept: &mut VecDeque<u8>, bytes: &[u8]) {
+    kept.extend(&bytes[bytes.len().saturating_sub(KEPT_BYTES)..]);
+    let surplus = kept.len().saturating_sub(KEPT_BYTES);
+    kept.drain(..surplus);
+}
+
 /// Text that a terminal and a JSON document can show.
-fn readable(bytes: &[u8]) -> String {
+pub(crate) fn readable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let shown = |c: &char| matches!(c, '\n' | '\t') || !c.is_control();
     // A cut in the middle of a character leaves a replacement character at the start.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait, waitpid};
+use tokio::process::Child;
 
 /// First and longest pause between two looks at a group that was killed.
 const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
@@ -13,19 +14,32 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Asks every process of the group to stop.
-pub(crate) fn terminate(group: Pid) -> io::Result<()> {
+fn terminate(group: Pid) -> io::Result<()> {
     ignore_exited(kill_process_group(group, Signal::TERM))
 }
 
 /// Ends every process of the group.
-pub(crate) fn kill(group: Pid) -> io::Result<()> {
+fn kill(group: Pid) -> io::Result<()> {
     ignore_exited(kill_process_group(group, Signal::KILL))
+}
+
+/// Ends whatever is left of a function's process group: SIGTERM and the grace for a function that still
+/// runs, SIGKILL for the rest. Returns when the group is empty.
+pub(crate) async fn end_function(child: &mut Child, group: Pid, grace: Duration) -> io::Result<()> {
+    if child.try_wait()?.is_none() {
+        terminate(group)?;
+        if tokio::time::timeout(grace, child.wait()).await.is_err() {
+            kill(group)?;
+            child.wait().await?;
+        }
+    }
+    end_descendants(group).await
 }
 
 /// Ends and reaps everything that the function has left, in its group or out of it. This process is
 /// the subreaper of all of them: whoever loses its parent becomes a child of ours. Returns when there
 /// is no child any more.
-pub(crate) async fn end_descendants(group: Pid) -> io::Result<()> {
+async fn end_descendants(group: Pid) -> io::Result<()> {
     let started = tokio::time::Instant::now();
     let mut pause = PAUSES[0];
     while !reaped_all() {

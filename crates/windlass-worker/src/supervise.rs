@@ -14,14 +14,13 @@ use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
 
 use crate::confine::MemoryWatch;
-use crate::function::FunctionProcess;
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
-use crate::output::Relay;
 use crate::progress::ProgressFile;
 use crate::report::Reporter;
 use crate::result::{CollectedOutput, collect_output};
+use crate::running::{RunningFunction, Warm};
 use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
-use crate::{fence, output, stop, usage};
+use crate::{fence, output, running, stop};
 
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
 /// grown is one system call.
@@ -39,6 +38,12 @@ const LAST_CHANCE: Duration = Duration::from_secs(4);
 /// process at once may reach the function before its worker.
 const STOP_MOMENT: Duration = Duration::from_secs(1);
 
+/// When it is told that a function that serves runs.
+const RUNNING_DELAY: Duration = Duration::from_millis(3);
+
+/// How long a function that is replaced may take to end before it is killed.
+const REPLACED_GRACE: Duration = Duration::from_secs(1);
+
 const SUCCEEDED: u8 = 0;
 const FAILED: u8 = 1;
 const STOPPED: u8 = 143;
@@ -52,89 +57,155 @@ struct Attempt<'a> {
 }
 
 /// What this process is told by signals.
-struct Signals {
+pub(crate) struct Signals {
     /// To stop.
-    stop: StopSignals,
+    pub(crate) stop: StopSignals,
     /// That a child has ended.
-    children: Signal,
+    pub(crate) children: Signal,
 }
 
 /// A function that has been started, and what watches it.
 struct Running {
     since: Timestamp,
     memory: MemoryWatch,
-    function: FunctionProcess,
+    function: RunningFunction,
     progress: ProgressFile,
-    relay: Relay,
     last_progress: Option<Progress>,
+    /// That it runs, until that is told.
+    untold: Option<Event>,
 }
 
-/// Runs the function and reports. Returns the worker's exit code.
-pub(crate) async fn supervise(order: &Order, grace: Duration) -> io::Result<u8> {
+/// What is left when an attempt is over.
+pub(crate) struct AttemptEnd {
+    /// The worker's exit code, if it has nothing else to do.
+    pub(crate) code: u8,
+    /// The function, if it serves and waits for another job, and its resident bytes.
+    pub(crate) waits: Option<(Warm, u64)>,
+}
+
+impl From<u8> for AttemptEnd {
+    fn from(code: u8) -> Self {
+        Self { code, waits: None }
+    }
+}
+
+impl Signals {
+    /// Before the function starts, so that no signal is missed.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self { stop: StopSignals::listen()?, children: heed_children()? })
+    }
+}
+
+/// Runs the function and reports. `warm` is the function where it waits for an order already.
+pub(crate) async fn supervise(
+    order: &Order,
+    mut warm: Option<Warm>,
+    signals: &mut Signals,
+    grace: Duration,
+) -> io::Result<AttemptEnd> {
     let assignment = &order.assignment;
-    let started = now();
-    // Before the function starts, so that no signal is missed.
-    let mut signals = Signals { stop: StopSignals::listen()?, children: heed_children()? };
     let mut reporter = Reporter::open(assignment)?;
     let clock = Instant::now();
     let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
-    let attempt = Attempt { assignment, started, clock, limit };
-
-    let mut running = match attempt.start(order, &mut reporter) {
+    let attempt = Attempt { assignment, started: now(), clock, limit };
+    let mut running = match attempt.start(order, &mut warm, &mut reporter) {
         Ok(running) => running,
         Err(error) => {
+            if let Some(mut waiting) = warm {
+                report_unstopped(waiting.function.stop(grace).await);
+            }
             let outcome = cannot_start(order, &error);
-            let ending = ending(assignment, outcome, started, None, None, None);
-            return attempt.finish(&mut reporter, ending, &signals.stop).await;
+            let ending = ending(assignment, outcome, attempt.started, None, None, None);
+            return Ok(attempt.finish(&mut reporter, ending, &signals.stop).await?.into());
         }
     };
-    let end = attempt.until_end(&mut running, &mut reporter, &mut signals).await?;
-    if let Err(error) = running.function.stop(grace).await {
-        // What cannot be ended, such as a process in an uninterruptible call, does not hold the
-        // result back.
+    let end = attempt.until_end(&mut running, &mut reporter, signals).await?;
+    report_unstopped(running.function.end_attempt(grace).await);
+    let code = attempt.conclude(order, end, &mut running, &mut reporter, &signals.stop).await?;
+    let Running { memory, function, .. } = running;
+    let RunningFunction::Serving { mut function, answer: Some(answer) } = function else {
+        return Ok(code.into());
+    };
+    let settled = match code {
+        STOPPED => Err("the worker was told to stop".to_owned()),
+        _ => function.settle(&answer),
+    };
+    match settled {
+        Ok(bytes) => Ok(AttemptEnd { code, waits: Some((Warm { function, memory }, bytes)) }),
+        Err(why) => {
+            output::log_line(&format!(
+                "windlass worker: the function's process is replaced: {why}"
+            ));
+            report_unstopped(function.stop(REPLACED_GRACE.min(grace)).await);
+            Ok(code.into())
+        }
+    }
+}
+
+/// What cannot be ended, such as a process in an uninterruptible call, does not hold the result back.
+fn report_unstopped(stopped: io::Result<()>) {
+    if let Err(error) = stopped {
         output::log_line(&format!("windlass worker: {error}"));
     }
-    let wall = clock.elapsed();
-    let finished = now();
-    let Running { since, memory, function, mut progress, relay, mut last_progress } = running;
-    let stderr = relay.last_words().await;
-    if matches!(end, FunctionEnd::Stopped) {
-        leave_word(assignment, &stopped(assignment, started, since));
-        return Ok(STOPPED);
-    }
-    if let Some(line) = progress.latest() {
-        let elapsed = wall.as_secs_f64();
-        last_progress = Some(Progress::new(line.done, line.total, &line.message, elapsed));
-    }
-    let usage = usage::of_children(wall, assignment.parallelism);
-    let path = function.output_path();
-    let output = attempt.collect_result(&end, &path, &reporter, &signals.stop).await;
-    let Some(output) = output else {
-        leave_word(assignment, &stopped(assignment, started, since));
-        return Ok(STOPPED);
-    };
-    let mut outcome = decide_outcome(end, output, &stderr, memory.was_short());
-    if let (Some(hidden), Outcome::Failed { message, .. }) = (&order.hidden, &mut outcome) {
-        message.push_str(&fence::hint(&stderr, hidden).unwrap_or_default());
-    }
-    let ending = Ending {
-        finished,
-        ..ending(assignment, outcome, started, Some(since), Some(usage), last_progress)
-    };
-    attempt.finish(&mut reporter, ending, &signals.stop).await
 }
 
 impl Attempt<'_> {
-    /// Confines this process, starts the function, and reports that it runs.
-    fn start(&self, order: &Order, reporter: &mut Reporter) -> io::Result<Running> {
-        let memory = MemoryWatch::confine(self.assignment.confinement.as_ref())?;
-        keep_a_thread()?;
-        let (mut function, progress) = FunctionProcess::start(order, self.limit)?;
+    /// Starts the function, and reports that it runs. Of one that serves that is told a moment later: most of its
+    /// jobs are over by then.
+    fn start(
+        &self,
+        order: &Order,
+        warm: &mut Option<Warm>,
+        reporter: &mut Reporter,
+    ) -> io::Result<Running> {
+        let (function, memory, progress) = running::start(order, warm, self.limit)?;
         let since = now();
-        let process_group = Some(function.group());
-        reporter.send(Event::Running { started: self.started, running: since, process_group });
-        let relay = Relay::start(function.take_output(), self.assignment.log.as_deref());
-        Ok(Running { since, memory, function, progress, relay, last_progress: None })
+        let process_group = Some(function.group().as_raw_pid().cast_unsigned());
+        let mut untold =
+            Some(Event::Running { started: self.started, running: since, process_group });
+        if !function.serves() {
+            untold.take().into_iter().for_each(|event| reporter.send(event));
+        }
+        Ok(Running { since, memory, function, progress, last_progress: None, untold })
+    }
+
+    /// Judges how the function ended, and reports that. The worker's exit code.
+    async fn conclude(
+        &self,
+        order: &Order,
+        end: FunctionEnd,
+        running: &mut Running,
+        reporter: &mut Reporter,
+        stop: &StopSignals,
+    ) -> io::Result<u8> {
+        let (assignment, started) = (self.assignment, self.started);
+        let (wall, finished) = (self.clock.elapsed(), now());
+        let Running { since, memory, function, progress, last_progress, .. } = running;
+        let stderr = function.last_words().await;
+        let stopped = stopped(assignment, started, *since);
+        if matches!(end, FunctionEnd::Stopped) {
+            leave_word(assignment, &stopped);
+            return Ok(STOPPED);
+        }
+        if let Some(line) = progress.latest() {
+            let elapsed = wall.as_secs_f64();
+            *last_progress = Some(Progress::new(line.done, line.total, &line.message, elapsed));
+        }
+        let usage = function.usage(wall, assignment.parallelism);
+        let path = function.output_path();
+        let Some(output) = self.collect_result(&end, &path, reporter, stop).await else {
+            leave_word(assignment, &stopped);
+            return Ok(STOPPED);
+        };
+        let mut outcome = decide_outcome(end, output, &stderr, memory.was_short());
+        if let (Some(hidden), Outcome::Failed { message, .. }) =
+            (&order.program.hidden, &mut outcome)
+        {
+            message.push_str(&fence::hint(&stderr, hidden).unwrap_or_default());
+        }
+        let progress = last_progress.take();
+        let ending = ending(assignment, outcome, started, Some(*since), Some(usage), progress);
+        self.finish(reporter, Ending { finished, ..ending }, stop).await
     }
 
     /// Reports progress until the function has ended or has to be ended.
@@ -144,7 +215,8 @@ impl Attempt<'_> {
         reporter: &mut Reporter,
         signals: &mut Signals,
     ) -> io::Result<FunctionEnd> {
-        let Running { memory, function, progress, last_progress, .. } = running;
+        let Running { memory, function, progress, last_progress, untold, .. } = running;
+        let tell_at = self.clock + RUNNING_DELAY;
         let mut unreported = None;
         let mut reported_at = None::<Instant>;
         let mut has_orphans = false;
@@ -156,14 +228,15 @@ impl Attempt<'_> {
                 biased;
                 stop = signals.stop.recv() => return stop.map(|()| FunctionEnd::Stopped),
                 () = reporter.server_closed() => return Ok(FunctionEnd::Stopped),
-                status = function.wait() => {
-                    return Ok(judge(status?, &signals.stop, reporter).await);
+                end = function.wait() => return Ok(judge(end?, &signals.stop, reporter).await),
+                () = sleep_until(tell_at), if untold.is_some() => {
+                    untold.take().into_iter().for_each(|event| reporter.send(event));
                 }
                 _ = signals.children.recv() => has_orphans = true,
                 () = sleep_until(self.deadline()) => return Ok(FunctionEnd::TimedOut(self.limit)),
                 _ = ticks.tick() => {
                     if std::mem::take(&mut has_orphans) {
-                        stop::reap_orphans(function.pid());
+                        stop::reap_orphans(function.group());
                     }
                     if let Some(bytes) = memory.exceeded() {
                         return Ok(FunctionEnd::OutOfMemory(bytes));
@@ -196,7 +269,7 @@ impl Attempt<'_> {
         reporter: &Reporter,
         stop: &StopSignals,
     ) -> Option<FunctionOutput> {
-        if !matches!(end, FunctionEnd::Exited(status) if status.success()) {
+        if !end.is_success() {
             return Some(FunctionOutput::None);
         }
         match collect_output(self.assignment, path) {
@@ -237,38 +310,26 @@ impl Attempt<'_> {
     }
 }
 
-/// Has a thread for files from now on: what would start the first one later panics where the function
-/// has left no room for any.
-fn keep_a_thread() -> io::Result<()> {
-    // The same is tried first by somebody who can say no.
-    std::thread::Builder::new().spawn(|| ())?;
-    drop(tokio::task::spawn_blocking(|| ()));
-    Ok(())
-}
-
 /// Whether the function has ended by itself. While a stop is under way that cannot be known: the same
 /// signals may have reached the function, or a part of it that it waited for.
-async fn judge(
-    status: std::process::ExitStatus,
-    stop: &StopSignals,
-    reporter: &Reporter,
-) -> FunctionEnd {
+async fn judge(end: FunctionEnd, stop: &StopSignals, reporter: &Reporter) -> FunctionEnd {
     let stopped = async {
         tokio::select! {
             _ = stop.recv() => {}
             () = reporter.server_closed() => {}
         }
     };
-    let moment = if is_end_by_signal(status) { STOP_MOMENT } else { Duration::ZERO };
+    let by_signal = matches!(end, FunctionEnd::Exited(status) if is_end_by_signal(status));
+    let moment = if by_signal { STOP_MOMENT } else { Duration::ZERO };
     match timeout(moment, stopped).await {
         Ok(()) => FunctionEnd::Stopped,
-        Err(_) => FunctionEnd::Exited(status),
+        Err(_) => end,
     }
 }
 
 /// A program that is not there stays so; what the machine lacks now it may have later.
 fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
-    let program = order.command.first().map_or("", String::as_str);
+    let program = order.program.command.first().map_or("", String::as_str);
     let reason = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
             FailureReason::CannotStart

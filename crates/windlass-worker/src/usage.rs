@@ -1,24 +1,90 @@
 //! What the function used, from the kernel's accounting.
 
+use std::fs;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
+use nix::time::clock_getcpuclockid;
+use rustix::process::Pid;
 use windlass_core::Cpus;
 use windlass_core::status::Usage;
 
-/// What all reaped children used. A worker has one function, so that this is the function's.
+/// What all reaped children used. A worker of a function that runs once has no other children.
 pub(crate) fn of_children(wall: Duration, cpus: Cpus) -> Usage {
     let Ok(used) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Usage::default() };
     let microseconds = used.user_time().num_microseconds() + used.system_time().num_microseconds();
-    let cpu_seconds = microseconds as f64 / 1e6;
+    let cpu = Duration::from_micros(u64::try_from(microseconds).unwrap_or(0));
+    // Linux counts in KiB.
+    of(cpu, u64::try_from(used.max_rss()).unwrap_or(0) * 1024, wall, cpus)
+}
+
+/// As a status tells it.
+pub(crate) fn of(cpu: Duration, peak_memory_bytes: u64, wall: Duration, cpus: Cpus) -> Usage {
+    let cpu_seconds = cpu.as_secs_f64();
     let available = wall.as_secs_f64() * f64::from(cpus);
     Usage {
         cpu_seconds: rounded(cpu_seconds),
-        // Linux counts in KiB.
-        peak_memory_bytes: u64::try_from(used.max_rss()).unwrap_or(0) * 1024,
+        peak_memory_bytes,
         efficiency: if available > 0.0 { rounded(cpu_seconds / available) } else { 0.0 },
     }
+}
+
+/// CPU time of processes that go on, and of the children that they and this one have reaped.
+pub(crate) fn used_by(processes: &[Pid]) -> Duration {
+    let own = |process: &Pid| {
+        let pid = nix::unistd::Pid::from_raw(process.as_raw_nonzero().get());
+        let time = clock_getcpuclockid(pid).and_then(|clock| clock.now());
+        // One that has just ended is among the reaped, or will be.
+        time.map_or(Duration::ZERO, Duration::from)
+    };
+    let reaped = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |used| {
+        used.user_time().num_microseconds() + used.system_time().num_microseconds()
+    });
+    let ticks: u64 = processes.iter().map(reaped_ticks).sum();
+    let by_children = ticks * 1_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let reaped = u64::try_from(reaped).unwrap_or(0) + by_children;
+    processes.iter().map(own).sum::<Duration>() + Duration::from_micros(reaped)
+}
+
+/// CPU time of the children that a process has reaped, in the kernel's ticks.
+fn reaped_ticks(process: &Pid) -> u64 {
+    let text = proc_file(process, "stat");
+    // The name of the program, in parentheses, may contain anything. After it, fields 14 and 15 are `cutime` and
+    // `cstime`.
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
+/// The highest resident bytes of one of the processes since [`forget_peaks`].
+pub(crate) fn peak_bytes(processes: &[Pid]) -> u64 {
+    let peak = |process: &Pid| {
+        let status = proc_file(process, "status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+    };
+    processes.iter().filter_map(peak).max().unwrap_or(0) * 1024
+}
+
+/// Peaks count anew from now on.
+pub(crate) fn forget_peaks(processes: &[Pid]) {
+    for process in processes {
+        // Where that is not allowed, the peak is that of all jobs so far.
+        fs::write(format!("/proc/{}/clear_refs", process.as_raw_nonzero()), "5")
+            .unwrap_or_default();
+    }
+}
+
+/// Resident bytes of processes. What ends meanwhile counts nothing.
+pub(crate) fn resident(processes: &[Pid]) -> u64 {
+    let pages =
+        |process: &Pid| proc_file(process, "statm").split_whitespace().nth(1)?.parse::<u64>().ok();
+    let pages: u64 = processes.iter().filter_map(pages).sum();
+    pages.saturating_mul(rustix::param::page_size() as u64)
+}
+
+fn proc_file(process: &Pid, name: &str) -> String {
+    fs::read_to_string(format!("/proc/{}/{name}", process.as_raw_nonzero())).unwrap_or_default()
 }
 
 /// To whole thousandths: more is noise.

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use windlass_core::assignment::{
-    ASSIGNMENT, InputDigest, Order, ReportTo, read_termination_message,
+    ASSIGNMENT, InputDigest, Instruction, Order, ReportTo, read_termination_message,
 };
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, JobResult};
@@ -187,7 +187,12 @@ impl Worker {
 
     /// Gives a worker its order that was started without a command.
     pub fn order(&mut self, order: &Order) {
-        let mut line = serde_json::to_vec(order).unwrap();
+        self.instruct(&Instruction::Run(order.clone()));
+    }
+
+    /// Tells a worker that was started without a command what to do.
+    pub fn instruct(&mut self, instruction: &Instruction) {
+        let mut line = serde_json::to_vec(instruction).unwrap();
         line.push(b'\n');
         self.socket.as_ref().expect("a socket").get_ref().write_all(&line).unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use windlass_core::assignment::Order;
+use windlass_core::assignment::{Order, Program};
 
 use crate::bench::Bench;
 
@@ -11,11 +11,14 @@ fn said_by(bench: &Bench, script: &str) -> String {
     fs::write(bench.path("token"), "secret").unwrap();
     let order = Order {
         assignment: bench.assignment.clone(),
-        command: ["sh", "-c", script].map(str::to_owned).into(),
-        env: Vec::new(),
-        directory: Some(bench.assignment.work.clone()),
-        hidden: Some(fs::canonicalize(bench.path("")).unwrap().to_str().unwrap().to_owned()),
-        run_as: None,
+        program: Program {
+            command: ["sh", "-c", script].map(str::to_owned).into(),
+            env: Vec::new(),
+            directory: Some(bench.assignment.work.clone()),
+            hidden: Some(fs::canonicalize(bench.path("")).unwrap().to_str().unwrap().to_owned()),
+            run_as: None,
+        },
+        serves: false,
     };
     let mut worker = bench.start(&[]);
     worker.order(&order);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use windlass_core::Outcome;
-use windlass_core::assignment::Order;
+use windlass_core::assignment::{Order, Program};
 use windlass_core::function::EnvVar;
 use windlass_core::report::Event;
 use windlass_core::result::{inline_bytes, sha256};
@@ -224,11 +224,14 @@ fn a_worker_without_a_command_waits_for_its_order() {
     let script = "echo $GREETING $PWD > $WINDLASS_OUTPUT";
     let order = Order {
         assignment: bench.assignment.clone(),
-        command: ["sh", "-c", script].map(str::to_owned).into(),
-        env: vec![EnvVar { name: "GREETING".into(), value: "hello".into() }],
-        directory: Some("/".into()),
-        hidden: None,
-        run_as: None,
+        program: Program {
+            command: ["sh", "-c", script].map(str::to_owned).into(),
+            env: vec![EnvVar { name: "GREETING".into(), value: "hello".into() }],
+            directory: Some("/".into()),
+            hidden: None,
+            run_as: None,
+        },
+        serves: false,
     };
     let mut worker = bench.start(&[]);
     worker.order(&order);
@@ -246,16 +249,10 @@ fn a_worker_whose_server_goes_before_it_gives_an_order_is_done() {
 #[test]
 fn an_empty_command_cannot_be_started() {
     let bench = Bench::new();
-    let (assignment, command) = (bench.assignment.clone(), Vec::new());
+    let (command, env) = (Vec::new(), Vec::new());
+    let program = Program { command, env, directory: None, hidden: None, run_as: None };
     let mut worker = bench.start(&[]);
-    worker.order(&Order {
-        assignment,
-        command,
-        env: Vec::new(),
-        directory: None,
-        hidden: None,
-        run_as: None,
-    });
+    worker.order(&Order { assignment: bench.assignment.clone(), program, serves: false });
     assert_eq!(worker.failure().0, FailureReason::CannotStart);
 }
 

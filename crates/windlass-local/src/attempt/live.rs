@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::process::Child;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::warn;
 use uuid::Uuid;
@@ -18,7 +19,9 @@ use windlass_core::assignment::{Assignment, Confinement, Order};
 use windlass_core::{AttemptNumber, Cpus};
 
 use super::supervise::{Supervisor, WORKER_GRACE};
-use super::worker_pool::WorkerPool;
+use super::warm::WarmFunctions;
+use super::warm_pool::{WarmAge, WarmKey, WarmPool, WarmWorker};
+use super::worker_pool::{self, WorkerPool};
 use crate::config::Config;
 use crate::confine::{Cgroups, Cores, Slot};
 use crate::data_dir::DataDir;
@@ -32,12 +35,17 @@ const SLOW_DISK_BYTES_PER_SECOND: u64 = 64 << 20;
 pub(crate) struct LiveAttempts {
     live: HashMap<(Uuid, AttemptNumber), LiveAttempt>,
     cores: Cores,
-    cgroups: Cgroups,
-    workers: WorkerPool,
-    supervisors: JoinSet<()>,
+    pub(super) cgroups: Cgroups,
+    pub(super) workers: WorkerPool,
+    /// Functions that wait for a job.
+    pub(super) warm: WarmPool,
+    pub(super) warm_functions: WarmFunctions,
+    pub(super) supervisors: JoinSet<()>,
     /// How long a worker may take to stop.
     grace: Duration,
-    events: EventSender,
+    pub(super) events: EventSender,
+    /// Everything is to end.
+    pub(super) closing: watch::Sender<bool>,
 }
 
 /// One of them.
@@ -46,14 +54,18 @@ struct LiveAttempt {
     stop: Option<oneshot::Sender<()>>,
     /// Its CPUs by the kernel's numbers.
     cpus: Vec<u32>,
+    /// Its function, if that serves.
+    warm: Option<Arc<WarmKey>>,
 }
 
 /// What will hold an attempt that does not run yet.
 pub(crate) struct Allocation {
-    cpus: Vec<u32>,
-    memory_bytes: u64,
+    pub(super) cpus: Vec<u32>,
+    pub(super) memory_bytes: u64,
     /// None where no control group can be had.
-    slot: Option<Slot>,
+    pub(super) slot: Option<Slot>,
+    /// A worker whose function waits for a job; its slot is the one above.
+    pub(super) worker: Option<WarmWorker>,
 }
 
 impl Allocation {
@@ -84,35 +96,75 @@ impl LiveAttempts {
         let image = image_of(&program);
         let command = WorkerCommand { program, logs, descriptors, grace, other_user, image };
         let workers = WorkerPool::new(command, files.attempts(), cpus, events.clone());
-        let (live, supervisors) = (HashMap::new(), JoinSet::new());
-        Self { live, cores, cgroups, workers, supervisors, grace: grace + WORKER_GRACE, events }
+        Self {
+            live: HashMap::new(),
+            cores,
+            cgroups,
+            workers,
+            warm: WarmPool::new(config.warm_memory_bytes),
+            warm_functions: WarmFunctions::new(),
+            supervisors: JoinSet::new(),
+            grace: grace + WORKER_GRACE,
+            events,
+            closing: watch::Sender::new(false),
+        }
     }
 
-    /// Takes CPUs and a control group for an attempt.
-    pub(crate) fn allocate(&mut self, cpus: Cpus, memory_bytes: u64) -> Allocation {
+    /// Takes CPUs and a control group for an attempt; of a function that serves, a worker that waits with its own, if
+    /// there is one.
+    pub(crate) fn allocate(
+        &mut self,
+        cpus: Cpus,
+        memory_bytes: u64,
+        warm: Option<&WarmKey>,
+    ) -> Allocation {
         // None are free only while somebody else's are not pinned.
         let cpus = self.cores.acquire(cpus).unwrap_or_default();
+        while let Some(mut worker) = warm.and_then(|key| self.warm.take(key)) {
+            let mut slot = worker.slot.take();
+            match slot.as_mut().map_or(Ok(()), |slot| slot.limit(&cpus, memory_bytes)) {
+                Ok(()) => return Allocation { cpus, memory_bytes, slot, worker: Some(worker) },
+                Err(error) => {
+                    warn!(%error, "a function that waits cannot be given other limits");
+                    worker.slot = slot;
+                    self.retire(vec![worker]);
+                }
+            }
+        }
         let slot = self.cgroups.acquire(&cpus, memory_bytes);
         let slot =
             slot.inspect_err(|error| warn!(%error, "an attempt runs without a control group")).ok();
-        Allocation { cpus, memory_bytes, slot }
+        Allocation { cpus, memory_bytes, slot, worker: None }
     }
 
     /// Gives an order to a worker. What it reports and its end are events. When no worker can be had,
-    /// the allocation is given back.
+    /// the allocation is given back. `warm` is the function, if it serves.
     pub(crate) fn start(
         &mut self,
         job_uid: Uuid,
-        order: Order,
+        order: &Order,
         input: &[u8],
         allocation: Allocation,
+        warm: Option<Arc<WarmKey>>,
     ) -> io::Result<()> {
+        let Allocation { cpus, mut slot, worker, .. } = allocation;
         let attempt = order.assignment.attempt;
-        let Allocation { cpus, slot, .. } = allocation;
-        let limit = time_limit(&order.assignment);
-        let (child, socket, home) = match self.assign(job_uid, order, input) {
+        let mut age = WarmAge::new();
+        let waiting = worker.and_then(|worker| {
+            age = worker.age;
+            self.assign_waiting(job_uid, order, input, worker, &mut slot)
+        });
+        let assigned = match waiting {
+            Some(assigned) => Ok(assigned),
+            None => {
+                warm.iter().for_each(|key| self.warm.add(key));
+                self.assign(job_uid, order, input)
+            }
+        };
+        let (child, socket, home) = match assigned {
             Ok(worker) => worker,
             Err(error) => {
+                warm.iter().for_each(|key| self.warm.remove(key));
                 self.cores.release(&cpus);
                 self.release_slot(slot);
                 return Err(error);
@@ -120,16 +172,45 @@ impl LiveAttempts {
         };
         let (stop, stopped) = oneshot::channel();
         let (grace, events) = (self.grace, self.events.clone());
-        let supervisor = Supervisor { job_uid, attempt, home, grace, limit, slot, events };
+        let limit = time_limit(&order.assignment);
+        let kept = warm.clone().map(|key| (key, age));
+        let supervisor =
+            Supervisor { job_uid, attempt, home, grace, limit, slot, warm: kept, events };
         self.supervisors.spawn(supervisor.run(child, socket, stopped));
-        self.live.insert((job_uid, attempt), LiveAttempt { stop: Some(stop), cpus });
+        self.live.insert((job_uid, attempt), LiveAttempt { stop: Some(stop), cpus, warm });
         Ok(())
+    }
+
+    /// Gives an order to a worker whose function waits. `None` when that has gone: then its slot is gone, too.
+    fn assign_waiting(
+        &mut self,
+        job_uid: Uuid,
+        order: &Order,
+        input: &[u8],
+        worker: WarmWorker,
+        slot: &mut Option<Slot>,
+    ) -> Option<(Child, UnixStream, PathBuf)> {
+        let given = SocketWriter(&worker.socket);
+        let given = worker_pool::give(given, &worker.home, job_uid, order.clone(), input);
+        match given.and_then(|said| said) {
+            Ok(()) => Some((worker.child, worker.socket, worker.home)),
+            Err(error) => {
+                warn!(%error, "a function has gone while it waited");
+                let limits = order.assignment.confinement.as_ref();
+                let (cpus, memory_bytes) =
+                    limits.map_or((&[][..], 0), |limits| (&limits.cpus, limits.memory_bytes));
+                let other = self.cgroups.acquire(cpus, memory_bytes).ok();
+                let own = std::mem::replace(slot, other);
+                self.retire(vec![WarmWorker { slot: own, ..worker }]);
+                None
+            }
+        }
     }
 
     fn assign(
         &mut self,
         job_uid: Uuid,
-        order: Order,
+        order: &Order,
         input: &[u8],
     ) -> io::Result<(Child, UnixStream, PathBuf)> {
         let IdleWorker { child, socket, home } = self.workers.assign(job_uid, order, input)?;
@@ -147,12 +228,16 @@ impl LiveAttempts {
     /// Asks for the end of all.
     pub(crate) fn stop_all(&mut self) {
         self.live.values_mut().for_each(LiveAttempt::stop);
+        self.closing.send_replace(true);
+        let waiting = self.warm.close();
+        self.retire(waiting);
     }
 
-    /// Nothing of an attempt runs any more: its CPUs are free.
-    pub(crate) fn release_cpus(&mut self, uid: Uuid, attempt: AttemptNumber) {
-        if let Some(LiveAttempt { cpus, .. }) = self.live.remove(&(uid, attempt)) {
+    /// Nothing of an attempt runs any more: its CPUs are free. Whether its function `waits` for another job.
+    pub(crate) fn release_cpus(&mut self, uid: Uuid, attempt: AttemptNumber, waits: bool) {
+        if let Some(LiveAttempt { cpus, warm, .. }) = self.live.remove(&(uid, attempt)) {
             self.cores.release(&cpus);
+            warm.iter().filter(|_| !waits).for_each(|key| self.warm.remove(key));
         }
     }
 
@@ -203,6 +288,19 @@ impl LiveAttempts {
 fn time_limit(assignment: &Assignment) -> Duration {
     let storing = assignment.max_result_bytes / SLOW_DISK_BYTES_PER_SECOND;
     Duration::from_secs(u64::from(assignment.timeout_seconds) + storing)
+}
+
+/// Writes to a socket that is not to be waited for. An order is smaller than its room.
+struct SocketWriter<'a>(&'a UnixStream);
+
+impl io::Write for SocketWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl LiveAttempt {

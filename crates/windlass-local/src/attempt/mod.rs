@@ -2,11 +2,14 @@
 //!
 //! [`build`] makes the order for its worker and [`observe`] makes core's attempt of what is known of
 //! it; both are pure. [`live`] starts and stops it, [`supervise`] attends its process until nothing
-//! of it is left, and [`record`] tells a later server that it was started.
+//! of it is left, [`record`] tells a later server that it was started. Functions that serve wait in [`warm_pool`]; [`warm`] starts
+//! them ahead and ends them.
 
 pub(crate) mod build;
 pub(crate) mod live;
 pub(crate) mod observe;
 pub(crate) mod record;
 mod supervise;
+pub(crate) mod warm;
+pub(crate) mod warm_pool;
 mod worker_pool;

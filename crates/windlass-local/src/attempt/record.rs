@@ -24,6 +24,11 @@ impl AttemptRecord {
     pub(super) fn write(&self, home: &Path) -> io::Result<()> {
         private_files::write(&home.join(FILE), &serde_json::to_vec(self)?)
     }
+
+    /// Removes it: the worker of this directory has no attempt any more.
+    pub(super) fn remove(home: &Path) -> io::Result<()> {
+        fs::remove_file(home.join(FILE))
+    }
 }
 
 /// The attempts that an earlier server has started and not seen the end of, from the directory of

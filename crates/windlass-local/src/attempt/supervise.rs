@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -14,14 +15,17 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
+use windlass_core::assignment::Idle;
 use windlass_core::report::{Event as ReportEvent, Report};
 use windlass_core::status::FailureReason;
-use windlass_worker::oom_kills;
+use windlass_worker::{oom_kills, remove_tree};
 
 use super::observe::Unreported;
+use super::record::AttemptRecord;
+use super::warm_pool::{WarmAge, WarmKey, WarmWorker};
 use crate::confine::Slot;
 use crate::event::{Event, EventSender};
-use crate::process::{leftovers, remove_tree, signal};
+use crate::process::{leftovers, signal};
 
 /// Longest line of a worker, in bytes: 32 KiB of result, escaped, and the rest of the report.
 const MAX_LINE_BYTES: u64 = 512 * 1024;
@@ -47,7 +51,22 @@ pub(super) struct Supervisor {
     pub(super) limit: Duration,
     /// What holds the attempt. It is handed back with the attempt's end.
     pub(super) slot: Option<Slot>,
+    /// The function, if it serves and may have another job afterwards.
+    pub(super) warm: Option<(Arc<WarmKey>, WarmAge)>,
     pub(super) events: EventSender,
+}
+
+/// How the talk with a worker is over.
+enum Closed {
+    /// It has closed its end.
+    Gone {
+        /// It was killed because it had not told an end in time: a function may have stopped it.
+        is_overdue: bool,
+        /// It has not said anything of the attempt.
+        is_silent: bool,
+    },
+    /// Its function waits for another job.
+    Idle { socket: UnixStream, memory_bytes: u64 },
 }
 
 impl Supervisor {
@@ -61,7 +80,12 @@ impl Supervisor {
         // Where the kernel counts what it killed for want of memory.
         let memory_events = self.slot.as_ref().and_then(|slot| slot.confinement().memory_events);
         let kills_before = oom_kills(memory_events.as_deref());
-        let is_overdue = self.forward_reports(&child, socket, stopped).await;
+        let (is_overdue, is_silent) = match self.forward_reports(&child, socket, stopped).await {
+            Closed::Gone { is_overdue, is_silent } => (is_overdue, is_silent),
+            Closed::Idle { socket, memory_bytes } => {
+                return self.hand_back(child, socket, memory_bytes);
+            }
+        };
         let status = tokio::time::timeout(self.grace, child.wait()).await;
         let (orderly, why) = match status {
             Ok(Ok(status)) => {
@@ -78,30 +102,61 @@ impl Supervisor {
         let reason = match oom_kills(memory_events.as_deref()) > kills_before {
             _ if is_overdue => FailureReason::Timeout,
             true if !orderly => FailureReason::OutOfMemory,
+            // It had no job yet when it went.
+            _ if is_silent && orderly && self.warm.is_some() => FailureReason::Lost,
             // On this machine a worker does not vanish by itself: it counts as a try.
             _ => FailureReason::Killed,
         };
         let end = Unreported { reason, why };
         let Self { job_uid: uid, attempt, home, events, slot, .. } = self;
-        events.send(Event::AttemptEnded { uid, attempt, end, slot });
-        let removed = spawn_blocking(move || (remove_tree(&home), home)).await;
-        if let Ok((Err(error), home)) = removed {
-            warn!(path = %home.display(), %error, "an attempt's files cannot be removed");
-        }
+        let warm = None;
+        events.send(Event::AttemptEnded { uid, attempt, end, slot, warm });
+        remove_home(home).await;
     }
 
-    /// Passes reports on until the worker closes its end. Whether it was killed because it had not told
-    /// an end in time: a function may have stopped it.
+    /// Hands a worker back whose function waits for another job. Nothing of the attempt is left: the worker has looked.
+    fn hand_back(self, child: Child, socket: UnixStream, memory_bytes: u64) {
+        let Self { job_uid: uid, attempt, home, events, slot, warm, .. } = self;
+        if let Err(error) = AttemptRecord::remove(&home) {
+            warn!(%error, "the record of an attempt cannot be removed");
+        }
+        let warm = warm.map(|(key, age)| {
+            let age = WarmAge { jobs: age.jobs + 1, idle_since: Instant::now(), ..age };
+            Box::new(WarmWorker { key, child, socket, home, slot, memory_bytes, age })
+        });
+        let end = Unreported::lost("its worker has not said how it ended");
+        events.send(Event::AttemptEnded { uid, attempt, end, slot: None, warm });
+    }
+
+    /// Ends a worker that has no attempt, and all that it has started.
+    pub(super) async fn retire(mut self, mut child: Child, socket: UnixStream) -> Option<Slot> {
+        // It ends when its server is gone.
+        drop(socket);
+        let orderly = match tokio::time::timeout(WORKER_GRACE, child.wait()).await {
+            Ok(status) => status.is_ok_and(is_orderly),
+            Err(_) => {
+                self.kill(&child);
+                child.wait().await.is_ok_and(is_orderly)
+            }
+        };
+        self.empty_slot().await;
+        self.end_leftovers(orderly).await;
+        remove_home(self.home).await;
+        self.slot
+    }
+
+    /// Passes reports on until the worker closes its end, or its function waits for another job.
     async fn forward_reports(
         &self,
         child: &Child,
         socket: UnixStream,
         mut stopped: oneshot::Receiver<()>,
-    ) -> bool {
+    ) -> Closed {
         let mut lines = BufReader::new(socket);
         // Outside of the loop: a read that a signal interrupts goes on where it was.
         let mut line = Vec::new();
         let (mut stopping, mut finished, mut is_overdue) = (false, false, false);
+        let mut is_silent = true;
         // When the worker is killed.
         let mut deadline = Some(Instant::now() + self.limit + self.grace);
         let mut armed = false;
@@ -116,7 +171,15 @@ impl Supervisor {
             tokio::select! {
                 read = bounded.read_until(b'\n', &mut line) => match read {
                     Ok(1..) => {
+                        // One that was told to stop ends, whatever it said before it heard that.
+                        if finished && !stopping && self.warm.is_some()
+                            && let Ok(Idle { idle_memory_bytes }) = serde_json::from_slice(&line)
+                        {
+                            let socket = lines.into_inner();
+                            return Closed::Idle { socket, memory_bytes: idle_memory_bytes };
+                        }
                         if let Some(report) = self.parse(&line) {
+                            is_silent = false;
                             // It has nothing more to say and exits.
                             if matches!(report.event, ReportEvent::Finished(_)) {
                                 finished = true;
@@ -129,7 +192,7 @@ impl Supervisor {
                         line.clear();
                     }
                     // The worker has closed its end: it exits.
-                    Ok(0) | Err(_) => return is_overdue,
+                    Ok(0) | Err(_) => return Closed::Gone { is_overdue, is_silent },
                 },
                 _ = &mut stopped, if !stopping => {
                     stopping = true;
@@ -214,6 +277,13 @@ impl Supervisor {
                 Err(error) => error!(%error, "looking for what a worker left has failed"),
             }
         }
+    }
+}
+
+async fn remove_home(home: PathBuf) {
+    let removed = spawn_blocking(move || (remove_tree(&home), home)).await;
+    if let Ok((Err(error), home)) = removed {
+        warn!(path = %home.display(), %error, "an attempt's files cannot be removed");
     }
 }
 

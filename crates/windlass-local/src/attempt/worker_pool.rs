@@ -1,16 +1,16 @@
-//! Workers that are started before they are needed and wait for their order. Each carries out one:
-//! nothing passes from one job to the next.
+//! Workers that are started before they are needed and wait for their order. Each carries out one, unless its
+//! function serves: then it goes to [`warm_pool`](super::warm_pool).
 
 use std::collections::VecDeque;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use tracing::warn;
 use uuid::Uuid;
 use windlass_core::Cpus;
-use windlass_core::assignment::{InputDigest, Order};
+use windlass_core::assignment::{InputDigest, Instruction, Order, Preparation};
 use windlass_worker::private_files;
 
 use super::record::AttemptRecord;
@@ -70,35 +70,39 @@ impl WorkerPool {
     pub(super) fn assign(
         &mut self,
         job_uid: Uuid,
-        mut order: Order,
+        order: &Order,
         input: &[u8],
     ) -> io::Result<IdleWorker> {
-        let record = AttemptRecord { job_uid, attempt: order.assignment.attempt };
         loop {
-            let worker = match self.idle.pop_front() {
-                Some(worker) => worker,
-                None => {
-                    let home = self.next_home();
-                    self.command.spawn(home)?
-                }
-            };
+            let worker = self.take()?;
             let Some(pid) = worker.child.id() else { continue };
-            // Before the order: a worker that runs something always has a record.
-            record.write(&worker.home)?;
-            let path = worker.home.join("input.json");
-            private_files::write(&path, input)?;
-            order.assignment.input = path.to_string_lossy().into_owned();
-            order.assignment.input_digest = Some(InputDigest::of(input));
-            order.assignment.work = worker.home.join("work").to_string_lossy().into_owned();
-            if order.directory.is_none() {
-                order.directory = Some(order.assignment.work.clone());
-            }
-            let mut line = serde_json::to_vec(&order)?;
-            line.push(b'\n');
-            match (&worker.socket).write_all(&line) {
+            match give(&worker.socket, &worker.home, job_uid, order.clone(), input)? {
                 Ok(()) => return Ok(worker),
                 // Somebody has killed it while it waited.
                 Err(error) => warn!(%error, pid, "a worker has gone while it waited"),
+            }
+        }
+    }
+
+    /// Has a worker start a function that serves, before there is a job.
+    pub(super) fn prepare(&mut self, mut preparation: Preparation) -> io::Result<IdleWorker> {
+        let worker = self.take()?;
+        let input = input_path(&worker.home);
+        private_files::write(&input, b"")?;
+        preparation.input = text(&input);
+        preparation.work = text(&work_path(&worker.home));
+        let directory = &mut preparation.program.directory;
+        directory.get_or_insert_with(|| preparation.work.clone());
+        say(&worker.socket, &Instruction::Prepare(preparation))?;
+        Ok(worker)
+    }
+
+    fn take(&mut self) -> io::Result<IdleWorker> {
+        match self.idle.pop_front() {
+            Some(worker) => Ok(worker),
+            None => {
+                let home = self.next_home();
+                self.command.spawn(home)
             }
         }
     }
@@ -107,4 +111,41 @@ impl WorkerPool {
         self.last_number += 1;
         self.attempts.join(self.last_number.to_string())
     }
+}
+
+/// Gives an order to a worker, with its input. The inner error is that the worker has gone.
+pub(super) fn give(
+    socket: impl Write,
+    home: &Path,
+    job_uid: Uuid,
+    mut order: Order,
+    input: &[u8],
+) -> io::Result<io::Result<()>> {
+    // Before the order: a worker that runs something always has a record.
+    AttemptRecord { job_uid, attempt: order.assignment.attempt }.write(home)?;
+    let path = input_path(home);
+    private_files::write(&path, input)?;
+    order.assignment.input = text(&path);
+    order.assignment.input_digest = Some(InputDigest::of(input));
+    order.assignment.work = text(&work_path(home));
+    order.program.directory.get_or_insert_with(|| order.assignment.work.clone());
+    Ok(say(socket, &Instruction::Run(order)))
+}
+
+fn say(mut socket: impl Write, instruction: &Instruction) -> io::Result<()> {
+    let mut line = serde_json::to_vec(instruction)?;
+    line.push(b'\n');
+    socket.write_all(&line)
+}
+
+fn input_path(home: &Path) -> PathBuf {
+    home.join("input.json")
+}
+
+fn work_path(home: &Path) -> PathBuf {
+    home.join("work")
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }

@@ -129,7 +129,7 @@ impl Slot {
     }
 
     /// Writes the limits that are others.
-    pub(super) fn limit(&mut self, cpus: &[u32], memory_bytes: u64) -> io::Result<()> {
+    pub(crate) fn limit(&mut self, cpus: &[u32], memory_bytes: u64) -> io::Result<()> {
         for Cgroup { version, path, limits } in &mut self.groups {
             if limits.memory && limits.memory_bytes != Some(memory_bytes) {
                 limits.memory_bytes = None;

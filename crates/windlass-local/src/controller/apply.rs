@@ -9,6 +9,7 @@ use windlass_core::status::MAX_INLINE_RESULT_BYTES;
 use windlass_core::{Action, AttemptNumber, Cpus, Job};
 
 use super::state::State;
+use super::warm;
 use crate::attempt::build::{self, Placement};
 use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
 use crate::process::Logs;
@@ -71,17 +72,21 @@ fn start_worker(
         Logs::Stderr | Logs::Pipe(_) => None,
     };
     let memory_bytes = function.spec.memory.bytes(cpus).unwrap_or(u64::MAX);
-    let allocation = state.attempts.allocate(cpus, memory_bytes);
+    let warm = warm::key_of(&ctx.config, &functions, function);
+    let program = match &warm {
+        Some(key) => key.program.clone(),
+        None => warm::program_of(&ctx.config, &functions, function),
+    };
+    let allocation = state.attempts.allocate(cpus, memory_bytes, warm.as_deref());
     let placement = Placement {
-        directory: functions.directory(name).map(|path| path.to_string_lossy().into_owned()),
         results: ctx.files.results().to_string_lossy().into_owned(),
         log,
         confinement: allocation.confinement(),
-        hidden: ctx.config.hides_data.then(|| ctx.config.data.to_string_lossy().into_owned()),
-        run_as: ctx.config.run_as.clone(),
     };
-    let order = build::order(job, &limits, &function.spec, attempt, cpus, placement);
-    state.attempts.start(uid, order, &job.spec.input_bytes(), allocation)
+    let function = (&function.spec, program);
+    let mut order = build::order(job, &limits, function, attempt, cpus, placement);
+    order.serves = warm.is_some();
+    state.attempts.start(uid, &order, &job.spec.input_bytes(), allocation, warm)
 }
 
 /// Asks for the end of an attempt. When it is gone, nothing happens.

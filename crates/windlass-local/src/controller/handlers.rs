@@ -17,6 +17,7 @@ use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
 use super::state::State;
 use super::update_status::{next_version, update_status};
+use super::warm;
 use crate::attempt::observe::{Exit, Unreported, server_time, server_times};
 use crate::event::Event;
 use crate::queueing::admission::QueueEntry;
@@ -28,16 +29,24 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         Event::CancelRequested { uid, reply } => on_cancel(state, uid, reply),
         Event::DeleteRequested { uid, reply } => on_delete(state, uid, reply),
         Event::Reported(report) => on_report(state, &report),
-        Event::AttemptEnded { uid, attempt, end, slot } => {
+        Event::AttemptEnded { uid, attempt, end, slot, warm } => {
             state.attempts.release_slot(slot);
-            on_attempt_ended(state, uid, attempt, end);
-            if state.may_start() {
-                state.attempts.refill_workers();
+            state.attempts.release_cpus(uid, attempt, warm.is_some());
+            if let Some(worker) = warm {
+                state.attempts.keep_warm(*worker);
             }
+            on_attempt_ended(state, uid, attempt, end);
+            refill(state);
+        }
+        Event::WarmStarted(worker) => state.attempts.keep_warm(*worker),
+        Event::WarmEnded { key, slot, has_failed } => {
+            state.attempts.warm_ended(key, slot, has_failed);
+            refill(state);
         }
         Event::WorkerStarted(worker) => state.attempts.add_worker(worker),
         Event::ManifestsReloaded => {
             state.admission.set_queues(&state.ctx.config.functions.current());
+            warm::set_functions(state);
         }
         Event::QueueStatusRequested { queues, reply } => {
             let statuses = queues.iter().map(|queue| state.admission.queue_status(queue)).collect();
@@ -53,12 +62,21 @@ pub(super) fn on_event(state: &mut State, event: Event) {
     }
 }
 
+/// Starts ahead what may be needed at once.
+fn refill(state: &mut State) {
+    if state.may_start() {
+        state.attempts.refill_workers();
+        state.attempts.start_ahead();
+    }
+}
+
 /// Reconciles the jobs whose time has come, and deletes those whose time is over.
 pub(super) fn on_time(state: &mut State) {
     let now = Instant::now();
     while let Some(uid) = state.requeued.pop_due(now) {
         reconcile(state, uid, None);
     }
+    state.attempts.retire_expired(now);
     if state.expiry.next().is_some_and(|at| at <= now) {
         state.expiry.delete_expired(&state.ctx);
     }
@@ -149,7 +167,6 @@ fn on_report(state: &mut State, report: &Report) {
 /// Nothing of an attempt runs any more: its CPUs are free.
 fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, end: Unreported) {
     let is_stopping = state.is_stopping();
-    state.attempts.release_cpus(uid, number);
     state.admission.release(&uid);
     let job = fetch_if_readable(state, uid);
     let has_result = job.as_ref().is_some_and(|job| job.status.result.is_some());

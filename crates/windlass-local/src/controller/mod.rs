@@ -21,6 +21,7 @@ mod run;
 mod state;
 mod update_status;
 mod validate;
+mod warm;
 
 pub(crate) use context::Context;
 pub(crate) use recover::end_leftovers;

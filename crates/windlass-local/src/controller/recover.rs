@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
 use windlass_worker::private_files;
+use windlass_worker::remove_tree;
 
 use super::active_jobs::ActiveJob;
 use super::admit::enqueue;
@@ -19,7 +20,7 @@ use super::state::State;
 use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
 use crate::attempt::record;
 use crate::data_dir::DataDir;
-use crate::process::{leftovers, remove_tree};
+use crate::process::leftovers;
 use crate::queueing::admission::QueueEntry;
 use crate::store::Unfinished;
 

@@ -13,6 +13,7 @@ use super::grants::{announce_waiting, start_granted};
 use super::handlers::{on_event, on_time};
 use super::recover::{self, LostAttempts};
 use super::state::State;
+use super::warm;
 use crate::attempt::live::LiveAttempts;
 use crate::confine::{Cgroups, Cores};
 use crate::event::Event;
@@ -61,8 +62,10 @@ impl Controller {
         let Self { state, events } = &mut self;
         end_turn(state);
         state.attempts.refill_workers();
+        warm::set_functions(state);
         while !(state.is_stopping() && state.attempts.is_empty()) {
-            let next = [state.requeued.next(), state.expiry.next()].into_iter().flatten().min();
+            let times = [state.requeued.next(), state.expiry.next(), state.attempts.next_expiry()];
+            let next = times.into_iter().flatten().min();
             let timer = async {
                 match next {
                     Some(at) => sleep_until(at).await,

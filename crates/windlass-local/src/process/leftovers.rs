@@ -93,8 +93,8 @@ fn belongs(pid: Pid, directory: &Path) -> bool {
     let marked = environment.split(|&byte| byte == 0).any(|variable| {
         let Some(at) = variable.iter().position(|&byte| byte == b'=') else { return false };
         let (name, value) = (&variable[..at], &variable[at + 1..]);
-        (name == HOME.as_bytes() || name == contract::OUTPUT.as_bytes())
-            && is_below(value, directory)
+        let names = [HOME, contract::OUTPUT, contract::SERVE];
+        names.iter().any(|known| name == known.as_bytes()) && is_below(value, directory)
     });
     marked || holds_lock(&proc, directory)
 }

@@ -2,9 +2,7 @@
 //! is found and killed here. Nothing here knows of jobs.
 
 pub(crate) mod leftovers;
-mod remove_tree;
 mod spawn;
 
-pub(crate) use remove_tree::remove_tree;
 pub use spawn::Logs;
 pub(crate) use spawn::{IdleWorker, WorkerCommand, image_of, signal};

@@ -20,7 +20,7 @@ use crate::result::{LargeResult, too_large_to_inline};
 use gateway::{GatewayClient, send_progress};
 use socket::{wait_closed, write_all, write_some};
 
-pub(crate) use socket::receive_order;
+pub(crate) use socket::inherited as inherited_socket;
 
 /// Shortest time for all tries at the last report, whatever the attempt's timeout.
 const LEAST_PATIENCE: Duration = Duration::from_secs(60);

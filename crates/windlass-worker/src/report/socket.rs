@@ -4,25 +4,16 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader, Interest};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use windlass_core::report::Report;
 
 /// The socket for waiting, and the same for writing.
-pub(super) fn inherited() -> io::Result<(UnixStream, StdUnixStream)> {
+pub(crate) fn inherited() -> io::Result<(UnixStream, StdUnixStream)> {
     let socket = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_nonblocking(true)?;
     let writer = socket.try_clone()?;
     Ok((UnixStream::from_std(socket)?, writer))
-}
-
-/// Waits for the order of the server on this machine: one line. `None` when the server is gone.
-pub(crate) async fn receive_order() -> io::Result<Option<Vec<u8>>> {
-    let (socket, _) = inherited()?;
-    let mut line = Vec::new();
-    // The server says one line and nothing more, so that nothing is read too far.
-    BufReader::new(socket).read_until(b'\n', &mut line).await?;
-    Ok(line.ends_with(b"\n").then_some(line))
 }
 
 /// Resolves when the server has closed its end.

@@ -57,6 +57,10 @@ pub(crate) struct Serve {
     /// Most that jobs, results and logs may take on the disk; beyond it submissions get 503
     #[arg(long, value_name = "QUANTITY", default_value = "10Gi")]
     pub(crate) max_stored: String,
+    /// Most memory that warm functions may hold together while they wait for a job; those that have waited longest
+    /// are ended. 0 keeps none [default: a quarter of the machine's]
+    #[arg(long, value_name = "QUANTITY")]
+    pub(crate) warm_memory: Option<String>,
     #[command(flatten)]
     pub(crate) machine: MachineFlags,
 }
@@ -74,8 +78,11 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     }
     hosts::check(args.listen, &args.host)?;
     let data = args.data.map_or_else(engine_config::data_directory, Ok)?;
-    let max_stored_bytes = quantity::bytes(&args.max_stored)
-        .ok_or_else(|| BadUsage(format!("--max-stored: {:?} is no quantity", args.max_stored)))?;
+    let max_stored_bytes = bytes("--max-stored", &args.max_stored)?;
+    let warm_memory_bytes = match &args.warm_memory {
+        Some(quantity) => bytes("--warm-memory", quantity)?,
+        None => engine_config::machine_memory_bytes() / 4,
+    };
     let machine =
         engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?;
     let others = other_descriptors(machine.cpus);
@@ -84,6 +91,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         durable: true,
         max_queued: args.max_queued,
         max_stored_bytes,
+        warm_memory_bytes,
         grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
         stop: Some(signals.clone()),
@@ -126,6 +134,12 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         warn!("functions can read the data directory: the token, and the files of other jobs");
     }
     run(listener, gateway, &engine, signals).await
+}
+
+/// A quantity that a flag gives.
+fn bytes(flag: &str, text: &str) -> anyhow::Result<u64> {
+    let bytes = quantity::bytes(text);
+    bytes.ok_or_else(|| BadUsage(format!("{flag}: {text:?} is no quantity")).into())
 }
 
 /// Answers until the process is asked to stop, or is drained.

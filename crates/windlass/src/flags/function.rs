@@ -7,7 +7,13 @@ use std::str::FromStr;
 
 use windlass_core::function::{Memory, Parallelism};
 use windlass_core::result::ANY_TYPE;
+use windlass_core::warm::Warm;
 use windlass_core::{Cpus, Function, FunctionSpec, name};
+
+use crate::server::engine_config::machine_memory_bytes;
+
+/// The module of the Python client that runs a function.
+const PYTHON_WORKER: &str = "windlass.worker";
 
 /// What was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +48,25 @@ impl FunctionFlag {
     /// The function on a machine with so many CPUs, which are all its own unless a job asks for fewer.
     /// Of the machine's memory each CPU brings its share: nobody has said how much is needed.
     pub(crate) fn function(&self, cpus: Cpus) -> Function {
-        let memory_bytes = rustix::system::sysinfo();
-        let total = u64::from(memory_bytes.mem_unit.max(1)) * memory_bytes.totalram as u64;
-        let per_cpu = format!("{}Mi", (total >> 20) / u64::from(cpus.max(1)));
+        let per_cpu = format!("{}Mi", (machine_memory_bytes() >> 20) / u64::from(cpus.max(1)));
         let spec = FunctionSpec {
             command: self.command.clone(),
             // Nobody has said what it writes.
             content_type: ANY_TYPE.into(),
             parallelism: Parallelism { default: cpus, max: cpus },
             memory: Memory { base: "0".into(), per_cpu },
+            warm: self.serves().then(|| Warm { max: cpus.max(1), ..Warm::default() }),
             ..defaults()
         };
         Function::new(&self.name, spec)
+    }
+}
+
+impl FunctionFlag {
+    /// Whether the program is known to serve: that of Python's client does, unless it is told not to.
+    fn serves(&self) -> bool {
+        let is_worker = self.command.windows(2).any(|words| words == ["-m", PYTHON_WORKER]);
+        is_worker && !self.command.iter().any(|word| word == "--cold")
     }
 }
 
@@ -95,6 +108,21 @@ mod tests {
         ] {
             let error = text.parse::<FunctionFlag>().unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_python_function_is_warm_unless_it_is_told_not_to_be() {
+        for (text, expected) in [
+            ("f=python -m windlass.worker a:f", true),
+            ("f=/opt/venv/bin/python3 -X dev -m windlass.worker --chunk 2 a:f", true),
+            ("f=python -m windlass.worker --cold a:f", false),
+            ("f=python -m other a:f", false),
+            ("f=python windlass.worker", false),
+        ] {
+            let definition: FunctionFlag = text.parse().unwrap();
+            let warm = definition.function(4).spec.warm;
+            assert_eq!(warm.map(|warm| (warm.min, warm.max)), expected.then_some((1, 4)), "{text}");
         }
     }
 

@@ -79,9 +79,16 @@ pub(crate) fn config(
         grace,
         hides_data: hides_data(args.landlock, data)?,
         run_as: run_as(args)?,
+        warm_memory_bytes: 0,
         metrics: JobMetrics::default(),
         activity: Arc::default(),
     })
+}
+
+/// The memory of this machine.
+pub(crate) fn machine_memory_bytes() -> u64 {
+    let memory = rustix::system::sysinfo();
+    u64::from(memory.mem_unit.max(1)) * memory.totalram as u64
 }
 
 /// The user that functions run as, if that is another.

@@ -5,13 +5,20 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use uuid::Uuid;
+use rustix::rand::{GetRandomFlags, getrandom};
+use windlass_core::result::hex;
 
 /// Removes a directory and everything in it, of which nothing is used any more. However deep it is, that takes no more
 /// stack and no more open files: each directory is moved to the top before it is emptied. Nor does its mode matter.
-pub(crate) fn remove_tree(top: &Path) -> io::Result<()> {
+pub fn remove_tree(top: &Path) -> io::Result<()> {
+    remove_contents(top)?;
+    fs::remove_dir(top)
+}
+
+/// The same, but for the directory itself.
+pub(crate) fn remove_contents(top: &Path) -> io::Result<()> {
     // No name that a function could have chosen.
-    let prefix = Uuid::new_v4();
+    let prefix = random_name()?;
     let mut number = 0_u64;
     let mut left = vec![top.to_owned()];
     while let Some(directory) = left.pop() {
@@ -31,7 +38,13 @@ pub(crate) fn remove_tree(top: &Path) -> io::Result<()> {
             fs::remove_dir(&directory)?;
         }
     }
-    fs::remove_dir(top)
+    Ok(())
+}
+
+fn random_name() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(hex(&bytes))
 }
 
 #[cfg(test)]

@@ -1,0 +1,206 @@
+//! Workers whose function serves and waits for its next job: started ahead, kept between jobs, ended when nobody
+//! needs them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::time::Instant;
+use windlass_core::assignment::Program;
+use windlass_core::warm::Warm;
+
+use crate::confine::Slot;
+
+/// After a function could not be started ahead, it is not tried again for so long, unless its manifest changes.
+const FAILURE_PAUSE: Duration = Duration::from_secs(30);
+
+/// A function that is kept warm: whose process may have another's job is decided by this alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct WarmKey {
+    /// Name of the function.
+    pub(crate) function: String,
+    /// How its process is started.
+    pub(crate) program: Program,
+}
+
+/// A worker whose function waits for its next job.
+#[derive(Debug)]
+pub(crate) struct WarmWorker {
+    pub(crate) key: Arc<WarmKey>,
+    pub(crate) child: Child,
+    pub(crate) socket: UnixStream,
+    /// The worker's directory.
+    pub(crate) home: PathBuf,
+    /// What holds it.
+    pub(crate) slot: Option<Slot>,
+    /// Resident bytes of its function.
+    pub(crate) memory_bytes: u64,
+    pub(crate) age: WarmAge,
+}
+
+/// How much a process has behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WarmAge {
+    pub(crate) jobs: u32,
+    pub(crate) born: Instant,
+    /// Since when it waits.
+    pub(crate) idle_since: Instant,
+}
+
+impl WarmAge {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        Self { jobs: 0, born: now, idle_since: now }
+    }
+}
+
+/// Those that wait, and how many there are of each function.
+pub(super) struct WarmPool {
+    policies: HashMap<Arc<WarmKey>, Warm>,
+    /// The ones that waited longest are first.
+    idle: Vec<WarmWorker>,
+    /// Those that wait, work or start, by function.
+    alive: HashMap<Arc<WarmKey>, u32>,
+    /// Functions that could not be started ahead, and when.
+    failed: HashMap<Arc<WarmKey>, Instant>,
+    /// Most resident bytes of all that wait.
+    memory_bytes: u64,
+}
+
+impl WarmPool {
+    /// One whose waiting processes may hold so much memory together.
+    pub(super) fn new(memory_bytes: u64) -> Self {
+        Self {
+            policies: HashMap::new(),
+            idle: Vec::new(),
+            alive: HashMap::new(),
+            failed: HashMap::new(),
+            memory_bytes,
+        }
+    }
+
+    /// Takes over the functions that are kept warm. Returns those that are not needed any more.
+    pub(super) fn set_policies(
+        &mut self,
+        policies: HashMap<Arc<WarmKey>, Warm>,
+    ) -> Vec<WarmWorker> {
+        self.policies = policies;
+        self.failed.clear();
+        let (kept, gone) = std::mem::take(&mut self.idle)
+            .into_iter()
+            .partition(|worker| self.policies.contains_key(&worker.key));
+        self.idle = kept;
+        gone
+    }
+
+    /// The one that waits for a job of this function and has waited least: its memory is most likely in use.
+    pub(super) fn take(&mut self, key: &WarmKey) -> Option<WarmWorker> {
+        let index = self.idle.iter().rposition(|worker| *worker.key == *key)?;
+        Some(self.idle.remove(index))
+    }
+
+    /// One process more of a function: it starts.
+    pub(super) fn add(&mut self, key: &Arc<WarmKey>) {
+        *self.alive.entry(Arc::clone(key)).or_default() += 1;
+    }
+
+    /// One less: it has ended, or is being ended.
+    pub(super) fn remove(&mut self, key: &WarmKey) {
+        if let Some(count) = self.alive.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.alive.remove(key);
+            }
+        }
+    }
+
+    /// It could not be started ahead.
+    pub(super) fn note_failure(&mut self, key: Arc<WarmKey>) {
+        self.failed.insert(key, Instant::now());
+    }
+
+    /// Keeps a worker whose function waits, if it may be kept. Returns those that are to be ended.
+    pub(super) fn keep(&mut self, worker: WarmWorker) -> Vec<WarmWorker> {
+        let Some(policy) = self.policies.get(&worker.key) else { return vec![worker] };
+        let WarmAge { jobs, born, .. } = worker.age;
+        if jobs >= policy.max_jobs || born.elapsed() >= seconds(policy.max_age_seconds) {
+            return vec![worker];
+        }
+        let waiting = self.idle.iter().filter(|idle| idle.key == worker.key).count();
+        if waiting >= policy.max as usize {
+            return vec![worker];
+        }
+        self.failed.remove(&worker.key);
+        self.idle.push(worker);
+        self.over_budget()
+    }
+
+    /// Those that have waited longest, as many as keep the others within the memory for all.
+    fn over_budget(&mut self) -> Vec<WarmWorker> {
+        let mut used: u64 = self.idle.iter().map(|worker| worker.memory_bytes).sum();
+        let mut ended = Vec::new();
+        while used > self.memory_bytes && !self.idle.is_empty() {
+            let worker = self.idle.remove(0);
+            used -= worker.memory_bytes;
+            ended.push(worker);
+        }
+        ended
+    }
+
+    /// Those that have waited for too long, or are too old. At least `min` of each function stay, unless they are too
+    /// old.
+    pub(super) fn take_expired(&mut self, now: Instant) -> Vec<WarmWorker> {
+        let mut expired = Vec::new();
+        let mut index = 0;
+        while index < self.idle.len() {
+            if self.expiry(&self.idle[index]).is_some_and(|at| at <= now) {
+                let worker = self.idle.remove(index);
+                expired.push(worker);
+            } else {
+                index += 1;
+            }
+        }
+        expired
+    }
+
+    /// When the next one has waited for too long, or is too old.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.idle.iter().filter_map(|worker| self.expiry(worker)).min()
+    }
+
+    fn expiry(&self, worker: &WarmWorker) -> Option<Instant> {
+        let policy = self.policies.get(&worker.key)?;
+        let old = worker.age.born + seconds(policy.max_age_seconds);
+        let waiting = self.idle.iter().filter(|idle| idle.key == worker.key).count();
+        let surplus = waiting > policy.min as usize;
+        let idle = surplus.then(|| worker.age.idle_since + seconds(policy.idle_seconds));
+        Some(idle.map_or(old, |idle| idle.min(old)))
+    }
+
+    /// The functions of which one more is to be started ahead.
+    pub(super) fn missing(&self) -> Vec<Arc<WarmKey>> {
+        let is_missing = |(key, policy): &(&Arc<WarmKey>, &Warm)| {
+            let failed = self.failed.get(*key).is_some_and(|at| at.elapsed() < FAILURE_PAUSE);
+            !failed && self.alive.get(*key).copied().unwrap_or(0) < policy.min
+        };
+        self.policies.iter().filter(is_missing).map(|(key, _)| Arc::clone(key)).collect()
+    }
+
+    /// All that wait, to be ended. No function is kept warm any more.
+    pub(super) fn close(&mut self) -> Vec<WarmWorker> {
+        self.policies.clear();
+        std::mem::take(&mut self.idle)
+    }
+
+    /// How many wait, and their resident bytes.
+    pub(super) fn idle(&self) -> (usize, u64) {
+        (self.idle.len(), self.idle.iter().map(|worker| worker.memory_bytes).sum())
+    }
+}
+
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(u64::from(number))
+}

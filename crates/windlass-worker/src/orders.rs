@@ -1,0 +1,134 @@
+//! What a worker on one machine is told, one instruction after another, for as long as its function serves.
+
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use windlass_core::assignment::{Idle, Instruction};
+
+use crate::output::log_line;
+use crate::report::inherited_socket;
+use crate::running::Warm;
+use crate::serving::ServingEnd;
+use crate::stop;
+use crate::supervise::{AttemptEnd, Signals, supervise};
+
+/// How long a function that has nothing to do may take to end before it is killed.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// The server's end of the socket says these.
+struct Instructions {
+    reader: BufReader<UnixStream>,
+    writer: StdUnixStream,
+    /// What was read of a line.
+    line: Vec<u8>,
+}
+
+impl Instructions {
+    /// The next one; `None` when the server is gone. Whoever stops waiting loses nothing.
+    async fn next(&mut self) -> io::Result<Option<Instruction>> {
+        self.reader.read_until(b'\n', &mut self.line).await?;
+        if !self.line.ends_with(b"\n") {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_slice(&std::mem::take(&mut self.line))?))
+    }
+
+    /// Says that the function waits for an order.
+    fn say_idle(&mut self, idle_memory_bytes: u64) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&Idle { idle_memory_bytes })?;
+        line.push(b'\n');
+        self.writer.write_all(&line)
+    }
+}
+
+/// What comes next while no attempt runs.
+enum Next {
+    Instruction(Instruction),
+    /// The server is gone, or has asked this process to end.
+    Stop,
+    /// A child has ended.
+    Child,
+    /// The function that was prepared is ready.
+    Ready,
+    /// The function has ended.
+    Gone(ServingEnd),
+}
+
+/// Carries out instructions until there are no more. Returns the worker's exit code.
+pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result<u8> {
+    let (socket, writer) = inherited_socket()?;
+    let mut instructions =
+        Instructions { reader: BufReader::new(socket), writer, line: Vec::new() };
+    let mut warm: Option<Warm> = None;
+    loop {
+        match next(&mut instructions, &mut warm, signals).await? {
+            Next::Instruction(Instruction::Prepare(preparation)) => {
+                warm = Some(Warm::prepare(&preparation)?);
+            }
+            Next::Instruction(Instruction::Run(order)) => {
+                let AttemptEnd { code, waits } =
+                    supervise(&order, warm.take(), signals, grace).await?;
+                let Some((waiting, bytes)) = waits else { return Ok(code) };
+                instructions.say_idle(bytes)?;
+                warm = Some(waiting);
+            }
+            Next::Child => {
+                if let Some(warm) = &warm {
+                    stop::reap_orphans(warm.function.group());
+                }
+            }
+            Next::Ready => {
+                let bytes = warm.as_ref().map_or(0, |warm| warm.function.memory_bytes());
+                instructions.say_idle(bytes)?;
+            }
+            Next::Stop => {
+                if let Some(mut warm) = warm {
+                    warm.function.stop(IDLE_GRACE.min(grace)).await?;
+                }
+                return Ok(0);
+            }
+            Next::Gone(end) => {
+                if let Some(mut warm) = warm {
+                    let words = warm.function.last_words();
+                    log_line(&format!(
+                        "windlass worker: a function that waited has gone: {}\n{words}",
+                        why(&end)
+                    ));
+                    warm.function.stop(IDLE_GRACE.min(grace)).await?;
+                }
+                return Ok(1);
+            }
+        }
+    }
+}
+
+async fn next(
+    instructions: &mut Instructions,
+    warm: &mut Option<Warm>,
+    signals: &mut Signals,
+) -> io::Result<Next> {
+    let function = async {
+        match warm {
+            Some(warm) => warm.function.wait().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        stop = signals.stop.recv() => stop.map(|()| Next::Stop),
+        instruction = instructions.next() => Ok(instruction?.map_or(Next::Stop, Next::Instruction)),
+        end = function => Ok(end?.map_or(Next::Ready, Next::Gone)),
+        _ = signals.children.recv() => Ok(Next::Child),
+    }
+}
+
+fn why(end: &ServingEnd) -> String {
+    match end {
+        ServingEnd::Exited(status) => status.to_string(),
+        ServingEnd::Broken(why) => format!("it {why}"),
+        ServingEnd::Answered(_) => "it answered without a job".to_owned(),
+    }
+}

@@ -1,0 +1,60 @@
+//! What a job has left in a process that is to have another one.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::process::Pid;
+
+use crate::confine::descendants;
+use crate::remove_tree::remove_contents;
+use crate::stop::reap_orphans;
+
+/// How much more memory than when it was ready a function may hold between jobs: as much again, and this.
+const IDLE_ROOM_BYTES: u64 = 64 << 20;
+
+/// Most memory that a function may hold between jobs, by what it held when it was ready.
+pub(super) fn idle_bound(ready_bytes: u64) -> u64 {
+    ready_bytes.saturating_mul(2).saturating_add(IDLE_ROOM_BYTES)
+}
+
+/// Removes what is in the working directory.
+pub(super) fn clear(work: &Path) -> io::Result<()> {
+    // Most functions leave these two and nothing else.
+    for name in ["output", "progress"] {
+        match fs::remove_file(work.join(name)) {
+            // A directory is found below.
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => break,
+        }
+    }
+    remove_contents(work)
+}
+
+/// Whether there is a process that the function does not keep, or an open file below its directory; the error says
+/// what.
+pub(super) fn left_behind(function: Pid, kept: &[i32], work: &Path) -> Result<(), String> {
+    // What has ended is no process any more.
+    reap_orphans(function);
+    let home = work.parent().unwrap_or(work);
+    for process in descendants() {
+        let number = process.as_raw_nonzero().get();
+        if process != function && !kept.contains(&number) {
+            return Err(format!("process {number} is left"));
+        }
+        if let Some(file) = open_below(number, home) {
+            return Err(format!("process {number} has {file:?} open"));
+        }
+    }
+    Ok(())
+}
+
+/// A file below a directory that a process has open, but for the lock that all of an attempt hold.
+fn open_below(process: i32, directory: &Path) -> Option<String> {
+    let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    files.filter_map(|file| fs::read_link(file.path()).ok()).find_map(|target| {
+        let is_below = target.starts_with(directory) && target != directory.join("lock");
+        is_below.then(|| target.to_string_lossy().into_owned())
+    })
+}

@@ -1,0 +1,243 @@
+//! A function that serves: one process that gets one job after another, by version 2 of the contract.
+//!
+//! [`ServingFunction::start`] starts it, [`begin`](ServingFunction::begin) gives it a job, and
+//! [`wait`](ServingFunction::wait) brings its answer or its end. Between two jobs [`inspect`] looks at what the last
+//! one has left: anything, and the process is ended and not cleaned. [`protocol`] has the lines, [`relay`] what it
+//! prints, [`connection`] its socket.
+
+mod connection;
+mod inspect;
+mod protocol;
+mod relay;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::Pid;
+use tokio::process::Child;
+use windlass_core::Cpus;
+use windlass_core::assignment::{Assignment, Preparation, Program, RunAs};
+use windlass_core::contract;
+use windlass_core::status::Usage;
+
+use crate::confine::descendants;
+use crate::function::{check_input, command, deadline, give, group_of, traceparent};
+use crate::progress::ProgressFile;
+use crate::{stop, usage};
+use connection::{Connection, Heard};
+use protocol::{JobLine, Said};
+use relay::ServingRelay;
+
+pub(crate) use protocol::{Answer, Served};
+
+/// The process, and the job that it has.
+pub(crate) struct ServingFunction {
+    child: Child,
+    group: Pid,
+    connection: Connection,
+    relay: ServingRelay,
+    run_as: Option<RunAs>,
+    work: PathBuf,
+    /// It has said that it is ready.
+    is_ready: bool,
+    /// Resident bytes of its processes when it was.
+    ready_bytes: u64,
+    /// The name of the job that it has.
+    job: Option<String>,
+    /// A job's line that waits until it is ready.
+    unsent: Option<Vec<u8>>,
+    used_before: Duration,
+}
+
+/// What becomes of a job, or of the process while it has none.
+pub(crate) enum ServingEnd {
+    /// It has answered for its job.
+    Answered(Answer),
+    /// The process has ended.
+    Exited(ExitStatus),
+    /// It does not keep to the contract; a sentence about the function.
+    Broken(String),
+}
+
+impl ServingFunction {
+    /// Starts the process, which has yet to say that it is ready. The input's file is there.
+    pub(crate) fn start(preparation: &Preparation) -> io::Result<Self> {
+        let Preparation { program, input, work, has_logs, .. } = preparation;
+        let Program { run_as, .. } = program;
+        let work = PathBuf::from(work);
+        let connection = Connection::listen(&work)?;
+        let mut process = command(program, &work, Path::new(input))?;
+        give(run_as.as_ref(), &[connection.path()])?;
+        process
+            .env(contract::SERVE, connection.path())
+            // It sizes its pools itself, for each job.
+            .envs(contract::THREAD_COUNT_VARIABLES.map(|name| (name, "1")));
+        if *has_logs {
+            process.stdout(Stdio::piped());
+        }
+        let mut child = process.spawn()?;
+        let group = group_of(&child)?;
+        let stdout =
+            child.stdout.take().map(tokio::process::ChildStdout::into_owned_fd).transpose()?;
+        let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe of stderr"))?;
+        let relay = ServingRelay::new(stdout, stderr.into_owned_fd()?)?;
+        Ok(Self {
+            child,
+            group,
+            connection,
+            relay,
+            run_as: run_as.clone(),
+            work,
+            is_ready: false,
+            ready_bytes: 0,
+            job: None,
+            unsent: None,
+            used_before: Duration::ZERO,
+        })
+    }
+
+    /// Its process group, which has the number of its first process.
+    pub(crate) fn group(&self) -> Pid {
+        self.group
+    }
+
+    /// Where the result is expected.
+    pub(crate) fn output_path(&self) -> PathBuf {
+        self.work.join("output")
+    }
+
+    /// Whether it has initialized.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// Gives it a job, now or once it is ready. Its working directory is empty.
+    pub(crate) fn begin(
+        &mut self,
+        assignment: &Assignment,
+        timeout: Duration,
+    ) -> io::Result<ProgressFile> {
+        check_input(assignment)?;
+        let (output, progress) = (self.output_path(), self.work.join("progress"));
+        let file = ProgressFile::create(&progress)?;
+        give(self.run_as.as_ref(), &[&progress])?;
+        self.relay.begin(assignment.log.as_deref());
+        let line = JobLine {
+            job: &assignment.job,
+            attempt: assignment.attempt,
+            parallelism: assignment.parallelism,
+            input: &assignment.input,
+            input_type: "application/json",
+            files: Default::default(),
+            output: &output.to_string_lossy(),
+            progress: &progress.to_string_lossy(),
+            directory: &self.work.to_string_lossy(),
+            deadline: deadline(timeout).to_string(),
+            traceparent: traceparent(assignment),
+        };
+        let mut line = serde_json::to_vec(&line)?;
+        line.push(b'\n');
+        let processes = descendants();
+        usage::forget_peaks(&processes);
+        self.used_before = usage::used_by(&processes);
+        self.job = Some(assignment.job.clone());
+        match self.is_ready {
+            true => self.connection.send(&line)?,
+            false => self.unsent = Some(line),
+        }
+        Ok(file)
+    }
+
+    /// Waits for an answer or an end, and takes what it prints meanwhile. While it has no job, `None` is that it has
+    /// come to be ready. Whoever stops waiting loses nothing.
+    pub(crate) async fn wait(&mut self) -> io::Result<Option<ServingEnd>> {
+        loop {
+            let heard = tokio::select! {
+                biased;
+                heard = self.connection.next() => heard,
+                () = self.relay.relay() => continue,
+                status = self.child.wait() => return Ok(Some(ServingEnd::Exited(status?))),
+            };
+            let line = match heard {
+                Heard::Connected => continue,
+                Heard::Line(line) => line,
+                Heard::Broken(why) => return Ok(Some(ServingEnd::Broken(why))),
+                Heard::Closed => {
+                    // Most likely it is just ending.
+                    let end = match self.connection.closed_long_ago() {
+                        true => ServingEnd::Broken("closed its socket and went on".into()),
+                        false => match self.child.try_wait()? {
+                            Some(status) => ServingEnd::Exited(status),
+                            None => {
+                                tokio::task::yield_now().await;
+                                tokio::time::sleep(connection::CLOSED_PAUSE).await;
+                                continue;
+                            }
+                        },
+                    };
+                    return Ok(Some(end));
+                }
+            };
+            match protocol::parse(&line, self.job.as_deref()) {
+                Err(why) => return Ok(Some(ServingEnd::Broken(why))),
+                Ok(Said::Ready) if self.is_ready => {
+                    return Ok(Some(ServingEnd::Broken("said twice that it is ready".into())));
+                }
+                Ok(Said::Ready) => {
+                    self.is_ready = true;
+                    self.ready_bytes = usage::resident(&descendants());
+                    match self.unsent.take() {
+                        Some(line) => self.connection.send(&line)?,
+                        None if self.job.is_none() => return Ok(None),
+                        None => {}
+                    }
+                }
+                Ok(Said::Answer(answer)) => {
+                    self.job = None;
+                    return Ok(Some(ServingEnd::Answered(answer)));
+                }
+            }
+        }
+    }
+
+    /// The end of its stderr since the job has begun.
+    pub(crate) fn last_words(&mut self) -> String {
+        self.relay.last_words()
+    }
+
+    /// What it used for the job that has just ended.
+    pub(crate) fn usage(&self, wall: Duration, cpus: Cpus) -> Usage {
+        let processes = descendants();
+        let cpu = usage::used_by(&processes).saturating_sub(self.used_before);
+        usage::of(cpu, usage::peak_bytes(&processes), wall, cpus)
+    }
+
+    /// Clears its working directory for the next job, and looks at what the last one has left. Resident bytes of its
+    /// processes, or why it must not have another job.
+    pub(crate) fn settle(&mut self, answer: &Answer) -> Result<u64, String> {
+        if let Some(why) = &answer.replace {
+            return Err(format!("it asks for that: {why}"));
+        }
+        inspect::clear(&self.work)
+            .map_err(|error| format!("its files cannot be removed: {error}"))?;
+        inspect::left_behind(self.group, &answer.processes, &self.work)?;
+        let bytes = usage::resident(&descendants());
+        let most = inspect::idle_bound(self.ready_bytes);
+        if bytes > most {
+            return Err(format!("it holds {bytes} bytes of memory between jobs, more than {most}"));
+        }
+        Ok(bytes)
+    }
+
+    /// Resident bytes of its processes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        usage::resident(&descendants())
+    }
+
+    /// Ends it, see [`stop::end_function`].
+    pub(crate) async fn stop(&mut self, grace: Duration) -> io::Result<()> {
+        stop::end_function(&mut self.child, self.group, grace).await
+    }
+}

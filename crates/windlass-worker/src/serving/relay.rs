@@ -1,0 +1,104 @@
+//! What a function that serves says on stdout and stderr: into the log of the job that it has.
+
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use tokio::net::unix::pipe::Receiver;
+
+use crate::log::RotatingLog;
+use crate::output::{CHUNK_BYTES, keep_end, log_line, readable};
+
+/// The pipes of one process, and where to what comes through them goes.
+pub(super) struct ServingRelay {
+    /// Each is none once it is closed.
+    stdout: Option<Receiver>,
+    stderr: Option<Receiver>,
+    /// The log of the job that it has; none where there are no logs: then it goes to this process's stderr.
+    log: Option<RotatingLog>,
+    /// The end of stderr since the job has begun.
+    kept: VecDeque<u8>,
+    buffer: Vec<u8>,
+}
+
+impl ServingRelay {
+    pub(super) fn new(stdout: Option<OwnedFd>, stderr: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            stdout: stdout.map(Receiver::from_owned_fd).transpose()?,
+            stderr: Some(Receiver::from_owned_fd(stderr)?),
+            log: None,
+            kept: VecDeque::new(),
+            buffer: vec![0; CHUNK_BYTES],
+        })
+    }
+
+    /// What comes from now on is of another job.
+    pub(super) fn begin(&mut self, log: Option<&str>) {
+        self.drain();
+        self.kept.clear();
+        self.log = log.and_then(|path| match RotatingLog::create(Path::new(path)) {
+            Ok(log) => Some(log),
+            Err(error) => {
+                // A log is no reason to fail.
+                log_line(&format!("windlass worker: {path}: {error}"));
+                None
+            }
+        });
+    }
+
+    /// Waits until something has come, and takes it. Never returns once both pipes are closed.
+    pub(super) async fn relay(&mut self) {
+        tokio::select! {
+            () = readable_pipe(self.stdout.as_ref()) => {}
+            () = readable_pipe(self.stderr.as_ref()) => {}
+        }
+        self.drain();
+    }
+
+    /// The end of stderr of the job that has just ended, as text without control characters.
+    pub(super) fn last_words(&mut self) -> String {
+        self.drain();
+        readable(&self.kept.iter().copied().collect::<Vec<_>>())
+    }
+
+    /// Takes what is in the pipes.
+    fn drain(&mut self) {
+        let Self { stdout, stderr, log, kept, buffer } = self;
+        take(stdout, buffer, |bytes| put(log.as_mut(), bytes));
+        take(stderr, buffer, |bytes| {
+            keep_end(kept, bytes);
+            put(log.as_mut(), bytes);
+        });
+    }
+}
+
+async fn readable_pipe(pipe: Option<&Receiver>) {
+    match pipe {
+        // An error shows again when it is read.
+        Some(pipe) => pipe.readable().await.unwrap_or_default(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads until there is nothing, at most a few times: who says more than can be read is read on later. A pipe that is
+/// closed is forgotten.
+fn take(pipe: &mut Option<Receiver>, buffer: &mut [u8], mut with: impl FnMut(&[u8])) {
+    const MOST_READS: usize = 16;
+    for _ in 0..MOST_READS {
+        let Some(open) = pipe else { return };
+        match open.try_read(buffer) {
+            Ok(length @ 1..) => with(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Ok(_) | Err(_) => *pipe = None,
+        }
+    }
+}
+
+/// A log that cannot be written is no reason to fail.
+fn put(log: Option<&mut RotatingLog>, bytes: &[u8]) {
+    match log {
+        Some(log) => log.write(bytes).unwrap_or_default(),
+        None => io::stderr().write_all(bytes).unwrap_or_default(),
+    }
+}
