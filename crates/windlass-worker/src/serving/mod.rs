@@ -108,6 +108,11 @@ impl ServingFunction {
         self.work.join("output")
     }
 
+    /// Whether its process has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Whether it has initialized.
     pub(crate) fn is_ready(&self) -> bool {
         self.is_ready
