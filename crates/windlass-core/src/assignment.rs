@@ -167,6 +167,7 @@ pub struct Program {
 /// What a worker on one machine is told: one line of JSON for each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is moved once")]
 pub enum Instruction {
     /// Start a function that serves, and wait for an order. Answered by an [`Idle`].
     Prepare(Preparation),

@@ -45,6 +45,7 @@ impl Instructions {
 }
 
 /// What comes next while no attempt runs.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Next {
     Instruction(Instruction),
     /// The server is gone, or has asked this process to end.
