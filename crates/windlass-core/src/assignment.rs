@@ -173,6 +173,8 @@ pub enum Instruction {
     Prepare(Preparation),
     /// Run an attempt. Answered by reports, and then, if its function serves and may be used again, by an [`Idle`].
     Run(Order),
+    /// End the attempt, and keep its function, which serves, if it does so in time. Nothing is reported of it any more.
+    Cancel,
 }
 
 /// A function that is started before there is a job.

@@ -51,6 +51,10 @@ def do(job):
     elif what == "sleep":
         with open(asked["mark"], "w") as file:
             file.write("began")
+        if asked.get("obeys"):
+            # The line that comes while it has a job is the cancel.
+            assert json.loads(next(lines)) == {"cancel": job["job"]}
+            return json.dumps({"cancelled": job["job"]}).encode() + b"\n"
         time.sleep(1000)
     elif what == "burn":
         end = time.process_time() + 0.3

@@ -157,6 +157,23 @@ async fn a_cancel_and_a_timeout_end_the_process_and_cost_no_other_job() {
 }
 
 #[tokio::test]
+async fn a_process_that_obeys_a_cancel_stays() {
+    let machine = machine(1, none());
+    let before = machine.pid().await;
+    for _ in 0..3 {
+        let mark = machine.path("mark");
+        let input = json!({ "do": "sleep", "mark": &mark, "obeys": true });
+        let fields = json!({ "input": input, "retries": 3 });
+        let name = machine.submit("", spec("warm", fields)).await.unwrap().metadata.name;
+        eventually("it begins", || fs::remove_file(&mark).ok()).await;
+        machine.engine.cancel(&key(&name)).await.unwrap();
+        let job = machine.finished(&name).await;
+        assert_eq!(job.status.phase, Some(Phase::Cancelled), "{:#?}", job.status);
+        assert_eq!(machine.pid().await, before);
+    }
+}
+
+#[tokio::test]
 async fn the_grant_holds_anew_for_each_job() {
     let machine = machine(2, none());
     let mut pids = BTreeSet::new();

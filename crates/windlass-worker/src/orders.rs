@@ -76,6 +76,8 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
                 instructions.say_idle(bytes)?;
                 warm = Some(waiting);
             }
+            // The attempt was over before the cancel came.
+            Next::Instruction(Instruction::Cancel) => {}
             Next::Child => {
                 if let Some(warm) = &warm {
                     stop::reap_orphans(warm.function.group());

@@ -103,6 +103,14 @@ impl RunningFunction {
         }
     }
 
+    /// Asks it to end its job and to stay. Whether it may do so: one that runs once has to be ended.
+    pub(crate) fn cancel(&mut self) -> bool {
+        match self {
+            Self::Once { .. } => false,
+            Self::Serving { function, .. } => function.cancel().is_ok(),
+        }
+    }
+
     /// Waits for the end of the attempt. Whoever stops waiting loses nothing.
     pub(crate) async fn wait(&mut self) -> io::Result<FunctionEnd> {
         let (function, kept) = match self {

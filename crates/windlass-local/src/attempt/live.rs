@@ -18,7 +18,7 @@ use uuid::Uuid;
 use windlass_core::assignment::{Assignment, Confinement, Order};
 use windlass_core::{AttemptNumber, Cpus};
 
-use super::supervise::{Supervisor, WORKER_GRACE};
+use super::supervise::{StopKind, Supervisor, WORKER_GRACE};
 use super::warm::WarmFunctions;
 use super::warm_pool::{WarmAge, WarmKey, WarmPool, WarmWorker};
 use super::worker_pool::{self, WorkerPool};
@@ -51,7 +51,7 @@ pub(crate) struct LiveAttempts {
 /// One of them.
 struct LiveAttempt {
     /// Asks its supervisor to end it. `None` once that was done.
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<StopKind>>,
     /// Its CPUs by the kernel's numbers.
     cpus: Vec<u32>,
     /// Its function, if that serves.
@@ -207,13 +207,13 @@ impl LiveAttempts {
     /// Asks for the end of an attempt. Once it has ended, or was asked to, nothing happens.
     pub(crate) fn stop(&mut self, uid: Uuid, attempt: AttemptNumber) {
         if let Some(live) = self.live.get_mut(&(uid, attempt)) {
-            live.stop();
+            live.stop(StopKind::Cancel);
         }
     }
 
     /// Asks for the end of all.
     pub(crate) fn stop_all(&mut self) {
-        self.live.values_mut().for_each(LiveAttempt::stop);
+        self.live.values_mut().for_each(|live| live.stop(StopKind::End));
         self.closing.send_replace(true);
         let waiting = self.warm.close();
         self.retire(waiting);
@@ -301,8 +301,8 @@ impl io::Write for SocketWriter<'_> {
 }
 
 impl LiveAttempt {
-    fn stop(&mut self) {
+    fn stop(&mut self, kind: StopKind) {
         // Its supervisor may have returned by itself.
-        self.stop.take().map(|stop| stop.send(()));
+        self.stop.take().map(|stop| stop.send(kind));
     }
 }
