@@ -22,16 +22,36 @@ const STOPS: u64 = 3;
 /// Longest life of a server, in milliseconds. It ends in its start, its recovery or its work.
 const LONGEST_LIFE: u64 = 150;
 
+/// The same, where functions are in Python and take longer to start.
+const LONGEST_WARM_LIFE: u64 = 450;
+
+/// A warm function that does what the script of the others does.
+const WARM: &str = r#"
+import fcntl, json, os, socket, time
+here = os.environ["HERE"]
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(os.environ["WINDLASS_SERVE"])
+connection.sendall(b'{"ready": 2}\n')
+for line in connection.makefile("rb"):
+    job = json.loads(line)
+    with open(here + "/locks/" + job["job"], "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            with open(here + "/overlaps", "a") as overlaps:
+                overlaps.write(job["job"] + "\n")
+        time.sleep(0.01 * (hash(job["job"]) % 5 + 1))
+        with open(job["output"], "w") as output:
+            output.write("done\n")
+    connection.sendall(json.dumps({"done": job["job"]}).encode() + b"\n")
+"#;
+
 /// Jobs that are submitted in each life, at most, and as many calls that wait.
 const JOBS: u64 = 4;
 
 #[test]
 fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let kills: u64 = number("WINDLASS_KILLS").unwrap_or(KILLS);
-    let mut random = Random::of_environment();
     let here = tempfile::tempdir().unwrap();
-    fs::create_dir_all(traces(here.path()).join("locks")).unwrap();
     // A lock tells whether another attempt of the same job, or a child that it left, still runs.
     script(
         here.path(),
@@ -40,13 +60,32 @@ fn a_server_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
          sleep 0.0$(($$ % 5 + 1)) & wait $! && echo done > $WINDLASS_OUTPUT || echo cut > $WINDLASS_OUTPUT",
         "retries: 0",
     );
+    kill_servers(&here, LONGEST_LIFE);
+}
+
+#[test]
+fn a_server_of_warm_functions_that_is_killed_at_any_instant_loses_nothing_and_leaves_nothing() {
+    let here = tempfile::tempdir().unwrap();
+    let program = traces(here.path()).join("warm.py");
+    let command = format!("exec python3 {}", program.display());
+    script(here.path(), "marked", &command, "retries: 0\n  warm: {}");
+    fs::write(program, WARM).unwrap();
+    kill_servers(&here, LONGEST_WARM_LIFE);
+}
+
+/// Kills servers whose function `marked` is one of the above.
+fn kill_servers(here: &tempfile::TempDir, longest_life: u64) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let kills: u64 = number("WINDLASS_KILLS").unwrap_or(KILLS);
+    let mut random = Random::of_environment();
+    fs::create_dir_all(traces(here.path()).join("locks")).unwrap();
     let start = || Server::beside(here.path(), &["--cpus", "2"]);
 
     let mut told = Told::default();
     let mut stops = 0;
     for life in 0..kills {
         let mut server = start();
-        let end = Instant::now() + Duration::from_millis(random.below(LONGEST_LIFE));
+        let end = Instant::now() + Duration::from_millis(random.below(longest_life));
         let telling = Load { client: server.client.clone(), life, end }
             .start(random.below(JOBS + 1), random.below(JOBS + 1));
         std::thread::sleep(end.saturating_duration_since(Instant::now()));
@@ -152,12 +191,13 @@ impl Load {
             let name = format!("job-{}-{number}", self.life);
             let body = json!({ "function": "marked", "name": name });
             match self.post(&body, &[]) {
+                // One that stops accepts nothing any more.
+                Some((503, _)) | None => told.unanswered += 1,
                 Some((status, job)) => {
                     assert!(matches!(status, 201 | 202), "{job}");
                     let name = told.hear(&job);
                     told.answered.insert(name);
                 }
-                None => told.unanswered += 1,
             }
             if self.is_over() {
                 break;
