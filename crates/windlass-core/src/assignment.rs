@@ -167,11 +167,14 @@ pub struct Program {
 /// What a worker on one machine is told: one line of JSON for each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is moved once")]
 pub enum Instruction {
     /// Start a function that serves, and wait for an order. Answered by an [`Idle`].
     Prepare(Preparation),
     /// Run an attempt. Answered by reports, and then, if its function serves and may be used again, by an [`Idle`].
     Run(Order),
+    /// End the attempt, and keep its function, which serves, if it does so in time. Nothing is reported of it any more.
+    Cancel,
 }
 
 /// A function that is started before there is a job.

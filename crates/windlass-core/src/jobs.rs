@@ -26,6 +26,8 @@ pub struct Submission {
     /// The digest of the request, when the name is that of an [idempotency key](crate::idempotency).
     /// It stays with the job.
     pub request_sha256: Option<String>,
+    /// Its caller is answered after its end: a world may begin with it before it is stored.
+    pub is_waited_for: bool,
 }
 
 impl Submission {
@@ -67,7 +69,8 @@ pub struct Page {
 #[async_trait]
 pub trait Jobs: Send + Sync + 'static {
     /// Accepts a job. When this returns, the job is not lost any more. `Conflict` when its name is
-    /// taken.
+    /// taken. A job that is waited for may have ended by then; when it cannot be stored, nothing of it
+    /// stays.
     async fn submit(&self, submission: Submission) -> Result<Job, Error>;
     /// One job.
     async fn get(&self, key: &JobKey) -> Result<Job, Error>;

@@ -5,6 +5,7 @@
 //! - [`capacity`]: who starts when, with how many CPUs;
 //! - [`ends`]: cancel, delete, expiry, shutdown, and that no process is left;
 //! - [`manifests`]: functions and queues from files;
+//! - [`warm`]: functions that serve;
 //! - [`latency`]: what all this costs; ignored unless asked for.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -17,3 +18,4 @@ mod latency;
 mod lives;
 mod manifests;
 mod support;
+mod warm;

@@ -87,15 +87,25 @@ pub(crate) fn spec(function: &str, fields: Value) -> JobSpec {
     serde_json::from_value(all).unwrap()
 }
 
+/// The submission of a job. Without a name one is made up.
+fn submission(name: &str, spec: JobSpec) -> Submission {
+    let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    let namespace = NAMESPACE.into();
+    Submission { namespace, name, spec, request_sha256: None, is_waited_for: false }
+}
+
 pub(crate) fn key(name: &str) -> JobKey {
     JobKey::new(NAMESPACE, name)
 }
 
 impl Machine {
     pub(crate) async fn submit(&self, name: &str, spec: JobSpec) -> Result<Job, Error> {
-        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
-        let namespace = NAMESPACE.into();
-        self.engine.submit(Submission { namespace, name, spec, request_sha256: None }).await
+        self.engine.submit(submission(name, spec)).await
+    }
+
+    /// Calls a function: its job begins before it is stored.
+    pub(crate) async fn call(&self, name: &str, spec: JobSpec) -> Result<Job, Error> {
+        self.engine.submit(Submission { is_waited_for: true, ..submission(name, spec) }).await
     }
 
     /// Submits a job of this function with no fields under a name of its own.

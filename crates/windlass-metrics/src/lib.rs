@@ -66,6 +66,8 @@ struct Meters {
     known_queues: Mutex<HashSet<(String, String)>>,
     waiting: Gauge,
     cpus_in_use: Gauge,
+    warm_waiting: Gauge,
+    warm_memory: Gauge,
     grants: Counter,
     granted_cpus: Counter,
     finished: Family<EndLabels, Counter>,
@@ -99,6 +101,8 @@ impl JobMetrics {
             known_queues: Mutex::default(),
             waiting: Gauge::default(),
             cpus_in_use: Gauge::default(),
+            warm_waiting: Gauge::default(),
+            warm_memory: Gauge::default(),
             grants: Counter::default(),
             granted_cpus: Counter::default(),
             finished: Family::default(),
@@ -113,6 +117,10 @@ impl JobMetrics {
         windlass.register("waiting_jobs", help, m.waiting.clone());
         let help = "CPUs that attempts hold, in whatever queue";
         windlass.register("cpus_in_use", help, m.cpus_in_use.clone());
+        let help = "Warm functions that wait for a job";
+        windlass.register("warm_functions_waiting", help, m.warm_waiting.clone());
+        let (help, unit) = ("Resident memory of warm functions that wait for a job", Unit::Bytes);
+        windlass.register_with_unit("warm_functions_memory", help, unit, m.warm_memory.clone());
         windlass.register("grants", "Attempts made", m.grants.clone());
         windlass.register("granted_cpus", "CPUs of the attempts made", m.granted_cpus.clone());
         windlass.register("jobs_finished", "Jobs that have ended", m.finished.clone());
@@ -141,6 +149,12 @@ impl JobMetrics {
             queue_granted.remove(&labels(gone.clone()));
         }
         *known = present;
+    }
+
+    /// Sets how many warm functions wait for a job, and their resident bytes.
+    pub fn set_warm(&self, waiting: usize, memory_bytes: u64) {
+        self.0.warm_waiting.set(count(waiting));
+        self.0.warm_memory.set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
     }
 
     /// An attempt was made with so many CPUs.

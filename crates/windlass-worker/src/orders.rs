@@ -45,6 +45,7 @@ impl Instructions {
 }
 
 /// What comes next while no attempt runs.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Next {
     Instruction(Instruction),
     /// The server is gone, or has asked this process to end.
@@ -75,6 +76,8 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
                 instructions.say_idle(bytes)?;
                 warm = Some(waiting);
             }
+            // The attempt was over before the cancel came.
+            Next::Instruction(Instruction::Cancel) => {}
             Next::Child => {
                 if let Some(warm) = &warm {
                     stop::reap_orphans(warm.function.group());

@@ -24,6 +24,8 @@ pub(crate) enum FunctionEnd {
     OutOfMemory(u64),
     /// By us, because we were told to stop.
     Stopped,
+    /// It serves, and has answered in time after its job was cancelled.
+    Cancelled,
     /// It serves, and has answered for its job.
     Answered(Served),
     /// It serves, and does not keep to the contract; a sentence about the function.
@@ -72,7 +74,7 @@ pub(crate) fn decide_outcome(
         FunctionEnd::OutOfMemory(bytes) => {
             return failed(OutOfMemory, format!("used {bytes} bytes of memory"), None, stderr);
         }
-        FunctionEnd::Stopped => {
+        FunctionEnd::Stopped | FunctionEnd::Cancelled => {
             return failed(FailureReason::Lost, "was told to stop".into(), None, stderr);
         }
         FunctionEnd::Answered(served) => return answered(served, output, stderr, out_of_memory),

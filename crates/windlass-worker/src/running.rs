@@ -57,19 +57,25 @@ pub(crate) fn start(
         let relay = Relay::start(process.take_output(), assignment.log.as_deref());
         return Ok((RunningFunction::Once { process, relay }, memory, progress));
     }
-    match warm {
-        Some(waiting) => waiting.memory.begin(confinement)?,
-        None => {
-            *warm = Some(Warm::prepare(&Preparation {
-                program: order.program.clone(),
-                confinement: assignment.confinement.clone(),
-                input: assignment.input.clone(),
-                work: assignment.work.clone(),
-                has_logs: assignment.log.is_some(),
-            })?);
+    let preparation = || Preparation {
+        program: order.program.clone(),
+        confinement: assignment.confinement.clone(),
+        input: assignment.input.clone(),
+        work: assignment.work.clone(),
+        has_logs: assignment.log.is_some(),
+    };
+    let waiting = match warm.take() {
+        Some(Warm { mut function, mut memory }) => {
+            memory.begin(confinement)?;
+            if function.has_ended() {
+                // Somebody has ended it while it waited. Its socket goes before there is another.
+                drop(function);
+                function = ServingFunction::start(&preparation())?;
+            }
+            warm.insert(Warm { function, memory })
         }
-    }
-    let waiting = warm.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        None => warm.insert(Warm::prepare(&preparation())?),
+    };
     let progress = waiting.function.begin(assignment, limit)?;
     let Warm { function, memory } = warm.take().ok_or(io::ErrorKind::NotFound)?;
     Ok((RunningFunction::Serving { function, answer: None }, memory, progress))
@@ -94,6 +100,14 @@ impl RunningFunction {
         match self {
             Self::Once { process, .. } => process.output_path(),
             Self::Serving { function, .. } => function.output_path(),
+        }
+    }
+
+    /// Asks it to end its job and to stay. Whether it may do so: one that runs once has to be ended.
+    pub(crate) fn cancel(&mut self) -> bool {
+        match self {
+            Self::Once { .. } => false,
+            Self::Serving { function, .. } => function.cancel().is_ok(),
         }
     }
 

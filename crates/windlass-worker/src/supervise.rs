@@ -16,7 +16,7 @@ use windlass_core::status::{FailureReason, Progress, Usage};
 use crate::confine::MemoryWatch;
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::progress::ProgressFile;
-use crate::report::Reporter;
+use crate::report::{Reporter, ServerSays};
 use crate::result::{CollectedOutput, collect_output};
 use crate::running::{RunningFunction, Warm};
 use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
@@ -54,6 +54,7 @@ struct Attempt<'a> {
     started: Timestamp,
     clock: Instant,
     limit: Duration,
+    grace: Duration,
 }
 
 /// What this process is told by signals.
@@ -107,7 +108,7 @@ pub(crate) async fn supervise(
     let mut reporter = Reporter::open(assignment)?;
     let clock = Instant::now();
     let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
-    let attempt = Attempt { assignment, started: now(), clock, limit };
+    let attempt = Attempt { assignment, started: now(), clock, limit, grace };
     let mut running = match attempt.start(order, &mut warm, &mut reporter) {
         Ok(running) => running,
         Err(error) => {
@@ -120,14 +121,16 @@ pub(crate) async fn supervise(
         }
     };
     let end = attempt.until_end(&mut running, &mut reporter, signals).await?;
-    report_unstopped(running.function.end_attempt(grace).await);
+    let is_cancelled = matches!(end, FunctionEnd::Cancelled);
+    // One that has not obeyed a cancel has had its grace.
+    report_unstopped(running.function.end_attempt(attempt.grace).await);
     let code = attempt.conclude(order, end, &mut running, &mut reporter, &signals.stop).await?;
     let Running { memory, function, .. } = running;
     let RunningFunction::Serving { mut function, answer: Some(answer) } = function else {
         return Ok(code.into());
     };
     let settled = match code {
-        STOPPED => Err("the worker was told to stop".to_owned()),
+        STOPPED if !is_cancelled => Err("the worker was told to stop".to_owned()),
         _ => function.settle(&answer),
     };
     match settled {
@@ -183,7 +186,7 @@ impl Attempt<'_> {
         let Running { since, memory, function, progress, last_progress, .. } = running;
         let stderr = function.last_words().await;
         let stopped = stopped(assignment, started, *since);
-        if matches!(end, FunctionEnd::Stopped) {
+        if matches!(end, FunctionEnd::Stopped | FunctionEnd::Cancelled) {
             leave_word(assignment, &stopped);
             return Ok(STOPPED);
         }
@@ -217,6 +220,8 @@ impl Attempt<'_> {
     ) -> io::Result<FunctionEnd> {
         let Running { memory, function, progress, last_progress, untold, .. } = running;
         let tell_at = self.clock + RUNNING_DELAY;
+        // When a function whose job was cancelled is ended.
+        let mut cancelled = None::<Instant>;
         let mut unreported = None;
         let mut reported_at = None::<Instant>;
         let mut has_orphans = false;
@@ -227,8 +232,20 @@ impl Attempt<'_> {
                 // A request to stop counts before an end that has happened: it may have caused it.
                 biased;
                 stop = signals.stop.recv() => return stop.map(|()| FunctionEnd::Stopped),
-                () = reporter.server_closed() => return Ok(FunctionEnd::Stopped),
-                end = function.wait() => return Ok(judge(end?, &signals.stop, reporter).await),
+                said = reporter.server_says(), if cancelled.is_none() => match said {
+                    ServerSays::Cancel if function.cancel() => {
+                        cancelled = Some(Instant::now() + self.grace);
+                    }
+                    ServerSays::Cancel | ServerSays::Closed => return Ok(FunctionEnd::Stopped),
+                },
+                end = function.wait() => return Ok(match (cancelled, end?) {
+                    (None, end) => judge(end, &signals.stop, reporter).await,
+                    (Some(_), FunctionEnd::Answered(_)) => FunctionEnd::Cancelled,
+                    (Some(_), _) => FunctionEnd::Stopped,
+                }),
+                () = sleep_until(cancelled.unwrap_or(tell_at)), if cancelled.is_some() => {
+                    return Ok(FunctionEnd::Stopped);
+                }
                 () = sleep_until(tell_at), if untold.is_some() => {
                     untold.take().into_iter().for_each(|event| reporter.send(event));
                 }
@@ -316,7 +333,7 @@ async fn judge(end: FunctionEnd, stop: &StopSignals, reporter: &Reporter) -> Fun
     let stopped = async {
         tokio::select! {
             _ = stop.recv() => {}
-            () = reporter.server_closed() => {}
+            _ = reporter.server_says() => {}
         }
     };
     let by_signal = matches!(end, FunctionEnd::Exited(status) if is_end_by_signal(status));

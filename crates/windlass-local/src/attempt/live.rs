@@ -18,7 +18,7 @@ use uuid::Uuid;
 use windlass_core::assignment::{Assignment, Confinement, Order};
 use windlass_core::{AttemptNumber, Cpus};
 
-use super::supervise::{Supervisor, WORKER_GRACE};
+use super::supervise::{StopKind, Supervisor, WORKER_GRACE};
 use super::warm::WarmFunctions;
 use super::warm_pool::{WarmAge, WarmKey, WarmPool, WarmWorker};
 use super::worker_pool::{self, WorkerPool};
@@ -51,7 +51,7 @@ pub(crate) struct LiveAttempts {
 /// One of them.
 struct LiveAttempt {
     /// Asks its supervisor to end it. `None` once that was done.
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<StopKind>>,
     /// Its CPUs by the kernel's numbers.
     cpus: Vec<u32>,
     /// Its function, if that serves.
@@ -142,25 +142,38 @@ impl LiveAttempts {
     pub(crate) fn start(
         &mut self,
         job_uid: Uuid,
-        order: &Order,
+        mut order: Order,
         input: &[u8],
-        allocation: Allocation,
+        mut allocation: Allocation,
         warm: Option<Arc<WarmKey>>,
     ) -> io::Result<()> {
-        let Allocation { cpus, mut slot, worker, .. } = allocation;
         let attempt = order.assignment.attempt;
+        let limit = time_limit(&order.assignment);
         let mut age = WarmAge::new();
-        let waiting = worker.and_then(|worker| {
+        let mut assigned = None;
+        if let Some(worker) = allocation.worker.take() {
             age = worker.age;
-            self.assign_waiting(job_uid, order, input, worker, &mut slot)
-        });
-        let assigned = match waiting {
+            match assign_waiting(job_uid, &order, input, &worker) {
+                Ok(()) => assigned = Some((worker.child, worker.socket, worker.home)),
+                Err(error) => {
+                    warn!(%error, "a function has gone while it waited");
+                    let own = allocation.slot.take();
+                    self.retire(vec![WarmWorker { slot: own, ..worker }]);
+                    allocation.slot =
+                        self.cgroups.acquire(&allocation.cpus, allocation.memory_bytes).ok();
+                    order.assignment.confinement = Some(allocation.confinement());
+                    age = WarmAge::new();
+                }
+            }
+        }
+        let assigned = match assigned {
             Some(assigned) => Ok(assigned),
             None => {
                 warm.iter().for_each(|key| self.warm.add(key));
-                self.assign(job_uid, order, input)
+                self.assign(job_uid, &order, input)
             }
         };
+        let Allocation { cpus, slot, .. } = allocation;
         let (child, socket, home) = match assigned {
             Ok(worker) => worker,
             Err(error) => {
@@ -172,39 +185,12 @@ impl LiveAttempts {
         };
         let (stop, stopped) = oneshot::channel();
         let (grace, events) = (self.grace, self.events.clone());
-        let limit = time_limit(&order.assignment);
         let kept = warm.clone().map(|key| (key, age));
         let supervisor =
             Supervisor { job_uid, attempt, home, grace, limit, slot, warm: kept, events };
         self.supervisors.spawn(supervisor.run(child, socket, stopped));
         self.live.insert((job_uid, attempt), LiveAttempt { stop: Some(stop), cpus, warm });
         Ok(())
-    }
-
-    /// Gives an order to a worker whose function waits. `None` when that has gone: then its slot is gone, too.
-    fn assign_waiting(
-        &mut self,
-        job_uid: Uuid,
-        order: &Order,
-        input: &[u8],
-        worker: WarmWorker,
-        slot: &mut Option<Slot>,
-    ) -> Option<(Child, UnixStream, PathBuf)> {
-        let given = SocketWriter(&worker.socket);
-        let given = worker_pool::give(given, &worker.home, job_uid, order.clone(), input);
-        match given.and_then(|said| said) {
-            Ok(()) => Some((worker.child, worker.socket, worker.home)),
-            Err(error) => {
-                warn!(%error, "a function has gone while it waited");
-                let limits = order.assignment.confinement.as_ref();
-                let (cpus, memory_bytes) =
-                    limits.map_or((&[][..], 0), |limits| (&limits.cpus, limits.memory_bytes));
-                let other = self.cgroups.acquire(cpus, memory_bytes).ok();
-                let own = std::mem::replace(slot, other);
-                self.retire(vec![WarmWorker { slot: own, ..worker }]);
-                None
-            }
-        }
     }
 
     fn assign(
@@ -221,13 +207,13 @@ impl LiveAttempts {
     /// Asks for the end of an attempt. Once it has ended, or was asked to, nothing happens.
     pub(crate) fn stop(&mut self, uid: Uuid, attempt: AttemptNumber) {
         if let Some(live) = self.live.get_mut(&(uid, attempt)) {
-            live.stop();
+            live.stop(StopKind::Cancel);
         }
     }
 
     /// Asks for the end of all.
     pub(crate) fn stop_all(&mut self) {
-        self.live.values_mut().for_each(LiveAttempt::stop);
+        self.live.values_mut().for_each(|live| live.stop(StopKind::End));
         self.closing.send_replace(true);
         let waiting = self.warm.close();
         self.retire(waiting);
@@ -290,6 +276,17 @@ fn time_limit(assignment: &Assignment) -> Duration {
     Duration::from_secs(u64::from(assignment.timeout_seconds) + storing)
 }
 
+/// Gives an order to a worker whose function waits.
+fn assign_waiting(
+    job_uid: Uuid,
+    order: &Order,
+    input: &[u8],
+    worker: &WarmWorker,
+) -> io::Result<()> {
+    let socket = SocketWriter(&worker.socket);
+    worker_pool::give(socket, &worker.home, job_uid, order.clone(), input)?
+}
+
 /// Writes to a socket that is not to be waited for. An order is smaller than its room.
 struct SocketWriter<'a>(&'a UnixStream);
 
@@ -304,8 +301,8 @@ impl io::Write for SocketWriter<'_> {
 }
 
 impl LiveAttempt {
-    fn stop(&mut self) {
+    fn stop(&mut self, kind: StopKind) {
         // Its supervisor may have returned by itself.
-        self.stop.take().map(|stop| stop.send(()));
+        self.stop.take().map(|stop| stop.send(kind));
     }
 }

@@ -56,6 +56,15 @@ pub(super) struct Supervisor {
     pub(super) events: EventSender,
 }
 
+/// What is to become of an attempt's worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopKind {
+    /// Its attempt alone is to end, if its function serves.
+    Cancel,
+    /// It is to end as well.
+    End,
+}
+
 /// How the talk with a worker is over.
 enum Closed {
     /// It has closed its end.
@@ -75,7 +84,7 @@ impl Supervisor {
         mut self,
         mut child: Child,
         socket: UnixStream,
-        stopped: oneshot::Receiver<()>,
+        stopped: oneshot::Receiver<StopKind>,
     ) {
         // Where the kernel counts what it killed for want of memory.
         let memory_events = self.slot.as_ref().and_then(|slot| slot.confinement().memory_events);
@@ -150,13 +159,13 @@ impl Supervisor {
         &self,
         child: &Child,
         socket: UnixStream,
-        mut stopped: oneshot::Receiver<()>,
+        mut stopped: oneshot::Receiver<StopKind>,
     ) -> Closed {
         let mut lines = BufReader::new(socket);
         // Outside of the loop: a read that a signal interrupts goes on where it was.
         let mut line = Vec::new();
         let (mut stopping, mut finished, mut is_overdue) = (false, false, false);
-        let mut is_silent = true;
+        let (mut is_silent, mut is_kept) = (true, self.warm.is_some());
         // When the worker is killed.
         let mut deadline = Some(Instant::now() + self.limit + self.grace);
         let mut armed = false;
@@ -171,8 +180,8 @@ impl Supervisor {
             tokio::select! {
                 read = bounded.read_until(b'\n', &mut line) => match read {
                     Ok(1..) => {
-                        // One that was told to stop ends, whatever it said before it heard that.
-                        if finished && !stopping && self.warm.is_some()
+                        // One that was told to end ends, whatever it said before it heard that.
+                        if is_kept
                             && let Ok(Idle { idle_memory_bytes }) = serde_json::from_slice(&line)
                         {
                             let socket = lines.into_inner();
@@ -194,9 +203,9 @@ impl Supervisor {
                     // The worker has closed its end: it exits.
                     Ok(0) | Err(_) => return Closed::Gone { is_overdue, is_silent },
                 },
-                _ = &mut stopped, if !stopping => {
+                kind = &mut stopped, if !stopping => {
                     stopping = true;
-                    signal(child, Signal::TERM);
+                    is_kept = self.ask_to_stop(kind.unwrap_or(StopKind::End), child, lines.get_ref());
                     deadline = Some(Instant::now() + self.grace);
                 }
                 () = &mut kill, if armed => {
@@ -206,6 +215,17 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Asks for the end of the attempt. Whether its function may have another job then.
+    fn ask_to_stop(&self, kind: StopKind, child: &Child, socket: &UnixStream) -> bool {
+        let cancel = b"\"cancel\"\n";
+        let may_stay = kind == StopKind::Cancel && self.warm.is_some();
+        if may_stay && socket.try_write(cancel).is_ok_and(|written| written == cancel.len()) {
+            return true;
+        }
+        signal(child, Signal::TERM);
+        false
     }
 
     /// Kills the worker. One that is frozen does not die.

@@ -86,7 +86,7 @@ fn start_worker(
     let function = (&function.spec, program);
     let mut order = build::order(job, &limits, function, attempt, cpus, placement);
     order.serves = warm.is_some();
-    state.attempts.start(uid, &order, &job.spec.input_bytes(), allocation, warm)
+    state.attempts.start(uid, order, &job.spec.input_bytes(), allocation, warm)
 }
 
 /// Asks for the end of an attempt. When it is gone, nothing happens.

@@ -107,6 +107,8 @@ fn end_turn(state: &mut State) {
     start_granted(state);
     announce_waiting(state);
     state.admission.measure(&state.ctx.metrics);
+    let (waiting, memory_bytes) = state.attempts.warm_idle();
+    state.ctx.metrics.set_warm(waiting, memory_bytes);
     state.ctx.config.activity.notify_one();
     if state.is_draining() && state.attempts.is_empty() {
         state.ctx.drained.notify_one();

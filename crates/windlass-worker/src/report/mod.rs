@@ -18,9 +18,9 @@ use crate::outcome::FunctionOutput;
 use crate::output::log_line;
 use crate::result::{LargeResult, too_large_to_inline};
 use gateway::{GatewayClient, send_progress};
-use socket::{wait_closed, write_all, write_some};
+use socket::{write_all, write_some};
 
-pub(crate) use socket::inherited as inherited_socket;
+pub(crate) use socket::{ServerSays, inherited as inherited_socket};
 
 /// Shortest time for all tries at the last report, whatever the attempt's timeout.
 const LEAST_PATIENCE: Duration = Duration::from_secs(60);
@@ -103,11 +103,11 @@ impl Reporter {
         }
     }
 
-    /// Resolves when nobody will take reports any more; then the attempt is of no use.
-    pub(crate) async fn server_closed(&self) {
+    /// Resolves when the attempt is of no use any more: it is cancelled, or nobody will take its reports.
+    pub(crate) async fn server_says(&self) -> ServerSays {
         match self {
             Self::Http { .. } => std::future::pending().await,
-            Self::Socket { socket, .. } => wait_closed(socket).await,
+            Self::Socket { socket, .. } => socket::server_says(socket).await,
         }
     }
 }

@@ -16,20 +16,27 @@ pub(crate) fn inherited() -> io::Result<(UnixStream, StdUnixStream)> {
     Ok((UnixStream::from_std(socket)?, writer))
 }
 
-/// Resolves when the server has closed its end.
-pub(super) async fn wait_closed(socket: &UnixStream) {
+/// Resolves when the server has closed its end, or says what it says while an attempt runs: that it is cancelled.
+pub(super) async fn server_says(socket: &UnixStream) -> ServerSays {
     loop {
         if socket.ready(Interest::READABLE).await.is_err() {
-            return;
+            return ServerSays::Closed;
         }
-        // The server says nothing; readable means its end.
         match socket.try_read(&mut [0; 64]) {
-            Ok(0) => return,
-            Ok(_) => {}
+            Ok(1..) => return ServerSays::Cancel,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
+            Ok(0) | Err(_) => return ServerSays::Closed,
         }
     }
+}
+
+/// What comes from the server while an attempt runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerSays {
+    /// The attempt is to end, and its function may stay.
+    Cancel,
+    /// The server is gone.
+    Closed,
 }
 
 /// The report as one line of JSON.

@@ -27,7 +27,7 @@ use crate::function::{check_input, command, deadline, give, group_of, traceparen
 use crate::progress::ProgressFile;
 use crate::{stop, usage};
 use connection::{Connection, Heard};
-use protocol::{JobLine, Said};
+use protocol::{CancelLine, JobLine, Said};
 use relay::ServingRelay;
 
 pub(crate) use protocol::{Answer, Served};
@@ -108,6 +108,11 @@ impl ServingFunction {
         self.work.join("output")
     }
 
+    /// Whether its process has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Whether it has initialized.
     pub(crate) fn is_ready(&self) -> bool {
         self.is_ready
@@ -148,6 +153,17 @@ impl ServingFunction {
             false => self.unsent = Some(line),
         }
         Ok(file)
+    }
+
+    /// Asks it to end its job.
+    pub(crate) fn cancel(&mut self) -> io::Result<()> {
+        // One that is not ready yet does not get the job at all.
+        let Some(name) = self.job.as_ref().filter(|_| self.unsent.take().is_none()) else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let mut line = serde_json::to_vec(&CancelLine { cancel: name })?;
+        line.push(b'\n');
+        self.connection.send(&line)
     }
 
     /// Waits for an answer or an end, and takes what it prints meanwhile. While it has no job, `None` is that it has

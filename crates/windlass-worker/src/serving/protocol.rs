@@ -29,6 +29,12 @@ pub(super) struct JobLine<'a> {
     pub(super) traceparent: Option<String>,
 }
 
+/// A job that is to end.
+#[derive(Debug, Serialize)]
+pub(super) struct CancelLine<'a> {
+    pub(super) cancel: &'a str,
+}
+
 /// What the function says. Members that are not known are left alone: it may be newer.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]

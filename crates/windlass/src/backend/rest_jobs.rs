@@ -44,7 +44,7 @@ impl RestJobs {
         key: Option<&str>,
     ) -> Result<Job, Error> {
         // A server makes the digest of a request itself.
-        let Submission { namespace, name, spec, request_sha256: _ } = submission;
+        let Submission { namespace, name, spec, .. } = submission;
         let mut body = serde_json::to_value(spec).map_err(|error| Error::Bug(error.to_string()))?;
         if let (Some(fields), Some(name)) = (body.as_object_mut(), name) {
             fields.insert("name".into(), Value::String(name));
