@@ -164,8 +164,9 @@ def test_only_the_process_in_which_something_is_left_is_replaced(serve):
     assert before - set(one.children()) == {pid} and len(one.children()) == 2
 
 
-def test_what_fails_says_and_answers_as_version_1(serve):
-    one = serve("callees:fail").ready()
+@pytest.mark.parametrize("chunk", ["1", "3"])
+def test_what_fails_says_and_answers_as_version_1(serve, chunk):
+    one = serve("callees:fail", ["--chunk", chunk]).ready()
     pids = one.children()
     reason, said = one.failure([1, "bad", 2])
     assert reason == "input" and said.startswith("item 1: Traceback")
