@@ -6,5 +6,5 @@ mod remove_tree;
 mod spawn;
 
 pub(crate) use remove_tree::remove_tree;
-pub use spawn::Logs;
 pub(crate) use spawn::{IdleWorker, WorkerCommand, image_of, signal};
+pub use spawn::{Logs, prepare_worker};
