@@ -154,6 +154,7 @@ def all_systems():
     return [
         windlass_flask.WindlassFlask,
         windlass_flask.WindlassFlaskNumpy,
+        windlass.WindlassWarm,
         windlass.Windlass,
         gunicorn.GunicornSpawn,
         gunicorn.GunicornForkserver,
