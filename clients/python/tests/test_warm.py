@@ -34,6 +34,14 @@ def test_jobs_get_the_same_processes_and_not_those_in_which_something_is_left(wa
         assert results(client, "leave", ["nothing"]) != [third]
 
 
+def test_many_processes_with_large_imports_stay_as_one_does(warm):
+    pytest.importorskip("numpy")
+    with warm.client() as client:
+        seen = [set(results(client, "heavy", [0.05] * 12, 4)) for _ in range(8)]
+    # The first few import, and not all may have by then.
+    assert len(set.union(*seen[3:])) == 4, seen
+
+
 def test_failures_are_those_of_a_process_for_each_job(warm):
     with warm.client() as client:
         with pytest.raises(windlass.JobFailed, match="bad cannot be had") as failed:
