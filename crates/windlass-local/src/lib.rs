@@ -39,5 +39,5 @@ pub use config::{Config, NAMESPACE};
 pub use engine::Engine;
 pub use functions::{Functions, Library};
 pub use ownership::claim_directory_of_server;
-pub use process::Logs;
+pub use process::{Logs, prepare_worker};
 pub use store::StoreError;

@@ -4,5 +4,5 @@
 pub(crate) mod leftovers;
 mod spawn;
 
-pub use spawn::Logs;
 pub(crate) use spawn::{IdleWorker, WorkerCommand, image_of, signal};
+pub use spawn::{Logs, prepare_worker};
