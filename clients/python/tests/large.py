@@ -1,9 +1,10 @@
-"""A module that takes memory to import."""
+"""A module that takes memory and time to import."""
 
 import os
 import time
 
 table = b"x" * (50 << 20)
+time.sleep(1.5)
 
 
 def pid(seconds):

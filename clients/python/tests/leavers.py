@@ -1,6 +1,8 @@
 """Functions that leave something behind in their process, by name; and some that look at what is there."""
 
 import ctypes
+import decimal
+import gc
 import locale
 import os
 import pathlib
@@ -30,7 +32,12 @@ def leave(kind):
         "umask": lambda: os.umask(0o111),
         "handler": lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
         "mask": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2}),
-        "alarm": lambda: signal.setitimer(signal.ITIMER_PROF, 100, 100),
+        "alarm": lambda: signal.alarm(100),
+        "profile timer": lambda: signal.setitimer(signal.ITIMER_PROF, 100, 100),
+        "session": os.setsid,
+        "trace": lambda: sys.settrace(lambda *_: None),
+        "recursion": lambda: sys.setrecursionlimit(5000),
+        "collector": gc.disable,
         "limit": lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
         "niceness": lambda: os.nice(1),
         "file": lambda: kept.append(opened()),
@@ -83,6 +90,13 @@ def native_thread(kind):
     assert library.pthread_create(ctypes.byref(thread), None, function, None) == 0
 
 
+def precision(digits):
+    """The precision until now; sets another."""
+    before = decimal.getcontext().prec
+    decimal.getcontext().prec = digits
+    return before
+
+
 def variables(_):
     return {name: value for name, value in os.environ.items() if name.startswith("WINDLASS") or name == "TRACEPARENT"}
 
@@ -98,10 +112,12 @@ def work_with_child(seconds):
     return os.getpid()
 
 
-def heavy(x):
+def heavy(seconds):
+    """Imports much at its first call; the number of its process."""
     import numpy
 
-    return float(numpy.arange(1000).sum()) + x
+    time.sleep(seconds)
+    return os.getpid() + int(numpy.zeros(1)[0])
 
 
 def busy(seconds):

@@ -52,6 +52,14 @@ def test_the_function_is_imported_before_it_says_that_it_is_ready(serve):
     assert one.said() == ""
 
 
+def test_no_item_waits_for_an_import_while_a_process_is_there(serve):
+    one = serve("large:pid").ready()
+    pids = one.children()
+    began = time.monotonic()
+    assert set(one.result([0] * 6, 3)) == set(pids) and len(one.children()) == 3
+    assert time.monotonic() - began < 1
+
+
 def test_a_function_is_told_of_its_job_as_by_version_1(serve):
     one = serve("leavers:variables").ready()
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -122,6 +130,11 @@ LEFT = {
     "handler": "changed a signal handler",
     "mask": "changed the blocked signals",
     "alarm": "changed a timer",
+    "profile timer": "changed a timer",
+    "session": "changed its user or process group",
+    "trace": "changed how Python runs",
+    "recursion": "changed how Python runs",
+    "collector": "changed how Python runs",
     "limit": "changed a resource limit",
     "niceness": "changed its niceness",
     "file": "left open /etc/passwd",
@@ -154,6 +167,12 @@ def test_what_a_process_may_keep_is_kept(serve, kind):
     one = serve("leavers:leave").ready()
     (pid,) = one.result([kind])
     assert one.result([kind, "nothing"]) == [pid, pid] and one.said() == ""
+
+
+def test_what_a_job_sets_in_its_context_is_its_own(serve):
+    one = serve("leavers:precision").ready()
+    assert one.result([7, 8]) == [28, 7]
+    assert one.result([9]) == [28] and one.said() == ""
 
 
 def test_only_the_process_in_which_something_is_left_is_replaced(serve):
@@ -202,6 +221,13 @@ def test_after_an_exception_the_processes_that_still_work_are_replaced(serve):
     assert time.monotonic() - began < 20
     assert len(set(before) & set(one.children())) == 1 and len(one.children()) == 3
     assert len(set(one.result([0.05] * 6, 3))) <= 3
+
+
+def test_after_an_exception_its_process_drops_the_rest_and_stays(serve):
+    one = serve("callees:fail_or_sleep", ["--chunk", "2"]).ready()
+    pids, began = one.children(), time.monotonic()
+    assert one.failure(["bad", 60])[0] == "input"
+    assert time.monotonic() - began < 20 and one.children() == pids
 
 
 @pytest.mark.parametrize("item, how", [("die", "by signal 9"), ("exit", "with exit status 3")])
@@ -345,9 +371,10 @@ def test_a_large_result_is_read_once(serve):
 def test_what_is_imported_at_the_first_call_costs_once(serve):
     pytest.importorskip("numpy")
     one = serve("leavers:heavy").ready()
+    pids = one.children()
     times = []
     for _ in range(20):
         began = time.perf_counter()
-        assert one.result([1]) == [499501.0]
+        assert one.result([0]) == pids
         times.append(time.perf_counter() - began)
     assert one.said() == "" and min(times[1:]) < times[0] / 5

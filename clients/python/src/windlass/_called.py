@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import bdb
 import contextlib
+import contextvars
 import difflib
 import importlib
 import json
@@ -91,6 +92,8 @@ class Caller:
         self.function, self.results = function, results
         self.flushed = time.monotonic()
         self.before = Before()
+        # What a job sets of it, such as the precision of `decimal`, is gone with the job.
+        self.context = contextvars.copy_context()
         self.say("+")
 
     def say(self, text: str) -> None:
@@ -107,6 +110,7 @@ class Caller:
         """Does what a line says."""
         if line.startswith(b"j"):
             self.before.begin(json.loads(line[1:]))
+            self.context = contextvars.copy_context()
             return
         flags, bracket, items = line.partition(b"[")
         self.call(json.loads(bracket + items), b"k" in flags)
@@ -123,7 +127,7 @@ class Caller:
         for item in items:
             try:
                 # Compact, and a line: JSON escapes line breaks.
-                text = encode(self.function(item))
+                text = encode(self.context.run(self.function, item))
             except MemoryError:
                 raise
             except NoJson as error:

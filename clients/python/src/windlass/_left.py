@@ -9,7 +9,8 @@ something is found is ended, and another one takes its place.
 | native threads | one more than after the import runs; more than 64 more are there |
 | children | there is one, also one that has ended and was not waited for |
 | `os.environ`, working directory, umask, locale | it is another |
-| signal handlers, blocked signals, timers, resource limits, niceness | they are others |
+| signal handlers, blocked signals, timers, resource limits, niceness, user, process group | they are others |
+| trace and profile functions, recursion limit, garbage collection | they are others |
 | file descriptors | there is another one, or 0, 1 or 2 is another file |
 | `sys.stdin`, `sys.stdout`, `sys.stderr` | it is another or closed |
 | memory | it holds twice what it held after the import, and 64 MiB |
@@ -114,9 +115,11 @@ def _state() -> tuple[tuple[str, Any], ...]:
         # `signal` makes each an object of an enumeration, which takes ten times as long.
         ("a signal handler", [_signal.getsignal(number) for number in _SIGNALS]),
         ("the blocked signals", _signal.pthread_sigmask(signal.SIG_BLOCK, ())),
-        ("a timer", [signal.getitimer(which)[1] for which in _TIMERS]),
+        ("a timer", [signal.getitimer(which) > (0.0, 0.0) for which in _TIMERS]),
         ("a resource limit", [resource.getrlimit(which) for which in _LIMITS]),
         ("its niceness", os.getpriority(os.PRIO_PROCESS, 0)),
+        ("its user or process group", (os.getresuid(), os.getresgid(), os.getpgrp(), os.getsid(0))),
+        ("how Python runs", (sys.gettrace(), sys.getprofile(), sys.getrecursionlimit(), gc.isenabled())),
         ("the locale", locale.setlocale(locale.LC_ALL)),
         ("sys.stdin, sys.stdout or sys.stderr", [_stream(each) for each in (sys.stdin, sys.stdout, sys.stderr)]),
         ("what file descriptor 0, 1 or 2 is", [_file(number) for number in range(3)]),

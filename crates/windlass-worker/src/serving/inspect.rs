@@ -10,12 +10,15 @@ use crate::confine::descendants;
 use crate::remove_tree::remove_contents;
 use crate::stop::reap_orphans;
 
-/// How much more memory than when it was ready a function may hold between jobs: as much again, and this.
+/// How much more memory than when it was ready a function may hold between jobs: as much again, and this, for each
+/// process that it keeps.
 const IDLE_ROOM_BYTES: u64 = 64 << 20;
 
-/// Most memory that a function may hold between jobs, by what it held when it was ready.
-pub(super) fn idle_bound(ready_bytes: u64) -> u64 {
-    ready_bytes.saturating_mul(2).saturating_add(IDLE_ROOM_BYTES)
+/// Most memory that a function may hold between jobs, by what it held when it was ready and the number of processes
+/// that it keeps beside its first. One that has had a job of many CPUs has a process for each of them.
+pub(super) fn idle_bound(ready_bytes: u64, kept: usize) -> u64 {
+    let each = ready_bytes.saturating_mul(2).saturating_add(IDLE_ROOM_BYTES);
+    each.saturating_mul(kept.max(1) as u64)
 }
 
 /// Removes what is in the working directory.
@@ -57,4 +60,17 @@ fn open_below(process: i32, directory: &Path) -> Option<String> {
         let is_below = target.starts_with(directory) && target != directory.join("lock");
         is_below.then(|| target.to_string_lossy().into_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_process_that_is_kept_has_its_room() {
+        const MIB: u64 = 1 << 20;
+        for (ready, kept, expected) in [(10, 0, 84), (30, 1, 124), (30, 4, 496)] {
+            assert_eq!(idle_bound(ready * MIB, kept), expected * MIB, "{ready} MiB, {kept}");
+        }
+    }
 }
