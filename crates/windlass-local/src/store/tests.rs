@@ -166,6 +166,18 @@ fn who_waits_for_a_commit_does_not_wait_for_the_end_of_a_job() {
 }
 
 #[test]
+fn an_end_waits_only_a_moment_for_other_ends() {
+    let mut store = store(LONG, ENDLESS);
+    let (quick, slow) = (job("quick"), job("slow"));
+    let answers = [store.insert(&slow, true), store.insert(&quick, true)];
+    assert_eq!(store.submitted(), ("slow".into(), false));
+    assert_eq!(store.submitted(), ("quick".into(), false));
+    store.update(later(&quick, Phase::Succeeded, 0));
+    let answered = answers.map(|answer| answer.blocking_recv().unwrap().unwrap());
+    assert_eq!(answered.map(|job| job.status.is_finished()), [false, true]);
+}
+
+#[test]
 fn a_job_whose_end_takes_long_is_stored_before_it() {
     let mut store = store(Duration::from_millis(1), ENDLESS);
     let answer = store.insert(&job("slow"), true);

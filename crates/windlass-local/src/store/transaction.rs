@@ -17,9 +17,12 @@ use crate::event::{Event, EventSender};
 /// Most changes of one transaction: bounds the wait of the first.
 pub(super) const MAX_CHANGES: usize = 512;
 
-/// How long a transaction waits for the ends of jobs that it has begun. A function that takes longer
-/// runs beside the commit.
-pub(super) const PATIENCE: Duration = Duration::from_millis(2);
+/// How long a transaction waits for the ends of jobs that it has begun. A program that is started for a
+/// job takes less. A function that takes longer runs beside the commit.
+pub(super) const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How long an end waits for other ends.
+const COMPANY: Duration = Duration::from_micros(500);
 
 /// A transaction that is open.
 pub(super) struct Transaction<'a> {
@@ -30,6 +33,8 @@ pub(super) struct Transaction<'a> {
     failed: Option<rusqlite::Error>,
     /// UIDs of the jobs that have begun and whose end is not here.
     begun: HashSet<String>,
+    /// When the first end came of one that had begun.
+    ended: Option<Instant>,
     /// Somebody waits for the commit itself.
     is_urgent: bool,
 }
@@ -41,8 +46,9 @@ impl<'a> Transaction<'a> {
     /// Opens it. What did not work is known at the commit.
     pub(super) fn open(db: &'a Connection, events: &'a EventSender) -> Self {
         let failed = db.execute_batch("BEGIN IMMEDIATE").err();
-        let (executed, begun) = (Vec::new(), HashSet::new());
-        Self { db, events, opened: Instant::now(), executed, failed, begun, is_urgent: false }
+        let (executed, begun, ended) = (Vec::new(), HashSet::new(), None);
+        let (opened, is_urgent) = (Instant::now(), false);
+        Self { db, events, opened, executed, failed, begun, ended, is_urgent }
     }
 
     /// Runs statements of nobody's change.
@@ -57,7 +63,9 @@ impl<'a> Transaction<'a> {
         match &change {
             Change::Insert { new, .. } if new.is_waited_for => {}
             // An end that is not one of those waited for has a caller of its own.
-            Change::Update { job, reply: None } if self.begun.remove(&job.metadata.uid) => {}
+            Change::Update { job, reply: None } if self.begun.remove(&job.metadata.uid) => {
+                self.ended.get_or_insert_with(Instant::now);
+            }
             change => self.is_urgent |= !change.can_wait(),
         }
         let (executed, result) = change.execute(self.db, self.failed.is_some());
@@ -79,7 +87,11 @@ impl<'a> Transaction<'a> {
         if self.begun.is_empty() || self.is_urgent || is_full || self.failed.is_some() {
             return None;
         }
-        patience.checked_sub(self.opened.elapsed())
+        let left = patience.checked_sub(self.opened.elapsed())?;
+        match self.ended {
+            None => Some(left),
+            Some(ended) => COMPANY.checked_sub(ended.elapsed()).map(|company| company.min(left)),
+        }
     }
 
     /// Commits it, or undoes all of it.
