@@ -32,7 +32,6 @@ const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 /// The pod of this attempt. `Conflict` when the function cannot run on a cluster.
 pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Error> {
     Ok(core_v1::PodSpec {
-        active_deadline_seconds: None,
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         containers: vec![container(attempt)?],
@@ -127,7 +126,7 @@ fn environment(attempt: &NewAttempt<'_>) -> Result<Vec<core_v1::EnvVar>, Error> 
 
 /// What the worker is told to do.
 fn assignment(attempt: &NewAttempt<'_>) -> Assignment {
-    let NewAttempt { job, limits, function, number, cpus, report } = *attempt;
+    let NewAttempt { job, limits, function, number, cpus, report, .. } = *attempt;
     Assignment {
         input: format!("{INPUT_DIRECTORY}/input.json"),
         work: WORK_DIRECTORY.into(),

@@ -20,6 +20,7 @@ use super::objects::{AttemptObjects, ObservedBatchJob, ObservedPod, read_batch_j
 use super::observe::attempts;
 
 mod ends;
+mod managed;
 mod pods;
 
 const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";

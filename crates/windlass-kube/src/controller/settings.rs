@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use windlass_core::Job;
 
+use super::manage_jobs::ManageJobs;
 use crate::attempt::report_endpoint::ReportEndpoint;
 
 /// What the command line sets.
@@ -21,6 +22,8 @@ pub struct Settings {
     /// Whether a node whose object was deleted is known to run nothing any more. Without this an
     /// attempt that was there when its node was deleted is never taken for dead.
     pub deleted_nodes_are_fenced: bool,
+    /// Whether this controller manages the batch Jobs that it creates.
+    pub manage_jobs: ManageJobs,
     /// Called with each job that this process has seen to end, while it leads. Must return at once.
     pub ended: Option<Ended>,
 }

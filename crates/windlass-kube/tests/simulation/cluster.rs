@@ -1,4 +1,5 @@
-//! What a cluster does beside the API server: the Job controller makes pods of batch Jobs, a kubelet
+//! What a cluster does beside the API server: the Job controller makes pods of batch Jobs, unless somebody else manages
+//! them; a kubelet
 //! runs them, the garbage collector ends those whose batch Job is gone. The Job controller's cache may
 //! be old: it makes pods of batch Jobs that were deleted a moment ago. Attempts take some milliseconds, and end as the
 //! job's input says.
@@ -38,7 +39,7 @@ pub(crate) async fn run(server: Server, longest: u64, spread: u64) {
         let jobs = all(&state, "jobs");
         let uids: HashSet<_> = jobs.iter().map(|(_, job)| job["metadata"]["uid"].clone()).collect();
         cluster.make_late_pods(&mut state, &uids);
-        for (key, job) in &jobs {
+        for (key, job) in jobs.iter().filter(|(_, job)| job["spec"]["managedBy"].is_null()) {
             cluster.run_job_controller(&mut state, key, job);
         }
         for (key, pod) in all(&state, "pods") {

@@ -28,28 +28,41 @@ pub(crate) fn play_numbered(count: u64, story: impl Fn(u64) -> Story) {
     play_all((0..count).map(story));
 }
 
-/// Plays all the stories side by side. Returns the numbers of their writes, in no order.
+/// So many stories are played side by side: more would wait for the processor.
+const SIDE_BY_SIDE: usize = 80;
+
+/// Plays all the stories: first with pods that the Job controller makes, then with those that our controller makes.
+/// Returns the numbers of their writes, in no order.
 pub(crate) fn play_all(stories: impl IntoIterator<Item = Story>) -> Vec<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut playing = JoinSet::new();
-        for story in stories {
-            playing.spawn(play(story));
-        }
-        let (mut writes, mut wrong) = (Vec::new(), Vec::new());
-        while let Some(story) = playing.join_next().await {
-            match story.unwrap() {
-                Ok(count) => writes.push(count),
-                Err(what) => wrong.push(what),
+    let stories: Vec<_> = stories.into_iter().collect();
+    let (mut writes, mut wrong) = (Vec::new(), Vec::new());
+    for managed in [false, true] {
+        let of_mode = stories.iter().filter(|story| story.managed.is_none_or(|m| m == managed));
+        let of_mode = of_mode.map(|story| Story { managed: Some(managed), ..story.clone() });
+        for some in of_mode.collect::<Vec<_>>().chunks(SIDE_BY_SIDE) {
+            for ended in runtime.block_on(play_side_by_side(some)) {
+                match ended {
+                    Ok(count) => writes.push(count),
+                    Err(what) => wrong.push(what),
+                }
             }
         }
-        let count = wrong.len();
-        let titles: String =
-            wrong.iter().map(|what| what.chars().take(500).collect::<String>() + "\n").collect();
-        let all = count + writes.len();
-        assert!(wrong.is_empty(), "{count} of {all} stories:\n{titles}\n{}", wrong[0]);
-        writes
-    })
+    }
+    let count = wrong.len();
+    let titles: String =
+        wrong.iter().map(|what| what.chars().take(500).collect::<String>() + "\n").collect();
+    let all = count + writes.len();
+    assert!(wrong.is_empty(), "{count} of {all} stories:\n{titles}\n{}", wrong[0]);
+    writes
+}
+
+async fn play_side_by_side(stories: &[Story]) -> Vec<Result<usize, String>> {
+    let mut playing = JoinSet::new();
+    for story in stories {
+        playing.spawn(play(story.clone()));
+    }
+    playing.join_all().await
 }
 
 /// Plays a story to its end. Returns the number of writes, or what went wrong.
@@ -110,10 +123,12 @@ impl Performance {
     async fn begin(story: Story) -> Self {
         let server = Server::new(story.faults.clone());
         server.lock().read_faults = story.read_faults;
+        server.lock().drops_managed_by = story.drops_managed_by;
+        let manages = story.managed == Some(true);
         create_function(&server);
         let mut controllers = Vec::new();
         if story.created_late {
-            controllers.extend((0..story.controllers).map(|i| start(&server, i)));
+            controllers.extend((0..story.controllers).map(|i| start(&server, i, manages)));
             // Their watches have begun by then.
             sleep(Duration::from_millis(500)).await;
         }
@@ -128,7 +143,7 @@ impl Performance {
         }
         let cluster = tokio::spawn(cluster::run(server.clone(), story.longest, story.spread));
         if controllers.is_empty() {
-            controllers.extend((0..story.controllers).map(|i| start(&server, i)));
+            controllers.extend((0..story.controllers).map(|i| start(&server, i, manages)));
         }
         let deaths = server.lock().deaths.subscribe();
         let began = Instant::now();
@@ -176,7 +191,8 @@ impl Performance {
         self.deaths.mark_unchanged();
         for dead in all {
             self.controllers[dead].abort();
-            self.controllers[dead] = start(&self.server, dead);
+            let manages = self.story.managed == Some(true);
+            self.controllers[dead] = start(&self.server, dead, manages);
         }
     }
 

@@ -39,6 +39,10 @@ pub(crate) struct Story {
     pub(crate) only_needed: bool,
     /// Somebody else's batch Job has the name of the first attempt of the first job, for so many milliseconds.
     pub(crate) stranger: Option<u64>,
+    /// Whether controllers make the pods of their batch Jobs themselves; the story is played both ways without a value.
+    pub(crate) managed: Option<bool>,
+    /// Whether the API server stores only every second batch Job with `spec.managedBy`, as one of two of different versions.
+    pub(crate) drops_managed_by: bool,
     /// Makes each story take another course.
     pub(crate) spread: u64,
 }
@@ -57,6 +61,8 @@ impl Default for Story {
             created_late: false,
             only_needed: false,
             stranger: None,
+            managed: None,
+            drops_managed_by: false,
             spread: 1,
         }
     }

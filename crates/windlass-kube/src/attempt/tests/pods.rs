@@ -18,6 +18,7 @@ fn a_function_has_a_home_and_places_to_write() {
     let limits = JobLimits::without_function(&job.spec);
     let report = ReportEndpoint { url: "http://gateway".into(), authorities: None };
     let attempt = NewAttempt {
+        is_managed: false,
         job: &job,
         limits: &limits,
         function: &function,
