@@ -168,7 +168,9 @@ impl Machine {
     pub(crate) fn left(&self) -> Vec<PathBuf> {
         let files = ["attempts", "results"].map(|name| fs::read_dir(self.path(name)).unwrap());
         let paths = files.into_iter().flatten().map(|entry| entry.unwrap().path());
-        paths.filter(|path| path.is_file() || path.join("attempt.json").exists()).collect()
+        let has_record =
+            |path: &Path| fs::metadata(path.join("attempt.json")).is_ok_and(|file| file.len() > 0);
+        paths.filter(|path| path.is_file() || has_record(path)).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -11,12 +11,12 @@ use windlass_core::result::hex;
 /// Removes a directory and everything in it, of which nothing is used any more. However deep it is, that takes no more
 /// stack and no more open files: each directory is moved to the top before it is emptied. Nor does its mode matter.
 pub fn remove_tree(top: &Path) -> io::Result<()> {
-    remove_contents(top)?;
+    remove_contents(top, None)?;
     fs::remove_dir(top)
 }
 
-/// The same, but for the directory itself.
-pub(crate) fn remove_contents(top: &Path) -> io::Result<()> {
+/// The same, but for the directory itself, and for a regular file of this name in it.
+pub(crate) fn remove_contents(top: &Path, kept: Option<&str>) -> io::Result<()> {
     // No name that a function could have chosen.
     let prefix = random_name()?;
     let mut number = 0_u64;
@@ -24,7 +24,13 @@ pub(crate) fn remove_contents(top: &Path) -> io::Result<()> {
     while let Some(directory) = left.pop() {
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;
-            if !entry.file_type()?.is_dir() {
+            let kind = entry.file_type()?;
+            // One with a second name is somebody else's, too.
+            let is_kept = kept.is_some_and(|kept| entry.file_name() == kept);
+            if is_kept && directory == top && kind.is_file() && entry.metadata()?.nlink() == 1 {
+                continue;
+            }
+            if !kind.is_dir() {
                 fs::remove_file(entry.path())?;
                 continue;
             }

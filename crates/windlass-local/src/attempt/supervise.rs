@@ -126,8 +126,8 @@ impl Supervisor {
     /// Hands a worker back whose function waits for another job. Nothing of the attempt is left: the worker has looked.
     fn hand_back(self, child: Child, socket: UnixStream, memory_bytes: u64) {
         let Self { job_uid: uid, attempt, home, events, slot, warm, .. } = self;
-        if let Err(error) = AttemptRecord::remove(&home) {
-            warn!(%error, "the record of an attempt cannot be removed");
+        if let Err(error) = AttemptRecord::clear(&home) {
+            warn!(%error, "the record of an attempt cannot be emptied");
         }
         let warm = warm.map(|(key, age)| {
             let age = WarmAge { jobs: age.jobs + 1, idle_since: Instant::now(), ..age };

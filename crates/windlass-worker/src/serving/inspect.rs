@@ -21,18 +21,9 @@ pub(super) fn idle_bound(ready_bytes: u64, kept: usize) -> u64 {
     each.saturating_mul(kept.max(1) as u64)
 }
 
-/// Removes what is in the working directory.
+/// Removes what is in the working directory. The progress file is emptied instead, and used again.
 pub(super) fn clear(work: &Path) -> io::Result<()> {
-    // Most functions leave these two and nothing else.
-    for name in ["output", "progress"] {
-        match fs::remove_file(work.join(name)) {
-            // A directory is found below.
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => break,
-        }
-    }
-    remove_contents(work)
+    remove_contents(work, Some("progress"))
 }
 
 /// Whether there is a process that the function does not keep, or an open file below its directory; the error says
