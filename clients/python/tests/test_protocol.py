@@ -119,6 +119,27 @@ def test_the_submissions_fields_are_those_of_the_openapi_document():
     assert {*spec, "cancel"} == {"name", *document["components"]["schemas"]["JobSpec"]["properties"]}
 
 
+def misused():
+    """Each kind of misuse, and what is to be said of it."""
+    client = windlass.Client(token="t")
+    for use in (client.get, client.cancel, client.delete, client.result, client.logs, client.explain, client.wait):
+        yield lambda u=use: u(4), "as a Job or by its name, and not as 4"
+    yield lambda: next(client.follow_logs(None)), "as a Job or by its name, and not as None"
+    yield lambda: client.function(4), "a name is a text, and not 4"
+    yield lambda: client.submit("f", {}, idempotency_key=7), "an Idempotency-Key is a text, and not 7"
+    yield lambda: windlass.Client(namespace=4), "a name is a text, and not 4"
+    for kind in (windlass.Client, windlass.AsyncClient):
+        yield lambda k=kind: k(7070), "by its URL, such as 'http://127.0.0.1:7070', and not as 7070"
+        # Not what it is: it may be a secret.
+        yield lambda k=kind: k(token=b"secret"), "a token is a text, or a function that gives one, and no bytes$"
+
+
+@pytest.mark.parametrize("use, said", list(misused()))
+def test_what_is_no_name_no_url_and_no_token_is_told(use, said):
+    with pytest.raises(TypeError, match=said):
+        use()
+
+
 def test_what_cannot_be_sent_is_an_error_of_this_package():
     paths = protocol.Paths("default")
     for value in (float("nan"), 2**70, "\ud800", b"bytes"):

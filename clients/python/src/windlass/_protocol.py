@@ -142,6 +142,8 @@ def new_key() -> str:
 
 def _sendable(key: str) -> str:
     """The key, if a header can have it."""
+    if not isinstance(key, str):
+        raise TypeError(f"an Idempotency-Key is a text, and not {key!r}")
     if key.isascii() and key.isprintable():
         return key
     raise errors.Invalid(400, "/problems/invalid", detail="an Idempotency-Key has printable ASCII characters only")
@@ -149,11 +151,15 @@ def _sendable(key: str) -> str:
 
 def name_of(job: JobOrName) -> str:
     """The job's name."""
+    if not isinstance(job, (str, Job)):
+        raise TypeError(f"a job is given as a Job or by its name, and not as {job!r}")
     return job if isinstance(job, str) else job.metadata.name
 
 
 def _quote(part: str) -> str:
     """A part of a path. An empty one, or dots, would lead elsewhere."""
+    if not isinstance(part, str):
+        raise TypeError(f"a name is a text, and not {part!r}")
     if part in ("", ".", ".."):
         raise ValueError(f"{part!r} is no name")
     return urllib.parse.quote(part, safe="")
