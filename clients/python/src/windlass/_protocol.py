@@ -14,11 +14,14 @@ import urllib.parse
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Callable, TypedDict, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar, Union
 
 from windlass import _json, errors
 from windlass._model import json_name
 from windlass.models import Explanation, Function, Job, JobSpec, Queue
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 ENDS = ("Succeeded", "Failed", "Cancelled")
 
@@ -165,35 +168,26 @@ def encode(value: Any) -> bytes:
 
 
 def spec_of(
-    function: str,
-    input: Mapping[str, Any],
-    name: str | None = None,
-    *,
-    parallelism: int | None = None,
-    min_parallelism: int | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    retries: int | None = None,
-    timeout_seconds: int | None = None,
-    ttl_seconds: int | None = None,
+    function: str, input: Mapping[str, Any], name: str | None = None, **options: Unpack[Options]
 ) -> dict[str, Any]:
     """The body of a submission: what is None is left to the function."""
-    spec = {
-        "name": name,
-        "function": function,
-        "input": input,
-        "parallelism": parallelism,
-        "minParallelism": min_parallelism,
-        "queue": queue,
-        "priority": priority,
-        "retries": retries,
-        "timeoutSeconds": timeout_seconds,
-        "ttlSecondsAfterFinished": ttl_seconds,
-    }
+    if not isinstance(function, str):
+        raise TypeError(f"the first argument is the name of a function on the server, not {function!r}")
+    known = Options.__annotations__
+    for option in options:
+        if option not in known:
+            raise TypeError(f"there is no option {option!r}; there are {', '.join(known)}")
+    spec: dict[str, Any] = {"name": name, "function": function, "input": input}
+    for option, value in options.items():
+        spec[_IN_SPEC.get(option) or json_name(option)] = value
     return {key: value for key, value in spec.items() if value is not None}
 
 
 # --- Answers. ---
+# What an option is called in a job's spec, where that is another name.
+_IN_SPEC = {"ttl_seconds": "ttlSecondsAfterFinished"}
+
+
 
 _Read = TypeVar("_Read")
 
