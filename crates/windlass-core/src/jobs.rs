@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::idempotency::REQUEST_ANNOTATION;
 use crate::live::Shown;
-use crate::report::Refused;
+use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
 use crate::{AttemptNumber, Error, Function, Job, JobKey, JobSpec, Queue, Report};
 
@@ -301,7 +301,7 @@ pub enum Storing {
     /// They are stored; this is their [`location`](crate::result::location).
     At(String),
     /// They are not wanted and never will be.
-    Refused(Refused),
+    Refused(ReportRefusal),
     /// There are more of them than may be stored; the sentence says how many may.
     TooLarge(String),
 }
@@ -312,7 +312,7 @@ pub enum Verdict {
     /// It counts.
     Accepted,
     /// It changes nothing and never will; trying again is of no use.
-    Refused(Refused),
+    Refused(ReportRefusal),
 }
 
 /// Why a report could not be judged.
