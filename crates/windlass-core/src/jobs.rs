@@ -107,7 +107,8 @@ pub trait Jobs: Send + Sync + 'static {
 #[async_trait]
 pub trait Watch: Send {
     /// The job after its next change. States in between may be skipped, the last one is not.
-    /// `NotFound` once it is deleted.
+    /// `NotFound` once it is deleted. One that comes from a server has no input: it may have 128 KiB, and
+    /// does not change.
     async fn next(&mut self) -> Result<Job, Error>;
     /// The same, with the progress that the world itself has heard between two writes.
     async fn next_shown(&mut self) -> Result<Shown, Error> {

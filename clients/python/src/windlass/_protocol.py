@@ -133,9 +133,10 @@ class Paths:
         return f"{self.base}/functions/{_quote(name)}"
 
     def events(self, job: JobOrName, last_id: str | None, timeout_seconds: float) -> Request:
-        """The stream of a job's events, after the last that was seen."""
+        """The stream of a job's events without its input, after the last that was seen."""
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
-        return Request("GET", self.job(job, "/events"), headers=headers, timeout_seconds=timeout_seconds)
+        params = {"fields": WITHOUT_INPUT}
+        return Request("GET", self.job(job, "/events"), params, headers, timeout_seconds=timeout_seconds)
 
 
 def new_key() -> str:
@@ -183,11 +184,11 @@ def spec_of(
     return {key: value for key, value in spec.items() if value is not None}
 
 
-# --- Answers. ---
 # What an option is called in a job's spec, where that is another name.
 _IN_SPEC = {"ttl_seconds": "ttlSecondsAfterFinished"}
 
 
+# --- Answers. ---
 
 _Read = TypeVar("_Read")
 
@@ -209,10 +210,11 @@ def _understood(read: Callable[[bytes], _Read]) -> Callable[[bytes], _Read]:
 @_understood
 def job_of(body: bytes) -> Job:
     """A job from an answer."""
-    return _job(json.loads(body))
+    return job_from(json.loads(body))
 
 
-def _job(value: dict[str, Any]) -> Job:
+def job_from(value: dict[str, Any]) -> Job:
+    """A job from its JSON object."""
     value["spec"].setdefault("input", {})  # of one that was asked for without
     return Job.from_json(value)
 
@@ -221,7 +223,7 @@ def _job(value: dict[str, Any]) -> Job:
 def jobs_of(body: bytes) -> tuple[list[Job], str | None]:
     """A page of jobs, and the token of the next page."""
     value = json.loads(body)
-    return [_job(item) for item in value["items"]], value.get("metadata", {}).get("continue") or None
+    return [job_from(item) for item in value["items"]], value.get("metadata", {}).get("continue") or None
 
 
 @_understood

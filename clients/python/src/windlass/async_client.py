@@ -172,7 +172,7 @@ class AsyncClient:
     def progress(self, job: JobOrName, *, timeout_seconds: float | None = None) -> AsyncGenerator[Job, None]:
         """The job on each change that is told, until it has ended. Connects again when a connection is lost.
 
-        `TimeoutError` when it has not ended by then.
+        `TimeoutError` when it has not ended by then. Its input is that of the job that is given; of a name it is `{}`.
         """
         return self._follow(job, timeout_seconds)
 

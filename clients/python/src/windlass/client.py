@@ -201,6 +201,7 @@ class Client:
         """The job as it ended, however it did.
 
         `TimeoutError` when it has not by then. It is looked at once, for up to a second, however short the timeout is.
+        Its input is that of the job that is given; of a name it is `{}`.
         """
         for told in self._follow(job, timeout_seconds):
             last = told
@@ -209,7 +210,7 @@ class Client:
     def progress(self, job: JobOrName, *, timeout_seconds: float | None = None) -> Iterator[Job]:
         """The job on each change that is told, until it has ended. Connects again when a connection is lost.
 
-        `TimeoutError` when it has not ended by then.
+        `TimeoutError` when it has not ended by then. Its input is that of the job that is given; of a name it is `{}`.
         """
         return self._follow(job, timeout_seconds)
 
