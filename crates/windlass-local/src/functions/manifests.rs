@@ -7,13 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use windlass_core::function::EnvVar;
+use windlass_core::function::{EnvVar, RESERVED_NAME, RESERVED_PREFIX};
 use windlass_core::parse::{self, Unread};
 use windlass_core::warm::Warm;
 use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, name};
-
-/// How the names of Windlass' own variables begin.
-const RESERVED: &str = "WINDLASS_";
 
 /// What may run on this machine.
 #[derive(Clone, Debug, Default)]
@@ -256,8 +253,8 @@ fn check_env(env: &[EnvVar]) -> Result<(), String> {
                 &format!("{name:?} is no name: letters, digits and `_`, a digit not first"),
             );
         }
-        if name.starts_with(RESERVED) {
-            return refuse("name", &format!("{name:?} is Windlass' own, as all of {RESERVED}"));
+        if name.starts_with(RESERVED_PREFIX) {
+            return refuse("name", RESERVED_NAME);
         }
         if value.contains('\0') {
             return refuse("value", "has a zero byte");
