@@ -196,6 +196,23 @@ impl Functions {
         self.functions.values().map(|entry| &entry.function)
     }
 
+    /// Those of the command line.
+    pub(crate) fn of_command_line(&self) -> impl Iterator<Item = &Function> {
+        self.from(|source| matches!(source, Source::CommandLine(_)))
+    }
+
+    /// Those of manifests.
+    pub(crate) fn of_manifests(&self) -> impl Iterator<Item = &Function> {
+        self.from(|source| matches!(source, Source::Manifest(_)))
+    }
+
+    fn from(&self, is_wanted: fn(&Source) -> bool) -> impl Iterator<Item = &Function> {
+        self.functions
+            .values()
+            .filter(move |entry| is_wanted(&entry.source))
+            .map(|entry| &entry.function)
+    }
+
     /// A queue by its name.
     pub fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.get(name).map(|(queue, _)| queue)

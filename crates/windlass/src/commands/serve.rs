@@ -99,6 +99,9 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         metrics: JobMetrics::register(&mut registry),
         ..machine
     };
+    if let Some((name, why)) = windlass_local::wrong_function(&config).await {
+        return Err(BadUsage(format!("--function {name} cannot be called: {why}")).into());
+    }
     let (cpus, activity) = (config.cpus, Arc::clone(&config.activity));
     let hides_data = config.hides_data;
     let is_open = !hides_data && config.run_as.is_none();
