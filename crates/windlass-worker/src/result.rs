@@ -192,6 +192,7 @@ mod tests {
             results: results.map(|path| path.to_string_lossy().into_owned()),
             log: None,
             confinement: None,
+            disk_bytes: None,
             termination_message: None,
         }
     }

@@ -14,6 +14,7 @@ use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
 
 use crate::confine::MemoryWatch;
+use crate::disk::DiskWatch;
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::progress::ProgressFile;
 use crate::report::{Reporter, ServerSays};
@@ -225,6 +226,7 @@ impl Attempt<'_> {
         let mut unreported = None;
         let mut reported_at = None::<Instant>;
         let mut has_orphans = false;
+        let mut disk = DiskWatch::new(Path::new(&self.assignment.work), self.assignment.disk_bytes);
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -257,6 +259,9 @@ impl Attempt<'_> {
                     }
                     if let Some(bytes) = memory.exceeded() {
                         return Ok(FunctionEnd::OutOfMemory(bytes));
+                    }
+                    if let Some(bytes) = disk.exceeded() {
+                        return Ok(FunctionEnd::DiskExceeded(bytes));
                     }
                     if let Some(line) = progress.latest() {
                         let elapsed_seconds = self.clock.elapsed().as_secs_f64();
