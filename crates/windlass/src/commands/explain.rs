@@ -6,7 +6,8 @@ use clap::Args;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use windlass_core::explain::{Explanation, explain as explained};
+use windlass_core::explain::{Explanation, PartName, explain as explained};
+use windlass_core::status::Earlier;
 
 use crate::backend::resolve::Backend;
 use crate::output::objects;
@@ -33,19 +34,25 @@ pub(crate) async fn explain(backend: &Backend, args: &Explain) -> anyhow::Result
         OutputForm::Json => objects::json(&explanation)?,
         OutputForm::Yaml => objects::yaml(&explanation)?,
         OutputForm::Name => objects::full_name(&job) + "\n",
-        OutputForm::Table | OutputForm::Wide => table(&explanation),
+        OutputForm::Table | OutputForm::Wide => table(&explanation, &job.status.timeline.earlier),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(explanation: &Explanation) -> String {
+fn table(explanation: &Explanation, earlier: &[Earlier]) -> String {
     let Explanation { phase, wall_seconds, parts, waits_for, attempts, failure } = explanation;
     let phase = phase.map_or("new", windlass_core::Phase::as_str);
     let mut text = format!("{phase}, {wall_seconds:.3} s, attempts: {attempts}\n");
+    let mut earlier = earlier_attempts(earlier);
     for part in parts {
         let share = if *wall_seconds > 0.0 { part.seconds / wall_seconds } else { 0.0 };
         let bar = "#".repeat((share * BAR).round() as usize);
-        let (name, seconds, meaning) = (part.name.as_str(), part.seconds, part.name.meaning());
+        let meaning = match part.name {
+            PartName::Earlier => earlier.next(),
+            _ => None,
+        };
+        let meaning = meaning.unwrap_or_else(|| part.name.meaning().to_owned());
+        let (name, seconds) = (part.name.as_str(), part.seconds);
         let percent = share * 100.0;
         text += &format!("  {name:<10}{seconds:>12.3} s {percent:>5.1} %  {bar:<40}  {meaning}\n");
     }
@@ -57,4 +64,31 @@ fn table(explanation: &Explanation) -> String {
     line("waits for", waits_for);
     line("last failure", failure);
     text
+}
+
+/// What each part is that tells of earlier attempts. Of many, the oldest are one part, with the pauses between them.
+fn earlier_attempts(earlier: &[Earlier]) -> impl Iterator<Item = String> {
+    let firsts = std::iter::once(1).chain(earlier.iter().map(|attempt| attempt.attempt + 1));
+    earlier.iter().zip(firsts).map(|(Earlier { attempt, .. }, first)| match first < *attempt {
+        true => format!("attempts {first} to {attempt}, which failed, and the pauses between"),
+        false => format!("attempt {attempt}, which failed"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_that_are_told_as_one_are_said_to_be_many() {
+        let now = Timestamp::UNIX_EPOCH;
+        let tried = |attempt| Earlier { attempt, admitted: now, ended: now };
+        let said = |attempts: &[u32]| {
+            let all: Vec<_> = attempts.iter().copied().map(tried).collect();
+            earlier_attempts(&all).collect::<Vec<_>>()
+        };
+        assert_eq!(said(&[1, 2]), ["attempt 1, which failed", "attempt 2, which failed"]);
+        let many = "attempts 1 to 13, which failed, and the pauses between";
+        assert_eq!(said(&[13, 14]), [many, "attempt 14, which failed"]);
+    }
 }
