@@ -140,6 +140,18 @@ def test_a_log_is_followed_to_the_jobs_end(client):
         list(client.follow_logs("no-such"))
 
 
+def test_a_log_is_followed_from_one_server_to_the_next(own_server):
+    with own_server.client() as client:
+        job = client.submit("talk", {"items": [0, 2, 0]}, parallelism=1)
+        pieces = client.follow_logs(job)
+        said = next(pieces)
+        own_server.kill()
+        own_server.start()
+        said += "".join(pieces)
+    # The second server has begun another attempt, which says everything again.
+    assert said.splitlines() == ["0 s", "0 s", "2 s", "0 s"]
+
+
 def test_queues_are_listed_and_jobs_by_their_queue(client):
     (queue,) = [queue for queue in client.queues() if queue.metadata.name == "narrow"]
     assert queue.spec.cpus == 1

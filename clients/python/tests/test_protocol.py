@@ -150,3 +150,19 @@ def test_what_cannot_be_sent_is_an_error_of_this_package():
     for key in ("schl\xfcssel", "two\nlines"):
         with pytest.raises(windlass.Invalid, match="printable ASCII"):
             paths.submit({"function": "f"}, key)
+
+
+def test_a_wrong_option_is_told_with_those_that_there_are():
+    with windlass.Client("http://127.0.0.1:1", token="t") as client:
+        for misuse in (client.submit, client.call):
+            with pytest.raises(TypeError, match="no option 'parallelizm'; there are parallelism, min_parallelism"):
+                misuse("f", {}, parallelizm=2)
+            with pytest.raises(TypeError, match="the name of a function on the server, not <built-in function len>"):
+                misuse(len, {})
+
+
+def test_an_executor_takes_the_name_of_a_function():
+    # As concurrent.futures has it, and without an argument for the server.
+    for misuse in (4, len):
+        with pytest.raises(TypeError, match=r"windlass\.Executor\('price'\).*parallelism"):
+            windlass.Executor(misuse)

@@ -61,6 +61,8 @@ pub struct Assignment {
     pub log: Option<String>,
     /// What holds its CPUs and memory. A pod is held by its container.
     pub confinement: Option<Confinement>,
+    /// Most that its directory may take of the disk, in bytes. A pod is held by the limits of its node.
+    pub disk_bytes: Option<u64>,
     /// File that takes the outcome as the fallback of a report that reached nobody.
     pub termination_message: Option<String>,
 }
@@ -91,6 +93,7 @@ impl Assignment {
             results: None,
             log: None,
             confinement: None,
+            disk_bytes: None,
             termination_message: None,
         }
     }

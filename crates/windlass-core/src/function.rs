@@ -153,12 +153,24 @@ impl Default for Timeout {
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar {
     /// Name of the variable.
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"),
+        extend("x-kubernetes-validations" = schema::rules(&[
+            ("!self.startsWith('WINDLASS_')", RESERVED_NAME),
+        ]))
+    )]
     pub name: String,
     /// Its value, as it is; nothing is expanded.
     #[schemars(length(max = 4096))]
     pub value: String,
 }
+
+/// How the names of Windlass' own variables begin.
+pub const RESERVED_PREFIX: &str = "WINDLASS_";
+
+/// Why nobody else's may begin so.
+pub const RESERVED_NAME: &str = "names that begin with WINDLASS_ are Windlass' own";
 
 /// What stands for the value of a variable before whoever may not write its function: people put secrets there.
 pub const HIDDEN_VALUE: &str = "(hidden)";

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::idempotency::REQUEST_ANNOTATION;
 use crate::live::Shown;
-use crate::report::Refused;
+use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
 use crate::{AttemptNumber, Error, Function, Job, JobKey, JobSpec, Queue, Report};
 
@@ -107,7 +107,8 @@ pub trait Jobs: Send + Sync + 'static {
 #[async_trait]
 pub trait Watch: Send {
     /// The job after its next change. States in between may be skipped, the last one is not.
-    /// `NotFound` once it is deleted.
+    /// `NotFound` once it is deleted. One that comes from a server has no input: it may have 128 KiB, and
+    /// does not change.
     async fn next(&mut self) -> Result<Job, Error>;
     /// The same, with the progress that the world itself has heard between two writes.
     async fn next_shown(&mut self) -> Result<Shown, Error> {
@@ -301,7 +302,7 @@ pub enum Storing {
     /// They are stored; this is their [`location`](crate::result::location).
     At(String),
     /// They are not wanted and never will be.
-    Refused(Refused),
+    Refused(ReportRefusal),
     /// There are more of them than may be stored; the sentence says how many may.
     TooLarge(String),
 }
@@ -312,7 +313,7 @@ pub enum Verdict {
     /// It counts.
     Accepted,
     /// It changes nothing and never will; trying again is of no use.
-    Refused(Refused),
+    Refused(ReportRefusal),
 }
 
 /// Why a report could not be judged.

@@ -54,6 +54,7 @@ pub(crate) fn machine_at(
         durable: true,
         max_queued: 1_000_000,
         max_stored_bytes: 1 << 30,
+        attempt_disk_bytes: Some(64 << 20),
         program: program(),
         logs: Logs::Files,
         stop: None,

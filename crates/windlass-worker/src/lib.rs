@@ -25,6 +25,8 @@
 //! credentials but the one token for reporting.
 
 mod confine;
+mod disk;
+mod dry_run;
 mod fence;
 mod function;
 mod log;
@@ -51,6 +53,7 @@ use windlass_core::assignment::{ASSIGNMENT, Order, Program};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
 pub use confine::kills as oom_kills;
+pub use dry_run::dry_run;
 pub use fence::{NoFence, can_hide, prepare_fence};
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
 pub use remove_tree::remove_tree;

@@ -22,6 +22,8 @@ pub(crate) enum FunctionEnd {
     TimedOut(Duration),
     /// By us, because all its processes together used so many bytes of memory.
     OutOfMemory(u64),
+    /// By us, because its directory took so many bytes of the disk.
+    DiskExceeded(u64),
     /// By us, because we were told to stop.
     Stopped,
     /// It serves, and has answered in time after its job was cancelled.
@@ -73,6 +75,10 @@ pub(crate) fn decide_outcome(
         }
         FunctionEnd::OutOfMemory(bytes) => {
             return failed(OutOfMemory, format!("used {bytes} bytes of memory"), None, stderr);
+        }
+        FunctionEnd::DiskExceeded(bytes) => {
+            let why = format!("wrote more than its directory may take: {bytes} bytes of the disk");
+            return failed(FailureReason::DiskExceeded, why, None, stderr);
         }
         FunctionEnd::Stopped | FunctionEnd::Cancelled => {
             return failed(FailureReason::Lost, "was told to stop".into(), None, stderr);
@@ -197,6 +203,7 @@ mod tests {
             (exited(1), result(), true, Some(FailureReason::OutOfMemory)),
             (exited(0), result(), true, None),
             (FunctionEnd::OutOfMemory(1), result(), false, Some(FailureReason::OutOfMemory)),
+            (FunctionEnd::DiskExceeded(1), result(), false, Some(FailureReason::DiskExceeded)),
             (
                 FunctionEnd::TimedOut(Duration::from_secs(1)),
                 result(),

@@ -14,6 +14,7 @@ use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
 
 use crate::confine::MemoryWatch;
+use crate::disk::DiskWatch;
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::progress::ProgressFile;
 use crate::report::{Reporter, ServerSays};
@@ -223,6 +224,7 @@ impl Attempt<'_> {
         // When a function whose job was cancelled is ended.
         let mut cancelled = None::<Instant>;
         let (mut pace, mut has_orphans) = (ProgressPace::default(), false);
+        let mut disk = DiskWatch::new(Path::new(&self.assignment.work), self.assignment.disk_bytes);
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -255,6 +257,9 @@ impl Attempt<'_> {
                     }
                     if let Some(bytes) = memory.exceeded() {
                         return Ok(FunctionEnd::OutOfMemory(bytes));
+                    }
+                    if let Some(bytes) = disk.exceeded() {
+                        return Ok(FunctionEnd::DiskExceeded(bytes));
                     }
                     if let Some(told) = pace.look(progress, self.clock, reporter) {
                         *last_progress = Some(told);

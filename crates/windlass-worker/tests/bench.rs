@@ -48,6 +48,7 @@ impl Bench {
             results: None,
             log: None,
             confinement: None,
+            disk_bytes: None,
             termination_message: Some(path("termination")),
         };
         Self { assignment, grace: 1, directory }

@@ -101,6 +101,7 @@ FailureReason = Literal[
     "Crashed",
     "Killed",
     "OutOfMemory",
+    "DiskExceeded",
     "NoOutput",
     "ResultTooLarge",
     "ResultLost",
@@ -194,7 +195,7 @@ class Timeline(Model, earlier=Earlier):
     """When the job passed from one phase to the next, for its latest attempt."""
 
     admitted: str | None = None
-    """CPUs granted: its carrier (`batch/v1` Job or process) was created."""
+    """CPUs granted: its batch Job or process was created."""
     created: str | None = None
     """Accepted."""
     earlier: tuple[Earlier, ...] = ()

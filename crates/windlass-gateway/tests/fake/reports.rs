@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use windlass_core::jobs::{Denied, ReportError, Reports, StoreReply, Storing, Upload, Verdict};
-use windlass_core::report::Refused;
+use windlass_core::report::ReportRefusal;
 use windlass_core::result::{ByteStream, checked};
 use windlass_core::{Error, Report};
 
@@ -51,7 +51,7 @@ impl Reports for FakeReports {
                 Ok(Some(piece)) => bytes.extend(piece),
                 Ok(None) => break,
                 Err(error) if error.kind() == ErrorKind::InvalidData => {
-                    return Ok(Storing::Refused(Refused::Damaged));
+                    return Ok(Storing::Refused(ReportRefusal::Damaged));
                 }
                 Err(error) => return Err(Error::unavailable(error.to_string()).into()),
             }

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest};
 use windlass_core::contract::STOP_GRACE_SECONDS;
+use windlass_core::status::FailureReason;
 use windlass_core::{Error, FunctionSpec};
 
 use super::new_attempt::NewAttempt;
@@ -49,7 +50,39 @@ pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Err
         }),
         termination_grace_period_seconds: Some(POD_GRACE_SECONDS),
         volumes: Some(volumes()),
+        affinity: away_from_lost_node(attempt),
         ..placement(attempt.function)
+    })
+}
+
+/// Another node than that on which the attempt before was lost or refused, where there is one that fits: the node may
+/// be full, broken or about to go. Only a preference, so that a cluster of one node goes on.
+fn away_from_lost_node(attempt: &NewAttempt<'_>) -> Option<core_v1::Affinity> {
+    let status = &attempt.job.status;
+    let failure =
+        status.failure.as_ref().filter(|failure| failure.reason == FailureReason::Lost)?;
+    // The status tells the node of the same attempt.
+    if failure.attempt + 1 != attempt.number || status.attempt != Some(failure.attempt) {
+        return None;
+    }
+    let not_there = core_v1::NodeSelectorRequirement {
+        key: "metadata.name".into(),
+        operator: "NotIn".into(),
+        values: Some(vec![status.node.clone()?]),
+    };
+    let term = core_v1::PreferredSchedulingTerm {
+        weight: 100,
+        preference: core_v1::NodeSelectorTerm {
+            match_fields: Some(vec![not_there]),
+            ..Default::default()
+        },
+    };
+    Some(core_v1::Affinity {
+        node_affinity: Some(core_v1::NodeAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![term]),
+            ..Default::default()
+        }),
+        ..Default::default()
     })
 }
 

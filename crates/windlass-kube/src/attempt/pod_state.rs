@@ -111,7 +111,7 @@ fn ended_without_container_status(pod: &core_v1::Pod, now: Timestamp) -> Attempt
         (_, _, Some(message)) => (FailureReason::Crashed, message),
         // A kubelet that takes no pod says so of the pod alone.
         (_, Some(message), None) if !has_containers => {
-            return AttemptState::Ended(End::Refused { message, at: now });
+            return AttemptState::Ended(End::NotTaken { message, at: now });
         }
         (_, said, None) => (
             FailureReason::Killed,

@@ -48,6 +48,7 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         Event::ManifestsReloaded => {
             state.admission.set_queues(&state.ctx.config.functions.current());
             warm::set_functions(state);
+            state.checks.begin(&state.ctx.config);
         }
         Event::QueueStatusRequested { queues, reply } => {
             let statuses = queues.iter().map(|queue| state.admission.queue_status(queue)).collect();

@@ -24,7 +24,7 @@ use crate::inode::inode;
 use crate::ownership;
 
 /// What a function sees of the server's environment.
-const PASSED_VARIABLES: [&str; 6] = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER"];
+pub(crate) const PASSED_VARIABLES: [&str; 6] = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER"];
 
 /// How a worker is started.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ pub(crate) fn signal(child: &Child, signal: Signal) {
 
 /// The PATH of functions: this one with the directory of the windlass program before it, so that
 /// `windlass function NAME` is found.
-fn search_path(program: &Path) -> OsString {
+pub(crate) fn search_path(program: &Path) -> OsString {
     let rest = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     let directories = program.parent().map(Path::to_owned).into_iter();
     std::env::join_paths(directories.chain(std::env::split_paths(&rest))).unwrap_or(rest)

@@ -32,7 +32,7 @@ pub(super) enum Change {
         reply: Reply<()>,
     },
     /// Looks whether the files are still there.
-    Look,
+    CheckFiles,
     /// Gives memory back.
     ReleaseMemory {
         reply: Reply<()>,
@@ -79,7 +79,7 @@ pub(super) enum Executed {
 impl Change {
     /// Whether it needs no commit of its own.
     pub(super) fn can_wait(&self) -> bool {
-        matches!(self, Self::Show(_) | Self::UpdateSoon(_) | Self::Look | Self::Forget(_))
+        matches!(self, Self::Show(_) | Self::UpdateSoon(_) | Self::CheckFiles | Self::Forget(_))
     }
 
     /// The job that it shows or changes whole.
@@ -111,7 +111,7 @@ impl Change {
             Self::UpdateSoon(job) => (Executed::UpdatedSoon(job), Ok(())),
             Self::Show(shown) => (Executed::Shown(shown), Ok(())),
             Self::Flush { reply } => (Executed::Flushed(reply), Ok(())),
-            Self::Look | Self::Forget(_) => (Executed::Nothing, Ok(())),
+            Self::CheckFiles | Self::Forget(_) => (Executed::Nothing, Ok(())),
             Self::ReleaseMemory { reply } => {
                 let (_, result) = run(skip, || db.release_memory());
                 (Executed::Flushed(reply), result)

@@ -105,7 +105,7 @@ impl Writer {
                 match change {
                     Change::Show(shown) => self.cache.show(shown),
                     Change::UpdateSoon(job) => self.save_later(job, true),
-                    Change::Look => self.files.check()?,
+                    Change::CheckFiles => self.files.check()?,
                     _ => {}
                 }
             }
