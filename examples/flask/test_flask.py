@@ -260,7 +260,7 @@ def test_after_a_killed_worker_leaves_none_at_work_and_the_result_is_there_by_it
     stay = [pid for pid in descendants(waiting.windlass.pid) if is_function(pid)]
     used = [cpu_seconds(pid) for pid in stay]
     time.sleep(1)
-    assert all((cpu_seconds(pid) or 0) - (before or 0) < 0.2 for pid, before in zip(stay, used)), stay
+    assert all((cpu_seconds(pid) or 0) - (before or 0) < 0.2 for pid, before in zip(stay, used, strict=True)), stay
     # Another request under that key is refused, and says so.
     assert waiting.post(SHORT, "order-17")[0] == 409
 
