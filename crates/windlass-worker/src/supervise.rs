@@ -125,14 +125,26 @@ pub(crate) async fn supervise(
     let is_cancelled = matches!(end, FunctionEnd::Cancelled);
     // One that has not obeyed a cancel has had its grace.
     report_unstopped(running.function.end_attempt(attempt.grace).await);
-    let code = attempt.conclude(order, end, &mut running, &mut reporter, &signals.stop).await?;
-    let Running { memory, function, .. } = running;
-    let RunningFunction::Serving { mut function, answer: Some(answer) } = function else {
-        return Ok(code.into());
+    let ending = attempt.conclude(order, end, &mut running, &reporter, &signals.stop).await;
+    // Before the end is told: whoever hears of it may send the next job at once.
+    let settled = match &mut running.function {
+        RunningFunction::Serving { .. } if ending.is_none() && !is_cancelled => {
+            Some(Err("the worker was told to stop".to_owned()))
+        }
+        RunningFunction::Serving { function, answer: Some(answer) } => {
+            Some(function.settle(answer))
+        }
+        _ => None,
     };
-    let settled = match code {
-        STOPPED if !is_cancelled => Err("the worker was told to stop".to_owned()),
-        _ => function.settle(&answer),
+    let code = match ending {
+        Some(ending) => attempt.finish(&mut reporter, ending, &signals.stop).await?,
+        None => STOPPED,
+    };
+    let Running { memory, function, .. } = running;
+    let (RunningFunction::Serving { mut function, answer: Some(_) }, Some(settled)) =
+        (function, settled)
+    else {
+        return Ok(code.into());
     };
     match settled {
         Ok(bytes) => Ok(AttemptEnd { code, waits: Some((Warm { function, memory }, bytes)) }),
@@ -173,15 +185,15 @@ impl Attempt<'_> {
         Ok(Running { since, memory, function, progress, last_progress: None, untold })
     }
 
-    /// Judges how the function ended, and reports that. The worker's exit code.
+    /// Judges how the function ended. `None` when it was stopped: then nothing is reported.
     async fn conclude(
         &self,
         order: &Order,
         end: FunctionEnd,
         running: &mut Running,
-        reporter: &mut Reporter,
+        reporter: &Reporter,
         stop: &StopSignals,
-    ) -> io::Result<u8> {
+    ) -> Option<Ending> {
         let (assignment, started) = (self.assignment, self.started);
         let (wall, finished) = (self.clock.elapsed(), now());
         let Running { since, memory, function, progress, last_progress, .. } = running;
@@ -189,7 +201,7 @@ impl Attempt<'_> {
         let stopped = stopped(assignment, started, *since);
         if matches!(end, FunctionEnd::Stopped | FunctionEnd::Cancelled) {
             leave_word(assignment, &stopped);
-            return Ok(STOPPED);
+            return None;
         }
         if let Some(line) = progress.latest() {
             let elapsed = wall.as_secs_f64();
@@ -199,7 +211,7 @@ impl Attempt<'_> {
         let path = function.output_path();
         let Some(output) = self.collect_result(&end, &path, reporter, stop).await else {
             leave_word(assignment, &stopped);
-            return Ok(STOPPED);
+            return None;
         };
         let mut outcome = decide_outcome(end, output, &stderr, memory.was_short());
         if let (Some(hidden), Outcome::Failed { message, .. }) =
@@ -209,7 +221,7 @@ impl Attempt<'_> {
         }
         let progress = last_progress.take();
         let ending = ending(assignment, outcome, started, Some(*since), Some(usage), progress);
-        self.finish(reporter, Ending { finished, ..ending }, stop).await
+        Some(Ending { finished, ..ending })
     }
 
     /// Reports progress until the function has ended or has to be ended.
