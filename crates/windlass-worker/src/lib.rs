@@ -50,7 +50,7 @@ use std::time::Duration;
 use windlass_core::assignment::{ASSIGNMENT, Order, Program};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
-pub use confine::kills as oom_kills;
+pub use confine::{descendants, kills as oom_kills};
 pub use fence::{NoFence, can_hide};
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
 pub use remove_tree::remove_tree;
