@@ -2,6 +2,7 @@
 //! looks from outside at files, processes and memory.
 
 use std::ffi::OsString;
+use std::os::linux::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
@@ -14,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The state of a process between two jobs.
 pub(crate) struct Surroundings {
-    threads: usize,
+    threads: u64,
     descriptors: Vec<String>,
     environment: Vec<(OsString, OsString)>,
     directory: PathBuf,
@@ -64,8 +65,9 @@ impl Surroundings {
     }
 }
 
-fn threads() -> io::Result<usize> {
-    Ok(fs::read_dir("/proc/self/task")?.count())
+/// The number of threads. The kernel counts the links of this directory: half the time of a list.
+fn threads() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/self/task")?.st_nlink())
 }
 
 /// The numbers of all open descriptors, among them that of the list, which is the same each time.

@@ -90,7 +90,8 @@ impl MemoryWatch {
 }
 
 /// All processes that this one has started, directly or not.
-pub(crate) fn descendants() -> Vec<Pid> {
+#[must_use]
+pub fn descendants() -> Vec<Pid> {
     let mut found = Vec::new();
     let mut unread = children_of(std::process::id());
     while let Some(number) = unread.pop() {

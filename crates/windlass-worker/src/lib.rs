@@ -52,7 +52,7 @@ use std::time::Duration;
 use windlass_core::assignment::{ASSIGNMENT, Order, Program};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
-pub use confine::kills as oom_kills;
+pub use confine::{descendants, kills as oom_kills};
 pub use dry_run::dry_run;
 pub use fence::{NoFence, can_hide, prepare_fence};
 pub use log::{LogFollower, previous_part as log_before, read as read_log};

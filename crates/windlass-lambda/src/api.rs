@@ -1,0 +1,226 @@
+//! The runtime API: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::json;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+
+use crate::environment;
+use crate::invocation::{Failure, Invocation, Outcome};
+
+/// Longest response, and longest error: 6 MiB and a little, as on Lambda.
+const MAX_BODY_BYTES: usize = (6 << 20) + 100;
+
+/// Longest response that is streamed. All of it is held in memory.
+const MAX_STREAMED_BYTES: usize = 200 << 20;
+
+const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
+
+/// What the program has asked or answered.
+pub(crate) enum Event {
+    /// It waits for an event.
+    Asked,
+    Answered(Outcome),
+    /// It cannot initialize.
+    InitFailed(Failure),
+}
+
+/// What the handlers share.
+pub(crate) struct Api {
+    invocations: AsyncMutex<mpsc::Receiver<Invocation>>,
+    events: mpsc::UnboundedSender<Event>,
+    /// The invocation that the program has.
+    current: Mutex<Option<String>>,
+}
+
+impl Api {
+    pub(crate) fn new(
+        invocations: mpsc::Receiver<Invocation>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self { invocations: AsyncMutex::new(invocations), events, current: Mutex::default() }
+    }
+
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .route("/2018-06-01/runtime/init/error", post(init_error))
+            .with_state(Arc::new(self))
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the program may answer for this invocation.
+    fn check(&self, id: &str) -> Result<(), Response> {
+        match self.current().as_deref() {
+            Some(current) if current == id => Ok(()),
+            Some(_) => {
+                Err(refusal(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID"))
+            }
+            None => Err(invalid_state()),
+        }
+    }
+
+    fn answer(&self, id: &str, outcome: Outcome) -> Result<(), Response> {
+        self.check(id)?;
+        *self.current() = None;
+        self.tell(Event::Answered(outcome));
+        Ok(())
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody hears it when the process is about to end.
+        self.events.send(event).unwrap_or_default();
+    }
+}
+
+async fn next(State(api): State<Arc<Api>>) -> Response {
+    if api.current().is_some() {
+        return invalid_state();
+    }
+    api.tell(Event::Asked);
+    let Some(invocation) = api.invocations.lock().await.recv().await else {
+        return refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Container.Ends",
+            "There is no other event",
+        );
+    };
+    *api.current() = Some(invocation.id.clone());
+    // A program without a deadline, such as one that is run by hand, has a day.
+    let deadline = invocation.deadline.unwrap_or_else(|| Timestamp::now() + 24.hours());
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("content-type", Some(invocation.content_type)),
+        ("lambda-runtime-aws-request-id", Some(invocation.id)),
+        ("lambda-runtime-deadline-ms", Some(deadline.as_millisecond().to_string())),
+        ("lambda-runtime-invoked-function-arn", Some(environment::arn())),
+        ("lambda-runtime-trace-id", invocation.trace),
+    ] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    (headers, invocation.event).into_response()
+}
+
+async fn response(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Err(refused) = api.check(&id) {
+        return refused;
+    }
+    let mode = header(&headers, "Lambda-Runtime-Function-Response-Mode");
+    let most = if mode == Some("streaming") { MAX_STREAMED_BYTES } else { MAX_BODY_BYTES };
+    let outcome = match read(body, most).await {
+        Ok((bytes, trailers)) => match header(&trailers, ERROR_TYPE) {
+            None => Outcome::Response(bytes),
+            // It failed in the middle of its stream.
+            Some(kind) => {
+                let body = header(&trailers, "Lambda-Runtime-Function-Error-Body");
+                let body = body.and_then(|body| BASE64_STANDARD.decode(body).ok());
+                Outcome::Failure(Failure::read(&body.unwrap_or_default(), Some(kind)))
+            }
+        },
+        Err(Unread::TooLong) => {
+            let message = format!("Exceeded maximum allowed payload size ({most} bytes).");
+            let failure = Failure {
+                error_type: "Function.ResponseSizeTooLarge".into(),
+                error_message: message.clone(),
+            };
+            return match api.answer(&id, Outcome::Failure(failure)) {
+                Ok(()) => refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message),
+                Err(refused) => refused,
+            };
+        }
+        Err(Unread::Broken(why)) => return refusal(StatusCode::BAD_REQUEST, "InvalidBody", &why),
+    };
+    accepted(api.answer(&id, outcome))
+}
+
+async fn error(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Err(refused) = api.check(&id) {
+        return refused;
+    }
+    match failure(&headers, body).await {
+        Ok(failure) => accepted(api.answer(&id, Outcome::Failure(failure))),
+        Err(refused) => refused,
+    }
+}
+
+async fn init_error(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
+    if api.current().is_some() {
+        return invalid_state();
+    }
+    accepted(failure(&headers, body).await.map(|failure| api.tell(Event::InitFailed(failure))))
+}
+
+async fn failure(headers: &HeaderMap, body: Body) -> Result<Failure, Response> {
+    match read(body, MAX_BODY_BYTES).await {
+        Ok((body, _)) => Ok(Failure::read(&body, header(headers, ERROR_TYPE))),
+        Err(Unread::TooLong) => {
+            let most = format!("More than {MAX_BODY_BYTES} bytes");
+            Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &most))
+        }
+        Err(Unread::Broken(why)) => Err(refusal(StatusCode::BAD_REQUEST, "InvalidBody", &why)),
+    }
+}
+
+/// Why a body was not read to its end.
+enum Unread {
+    TooLong,
+    Broken(String),
+}
+
+async fn read(body: Body, most: usize) -> Result<(bytes::Bytes, HeaderMap), Unread> {
+    let read = Limited::new(body, most).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Unread::TooLong
+        } else {
+            Unread::Broken(error.to_string())
+        }
+    })?;
+    let trailers = read.trailers().cloned().unwrap_or_default();
+    Ok((read.to_bytes(), trailers))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn accepted(done: Result<(), Response>) -> Response {
+    match done {
+        Ok(()) => (StatusCode::ACCEPTED, Json(json!({ "status": "OK" }))).into_response(),
+        Err(refused) => refused,
+    }
+}
+
+fn invalid_state() -> Response {
+    refusal(StatusCode::FORBIDDEN, "InvalidStateTransition", "State transition is not allowed")
+}
+
+fn refusal(status: StatusCode, kind: &str, message: &str) -> Response {
+    (status, Json(json!({ "errorType": kind, "errorMessage": message }))).into_response()
+}
