@@ -36,13 +36,7 @@ fn a_job_costs_seven_writes_of_our_own_and_the_cluster_two_more_than_a_bare_job(
         return;
     }
     let audit = Audit(log);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime
-        .block_on(async {
-            // The tests of outages leave none.
-            in_cluster_controllers(&Cluster::of_environment().await?.admin, 1).await
-        })
-        .unwrap();
+    one_controller();
     let namespace = Namespace::new("writes");
     let client = namespace.client();
     // The first warms up what is loaded lazily, and leaves its Events.
@@ -78,12 +72,6 @@ fn a_job_costs_seven_writes_of_our_own_and_the_cluster_two_more_than_a_bare_job(
     let own: Vec<_> = ours.iter().filter(is_own).collect();
     let own_long: Vec<_> = ours_long.iter().filter(is_own).collect();
     let per_long_job = own_long.len() as f64 / LONG_JOBS as f64;
-    let per_job = |count: usize| count as f64 / JOBS as f64;
-    let stored = |writes: &[Write]| {
-        let (events, others): (Vec<_>, Vec<_>) =
-            writes.iter().filter(|write| write.took_effect()).partition(|write| write.is_event());
-        (per_job(others.len()), per_job(events.len()))
-    };
     let text = |(stored, events)| format!("{stored:.1} (+ {events:.1} Events)");
     let (of_ours, of_bare) = (stored(&ours), stored(&bare));
     println!("writes a job on a real node, {JOBS} jobs");
@@ -101,6 +89,24 @@ fn a_job_costs_seven_writes_of_our_own_and_the_cluster_two_more_than_a_bare_job(
     let creations =
         own.iter().filter(|w| w.verb == "create" && w.resource == "computejobs").count();
     assert_eq!(creations, JOBS, "creations by the gateway");
+}
+
+/// Waits for a controller: the tests of outages leave none.
+fn one_controller() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let there = async { in_cluster_controllers(&Cluster::of_environment().await?.admin, 1).await };
+    runtime.block_on(there).unwrap();
+}
+
+fn per_job(count: usize) -> f64 {
+    count as f64 / JOBS as f64
+}
+
+/// What was stored for a job, and Events beside.
+fn stored(writes: &[Write]) -> (f64, f64) {
+    let (events, others): (Vec<_>, Vec<_>) =
+        writes.iter().filter(|write| write.took_effect()).partition(|write| write.is_event());
+    (per_job(others.len()), per_job(events.len()))
 }
 
 /// The writes in the namespace since the mark, once nothing of jobs is left and nothing is written.
