@@ -63,26 +63,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Part> {
         (false, _) => 1.0,
     };
     part.at_most("makespan, of the bare Jobs' mean", ratio, most, "");
-    let own: Vec<&Write> = ours.writes.iter().filter(|write| is_own(write)).collect();
-    let counted = own.iter().filter(|write| !write.is_event() && !write.is_lease()).count();
-    let most = OWN_WRITES + if managed { OWN_WRITES_OF_PODS } else { 0.0 };
-    part.at_most("own writes a job", per_job(counted), most, "");
-    let events = own.iter().filter(|write| write.is_event()).count();
-    let leases = own.iter().filter(|write| write.is_lease()).count();
-    part.figure(
-        "own Events a job; Lease writes in all",
-        format!("{:.2}; {leases}", per_job(events)),
-    );
-    let refused = own.iter().filter(|write| !write.took_effect()).count();
-    part.figure("own writes that were refused, in all", refused);
-    let (of_bare, of_ours) = (stored(&bare.writes), stored(&ours.writes));
-    let text = |(stored, events): (f64, f64)| format!("{stored:.2} (+ {events:.2} Events)");
-    part.figure("whole cluster's writes, a bare Job", text(of_bare));
-    part.figure("whole cluster's writes, a ComputeJob", text(of_ours));
-    if managed {
-        let more = of_ours.0 - of_bare.0;
-        part.at_most("whole cluster's writes, more than a bare Job", more, MORE_THAN_BARE, "");
-    }
+    tell_writes(&mut part, &bare, &ours, managed);
     part.tables.push(writes_table(&bare.writes, &ours.writes));
     let rows = ours.cpu.iter().map(|(name, time)| {
         let other = bare.cpu.get(name).copied().unwrap_or_default();
@@ -212,6 +193,30 @@ async fn quiet(
         audit.quiet(mark, Duration::from_secs(3), Duration::from_secs(300), counts).await?;
     let concerns = |write: &Write| write.namespace == namespace || write.user == CONTROLLER;
     Ok(writes.into_iter().filter(concerns).collect())
+}
+
+/// What a job costs in writes, of our own and of the whole cluster.
+fn tell_writes(part: &mut Part, bare: &Run, ours: &Run, managed: bool) {
+    let own: Vec<&Write> = ours.writes.iter().filter(|write| is_own(write)).collect();
+    let counted = own.iter().filter(|write| !write.is_event() && !write.is_lease()).count();
+    let most = OWN_WRITES + if managed { OWN_WRITES_OF_PODS } else { 0.0 };
+    part.at_most("own writes a job", per_job(counted), most, "");
+    let events = own.iter().filter(|write| write.is_event()).count();
+    let leases = own.iter().filter(|write| write.is_lease()).count();
+    part.figure(
+        "own Events a job; Lease writes in all",
+        format!("{:.2}; {leases}", per_job(events)),
+    );
+    let refused = own.iter().filter(|write| !write.took_effect()).count();
+    part.figure("own writes that were refused, in all", refused);
+    let (of_bare, of_ours) = (stored(&bare.writes), stored(&ours.writes));
+    let text = |(stored, events): (f64, f64)| format!("{stored:.2} (+ {events:.2} Events)");
+    part.figure("whole cluster's writes, a bare Job", text(of_bare));
+    part.figure("whole cluster's writes, a ComputeJob", text(of_ours));
+    if managed {
+        let more = of_ours.0 - of_bare.0;
+        part.at_most("whole cluster's writes, more than a bare Job", more, MORE_THAN_BARE, "");
+    }
 }
 
 /// What was stored for a job, and Events beside.

@@ -17,8 +17,9 @@ use super::objects::{AttemptObjects, ObservedPod};
 /// What the `spec.managedBy` of such a batch Job says.
 pub(crate) const MANAGED_BY: &str = "windlass.dev/job-controller";
 
-/// A pod that ends within this time of its container's start costs no write for having run.
-const RUNNING_GRACE: SignedDuration = SignedDuration::from_secs(2);
+/// A pod that ends within this time of its container's start costs no write for having run. Whoever measures batch Jobs
+/// looks every 15 s or less often.
+const RUNNING_GRACE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A pod that waits for this long is told as active although it does not run.
 const PENDING_GRACE: SignedDuration = SignedDuration::from_millis(STARTING_GRACE_MILLISECONDS);

@@ -121,6 +121,11 @@ impl ObservedBatchJob {
         self.managed.as_ref().is_some_and(ManagedJob::is_to_suspend)
     }
 
+    /// Whether it does not say yet how it has ended, and nobody has deleted it or keeps it from going on.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.is_open() && !self.stopping && !self.suspended
+    }
+
     /// The version that was read of one that this controller manages.
     pub(crate) fn managed_version(&self) -> Option<&str> {
         self.managed.as_ref().map(ManagedJob::resource_version)

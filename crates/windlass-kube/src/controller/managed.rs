@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -23,6 +23,35 @@ use crate::attempt::managed::{Step, next_step};
 use crate::attempt::managed_pod::{is_pod_of, pod_of};
 use crate::attempt::objects::ObservedBatchJob;
 use crate::error::{call, from_kube, is_status, within_deadline};
+
+/// A batch Job of an ended job is removed at the latest after this time, be its end told or not.
+const UNTOLD: SignedDuration = SignedDuration::from_secs(10);
+
+/// What an ended job leaves is removed once its batch Job says how it has ended. Its pod ends by itself, and is gone then
+/// with one write. When to reconcile again, if something was left for then.
+pub(super) fn hold_untold_ends(
+    job: &Job,
+    actions: &mut Vec<Action>,
+    ctx: &Context,
+    now: Timestamp,
+) -> Option<Duration> {
+    let finished = job.status.timeline.finished.filter(|_| job.status.is_finished())?;
+    let left = UNTOLD - now.duration_since(finished);
+    if job.spec.cancel || !left.is_positive() {
+        return None;
+    }
+    let is_untold = |number| {
+        let objects = ctx.attempts.objects(&job.metadata.uid, number);
+        let batch_job = objects.and_then(|objects| objects.batch_job);
+        batch_job.is_some_and(|batch_job| batch_job.is_managed() && batch_job.is_untold())
+    };
+    let before = actions.len();
+    actions.retain(|action| match action {
+        Action::Remove { attempt } => !is_untold(*attempt),
+        Action::Start { .. } | Action::Expire => true,
+    });
+    (actions.len() < before).then_some(left.unsigned_abs())
+}
 
 /// Does the next step for each batch Job of a job that this controller manages. When to look again.
 pub(super) async fn manage(

@@ -10,8 +10,8 @@ use tracing::warn;
 use super::by_job::ByJob;
 use crate::cache::failed_creates::FailedCreate;
 
-/// A pod that was made is looked for when no watch has shown it by then.
-const MADE_PAUSE: SignedDuration = SignedDuration::from_secs(10);
+/// A pod that was made is looked for when no watch has shown it by then. A busy API server shows it seconds later.
+const MADE_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 /// After the first refusal so long is waited, then each time twice as long.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);

@@ -89,8 +89,8 @@ fn a_pod_is_made_once() {
 fn a_pod_that_runs_for_seconds_is_told_as_active() {
     let open = object(json!({}), json!({}));
     let ready = || ObservedPod { is_ready: true, ..running() };
-    assert!(matches!(step_at(2, &open, vec![ready()], true), Some(Step::Wait(_))));
-    let told = status(step_at(3, &open, vec![ready()], true));
+    assert!(matches!(step_at(5, &open, vec![ready()], true), Some(Step::Wait(_))));
+    let told = status(step_at(6, &open, vec![ready()], true));
     let expected = json!({ "active": 1, "ready": 1, "terminating": 0, "startTime": at(0),
         "uncountedTerminatedPods": {}, "conditions": [] });
     assert_eq!(told, expected);
