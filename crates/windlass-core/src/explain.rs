@@ -33,7 +33,6 @@ pub struct Explanation {
 }
 
 /// A part of a job's time.
-#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
@@ -45,22 +44,6 @@ pub struct Part {
     pub to: Timestamp,
     /// How long that is.
     pub seconds: f64,
-    /// How many attempts it is, if it is more than one: the oldest of many are told together, with the waits between
-    /// them.
-    #[schemars(range(min = 2))]
-    pub attempts: Option<AttemptNumber>,
-}
-
-impl Part {
-    /// What it means, in some words.
-    pub fn meaning(&self) -> String {
-        match self.attempts {
-            Some(attempts) => {
-                format!("{attempts} attempts that failed, and the waits between them")
-            }
-            None => self.name.meaning().into(),
-        }
-    }
 }
 
 /// What a job was for some time.
@@ -91,7 +74,8 @@ impl PartName {
         }
     }
 
-    fn meaning(self) -> &'static str {
+    /// What it means, in some words.
+    pub fn meaning(self) -> &'static str {
         match self {
             Self::Queued => "waited for CPUs, or to be tried again",
             Self::Earlier => "an attempt that failed",
@@ -129,10 +113,6 @@ pub fn explain(job: &Job, now: Timestamp) -> Explanation {
         (name, from) = (next, at);
     }
     parts.push(part(name, from, end));
-    let oldest = parts.iter_mut().find(|part| part.name == PartName::Earlier);
-    if let Some(oldest) = oldest {
-        oldest.attempts = job.status.timeline.told_as_one();
-    }
     Explanation {
         phase: job.status.phase,
         wall_seconds: parts.iter().map(|part| part.seconds).sum(),
@@ -147,8 +127,7 @@ pub fn explain(job: &Job, now: Timestamp) -> Explanation {
 }
 
 fn part(name: PartName, from: Timestamp, to: Timestamp) -> Part {
-    let seconds = to.duration_since(from).as_secs_f64();
-    Part { name, from, to, seconds, attempts: None }
+    Part { name, from, to, seconds: to.duration_since(from).as_secs_f64() }
 }
 
 fn waits_for(job: &Job, now: Timestamp) -> Option<String> {
@@ -268,28 +247,6 @@ mod tests {
         assert_eq!((told.len(), told[0].attempt, told[7].attempt), (8, 13, 20));
         assert_eq!((told[0].admitted, told[0].ended), (at(10), at(135)));
         assert_eq!((told[1].admitted, told[1].ended), (at(140), at(145)));
-    }
-
-    #[test]
-    fn the_oldest_of_many_attempts_are_told_as_what_they_are() {
-        let mut job = job(Phase::Queued, Timeline::default());
-        let mut meanings = Vec::new();
-        for attempt in 1..=10_u32 {
-            job.status.attempt = Some(attempt);
-            job.status.timeline.admitted = Some(at(100 + i64::from(attempt) * 10));
-            job.status.timeline.remember(attempt, at(105 + i64::from(attempt) * 10));
-            let told = explain(&job, at(300));
-            let earlier = |part: &&Part| part.name == PartName::Earlier;
-            let parts: Vec<_> = told.parts.iter().filter(earlier).collect();
-            assert!(parts[1..].iter().all(|part| part.attempts.is_none()));
-            meanings.push((parts[0].attempts, parts[0].seconds, parts[0].meaning()));
-        }
-        let of = |attempts: usize| meanings[attempts - 1].clone();
-        assert_eq!(of(1), (None, 5.0, "an attempt that failed".into()));
-        assert_eq!(of(8), of(1));
-        let all = |count| format!("{count} attempts that failed, and the waits between them");
-        assert_eq!(of(9), (Some(2), 15.0, all(2)));
-        assert_eq!(of(10), (Some(3), 25.0, all(3)));
     }
 
     #[test]

@@ -524,10 +524,6 @@ class Part(Model):
     """How long that is."""
     to: str
     """When it was over, or now."""
-    attempts: int | None = None
-    """How many attempts it is, if it is more than one: the oldest of many are told together, with the waits between
-    them.
-    """
 
 
 @dataclass(frozen=True)

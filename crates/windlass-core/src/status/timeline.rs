@@ -47,12 +47,6 @@ impl Timeline {
             self.earlier[0].admitted = oldest.admitted;
         }
     }
-
-    /// How many attempts the first of the earlier ones stands for, if it is more than one.
-    pub(crate) fn told_as_one(&self) -> Option<AttemptNumber> {
-        let oldest = self.earlier.first()?.attempt;
-        (self.earlier.len() == MAX_EARLIER && oldest > 1).then_some(oldest)
-    }
 }
 
 /// An attempt that failed and was followed by another.

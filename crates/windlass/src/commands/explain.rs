@@ -45,7 +45,7 @@ fn table(explanation: &Explanation) -> String {
     for part in parts {
         let share = if *wall_seconds > 0.0 { part.seconds / wall_seconds } else { 0.0 };
         let bar = "#".repeat((share * BAR).round() as usize);
-        let (name, seconds, meaning) = (part.name.as_str(), part.seconds, part.meaning());
+        let (name, seconds, meaning) = (part.name.as_str(), part.seconds, part.name.meaning());
         let percent = share * 100.0;
         text += &format!("  {name:<10}{seconds:>12.3} s {percent:>5.1} %  {bar:<40}  {meaning}\n");
     }
