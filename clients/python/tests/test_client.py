@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 
+import httpx
 import pytest
 from checks import assert_progress_in_between
 
@@ -24,6 +25,21 @@ ANSWER = {"input": ECHO, "parallelism": 1, "threads": 1}
 def test_a_call_gives_the_result(client):
     assert client.call("echo", ECHO) == ANSWER
     assert client.call("square", {"items": [1, 2, 3]}) == {"results": [1, 4, 9]}
+
+
+def test_a_call_is_one_request_on_a_connection_that_stays(client, monkeypatch):
+    sent, send = [], httpx.Client.send
+
+    def counted(self, request, **options):
+        sent.append(request)
+        return send(self, request, **options)
+
+    monkeypatch.setattr(httpx.Client, "send", counted)
+    for _ in range(5):
+        assert client.call("square", {"items": [3]}) == {"results": [9]}
+    assert [request.method for request in sent] == ["POST"] * 5
+    (connection,) = client._http._transport._pool.connections
+    assert connection.is_idle()
 
 
 def test_a_job_is_submitted_followed_and_read(client):

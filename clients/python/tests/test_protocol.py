@@ -12,6 +12,7 @@ from windlass import _events
 from windlass import _protocol as protocol
 from windlass._batches import batches, maps_items
 from windlass._events import Decoder
+from windlass._http import Target
 from windlass._json import NoJson
 from windlass.models import Function
 
@@ -20,6 +21,15 @@ HERE = Path(__file__).resolve().parent
 STREAM = (
     'event: job\nid: 7\ndata: {"a": 1}\n\n: comment\n\ndata: x\r\ndata:  y\u2028z\r\n\r\nevent: e\rdata\r\rdata: cut'
 ).encode()
+
+
+def test_authorities_are_read_for_tls_and_for_nothing_else():
+    for server, expected in [
+        ("http://127.0.0.1:7070", False),
+        ("https://a.example", True),
+        ("HTTPS://a.example", True),
+    ]:
+        assert Target(server, "token", None, None).verify is expected, server
 
 
 def test_events_are_the_same_however_their_bytes_come():

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use windlass_core::status::FailureReason;
 use windlass_core::{Jobs as _, Phase};
 use windlass_local::Functions;
 
-use crate::support::{Machine, eventually, failure, function, is_alive, key, machine_with, spec};
+use crate::support::{Machine, eventually, failure, function, is_alive, key, machine_at, spec};
 
 /// A machine with the function `warm`, which is kept by these rules.
 fn machine(cpus: u32, warm: Value) -> Machine {
@@ -18,13 +20,24 @@ fn machine(cpus: u32, warm: Value) -> Machine {
 
 fn machine_of(cpus: u32, warm: Value, arguments: &[&str]) -> Machine {
     let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_owned();
+    machine_in(cpus, warm, arguments, directory, data)
+}
+
+fn machine_in(
+    cpus: u32,
+    warm: Value,
+    arguments: &[&str],
+    directory: TempDir,
+    data: PathBuf,
+) -> Machine {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serving.py");
     let spec = json!({
         "command": ["python3", program], "args": arguments, "warm": warm,
         "contentType": "application/json", "memory": { "base": "1Gi", "perCpu": "0" },
     });
     let warm = function("warm", directory.path(), spec);
-    machine_with(cpus, directory, Functions::builtin(vec![warm]))
+    machine_at(cpus, directory, Functions::builtin(vec![warm]), data)
 }
 
 impl Machine {
@@ -121,6 +134,14 @@ async fn how_a_job_ends_is_told_and_a_process_that_ends_costs_no_other_job() {
         assert!(message.contains(words), "{input}: {message}");
         assert_eq!(machine.pid().await == before, stays, "{input}");
     }
+}
+
+#[tokio::test]
+async fn the_path_of_the_data_directory_may_be_longer_than_that_of_a_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("d".repeat(120));
+    let machine = machine_in(1, none(), &[], directory, data);
+    assert_eq!(machine.pid().await, machine.pid().await);
 }
 
 #[tokio::test]

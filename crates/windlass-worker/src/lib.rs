@@ -54,7 +54,7 @@ use windlass_core::contract::STOP_GRACE_SECONDS;
 
 pub use confine::kills as oom_kills;
 pub use dry_run::dry_run;
-pub use fence::{NoFence, can_hide};
+pub use fence::{NoFence, can_hide, prepare_fence};
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
 pub use remove_tree::remove_tree;
 pub use result::stored_name;

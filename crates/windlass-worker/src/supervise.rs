@@ -223,9 +223,7 @@ impl Attempt<'_> {
         let tell_at = self.clock + RUNNING_DELAY;
         // When a function whose job was cancelled is ended.
         let mut cancelled = None::<Instant>;
-        let mut unreported = None;
-        let mut reported_at = None::<Instant>;
-        let mut has_orphans = false;
+        let (mut pace, mut has_orphans) = (ProgressPace::default(), false);
         let mut disk = DiskWatch::new(Path::new(&self.assignment.work), self.assignment.disk_bytes);
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -263,19 +261,8 @@ impl Attempt<'_> {
                     if let Some(bytes) = disk.exceeded() {
                         return Ok(FunctionEnd::DiskExceeded(bytes));
                     }
-                    if let Some(line) = progress.latest() {
-                        let elapsed_seconds = self.clock.elapsed().as_secs_f64();
-                        let ProgressLine { done, total, message } = line;
-                        *last_progress =
-                            Some(Progress::new(done, total, &message, elapsed_seconds));
-                        unreported =
-                            Some(Event::Progress { done, total, message, elapsed_seconds });
-                    }
-                    if reported_at.is_none_or(|at| at.elapsed() >= PROGRESS_PACE)
-                        && let Some(event) = unreported.take()
-                    {
-                        reported_at = Some(Instant::now());
-                        reporter.send(event);
+                    if let Some(told) = pace.look(progress, self.clock, reporter) {
+                        *last_progress = Some(told);
                     }
                 }
             }
@@ -329,6 +316,37 @@ impl Attempt<'_> {
             }
         }
         Ok(if succeeded { SUCCEEDED } else { FAILED })
+    }
+}
+
+/// The latest progress that is not reported yet.
+#[derive(Default)]
+struct ProgressPace {
+    unreported: Option<Event>,
+    reported_at: Option<Instant>,
+}
+
+impl ProgressPace {
+    /// Reads on, and reports unless that was done a moment ago. What was read, if anything was.
+    fn look(
+        &mut self,
+        file: &mut ProgressFile,
+        clock: Instant,
+        reporter: &mut Reporter,
+    ) -> Option<Progress> {
+        let mut read = None;
+        if let Some(ProgressLine { done, total, message }) = file.latest() {
+            let elapsed_seconds = clock.elapsed().as_secs_f64();
+            read = Some(Progress::new(done, total, &message, elapsed_seconds));
+            self.unreported = Some(Event::Progress { done, total, message, elapsed_seconds });
+        }
+        if self.reported_at.is_none_or(|at| at.elapsed() >= PROGRESS_PACE)
+            && let Some(event) = self.unreported.take()
+        {
+            self.reported_at = Some(Instant::now());
+            reporter.send(event);
+        }
+        read
     }
 }
 

@@ -165,11 +165,10 @@ impl Supervisor {
         // Outside of the loop: a read that a signal interrupts goes on where it was.
         let mut line = Vec::new();
         let (mut stopping, mut finished, mut is_overdue) = (false, false, false);
-        let (mut is_silent, mut is_kept) = (true, self.warm.is_some());
+        let (mut is_silent, mut may_stay) = (true, self.warm.is_some());
         // When the worker is killed.
         let mut deadline = Some(Instant::now() + self.limit + self.grace);
-        let mut armed = false;
-        let kill = sleep(Duration::MAX);
+        let (mut armed, kill) = (false, sleep(Duration::MAX));
         tokio::pin!(kill);
         loop {
             if let Some(at) = deadline.take() {
@@ -181,7 +180,7 @@ impl Supervisor {
                 read = bounded.read_until(b'\n', &mut line) => match read {
                     Ok(1..) => {
                         // One that was told to end ends, whatever it said before it heard that.
-                        if is_kept
+                        if may_stay
                             && let Ok(Idle { idle_memory_bytes }) = serde_json::from_slice(&line)
                         {
                             let socket = lines.into_inner();
@@ -205,7 +204,7 @@ impl Supervisor {
                 },
                 kind = &mut stopped, if !stopping => {
                     stopping = true;
-                    is_kept = self.ask_to_stop(kind.unwrap_or(StopKind::End), child, lines.get_ref());
+                    may_stay = self.ask_to_stop(kind.unwrap_or(StopKind::End), child, lines.get_ref());
                     deadline = Some(Instant::now() + self.grace);
                 }
                 () = &mut kill, if armed => {

@@ -17,7 +17,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tokio::process::{Child, Command};
-use windlass_worker::private_files;
+use windlass_worker::{prepare_fence, private_files};
 
 use super::leftovers;
 use crate::inode::inode;
@@ -99,6 +99,15 @@ impl WorkerCommand {
         // The child has its end; ours would keep the socket open after its death.
         drop(worker);
         Ok(IdleWorker { child, socket: ours, home })
+    }
+}
+
+/// What a worker does while it has no order yet.
+pub fn prepare_worker() {
+    let home = std::env::var_os(leftovers::HOME);
+    // The data directory has a directory of all workers' directories.
+    if let Some(data) = home.as_deref().and_then(|home| Path::new(home).ancestors().nth(2)) {
+        prepare_fence(data);
     }
 }
 

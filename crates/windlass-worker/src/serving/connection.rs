@@ -78,6 +78,11 @@ impl Connection {
         &self.path
     }
 
+    /// What the function must be able to reach, whatever user it is.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        self.own_directory.iter().chain([&self.path]).map(PathBuf::as_path).collect()
+    }
+
     /// What comes next. Whoever stops waiting loses nothing.
     pub(super) async fn next(&mut self) -> Heard {
         match &mut self.state {

@@ -69,7 +69,7 @@ impl ServingFunction {
         let work = PathBuf::from(work);
         let connection = Connection::listen(&work)?;
         let mut process = command(program, &work, Path::new(input))?;
-        give(run_as.as_ref(), &[connection.path()])?;
+        give(run_as.as_ref(), &connection.files())?;
         process
             .env(contract::SERVE, connection.path())
             // It sizes its pools itself, for each job.
