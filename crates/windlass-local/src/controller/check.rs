@@ -83,6 +83,10 @@ pub(super) struct Checks {
 impl Checks {
     /// Checks what the manifests say now and did not say before.
     pub(super) fn begin(&mut self, config: &Arc<Config>) {
+        // A command that runs one job and ends has that job tell.
+        if !config.durable {
+            return;
+        }
         let functions = config.functions.current();
         let seen = std::mem::take(&mut self.seen);
         let mut new = Vec::new();
