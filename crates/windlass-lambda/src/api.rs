@@ -10,7 +10,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::json;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -125,9 +126,6 @@ async fn response(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(refused) = api.check(&id) {
-        return refused.into_response();
-    }
     let mode = header(&headers, "Lambda-Runtime-Function-Response-Mode");
     let most = if mode == Some("streaming") { MAX_STREAMED_BYTES } else { MAX_BODY_BYTES };
     let outcome = match read(body, most).await {
@@ -165,9 +163,6 @@ async fn error(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(refused) = api.check(&id) {
-        return refused.into_response();
-    }
     match failure(&headers, body).await {
         Ok(failure) => accepted(api.answer(&id, Outcome::Failure(failure))),
         Err(refused) => refused.into_response(),
@@ -175,10 +170,11 @@ async fn error(
 }
 
 async fn init_error(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
+    let failure = failure(&headers, body).await;
     if api.current().is_some() {
         return invalid_state().into_response();
     }
-    accepted(failure(&headers, body).await.map(|failure| api.tell(Event::InitFailed(failure))))
+    accepted(failure.map(|failure| api.tell(Event::InitFailed(failure))))
 }
 
 async fn failure(headers: &HeaderMap, body: Body) -> Result<Failure, Refusal> {
@@ -198,16 +194,24 @@ enum Unread {
     Broken(String),
 }
 
-async fn read(body: Body, most: usize) -> Result<(bytes::Bytes, HeaderMap), Unread> {
-    let read = Limited::new(body, most).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            Unread::TooLong
-        } else {
-            Unread::Broken(error.to_string())
+/// Reads to the end also what is then refused: a program that still writes would see a broken connection.
+async fn read(mut body: Body, most: usize) -> Result<(Bytes, HeaderMap), Unread> {
+    let (mut bytes, mut trailers, mut length) = (Vec::new(), HeaderMap::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Unread::Broken(error.to_string()))?;
+        match frame.into_data() {
+            Ok(data) => {
+                length += data.len();
+                if length <= most {
+                    bytes.extend_from_slice(&data);
+                } else if length > MAX_STREAMED_BYTES {
+                    break;
+                }
+            }
+            Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
         }
-    })?;
-    let trailers = read.trailers().cloned().unwrap_or_default();
-    Ok((read.to_bytes(), trailers))
+    }
+    if length > most { Err(Unread::TooLong) } else { Ok((bytes.into(), trailers)) }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
