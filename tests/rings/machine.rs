@@ -71,7 +71,7 @@ fn a_builtin_function_serves_as_well_as_any_other() {
     let function = json!({
         "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction", "metadata": { "name": "warm" },
         "spec": {
-            "command": [windlass(), "function", "echo"], "warm": { "max": 1 },
+            "command": [windlass(), "function", "echo"], "warm": { "min": 0 },
             "parallelism": { "default": 1, "max": 2 }, "env": [{ "name": "MARK", "value": mark }],
         },
     });

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::json;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -65,7 +66,7 @@ impl Api {
     }
 
     /// Whether the program may answer for this invocation.
-    fn check(&self, id: &str) -> Result<(), Response> {
+    fn check(&self, id: &str) -> Result<(), Refusal> {
         match self.current().as_deref() {
             Some(current) if current == id => Ok(()),
             Some(_) => {
@@ -75,7 +76,7 @@ impl Api {
         }
     }
 
-    fn answer(&self, id: &str, outcome: Outcome) -> Result<(), Response> {
+    fn answer(&self, id: &str, outcome: Outcome) -> Result<(), Refusal> {
         self.check(id)?;
         *self.current() = None;
         self.tell(Event::Answered(outcome));
@@ -90,7 +91,7 @@ impl Api {
 
 async fn next(State(api): State<Arc<Api>>) -> Response {
     if api.current().is_some() {
-        return invalid_state();
+        return invalid_state().into_response();
     }
     api.tell(Event::Asked);
     let Some(invocation) = api.invocations.lock().await.recv().await else {
@@ -98,7 +99,8 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR,
             "Container.Ends",
             "There is no other event",
-        );
+        )
+        .into_response();
     };
     *api.current() = Some(invocation.id.clone());
     // A program without a deadline, such as one that is run by hand, has a day.
@@ -124,9 +126,6 @@ async fn response(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(refused) = api.check(&id) {
-        return refused;
-    }
     let mode = header(&headers, "Lambda-Runtime-Function-Response-Mode");
     let most = if mode == Some("streaming") { MAX_STREAMED_BYTES } else { MAX_BODY_BYTES };
     let outcome = match read(body, most).await {
@@ -146,11 +145,14 @@ async fn response(
                 error_message: message.clone(),
             };
             return match api.answer(&id, Outcome::Failure(failure)) {
-                Ok(()) => refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message),
-                Err(refused) => refused,
+                Ok(()) => refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message)
+                    .into_response(),
+                Err(refused) => refused.into_response(),
             };
         }
-        Err(Unread::Broken(why)) => return refusal(StatusCode::BAD_REQUEST, "InvalidBody", &why),
+        Err(Unread::Broken(why)) => {
+            return refusal(StatusCode::BAD_REQUEST, "InvalidBody", &why).into_response();
+        }
     };
     accepted(api.answer(&id, outcome))
 }
@@ -161,23 +163,21 @@ async fn error(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(refused) = api.check(&id) {
-        return refused;
-    }
     match failure(&headers, body).await {
         Ok(failure) => accepted(api.answer(&id, Outcome::Failure(failure))),
-        Err(refused) => refused,
+        Err(refused) => refused.into_response(),
     }
 }
 
 async fn init_error(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
+    let failure = failure(&headers, body).await;
     if api.current().is_some() {
-        return invalid_state();
+        return invalid_state().into_response();
     }
-    accepted(failure(&headers, body).await.map(|failure| api.tell(Event::InitFailed(failure))))
+    accepted(failure.map(|failure| api.tell(Event::InitFailed(failure))))
 }
 
-async fn failure(headers: &HeaderMap, body: Body) -> Result<Failure, Response> {
+async fn failure(headers: &HeaderMap, body: Body) -> Result<Failure, Refusal> {
     match read(body, MAX_BODY_BYTES).await {
         Ok((body, _)) => Ok(Failure::read(&body, header(headers, ERROR_TYPE))),
         Err(Unread::TooLong) => {
@@ -194,33 +194,55 @@ enum Unread {
     Broken(String),
 }
 
-async fn read(body: Body, most: usize) -> Result<(bytes::Bytes, HeaderMap), Unread> {
-    let read = Limited::new(body, most).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            Unread::TooLong
-        } else {
-            Unread::Broken(error.to_string())
+/// Reads to the end also what is then refused: a program that still writes would see a broken connection.
+async fn read(mut body: Body, most: usize) -> Result<(Bytes, HeaderMap), Unread> {
+    let (mut bytes, mut trailers, mut length) = (Vec::new(), HeaderMap::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Unread::Broken(error.to_string()))?;
+        match frame.into_data() {
+            Ok(data) => {
+                length += data.len();
+                if length <= most {
+                    bytes.extend_from_slice(&data);
+                } else if length > MAX_STREAMED_BYTES {
+                    break;
+                }
+            }
+            Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
         }
-    })?;
-    let trailers = read.trailers().cloned().unwrap_or_default();
-    Ok((read.to_bytes(), trailers))
+    }
+    if length > most { Err(Unread::TooLong) } else { Ok((bytes.into(), trailers)) }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn accepted(done: Result<(), Response>) -> Response {
+fn accepted(done: Result<(), Refusal>) -> Response {
     match done {
         Ok(()) => (StatusCode::ACCEPTED, Json(json!({ "status": "OK" }))).into_response(),
-        Err(refused) => refused,
+        Err(refused) => refused.into_response(),
     }
 }
 
-fn invalid_state() -> Response {
+/// Why the program is refused what it asks.
+struct Refusal {
+    status: StatusCode,
+    kind: &'static str,
+    message: String,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({ "errorType": self.kind, "errorMessage": self.message });
+        (self.status, Json(body)).into_response()
+    }
+}
+
+fn invalid_state() -> Refusal {
     refusal(StatusCode::FORBIDDEN, "InvalidStateTransition", "State transition is not allowed")
 }
 
-fn refusal(status: StatusCode, kind: &str, message: &str) -> Response {
-    (status, Json(json!({ "errorType": kind, "errorMessage": message }))).into_response()
+fn refusal(status: StatusCode, kind: &'static str, message: &str) -> Refusal {
+    Refusal { status, kind, message: message.to_owned() }
 }
