@@ -27,12 +27,14 @@
 mod confine;
 mod disk;
 mod dry_run;
+mod ending;
 mod fence;
 mod function;
 mod log;
 mod orders;
 mod outcome;
 mod output;
+mod pace;
 pub mod private_files;
 mod progress;
 mod remove_tree;

@@ -4,18 +4,19 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use windlass_core::Outcome;
-use windlass_core::assignment::{Assignment, Order, termination_message};
-use windlass_core::contract::ProgressLine;
+use windlass_core::assignment::{Assignment, Order};
 use windlass_core::report::{Ending, Event};
-use windlass_core::status::{FailureReason, Progress, Usage};
+use windlass_core::status::Progress;
 
 use crate::confine::MemoryWatch;
 use crate::disk::DiskWatch;
+use crate::ending::{cannot_start, ending, leave_word, now, stopped};
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
+use crate::pace::ProgressPace;
 use crate::progress::ProgressFile;
 use crate::report::{Reporter, ServerSays};
 use crate::result::{CollectedOutput, collect_output};
@@ -26,10 +27,6 @@ use crate::{fence, output, running, stop};
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
 /// grown is one system call.
 const POLL: Duration = Duration::from_millis(50);
-
-/// Least time between two reports of progress. Together they leave 100 ms of the 250 in which what a
-/// function writes is to be with whoever follows it.
-const PROGRESS_PACE: Duration = Duration::from_millis(100);
 
 /// How long the outcome may still take to be reported after SIGTERM. A pod is killed 5 s after its
 /// function's grace.
@@ -331,37 +328,6 @@ impl Attempt<'_> {
     }
 }
 
-/// The latest progress that is not reported yet.
-#[derive(Default)]
-struct ProgressPace {
-    unreported: Option<Event>,
-    reported_at: Option<Instant>,
-}
-
-impl ProgressPace {
-    /// Reads on, and reports unless that was done a moment ago. What was read, if anything was.
-    fn look(
-        &mut self,
-        file: &mut ProgressFile,
-        clock: Instant,
-        reporter: &mut Reporter,
-    ) -> Option<Progress> {
-        let mut read = None;
-        if let Some(ProgressLine { done, total, message }) = file.latest() {
-            let elapsed_seconds = clock.elapsed().as_secs_f64();
-            read = Some(Progress::new(done, total, &message, elapsed_seconds));
-            self.unreported = Some(Event::Progress { done, total, message, elapsed_seconds });
-        }
-        if self.reported_at.is_none_or(|at| at.elapsed() >= PROGRESS_PACE)
-            && let Some(event) = self.unreported.take()
-        {
-            self.reported_at = Some(Instant::now());
-            reporter.send(event);
-        }
-        read
-    }
-}
-
 /// Whether the function has ended by itself. While a stop is under way that cannot be known: the same
 /// signals may have reached the function, or a part of it that it waited for.
 async fn judge(end: FunctionEnd, stop: &StopSignals, reporter: &Reporter) -> FunctionEnd {
@@ -377,51 +343,4 @@ async fn judge(end: FunctionEnd, stop: &StopSignals, reporter: &Reporter) -> Fun
         Ok(()) => FunctionEnd::Stopped,
         Err(_) => end,
     }
-}
-
-/// A program that is not there stays so; what the machine lacks now it may have later.
-fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
-    let program = order.program.command.first().map_or("", String::as_str);
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
-            FailureReason::CannotStart
-        }
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
-            FailureReason::CannotStart
-        }
-        _ => FailureReason::Lost,
-    };
-    Outcome::failed(reason, format!("{program:?} cannot be started: {error}"))
-}
-
-fn ending(
-    assignment: &Assignment,
-    outcome: Outcome,
-    started: Timestamp,
-    running: Option<Timestamp>,
-    usage: Option<Usage>,
-    progress: Option<Progress>,
-) -> Ending {
-    let parallelism = assignment.parallelism;
-    Ending { outcome, started, running, finished: now(), parallelism, usage, progress }
-}
-
-/// A stopped attempt is no failure of the job: it reads as lost and does not count.
-fn stopped(assignment: &Assignment, started: Timestamp, running: Timestamp) -> Ending {
-    let outcome = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
-    ending(assignment, outcome, started, Some(running), None, None)
-}
-
-fn leave_word(assignment: &Assignment, ending: &Ending) {
-    if let Some(path) = &assignment.termination_message
-        && let Err(error) = std::fs::write(path, termination_message(ending))
-    {
-        output::log_line(&format!("windlass worker: {path}: {error}"));
-    }
-}
-
-/// The time, in whole milliseconds: what is told is read by people.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Millisecond).unwrap_or(now)
 }

@@ -92,6 +92,8 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?;
     let others = other_descriptors(machine.cpus);
     let mut registry = Registry::default();
+    let metrics = JobMetrics::register(&mut registry);
+    metrics.register_warm(&mut registry);
     let config = Config {
         durable: true,
         max_queued: args.max_queued,
@@ -102,7 +104,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         logs: Logs::Files,
         stop: Some(signals.clone()),
         descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
-        metrics: JobMetrics::register(&mut registry),
+        metrics,
         ..machine
     };
     if let Some((name, why)) = windlass_local::wrong_function(&config).await {
