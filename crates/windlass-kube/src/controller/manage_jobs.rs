@@ -14,11 +14,11 @@ use crate::error::call;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ManageJobs {
     /// Where both the API server and the cluster's Job controller know of it.
-    #[default]
     Auto,
     /// Wherever the API server keeps the field.
     Always,
     /// Never. Those that there are already are managed to their ends.
+    #[default]
     Never,
 }
 

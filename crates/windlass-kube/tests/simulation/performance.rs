@@ -28,8 +28,13 @@ pub(crate) fn play_numbered(count: u64, story: impl Fn(u64) -> Story) {
     play_all((0..count).map(story));
 }
 
-/// So many stories are played side by side: more would wait for the processor.
-const SIDE_BY_SIDE: usize = 80;
+/// So many stories are played side by side: more would wait for the processor. Those in which our controller makes the
+/// pods take twice as much of it.
+const SIDE_BY_SIDE: [usize; 2] = [80, 40];
+
+/// Of the stories in which the mode does not matter, every so many are played with pods of our own making, too. With
+/// `WINDLASS_STORIES=all` all of them are.
+const MANAGED_SHARE: usize = 3;
 
 /// Plays all the stories: first with pods that the Job controller makes, then with those that our controller makes.
 /// Returns the numbers of their writes, in no order.
@@ -37,10 +42,19 @@ pub(crate) fn play_all(stories: impl IntoIterator<Item = Story>) -> Vec<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stories: Vec<_> = stories.into_iter().collect();
     let (mut writes, mut wrong) = (Vec::new(), Vec::new());
-    for managed in [false, true] {
-        let of_mode = stories.iter().filter(|story| story.managed.is_none_or(|m| m == managed));
-        let of_mode = of_mode.map(|story| Story { managed: Some(managed), ..story.clone() });
-        for some in of_mode.collect::<Vec<_>>().chunks(SIDE_BY_SIDE) {
+    let share = if std::env::var("WINDLASS_STORIES").is_ok_and(|which| which == "all") {
+        1
+    } else {
+        MANAGED_SHARE
+    };
+    for (managed, side_by_side) in [false, true].into_iter().zip(SIDE_BY_SIDE) {
+        let is_played = |(number, story): &(usize, &Story)| match story.managed {
+            Some(mode) => mode == managed,
+            None => !managed || number.is_multiple_of(share),
+        };
+        let of_mode = stories.iter().enumerate().filter(is_played);
+        let of_mode = of_mode.map(|(_, story)| Story { managed: Some(managed), ..story.clone() });
+        for some in of_mode.collect::<Vec<_>>().chunks(side_by_side) {
             for ended in runtime.block_on(play_side_by_side(some)) {
                 match ended {
                     Ok(count) => writes.push(count),

@@ -50,7 +50,7 @@ pub(crate) struct ControllerArgs {
     pub(crate) deleted_nodes_are_fenced: bool,
     /// Whether to make the pods of batch Jobs here, and not wait for the cluster's Job controller, which makes 20
     /// requests a second; `auto` is from Kubernetes 1.33 on
-    #[arg(long, env = "WINDLASS_MANAGE_JOBS", value_name = "WHEN", default_value = "auto")]
+    #[arg(long, env = "WINDLASS_MANAGE_JOBS", value_name = "WHEN", default_value = "never")]
     pub(crate) manage_jobs: WhenToManage,
 }
 
