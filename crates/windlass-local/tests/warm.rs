@@ -155,6 +155,30 @@ async fn a_function_that_does_not_serve_says_so() {
 }
 
 #[tokio::test]
+async fn a_process_that_goes_when_it_is_ready_fails_its_job() {
+    let machine = machine_of(1, none(), &["leave"]);
+    for _ in 0..10 {
+        let (reason, message) = failure(&machine.does(json!({}), 1).await);
+        assert_eq!(reason, FailureReason::Crashed, "{message}");
+        assert!(message.contains("exited with code 3"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_at_once_holds_up_no_other() {
+    let machine = machine(1, none());
+    for _ in 0..30 {
+        let fields = json!({ "input": { "do": "sleep", "mark": machine.path("mark") } });
+        let name = machine.submit("", spec("warm", fields)).await.unwrap().metadata.name;
+        machine.engine.cancel(&key(&name)).await.unwrap();
+        let started = std::time::Instant::now();
+        assert_eq!(machine.finished(&name).await.status.phase, Some(Phase::Cancelled));
+        assert!(started.elapsed() < std::time::Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+    machine.pid().await;
+}
+
+#[tokio::test]
 async fn a_cancel_and_a_timeout_end_the_process_and_cost_no_other_job() {
     let machine = machine(1, none());
     for timeout in [None, Some(1)] {

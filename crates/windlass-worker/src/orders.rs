@@ -36,6 +36,11 @@ impl Instructions {
         Ok(Some(serde_json::from_slice(&std::mem::take(&mut self.line))?))
     }
 
+    /// Whether the server has said more than what was read of it so far.
+    fn has_more(&self) -> bool {
+        !self.reader.buffer().is_empty()
+    }
+
     /// Says that the function waits for an order.
     fn say_idle(&mut self, idle_memory_bytes: u64) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Idle { idle_memory_bytes })?;
@@ -69,6 +74,13 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
             Next::Instruction(Instruction::Prepare(preparation)) => {
                 warm = Some(Warm::prepare(&preparation)?);
             }
+            // Cancelled before it has begun: that was read together with the order.
+            Next::Instruction(Instruction::Run(_)) if instructions.has_more() => match &warm {
+                Some(warm) if warm.function.is_ready() => {
+                    instructions.say_idle(warm.function.memory_bytes())?;
+                }
+                _ => return end(warm, grace).await,
+            },
             Next::Instruction(Instruction::Run(order)) => {
                 let AttemptEnd { code, waits } =
                     supervise(&order, warm.take(), signals, grace).await?;
@@ -87,12 +99,7 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
                 let bytes = warm.as_ref().map_or(0, |warm| warm.function.memory_bytes());
                 instructions.say_idle(bytes)?;
             }
-            Next::Stop => {
-                if let Some(mut warm) = warm {
-                    warm.function.stop(IDLE_GRACE.min(grace)).await?;
-                }
-                return Ok(0);
-            }
+            Next::Stop => return end(warm, grace).await,
             Next::Gone(end) => {
                 if let Some(mut warm) = warm {
                     let words = warm.function.last_words();
@@ -106,6 +113,14 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
             }
         }
     }
+}
+
+/// Ends the function that waits, if there is one. The worker's exit code.
+async fn end(warm: Option<Warm>, grace: Duration) -> io::Result<u8> {
+    if let Some(mut warm) = warm {
+        warm.function.stop(IDLE_GRACE.min(grace)).await?;
+    }
+    Ok(0)
 }
 
 async fn next(

@@ -64,15 +64,10 @@ pub(crate) fn start(
         work: assignment.work.clone(),
         has_logs: assignment.log.is_some(),
     };
-    let waiting = match warm.take() {
-        Some(Warm { mut function, mut memory }) => {
-            memory.begin(confinement)?;
-            if function.has_ended() {
-                // Somebody has ended it while it waited. Its socket goes before there is another.
-                drop(function);
-                function = ServingFunction::start(&preparation())?;
-            }
-            warm.insert(Warm { function, memory })
+    let waiting = match warm {
+        Some(waiting) => {
+            waiting.memory.begin(confinement)?;
+            waiting
         }
         None => warm.insert(Warm::prepare(&preparation())?),
     };

@@ -107,6 +107,14 @@ pub(crate) async fn supervise(
     let clock = Instant::now();
     let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
     let attempt = Attempt { assignment, started: now(), clock, limit, grace };
+    if let Some(waiting) = &mut warm
+        && waiting.function.has_ended()
+    {
+        // Somebody has ended it while it waited. What it had started ends before there is another.
+        report_unstopped(waiting.function.stop(grace).await);
+        report_unstopped(waiting.function.clear());
+        warm = None;
+    }
     let mut running = match attempt.start(order, &mut warm, &mut reporter) {
         Ok(running) => running,
         Err(error) => {

@@ -121,6 +121,11 @@ impl LiveAttempts {
         // None are free only while somebody else's are not pinned.
         let cpus = self.cores.acquire(cpus).unwrap_or_default();
         while let Some(mut worker) = warm.and_then(|key| self.warm.take(key)) {
+            if worker.memory_bytes > memory_bytes {
+                // The kernel would end some of it.
+                self.retire(vec![worker]);
+                continue;
+            }
             let mut slot = worker.slot.take();
             match slot.as_mut().map_or(Ok(()), |slot| slot.limit(&cpus, memory_bytes)) {
                 Ok(()) => return Allocation { cpus, memory_bytes, slot, worker: Some(worker) },

@@ -19,7 +19,6 @@ use super::supervise::{Supervisor, WORKER_GRACE};
 use super::warm_pool::{WarmAge, WarmKey, WarmWorker};
 use crate::confine::Slot;
 use crate::event::{Event, EventSender};
-use crate::process::IdleWorker;
 
 /// How long a function that is started ahead may take until it is ready.
 const START_PATIENCE: Duration = Duration::from_secs(300);
@@ -48,6 +47,8 @@ impl LiveAttempts {
 
     /// Starts those ahead that are missing.
     pub(crate) fn start_ahead(&mut self) {
+        let ended = self.warm.take_ended();
+        self.retire(ended);
         for key in self.warm.missing() {
             if let Err(error) = self.prepare(&key) {
                 warn!(function = %key.function, %error, "a function cannot be started ahead");
@@ -68,9 +69,17 @@ impl LiveAttempts {
             work: String::new(),
             has_logs,
         };
-        let IdleWorker { child, socket, home } = self.workers.prepare(preparation)?;
-        socket.set_nonblocking(true)?;
-        let socket = UnixStream::from_std(socket)?;
+        let prepared = self.workers.prepare(&preparation).and_then(|worker| {
+            worker.socket.set_nonblocking(true)?;
+            Ok((UnixStream::from_std(worker.socket)?, worker.child, worker.home))
+        });
+        let (socket, child, home) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.release_slot(allocation.slot);
+                return Err(error);
+            }
+        };
         let (key, slot, age) = (Arc::clone(key), allocation.slot, WarmAge::new());
         self.warm.add(&key);
         let worker = WarmWorker { key, child, socket, home, slot, memory_bytes: 0, age };

@@ -1,7 +1,7 @@
 //! Workers whose function serves and waits for its next job: started ahead, kept between jobs, ended when nobody
 //! needs them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub(super) struct WarmPool {
     alive: HashMap<Arc<WarmKey>, u32>,
     /// Functions that could not be started ahead, and when.
     failed: HashMap<Arc<WarmKey>, Instant>,
+    /// Functions for which there was no memory while they waited: none is started ahead any more.
+    too_large: HashSet<Arc<WarmKey>>,
     /// Most resident bytes of all that wait.
     memory_bytes: u64,
 }
@@ -78,6 +80,7 @@ impl WarmPool {
             idle: Vec::new(),
             alive: HashMap::new(),
             failed: HashMap::new(),
+            too_large: HashSet::new(),
             memory_bytes,
         }
     }
@@ -89,6 +92,7 @@ impl WarmPool {
     ) -> Vec<WarmWorker> {
         self.policies = policies;
         self.failed.clear();
+        self.too_large.clear();
         let (kept, gone) = std::mem::take(&mut self.idle)
             .into_iter()
             .partition(|worker| self.policies.contains_key(&worker.key));
@@ -145,6 +149,7 @@ impl WarmPool {
         while used > self.memory_bytes && !self.idle.is_empty() {
             let worker = self.idle.remove(0);
             used -= worker.memory_bytes;
+            self.too_large.insert(Arc::clone(&worker.key));
             ended.push(worker);
         }
         ended
@@ -166,6 +171,12 @@ impl WarmPool {
         expired
     }
 
+    /// Those whose worker has ended by itself.
+    pub(super) fn take_ended(&mut self) -> Vec<WarmWorker> {
+        let has_ended = |worker: &mut WarmWorker| !matches!(worker.child.try_wait(), Ok(None));
+        self.idle.extract_if(.., has_ended).collect()
+    }
+
     /// When the next one has waited for too long, or is too old.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.idle.iter().filter_map(|worker| self.expiry(worker)).min()
@@ -184,7 +195,8 @@ impl WarmPool {
     pub(super) fn missing(&self) -> Vec<Arc<WarmKey>> {
         let is_missing = |(key, policy): &(&Arc<WarmKey>, &Warm)| {
             let failed = self.failed.get(*key).is_some_and(|at| at.elapsed() < FAILURE_PAUSE);
-            !failed && self.alive.get(*key).copied().unwrap_or(0) < policy.min
+            let is_kept_out = failed || self.too_large.contains(*key);
+            !is_kept_out && self.alive.get(*key).copied().unwrap_or(0) < policy.min
         };
         self.policies.iter().filter(is_missing).map(|(key, _)| Arc::clone(key)).collect()
     }

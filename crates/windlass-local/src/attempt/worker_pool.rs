@@ -85,16 +85,21 @@ impl WorkerPool {
     }
 
     /// Has a worker start a function that serves, before there is a job.
-    pub(super) fn prepare(&mut self, mut preparation: Preparation) -> io::Result<IdleWorker> {
-        let worker = self.take()?;
-        let input = input_path(&worker.home);
-        private_files::write(&input, b"")?;
-        preparation.input = text(&input);
-        preparation.work = text(&work_path(&worker.home));
-        let directory = &mut preparation.program.directory;
-        directory.get_or_insert_with(|| preparation.work.clone());
-        say(&worker.socket, &Instruction::Prepare(preparation))?;
-        Ok(worker)
+    pub(super) fn prepare(&mut self, preparation: &Preparation) -> io::Result<IdleWorker> {
+        loop {
+            let worker = self.take()?;
+            let input = input_path(&worker.home);
+            private_files::write(&input, b"")?;
+            let mut preparation = preparation.clone();
+            preparation.input = text(&input);
+            preparation.work = text(&work_path(&worker.home));
+            let directory = &mut preparation.program.directory;
+            directory.get_or_insert_with(|| preparation.work.clone());
+            match say(&worker.socket, &Instruction::Prepare(preparation)) {
+                Ok(()) => return Ok(worker),
+                Err(error) => warn!(%error, "a worker has gone while it waited"),
+            }
+        }
     }
 
     fn take(&mut self) -> io::Result<IdleWorker> {

@@ -127,7 +127,7 @@ impl ServingFunction {
         check_input(assignment)?;
         let (output, progress) = (self.output_path(), self.work.join("progress"));
         let file = ProgressFile::create(&progress)?;
-        give(self.run_as.as_ref(), &[&progress])?;
+        file.give(self.run_as.as_ref())?;
         self.relay.begin(assignment.log.as_deref());
         let line = JobLine {
             job: &assignment.job,
@@ -149,7 +149,8 @@ impl ServingFunction {
         self.used_before = usage::used_by(&processes);
         self.job = Some(assignment.job.clone());
         match self.is_ready {
-            true => self.connection.send(&line)?,
+            // One that has just ended is heard of next.
+            true => self.connection.send(&line).unwrap_or_default(),
             false => self.unsent = Some(line),
         }
         Ok(file)
@@ -205,7 +206,7 @@ impl ServingFunction {
                     self.is_ready = true;
                     self.ready_bytes = usage::resident(&descendants());
                     match self.unsent.take() {
-                        Some(line) => self.connection.send(&line)?,
+                        Some(line) => self.connection.send(&line).unwrap_or_default(),
                         None if self.job.is_none() => return Ok(None),
                         None => {}
                     }
@@ -216,6 +217,11 @@ impl ServingFunction {
                 }
             }
         }
+    }
+
+    /// Clears its working directory, of which nobody uses anything any more.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        inspect::clear(&self.work)
     }
 
     /// The end of its stderr since the job has begun.
