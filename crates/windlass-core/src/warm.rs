@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Warm {
-    /// Processes that wait for a job when there is none. On a cluster each is a pod. Default 1.
+    /// Processes that wait for a job when there is none. Default 1.
     #[serde(default = "one")]
     #[schemars(range(max = 1024))]
     pub min: u32,
