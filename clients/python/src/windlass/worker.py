@@ -165,8 +165,13 @@ def main(argv: list[str] | None = None) -> int:
 
         tasks, results = args.process
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business
-        with open(tasks, "rb") as source, open(results, "wb", closefd=False) as sink:
-            return _called.serve(args.manner.target, source, sink)
+        try:
+            with open(tasks, "rb") as source, open(results, "wb", closefd=False) as sink:
+                return _called.serve(args.manner.target, source, sink)
+        except BrokenPipeError:
+            # Whoever asked has ended. Python would try once more at its own end, and say so.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), results)
+            return FAILED
     signal.signal(signal.SIGTERM, stop)
     path = None if args.is_cold else os.environ.get("WINDLASS_SERVE")
     try:
