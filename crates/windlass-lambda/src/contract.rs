@@ -16,9 +16,6 @@ use crate::invocation::{Invocation, Outcome, x_ray};
 use crate::runtime::{Ended, Runtime};
 use crate::tell;
 
-/// The version of the contract that is said to be spoken.
-const VERSION: u32 = 2;
-
 /// One job. Members that are not known are left alone.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,7 +124,7 @@ async fn serve(socket: &Path, command: &[String], mut terminated: Signal) -> io:
         runtime = Runtime::start(command) => runtime?,
         _ = terminated.recv() => return Ok(contract::EXIT_CANCELLED),
     };
-    worker.say(&json!({ "ready": VERSION })).await?;
+    worker.say(&json!({ "ready": contract::SERVE_VERSION })).await?;
     let ended = tokio::select! {
         ended = jobs(&mut worker, &mut runtime) => ended.map(|()| 0),
         _ = terminated.recv() => Ok(contract::EXIT_CANCELLED),

@@ -8,11 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::net::RecvFlags;
 use serde_json::Value;
+use windlass_contract::MAX_SERVE_LINE_BYTES;
 
 use crate::coarse_clock;
-
-/// Longest line in bytes, in both directions.
-const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// Shortest time between two looks at the socket during a job. Nobody notices a cancel that is 10 ms late.
 const INTERVAL_NANOSECONDS: u64 = 10_000_000;
@@ -122,9 +120,9 @@ fn take_line(buffer: &mut Vec<u8>) -> io::Result<Option<Value>> {
         buffer.drain(..length);
         return Ok(Some(line?));
     }
-    if buffer.len() > MAX_LINE_BYTES {
+    if buffer.len() > MAX_SERVE_LINE_BYTES {
         return Err(io::Error::other(format!(
-            "the worker said a line of more than {MAX_LINE_BYTES} bytes"
+            "the worker said a line of more than {MAX_SERVE_LINE_BYTES} bytes"
         )));
     }
     Ok(None)

@@ -20,9 +20,6 @@ use crate::pool;
 use crate::run::{Run, WorkerEnvironment};
 use crate::surroundings::Surroundings;
 
-/// The version of the contract that is said to be spoken.
-const VERSION: u32 = 2;
-
 /// From the files of a job to its output.
 pub(crate) type Attempt = dyn Fn(&WorkerEnvironment, &Run) -> Result<(), Error> + Send + Sync;
 
@@ -36,7 +33,7 @@ pub(crate) fn serve(socket: &Path, attempt: &Arc<Attempt>) -> Result<ExitCode, E
     })?);
     let signals = Signals::register()?;
     let before = Surroundings::now()?;
-    connection.say(&json!({ "ready": VERSION }))?;
+    connection.say(&json!({ "ready": contract::SERVE_VERSION }))?;
     loop {
         if signals.rest() {
             return Ok(ExitCode::from(contract::EXIT_CANCELLED));

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use windlass_core::assignment::{Idle, Instruction};
 
 use crate::output::log_line;
-use crate::report::inherited_socket;
+use crate::report::{inherited_socket, json_line};
 use crate::running::Warm;
 use crate::serving::ServingEnd;
 use crate::stop;
@@ -43,9 +43,7 @@ impl Instructions {
 
     /// Says that the function waits for an order.
     fn say_idle(&mut self, idle_memory_bytes: u64) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&Idle { idle_memory_bytes })?;
-        line.push(b'\n');
-        self.writer.write_all(&line)
+        self.writer.write_all(&json_line(&Idle { idle_memory_bytes }))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::result::{LargeResult, too_large_to_inline};
 use gateway::{GatewayClient, send_progress};
 use socket::{write_all, write_some};
 
-pub(crate) use socket::{ServerSays, inherited as inherited_socket};
+pub(crate) use socket::{ServerSays, inherited as inherited_socket, json_line};
 
 /// Shortest time for all tries at the last report, whatever the attempt's timeout.
 const LEAST_PATIENCE: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ impl Reporter {
             Self::Socket { writer, unsent, who, .. } => {
                 // A server that does not keep up misses some progress, never half a line.
                 if unsent.is_empty() {
-                    *unsent = socket::json_line(&report_of(who, event));
+                    *unsent = json_line(&report_of(who, event));
                 }
                 if let Err(error) = write_some(writer, unsent) {
                     log_line(&format!("windlass worker: the server is gone: {error}"));
@@ -95,7 +95,7 @@ impl Reporter {
                 gateway.send_until(&report, deadline.max(Instant::now() + LEAST_PATIENCE)).await;
             }
             Self::Socket { socket, writer, unsent, who } => {
-                unsent.extend(socket::json_line(&report_of(who, Event::Finished(ending))));
+                unsent.extend(json_line(&report_of(who, Event::Finished(ending))));
                 if let Err(error) = write_all(socket, writer, unsent).await {
                     log_line(&format!("windlass worker: the server is gone: {error}"));
                 }

@@ -4,9 +4,9 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
+use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use windlass_core::report::Report;
 
 /// The socket for waiting, and the same for writing.
 pub(crate) fn inherited() -> io::Result<(UnixStream, StdUnixStream)> {
@@ -39,12 +39,12 @@ pub(crate) enum ServerSays {
     Closed,
 }
 
-/// The report as one line of JSON.
-pub(super) fn json_line(report: &Report) -> Vec<u8> {
+/// A value as one line of JSON.
+pub(crate) fn json_line(value: &impl Serialize) -> Vec<u8> {
     let mut line = Vec::new();
-    // A report always serializes, and a vector always takes it.
-    serde_json::to_writer(&mut line, report).unwrap_or_default();
-    line.write_all(b"\n").unwrap_or_default();
+    // What is said in lines always serializes, and a vector always takes it.
+    serde_json::to_writer(&mut line, value).unwrap_or_default();
+    line.push(b'\n');
     line
 }
 

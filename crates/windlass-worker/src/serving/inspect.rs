@@ -26,29 +26,31 @@ pub(super) fn clear(work: &Path) -> io::Result<()> {
     remove_contents(work, Some("progress"))
 }
 
-/// Whether there is a process that the function does not keep, or an open file below its directory; the error says
-/// what.
-pub(super) fn left_behind(function: Pid, kept: &[i32], work: &Path) -> Result<(), String> {
+/// The function's processes, unless there is one that it does not keep, or an open file below its directory: then
+/// the error says what.
+pub(super) fn left_behind(function: Pid, kept: &[i32], work: &Path) -> Result<Vec<Pid>, String> {
     // What has ended is no process any more.
     reap_orphans(function);
     let home = work.parent().unwrap_or(work);
-    for process in descendants() {
+    let lock = home.join("lock");
+    let processes = descendants();
+    for process in &processes {
         let number = process.as_raw_nonzero().get();
-        if process != function && !kept.contains(&number) {
+        if *process != function && !kept.contains(&number) {
             return Err(format!("process {number} is left"));
         }
-        if let Some(file) = open_below(number, home) {
+        if let Some(file) = open_below(number, home, &lock) {
             return Err(format!("process {number} has {file:?} open"));
         }
     }
-    Ok(())
+    Ok(processes)
 }
 
 /// A file below a directory that a process has open, but for the lock that all of an attempt hold.
-fn open_below(process: i32, directory: &Path) -> Option<String> {
+fn open_below(process: i32, directory: &Path, lock: &Path) -> Option<String> {
     let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
     files.filter_map(|file| fs::read_link(file.path()).ok()).find_map(|target| {
-        let is_below = target.starts_with(directory) && target != directory.join("lock");
+        let is_below = target.starts_with(directory) && target != lock;
         is_below.then(|| target.to_string_lossy().into_owned())
     })
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 use tokio::process::Child;
+use tokio::time::sleep_until;
 use windlass_core::Cpus;
 use windlass_core::assignment::{Assignment, Preparation, Program, RunAs};
 use windlass_core::contract;
@@ -25,12 +26,16 @@ use windlass_core::status::Usage;
 use crate::confine::descendants;
 use crate::function::{check_input, command, deadline, give, group_of, traceparent};
 use crate::progress::ProgressFile;
+use crate::report::json_line;
 use crate::{stop, usage};
 use connection::{Connection, Heard};
 use protocol::{CancelLine, JobLine, Said};
 use relay::ServingRelay;
 
 pub(crate) use protocol::{Answer, Served};
+
+/// How long a process may take to end after it has closed its socket.
+const CLOSED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process, and the job that it has.
 pub(crate) struct ServingFunction {
@@ -129,7 +134,7 @@ impl ServingFunction {
         let file = ProgressFile::create(&progress)?;
         file.give(self.run_as.as_ref())?;
         self.relay.begin(assignment.log.as_deref());
-        let line = JobLine {
+        let line = json_line(&JobLine {
             job: &assignment.job,
             attempt: assignment.attempt,
             parallelism: assignment.parallelism,
@@ -141,9 +146,7 @@ impl ServingFunction {
             directory: &self.work.to_string_lossy(),
             deadline: deadline(timeout).to_string(),
             traceparent: traceparent(assignment),
-        };
-        let mut line = serde_json::to_vec(&line)?;
-        line.push(b'\n');
+        });
         let processes = descendants();
         usage::forget_peaks(&processes);
         self.used_before = usage::used_by(&processes);
@@ -162,9 +165,7 @@ impl ServingFunction {
         let Some(name) = self.job.as_ref().filter(|_| self.unsent.take().is_none()) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let mut line = serde_json::to_vec(&CancelLine { cancel: name })?;
-        line.push(b'\n');
-        self.connection.send(&line)
+        self.connection.send(&json_line(&CancelLine { cancel: name }))
     }
 
     /// Waits for an answer or an end, and takes what it prints meanwhile. While it has no job, `None` is that it has
@@ -181,21 +182,15 @@ impl ServingFunction {
                 Heard::Connected => continue,
                 Heard::Line(line) => line,
                 Heard::Broken(why) => return Ok(Some(ServingEnd::Broken(why))),
-                Heard::Closed => {
-                    // Most likely it is just ending.
-                    let end = match self.connection.closed_long_ago() {
-                        true => ServingEnd::Broken("closed its socket and went on".into()),
-                        false => match self.child.try_wait()? {
-                            Some(status) => ServingEnd::Exited(status),
-                            None => {
-                                tokio::task::yield_now().await;
-                                tokio::time::sleep(connection::CLOSED_PAUSE).await;
-                                continue;
-                            }
-                        },
-                    };
-                    return Ok(Some(end));
-                }
+                // Most likely it is just ending.
+                Heard::Closed(since) => tokio::select! {
+                    status = self.child.wait() => return Ok(Some(ServingEnd::Exited(status?))),
+                    () = self.relay.relay() => continue,
+                    () = sleep_until(since + CLOSED_PATIENCE) => {
+                        let why = "closed its socket and went on";
+                        return Ok(Some(ServingEnd::Broken(why.into())));
+                    }
+                },
             };
             match protocol::parse(&line, self.job.as_deref()) {
                 Err(why) => return Ok(Some(ServingEnd::Broken(why))),
@@ -244,9 +239,7 @@ impl ServingFunction {
         }
         inspect::clear(&self.work)
             .map_err(|error| format!("its files cannot be removed: {error}"))?;
-        inspect::left_behind(self.group, &answer.processes, &self.work)?;
-        // Those that it keeps, and its own: whatever else is there was found to be left.
-        let processes = descendants();
+        let processes = inspect::left_behind(self.group, &answer.processes, &self.work)?;
         let bytes = usage::resident(&processes);
         let most = inspect::idle_bound(self.ready_bytes, processes.len().saturating_sub(1));
         if bytes > most {
