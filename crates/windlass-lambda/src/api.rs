@@ -89,19 +89,15 @@ impl Api {
     }
 }
 
-async fn next(State(api): State<Arc<Api>>) -> Response {
+async fn next(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
     if api.current().is_some() {
-        return invalid_state().into_response();
+        return Err(invalid_state());
     }
     api.tell(Event::Asked);
-    let Some(invocation) = api.invocations.lock().await.recv().await else {
-        return refusal(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Container.Ends",
-            "There is no other event",
-        )
-        .into_response();
-    };
+    let invocation = api.invocations.lock().await.recv().await.ok_or_else(|| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        refusal(status, "Container.Ends", "There is no other event")
+    })?;
     *api.current() = Some(invocation.id.clone());
     // A program without a deadline, such as one that is run by hand, has a day.
     let deadline = invocation.deadline.unwrap_or_else(|| Timestamp::now() + 24.hours());
@@ -117,7 +113,7 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
             headers.insert(name, value);
         }
     }
-    (headers, invocation.event).into_response()
+    Ok((headers, invocation.event).into_response())
 }
 
 async fn response(
@@ -125,7 +121,7 @@ async fn response(
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
+) -> Result<Response, Refusal> {
     let mode = header(&headers, "Lambda-Runtime-Function-Response-Mode");
     let most = if mode == Some("streaming") { MAX_STREAMED_BYTES } else { MAX_BODY_BYTES };
     let outcome = match read(body, most).await {
@@ -138,23 +134,18 @@ async fn response(
                 Outcome::Failure(Failure::read(&body.unwrap_or_default(), Some(kind)))
             }
         },
-        Err(Unread::TooLong) => {
+        Err(unread) => {
             let message = format!("Exceeded maximum allowed payload size ({most} bytes).");
-            let failure = Failure {
-                error_type: "Function.ResponseSizeTooLarge".into(),
-                error_message: message.clone(),
-            };
-            return match api.answer(&id, Outcome::Failure(failure)) {
-                Ok(()) => refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message)
-                    .into_response(),
-                Err(refused) => refused.into_response(),
-            };
-        }
-        Err(Unread::Broken(why)) => {
-            return refusal(StatusCode::BAD_REQUEST, "InvalidBody", &why).into_response();
+            if matches!(unread, Unread::TooLong) {
+                let error_type = "Function.ResponseSizeTooLarge".into();
+                let failure = Failure { error_type, error_message: message.clone() };
+                api.answer(&id, Outcome::Failure(failure))?;
+            }
+            return Err(unread.refusal(&message));
         }
     };
-    accepted(api.answer(&id, outcome))
+    api.answer(&id, outcome)?;
+    Ok(accepted())
 }
 
 async fn error(
@@ -162,29 +153,29 @@ async fn error(
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
-    match failure(&headers, body).await {
-        Ok(failure) => accepted(api.answer(&id, Outcome::Failure(failure))),
-        Err(refused) => refused.into_response(),
-    }
+) -> Result<Response, Refusal> {
+    let failure = failure(&headers, body).await?;
+    api.answer(&id, Outcome::Failure(failure))?;
+    Ok(accepted())
 }
 
-async fn init_error(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
+async fn init_error(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
     let failure = failure(&headers, body).await;
     if api.current().is_some() {
-        return invalid_state().into_response();
+        return Err(invalid_state());
     }
-    accepted(failure.map(|failure| api.tell(Event::InitFailed(failure))))
+    api.tell(Event::InitFailed(failure?));
+    Ok(accepted())
 }
 
 async fn failure(headers: &HeaderMap, body: Body) -> Result<Failure, Refusal> {
     match read(body, MAX_BODY_BYTES).await {
         Ok((body, _)) => Ok(Failure::read(&body, header(headers, ERROR_TYPE))),
-        Err(Unread::TooLong) => {
-            let most = format!("More than {MAX_BODY_BYTES} bytes");
-            Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &most))
-        }
-        Err(Unread::Broken(why)) => Err(refusal(StatusCode::BAD_REQUEST, "InvalidBody", &why)),
+        Err(unread) => Err(unread.refusal(&format!("More than {MAX_BODY_BYTES} bytes"))),
     }
 }
 
@@ -192,6 +183,18 @@ async fn failure(headers: &HeaderMap, body: Body) -> Result<Failure, Refusal> {
 enum Unread {
     TooLong,
     Broken(String),
+}
+
+impl Unread {
+    /// What the program is told, with this message where it has said too much.
+    fn refusal(&self, too_long: &str) -> Refusal {
+        match self {
+            Self::TooLong => {
+                refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", too_long)
+            }
+            Self::Broken(why) => refusal(StatusCode::BAD_REQUEST, "InvalidBody", why),
+        }
+    }
 }
 
 /// Reads to the end also what is then refused: a program that still writes would see a broken connection.
@@ -218,11 +221,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn accepted(done: Result<(), Refusal>) -> Response {
-    match done {
-        Ok(()) => (StatusCode::ACCEPTED, Json(json!({ "status": "OK" }))).into_response(),
-        Err(refused) => refused.into_response(),
-    }
+fn accepted() -> Response {
+    (StatusCode::ACCEPTED, Json(json!({ "status": "OK" }))).into_response()
 }
 
 /// Why the program is refused what it asks.
