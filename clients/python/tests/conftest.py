@@ -126,3 +126,22 @@ def own_server(tmp_path):
 def client(server):
     with server.client() as client:
         yield client
+
+
+@pytest.fixture
+def starter(tmp_path):
+    """Starts things of a kind, each in a directory of its own, and kills them in the end."""
+    started = []
+
+    def of(kind):
+        def start(*arguments, **options):
+            path = tmp_path / str(len(started))
+            path.mkdir()
+            started.append(kind(path, *arguments, **options))
+            return started[-1]
+
+        return start
+
+    yield of
+    for one in started:
+        one.kill()

@@ -20,18 +20,8 @@ def until_all_are_ready(one, parallelism):
 
 
 @pytest.fixture
-def serve(tmp_path):
-    started = []
-
-    def start(*arguments, **options):
-        path = tmp_path / str(len(started))
-        path.mkdir()
-        started.append(Supervisor(path, *arguments, **options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
+def serve(starter):
+    return starter(Supervisor)
 
 
 def test_one_process_gets_one_job_after_another(serve):

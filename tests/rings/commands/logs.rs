@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -60,19 +60,21 @@ fn a_followed_log_ends_with_the_key_that_follows_it() {
     stdout_of(&server, &["submit", "slow", "--name", "a"]);
     let data = server.data().to_str().unwrap();
     let key = stdout_of(&server, &["keys", "create", "web", "--verbs", "get", "--data", data]);
-    let mut follows = windlass_with(&server)
-        .env("WINDLASS_TOKEN", key.trim())
-        .args(["logs", "-f", "a"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut begun = [0; 6];
-    follows.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    let mut follows = follow(windlass_with(&server).env("WINDLASS_TOKEN", key.trim()), "begun\n");
     stdout_of(&server, &["keys", "revoke", "web", "--data", data]);
     let status =
         eventually("the log ends", Duration::from_secs(20), || follows.try_wait().unwrap());
     assert_eq!(status.code(), Some(3));
+}
+
+/// Follows the log of the job `a`, once it has begun so.
+fn follow(windlass: &mut Command, begin: &str) -> Child {
+    let follows = windlass.args(["logs", "-f", "a"]);
+    let mut follows = follows.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut begun = vec![0; begin.len()];
+    follows.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    assert_eq!(text(&begun), begin);
+    follows
 }
 
 /// An address that leads to one server after the other.
@@ -118,15 +120,7 @@ fn a_log_is_followed_from_one_server_to_the_next() {
     };
     let submitted = windlass().args(["submit", "slow", "--name", "a"]).output().unwrap();
     assert!(submitted.status.success(), "{}", text(&submitted.stderr));
-    let mut follows = windlass()
-        .args(["logs", "-f", "a"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut begun = [0; 16];
-    follows.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
-    assert_eq!(&begun, b"attempt 1 begins");
+    let follows = follow(&mut windlass(), "attempt 1 begins");
     first.stop();
     fs::write(traces(here).join("go"), "").unwrap();
     let _second = start();
