@@ -57,3 +57,10 @@ pub struct Config {
     /// Told after each turn in which something has happened to jobs.
     pub activity: Arc<Notify>,
 }
+
+impl Config {
+    /// The directory that functions are kept out of, if they are out of one.
+    pub(crate) fn hidden(&self) -> Option<PathBuf> {
+        self.hides_data.then(|| self.data.clone())
+    }
+}

@@ -40,5 +40,5 @@ pub use controller::{is_python_worker, wrong_function};
 pub use engine::Engine;
 pub use functions::{Functions, Library};
 pub use ownership::claim_directory_of_server;
-pub use process::{Logs, prepare_worker};
+pub use process::Logs;
 pub use store::StoreError;

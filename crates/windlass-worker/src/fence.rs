@@ -76,9 +76,18 @@ pub fn can_hide(directory: &Path) -> Result<(), NoFence> {
     Fence::around(directory, &[], &[]).map(drop)
 }
 
-/// Does ahead what takes long of the next fence around this directory. What hinders it is told when the
-/// fence is needed.
-pub fn prepare_fence(hidden: &Path) {
+/// The directory that the functions of a worker will be kept out of, for one that has no order yet. They do not see it.
+pub const HIDDEN: &str = "WINDLASS_HIDDEN_DIRECTORY";
+
+/// Does ahead what takes long of the fence around the directory that the environment names.
+pub(crate) fn prepare() {
+    if let Some(hidden) = std::env::var_os(HIDDEN) {
+        prepare_around(Path::new(&hidden));
+    }
+}
+
+/// What hinders it is told when the fence is needed.
+fn prepare_around(hidden: &Path) {
     let above = || hidden.ancestors().skip(1);
     if let Ok(surroundings) = Surroundings::of(above())
         && surroundings.are_settled()

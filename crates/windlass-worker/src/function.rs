@@ -12,7 +12,7 @@ use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, Order, Prog
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
-use crate::fence::Fence;
+use crate::fence::{Fence, HIDDEN};
 use crate::progress::ProgressFile;
 use crate::stop;
 
@@ -111,6 +111,7 @@ pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Resul
         .envs(env.iter().map(|variable| (&variable.name, &variable.value)))
         .env_remove(ASSIGNMENT)
         .env_remove(GRACE)
+        .env_remove(HIDDEN)
         .env("TMPDIR", work)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())

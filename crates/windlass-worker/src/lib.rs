@@ -56,7 +56,7 @@ use windlass_core::contract::STOP_GRACE_SECONDS;
 
 pub use confine::{descendants, kills as oom_kills};
 pub use dry_run::dry_run;
-pub use fence::{NoFence, can_hide, prepare_fence};
+pub use fence::{HIDDEN, NoFence, can_hide};
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
 pub use remove_tree::remove_tree;
 pub use result::stored_name;
@@ -90,6 +90,8 @@ enum Error {
 }
 
 fn run_command(command: &[String]) -> Result<u8, Error> {
+    // There is time for that before an order comes.
+    fence::prepare();
     let grace = std::env::var(GRACE).ok().and_then(|seconds| seconds.parse().ok());
     let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let grace = grace.unwrap_or(Duration::from_secs(STOP_GRACE_SECONDS));

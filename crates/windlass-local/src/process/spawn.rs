@@ -17,7 +17,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tokio::process::{Child, Command};
-use windlass_worker::{prepare_fence, private_files};
+use windlass_worker::{HIDDEN, private_files};
 
 use super::leftovers;
 use crate::inode::inode;
@@ -38,6 +38,8 @@ pub(crate) struct WorkerCommand {
     pub(crate) grace: Duration,
     /// Whether functions run as another user than the server.
     pub(crate) other_user: bool,
+    /// The directory that functions are kept out of, if they are out of one.
+    pub(crate) hidden: Option<PathBuf>,
     /// What is executed: see [`image_of`].
     pub(crate) image: PathBuf,
 }
@@ -80,6 +82,7 @@ impl WorkerCommand {
             .envs(PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("PATH", search_path(&self.program))
             .env(leftovers::HOME, &home)
+            .envs(self.hidden.as_deref().map(|hidden| (HIDDEN, hidden)))
             .env("WINDLASS_GRACE_SECONDS", self.grace.as_secs_f64().to_string())
             // No working directory: with one, the standard library copies this process to start
             // another.
@@ -99,15 +102,6 @@ impl WorkerCommand {
         // The child has its end; ours would keep the socket open after its death.
         drop(worker);
         Ok(IdleWorker { child, socket: ours, home })
-    }
-}
-
-/// What a worker does while it has no order yet.
-pub fn prepare_worker() {
-    let home = std::env::var_os(leftovers::HOME);
-    // The data directory has a directory of all workers' directories.
-    if let Some(data) = home.as_deref().and_then(|home| Path::new(home).ancestors().nth(2)) {
-        prepare_fence(data);
     }
 }
 
