@@ -65,7 +65,6 @@ class Attempt:
             time.sleep(0.05)
         return False
 
-
     def kill(self):
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -150,7 +150,7 @@ def failed(error: Exception, message: str, text: str) -> str:
 
 
 def serve(target: str, tasks: IO[bytes], results: IO[bytes]) -> int:
-    """Answers the parent until it says no more; the exit status."""
+    """Answers the parent until it says no more; the exit status. BrokenPipeError when the parent has gone."""
 
     def fail(message: str) -> int:
         results.write(b"!" + json.dumps(message).encode() + b"\n")
@@ -170,6 +170,4 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes]) -> int:
             caller.answer(line)
     except MemoryError as error:
         return fail(explained(error))
-    except BrokenPipeError:
-        pass  # The parent is gone, and nobody wants the rest.
     return 0
