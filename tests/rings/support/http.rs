@@ -78,8 +78,10 @@ impl Client {
         if !self.token.is_empty() {
             request += &format!("Authorization: Bearer {}\r\n", self.token);
         }
-        if method == "POST" {
+        if method == "PUT" || method == "POST" {
             request += &format!("Content-Length: {}\r\n", body.len());
+        }
+        if method == "POST" {
             if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
                 request += "Content-Type: application/json\r\n";
             }
