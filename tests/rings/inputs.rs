@@ -219,9 +219,13 @@ for line in connection.makefile("rb"):
     seen = [job["inputType"], open(job["input"]).read(), files, sorted(os.listdir(beside)), os.getpid()]
     with open(job["outputType"], "w") as told:
         told.write("text/plain")
-    with open(job["output"], "w") as output:
-        json.dump(seen, output)
-    connection.sendall(json.dumps({"done": job["job"]}).encode() + b"\n")
+    answer = {"done": job["job"]}
+    if files:
+        with open(job["output"], "w") as output:
+            json.dump(seen, output)
+    else:
+        answer["result"] = json.dumps(seen)
+    connection.sendall(json.dumps(answer).encode() + b"\n")
 "#;
     let here = tempfile::tempdir().unwrap();
     fs::write(here.path().join("warm.py"), SERVES).unwrap();

@@ -35,6 +35,36 @@ pub(crate) struct LargeResult {
     pub(crate) result: JobResult,
 }
 
+/// A result that a function that serves has told in its answer: as if it had been written to the output file, which
+/// then does not count.
+pub(crate) fn collect_text(assignment: &Assignment, text: &str, path: &Path) -> CollectedOutput {
+    let bytes = text.as_bytes();
+    let is_small = bytes.len() as u64 <= MAX_INLINE_RESULT_BYTES.min(assignment.max_result_bytes);
+    if !is_small {
+        let written = fs::remove_file(path)
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+            .and_then(|()| private_files::write(path, bytes));
+        return match written {
+            Ok(()) => collect_output(assignment, path),
+            Err(error) => unusable(format!("told an output that cannot be written: {error}")),
+        };
+    }
+    let content_type = match told_type(assignment, path) {
+        Ok(told) => told,
+        Err(why) => return unusable(why),
+    };
+    match result::type_of_result(&content_type, io::Cursor::new(bytes)) {
+        Ok(Ok(told)) => CollectedOutput::Final(
+            inline_result(bytes, &told).map_or_else(still_written, FunctionOutput::Result),
+        ),
+        Ok(Err(why)) => unusable(why),
+        Err(error) => unusable(format!("told an output that is lost: {error}")),
+    }
+}
+
 /// Reads the output file of an attempt.
 pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedOutput {
     let (file, bytes) = match open(path) {
@@ -52,12 +82,11 @@ pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedO
         let why = format!("wrote {bytes} bytes; it may write {most}");
         return CollectedOutput::Final(FunctionOutput::TooLarge(why));
     }
-    let told = match told_type(&type_path(path)) {
+    let content_type = match told_type(assignment, path) {
         Ok(told) => told,
         Err(why) => return unusable(why),
     };
-    let content_type = told.as_deref().unwrap_or(&assignment.content_type);
-    let content_type = match type_of_output(&file, bytes, content_type) {
+    let content_type = match type_of_output(&file, bytes, &content_type) {
         Ok(Ok(told)) => told,
         Ok(Err(why)) => return unusable(why),
         Err(error) => return unusable(format!("left an output that is lost: {error}")),
@@ -84,20 +113,23 @@ pub(crate) fn too_large_to_inline(bytes: u64) -> FunctionOutput {
     ))
 }
 
-/// The media type that the function itself tells of its output, if it does so. The error is a sentence about it.
-fn told_type(path: &Path) -> Result<Option<String>, String> {
+/// The media type of an output: what the function itself tells, else what its manifest says. The error is a sentence
+/// about the function.
+fn told_type(assignment: &Assignment, output: &Path) -> Result<String, String> {
     let unreadable = |error: io::Error| format!("left an unreadable type of its output: {error}");
-    let file = match private_files::open_plain(path) {
+    let file = match private_files::open_plain(&type_path(output)) {
         Ok(Some(file)) => file,
         Ok(None) => return Err("told the type of its output by no regular file".into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(assignment.content_type.clone());
+        }
         Err(error) => return Err(unreadable(error)),
     };
     let mut text = Vec::new();
     file.take(2 * media_type::MAX_BYTES as u64).read_to_end(&mut text).map_err(unreadable)?;
     let text = String::from_utf8_lossy(&text).trim().to_owned();
     match media_type::problem(&text) {
-        None => Ok(Some(text)),
+        None => Ok(text),
         Some(why) => Err(format!("told a type of its output that {why}: {text:?}")),
     }
 }

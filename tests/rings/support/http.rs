@@ -81,10 +81,9 @@ impl Client {
         if method == "PUT" || method == "POST" {
             request += &format!("Content-Length: {}\r\n", body.len());
         }
-        if method == "POST" {
-            if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
-                request += "Content-Type: application/json\r\n";
-            }
+        let has_type = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if method == "POST" && !has_type {
+            request += "Content-Type: application/json\r\n";
         }
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");

@@ -51,7 +51,7 @@ import traceback
 from typing import NamedTuple
 
 from windlass._ends import BAD_INPUT, CANCELLED, FAILED, NO_CONTRACT, Stop, is_killed_with_us, stop
-from windlass._job import BadInput, Manner, run, say_bad_input, say_failed
+from windlass._job import BadInput, Manner, run, say_bad_input, say_failed, write
 from windlass._pool import Pool, Raised
 from windlass._process import Failed
 from windlass._serving import serve
@@ -113,7 +113,7 @@ def run_once(manner: Manner) -> int:
         return NO_CONTRACT
     try:
         with Pool(manner.target, parallelism) as pool:
-            run(pool, manner, os.environ)
+            write(os.environ["WINDLASS_OUTPUT"], run(pool, manner, os.environ))
         return 0
     except BadInput as error:
         say_bad_input(error)
