@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from windlass._callee import Callee
+
 READ_BYTES = 1 << 16
 
 # By these, common runtimes size their thread pools. The supervisor has set each to the parallelism, which is right for
@@ -37,7 +39,8 @@ class Failed(Exception):
 class Process:
     """One process of the pool, and the items that it has not answered."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, command: list[str]) -> None:
+        """`command` is what `windlass.worker` is told: the function, and flags before it."""
         tasks_read, tasks_write = os.pipe()
         results_read, results_write = os.pipe()
         environment = {**os.environ, **dict.fromkeys(THREAD_COUNT_VARIABLES, "1")}
@@ -48,7 +51,7 @@ class Process:
                 # A crash in native code leaves a traceback.
                 [
                     *(sys.executable, "-u", "-X", "faulthandler", "-m", "windlass.worker"),
-                    *("--process", f"{tasks_read},{results_write}", target),
+                    *("--process", f"{tasks_read},{results_write}", *command),
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(tasks_read, results_write),
@@ -65,8 +68,8 @@ class Process:
         self.end = os.pidfd_open(self.pid)
         # The begin of a line whose end was not read yet.
         self.pieces: list[bytes] = []
-        # It has imported the function.
-        self.is_ready = False
+        # How its function is called, once it has imported it.
+        self.callee: Callee | None = None
         # It has ended, or will answer no more.
         self.is_broken = False
         self.unsent = b""
@@ -75,10 +78,18 @@ class Process:
         # What the job has left in it, once it was asked; empty for nothing.
         self.left: str | None = None
 
-    def begin(self, variables: Mapping[str, str] | None) -> None:
-        """It takes part in a job. With variables there is another job after it, and what this one leaves is asked."""
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has imported the function."""
+        return self.callee is not None
+
+    def begin(self, arguments: Mapping[str, Any], variables: Mapping[str, str] | None) -> None:
+        """It takes part in a job. With variables there is another job after it, and what this one leaves is asked.
+
+        `arguments` are those of each call.
+        """
         self.is_of_job, self.has_begun, self.is_asked, self.left = True, False, False, None
-        self.unsent = b"" if variables is None else b"j" + _json(variables) + b"\n"
+        self.unsent = b"j" + _json({"arguments": arguments, "variables": variables}) + b"\n"
 
     def give(self, first: int, items: list[Any], flags: bytes) -> None:
         """Hands it items; their results will be those from `first` on. The flags are those of `windlass._called`."""
@@ -112,8 +123,8 @@ class Process:
         if rest:
             self.pieces.append(rest)
         for line in lines:
-            if line == b"+":
-                self.is_ready = True
+            if line.startswith(b"+"):
+                self.callee = Callee(*json.loads(line[1:]))
             elif line.startswith(b"."):
                 self.left = json.loads(line[1:])
             elif line.startswith(b"!"):
