@@ -53,7 +53,7 @@ def test_the_signature_or_the_mark_says_how_a_function_is_called(attempt, serve,
     one = serve(f"styles:{function}").ready()
     for _ in range(2):
         one.answer(one.begin(given))
-        assert json.loads((one.work / "output").read_text()) == expected, one.said()
+        assert one.output() == expected, one.said()
 
 
 def test_a_whole_input_is_one_call_in_one_process(attempt):
@@ -273,7 +273,7 @@ def test_a_function_tells_its_own_progress_where_it_is_called_once(attempt, serv
     served = serve("styles:whole_steps").ready()
     for cpus in (3, 1):
         served.answer(served.begin(as_json(count=4, seconds=0.001), cpus))
-        assert json.loads((served.work / "output").read_text())[0] == cpus
+        assert served.output()[0] == cpus
         told = served.progress()
         assert told[-1] == "4 4" and len(told) <= 3 and len(served.children()) == 1
 

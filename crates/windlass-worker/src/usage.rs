@@ -1,6 +1,7 @@
 //! What the function used, from the kernel's accounting.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -9,6 +10,9 @@ use nix::time::clock_getcpuclockid;
 use rustix::process::Pid;
 use windlass_core::Cpus;
 use windlass_core::status::Usage;
+
+/// More than any file of the kernel that is read here has.
+const MAX_KERNEL_FILE_BYTES: u64 = 1 << 20;
 
 /// What all reaped children used. A worker of a function that runs once has no other children.
 pub(crate) fn of_children(wall: Duration, cpus: Cpus) -> Usage {
@@ -84,7 +88,15 @@ pub(crate) fn resident(processes: &[Pid]) -> u64 {
 }
 
 fn proc_file(process: &Pid, name: &str) -> String {
-    fs::read_to_string(format!("/proc/{}/{name}", process.as_raw_nonzero())).unwrap_or_default()
+    read_kernel_file(&format!("/proc/{}/{name}", process.as_raw_nonzero())).unwrap_or_default()
+}
+
+/// Reads a file that the kernel writes while it is read, and whose length it does not tell: in one piece.
+pub(crate) fn read_kernel_file(path: &str) -> io::Result<String> {
+    const ROOM: usize = 4096;
+    let mut text = String::with_capacity(ROOM);
+    fs::File::open(path)?.take(MAX_KERNEL_FILE_BYTES).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// To whole thousandths: more is noise.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -43,27 +42,30 @@ def read_input(path: str) -> dict[str, Any]:
     return value
 
 
-def write_results(path: str, results: list[bytes], errors: Errors | None) -> None:
-    """Next to its place first, then renamed: half a result is never taken for one."""
+def whole(results: list[bytes], errors: Errors | None) -> list[bytes]:
+    """The result of a job, in pieces."""
     parts = [b'{"results":[', b",".join(results), b"]"]
     if errors is not None:
         errors.listed.sort(key=lambda error: error["item"])
         parts += [b',"errors":', json.dumps(errors.listed, separators=(",", ":")).encode()]
-    with open(path + ".partial", "wb") as file:
-        file.writelines([*parts, b"}\n"])
-    os.replace(path + ".partial", path)
+    return [*parts, b"}\n"]
 
 
-def run(pool: Pool, manner: Manner, job: Mapping[str, str], variables: Mapping[str, str] | None = None) -> None:
-    """Does a job, told by the variables of a worker. With `variables` for the function, it is to be settled."""
+def run(
+    pool: Pool, manner: Manner, job: Mapping[str, str], variables: Mapping[str, str] | None = None
+) -> list[bytes] | None:
+    """Does a job, told by the variables of a worker, and returns its result in pieces; None for one that is written.
+
+    With `variables` for the function, it is to be settled.
+    """
     callee = pool.await_ready()
     if is_whole(callee, manner, job):
         # Its process tells the progress, reads the input and writes the result.
         pool.size(1)
         pool.map(Work([None], {}, None, None, variables, is_whole=True), Progress(None))
-        return
+        return None
     work = work_of(callee, manner, job, variables)
-    write_results(job["WINDLASS_OUTPUT"], pool.map(work, Progress(job.get("WINDLASS_PROGRESS"))), work.errors)
+    return whole(pool.map(work, Progress(job.get("WINDLASS_PROGRESS"))), work.errors)
 
 
 def is_whole(callee: Callee, manner: Manner, job: Mapping[str, str]) -> bool:

@@ -14,12 +14,17 @@ from typing import Any
 from windlass._ends import FAILED, BadInput, Stop, is_killed_with_us
 from windlass._job import Manner, run, say_bad_input, say_failed
 from windlass._left import JOB_VARIABLES, memory_bound, resident_bytes
+from windlass._output import write
 from windlass._pool import Interrupted, Pool, Raised
 from windlass._process import Failed
 
 VERSION = 2
 
 READ_BYTES = 1 << 16
+
+# The longest result, in bytes, that goes into the answer; a longer one goes into the output file. A byte takes at most
+# six in a line, and a line has at most 64 KiB.
+ANSWERED_BYTES = 8 << 10
 
 
 class Gone(Exception):
@@ -113,7 +118,14 @@ class Serving:
         ended = self.ended(told)
         # Everything is on stderr by now that the processes of the pool have to say, and this is its end.
         answer: dict[str, Any] = {"done": name}
-        if isinstance(ended, BadInput):
+        if isinstance(ended, list):
+            if sum(map(len, ended)) <= ANSWERED_BYTES:
+                answer["result"] = b"".join(ended).decode()
+            else:
+                write(told["output"], ended)
+            # Its memory is not what is held between jobs.
+            ended.clear()
+        elif isinstance(ended, BadInput):
             say_bad_input(ended)
             answer = {"failed": name, "reason": "input"}
         elif isinstance(ended, Failed):
@@ -128,14 +140,17 @@ class Serving:
             answer["replace"] = f"its parent of processes holds {held >> 20} MiB of memory"
         return answer
 
-    def ended(self, told: dict[str, Any]) -> BadInput | Failed | Cancelled | None:
-        """Does the job itself, and returns what has ended it before its result."""
+    def ended(self, told: dict[str, Any]) -> list[bytes] | BadInput | Failed | Cancelled | None:
+        """Does the job itself, and returns its result in pieces, or what has ended it before.
+
+        None is a result that is written.
+        """
         job = {name: variable(told[field]) for name, field in JOB_VARIABLES.items() if told.get(field)}
         # Those that are missing start while the input is read.
         self.pool.size(1 if self.calls_once else told["parallelism"])
-        ended: BadInput | Failed | Cancelled | None = None
+        ended: list[bytes] | BadInput | Failed | Cancelled | None
         try:
-            run(self.pool, self.manner, job, job)
+            ended = run(self.pool, self.manner, job, job)
         except (BadInput, Raised, Cancelled) as error:
             ended = error
         except Failed as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from windlass._callee import Callee, check_names, marks_of
 from windlass._ends import BadInput
 from windlass._json import NoJson
 from windlass._json import encode as encode_json
+from windlass._output import write as write_output
 
 # What a parameter is given when it is annotated with a type of this name, and the media types in which a file of the
 # job, of which no type is told, may be that.
@@ -143,9 +143,6 @@ def write(result: Any, function: Callable[..., Any], job: Mapping[str, str], all
     media_type = encoded.media_type
     if media_type == codecs.BYTES:
         media_type = marks_of(function).output_type or media_type
-    path = job["WINDLASS_OUTPUT"]
-    with open(path + ".partial", "wb") as file:
-        file.writelines(encoded.pieces())
-    os.replace(path + ".partial", path)
+    write_output(job["WINDLASS_OUTPUT"], encoded.pieces())
     if type_path := job.get("WINDLASS_OUTPUT_TYPE"):
         Path(type_path).write_text(media_type + "\n", encoding="ascii")

@@ -58,6 +58,7 @@ from typing import NamedTuple
 
 from windlass._ends import BAD_INPUT, CANCELLED, FAILED, NO_CONTRACT, BadInput, Stop, is_killed_with_us, stop
 from windlass._job import Manner, run, say_bad_input, say_failed
+from windlass._output import write
 from windlass._pool import Pool, Raised
 from windlass._process import Failed
 from windlass._serving import serve
@@ -126,7 +127,9 @@ def run_once(manner: Manner) -> int:
         return NO_CONTRACT
     try:
         with Pool(manner.command(), parallelism) as pool:
-            run(pool, manner, os.environ)
+            result = run(pool, manner, os.environ)
+            if result is not None:
+                write(os.environ["WINDLASS_OUTPUT"], result)
         return 0
     except BadInput as error:
         say_bad_input(error)

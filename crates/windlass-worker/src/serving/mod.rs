@@ -37,6 +37,9 @@ pub(crate) use protocol::{Answer, Served};
 /// How long a process may take to end after it has closed its socket.
 const CLOSED_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Name of the file in the working directory that has the progress.
+const PROGRESS_FILE: &str = "progress";
+
 /// The process, and the job that it has.
 pub(crate) struct ServingFunction {
     child: Child,
@@ -53,7 +56,12 @@ pub(crate) struct ServingFunction {
     job: Option<String>,
     /// A job's line that waits until it is ready.
     unsent: Option<Vec<u8>>,
+    /// CPU time that it had used before its job.
     used_before: Duration,
+    /// Its processes when its last job was over.
+    processes: Vec<Pid>,
+    /// The progress file of the next job, once that is made.
+    progress: Option<ProgressFile>,
 }
 
 /// What becomes of a job, or of the process while it has none.
@@ -100,6 +108,8 @@ impl ServingFunction {
             job: None,
             unsent: None,
             used_before: Duration::ZERO,
+            processes: Vec::new(),
+            progress: None,
         })
     }
 
@@ -130,9 +140,9 @@ impl ServingFunction {
         timeout: Duration,
     ) -> io::Result<ProgressFile> {
         check_input(assignment)?;
-        let (output, progress) = (self.output_path(), self.work.join("progress"));
-        let file = ProgressFile::create(&progress)?;
-        file.give(self.run_as.as_ref())?;
+        let (output, progress) = (self.output_path(), self.work.join(PROGRESS_FILE));
+        self.rest()?;
+        let file = self.progress.take().ok_or(io::ErrorKind::NotFound)?;
         self.relay.begin(assignment.log.as_deref());
         let line = json_line(&JobLine {
             job: &assignment.job,
@@ -147,9 +157,6 @@ impl ServingFunction {
             deadline: deadline(timeout).to_string(),
             traceparent: traceparent(assignment),
         });
-        let processes = descendants();
-        usage::forget_peaks(&processes);
-        self.used_before = usage::used_by(&processes);
         self.job = Some(assignment.job.clone());
         match self.is_ready {
             // One that has just ended is heard of next.
@@ -224,11 +231,25 @@ impl ServingFunction {
         self.relay.last_words()
     }
 
+    /// Makes ready what the next job needs, unless that was done since the last one: an empty progress file, and a new
+    /// count of what the function uses.
+    pub(crate) fn rest(&mut self) -> io::Result<()> {
+        if self.progress.is_none() {
+            let processes = descendants();
+            usage::forget_peaks(&processes);
+            self.used_before = usage::used_by(&processes);
+            let file = ProgressFile::create(&self.work.join(PROGRESS_FILE))?;
+            file.give(self.run_as.as_ref())?;
+            self.progress = Some(file);
+        }
+        Ok(())
+    }
+
     /// What it used for the job that has just ended.
-    pub(crate) fn usage(&self, wall: Duration, cpus: Cpus) -> Usage {
-        let processes = descendants();
-        let cpu = usage::used_by(&processes).saturating_sub(self.used_before);
-        usage::of(cpu, usage::peak_bytes(&processes), wall, cpus)
+    pub(crate) fn usage(&mut self, wall: Duration, cpus: Cpus) -> Usage {
+        self.processes = descendants();
+        let cpu = usage::used_by(&self.processes).saturating_sub(self.used_before);
+        usage::of(cpu, usage::peak_bytes(&self.processes), wall, cpus)
     }
 
     /// Clears its working directory for the next job, and looks at what the last one has left. Resident bytes of its
@@ -239,7 +260,8 @@ impl ServingFunction {
         }
         inspect::clear(&self.work)
             .map_err(|error| format!("its files cannot be removed: {error}"))?;
-        let processes = inspect::left_behind(self.group, &answer.processes, &self.work)?;
+        let seen = std::mem::take(&mut self.processes);
+        let processes = inspect::left_behind(self.group, &answer.processes, &self.work, seen)?;
         let bytes = usage::resident(&processes);
         let most = inspect::idle_bound(self.ready_bytes, processes.len().saturating_sub(1));
         if bytes > most {
