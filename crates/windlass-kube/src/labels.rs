@@ -17,6 +17,8 @@ pub(crate) const LABEL_QUEUE: &str = "windlass.dev/queue";
 pub(crate) const LABEL_CPUS: &str = "windlass.dev/cpus";
 /// Annotation on the pod: the input, which the pod reads as a file.
 pub(crate) const ANNOTATION_INPUT: &str = "windlass.dev/input";
+/// Annotation on a batch Job that our controller manages: the process that makes its pod.
+pub(crate) const ANNOTATION_MAKER: &str = "windlass.dev/pod-maker";
 /// Name of the only container.
 pub(crate) const CONTAINER: &str = "function";
 /// Audience of the token with which a worker reports.

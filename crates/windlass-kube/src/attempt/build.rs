@@ -16,7 +16,8 @@ use super::managed::MANAGED_BY;
 use super::new_attempt::NewAttempt;
 use super::pod::pod_spec;
 use crate::labels::{
-    ANNOTATION_INPUT, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID, LABEL_QUEUE,
+    ANNOTATION_INPUT, ANNOTATION_MAKER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID,
+    LABEL_QUEUE,
 };
 
 /// Slack of the pod-level deadline behind the worker's own clock, in seconds.
@@ -24,7 +25,8 @@ const DEADLINE_SLACK_SECONDS: i64 = 120;
 
 /// The batch Job of this attempt. `Conflict` when the function cannot run on a cluster.
 pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
-    let NewAttempt { job, limits, number, is_managed, .. } = *attempt;
+    let NewAttempt { job, limits, number, maker, .. } = *attempt;
+    let is_managed = maker.is_some();
     let deadline = i64::from(limits.start_deadline_seconds)
         + i64::from(limits.timeout_seconds)
         + DEADLINE_SLACK_SECONDS;
@@ -46,6 +48,8 @@ pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
             name: Some(name::attempt(&job.metadata.name, &job.metadata.uid, number)),
             namespace: Some(job.metadata.namespace.clone()),
             labels: Some(labels),
+            annotations: maker
+                .map(|maker| BTreeMap::from([(ANNOTATION_MAKER.to_owned(), maker.to_owned())])),
             owner_references: Some(vec![owner(job)]),
             ..Default::default()
         },

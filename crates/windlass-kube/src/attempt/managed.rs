@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use windlass_core::plan::{Attempt, AttemptState, STARTING_GRACE_MILLISECONDS};
 
 use super::objects::{AttemptObjects, ObservedPod};
+use crate::labels::ANNOTATION_MAKER;
 
 /// What the `spec.managedBy` of such a batch Job says.
 pub(crate) const MANAGED_BY: &str = "windlass.dev/job-controller";
@@ -24,6 +25,9 @@ const RUNNING_GRACE: SignedDuration = SignedDuration::from_secs(5);
 /// A pod that waits for this long is told as active although it does not run.
 const PENDING_GRACE: SignedDuration = SignedDuration::from_millis(STARTING_GRACE_MILLISECONDS);
 
+/// So long another process is given to make the pod of a batch Job that it has created a moment ago.
+const MAKER_GRACE: SignedDuration = SignedDuration::from_secs(5);
+
 /// What is kept of a batch Job that this controller manages.
 #[derive(Clone, Debug)]
 pub(crate) struct ManagedJob {
@@ -31,6 +35,8 @@ pub(crate) struct ManagedJob {
     status: batch::JobStatus,
     /// Whether somebody wants it suspended.
     is_to_suspend: bool,
+    /// The process that makes its pod.
+    maker: String,
 }
 
 /// What to do for such a batch Job.
@@ -38,6 +44,8 @@ pub(crate) struct ManagedJob {
 pub(crate) enum Step {
     /// Create its pod.
     MakePod,
+    /// Create a pod of the same name that never runs: nobody knows whether there was one, and there will be none.
+    TakeName,
     /// Delete its pods, of these UIDs and names.
     EndPods(Vec<(String, String)>),
     /// Write its status with this merge patch, which holds only for the version that was read.
@@ -52,12 +60,18 @@ pub(crate) fn is_managed(batch_job: &batch::Job) -> bool {
     spec.and_then(|spec| spec.managed_by.as_deref()) == Some(MANAGED_BY)
 }
 
+/// The process that makes the pod of a batch Job, as that says.
+pub(crate) fn maker_of(batch_job: &batch::Job) -> Option<&str> {
+    batch_job.metadata.annotations.as_ref()?.get(ANNOTATION_MAKER).map(String::as_str)
+}
+
 /// What is kept of a batch Job, if this controller manages it.
 pub(super) fn read(batch_job: &batch::Job) -> Option<ManagedJob> {
     is_managed(batch_job).then(|| ManagedJob {
         resource_version: batch_job.metadata.resource_version.clone().unwrap_or_default(),
         status: batch_job.status.clone().unwrap_or_default(),
         is_to_suspend: batch_job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),
+        maker: maker_of(batch_job).unwrap_or_default().to_owned(),
     })
 }
 
@@ -65,6 +79,16 @@ impl ManagedJob {
     /// The version that was read.
     pub(crate) fn resource_version(&self) -> &str {
         &self.resource_version
+    }
+
+    /// The process that makes its pod.
+    pub(crate) fn maker(&self) -> &str {
+        &self.maker
+    }
+
+    /// Whether it has had its pod, and no other is made.
+    pub(super) fn had_pod(&self) -> bool {
+        had_pod(&self.status)
     }
 
     /// Whether somebody wants it suspended.
@@ -135,11 +159,12 @@ const FAILED: (&str, &str) =
     ("BackoffLimitExceeded", "Job has reached the specified backoff limit");
 
 /// What to do next for the batch Job of an attempt, if this controller manages it. `may_start` says whether the attempt
-/// is still to run, and `is_over` whether its job has ended.
+/// is still to run, `is_new` whether its pod is known to have never been made, and `is_over` whether its job has ended.
 pub(crate) fn next_step(
     attempt: &Attempt,
     objects: &AttemptObjects,
     may_start: bool,
+    is_new: bool,
     is_over: bool,
     now: Timestamp,
 ) -> Option<Step> {
@@ -169,16 +194,26 @@ pub(crate) fn next_step(
     if let Some(pod) = own().find(|pod| pod.is_live()) {
         return tell_active(managed, pod, now);
     }
-    if !objects.pods.is_empty() {
+    if objects.pods.values().any(|pod| !pod.is_placeholder) {
         return None;
     }
     match attempt.state {
         AttemptState::Starting { .. } if may_start && lacks_pod(attempt, managed) => {
-            Some(Step::MakePod)
+            Some(make_pod(attempt, is_new || managed.says_suspended(), now))
         }
         // The batch Job of an ended job is about to go, and its pod may have succeeded.
         AttemptState::Ended(_) if !is_over => Some(managed.ended(attempt.created, false, now, now)),
         _ => None,
+    }
+}
+
+/// The attempt has no pod. It is given one only if it is known that it never had one: a pod may have run, and be gone.
+fn make_pod(attempt: &Attempt, is_known: bool, now: Timestamp) -> Step {
+    let left = MAKER_GRACE - now.duration_since(attempt.created);
+    match is_known {
+        true => Step::MakePod,
+        false if left.is_positive() => Step::Wait(left.unsigned_abs()),
+        false => Step::TakeName,
     }
 }
 
@@ -219,13 +254,16 @@ pub(super) fn may_get_pod(batch_job: &batch::Job) -> bool {
         .into_iter()
         .any(|kind| has(status, kind));
     let is_to_suspend = batch_job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true));
-    // Its pod was there once, and no other is made.
-    let had_pod = status.start_time.is_some() && !has(status, "Suspended");
     is_managed(batch_job)
         && batch_job.metadata.deletion_timestamp.is_none()
         && !is_to_suspend
         && !is_over
-        && !had_pod
+        && !had_pod(status)
+}
+
+/// Its pod was there once, and no other is made.
+fn had_pod(status: &batch::JobStatus) -> bool {
+    status.start_time.is_some() && !has(status, "Suspended")
 }
 
 fn has(status: &batch::JobStatus, kind: &str) -> bool {

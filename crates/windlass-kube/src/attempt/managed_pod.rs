@@ -12,6 +12,9 @@ use super::owner::batch_job_of;
 /// Ends the name of the pod: a batch Job has one.
 const SUFFIX: &str = "pod";
 
+/// The scheduling gate of a pod that never runs. Nobody opens it.
+const GATE: &str = "windlass.dev/never-runs";
+
 /// The pod of this batch Job, made of its template; `None` when it may not have one now.
 ///
 /// The name is computed, so that a creation that is repeated meets its own first try, and a second pod cannot
@@ -40,6 +43,20 @@ pub(crate) fn pod_of(batch_job: &batch::Job) -> Option<core_v1::Pod> {
         spec: template.spec,
         status: None,
     })
+}
+
+/// A pod of the same name that never runs. As long as it is there, nobody can create the other one.
+pub(crate) fn placeholder_of(batch_job: &batch::Job) -> Option<core_v1::Pod> {
+    let mut pod = pod_of(batch_job)?;
+    let gate = core_v1::PodSchedulingGate { name: GATE.to_owned() };
+    pod.spec.get_or_insert_default().scheduling_gates = Some(vec![gate]);
+    Some(pod)
+}
+
+/// Whether a pod only takes the name of another.
+pub(super) fn is_placeholder(pod: &core_v1::Pod) -> bool {
+    let gates = pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_deref());
+    gates.unwrap_or_default().iter().any(|gate| gate.name == GATE)
 }
 
 /// Whether a pod is that of this batch Job.

@@ -10,8 +10,9 @@ use windlass_core::Cpus;
 use windlass_core::plan::AttemptState;
 
 use super::managed::{self, ManagedJob};
+use super::managed_pod::is_placeholder;
 use super::owner::{PodOwner, own_batch_job, own_pod};
-use super::pod_state::{end_of, is_ready, pod_state};
+use super::pod_state::{end_of, is_ready, pod_state, unknown};
 use crate::labels::AttemptLabels;
 
 /// The objects of one attempt.
@@ -67,6 +68,8 @@ pub(crate) struct ObservedPod {
     pub(super) succeeded: Option<bool>,
     /// When its container ended.
     pub(super) ended: Option<Timestamp>,
+    /// Whether it never runs, and only takes the name of another.
+    pub(super) is_placeholder: bool,
 }
 
 impl AttemptObjects {
@@ -99,6 +102,29 @@ impl AttemptObjects {
             .or_else(|| pods().next_back())
     }
 
+    /// Whether its batch Job is ours to manage and does not say yet how it has ended, but will: nobody has deleted or
+    /// suspended it, and its pod has ended, runs, or was not seen yet.
+    pub(crate) fn is_untold(&self) -> bool {
+        let is_untold = self.batch_job.as_ref().is_some_and(|batch_job| {
+            batch_job.is_managed()
+                && batch_job.is_open()
+                && !batch_job.stopping
+                && !batch_job.suspended
+        });
+        let ends = |pod: &ObservedPod| match pod.state {
+            AttemptState::Running { .. } => !pod.stopping && self.is_trusted(pod),
+            AttemptState::Ended(_) => !pod.is_placeholder,
+            AttemptState::Starting { .. } | AttemptState::Unreachable { .. } => false,
+        };
+        let is_gone = self.pods.is_empty() && self.last_pod.is_some();
+        is_untold && !is_gone && self.pods.values().all(ends)
+    }
+
+    /// Whether its pod is one that never runs.
+    pub(super) fn has_placeholder(&self) -> bool {
+        self.pods.values().any(|pod| pod.is_placeholder)
+    }
+
     /// Whether nothing of it can be seen.
     pub(crate) fn is_empty(&self) -> bool {
         self.batch_job.is_none() && self.pods.is_empty()
@@ -121,14 +147,19 @@ impl ObservedBatchJob {
         self.managed.as_ref().is_some_and(ManagedJob::is_to_suspend)
     }
 
-    /// Whether it does not say yet how it has ended, and nobody has deleted it or keeps it from going on.
-    pub(crate) fn is_untold(&self) -> bool {
-        self.is_open() && !self.stopping && !self.suspended
+    /// The process that makes the pod of one that this controller manages.
+    pub(crate) fn maker(&self) -> Option<&str> {
+        self.managed.as_ref().map(ManagedJob::maker)
     }
 
     /// The version that was read of one that this controller manages.
     pub(crate) fn managed_version(&self) -> Option<&str> {
         self.managed.as_ref().map(ManagedJob::resource_version)
+    }
+
+    /// Whether it says that it has had its pod, as far as this controller sees to that.
+    pub(super) fn had_pod(&self) -> bool {
+        self.managed.as_ref().is_some_and(ManagedJob::had_pod)
     }
 
     /// Whether it has not ended, as far as is known.
@@ -220,6 +251,7 @@ pub(crate) fn read_pod(
     now: Timestamp,
 ) -> Option<(AttemptLabels, ObservedPod)> {
     let (labels, owner) = own_pod(object)?;
+    let is_placeholder = is_placeholder(object);
     let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
     let pod = ObservedPod {
         name: object.name_any(),
@@ -231,7 +263,11 @@ pub(crate) fn read_pod(
             PodOwner::Gone => None,
         },
         stopping: object.metadata.deletion_timestamp.is_some(),
-        state: pod_state(object, &labels, now),
+        state: if is_placeholder {
+            AttemptState::Ended(unknown(object, now))
+        } else {
+            pod_state(object, &labels, now)
+        },
         is_ready: is_ready(object),
         succeeded: match phase {
             Some("Succeeded") => Some(true),
@@ -239,6 +275,7 @@ pub(crate) fn read_pod(
             _ => None,
         },
         ended: end_of(object),
+        is_placeholder,
     };
     Some((labels, pod))
 }

@@ -82,7 +82,9 @@ fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> A
             (AttemptState::Ended(end_at_deadline(end)), None)
         }
         // Whoever suspended it has ended its pod, and not the attempt.
-        (AttemptState::Ended(end), Some(batch_job)) if lost_at(&end).is_some() => {
+        (AttemptState::Ended(end), Some(batch_job))
+            if lost_at(&end).is_some() && !objects.has_placeholder() =>
+        {
             (suspended(), Some(batch_job.suspended_since.unwrap_or(now)))
         }
         (state @ AttemptState::Starting { .. }, Some(batch_job)) if pod.is_none() => {
@@ -105,7 +107,10 @@ fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> A
         is_present: batch_job.is_some() || pod.is_some_and(|pod| pod.is_live() || pod.is_orphan()),
         stopping: batch_job
             .map_or_else(|| pod.is_some_and(|pod| pod.stopping), |batch_job| batch_job.stopping),
-        may_restart: batch_job.is_some_and(|batch_job| batch_job.may_make_another(objects)),
+        // Behind a pod that never runs, its batch Job is of no use.
+        may_restart: batch_job.is_some_and(|batch_job| {
+            batch_job.may_make_another(objects) || objects.has_placeholder()
+        }),
     }
 }
 
@@ -147,6 +152,7 @@ fn state_without_pod(batch_job: Option<&ObservedBatchJob>, now: Timestamp) -> At
         // Its pod was removed before this process has seen it.
         None if batch_job.is_some_and(|batch_job| batch_job.finished) => lost_pod(now),
         None if batch_job.is_some_and(|batch_job| batch_job.suspended) => suspended(),
+        None if batch_job.is_some_and(ObservedBatchJob::had_pod) => lost_pod(now),
         None => AttemptState::Starting { reason: None, message: "no pod yet".into() },
     }
 }

@@ -24,6 +24,13 @@ pub(super) fn end_of(pod: &core_v1::Pod) -> Option<Timestamp> {
     dead.finished_at.as_ref().map(|time| time.0)
 }
 
+/// The end of an attempt of whose pod nobody knows whether it was ever there.
+pub(super) fn unknown(placeholder: &core_v1::Pod, now: Timestamp) -> End {
+    let at = placeholder.creation_timestamp().map_or(now, |time| time.0);
+    let message = "its controller has ended before it was known whether its pod has run".into();
+    End::Unreported { reason: FailureReason::Lost, message, at }
+}
+
 /// Reasons of a waiting container that only mean "not yet".
 const ORDINARY_WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 

@@ -3,21 +3,25 @@
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
 
-/// What is read of a batch Job is its metadata, its status, whether it is suspended, and who manages it.
+use crate::labels::ANNOTATION_MAKER;
+
+/// What is read of a batch Job is its metadata, its status, whether it is suspended, who manages it and makes its pod.
 pub(crate) fn prune_batch_job(batch_job: &mut batch::Job) {
     batch_job.spec = batch_job.spec.take().map(|spec| batch::JobSpec {
         suspend: spec.suspend,
         managed_by: spec.managed_by,
         ..batch::JobSpec::default()
     });
-    batch_job.metadata.annotations = None;
+    if let Some(annotations) = &mut batch_job.metadata.annotations {
+        annotations.retain(|key, _| key == ANNOTATION_MAKER);
+    }
 }
 
-/// What is read of a pod is its metadata, its node and its status.
+/// What is read of a pod is its metadata, its node, what keeps it from one, and its status.
 pub(crate) fn prune_pod(pod: &mut core_v1::Pod) {
     pod.metadata.annotations = None;
     if let Some(spec) = &mut pod.spec {
-        let node_name = spec.node_name.take();
-        *spec = core_v1::PodSpec { node_name, ..Default::default() };
+        let (node_name, scheduling_gates) = (spec.node_name.take(), spec.scheduling_gates.take());
+        *spec = core_v1::PodSpec { node_name, scheduling_gates, ..Default::default() };
     }
 }

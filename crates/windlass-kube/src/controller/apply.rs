@@ -18,12 +18,13 @@ use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits, name};
 use super::context::Context;
 use super::delete::{deleted, only_of};
 use super::manage_jobs::JobsToManage;
-use super::managed::create_pod;
+use super::managed::{create_pod, never_made};
 use super::managed_memory::ManagedMemory;
 use super::plan::Planned;
 use super::refused_status::is_refusal;
 use crate::attempt::build::batch_job;
 use crate::attempt::managed;
+use crate::attempt::managed_pod::pod_of;
 use crate::attempt::new_attempt::NewAttempt;
 use crate::attempt::objects::ObservedPod;
 use crate::attempt::owner::is_attempt;
@@ -126,8 +127,9 @@ impl Actor<'_> {
         };
         let Self { job, limits, report, .. } = *self;
         let function = &function.spec;
-        let is_managed = self.manage_jobs.manages_new(self.client).await?;
-        let attempt = NewAttempt { job, limits, function, number, cpus, report, is_managed };
+        let is_managed = self.manage_jobs.manages_new(self.client).await;
+        let maker = is_managed.then(|| self.managed.maker());
+        let attempt = NewAttempt { job, limits, function, number, cpus, report, maker };
         let batch_job = match batch_job(&attempt) {
             Ok(batch_job) => batch_job,
             Err(Error::Conflict(message)) => {
@@ -159,7 +161,14 @@ impl Actor<'_> {
         if is_managed && !managed::is_managed(batch_job) {
             self.managed.field_was_dropped();
         }
-        if let Err(error) = create_pod(self.client, self.managed, self.job, batch_job, now).await {
+        // Of another's, nobody knows here whether it has had its pod.
+        if !never_made(self.managed, self.job, batch_job, now) {
+            return;
+        }
+        let pod = pod_of(batch_job);
+        if let Err(error) =
+            create_pod(self.client, self.managed, self.job, batch_job, pod, now).await
+        {
             warn!(job = %self.job.key(), %error, "its pod is created by the next reconcile");
         }
     }

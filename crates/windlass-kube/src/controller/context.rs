@@ -110,7 +110,7 @@ impl Context {
             attempts: AttemptCache::default(),
             failed_creates: FailedCreates::default(),
             manage_jobs: JobsToManage::new(settings.manage_jobs),
-            managed: ManagedMemory::default(),
+            managed: ManagedMemory::new(),
             synced: Synced::default(),
             admission,
             expectations: Expectations::default(),

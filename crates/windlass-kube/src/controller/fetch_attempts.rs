@@ -36,8 +36,13 @@ pub(super) async fn fetch_attempts(
         return Ok(FetchedAttempts { attempts, is_unlabelled });
     }
     // A watch of pods that is behind, or down, has not shown the pod of an attempt whose batch Job or status is known.
-    if attempts.last().is_some_and(|attempt| lacks_its_pod(job, attempt)) {
+    let may_lack = |attempt| lacks_its_pod(job, attempt) || is_settled_pause(job, attempt);
+    if attempts.last().is_some_and(may_lack) {
         attempts = list_attempts(job, ctx, now).await?;
+    }
+    // What has failed does not go on, whoever resumes its batch Job.
+    for attempt in attempts.iter_mut().filter(|attempt| is_settled_pause(job, attempt)) {
+        attempt.state = observe::lost_pod(now);
     }
     if let Some(number) = job.status.attempt {
         attempts = with_reported_attempt(job, number, attempts, ctx, now).await?;
@@ -93,6 +98,11 @@ async fn with_reported_attempt(
 fn is_suspended(state: &AttemptState) -> bool {
     matches!(state, AttemptState::Starting { reason: Some(reason), .. }
         if reason == reasons::SUSPENDED)
+}
+
+/// Whether the status tells the failure of this attempt, and its batch Job is suspended.
+fn is_settled_pause(job: &Job, attempt: &Attempt) -> bool {
+    is_settled(&job.status, attempt.number) && is_suspended(&attempt.state)
 }
 
 /// An attempt that ended without a report is not known to be over while the object of its node is deleted.

@@ -1,11 +1,12 @@
 //! Which batch Jobs this controller manages itself: those that it creates with `spec.managedBy`. The cluster's Job
 //! controller, which makes 20 requests a second unless it is told otherwise, leaves them alone.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::Client;
-use tracing::info;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tracing::{info, warn};
 use windlass_core::Error;
 
 use crate::error::call;
@@ -29,40 +30,68 @@ const FIRST_MINOR: u32 = 33;
 /// The version is asked again after this time: a cluster is upgraded under a controller that runs.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
+/// Longest wait for the version: jobs wait to start meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// When the version is asked again after it was not told.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Whether new batch Jobs are managed.
 pub(crate) struct JobsToManage {
     mode: ManageJobs,
-    known: Mutex<Option<(Instant, bool)>>,
+    /// Whoever asks holds it, and the others wait for the answer.
+    known: Mutex<Known>,
+}
+
+/// What was found out.
+#[derive(Default)]
+struct Known {
+    /// What the version says; `None` until the API server has told it.
+    manages: Option<bool>,
+    ask_at: Option<Instant>,
 }
 
 impl JobsToManage {
     /// As the command line says.
     pub(crate) fn new(mode: ManageJobs) -> Self {
-        Self { mode, known: Mutex::new(None) }
+        Self { mode, known: Mutex::default() }
     }
 
-    /// Whether a batch Job that is created now is to be managed. Asks the API server for its version now and then.
-    pub(crate) async fn manages_new(&self, client: &Client) -> Result<bool, Error> {
+    /// Whether a batch Job that is created now is to be managed. Asks the API server for its version now and then. While
+    /// that is not told, what was told last holds. Before that, the cluster's Job controller makes the pods.
+    pub(crate) async fn manages_new(&self, client: &Client) -> bool {
         match self.mode {
-            ManageJobs::Always => return Ok(true),
-            ManageJobs::Never => return Ok(false),
+            ManageJobs::Always => return true,
+            ManageJobs::Never => return false,
             ManageJobs::Auto => {}
         }
-        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, manages)) = known
-            && since.elapsed() < MAX_AGE
-        {
-            return Ok(manages);
+        let mut known = self.known.lock().await;
+        if known.ask_at.is_none_or(|at| at <= Instant::now()) {
+            let pause = match ask(client).await {
+                Ok((version, manages)) => {
+                    if known.manages != Some(manages) {
+                        info!(api_server = version, manages, "whether batch Jobs are managed here");
+                    }
+                    known.manages = Some(manages);
+                    MAX_AGE
+                }
+                Err(error) => {
+                    warn!(%error, "the API server does not tell its version");
+                    ASK_AGAIN
+                }
+            };
+            known.ask_at = Some(Instant::now() + pause);
         }
-        let version = call(client.apiserver_version()).await?;
-        let manages = is_new_enough(&version.major, &version.minor);
-        if known.is_none_or(|(_, before)| before != manages) {
-            info!(api_server = version.git_version, manages, "whether batch Jobs are managed here");
-        }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Some((Instant::now(), manages));
-        Ok(manages)
+        known.manages.unwrap_or(false)
     }
+}
+
+/// The API server's version, and whether batch Jobs are managed with it.
+async fn ask(client: &Client) -> Result<(String, bool), Error> {
+    let asked = timeout(PATIENCE, call(client.apiserver_version())).await;
+    let version = asked.map_err(|_| Error::unavailable("it does not answer"))??;
+    let manages = is_new_enough(&version.major, &version.minor);
+    Ok((version.git_version, manages))
 }
 
 /// Some add a sign: `33+`.

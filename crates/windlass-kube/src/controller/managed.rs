@@ -10,17 +10,18 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 use tracing::info;
-use windlass_core::plan::Action;
+use windlass_core::plan::{Action, Attempt};
 use windlass_core::report::is_settled;
-use windlass_core::{AttemptNumber, Error, Job, name};
+use windlass_core::status::FailureReason;
+use windlass_core::{AttemptNumber, Error, Job, JobStatus, name};
 
 use super::context::{Context, api};
 use super::delete::{deleted, only_of};
 use super::managed_memory::ManagedMemory;
 use super::plan::Planned;
 use super::refused_status::is_refusal;
-use crate::attempt::managed::{Step, next_step};
-use crate::attempt::managed_pod::{is_pod_of, pod_of};
+use crate::attempt::managed::{Step, maker_of, next_step};
+use crate::attempt::managed_pod::{is_pod_of, placeholder_of, pod_of};
 use crate::attempt::objects::ObservedBatchJob;
 use crate::error::{call, from_kube, is_status, within_deadline};
 
@@ -40,47 +41,74 @@ pub(super) fn hold_untold_ends(
     if job.spec.cancel || !left.is_positive() {
         return None;
     }
-    let is_untold = |number| {
-        let objects = ctx.attempts.objects(&job.metadata.uid, number);
-        let batch_job = objects.and_then(|objects| objects.batch_job);
-        batch_job.is_some_and(|batch_job| batch_job.is_managed() && batch_job.is_untold())
-    };
     let before = actions.len();
     actions.retain(|action| match action {
-        Action::Remove { attempt } => !is_untold(*attempt),
+        Action::Remove { attempt } => {
+            !ends_by_itself(&job.status, *attempt)
+                || !ctx
+                    .attempts
+                    .objects(&job.metadata.uid, *attempt)
+                    .is_some_and(|objects| objects.is_untold())
+        }
         Action::Start { .. } | Action::Expire => true,
     });
     (actions.len() < before).then_some(left.unsigned_abs())
 }
 
-/// Does the next step for each batch Job of a job that this controller manages. When to look again.
+/// Whether the status tells the end of this attempt as its worker or its pod did. One that did not start in time may
+/// start yet, and another one may run.
+fn ends_by_itself(status: &JobStatus, attempt: AttemptNumber) -> bool {
+    let failure = status.failure.as_ref();
+    let did_not_start = failure.is_some_and(|failure| {
+        failure.attempt == attempt && failure.reason == FailureReason::StartDeadline
+    });
+    status.attempt == Some(attempt) && !did_not_start
+}
+
+/// Does the next step for each batch Job of a job that this controller manages, also where one of them fails. When to
+/// look again.
 pub(super) async fn manage(
     job: &Job,
     planned: &Planned,
     ctx: &Context,
     now: Timestamp,
 ) -> Result<Option<Duration>, Error> {
+    let mut taken = Ok(());
     let mut look_again: Option<Duration> = None;
-    let last = planned.observed.attempts.last().map(|attempt| attempt.number);
     for attempt in &planned.observed.attempts {
-        let number = attempt.number;
-        let removed = Action::Remove { attempt: number };
-        let Some(objects) = ctx.attempts.objects(&job.metadata.uid, number) else { continue };
-        if planned.plan.actions.contains(&removed) {
-            continue;
-        }
-        let status = &planned.plan.status;
-        let may_start = last == Some(number)
-            && !job.spec.cancel
-            && !status.is_finished()
-            && !is_settled(status, number);
-        let step = next_step(attempt, &objects, may_start, status.is_finished(), now);
-        if let (Some(step), Some(batch_job)) = (step, &objects.batch_job) {
-            let again = take_step(job, number, batch_job, step, ctx).await?;
-            look_again = look_again.into_iter().chain(again).min();
+        match manage_attempt(job, attempt, planned, ctx, now).await {
+            Ok(again) => look_again = look_again.into_iter().chain(again).min(),
+            Err(error) => taken = taken.and(Err(error)),
         }
     }
-    Ok(look_again)
+    taken.map(|()| look_again)
+}
+
+/// The next step for the batch Job of one attempt.
+async fn manage_attempt(
+    job: &Job,
+    attempt: &Attempt,
+    planned: &Planned,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Option<Duration>, Error> {
+    let (uid, number) = (&job.metadata.uid, attempt.number);
+    let objects = ctx.attempts.objects(uid, number);
+    let is_removed = planned.plan.actions.contains(&Action::Remove { attempt: number });
+    let Some(objects) = objects.filter(|_| !is_removed) else { return Ok(None) };
+    let Some(batch_job) = &objects.batch_job else { return Ok(None) };
+    let status = &planned.plan.status;
+    let last = planned.observed.attempts.last().map(|attempt| attempt.number);
+    let may_start = last == Some(number)
+        && !job.spec.cancel
+        && !status.is_finished()
+        && !is_settled(status, number);
+    let maker = batch_job.maker().unwrap_or_default();
+    let is_new = ctx.managed.never_made(uid, batch_job.uid(), maker, now);
+    match next_step(attempt, &objects, may_start, is_new, status.is_finished(), now) {
+        Some(step) => take_step(job, number, batch_job, step, ctx).await,
+        None => Ok(None),
+    }
 }
 
 async fn take_step(
@@ -94,13 +122,17 @@ async fn take_step(
     let name = name::attempt(&job.metadata.name, uid, number);
     match step {
         Step::Wait(left) => return Ok(Some(left)),
-        Step::MakePod => return make_pod(job, &name, batch_job, ctx).await,
+        Step::MakePod => return make_pod(job, &name, batch_job, pod_of, ctx).await,
+        Step::TakeName => return make_pod(job, &name, batch_job, placeholder_of, ctx).await,
         Step::EndPods(running) => {
             let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
+            let mut ended = Ok(());
             for (uid, name) in running {
-                deleted(within_deadline(pods.delete(&name, &only_of(&uid))).await?)?;
-                info!(job = %job.key(), pod = name, "ended: its batch Job is suspended");
+                let answer = within_deadline(pods.delete(&name, &only_of(&uid))).await;
+                info!(job = %job.key(), pod = name, "to be ended: its batch Job is suspended");
+                ended = ended.and(answer.and_then(deleted));
             }
+            return ended.map(|()| None);
         }
         Step::WriteStatus(patch) => write_status(job, &name, batch_job, &patch, ctx).await?,
     }
@@ -112,6 +144,7 @@ async fn make_pod(
     job: &Job,
     name: &str,
     batch_job: &ObservedBatchJob,
+    pod: fn(&batch::Job) -> Option<Pod>,
     ctx: &Context,
 ) -> Result<Option<Duration>, Error> {
     let (job_uid, uid) = (&job.metadata.uid, batch_job.uid());
@@ -124,7 +157,7 @@ async fn make_pod(
     let Some(found) = found.filter(|found| found.metadata.uid.as_deref() == Some(uid)) else {
         return Ok(None);
     };
-    create_pod(&ctx.client, &ctx.managed, job, &found, ctx.now()).await?;
+    create_pod(&ctx.client, &ctx.managed, job, &found, pod(&found), ctx.now()).await?;
     // The next reconcile tells of a refusal.
     let is_refused = ctx.managed.refusal(job_uid, uid).is_some();
     Ok(if is_refused { Some(Duration::ZERO) } else { ctx.managed.pause(job_uid, uid, ctx.now()) })
@@ -157,18 +190,32 @@ async fn write_status(
     Ok(())
 }
 
+/// Whether the pod of a batch Job was never there.
+pub(super) fn never_made(
+    memory: &ManagedMemory,
+    job: &Job,
+    batch_job: &batch::Job,
+    now: Timestamp,
+) -> bool {
+    let maker = maker_of(batch_job).unwrap_or_default();
+    memory.never_made(&job.metadata.uid, &batch_job.uid().unwrap_or_default(), maker, now)
+}
+
 /// Creates the pod of a batch Job that was just read, if it may have one. A refusal is remembered.
 pub(super) async fn create_pod(
     client: &Client,
     memory: &ManagedMemory,
     job: &Job,
     batch_job: &batch::Job,
+    pod: Option<Pod>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let Some(pod) = pod_of(batch_job) else { return Ok(()) };
+    let Some(pod) = pod else { return Ok(()) };
     let (job_uid, uid) = (&job.metadata.uid, batch_job.uid().unwrap_or_default());
     let pods: Api<Pod> = Api::namespaced(client.clone(), &job.metadata.namespace);
-    match within_deadline(pods.create(&PostParams::default(), &pod)).await? {
+    let created = within_deadline(pods.create(&PostParams::default(), &pod)).await;
+    let created = created.inspect_err(|_| memory.unanswered(job_uid, &uid, now))?;
+    match created {
         Ok(_) => memory.made(job_uid, &uid, now),
         // It is ours, from before a crash or a stale cache; or ours and about to go; or somebody else's.
         Err(error) if is_status(&error, 409) => {
@@ -187,7 +234,10 @@ pub(super) async fn create_pod(
         Err(kube::Error::Api(status)) if is_refusal(&status) => {
             memory.refused(job_uid, &uid, &status.message, now);
         }
-        Err(error) => return Err(from_kube(error)),
+        Err(error) => {
+            memory.unanswered(job_uid, &uid, now);
+            return Err(from_kube(error));
+        }
     }
     Ok(())
 }

@@ -19,9 +19,13 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// The longest pause between two tries. A quota that was used up may be free again at any time.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
+/// A pod whose creation was not answered is created again within this time. After it, the pod may have run and be gone.
+const UNANSWERED: SignedDuration = SignedDuration::from_secs(10);
+
 /// By UID of the job.
-#[derive(Default)]
 pub(crate) struct ManagedMemory {
+    /// The name of this process, which no other has. The batch Jobs that it creates say that it makes their pods.
+    maker: String,
     tries: ByJob<Try>,
     /// The versions of batch Jobs that a write of ours has replaced.
     replaced: ByJob<String>,
@@ -36,9 +40,53 @@ struct Try {
     next: Timestamp,
     pause: SignedDuration,
     refusal: Option<FailedCreate>,
+    made: Made,
+}
+
+/// Whether a pod was ever made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    Never,
+    /// Nobody knows, since then.
+    Unanswered(Timestamp),
+    Yes,
 }
 
 impl ManagedMemory {
+    /// With nothing remembered yet.
+    pub(super) fn new() -> Self {
+        Self {
+            maker: uuid::Uuid::new_v4().simple().to_string(),
+            tries: ByJob::default(),
+            replaced: ByJob::default(),
+            deleted: ByJob::default(),
+            has_told: AtomicBool::new(false),
+        }
+    }
+
+    /// The name of this process.
+    pub(super) fn maker(&self) -> &str {
+        &self.maker
+    }
+
+    /// Whether the pod of this batch Job was never there: this process makes it, and has not made it yet.
+    pub(super) fn never_made(
+        &self,
+        job_uid: &str,
+        batch_job_uid: &str,
+        maker: &str,
+        now: Timestamp,
+    ) -> bool {
+        let all = self.tries.lock();
+        let tried = all.get(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid);
+        maker == self.maker
+            && match tried.map(|tried| tried.made) {
+                None | Some(Made::Never) => true,
+                Some(Made::Unanswered(since)) => now.duration_since(since) < UNANSWERED,
+                Some(Made::Yes) => false,
+            }
+    }
+
     /// How long to wait until the pod of this batch Job is tried again.
     pub(super) fn pause(
         &self,
@@ -59,8 +107,22 @@ impl ManagedMemory {
             next: now + MADE_PAUSE,
             pause: FIRST_PAUSE,
             refusal: None,
+            made: Made::Yes,
         };
         self.tries.lock().insert(job_uid.to_owned(), tried);
+    }
+
+    /// Nobody knows whether the pod of this batch Job was made.
+    pub(super) fn unanswered(&self, job_uid: &str, batch_job_uid: &str, now: Timestamp) {
+        let mut all = self.tries.lock();
+        let known = all.get(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid);
+        let made = match known.map(|tried| tried.made) {
+            None | Some(Made::Never) => Made::Unanswered(now),
+            Some(known) => known,
+        };
+        let batch_job_uid = batch_job_uid.to_owned();
+        let tried = Try { batch_job_uid, next: now, pause: FIRST_PAUSE, refusal: None, made };
+        all.insert(job_uid.to_owned(), tried);
     }
 
     /// The API server has refused the pod of this batch Job.
@@ -73,12 +135,13 @@ impl ManagedMemory {
     ) {
         let mut all = self.tries.lock();
         let known = all.remove(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid);
+        let made = known.as_ref().map_or(Made::Never, |tried| tried.made);
         let known = known.and_then(|tried| Some((tried.refusal?.since, tried.pause * 2)));
         let (since, pause) = known.unwrap_or((now, FIRST_PAUSE));
         let pause = pause.min(LONGEST_PAUSE);
         let refusal = Some(FailedCreate { since, message: message.to_owned() });
         let batch_job_uid = batch_job_uid.to_owned();
-        let tried = Try { batch_job_uid, next: now + pause, pause, refusal };
+        let tried = Try { batch_job_uid, next: now + pause, pause, refusal, made };
         all.insert(job_uid.to_owned(), tried);
     }
 
@@ -146,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_refused_pod_is_tried_again_later_each_time() {
-        let memory = ManagedMemory::default();
+        let memory = ManagedMemory::new();
         assert_eq!(memory.pause("j", "b", at(0)), None);
         let mut now = at(0);
         let mut pauses = Vec::new();
@@ -166,5 +229,25 @@ mod tests {
         assert!(memory.pause("j", "b", now).is_some(), "the watch shows it soon");
         memory.suspended("j");
         assert_eq!(memory.pause("j", "b", now), None);
+    }
+
+    #[test]
+    fn a_pod_is_known_never_to_have_been_there_only_by_who_makes_it() {
+        let memory = ManagedMemory::new();
+        let never_made = |now| memory.never_made("j", "b", memory.maker(), now);
+        assert!(never_made(at(0)));
+        assert!(!memory.never_made("j", "b", "another", at(0)));
+        assert!(!memory.never_made("j", "b", ManagedMemory::new().maker(), at(0)));
+        memory.refused("j", "b", "exceeded quota", at(0));
+        assert!(never_made(at(100)));
+        memory.unanswered("j", "b", at(100));
+        memory.unanswered("j", "b", at(105));
+        assert!(never_made(at(109)), "it is tried again at once");
+        assert!(!never_made(at(110)), "it may have run meanwhile");
+        memory.made("j", "b", at(111));
+        assert!(!never_made(at(200)));
+        memory.unanswered("j", "b", at(200));
+        memory.refused("j", "b", "exceeded quota", at(201));
+        assert!(!never_made(at(202)), "it was there");
     }
 }

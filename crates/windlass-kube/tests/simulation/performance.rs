@@ -129,6 +129,9 @@ struct Performance {
     stranger_until: Option<Instant>,
     /// When no pod may live any more whose label was taken away.
     unlabelled_until: Option<Instant>,
+    /// When controllers run again, and the attempts whose pods were deleted meanwhile.
+    absent_until: Option<Instant>,
+    lost: Vec<String>,
     /// The batch Job that is suspended, and when it is to go on.
     suspended: Option<(Key, Instant)>,
 }
@@ -171,6 +174,8 @@ impl Performance {
             cancel_at: story.cancel.map(after),
             stranger_until: story.stranger.map(after),
             unlabelled_until: None,
+            absent_until: None,
+            lost: Vec::new(),
             suspended: None,
             server,
             story,
@@ -187,6 +192,10 @@ impl Performance {
         if is_due(&mut self.stranger_until) {
             self.remove_stranger();
         }
+        if is_due(&mut self.absent_until) {
+            self.server.lock().deaths.send_replace((0..self.story.controllers).collect());
+        }
+        self.check_lost_attempts();
         if is_due(&mut self.unlabelled_until) {
             self.check_unlabelled_pods();
         }
@@ -223,7 +232,7 @@ impl Performance {
         let Some((what, after)) = self.by_hand else { return };
         let mut state = self.server.lock();
         // A pod that is made after its batch Job was deleted is the story of `Delete`.
-        let needs_pod = matches!(what, ByHand::Orphan | ByHand::Unlabel);
+        let needs_pod = matches!(what, ByHand::Orphan | ByHand::Unlabel | ByHand::LosePod(_));
         let may = |job: &Value| !needs_pod || job["status"]["had_pod"] == true;
         let first = state.all("jobs").next().filter(|(_, job)| may(job));
         let Some(batch_job) = first.map(|(key, _)| key.clone()) else { return };
@@ -241,6 +250,11 @@ impl Performance {
             ByHand::Unlabel => {
                 state.unlabel_pods(&batch_job);
                 self.unlabelled_until = Some(Instant::now() + Duration::from_secs(4));
+            }
+            ByHand::LosePod(pause) => {
+                self.controllers.iter().for_each(JoinHandle::abort);
+                self.lost = state.lose_pods(&batch_job);
+                self.absent_until = Some(Instant::now() + Duration::from_millis(pause));
             }
             ByHand::Suspend(pause) => {
                 state.suspend(&batch_job, true);
@@ -260,6 +274,15 @@ impl Performance {
         };
         let left = state.all("pods").find(|(_, pod)| is_left(pod)).map(|(key, _)| key.clone());
         state.broken_promises.extend(left.map(|key| format!("{key:?} runs on without its label")));
+    }
+
+    /// An attempt whose pod is gone is not started again under the same number.
+    fn check_lost_attempts(&self) {
+        let mut state = self.server.lock();
+        let attempts: Vec<_> = state.all("pods").filter(|(_, pod)| is_live(pod)).collect();
+        let again = attempts.into_iter().find(|(key, _)| self.lost.contains(&key.2));
+        let again = again.map(|(key, _)| format!("{} runs again", key.2));
+        state.broken_promises.extend(again);
     }
 
     /// Takes the stranger's batch Job away; the job's status must have named it by now.

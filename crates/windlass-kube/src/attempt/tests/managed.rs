@@ -1,9 +1,10 @@
 //! What is done for a batch Job that this controller manages.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::super::managed::{MANAGED_BY, Step, next_step};
-use super::super::managed_pod::{is_pod_of, pod_of};
+use super::super::managed_pod::{is_pod_of, placeholder_of, pod_of};
 use super::*;
 
 fn object(spec: Value, status: Value) -> batch::Job {
@@ -21,12 +22,22 @@ fn said(kind: &str) -> Value {
     json!({ "type": kind, "status": "True" })
 }
 
-/// What is done next at this second, and what the status says then.
+/// What is done next at this second, where the pod is known never to have been there.
 fn step_at(
     seconds: i64,
     batch_job: &batch::Job,
     pods: Vec<ObservedPod>,
     had_pod: bool,
+) -> Option<Step> {
+    step_of(seconds, batch_job, pods, had_pod, true)
+}
+
+fn step_of(
+    seconds: i64,
+    batch_job: &batch::Job,
+    pods: Vec<ObservedPod>,
+    had_pod: bool,
+    is_new: bool,
 ) -> Option<Step> {
     let last_pod = (had_pod || !pods.is_empty()).then(|| "p".to_owned());
     let objects = AttemptObjects {
@@ -37,7 +48,7 @@ fn step_at(
         ..AttemptObjects::default()
     };
     let all = attempts(&BTreeMap::from([(1, objects.clone())]), at(seconds));
-    next_step(&all[0], &objects, true, false, at(seconds))
+    next_step(&all[0], &objects, true, is_new, false, at(seconds))
 }
 
 fn status(step: Option<Step>) -> Value {
@@ -77,12 +88,74 @@ fn a_pod_is_made_once() {
     let over = |kind| object(json!({}), json!({ "conditions": [said(kind)] }));
     let started = object(json!({}), json!({ "startTime": at(0) }));
     let mut stopping = open.clone();
-    stopping.metadata.deletion_timestamp =
-        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
+    stopping.metadata.deletion_timestamp = Some(Time(at(0)));
     let suspended = object(json!({ "suspend": true }), json!({}));
     for without in [over("Failed"), over("Complete"), started, stopping, suspended] {
         assert_eq!(pod_of(&without), None, "{without:?}");
     }
+}
+
+#[test]
+fn an_attempt_whose_pod_may_have_run_is_not_given_another() {
+    let mut open = object(json!({}), json!({}));
+    open.metadata.creation_timestamp = Some(Time(at(0)));
+    assert_eq!(step_of(5, &open, vec![], false, false), Some(Step::TakeName));
+    let step = step_of(4, &open, vec![], false, false);
+    assert!(matches!(step, Some(Step::Wait(_))), "whoever has created it makes it: {step:?}");
+
+    let placeholder = placeholder_of(&open).unwrap();
+    assert_eq!(placeholder.name_any(), pod_of(&open).unwrap().name_any());
+    let (_, pod) = read_pod(&placeholder, at(6)).unwrap();
+    let objects = AttemptObjects {
+        batch_job: Some(read_batch_job(&open).unwrap().1),
+        batch_job_uid: Some("c".into()),
+        pods: BTreeMap::from([("0".into(), pod)]),
+        ..AttemptObjects::default()
+    };
+    assert!(!objects.is_live(), "it holds no CPUs");
+    let all = attempts(&BTreeMap::from([(1, objects.clone())]), at(6));
+    let lost = AttemptState::Ended(End::Unreported {
+        reason: FailureReason::Lost,
+        message: "its controller has ended before it was known whether its pod has run".into(),
+        at: at(6),
+    });
+    assert_eq!(all[0].state, lost);
+    assert!(all[0].may_restart, "its batch Job does not stay");
+    let told = status(next_step(&all[0], &objects, false, false, false, at(6)));
+    assert_eq!(types(&told), ["FailureTarget=True", "Failed=True"]);
+}
+
+#[test]
+fn an_attempt_that_could_not_start_and_whose_pod_is_gone_is_lost() {
+    let told = object(json!({}), json!({ "active": 1, "ready": 0, "startTime": at(0) }));
+    let failed = status(step_of(300, &told, vec![], false, false));
+    assert_eq!(types(&failed), ["FailureTarget=True", "Failed=True"]);
+}
+
+#[test]
+fn what_an_ended_job_leaves_waits_only_for_a_pod_that_ends_by_itself() {
+    let is_untold = |batch_job: &batch::Job, pods: Vec<ObservedPod>, last_pod: Option<&str>| {
+        let objects = AttemptObjects {
+            batch_job: Some(read_batch_job(batch_job).unwrap().1),
+            batch_job_uid: Some("c".into()),
+            pods: pods.into_iter().enumerate().map(|(i, pod)| (i.to_string(), pod)).collect(),
+            last_pod: last_pod.map(str::to_owned),
+            ..AttemptObjects::default()
+        };
+        objects.is_untold()
+    };
+    let open = object(json!({}), json!({}));
+    let pending = || observed_pod(json!({ "phase": "Pending" }));
+    assert!(is_untold(&open, vec![], None), "its watch is late");
+    assert!(is_untold(&open, vec![running()], Some("p")));
+    assert!(is_untold(&open, vec![dead("Completed", None)], Some("p")));
+    assert!(!is_untold(&open, vec![], Some("p")), "it is gone");
+    assert!(!is_untold(&open, vec![pending()], Some("p")), "it may start yet");
+    assert!(!is_untold(&open, vec![running(), pending()], Some("p")));
+    let stranger = ObservedPod { owner_uid: Some("other".into()), ..running() };
+    assert!(!is_untold(&open, vec![stranger], Some("p")));
+    let over = object(json!({}), json!({ "conditions": [said("Failed")] }));
+    assert!(!is_untold(&over, vec![dead("Error", None)], Some("p")));
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn pod_of(job: &Job, function: Value, number: u32) -> core_v1::PodSpec {
     let limits = JobLimits::without_function(&job.spec);
     let report = ReportEndpoint { url: "http://gateway".into(), authorities: None };
     let (limits, function, report) = (&limits, &function, &report);
-    let attempt = NewAttempt { is_managed: false, job, limits, function, number, cpus: 2, report };
+    let attempt = NewAttempt { maker: None, job, limits, function, number, cpus: 2, report };
     batch_job(&attempt).unwrap().spec.unwrap().template.spec.unwrap()
 }
 

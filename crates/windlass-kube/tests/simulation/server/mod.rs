@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 mod faults;
@@ -18,7 +18,7 @@ mod storage;
 mod watches;
 
 pub(crate) use faults::{ReadFaults, WriteFault, random_below};
-use rest::{Answer, Path, problem, read_query};
+use rest::{Answer, Path, json_answer, problem, read_query};
 
 /// Plural, namespace and name.
 pub(crate) type Key = (String, String, String);
@@ -43,6 +43,8 @@ pub(crate) struct State {
     faults: BTreeMap<usize, WriteFault>,
     pub(crate) read_faults: Option<ReadFaults>,
     pub(crate) drops_managed_by: bool,
+    /// Minor version, once it is told.
+    pub(crate) minor: Option<u32>,
     /// Controllers that have died by a fault.
     pub(crate) deaths: watch::Sender<Vec<usize>>,
     pub(crate) broken_promises: Vec<String>,
@@ -60,6 +62,7 @@ impl Server {
             faults,
             read_faults: None,
             drops_managed_by: false,
+            minor: None,
             deaths: watch::Sender::new(Vec::new()),
             broken_promises: Vec::new(),
         })))
@@ -83,6 +86,9 @@ impl Server {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if parts.uri.path() == "/version" {
+            return Ok(self.lock().tell_version());
+        }
         let Some(path) = Path::read(parts.uri.path()) else {
             return Ok(problem(404, "no such path"));
         };
@@ -146,6 +152,16 @@ impl Server {
 }
 
 impl State {
+    fn tell_version(&self) -> Answer {
+        let Some(minor) = self.minor else { return problem(503, "a fault") };
+        let names = ["gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion"];
+        let more = names.into_iter().chain(["compiler", "platform"]).map(|name| (name, json!("")));
+        let mut version: Value = more.collect();
+        version["major"] = json!("1");
+        version["minor"] = json!(minor.to_string());
+        json_answer(StatusCode::OK, &version)
+    }
+
     /// Counts a write of a controller, and gives the fault that is meant for it. Leases and events belong to no job, and
     /// do not count.
     fn count_write(
@@ -167,6 +183,8 @@ impl State {
     }
 }
 
+/// Whether a pod runs or may run.
 pub(crate) fn is_live(pod: &Value) -> bool {
-    !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+    pod["spec"]["schedulingGates"].is_null()
+        && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }

@@ -153,6 +153,14 @@ impl State {
         }
     }
 
+    /// Deletes the pods of a batch Job at once. Returns their names.
+    pub(crate) fn lose_pods(&mut self, batch_job: &Key) -> Vec<String> {
+        let Some(owner) = self.objects.get(batch_job).cloned() else { return Vec::new() };
+        let pods = self.owned_by(&owner);
+        pods.iter().for_each(|pod| self.remove(pod));
+        pods.into_iter().map(|(_, _, name)| name).collect()
+    }
+
     /// Suspends a batch Job, or has it go on.
     pub(crate) fn suspend(&mut self, key: &Key, suspended: bool) {
         if let Some(mut object) = self.objects.get(key).cloned() {

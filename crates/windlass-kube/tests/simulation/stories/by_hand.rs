@@ -39,21 +39,21 @@ fn a_pod_whose_labels_are_removed_is_ended_before_another_starts() {
     });
 }
 
+/// Whether it ran, whether it could not start yet, or whether its pod was just made: another one has another number.
+#[test]
+fn an_attempt_whose_pod_is_lost_while_no_controller_runs_is_not_started_again() {
+    play_numbered(48, |number| Story {
+        by_hand: Some((ByHand::LosePod(100 + number * 40), number * 12)),
+        managed: Some(true),
+        longest: 12_000,
+        ..Story::numbered(number).one_more_controller_every(3).quota_but_every(2, 2)
+    });
+}
+
 #[test]
 fn a_batch_job_that_is_suspended_and_goes_on_makes_no_second_pod_of_a_job() {
-    suspend(false);
-}
-
-#[test]
-#[ignore = "of 48, the one with number 36 does not end: docs/limits.md, what is known of controller.manageJobs"]
-fn a_batch_job_of_ours_that_is_suspended_and_goes_on_makes_no_second_pod_of_a_job() {
-    suspend(true);
-}
-
-fn suspend(managed: bool) {
     play_numbered(48, |number| Story {
         by_hand: Some((ByHand::Suspend(200 + number * 80), number * 5)),
-        managed: Some(managed),
         ..Story::numbered(number).one_more_controller_every(3).quota_but_every(2, 2)
     });
 }

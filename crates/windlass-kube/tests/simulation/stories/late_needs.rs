@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use windlass_kube::{ManageJobs, Settings};
 
 use crate::cluster;
-use crate::controller::start;
+use crate::controller::{settings, start, start_with};
 use crate::objects::{create_function, create_job};
 use crate::server::{Server, key};
 
@@ -47,6 +48,31 @@ fn a_job_waits_for_a_function_that_is_created_after_it() {
         wait(&server, TOLD_WITHIN, waits).await;
         create_function(&server);
         wait(&server, Duration::from_secs(10), |status| status["phase"] == "Succeeded").await;
+        controller.abort();
+        cluster.abort();
+    });
+}
+
+/// Nobody waits for it: the Job controller makes pods until it is told. It is asked again after 10 s.
+#[test]
+fn jobs_start_while_the_api_server_does_not_tell_its_version() {
+    block_on(async {
+        let server = Server::new(BTreeMap::new());
+        create_function(&server);
+        create_job(&server, 0, 0);
+        let cluster = tokio::spawn(cluster::run(server.clone(), 150, 1));
+        let settings = Settings { manage_jobs: ManageJobs::Auto, ..settings() };
+        let controller = start_with(&server, settings, 0);
+        wait(&server, TOLD_WITHIN, |status| status["phase"] == "Succeeded").await;
+        server.lock().minor = Some(33);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        create_job(&server, 1, 0);
+        let is_managed = timeout(TOLD_WITHIN, async {
+            while !server.lock().writes.iter().any(|write| write.contains("POST pods/j1-")) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(is_managed.await.is_ok(), "{:#?}", server.lock().writes);
         controller.abort();
         cluster.abort();
     });
