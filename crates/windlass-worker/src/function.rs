@@ -8,7 +8,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, Order, Program, RunAs};
+use windlass_core::assignment::{
+    ASSIGNMENT, Assignment, InputDigest, Order, Program, RunAs, STANDBY,
+};
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
@@ -110,6 +112,7 @@ pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Resul
         .args(arguments)
         .envs(env.iter().map(|variable| (&variable.name, &variable.value)))
         .env_remove(ASSIGNMENT)
+        .env_remove(STANDBY)
         .env_remove(GRACE)
         .env("TMPDIR", work)
         .stdin(Stdio::null())

@@ -126,7 +126,8 @@ async fn next(
     }
 }
 
-fn why(end: &ServingEnd) -> String {
+/// A sentence about the end of a function that waits.
+pub(crate) fn why(end: &ServingEnd) -> String {
     match end {
         ServingEnd::Exited(status) => status.to_string(),
         ServingEnd::Broken(why) => format!("it {why}"),

@@ -193,6 +193,7 @@ mod tests {
             log: None,
             confinement: None,
             termination_message: None,
+            on_standby: false,
         }
     }
 

@@ -41,12 +41,15 @@ const STOP_MOMENT: Duration = Duration::from_secs(1);
 /// When it is told that a function that serves runs.
 const RUNNING_DELAY: Duration = Duration::from_millis(3);
 
+/// The same where it costs a write: on a standby. What ends sooner costs none.
+const STANDBY_RUNNING_DELAY: Duration = Duration::from_secs(2);
+
 /// How long a function that is replaced may take to end before it is killed.
 const REPLACED_GRACE: Duration = Duration::from_secs(1);
 
 const SUCCEEDED: u8 = 0;
 const FAILED: u8 = 1;
-const STOPPED: u8 = 143;
+pub(crate) const STOPPED: u8 = 143;
 
 /// What is known of the attempt from its start on.
 struct Attempt<'a> {
@@ -216,7 +219,11 @@ impl Attempt<'_> {
         signals: &mut Signals,
     ) -> io::Result<FunctionEnd> {
         let Running { memory, function, progress, last_progress, untold, .. } = running;
-        let tell_at = self.clock + RUNNING_DELAY;
+        let delay = match self.assignment.on_standby {
+            true => STANDBY_RUNNING_DELAY,
+            false => RUNNING_DELAY,
+        };
+        let tell_at = self.clock + delay;
         let mut unreported = None;
         let mut reported_at = None::<Instant>;
         let mut has_orphans = false;

@@ -49,6 +49,7 @@ impl Bench {
             log: None,
             confinement: None,
             termination_message: Some(path("termination")),
+            on_standby: false,
         };
         Self { assignment, grace: 1, directory }
     }

@@ -1,9 +1,11 @@
 //! One attempt of a job as Kubernetes objects. Pure: no file here asks the API server.
 //!
 //! [`build`] makes the batch Job of an attempt. [`observe`] tells from the batch Job and its pods how far the attempt
-//! is. What is kept of these objects is in [`objects`], whose they are in [`owner`].
+//! is. What is kept of these objects is in [`objects`], whose they are in [`owner`]. A [`standby`] is made by
+//! [`build_standby`] before there is an attempt.
 
 pub(crate) mod build;
+pub(crate) mod build_standby;
 pub(crate) mod new_attempt;
 pub(crate) mod objects;
 pub(crate) mod observe;
@@ -11,6 +13,7 @@ pub(crate) mod owner;
 mod pod;
 mod pod_state;
 pub(crate) mod report_endpoint;
+pub(crate) mod standby;
 
 #[cfg(test)]
 mod tests;

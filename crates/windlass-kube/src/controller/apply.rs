@@ -13,14 +13,15 @@ use tracing::info;
 use windlass_core::plan::{Action, AdmissionDecision, Refusal};
 use windlass_core::report::is_settled;
 use windlass_core::status::reasons;
-use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits, name};
+use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits};
 
 use super::context::Context;
 use super::delete::{deleted, only_of};
 use super::plan::Planned;
+use super::standby::may_go;
 use crate::attempt::build::batch_job;
 use crate::attempt::new_attempt::NewAttempt;
-use crate::attempt::objects::ObservedPod;
+use crate::attempt::objects::{ObservedBatchJob, ObservedPod};
 use crate::attempt::owner::is_attempt;
 use crate::attempt::report_endpoint::ReportEndpoint;
 use crate::cache::attempts::AttemptCache;
@@ -76,11 +77,13 @@ pub(crate) struct Actor<'a> {
     pub(crate) function: Option<&'a Function>,
     /// The objects of its attempts.
     pub(crate) attempts: &'a AttemptCache,
+    /// What else there is.
+    pub(crate) ctx: &'a Context,
 }
 
 /// What became of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Applied {
+pub(super) enum Applied {
     /// It has its effect.
     Done,
     /// It has made the attempt, with so many CPUs.
@@ -113,6 +116,9 @@ impl Actor<'_> {
         let Self { job, limits, report, .. } = *self;
         let function = &function.spec;
         let attempt = NewAttempt { job, limits, function, number, cpus, report };
+        if let Some(applied) = self.start_on_standby(&attempt).await? {
+            return Ok(applied);
+        }
         let batch_job = match batch_job(&attempt) {
             Ok(batch_job) => batch_job,
             Err(Error::Conflict(message)) => {
@@ -129,7 +135,7 @@ impl Actor<'_> {
                 Ok(Applied::Created(cpus))
             }
             // It is ours, from before a crash or a stale cache, or somebody else's.
-            Err(error) if is_status(&error, 409) => self.adopt(&name, number).await,
+            Err(error) if is_status(&error, 409) => self.adopt(&name, &attempt).await,
             Err(kube::Error::Api(status))
                 if matches!(status.code, 400 | 403 | 422) || is_a_webhooks(&status) =>
             {
@@ -139,13 +145,16 @@ impl Actor<'_> {
         }
     }
 
-    async fn adopt(&self, name: &str, attempt: AttemptNumber) -> Result<Applied, Error> {
+    async fn adopt(&self, name: &str, attempt: &NewAttempt<'_>) -> Result<Applied, Error> {
         let found = call(self.batch_jobs().get_opt(name)).await?;
         let Some(found) = found else {
             return Err(Error::Conflict(format!("the batch Job {name:?} is gone again")));
         };
-        if is_attempt(&found, self.job, attempt) {
+        if is_attempt(&found, self.job, attempt.number) {
             return Ok(Applied::Done);
+        }
+        if let Some(applied) = self.follow_name(attempt, &found).await? {
+            return Ok(applied);
         }
         // Somebody else's: it may go away, and until then there is nothing to be done.
         Ok(Applied::Refused {
@@ -173,15 +182,26 @@ impl Actor<'_> {
             let answer = within_deadline(pods.delete(pod.name(), &only_of(uid))).await;
             stopped = stopped.and(answer.and_then(deleted));
         }
-        if let Some(batch_job) = &objects.batch_job {
-            let name = name::attempt(&self.job.metadata.name, &self.job.metadata.uid, attempt);
+        if let Some(batch_job) = &objects.batch_job
+            && !self.keeps_anothers_name(batch_job)
+        {
             let params = DeleteParams {
                 propagation_policy: Some(PropagationPolicy::Background),
                 ..only_of(batch_job.uid())
             };
-            deleted(within_deadline(self.batch_jobs().delete(&name, &params)).await?)?;
+            deleted(within_deadline(self.batch_jobs().delete(batch_job.name(), &params)).await?)?;
         }
         stopped
+    }
+
+    /// Whether a batch Job has the name of another job's attempt, which may still be needed.
+    fn keeps_anothers_name(&self, batch_job: &ObservedBatchJob) -> bool {
+        let standby = self.ctx.standbys.get(batch_job.uid());
+        standby.is_some_and(|standby| {
+            let named_for = standby.exchange.as_ref().map(|exchange| &exchange.attempt.job_uid);
+            named_for.is_some_and(|uid| **uid != *self.job.metadata.uid)
+                && !may_go(self.ctx, &standby)
+        })
     }
 
     async fn expire(&self) -> Result<(), Error> {
@@ -194,7 +214,7 @@ impl Actor<'_> {
         deleted(within_deadline(jobs.delete(&self.job.metadata.name, &params)).await?)
     }
 
-    fn batch_jobs(&self) -> Api<batch::Job> {
+    pub(super) fn batch_jobs(&self) -> Api<batch::Job> {
         Api::namespaced(self.client.clone(), &self.job.metadata.namespace)
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn settings() -> Settings {
         lease_namespace: None,
         name: String::new(),
         deleted_nodes_are_fenced: false,
+        standbys: true,
         ended: None,
     }
 }

@@ -16,6 +16,15 @@ pub(crate) enum ByHand {
     Suspend(u64),
 }
 
+/// What becomes of claimed standbys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claims {
+    /// The gateway tells their workers at most so many milliseconds later. It may be killed meanwhile.
+    pub(crate) answered_within: u64,
+    /// Whether every second one does not get its CPUs.
+    pub(crate) deferred: bool,
+}
+
 /// One story.
 #[derive(Clone, Debug)]
 pub(crate) struct Story {
@@ -39,6 +48,14 @@ pub(crate) struct Story {
     pub(crate) only_needed: bool,
     /// Somebody else's batch Job has the name of the first attempt of the first job, for so many milliseconds.
     pub(crate) stranger: Option<u64>,
+    /// So many standbys wait.
+    pub(crate) standbys: Option<u32>,
+    /// Whether every job runs on a standby.
+    pub(crate) on_standby: bool,
+    /// The jobs come so many milliseconds after the controllers, so that standbys wait.
+    pub(crate) jobs_after: u64,
+    /// What the nodes and the gateway do about those that are claimed.
+    pub(crate) claims: Claims,
     /// Makes each story take another course.
     pub(crate) spread: u64,
 }
@@ -57,6 +74,10 @@ impl Default for Story {
             created_late: false,
             only_needed: false,
             stranger: None,
+            standbys: None,
+            on_standby: false,
+            jobs_after: 0,
+            claims: Claims { answered_within: 100, deferred: false },
             spread: 1,
         }
     }

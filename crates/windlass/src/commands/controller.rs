@@ -48,6 +48,9 @@ pub(crate) struct ControllerArgs {
     /// that the machine runs nothing any more
     #[arg(long, env = "WINDLASS_DELETED_NODES_ARE_FENCED")]
     pub(crate) deleted_nodes_are_fenced: bool,
+    /// Keep pods of functions with `warm` that wait for jobs. Under test
+    #[arg(long, env = "WINDLASS_STANDBYS", hide = true)]
+    pub(crate) standbys: bool,
 }
 
 pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode> {
@@ -67,6 +70,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         lease_namespace: args.leader_elect.then_some(lease),
         name: host,
         deleted_nodes_are_fenced: args.deleted_nodes_are_fenced,
+        standbys: args.standbys,
         ended: Traces::from_environment()?
             .map(|traces| -> Ended { Arc::new(move |job| traces.job(job)) }),
     };

@@ -18,7 +18,7 @@ mod storage;
 mod watches;
 
 pub(crate) use faults::{ReadFaults, WriteFault, random_below};
-use rest::{Answer, Path, problem, read_query};
+use rest::{Answer, Path, core_resources, problem, read_query};
 
 /// Plural, namespace and name.
 pub(crate) type Key = (String, String, String);
@@ -81,6 +81,9 @@ impl Server {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if parts.uri.path() == "/api/v1" {
+            return Ok(core_resources());
+        }
         let Some(path) = Path::read(parts.uri.path()) else {
             return Ok(problem(404, "no such path"));
         };
@@ -123,7 +126,9 @@ impl Server {
             let mut state = self.lock();
             state.check_write(method, path, &body);
             let answer = state.write(method, path, body);
-            if *method == Method::POST && answer.status() == StatusCode::CREATED {
+            let is_created = *method == Method::POST && answer.status() == StatusCode::CREATED;
+            let is_patched = *method == Method::PATCH && answer.status() == StatusCode::OK;
+            if is_created || is_patched {
                 state.check_claim(path);
             }
             answer
