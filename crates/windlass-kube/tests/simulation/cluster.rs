@@ -130,7 +130,7 @@ impl Cluster {
         }
         let over = pods_of(state, uid).all(|(_, pod)| !is_live(pod));
         if over && job["status"]["had_pod"] == true && job["status"]["ended"].is_null() {
-            end_job(state, key, uid, has_pod);
+            end_job(state, key, uid);
         }
     }
 
@@ -173,13 +173,14 @@ fn pods_of<'a>(state: &'a State, uid: &'a Value) -> impl Iterator<Item = (&'a Ke
 }
 
 /// The batch Job has had its pod, and none lives any more.
-fn end_job(state: &mut State, key: &Key, uid: &Value, had_pod: bool) {
+fn end_job(state: &mut State, key: &Key, uid: &Value) {
     let mut job = state.objects[key].clone();
     job["status"]["ended"] = json!(true);
     if pods_of(state, uid).any(|(_, pod)| pod["status"]["phase"] == "Succeeded") {
         job["status"]["completionTime"] = json!(Timestamp::now());
     }
-    if !had_pod {
+    // The pod of a standby that has lost its claim has no labels by which it is watched.
+    if pods_of(state, uid).all(|(_, pod)| standby::is_waiting(pod)) {
         job["status"]["conditions"] = json!([{ "type": "Failed", "status": "True",
             "reason": "BackoffLimitExceeded", "message": "no pod" }]);
     }
