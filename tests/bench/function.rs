@@ -1,8 +1,10 @@
 //! The native function: the units of one request, one after another, over exactly as many threads as were granted.
 //!
-//! As a function of Windlass it reads the worker contract's variables. For HyperQueue, which has no contract, the same
-//! comes as arguments: SEED UNITS STEPS THREADS OUTPUT.
+//! As a function of Windlass it follows the worker contract: version 2 where it is to serve, else version 1. For
+//! HyperQueue, which has no contract, the same comes as arguments: SEED UNITS STEPS THREADS OUTPUT.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod kernel;
@@ -15,13 +17,32 @@ fn main() {
         return;
     }
     let variable = |name| std::env::var(name).expect(name);
-    let input = std::fs::read_to_string(variable("WINDLASS_INPUT")).expect("the input is read");
+    if let Ok(socket) = std::env::var("WINDLASS_SERVE") {
+        return serve(UnixStream::connect(socket).expect("the worker listens"));
+    }
     let threads = number(&variable("WINDLASS_PARALLELISM"));
+    run(&variable("WINDLASS_INPUT"), &variable("WINDLASS_OUTPUT"), threads);
+}
+
+/// One job after another, until the worker closes the socket.
+fn serve(mut socket: UnixStream) {
+    let lines = BufReader::new(socket.try_clone().expect("a second handle"));
+    socket.write_all(b"{\"ready\":2}\n").expect("the worker reads");
+    for line in lines.lines() {
+        let line = line.expect("a job");
+        run(text(&line, "input"), text(&line, "output"), field(&line, "parallelism"));
+        let answer = format!("{{\"done\":\"{}\"}}\n", text(&line, "job"));
+        socket.write_all(answer.as_bytes()).expect("the worker reads");
+    }
+}
+
+/// One job, from the file of its input to that of its output.
+fn run(input: &str, output: &str, threads: u64) {
+    let input = std::fs::read_to_string(input).expect("the input is read");
     let answer =
         compute(field(&input, "seed"), field(&input, "units"), field(&input, "steps"), threads);
     // A string: not every JSON reader keeps 64 bits.
-    std::fs::write(variable("WINDLASS_OUTPUT"), format!("{{\"value\":\"{answer}\"}}"))
-        .expect("the output is written");
+    std::fs::write(output, format!("{{\"value\":\"{answer}\"}}")).expect("the output is written");
 }
 
 /// This thread is one of the `threads`.
@@ -46,10 +67,21 @@ fn compute(seed: u64, units: u64, steps: u64, threads: u64) -> u64 {
 
 /// A whole number of a flat JSON object; no dependency for three of them.
 fn field(json: &str, name: &str) -> u64 {
-    let key = format!("\"{name}\"");
-    let after = &json[json.find(&key).expect("the field is there") + key.len()..];
-    let digits = after.trim_start_matches([':', ' ']);
+    let digits = value(json, name);
     number(&digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())])
+}
+
+/// A string without escapes of such an object.
+fn text<'a>(json: &'a str, name: &str) -> &'a str {
+    let text = value(json, name).strip_prefix('"').expect("a string");
+    &text[..text.find('"').expect("its end")]
+}
+
+/// What follows a name.
+fn value<'a>(json: &'a str, name: &str) -> &'a str {
+    let key = format!("\"{name}\":");
+    let after = &json[json.find(&key).expect("the field is there") + key.len()..];
+    after.trim_start_matches(' ')
 }
 
 fn number(text: &str) -> u64 {

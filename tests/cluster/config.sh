@@ -15,7 +15,7 @@ $([ -z "${WINDLASS_AUDIT_BODIES:-}" ] || cat <<R
   verbs: [create, update, patch, delete]
   resources:
   - {group: batch, resources: [jobs]}
-  - {group: "", resources: [pods, pods/status]}
+  - {group: "", resources: [pods, pods/status, pods/resize]}
 R
   )
 - level: Metadata
@@ -148,4 +148,19 @@ ports:
 - {name: dns, port: 53, protocol: UDP}
 - {name: dns-tcp, port: 53, protocol: TCP}
 Y
+}
+
+# make_cpus COUNT: what /sys/devices/system/node is to show: one node with so many CPUs.
+make_cpus() {
+  local cpu
+  mkdir -p "$dir/cpus/node0"
+  cat /sys/devices/system/node/node0/meminfo >"$dir/cpus/node0/meminfo"
+  echo 10 >"$dir/cpus/node0/distance"
+  mkdir "$dir/cpus/node0/hugepages"
+  for ((cpu = 0; cpu < $1; cpu++)); do
+    mkdir -p "$dir/cpus/node0/cpu$cpu/topology"
+    echo 1 >"$dir/cpus/node0/cpu$cpu/online"
+    echo "$cpu" >"$dir/cpus/node0/cpu$cpu/topology/core_id"
+    echo 0 >"$dir/cpus/node0/cpu$cpu/topology/physical_package_id"
+  done
 }

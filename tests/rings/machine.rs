@@ -5,9 +5,10 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{checkout, eventually, run, text, windlass};
+use crate::support::server::Server;
+use crate::support::{checkout, eventually, processes_of, run, text, windlass};
 
 /// Finite-difference values of Longstaff and Schwartz 2001, Table 1, in the order of the example.
 const FINITE_DIFFERENCE: [f64; 20] = [
@@ -61,6 +62,36 @@ fn a_manifest_runs_as_kubectl_would_apply_it() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["input"]["hello"], "world");
+}
+
+#[test]
+fn a_builtin_function_serves_as_well_as_any_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let mark = format!("MARK-{}", directory.path().display());
+    let function = json!({
+        "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction", "metadata": { "name": "warm" },
+        "spec": {
+            "command": [windlass(), "function", "echo"], "warm": { "min": 0 },
+            "parallelism": { "default": 1, "max": 2 }, "env": [{ "name": "MARK", "value": mark }],
+        },
+    });
+    fs::write(directory.path().join("warm.yaml"), function.to_string()).unwrap();
+    let server = Server::beside(directory.path(), &["--cpus", "2"]);
+    let mut before = Vec::new();
+    for (number, parallelism) in [1, 2, 1, 2, 2].into_iter().enumerate() {
+        let input = json!({ "number": number });
+        let job = json!({ "function": "warm", "parallelism": parallelism, "input": input });
+        let job = server.client.run(&job);
+        let told = job["status"]["result"]["text"].as_str().unwrap_or_default();
+        let told: Value =
+            serde_json::from_str(told).unwrap_or_else(|error| panic!("{error}: {job}"));
+        let expected =
+            json!({ "input": input, "parallelism": parallelism, "threads": parallelism });
+        assert_eq!(told, expected, "{job}");
+        let now = processes_of(&mark);
+        assert!(now.len() == 1 && (number == 0 || now == before), "{now:?} after {before:?}");
+        before = now;
+    }
 }
 
 #[test]

@@ -8,7 +8,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
 
 mod line;
-mod managed;
 mod queue;
 mod report;
 mod throughput;
@@ -62,7 +61,6 @@ async fn measure(label: &str, out: &str, parts: &[&str]) -> anyhow::Result<()> {
             "throughput" => throughput::measure(&bench).await,
             "queue" => queue::measure(&bench).await,
             "line" => line::measure(&bench).await,
-            "managed-by" => managed::measure(&bench).await,
             other => anyhow::bail!("no such part: {other}"),
         };
         let measured = measured.with_context(|| format!("{label}: {part}"));
@@ -87,6 +85,8 @@ struct Bench {
     cluster: Cluster,
     kubeconfig: PathBuf,
     log: PathBuf,
+    /// Whether the cluster's Job controller has its default limit of 20 requests a second.
+    waits_for_limit: bool,
     /// Pod template of a batch Job of ours, which the bare Jobs have too.
     template: Value,
 }
@@ -97,8 +97,9 @@ impl Bench {
         cluster.add_nodes(directory, NODES, 1_000).await?;
         let kubeconfig = cluster.account(&format!("{RELEASE}-controller"), directory, None).await?;
         let log = directory.join("controller.log");
-        let mut bench =
-            Self { label: label.to_owned(), cluster, kubeconfig, log, template: Value::Null };
+        let waits_for_limit = label.contains("default limit");
+        let (label, template) = (label.to_owned(), Value::Null);
+        let mut bench = Self { label, cluster, kubeconfig, log, waits_for_limit, template };
         bench.template = bench.template().await?;
         Ok(bench)
     }

@@ -19,20 +19,20 @@ pub struct Api {
 
 /// Why a request has no answer, or which.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct ApiRefusal {
     /// Status code; 0 when there was no answer.
     pub code: u16,
     /// What the API server says.
     pub message: String,
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for ApiRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.code, self.message)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for ApiRefusal {}
 
 impl Api {
     /// The user of this kubeconfig. Nothing is repeated by itself.
@@ -51,47 +51,47 @@ impl Api {
     }
 
     /// GET.
-    pub async fn get(&self, path: &str) -> Result<Value, Refused> {
+    pub async fn get(&self, path: &str) -> Result<Value, ApiRefusal> {
         self.send(Method::GET, path, "", &Value::Null).await
     }
 
     /// The objects of a list.
-    pub async fn list(&self, path: &str) -> Result<Vec<Value>, Refused> {
+    pub async fn list(&self, path: &str) -> Result<Vec<Value>, ApiRefusal> {
         match self.get(path).await?["items"].take() {
             Value::Array(items) => Ok(items),
-            other => Err(Refused { code: 200, message: format!("{path} is no list: {other}") }),
+            other => Err(ApiRefusal { code: 200, message: format!("{path} is no list: {other}") }),
         }
     }
 
     /// POST to the path of a collection.
-    pub async fn create(&self, path: &str, object: &Value) -> Result<Value, Refused> {
+    pub async fn create(&self, path: &str, object: &Value) -> Result<Value, ApiRefusal> {
         self.send(Method::POST, path, "application/json", object).await
     }
 
     /// A merge patch.
-    pub async fn merge(&self, path: &str, patch: &Value) -> Result<Value, Refused> {
+    pub async fn merge(&self, path: &str, patch: &Value) -> Result<Value, ApiRefusal> {
         self.send(Method::PATCH, path, "application/merge-patch+json", patch).await
     }
 
     /// PUT.
-    pub async fn replace(&self, path: &str, object: &Value) -> Result<Value, Refused> {
+    pub async fn replace(&self, path: &str, object: &Value) -> Result<Value, ApiRefusal> {
         self.send(Method::PUT, path, "application/json", object).await
     }
 
     /// DELETE in the background.
-    pub async fn delete(&self, path: &str) -> Result<Value, Refused> {
+    pub async fn delete(&self, path: &str) -> Result<Value, ApiRefusal> {
         let options = json!({ "propagationPolicy": "Background" });
         self.send(Method::DELETE, path, "application/json", &options).await
     }
 
     /// DELETE that leaves what the object owns.
-    pub async fn delete_and_orphan(&self, path: &str) -> Result<Value, Refused> {
+    pub async fn delete_and_orphan(&self, path: &str) -> Result<Value, ApiRefusal> {
         let options = json!({ "propagationPolicy": "Orphan" });
         self.send(Method::DELETE, path, "application/json", &options).await
     }
 
     /// Creates, or leaves what is there.
-    pub async fn ensure(&self, path: &str, object: &Value) -> Result<(), Refused> {
+    pub async fn ensure(&self, path: &str, object: &Value) -> Result<(), ApiRefusal> {
         match self.create(path, object).await {
             Ok(_) => Ok(()),
             Err(refused) if refused.code == 409 => Ok(()),
@@ -105,7 +105,7 @@ impl Api {
         path: &str,
         objects: Vec<Value>,
         at_once: usize,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ApiRefusal> {
         futures::stream::iter(objects)
             .map(|object| async move { self.create(path, &object).await })
             .buffer_unordered(at_once)
@@ -119,9 +119,9 @@ impl Api {
         path: &str,
         content: &str,
         body: &Value,
-    ) -> Result<Value, Refused> {
+    ) -> Result<Value, ApiRefusal> {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        let no_answer = |message: String| Refused { code: 0, message };
+        let no_answer = |message: String| ApiRefusal { code: 0, message };
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -130,9 +130,10 @@ impl Api {
             .map_err(|error| no_answer(format!("{path}: {error}")))?;
         match tokio::time::timeout(DEADLINE, self.client.request::<Value>(request)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Api(status))) => {
-                Err(Refused { code: status.code, message: format!("{path}: {}", status.message) })
-            }
+            Ok(Err(kube::Error::Api(status))) => Err(ApiRefusal {
+                code: status.code,
+                message: format!("{path}: {}", status.message),
+            }),
             Ok(Err(error)) => Err(no_answer(format!("{path}: {error}"))),
             Err(_) => Err(no_answer(format!("{path}: no answer in {DEADLINE:?}"))),
         }

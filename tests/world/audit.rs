@@ -10,8 +10,9 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Resources that are asked and not stored: a review is an answer, no write.
-const NOT_STORED: [&str; 6] = [
+/// Resources that are asked and not stored: a review, or the token of a pod, is an answer and no write.
+const NOT_STORED: [&str; 7] = [
+    "serviceaccounts/token",
     "tokenreviews",
     "subjectaccessreviews",
     "localsubjectaccessreviews",

@@ -33,6 +33,12 @@ def fail(x):
     return x
 
 
+def fail_or_sleep(x):
+    time.sleep(0.5 if x == "bad" else x)
+    fail(x)
+    return os.getpid()
+
+
 def who(seconds):
     time.sleep(seconds)
     return [os.getpid(), os.environ["OMP_NUM_THREADS"]]

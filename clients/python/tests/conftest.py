@@ -15,7 +15,7 @@ import windlass
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent.parent
 
-FUNCTIONS = ["square", "slow", "fail", "who", "talk", "text"]
+FUNCTIONS = [f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "text")]
 QUEUE = {
     "apiVersion": "windlass.dev/v1alpha1",
     "kind": "ComputeQueue",
@@ -36,20 +36,23 @@ def windlass_program() -> str:
 class Server:
     """One server; it can be killed and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, functions: list[str] = FUNCTIONS, more: dict | None = None) -> None:
+        """`more` is for the `spec` of each function."""
         self.directory, self.data = directory, directory / "data"
         self.manifests = directory / "functions"
         self.manifests.mkdir()
-        (self.manifests / "callees.py").write_text((HERE / "callees.py").read_text())
-        for name in FUNCTIONS:
+        for target in functions:
+            module, name = target.split(":")
+            (self.manifests / f"{module}.py").write_text((HERE / f"{module}.py").read_text())
             # JSON is YAML.
             (self.manifests / f"{name}.yaml").write_text(json.dumps({
                 "apiVersion": "windlass.dev/v1alpha1",
                 "kind": "ComputeFunction",
-                "metadata": {"name": name},
+                "metadata": {"name": name.replace("_", "-")},
                 "spec": {
-                    "command": [sys.executable, "-m", "windlass.worker", f"callees:{name}"],
+                    "command": [sys.executable, "-m", "windlass.worker", target],
                     "parallelism": {"default": 2, "max": 8},
+                    **(more or {}),
                 },
             }))  # fmt: skip
         (self.manifests / "queue.yaml").write_text(json.dumps(QUEUE))
@@ -123,3 +126,22 @@ def own_server(tmp_path):
 def client(server):
     with server.client() as client:
         yield client
+
+
+@pytest.fixture
+def starter(tmp_path):
+    """Starts things of a kind, each in a directory of its own, and kills them in the end."""
+    started = []
+
+    def of(kind):
+        def start(*arguments, **options):
+            path = tmp_path / str(len(started))
+            path.mkdir()
+            started.append(kind(path, *arguments, **options))
+            return started[-1]
+
+        return start
+
+    yield of
+    for one in started:
+        one.kill()

@@ -45,16 +45,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path)
         name, _, rest = path.path.rpartition("/jobs/")[2].partition("/")
         if rest == "events":
-            self.events(name)
+            self.events(name, path.query)
             return
         with self.server.state.lock:
             self.server.state.questions.append(path.query)
-        told = self.now(name)
-        if path.query.startswith("fields="):
-            del told["spec"]["input"]
-        self.answer(told)
+        self.answer(self.now(name, path.query))
 
-    def now(self, name):
+    def now(self, name, query):
+        told = self.whole(name)
+        if self.server.state.knows_fields and query.startswith("fields="):
+            del told["spec"]["input"]
+        return told
+
+    def whole(self, name):
         state = self.server.state
         began, spec_input = state.jobs[name]
         if time.monotonic() - began < state.job_seconds:
@@ -63,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         result = {"bytes": len(text), "contentType": "application/json", "sha256": "", "text": text}
         return job(name, "Succeeded", 3, spec_input, result=result)
 
-    def events(self, name):
+    def events(self, name, query):
         state = self.server.state
         with state.lock:
             state.streams.append(self.headers["last-event-id"])
@@ -74,7 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         opened, seen = time.monotonic(), self.headers["last-event-id"]
         with contextlib.suppress(OSError):
             while True:
-                told = self.now(name)
+                told = self.now(name, query)
                 version = told["metadata"]["resourceVersion"]
                 news = f"event: job\nid: {version}\ndata: {json.dumps(told)}\n\n"
                 self.pieces(news.encode() if version != seen else b":\n\n")
@@ -116,6 +119,8 @@ class State:
         self.job_seconds = 0.2
         # So long a stream lasts at most.
         self.stream_seconds = 1e9
+        # A server of before tells whole jobs, whatever it is asked for.
+        self.knows_fields = True
         # Further jobs are refused.
         self.most_unfinished = 1e9
         # The job of which the first answer is lost.

@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 
+import httpx
 import pytest
 from checks import assert_progress_in_between
 
@@ -24,6 +25,21 @@ ANSWER = {"input": ECHO, "parallelism": 1, "threads": 1}
 def test_a_call_gives_the_result(client):
     assert client.call("echo", ECHO) == ANSWER
     assert client.call("square", {"items": [1, 2, 3]}) == {"results": [1, 4, 9]}
+
+
+def test_a_call_is_one_request_on_a_connection_that_stays(client, monkeypatch):
+    sent, send = [], httpx.Client.send
+
+    def counted(self, request, **options):
+        sent.append(request)
+        return send(self, request, **options)
+
+    monkeypatch.setattr(httpx.Client, "send", counted)
+    for _ in range(5):
+        assert client.call("square", {"items": [3]}) == {"results": [9]}
+    assert [request.method for request in sent] == ["POST"] * 5
+    (connection,) = client._http._transport._pool.connections
+    assert connection.is_idle()
 
 
 def test_a_job_is_submitted_followed_and_read(client):
@@ -122,6 +138,18 @@ def test_a_log_is_followed_to_the_jobs_end(client):
     assert client.logs(job) == "".join(pieces)
     with pytest.raises(windlass.NotFound):
         list(client.follow_logs("no-such"))
+
+
+def test_a_log_is_followed_from_one_server_to_the_next(own_server):
+    with own_server.client() as client:
+        job = client.submit("talk", {"items": [0, 2, 0]}, parallelism=1)
+        pieces = client.follow_logs(job)
+        said = next(pieces)
+        own_server.kill()
+        own_server.start()
+        said += "".join(pieces)
+    # The second server has begun another attempt, which says everything again.
+    assert said.splitlines() == ["0 s", "0 s", "2 s", "0 s"]
 
 
 def test_queues_are_listed_and_jobs_by_their_queue(client):

@@ -12,6 +12,7 @@ from windlass import _events
 from windlass import _protocol as protocol
 from windlass._batches import batches, maps_items
 from windlass._events import Decoder
+from windlass._http import Target
 from windlass._json import NoJson
 from windlass.models import Function
 
@@ -20,6 +21,15 @@ HERE = Path(__file__).resolve().parent
 STREAM = (
     'event: job\nid: 7\ndata: {"a": 1}\n\n: comment\n\ndata: x\r\ndata:  y\u2028z\r\n\r\nevent: e\rdata\r\rdata: cut'
 ).encode()
+
+
+def test_authorities_are_read_for_tls_and_for_nothing_else():
+    for server, expected in [
+        ("http://127.0.0.1:7070", False),
+        ("https://a.example", True),
+        ("HTTPS://a.example", True),
+    ]:
+        assert Target(server, "token", None, None).verify is expected, server
 
 
 def test_events_are_the_same_however_their_bytes_come():
@@ -109,6 +119,27 @@ def test_the_submissions_fields_are_those_of_the_openapi_document():
     assert {*spec, "cancel"} == {"name", *document["components"]["schemas"]["JobSpec"]["properties"]}
 
 
+def misused():
+    """Each kind of misuse, and what is to be said of it."""
+    client = windlass.Client(token="t")
+    for use in (client.get, client.cancel, client.delete, client.result, client.logs, client.explain, client.wait):
+        yield lambda u=use: u(4), "as a Job or by its name, and not as 4"
+    yield lambda: next(client.follow_logs(None)), "as a Job or by its name, and not as None"
+    yield lambda: client.function(4), "a name is a text, and not 4"
+    yield lambda: client.submit("f", {}, idempotency_key=7), "an Idempotency-Key is a text, and not 7"
+    yield lambda: windlass.Client(namespace=4), "a name is a text, and not 4"
+    for kind in (windlass.Client, windlass.AsyncClient):
+        yield lambda k=kind: k(7070), "by its URL, such as 'http://127.0.0.1:7070', and not as 7070"
+        # Not what it is: it may be a secret.
+        yield lambda k=kind: k(token=b"secret"), "a token is a text, or a function that gives one, and no bytes$"
+
+
+@pytest.mark.parametrize("use, said", list(misused()))
+def test_what_is_no_name_no_url_and_no_token_is_told(use, said):
+    with pytest.raises(TypeError, match=said):
+        use()
+
+
 def test_what_cannot_be_sent_is_an_error_of_this_package():
     paths = protocol.Paths("default")
     for value in (float("nan"), 2**70, "\ud800", b"bytes"):
@@ -119,3 +150,19 @@ def test_what_cannot_be_sent_is_an_error_of_this_package():
     for key in ("schl\xfcssel", "two\nlines"):
         with pytest.raises(windlass.Invalid, match="printable ASCII"):
             paths.submit({"function": "f"}, key)
+
+
+def test_a_wrong_option_is_told_with_those_that_there_are():
+    with windlass.Client("http://127.0.0.1:1", token="t") as client:
+        for misuse in (client.submit, client.call):
+            with pytest.raises(TypeError, match="no option 'parallelizm'; there are parallelism, min_parallelism"):
+                misuse("f", {}, parallelizm=2)
+            with pytest.raises(TypeError, match="the name of a function on the server, not <built-in function len>"):
+                misuse(len, {})
+
+
+def test_an_executor_takes_the_name_of_a_function():
+    # As concurrent.futures has it, and without an argument for the server.
+    for misuse in (4, len):
+        with pytest.raises(TypeError, match=r"windlass\.Executor\('price'\).*parallelism"):
+            windlass.Executor(misuse)

@@ -38,10 +38,29 @@ def submitted(server, work=LARGE):
         return client.submit("f", work)
 
 
+def streams_of_a_wait_in_vain(server, wait, words):
+    """How many streams it has opened before it gave up, for this reason."""
+    job = submitted(server)
+    began = time.monotonic()
+    with pytest.raises(windlass.Unreachable, match=words):
+        wait(server, job, patience=1.0)
+    assert time.monotonic() - began < 5
+    return len(server.state.streams)
+
+
+@both
+@pytest.mark.parametrize("knows_fields, by_name", [(True, {}), (False, LARGE)])
+def test_a_stream_does_not_carry_the_input(fake, wait, knows_fields, by_name):
+    fake.state.knows_fields = knows_fields
+    job = submitted(fake)
+    assert wait(fake, job.metadata.name).spec.input == by_name
+    assert wait(fake, job).spec.input == LARGE
+
+
 @both
 @pytest.mark.parametrize("piece", [1, 100, 5000, 1 << 20])
 def test_events_may_come_in_pieces_of_any_size(fake, wait, piece):
-    fake.state.piece = piece
+    fake.state.piece, fake.state.knows_fields = piece, False
     work = LARGE if piece > 1 else {"items": ["x" * 20_000]}
     assert wait(fake, submitted(fake, work), timeout_seconds=60).status.phase == "Succeeded"
     assert len(fake.state.streams) == 1
@@ -51,6 +70,7 @@ def test_events_may_come_in_pieces_of_any_size(fake, wait, piece):
 @pytest.mark.parametrize("piece, pause", [(100, 0.01), (2000, 0.05), (1 << 20, 0.01)])
 def test_a_deadline_counts_from_the_start_whatever_comes(fake, wait, piece, pause):
     fake.state.piece, fake.state.pause, fake.state.job_seconds = piece, pause, 1e9
+    fake.state.knows_fields = False
     job = submitted(fake)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -74,23 +94,13 @@ def test_an_ended_job_is_seen_however_short_the_timeout_is(fake, wait):
 def test_an_event_that_is_never_whole_ends_the_wait(fake, wait, monkeypatch):
     monkeypatch.setattr("windlass._follow.EVENT_SECONDS", 0.3)
     fake.state.piece, fake.state.pause = 1, 0.02
-    job = submitted(fake)
-    began = time.monotonic()
-    with pytest.raises(windlass.Unreachable, match="not whole"):
-        wait(fake, job, patience=1.0)
-    assert time.monotonic() - began < 5
-    assert len(fake.state.streams) < 10
+    assert streams_of_a_wait_in_vain(fake, wait, "not whole") < 10
 
 
 @both
 def test_streams_that_tell_nothing_new_end_the_wait(fake, wait):
     fake.state.stream_seconds, fake.state.job_seconds = 0, 1e9
-    job = submitted(fake)
-    began = time.monotonic()
-    with pytest.raises(windlass.Unreachable, match="end before it does"):
-        wait(fake, job, patience=1.0)
-    assert time.monotonic() - began < 5
-    assert 2 < len(fake.state.streams) < 15
+    assert 2 < streams_of_a_wait_in_vain(fake, wait, "end before it does") < 15
 
 
 @both

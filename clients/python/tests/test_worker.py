@@ -65,22 +65,15 @@ class Attempt:
             time.sleep(0.05)
         return False
 
+    def kill(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
+
 
 @pytest.fixture
-def attempt(tmp_path):
-    started = []
-
-    def start(*arguments, **options):
-        path = tmp_path / str(len(started))
-        path.mkdir()
-        started.append(Attempt(path, *arguments, **options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        if one.process.poll() is None:
-            os.killpg(one.process.pid, signal.SIGKILL)
-            one.process.communicate()
+def attempt(starter):
+    return starter(Attempt)
 
 
 def items(values):

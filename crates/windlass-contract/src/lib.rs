@@ -31,6 +31,12 @@ pub const PARALLELISM: &str = "WINDLASS_PARALLELISM";
 /// `docs/functions.md` describes. Where it is set, no other variable above is.
 pub const SERVE: &str = "WINDLASS_SERVE";
 
+/// The version that a function that serves says when it is ready.
+pub const SERVE_VERSION: u32 = 2;
+
+/// The longest line over that socket in bytes, with its newline, in either direction.
+pub const MAX_SERVE_LINE_BYTES: usize = 64 * 1024;
+
 /// When the worker will stop this attempt: an RFC 3339 timestamp in UTC. For information, the worker keeps the time.
 pub const DEADLINE: &str = "WINDLASS_DEADLINE";
 

@@ -64,6 +64,8 @@ pub struct Assignment {
     pub log: Option<String>,
     /// What holds its CPUs and memory. A pod is held by its container.
     pub confinement: Option<Confinement>,
+    /// Most that its directory may take of the disk, in bytes. A pod is held by the limits of its node.
+    pub disk_bytes: Option<u64>,
     /// File that takes the outcome as the fallback of a report that reached nobody.
     pub termination_message: Option<String>,
     /// Whether the worker has waited for it, so that nobody knows by the pod when the function runs. The worker tells.
@@ -97,6 +99,7 @@ impl Assignment {
             results: None,
             log: None,
             confinement: None,
+            disk_bytes: None,
             termination_message: None,
             on_standby: false,
         }
@@ -202,6 +205,8 @@ pub enum Instruction {
     Prepare(Preparation),
     /// Run an attempt. Answered by reports, and then, if its function serves and may be used again, by an [`Idle`].
     Run(Order),
+    /// End the attempt, and keep its function, which serves, if it does so in time. Nothing is reported of it any more.
+    Cancel,
 }
 
 /// A function that is started before there is a job.

@@ -36,6 +36,16 @@ impl Fields {
         }
     }
 
+    /// All fields but the input, as text: for whoever has the input, or does not want it.
+    pub fn all_but_input() -> String {
+        let is_wanted = |path: &&String| match path.split_once('.') {
+            None => path.as_str() != "spec",
+            Some(("spec", field)) => field != "input",
+            Some(_) => false,
+        };
+        KNOWN.iter().filter(is_wanted).cloned().collect::<Vec<_>>().join(",")
+    }
+
     /// These fields of a job, as far as it has them, each in its place.
     pub fn of(&self, job: &Job) -> Value {
         // A job always serializes.
@@ -126,6 +136,15 @@ mod tests {
         let whole = json!({ "spec": serde_json::to_value(&job().spec).unwrap() });
         assert_eq!(of("spec,spec.function"), whole);
         assert_eq!(of("spec.function,spec"), whole);
+    }
+
+    #[test]
+    fn all_but_the_input_is_a_job_without_it() {
+        let mut job = job();
+        let some = Fields::parse(&Fields::all_but_input()).unwrap().of(&job);
+        assert_eq!(some["spec"].get("input"), None);
+        job.spec.input.clear();
+        assert_eq!(serde_json::from_value::<Job>(some).unwrap(), job);
     }
 
     #[test]

@@ -69,7 +69,8 @@ pub struct FunctionSpec {
     #[serde(default = "one_gib")]
     #[schemars(range(min = 1, max = 1_099_511_627_776_u64))]
     pub max_result_bytes: u64,
-    /// Processes that stay between jobs. Absent for a process of its own for each attempt.
+    /// Processes that stay between jobs. Absent for a process of its own for each attempt, as on a
+    /// cluster, where this is ignored.
     pub warm: Option<Warm>,
     /// What the function's pods need of their node. Ignored on one machine.
     pub pod: Option<PodOptions>,
@@ -153,12 +154,24 @@ impl Default for Timeout {
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar {
     /// Name of the variable.
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"),
+        extend("x-kubernetes-validations" = schema::rules(&[
+            ("!self.startsWith('WINDLASS_')", RESERVED_NAME),
+        ]))
+    )]
     pub name: String,
     /// Its value, as it is; nothing is expanded.
     #[schemars(length(max = 4096))]
     pub value: String,
 }
+
+/// How the names of Windlass' own variables begin.
+pub const RESERVED_PREFIX: &str = "WINDLASS_";
+
+/// Why nobody else's may begin so.
+pub const RESERVED_NAME: &str = "names that begin with WINDLASS_ are Windlass' own";
 
 /// What stands for the value of a variable before whoever may not write its function: people put secrets there.
 pub const HIDDEN_VALUE: &str = "(hidden)";

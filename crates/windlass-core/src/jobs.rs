@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::assignment::StandbyAssignment;
 use crate::idempotency::REQUEST_ANNOTATION;
 use crate::live::Shown;
-use crate::report::Refused;
+use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
 use crate::{AttemptNumber, Error, Function, Job, JobKey, JobSpec, Queue, Report};
 
@@ -27,6 +27,8 @@ pub struct Submission {
     /// The digest of the request, when the name is that of an [idempotency key](crate::idempotency).
     /// It stays with the job.
     pub request_sha256: Option<String>,
+    /// Its caller is answered after its end: a world may begin with it before it is stored.
+    pub is_waited_for: bool,
 }
 
 impl Submission {
@@ -68,7 +70,8 @@ pub struct Page {
 #[async_trait]
 pub trait Jobs: Send + Sync + 'static {
     /// Accepts a job. When this returns, the job is not lost any more. `Conflict` when its name is
-    /// taken.
+    /// taken. A job that is waited for may have ended by then; when it cannot be stored, nothing of it
+    /// stays.
     async fn submit(&self, submission: Submission) -> Result<Job, Error>;
     /// One job.
     async fn get(&self, key: &JobKey) -> Result<Job, Error>;
@@ -105,7 +108,8 @@ pub trait Jobs: Send + Sync + 'static {
 #[async_trait]
 pub trait Watch: Send {
     /// The job after its next change. States in between may be skipped, the last one is not.
-    /// `NotFound` once it is deleted.
+    /// `NotFound` once it is deleted. One that comes from a server has no input: it may have 128 KiB, and
+    /// does not change.
     async fn next(&mut self) -> Result<Job, Error>;
     /// The same, with the progress that the world itself has heard between two writes.
     async fn next_shown(&mut self) -> Result<Shown, Error> {
@@ -305,7 +309,7 @@ pub enum Storing {
     /// They are stored; this is their [`location`](crate::result::location).
     At(String),
     /// They are not wanted and never will be.
-    Refused(Refused),
+    Refused(ReportRefusal),
     /// There are more of them than may be stored; the sentence says how many may.
     TooLarge(String),
 }
@@ -316,7 +320,7 @@ pub enum Verdict {
     /// It counts.
     Accepted,
     /// It changes nothing and never will; trying again is of no use.
-    Refused(Refused),
+    Refused(ReportRefusal),
 }
 
 /// Why a report could not be judged.

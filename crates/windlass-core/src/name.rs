@@ -29,7 +29,7 @@ pub fn generated(function: &str, random: &str) -> String {
     format!("{head}-{}", random.get(..8).unwrap_or(random))
 }
 
-/// Name of the carrier (a `batch/v1` Job, or a local process tree) of one attempt.
+/// Name of one attempt: of its `batch/v1` Job, or of its process tree on one machine.
 ///
 /// Computed, never generated: the same job and attempt give the same name, so that a creation
 /// which is repeated after a crash meets its own first try. The first eight hex digits of the

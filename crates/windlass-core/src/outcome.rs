@@ -71,7 +71,7 @@ impl Outcome {
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, JsonSchema,
 )]
-pub enum Refused {
+pub enum ReportRefusal {
     /// Somebody cancelled the job first.
     #[error("the job was cancelled")]
     Cancelled,

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
-pub use crate::outcome::{Ending, Outcome, Refused};
+pub use crate::outcome::{Ending, Outcome, ReportRefusal};
 use crate::status::Progress;
 pub use crate::transition::finish;
 use crate::{AttemptNumber, Job, JobStatus, Phase};
@@ -59,20 +59,20 @@ pub enum Event {
 }
 
 /// Whether the attempt may still speak for the job.
-pub fn check(job: &Job, uid: &str, attempt: AttemptNumber) -> Result<(), Refused> {
+pub fn check(job: &Job, uid: &str, attempt: AttemptNumber) -> Result<(), ReportRefusal> {
     let status = &job.status;
     if job.metadata.uid != uid {
-        Err(Refused::OtherJob)
+        Err(ReportRefusal::OtherJob)
     } else if status.is_finished() {
         Err(if status.phase == Some(Phase::Cancelled) {
-            Refused::Cancelled
+            ReportRefusal::Cancelled
         } else {
-            Refused::Finished
+            ReportRefusal::Finished
         })
     } else if job.spec.cancel {
-        Err(Refused::Cancelled)
+        Err(ReportRefusal::Cancelled)
     } else if attempt < status.attempt.unwrap_or(1) || is_settled(status, attempt) {
-        Err(Refused::NotCurrent)
+        Err(ReportRefusal::NotCurrent)
     } else {
         Ok(())
     }

@@ -33,7 +33,7 @@ pub fn inline_result(bytes: &[u8], content_type: &str) -> Option<JobResult> {
 pub const ANY_TYPE: &str = "*/*";
 
 /// The type by which a result is told, or why it is none. The error is that of the reader.
-pub fn told_type(
+pub fn type_of_result(
     content_type: &str,
     mut bytes: impl io::Read + io::Seek,
 ) -> io::Result<Result<String, String>> {
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_result_of_any_type_is_told_by_what_it_is() {
-        let told = |bytes: &[u8]| told_type(ANY_TYPE, Cursor::new(bytes)).unwrap().unwrap();
+        let told = |bytes: &[u8]| type_of_result(ANY_TYPE, Cursor::new(bytes)).unwrap().unwrap();
         assert_eq!(told(b" [1, 2]\n"), "application/json");
         // Its letters lie across the pieces in which it is read.
         let long = "\u{20ac}".repeat(100_000);
@@ -288,7 +288,7 @@ mod tests {
         for bytes in [&b"\xff"[..], &long.as_bytes()[..100_000], b"a\xe2\x82"] {
             assert_eq!(told(bytes), "application/octet-stream");
         }
-        let declared = |kind: &str| told_type(kind, Cursor::new(b"hello")).unwrap();
+        let declared = |kind: &str| type_of_result(kind, Cursor::new(b"hello")).unwrap();
         assert_eq!(declared("image/png"), Ok("image/png".to_owned()));
         assert!(declared("application/json").is_err());
     }

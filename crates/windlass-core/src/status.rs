@@ -193,8 +193,10 @@ pub mod reasons {
     pub const GRANTED: &str = "Granted";
     /// Not admitted: no CPUs are free in its queue.
     pub const WAITING_FOR_CPUS: &str = "WaitingForCpus";
-    /// Not admitted: its function is not there yet, or is gone.
+    /// Not admitted: its function is not there yet.
     pub const FUNCTION_NOT_FOUND: &str = "FunctionNotFound";
+    /// Not admitted: its function was there and is gone.
+    pub const FUNCTION_DELETED: &str = "FunctionDeleted";
     /// Not admitted: its queue has fewer CPUs by now than it needs.
     pub const QUEUE_TOO_SMALL: &str = "QueueTooSmall";
     /// Not admitted: an attempt has failed, and the next one has not started.

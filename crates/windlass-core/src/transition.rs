@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use crate::error::clip;
-use crate::outcome::{Ending, Outcome, Refused};
+use crate::outcome::{Ending, Outcome, ReportRefusal};
 use crate::plan::observed::{Attempt, End, Refusal};
 use crate::result::{inline_bytes, json_problem};
 use crate::status::{
@@ -142,7 +142,7 @@ fn settle(
             }
         }
         End::Unreported { reason, message, at } => failure(*reason, message.clone(), attempt, *at),
-        End::Refused { message, at } => refused_start(&job.status, limits, message, attempt, *at),
+        End::NotTaken { message, at } => refused_start(&job.status, limits, message, attempt, *at),
     };
     status.fail(limits, failed);
     status
@@ -170,7 +170,7 @@ pub fn finish(
     limits: &JobLimits,
     attempt: AttemptNumber,
     ending: &Ending,
-) -> Result<JobStatus, Refused> {
+) -> Result<JobStatus, ReportRefusal> {
     let Ending { outcome, started, running, finished, parallelism, usage, progress } = ending;
     let mut status = job.status.clone();
     status.observed_generation = job.metadata.generation;
@@ -206,13 +206,13 @@ pub fn finish(
 
 /// Why a result is none, if so. One that is inline is what its digest says, else the report is refused, and JSON
 /// when it is called so; one elsewhere was checked where it was stored.
-fn problem_of(result: &JobResult) -> Result<Option<String>, Refused> {
+fn problem_of(result: &JobResult) -> Result<Option<String>, ReportRefusal> {
     match &result.location {
         Some(_) if result.text.is_none() && result.base64.is_none() => Ok(None),
-        Some(_) => Err(Refused::Damaged),
+        Some(_) => Err(ReportRefusal::Damaged),
         None => {
-            let bytes = inline_bytes(result).ok_or(Refused::Damaged)?;
-            json_problem(&result.content_type, &bytes[..]).map_err(|_| Refused::Damaged)
+            let bytes = inline_bytes(result).ok_or(ReportRefusal::Damaged)?;
+            json_problem(&result.content_type, &bytes[..]).map_err(|_| ReportRefusal::Damaged)
         }
     }
 }

@@ -14,7 +14,11 @@ use crate::http::{Ask, Server, bounded, until};
 const JOB: &str = "/v1/namespaces/default/jobs/a";
 
 fn events() -> Ask {
-    Ask::good(Method::GET, format!("{JOB}/events"))
+    events_with("")
+}
+
+fn events_with(query: &str) -> Ask {
+    Ask::good(Method::GET, format!("{JOB}/events{query}"))
 }
 
 /// What came of a stream so far.
@@ -38,6 +42,10 @@ impl Stream {
     /// A stream of somebody who has seen this already.
     async fn open_after(server: &Server, seen: Option<&str>) -> Self {
         let ask = seen.into_iter().fold(events(), |ask, seen| ask.header("last-event-id", seen));
+        Self::of(server, ask).await
+    }
+
+    async fn of(server: &Server, ask: Ask) -> Self {
         let response = server.open(ask).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -96,6 +104,35 @@ async fn the_whole_job_is_told_on_every_change_until_its_end() {
     server.backend.finish("a", b"{}", "application/json");
     assert_eq!(stream.phase().await.as_deref(), Some("Succeeded"));
     assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn only_the_fields_that_are_asked_for_are_told() {
+    let server = Server::start().await;
+    server.backend.put("a");
+    let fields = "metadata.name,spec.function,status.phase";
+    let mut some = Stream::of(&server, events_with(&format!("?fields={fields}"))).await;
+    let mut fewer = Stream::of(&server, events_with("?fields=metadata.uid")).await;
+    let mut whole = Stream::open(&server).await;
+    server.backend.finish("a", b"{}", "application/json");
+    let mut last = Value::Null;
+    while let Some(event) = some.next().await {
+        assert!(event.id.is_some());
+        last = event.data;
+    }
+    let function = &whole.next().await.unwrap().data["spec"]["function"];
+    let name = json!({ "name": "a" });
+    assert_eq!(
+        last,
+        json!({ "metadata": name, "spec": { "function": function }, "status": { "phase": "Succeeded" } })
+    );
+    let told = fewer.next().await.unwrap().data;
+    assert_eq!(told.as_object().unwrap().keys().collect::<Vec<_>>(), ["metadata"]);
+    for (query, words) in [("?fields=nope", "nope"), ("?since=1", "since")] {
+        let refused = server.send(events_with(query)).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.json()["detail"].as_str().unwrap().contains(words));
+    }
 }
 
 /// A worker tells that so many of 10 are done after so many seconds.

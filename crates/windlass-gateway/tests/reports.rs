@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
-use windlass_core::report::{Event, Refused};
+use windlass_core::report::{Event, ReportRefusal};
 use windlass_core::{Error, Report};
 
 use crate::fake::{Fault, GOOD, WORKER};
@@ -51,7 +51,7 @@ async fn a_worker_that_reports_too_often_is_asked_to_wait_before_its_report_is_r
 #[tokio::test]
 async fn a_report_that_never_will_is_409_with_the_reason() {
     let server = Server::start().await;
-    *server.backend.refuses.lock().unwrap() = Some(Refused::Cancelled);
+    *server.backend.refuses.lock().unwrap() = Some(ReportRefusal::Cancelled);
     let problem = server.send(report(&progress())).await.problem(409);
     assert_eq!(problem["reason"], "Cancelled");
     assert_eq!(problem["detail"], "the job was cancelled");
@@ -136,7 +136,7 @@ async fn an_upload_that_falls_silent_is_given_up_and_one_that_is_refused_is_not_
     };
     let answer = server.raw(head(1000).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    *server.backend.refuses.lock().unwrap() = Some(Refused::Cancelled);
+    *server.backend.refuses.lock().unwrap() = Some(ReportRefusal::Cancelled);
     let answer = server.raw(head(1 << 40).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
     assert!(server.backend.stored.lock().unwrap().is_empty());

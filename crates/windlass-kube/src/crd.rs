@@ -319,6 +319,8 @@ pub(crate) fn job_reference(job: &Job) -> ObjectReference {
 
 #[cfg(test)]
 mod tests {
+    use windlass_core::function::{RESERVED_NAME, RESERVED_PREFIX};
+
     use super::*;
 
     #[test]
@@ -331,6 +333,17 @@ mod tests {
             let bounds_names = rules.iter().any(|rule| rule.contains("self.metadata.name"));
             assert!(bounds_names, "{}: {rules:?}", crd.spec.names.kind);
         }
+    }
+
+    #[test]
+    fn a_variable_of_windlass_itself_is_refused_by_an_api_server_too() {
+        let crds = serde_json::to_value(all()).unwrap();
+        let schema = &crds[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let name = "/properties/spec/properties/env/items/properties/name";
+        let name = schema.pointer(name).unwrap();
+        let rule = format!("!self.startsWith('{RESERVED_PREFIX}')");
+        let rules = json!([{ "rule": rule, "message": RESERVED_NAME }]);
+        assert_eq!(name["x-kubernetes-validations"], rules);
     }
 
     #[test]

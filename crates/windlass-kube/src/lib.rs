@@ -32,6 +32,7 @@ mod watch_backoff;
 
 pub use attempt::report_endpoint::{Authorities, ReportEndpoint};
 pub use client::client;
+pub use controller::manage_jobs::ManageJobs;
 pub use controller::run::{LONGEST_SILENCE, run};
 pub use controller::settings::{Ended, Settings};
 pub use gateway::access::ClusterAccess;

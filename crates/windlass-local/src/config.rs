@@ -33,6 +33,8 @@ pub struct Config {
     pub max_queued: u32,
     /// Most bytes of jobs, results and logs that are kept. Beyond it submissions are refused.
     pub max_stored_bytes: u64,
+    /// Most that the directory of one attempt may take of the disk, in bytes; `None` for no bound.
+    pub attempt_disk_bytes: Option<u64>,
     /// The windlass program, which is started as `PROGRAM worker`.
     pub program: PathBuf,
     /// Where functions write what is neither result nor progress.
@@ -54,4 +56,11 @@ pub struct Config {
     pub metrics: JobMetrics,
     /// Told after each turn in which something has happened to jobs.
     pub activity: Arc<Notify>,
+}
+
+impl Config {
+    /// The directory that functions are kept out of, if they are out of one.
+    pub(crate) fn hidden(&self) -> Option<PathBuf> {
+        self.hides_data.then(|| self.data.clone())
+    }
 }

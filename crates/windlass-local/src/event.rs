@@ -22,8 +22,11 @@ use crate::process::IdleWorker;
 /// One event.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A job is committed.
-    Submitted { job: Arc<Job>, limits: JobLimits },
+    /// A new job may begin. One that is not stored yet will be, or else [`Event::NotStored`] follows.
+    Submitted { job: Arc<Job>, limits: JobLimits, is_stored: bool },
+    /// A job that was to be stored could not be: nothing of it stays. `attempt` is the last one that its
+    /// status has told.
+    NotStored { uid: Uuid, attempt: AttemptNumber, refusal: Refusal },
     /// Somebody cancels a job. The answer comes after the commit.
     CancelRequested { uid: Uuid, reply: oneshot::Sender<Result<(), Error>> },
     /// Somebody deletes a job. The answer comes after the commit.
@@ -55,6 +58,22 @@ pub(crate) enum Event {
     DrainRequested { reply: oneshot::Sender<Draining> },
     /// Everything is to end.
     Shutdown,
+}
+
+/// The answer to the caller of a job that has begun and could not be stored. It is given once nothing
+/// runs of it any more, so that the same call again does not run beside it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reply: oneshot::Sender<Result<Arc<Job>, Error>>,
+    pub(crate) error: Error,
+}
+
+impl Refusal {
+    /// Tells the caller.
+    pub(crate) fn tell(self) {
+        // They may have given up.
+        self.reply.send(Err(self.error)).unwrap_or_default();
+    }
 }
 
 /// Where events go.

@@ -36,6 +36,7 @@ mod queueing;
 mod store;
 
 pub use config::{Config, NAMESPACE};
+pub use controller::{is_python_worker, wrong_function};
 pub use engine::Engine;
 pub use functions::{Functions, Library};
 pub use ownership::claim_directory_of_server;

@@ -49,6 +49,18 @@ async fn every_failure_says_why() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_fills_the_disk_is_ended_and_says_so() {
+    // These tests allow 64 MiB.
+    let script = "mkdir $TMPDIR/a; fallocate -l 100M $TMPDIR/a/file; sleep 60";
+    let machine = machine(1, &[("fill", script)]);
+    machine.submit("fill", spec("fill", json!({ "retries": 5 }))).await.unwrap();
+    let job = machine.finished("fill").await;
+    let (reason, message) = failure(&job);
+    assert_eq!((reason, job.status.attempt), (FailureReason::DiskExceeded, Some(1)));
+    assert!(message.contains("bytes of the disk"), "{message}");
+}
+
+#[tokio::test]
 async fn a_failed_attempt_is_followed_by_another_until_one_succeeds() {
     let script = "[ $WINDLASS_ATTEMPT -ge 2 ] || exit 1; echo $WINDLASS_ATTEMPT > $WINDLASS_OUTPUT";
     let machine = machine(1, &[("second", script)]);

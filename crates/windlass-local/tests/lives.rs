@@ -179,6 +179,7 @@ async fn a_name_is_taken_once_and_kept_to_the_rules() {
         name: None,
         spec: wanted(),
         request_sha256: None,
+        is_waited_for: false,
     };
     assert!(matches!(machine.engine.submit(elsewhere).await, Err(Error::NotFound { .. })));
     // The same name again after a delete is another job.
@@ -186,6 +187,22 @@ async fn a_name_is_taken_once_and_kept_to_the_rules() {
     let second = machine.submit("mine", wanted()).await.unwrap();
     assert_ne!(first.metadata.uid, second.metadata.uid);
     machine.result("mine").await;
+}
+
+#[tokio::test]
+async fn a_call_under_a_name_that_is_taken_does_not_begin() {
+    let machine = machine(2, &[("once", "echo begun >> $HERE/trace; echo > $WINDLASS_OUTPUT")]);
+    let call = || machine.call("mine", spec("once", json!({})));
+    let (one, other) = tokio::join!(call(), call());
+    let taken = one.and(other).unwrap_err();
+    assert!(matches!(taken, Error::Conflict(_)), "{taken}");
+    machine.result("mine").await;
+    let taken = call().await.unwrap_err();
+    assert!(matches!(taken, Error::Conflict(_)), "{taken}");
+    // One that is let in ends after all that came before it.
+    machine.call("other", spec("once", json!({}))).await.unwrap();
+    machine.result("other").await;
+    assert_eq!(fs::read_to_string(machine.path("trace")).unwrap(), "begun\nbegun\n");
 }
 
 #[tokio::test]
@@ -225,6 +242,7 @@ async fn what_a_job_was_asked_for_is_known_after_a_restart() {
         name: Some("key-1".into()),
         spec: spec("touch", json!({})),
         request_sha256: Some("digest".into()),
+        is_waited_for: false,
     };
     let job = machine.engine.submit(submission.clone()).await.unwrap();
     assert!(is_of_request(&job, "digest"));

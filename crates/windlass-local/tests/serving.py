@@ -51,6 +51,10 @@ def do(job):
     elif what == "sleep":
         with open(asked["mark"], "w") as file:
             file.write("began")
+        if asked.get("obeys"):
+            # The line that comes while it has a job is the cancel.
+            assert json.loads(next(lines)) == {"cancel": job["job"]}
+            return json.dumps({"cancelled": job["job"]}).encode() + b"\n"
         time.sleep(1000)
     elif what == "burn":
         end = time.process_time() + 0.3
@@ -67,6 +71,12 @@ def do(job):
     return json.dumps(answer).encode() + b"\n"
 
 
+if sys.argv[1:] == ["leave"]:
+    # One that says that it is ready, and goes.
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ["WINDLASS_SERVE"])
+        connection.sendall(b'{"ready": 2}\n')
+    os._exit(3)
 if len(sys.argv) > 1:
     # One that does not follow the contract, or cannot start.
     print("cannot start", file=sys.stderr)

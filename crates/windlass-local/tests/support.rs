@@ -54,6 +54,7 @@ pub(crate) fn machine_at(
         durable: true,
         max_queued: 1_000_000,
         max_stored_bytes: 1 << 30,
+        attempt_disk_bytes: Some(64 << 20),
         program: program(),
         logs: Logs::Files,
         stop: None,
@@ -87,15 +88,25 @@ pub(crate) fn spec(function: &str, fields: Value) -> JobSpec {
     serde_json::from_value(all).unwrap()
 }
 
+/// The submission of a job. Without a name one is made up.
+fn submission(name: &str, spec: JobSpec) -> Submission {
+    let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    let namespace = NAMESPACE.into();
+    Submission { namespace, name, spec, request_sha256: None, is_waited_for: false }
+}
+
 pub(crate) fn key(name: &str) -> JobKey {
     JobKey::new(NAMESPACE, name)
 }
 
 impl Machine {
     pub(crate) async fn submit(&self, name: &str, spec: JobSpec) -> Result<Job, Error> {
-        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
-        let namespace = NAMESPACE.into();
-        self.engine.submit(Submission { namespace, name, spec, request_sha256: None }).await
+        self.engine.submit(submission(name, spec)).await
+    }
+
+    /// Calls a function: its job begins before it is stored.
+    pub(crate) async fn call(&self, name: &str, spec: JobSpec) -> Result<Job, Error> {
+        self.engine.submit(Submission { is_waited_for: true, ..submission(name, spec) }).await
     }
 
     /// Submits a job of this function with no fields under a name of its own.
@@ -158,7 +169,9 @@ impl Machine {
     pub(crate) fn left(&self) -> Vec<PathBuf> {
         let files = ["attempts", "results"].map(|name| fs::read_dir(self.path(name)).unwrap());
         let paths = files.into_iter().flatten().map(|entry| entry.unwrap().path());
-        paths.filter(|path| path.is_file() || path.join("attempt.json").exists()).collect()
+        let has_record =
+            |path: &Path| fs::metadata(path.join("attempt.json")).is_ok_and(|file| file.len() > 0);
+        paths.filter(|path| path.is_file() || has_record(path)).collect()
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use windlass_core::status::FailureReason;
 use windlass_core::{Jobs as _, Phase};
 use windlass_local::Functions;
 
-use crate::support::{Machine, eventually, failure, function, is_alive, key, machine_with, spec};
+use crate::support::{Machine, eventually, failure, function, is_alive, key, machine_at, spec};
 
 /// A machine with the function `warm`, which is kept by these rules.
 fn machine(cpus: u32, warm: Value) -> Machine {
@@ -18,13 +20,24 @@ fn machine(cpus: u32, warm: Value) -> Machine {
 
 fn machine_of(cpus: u32, warm: Value, arguments: &[&str]) -> Machine {
     let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_owned();
+    machine_in(cpus, warm, arguments, directory, data)
+}
+
+fn machine_in(
+    cpus: u32,
+    warm: Value,
+    arguments: &[&str],
+    directory: TempDir,
+    data: PathBuf,
+) -> Machine {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serving.py");
     let spec = json!({
         "command": ["python3", program], "args": arguments, "warm": warm,
         "contentType": "application/json", "memory": { "base": "1Gi", "perCpu": "0" },
     });
     let warm = function("warm", directory.path(), spec);
-    machine_with(cpus, directory, Functions::builtin(vec![warm]))
+    machine_at(cpus, directory, Functions::builtin(vec![warm]), data)
 }
 
 impl Machine {
@@ -124,6 +137,14 @@ async fn how_a_job_ends_is_told_and_a_process_that_ends_costs_no_other_job() {
 }
 
 #[tokio::test]
+async fn the_path_of_the_data_directory_may_be_longer_than_that_of_a_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("d".repeat(120));
+    let machine = machine_in(1, none(), &[], directory, data);
+    assert_eq!(machine.pid().await, machine.pid().await);
+}
+
+#[tokio::test]
 async fn a_function_that_does_not_serve_says_so() {
     for (code, words) in [("2", "version 2"), ("1", "exited with code 1"), ("0", "version 2")] {
         let machine = machine_of(1, none(), &[code]);
@@ -131,6 +152,30 @@ async fn a_function_that_does_not_serve_says_so() {
         assert_eq!(reason, FailureReason::Crashed, "{message}");
         assert!(message.contains(words) && message.contains("cannot start"), "{message}");
     }
+}
+
+#[tokio::test]
+async fn a_process_that_goes_when_it_is_ready_fails_its_job() {
+    let machine = machine_of(1, none(), &["leave"]);
+    for _ in 0..10 {
+        let (reason, message) = failure(&machine.does(json!({}), 1).await);
+        assert_eq!(reason, FailureReason::Crashed, "{message}");
+        assert!(message.contains("exited with code 3"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_at_once_holds_up_no_other() {
+    let machine = machine(1, none());
+    for _ in 0..30 {
+        let fields = json!({ "input": { "do": "sleep", "mark": machine.path("mark") } });
+        let name = machine.submit("", spec("warm", fields)).await.unwrap().metadata.name;
+        machine.engine.cancel(&key(&name)).await.unwrap();
+        let started = std::time::Instant::now();
+        assert_eq!(machine.finished(&name).await.status.phase, Some(Phase::Cancelled));
+        assert!(started.elapsed() < std::time::Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+    machine.pid().await;
 }
 
 #[tokio::test]
@@ -153,6 +198,23 @@ async fn a_cancel_and_a_timeout_end_the_process_and_cost_no_other_job() {
         assert_eq!(job.status.phase, Some(expected));
         assert!(!is_alive(before));
         assert_ne!(machine.pid().await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_obeys_a_cancel_stays() {
+    let machine = machine(1, none());
+    let before = machine.pid().await;
+    for _ in 0..3 {
+        let mark = machine.path("mark");
+        let input = json!({ "do": "sleep", "mark": &mark, "obeys": true });
+        let fields = json!({ "input": input, "retries": 3 });
+        let name = machine.submit("", spec("warm", fields)).await.unwrap().metadata.name;
+        eventually("it begins", || fs::remove_file(&mark).ok()).await;
+        machine.engine.cancel(&key(&name)).await.unwrap();
+        let job = machine.finished(&name).await;
+        assert_eq!(job.status.phase, Some(Phase::Cancelled), "{:#?}", job.status);
+        assert_eq!(machine.pid().await, before);
     }
 }
 

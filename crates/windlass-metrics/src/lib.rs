@@ -117,10 +117,6 @@ impl JobMetrics {
         windlass.register("waiting_jobs", help, m.waiting.clone());
         let help = "CPUs that attempts hold, in whatever queue";
         windlass.register("cpus_in_use", help, m.cpus_in_use.clone());
-        let help = "Warm functions that wait for a job";
-        windlass.register("warm_functions_waiting", help, m.warm_waiting.clone());
-        let (help, unit) = ("Resident memory of warm functions that wait for a job", Unit::Bytes);
-        windlass.register_with_unit("warm_functions_memory", help, unit, m.warm_memory.clone());
         windlass.register("grants", "Attempts made", m.grants.clone());
         windlass.register("granted_cpus", "CPUs of the attempts made", m.granted_cpus.clone());
         windlass.register("jobs_finished", "Jobs that have ended", m.finished.clone());
@@ -149,6 +145,20 @@ impl JobMetrics {
             queue_granted.remove(&labels(gone.clone()));
         }
         *known = present;
+    }
+
+    /// Shows what warm functions cost that wait on this machine.
+    pub fn register_warm(&self, registry: &mut Registry) {
+        let windlass = registry.sub_registry_with_prefix("windlass");
+        let help = "Warm functions that wait for a job";
+        windlass.register("warm_functions_waiting", help, self.0.warm_waiting.clone());
+        let (help, unit) = ("Resident memory of warm functions that wait for a job", Unit::Bytes);
+        windlass.register_with_unit(
+            "warm_functions_memory",
+            help,
+            unit,
+            self.0.warm_memory.clone(),
+        );
     }
 
     /// Sets how many warm functions wait for a job, and their resident bytes.

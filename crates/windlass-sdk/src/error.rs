@@ -1,6 +1,7 @@
 //! Why a function ended without a result.
 
 use std::fmt;
+use std::io::{self, Write as _};
 
 use windlass_contract as contract;
 
@@ -59,6 +60,12 @@ impl Error {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self.0, Kind::Cancelled)
+    }
+
+    /// Tells it on stderr, whose end the worker puts into the failure message.
+    pub(crate) fn tell(&self) {
+        // Nobody left to tell if stderr is closed.
+        writeln!(io::stderr(), "{self}").unwrap_or_default();
     }
 
     /// The exit status that tells the worker: 65 bad input, 143 cancelled, 2 not started by a worker, else 1.

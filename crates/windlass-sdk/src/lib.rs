@@ -35,18 +35,30 @@
 //! file, progress lines, an exit status, and one line on stderr if there is no result.
 //!
 //! The process has as many threads as CPUs were granted, exactly: the thread that calls [`main`] is one of rayon's
-//! global pool, signals set a flag, progress is written by the computing threads. Deliberately absent: a ticker
+//! pool, signals set a flag, progress is written by the computing threads. Deliberately absent: a ticker
 //! thread, an async runtime, logging, the network.
+//!
+//! The same program is started once for each job, or once for many where its manifest says `warm`. Then each job has a
+//! rayon pool of its own, of the size that was granted to it. The next job begins when all that was given to that pool
+//! is over, [`rayon::spawn`] included. What is in `static` variables, and in thread-local ones of the main thread,
+//! stays: a table that is loaded once, for example. A process whose function panicked, left a thread or an open file,
+//! or changed the environment, the working directory or the file mode mask gets no other job.
 
+mod coarse_clock;
+mod connection;
 mod error;
+mod pool;
 mod progress;
 mod run;
+mod serve;
+mod surroundings;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,6 +68,8 @@ pub use progress::Progress;
 pub use rayon;
 pub use run::Run;
 
+use windlass_contract as contract;
+
 use run::WorkerEnvironment;
 
 /// The largest input that is read. The server takes 128 KiB; this only keeps a wrong path from filling the memory.
@@ -63,58 +77,76 @@ const MAX_INPUT_BYTES: u64 = 64 << 20;
 
 /// Runs a function that takes JSON and returns JSON. The whole `main` of its program; call it once per process.
 ///
-/// Returns 0 after the result was written, 65 for input that is not what `I` wants or that the function refused, 143
-/// when asked to stop, 2 when not started by a worker, and 1 for everything else. A panic ends with Rust's 101. A run
-/// that was asked to stop writes no result, even if it could have.
+/// Started for one job, it returns 0 after the result was written, 65 for input that is not what `I` wants or that the
+/// function refused, 143 when asked to stop, 2 when not started by a worker, and 1 for everything else. A panic ends
+/// with Rust's 101. A run that was asked to stop writes no result, even if it could have.
+///
+/// Started to serve, it calls the function for one job after another and returns 0 when the worker wants no more.
 pub fn main<I, O, F>(function: F) -> ExitCode
 where
     I: DeserializeOwned,
     O: Serialize,
-    F: FnOnce(I, &Run) -> Result<O, Error>,
+    F: Fn(I, &Run) -> Result<O, Error> + Send + Sync + 'static,
 {
-    conclude(compute(function, |output, file| {
-        serde_json::to_writer(&mut *file, &output)?;
-        file.write_all(b"\n")
-    }))
+    start(move |environment, run| {
+        compute(&function, environment, run, |output, file| {
+            serde_json::to_writer(&mut *file, &output)?;
+            file.write_all(b"\n")
+        })
+    })
 }
 
 /// Runs a function that takes JSON and returns bytes, a picture for example. Else like [`main`].
 pub fn main_bytes<I, F>(function: F) -> ExitCode
 where
     I: DeserializeOwned,
-    F: FnOnce(I, &Run) -> Result<Vec<u8>, Error>,
+    F: Fn(I, &Run) -> Result<Vec<u8>, Error> + Send + Sync + 'static,
 {
-    conclude(compute(function, |output, file| file.write_all(&output)))
+    start(move |environment, run| {
+        compute(&function, environment, run, |output, file| file.write_all(&output))
+    })
 }
 
-/// Everything between the environment and the exit status.
+/// One job, or one after another: as the worker wants it.
+fn start(
+    attempt: impl Fn(&WorkerEnvironment, &Run) -> Result<(), Error> + Send + Sync + 'static,
+) -> ExitCode {
+    let socket = std::env::var_os(contract::SERVE).filter(|socket| !socket.is_empty());
+    let ended = match socket {
+        Some(socket) => {
+            serve::serve(Path::new(&socket), &(Arc::new(attempt) as Arc<serve::Attempt>))
+        }
+        None => once(attempt).map(|()| ExitCode::SUCCESS),
+    };
+    ended.unwrap_or_else(|error| {
+        error.tell();
+        ExitCode::from(error.exit_status())
+    })
+}
+
+/// The one job that the environment tells of.
+fn once(attempt: impl Fn(&WorkerEnvironment, &Run) -> Result<(), Error>) -> Result<(), Error> {
+    let environment = WorkerEnvironment::read(|name| std::env::var(name).ok())?;
+    let run = environment.start()?;
+    attempt(&environment, &run)
+}
+
+/// Everything between the files of a job.
 fn compute<I, O>(
-    function: impl FnOnce(I, &Run) -> Result<O, Error>,
+    function: impl Fn(I, &Run) -> Result<O, Error>,
+    environment: &WorkerEnvironment,
+    run: &Run,
     write: impl FnOnce(O, &mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), Error>
 where
     I: DeserializeOwned,
 {
-    let environment = WorkerEnvironment::read(|name| std::env::var(name).ok())?;
-    let run = environment.start()?;
     let input = parse_input(&read_input(&environment.input)?)?;
-    let output = function(input, &run)?;
+    let output = function(input, run)?;
     run.check()?;
     write_output(&environment.output, |file| write(output, file))?;
     run.progress().finish();
     Ok(())
-}
-
-/// One line on stderr, whose end the worker puts into the failure message, and the exit status.
-fn conclude(outcome: Result<(), Error>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody left to tell if stderr is closed.
-            writeln!(io::stderr(), "{error}").unwrap_or_default();
-            ExitCode::from(error.exit_status())
-        }
-    }
 }
 
 fn read_input(path: &Path) -> Result<Vec<u8>, Error> {

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use rustix::time::{ClockId, clock_gettime};
 use windlass_contract as contract;
+
+use crate::coarse_clock;
 
 /// Shortest time between two progress lines. Ten lines a second is smooth to watch, and nothing to write.
 const INTERVAL_NANOSECONDS: u64 = 100_000_000;
@@ -99,9 +100,8 @@ impl Progress {
 
     #[inline]
     fn write_if_due(&self) {
-        // The coarse clock (a tick of 1 to 4 ms) is a load from a page that the kernel keeps up to date, without
-        // reading the hardware counter: all of an add takes 7 ns with it (`an_add_costs_nanoseconds`).
-        let now = coarse_nanoseconds();
+        // All of an add takes 7 ns with it (`an_add_costs_nanoseconds`).
+        let now = coarse_clock::nanoseconds();
         let due = self.due.load(Relaxed);
         if now >= due {
             self.write_due(due, now);
@@ -132,14 +132,6 @@ impl Progress {
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Now, on a clock that never goes back, to a few milliseconds.
-#[inline]
-fn coarse_nanoseconds() -> u64 {
-    let now = clock_gettime(ClockId::MonotonicCoarse);
-    // Both parts are non-negative and the sum is nanoseconds since boot: 584 years fit.
-    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use jiff::Timestamp;
 use windlass_contract as contract;
 
+use crate::connection::Connection;
 use crate::error::Error;
+use crate::pool::thread_name;
 use crate::progress::Progress;
 
 /// More CPUs than any machine has; above it the variable is taken for a mistake.
@@ -20,6 +22,8 @@ pub struct Run {
     job: Option<String>,
     attempt: Option<u32>,
     stop: Arc<AtomicBool>,
+    /// Where the worker says it, to a function that serves.
+    connection: Option<Arc<Connection>>,
     progress: Progress,
 }
 
@@ -36,12 +40,20 @@ impl Run {
         &self.progress
     }
 
-    /// Whether the worker asked to stop (SIGTERM). One relaxed load: look once per chunk of about a millisecond.
-    /// After it the process has [`contract::STOP_GRACE_SECONDS`] to end.
+    /// Whether the worker asked to stop. A few nanoseconds: look once per chunk of about a millisecond. Whoever asks
+    /// a function that serves also looks at the socket, at most a hundred times a second.
+    /// After it the function has [`contract::STOP_GRACE_SECONDS`] to end.
     #[must_use]
     #[inline]
     pub fn cancelled(&self) -> bool {
-        self.stop.load(Relaxed)
+        if self.stop.load(Relaxed) {
+            return true;
+        }
+        let said = self.connection.as_ref().is_some_and(|said| said.wants_end(self.job()));
+        if said {
+            self.stop();
+        }
+        said
     }
 
     /// The same for `?`.
@@ -82,17 +94,24 @@ impl Run {
             job: None,
             attempt: None,
             stop: Arc::default(),
+            connection: None,
             progress: Progress::new(parallelism, None),
         }
     }
 
-    /// Asks the run to stop, as SIGTERM does.
+    /// Asks the run to stop, as the worker does.
     pub fn stop(&self) {
         self.stop.store(true, Relaxed);
     }
+
+    /// Hears over this connection that it should stop.
+    pub(crate) fn told_by(mut self, connection: Arc<Connection>) -> Self {
+        self.connection = Some(connection);
+        self
+    }
 }
 
-/// What the worker set in environment variables, checked.
+/// What the worker said of a job, checked: in environment variables, or in the line of a job.
 pub(crate) struct WorkerEnvironment {
     pub(crate) input: PathBuf,
     pub(crate) output: PathBuf,
@@ -104,7 +123,7 @@ pub(crate) struct WorkerEnvironment {
 }
 
 impl WorkerEnvironment {
-    /// Reads the variables through `variable`, so that a test need not change the environment of its process.
+    /// Reads the variables through `variable`, which a function that serves finds in the line of its job.
     /// Input, output and parallelism must be there; the others may be missing but not malformed.
     pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let present = |name: &str| variable(name).filter(|value| !value.is_empty());
@@ -155,6 +174,11 @@ impl WorkerEnvironment {
         })
     }
 
+    /// The size of the pool.
+    pub(crate) fn parallelism(&self) -> usize {
+        self.parallelism
+    }
+
     /// Makes the calling thread one of a global rayon pool of the granted size, and catches SIGTERM. Once a process.
     pub(crate) fn start(&self) -> Result<Run, Error> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -164,18 +188,24 @@ impl WorkerEnvironment {
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.parallelism)
             .use_current_thread()
-            .thread_name(|index| format!("compute-{index}"))
+            .thread_name(thread_name)
             .build_global()?;
+        Ok(self.run(stop))
+    }
+
+    /// What the function sees; `stop` is set when the worker asks to stop.
+    pub(crate) fn run(&self, stop: Arc<AtomicBool>) -> Run {
         // A progress file that cannot be opened is no reason not to compute.
         let file = self.progress.as_deref().and_then(|path| Progress::open(path).ok());
-        Ok(Run {
+        Run {
             parallelism: self.parallelism,
             deadline: self.deadline,
             job: self.job.clone(),
             attempt: self.attempt,
             stop,
+            connection: None,
             progress: Progress::new(self.parallelism, file),
-        })
+        }
     }
 }
 

@@ -8,12 +8,15 @@
     reason = "a test, but without the harness clippy knows tests by"
 )]
 
+mod support;
+
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::time::Duration;
 
 use serde::Deserialize;
+use support::{exit_within, run_tests, terminate, thread_count, wait_until};
 use windlass_sdk::rayon::prelude::*;
 use windlass_sdk::{Error, Run};
 
@@ -44,28 +47,7 @@ fn main() -> ExitCode {
         Some("function:spin") => return windlass_sdk::main(spin),
         _ => {}
     }
-    // The part of libtest's command line that people and nextest use: filters, --exact and --list.
-    let list = arguments.iter().any(|argument| argument == "--list");
-    let exact = arguments.iter().any(|argument| argument == "--exact");
-    if arguments.iter().any(|argument| argument == "--ignored") {
-        return ExitCode::SUCCESS;
-    }
-    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    for (name, test) in TESTS {
-        let wanted = |filter: &&String| {
-            if exact { name == filter.as_str() } else { name.contains(filter.as_str()) }
-        };
-        if !filters.is_empty() && !filters.iter().any(wanted) {
-            continue;
-        }
-        if list {
-            println!("{name}: test");
-        } else {
-            test();
-            println!("test {name} ... ok");
-        }
-    }
-    ExitCode::SUCCESS
+    run_tests(&TESTS, &arguments)
 }
 
 #[derive(Deserialize)]
@@ -106,12 +88,6 @@ fn spin(_: Empty, run: &Run) -> Result<(), Error> {
         run.progress().add(1);
         Ok(())
     })
-}
-
-fn thread_count() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap();
-    line.trim().parse().unwrap()
 }
 
 /// A directory of its own for each run, and the command with the contract's variables.
@@ -220,31 +196,8 @@ fn sigterm_stops_all_threads_and_leaves_no_output() {
     let started =
         || fs::read_to_string(worker.path("progress")).is_ok_and(|text| text.contains("60000"));
     wait_until("the function computes", started);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    terminate(&child);
     let status = exit_within(&mut child, Duration::from_secs(5));
     assert_eq!(status, Some(143));
     assert!(worker.left_behind().is_empty());
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn exit_within(child: &mut Child, bound: Duration) -> Option<i32> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        if start.elapsed() > bound {
-            child.kill().unwrap();
-            panic!("still running after {bound:?}");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use windlass_core::jobs::{
     AssignReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
 };
-use windlass_core::report::{Ending, Event, Refused};
+use windlass_core::report::{Ending, Event, ReportRefusal};
 use windlass_core::result::{ByteStream, hex, inline_result};
 use windlass_core::{Job, Metadata, Outcome, Phase, Report};
 use windlass_traces::{TracedReports, Traces};
@@ -122,11 +122,15 @@ impl Reports for FakeReports {
     }
 
     async fn report(&self, token: Option<&str>, _: Report) -> Result<Verdict, ReportError> {
-        Ok(if token.is_some() { Verdict::Accepted } else { Verdict::Refused(Refused::Cancelled) })
+        Ok(if token.is_some() {
+            Verdict::Accepted
+        } else {
+            Verdict::Refused(ReportRefusal::Cancelled)
+        })
     }
 
     async fn store(&self, _: Option<&str>, _: &Upload, _: ByteStream) -> StoreReply {
-        Ok(Storing::Refused(Refused::Cancelled))
+        Ok(Storing::Refused(ReportRefusal::Cancelled))
     }
 }
 

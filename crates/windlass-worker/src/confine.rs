@@ -1,5 +1,6 @@
 //! What holds this worker and everything that it starts: control groups, CPUs, memory.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -90,7 +91,8 @@ impl MemoryWatch {
 }
 
 /// All processes that this one has started, directly or not.
-pub(crate) fn descendants() -> Vec<Pid> {
+#[must_use]
+pub fn descendants() -> Vec<Pid> {
     let mut found = Vec::new();
     let mut unread = children_of(std::process::id());
     while let Some(number) = unread.pop() {
@@ -100,22 +102,39 @@ pub(crate) fn descendants() -> Vec<Pid> {
     found
 }
 
-/// Has this process and all that it has started run on other CPUs. What starts meanwhile inherits either.
+/// Has this process and all that it has started run on other CPUs, until nothing is found that was not moved; no CPUs
+/// stand for any.
 fn move_to(cpus: &[u32]) -> io::Result<()> {
-    let Some(set) = cpu_set(cpus) else { return Ok(()) };
-    let own = rustix::process::getpid();
-    for process in descendants().into_iter().chain([own]) {
-        let tasks = fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()));
-        for task in tasks.into_iter().flatten().flatten() {
-            let number = task.file_name().to_str().and_then(|name| name.parse().ok());
-            match sched_setaffinity(number.and_then(Pid::from_raw), &set) {
+    let all = || {
+        let mut all = CpuSet::new();
+        (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
+        all
+    };
+    let set = cpu_set(cpus).unwrap_or_else(all);
+    let mut moved = HashSet::new();
+    loop {
+        let tasks = tasks();
+        if tasks.iter().all(|task| moved.contains(task)) {
+            return Ok(());
+        }
+        for task in tasks {
+            match sched_setaffinity(Some(task), &set) {
                 // It has ended.
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(error) => return Err(error.into()),
             }
+            moved.insert(task);
         }
     }
-    Ok(())
+}
+
+/// The threads of this process and of all that it has started.
+fn tasks() -> Vec<Pid> {
+    let processes = descendants().into_iter().chain([rustix::process::getpid()]);
+    let threads = processes
+        .map(|process| fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())))
+        .flat_map(|threads| threads.into_iter().flatten().flatten());
+    threads.filter_map(|thread| Pid::from_raw(thread.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 fn run_on(cpus: &[u32]) -> io::Result<()> {

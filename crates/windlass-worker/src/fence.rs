@@ -7,10 +7,17 @@
 //!
 //! With it come two rules of the kernel. No process of the function gains rights by starting a program
 //! (`sudo`), and none may look into, mount beside or, from Linux 6.12, signal a process outside.
+//!
+//! All that lies beside is a few hundred files and directories, and opening them takes longer than
+//! starting a small program. So a worker that waits for its order does it ahead. What has changed until
+//! the order comes has it done again: an entry or a mount that is new has no rule.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
@@ -19,6 +26,28 @@ use landlock::{
 
 /// What a function may do with a file that it was given to read.
 const READ: BitFlags<AccessFs> = landlock::make_bitflags!(AccessFs::{ReadFile});
+
+/// How long a directory has to be unchanged, so that its next change gives it another time: clocks of file
+/// systems tick every few milliseconds.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// What was made ahead.
+static AHEAD: Mutex<Option<Ahead>> = Mutex::new(None);
+
+/// Rules for all that lies beside a directory, and what it looked like there.
+struct Ahead {
+    hidden: PathBuf,
+    rules: RulesetCreated,
+    surroundings: Surroundings,
+}
+
+/// Directories, and all mounts, as they are at one time.
+#[derive(PartialEq, Eq)]
+struct Surroundings {
+    /// Device, inode, and the time of the last change.
+    directories: Vec<(u64, u64, i64, i64)>,
+    mounts: Vec<u8>,
+}
 
 /// A fence that is ready to be put around a process.
 pub(crate) struct Fence(RulesetCreated);
@@ -47,6 +76,64 @@ pub fn can_hide(directory: &Path) -> Result<(), NoFence> {
     Fence::around(directory, &[], &[]).map(drop)
 }
 
+/// The directory that the functions of a worker will be kept out of, for one that has no order yet. They do not see it.
+pub const HIDDEN: &str = "WINDLASS_HIDDEN_DIRECTORY";
+
+/// Does ahead what takes long of the fence around the directory that the environment names.
+pub(crate) fn prepare() {
+    if let Some(hidden) = std::env::var_os(HIDDEN) {
+        prepare_around(Path::new(&hidden));
+    }
+}
+
+/// What hinders it is told when the fence is needed.
+fn prepare_around(hidden: &Path) {
+    let above = || hidden.ancestors().skip(1);
+    if let Ok(surroundings) = Surroundings::of(above())
+        && surroundings.are_settled()
+        && let Ok(rules) = allow_beside(hidden)
+    {
+        let hidden = hidden.to_owned();
+        *ahead() = Some(Ahead { hidden, rules, surroundings });
+    }
+}
+
+fn ahead() -> std::sync::MutexGuard<'static, Option<Ahead>> {
+    // It is replaced as a whole.
+    AHEAD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The rules that were made ahead for this directory, if nothing has changed since.
+fn take_ahead(hidden: &Path) -> Option<RulesetCreated> {
+    let ahead = ahead().take().filter(|ahead| ahead.hidden == hidden)?;
+    let now = Surroundings::of(hidden.ancestors().skip(1)).ok()?;
+    (now == ahead.surroundings).then_some(ahead.rules)
+}
+
+impl Surroundings {
+    fn of<'a>(directories: impl Iterator<Item = &'a Path>) -> io::Result<Self> {
+        let state = |path: &Path| {
+            let found = fs::metadata(path)?;
+            Ok((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
+        };
+        let directories = directories.map(state).collect::<io::Result<_>>()?;
+        Ok(Self { directories, mounts: fs::read("/proc/self/mountinfo")? })
+    }
+
+    /// Whether each later change can be told from these.
+    fn are_settled(&self) -> bool {
+        let until = SystemTime::now().checked_sub(SETTLED);
+        let until = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let is_old = |seconds: i64, nanoseconds: i64| {
+            let (seconds, nanoseconds) = (u64::try_from(seconds), u32::try_from(nanoseconds));
+            let changed = seconds.ok().zip(nanoseconds.ok());
+            let changed = changed.map(|(seconds, nanos)| Duration::new(seconds, nanos));
+            changed.zip(until).is_some_and(|(changed, until)| changed < until)
+        };
+        self.directories.iter().all(|&(_, _, seconds, nanoseconds)| is_old(seconds, nanoseconds))
+    }
+}
+
 /// What to say when a function fails because it could not write somewhere: that may be the fence's doing.
 pub(crate) fn hint(stderr: &str, hidden: &str) -> Option<String> {
     let says = |words: &str| stderr.contains(words);
@@ -68,17 +155,12 @@ impl Fence {
         usable: &[&Path],
         readable: &[&Path],
     ) -> Result<Self, NoFence> {
-        let handled = handled(ABI::V5);
-        let mut rules = Ruleset::default()
-            .set_compatibility(CompatLevel::HardRequirement)
-            .handle_access(self::handled(ABI::V1))
-            .map_err(|_| NoFence::NotInKernel)?
-            .set_compatibility(CompatLevel::BestEffort)
-            .handle_access(handled)?
-            .scope(Scope::Signal)?
-            .create()?;
-        for path in beside(hidden)?.iter().map(PathBuf::as_path).chain(usable.iter().copied()) {
-            rules = allow(rules, path, handled)?;
+        let mut rules = match take_ahead(hidden) {
+            Some(rules) => rules,
+            None => allow_beside(hidden)?,
+        };
+        for path in usable {
+            rules = allow(rules, path, handled(ABI::V5))?;
         }
         for path in readable {
             rules = allow(rules, path, READ)?;
@@ -96,6 +178,23 @@ impl Fence {
 fn handled(abi: ABI) -> BitFlags<AccessFs> {
     let free = AccessFs::ReadDir | AccessFs::Execute | AccessFs::IoctlDev;
     AccessFs::from_all(abi) & !free
+}
+
+/// Rules that allow everything beside a directory.
+fn allow_beside(hidden: &Path) -> Result<RulesetCreated, NoFence> {
+    let handled = handled(ABI::V5);
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(self::handled(ABI::V1))
+        .map_err(|_| NoFence::NotInKernel)?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(handled)?
+        .scope(Scope::Signal)?
+        .create()?;
+    for path in beside(hidden)? {
+        rules = allow(rules, &path, handled)?;
+    }
+    Ok(rules)
 }
 
 /// Allows what lies below a path. What has gone meanwhile needs no leave.
@@ -125,4 +224,39 @@ fn beside(hidden: &Path) -> Result<Vec<PathBuf>, NoFence> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits until what changes from now on can be told from what is there.
+    fn settled(directory: &Path) -> Surroundings {
+        loop {
+            let now = Surroundings::of([directory].into_iter()).unwrap();
+            if now.are_settled() {
+                return now;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_is_added_removed_or_renamed_beside_a_directory_is_seen() {
+        let above = tempfile::tempdir().unwrap();
+        let path = |name: &str| above.path().join(name);
+        assert!(!Surroundings::of([above.path()].into_iter()).unwrap().are_settled());
+        let changes: [&dyn Fn() -> io::Result<()>; 4] = [
+            &|| fs::create_dir(path("new")),
+            &|| fs::rename(path("new"), path("other")),
+            &|| std::os::unix::fs::symlink("/", path("link")),
+            &|| fs::remove_dir(path("other")),
+        ];
+        for change in changes {
+            let before = settled(above.path());
+            assert!(before == settled(above.path()), "nothing has changed");
+            change().unwrap();
+            assert!(before != Surroundings::of([above.path()].into_iter()).unwrap());
+        }
+    }
 }

@@ -14,7 +14,7 @@ use windlass_core::assignment::{
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
-use crate::fence::Fence;
+use crate::fence::{Fence, HIDDEN};
 use crate::progress::ProgressFile;
 use crate::stop;
 
@@ -54,7 +54,7 @@ impl FunctionProcess {
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
         let progress_file = ProgressFile::create(&progress)?;
-        give(program.run_as.as_ref(), &[&progress])?;
+        progress_file.give(program.run_as.as_ref())?;
         let parallelism = assignment.parallelism.to_string();
         let mut process = command(program, work, Path::new(&assignment.input))?;
         process
@@ -114,6 +114,7 @@ pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Resul
         .env_remove(ASSIGNMENT)
         .env_remove(STANDBY)
         .env_remove(GRACE)
+        .env_remove(HIDDEN)
         .env("TMPDIR", work)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())

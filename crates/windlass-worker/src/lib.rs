@@ -14,8 +14,8 @@
 //! | 2 | the assignment cannot be read |
 //! | 143 | stopped by SIGTERM, or because the server is gone; nothing is reported |
 //!
-//! One job by file names: [`orders`] takes instructions, [`standby`] waits in a pod for its one order, [`supervise`] carries out an order, [`confine`] holds
-//! this process and what it starts, [`running`] is the function whether it runs once, by [`function`], or
+//! One job by file names: [`orders`] takes instructions, [`standby`] waits in a pod for its one order, [`supervise`]
+//! carries out an order, [`confine`] holds this process and what it starts, [`running`] is the function whether it runs once, by [`function`], or
 //! serves, by [`serving`], which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it
 //! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
 //! what the function has started, [`result`] collects its result, [`outcome`] decides how the attempt
@@ -25,12 +25,16 @@
 //! credentials but the one token for reporting.
 
 mod confine;
+mod disk;
+mod dry_run;
+mod ending;
 mod fence;
 mod function;
 mod log;
 mod orders;
 mod outcome;
 mod output;
+mod pace;
 pub mod private_files;
 mod progress;
 mod remove_tree;
@@ -51,8 +55,9 @@ use std::time::Duration;
 use windlass_core::assignment::{ASSIGNMENT, Order, Program, STANDBY};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
-pub use confine::kills as oom_kills;
-pub use fence::{NoFence, can_hide};
+pub use confine::{descendants, kills as oom_kills};
+pub use dry_run::dry_run;
+pub use fence::{HIDDEN, NoFence, can_hide};
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
 pub use remove_tree::remove_tree;
 pub use result::stored_name;
@@ -88,6 +93,8 @@ enum Error {
 }
 
 fn run_command(command: &[String], standby: bool) -> Result<u8, Error> {
+    // There is time for that before an order comes.
+    fence::prepare();
     let grace = std::env::var(GRACE).ok().and_then(|seconds| seconds.parse().ok());
     let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let grace = grace.unwrap_or(Duration::from_secs(STOP_GRACE_SECONDS));

@@ -9,8 +9,8 @@ use tokio::net::UnixStream;
 use windlass_core::assignment::{Idle, Instruction};
 
 use crate::output::log_line;
-use crate::report::inherited_socket;
-use crate::running::Warm;
+use crate::report::{inherited_socket, json_line};
+use crate::running::{Warm, wait_warm};
 use crate::serving::ServingEnd;
 use crate::stop;
 use crate::supervise::{AttemptEnd, Signals, supervise};
@@ -36,11 +36,14 @@ impl Instructions {
         Ok(Some(serde_json::from_slice(&std::mem::take(&mut self.line))?))
     }
 
+    /// Whether the server has said more than what was read of it so far.
+    fn has_more(&self) -> bool {
+        !self.reader.buffer().is_empty()
+    }
+
     /// Says that the function waits for an order.
     fn say_idle(&mut self, idle_memory_bytes: u64) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&Idle { idle_memory_bytes })?;
-        line.push(b'\n');
-        self.writer.write_all(&line)
+        self.writer.write_all(&json_line(&Idle { idle_memory_bytes }))
     }
 }
 
@@ -69,6 +72,13 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
             Next::Instruction(Instruction::Prepare(preparation)) => {
                 warm = Some(Warm::prepare(&preparation)?);
             }
+            // Cancelled before it has begun: that was read together with the order.
+            Next::Instruction(Instruction::Run(_)) if instructions.has_more() => match &warm {
+                Some(warm) if warm.function.is_ready() => {
+                    instructions.say_idle(warm.function.memory_bytes())?;
+                }
+                _ => return end(warm, grace).await,
+            },
             Next::Instruction(Instruction::Run(order)) => {
                 let AttemptEnd { code, waits } =
                     supervise(&order, warm.take(), signals, grace).await?;
@@ -76,6 +86,8 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
                 instructions.say_idle(bytes)?;
                 warm = Some(waiting);
             }
+            // The attempt was over before the cancel came.
+            Next::Instruction(Instruction::Cancel) => {}
             Next::Child => {
                 if let Some(warm) = &warm {
                     stop::reap_orphans(warm.function.group());
@@ -85,12 +97,7 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
                 let bytes = warm.as_ref().map_or(0, |warm| warm.function.memory_bytes());
                 instructions.say_idle(bytes)?;
             }
-            Next::Stop => {
-                if let Some(mut warm) = warm {
-                    warm.function.stop(IDLE_GRACE.min(grace)).await?;
-                }
-                return Ok(0);
-            }
+            Next::Stop => return end(warm, grace).await,
             Next::Gone(end) => {
                 if let Some(mut warm) = warm {
                     let words = warm.function.last_words();
@@ -106,22 +113,24 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
     }
 }
 
+/// Ends the function that waits, if there is one. The worker's exit code.
+async fn end(warm: Option<Warm>, grace: Duration) -> io::Result<u8> {
+    if let Some(mut warm) = warm {
+        warm.function.stop(IDLE_GRACE.min(grace)).await?;
+    }
+    Ok(0)
+}
+
 async fn next(
     instructions: &mut Instructions,
     warm: &mut Option<Warm>,
     signals: &mut Signals,
 ) -> io::Result<Next> {
-    let function = async {
-        match warm {
-            Some(warm) => warm.function.wait().await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         biased;
         stop = signals.stop.recv() => stop.map(|()| Next::Stop),
         instruction = instructions.next() => Ok(instruction?.map_or(Next::Stop, Next::Instruction)),
-        end = function => Ok(end?.map_or(Next::Ready, Next::Gone)),
+        end = wait_warm(warm) => Ok(end?.map_or(Next::Ready, Next::Gone)),
         _ = signals.children.recv() => Ok(Next::Child),
     }
 }

@@ -22,8 +22,12 @@ pub(crate) enum FunctionEnd {
     TimedOut(Duration),
     /// By us, because all its processes together used so many bytes of memory.
     OutOfMemory(u64),
+    /// By us, because its directory took so many bytes of the disk.
+    DiskExceeded(u64),
     /// By us, because we were told to stop.
     Stopped,
+    /// It serves, and has answered in time after its job was cancelled.
+    Cancelled,
     /// It serves, and has answered for its job.
     Answered(Served),
     /// It serves, and does not keep to the contract; a sentence about the function.
@@ -72,7 +76,11 @@ pub(crate) fn decide_outcome(
         FunctionEnd::OutOfMemory(bytes) => {
             return failed(OutOfMemory, format!("used {bytes} bytes of memory"), None, stderr);
         }
-        FunctionEnd::Stopped => {
+        FunctionEnd::DiskExceeded(bytes) => {
+            let why = format!("wrote more than its directory may take: {bytes} bytes of the disk");
+            return failed(FailureReason::DiskExceeded, why, None, stderr);
+        }
+        FunctionEnd::Stopped | FunctionEnd::Cancelled => {
             return failed(FailureReason::Lost, "was told to stop".into(), None, stderr);
         }
         FunctionEnd::Answered(served) => return answered(served, output, stderr, out_of_memory),
@@ -195,6 +203,7 @@ mod tests {
             (exited(1), result(), true, Some(FailureReason::OutOfMemory)),
             (exited(0), result(), true, None),
             (FunctionEnd::OutOfMemory(1), result(), false, Some(FailureReason::OutOfMemory)),
+            (FunctionEnd::DiskExceeded(1), result(), false, Some(FailureReason::DiskExceeded)),
             (
                 FunctionEnd::TimedOut(Duration::from_secs(1)),
                 result(),

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
+use windlass_core::assignment::RunAs;
 use windlass_core::contract::{MAX_PROGRESS_LINE_BYTES, ProgressLine, parse_progress_line};
 
 use crate::private_files;
@@ -34,6 +35,13 @@ impl ProgressFile {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let file = private_files::create(path)?;
         Ok(Self { path: path.to_owned(), file, offset: 0, freed: 0 })
+    }
+
+    /// Makes it that of the user that the function runs as, if that is another.
+    pub(crate) fn give(&self, user: Option<&RunAs>) -> io::Result<()> {
+        let Some(RunAs { user, group, .. }) = user else { return Ok(()) };
+        // The open file, and not what a function may have put in its place.
+        std::os::unix::fs::fchown(&self.file, Some(*user), Some(*group))
     }
 
     /// The latest whole line since the last look, if there is one that can be read. A file that

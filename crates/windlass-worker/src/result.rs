@@ -51,7 +51,7 @@ pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedO
         let why = format!("wrote {bytes} bytes; it may write {most}");
         return CollectedOutput::Final(FunctionOutput::TooLarge(why));
     }
-    let content_type = match told_type(&file, bytes, &assignment.content_type) {
+    let content_type = match type_of_output(&file, bytes, &assignment.content_type) {
         Ok(Ok(told)) => told,
         Ok(Err(why)) => return unusable(why),
         Err(error) => return unusable(format!("left an output that is lost: {error}")),
@@ -79,13 +79,13 @@ pub(crate) fn too_large_to_inline(bytes: u64) -> FunctionOutput {
 }
 
 /// The type by which the output is told, or why it is none. The file is then at its begin again.
-fn told_type(
+fn type_of_output(
     mut file: &File,
     bytes: u64,
     content_type: &str,
 ) -> io::Result<Result<String, String>> {
     // No more than there were: something may still write.
-    let told = result::told_type(content_type, file.take(bytes))?;
+    let told = result::type_of_result(content_type, file.take(bytes))?;
     file.rewind()?;
     Ok(told)
 }
@@ -192,6 +192,7 @@ mod tests {
             results: results.map(|path| path.to_string_lossy().into_owned()),
             log: None,
             confinement: None,
+            disk_bytes: None,
             termination_message: None,
             on_standby: false,
         }

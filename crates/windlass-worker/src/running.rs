@@ -33,6 +33,14 @@ impl Warm {
     }
 }
 
+/// Waits until a function that has no job is ready or has ended; for ever without one.
+pub(crate) async fn wait_warm(warm: &mut Option<Warm>) -> io::Result<Option<ServingEnd>> {
+    match warm {
+        Some(warm) => warm.function.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A function that has been started for an attempt.
 #[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub(crate) enum RunningFunction {
@@ -64,15 +72,10 @@ pub(crate) fn start(
         work: assignment.work.clone(),
         has_logs: assignment.log.is_some(),
     };
-    let waiting = match warm.take() {
-        Some(Warm { mut function, mut memory }) => {
-            memory.begin(confinement)?;
-            if function.has_ended() {
-                // Somebody has ended it while it waited. Its socket goes before there is another.
-                drop(function);
-                function = ServingFunction::start(&preparation())?;
-            }
-            warm.insert(Warm { function, memory })
+    let waiting = match warm {
+        Some(waiting) => {
+            waiting.memory.begin(confinement)?;
+            waiting
         }
         None => warm.insert(Warm::prepare(&preparation())?),
     };
@@ -100,6 +103,14 @@ impl RunningFunction {
         match self {
             Self::Once { process, .. } => process.output_path(),
             Self::Serving { function, .. } => function.output_path(),
+        }
+    }
+
+    /// Asks it to end its job and to stay. Whether it may do so: one that runs once has to be ended.
+    pub(crate) fn cancel(&mut self) -> bool {
+        match self {
+            Self::Once { .. } => false,
+            Self::Serving { function, .. } => function.cancel().is_ok(),
         }
     }
 

@@ -4,19 +4,21 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use windlass_core::Outcome;
-use windlass_core::assignment::{Assignment, Order, termination_message};
-use windlass_core::contract::ProgressLine;
+use windlass_core::assignment::{Assignment, Order};
 use windlass_core::report::{Ending, Event};
-use windlass_core::status::{FailureReason, Progress, Usage};
+use windlass_core::status::Progress;
 
 use crate::confine::MemoryWatch;
+use crate::disk::DiskWatch;
+use crate::ending::{cannot_start, ending, leave_word, now, stopped};
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
+use crate::pace::ProgressPace;
 use crate::progress::ProgressFile;
-use crate::report::Reporter;
+use crate::report::{Reporter, ServerSays};
 use crate::result::{CollectedOutput, collect_output};
 use crate::running::{RunningFunction, Warm};
 use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
@@ -25,10 +27,6 @@ use crate::{fence, output, running, stop};
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
 /// grown is one system call.
 const POLL: Duration = Duration::from_millis(50);
-
-/// Least time between two reports of progress. Together they leave 100 ms of the 250 in which what a
-/// function writes is to be with whoever follows it.
-const PROGRESS_PACE: Duration = Duration::from_millis(100);
 
 /// How long the outcome may still take to be reported after SIGTERM. A pod is killed 5 s after its
 /// function's grace.
@@ -48,7 +46,7 @@ const STANDBY_RUNNING_DELAY: Duration = Duration::from_secs(2);
 const REPLACED_GRACE: Duration = Duration::from_secs(1);
 
 const SUCCEEDED: u8 = 0;
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 pub(crate) const STOPPED: u8 = 143;
 
 /// What is known of the attempt from its start on.
@@ -57,6 +55,7 @@ struct Attempt<'a> {
     started: Timestamp,
     clock: Instant,
     limit: Duration,
+    grace: Duration,
 }
 
 /// What this process is told by signals.
@@ -110,7 +109,15 @@ pub(crate) async fn supervise(
     let mut reporter = Reporter::open(assignment)?;
     let clock = Instant::now();
     let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
-    let attempt = Attempt { assignment, started: now(), clock, limit };
+    let attempt = Attempt { assignment, started: now(), clock, limit, grace };
+    if let Some(waiting) = &mut warm
+        && waiting.function.has_ended()
+    {
+        // Somebody has ended it while it waited. What it had started ends before there is another.
+        report_unstopped(waiting.function.stop(grace).await);
+        report_unstopped(waiting.function.clear());
+        warm = None;
+    }
     let mut running = match attempt.start(order, &mut warm, &mut reporter) {
         Ok(running) => running,
         Err(error) => {
@@ -123,15 +130,29 @@ pub(crate) async fn supervise(
         }
     };
     let end = attempt.until_end(&mut running, &mut reporter, signals).await?;
-    report_unstopped(running.function.end_attempt(grace).await);
-    let code = attempt.conclude(order, end, &mut running, &mut reporter, &signals.stop).await?;
-    let Running { memory, function, .. } = running;
-    let RunningFunction::Serving { mut function, answer: Some(answer) } = function else {
-        return Ok(code.into());
+    let is_cancelled = matches!(end, FunctionEnd::Cancelled);
+    // One that has not obeyed a cancel has had its grace.
+    report_unstopped(running.function.end_attempt(attempt.grace).await);
+    let ending = attempt.conclude(order, end, &mut running, &reporter, &signals.stop).await;
+    // Before the end is told: whoever hears of it may send the next job at once.
+    let settled = match &mut running.function {
+        RunningFunction::Serving { .. } if ending.is_none() && !is_cancelled => {
+            Some(Err("the worker was told to stop".to_owned()))
+        }
+        RunningFunction::Serving { function, answer: Some(answer) } => {
+            Some(function.settle(answer))
+        }
+        _ => None,
     };
-    let settled = match code {
-        STOPPED => Err("the worker was told to stop".to_owned()),
-        _ => function.settle(&answer),
+    let code = match ending {
+        Some(ending) => attempt.finish(&mut reporter, ending, &signals.stop).await?,
+        None => STOPPED,
+    };
+    let Running { memory, function, .. } = running;
+    let (RunningFunction::Serving { mut function, answer: Some(_) }, Some(settled)) =
+        (function, settled)
+    else {
+        return Ok(code.into());
     };
     match settled {
         Ok(bytes) => Ok(AttemptEnd { code, waits: Some((Warm { function, memory }, bytes)) }),
@@ -153,8 +174,8 @@ fn report_unstopped(stopped: io::Result<()>) {
 }
 
 impl Attempt<'_> {
-    /// Starts the function, and reports that it runs. Of one that serves that is told a moment later: most of its
-    /// jobs are over by then.
+    /// Starts the function, and reports that it runs. Of one that serves, or is in a pod that waited, that is told
+    /// later: most jobs are over by then.
     fn start(
         &self,
         order: &Order,
@@ -166,29 +187,29 @@ impl Attempt<'_> {
         let process_group = Some(function.group().as_raw_pid().cast_unsigned());
         let mut untold =
             Some(Event::Running { started: self.started, running: since, process_group });
-        if !function.serves() {
+        if !function.serves() && !self.assignment.on_standby {
             untold.take().into_iter().for_each(|event| reporter.send(event));
         }
         Ok(Running { since, memory, function, progress, last_progress: None, untold })
     }
 
-    /// Judges how the function ended, and reports that. The worker's exit code.
+    /// Judges how the function ended. `None` when it was stopped: then nothing is reported.
     async fn conclude(
         &self,
         order: &Order,
         end: FunctionEnd,
         running: &mut Running,
-        reporter: &mut Reporter,
+        reporter: &Reporter,
         stop: &StopSignals,
-    ) -> io::Result<u8> {
+    ) -> Option<Ending> {
         let (assignment, started) = (self.assignment, self.started);
         let (wall, finished) = (self.clock.elapsed(), now());
         let Running { since, memory, function, progress, last_progress, .. } = running;
         let stderr = function.last_words().await;
         let stopped = stopped(assignment, started, *since);
-        if matches!(end, FunctionEnd::Stopped) {
+        if matches!(end, FunctionEnd::Stopped | FunctionEnd::Cancelled) {
             leave_word(assignment, &stopped);
-            return Ok(STOPPED);
+            return None;
         }
         if let Some(line) = progress.latest() {
             let elapsed = wall.as_secs_f64();
@@ -198,7 +219,7 @@ impl Attempt<'_> {
         let path = function.output_path();
         let Some(output) = self.collect_result(&end, &path, reporter, stop).await else {
             leave_word(assignment, &stopped);
-            return Ok(STOPPED);
+            return None;
         };
         let mut outcome = decide_outcome(end, output, &stderr, memory.was_short());
         if let (Some(hidden), Outcome::Failed { message, .. }) =
@@ -208,7 +229,7 @@ impl Attempt<'_> {
         }
         let progress = last_progress.take();
         let ending = ending(assignment, outcome, started, Some(*since), Some(usage), progress);
-        self.finish(reporter, Ending { finished, ..ending }, stop).await
+        Some(Ending { finished, ..ending })
     }
 
     /// Reports progress until the function has ended or has to be ended.
@@ -219,14 +240,12 @@ impl Attempt<'_> {
         signals: &mut Signals,
     ) -> io::Result<FunctionEnd> {
         let Running { memory, function, progress, last_progress, untold, .. } = running;
-        let delay = match self.assignment.on_standby {
-            true => STANDBY_RUNNING_DELAY,
-            false => RUNNING_DELAY,
-        };
+        let delay = if self.assignment.on_standby { STANDBY_RUNNING_DELAY } else { RUNNING_DELAY };
         let tell_at = self.clock + delay;
-        let mut unreported = None;
-        let mut reported_at = None::<Instant>;
-        let mut has_orphans = false;
+        // When a function whose job was cancelled is ended.
+        let mut cancelled = None::<Instant>;
+        let (mut pace, mut has_orphans) = (ProgressPace::default(), false);
+        let mut disk = DiskWatch::new(Path::new(&self.assignment.work), self.assignment.disk_bytes);
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -234,8 +253,20 @@ impl Attempt<'_> {
                 // A request to stop counts before an end that has happened: it may have caused it.
                 biased;
                 stop = signals.stop.recv() => return stop.map(|()| FunctionEnd::Stopped),
-                () = reporter.server_closed() => return Ok(FunctionEnd::Stopped),
-                end = function.wait() => return Ok(judge(end?, &signals.stop, reporter).await),
+                said = reporter.server_says(), if cancelled.is_none() => match said {
+                    ServerSays::Cancel if function.cancel() => {
+                        cancelled = Some(Instant::now() + self.grace);
+                    }
+                    ServerSays::Cancel | ServerSays::Closed => return Ok(FunctionEnd::Stopped),
+                },
+                end = function.wait() => return Ok(match (cancelled, end?) {
+                    (None, end) => judge(end, &signals.stop, reporter).await,
+                    (Some(_), FunctionEnd::Answered(_)) => FunctionEnd::Cancelled,
+                    (Some(_), _) => FunctionEnd::Stopped,
+                }),
+                () = sleep_until(cancelled.unwrap_or(tell_at)), if cancelled.is_some() => {
+                    return Ok(FunctionEnd::Stopped);
+                }
                 () = sleep_until(tell_at), if untold.is_some() => {
                     untold.take().into_iter().for_each(|event| reporter.send(event));
                 }
@@ -248,19 +279,11 @@ impl Attempt<'_> {
                     if let Some(bytes) = memory.exceeded() {
                         return Ok(FunctionEnd::OutOfMemory(bytes));
                     }
-                    if let Some(line) = progress.latest() {
-                        let elapsed_seconds = self.clock.elapsed().as_secs_f64();
-                        let ProgressLine { done, total, message } = line;
-                        *last_progress =
-                            Some(Progress::new(done, total, &message, elapsed_seconds));
-                        unreported =
-                            Some(Event::Progress { done, total, message, elapsed_seconds });
+                    if let Some(bytes) = disk.exceeded() {
+                        return Ok(FunctionEnd::DiskExceeded(bytes));
                     }
-                    if reported_at.is_none_or(|at| at.elapsed() >= PROGRESS_PACE)
-                        && let Some(event) = unreported.take()
-                    {
-                        reported_at = Some(Instant::now());
-                        reporter.send(event);
+                    if let Some(told) = pace.look(progress, self.clock, reporter) {
+                        *last_progress = Some(told);
                     }
                 }
             }
@@ -323,7 +346,7 @@ async fn judge(end: FunctionEnd, stop: &StopSignals, reporter: &Reporter) -> Fun
     let stopped = async {
         tokio::select! {
             _ = stop.recv() => {}
-            () = reporter.server_closed() => {}
+            _ = reporter.server_says() => {}
         }
     };
     let by_signal = matches!(end, FunctionEnd::Exited(status) if is_end_by_signal(status));
@@ -332,51 +355,4 @@ async fn judge(end: FunctionEnd, stop: &StopSignals, reporter: &Reporter) -> Fun
         Ok(()) => FunctionEnd::Stopped,
         Err(_) => end,
     }
-}
-
-/// A program that is not there stays so; what the machine lacks now it may have later.
-fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
-    let program = order.program.command.first().map_or("", String::as_str);
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
-            FailureReason::CannotStart
-        }
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
-            FailureReason::CannotStart
-        }
-        _ => FailureReason::Lost,
-    };
-    Outcome::failed(reason, format!("{program:?} cannot be started: {error}"))
-}
-
-fn ending(
-    assignment: &Assignment,
-    outcome: Outcome,
-    started: Timestamp,
-    running: Option<Timestamp>,
-    usage: Option<Usage>,
-    progress: Option<Progress>,
-) -> Ending {
-    let parallelism = assignment.parallelism;
-    Ending { outcome, started, running, finished: now(), parallelism, usage, progress }
-}
-
-/// A stopped attempt is no failure of the job: it reads as lost and does not count.
-fn stopped(assignment: &Assignment, started: Timestamp, running: Timestamp) -> Ending {
-    let outcome = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
-    ending(assignment, outcome, started, Some(running), None, None)
-}
-
-fn leave_word(assignment: &Assignment, ending: &Ending) {
-    if let Some(path) = &assignment.termination_message
-        && let Err(error) = std::fs::write(path, termination_message(ending))
-    {
-        output::log_line(&format!("windlass worker: {path}: {error}"));
-    }
-}
-
-/// The time, in whole milliseconds: what is told is read by people.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Millisecond).unwrap_or(now)
 }

@@ -275,7 +275,7 @@ fn an_attempt_that_is_stopped_posts_nothing() {
     let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(200)]);
     let worker = bench.sh(r#"echo $$ > "$DIR/up"; sleep 1000"#);
     let group = bench.pid_of("up");
-    assert_eq!(members(group).len(), 2, "the shell and its sleep: {:?}", members(group));
+    eventually("the shell and its sleep", || (members(group).len() == 2).then_some(()));
     worker.signal(Signal::TERM);
     let exited = exited(worker);
     assert_eq!(exited.code, 143, "{exited:#?}");

@@ -13,6 +13,7 @@ use crate::commands::functions::Functions;
 use crate::commands::gateway::GatewayArgs;
 use crate::commands::get::Get;
 use crate::commands::keys::Keys;
+use crate::commands::lambda::Lambda;
 use crate::commands::list::List;
 use crate::commands::logs::Logs;
 use crate::commands::print::Print;
@@ -88,6 +89,8 @@ pub(crate) enum Started {
     Worker(Worker),
     /// Be a built-in function (started by a worker)
     Function(Function),
+    /// Run a program for the AWS Lambda runtime API (started by a worker)
+    Lambda(Lambda),
 }
 
 /// Supervise one attempt.

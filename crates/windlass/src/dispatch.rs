@@ -10,7 +10,7 @@ use crate::backend::resolve::Backend;
 use crate::cli::{self, Command, Started};
 use crate::commands::{
     call, cancel, completion, controller, delete, drain, explain, functions, gateway, get, keys,
-    list, logs, print, queues, result, run as run_command, serve, submit, watch,
+    lambda, list, logs, print, queues, result, run as run_command, serve, submit, watch,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -55,6 +55,7 @@ pub(crate) fn start(started: Started) -> ExitCode {
     match started {
         Started::Worker(args) => windlass_worker::main(args.command, args.standby),
         Started::Function(args) => windlass_functions::run(&args.name),
+        Started::Lambda(args) => lambda::lambda(&args),
     }
 }
 

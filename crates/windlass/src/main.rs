@@ -17,7 +17,7 @@ use clap::{FromArgMatches as _, Parser as _};
 
 fn main() -> ExitCode {
     let ended = match std::env::args_os().nth(1) {
-        Some(word) if word == "worker" || word == "function" => {
+        Some(word) if word == "worker" || word == "function" || word == "lambda" => {
             Ok(dispatch::start(cli::Started::parse()))
         }
         _ => {

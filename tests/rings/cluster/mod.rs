@@ -3,6 +3,7 @@
 mod failures;
 mod gateway;
 mod jobs;
+mod managed;
 
 use std::time::Duration;
 

@@ -46,7 +46,7 @@ fn a_list_that_is_watched_shows_what_is_new_and_what_has_changed() {
     let server = server_of(directory.path(), &[("slow", "sleep 300")]);
     stdout_of(&server, &["submit", "slow", "--name", "first"]);
     let mut watch = windlass_with(&server)
-        .args(["list", "--watch"])
+        .args(["list", "--watch", "--since", "5s"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -59,6 +59,10 @@ fn a_list_that_is_watched_shows_what_is_new_and_what_has_changed() {
     assert!(until(&|line| line.starts_with("first")));
     stdout_of(&server, &["submit", "slow", "--name", "second"]);
     assert!(until(&|line| line.starts_with("second")));
+    // One that was young enough at first stays.
+    eventually("both are older", Duration::from_secs(60), || {
+        names(&server, &["--since", "5s"]).is_empty().then_some(())
+    });
     stdout_of(&server, &["cancel", "first", "--wait"]);
     assert!(until(&|line| line.starts_with("first") && line.contains("Cancelled")));
     Command::new("kill").args(["-INT", &watch.id().to_string()]).status().unwrap();

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{server_of, stdout_of, windlass_with};
-use crate::support::{eventually, text, traces};
+use crate::support::server::Server;
+use crate::support::{eventually, script, text, traces};
 
 #[test]
 fn what_is_not_there_any_more_or_cannot_be_ended_is_told() {
@@ -57,17 +60,73 @@ fn a_followed_log_ends_with_the_key_that_follows_it() {
     stdout_of(&server, &["submit", "slow", "--name", "a"]);
     let data = server.data().to_str().unwrap();
     let key = stdout_of(&server, &["keys", "create", "web", "--verbs", "get", "--data", data]);
-    let mut follows = windlass_with(&server)
-        .env("WINDLASS_TOKEN", key.trim())
-        .args(["logs", "-f", "a"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut begun = [0; 6];
-    follows.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    let mut follows = follow(windlass_with(&server).env("WINDLASS_TOKEN", key.trim()), "begun\n");
     stdout_of(&server, &["keys", "revoke", "web", "--data", data]);
     let status =
         eventually("the log ends", Duration::from_secs(20), || follows.try_wait().unwrap());
     assert_eq!(status.code(), Some(3));
+}
+
+/// Follows the log of the job `a`, once it has begun so.
+fn follow(windlass: &mut Command, begin: &str) -> Child {
+    let follows = windlass.args(["logs", "-f", "a"]);
+    let mut follows = follows.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut begun = vec![0; begin.len()];
+    follows.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    assert_eq!(text(&begun), begin);
+    follows
+}
+
+/// An address that leads to one server after the other.
+fn relay(to: Arc<Mutex<String>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let address = to.lock().unwrap().clone();
+            // While there is no server, the connection is closed at once.
+            let Ok(server) = TcpStream::connect(address) else { continue };
+            let pairs =
+                [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
+            for (mut from, mut into) in pairs {
+                std::thread::spawn(move || {
+                    std::io::copy(&mut from, &mut into).unwrap_or_default();
+                    into.shutdown(Shutdown::Both).unwrap_or_default();
+                });
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_log_is_followed_from_one_server_to_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let body = "echo attempt $WINDLASS_ATTEMPT begins; [ -e $HERE/go ] || sleep 300; echo over";
+    script(here, "slow", body, "retries: 0");
+    let address = Arc::new(Mutex::new(String::new()));
+    let relay = relay(Arc::clone(&address));
+    let start = || {
+        let server = Server::beside(here, &["--cpus", "2", "--host", &relay]);
+        address.lock().unwrap().clone_from(&server.client.address);
+        server
+    };
+    let mut first = start();
+    let windlass = || {
+        let mut command = windlass_with(&first);
+        command.env("WINDLASS_SERVER", format!("http://{relay}"));
+        command
+    };
+    let submitted = windlass().args(["submit", "slow", "--name", "a"]).output().unwrap();
+    assert!(submitted.status.success(), "{}", text(&submitted.stderr));
+    let follows = follow(&mut windlass(), "attempt 1 begins");
+    first.stop();
+    fs::write(traces(here).join("go"), "").unwrap();
+    let _second = start();
+    let output = follows.wait_with_output().unwrap();
+    let (said, told) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert_eq!(said, "\nattempt 2 begins\nover\n", "{told}");
+    assert!(told.contains("attempt 2 follows"), "{told}");
 }

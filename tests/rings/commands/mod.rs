@@ -5,12 +5,14 @@
 //! - [`drain`]: a server that is drained for an upgrade;
 //! - [`exit_codes`]: done, failed, misused and interrupted;
 //! - [`advice`]: an error says what to do next;
+//! - [`checks`]: functions that cannot be imported are told when the server starts;
 //! - [`logs`]: a log that is followed ends with an error when its job or its key is gone;
 //! - [`terminal`]: colours, bars, and bytes that would steer a terminal;
 //! - [`kubectl`]: `kubectl windlass`, and the cluster of the kube context;
 //! - [`completion`]: completion scripts of shells.
 
 mod advice;
+mod checks;
 mod completion;
 mod drain;
 mod exit_codes;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{BOUND, here, phase, status};
 use crate::support::server::Server;
-use crate::support::{eventually, processes_of, text, windlass};
+use crate::support::{eventually, processes_of, script, text, traces, windlass};
 
 /// A file system of so many MiB, in a mount namespace of nobody but this test's processes' parents:
 /// the whole machine's, so it is unmounted at the end.
@@ -96,6 +96,66 @@ fn a_full_disk_refuses_submissions_and_loses_nothing() {
     for name in accepted.iter().map(String::as_str).chain(["first"]) {
         assert_eq!(status(&server.client, name)["phase"], "Succeeded", "{name}");
     }
+}
+
+/// Calls of a job that needs as much room for its attempt as for its commit, on a disk with room for one of
+/// them, until the attempt was first: its name.
+fn begun_and_refused(disk: &Path, server: &Server, mark: &str) -> String {
+    let ballast = disk.join("ballast");
+    for number in 0..50 {
+        let file = ballast.display();
+        let fill = format!("dd if=/dev/zero bs=4k of={file} 2>&1; truncate -s -160K {file}");
+        assert!(Command::new("sh").args(["-c", &fill]).output().unwrap().status.success());
+        let name = format!("job-{number}");
+        let input = json!({ "text": "x".repeat(100_000) });
+        let body = json!({ "function": "begin", "name": name, "input": input }).to_string();
+        let path = server.client.jobs("");
+        let answer = server.client.post(&path, &[("Prefer", "wait=1")], body.as_bytes());
+        let left = processes_of(mark);
+        fs::remove_file(&ballast).unwrap();
+        let path = server.client.jobs(&format!("/{name}"));
+        if answer.status == 503 {
+            assert!(left.is_empty(), "it is refused while it runs: {left:?}");
+            assert_eq!(server.client.get(&path).status, 404);
+            let begun = |line: &str| line.contains("attempt started") && line.contains(&name);
+            if server.said().lines().any(begun) {
+                return name;
+            }
+        } else {
+            // Its commit was first.
+            assert!(matches!(answer.status, 200 | 202), "{}", text(&answer.body));
+            eventually("it is deleted", BOUND, || {
+                let deleted = server.client.send("DELETE", &path, &[], b"");
+                (deleted.status < 300).then_some(())
+            });
+        }
+    }
+    panic!("no attempt was quicker than the commit of its job");
+}
+
+#[test]
+fn a_call_that_began_on_a_full_disk_is_ended_before_it_is_refused() {
+    let Some(disk) = SmallDisk::mount("size=16m") else { return };
+    let here = here();
+    // Longer than any patience of the server, so that it must be ended.
+    script(here.path(), "begin", "exec sleep 900", "retries: 0");
+    let arguments = ["--cpus", "2", "--functions", here.path().to_str().unwrap()];
+    let mut server = Server::start_at(disk.path(), &arguments);
+    let mark = traces(here.path());
+    let name = begun_and_refused(disk.path(), &server, mark.to_str().unwrap());
+    let list = server.client.get(&server.client.jobs("")).json();
+    assert_eq!(list["items"], json!([]), "what is kept is what was acknowledged");
+    eventually("its files are deleted", BOUND, || {
+        let logs = fs::read_dir(disk.path().join("logs")).unwrap();
+        (logs.count() == 0).then_some(())
+    });
+    // The name and the CPUs are free.
+    eventually("submissions are taken again", BOUND, || {
+        let job = json!({ "function": "echo", "name": name, "parallelism": 2 });
+        (server.client.submit(&job).status == 201).then_some(())
+    });
+    phase(&server.client, &name, "Succeeded");
+    assert!(server.stop().success());
 }
 
 #[test]

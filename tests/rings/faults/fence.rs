@@ -6,9 +6,9 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::here;
+use super::{BOUND, here};
 use crate::support::server::Server;
-use crate::support::{run, script, windlass};
+use crate::support::{eventually, processes_of, run, script, windlass};
 
 /// What a function of this server finds in the server's token file.
 fn token_read_by_a_function(more: &[&str]) -> (Server, String) {
@@ -30,6 +30,28 @@ fn a_function_reads_the_token_only_where_it_is_not_kept_out() {
     let (server, found) = token_read_by_a_function(&["--landlock", "off"]);
     assert_eq!(found.trim(), server.client.token);
     assert!(server.said().contains("functions can read the data directory"), "{}", server.said());
+}
+
+#[test]
+fn a_function_writes_to_what_was_made_after_its_worker_was_started() {
+    let here = here();
+    script(here.path(), "writes", "date > $PLACE; exit 0", "retries: 0");
+    let manifest = here.path().join("writes.yaml");
+    let place = here.path().join("later");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let variable = format!("env: [{{name: PLACE, value: {}}}, ", place.join("file").display());
+    fs::write(&manifest, text.replace("env: [", &variable)).unwrap();
+    let server = Server::beside(here.path(), &["--landlock", "on"]);
+    // Workers are there, and wait.
+    eventually("workers wait", BOUND, || {
+        (processes_of(server.data().to_str().unwrap()).len() > 1).then_some(())
+    });
+    for _ in 0..20 {
+        fs::create_dir(&place).unwrap();
+        let ended = server.client.run(&json!({ "function": "writes" }));
+        assert!(place.join("file").exists(), "{ended}");
+        fs::remove_dir_all(&place).unwrap();
+    }
 }
 
 #[test]

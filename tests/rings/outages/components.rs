@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use windlass_tests::api::{Refused, pods};
+use windlass_tests::api::{ApiRefusal, pods};
 
 use crate::support::cluster::{Namespace, get};
 use crate::support::outage::{MINUTE, TestBed, in_cluster_controllers, long_or, on_a_cluster};
@@ -44,7 +44,7 @@ fn a_component_that_is_killed(name: &str, component: &str, kills: u32, jobs: usi
             let name = pod["metadata"]["name"].as_str().unwrap_or_default();
             let touched = json!({ "metadata": { "annotations": { "touched": "1" } } });
             match bed.admin.merge(&pods(&bed.namespace, name), &touched).await {
-                Ok(_) | Err(Refused { code: 404, .. }) => {}
+                Ok(_) | Err(ApiRefusal { code: 404, .. }) => {}
                 Err(refused) => return Err(refused.into()),
             }
         }

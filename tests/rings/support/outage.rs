@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use windlass_tests::api::{Refused, batch_jobs, compute_jobs, pods};
+use windlass_tests::api::{ApiRefusal, batch_jobs, compute_jobs, pods};
 use windlass_tests::audit::{Held, Mark, Write, held, overlaps};
 use windlass_tests::cluster::{RELEASE, compute_job};
 use windlass_tests::watch::{self, BATCH_JOBS, COMPUTE_JOBS, Objects, PODS, anything};
@@ -146,7 +146,7 @@ impl TestBed {
         loop {
             match self.admin.create(path, object).await {
                 Ok(_) => return Ok(()),
-                Err(Refused { code: 409, .. }) => return Ok(()),
+                Err(ApiRefusal { code: 409, .. }) => return Ok(()),
                 Err(refused) if refused.code < 500 && refused.code != 0 && refused.code != 429 => {
                     return Err(refused.into());
                 }
@@ -159,7 +159,7 @@ impl TestBed {
     /// Deletes an object, unless it has gone by itself: on a busy machine what a test has seen may be over.
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
         match self.admin.delete(path).await {
-            Ok(_) | Err(Refused { code: 404, .. }) => Ok(()),
+            Ok(_) | Err(ApiRefusal { code: 404, .. }) => Ok(()),
             Err(refused) => Err(refused.into()),
         }
     }

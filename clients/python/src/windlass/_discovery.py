@@ -36,6 +36,8 @@ class NoToken(WindlassError):
 def server_url(given: str | None) -> str:
     """The server, without a slash at its end."""
     url = given or os.environ.get("WINDLASS_SERVER") or LOCAL
+    if not isinstance(url, str):
+        raise TypeError(f"a server is given by its URL, such as {LOCAL!r}, and not as {url!r}")
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is no URL of a server, such as {LOCAL}")
@@ -55,6 +57,9 @@ def token_of(url: str, given: Token | None, data: str | os.PathLike[str] | None)
     if callable(given):
         return given
     known = given or os.environ.get("WINDLASS_TOKEN")
+    if known is not None and not isinstance(known, str):
+        # Its kind alone: whatever it is, it may be a secret.
+        raise TypeError(f"a token is a text, or a function that gives one, and no {type(known).__name__}")
     if known:
         return lambda: known
     if data is None and not is_loopback(url):

@@ -11,7 +11,7 @@ from typing import Any
 
 from windlass import errors
 from windlass._events import Decoder, Event
-from windlass._protocol import JobOrName, Paths, Request, is_finished, name_of
+from windlass._protocol import JobOrName, Paths, Request, is_finished, job_from, name_of
 from windlass._retry import Patience
 from windlass.models import Job, Progress
 
@@ -40,6 +40,7 @@ class Follow:
 
     def __init__(self, job: JobOrName, timeout_seconds: float | None, patience_seconds: float) -> None:
         self.name = name_of(job)
+        self.known = None if isinstance(job, str) else job
         self.timeout_seconds = timeout_seconds
         self.patience = Patience(patience_seconds)
         self.began = time.monotonic()
@@ -114,13 +115,19 @@ class Follow:
         """The error of a wait that was in vain."""
         return TimeoutError(f"job {self.name} has not ended in {self.timeout_seconds} s")
 
+    def with_input(self, told: Job) -> Job:
+        """The job with its input, if the caller has it: a stream does not carry what may have 128 KiB."""
+        if self.known is None or self.known.metadata.uid != told.metadata.uid:
+            return told
+        return replace(told, spec=replace(told.spec, input=self.known.spec.input))
+
     def job_of(self, event: Event) -> Job | None:
         """The job that an event tells, if it tells one; raises what it tells of a problem."""
         if event.kind == "problem":
             document = json.loads(event.data)
             raise errors.from_answer(int(document.get("status", 500)), event.data.encode(), None)
         if event.kind == "job":
-            told = Job.from_json(json.loads(event.data))
+            told = self.with_input(job_from(json.loads(event.data)))
         elif event.kind == "progress" and self.job is not None:
             told = with_progress(self.job, json.loads(event.data))
         else:

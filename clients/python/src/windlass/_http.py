@@ -29,7 +29,9 @@ class Target:
         self.token: Callable[[], str] = _discovery.token_of(self.server, token, data)
         self.was_reached = False
         # The system's authorities, and the given one instead: a private server is signed by a private authority.
-        self.verify = ssl.create_default_context(cafile=os.fspath(ca)) if ca is not None else True
+        # To read them takes 20 ms and a megabyte, for nothing where there is no TLS.
+        has_tls = self.server.lower().startswith("https:")
+        self.verify = ssl.create_default_context(cafile=os.fspath(ca)) if ca is not None else has_tls
 
     def settings(self, connections: int) -> dict[str, Any]:
         """For httpx. A server of this machine is asked directly, whatever proxy the environment names."""

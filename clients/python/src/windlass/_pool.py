@@ -1,29 +1,21 @@
 """The processes of `windlass.worker`: exactly as many as CPUs were granted, each with one call at a time.
 
-They are fresh interpreters and no `multiprocessing` processes; `windlass.worker` says why.
+They are fresh interpreters and no `multiprocessing` processes; `windlass.worker` says why. A pool has one job, or one
+after another: then `settle` ends each, and a process in which it has left something is replaced.
 """
 
 from __future__ import annotations
 
-import bdb
-import collections
-import difflib
-import importlib
 import json
 import os
-import pkgutil
-import selectors
-import signal
-import subprocess
+import select
 import sys
 import time
-import traceback
-from collections.abc import Iterable
-from typing import IO, Any, Callable, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable
 
-from windlass._json import NoJson, encode
-
-FAILED = 1
+from windlass._left import resident_bytes
+from windlass._process import Failed, Process, end
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
 # supervisor gives us.
@@ -32,40 +24,26 @@ GRACE_SECONDS = 10.0
 # Between two progress lines, in seconds.
 PROGRESS_SECONDS = 0.1
 
-# At most as long may a result wait in a process for others to go with, in seconds.
-FLUSH_SECONDS = 0.05
-
 # Parts that what is left of the work is cut into, for each process, when one asks for more: large chunks first, which
 # cost little, and small ones last, so that all end together.
 PARTS = 4
 
-READ_BYTES = 1 << 16
+# Processes beyond the grant of a job stay for a wider one, idle, as long as they hold no more than this together: it is
+# memory of the job that is under way.
+SPARE_BYTES = 64 << 20
 
 # Of the items that failed so many have a traceback, of at most so many characters; and the longest message of each.
 TRACEBACKS = 20
 TRACEBACK_CHARACTERS = 4000
 MESSAGE_CHARACTERS = 1000
 
-# By these, common runtimes size their thread pools. The supervisor has set each to the parallelism, which is right for
-# one process; here there are that many processes.
-THREAD_COUNT_VARIABLES = (
-    "RAYON_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_MAX_THREADS",
-    "POLARS_MAX_THREADS",
-    "GOMAXPROCS",
-    "JULIA_NUM_THREADS",
-)
-
-
-class Failed(Exception):
-    """The attempt fails; the message is for the end of stderr."""
-
 
 class Raised(Failed):
     """The function raised, or returned what is no JSON: it would do so again with the same input."""
+
+
+class Interrupted(Exception):
+    """Whoever watches the job wants it to end."""
 
 
 class Errors:
@@ -82,103 +60,6 @@ class Errors:
         self.listed.append(error)
 
 
-class NotFound(Exception):
-    """There is no function of this name."""
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """What may have been meant, as the end of a sentence."""
-    close = difflib.get_close_matches(name, [known for known in names if not known.startswith("_")], 3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def find(target: str) -> Callable[[Any], Any]:
-    """The function that `package.module:function` names; a dotted name after the colon reaches into a class."""
-    module, _, path = target.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        # A module that this one imports and that is not there is another mistake: its traceback says where.
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        modules = (known.name for known in pkgutil.iter_modules() if "." not in module)
-        raise NotFound(f"{error}{nearest(error.name, modules)}") from None
-    for name in path.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError as error:
-            raise NotFound(f"{error}{nearest(name, dir(found))}") from None
-    if not callable(found):
-        raise NotFound(f"{target} is no function but {type(found).__name__}")
-    function: Callable[[Any], Any] = found
-    return function
-
-
-def no_debugger(*_: object, **__: object) -> NoReturn:
-    """In place of `breakpoint()`."""
-    raise RuntimeError(
-        "breakpoint() needs a terminal, and there is none here: debug the function in a program of your own"
-    )
-
-
-def explained(error: BaseException) -> str:
-    """The traceback, with a hint where the last line says too little."""
-    hint = ""
-    if isinstance(error, bdb.BdbQuit) or (isinstance(error, EOFError) and "reading a line" in str(error)):
-        hint = "there is no terminal here: a function can neither be debugged by pdb nor ask by input()\n"
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__)) + hint
-
-
-def serve(target: str, tasks: IO[bytes], results: IO[bytes]) -> int:
-    """Answers tasks until there are no more. A task is a line with a JSON list of items, answered by a line for each.
-
-    A line is the result as JSON; or `?` and an object with `type`, `message` and `traceback`, when the function has
-    raised or has returned what is no JSON. The last line may be `!` and a message as JSON, when the process cannot go
-    on.
-    """
-
-    def fail(message: str) -> int:
-        results.write(b"!" + json.dumps(message).encode() + b"\n")
-        results.flush()
-        return FAILED
-
-    def failed(error: Exception, message: str, text: str) -> str:
-        return "?" + json.dumps({"type": type(error).__name__, "message": message, "traceback": text})
-
-    sys.breakpointhook = no_debugger
-    try:
-        function = find(target)
-    except NotFound as error:
-        return fail(f"cannot import {target}: {error}")
-    except Exception:
-        return fail(f"cannot import {target}\n{traceback.format_exc()}")
-    flushed = time.monotonic()
-    try:
-        for line in tasks:
-            for item in json.loads(line):
-                try:
-                    # Compact, and a line: JSON escapes line breaks.
-                    text = encode(function(item))
-                except MemoryError as error:
-                    return fail(explained(error))
-                except NoJson as error:
-                    text = failed(error, str(error), f"its result cannot be given back: {error}")
-                except Exception as error:
-                    text = failed(error, str(error), explained(error))
-                results.write(text.encode())
-                results.write(b"\n")
-                now = time.monotonic()
-                # Whoever waits may give up at an error.
-                if now - flushed >= FLUSH_SECONDS or text.startswith("?"):
-                    results.flush()
-                    flushed = now
-            results.flush()
-            flushed = time.monotonic()
-    except BrokenPipeError:
-        pass  # The parent is gone, and nobody wants the rest.
-    return 0
-
-
 class Progress:
     """Appends lines `done total`, each with one write."""
 
@@ -186,6 +67,13 @@ class Progress:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self.file = os.open(path, flags, 0o644) if path else None
         self.total, self.due = total, 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file is not None:
+            os.close(self.file)
 
     def tell(self, done: int) -> None:
         """Tells it, if the last line is old enough or this is the end."""
@@ -195,150 +83,166 @@ class Progress:
             os.write(self.file, f"{done} {self.total}\n".encode())
 
 
-class Process:
-    """One process of the pool, and the items that it has not answered."""
-
-    def __init__(self, target: str) -> None:
-        tasks_read, tasks_write = os.pipe()
-        results_read, results_write = os.pipe()
-        try:
-            self.process = subprocess.Popen(
-                # Unbuffered: what the function prints is in the log at once, however the process ends.
-                # A crash in native code leaves a traceback.
-                [
-                    *(sys.executable, "-u", "-X", "faulthandler", "-m", "windlass.worker"),
-                    *("--process", f"{tasks_read},{results_write}", target),
-                ],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(tasks_read, results_write),
-                env={**os.environ, **dict.fromkeys(THREAD_COUNT_VARIABLES, "1")},
-            )
-        finally:
-            os.close(tasks_read)
-            os.close(results_write)
-        self.tasks, self.results = tasks_write, results_read
-        os.set_blocking(results_read, False)
-        # Readable when the process has ended. The pipe alone does not tell: a process that the function has left behind
-        # may hold it open.
-        self.end = os.pidfd_open(self.process.pid)
-        self.unanswered: collections.deque[int] = collections.deque()
-        self.rest = b""
-
-    def give(self, first: int, items: list[Any]) -> None:
-        """Hands it items; their results will be those from `first` on."""
-        line = json.dumps(items, separators=(",", ":")).encode() + b"\n"
-        self.unanswered.extend(range(first, first + len(items)))
-        try:
-            # It has answered everything, so it reads: this blocks no longer than it takes to arrive.
-            while line:
-                line = line[os.write(self.tasks, line) :]
-        except BrokenPipeError:
-            pass  # It has died, and reading will tell.
-
-    def take(self, has_ended: bool) -> list[tuple[int, bytes]]:
-        """What it has answered, if anything. `Failed` when it will answer no more."""
-        try:
-            read = os.read(self.results, READ_BYTES)
-            is_over = not read
-        except BlockingIOError:
-            # All that it wrote before its end was read.
-            read, is_over = b"", has_ended
-        *lines, self.rest = (self.rest + read).split(b"\n") if read else [self.rest]
-        answered = []
-        for line in lines:
-            if line.startswith(b"!"):
-                raise Failed(json.loads(line[1:]))
-            answered.append((self.unanswered.popleft(), line))
-        if is_over:
-            status = self.process.wait()
-            how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
-            raise Failed(f"a process of the pool ended {how}")
-        return answered
-
-    def close(self) -> None:
-        """No more tasks, no more answers."""
-        os.close(self.tasks)
-        os.close(self.results)
-        os.close(self.end)
-
-
 class Pool:
-    """Exactly so many processes. Whatever ends the `with` block, none of them is left."""
+    """The processes. Whatever ends the `with` block, none of them is left."""
 
     def __init__(self, target: str, parallelism: int) -> None:
-        self.processes: list[Process] = []
         self.target, self.parallelism = target, parallelism
+        self.processes: list[Process] = []
+        self.poll = select.poll()
+        # By the descriptor that is readable: the process, and whether that says that it has ended.
+        self.found: dict[int, tuple[Process, bool]] = {}
+        self.watched: dict[int, Callable[[], None]] = {}
 
     def __enter__(self) -> Pool:
         try:
-            for _ in range(self.parallelism):
-                self.processes.append(Process(self.target))
+            self.size(self.parallelism)
         except BaseException:
-            self.end()
+            self.end(self.processes, GRACE_SECONDS)
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self.end(self.processes, GRACE_SECONDS)
 
-    def end(self) -> None:
-        """SIGTERM, and SIGKILL to those that do not heed it. Nothing is lost: there is a result, or will be none."""
-        # Our own SIGTERM waits for the end of this, or it would stop the stopping.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    def watch(self, descriptor: int, readable: Callable[[], None]) -> None:
+        """Calls this, while a job is under way, when there is something to read."""
+        self.watched[descriptor] = readable
+        self.poll.register(descriptor, select.POLLIN)
+
+    def size(self, parallelism: int) -> None:
+        """The next job has so many processes; those that are missing are started."""
+        self.parallelism = parallelism
+        while len(self.processes) < parallelism:
+            process = Process(self.target)
+            self.processes.append(process)
+            for descriptor, has_ended in ((process.results, False), (process.end, True)):
+                self.found[descriptor] = process, has_ended
+                self.poll.register(descriptor, select.POLLIN)
+
+    def end(self, processes: list[Process], grace_seconds: float = 0.0) -> None:
+        """Ends these and what they have started."""
+        ending = list(processes)
+        for process in ending:
+            self.processes.remove(process)
+            for descriptor in (process.results, process.end):
+                del self.found[descriptor]
+                self.poll.unregister(descriptor)
+        if ending:
+            end(ending, grace_seconds)
+
+    def heard(self, wait: bool = True) -> Iterator[tuple[Process, list[tuple[int, bytes]]]]:
+        """What processes of the job have answered. `Failed` when one will answer no more."""
+        for descriptor, _ in self.poll.poll(None if wait else 0):
+            if descriptor in self.found:
+                process, has_ended = self.found[descriptor]
+                try:
+                    yield process, process.take(has_ended)
+                except Failed:
+                    if process.is_of_job:
+                        raise
+                    self.end([process])
+            elif descriptor in self.watched:
+                self.watched[descriptor]()
+
+    def await_ready(self) -> None:
+        """Waits until a process has imported the function."""
         for process in self.processes:
-            process.close()
-            process.process.terminate()
-        until = time.monotonic() + GRACE_SECONDS
+            process.is_of_job = True
+        while not any(process.is_ready for process in self.processes):
+            for _ in self.heard():
+                pass
         for process in self.processes:
-            try:
-                process.process.wait(max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.process.kill()
-                process.process.wait()
-        self.processes = []
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            process.is_of_job = False
+
+    def choose(self) -> list[Process]:
+        """The processes of the job that begins: those that are ready first. Of the others only few stay."""
+        for _ in self.heard(wait=False):
+            pass  # Who has become ready meanwhile, or has died.
+        self.size(self.parallelism)
+        ordered = sorted(self.processes, key=lambda process: not process.is_ready)
+        held, spare = 0, ordered[self.parallelism :]
+        for process in spare:
+            held += resident_bytes(process.pid)
+            if held > SPARE_BYTES:
+                self.end([process])
+        return ordered[: self.parallelism]
 
     def map(
-        self, items: list[Any], progress: Progress, chunk: int | None = None, errors: Errors | None = None
+        self,
+        items: list[Any],
+        progress: Progress,
+        chunk: int | None = None,
+        errors: Errors | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> list[bytes]:
         """The results, each as JSON, in the order of the items.
 
-        Of an item that fails it is `null` and a note in `errors`; without `errors` it ends all, by `Raised`.
+        Of an item that fails it is `null` and a note in `errors`; without `errors` it ends all, by `Raised`. A job with
+        variables is to be settled.
         """
         results = [b""] * len(items)
         given = done = 0
-        with selectors.DefaultSelector() as selector:
-            for process in self.processes:
-                selector.register(process.results, selectors.EVENT_READ, (process, False))
-                selector.register(process.end, selectors.EVENT_READ, (process, True))
+        keeping, asking = (b"" if errors is None else b"k"), (b"" if variables is None else b"c")
 
-            def give(process: Process) -> None:
-                nonlocal given
-                left = len(items) - given
-                count = min(left, chunk or max(1, left // (PARTS * self.parallelism)))
-                if count:
-                    process.give(given, items[given : given + count])
-                    given += count
+        def give(process: Process) -> None:
+            nonlocal given
+            left = len(items) - given
+            count = min(left, chunk or max(1, left // (PARTS * self.parallelism)))
+            if count:
+                first, given = given, given + count
+                flags = keeping + (asking if given == len(items) else b"")
+                process.give(first, items[first:given], flags)
 
-            for process in self.processes:
+        working = self.choose()
+        for process in working:
+            process.begin(variables)
+            if process.is_ready:
                 give(process)
+        progress.tell(done)
+        while done < len(items):
+            for process, answers in self.heard():
+                for index, text in answers:
+                    results[index] = noted(process, index, text, errors) if text.startswith(b"?") else text
+                    done += 1
+                if process.is_of_job and process.is_ready and not process.unanswered:
+                    give(process)
             progress.tell(done)
-            while done < len(items):
-                for key, _ in selector.select():
-                    process, has_ended = key.data
-                    for index, text in process.take(has_ended):
-                        results[index] = noted(index, text, errors) if text.startswith(b"?") else text
-                        done += 1
-                    if not process.unanswered:
-                        give(process)
-                progress.tell(done)
         return results
 
+    def settle(self) -> None:
+        """Ends the job that `map` has begun, however that has ended, and replaces processes that cannot go on.
 
-def noted(index: int, text: bytes, errors: Errors | None) -> bytes:
+        Those that still work are stopped. Those in which the job has left something are killed.
+        """
+        working = [process for process in self.processes if process.is_of_job]
+        stopped = [process for process in working if process.is_broken or process.unanswered]
+        asked = [process for process in working if process.has_begun and process not in stopped]
+        for process in asked:
+            if not process.is_asked:
+                process.ask()
+        try:
+            while any(process.left is None for process in asked):
+                for _ in self.heard():
+                    pass
+        except (Failed, Interrupted):
+            pass  # Whoever has not answered by now is killed.
+        left = [process for process in asked if process.left != ""]
+        for process in left:
+            print(f"the function {process.left or 'has ended its process'}: it is replaced", file=sys.stderr)
+        for process in working:
+            process.is_of_job = False
+        self.end(stopped, GRACE_SECONDS)
+        self.end(left)
+        self.size(self.parallelism)
+
+
+def noted(process: Process, index: int, text: bytes, errors: Errors | None) -> bytes:
     """What stands for the result of an item that failed."""
     told = json.loads(text[1:])
     if errors is None:
+        # It has dropped what it was given with it.
+        process.unanswered.clear()
         raise Raised(f"item {index}: {told['traceback']}")
     errors.add(index, told)
     return b"null"

@@ -14,11 +14,14 @@ import urllib.parse
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Callable, TypedDict, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar, Union
 
 from windlass import _json, errors
 from windlass._model import json_name
 from windlass.models import Explanation, Function, Job, JobSpec, Queue
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 ENDS = ("Succeeded", "Failed", "Cancelled")
 
@@ -130,9 +133,10 @@ class Paths:
         return f"{self.base}/functions/{_quote(name)}"
 
     def events(self, job: JobOrName, last_id: str | None, timeout_seconds: float) -> Request:
-        """The stream of a job's events, after the last that was seen."""
+        """The stream of a job's events without its input, after the last that was seen."""
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
-        return Request("GET", self.job(job, "/events"), headers=headers, timeout_seconds=timeout_seconds)
+        params = {"fields": WITHOUT_INPUT}
+        return Request("GET", self.job(job, "/events"), params, headers, timeout_seconds=timeout_seconds)
 
 
 def new_key() -> str:
@@ -142,6 +146,8 @@ def new_key() -> str:
 
 def _sendable(key: str) -> str:
     """The key, if a header can have it."""
+    if not isinstance(key, str):
+        raise TypeError(f"an Idempotency-Key is a text, and not {key!r}")
     if key.isascii() and key.isprintable():
         return key
     raise errors.Invalid(400, "/problems/invalid", detail="an Idempotency-Key has printable ASCII characters only")
@@ -149,11 +155,15 @@ def _sendable(key: str) -> str:
 
 def name_of(job: JobOrName) -> str:
     """The job's name."""
+    if not isinstance(job, (str, Job)):
+        raise TypeError(f"a job is given as a Job or by its name, and not as {job!r}")
     return job if isinstance(job, str) else job.metadata.name
 
 
 def _quote(part: str) -> str:
     """A part of a path. An empty one, or dots, would lead elsewhere."""
+    if not isinstance(part, str):
+        raise TypeError(f"a name is a text, and not {part!r}")
     if part in ("", ".", ".."):
         raise ValueError(f"{part!r} is no name")
     return urllib.parse.quote(part, safe="")
@@ -165,32 +175,23 @@ def encode(value: Any) -> bytes:
 
 
 def spec_of(
-    function: str,
-    input: Mapping[str, Any],
-    name: str | None = None,
-    *,
-    parallelism: int | None = None,
-    min_parallelism: int | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    retries: int | None = None,
-    timeout_seconds: int | None = None,
-    ttl_seconds: int | None = None,
+    function: str, input: Mapping[str, Any], name: str | None = None, **options: Unpack[Options]
 ) -> dict[str, Any]:
     """The body of a submission: what is None is left to the function."""
-    spec = {
-        "name": name,
-        "function": function,
-        "input": input,
-        "parallelism": parallelism,
-        "minParallelism": min_parallelism,
-        "queue": queue,
-        "priority": priority,
-        "retries": retries,
-        "timeoutSeconds": timeout_seconds,
-        "ttlSecondsAfterFinished": ttl_seconds,
-    }
+    if not isinstance(function, str):
+        raise TypeError(f"the first argument is the name of a function on the server, not {function!r}")
+    known = Options.__annotations__
+    for option in options:
+        if option not in known:
+            raise TypeError(f"there is no option {option!r}; there are {', '.join(known)}")
+    spec: dict[str, Any] = {"name": name, "function": function, "input": input}
+    for option, value in options.items():
+        spec[_IN_SPEC.get(option) or json_name(option)] = value
     return {key: value for key, value in spec.items() if value is not None}
+
+
+# What an option is called in a job's spec, where that is another name.
+_IN_SPEC = {"ttl_seconds": "ttlSecondsAfterFinished"}
 
 
 # --- Answers. ---
@@ -215,10 +216,11 @@ def _understood(read: Callable[[bytes], _Read]) -> Callable[[bytes], _Read]:
 @_understood
 def job_of(body: bytes) -> Job:
     """A job from an answer."""
-    return _job(json.loads(body))
+    return job_from(json.loads(body))
 
 
-def _job(value: dict[str, Any]) -> Job:
+def job_from(value: dict[str, Any]) -> Job:
+    """A job from its JSON object."""
     value["spec"].setdefault("input", {})  # of one that was asked for without
     return Job.from_json(value)
 
@@ -227,7 +229,7 @@ def _job(value: dict[str, Any]) -> Job:
 def jobs_of(body: bytes) -> tuple[list[Job], str | None]:
     """A page of jobs, and the token of the next page."""
     value = json.loads(body)
-    return [_job(item) for item in value["items"]], value.get("metadata", {}).get("continue") or None
+    return [job_from(item) for item in value["items"]], value.get("metadata", {}).get("continue") or None
 
 
 @_understood

@@ -16,6 +16,7 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
 from windlass._follow import Follow
+from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
 from windlass._protocol import Answer, JobOrName, Options, Request
 from windlass._retry import Sending
@@ -172,7 +173,7 @@ class AsyncClient:
     def progress(self, job: JobOrName, *, timeout_seconds: float | None = None) -> AsyncGenerator[Job, None]:
         """The job on each change that is told, until it has ended. Connects again when a connection is lost.
 
-        `TimeoutError` when it has not ended by then.
+        `TimeoutError` when it has not ended by then. Its input is that of the job that is given; of a name it is `{}`.
         """
         return self._follow(job, timeout_seconds)
 
@@ -193,10 +194,29 @@ class AsyncClient:
         return (await self._send(Request("GET", self._paths.job(job, "/logs")))).body.decode("utf-8", "replace")
 
     async def follow_logs(self, job: JobOrName) -> AsyncGenerator[str, None]:
-        """The same and then all that comes, piece by piece, until the job has ended.
+        """The same and then all that comes, until the job has ended; see `Client.follow_logs`."""
+        follow = FollowLogs()
+        told = await self.get(job, with_input=False)
+        while True:
+            follow.opens(told)
+            lost = None
+            log = self._log(job)
+            try:
+                async for piece in log:
+                    yield piece
+            except errors.Unreachable as error:
+                lost = error
+            finally:
+                await log.aclose()
+            told = await self.get(job, with_input=False)
+            while not follow.is_over(told, lost) and not follow.goes_on(told, lost):
+                await asyncio.sleep(LOOK_SECONDS)
+                told = await self.get(job, with_input=False)
+            if not follow.is_another(told):
+                return
 
-        Raises `Unreachable` when the connection is lost: what was said meanwhile could not be told from what was read.
-        """
+    async def _log(self, job: JobOrName) -> AsyncGenerator[str, None]:
+        """What one stream tells."""
         request = self._paths.follow_logs(job)
         try:
             async with self._connection().stream(**self._target.arguments(request)) as response:

@@ -18,6 +18,7 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._discovery import Token
 from windlass._follow import Follow
+from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
 from windlass._protocol import Answer, JobOrName, Options, Request
 from windlass._retry import Sending
@@ -201,6 +202,7 @@ class Client:
         """The job as it ended, however it did.
 
         `TimeoutError` when it has not by then. It is looked at once, for up to a second, however short the timeout is.
+        Its input is that of the job that is given; of a name it is `{}`.
         """
         for told in self._follow(job, timeout_seconds):
             last = told
@@ -209,7 +211,7 @@ class Client:
     def progress(self, job: JobOrName, *, timeout_seconds: float | None = None) -> Iterator[Job]:
         """The job on each change that is told, until it has ended. Connects again when a connection is lost.
 
-        `TimeoutError` when it has not ended by then.
+        `TimeoutError` when it has not ended by then. Its input is that of the job that is given; of a name it is `{}`.
         """
         return self._follow(job, timeout_seconds)
 
@@ -232,8 +234,27 @@ class Client:
     def follow_logs(self, job: JobOrName) -> Iterator[str]:
         """The same and then all that comes, piece by piece, until the job has ended.
 
-        Raises `Unreachable` when the connection is lost: what was said meanwhile could not be told from what was read.
+        When a server that was lost comes back and begins another attempt, its log follows. Raises `Unreachable` when
+        the connection is lost within an attempt: what was said meanwhile could not be told from what was read.
         """
+        follow = FollowLogs()
+        told = self.get(job, with_input=False)
+        while True:
+            follow.opens(told)
+            lost = None
+            try:
+                yield from self._log(job)
+            except errors.Unreachable as error:
+                lost = error
+            told = self.get(job, with_input=False)
+            while not follow.is_over(told, lost) and not follow.goes_on(told, lost):
+                time.sleep(LOOK_SECONDS)
+                told = self.get(job, with_input=False)
+            if not follow.is_another(told):
+                return
+
+    def _log(self, job: JobOrName) -> Iterator[str]:
+        """What one stream tells."""
         request = self._paths.follow_logs(job)
         try:
             with self._connection().stream(**self._target.arguments(request)) as response:

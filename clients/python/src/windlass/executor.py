@@ -125,6 +125,11 @@ class Executor(concurrent.futures.Executor):
         items: bool | None = None,
         **options: Unpack[protocol.Options],
     ) -> None:
+        if not isinstance(function, str):
+            raise TypeError(
+                f"windlass.Executor({function!r}): it takes the name of a function, as in windlass.Executor('price'); "
+                "how many processes a job has is its option parallelism"
+            )
         options.setdefault("retries", 0)
         protocol.spec_of(function, {}, **options)  # wrong arguments are told here, and not by each future
         self._function, self._options = function, options

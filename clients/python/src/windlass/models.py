@@ -101,6 +101,7 @@ FailureReason = Literal[
     "Crashed",
     "Killed",
     "OutOfMemory",
+    "DiskExceeded",
     "NoOutput",
     "ResultTooLarge",
     "ResultLost",
@@ -194,7 +195,7 @@ class Timeline(Model, earlier=Earlier):
     """When the job passed from one phase to the next, for its latest attempt."""
 
     admitted: str | None = None
-    """CPUs granted: its carrier (`batch/v1` Job or process) was created."""
+    """CPUs granted: its batch Job or process was created."""
     created: str | None = None
     """Accepted."""
     earlier: tuple[Earlier, ...] = ()
@@ -384,7 +385,7 @@ class Warm(Model):
     max_jobs: int
     """Jobs after which a process is replaced. Default 1000."""
     min: int
-    """Processes that wait for a job when there is none. On a cluster each is a pod. Default 1."""
+    """Processes that wait for a job when there is none. Default 1."""
 
 
 @dataclass(frozen=True)
@@ -440,7 +441,9 @@ class FunctionSpec(
     retries: int | None = None
     """Further attempts after the first one failed, for jobs that do not say. Default 2."""
     warm: Warm | None = None
-    """Processes that stay between jobs. Absent for a process of its own for each attempt."""
+    """Processes that stay between jobs. Absent for a process of its own for each attempt, as on a cluster, where this
+    is ignored.
+    """
 
 
 @dataclass(frozen=True)

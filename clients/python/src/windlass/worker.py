@@ -29,9 +29,14 @@ stderr. It needs no variables.
 Arguments are JSON values. Results are what can be JSON in one way: numpy's numbers and arrays, tuples, dates and
 dataclasses are converted, NaN and bytes are refused (`windlass._json` has the table).
 
+Where `WINDLASS_SERVE` names a socket it serves: it does one job after another, and the processes with their imports
+stay between them (`windlass._serving`, version 2 of the worker contract). A job has as many processes as it was granted
+CPUs, and fails as in the table. A process in which it has left something is replaced: `windlass._left` has the list.
+With `--cold` it does one job all the same.
+
 The processes are fresh interpreters, as with `multiprocessing`'s `spawn`, and are no `multiprocessing` processes: its
 resource tracker would be one process more, and a result would be encoded twice. Deliberately absent: anything outside
-of the standard library, a retry of an item (the job has retries), and a process that outlives its job.
+of the standard library, a retry of an item (the job has retries), and any clearing up after a function.
 """
 
 from __future__ import annotations
@@ -39,33 +44,24 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import inspect
-import json
 import os
 import signal
 import sys
-import time
 import traceback
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
-from windlass._pool import FAILED, Errors, Failed, NotFound, Pool, Progress, Raised, find, serve
-
-NO_CONTRACT, BAD_INPUT, CANCELLED = 2, 65, 143
-
-
-class BadInput(Exception):
-    """The input can never work; retrying is pointless."""
-
-
-class Stop(Exception):
-    """The supervisor asked to stop."""
+from windlass._ends import BAD_INPUT, CANCELLED, FAILED, NO_CONTRACT, Stop, is_killed_with_us, stop
+from windlass._job import BadInput, Manner, run, say_bad_input, say_failed
+from windlass._pool import Pool, Raised
+from windlass._process import Failed
+from windlass._serving import serve
 
 
 class Arguments(NamedTuple):
     """What the command line says."""
 
-    target: str
-    chunk: int | None
-    retry_exceptions: bool
+    manner: Manner
+    is_cold: bool
     check: bool
     # Descriptors of tasks in and results out, in a process of the pool.
     process: tuple[int, int] | None
@@ -86,6 +82,9 @@ def arguments(argv: list[str] | None = None) -> Arguments:
         action="store_true",
         help="let the job's retries decide about an exception of the function [default: it is never tried again]",
     )
+    parser.add_argument(
+        "--cold", action="store_true", help="do one job and end, also where a worker would keep the processes"
+    )
     parser.add_argument("--check", action="store_true", help="only see whether the function is there, and exit")
     parser.add_argument("--process", metavar="IN,OUT", help=argparse.SUPPRESS)
     read = parser.parse_args(argv)
@@ -98,58 +97,14 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     if read.process is not None:
         tasks, results = read.process.split(",")
         process = int(tasks), int(results)
-    return Arguments(read.target, read.chunk, read.retry_exceptions, read.check, process)
+    return Arguments(Manner(read.target, read.chunk, read.retry_exceptions), read.cold, read.check, process)
 
 
-def read_input(path: str) -> tuple[list[Any], bool]:
-    """The items of the input, and whether to keep going when one fails."""
+def run_once(manner: Manner) -> int:
+    """One job, by version 1 of the contract."""
     try:
-        with open(path, "rb") as file:
-            value = json.load(file)
-    except ValueError as error:
-        raise BadInput(f"not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise BadInput("must be an object with the list `items`")
-    for name in value:
-        if name not in ("items", "keepGoing"):
-            raise BadInput(f"unknown field at /{name}; there is `items`, and `keepGoing`")
-    items, keep_going = value.get("items"), value.get("keepGoing", False)
-    if not isinstance(items, list):
-        raise BadInput("/items must be a list")
-    if not isinstance(keep_going, bool):
-        raise BadInput("/keepGoing must be true or false")
-    return items, keep_going
-
-
-def write_results(path: str, results: list[bytes], errors: Errors | None) -> None:
-    """Next to its place first, then renamed: half a result is never taken for one."""
-    with open(path + ".partial", "wb") as file:
-        file.write(b'{"results":[')
-        file.write(b",".join(results))
-        file.write(b"]")
-        if errors is not None:
-            errors.listed.sort(key=lambda error: error["item"])
-            file.write(b',"errors":' + json.dumps(errors.listed, separators=(",", ":")).encode())
-        file.write(b"}\n")
-    os.replace(path + ".partial", path)
-
-
-def stop(_number: int, _frame: object) -> NoReturn:
-    """The handler of SIGTERM."""
-    # Once: a second SIGTERM must not interrupt the clearing up.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Stop
-
-
-def stopping() -> bool:
-    """Whether SIGTERM has come. Sent to the whole group, it may reach the processes first."""
-    return signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
-
-
-def run(args: Arguments) -> int:
-    """One job."""
-    try:
-        source, output = os.environ["WINDLASS_INPUT"], os.environ["WINDLASS_OUTPUT"]
+        for name in ("WINDLASS_INPUT", "WINDLASS_OUTPUT"):
+            os.environ[name]
         parallelism = int(os.environ["WINDLASS_PARALLELISM"])
         if parallelism < 1:
             raise ValueError("WINDLASS_PARALLELISM is less than 1")
@@ -157,29 +112,25 @@ def run(args: Arguments) -> int:
         print(f"not started by a Windlass worker: {error!r}", file=sys.stderr)
         return NO_CONTRACT
     try:
-        with Pool(args.target, parallelism) as pool:
-            items, keep_going = read_input(source)
-            errors = Errors() if keep_going and not args.retry_exceptions else None
-            progress = Progress(os.environ.get("WINDLASS_PROGRESS"), len(items))
-            results = pool.map(items, progress, args.chunk, errors)
-        write_results(output, results, errors)
+        with Pool(manner.target, parallelism) as pool:
+            run(pool, manner, os.environ)
         return 0
     except BadInput as error:
-        print(f"bad input: {error}", file=sys.stderr)
+        say_bad_input(error)
         return BAD_INPUT
     except Failed as error:
         # The processes have ended by now, so that this is the end of stderr.
-        if not stopping() and not killed_with_us():
-            print(str(error).rstrip(), file=sys.stderr)
-            return BAD_INPUT if isinstance(error, Raised) and not args.retry_exceptions else FAILED
-    except Stop:
-        pass
-    print("stopped as asked", file=sys.stderr)
-    return CANCELLED
+        if is_killed_with_us():
+            raise Stop from None
+        say_failed(error)
+        return BAD_INPUT if isinstance(error, Raised) and not manner.retry_exceptions else FAILED
 
 
 def check(target: str) -> int:
     """Whether the function can be imported and called; its exit status."""
+    # Not for a parent of processes, which needs none of it.
+    from windlass._called import NotFound, find
+
     try:
         function = find(target)
     except NotFound as error:
@@ -201,15 +152,6 @@ def check(target: str) -> int:
     return 0
 
 
-def killed_with_us(patience_seconds: float = 0.05) -> bool:
-    """Whether our own SIGTERM is only just arriving, when a process of the pool has died."""
-    try:
-        time.sleep(patience_seconds)
-    except Stop:
-        return True
-    return False
-
-
 def main(argv: list[str] | None = None) -> int:
     """The program; its exit status."""
     # Whoever started us may ignore the ends of its children; then nobody could tell how ours end.
@@ -217,14 +159,26 @@ def main(argv: list[str] | None = None) -> int:
     faulthandler.enable()
     args = arguments(argv)
     if args.check:
-        return check(args.target)
+        return check(args.manner.target)
     if args.process is not None:
+        from windlass import _called
+
         tasks, results = args.process
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business
-        with open(tasks, "rb") as source, open(results, "wb", closefd=False) as sink:
-            return serve(args.target, source, sink)
+        try:
+            with open(tasks, "rb") as source, open(results, "wb", closefd=False) as sink:
+                return _called.serve(args.manner.target, source, sink)
+        except BrokenPipeError:
+            # Whoever asked has ended. Python would try once more at its own end, and say so.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), results)
+            return FAILED
     signal.signal(signal.SIGTERM, stop)
-    return run(args)
+    path = None if args.is_cold else os.environ.get("WINDLASS_SERVE")
+    try:
+        return run_once(args.manner) if path is None else serve(args.manner, path)
+    except Stop:
+        print("stopped as asked", file=sys.stderr)
+        return CANCELLED
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ pub enum End {
         at: Timestamp,
     },
     /// Its node has refused to start it, and nothing of it has run.
-    Refused {
+    NotTaken {
         /// What the node says.
         message: String,
         /// When it was seen.

@@ -41,6 +41,9 @@ pub enum FailureReason {
     Killed,
     /// The function needed more memory than it has. Never retried: the next attempt would have as much.
     OutOfMemory,
+    /// The function's own directory took more of the disk than the server allows. Never retried: the next attempt would
+    /// write as much.
+    DiskExceeded,
     /// The function exited 0 without a result, or with one that is called JSON and is not.
     NoOutput,
     /// The result is larger than the function's `maxResultBytes` or than where it must go. Never
@@ -66,6 +69,7 @@ impl FailureReason {
             Self::Invalid
             | Self::BadInput
             | Self::OutOfMemory
+            | Self::DiskExceeded
             | Self::ResultTooLarge
             | Self::CannotStart
             | Self::StartDeadline => false,
@@ -91,6 +95,7 @@ impl FailureReason {
             Self::Crashed => "Crashed",
             Self::Killed => "Killed",
             Self::OutOfMemory => "OutOfMemory",
+            Self::DiskExceeded => "DiskExceeded",
             Self::NoOutput => "NoOutput",
             Self::ResultTooLarge => "ResultTooLarge",
             Self::ResultLost => "ResultLost",

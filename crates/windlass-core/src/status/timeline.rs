@@ -14,7 +14,7 @@ use crate::AttemptNumber;
 pub struct Timeline {
     /// Accepted.
     pub created: Option<Timestamp>,
-    /// CPUs granted: its carrier (`batch/v1` Job or process) was created.
+    /// CPUs granted: its batch Job or process was created.
     pub admitted: Option<Timestamp>,
     /// The worker of the attempt started.
     pub started: Option<Timestamp>,

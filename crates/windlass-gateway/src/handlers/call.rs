@@ -48,10 +48,11 @@ pub(crate) async fn call_function(
         }
     }
     let request = read_request(&function.name, &headers, &uri, body, limits.body).await?;
-    let CreatedJob { job, is_replay } = create(&state, &token, &function, request).await?;
-
     let preferred = prefer::wait_of(&headers, limits.wait);
     let longest = preferred.unwrap_or(limits.wait);
+    let request = request.waited_for(Some(longest));
+    let CreatedJob { job, is_replay } = create(&state, &token, &function, request).await?;
+
     let connection = connection.as_deref();
     let waited = wait_until_finished(&state, &token, job, longest, connection).await?;
     let WaitedJob { job, is_deleted } = waited;

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
+use windlass_core::fields::Fields;
 use windlass_core::live::{EventId, Shown};
 use windlass_core::status::Progress;
 use windlass_core::{AttemptNumber, Job};
@@ -17,6 +18,8 @@ pub(crate) struct JobEvent {
     shown: Shown,
     pub(crate) id: EventId,
     job: OnceLock<Bytes>,
+    /// Of the first selection that was asked for: most clients ask for the same one.
+    some: OnceLock<(Fields, Bytes)>,
     progress: OnceLock<Bytes>,
 }
 
@@ -33,16 +36,25 @@ pub(crate) struct ProgressEvent<'a> {
 impl JobEvent {
     pub(crate) fn new(shown: Shown) -> Self {
         let id = shown.id();
-        Self { shown, id, job: OnceLock::new(), progress: OnceLock::new() }
+        Self { shown, id, job: OnceLock::new(), some: OnceLock::new(), progress: OnceLock::new() }
     }
 
     pub(crate) fn stored_job(&self) -> &Job {
         &self.shown.job
     }
 
-    /// `event: job`
-    pub(crate) fn job_bytes(&self) -> Bytes {
-        self.job.get_or_init(|| sse_bytes("job", Some(&self.id), &*self.shown.job())).clone()
+    /// `event: job`, with the whole job or some fields of it.
+    pub(crate) fn job_bytes(&self, fields: Option<&Fields>) -> Bytes {
+        let Some(fields) = fields else {
+            return self.job.get_or_init(|| self.write_job(&*self.shown.job())).clone();
+        };
+        let write = || self.write_job(&fields.of(&self.shown.job()));
+        let (written, bytes) = self.some.get_or_init(|| (fields.clone(), write()));
+        if written == fields { bytes.clone() } else { write() }
+    }
+
+    fn write_job(&self, data: &impl Serialize) -> Bytes {
+        sse_bytes("job", Some(&self.id), data)
     }
 
     /// `event: progress`

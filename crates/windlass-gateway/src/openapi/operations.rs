@@ -542,18 +542,22 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "followJob",
         tag: Tag::Jobs,
         summary: "Follows a job until it has ended",
-        text: "Server-sent events. `event: job` has the whole job as `data`: first the \
+        text: "Server-sent events. `event: job` has the job as `data`, whole or with \
+               `fields` some of it: first the \
                job as it is, then again each time it was stored, last the finished one. \
                `event: progress` has what the function tells in between. States may be \
                skipped, the last one is not. `event: problem` has a problem document and \
                is the last. A stream ends after an hour, when the server ends, and soon \
                after its token is taken back; a client that comes back with the last `id`, \
                to whichever replica, is told nothing twice and nothing older.",
-        parameters: &[Parameter::header(
-            "Last-Event-ID",
-            "The `id` of the last event that was seen; browsers send it by themselves.",
-            text,
-        )],
+        parameters: &[
+            FIELDS,
+            Parameter::header(
+                "Last-Event-ID",
+                "The `id` of the last event that was seen; browsers send it by themselves.",
+                text,
+            ),
+        ],
         answers: &[
             Answer::new(200, "A stream of events.", Content::Events(schemas::event)),
             Answer::new(
@@ -562,7 +566,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                 Content::None,
             ),
         ],
-        refusals: &[ProblemKind::Invalid],
+        refusals: &[ProblemKind::Query, ProblemKind::Invalid],
         ..Operation::EMPTY
     },
 ];

@@ -95,7 +95,7 @@ pub(super) fn jobs_or_fields(generator: &mut SchemaGenerator) -> Value {
 /// One event of the stream that follows a job.
 pub(super) fn event(generator: &mut SchemaGenerator) -> Value {
     let data = [
-        schema_of::<Job>(generator),
+        job_or_fields(generator),
         schema_of::<ProgressEvent<'_>>(generator),
         schema_of::<ProblemDocument<'_>>(generator),
     ];

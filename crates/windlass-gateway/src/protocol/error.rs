@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use windlass_core::jobs::{Denied, ReportError};
 use windlass_core::parse::Unread;
-use windlass_core::report::Refused;
+use windlass_core::report::ReportRefusal;
 use windlass_core::status::{Failure, FailureReason};
 use windlass_core::{Error, Job, Phase, Problem};
 
@@ -26,7 +26,7 @@ pub(crate) struct ApiError {
     kind: ProblemKind,
     detail: String,
     problems: Vec<Problem>,
-    reason: Option<Refused>,
+    reason: Option<ReportRefusal>,
     /// Why a job has no result, and which.
     failure: Option<Box<Failure>>,
     instance: Option<String>,
@@ -82,7 +82,7 @@ impl ApiError {
         Self::retry_later(ProblemKind::Unavailable, message, retry_after)
     }
 
-    pub(crate) fn report_refused(reason: Refused) -> Self {
+    pub(crate) fn report_refused(reason: ReportRefusal) -> Self {
         Self { reason: Some(reason), ..Self::new(ProblemKind::Refused, reason.to_string()) }
     }
 
@@ -166,7 +166,7 @@ pub(crate) struct ProblemDocument<'a> {
     problems: &'a [Problem],
     /// Why a worker's report changes nothing, when the type is `/problems/refused`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Refused>,
+    reason: Option<ReportRefusal>,
     /// Why the job of a call has no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a Failure>,

@@ -40,3 +40,15 @@ pub(crate) fn unknown_parameter(key: String, known: &str) -> ApiError {
 pub(crate) fn parse_fields(text: &str) -> Result<Fields, ApiError> {
     Fields::parse(text).map_err(|why| invalid_parameter("fields", &why))
 }
+
+/// The fields that are asked for, on a route with no other parameter than `?fields=`.
+pub(crate) fn only_fields(uri: &Uri) -> Result<Option<Fields>, ApiError> {
+    let mut selected = None;
+    for (parameter, value) in parameters(uri)? {
+        match parameter.as_str() {
+            "fields" => selected = Some(parse_fields(&value)?),
+            _ => return Err(unknown_parameter(parameter, "fields")),
+        }
+    }
+    Ok(selected)
+}

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::watch;
-use windlass_core::report::Refused;
+use windlass_core::report::ReportRefusal;
 use windlass_core::result::{ByteStream, Stored, sha256};
 use windlass_core::status::{Failure, FailureReason};
 use windlass_core::{Error, Job, JobKey, JobSpec, Metadata, Phase, Report};
@@ -30,7 +30,7 @@ pub(crate) struct FakeBackend {
     /// The next job is created, and nobody is told.
     pub(crate) loses_replies: Mutex<bool>,
     pub(crate) reports: Mutex<Vec<Report>>,
-    pub(crate) refuses: Mutex<Option<Refused>>,
+    pub(crate) refuses: Mutex<Option<ReportRefusal>>,
     /// What workers have stored.
     pub(crate) stored: Mutex<Vec<Bytes>>,
 }

@@ -9,7 +9,7 @@ use futures::TryStreamExt as _;
 use windlass_core::jobs::{
     AssignReply, Denied, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
 };
-use windlass_core::report::Refused;
+use windlass_core::report::ReportRefusal;
 use windlass_core::result::{ByteStream, checked};
 use windlass_core::{Error, Report};
 
@@ -24,7 +24,10 @@ pub(crate) struct FakeReports(pub(crate) Arc<FakeBackend>);
 
 #[async_trait]
 impl Reports for FakeReports {
-    async fn assign(&self, _: Option<&str>, _: Duration) -> AssignReply {
+    async fn assign(&self, token: Option<&str>, _: Duration) -> AssignReply {
+        if token != Some(WORKER) {
+            return Err(Denied::Unauthenticated.into());
+        }
         Ok(None)
     }
 
@@ -58,7 +61,7 @@ impl Reports for FakeReports {
                 Ok(Some(piece)) => bytes.extend(piece),
                 Ok(None) => break,
                 Err(error) if error.kind() == ErrorKind::InvalidData => {
-                    return Ok(Storing::Refused(Refused::Damaged));
+                    return Ok(Storing::Refused(ReportRefusal::Damaged));
                 }
                 Err(error) => return Err(Error::unavailable(error.to_string()).into()),
             }

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
 use windlass_core::{AttemptNumber, Cpus, Error, Job, JobLimits, name};
 
+use super::managed::MANAGED_BY;
 use super::new_attempt::NewAttempt;
 use super::pod::pod_spec;
 use crate::labels::{
@@ -23,7 +24,10 @@ const DEADLINE_SLACK_SECONDS: i64 = 120;
 
 /// The batch Job of this attempt. `Conflict` when the function cannot run on a cluster.
 pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
-    let NewAttempt { job, limits, number, .. } = *attempt;
+    let NewAttempt { job, limits, number, is_managed, .. } = *attempt;
+    let deadline = i64::from(limits.start_deadline_seconds)
+        + i64::from(limits.timeout_seconds)
+        + DEADLINE_SLACK_SECONDS;
     let labels = labels(job, number, attempt.cpus);
     let annotations = BTreeMap::from([(ANNOTATION_INPUT.to_owned(), input_text(job))]);
     let pod = core_v1::PodTemplateSpec {
@@ -32,7 +36,10 @@ pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
             annotations: Some(annotations),
             ..Default::default()
         }),
-        spec: Some(pod_spec(attempt)?),
+        spec: Some(core_v1::PodSpec {
+            active_deadline_seconds: is_managed.then_some(deadline),
+            ..pod_spec(attempt)?
+        }),
     };
     Ok(batch::Job {
         metadata: ObjectMeta {
@@ -43,7 +50,9 @@ pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
             ..Default::default()
         },
         spec: Some(batch::JobSpec {
-            active_deadline_seconds: Some(active_deadline_seconds(limits)),
+            // The kubelet enforces that of a pod, with no controller.
+            active_deadline_seconds: (!is_managed).then_some(deadline),
+            managed_by: is_managed.then(|| MANAGED_BY.to_owned()),
             ..batch_job_spec(pod)
         }),
         status: None,

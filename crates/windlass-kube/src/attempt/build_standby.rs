@@ -13,11 +13,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use windlass_core::{Assignment, Error, Function};
+use windlass_core::{Error, Function};
 
 use super::build::{active_deadline_seconds, batch_job_spec, input_text, labels, owner};
 use super::new_attempt::NewAttempt;
-use super::pod::{assignment, memory_bytes, standby_pod_spec};
+use super::pod::{memory_bytes, standby_assignment, standby_pod_spec};
 use super::report_endpoint::ReportEndpoint;
 use super::standby::Exchange;
 use crate::labels::{
@@ -129,8 +129,7 @@ pub(crate) fn pod_patch(
     attempt: &NewAttempt<'_>,
     claimed: Timestamp,
 ) -> Result<Value, Error> {
-    let assignment = Assignment { on_standby: true, ..assignment(attempt) };
-    let assignment = serde_json::to_string(&assignment)
+    let assignment = serde_json::to_string(&standby_assignment(attempt))
         .map_err(|error| Error::Bug(format!("assignment: {error}")))?;
     Ok(json!({ "metadata": {
         "uid": pod_uid,

@@ -19,4 +19,6 @@ pub(crate) struct NewAttempt<'a> {
     pub(crate) cpus: Cpus,
     /// Where its worker reports to.
     pub(crate) report: &'a ReportEndpoint,
+    /// Whether this controller is to manage its batch Job.
+    pub(crate) is_managed: bool,
 }

@@ -9,8 +9,9 @@ use kube::ResourceExt as _;
 use windlass_core::Cpus;
 use windlass_core::plan::AttemptState;
 
+use super::managed::{self, ManagedJob};
 use super::owner::{PodOwner, own_batch_job, own_pod};
-use super::pod_state::pod_state;
+use super::pod_state::{end_of, is_ready, pod_state};
 use super::standby::claimed_since;
 use crate::labels::AttemptLabels;
 
@@ -46,6 +47,8 @@ pub(crate) struct ObservedBatchJob {
     pub(super) suspended: bool,
     /// Since when its controller has taken the suspension in.
     pub(super) suspended_since: Option<Timestamp>,
+    /// What is kept of it beside, if this controller manages it.
+    pub(super) managed: Option<ManagedJob>,
 }
 
 /// What is kept of a pod.
@@ -59,6 +62,12 @@ pub(crate) struct ObservedPod {
     pub(super) owner_uid: Option<String>,
     pub(super) stopping: bool,
     pub(super) state: AttemptState,
+    /// Whether all its containers are ready.
+    pub(super) is_ready: bool,
+    /// Whether it has succeeded, once it has ended as a whole.
+    pub(super) succeeded: Option<bool>,
+    /// When its container ended.
+    pub(super) ended: Option<Timestamp>,
 }
 
 impl AttemptObjects {
@@ -108,8 +117,28 @@ impl ObservedBatchJob {
         &self.uid
     }
 
+    /// Whether this controller manages it, and not the cluster's Job controller.
+    pub(crate) fn is_managed(&self) -> bool {
+        self.managed.is_some()
+    }
+
+    /// Whether somebody wants it suspended, as far as this controller has to see to that.
+    pub(crate) fn is_to_suspend(&self) -> bool {
+        self.managed.as_ref().is_some_and(ManagedJob::is_to_suspend)
+    }
+
+    /// Whether it does not say yet how it has ended, and nobody has deleted it or keeps it from going on.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.is_open() && !self.stopping && !self.suspended
+    }
+
+    /// The version that was read of one that this controller manages.
+    pub(crate) fn managed_version(&self) -> Option<&str> {
+        self.managed.as_ref().map(ManagedJob::resource_version)
+    }
+
     /// Whether it has not ended, as far as is known.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         !self.finished && self.failed.is_none()
     }
 
@@ -157,6 +186,7 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
     let status = object.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let failed = conditions.iter().find(|c| c.type_ == "Failed" && c.status == "True");
+    let managed = managed::read(object);
     let past_deadline = conditions.iter().any(|c| {
         matches!(c.type_.as_str(), "Failed" | "FailureTarget")
             && c.status == "True"
@@ -182,7 +212,10 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
             .find(|c| c.type_ == "Suspended" && c.status == "True")
             .and_then(|c| c.last_transition_time.as_ref())
             .map(|time| time.0),
-        suspended: object.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),
+        // One that this controller manages stays suspended until its pod is there again.
+        suspended: object.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true))
+            || managed.as_ref().is_some_and(ManagedJob::says_suspended),
+        managed,
     };
     Some((labels, batch_job))
 }
@@ -198,6 +231,7 @@ pub(crate) fn read_pod(
     now: Timestamp,
 ) -> Option<(AttemptLabels, ObservedPod)> {
     let (labels, owner) = own_pod(object)?;
+    let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
     let pod = ObservedPod {
         name: object.name_any(),
         node: object.spec.as_ref().and_then(|spec| spec.node_name.clone()),
@@ -209,6 +243,13 @@ pub(crate) fn read_pod(
         },
         stopping: object.metadata.deletion_timestamp.is_some(),
         state: pod_state(object, &labels, now),
+        is_ready: is_ready(object),
+        succeeded: match phase {
+            Some("Succeeded") => Some(true),
+            Some("Failed") => Some(false),
+            _ => None,
+        },
+        ended: end_of(object),
     };
     Some((labels, pod))
 }

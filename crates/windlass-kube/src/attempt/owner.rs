@@ -1,8 +1,8 @@
 //! Whose a batch Job or a pod is: owner references, and names that are computed.
 //!
 //! Labels can be anybody's, and anybody may remove them. A batch Job is ours when the ComputeJob controls it, by UID,
-//! and it has the name that is computed for the attempt or is a standby that was claimed. A pod is ours when such a batch Job controls it. A pod without
-//! owners was left behind by somebody who deleted its batch Job. It is known by its name, which proves nothing: it is
+//! and it has the name that is computed for the attempt or is a standby that was claimed. A pod is ours when such a
+//! batch Job controls it. A pod without owners was left behind by somebody who deleted its batch Job. It is known by its name, which proves nothing: it is
 //! ended, and what it says is not believed.
 
 use k8s_openapi::api::batch::v1 as batch;

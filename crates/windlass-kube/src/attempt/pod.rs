@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, STANDBY, StandbyOrder};
 use windlass_core::contract::STOP_GRACE_SECONDS;
+use windlass_core::status::FailureReason;
 use windlass_core::{Cpus, Error, FunctionSpec};
 
 use super::new_attempt::NewAttempt;
@@ -29,6 +30,8 @@ const STANDBY_CPU_LIMIT: &str = "1";
 
 const INPUT_DIRECTORY: &str = "/windlass/input";
 const WORK_DIRECTORY: &str = "/windlass/work";
+/// That of a function that serves: it is cleared, and directories of others lie in the one above.
+const SERVE_DIRECTORY: &str = "/windlass/work/serve";
 /// The user has no entry in the image's passwd, and its home would be the root directory, which nobody may write.
 const HOME_DIRECTORY: &str = "/home/windlass";
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
@@ -45,7 +48,10 @@ pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Err
         resources: Some(resources(amount(&cpus.to_string(), memory), None)),
         ..container(function, &job.spec.function)?
     };
-    Ok(with_container(function, container, input_of_annotation()))
+    Ok(core_v1::PodSpec {
+        affinity: away_from_lost_node(attempt),
+        ..with_container(function, container, input_of_annotation())
+    })
 }
 
 /// The pod of a standby of this function. `Conflict` when the function cannot run on a cluster.
@@ -57,7 +63,7 @@ pub(super) fn standby_pod_spec(
     let order = StandbyOrder {
         report: report.current(),
         input: format!("{INPUT_DIRECTORY}/input.json"),
-        work: WORK_DIRECTORY.into(),
+        work: SERVE_DIRECTORY.into(),
     };
     let order = serde_json::to_string(&order)
         .map_err(|error| Error::Bug(format!("the order of a standby: {error}")))?;
@@ -94,7 +100,6 @@ fn with_container(
     input: core_v1::Volume,
 ) -> core_v1::PodSpec {
     core_v1::PodSpec {
-        active_deadline_seconds: None,
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         containers: vec![container],
@@ -114,6 +119,37 @@ fn with_container(
         volumes: Some(volumes(input)),
         ..placement(function)
     }
+}
+
+/// Another node than that on which the attempt before was lost or refused, where there is one that fits: the node may
+/// be full, broken or about to go. Only a preference, so that a cluster of one node goes on.
+fn away_from_lost_node(attempt: &NewAttempt<'_>) -> Option<core_v1::Affinity> {
+    let status = &attempt.job.status;
+    let failure =
+        status.failure.as_ref().filter(|failure| failure.reason == FailureReason::Lost)?;
+    // The status tells the node of the same attempt.
+    if failure.attempt + 1 != attempt.number || status.attempt != Some(failure.attempt) {
+        return None;
+    }
+    let not_there = core_v1::NodeSelectorRequirement {
+        key: "metadata.name".into(),
+        operator: "NotIn".into(),
+        values: Some(vec![status.node.clone()?]),
+    };
+    let term = core_v1::PreferredSchedulingTerm {
+        weight: 100,
+        preference: core_v1::NodeSelectorTerm {
+            match_fields: Some(vec![not_there]),
+            ..Default::default()
+        },
+    };
+    Some(core_v1::Affinity {
+        node_affinity: Some(core_v1::NodeAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![term]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
 }
 
 /// The only container, but for what it runs and what that gets.
@@ -193,9 +229,14 @@ fn environment(function: &FunctionSpec, name: &str, value: &str) -> Vec<core_v1:
     env
 }
 
+/// What the worker of a standby is told to do.
+pub(super) fn standby_assignment(attempt: &NewAttempt<'_>) -> Assignment {
+    Assignment { on_standby: true, work: SERVE_DIRECTORY.into(), ..assignment(attempt) }
+}
+
 /// What the worker is told to do.
-pub(super) fn assignment(attempt: &NewAttempt<'_>) -> Assignment {
-    let NewAttempt { job, limits, function, number, cpus, report } = *attempt;
+fn assignment(attempt: &NewAttempt<'_>) -> Assignment {
+    let NewAttempt { job, limits, function, number, cpus, report, .. } = *attempt;
     Assignment {
         input: format!("{INPUT_DIRECTORY}/input.json"),
         work: WORK_DIRECTORY.into(),

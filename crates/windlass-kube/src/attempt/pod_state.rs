@@ -13,6 +13,18 @@ use windlass_core::status::FailureReason;
 use super::standby::{is_standby, running_since};
 use crate::labels::{AttemptId, AttemptLabels, CONTAINER};
 
+/// Whether all containers of a pod are ready.
+pub(super) fn is_ready(pod: &core_v1::Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// When the container of a pod has ended, by its node's clock.
+pub(super) fn end_of(pod: &core_v1::Pod) -> Option<Timestamp> {
+    let dead = container_state(pod.status.as_ref()?)?.terminated.as_ref()?;
+    dead.finished_at.as_ref().map(|time| time.0)
+}
+
 /// Reasons of a waiting container that only mean "not yet".
 const ORDINARY_WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
@@ -107,7 +119,7 @@ fn ended_without_container_status(pod: &core_v1::Pod, now: Timestamp) -> Attempt
         (_, _, Some(message)) => (FailureReason::Crashed, message),
         // A kubelet that takes no pod says so of the pod alone.
         (_, Some(message), None) if !has_containers => {
-            return AttemptState::Ended(End::Refused { message, at: now });
+            return AttemptState::Ended(End::NotTaken { message, at: now });
         }
         (_, said, None) => (
             FailureReason::Killed,

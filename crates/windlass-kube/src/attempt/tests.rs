@@ -20,6 +20,7 @@ use super::objects::{AttemptObjects, ObservedBatchJob, ObservedPod, read_batch_j
 use super::observe::attempts;
 
 mod ends;
+mod managed;
 mod pods;
 mod standbys;
 

@@ -65,9 +65,10 @@ impl WatchedJob {
     /// Whether it waits for this function, which was not there.
     pub(crate) fn lacks_function(&self, function: &str) -> bool {
         let admitted = self.status.condition(ConditionType::Admitted);
+        let lacks = [reasons::FUNCTION_NOT_FOUND, reasons::FUNCTION_DELETED];
         self.spec.function == function
             && !self.is_finished()
-            && admitted.is_some_and(|admitted| admitted.reason == reasons::FUNCTION_NOT_FOUND)
+            && admitted.is_some_and(|admitted| lacks.contains(&admitted.reason.as_str()))
     }
 
     /// Its latest failure.

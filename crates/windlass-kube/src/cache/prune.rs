@@ -8,11 +8,13 @@ use crate::labels::{
     ANNOTATION_ATTEMPT_IS, ANNOTATION_CLAIMED, ANNOTATION_NAMED_FOR, ANNOTATION_RUNNING,
 };
 
-/// What is read of a batch Job is its metadata, its status and whether it is suspended.
+/// What is read of a batch Job is its metadata, its status, whether it is suspended, and who manages it.
 pub(crate) fn prune_batch_job(batch_job: &mut batch::Job) {
-    let suspend = batch_job.spec.take().and_then(|spec| spec.suspend);
-    batch_job.spec = suspend
-        .map(|suspend| batch::JobSpec { suspend: Some(suspend), ..batch::JobSpec::default() });
+    batch_job.spec = batch_job.spec.take().map(|spec| batch::JobSpec {
+        suspend: spec.suspend,
+        managed_by: spec.managed_by,
+        ..batch::JobSpec::default()
+    });
     keep_annotations(
         &mut batch_job.metadata,
         &[ANNOTATION_NAMED_FOR, ANNOTATION_ATTEMPT_IS, ANNOTATION_CLAIMED],

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, PostParams, PropagationPolicy};
 use kube::core::Status;
 use kube::{Api, Client};
-use tracing::info;
+use tracing::{info, warn};
 use windlass_core::plan::{Action, AdmissionDecision, Refusal};
 use windlass_core::report::is_settled;
 use windlass_core::status::reasons;
@@ -17,13 +17,19 @@ use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits};
 
 use super::context::Context;
 use super::delete::{deleted, only_of};
+use super::manage_jobs::JobsToManage;
+use super::managed::create_pod;
+use super::managed_memory::ManagedMemory;
 use super::plan::Planned;
+use super::refused_status::is_refusal;
 use super::standby::may_go;
 use crate::attempt::build::batch_job;
+use crate::attempt::managed;
 use crate::attempt::new_attempt::NewAttempt;
 use crate::attempt::objects::{ObservedBatchJob, ObservedPod};
 use crate::attempt::owner::is_attempt;
 use crate::attempt::report_endpoint::ReportEndpoint;
+use crate::attempt::standby::is_standby;
 use crate::cache::attempts::AttemptCache;
 use crate::crd::ComputeJob;
 use crate::error::{call, exceeds_quota, from_kube, is_status, within_deadline};
@@ -46,7 +52,7 @@ pub(crate) async fn apply(
     }
     let mut refused = None;
     for action in &plan.actions {
-        match actor.act(action).await? {
+        match actor.act(action, now).await? {
             Applied::Done => {}
             Applied::Created(cpus) => ctx.metrics.jobs().granted(cpus),
             Applied::Refused { reason, message, is_final } => {
@@ -67,6 +73,10 @@ pub(crate) async fn apply(
 pub(crate) struct Actor<'a> {
     /// The API server.
     pub(crate) client: &'a Client,
+    /// Which batch Jobs this controller manages.
+    pub(crate) manage_jobs: &'a JobsToManage,
+    /// What it remembers of them.
+    pub(crate) managed: &'a ManagedMemory,
     /// Where workers report to.
     pub(crate) report: &'a ReportEndpoint,
     /// The job. To start an attempt it must be as it is now, input and all.
@@ -101,21 +111,27 @@ pub(super) enum Applied {
 
 impl Actor<'_> {
     /// Carries out one action.
-    async fn act(&self, action: &Action) -> Result<Applied, Error> {
+    async fn act(&self, action: &Action, now: Timestamp) -> Result<Applied, Error> {
         match action {
-            Action::Start { attempt, cpus } => self.start(*attempt, *cpus).await,
+            Action::Start { attempt, cpus } => self.start(*attempt, *cpus, now).await,
             Action::Remove { attempt } => self.remove(*attempt).await.map(|()| Applied::Done),
             Action::Expire => self.expire().await.map(|()| Applied::Done),
         }
     }
 
-    async fn start(&self, number: AttemptNumber, cpus: Cpus) -> Result<Applied, Error> {
+    async fn start(
+        &self,
+        number: AttemptNumber,
+        cpus: Cpus,
+        now: Timestamp,
+    ) -> Result<Applied, Error> {
         let Some(function) = self.function else {
             return Err(Error::Bug("a start without a function".into()));
         };
         let Self { job, limits, report, .. } = *self;
         let function = &function.spec;
-        let attempt = NewAttempt { job, limits, function, number, cpus, report };
+        let is_managed = self.manage_jobs.manages_new(self.client).await?;
+        let attempt = NewAttempt { job, limits, function, number, cpus, report, is_managed };
         if let Some(applied) = self.start_on_standby(&attempt).await? {
             return Ok(applied);
         }
@@ -130,27 +146,41 @@ impl Actor<'_> {
         let created =
             within_deadline(self.batch_jobs().create(&PostParams::default(), &batch_job)).await?;
         match created {
-            Ok(_) => {
+            Ok(created) => {
                 info!(job = %job.key(), attempt = number, cpus, "attempt created");
+                self.make_pod(&created, is_managed, now).await;
                 Ok(Applied::Created(cpus))
             }
             // It is ours, from before a crash or a stale cache, or somebody else's.
-            Err(error) if is_status(&error, 409) => self.adopt(&name, &attempt).await,
-            Err(kube::Error::Api(status))
-                if matches!(status.code, 400 | 403 | 422) || is_a_webhooks(&status) =>
-            {
-                Ok(refused(&status))
-            }
+            Err(error) if is_status(&error, 409) => self.adopt(&name, &attempt, now).await,
+            Err(kube::Error::Api(status)) if is_refusal(&status) => Ok(refused(&status)),
             Err(error) => Err(from_kube(error)),
         }
     }
 
-    async fn adopt(&self, name: &str, attempt: &NewAttempt<'_>) -> Result<Applied, Error> {
+    /// Creates the pod of a batch Job that is ours to manage. When that fails, the batch Job is there all the same, and
+    /// the next reconcile tries again.
+    async fn make_pod(&self, batch_job: &batch::Job, is_managed: bool, now: Timestamp) {
+        if is_managed && !managed::is_managed(batch_job) && !is_standby(&batch_job.metadata) {
+            self.managed.field_was_dropped();
+        }
+        if let Err(error) = create_pod(self.client, self.managed, self.job, batch_job, now).await {
+            warn!(job = %self.job.key(), %error, "its pod is created by the next reconcile");
+        }
+    }
+
+    async fn adopt(
+        &self,
+        name: &str,
+        attempt: &NewAttempt<'_>,
+        now: Timestamp,
+    ) -> Result<Applied, Error> {
         let found = call(self.batch_jobs().get_opt(name)).await?;
         let Some(found) = found else {
             return Err(Error::Conflict(format!("the batch Job {name:?} is gone again")));
         };
         if is_attempt(&found, self.job, attempt.number) {
+            self.make_pod(&found, attempt.is_managed, now).await;
             return Ok(Applied::Done);
         }
         if let Some(applied) = self.follow_name(attempt, &found).await? {
@@ -182,7 +212,9 @@ impl Actor<'_> {
             let answer = within_deadline(pods.delete(pod.name(), &only_of(uid))).await;
             stopped = stopped.and(answer.and_then(deleted));
         }
+        let job_uid = &self.job.metadata.uid;
         if let Some(batch_job) = &objects.batch_job
+            && !self.managed.is_deleted(job_uid, batch_job.uid())
             && !self.keeps_anothers_name(batch_job)
         {
             let params = DeleteParams {
@@ -190,6 +222,7 @@ impl Actor<'_> {
                 ..only_of(batch_job.uid())
             };
             deleted(within_deadline(self.batch_jobs().delete(batch_job.name(), &params)).await?)?;
+            self.managed.has_deleted(job_uid, batch_job.uid());
         }
         stopped
     }
@@ -217,11 +250,6 @@ impl Actor<'_> {
     pub(super) fn batch_jobs(&self) -> Api<batch::Job> {
         Api::namespaced(self.client.clone(), &self.job.metadata.namespace)
     }
-}
-
-/// Whether somebody's admission webhook cannot be asked, which the API server says as an error of its own.
-fn is_a_webhooks(status: &Status) -> bool {
-    status.code == 500 && status.message.contains("failed calling webhook")
 }
 
 /// Forbidden may be allowed later: a quota of the namespace is used up, or a right was taken away; and a
@@ -267,18 +295,6 @@ mod tests {
             let expected =
                 Applied::Refused { reason: word.into(), message: message.clone(), is_final: ends };
             assert_eq!(refused(&status(code, reason, &message)), expected);
-        }
-    }
-
-    #[test]
-    fn an_api_server_that_is_in_trouble_itself_refuses_nothing() {
-        let table = [
-            (500, "failed calling webhook \"w\": timeout", true),
-            (500, "etcdserver: request timed out", false),
-            (503, "failed calling webhook", false),
-        ];
-        for (code, message, expected) in table {
-            assert_eq!(is_a_webhooks(&status(code, "InternalError", message)), expected);
         }
     }
 }

@@ -12,6 +12,8 @@ use windlass_clock::Clock;
 
 use super::expectations::Expectations;
 use super::failure_events::FailureEvents;
+use super::manage_jobs::JobsToManage;
+use super::managed_memory::ManagedMemory;
 use super::quarantine::Quarantine;
 use super::refusals::StartRefusals;
 use super::settings::Settings;
@@ -62,6 +64,10 @@ pub(crate) struct Context {
     pub(crate) standbys: StandbyCache,
     /// Why batch Jobs have no pods.
     pub(crate) failed_creates: FailedCreates,
+    /// Whether new batch Jobs are managed by this controller.
+    pub(crate) manage_jobs: JobsToManage,
+    /// What is remembered of those that are.
+    pub(crate) managed: ManagedMemory,
     /// Whether the caches are complete.
     pub(crate) synced: Synced,
     /// Who may start.
@@ -107,6 +113,8 @@ impl Context {
             attempts: AttemptCache::default(),
             standbys: StandbyCache::default(),
             failed_creates: FailedCreates::default(),
+            manage_jobs: JobsToManage::new(settings.manage_jobs),
+            managed: ManagedMemory::default(),
             synced: Synced::default(),
             admission,
             expectations: Expectations::default(),

@@ -30,7 +30,7 @@ pub(crate) fn status_event(job: &Job, next: &JobStatus) -> Option<Event> {
         return Some(event(EventType::Normal, reasons::CANCELLED, "Cancel", note));
     }
     let reason = |status: &JobStatus, kind| status.condition(kind).map(|c| c.reason.clone());
-    let lacks = [reasons::FUNCTION_NOT_FOUND, reasons::QUEUE_TOO_SMALL];
+    let lacks = [reasons::FUNCTION_NOT_FOUND, reasons::FUNCTION_DELETED, reasons::QUEUE_TOO_SMALL];
     if let Some(admitted) = next.condition(ConditionType::Admitted)
         && lacks.contains(&admitted.reason.as_str())
         && reason(before, ConditionType::Admitted).as_ref() != Some(&admitted.reason)

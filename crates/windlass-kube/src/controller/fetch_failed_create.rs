@@ -1,4 +1,4 @@
-//! Why an attempt has no pod, as Events tell.
+//! Why an attempt has no pod: as the API server has told this controller, or as Events tell.
 
 use std::time::{Duration, Instant};
 
@@ -48,24 +48,33 @@ async fn find_failed_create(
     if attempt.pod.is_some() || job.status.is_finished() {
         return Ok(None);
     }
-    if waited < FIRST_LOOK {
-        return Ok(Some((FIRST_LOOK - waited).unsigned_abs()));
-    }
-    let objects = ctx.attempts.objects(&job.metadata.uid, attempt.number);
-    let Some(batch_job) = objects.and_then(|objects| objects.batch_job) else { return Ok(None) };
+    let uid = &job.metadata.uid;
+    let objects = ctx.attempts.objects(uid, attempt.number);
+    let Some(batch_job) = objects.and_then(|objects| objects.batch_job) else {
+        return Ok((waited < FIRST_LOOK).then(|| (FIRST_LOOK - waited).unsigned_abs()));
+    };
     let namespace = &job.metadata.namespace;
-    if ctx.failed_creates.is_list_due(namespace) {
-        list_failed_creates(ctx, namespace).await?;
-    }
-    if let Some(failed) = ctx.failed_creates.get(namespace, batch_job.uid()) {
+    // Who makes the pod has the answer; of the Job controller's, only Events tell.
+    let failed = if batch_job.is_managed() {
+        ctx.managed.refusal(uid, batch_job.uid())
+    } else if waited < FIRST_LOOK {
+        return Ok(Some((FIRST_LOOK - waited).unsigned_abs()));
+    } else {
+        if ctx.failed_creates.is_list_due(namespace) {
+            list_failed_creates(ctx, namespace).await?;
+        }
+        ctx.failed_creates.get(namespace, batch_job.uid())
+    };
+    if let Some(failed) = failed {
         let quota = exceeds_quota(&failed.message);
         let word = if quota { reasons::QUOTA_EXCEEDED } else { reasons::FAILED_CREATE };
         *reason = Some(word.into());
         *message = failed.message;
-        // Before that the Job controller had not tried.
+        // Before that nobody had tried.
         attempt.startable_since = Some(failed.since);
     }
-    Ok(Some(waited.min(LONGEST_PAUSE).unsigned_abs()))
+    let pause = waited.clamp(FIRST_LOOK, LONGEST_PAUSE);
+    Ok((!batch_job.is_managed()).then(|| pause.unsigned_abs()))
 }
 
 async fn list_failed_creates(ctx: &Context, namespace: &str) -> Result<(), Error> {

@@ -9,10 +9,7 @@ pub(super) fn is_new(job: &Job) -> bool {
     let admitted = job.status.condition(ConditionType::Admitted);
     job.status.phase.is_none()
         || job.status.attempt.is_none()
-            && admitted.is_some_and(|admitted| {
-                admitted.reason == reasons::FUNCTION_NOT_FOUND
-                    && admitted.message == not_there_yet(job)
-            })
+            && admitted.is_some_and(|admitted| admitted.reason == reasons::FUNCTION_NOT_FOUND)
 }
 
 /// Why a new job waits whose function is not there: a reason and a sentence. `None` when it has waited long enough, and
@@ -24,11 +21,8 @@ pub(super) fn why_it_waits(job: &Job, now: Timestamp) -> Option<(&'static str, S
     let created = job.metadata.creation_timestamp.unwrap_or(now);
     let longest = JobLimits::without_function(&job.spec).start_deadline();
     let waits = now.duration_since(created) < longest;
-    waits.then(|| (reasons::FUNCTION_NOT_FOUND, not_there_yet(job)))
-}
-
-fn not_there_yet(job: &Job) -> String {
-    format!("function {:?} is not there yet", job.spec.function)
+    let why = || format!("function {:?} is not there yet", job.spec.function);
+    waits.then(|| (reasons::FUNCTION_NOT_FOUND, why()))
 }
 
 #[cfg(test)]
@@ -54,10 +48,10 @@ mod tests {
         };
         assert!(is_new(&job));
         let (reason, why) = why_it_waits(&job, at(599)).unwrap();
-        job.status = told(&job, reason, why);
+        job.status = told(&job, reason, format!("{why}, in other words"));
         assert!(is_new(&job), "it waits");
         assert_eq!(why_it_waits(&job, at(600)), None);
-        job.status = told(&job, reasons::FUNCTION_NOT_FOUND, "it was there and is gone".into());
+        job.status = told(&job, reasons::FUNCTION_DELETED, "it was there and is gone".into());
         assert!(!is_new(&job), "it was accepted");
         job.spec.function = "No Function".into();
         assert_eq!(why_it_waits(&job, at(1)), None, "nothing can have this name");

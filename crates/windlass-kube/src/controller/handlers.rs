@@ -163,12 +163,14 @@ fn job_changed(ctx: &Context, job: &WatchedJob) {
     if is_over && let Some(uid) = job.uid() {
         ctx.admission.withdraw(uid, ctx.now());
         ctx.refusals.forget(uid);
+        ctx.managed.is_over(uid);
     }
 }
 
 fn job_deleted(ctx: &Context, job: &DeletedObject) {
     ctx.admission.withdraw(&job.uid, ctx.now());
     ctx.refusals.forget(&job.uid);
+    ctx.managed.forget(&job.uid);
     ctx.expectations.forget(&job.uid);
     ctx.failure_events.forget(&job.uid);
     ctx.quarantine.forget(&job.uid);

@@ -1,5 +1,5 @@
 //! The controller. One job goes through [`guard`] -> [`reconcile`]: [`fetch`] -> [`validate`] -> [`admit`] -> [`plan`] ->
-//! [`apply`] -> [`update_status`]. What each reaches is in [`context`].
+//! [`apply`] -> [`update_status`]. For batch Jobs that no other controller manages [`managed`] does the rest. What each reaches is in [`context`].
 //!
 //! [`run`] wires the watches: [`handlers`] say what follows from a change. Beside the reconciles run [`claims`],
 //! [`resync`], [`orphans`], [`standby`], [`leadership`] with its [`lease`], and [`unreadable_events`].
@@ -23,11 +23,15 @@ pub(crate) mod handlers;
 pub(crate) mod leadership;
 pub(crate) mod lease;
 mod list;
+pub(crate) mod manage_jobs;
+mod managed;
+mod managed_memory;
 pub(crate) mod orphans;
 pub(crate) mod plan;
 mod quarantine;
 pub(crate) mod reconcile;
 mod refusals;
+mod refused_status;
 pub(crate) mod resync;
 pub(crate) mod run;
 pub(crate) mod settings;

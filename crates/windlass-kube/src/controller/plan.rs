@@ -10,6 +10,7 @@ use windlass_core::{AttemptNumber, Job, Observed, Plan, plan as core_plan};
 use super::admit::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
+use super::managed::hold_untold_ends;
 use super::standby;
 
 /// An attempt that ends within this time of its container's start, which is given in whole seconds, costs
@@ -45,8 +46,9 @@ pub(crate) fn plan(
         Ok(limits) => core_plan(job, limits, &observed, now),
         Err(why) => plan_invalid(job, why, &observed, now),
     };
-    let later = ctx.start_rate.postpone_removals(job, &observed, &mut plan.actions, now);
+    let many = ctx.start_rate.postpone_removals(job, &observed, &mut plan.actions, now);
+    let untold = hold_untold_ends(job, &mut plan.actions, ctx, now);
     let named = standby::postpone_removals(&job.metadata.uid, ctx, &mut plan.actions);
-    let removal_after = later.into_iter().chain(named).min();
+    let removal_after = [many, untold, named].into_iter().flatten().min();
     Planned { observed, next_attempt: fetched.next_attempt.number, plan, removal_after }
 }

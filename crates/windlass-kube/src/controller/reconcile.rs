@@ -9,6 +9,7 @@ use super::admit::{Admitted, admit};
 use super::apply::{Actor, apply};
 use super::context::Context;
 use super::fetch::fetch;
+use super::managed::manage;
 use super::plan::{Planned, plan};
 use super::update_status::{publish_failure, update_status};
 use super::validate::validate;
@@ -47,6 +48,8 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
     let limits = admitted.limits.as_ref().unwrap_or(&without_function);
     let actor = Actor {
         client: &ctx.client,
+        manage_jobs: &ctx.manage_jobs,
+        managed: &ctx.managed,
         report: &ctx.settings.report,
         job: admitted.whole.as_ref().unwrap_or(job),
         limits,
@@ -60,7 +63,10 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
     if !update_status(job, &planned, limits, ctx, now).await? {
         return Ok(Requeue::await_change());
     }
-    Ok(next_reconcile(&planned, &admitted, is_refused, fetched.look_again))
+    // Asks the API server, for batch Jobs that no other controller manages.
+    let managed_again = manage(job, &planned, ctx, now).await?;
+    let look_again = fetched.look_again.into_iter().chain(managed_again).min();
+    Ok(next_reconcile(&planned, &admitted, is_refused, look_again))
 }
 
 /// When to reconcile again although nothing has happened.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use windlass_core::Job;
 
+use super::manage_jobs::ManageJobs;
 use crate::attempt::report_endpoint::ReportEndpoint;
 
 /// What the command line sets.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub deleted_nodes_are_fenced: bool,
     /// Whether functions that say so have standbys.
     pub standbys: bool,
+    /// Whether this controller manages the batch Jobs that it creates.
+    pub manage_jobs: ManageJobs,
     /// Called with each job that this process has seen to end, while it leads. Must return at once.
     pub ended: Option<Ended>,
 }

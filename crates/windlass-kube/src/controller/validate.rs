@@ -70,7 +70,7 @@ fn missing_requirement(
 ) -> Option<(&'static str, String)> {
     let Some(function) = function else {
         let why = format!("function {:?} was there and is gone", job.spec.function);
-        return Some((reasons::FUNCTION_NOT_FOUND, why));
+        return Some((reasons::FUNCTION_DELETED, why));
     };
     // If its numbers are invalid without the queue as well, the job itself is to blame. A function that lost its image
     // is told as QueueTooSmall, too.

@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use windlass_core::jobs::{
     AssignReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
 };
-use windlass_core::report::{self, Ending, Event, PROGRESS_WRITE_INTERVAL, Refused, Report};
+use windlass_core::report::{self, Ending, Event, PROGRESS_WRITE_INTERVAL, Report, ReportRefusal};
 use windlass_core::result::{ByteStream, checked, location};
 use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
 use windlass_core::{AttemptNumber, Error, Job, JobLimits, Outcome, validate};
@@ -63,10 +63,10 @@ impl ClusterReports {
         worker: &WorkerPod,
         job_uid: &str,
         attempt: AttemptNumber,
-    ) -> Result<Result<(Job, RunningAttempt), Refused>, ReportError> {
+    ) -> Result<Result<(Job, RunningAttempt), ReportRefusal>, ReportError> {
         match self.workers.job_of(worker, job_uid, attempt).await {
             Ok(found) => Ok(Ok(found)),
-            Err(ReportError::Failed(Error::NotFound { .. })) => Ok(Err(Refused::OtherJob)),
+            Err(ReportError::Failed(Error::NotFound { .. })) => Ok(Err(ReportRefusal::OtherJob)),
             Err(error) => Err(error),
         }
     }
@@ -109,7 +109,7 @@ impl ClusterReports {
         ending: &Ending,
     ) -> Result<Verdict, ReportError> {
         if !self.is_stored(&job, report.attempt, &ending.outcome).await? {
-            return Ok(Verdict::Refused(Refused::Damaged));
+            return Ok(Verdict::Refused(ReportRefusal::Damaged));
         }
         let limits = self.limits(&job).await?;
         let now = Timestamp::now();
@@ -241,7 +241,7 @@ impl Reports for ClusterReports {
                 Ok(Storing::At(own))
             }
             Err(Failed::Content(error)) if error.kind() == ErrorKind::InvalidData => {
-                Ok(Storing::Refused(Refused::Damaged))
+                Ok(Storing::Refused(ReportRefusal::Damaged))
             }
             Err(Failed::Content(error)) => {
                 Err(Error::unavailable(format!("the result broke off: {error}")).into())

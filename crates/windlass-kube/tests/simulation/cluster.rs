@@ -1,5 +1,5 @@
-//! What a cluster does beside the API server: the Job controller makes pods of batch Jobs, a kubelet
-//! runs them, the garbage collector ends those whose batch Job is gone. The Job controller's cache may
+//! What a cluster does beside the API server: the Job controller makes pods of batch Jobs, unless somebody else manages
+//! them; a kubelet runs them, the garbage collector ends those whose batch Job is gone. The Job controller's cache may
 //! be old: it makes pods of batch Jobs that were deleted a moment ago. Attempts take some milliseconds, and end as the
 //! job's input says.
 
@@ -50,7 +50,7 @@ pub(crate) async fn play(server: Server, longest: u64, spread: u64, claims: Clai
         }
         let uids = state.all("jobs").map(|(_, job)| job["metadata"]["uid"].clone()).collect();
         cluster.make_late_pods(&mut state, &uids);
-        for (key, job) in &jobs {
+        for (key, job) in jobs.iter().filter(|(_, job)| job["spec"]["managedBy"].is_null()) {
             cluster.run_job_controller(&mut state, key, job);
         }
         for (key, pod) in all_but(&state, "pods", standby::is_settled) {
@@ -178,9 +178,7 @@ fn end_job(state: &mut State, key: &Key, uid: &Value) {
     job["status"]["ended"] = json!(true);
     if pods_of(state, uid).any(|(_, pod)| pod["status"]["phase"] == "Succeeded") {
         job["status"]["completionTime"] = json!(Timestamp::now());
-    }
-    // The pod of a standby that has lost its claim has no labels by which it is watched.
-    if pods_of(state, uid).all(|(_, pod)| standby::is_waiting(pod)) {
+    } else {
         job["status"]["conditions"] = json!([{ "type": "Failed", "status": "True",
             "reason": "BackoffLimitExceeded", "message": "no pod" }]);
     }

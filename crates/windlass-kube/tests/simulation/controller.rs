@@ -3,12 +3,15 @@
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use windlass_kube::{Metrics, ReportEndpoint, Settings};
+use windlass_kube::{ManageJobs, Metrics, ReportEndpoint, Settings};
 
 use crate::server::Server;
 
-pub(crate) fn start(server: &Server, controller: usize) -> JoinHandle<()> {
-    start_with(server, Settings { name: format!("c{controller}"), ..settings() }, controller)
+/// `manages` says whether it makes the pods of its batch Jobs itself.
+pub(crate) fn start(server: &Server, controller: usize, manages: bool) -> JoinHandle<()> {
+    let manage_jobs = if manages { ManageJobs::Always } else { ManageJobs::Never };
+    let name = format!("c{controller}");
+    start_with(server, Settings { name, manage_jobs, ..settings() }, controller)
 }
 
 pub(crate) fn settings() -> Settings {
@@ -19,6 +22,7 @@ pub(crate) fn settings() -> Settings {
         name: String::new(),
         deleted_nodes_are_fenced: false,
         standbys: true,
+        manage_jobs: ManageJobs::Never,
         ended: None,
     }
 }

@@ -29,28 +29,55 @@ pub(crate) fn play_numbered(count: u64, story: impl Fn(u64) -> Story) {
     play_all((0..count).map(story));
 }
 
-/// Plays all the stories side by side. Returns the numbers of their writes, in no order.
+/// So many stories are played side by side: more would wait for the processor. Those in which our controller makes the
+/// pods take twice as much of it.
+const SIDE_BY_SIDE: [usize; 2] = [80, 40];
+
+/// Of the stories in which the mode does not matter, every so many are played with pods of our own making, too. With
+/// `WINDLASS_STORIES=all` all of them are.
+const MANAGED_SHARE: usize = 3;
+
+/// Plays all the stories: first with pods that the Job controller makes, then with those that our controller makes.
+/// Returns the numbers of their writes, in no order.
 pub(crate) fn play_all(stories: impl IntoIterator<Item = Story>) -> Vec<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut playing = JoinSet::new();
-        for story in stories {
-            playing.spawn(play(story));
-        }
-        let (mut writes, mut wrong) = (Vec::new(), Vec::new());
-        while let Some(story) = playing.join_next().await {
-            match story.unwrap() {
-                Ok(count) => writes.push(count),
-                Err(what) => wrong.push(what),
+    let stories: Vec<_> = stories.into_iter().collect();
+    let (mut writes, mut wrong) = (Vec::new(), Vec::new());
+    let share = if std::env::var("WINDLASS_STORIES").is_ok_and(|which| which == "all") {
+        1
+    } else {
+        MANAGED_SHARE
+    };
+    for (managed, side_by_side) in [false, true].into_iter().zip(SIDE_BY_SIDE) {
+        let is_played = |(number, story): &(usize, &Story)| match story.managed {
+            Some(mode) => mode == managed,
+            None => !managed || number.is_multiple_of(share),
+        };
+        let of_mode = stories.iter().enumerate().filter(is_played);
+        let of_mode = of_mode.map(|(_, story)| Story { managed: Some(managed), ..story.clone() });
+        for some in of_mode.collect::<Vec<_>>().chunks(side_by_side) {
+            for ended in runtime.block_on(play_side_by_side(some)) {
+                match ended {
+                    Ok(count) => writes.push(count),
+                    Err(what) => wrong.push(what),
+                }
             }
         }
-        let count = wrong.len();
-        let titles: String =
-            wrong.iter().map(|what| what.chars().take(500).collect::<String>() + "\n").collect();
-        let all = count + writes.len();
-        assert!(wrong.is_empty(), "{count} of {all} stories:\n{titles}\n{}", wrong[0]);
-        writes
-    })
+    }
+    let count = wrong.len();
+    let titles: String =
+        wrong.iter().map(|what| what.chars().take(500).collect::<String>() + "\n").collect();
+    let all = count + writes.len();
+    assert!(wrong.is_empty(), "{count} of {all} stories:\n{titles}\n{}", wrong[0]);
+    writes
+}
+
+async fn play_side_by_side(stories: &[Story]) -> Vec<Result<usize, String>> {
+    let mut playing = JoinSet::new();
+    for story in stories {
+        playing.spawn(play(story.clone()));
+    }
+    playing.join_all().await
 }
 
 /// Plays a story to its end. Returns the number of writes, or what went wrong.
@@ -110,11 +137,14 @@ struct Performance {
 impl Performance {
     async fn begin(story: Story) -> Self {
         let server = Server::new(story.faults.clone());
+        let deaths = server.lock().deaths.subscribe();
         server.lock().read_faults = story.read_faults;
         create_warm_function(&server, story.standbys);
+        server.lock().drops_managed_by = story.drops_managed_by;
+        let manages = story.managed == Some(true);
         let mut controllers = Vec::new();
         if story.created_late {
-            controllers.extend((0..story.controllers).map(|i| start(&server, i)));
+            controllers.extend((0..story.controllers).map(|i| start(&server, i, manages)));
             // Their watches have begun by then.
             sleep(Duration::from_millis(500)).await;
         }
@@ -124,7 +154,7 @@ impl Performance {
         let cluster = cluster::play(server.clone(), story.longest, story.spread, story.claims);
         let cluster = tokio::spawn(cluster);
         if story.jobs_after > 0 {
-            controllers.extend((0..story.controllers).map(|i| start(&server, i)));
+            controllers.extend((0..story.controllers).map(|i| start(&server, i, manages)));
             sleep(Duration::from_millis(story.jobs_after)).await;
         }
         for (index, crashes) in story.jobs.iter().enumerate() {
@@ -134,9 +164,8 @@ impl Performance {
             }
         }
         if controllers.is_empty() {
-            controllers.extend((0..story.controllers).map(|i| start(&server, i)));
+            controllers.extend((0..story.controllers).map(|i| start(&server, i, manages)));
         }
-        let deaths = server.lock().deaths.subscribe();
         let began = Instant::now();
         let after = |milliseconds| began + Duration::from_millis(milliseconds);
         Self {
@@ -182,7 +211,8 @@ impl Performance {
         self.deaths.mark_unchanged();
         for dead in all {
             self.controllers[dead].abort();
-            self.controllers[dead] = start(&self.server, dead);
+            let manages = self.story.managed == Some(true);
+            self.controllers[dead] = start(&self.server, dead, manages);
         }
     }
 

@@ -56,6 +56,10 @@ pub(crate) struct Story {
     pub(crate) jobs_after: u64,
     /// What the nodes and the gateway do about those that are claimed.
     pub(crate) claims: Claims,
+    /// Whether controllers make the pods of their batch Jobs themselves; the story is played both ways without a value.
+    pub(crate) managed: Option<bool>,
+    /// Whether the API server stores only every second batch Job with `spec.managedBy`, as one of two of different versions.
+    pub(crate) drops_managed_by: bool,
     /// Makes each story take another course.
     pub(crate) spread: u64,
 }
@@ -78,6 +82,8 @@ impl Default for Story {
             on_standby: false,
             jobs_after: 0,
             claims: Claims { answered_within: 100, deferred: false },
+            managed: None,
+            drops_managed_by: false,
             spread: 1,
         }
     }

@@ -5,12 +5,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixStream;
-use tokio::process::Child;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -18,10 +15,10 @@ use uuid::Uuid;
 use windlass_core::assignment::{Assignment, Confinement, Order};
 use windlass_core::{AttemptNumber, Cpus};
 
-use super::supervise::{Supervisor, WORKER_GRACE};
-use super::warm::WarmFunctions;
+use super::supervise::{StopKind, Supervisor};
 use super::warm_pool::{WarmAge, WarmKey, WarmPool, WarmWorker};
-use super::worker_pool::{self, WorkerPool};
+use super::worker::{WORKER_GRACE, Worker};
+use super::worker_pool::WorkerPool;
 use crate::config::Config;
 use crate::confine::{Cgroups, Cores, Slot};
 use crate::data_dir::DataDir;
@@ -35,11 +32,10 @@ const SLOW_DISK_BYTES_PER_SECOND: u64 = 64 << 20;
 pub(crate) struct LiveAttempts {
     live: HashMap<(Uuid, AttemptNumber), LiveAttempt>,
     cores: Cores,
-    pub(super) cgroups: Cgroups,
+    cgroups: Cgroups,
     pub(super) workers: WorkerPool,
     /// Functions that wait for a job.
     pub(super) warm: WarmPool,
-    pub(super) warm_functions: WarmFunctions,
     pub(super) supervisors: JoinSet<()>,
     /// How long a worker may take to stop.
     grace: Duration,
@@ -51,7 +47,7 @@ pub(crate) struct LiveAttempts {
 /// One of them.
 struct LiveAttempt {
     /// Asks its supervisor to end it. `None` once that was done.
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<StopKind>>,
     /// Its CPUs by the kernel's numbers.
     cpus: Vec<u32>,
     /// Its function, if that serves.
@@ -60,26 +56,38 @@ struct LiveAttempt {
 
 /// What will hold an attempt that does not run yet.
 pub(crate) struct Allocation {
-    pub(super) cpus: Vec<u32>,
-    pub(super) memory_bytes: u64,
-    /// None where no control group can be had.
-    pub(super) slot: Option<Slot>,
-    /// A worker whose function waits for a job; its slot is the one above.
-    pub(super) worker: Option<WarmWorker>,
+    cpus: Vec<u32>,
+    memory_bytes: u64,
+    place: Place,
+}
+
+/// Where an attempt will be.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+enum Place {
+    /// In this control group, where one can be had.
+    New(Option<Slot>),
+    /// With a function that waits for a job, in the group that it has.
+    Waiting(WarmWorker),
 }
 
 impl Allocation {
     /// What its worker needs to know of it.
     pub(crate) fn confinement(&self) -> Confinement {
-        self.slot.as_ref().map_or_else(
-            || Confinement {
-                join: Vec::new(),
-                memory_events: None,
-                cpus: self.cpus.clone(),
-                memory_bytes: self.memory_bytes,
-            },
-            Slot::confinement,
-        )
+        let slot = match &self.place {
+            Place::New(slot) => slot,
+            Place::Waiting(waiting) => &waiting.worker.slot,
+        };
+        confinement(slot.as_ref(), &self.cpus, self.memory_bytes)
+    }
+}
+
+/// What a worker needs to know of what holds it.
+pub(super) fn confinement(slot: Option<&Slot>, cpus: &[u32], memory_bytes: u64) -> Confinement {
+    match slot {
+        Some(slot) => slot.confinement(),
+        None => {
+            Confinement { join: Vec::new(), memory_events: None, cpus: cpus.to_vec(), memory_bytes }
+        }
     }
 }
 
@@ -94,7 +102,9 @@ impl LiveAttempts {
         let Config { program, logs, descriptors, grace, cpus, run_as, .. } = config.clone();
         let other_user = run_as.is_some();
         let image = image_of(&program);
-        let command = WorkerCommand { program, logs, descriptors, grace, other_user, image };
+        let hidden = config.hidden();
+        let command =
+            WorkerCommand { program, logs, descriptors, grace, other_user, hidden, image };
         let workers = WorkerPool::new(command, files.attempts(), cpus, events.clone());
         Self {
             live: HashMap::new(),
@@ -102,7 +112,6 @@ impl LiveAttempts {
             cgroups,
             workers,
             warm: WarmPool::new(config.warm_memory_bytes),
-            warm_functions: WarmFunctions::new(),
             supervisors: JoinSet::new(),
             grace: grace + WORKER_GRACE,
             events,
@@ -120,21 +129,29 @@ impl LiveAttempts {
     ) -> Allocation {
         // None are free only while somebody else's are not pinned.
         let cpus = self.cores.acquire(cpus).unwrap_or_default();
-        while let Some(mut worker) = warm.and_then(|key| self.warm.take(key)) {
-            let mut slot = worker.slot.take();
-            match slot.as_mut().map_or(Ok(()), |slot| slot.limit(&cpus, memory_bytes)) {
-                Ok(()) => return Allocation { cpus, memory_bytes, slot, worker: Some(worker) },
-                Err(error) => {
-                    warn!(%error, "a function that waits cannot be given other limits");
-                    worker.slot = slot;
-                    self.retire(vec![worker]);
+        while let Some(mut waiting) = warm.and_then(|key| self.warm.take(key)) {
+            // Of one that holds more memory the kernel would end some.
+            if waiting.memory_bytes <= memory_bytes {
+                let slot = waiting.worker.slot.as_mut();
+                match slot.map_or(Ok(()), |slot| slot.limit(&cpus, memory_bytes)) {
+                    Ok(()) => {
+                        return Allocation { cpus, memory_bytes, place: Place::Waiting(waiting) };
+                    }
+                    Err(error) => {
+                        warn!(%error, "a function that waits cannot be given other limits");
+                    }
                 }
             }
+            self.retire(vec![waiting]);
         }
-        let slot = self.cgroups.acquire(&cpus, memory_bytes);
-        let slot =
-            slot.inspect_err(|error| warn!(%error, "an attempt runs without a control group")).ok();
-        Allocation { cpus, memory_bytes, slot, worker: None }
+        let place = Place::New(self.new_slot(&cpus, memory_bytes));
+        Allocation { cpus, memory_bytes, place }
+    }
+
+    /// A control group, where one can be had.
+    pub(super) fn new_slot(&self, cpus: &[u32], memory_bytes: u64) -> Option<Slot> {
+        let slot = self.cgroups.acquire(cpus, memory_bytes);
+        slot.inspect_err(|error| warn!(%error, "an attempt runs without a control group")).ok()
     }
 
     /// Gives an order to a worker. What it reports and its end are events. When no worker can be had,
@@ -142,78 +159,80 @@ impl LiveAttempts {
     pub(crate) fn start(
         &mut self,
         job_uid: Uuid,
-        mut order: Order,
+        order: Order,
         input: &[u8],
-        mut allocation: Allocation,
+        allocation: Allocation,
         warm: Option<Arc<WarmKey>>,
     ) -> io::Result<()> {
-        let attempt = order.assignment.attempt;
-        let limit = time_limit(&order.assignment);
-        let mut age = WarmAge::new();
-        let mut assigned = None;
-        if let Some(worker) = allocation.worker.take() {
-            age = worker.age;
-            match assign_waiting(job_uid, &order, input, &worker) {
-                Ok(()) => assigned = Some((worker.child, worker.socket, worker.home)),
-                Err(error) => {
-                    warn!(%error, "a function has gone while it waited");
-                    let own = allocation.slot.take();
-                    self.retire(vec![WarmWorker { slot: own, ..worker }]);
-                    allocation.slot =
-                        self.cgroups.acquire(&allocation.cpus, allocation.memory_bytes).ok();
-                    order.assignment.confinement = Some(allocation.confinement());
-                    age = WarmAge::new();
-                }
-            }
-        }
-        let assigned = match assigned {
-            Some(assigned) => Ok(assigned),
-            None => {
-                warm.iter().for_each(|key| self.warm.add(key));
-                self.assign(job_uid, &order, input)
-            }
-        };
-        let Allocation { cpus, slot, .. } = allocation;
-        let (child, socket, home) = match assigned {
-            Ok(worker) => worker,
+        let (attempt, limit) = (order.assignment.attempt, time_limit(&order.assignment));
+        let cpus = allocation.cpus.clone();
+        let (worker, age) = match self.assign(job_uid, order, input, allocation, warm.as_ref()) {
+            Ok(assigned) => assigned,
             Err(error) => {
-                warm.iter().for_each(|key| self.warm.remove(key));
                 self.cores.release(&cpus);
-                self.release_slot(slot);
                 return Err(error);
             }
         };
         let (stop, stopped) = oneshot::channel();
         let (grace, events) = (self.grace, self.events.clone());
         let kept = warm.clone().map(|key| (key, age));
-        let supervisor =
-            Supervisor { job_uid, attempt, home, grace, limit, slot, warm: kept, events };
-        self.supervisors.spawn(supervisor.run(child, socket, stopped));
+        let supervisor = Supervisor { job_uid, attempt, grace, limit, warm: kept, events };
+        self.supervisors.spawn(supervisor.run(worker, stopped));
         self.live.insert((job_uid, attempt), LiveAttempt { stop: Some(stop), cpus, warm });
         Ok(())
     }
 
+    /// Gives an order to the function that waits, or else to a worker of its own.
     fn assign(
         &mut self,
         job_uid: Uuid,
-        order: &Order,
+        mut order: Order,
         input: &[u8],
-    ) -> io::Result<(Child, UnixStream, PathBuf)> {
-        let IdleWorker { child, socket, home } = self.workers.assign(job_uid, order, input)?;
-        socket.set_nonblocking(true)?;
-        Ok((child, UnixStream::from_std(socket)?, home))
+        allocation: Allocation,
+        warm: Option<&Arc<WarmKey>>,
+    ) -> io::Result<(Worker, WarmAge)> {
+        let Allocation { cpus, memory_bytes, place } = allocation;
+        let slot = match place {
+            Place::New(slot) => slot,
+            Place::Waiting(waiting) => match waiting.worker.give(job_uid, &order, input) {
+                Ok(()) => return Ok((waiting.worker, waiting.age)),
+                Err(error) => {
+                    warn!(%error, "a function has gone while it waited");
+                    self.retire(vec![waiting]);
+                    let slot = self.new_slot(&cpus, memory_bytes);
+                    let confinement = confinement(slot.as_ref(), &cpus, memory_bytes);
+                    order.assignment.confinement = Some(confinement);
+                    slot
+                }
+            },
+        };
+        let idle = self.workers.assign(job_uid, &order, input);
+        let worker = self.attend(idle, slot)?;
+        warm.into_iter().for_each(|key| self.warm.add(key));
+        Ok((worker, WarmAge::new()))
+    }
+
+    /// A worker that was told something, with what holds it. When there is none, that is given back.
+    pub(super) fn attend(
+        &mut self,
+        idle: io::Result<IdleWorker>,
+        mut slot: Option<Slot>,
+    ) -> io::Result<Worker> {
+        let worker = idle.and_then(|idle| Worker::attend(idle, &mut slot));
+        self.release_slot(slot);
+        worker
     }
 
     /// Asks for the end of an attempt. Once it has ended, or was asked to, nothing happens.
     pub(crate) fn stop(&mut self, uid: Uuid, attempt: AttemptNumber) {
         if let Some(live) = self.live.get_mut(&(uid, attempt)) {
-            live.stop();
+            live.stop(StopKind::Cancel);
         }
     }
 
     /// Asks for the end of all.
     pub(crate) fn stop_all(&mut self) {
-        self.live.values_mut().for_each(LiveAttempt::stop);
+        self.live.values_mut().for_each(|live| live.stop(StopKind::End));
         self.closing.send_replace(true);
         let waiting = self.warm.close();
         self.retire(waiting);
@@ -276,33 +295,9 @@ fn time_limit(assignment: &Assignment) -> Duration {
     Duration::from_secs(u64::from(assignment.timeout_seconds) + storing)
 }
 
-/// Gives an order to a worker whose function waits.
-fn assign_waiting(
-    job_uid: Uuid,
-    order: &Order,
-    input: &[u8],
-    worker: &WarmWorker,
-) -> io::Result<()> {
-    let socket = SocketWriter(&worker.socket);
-    worker_pool::give(socket, &worker.home, job_uid, order.clone(), input)?
-}
-
-/// Writes to a socket that is not to be waited for. An order is smaller than its room.
-struct SocketWriter<'a>(&'a UnixStream);
-
-impl io::Write for SocketWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl LiveAttempt {
-    fn stop(&mut self) {
+    fn stop(&mut self, kind: StopKind) {
         // Its supervisor may have returned by itself.
-        self.stop.take().map(|stop| stop.send(()));
+        self.stop.take().map(|stop| stop.send(kind));
     }
 }

@@ -25,9 +25,10 @@ impl AttemptRecord {
         private_files::write(&home.join(FILE), &serde_json::to_vec(self)?)
     }
 
-    /// Removes it: the worker of this directory has no attempt any more.
-    pub(super) fn remove(home: &Path) -> io::Result<()> {
-        fs::remove_file(home.join(FILE))
+    /// Empties it: the worker of this directory has no attempt any more. The file is used again, because file systems
+    /// take longer to make and remove one.
+    pub(super) fn clear(home: &Path) -> io::Result<()> {
+        private_files::create(&home.join(FILE)).map(drop)
     }
 }
 
@@ -37,7 +38,7 @@ pub(crate) fn read_all(attempts: &Path) -> io::Result<Vec<AttemptRecord>> {
     let mut records = Vec::new();
     for entry in fs::read_dir(attempts)? {
         match fs::read(entry?.path().join(FILE)) {
-            // What cannot be read was being written: its worker had no order yet.
+            // What cannot be read was being written, or is empty: its worker has no order.
             Ok(text) => records.extend(serde_json::from_slice::<AttemptRecord>(&text).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

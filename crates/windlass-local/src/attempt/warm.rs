@@ -5,49 +5,33 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
-use uuid::Uuid;
-use windlass_core::assignment::{Idle, Preparation};
-use windlass_core::warm::Warm;
+use windlass_core::assignment::Idle;
 
-use super::live::{Allocation, LiveAttempts};
-use super::supervise::{Supervisor, WORKER_GRACE};
-use super::warm_pool::{WarmAge, WarmKey, WarmWorker};
+use super::live::{LiveAttempts, confinement};
+use super::warm_pool::{WarmAge, WarmFunction, WarmKey, WarmWorker};
+use super::worker::{WORKER_GRACE, Worker, WorkerExit};
 use crate::confine::Slot;
 use crate::event::{Event, EventSender};
-use crate::process::IdleWorker;
 
 /// How long a function that is started ahead may take until it is ready.
 const START_PATIENCE: Duration = Duration::from_secs(300);
 
-/// A function that is to be kept warm, and how.
-pub(crate) struct WarmFunction {
-    pub(crate) key: Arc<WarmKey>,
-    pub(crate) policy: Warm,
-    /// Memory of an attempt with one CPU.
-    pub(crate) memory_bytes: u64,
-    /// Whether what it says goes into the logs of its jobs.
-    pub(crate) has_logs: bool,
-}
-
 impl LiveAttempts {
     /// Takes over which functions are kept warm. Processes of others are ended.
-    pub(crate) fn set_warm(&mut self, functions: Vec<WarmFunction>) {
-        let policies =
-            functions.iter().map(|function| (Arc::clone(&function.key), function.policy.clone()));
-        let gone = self.warm.set_policies(policies.collect());
-        self.warm_functions =
-            functions.into_iter().map(|function| (Arc::clone(&function.key), function)).collect();
+    pub(crate) fn set_warm(&mut self, functions: HashMap<Arc<WarmKey>, WarmFunction>) {
+        let gone = self.warm.set_functions(functions);
         self.retire(gone);
         self.start_ahead();
     }
 
     /// Starts those ahead that are missing.
     pub(crate) fn start_ahead(&mut self) {
+        let ended = self.warm.take_ended();
+        self.retire(ended);
         for key in self.warm.missing() {
             if let Err(error) = self.prepare(&key) {
                 warn!(function = %key.function, %error, "a function cannot be started ahead");
@@ -57,24 +41,17 @@ impl LiveAttempts {
     }
 
     fn prepare(&mut self, key: &Arc<WarmKey>) -> io::Result<()> {
-        let Some(function) = self.warm_functions.get(key) else { return Ok(()) };
-        let (memory_bytes, has_logs) = (function.memory_bytes, function.has_logs);
-        let (cpus, slot) = (Vec::new(), self.cgroups.acquire(&[], memory_bytes).ok());
-        let allocation = Allocation { cpus, memory_bytes, slot, worker: None };
-        let preparation = Preparation {
-            program: key.program.clone(),
-            confinement: Some(allocation.confinement()),
-            input: String::new(),
-            work: String::new(),
-            has_logs,
-        };
-        let IdleWorker { child, socket, home } = self.workers.prepare(preparation)?;
-        socket.set_nonblocking(true)?;
-        let socket = UnixStream::from_std(socket)?;
-        let (key, slot, age) = (Arc::clone(key), allocation.slot, WarmAge::new());
+        let Some(function) = self.warm.function(key) else { return Ok(()) };
+        let memory_bytes = function.memory_bytes;
+        let slot = self.new_slot(&[], memory_bytes);
+        let confinement = confinement(slot.as_ref(), &[], memory_bytes);
+        let idle = self.workers.prepare(&key.program, &confinement);
+        let worker = self.attend(idle, slot)?;
+        let (key, age) = (Arc::clone(key), WarmAge::new());
         self.warm.add(&key);
-        let worker = WarmWorker { key, child, socket, home, slot, memory_bytes: 0, age };
-        self.supervisors.spawn(await_ready(worker, self.events.clone(), self.closing.subscribe()));
+        let waiting = WarmWorker { key, worker, memory_bytes: 0, age };
+        let (events, closing) = (self.events.clone(), self.closing.subscribe());
+        self.supervisors.spawn(await_ready(waiting, events, closing));
         Ok(())
     }
 
@@ -128,7 +105,7 @@ async fn await_ready(
 ) {
     let mut line = Vec::new();
     let said = {
-        let mut reader = BufReader::new(&mut worker.socket);
+        let mut reader = BufReader::new(&mut worker.worker.socket);
         let said = timeout(START_PATIENCE, reader.read_until(b'\n', &mut line));
         let closing = async { closing.wait_for(|closing| *closing).await.is_ok() };
         tokio::select! {
@@ -149,21 +126,12 @@ async fn await_ready(
 }
 
 /// Ends a worker whose function waits, or was to.
-async fn end(worker: WarmWorker, events: EventSender, has_failed: bool) {
-    let WarmWorker { key, child, socket, home, slot, .. } = worker;
-    let supervisor = Supervisor {
-        job_uid: Uuid::nil(),
-        attempt: 0,
-        home,
-        grace: WORKER_GRACE,
-        limit: Duration::ZERO,
-        slot,
-        warm: None,
-        events: events.clone(),
-    };
-    let slot = supervisor.retire(child, socket).await;
-    events.send(Event::WarmEnded { key, slot, has_failed });
+async fn end(waiting: WarmWorker, events: EventSender, has_failed: bool) {
+    let WarmWorker { key, mut worker, .. } = waiting;
+    // It ends when its server is gone.
+    worker.socket.shutdown().await.unwrap_or_default();
+    let WorkerExit { is_orderly, .. } = worker.exited(WORKER_GRACE).await;
+    worker.end_all(is_orderly, None).await;
+    Worker::remove_home(worker.home).await;
+    events.send(Event::WarmEnded { key, slot: worker.slot, has_failed });
 }
-
-/// Functions that are kept warm, by what their processes are told from others by.
-pub(super) type WarmFunctions = HashMap<Arc<WarmKey>, WarmFunction>;

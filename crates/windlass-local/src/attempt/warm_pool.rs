@@ -1,18 +1,15 @@
 //! Workers whose function serves and waits for its next job: started ahead, kept between jobs, ended when nobody
 //! needs them.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixStream;
-use tokio::process::Child;
 use tokio::time::Instant;
 use windlass_core::assignment::Program;
 use windlass_core::warm::Warm;
 
-use crate::confine::Slot;
+use super::worker::Worker;
 
 /// After a function could not be started ahead, it is not tried again for so long, unless its manifest changes.
 const FAILURE_PAUSE: Duration = Duration::from_secs(30);
@@ -26,16 +23,18 @@ pub(crate) struct WarmKey {
     pub(crate) program: Program,
 }
 
+/// How a function is kept warm.
+pub(crate) struct WarmFunction {
+    pub(crate) policy: Warm,
+    /// Memory of an attempt with one CPU.
+    pub(crate) memory_bytes: u64,
+}
+
 /// A worker whose function waits for its next job.
 #[derive(Debug)]
 pub(crate) struct WarmWorker {
     pub(crate) key: Arc<WarmKey>,
-    pub(crate) child: Child,
-    pub(crate) socket: UnixStream,
-    /// The worker's directory.
-    pub(crate) home: PathBuf,
-    /// What holds it.
-    pub(crate) slot: Option<Slot>,
+    pub(super) worker: Worker,
     /// Resident bytes of its function.
     pub(crate) memory_bytes: u64,
     pub(crate) age: WarmAge,
@@ -59,13 +58,15 @@ impl WarmAge {
 
 /// Those that wait, and how many there are of each function.
 pub(super) struct WarmPool {
-    policies: HashMap<Arc<WarmKey>, Warm>,
+    functions: HashMap<Arc<WarmKey>, WarmFunction>,
     /// The ones that waited longest are first.
     idle: Vec<WarmWorker>,
     /// Those that wait, work or start, by function.
     alive: HashMap<Arc<WarmKey>, u32>,
     /// Functions that could not be started ahead, and when.
     failed: HashMap<Arc<WarmKey>, Instant>,
+    /// Functions for which there was no memory while they waited: none is started ahead any more.
+    too_large: HashSet<Arc<WarmKey>>,
     /// Most resident bytes of all that wait.
     memory_bytes: u64,
 }
@@ -74,24 +75,26 @@ impl WarmPool {
     /// One whose waiting processes may hold so much memory together.
     pub(super) fn new(memory_bytes: u64) -> Self {
         Self {
-            policies: HashMap::new(),
+            functions: HashMap::new(),
             idle: Vec::new(),
             alive: HashMap::new(),
             failed: HashMap::new(),
+            too_large: HashSet::new(),
             memory_bytes,
         }
     }
 
     /// Takes over the functions that are kept warm. Returns those that are not needed any more.
-    pub(super) fn set_policies(
+    pub(super) fn set_functions(
         &mut self,
-        policies: HashMap<Arc<WarmKey>, Warm>,
+        functions: HashMap<Arc<WarmKey>, WarmFunction>,
     ) -> Vec<WarmWorker> {
-        self.policies = policies;
+        self.functions = functions;
         self.failed.clear();
+        self.too_large.clear();
         let (kept, gone) = std::mem::take(&mut self.idle)
             .into_iter()
-            .partition(|worker| self.policies.contains_key(&worker.key));
+            .partition(|worker| self.functions.contains_key(&worker.key));
         self.idle = kept;
         gone
     }
@@ -124,12 +127,14 @@ impl WarmPool {
 
     /// Keeps a worker whose function waits, if it may be kept. Returns those that are to be ended.
     pub(super) fn keep(&mut self, worker: WarmWorker) -> Vec<WarmWorker> {
-        let Some(policy) = self.policies.get(&worker.key) else { return vec![worker] };
+        let Some(WarmFunction { policy, .. }) = self.functions.get(&worker.key) else {
+            return vec![worker];
+        };
         let WarmAge { jobs, born, .. } = worker.age;
         if jobs >= policy.max_jobs || born.elapsed() >= seconds(policy.max_age_seconds) {
             return vec![worker];
         }
-        let waiting = self.idle.iter().filter(|idle| idle.key == worker.key).count();
+        let waiting = self.waiting_of(&worker.key);
         if waiting >= policy.max as usize {
             return vec![worker];
         }
@@ -145,6 +150,7 @@ impl WarmPool {
         while used > self.memory_bytes && !self.idle.is_empty() {
             let worker = self.idle.remove(0);
             used -= worker.memory_bytes;
+            self.too_large.insert(Arc::clone(&worker.key));
             ended.push(worker);
         }
         ended
@@ -166,32 +172,49 @@ impl WarmPool {
         expired
     }
 
+    /// Those whose worker has ended by itself.
+    pub(super) fn take_ended(&mut self) -> Vec<WarmWorker> {
+        let has_ended =
+            |waiting: &mut WarmWorker| !matches!(waiting.worker.child.try_wait(), Ok(None));
+        self.idle.extract_if(.., has_ended).collect()
+    }
+
     /// When the next one has waited for too long, or is too old.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.idle.iter().filter_map(|worker| self.expiry(worker)).min()
     }
 
     fn expiry(&self, worker: &WarmWorker) -> Option<Instant> {
-        let policy = self.policies.get(&worker.key)?;
+        let WarmFunction { policy, .. } = self.functions.get(&worker.key)?;
         let old = worker.age.born + seconds(policy.max_age_seconds);
-        let waiting = self.idle.iter().filter(|idle| idle.key == worker.key).count();
+        let waiting = self.waiting_of(&worker.key);
         let surplus = waiting > policy.min as usize;
         let idle = surplus.then(|| worker.age.idle_since + seconds(policy.idle_seconds));
         Some(idle.map_or(old, |idle| idle.min(old)))
     }
 
+    fn waiting_of(&self, key: &WarmKey) -> usize {
+        self.idle.iter().filter(|idle| *idle.key == *key).count()
+    }
+
+    /// A function that is kept warm.
+    pub(super) fn function(&self, key: &WarmKey) -> Option<&WarmFunction> {
+        self.functions.get(key)
+    }
+
     /// The functions of which one more is to be started ahead.
     pub(super) fn missing(&self) -> Vec<Arc<WarmKey>> {
-        let is_missing = |(key, policy): &(&Arc<WarmKey>, &Warm)| {
+        let is_missing = |(key, function): &(&Arc<WarmKey>, &WarmFunction)| {
             let failed = self.failed.get(*key).is_some_and(|at| at.elapsed() < FAILURE_PAUSE);
-            !failed && self.alive.get(*key).copied().unwrap_or(0) < policy.min
+            let is_kept_out = failed || self.too_large.contains(*key);
+            !is_kept_out && self.alive.get(*key).copied().unwrap_or(0) < function.policy.min
         };
-        self.policies.iter().filter(is_missing).map(|(key, _)| Arc::clone(key)).collect()
+        self.functions.iter().filter(is_missing).map(|(key, _)| Arc::clone(key)).collect()
     }
 
     /// All that wait, to be ended. No function is kept warm any more.
     pub(super) fn close(&mut self) -> Vec<WarmWorker> {
-        self.policies.clear();
+        self.functions.clear();
         std::mem::take(&mut self.idle)
     }
 

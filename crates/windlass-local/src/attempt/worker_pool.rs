@@ -10,12 +10,14 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 use uuid::Uuid;
 use windlass_core::Cpus;
-use windlass_core::assignment::{InputDigest, Instruction, Order, Preparation};
+use windlass_core::assignment::{
+    Confinement, InputDigest, Instruction, Order, Preparation, Program,
+};
 use windlass_worker::private_files;
 
 use super::record::AttemptRecord;
 use crate::event::{Event, EventSender};
-use crate::process::{IdleWorker, WorkerCommand};
+use crate::process::{IdleWorker, Logs, WorkerCommand};
 
 /// Most workers that wait for an order.
 const MAX_IDLE: usize = 4;
@@ -73,28 +75,41 @@ impl WorkerPool {
         order: &Order,
         input: &[u8],
     ) -> io::Result<IdleWorker> {
+        self.tell(|worker| give(&worker.socket, &worker.home, job_uid, order.clone(), input))
+    }
+
+    /// Has a worker start a function that serves, before there is a job.
+    pub(super) fn prepare(
+        &mut self,
+        program: &Program,
+        confinement: &Confinement,
+    ) -> io::Result<IdleWorker> {
+        let has_logs = matches!(self.command.logs, Logs::Files);
+        self.tell(|worker| {
+            let (input, work) = (input_path(&worker.home), text(&work_path(&worker.home)));
+            private_files::write(&input, b"")?;
+            let mut program = program.clone();
+            program.directory.get_or_insert_with(|| work.clone());
+            let (input, confinement) = (text(&input), Some(confinement.clone()));
+            let preparation = Preparation { program, confinement, input, work, has_logs };
+            Ok(say(&worker.socket, &Instruction::Prepare(preparation)))
+        })
+    }
+
+    /// Tells something to a worker that waits, or to a new one. The inner error is that the worker has gone.
+    fn tell(
+        &mut self,
+        told: impl Fn(&IdleWorker) -> io::Result<io::Result<()>>,
+    ) -> io::Result<IdleWorker> {
         loop {
             let worker = self.take()?;
             let Some(pid) = worker.child.id() else { continue };
-            match give(&worker.socket, &worker.home, job_uid, order.clone(), input)? {
+            match told(&worker)? {
                 Ok(()) => return Ok(worker),
                 // Somebody has killed it while it waited.
                 Err(error) => warn!(%error, pid, "a worker has gone while it waited"),
             }
         }
-    }
-
-    /// Has a worker start a function that serves, before there is a job.
-    pub(super) fn prepare(&mut self, mut preparation: Preparation) -> io::Result<IdleWorker> {
-        let worker = self.take()?;
-        let input = input_path(&worker.home);
-        private_files::write(&input, b"")?;
-        preparation.input = text(&input);
-        preparation.work = text(&work_path(&worker.home));
-        let directory = &mut preparation.program.directory;
-        directory.get_or_insert_with(|| preparation.work.clone());
-        say(&worker.socket, &Instruction::Prepare(preparation))?;
-        Ok(worker)
     }
 
     fn take(&mut self) -> io::Result<IdleWorker> {
@@ -132,7 +147,8 @@ pub(super) fn give(
     Ok(say(socket, &Instruction::Run(order)))
 }
 
-fn say(mut socket: impl Write, instruction: &Instruction) -> io::Result<()> {
+/// Says a line to a worker.
+pub(super) fn say(mut socket: impl Write, instruction: &Instruction) -> io::Result<()> {
     let mut line = serde_json::to_vec(instruction)?;
     line.push(b'\n');
     socket.write_all(&line)

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use windlass_core::{AttemptNumber, Error, Job, JobLimits};
 
 use crate::attempt::observe::TrackedAttempt;
+use crate::event::Refusal;
 use crate::queueing::admission::QueueEntry;
 use crate::queueing::backlog::Backlog;
 use crate::store::Store;
@@ -23,6 +24,10 @@ pub(super) struct ActiveJob {
     pub(super) is_waiting: bool,
     /// The job as it was last reported. `None` while the store alone has it.
     pub(super) job: Option<Arc<Job>>,
+    /// The store has it for sure. One that was begun before it was committed is kept in memory.
+    pub(super) is_stored: bool,
+    /// It could not be stored: what to tell its caller once nothing of it runs.
+    pub(super) refusal: Option<Refusal>,
     /// It was deleted: only its processes are of interest any more.
     pub(super) deleted: bool,
     pub(super) attempts: Vec<TrackedAttempt>,
@@ -35,8 +40,9 @@ pub(super) struct ActiveJobs(HashMap<Uuid, ActiveJob>);
 impl ActiveJob {
     /// One that has no attempt yet.
     pub(super) fn new(entry: QueueEntry, limits: JobLimits, job: Option<Arc<Job>>) -> Self {
-        let (is_waiting, deleted, attempts) = (false, false, Vec::new());
-        Self { entry, limits, is_waiting, job, deleted, attempts }
+        let (is_waiting, is_stored, deleted) = (false, true, false);
+        let (refusal, attempts) = (None, Vec::new());
+        Self { entry, limits, is_waiting, job, is_stored, refusal, deleted, attempts }
     }
 
     /// One of its attempts.
@@ -98,7 +104,8 @@ impl ActiveJobs {
     /// Removes a job, once nothing of it runs.
     pub(super) fn remove(&mut self, uid: Uuid) {
         if self.0.get(&uid).is_some_and(|active| !active.is_running()) {
-            self.0.remove(&uid);
+            let refusal = self.0.remove(&uid).and_then(|active| active.refusal);
+            refusal.into_iter().for_each(Refusal::tell);
             shrink(&mut self.0);
         }
     }

@@ -85,6 +85,7 @@ fn start_worker(
     };
     let function = (&function.spec, program);
     let mut order = build::order(job, &limits, function, attempt, cpus, placement);
+    order.assignment.disk_bytes = ctx.config.attempt_disk_bytes;
     order.serves = warm.is_some();
     state.attempts.start(uid, order, &job.spec.input_bytes(), allocation, warm)
 }

@@ -25,9 +25,10 @@ pub(super) fn announce_waiting(state: &mut State) {
         let Some(active) = state.jobs.get(uid).filter(|active| active.is_waiting) else { continue };
         let why = waiting_message(&active.limits, state.ctx.config.cpus);
         reconcile(state, uid, Some(AdmissionDecision::Waiting { why, place: None }));
-        // The store has it; a deep queue costs little memory.
+        // Where the store has it, a deep queue costs little memory.
         if let Some(active) = state.jobs.get_mut(uid)
             && active.is_waiting
+            && active.is_stored
             && active.attempts.is_empty()
         {
             active.job = None;

@@ -19,13 +19,14 @@ use super::state::State;
 use super::update_status::{next_version, update_status};
 use super::warm;
 use crate::attempt::observe::{Exit, Unreported, server_time, server_times};
-use crate::event::Event;
+use crate::event::{Event, Refusal};
 use crate::queueing::admission::QueueEntry;
 
 /// Takes in one event.
 pub(super) fn on_event(state: &mut State, event: Event) {
     match event {
-        Event::Submitted { job, limits } => on_submitted(state, job, limits),
+        Event::Submitted { job, limits, is_stored } => on_submitted(state, job, limits, is_stored),
+        Event::NotStored { uid, attempt, refusal } => on_not_stored(state, uid, attempt, refusal),
         Event::CancelRequested { uid, reply } => on_cancel(state, uid, reply),
         Event::DeleteRequested { uid, reply } => on_delete(state, uid, reply),
         Event::Reported(report) => on_report(state, &report),
@@ -47,6 +48,7 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         Event::ManifestsReloaded => {
             state.admission.set_queues(&state.ctx.config.functions.current());
             warm::set_functions(state);
+            state.checks.begin(&state.ctx.config);
         }
         Event::QueueStatusRequested { queues, reply } => {
             let statuses = queues.iter().map(|queue| state.admission.queue_status(queue)).collect();
@@ -82,7 +84,7 @@ pub(super) fn on_time(state: &mut State) {
     }
 }
 
-fn on_submitted(state: &mut State, job: Arc<Job>, limits: JobLimits) {
+fn on_submitted(state: &mut State, job: Arc<Job>, limits: JobLimits, is_stored: bool) {
     let Ok(uid) = Uuid::parse_str(&job.metadata.uid) else { return };
     let entry = QueueEntry {
         queue: job.spec.queue().into(),
@@ -92,8 +94,30 @@ fn on_submitted(state: &mut State, job: Arc<Job>, limits: JobLimits) {
     let mut active = ActiveJob::new(entry, limits, Some(job));
     // Its place in the backlog was reserved before it was committed.
     active.is_waiting = true;
+    active.is_stored = is_stored;
     state.jobs.insert(uid, active);
     reconcile(state, uid, None);
+}
+
+/// A job that has begun could not be stored: nothing of it stays, and then its caller is told.
+fn on_not_stored(state: &mut State, uid: Uuid, attempt: AttemptNumber, refusal: Refusal) {
+    state.ctx.store.forget(uid);
+    match state.jobs.get_mut(uid) {
+        Some(active) => {
+            active.refusal = Some(refusal);
+            let last = active.attempts.last();
+            // What runs leaves its files when it has ended.
+            if let Some(last) = last.filter(|last| last.exit.is_some()) {
+                state.ctx.files.remove_job(uid, last.number);
+            }
+            let_go(state, uid);
+        }
+        // It has ended already.
+        None => {
+            state.ctx.files.remove_job(uid, attempt);
+            refusal.tell();
+        }
+    }
 }
 
 fn on_cancel(state: &mut State, uid: Uuid, reply: oneshot::Sender<Result<(), Error>>) {
@@ -113,6 +137,12 @@ fn on_cancel(state: &mut State, uid: Uuid, reply: oneshot::Sender<Result<(), Err
 }
 
 fn on_delete(state: &mut State, uid: Uuid, reply: oneshot::Sender<Result<(), Error>>) {
+    let_go(state, uid);
+    state.ctx.store.remove(uid, reply);
+}
+
+/// A job is one no more: what runs of it is to end.
+fn let_go(state: &mut State, uid: Uuid) {
     if let Some(active) = state.jobs.get_mut(uid) {
         active.deleted = true;
         active.job = None;
@@ -120,7 +150,6 @@ fn on_delete(state: &mut State, uid: Uuid, reply: oneshot::Sender<Result<(), Err
         numbers.into_iter().for_each(|number| apply::stop(state, uid, number));
     }
     state.forget(uid);
-    state.ctx.store.remove(uid, reply);
 }
 
 fn on_report(state: &mut State, report: &Report) {

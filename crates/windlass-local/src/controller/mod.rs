@@ -8,6 +8,7 @@
 mod active_jobs;
 mod admit;
 mod apply;
+mod check;
 mod context;
 mod delay_queue;
 mod ends;
@@ -23,6 +24,7 @@ mod update_status;
 mod validate;
 mod warm;
 
+pub use check::{is_python_worker, wrong_function};
 pub(crate) use context::Context;
 pub(crate) use recover::end_leftovers;
 pub(crate) use run::Controller;

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::active_jobs::ActiveJobs;
+use super::check::Checks;
 use super::context::Context;
 use super::delay_queue::DelayQueue;
 use super::expiry::Expiry;
@@ -48,6 +49,7 @@ impl Controller {
             admission,
             requeued: DelayQueue::default(),
             expiry: Expiry::default(),
+            checks: Checks::default(),
         };
         Self { state, events }
     }
@@ -63,6 +65,7 @@ impl Controller {
         end_turn(state);
         state.attempts.refill_workers();
         warm::set_functions(state);
+        state.checks.begin(&state.ctx.config);
         while !(state.is_stopping() && state.attempts.is_empty()) {
             let times = [state.requeued.next(), state.expiry.next(), state.attempts.next_expiry()];
             let next = times.into_iter().flatten().min();

@@ -10,6 +10,7 @@ use windlass_core::jobs::Draining;
 use windlass_worker::stop_signals::StopSignals;
 
 use super::active_jobs::ActiveJobs;
+use super::check::Checks;
 use super::context::Context;
 use super::delay_queue::DelayQueue;
 use super::expiry::Expiry;
@@ -29,6 +30,7 @@ pub(super) struct State {
     /// Whose turn comes later.
     pub(super) requeued: DelayQueue,
     pub(super) expiry: Expiry,
+    pub(super) checks: Checks,
 }
 
 impl State {

@@ -1,5 +1,6 @@
 //! Which functions are kept warm, from the manifests.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use windlass_core::Function;
@@ -7,17 +8,15 @@ use windlass_core::assignment::Program;
 
 use super::state::State;
 use crate::attempt::build;
-use crate::attempt::warm::WarmFunction;
-use crate::attempt::warm_pool::WarmKey;
+use crate::attempt::warm_pool::{WarmFunction, WarmKey};
 use crate::config::Config;
 use crate::functions::Functions;
-use crate::process::Logs;
 
 /// How a function is started.
 pub(super) fn program_of(config: &Config, functions: &Functions, function: &Function) -> Program {
-    let directory = functions.directory(&function.metadata.name);
-    let directory = directory.map(|path| path.to_string_lossy().into_owned());
-    let hidden = config.hides_data.then(|| config.data.to_string_lossy().into_owned());
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let directory = functions.directory(&function.metadata.name).map(text);
+    let hidden = config.hidden().as_deref().map(text);
     build::program(&function.spec, directory, hidden, config.run_as.clone())
 }
 
@@ -42,12 +41,10 @@ pub(super) fn set_functions(state: &mut State) {
     let config = &state.ctx.config;
     let functions = config.functions.current();
     let warm = functions.all().filter_map(|function| {
-        Some(WarmFunction {
-            key: key_of(config, &functions, function)?,
-            policy: function.spec.warm.clone()?,
-            memory_bytes: function.spec.memory.bytes(1).unwrap_or(u64::MAX),
-            has_logs: matches!(config.logs, Logs::Files),
-        })
+        let key = key_of(config, &functions, function)?;
+        let policy = function.spec.warm.clone()?;
+        let memory_bytes = function.spec.memory.bytes(1).unwrap_or(u64::MAX);
+        Some((key, WarmFunction { policy, memory_bytes }))
     });
     let warm = warm.collect();
     state.attempts.set_warm(warm);

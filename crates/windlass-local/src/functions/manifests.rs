@@ -7,13 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use windlass_core::function::EnvVar;
+use windlass_core::function::{EnvVar, RESERVED_NAME, RESERVED_PREFIX};
 use windlass_core::parse::{self, Unread};
 use windlass_core::warm::Warm;
 use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, name};
-
-/// How the names of Windlass' own variables begin.
-const RESERVED: &str = "WINDLASS_";
 
 /// What may run on this machine.
 #[derive(Clone, Debug, Default)]
@@ -199,6 +196,23 @@ impl Functions {
         self.functions.values().map(|entry| &entry.function)
     }
 
+    /// Those of the command line.
+    pub(crate) fn of_command_line(&self) -> impl Iterator<Item = &Function> {
+        self.from(|source| matches!(source, Source::CommandLine(_)))
+    }
+
+    /// Those of manifests.
+    pub(crate) fn of_manifests(&self) -> impl Iterator<Item = &Function> {
+        self.from(|source| matches!(source, Source::Manifest(_)))
+    }
+
+    fn from(&self, is_wanted: fn(&Source) -> bool) -> impl Iterator<Item = &Function> {
+        self.functions
+            .values()
+            .filter(move |entry| is_wanted(&entry.source))
+            .map(|entry| &entry.function)
+    }
+
     /// A queue by its name.
     pub fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.get(name).map(|(queue, _)| queue)
@@ -256,8 +270,8 @@ fn check_env(env: &[EnvVar]) -> Result<(), String> {
                 &format!("{name:?} is no name: letters, digits and `_`, a digit not first"),
             );
         }
-        if name.starts_with(RESERVED) {
-            return refuse("name", &format!("{name:?} is Windlass' own, as all of {RESERVED}"));
+        if name.starts_with(RESERVED_PREFIX) {
+            return refuse("name", RESERVED_NAME);
         }
         if value.contains('\0') {
             return refuse("value", "has a zero byte");

@@ -13,8 +13,7 @@ use crate::config::NAMESPACE;
 use crate::controller::{Context, job_limits};
 use crate::engine::Engine;
 use crate::queueing::admission::waiting_message;
-use crate::queueing::backlog::Reservation;
-use crate::store::Store;
+use crate::store::NewJob;
 
 /// Tries at a name that is made up.
 const MAX_NAME_TRIES: u32 = 5;
@@ -38,17 +37,23 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
     let functions = config.functions.current();
     let limits = job_limits(&functions, config.cpus, &submission.spec)?;
     check_room(&engine.ctx)?;
-    let queue = submission.spec.queue();
-    let max_queued = functions.queue(queue).map(|queue| queue.spec.max_queued);
-    let reservation = backlog.reserve(queue, max_queued)?;
-    let is_named = submission.name.is_some();
-    let job = new_job(submission, &limits, config.cpus, clock.now());
-    let store = Arc::clone(store);
-    // In a task of its own: a caller who goes away meanwhile does not take its place back from a
-    // job that is accepted all the same.
-    let accepted = tokio::spawn(insert(store, job, limits, is_named, reservation));
-    let job = accepted.await.map_err(|error| Error::Bug(error.to_string()))??;
-    Ok(Arc::unwrap_or_clone(job))
+    let max_queued = functions.queue(submission.spec.queue()).map(|queue| queue.spec.max_queued);
+    let (is_named, is_waited_for) = (submission.name.is_some(), submission.is_waited_for);
+    let mut job = new_job(submission, &limits, config.cpus, clock.now());
+    let mut tries = 1;
+    loop {
+        let reservation = backlog.reserve(job.spec.queue(), max_queued)?;
+        let (job_now, limits) = (job.clone(), limits.clone());
+        let new = NewJob { job: job_now, limits, reservation, is_waited_for };
+        match store.insert(new).await {
+            // Two of some ten thousand names that were made up may be the same.
+            Err(Error::Conflict(_)) if !is_named && tries < MAX_NAME_TRIES => {
+                job.metadata.name = generated_name(&job.spec.function);
+                tries += 1;
+            }
+            inserted => return inserted.map(Arc::unwrap_or_clone),
+        }
+    }
 }
 
 /// Whether what is kept may become more.
@@ -83,29 +88,6 @@ fn new_job(submission: Submission, limits: &JobLimits, cpus: Cpus, now: Timestam
     let observed = Observed { admission, ..Observed::default() };
     job.status = plan(&job, limits, &observed, now).status;
     job
-}
-
-/// Commits a job. One that was given no name gets another one when its name is taken: two of some ten
-/// thousand names that were made up may be the same.
-async fn insert(
-    store: Arc<Store>,
-    mut job: Job,
-    limits: JobLimits,
-    is_named: bool,
-    reservation: Reservation,
-) -> Result<Arc<Job>, Error> {
-    let mut tries = 1;
-    let accepted = loop {
-        match store.insert(job.clone(), limits.clone()).await {
-            Err(Error::Conflict(_)) if !is_named && tries < MAX_NAME_TRIES => {
-                job.metadata.name = generated_name(&job.spec.function);
-                tries += 1;
-            }
-            inserted => break inserted?,
-        }
-    };
-    reservation.keep();
-    Ok(accepted)
 }
 
 /// A name for a job that was given none.

@@ -5,4 +5,6 @@ pub(crate) mod leftovers;
 mod spawn;
 
 pub use spawn::Logs;
-pub(crate) use spawn::{IdleWorker, WorkerCommand, image_of, signal};
+pub(crate) use spawn::{
+    IdleWorker, PASSED_VARIABLES, WorkerCommand, image_of, search_path, signal,
+};

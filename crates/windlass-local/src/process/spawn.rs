@@ -17,14 +17,14 @@ use rustix::fs::FlockOperation;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tokio::process::{Child, Command};
-use windlass_worker::private_files;
+use windlass_worker::{HIDDEN, private_files};
 
 use super::leftovers;
 use crate::inode::inode;
 use crate::ownership;
 
 /// What a function sees of the server's environment.
-const PASSED_VARIABLES: [&str; 6] = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER"];
+pub(crate) const PASSED_VARIABLES: [&str; 6] = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER"];
 
 /// How a worker is started.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(crate) struct WorkerCommand {
     pub(crate) grace: Duration,
     /// Whether functions run as another user than the server.
     pub(crate) other_user: bool,
+    /// The directory that functions are kept out of, if they are out of one.
+    pub(crate) hidden: Option<PathBuf>,
     /// What is executed: see [`image_of`].
     pub(crate) image: PathBuf,
 }
@@ -80,6 +82,7 @@ impl WorkerCommand {
             .envs(PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("PATH", search_path(&self.program))
             .env(leftovers::HOME, &home)
+            .envs(self.hidden.as_deref().map(|hidden| (HIDDEN, hidden)))
             .env("WINDLASS_GRACE_SECONDS", self.grace.as_secs_f64().to_string())
             // No working directory: with one, the standard library copies this process to start
             // another.
@@ -147,7 +150,7 @@ pub(crate) fn signal(child: &Child, signal: Signal) {
 
 /// The PATH of functions: this one with the directory of the windlass program before it, so that
 /// `windlass function NAME` is found.
-fn search_path(program: &Path) -> OsString {
+pub(crate) fn search_path(program: &Path) -> OsString {
     let rest = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     let directories = program.parent().map(Path::to_owned).into_iter();
     std::env::join_paths(directories.chain(std::env::split_paths(&rest))).unwrap_or(rest)

@@ -11,12 +11,12 @@ use windlass_core::live::Shown;
 use windlass_core::{Error, Job, JobLimits};
 
 use super::rows::{self, DeletedJob};
+use crate::queueing::backlog::Reservation;
 
 /// One change.
 pub(super) enum Change {
     Insert {
-        job: Box<Job>,
-        limits: JobLimits,
+        new: Box<NewJob>,
         reply: Reply<Arc<Job>>,
     },
     Update {
@@ -25,12 +25,14 @@ pub(super) enum Change {
     },
     UpdateSoon(Arc<Job>),
     Show(Shown),
+    /// Nothing follows any more of a job that could not be stored.
+    Forget(Uuid),
     /// Commits what is in no hurry.
     Flush {
         reply: Reply<()>,
     },
     /// Looks whether the files are still there.
-    Look,
+    CheckFiles,
     /// Gives memory back.
     ReleaseMemory {
         reply: Reply<()>,
@@ -45,19 +47,31 @@ pub(super) enum Change {
     },
 }
 
+/// A job that the store does not have yet.
+pub(crate) struct NewJob {
+    pub(crate) job: Job,
+    pub(crate) limits: JobLimits,
+    /// Its place in the backlog, which goes to the controller with the job.
+    pub(crate) reservation: Reservation,
+    /// Its caller waits for its end, so that it may begin before it is committed.
+    pub(crate) is_waited_for: bool,
+}
+
 /// Who waits for the commit.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What is left to do once the transaction is committed.
 pub(super) enum Executed {
-    Inserted(Arc<Job>, JobLimits, Reply<Arc<Job>>),
+    Inserted(Box<NewJob>, Reply<Arc<Job>>),
+    /// A new job that the controller has been told of already.
+    Begun(Arc<Job>, Reply<Arc<Job>>),
     NameTaken(Reply<Arc<Job>>, Error),
     /// Whether the job was still there.
     Updated(Arc<Job>, bool, Option<Reply<()>>),
     UpdatedSoon(Arc<Job>),
     Shown(Shown),
     Flushed(Reply<()>),
-    Looked,
+    Nothing,
     Removed(Option<DeletedJob>, Reply<()>),
     Expired(Vec<DeletedJob>, Reply<Vec<DeletedJob>>),
 }
@@ -65,7 +79,16 @@ pub(super) enum Executed {
 impl Change {
     /// Whether it needs no commit of its own.
     pub(super) fn can_wait(&self) -> bool {
-        matches!(self, Self::Show(_) | Self::UpdateSoon(_) | Self::Look)
+        matches!(self, Self::Show(_) | Self::UpdateSoon(_) | Self::CheckFiles | Self::Forget(_))
+    }
+
+    /// The job that it shows or changes whole.
+    pub(super) fn job(&self) -> Option<&Arc<Job>> {
+        match self {
+            Self::Update { job, .. } | Self::UpdateSoon(job) => Some(job),
+            Self::Show(shown) => Some(&shown.job),
+            _ => None,
+        }
     }
 
     /// The UID of the job that it replaces whole.
@@ -80,7 +103,7 @@ impl Change {
     /// waits for its end.
     pub(super) fn execute(self, db: &Connection, skip: bool) -> (Executed, rusqlite::Result<()>) {
         match self {
-            Self::Insert { job, limits, reply } => insert(db, skip, job, limits, reply),
+            Self::Insert { new, reply } => insert(db, skip, new, reply),
             Self::Update { job, reply } => {
                 let (is_there, result) = run(skip, || rows::update(db, &job));
                 (Executed::Updated(job, is_there.unwrap_or(false), reply), result)
@@ -88,7 +111,7 @@ impl Change {
             Self::UpdateSoon(job) => (Executed::UpdatedSoon(job), Ok(())),
             Self::Show(shown) => (Executed::Shown(shown), Ok(())),
             Self::Flush { reply } => (Executed::Flushed(reply), Ok(())),
-            Self::Look => (Executed::Looked, Ok(())),
+            Self::CheckFiles | Self::Forget(_) => (Executed::Nothing, Ok(())),
             Self::ReleaseMemory { reply } => {
                 let (_, result) = run(skip, || db.release_memory());
                 (Executed::Flushed(reply), result)
@@ -108,17 +131,16 @@ impl Change {
 fn insert(
     db: &Connection,
     skip: bool,
-    job: Box<Job>,
-    limits: JobLimits,
+    new: Box<NewJob>,
     reply: Reply<Arc<Job>>,
 ) -> (Executed, rusqlite::Result<()>) {
-    let (_, result) = run(skip, || rows::insert(db, &job, &limits));
+    let (_, result) = run(skip, || rows::insert(db, &new.job, &new.limits));
     match result {
         // The transaction goes on without it.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-            (Executed::NameTaken(reply, Error::job_exists(&job.metadata.name)), Ok(()))
+            (Executed::NameTaken(reply, Error::job_exists(&new.job.metadata.name)), Ok(()))
         }
-        inserted => (Executed::Inserted(Arc::from(job), limits, reply), inserted),
+        inserted => (Executed::Inserted(new, reply), inserted),
     }
 }
 

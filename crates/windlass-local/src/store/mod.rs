@@ -12,6 +12,9 @@ mod job_cache;
 mod presence;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
+mod transaction;
 mod writer;
 
 use std::path::Path;
@@ -24,9 +27,10 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 use windlass_core::jobs::{Filter, Page};
 use windlass_core::live::Shown;
-use windlass_core::{Error, Job, JobLimits};
+use windlass_core::{Error, Job};
 
 use change::Change;
+pub(crate) use change::NewJob;
 use job_cache::JobCache;
 pub(crate) use job_cache::JobWatcher;
 use presence::OpenFiles;
@@ -95,10 +99,11 @@ impl Store {
         Ok((store, watch))
     }
 
-    /// Commits a new job. `Conflict` when its name is taken.
-    pub(crate) async fn insert(&self, job: Job, limits: JobLimits) -> Result<Arc<Job>, Error> {
+    /// Commits a new job. `Conflict` when its name is taken. One that is waited for begins meanwhile, and
+    /// is given as it was committed last.
+    pub(crate) async fn insert(&self, new: NewJob) -> Result<Arc<Job>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.send(Change::Insert { job: Box::new(job), limits, reply });
+        self.send(Change::Insert { new: Box::new(new), reply });
         answer.await.map_err(|_| stopped())?
     }
 
@@ -116,6 +121,11 @@ impl Store {
     /// the updates.
     pub(crate) fn show(&self, shown: Shown) {
         self.send(Change::Show(shown));
+    }
+
+    /// Nothing more is said of a job that was begun and could not be stored.
+    pub(crate) fn forget(&self, uid: Uuid) {
+        self.send(Change::Forget(uid));
     }
 
     /// Deletes a job.
@@ -199,8 +209,11 @@ impl Store {
         self.read(rows::unfinished)
     }
 
-    /// Which of these UIDs are jobs.
+    /// Which of these UIDs are jobs, of all that the store was given so far. Blocks.
     pub(crate) fn exist(&self, uids: &[Uuid]) -> Result<Vec<bool>, Error> {
+        let (reply, flushed) = oneshot::channel();
+        self.send(Change::Flush { reply });
+        flushed.blocking_recv().map_err(|_| stopped())??;
         self.read(|db| uids.iter().map(|uid| rows::exists(db, *uid)).collect())
     }
 

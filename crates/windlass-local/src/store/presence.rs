@@ -53,7 +53,7 @@ pub(crate) fn watch_files(store: Arc<Store>, data: &Path) -> io::Result<JoinHand
     }
     Ok(tokio::spawn(async move {
         while let Ok(()) = files.changed().await {
-            store.send(Change::Look);
+            store.send(Change::CheckFiles);
         }
     }))
 }

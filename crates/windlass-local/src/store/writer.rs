@@ -14,11 +14,9 @@ use windlass_core::{Error, Job};
 use super::change::{Change, Executed, Reply};
 use super::job_cache::JobCache;
 use super::presence::OpenFiles;
-use super::rows;
-use crate::event::{Event, EventSender};
-
-/// Most changes of one transaction: bounds the wait of the first.
-const MAX_BATCH: usize = 512;
+use super::transaction::{MAX_CHANGES, PATIENCE, Transacted, Transaction, latest, submit};
+use super::{job_uid, rows};
+use crate::event::{Event, EventSender, Refusal};
 
 /// How long a change that is in no hurry waits for company, and how often a full disk is tried again.
 const SAVE_INTERVAL: Duration = Duration::from_millis(200);
@@ -37,6 +35,11 @@ pub(super) struct Writer {
     unsaved: HashMap<String, Unsaved>,
     /// When to save them, at the latest.
     save_at: Option<Instant>,
+    /// UIDs of jobs that had begun and could not be stored, until the controller has heard of it: what
+    /// it still says of them is not to be shown.
+    refused: HashSet<String>,
+    /// How long a transaction waits for the ends of jobs that it has begun.
+    pub(super) patience: Duration,
 }
 
 struct Unsaved {
@@ -54,14 +57,16 @@ impl Writer {
         failure: watch::Sender<Option<String>>,
         bytes: Arc<AtomicU64>,
     ) -> Self {
-        Self { db, files, cache, events, failure, bytes, unsaved: HashMap::new(), save_at: None }
+        let (unsaved, save_at, refused) = (HashMap::new(), None, HashSet::new());
+        let patience = PATIENCE;
+        Self { db, files, cache, events, failure, bytes, unsaved, save_at, refused, patience }
     }
 
     /// Runs until the last sender is dropped, or the disk fails.
     pub(super) fn run(mut self, changes: &Receiver<Change>) {
         self.measure();
         while let Some(batch) = self.next_batch(changes) {
-            if let Err(why) = self.commit(batch) {
+            if let Err(why) = self.commit(batch, changes) {
                 // After a failed write nobody knows what the disk holds: another try could seem to
                 // succeed and lose what was acknowledged. A new start reads what is there.
                 error!(%why, "the store failed; the server must stop");
@@ -70,7 +75,7 @@ impl Writer {
             }
         }
         if !self.unsaved.is_empty()
-            && let Err(why) = self.commit(Vec::new())
+            && let Err(why) = self.commit(Vec::new(), changes)
         {
             error!(%why, "the last changes are not stored; the next start finds them out");
         }
@@ -86,24 +91,27 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return None,
             },
         };
-        let more = changes.try_iter().take(MAX_BATCH - 1);
+        let more = changes.try_iter().take(MAX_CHANGES - 1);
         Some(first.into_iter().chain(more).collect())
     }
 
-    /// Commits a batch, or refuses what can be refused. The error is why the store cannot go on.
-    fn commit(&mut self, batch: Vec<Change>) -> Result<(), String> {
+    /// Commits a batch, with what `changes` bring meanwhile, or refuses what can be refused. The error
+    /// is why the store cannot go on.
+    fn commit(&mut self, batch: Vec<Change>, changes: &Receiver<Change>) -> Result<(), String> {
+        let sifted = batch.into_iter().filter_map(|change| sift(&mut self.refused, change));
+        let batch: Vec<_> = sifted.collect();
         if !batch.is_empty() && batch.iter().all(Change::can_wait) {
             for change in batch {
                 match change {
                     Change::Show(shown) => self.cache.show(shown),
                     Change::UpdateSoon(job) => self.save_later(job, true),
-                    Change::Look => self.files.check()?,
+                    Change::CheckFiles => self.files.check()?,
                     _ => {}
                 }
             }
             return Ok(());
         }
-        let (executed, committed) = self.transact(batch);
+        let (executed, committed) = self.transact(batch, changes);
         match committed {
             Ok(()) => {
                 // Nobody is told of what went to a file that was removed.
@@ -115,7 +123,7 @@ impl Writer {
                         self.cache.publish(&unsaved.job);
                     }
                 }
-                executed.into_iter().for_each(|executed| self.on_committed(executed));
+                self.on_all_committed(executed);
                 Ok(())
             }
             Err(error) => {
@@ -123,7 +131,10 @@ impl Writer {
                 self.files.check()?;
                 warn!(%error, "{why}: submissions are refused");
                 self.save_at = Some(Instant::now() + SAVE_INTERVAL);
-                executed.into_iter().for_each(|executed| self.on_refused(executed, why));
+                let latest = latest(&executed);
+                for executed in executed {
+                    self.on_refused(executed, why, &latest);
+                }
                 Ok(())
             }
         }
@@ -146,39 +157,51 @@ impl Writer {
     }
 
     /// One transaction. What it did counts only when it was committed.
-    fn transact(&self, batch: Vec<Change>) -> (Vec<Executed>, rusqlite::Result<()>) {
-        let mut all = Vec::with_capacity(batch.len());
-        let mut failed = self.db.execute_batch("BEGIN IMMEDIATE").err();
+    fn transact(&mut self, batch: Vec<Change>, changes: &Receiver<Change>) -> Transacted {
+        let Self { db, events, unsaved, refused, patience, .. } = self;
+        let mut transaction = Transaction::open(db, events);
         let newer: HashSet<&str> = batch.iter().filter_map(Change::updated_uid).collect();
-        for (uid, unsaved) in &self.unsaved {
+        for (uid, unsaved) in unsaved {
             if !newer.contains(uid.as_str()) {
-                failed = failed.or_else(|| rows::update(&self.db, &unsaved.job).err());
+                transaction.run(|db| rows::update(db, &unsaved.job));
             }
         }
-        for change in batch {
-            let (executed, result) = change.execute(&self.db, failed.is_some());
-            all.push(executed);
-            failed = failed.or(result.err());
+        batch.into_iter().for_each(|change| transaction.execute(change));
+        while let Some(patience) = transaction.waits(*patience)
+            && let Ok(change) = changes.recv_timeout(patience)
+        {
+            sift(refused, change).into_iter().for_each(|change| transaction.execute(change));
         }
-        let committed = match failed {
-            None => self.db.execute_batch("COMMIT"),
-            Some(error) => Err(error),
-        };
-        if committed.is_err() && !self.db.is_autocommit() {
-            // A failure may have rolled back already; the error that counts is the first.
-            self.db.execute_batch("ROLLBACK").unwrap_or_default();
+        transaction.commit()
+    }
+
+    /// After a commit: what is shown first, then who is told.
+    fn on_all_committed(&mut self, executed: Vec<Executed>) {
+        let latest = latest(&executed);
+        let mut begun = Vec::new();
+        for executed in executed {
+            match executed {
+                Executed::Begun(job, reply) => {
+                    let job = latest.get(&job.metadata.uid).map_or(job, Arc::clone);
+                    begun.push(Executed::Begun(job, reply));
+                }
+                // A later change of the same transaction has it.
+                Executed::UpdatedSoon(job) if !is_latest(&latest, &job) => {}
+                executed => self.on_committed(executed),
+            }
         }
-        (all, committed)
+        begun.into_iter().for_each(|begun| self.on_committed(begun));
     }
 
     /// After the commit. Who asked may be gone; what was committed counts all the same.
     fn on_committed(&mut self, executed: Executed) {
         match executed {
-            Executed::Inserted(job, limits, reply) => {
+            Executed::Inserted(new, reply) => {
                 // Before the answer, so that the controller hears of a job before anybody cancels it.
-                self.events.send(Event::Submitted { job: Arc::clone(&job), limits });
+                let job = submit(*new, true, &self.events);
                 answer(reply, Ok(job));
             }
+            Executed::Begun(job, reply) => answer(reply, Ok(job)),
             Executed::NameTaken(reply, why) => answer(reply, Err(why)),
             Executed::Updated(job, is_there, reply) => {
                 // Of the same transaction, and older.
@@ -193,7 +216,7 @@ impl Writer {
             Executed::UpdatedSoon(job) => self.save_later(job, true),
             Executed::Shown(shown) => self.cache.show(shown),
             Executed::Flushed(reply) => answer(reply, Ok(())),
-            Executed::Looked => {}
+            Executed::Nothing => {}
             Executed::Removed(deleted, reply) => {
                 if let Some(deleted) = deleted {
                     self.cache.remove(&deleted.name);
@@ -209,13 +232,28 @@ impl Writer {
         }
     }
 
+    /// A job that has begun could not be stored: the controller ends it and then tells its caller.
+    fn on_not_stored(&mut self, job: &Job, last: Option<&Arc<Job>>, refusal: Refusal) {
+        let Ok(uid) = job_uid(job) else { return refusal.tell() };
+        self.refused.insert(job.metadata.uid.clone());
+        let attempt = last.and_then(|job| job.status.attempt).unwrap_or(0);
+        self.events.send(Event::NotStored { uid, attempt, refusal });
+    }
+
     /// Nothing was committed: new things are refused, what jobs have become is kept.
-    fn on_refused(&mut self, executed: Executed, why: &str) {
+    fn on_refused(&mut self, executed: Executed, why: &str, latest: &HashMap<String, Arc<Job>>) {
         let refused = || Error::unavailable(why);
         match executed {
-            Executed::Inserted(_, _, reply) | Executed::NameTaken(reply, _) => {
+            Executed::Inserted(_, reply) | Executed::NameTaken(reply, _) => {
                 answer(reply, Err(refused()))
             }
+            Executed::Begun(job, reply) => {
+                let refusal = Refusal { reply, error: refused() };
+                self.on_not_stored(&job, latest.get(&job.metadata.uid), refusal);
+            }
+            Executed::Updated(job, ..) | Executed::UpdatedSoon(job)
+                if self.refused.contains(&job.metadata.uid) => {}
+            Executed::Shown(shown) if self.refused.contains(&shown.job.metadata.uid) => {}
             Executed::Updated(job, _, reply) => {
                 self.save_later(job, false);
                 if let Some(reply) = reply {
@@ -226,11 +264,26 @@ impl Writer {
             Executed::Shown(shown) => self.cache.show(shown),
             // What cannot be stored now is shown by the cache all the same.
             Executed::Flushed(reply) => answer(reply, Ok(())),
-            Executed::Looked => {}
+            Executed::Nothing => {}
             Executed::Removed(_, reply) => answer(reply, Err(refused())),
             Executed::Expired(_, reply) => answer(reply, Err(refused())),
         }
     }
+}
+
+/// Leaves out what is said of a job that could not be stored. Nobody waits for it, because nobody could
+/// ask for anything of a job that was never shown.
+fn sift(refused: &mut HashSet<String>, change: Change) -> Option<Change> {
+    if let Change::Forget(uid) = &change {
+        refused.remove(&uid.to_string());
+    }
+    let is_refused = change.job().is_some_and(|job| refused.contains(&job.metadata.uid));
+    (!is_refused).then_some(change)
+}
+
+/// Whether nothing has changed this job later in the transaction.
+fn is_latest(latest: &HashMap<String, Arc<Job>>, job: &Arc<Job>) -> bool {
+    latest.get(&job.metadata.uid).is_none_or(|last| Arc::ptr_eq(last, job))
 }
 
 /// Why nothing can be committed now, where that passes by itself and the disk holds what it held.

@@ -19,9 +19,9 @@ use crate::output::log_line;
 use crate::result::{LargeResult, too_large_to_inline};
 use gateway::{GatewayClient, send_progress};
 use retry::retry_until;
-use socket::{wait_closed, write_all, write_some};
+use socket::{write_all, write_some};
 
-pub(crate) use socket::inherited as inherited_socket;
+pub(crate) use socket::{ServerSays, inherited as inherited_socket, json_line};
 
 /// Shortest time for all tries at the last report, whatever the attempt's timeout.
 const LEAST_PATIENCE: Duration = Duration::from_secs(60);
@@ -78,7 +78,7 @@ impl Reporter {
             Self::Socket { writer, unsent, who, .. } => {
                 // A server that does not keep up misses some progress, never half a line.
                 if unsent.is_empty() {
-                    *unsent = socket::json_line(&report_of(who, event));
+                    *unsent = json_line(&report_of(who, event));
                 }
                 if let Err(error) = write_some(writer, unsent) {
                     log_line(&format!("windlass worker: the server is gone: {error}"));
@@ -108,7 +108,7 @@ impl Reporter {
                 gateway.send_until(&report, deadline.max(Instant::now() + LEAST_PATIENCE)).await;
             }
             Self::Socket { socket, writer, unsent, who } => {
-                unsent.extend(socket::json_line(&report_of(who, Event::Finished(ending))));
+                unsent.extend(json_line(&report_of(who, Event::Finished(ending))));
                 if let Err(error) = write_all(socket, writer, unsent).await {
                     log_line(&format!("windlass worker: the server is gone: {error}"));
                 }
@@ -116,11 +116,11 @@ impl Reporter {
         }
     }
 
-    /// Resolves when nobody will take reports any more; then the attempt is of no use.
-    pub(crate) async fn server_closed(&self) {
+    /// Resolves when the attempt is of no use any more: it is cancelled, or nobody will take its reports.
+    pub(crate) async fn server_says(&self) -> ServerSays {
         match self {
             Self::Http { .. } => std::future::pending().await,
-            Self::Socket { socket, .. } => wait_closed(socket).await,
+            Self::Socket { socket, .. } => socket::server_says(socket).await,
         }
     }
 }

@@ -4,9 +4,9 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
+use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use windlass_core::report::Report;
 
 /// The socket for waiting, and the same for writing.
 pub(crate) fn inherited() -> io::Result<(UnixStream, StdUnixStream)> {
@@ -16,28 +16,35 @@ pub(crate) fn inherited() -> io::Result<(UnixStream, StdUnixStream)> {
     Ok((UnixStream::from_std(socket)?, writer))
 }
 
-/// Resolves when the server has closed its end.
-pub(super) async fn wait_closed(socket: &UnixStream) {
+/// Resolves when the server has closed its end, or says what it says while an attempt runs: that it is cancelled.
+pub(super) async fn server_says(socket: &UnixStream) -> ServerSays {
     loop {
         if socket.ready(Interest::READABLE).await.is_err() {
-            return;
+            return ServerSays::Closed;
         }
-        // The server says nothing; readable means its end.
         match socket.try_read(&mut [0; 64]) {
-            Ok(0) => return,
-            Ok(_) => {}
+            Ok(1..) => return ServerSays::Cancel,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
+            Ok(0) | Err(_) => return ServerSays::Closed,
         }
     }
 }
 
-/// The report as one line of JSON.
-pub(super) fn json_line(report: &Report) -> Vec<u8> {
+/// What comes from the server while an attempt runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerSays {
+    /// The attempt is to end, and its function may stay.
+    Cancel,
+    /// The server is gone.
+    Closed,
+}
+
+/// A value as one line of JSON.
+pub(crate) fn json_line(value: &impl Serialize) -> Vec<u8> {
     let mut line = Vec::new();
-    // A report always serializes, and a vector always takes it.
-    serde_json::to_writer(&mut line, report).unwrap_or_default();
-    line.write_all(b"\n").unwrap_or_default();
+    // What is said in lines always serializes, and a vector always takes it.
+    serde_json::to_writer(&mut line, value).unwrap_or_default();
+    line.push(b'\n');
     line
 }
 

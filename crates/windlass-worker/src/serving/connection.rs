@@ -5,23 +5,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
+use windlass_core::contract::MAX_SERVE_LINE_BYTES;
 
-use super::protocol::MAX_LINE_BYTES;
 use crate::private_files;
 
 /// Longest path that a socket can have, in bytes, with its closing zero.
 const MAX_PATH_BYTES: usize = 107;
-
-/// How long a process may take to end after it has closed its socket.
-const CLOSED_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Between two looks at whether it has.
-pub(super) const CLOSED_PAUSE: Duration = Duration::from_millis(2);
 
 /// The socket, before and after the function has connected.
 pub(super) struct Connection {
@@ -45,8 +38,8 @@ pub(super) enum Heard {
     Connected,
     /// A line.
     Line(Vec<u8>),
-    /// It has closed its end.
-    Closed,
+    /// It has closed its end, at this time.
+    Closed(Instant),
     /// It does not keep to the contract; a sentence about the function.
     Broken(String),
 }
@@ -78,34 +71,42 @@ impl Connection {
         &self.path
     }
 
+    /// What the function must be able to reach, whatever user it is.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        self.own_directory.iter().chain([&self.path]).map(PathBuf::as_path).collect()
+    }
+
     /// What comes next. Whoever stops waiting loses nothing.
     pub(super) async fn next(&mut self) -> Heard {
-        match &mut self.state {
-            State::Listening(listener) => match accept(listener).await {
-                Ok((reader, writer)) => {
-                    self.state = State::Connected { reader, writer };
-                    // Nobody else is to connect, and the function finds an empty directory.
-                    self.remove();
-                    Heard::Connected
+        let reader = match &mut self.state {
+            State::Connected { reader, .. } => reader,
+            State::Listening(listener) => {
+                return match accept(listener).await {
+                    Ok((reader, writer)) => {
+                        // Nobody else is to connect, and the function finds an empty directory.
+                        self.remove();
+                        self.state = State::Connected { reader, writer };
+                        Heard::Connected
+                    }
+                    Err(error) => Heard::Broken(format!("cannot be connected to: {error}")),
+                };
+            }
+        };
+        loop {
+            let room = MAX_SERVE_LINE_BYTES.saturating_sub(self.line.len());
+            match reader.take(room as u64).read_until(b'\n', &mut self.line).await {
+                Ok(0) if room == 0 => {
+                    let most = MAX_SERVE_LINE_BYTES;
+                    return Heard::Broken(format!("said a line of more than {most} bytes"));
                 }
-                Err(error) => Heard::Broken(format!("cannot be connected to: {error}")),
-            },
-            State::Connected { reader, .. } => {
-                let room = MAX_LINE_BYTES.saturating_sub(self.line.len() as u64);
-                match reader.take(room).read_until(b'\n', &mut self.line).await {
-                    Ok(0) if room == 0 => {
-                        Heard::Broken(format!("said a line of more than {MAX_LINE_BYTES} bytes"))
-                    }
-                    Ok(0) | Err(_) => {
-                        self.closed_at.get_or_insert_with(Instant::now);
-                        Heard::Closed
-                    }
-                    Ok(_) if self.line.ends_with(b"\n") => {
-                        Heard::Line(std::mem::take(&mut self.line))
-                    }
-                    // Cut by the end or by the bound: the next read tells which.
-                    Ok(_) => Box::pin(self.next()).await,
+                Ok(0) | Err(_) => {
+                    return Heard::Closed(*self.closed_at.get_or_insert_with(Instant::now));
                 }
+                Ok(_) if self.line.ends_with(b"\n") => {
+                    return Heard::Line(std::mem::take(&mut self.line));
+                }
+                // Cut by the end or by the bound: the next read tells which.
+                Ok(_) => {}
             }
         }
     }
@@ -118,12 +119,11 @@ impl Connection {
         }
     }
 
-    /// Whether it was closed so long ago that the process goes on without.
-    pub(super) fn closed_long_ago(&self) -> bool {
-        self.closed_at.is_some_and(|at| at.elapsed() > CLOSED_PATIENCE)
-    }
-
+    /// Removes the socket's name, unless that was done: it may be another's by now.
     fn remove(&mut self) {
+        if matches!(self.state, State::Connected { .. }) {
+            return;
+        }
         // Nobody can connect any more, whether it is gone or not.
         fs::remove_file(&self.path).unwrap_or_default();
         if let Some(directory) = self.own_directory.take() {

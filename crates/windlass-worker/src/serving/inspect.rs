@@ -10,51 +10,60 @@ use crate::confine::descendants;
 use crate::remove_tree::remove_contents;
 use crate::stop::reap_orphans;
 
-/// How much more memory than when it was ready a function may hold between jobs: as much again, and this.
+/// How much more memory than when it was ready a function may hold between jobs: as much again, and this, for each
+/// process that it keeps.
 const IDLE_ROOM_BYTES: u64 = 64 << 20;
 
-/// Most memory that a function may hold between jobs, by what it held when it was ready.
-pub(super) fn idle_bound(ready_bytes: u64) -> u64 {
-    ready_bytes.saturating_mul(2).saturating_add(IDLE_ROOM_BYTES)
+/// Most memory that a function may hold between jobs, by what it held when it was ready and the number of processes
+/// that it keeps beside its first. One that has had a job of many CPUs has a process for each of them.
+pub(super) fn idle_bound(ready_bytes: u64, kept: usize) -> u64 {
+    let each = ready_bytes.saturating_mul(2).saturating_add(IDLE_ROOM_BYTES);
+    each.saturating_mul(kept.max(1) as u64)
 }
 
-/// Removes what is in the working directory.
+/// Removes what is in the working directory. The progress file is emptied instead, and used again.
 pub(super) fn clear(work: &Path) -> io::Result<()> {
-    // Most functions leave these two and nothing else.
-    for name in ["output", "progress"] {
-        match fs::remove_file(work.join(name)) {
-            // A directory is found below.
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => break,
-        }
-    }
-    remove_contents(work)
+    remove_contents(work, Some("progress"))
 }
 
-/// Whether there is a process that the function does not keep, or an open file below its directory; the error says
-/// what.
-pub(super) fn left_behind(function: Pid, kept: &[i32], work: &Path) -> Result<(), String> {
+/// The function's processes, unless there is one that it does not keep, or an open file below its directory: then
+/// the error says what.
+pub(super) fn left_behind(function: Pid, kept: &[i32], work: &Path) -> Result<Vec<Pid>, String> {
     // What has ended is no process any more.
     reap_orphans(function);
     let home = work.parent().unwrap_or(work);
-    for process in descendants() {
+    let lock = home.join("lock");
+    let processes = descendants();
+    for process in &processes {
         let number = process.as_raw_nonzero().get();
-        if process != function && !kept.contains(&number) {
+        if *process != function && !kept.contains(&number) {
             return Err(format!("process {number} is left"));
         }
-        if let Some(file) = open_below(number, home) {
+        if let Some(file) = open_below(number, home, &lock) {
             return Err(format!("process {number} has {file:?} open"));
         }
     }
-    Ok(())
+    Ok(processes)
 }
 
 /// A file below a directory that a process has open, but for the lock that all of an attempt hold.
-fn open_below(process: i32, directory: &Path) -> Option<String> {
+fn open_below(process: i32, directory: &Path, lock: &Path) -> Option<String> {
     let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
     files.filter_map(|file| fs::read_link(file.path()).ok()).find_map(|target| {
-        let is_below = target.starts_with(directory) && target != directory.join("lock");
+        let is_below = target.starts_with(directory) && target != lock;
         is_below.then(|| target.to_string_lossy().into_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_process_that_is_kept_has_its_room() {
+        const MIB: u64 = 1 << 20;
+        for (ready, kept, expected) in [(10, 0, 84), (30, 1, 124), (30, 4, 496)] {
+            assert_eq!(idle_bound(ready * MIB, kept), expected * MIB, "{ready} MiB, {kept}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 use tokio::process::Child;
+use tokio::time::sleep_until;
 use windlass_core::Cpus;
 use windlass_core::assignment::{Assignment, Preparation, Program, RunAs};
 use windlass_core::contract;
@@ -25,12 +26,16 @@ use windlass_core::status::Usage;
 use crate::confine::descendants;
 use crate::function::{check_input, command, deadline, give, group_of, traceparent};
 use crate::progress::ProgressFile;
+use crate::report::json_line;
 use crate::{stop, usage};
 use connection::{Connection, Heard};
-use protocol::{JobLine, Said};
+use protocol::{CancelLine, JobLine, Said};
 use relay::ServingRelay;
 
 pub(crate) use protocol::{Answer, Served};
+
+/// How long a process may take to end after it has closed its socket.
+const CLOSED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process, and the job that it has.
 pub(crate) struct ServingFunction {
@@ -69,7 +74,7 @@ impl ServingFunction {
         let work = PathBuf::from(work);
         let connection = Connection::listen(&work)?;
         let mut process = command(program, &work, Path::new(input))?;
-        give(run_as.as_ref(), &[connection.path()])?;
+        give(run_as.as_ref(), &connection.files())?;
         process
             .env(contract::SERVE, connection.path())
             // It sizes its pools itself, for each job.
@@ -127,9 +132,9 @@ impl ServingFunction {
         check_input(assignment)?;
         let (output, progress) = (self.output_path(), self.work.join("progress"));
         let file = ProgressFile::create(&progress)?;
-        give(self.run_as.as_ref(), &[&progress])?;
+        file.give(self.run_as.as_ref())?;
         self.relay.begin(assignment.log.as_deref());
-        let line = JobLine {
+        let line = json_line(&JobLine {
             job: &assignment.job,
             attempt: assignment.attempt,
             parallelism: assignment.parallelism,
@@ -141,18 +146,26 @@ impl ServingFunction {
             directory: &self.work.to_string_lossy(),
             deadline: deadline(timeout).to_string(),
             traceparent: traceparent(assignment),
-        };
-        let mut line = serde_json::to_vec(&line)?;
-        line.push(b'\n');
+        });
         let processes = descendants();
         usage::forget_peaks(&processes);
         self.used_before = usage::used_by(&processes);
         self.job = Some(assignment.job.clone());
         match self.is_ready {
-            true => self.connection.send(&line)?,
+            // One that has just ended is heard of next.
+            true => self.connection.send(&line).unwrap_or_default(),
             false => self.unsent = Some(line),
         }
         Ok(file)
+    }
+
+    /// Asks it to end its job.
+    pub(crate) fn cancel(&mut self) -> io::Result<()> {
+        // One that is not ready yet does not get the job at all.
+        let Some(name) = self.job.as_ref().filter(|_| self.unsent.take().is_none()) else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        self.connection.send(&json_line(&CancelLine { cancel: name }))
     }
 
     /// Waits for an answer or an end, and takes what it prints meanwhile. While it has no job, `None` is that it has
@@ -169,21 +182,15 @@ impl ServingFunction {
                 Heard::Connected => continue,
                 Heard::Line(line) => line,
                 Heard::Broken(why) => return Ok(Some(ServingEnd::Broken(why))),
-                Heard::Closed => {
-                    // Most likely it is just ending.
-                    let end = match self.connection.closed_long_ago() {
-                        true => ServingEnd::Broken("closed its socket and went on".into()),
-                        false => match self.child.try_wait()? {
-                            Some(status) => ServingEnd::Exited(status),
-                            None => {
-                                tokio::task::yield_now().await;
-                                tokio::time::sleep(connection::CLOSED_PAUSE).await;
-                                continue;
-                            }
-                        },
-                    };
-                    return Ok(Some(end));
-                }
+                // Most likely it is just ending.
+                Heard::Closed(since) => tokio::select! {
+                    status = self.child.wait() => return Ok(Some(ServingEnd::Exited(status?))),
+                    () = self.relay.relay() => continue,
+                    () = sleep_until(since + CLOSED_PATIENCE) => {
+                        let why = "closed its socket and went on";
+                        return Ok(Some(ServingEnd::Broken(why.into())));
+                    }
+                },
             };
             match protocol::parse(&line, self.job.as_deref()) {
                 Err(why) => return Ok(Some(ServingEnd::Broken(why))),
@@ -194,7 +201,7 @@ impl ServingFunction {
                     self.is_ready = true;
                     self.ready_bytes = usage::resident(&descendants());
                     match self.unsent.take() {
-                        Some(line) => self.connection.send(&line)?,
+                        Some(line) => self.connection.send(&line).unwrap_or_default(),
                         None if self.job.is_none() => return Ok(None),
                         None => {}
                     }
@@ -205,6 +212,11 @@ impl ServingFunction {
                 }
             }
         }
+    }
+
+    /// Clears its working directory, of which nobody uses anything any more.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        inspect::clear(&self.work)
     }
 
     /// The end of its stderr since the job has begun.
@@ -227,9 +239,9 @@ impl ServingFunction {
         }
         inspect::clear(&self.work)
             .map_err(|error| format!("its files cannot be removed: {error}"))?;
-        inspect::left_behind(self.group, &answer.processes, &self.work)?;
-        let bytes = usage::resident(&descendants());
-        let most = inspect::idle_bound(self.ready_bytes);
+        let processes = inspect::left_behind(self.group, &answer.processes, &self.work)?;
+        let bytes = usage::resident(&processes);
+        let most = inspect::idle_bound(self.ready_bytes, processes.len().saturating_sub(1));
         if bytes > most {
             return Err(format!("it holds {bytes} bytes of memory between jobs, more than {most}"));
         }

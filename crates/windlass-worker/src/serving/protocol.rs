@@ -4,12 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
-
-/// The version of the contract that a function that serves must say.
-pub(super) const VERSION: u32 = 2;
-
-/// Longest line, in bytes.
-pub(super) const MAX_LINE_BYTES: u64 = 64 * 1024;
+use windlass_core::contract::SERVE_VERSION;
 
 /// One job, as the function is told of it.
 #[skip_serializing_none]
@@ -27,6 +22,12 @@ pub(super) struct JobLine<'a> {
     pub(super) directory: &'a str,
     pub(super) deadline: String,
     pub(super) traceparent: Option<String>,
+}
+
+/// A job that is to end.
+#[derive(Debug, Serialize)]
+pub(super) struct CancelLine<'a> {
+    pub(super) cancel: &'a str,
 }
 
 /// What the function says. Members that are not known are left alone: it may be newer.
@@ -89,8 +90,8 @@ pub(super) fn parse(line: &[u8], job: Option<&str>) -> Result<Said, String> {
     })?;
     if let Some(version) = read.ready {
         return match version {
-            VERSION => Ok(Said::Ready),
-            _ => Err(format!("speaks version {version} of the contract; {VERSION} is known")),
+            SERVE_VERSION => Ok(Said::Ready),
+            _ => Err(format!("speaks version {version} of the contract; {SERVE_VERSION} is known")),
         };
     }
     let message = read.message.unwrap_or_default();

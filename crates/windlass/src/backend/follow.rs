@@ -50,6 +50,14 @@ fn why(job: &Job) -> String {
     }
 }
 
+/// A job that was followed, with its input: what a server tells of a job that is followed is without it.
+pub(crate) fn with_input_of(known: &Job, mut followed: Job) -> Job {
+    if followed.metadata.uid == known.metadata.uid {
+        followed.spec.input.clone_from(&known.spec.input);
+    }
+    followed
+}
+
 /// How waiting for a job ended.
 pub(crate) enum Waited {
     /// The job has ended.

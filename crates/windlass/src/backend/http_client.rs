@@ -203,14 +203,14 @@ fn trusting(ca: Option<&Path>) -> anyhow::Result<ClientConfig> {
 /// The problem document of a refusal (RFC 9457), as far as it is shown.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Refused {
+struct ProblemBody {
     detail: String,
     problems: Vec<Problem>,
 }
 
 /// From a refusal to the kind of error that the server had.
 fn refusal(status: StatusCode, body: &[u8], retry_after: Duration) -> Error {
-    let Refused { mut detail, problems } = serde_json::from_slice(body).unwrap_or_default();
+    let ProblemBody { mut detail, problems } = serde_json::from_slice(body).unwrap_or_default();
     let is_silent = detail.is_empty();
     if is_silent {
         detail = format!("the server answers {status}");

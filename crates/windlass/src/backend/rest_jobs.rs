@@ -11,6 +11,7 @@ use hyper::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use windlass_core::fields::Fields;
 use windlass_core::jobs::{Draining, Filter, Page, Submission, Watch};
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::status::Progress;
@@ -44,7 +45,7 @@ impl RestJobs {
         key: Option<&str>,
     ) -> Result<Job, Error> {
         // A server makes the digest of a request itself.
-        let Submission { namespace, name, spec, request_sha256: _ } = submission;
+        let Submission { namespace, name, spec, .. } = submission;
         let mut body = serde_json::to_value(spec).map_err(|error| Error::Bug(error.to_string()))?;
         if let (Some(fields), Some(name)) = (body.as_object_mut(), name) {
             fields.insert("name".into(), Value::String(name));
@@ -270,7 +271,7 @@ impl Stored for RestResult {
     }
 }
 
-/// The changes of one job, from the server's events. A connection that is lost is made again: the
+/// The changes of one job without its input, from the server's events. A connection that is lost is made again: the
 /// first event of each is the job as it is.
 struct RestWatch {
     client: Client,
@@ -281,7 +282,7 @@ struct RestWatch {
 
 impl RestWatch {
     async fn connect(&mut self) -> Result<(), Error> {
-        let path = path(&self.key, "/events");
+        let path = path(&self.key, &format!("/events?fields={}", Fields::all_but_input()));
         let answer = self.client.open(Method::GET, &path, RequestParts::default()).await;
         let answer = answer.map_err(|error| no_job(error, &self.key))?;
         self.events = Some(ServerSentEvents::new(answer.into_body()));

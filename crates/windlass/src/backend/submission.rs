@@ -75,6 +75,7 @@ pub(crate) fn of_function(
         name: name.clone(),
         spec,
         request_sha256: None,
+        is_waited_for: false,
     })
 }
 
@@ -144,7 +145,7 @@ fn from_manifest(file: &Path, namespace: &str, is_named: bool) -> anyhow::Result
     if let Some(why) = windlass_core::name::problem(&namespace) {
         return Err(bad(format!("/metadata/namespace: {namespace:?} {why}")).into());
     }
-    Ok(Submission { namespace, name, spec: job.spec, request_sha256: None })
+    Ok(Submission { namespace, name, spec: job.spec, request_sha256: None, is_waited_for: false })
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use windlass_core::status::EndSummary;
 use windlass_core::{Job, Phase};
 
-use crate::backend::follow::{self, Waited};
+use crate::backend::follow::{self, Waited, with_input_of};
 use crate::backend::resolve::Backend;
 use crate::commands::each_name::each_name;
 use crate::output::log;
@@ -38,7 +38,7 @@ pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<E
     if args.wait.wait.is_some() {
         for job in &mut jobs {
             match follow::wait(backend, &job.key(), &args.wait, Progress::bar_only()).await? {
-                Waited::Ended(ended) => *job = *ended,
+                Waited::Ended(ended) => *job = with_input_of(job, *ended),
                 Waited::Not(code) => return Ok(code),
             }
         }

@@ -1,6 +1,6 @@
 //! `windlass controller`.
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing::info;
 use windlass_gateway::operations_server::{self, OperationsServer};
 use windlass_kube::Ended;
-use windlass_kube::{ClusterAccess, Metrics, ReportEndpoint};
+use windlass_kube::{ClusterAccess, ManageJobs, Metrics, ReportEndpoint};
 use windlass_traces::Traces;
 
 use crate::flags::bad_usage::BadUsage;
@@ -48,9 +48,31 @@ pub(crate) struct ControllerArgs {
     /// that the machine runs nothing any more
     #[arg(long, env = "WINDLASS_DELETED_NODES_ARE_FENCED")]
     pub(crate) deleted_nodes_are_fenced: bool,
-    /// Keep pods of functions with `warm` that wait for jobs. Under test
-    #[arg(long, env = "WINDLASS_STANDBYS", hide = true)]
+    /// Keep pods of functions with `warm` that wait for jobs, and are resized to the CPUs of theirs; from Kubernetes 1.33
+    #[arg(long, env = "WINDLASS_STANDBYS")]
     pub(crate) standbys: bool,
+    /// Whether to make the pods of batch Jobs here, and not wait for the cluster's Job controller, which makes 20
+    /// requests a second; `auto` is from Kubernetes 1.33 on
+    #[arg(long, env = "WINDLASS_MANAGE_JOBS", value_name = "WHEN", default_value = "never")]
+    pub(crate) manage_jobs: WhenToManage,
+}
+
+/// When the controller makes the pods of its batch Jobs itself (`spec.managedBy`).
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum WhenToManage {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<WhenToManage> for ManageJobs {
+    fn from(when: WhenToManage) -> Self {
+        match when {
+            WhenToManage::Auto => Self::Auto,
+            WhenToManage::Always => Self::Always,
+            WhenToManage::Never => Self::Never,
+        }
+    }
 }
 
 pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode> {
@@ -71,6 +93,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         name: host,
         deleted_nodes_are_fenced: args.deleted_nodes_are_fenced,
         standbys: args.standbys,
+        manage_jobs: args.manage_jobs.into(),
         ended: Traces::from_environment()?
             .map(|traces| -> Ended { Arc::new(move |job| traces.job(job)) }),
     };

@@ -6,9 +6,9 @@ use crate::flags::wait::WaitFlags;
 use clap::Args;
 use std::process::ExitCode;
 
-use windlass_core::Job;
+use windlass_core::{Error, Job, JobKey};
 
-use crate::backend::follow::{self, Waited};
+use crate::backend::follow::{self, Waited, with_input_of};
 use crate::backend::resolve::Backend;
 use crate::flags::bad_usage::BadUsage;
 use crate::output::objects;
@@ -45,8 +45,9 @@ pub(crate) async fn get(backend: &Backend, args: &Get) -> anyhow::Result<ExitCod
             jobs.push(backend.jobs.get(&key).await?);
             continue;
         }
+        let known = known(backend, &key, args.output).await?;
         match follow::wait(backend, &key, &args.wait, Progress::bar_only()).await? {
-            Waited::Ended(job) => jobs.push(*job),
+            Waited::Ended(job) => jobs.push(whole(known.as_ref(), *job)),
             Waited::Not(code) => return Ok(code),
         }
     }
@@ -57,13 +58,30 @@ pub(crate) async fn get(backend: &Backend, args: &Get) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// The job before it is followed, if it is to be shown with its input.
+async fn known(backend: &Backend, key: &JobKey, shape: OutputForm) -> Result<Option<Job>, Error> {
+    match shape {
+        OutputForm::Json | OutputForm::Yaml => backend.jobs.get(key).await.map(Some),
+        OutputForm::Table | OutputForm::Wide | OutputForm::Name => Ok(None),
+    }
+}
+
+fn whole(known: Option<&Job>, followed: Job) -> Job {
+    match known {
+        Some(known) => with_input_of(known, followed),
+        None => followed,
+    }
+}
+
 /// The job each time it has changed, until it has ended.
 async fn watch(backend: &Backend, name: &str, shape: OutputForm) -> anyhow::Result<ExitCode> {
-    let mut changes = backend.jobs.watch(&backend.key(name)).await?;
+    let key = backend.key(name);
+    let known = known(backend, &key, shape).await?;
+    let mut changes = backend.jobs.watch(&key).await?;
     let mut before: Option<Job> = None;
     loop {
         let job = tokio::select! {
-            job = changes.next() => job?,
+            job = changes.next() => whole(known.as_ref(), job?),
             () = process::stopped() => return Ok(ExitCode::from(INTERRUPTED)),
         };
         let ended = job.status.is_finished();

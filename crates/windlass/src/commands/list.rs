@@ -93,7 +93,9 @@ fn step(job: &Job) -> Option<usize> {
 }
 
 pub(crate) async fn list(backend: &Backend, args: &List) -> anyhow::Result<ExitCode> {
-    let (jobs, is_whole) = newest(backend, args).await?;
+    // Once: a job that is watched and was young at first stays.
+    let since = args.since.map(|since| Timestamp::now() - since);
+    let (jobs, is_whole) = newest(backend, args, since).await?;
     let most = args.limit;
     if args.watch {
         objects::some(&jobs.iter().collect::<Vec<_>>(), args.output, true)?;
@@ -111,17 +113,22 @@ pub(crate) async fn list(backend: &Backend, args: &List) -> anyhow::Result<ExitC
             backend.namespace
         ));
     }
-    if args.watch { watch(backend, args, jobs).await } else { Ok(ExitCode::SUCCESS) }
+    if args.watch { watch(backend, args, since, jobs).await } else { Ok(ExitCode::SUCCESS) }
 }
 
 /// Shows each job that is new or has changed.
-async fn watch(backend: &Backend, args: &List, shown: Vec<Job>) -> anyhow::Result<ExitCode> {
+async fn watch(
+    backend: &Backend,
+    args: &List,
+    since: Option<Timestamp>,
+    shown: Vec<Job>,
+) -> anyhow::Result<ExitCode> {
     let by_uid = |job: Job| (job.metadata.uid.clone(), job);
     let mut shown: HashMap<String, Job> = shown.into_iter().map(by_uid).collect();
     let changes = async {
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
-            let (jobs, _) = newest(backend, args).await?;
+            let (jobs, _) = newest(backend, args, since).await?;
             let is_new = |job: &&Job| shown.get(&job.metadata.uid) != Some(*job);
             let new: Vec<_> = jobs.iter().filter(is_new).collect();
             objects::some(&new, args.output, false)?;
@@ -136,14 +143,17 @@ async fn watch(backend: &Backend, args: &List, shown: Vec<Job>) -> anyhow::Resul
 
 /// The newest jobs that are asked for, in their order, and whether they are all. All pages are read, because they come in
 /// the order of names; no more is kept than is shown.
-async fn newest(backend: &Backend, args: &List) -> anyhow::Result<(Vec<Job>, bool)> {
+async fn newest(
+    backend: &Backend,
+    args: &List,
+    since: Option<Timestamp>,
+) -> anyhow::Result<(Vec<Job>, bool)> {
     let mut filter = Filter {
         function: args.function.clone(),
         queue: args.queue.clone(),
         phase: args.phase,
         ..Filter::default()
     };
-    let since = args.since.map(|since| Timestamp::now() - since);
     let most = args.limit as usize;
     let (mut jobs, mut is_whole): (Vec<Job>, bool) = (Vec::new(), true);
     loop {

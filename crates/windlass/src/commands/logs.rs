@@ -4,13 +4,15 @@ use crate::flags::names::job_name;
 use clap::Args;
 use std::io::{self, IsTerminal as _, Write, stdout};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use futures::TryStreamExt as _;
-use windlass_core::JobKey;
 use windlass_core::result::ByteStream;
+use windlass_core::{AttemptNumber, Error, Job, JobKey, Phase};
 
 use crate::backend::resolve::Backend;
+use crate::output::log;
 use crate::output::terminal::Printable;
 use crate::process::{self, INTERRUPTED};
 
@@ -20,32 +22,42 @@ pub(crate) struct Logs {
     /// Name of the job
     #[arg(value_parser = job_name)]
     pub(crate) job: String,
-    /// Go on until the job has ended; when it is deleted instead, that is an error
+    /// Go on until the job has ended; when it is deleted instead, that is an error. After a restart of its server the
+    /// log of the next attempt follows
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Only the end of it, in bytes [default: 1 MiB, the most]
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, hide_default_value = true, value_parser = clap::value_parser!(u64).range(..=1 << 20))]
+    #[arg(long, value_name = "BYTES", default_value_t = LONGEST_TAIL, hide_default_value = true, value_parser = clap::value_parser!(u64).range(..=LONGEST_TAIL))]
     pub(crate) tail: u64,
     /// The bytes as they are, but on a terminal
     #[arg(long)]
     pub(crate) raw: bool,
 }
 
+/// Most of what was said already that can be shown, in bytes.
+const LONGEST_TAIL: u64 = 1 << 20;
+
+/// Between two looks at a job whose log has ended before it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long a server that has started anew may take to say that the attempt before is lost.
+const SETTLE_TIME: Duration = Duration::from_secs(10);
+
+/// How long a server that was there may be gone.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(crate) async fn logs(backend: &Backend, args: &Logs) -> anyhow::Result<ExitCode> {
     let key = backend.key(&args.job);
-    let said: ByteStream = if args.follow {
-        backend.jobs.follow_logs(&key, args.tail).await?
-    } else {
-        let said = backend.jobs.logs(&key, args.tail).await?;
-        Box::pin(futures::stream::iter([Ok(said.into())]))
-    };
     let out = stdout().lock();
     // Not even raw bytes may steer a terminal; whoever wants that sends them through a pipe.
     let raw = args.raw && !out.is_terminal();
-    let out: Box<dyn Write> = if raw { Box::new(out) } else { Box::new(Printable::new(out)) };
+    let mut out: Box<dyn Write> = if raw { Box::new(out) } else { Box::new(Printable::new(out)) };
     let shown = async {
-        let is_whole = show(said, out).await?;
-        if args.follow && is_whole { ended(backend, &key).await } else { Ok(()) }
+        if args.follow {
+            return follow(backend, &key, args.tail, &mut out).await;
+        }
+        let said = backend.jobs.logs(&key, args.tail).await?;
+        show(Box::pin(futures::stream::iter([Ok(said.into())])), &mut out).await.map(drop)
     };
     tokio::select! {
         shown = shown => shown.map(|()| ExitCode::SUCCESS),
@@ -53,23 +65,96 @@ pub(crate) async fn logs(backend: &Backend, args: &Logs) -> anyhow::Result<ExitC
     }
 }
 
-/// Whether all was shown: whoever reads may have enough before.
-async fn show(mut said: ByteStream, mut out: Box<dyn Write>) -> anyhow::Result<bool> {
-    while let Some(piece) = said.try_next().await.context("the log broke off")? {
+/// How showing a log ended.
+enum Shown {
+    /// All of it was shown.
+    All,
+    /// Whoever reads has read enough.
+    Enough,
+    /// The log broke off.
+    Lost(io::Error),
+}
+
+async fn show(mut said: ByteStream, out: &mut dyn Write) -> anyhow::Result<Shown> {
+    loop {
+        let piece = match said.try_next().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return Ok(Shown::All),
+            Err(error) => return Ok(Shown::Lost(error)),
+        };
         match out.write_all(&piece).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Shown::Enough),
             written => written.context("standard output")?,
         }
     }
-    Ok(true)
 }
 
-/// A log that is followed ends with its job. One that ends otherwise may lack what came after.
-async fn ended(backend: &Backend, key: &JobKey) -> anyhow::Result<()> {
-    let job = backend.jobs.get(key).await.context("the log ended before its job")?;
-    if !job.status.is_finished() {
-        let (program, name) = (backend.program(), &key.name);
-        bail!("the log ended before its job: `{program} logs -f {name}` goes on");
+/// Shows the log until the job has ended. A log has no positions by which it could go on where it broke off. So it goes
+/// on with another attempt only, as there is one after a restart of a server on one machine.
+async fn follow(
+    backend: &Backend,
+    key: &JobKey,
+    mut tail: u64,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let mut attempt = attempt_of(&backend.jobs.get(key).await?);
+    loop {
+        let said = backend.jobs.follow_logs(key, tail).await?;
+        let lost = match show(said, out).await? {
+            Shown::Enough => return Ok(()),
+            Shown::All => None,
+            Shown::Lost(error) => Some(error),
+        };
+        let Some(next) = next_attempt(backend, key, attempt, lost).await? else { return Ok(()) };
+        log::tell(&format!("windlass: the log broke off; attempt {next} follows from its begin"));
+        (attempt, tail) = (next, LONGEST_TAIL);
     }
-    Ok(())
+}
+
+/// The attempt that has begun since the log of an earlier one was opened; `None` when that was the last. An error, when
+/// what was said may be missing.
+async fn next_attempt(
+    backend: &Backend,
+    key: &JobKey,
+    attempt: AttemptNumber,
+    lost: Option<io::Error>,
+) -> anyhow::Result<Option<AttemptNumber>> {
+    let mut since = Instant::now();
+    loop {
+        let job = get_patiently(backend, key).await.context("the log ended before its job")?;
+        if attempt_of(&job) != attempt {
+            return Ok(Some(attempt_of(&job)));
+        }
+        let is_over = job.status.is_finished();
+        match lost {
+            None if is_over => return Ok(None),
+            Some(error) if is_over => return Err(error).context("the log broke off"),
+            // The next attempt may come at any time.
+            _ if job.status.phase == Some(Phase::Queued) => since = Instant::now(),
+            _ if since.elapsed() > SETTLE_TIME => {
+                let (program, name) = (backend.program(), &key.name);
+                bail!("the log ended before its job: `{program} logs -f {name}` goes on");
+            }
+            _ => {}
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// The first attempt is told with what comes.
+fn attempt_of(job: &Job) -> AttemptNumber {
+    job.status.attempt.unwrap_or(1)
+}
+
+/// The job, also when its server starts anew meanwhile.
+async fn get_patiently(backend: &Backend, key: &JobKey) -> Result<Job, Error> {
+    let since = Instant::now();
+    loop {
+        match backend.jobs.get(key).await {
+            Err(Error::Unavailable { .. } | Error::Busy { .. }) if since.elapsed() < PATIENCE => {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+            got => return got,
+        }
+    }
 }

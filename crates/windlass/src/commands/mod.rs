@@ -12,6 +12,7 @@ pub(crate) mod functions;
 pub(crate) mod gateway;
 pub(crate) mod get;
 pub(crate) mod keys;
+pub(crate) mod lambda;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod print;

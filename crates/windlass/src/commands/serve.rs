@@ -57,6 +57,10 @@ pub(crate) struct Serve {
     /// Most that jobs, results and logs may take on the disk; beyond it submissions get 503
     #[arg(long, value_name = "QUANTITY", default_value = "10Gi")]
     pub(crate) max_stored: String,
+    /// Most that one attempt may take of the disk, in its own directory (TMPDIR) and as its result; beyond it the job
+    /// fails with DiskExceeded. 0 for no bound
+    #[arg(long, value_name = "QUANTITY", default_value = "10Gi")]
+    pub(crate) attempt_disk: String,
     /// Most memory that warm functions may hold together while they wait for a job; those that have waited longest
     /// are ended. 0 keeps none [default: a quarter of the machine's]
     #[arg(long, value_name = "QUANTITY")]
@@ -79,6 +83,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     hosts::check(args.listen, &args.host)?;
     let data = args.data.map_or_else(engine_config::data_directory, Ok)?;
     let max_stored_bytes = bytes("--max-stored", &args.max_stored)?;
+    let attempt_disk_bytes = bytes("--attempt-disk", &args.attempt_disk)?;
     let warm_memory_bytes = match &args.warm_memory {
         Some(quantity) => bytes("--warm-memory", quantity)?,
         None => engine_config::machine_memory_bytes() / 4,
@@ -87,18 +92,24 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?;
     let others = other_descriptors(machine.cpus);
     let mut registry = Registry::default();
+    let metrics = JobMetrics::register(&mut registry);
+    metrics.register_warm(&mut registry);
     let config = Config {
         durable: true,
         max_queued: args.max_queued,
         max_stored_bytes,
+        attempt_disk_bytes: Some(attempt_disk_bytes).filter(|bytes| *bytes > 0),
         warm_memory_bytes,
         grace: Duration::from_secs(args.grace),
         logs: Logs::Files,
         stop: Some(signals.clone()),
         descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
-        metrics: JobMetrics::register(&mut registry),
+        metrics,
         ..machine
     };
+    if let Some((name, why)) = windlass_local::wrong_function(&config).await {
+        return Err(BadUsage(format!("--function {name} cannot be called: {why}")).into());
+    }
     let (cpus, activity) = (config.cpus, Arc::clone(&config.activity));
     let hides_data = config.hides_data;
     let is_open = !hides_data && config.run_as.is_none();

@@ -6,7 +6,7 @@ use crate::flags::wait::WaitFlags;
 use clap::Args;
 use std::process::ExitCode;
 
-use crate::backend::follow::{self, Waited};
+use crate::backend::follow::{self, Waited, with_input_of};
 use crate::backend::resolve::Backend;
 use crate::backend::submission;
 use crate::output::objects;
@@ -50,9 +50,10 @@ pub(crate) async fn submit(backend: &Backend, args: &Submit) -> anyhow::Result<E
         return Ok(ExitCode::SUCCESS);
     }
     match follow::wait(backend, &job.key(), &args.wait, Progress::bar_only()).await? {
-        Waited::Ended(job) => {
+        Waited::Ended(ended) => {
+            let job = with_input_of(&job, *ended);
             if let Some(shape) = args.output.filter(|shape| *shape != OutputForm::Name) {
-                objects::one(&*job, shape)?;
+                objects::one(&job, shape)?;
             }
             Ok(follow::verdict(&job))
         }

@@ -9,11 +9,9 @@ use windlass_core::function::{Memory, Parallelism};
 use windlass_core::result::ANY_TYPE;
 use windlass_core::warm::Warm;
 use windlass_core::{Cpus, Function, FunctionSpec, name};
+use windlass_local::is_python_worker;
 
 use crate::server::engine_config::machine_memory_bytes;
-
-/// The module of the Python client that runs a function.
-const PYTHON_WORKER: &str = "windlass.worker";
 
 /// What was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +63,7 @@ impl FunctionFlag {
 impl FunctionFlag {
     /// Whether the program is known to serve: that of Python's client does, unless it is told not to.
     fn serves(&self) -> bool {
-        let is_worker = self.command.windows(2).any(|words| words == ["-m", PYTHON_WORKER]);
-        is_worker && !self.command.iter().any(|word| word == "--cold")
+        is_python_worker(&self.command) && !self.command.iter().any(|word| word == "--cold")
     }
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn config(
         durable: false,
         max_queued: u32::MAX,
         max_stored_bytes: u64::MAX,
+        attempt_disk_bytes: None,
         program,
         logs: Logs::Stderr,
         stop: None,

@@ -15,4 +15,4 @@ def compute():
     parts = split(work["seed"], work["units"], work["steps"], work["chunks"])
     key = request.headers.get("Idempotency-Key")
     found = client.call("chunks", {"items": parts}, parallelism=work["parallelism"], idempotency_key=key)
-    return {"value": str(total(found["results"]))}
+    return {"value": str(total(map(int, found["results"])))}

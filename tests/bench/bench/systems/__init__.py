@@ -152,8 +152,10 @@ def all_systems():
     from bench.systems import celery, dask, gunicorn, hyperqueue, ray, windlass, windlass_flask
 
     return [
-        windlass.Windlass,
         windlass_flask.WindlassFlask,
+        windlass_flask.WindlassFlaskNumpy,
+        windlass.WindlassWarm,
+        windlass.Windlass,
         gunicorn.GunicornSpawn,
         gunicorn.GunicornForkserver,
         celery.Celery,

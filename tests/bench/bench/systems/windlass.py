@@ -1,4 +1,4 @@
-"""Windlass: `windlass serve`, and the native function on the worker contract."""
+"""Windlass: `windlass serve`, and the native function on the worker contract, which is started for each request or stays."""
 
 import json
 import time
@@ -22,6 +22,7 @@ class Windlass(System):
     small = [ONE, ALL, UP_TO_ALL]
     mix = [(ALL, ONE), (ONE, ONE), (UP_TO_ALL, ONE)]
     victims = ("its `windlass worker`", "the server, then restarted")
+    spec = {}  # beside the command
 
     def start(self):
         self.http = HttpClient()
@@ -32,7 +33,7 @@ class Windlass(System):
             "apiVersion": "windlass.dev/v1alpha1",
             "kind": "ComputeFunction",
             "metadata": {"name": "bench"},
-            "spec": {"command": [str(self.bench.function)], "parallelism": {"default": 1, "max": CPUS}},
+            "spec": {"command": [str(self.bench.function)], "parallelism": {"default": 1, "max": CPUS}, **self.spec},
         }
         (functions / "bench.yaml").write_text(json.dumps(manifest))  # JSON is YAML
         self.command = [self.bench.windlass, "serve", "--listen", f"127.0.0.1:{self.port}", "--data", self.data,
@@ -85,3 +86,11 @@ class Windlass(System):
             if time.monotonic() > until:
                 raise TimeoutError(f"not finished after {seconds:.0f} s")
             time.sleep(0.05)
+
+
+class WindlassWarm(Windlass):
+    key = "windlass-warm"
+    name = "Windlass, warm"
+    about = "`windlass serve`, HTTP, `Prefer: wait`; the function serves, so that its processes stay between requests"
+    spec = {"warm": {"max": CPUS}}
+    victims = ()  # as without

@@ -19,8 +19,9 @@ class WindlassFlask(GunicornSpawn):
     name = "Flask with Windlass"
     about = (
         "nginx and Flask in Gunicorn (2 x cores + 1 sync workers, preloaded) as with a pool, `windlass.Client` and "
-        "`python -m windlass.worker` in `windlass serve`"
+        "`python -m windlass.worker` in `windlass serve`, whose processes stay between requests"
     )
+    function = "run"  # of bench.apps.windlass_tasks
     tiny = [way(1, 1)]
     one_second = [way(4, CPUS)]
     small = [way(4, CPUS), way(1, 1)]
@@ -39,9 +40,10 @@ class WindlassFlask(GunicornSpawn):
             "kind": "ComputeFunction",
             "metadata": {"name": "chunks"},
             "spec": {
-                "command": [sys.executable, "-m", "windlass.worker", "bench.apps.windlass_tasks:run"],
+                "command": [sys.executable, "-m", "windlass.worker", f"bench.apps.windlass_tasks:{self.function}"],
                 "env": [{"name": name, "value": os.environ[name]} for name in seen],
                 "parallelism": {"default": 1, "max": CPUS},
+                "warm": {"max": CPUS},
             },
         }
         (functions / "chunks.yaml").write_text(json.dumps(manifest))  # JSON is YAML
@@ -74,3 +76,11 @@ class WindlassFlask(GunicornSpawn):
     def find(self, name, seconds):
         """The same request with the same key."""
         return self.request(self.named, self.one_second[0].value, name)
+
+
+class WindlassFlaskNumpy(WindlassFlask):
+    key = "windlass-flask-numpy"
+    name = "Flask with Windlass, numpy"
+    about = "as the row before it, with `import numpy` in the function"
+    function = "run_with_numpy"
+    victims = ()  # as without

@@ -248,7 +248,7 @@ fn a_result_that_comes_after_cancel_is_refused_in_words() {
     let mut job = job();
     job.spec.cancel = true;
     let refused = report::check(&job, &job.metadata.uid, 1);
-    assert_eq!(refused, Err(report::Refused::Cancelled));
+    assert_eq!(refused, Err(report::ReportRefusal::Cancelled));
 }
 
 #[test]

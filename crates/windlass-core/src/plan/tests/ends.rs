@@ -40,7 +40,7 @@ fn refusals_of_nodes_do_not_count_until_the_start_deadline_after_the_first() {
     let mut job = job();
     let deadline = START_DEADLINE_SECONDS * 1000;
     let mut after = |number, at| {
-        let end = End::Refused { message: "OutOfcpu".into(), at };
+        let end = End::NotTaken { message: "OutOfcpu".into(), at };
         let world = seen(vec![attempt(number, AttemptState::Ended(end))]);
         job.status = plan(&job, &limits(), &world, at).status;
         let failure = job.status.failure.clone().unwrap();
@@ -59,9 +59,9 @@ fn refusals_of_nodes_do_not_count_until_the_start_deadline_after_the_first() {
 fn a_refusal_of_a_node_after_another_end_is_the_first() {
     let mut job = job();
     for (number, at_ms, end) in [
-        (1, 0, End::Refused { message: "OutOfcpu".into(), at: at(0) }),
+        (1, 0, End::NotTaken { message: "OutOfcpu".into(), at: at(0) }),
         (2, 1, End::Reported(ending(crashed(), at(1)))),
-        (3, 700_000, End::Refused { message: "OutOfcpu".into(), at: at(700_000) }),
+        (3, 700_000, End::NotTaken { message: "OutOfcpu".into(), at: at(700_000) }),
     ] {
         let world = seen(vec![attempt(number, AttemptState::Ended(end))]);
         job.status = plan(&job, &limits(), &world, at(at_ms)).status;

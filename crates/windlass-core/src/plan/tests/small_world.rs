@@ -34,7 +34,7 @@ pub(super) enum Step {
     Vanish {
         may_restart: bool,
     },
-    /// What has vanished is started anew by its carrier.
+    /// What has vanished is started anew by its batch Job.
     Revive,
     Cancel,
     Reconcile,

@@ -31,6 +31,8 @@ pub(crate) struct JobRequest {
     spec: JobSpec,
     /// Of a request under a key.
     request_sha256: Option<String>,
+    /// The answer comes after its end.
+    is_waited_for: bool,
 }
 
 /// A job that was created.
@@ -79,7 +81,13 @@ impl JobRequest {
         if key.is_some() {
             idempotency::keep(&mut spec);
         }
-        Ok(Self { name: key.map(Key::job_name).or(name), spec, request_sha256 })
+        let name = key.map(Key::job_name).or(name);
+        Ok(Self { name, spec, request_sha256, is_waited_for: false })
+    }
+
+    /// Its caller waits so long for its end.
+    pub(crate) fn waited_for(self, limit: Option<Duration>) -> Self {
+        Self { is_waited_for: limit.is_some_and(|limit| !limit.is_zero()), ..self }
     }
 
     /// Creates the job, or finds the one that was created under the same key. Nothing of a
@@ -90,9 +98,9 @@ impl JobRequest {
         token: &BearerToken,
         namespace: &str,
     ) -> Result<CreatedJob, ApiError> {
-        let Self { name, spec, request_sha256 } = self;
+        let Self { name, spec, request_sha256, is_waited_for } = self;
         let namespace = namespace.to_owned();
-        let submission = Submission { namespace, name, spec, request_sha256 };
+        let submission = Submission { namespace, name, spec, request_sha256, is_waited_for };
         let (Some(name), Some(request)) = (&submission.name, &submission.request_sha256) else {
             let job = create_checked(state, submission).await?;
             return Ok(CreatedJob { job, is_replay: false });

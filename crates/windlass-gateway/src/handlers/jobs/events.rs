@@ -4,7 +4,7 @@
 //!
 //! | event | data | when |
 //! | --- | --- | --- |
-//! | `job` | the whole job, with its latest progress | at once, and each time it was stored |
+//! | `job` | the job, whole or the `?fields=` of it, with its latest progress | at once, and each time it was stored |
 //! | `progress` | `{"attempt", "progress"}`: what the job's status has in these two fields | each time its function reports more, in between |
 //! | `problem` | a problem document | the job cannot be followed any more; the last event |
 //!
@@ -27,10 +27,11 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::stream;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use windlass_core::JobKey;
+use windlass_core::fields::Fields;
 use windlass_core::jobs::Verb;
 use windlass_core::live::{EventId, News, Shown};
 
@@ -42,6 +43,7 @@ use crate::middleware::target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::headers::single_value;
+use crate::protocol::query::only_fields;
 use crate::state::{Gateway, GatewayState};
 
 /// What a silent stream says now and then.
@@ -49,8 +51,10 @@ const COMMENT: &[u8] = b":\n\n";
 
 pub(crate) async fn follow_job(
     Target { state, of: key, token, .. }: Target<JobKey>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let fields = only_fields(&uri)?;
     let limits = state.gateway.limits.clone();
     let (first, watch, updates) = within(limits.request, subscribe(&state, &key)).await??;
     let seen = last_seen(&headers);
@@ -62,6 +66,7 @@ pub(crate) async fn follow_job(
         next: Some(first),
         updates,
         seen,
+        fields,
         keep_alive: limits.keep_alive,
         over: Box::pin(stream_over(&state, &token, Verb::Watch, &key.namespace)),
         _watch: watch,
@@ -113,6 +118,8 @@ struct EventStream {
     next: Option<Arc<JobEvent>>,
     updates: Updates,
     seen: Option<EventId>,
+    /// What was asked for of each job; all, if nothing was.
+    fields: Option<Fields>,
     keep_alive: Duration,
     /// The end of the server, of this stream's time, or of the caller's right to it.
     over: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -133,7 +140,10 @@ impl EventStream {
                 };
                 let is_last = event.stored_job().status.is_finished();
                 match news {
-                    News::Job => return Some((event.job_bytes(), (!is_last).then_some(self))),
+                    News::Job => {
+                        let bytes = event.job_bytes(self.fields.as_ref());
+                        return Some((bytes, (!is_last).then_some(self)));
+                    }
                     News::Progress => return Some((event.progress_bytes(), Some(self))),
                     News::Nothing if is_last => return None,
                     News::Nothing => {}

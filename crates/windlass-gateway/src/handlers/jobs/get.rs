@@ -8,20 +8,14 @@ use windlass_core::JobKey;
 
 use crate::middleware::target::Target;
 use crate::protocol::error::ApiError;
-use crate::protocol::query::{parameters, parse_fields, unknown_parameter};
+use crate::protocol::query::only_fields;
 
 /// `?fields=`
 pub(crate) async fn get_job(
     Target { state, of: key, .. }: Target<JobKey>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let mut selected = None;
-    for (parameter, value) in parameters(&uri)? {
-        match parameter.as_str() {
-            "fields" => selected = Some(parse_fields(&value)?),
-            _ => return Err(unknown_parameter(parameter, "fields")),
-        }
-    }
+    let selected = only_fields(&uri)?;
     let job = state.gateway.jobs.get(&key).await?;
     Ok(match selected {
         None => Json(job).into_response(),

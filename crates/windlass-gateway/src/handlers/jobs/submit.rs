@@ -30,6 +30,7 @@ pub(crate) async fn submit_job(
     let bytes = body::read_json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await?;
     let request = JobRequest::read(parse::submitted(&bytes)?, key.as_ref())?;
     let wait = permitted_wait(&state, &token, &namespace, &headers).await?;
+    let request = request.waited_for(wait);
     let created = within(limits.request, request.create(&state, &token, &namespace));
     let CreatedJob { job, is_replay } = created.await??;
     let answer = match wait {

@@ -88,7 +88,7 @@ fn a_kubelet_that_refuses_a_pod_is_no_end_of_the_job() {
     {
         let pod = ended_pod(Some(reason), "Pod was rejected: no room", json!({}));
         let message = format!("{reason}: Pod was rejected: no room");
-        assert_eq!(pod.state, AttemptState::Ended(End::Refused { message, at: at(100) }));
+        assert_eq!(pod.state, AttemptState::Ended(End::NotTaken { message, at: at(100) }));
     }
     // A node in need that evicts a pod is another thing.
     let pressure = json!({ "conditions": [{ "type": "DisruptionTarget", "status": "True",

@@ -8,24 +8,50 @@ use super::super::new_attempt::NewAttempt;
 use super::super::report_endpoint::ReportEndpoint;
 use super::*;
 
-#[test]
-fn a_function_has_a_home_and_places_to_write() {
-    let metadata = Metadata { name: "j".into(), uid: UID.into(), ..Metadata::default() };
-    let job = Job::new(metadata, JobSpec { function: "f".into(), ..JobSpec::default() });
-    let function = json!({ "image": "i", "command": ["f"], "env": [{ "name": "USER",
-        "value": "its own" }] });
+/// The pod of an attempt of this number.
+fn pod_of(job: &Job, function: Value, number: u32) -> core_v1::PodSpec {
     let function: FunctionSpec = serde_json::from_value(function).unwrap();
     let limits = JobLimits::without_function(&job.spec);
     let report = ReportEndpoint { url: "http://gateway".into(), authorities: None };
-    let attempt = NewAttempt {
-        job: &job,
-        limits: &limits,
-        function: &function,
-        number: 1,
-        cpus: 2,
-        report: &report,
+    let (limits, function, report) = (&limits, &function, &report);
+    let attempt = NewAttempt { is_managed: false, job, limits, function, number, cpus: 2, report };
+    batch_job(&attempt).unwrap().spec.unwrap().template.spec.unwrap()
+}
+
+fn job() -> Job {
+    let metadata = Metadata { name: "j".into(), uid: UID.into(), ..Metadata::default() };
+    Job::new(metadata, JobSpec { function: "f".into(), ..JobSpec::default() })
+}
+
+#[test]
+fn an_attempt_after_a_lost_one_would_rather_run_on_another_node() {
+    let function =
+        json!({ "image": "i", "command": ["f"], "pod": { "nodeSelector": { "a": "b" } } });
+    let failed = |reason: &str, attempt: u32| {
+        let status = json!({ "attempt": 2, "node": "n2", "failure": {
+            "reason": reason, "message": "", "attempt": attempt, "time": at(0) } });
+        Job { status: serde_json::from_value(status).unwrap(), ..job() }
     };
-    let pod = batch_job(&attempt).unwrap().spec.unwrap().template.spec.unwrap();
+    let avoided = |job: &Job, number: u32| {
+        let pod = pod_of(job, function.clone(), number);
+        assert_eq!(pod.node_selector.unwrap()["a"], "b");
+        serde_json::to_value(pod.affinity).unwrap()
+    };
+    let rule = json!({ "key": "metadata.name", "operator": "NotIn", "values": ["n2"] });
+    let terms = json!([{ "weight": 100, "preference": { "matchFields": [rule] } }]);
+    // Not required: where there is no other node, it runs on this one.
+    let preferred = json!({ "preferredDuringSchedulingIgnoredDuringExecution": terms });
+    assert_eq!(avoided(&failed("Lost", 2), 3), json!({ "nodeAffinity": preferred }));
+    assert_eq!(avoided(&failed("Crashed", 2), 3), Value::Null, "the function's own failure");
+    assert_eq!(avoided(&failed("Lost", 1), 3), Value::Null, "not the attempt before");
+    assert_eq!(avoided(&job(), 1), Value::Null, "the first attempt");
+}
+
+#[test]
+fn a_function_has_a_home_and_places_to_write() {
+    let function = json!({ "image": "i", "command": ["f"], "env": [{ "name": "USER",
+        "value": "its own" }] });
+    let pod = pod_of(&job(), function, 1);
     let container = &pod.containers[0];
     let value = |name: &str| {
         let all: Vec<_> = container.env.iter().flatten().filter(|v| v.name == name).collect();

@@ -71,6 +71,7 @@ fn on_attempt<T>(run: impl FnOnce(&NewAttempt<'_>) -> T) -> T {
         number: 1,
         cpus: 2,
         report: &report,
+        is_managed: false,
     })
 }
 

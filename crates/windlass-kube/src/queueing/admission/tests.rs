@@ -72,6 +72,15 @@ impl Controller {
         self.admission.next_claim_write(false, at(0))
     }
 
+    /// A job asks and its claim is written: what the queue then says, as the watch brings it.
+    fn claim(&mut self, name: &str) -> QueueStatus {
+        self.request(name);
+        let write = self.next_write().unwrap();
+        self.admission.confirm_claims(&write, at(0));
+        self.watch_status(write.status.clone());
+        write.status
+    }
+
     /// Whose claims the next write has.
     fn claims(&self) -> Option<Vec<String>> {
         let write = self.next_write()?;
@@ -106,10 +115,7 @@ fn a_grant_is_used_only_when_it_is_claimed() {
 #[test]
 fn a_claim_stands_until_its_attempt_is_seen() {
     let mut controller = Controller::new(6);
-    controller.request("a");
-    let write = controller.next_write().unwrap();
-    controller.admission.confirm_claims(&write, at(0));
-    controller.watch_status(write.status);
+    controller.claim("a");
     controller.request("b");
     assert_eq!(controller.claims(), Some(vec!["a".into(), "b".into()]));
     controller.observe("a", true);
@@ -167,19 +173,16 @@ fn a_claim_of_a_job_that_left_while_it_was_written_means_nothing() {
 #[test]
 fn an_old_claim_of_what_has_ended_means_nothing() {
     let mut controller = Controller::new(2);
-    controller.request("a");
-    let write = controller.next_write().unwrap();
-    controller.admission.confirm_claims(&write, at(0));
-    controller.watch_status(write.status.clone());
+    let status = controller.claim("a");
     controller.observe("a", true);
     controller.observe("a", false);
     // The watch is late.
-    controller.watch_status(write.status.clone());
+    controller.watch_status(status.clone());
     controller.request("b");
     assert_eq!(controller.claims(), Some(vec!["b".into()]));
     // A process that has just begun: the cache says it.
     let mut controller = Controller::new(2);
-    controller.queue.status = Some(write.status);
+    controller.queue.status = Some(status);
     controller.admission.queue_changed(&controller.queue, |_| true, at(0));
     controller.request("b");
     assert_eq!(controller.claims(), Some(vec!["b".into()]));
@@ -230,11 +233,7 @@ fn who_does_not_lead_grants_nothing() {
 #[test]
 fn what_is_granted_is_told_again_when_it_is_free() {
     let mut controller = Controller::new(4);
-    controller.request("a");
-    let write = controller.next_write().unwrap();
-    assert_eq!(write.status.granted, 2);
-    controller.admission.confirm_claims(&write, at(0));
-    controller.watch_status(write.status);
+    assert_eq!(controller.claim("a").granted, 2);
     controller.observe("a", true);
     assert!(
         controller.admission.next_claim_write(true, at(0)).is_none(),

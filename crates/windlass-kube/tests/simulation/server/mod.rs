@@ -42,6 +42,7 @@ pub(crate) struct State {
     pub(crate) writes: Vec<String>,
     faults: BTreeMap<usize, WriteFault>,
     pub(crate) read_faults: Option<ReadFaults>,
+    pub(crate) drops_managed_by: bool,
     /// Controllers that have died by a fault.
     pub(crate) deaths: watch::Sender<Vec<usize>>,
     pub(crate) broken_promises: Vec<String>,
@@ -58,6 +59,7 @@ impl Server {
             writes: Vec::new(),
             faults,
             read_faults: None,
+            drops_managed_by: false,
             deaths: watch::Sender::new(Vec::new()),
             broken_promises: Vec::new(),
         })))
@@ -127,7 +129,9 @@ impl Server {
             state.check_write(method, path, &body);
             let answer = state.write(method, path, body);
             let is_created = *method == Method::POST && answer.status() == StatusCode::CREATED;
-            let is_patched = *method == Method::PATCH && answer.status() == StatusCode::OK;
+            let is_patched = *method == Method::PATCH
+                && path.subresource.is_none()
+                && answer.status() == StatusCode::OK;
             if is_created || is_patched {
                 state.check_claim(path);
             }

@@ -79,7 +79,23 @@ impl State {
             object["spec"]["template"].as_object_mut().map(|template| template.remove("spec"));
         }
         object["metadata"]["creationTimestamp"] = json!(Timestamp::now());
+        if self.drops_managed_by && self.uids.is_multiple_of(2) {
+            object["spec"].as_object_mut().map(|spec| spec.remove("managedBy"));
+        }
+        if key.0 == "pods" {
+            object["status"]["phase"] = json!("Pending");
+            self.note_pod(&object);
+        }
         self.record(key, "ADDED", object)
+    }
+
+    /// Remembers of a batch Job that it has a pod. That is no change of it.
+    fn note_pod(&mut self, pod: &Value) {
+        let uid = &pod["metadata"]["ownerReferences"][0]["uid"];
+        let mut jobs = self.objects.iter_mut().filter(|((plural, ..), _)| plural == "jobs");
+        if let Some((_, job)) = jobs.find(|(_, job)| job["metadata"]["uid"] == *uid) {
+            job["status"]["had_pod"] = json!(true);
+        }
     }
 
     pub(crate) fn put(&mut self, key: &Key, object: Value) -> Value {

@@ -41,8 +41,19 @@ fn a_pod_whose_labels_are_removed_is_ended_before_another_starts() {
 
 #[test]
 fn a_batch_job_that_is_suspended_and_goes_on_makes_no_second_pod_of_a_job() {
+    suspend(false);
+}
+
+#[test]
+#[ignore = "of 48, the one with number 36 does not end: docs/limits.md, what is known of controller.manageJobs"]
+fn a_batch_job_of_ours_that_is_suspended_and_goes_on_makes_no_second_pod_of_a_job() {
+    suspend(true);
+}
+
+fn suspend(managed: bool) {
     play_numbered(48, |number| Story {
         by_hand: Some((ByHand::Suspend(200 + number * 80), number * 5)),
+        managed: Some(managed),
         ..Story::numbered(number).one_more_controller_every(3).quota_but_every(2, 2)
     });
 }

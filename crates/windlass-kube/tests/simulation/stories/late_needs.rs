@@ -42,7 +42,7 @@ fn a_job_waits_for_a_function_that_is_created_after_it() {
         let server = Server::new(BTreeMap::new());
         create_job(&server, 0, 0);
         let cluster = tokio::spawn(cluster::run(server.clone(), 150, 1));
-        let controller = start(&server, 0);
+        let controller = start(&server, 0, false);
         let waits = |status: &Value| has_reason(status, "FunctionNotFound");
         wait(&server, TOLD_WITHIN, waits).await;
         create_function(&server);
@@ -59,7 +59,7 @@ fn why_there_is_no_pod_is_told_within_seconds() {
         create_function(&server);
         create_job(&server, 0, 0);
         // Nobody makes a pod: an admission plugin refuses it.
-        let controller = start(&server, 0);
+        let controller = start(&server, 0, false);
         let made = timeout(TOLD_WITHIN, async {
             loop {
                 let made = server.lock().all("jobs").next().map(|(_, job)| job.clone());

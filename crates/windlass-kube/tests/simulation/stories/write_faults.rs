@@ -21,18 +21,47 @@ pub(super) const FAULTS: [WriteFault; 9] = [
 /// Writes of the story of two jobs.
 const WRITES: usize = 14;
 
+/// Beside these, where the controller makes pods and tells the ends of batch Jobs.
+const WRITES_OF_PODS: usize = 8;
+
 #[test]
 fn a_job_that_passes_straight_through_costs_four_writes() {
-    let story = Story { quota: None, jobs: vec![0], ..Story::default() };
+    let story = Story { quota: None, jobs: vec![0], managed: Some(false), ..Story::default() };
     // batch Job, running, finished, batch Job's deletion; beside them the user's own.
     assert!(play_all([story]).into_iter().all(|writes| writes <= 4));
 }
 
 #[test]
+fn a_job_whose_batch_job_is_managed_costs_two_writes_more() {
+    let story = |longest| Story {
+        quota: None,
+        jobs: vec![0],
+        managed: Some(true),
+        longest,
+        ..Story::default()
+    };
+    // The pod, and the end of the batch Job.
+    assert!(play_all([story(150)]).into_iter().all(|writes| writes <= 6));
+    // It runs for seconds: that is told, too.
+    assert!(play_all([story(12_000)]).into_iter().all(|writes| writes <= 7));
+}
+
+#[test]
+fn an_api_server_that_drops_the_field_has_the_job_controller_make_the_pod() {
+    play_numbered(24, |number| Story {
+        managed: Some(true),
+        drops_managed_by: true,
+        jobs: vec![0, 1, 0, 3],
+        ..Story::numbered(number).one_more_controller_every(2).quota_but_every(3, 4)
+    });
+}
+
+#[test]
 fn one_fault_at_any_write_breaks_no_promise() {
-    let stories = (0..WRITES).flat_map(|write| {
+    let stories = (0..WRITES + WRITES_OF_PODS).flat_map(|write| {
         FAULTS.iter().map(move |fault| Story {
             faults: BTreeMap::from([(write, *fault)]),
+            managed: (write >= WRITES).then_some(true),
             ..Story::numbered(write as u64)
         })
     });

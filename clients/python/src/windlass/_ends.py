@@ -1,0 +1,34 @@
+"""How `windlass.worker` ends: its exit statuses, and SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import NoReturn
+
+FAILED, NO_CONTRACT, BAD_INPUT, CANCELLED = 1, 2, 65, 143
+
+# Sent to the whole group, SIGTERM may reach the processes of the pool so much earlier, in seconds.
+PATIENCE_SECONDS = 0.05
+
+
+class Stop(Exception):
+    """The supervisor asked to stop."""
+
+
+def stop(_number: int, _frame: object) -> NoReturn:
+    """The handler of SIGTERM."""
+    # Once: a second SIGTERM must not interrupt the clearing up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stop
+
+
+def is_killed_with_us() -> bool:
+    """Whether SIGTERM has come, or is only just arriving, when a process of the pool has died."""
+    try:
+        if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:
+            time.sleep(PATIENCE_SECONDS)
+            return False
+    except Stop:
+        pass
+    return True

@@ -1,0 +1,149 @@
+"""Version 2 of the worker contract: one job after another, over the socket that `WINDLASS_SERVE` names.
+
+The pool and its imports stay between jobs, and each job has as many processes as it was granted CPUs. Nothing of a job
+is in this process, which never imports the function; `windlass._left` looks at the processes that do.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+from windlass._ends import FAILED, Stop, is_killed_with_us
+from windlass._job import BadInput, Manner, run, say_bad_input, say_failed
+from windlass._left import JOB_VARIABLES, memory_bound, resident_bytes
+from windlass._pool import Interrupted, Pool, Raised
+from windlass._process import Failed
+
+VERSION = 2
+
+READ_BYTES = 1 << 16
+
+
+class Gone(Exception):
+    """The worker has closed the socket."""
+
+
+class Cancelled(Interrupted):
+    """The worker wants the job to end."""
+
+
+class Connection:
+    """The socket: lines of JSON objects, both ways."""
+
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.rest = b""
+        # Of the job that is under way.
+        self.job = ""
+
+    def say(self, told: dict[str, Any]) -> None:
+        """Says a line."""
+        try:
+            self.socket.sendall(json.dumps(told, separators=(",", ":")).encode() + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            raise Gone from None
+
+    def read(self) -> None:
+        """Waits for more of a line."""
+        try:
+            read = self.socket.recv(READ_BYTES)
+        except ConnectionResetError:
+            read = b""
+        if not read:
+            raise Gone
+        self.rest += read
+
+    def next(self) -> dict[str, Any] | None:
+        """The next line, if it was read."""
+        line, end, rest = self.rest.partition(b"\n")
+        if not end:
+            return None
+        self.rest = rest
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+    def next_job(self) -> dict[str, Any]:
+        """Waits for a job. A cancel that has come too late is no job."""
+        while True:
+            while (told := self.next()) is not None:
+                if "job" in told:
+                    self.job = told["job"]
+                    return told
+            self.read()
+
+    def readable(self) -> None:
+        """Reads while a job is under way."""
+        self.read()
+        while (told := self.next()) is not None:
+            if told.get("cancel") == self.job:
+                raise Cancelled
+
+
+class Serving:
+    """The pool, and what it is asked for."""
+
+    def __init__(self, pool: Pool, manner: Manner, connection: Connection) -> None:
+        self.pool, self.manner, self.connection = pool, manner, connection
+        self.most_bytes = 0
+
+    def serve(self) -> int:
+        """Serves until the socket is closed; the exit status."""
+        self.pool.watch(self.connection.socket.fileno(), self.connection.readable)
+        try:
+            self.pool.await_ready()
+            self.most_bytes = memory_bound(resident_bytes())
+            self.connection.say({"ready": VERSION})
+            while True:
+                self.connection.say(self.answer(self.connection.next_job()))
+        except Gone:
+            return 0
+        except Failed as error:
+            say_failed(error)
+            return FAILED
+
+    def answer(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Does a job; what there is to say of it."""
+        name: str = told["job"]
+        ended = self.ended(told)
+        # Everything is on stderr by now that the processes of the pool have to say, and this is its end.
+        answer: dict[str, Any] = {"done": name}
+        if isinstance(ended, BadInput):
+            say_bad_input(ended)
+            answer = {"failed": name, "reason": "input"}
+        elif isinstance(ended, Failed):
+            say_failed(ended)
+            is_final = isinstance(ended, Raised) and not self.manner.retry_exceptions
+            answer = {"failed": name, "reason": "input" if is_final else "error"}
+        elif ended is not None:
+            answer = {"cancelled": name}
+        answer["processes"] = [process.pid for process in self.pool.processes]
+        held = resident_bytes()
+        if held > self.most_bytes:
+            answer["replace"] = f"its parent of processes holds {held >> 20} MiB of memory"
+        return answer
+
+    def ended(self, told: dict[str, Any]) -> BadInput | Failed | Cancelled | None:
+        """Does the job itself, and returns what has ended it before its result."""
+        job = {name: str(told[field]) for name, field in JOB_VARIABLES.items() if told.get(field) is not None}
+        # Those that are missing start while the input is read.
+        self.pool.size(told["parallelism"])
+        ended: BadInput | Failed | Cancelled | None = None
+        try:
+            run(self.pool, self.manner, job, job)
+        except (BadInput, Raised, Cancelled) as error:
+            ended = error
+        except Failed as error:
+            if is_killed_with_us():
+                raise Stop from None
+            ended = error
+        self.pool.settle()
+        return ended
+
+
+def serve(manner: Manner, path: str) -> int:
+    """The program, when it is started to serve; its exit status."""
+    with Pool(manner.target, 1) as pool:
+        return Serving(pool, manner, Connection(path)).serve()

@@ -1,0 +1,193 @@
+//! Does what the Job controller does for other batch Jobs: creates the pods of those that this controller manages, ends
+//! them, and writes what became of them.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::Value;
+use tracing::info;
+use windlass_core::plan::Action;
+use windlass_core::report::is_settled;
+use windlass_core::{AttemptNumber, Error, Job, name};
+
+use super::context::{Context, api};
+use super::delete::{deleted, only_of};
+use super::managed_memory::ManagedMemory;
+use super::plan::Planned;
+use super::refused_status::is_refusal;
+use crate::attempt::managed::{Step, next_step};
+use crate::attempt::managed_pod::{is_pod_of, pod_of};
+use crate::attempt::objects::ObservedBatchJob;
+use crate::error::{call, from_kube, is_status, within_deadline};
+
+/// A batch Job of an ended job is removed at the latest after this time, be its end told or not.
+const UNTOLD: SignedDuration = SignedDuration::from_secs(10);
+
+/// What an ended job leaves is removed once its batch Job says how it has ended. Its pod ends by itself, and is gone then
+/// with one write. When to reconcile again, if something was left for then.
+pub(super) fn hold_untold_ends(
+    job: &Job,
+    actions: &mut Vec<Action>,
+    ctx: &Context,
+    now: Timestamp,
+) -> Option<Duration> {
+    let finished = job.status.timeline.finished.filter(|_| job.status.is_finished())?;
+    let left = UNTOLD - now.duration_since(finished);
+    if job.spec.cancel || !left.is_positive() {
+        return None;
+    }
+    let is_untold = |number| {
+        let objects = ctx.attempts.objects(&job.metadata.uid, number);
+        let batch_job = objects.and_then(|objects| objects.batch_job);
+        batch_job.is_some_and(|batch_job| batch_job.is_managed() && batch_job.is_untold())
+    };
+    let before = actions.len();
+    actions.retain(|action| match action {
+        Action::Remove { attempt } => !is_untold(*attempt),
+        Action::Start { .. } | Action::Expire => true,
+    });
+    (actions.len() < before).then_some(left.unsigned_abs())
+}
+
+/// Does the next step for each batch Job of a job that this controller manages. When to look again.
+pub(super) async fn manage(
+    job: &Job,
+    planned: &Planned,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Option<Duration>, Error> {
+    let mut look_again: Option<Duration> = None;
+    let last = planned.observed.attempts.last().map(|attempt| attempt.number);
+    for attempt in &planned.observed.attempts {
+        let number = attempt.number;
+        let removed = Action::Remove { attempt: number };
+        let Some(objects) = ctx.attempts.objects(&job.metadata.uid, number) else { continue };
+        if planned.plan.actions.contains(&removed) {
+            continue;
+        }
+        let status = &planned.plan.status;
+        let may_start = last == Some(number)
+            && !job.spec.cancel
+            && !status.is_finished()
+            && !is_settled(status, number);
+        let step = next_step(attempt, &objects, may_start, status.is_finished(), now);
+        if let (Some(step), Some(batch_job)) = (step, &objects.batch_job) {
+            let again = take_step(job, number, batch_job, step, ctx).await?;
+            look_again = look_again.into_iter().chain(again).min();
+        }
+    }
+    Ok(look_again)
+}
+
+async fn take_step(
+    job: &Job,
+    number: AttemptNumber,
+    batch_job: &ObservedBatchJob,
+    step: Step,
+    ctx: &Context,
+) -> Result<Option<Duration>, Error> {
+    let (uid, namespace) = (&job.metadata.uid, &job.metadata.namespace);
+    let name = name::attempt(&job.metadata.name, uid, number);
+    match step {
+        Step::Wait(left) => return Ok(Some(left)),
+        Step::MakePod => return make_pod(job, &name, batch_job, ctx).await,
+        Step::EndPods(running) => {
+            let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
+            for (uid, name) in running {
+                deleted(within_deadline(pods.delete(&name, &only_of(&uid))).await?)?;
+                info!(job = %job.key(), pod = name, "ended: its batch Job is suspended");
+            }
+        }
+        Step::WriteStatus(patch) => write_status(job, &name, batch_job, &patch, ctx).await?,
+    }
+    Ok(None)
+}
+
+/// Creates the pod of a batch Job, unless that was tried a moment ago. When to look again.
+async fn make_pod(
+    job: &Job,
+    name: &str,
+    batch_job: &ObservedBatchJob,
+    ctx: &Context,
+) -> Result<Option<Duration>, Error> {
+    let (job_uid, uid) = (&job.metadata.uid, batch_job.uid());
+    if let Some(left) = ctx.managed.pause(job_uid, uid, ctx.now()) {
+        return Ok(Some(left));
+    }
+    // A cache may be old, and it has no template.
+    let batch_jobs = api::<batch::Job>(&ctx.client, Some(&job.metadata.namespace));
+    let found = call(batch_jobs.get_opt(name)).await?;
+    let Some(found) = found.filter(|found| found.metadata.uid.as_deref() == Some(uid)) else {
+        return Ok(None);
+    };
+    create_pod(&ctx.client, &ctx.managed, job, &found, ctx.now()).await?;
+    // The next reconcile tells of a refusal.
+    let is_refused = ctx.managed.refusal(job_uid, uid).is_some();
+    Ok(if is_refused { Some(Duration::ZERO) } else { ctx.managed.pause(job_uid, uid, ctx.now()) })
+}
+
+/// Writes the status of a batch Job over the version that was read.
+async fn write_status(
+    job: &Job,
+    name: &str,
+    batch_job: &ObservedBatchJob,
+    patch: &Value,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let job_uid = &job.metadata.uid;
+    let version = batch_job.managed_version().unwrap_or_default();
+    if ctx.managed.is_replaced(job_uid, version) {
+        return Ok(());
+    }
+    let batch_jobs = api::<batch::Job>(&ctx.client, Some(&job.metadata.namespace));
+    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+    match within_deadline(batch_jobs.patch_status(name, &params, &patch)).await? {
+        Ok(_) => ctx.managed.has_replaced(job_uid, version),
+        // Somebody has deleted it.
+        Err(error) if is_status(&error, 404) => {}
+        Err(error) => return Err(from_kube(error)),
+    }
+    if batch_job.is_to_suspend() {
+        ctx.managed.suspended(job_uid);
+    }
+    Ok(())
+}
+
+/// Creates the pod of a batch Job that was just read, if it may have one. A refusal is remembered.
+pub(super) async fn create_pod(
+    client: &Client,
+    memory: &ManagedMemory,
+    job: &Job,
+    batch_job: &batch::Job,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(pod) = pod_of(batch_job) else { return Ok(()) };
+    let (job_uid, uid) = (&job.metadata.uid, batch_job.uid().unwrap_or_default());
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &job.metadata.namespace);
+    match within_deadline(pods.create(&PostParams::default(), &pod)).await? {
+        Ok(_) => memory.made(job_uid, &uid, now),
+        // It is ours, from before a crash or a stale cache; or ours and about to go; or somebody else's.
+        Err(error) if is_status(&error, 409) => {
+            let name = pod.name_any();
+            let found = call(pods.get_opt(&name)).await?;
+            let Some(found) = found else {
+                return Err(Error::Conflict(format!("the pod {name:?} is gone again")));
+            };
+            if !is_pod_of(&found, batch_job) {
+                let message = format!("a pod {name:?} is there that is not of this batch Job");
+                memory.refused(job_uid, &uid, &message, now);
+            } else if found.metadata.deletion_timestamp.is_none() {
+                memory.made(job_uid, &uid, now);
+            }
+        }
+        Err(kube::Error::Api(status)) if is_refusal(&status) => {
+            memory.refused(job_uid, &uid, &status.message, now);
+        }
+        Err(error) => return Err(from_kube(error)),
+    }
+    Ok(())
+}

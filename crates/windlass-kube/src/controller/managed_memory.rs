@@ -1,0 +1,170 @@
+//! What this process remembers of batch Jobs: when it has tried to make a pod, what the API server said, which status it
+//! has written, and what it has deleted.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::warn;
+
+use super::by_job::ByJob;
+use crate::cache::failed_creates::FailedCreate;
+
+/// A pod that was made is looked for when no watch has shown it by then. A busy API server shows it seconds later.
+const MADE_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+
+/// After the first refusal so long is waited, then each time twice as long.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+
+/// The longest pause between two tries. A quota that was used up may be free again at any time.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+
+/// By UID of the job.
+#[derive(Default)]
+pub(crate) struct ManagedMemory {
+    tries: ByJob<Try>,
+    /// The versions of batch Jobs that a write of ours has replaced.
+    replaced: ByJob<String>,
+    /// The UID of the batch Job that was deleted last.
+    deleted: ByJob<String>,
+    has_told: AtomicBool,
+}
+
+/// The last try to make a pod.
+struct Try {
+    batch_job_uid: String,
+    next: Timestamp,
+    pause: SignedDuration,
+    refusal: Option<FailedCreate>,
+}
+
+impl ManagedMemory {
+    /// How long to wait until the pod of this batch Job is tried again.
+    pub(super) fn pause(
+        &self,
+        job_uid: &str,
+        batch_job_uid: &str,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let all = self.tries.lock();
+        let tried = all.get(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid)?;
+        let left = tried.next.duration_since(now);
+        left.is_positive().then(|| left.unsigned_abs())
+    }
+
+    /// The pod of this batch Job is there.
+    pub(super) fn made(&self, job_uid: &str, batch_job_uid: &str, now: Timestamp) {
+        let tried = Try {
+            batch_job_uid: batch_job_uid.to_owned(),
+            next: now + MADE_PAUSE,
+            pause: FIRST_PAUSE,
+            refusal: None,
+        };
+        self.tries.lock().insert(job_uid.to_owned(), tried);
+    }
+
+    /// The API server has refused the pod of this batch Job.
+    pub(super) fn refused(
+        &self,
+        job_uid: &str,
+        batch_job_uid: &str,
+        message: &str,
+        now: Timestamp,
+    ) {
+        let mut all = self.tries.lock();
+        let known = all.remove(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid);
+        let known = known.and_then(|tried| Some((tried.refusal?.since, tried.pause * 2)));
+        let (since, pause) = known.unwrap_or((now, FIRST_PAUSE));
+        let pause = pause.min(LONGEST_PAUSE);
+        let refusal = Some(FailedCreate { since, message: message.to_owned() });
+        let batch_job_uid = batch_job_uid.to_owned();
+        let tried = Try { batch_job_uid, next: now + pause, pause, refusal };
+        all.insert(job_uid.to_owned(), tried);
+    }
+
+    /// Why the pod of this batch Job could not be made when that was last tried.
+    pub(super) fn refusal(&self, job_uid: &str, batch_job_uid: &str) -> Option<FailedCreate> {
+        let all = self.tries.lock();
+        all.get(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid)?.refusal.clone()
+    }
+
+    /// The pods of this job's batch Job are ended; another one may be made as soon as it goes on.
+    pub(super) fn suspended(&self, job_uid: &str) {
+        self.tries.forget(job_uid);
+    }
+
+    /// A write of ours has replaced this version of a batch Job.
+    pub(super) fn has_replaced(&self, job_uid: &str, version: &str) {
+        self.replaced.lock().insert(job_uid.to_owned(), version.to_owned());
+    }
+
+    /// Whether a write of ours has replaced this version, so that the watch is behind.
+    pub(super) fn is_replaced(&self, job_uid: &str, version: &str) -> bool {
+        self.replaced.lock().get(job_uid).is_some_and(|replaced| replaced == version)
+    }
+
+    /// This batch Job was deleted. Its watch may show it for a moment.
+    pub(super) fn has_deleted(&self, job_uid: &str, batch_job_uid: &str) {
+        self.deleted.lock().insert(job_uid.to_owned(), batch_job_uid.to_owned());
+    }
+
+    /// Whether this batch Job was deleted, so that there is no need to do it again.
+    pub(super) fn is_deleted(&self, job_uid: &str, batch_job_uid: &str) -> bool {
+        self.deleted.lock().get(job_uid).is_some_and(|deleted| deleted == batch_job_uid)
+    }
+
+    /// The API server has stored a batch Job without its `spec.managedBy`. Told once.
+    pub(super) fn field_was_dropped(&self) {
+        if !self.has_told.swap(true, Ordering::Relaxed) {
+            warn!(
+                "the API server drops spec.managedBy of batch Jobs: the cluster's Job controller makes their pods, at \
+                 its own rate"
+            );
+        }
+    }
+
+    /// The job of this UID is over: no pod of it is made any more.
+    pub(super) fn is_over(&self, job_uid: &str) {
+        self.tries.forget(job_uid);
+    }
+
+    /// The job of this UID is gone.
+    pub(super) fn forget(&self, job_uid: &str) {
+        self.tries.forget(job_uid);
+        self.replaced.forget(job_uid);
+        self.deleted.forget(job_uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn a_refused_pod_is_tried_again_later_each_time() {
+        let memory = ManagedMemory::default();
+        assert_eq!(memory.pause("j", "b", at(0)), None);
+        let mut now = at(0);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            memory.refused("j", "b", "exceeded quota", now);
+            let pause = memory.pause("j", "b", now).unwrap();
+            pauses.push(pause.as_secs());
+            now += SignedDuration::try_from(pause).unwrap();
+            assert_eq!(memory.pause("j", "b", now), None);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        let message = "exceeded quota".to_owned();
+        assert_eq!(memory.refusal("j", "b"), Some(FailedCreate { since: at(0), message }));
+        assert_eq!(memory.refusal("j", "another"), None, "it is of another attempt");
+        memory.made("j", "b", now);
+        assert_eq!(memory.refusal("j", "b"), None);
+        assert!(memory.pause("j", "b", now).is_some(), "the watch shows it soon");
+        memory.suspended("j");
+        assert_eq!(memory.pause("j", "b", now), None);
+    }
+}

@@ -1,0 +1,203 @@
+//! Whether Python's functions can be imported: told when the server starts and when a manifest changes, not by each job.
+//!
+//! `python -m windlass.worker MODULE:FUNCTION` knows `--check`. Other programs have nothing of the kind.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tracing::warn;
+use windlass_core::Function;
+use windlass_core::assignment::Program;
+use windlass_worker::dry_run;
+
+use super::warm::program_of;
+use crate::config::Config;
+use crate::process::{PASSED_VARIABLES, search_path};
+
+/// The module of the Python client that runs a function.
+const PYTHON_WORKER: &str = "windlass.worker";
+
+/// It says only whether the function is there.
+const CHECK: &str = "--check";
+
+/// How long a check may take while somebody waits for the server, and while nobody does.
+const LIMITS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
+
+/// Most of what a check says that is told.
+const MAX_LINES: usize = 5;
+
+/// Whether a command is that of a function of the Python client.
+pub fn is_python_worker(command: &[String]) -> bool {
+    command.windows(2).any(|words| words == ["-m", PYTHON_WORKER])
+}
+
+/// What a check has found.
+enum Checked {
+    Good,
+    /// No job of it can succeed.
+    Bad(String),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+/// The first function of the command line that cannot be called, and why.
+pub async fn wrong_function(config: &Config) -> Option<(String, String)> {
+    // What is not there yet has nothing to hide.
+    let data = std::fs::canonicalize(&config.data).ok();
+    let hides_data = config.hides_data && data.is_some();
+    let config = Config { hides_data, data: data.unwrap_or_default(), ..config.clone() };
+    let functions = config.functions.current();
+    let named = functions.of_command_line().filter(|function| is_checked(function));
+    let checks = named.map(|function| {
+        let program = program_of(&config, &functions, function);
+        let path = config.program.clone();
+        async move { (&function.metadata.name, checked(program, &path, LIMITS[0]).await) }
+    });
+    for (name, found) in futures::future::join_all(checks).await {
+        match found {
+            Checked::Good => {}
+            Checked::Bad(why) => return Some((name.clone(), why)),
+            Checked::Unknown(why) => warn!(function = %name, %why, "{UNKNOWN}"),
+        }
+    }
+    None
+}
+
+/// What is said when a check says nothing.
+const UNKNOWN: &str = "whether the function can be called is not known";
+
+/// The checks of functions of manifests, off everybody's way.
+#[derive(Default)]
+pub(super) struct Checks {
+    /// As what each was checked.
+    seen: HashMap<String, Program>,
+    running: JoinSet<()>,
+}
+
+impl Checks {
+    /// Checks what the manifests say now and did not say before.
+    pub(super) fn begin(&mut self, config: &Arc<Config>) {
+        // A command that runs one job and ends has that job tell.
+        if !config.durable {
+            return;
+        }
+        let functions = config.functions.current();
+        let seen = std::mem::take(&mut self.seen);
+        let mut new = Vec::new();
+        for function in functions.of_manifests().filter(|function| is_checked(function)) {
+            let name = &function.metadata.name;
+            let program = program_of(config, &functions, function);
+            if seen.get(name) != Some(&program) {
+                new.push((name.clone(), program.clone()));
+            }
+            self.seen.insert(name.clone(), program);
+        }
+        while self.running.try_join_next().is_some() {}
+        if !new.is_empty() {
+            self.running.spawn(tell_wrong_ones(new, config.program.clone()));
+        }
+    }
+}
+
+async fn tell_wrong_ones(functions: Vec<(String, Program)>, windlass: PathBuf) {
+    for (function, program) in functions {
+        match checked(program, &windlass, LIMITS[1]).await {
+            Checked::Good => {}
+            Checked::Bad(why) => {
+                warn!(%function, %why, "every job of this function will fail: it cannot be called");
+            }
+            Checked::Unknown(why) => warn!(%function, %why, "{UNKNOWN}"),
+        }
+    }
+}
+
+fn is_checked(function: &Function) -> bool {
+    is_python_worker(&[&function.spec.command[..], &function.spec.args].concat())
+}
+
+async fn checked(mut program: Program, windlass: &Path, limit: Duration) -> Checked {
+    program.command.push(CHECK.into());
+    let output = async {
+        let work = TempDir::with_prefix("windlass-check-")?;
+        let path = search_path(windlass);
+        let mut process = dry_run(&program, work.path(), path, &PASSED_VARIABLES)?;
+        process.stdout(Stdio::null()).output().await
+    };
+    match tokio::time::timeout(limit, output).await {
+        Err(_) => Checked::Unknown(format!("it is not imported within {} s", limit.as_secs())),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            Checked::Bad(format!("{:?}: {error}", program.command[0]))
+        }
+        Ok(Err(error)) => Checked::Unknown(error.to_string()),
+        Ok(Ok(output)) => verdict(&output),
+    }
+}
+
+fn verdict(output: &Output) -> Checked {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = said.trim_end().lines().collect();
+    let end = lines[lines.len().saturating_sub(MAX_LINES)..].join("\n");
+    match output.status.code() {
+        Some(0) => Checked::Good,
+        // The client of this Python is older.
+        Some(2) if end.contains("unrecognized arguments") => Checked::Good,
+        Some(_) => Checked::Bad(end),
+        None => Checked::Unknown(format!("the check ended with {}", output.status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A check by a program that does this instead of Python.
+    async fn by(script: &str, limit: Duration) -> Checked {
+        let here = tempfile::tempdir().unwrap();
+        let python = here.path().join("python");
+        fs::write(&python, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
+        let command = ["./python", "-m", PYTHON_WORKER, "a:f"].map(str::to_owned);
+        let program = Program {
+            command: command.into(),
+            env: Vec::new(),
+            directory: Some(here.path().to_str().unwrap().to_owned()),
+            hidden: None,
+            run_as: None,
+        };
+        checked(program, Path::new("/opt/windlass"), limit).await
+    }
+
+    #[tokio::test]
+    async fn a_function_that_cannot_be_imported_is_told_with_the_reason() {
+        let says = "echo \"$@\" >&2; echo \"No module named 'a'\" >&2; exit 1";
+        let Checked::Bad(why) = by(says, LIMITS[0]).await else { panic!() };
+        assert_eq!(why, "-m windlass.worker a:f --check\nNo module named 'a'");
+    }
+
+    #[tokio::test]
+    async fn what_says_nothing_of_the_function_is_not_held_against_it() {
+        assert!(matches!(by("exit 0", LIMITS[0]).await, Checked::Good));
+        let older = "echo 'error: unrecognized arguments: --check' >&2; exit 2";
+        assert!(matches!(by(older, LIMITS[0]).await, Checked::Good));
+        let slow = by("exec sleep 600", Duration::from_millis(300)).await;
+        assert!(matches!(slow, Checked::Unknown(why) if why.contains("not imported")));
+        assert!(matches!(by("kill -KILL $$", LIMITS[0]).await, Checked::Unknown(_)));
+    }
+
+    #[tokio::test]
+    async fn it_sees_nothing_of_the_servers_environment() {
+        let says = "env >&2; exit 1";
+        let Checked::Bad(env) = by(says, LIMITS[0]).await else { panic!() };
+        assert!(!env.contains("CARGO"), "{env}");
+        assert!(!env.contains("NEXTEST"), "{env}");
+    }
+}

@@ -1,0 +1,58 @@
+//! The last word on an attempt, and where it is left for whoever missed the report.
+
+use std::io;
+
+use jiff::{Timestamp, Unit};
+use windlass_core::Outcome;
+use windlass_core::assignment::{Assignment, Order, termination_message};
+use windlass_core::report::Ending;
+use windlass_core::status::{FailureReason, Progress, Usage};
+
+use crate::output;
+
+/// A program that is not there stays so; what the machine lacks now it may have later.
+pub(crate) fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
+    let program = order.program.command.first().map_or("", String::as_str);
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
+            FailureReason::CannotStart
+        }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            FailureReason::CannotStart
+        }
+        _ => FailureReason::Lost,
+    };
+    Outcome::failed(reason, format!("{program:?} cannot be started: {error}"))
+}
+
+pub(crate) fn ending(
+    assignment: &Assignment,
+    outcome: Outcome,
+    started: Timestamp,
+    running: Option<Timestamp>,
+    usage: Option<Usage>,
+    progress: Option<Progress>,
+) -> Ending {
+    let parallelism = assignment.parallelism;
+    Ending { outcome, started, running, finished: now(), parallelism, usage, progress }
+}
+
+/// A stopped attempt is no failure of the job: it reads as lost and does not count.
+pub(crate) fn stopped(assignment: &Assignment, started: Timestamp, running: Timestamp) -> Ending {
+    let outcome = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
+    ending(assignment, outcome, started, Some(running), None, None)
+}
+
+pub(crate) fn leave_word(assignment: &Assignment, ending: &Ending) {
+    if let Some(path) = &assignment.termination_message
+        && let Err(error) = std::fs::write(path, termination_message(ending))
+    {
+        output::log_line(&format!("windlass worker: {path}: {error}"));
+    }
+}
+
+/// The time, in whole milliseconds: what is told is read by people.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Millisecond).unwrap_or(now)
+}
