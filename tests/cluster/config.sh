@@ -150,17 +150,18 @@ ports:
 Y
 }
 
-# make_cpus COUNT: what /sys/devices/system/node is to show: one node with so many CPUs.
+# make_cpus COUNT: what /sys/devices/system/node is to show: one node with so many CPUs. Each is one of the machine's, by a
+# name with more zeros: the kubelet counts them all, and hands none to a cgroup that the machine lacks.
 make_cpus() {
-  local cpu
-  mkdir -p "$dir/cpus/node0"
-  cat /sys/devices/system/node/node0/meminfo >"$dir/cpus/node0/meminfo"
-  echo 10 >"$dir/cpus/node0/distance"
-  mkdir "$dir/cpus/node0/hugepages"
+  local cpu own name node=$dir/cpus/node0
+  own=$(nproc)
+  mkdir -p "$node/hugepages"
+  cat /sys/devices/system/node/node0/meminfo >"$node/meminfo"
+  echo 10 >"$node/distance"
   for ((cpu = 0; cpu < $1; cpu++)); do
-    mkdir -p "$dir/cpus/node0/cpu$cpu/topology"
-    echo 1 >"$dir/cpus/node0/cpu$cpu/online"
-    echo "$cpu" >"$dir/cpus/node0/cpu$cpu/topology/core_id"
-    echo 0 >"$dir/cpus/node0/cpu$cpu/topology/physical_package_id"
+    name=cpu$(printf '%0*d' $((cpu / own + 1)) $((cpu % own)))
+    mkdir -p "$node/$name/topology"
+    echo "$cpu" >"$node/$name/topology/core_id"
+    echo 0 >"$node/$name/topology/physical_package_id"
   done
 }

@@ -172,8 +172,10 @@ fn a_job_on_a_standby_takes_a_tenth_of_a_bare_jobs_time() {
     resizes_are_the_grants(&writes, &ended);
     own_writes(&writes);
 
-    let alone = || run(&client, "warm", 1).0;
-    is_full(&namespace, "warm", POOL);
+    let alone = || {
+        is_full(&namespace, "warm", POOL);
+        run(&client, "warm", 1).0
+    };
     let alone = ("on a standby, one after the other    ", times(alone));
     let bare = ("bare batch/v1 Job, create to Complete", bare_jobs(&namespace));
     let ratio = share("submit to result", [alone, bare]);

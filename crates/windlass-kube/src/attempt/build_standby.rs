@@ -19,7 +19,7 @@ use super::build::{active_deadline_seconds, batch_job_spec, input_text, labels, 
 use super::new_attempt::NewAttempt;
 use super::pod::{memory_bytes, standby_assignment, standby_pod_spec};
 use super::report_endpoint::ReportEndpoint;
-use super::standby::Exchange;
+use super::standby::{Exchange, Standby};
 use crate::labels::{
     ANNOTATION_ASSIGNMENT, ANNOTATION_ATTEMPT_IS, ANNOTATION_CLAIMED, ANNOTATION_INPUT,
     ANNOTATION_NAMED_FOR, CONTAINER, LABEL_FUNCTION_DIGEST, LABEL_JOB_UID, LABEL_STANDBY,
@@ -105,16 +105,13 @@ impl StandbyTemplate {
 }
 
 /// Makes a standby batch Job this attempt: only in the version that was read.
-pub(crate) fn claim_patch(standby: &batch::Job, attempt: &NewAttempt<'_>, now: Timestamp) -> Value {
-    let meta = &standby.metadata;
-    let waited = meta.creation_timestamp.as_ref().map_or(0, |time| {
-        // It began to wait when it was created, and its deadline counts from then.
-        now.duration_since(time.0).as_secs().max(0)
-    });
+pub(crate) fn claim_patch(standby: &Standby, attempt: &NewAttempt<'_>, now: Timestamp) -> Value {
+    // It began to wait when it was created, and its deadline counts from then.
+    let waited = now.duration_since(standby.created).as_secs().max(0);
     json!({
         "metadata": {
-            "uid": meta.uid,
-            "resourceVersion": meta.resource_version,
+            "uid": standby.uid,
+            "resourceVersion": standby.resource_version,
             "labels": labels(attempt.job, attempt.number, attempt.cpus),
             "annotations": { ANNOTATION_CLAIMED: now.to_string() },
             "ownerReferences": [owner(attempt.job)],

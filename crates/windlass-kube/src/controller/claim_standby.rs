@@ -21,7 +21,7 @@ use super::list::list_pods_of;
 use crate::attempt::build_standby::{StandbyTemplate, claim_patch, pod_patch, resize_patch};
 use crate::attempt::new_attempt::NewAttempt;
 use crate::attempt::owner::{is_attempt, job_of};
-use crate::attempt::standby::{Exchange, Standby, claimed_since, read_exchange};
+use crate::attempt::standby::{Exchange, Standby, claimed_since, read_exchange, read_standby};
 use crate::error::{call, from_kube, is_status, within_deadline};
 use crate::labels::AttemptId;
 
@@ -33,7 +33,7 @@ enum Standing {
     /// It is that attempt already.
     Ours(batch::Job),
     /// It is nobody's yet.
-    Free(batch::Job),
+    Free(Standby),
     /// It is another attempt.
     Others,
     /// It was deleted, and nothing of it runs.
@@ -50,14 +50,14 @@ impl Actor<'_> {
         let job_uid = attempt.job.metadata.uid.as_str().into();
         let exchange = Exchange {
             attempt: AttemptId { job_uid, number: attempt.number },
-            name: standby.name,
-            uid: standby.uid,
+            name: standby.name.clone(),
+            uid: standby.uid.clone(),
         };
         let name =
             name::attempt(&attempt.job.metadata.name, &attempt.job.metadata.uid, attempt.number);
         let batch_job = template.batch_job(name, Some(&exchange));
         match within_deadline(self.batch_jobs().create(&PostParams::default(), &batch_job)).await? {
-            Ok(named) => self.follow(attempt, &exchange, &named).await.map(Some),
+            Ok(named) => self.follow(attempt, &exchange, &named, Some(standby)).await.map(Some),
             Err(error) => {
                 self.ctx.standbys.put_back(&exchange.uid);
                 match error {
@@ -103,23 +103,25 @@ impl Actor<'_> {
                 && exchange.attempt.number == attempt.number
         };
         match read_exchange(named).filter(is_its) {
-            Some(exchange) => self.follow(attempt, &exchange, named).await.map(Some),
+            Some(exchange) => self.follow(attempt, &exchange, named, None).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Makes the attempt what its name says: that standby, or the one that has the name if the other is lost.
+    /// Makes the attempt what its name says: that standby, or the one that has the name if the other is lost. `known` is
+    /// that standby as a watch has shown it.
     async fn follow(
         &self,
         attempt: &NewAttempt<'_>,
         exchange: &Exchange,
         named: &batch::Job,
+        known: Option<Standby>,
     ) -> Result<Applied, Error> {
-        if let Some(claimed) = self.claim(attempt, &exchange.name, &exchange.uid).await? {
+        if let Some(claimed) = self.claim(attempt, &exchange.name, &exchange.uid, known).await? {
             return self.hand_over(attempt, &claimed).await;
         }
         let (name, uid) = (named.name_any(), named.uid().unwrap_or_default());
-        match self.claim(attempt, &name, &uid).await? {
+        match self.claim(attempt, &name, &uid, None).await? {
             Some(claimed) => self.hand_over(attempt, &claimed).await,
             None => Ok(Applied::Refused {
                 reason: reasons::NAME_TAKEN.into(),
@@ -129,18 +131,23 @@ impl Actor<'_> {
         }
     }
 
-    /// Claims a standby for this attempt. `None` when it never will be this attempt.
+    /// Claims a standby for this attempt, in the version that is known if there is one. `None` when it never will be this
+    /// attempt.
     async fn claim(
         &self,
         attempt: &NewAttempt<'_>,
         name: &str,
         uid: &str,
+        mut known: Option<Standby>,
     ) -> Result<Option<batch::Job>, Error> {
         for _ in 0..MAX_TRIES {
-            let standby = match self.standing(attempt, name, uid).await? {
-                Standing::Ours(claimed) => return Ok(Some(claimed)),
-                Standing::Others | Standing::Gone => return Ok(None),
-                Standing::Free(standby) => standby,
+            let standby = match known.take() {
+                Some(known) => known,
+                None => match self.standing(attempt, name, uid).await? {
+                    Standing::Ours(claimed) => return Ok(Some(claimed)),
+                    Standing::Others | Standing::Gone => return Ok(None),
+                    Standing::Free(standby) => standby,
+                },
             };
             let patch = Patch::Merge(claim_patch(&standby, attempt, self.ctx.now()));
             let params = PatchParams::default();
@@ -167,7 +174,10 @@ impl Actor<'_> {
                 Ok(Standing::Ours(found))
             }
             Some(found) if job_of(&found).is_some() => Ok(Standing::Others),
-            Some(found) if found.metadata.deletion_timestamp.is_none() => Ok(Standing::Free(found)),
+            Some(found) if found.metadata.deletion_timestamp.is_none() => {
+                let standby = read_standby(&found);
+                Ok(standby.map_or(Standing::Others, Standing::Free))
+            }
             // Whoever would claim it now has an older version of it.
             Some(_) => Ok(Standing::Gone),
             None => self.is_gone(attempt, uid).await,
@@ -206,10 +216,14 @@ impl Actor<'_> {
         let since = claimed_since(&claimed.metadata).unwrap_or_else(|| self.ctx.now());
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let params = PatchParams::default();
-        let told = Patch::Merge(pod_patch(&uid, attempt, since)?);
-        call(pods.patch(&name, &params, &told)).await?;
         let resized = Patch::Strategic(resize_patch(attempt)?);
-        call(pods.patch_resize(&name, &params, &resized)).await?;
+        let told = Patch::Merge(pod_patch(&uid, attempt, since)?);
+        // At once: the worker begins when it has both.
+        let both = tokio::join!(
+            call(pods.patch_resize(&name, &params, &resized)),
+            call(pods.patch(&name, &params, &told)),
+        );
+        both.0.and(both.1)?;
         let standby = claimed.name_any();
         info!(job = %self.job.key(), attempt = attempt.number, standby, "attempt on a standby");
         Ok(Applied::Created(attempt.cpus))

@@ -88,7 +88,7 @@ fn a_standby_is_no_attempt_before_its_claim_although_it_has_the_name_of_one() {
 
 #[test]
 fn a_claim_makes_a_standby_the_attempt_in_the_version_that_was_read() {
-    let waiting = read(standby(None));
+    let waiting = read_standby(&read(standby(None))).unwrap();
     let patch = on_attempt(|attempt| claim_patch(&waiting, attempt, at(1_000)));
     assert_eq!(patch["metadata"]["resourceVersion"], "7");
     let limits = JobLimits::without_function(&job().spec);
