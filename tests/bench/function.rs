@@ -21,7 +21,8 @@ fn main() {
         return serve(UnixStream::connect(socket).expect("the worker listens"));
     }
     let threads = number(&variable("WINDLASS_PARALLELISM"));
-    run(&variable("WINDLASS_INPUT"), &variable("WINDLASS_OUTPUT"), threads);
+    let result = result_of(&variable("WINDLASS_INPUT"), threads);
+    std::fs::write(variable("WINDLASS_OUTPUT"), result).expect("the output is written");
 }
 
 /// One job after another, until the worker closes the socket.
@@ -30,19 +31,19 @@ fn serve(mut socket: UnixStream) {
     socket.write_all(b"{\"ready\":2}\n").expect("the worker reads");
     for line in lines.lines() {
         let line = line.expect("a job");
-        run(text(&line, "input"), text(&line, "output"), field(&line, "parallelism"));
-        let answer = format!("{{\"done\":\"{}\"}}\n", text(&line, "job"));
+        let result = result_of(text(&line, "input"), field(&line, "parallelism")).replace('"', "\\\"");
+        let answer = format!("{{\"done\":\"{}\",\"result\":\"{result}\"}}\n", text(&line, "job"));
         socket.write_all(answer.as_bytes()).expect("the worker reads");
     }
 }
 
-/// One job, from the file of its input to that of its output.
-fn run(input: &str, output: &str, threads: u64) {
+/// One job, from the file of its input to its result.
+fn result_of(input: &str, threads: u64) -> String {
     let input = std::fs::read_to_string(input).expect("the input is read");
     let answer =
         compute(field(&input, "seed"), field(&input, "units"), field(&input, "steps"), threads);
     // A string: not every JSON reader keeps 64 bits.
-    std::fs::write(output, format!("{{\"value\":\"{answer}\"}}")).expect("the output is written");
+    format!("{{\"value\":\"{answer}\"}}")
 }
 
 /// This thread is one of the `threads`.

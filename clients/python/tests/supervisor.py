@@ -77,7 +77,14 @@ class Supervisor:
         assert answer is not None, self.said()
         assert name in (answer.get("done"), answer.get("failed"), answer.get("cancelled")), answer
         assert set(answer["processes"]) == set(self.children())
+        self.answered = answer.pop("result", None)
         return answer
+
+    def output(self):
+        """The whole result of the last job, from its answer or from the file."""
+        file = self.work / "output"
+        assert file.exists() == (self.answered is None)
+        return json.loads(file.read_text() if self.answered is None else self.answered)
 
     def result(self, items, parallelism=1, **fields):
         """The results of a job that succeeds."""
@@ -85,13 +92,13 @@ class Supervisor:
         answer = self.answer(name)
         assert answer.get("done") == name, (answer, self.said())
         assert "replace" not in answer, answer
-        return json.loads((self.work / "output").read_text())["results"]
+        return self.output()["results"]
 
     def failure(self, items, parallelism=1, **fields):
         """Why a job fails, and what was said."""
         answer = self.answer(self.begin(items, parallelism, **fields))
         assert "failed" in answer and "message" not in answer, answer
-        assert not (self.work / "output").exists()
+        assert self.answered is None and not (self.work / "output").exists()
         return answer["reason"], self.said()
 
     def stderr_bytes(self):

@@ -42,6 +42,18 @@ def test_the_function_is_imported_before_it_says_that_it_is_ready(serve):
     assert one.said() == ""
 
 
+def test_a_process_of_the_pool_has_nothing_of_its_parents(serve, capfd):
+    one = serve("inside:tell").ready()
+    for parallelism in (1, 3):
+        for told in one.result([0] * 6, parallelism):
+            assert told == {
+                **{"files": 6, "stdin": "/dev/null", "handlers": [True, True], "blocked": 0, "threads": 1},
+                **{"serve": None, "collects": True, "main": "__main__", "parents": ["inside"]},
+            }
+        # Nothing waits in a buffer.
+        assert capfd.readouterr().out == "a line without an end, " * 6
+
+
 def test_no_item_waits_for_an_import_while_a_process_is_there(serve):
     one = serve("large:pid").ready()
     pids = one.children()
@@ -197,9 +209,9 @@ def test_the_jobs_retries_decide_about_an_exception_when_they_are_to(serve):
 def test_it_keeps_going_when_it_is_asked_to(serve):
     one = serve("callees:fail").ready()
     assert one.result(["bad", 1, "bad", 2], 2, more={"keepGoing": True}) == [None, 1, None, 2]
-    errors = json.loads((one.work / "output").read_text())["errors"]
+    errors = one.output()["errors"]
     assert [(error["item"], error["type"]) for error in errors] == [(0, "ValueError"), (2, "ValueError")]
-    assert one.result([1]) == [1] and "errors" not in json.loads((one.work / "output").read_text())
+    assert one.result([1]) == [1] and "errors" not in one.output()
 
 
 def test_after_an_exception_the_processes_that_still_work_are_replaced(serve):
@@ -346,6 +358,15 @@ def test_a_parent_that_holds_more_than_its_bound_asks_to_be_replaced(serve):
     one = serve("callees:square", module=("-c", NO_ROOM)).ready()
     answer = one.answer(one.begin([3]))
     assert "done" in answer and "MiB of memory" in answer["replace"]
+
+
+def test_a_small_result_is_in_the_answer(serve):
+    one = serve("callees:square").ready()
+    # A digit each, and a comma but for the last.
+    count = (8192 - len(b'{"results":[]}\n') + 1) // 2
+    for items, is_answered in (0, True), (count, True), (count + 1, False), (10 * count, False):
+        assert len(one.result([1] * items)) == items
+        assert (one.answered is not None) == is_answered
 
 
 def test_a_large_result_is_read_once(serve):

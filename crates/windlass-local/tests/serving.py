@@ -46,6 +46,11 @@ def do(job):
         return b"nonsense\n"
     elif what == "other":
         answer = {"done": "another"}
+    elif what == "answer":
+        # The file does not count then.
+        with open(job["output"], "w") as file:
+            file.write("no JSON")
+        return json.dumps({**answer, "result": asked["text"]}).encode() + b"\n"
     elif what == "nothing":
         return json.dumps(answer).encode() + b"\n"
     elif what == "sleep":

@@ -170,7 +170,7 @@ impl Machine {
         let files = ["attempts", "results"].map(|name| fs::read_dir(self.path(name)).unwrap());
         let paths = files.into_iter().flatten().map(|entry| entry.unwrap().path());
         let has_record =
-            |path: &Path| fs::metadata(path.join("attempt.json")).is_ok_and(|file| file.len() > 0);
+            |path: &Path| fs::read(path.join("attempt.json")).is_ok_and(|text| text != b"null");
         paths.filter(|path| path.is_file() || has_record(path)).collect()
     }
 }

@@ -120,6 +120,7 @@ async fn how_a_job_ends_is_told_and_a_process_that_ends_costs_no_other_job() {
         (json!({ "do": "input" }), BadInput, "no such thing", true),
         (json!({ "do": "error" }), Crashed, "the reason", true),
         (json!({ "do": "nothing" }), NoOutput, "without writing its output", true),
+        (json!({ "do": "answer", "text": "{" }), NoOutput, "JSON", true),
         (json!({ "do": "exit", "code": 3 }), Crashed, "code 3", false),
         (json!({ "do": "exit", "code": 0 }), Crashed, "before it had answered", false),
         (json!({ "do": "exit", "code": 65 }), Crashed, "before it had answered", false),
@@ -134,6 +135,21 @@ async fn how_a_job_ends_is_told_and_a_process_that_ends_costs_no_other_job() {
         assert!(message.contains(words), "{input}: {message}");
         assert_eq!(machine.pid().await == before, stays, "{input}");
     }
+}
+
+/// Small ones are a part of the job's status; 40,000 bytes fit in a line and not there.
+#[tokio::test]
+async fn a_result_may_be_in_the_answer() {
+    let machine = machine(1, none());
+    let before = machine.pid().await;
+    for text in ["\n\"\u{e9}\"".to_owned(), format!("[{}1]", "1,".repeat(20_000))] {
+        let input = json!({ "do": "answer", "text": text });
+        let job = machine.does(input, 1).await;
+        let result = machine.result(&job.metadata.name).await;
+        assert_eq!(result.bytes, text.as_bytes());
+        assert_eq!(result.content_type, "application/json");
+    }
+    assert_eq!(machine.pid().await, before);
 }
 
 #[tokio::test]

@@ -47,16 +47,16 @@
 mod coarse_clock;
 mod connection;
 mod error;
+mod output;
 mod pool;
 mod progress;
 mod run;
 mod serve;
 mod surroundings;
 
-use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -70,6 +70,7 @@ pub use run::Run;
 
 use windlass_contract as contract;
 
+use output::{MAX_ANSWERED_BYTES, OutputWriter, write_output};
 use run::WorkerEnvironment;
 
 /// The largest input that is read. The server takes 128 KiB; this only keeps a wrong path from filling the memory.
@@ -109,7 +110,7 @@ where
 
 /// One job, or one after another: as the worker wants it.
 fn start(
-    attempt: impl Fn(&WorkerEnvironment, &Run) -> Result<(), Error> + Send + Sync + 'static,
+    attempt: impl Fn(&WorkerEnvironment, &Run) -> Result<Option<String>, Error> + Send + Sync + 'static,
 ) -> ExitCode {
     let socket = std::env::var_os(contract::SERVE).filter(|socket| !socket.is_empty());
     let ended = match socket {
@@ -125,28 +126,31 @@ fn start(
 }
 
 /// The one job that the environment tells of.
-fn once(attempt: impl Fn(&WorkerEnvironment, &Run) -> Result<(), Error>) -> Result<(), Error> {
+fn once(
+    attempt: impl Fn(&WorkerEnvironment, &Run) -> Result<Option<String>, Error>,
+) -> Result<(), Error> {
     let environment = WorkerEnvironment::read(|name| std::env::var(name).ok())?;
     let run = environment.start()?;
-    attempt(&environment, &run)
+    attempt(&environment, &run).map(drop)
 }
 
-/// Everything between the files of a job.
+/// Everything between the input of a job and its output; the result, if it goes into an answer.
 fn compute<I, O>(
     function: impl Fn(I, &Run) -> Result<O, Error>,
     environment: &WorkerEnvironment,
     run: &Run,
-    write: impl FnOnce(O, &mut BufWriter<File>) -> io::Result<()>,
-) -> Result<(), Error>
+    write: impl FnOnce(O, &mut OutputWriter<'_>) -> io::Result<()>,
+) -> Result<Option<String>, Error>
 where
     I: DeserializeOwned,
 {
     let input = parse_input(&read_input(&environment.input)?)?;
     let output = function(input, run)?;
     run.check()?;
-    write_output(&environment.output, |file| write(output, file))?;
+    let most = if run.has_answer() { MAX_ANSWERED_BYTES } else { 0 };
+    let answered = write_output(&environment.output, most, |file| write(output, file))?;
     run.progress().finish();
-    Ok(())
+    Ok(answered)
 }
 
 fn read_input(path: &Path) -> Result<Vec<u8>, Error> {
@@ -185,32 +189,6 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
             Segment::Enum { .. } | Segment::Unknown => None,
         })
         .collect()
-}
-
-/// Writes next to the output and renames, so that half a result is never taken for one. Not synced: after a crash of
-/// the machine the attempt is run again anyway.
-fn write_output(
-    output: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> Result<(), Error> {
-    let partial = partial_path(output);
-    let written = File::create(&partial).map(BufWriter::new).and_then(|mut file| {
-        write(&mut file)?;
-        file.flush()?;
-        std::fs::rename(&partial, output)
-    });
-    written.map_err(|error| {
-        // The first error is the one to tell.
-        std::fs::remove_file(&partial).unwrap_or_default();
-        Error::failed(format!("cannot write the output {}: {error}", output.display()))
-    })
-}
-
-/// In the same directory, hence on the same file system.
-fn partial_path(output: &Path) -> PathBuf {
-    let mut name = OsString::from(output);
-    name.push(".partial");
-    name.into()
 }
 
 #[cfg(test)]
@@ -270,15 +248,6 @@ mod tests {
             parse_input::<serde_json::Value>(deep.as_bytes()).unwrap_err().exit_status(),
             65
         );
-    }
-
-    #[test]
-    fn a_failed_write_leaves_no_file_behind() {
-        let directory = tempfile::tempdir().unwrap();
-        let output = directory.path().join("output");
-        let error = write_output(&output, |_| Err(io::Error::other("disk full"))).unwrap_err();
-        assert!(error.to_string().ends_with("disk full"), "{error}");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl Run {
         self.stop.store(true, Relaxed);
     }
 
+    /// Whether it is answered over a connection.
+    pub(crate) fn has_answer(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// Hears over this connection that it should stop.
     pub(crate) fn told_by(mut self, connection: Arc<Connection>) -> Self {
         self.connection = Some(connection);

@@ -20,11 +20,12 @@ use crate::pool;
 use crate::run::{Run, WorkerEnvironment};
 use crate::surroundings::Surroundings;
 
-/// From the files of a job to its output.
-pub(crate) type Attempt = dyn Fn(&WorkerEnvironment, &Run) -> Result<(), Error> + Send + Sync;
+/// From the input of a job to its output; the result, if it goes into the answer.
+pub(crate) type Attempt =
+    dyn Fn(&WorkerEnvironment, &Run) -> Result<Option<String>, Error> + Send + Sync;
 
 /// How a job has ended. The inner error is a panic, of which stderr tells.
-type Outcome = std::thread::Result<Result<(), Error>>;
+type Outcome = std::thread::Result<Result<Option<String>, Error>>;
 
 /// Serves until the worker closes the socket.
 pub(crate) fn serve(socket: &Path, attempt: &Arc<Attempt>) -> Result<ExitCode, Error> {
@@ -96,7 +97,8 @@ fn member(line: &Value, variable: &str) -> Option<String> {
 fn answer(job: &Value, outcome: &Outcome, is_stopped: bool) -> Value {
     let failed = |reason: &str| json!({ "failed": job, "reason": reason });
     match outcome {
-        Ok(Ok(())) => json!({ "done": job }),
+        Ok(Ok(None)) => json!({ "done": job }),
+        Ok(Ok(Some(result))) => json!({ "done": job, "result": result }),
         Ok(Err(error)) if error.is_cancelled() && is_stopped => json!({ "cancelled": job }),
         Ok(Err(error)) => {
             error.tell();

@@ -157,7 +157,7 @@ fn cpu_set(cpus: &[u32]) -> Option<CpuSet> {
 /// where that cannot be read.
 pub fn kills(events: Option<&str>) -> u64 {
     events
-        .and_then(|path| fs::read_to_string(path).ok())
+        .and_then(|path| usage::read_kernel_file(path).ok())
         .and_then(|text| parse_oom_kills(&text))
         .unwrap_or(0)
 }

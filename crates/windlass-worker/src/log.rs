@@ -11,26 +11,42 @@ use crate::private_files;
 /// Largest part, in bytes. What is kept is between one part and two: the last 512 KiB at least.
 const PART_BYTES: u64 = 512 * 1024;
 
-/// A log that is being written.
+/// A log that is being written. Its file is made with the first byte: most functions say nothing.
 pub(crate) struct RotatingLog {
     path: PathBuf,
-    file: File,
+    file: Option<File>,
     bytes: u64,
+    has_failed: bool,
 }
 
 impl RotatingLog {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: private_files::create(path)?, bytes: 0 })
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), file: None, bytes: 0, has_failed: false }
     }
 
-    /// Writes on. A part that is full becomes the part before.
+    /// Writes on. Only the first error is returned, so that it is told once: a log is no reason to fail.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.append(bytes) {
+            Err(error) if !self.has_failed => {
+                self.has_failed = true;
+                Err(io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A part that is full becomes the part before.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.bytes + bytes.len() as u64 > PART_BYTES && self.bytes > 0 {
             fs::rename(&self.path, previous_part(&self.path))?;
-            self.file = private_files::create(&self.path)?;
+            self.file = None;
             self.bytes = 0;
         }
-        self.file.write_all(bytes)?;
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(private_files::create(&self.path)?),
+        };
+        file.write_all(bytes)?;
         self.bytes += bytes.len() as u64;
         Ok(())
     }
@@ -170,7 +186,7 @@ mod tests {
     fn the_end_of_a_long_log_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut log = RotatingLog::create(&path).unwrap();
+        let mut log = RotatingLog::at(&path);
         for number in 0..300_000 {
             log.write(format!("{number:07}\n").as_bytes()).unwrap();
         }
@@ -206,7 +222,7 @@ mod tests {
         let path = directory.path().join("log");
         let mut early = LogFollower::open(&path, 0).unwrap();
         assert!(read_all(&mut early).is_empty());
-        let mut log = RotatingLog::create(&path).unwrap();
+        let mut log = RotatingLog::at(&path);
         let (mut read_back, mut written) = (Vec::new(), 0);
         // Over several parts, in steps that are no divisor of one.
         while written < 300_000 {
@@ -229,7 +245,7 @@ mod tests {
     fn a_follower_that_is_two_parts_late_goes_on_with_what_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut log = RotatingLog::create(&path).unwrap();
+        let mut log = RotatingLog::at(&path);
         log.write(b"first\n").unwrap();
         let mut late = LogFollower::open(&path, 0).unwrap();
         let part = vec![b'x'; PART_BYTES as usize];
@@ -239,6 +255,19 @@ mod tests {
         log.write(b"last\n").unwrap();
         let read_back = read_all(&mut late);
         assert!(read_back.ends_with(b"xlast\n") && read_back.len() == PART_BYTES as usize + 5);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_says_so_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = RotatingLog::at(directory.path().join("missing/log"));
+        let error = log.write(b"1").unwrap_err();
+        assert!(error.to_string().contains("missing/log"), "{error}");
+        log.write(b"2").unwrap();
+        // It is tried anew each time.
+        fs::create_dir(directory.path().join("missing")).unwrap();
+        log.write(b"3").unwrap();
+        assert_eq!(fs::read(directory.path().join("missing/log")).unwrap(), b"3");
     }
 
     #[test]

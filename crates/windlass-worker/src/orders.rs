@@ -82,8 +82,10 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
             Next::Instruction(Instruction::Run(order)) => {
                 let AttemptEnd { code, waits } =
                     supervise(&order, warm.take(), signals, grace).await?;
-                let Some((waiting, bytes)) = waits else { return Ok(code) };
+                let Some((mut waiting, bytes)) = waits else { return Ok(code) };
                 instructions.say_idle(bytes)?;
+                // Now, and not when the next job waits for it.
+                waiting.function.rest()?;
                 warm = Some(waiting);
             }
             // The attempt was over before the cancel came.

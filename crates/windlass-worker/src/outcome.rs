@@ -39,7 +39,7 @@ impl FunctionEnd {
     pub(crate) fn is_success(&self) -> bool {
         match self {
             Self::Exited(status) => status.success(),
-            Self::Answered(served) => *served == Served::Done,
+            Self::Answered(served) => matches!(served, Served::Done(_)),
             _ => false,
         }
     }
@@ -121,7 +121,7 @@ fn answered(served: Served, output: FunctionOutput, stderr: &str, out_of_memory:
         message => (format!("{why}: {message}"), ""),
     };
     let (reason, (why, stderr)) = match served {
-        Served::Done => {
+        Served::Done(_) => {
             return collected(output, "was done without writing its output", None, stderr);
         }
         Served::BadInput(message) => (FailureReason::BadInput, with("refused its input", message)),

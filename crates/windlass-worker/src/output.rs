@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write as _;
-use std::path::Path;
+use std::ops::DerefMut;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,14 +34,7 @@ impl Relay {
         (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
         log: Option<&str>,
     ) -> Self {
-        let log = log.and_then(|path| match RotatingLog::create(Path::new(path)) {
-            Ok(log) => Some(Arc::new(Mutex::new(log))),
-            Err(error) => {
-                // A log is no reason to fail.
-                log_line(&format!("windlass worker: {path}: {error}"));
-                None
-            }
-        });
+        let log = log.map(|path| Arc::new(Mutex::new(RotatingLog::at(path))));
         let kept = Arc::new(Mutex::new(VecDeque::new()));
         let mut tasks = Vec::new();
         if let Some(stdout) = stdout {
@@ -82,15 +75,23 @@ async fn relay(
         let log = log.clone();
         let written = spawn_blocking(move || {
             let bytes = &buffer[..length];
-            let written = match log {
-                Some(log) => log.lock().unwrap_or_else(PoisonError::into_inner).write(bytes),
-                None => std::io::stderr().write_all(bytes),
-            };
-            // Nor is it a reason to fail.
-            drop(written);
+            let log = log.as_deref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner));
+            put(log, bytes);
             buffer
         });
         buffer = written.await.unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
+    }
+}
+
+/// Writes into a log, or to this process's stderr where there is none. Neither is a reason to fail.
+pub(crate) fn put(log: Option<impl DerefMut<Target = RotatingLog>>, bytes: &[u8]) {
+    match log {
+        Some(mut log) => {
+            if let Err(error) = log.write(bytes) {
+                log_line(&format!("windlass worker: {error}"));
+            }
+        }
+        None => std::io::stderr().write_all(bytes).unwrap_or_default(),
     }
 }
 

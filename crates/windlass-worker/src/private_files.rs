@@ -1,7 +1,7 @@
 //! Files that nobody but this process's user may read or write, whatever the umask; and files of a
 //! directory in which a function may have put anything.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
@@ -20,6 +20,11 @@ const DIRECTORY: u32 = 0o700;
 /// Opens a file for reading and writing, and makes it when it is not there. One that is not plain is
 /// refused, see [`open_plain`].
 pub fn open_or_create(path: &Path) -> io::Result<File> {
+    open_with_length(path).map(|(file, _)| file)
+}
+
+/// The same, with the bytes that it has.
+fn open_with_length(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -28,24 +33,32 @@ pub fn open_or_create(path: &Path) -> io::Result<File> {
         .mode(FILE)
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
-    if !is_plain(&file)? {
+    let found = file.metadata()?;
+    if !is_plain(&found) {
         let why = format!("{} is no regular file with one name", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
-    set_mode(&file)?;
-    Ok(file)
+    close_to_others(&file, &found)?;
+    Ok((file, found.len()))
 }
 
 /// An empty file, for reading and writing.
 pub fn create(path: &Path) -> io::Result<File> {
-    let file = open_or_create(path)?;
-    file.set_len(0)?;
+    let (file, length) = open_with_length(path)?;
+    if length > 0 {
+        file.set_len(0)?;
+    }
     Ok(file)
 }
 
-/// Writes a whole file.
+/// Writes a whole file, over what was there. A file that is emptied first goes to the disk as soon as it is written
+/// and closed, and whoever empties it next waits for that: so does ext4, to save what a crash would take.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    create(path)?.write_all(bytes)
+    let (mut file, length) = open_with_length(path)?;
+    if length > bytes.len() as u64 {
+        file.set_len(bytes.len() as u64)?;
+    }
+    file.write_all(bytes)
 }
 
 /// Makes a directory, and those above it that are missing.
@@ -58,7 +71,11 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
 
 /// Takes away what others may do with a file that was made under another mode.
 pub(crate) fn set_mode(file: &File) -> io::Result<()> {
-    if file.metadata()?.mode() & 0o7777 == FILE {
+    close_to_others(file, &file.metadata()?)
+}
+
+fn close_to_others(file: &File, found: &Metadata) -> io::Result<()> {
+    if found.mode() & 0o7777 == FILE {
         return Ok(());
     }
     file.set_permissions(Permissions::from_mode(FILE))
@@ -75,7 +92,7 @@ pub fn open_plain(path: &Path) -> io::Result<Option<File>> {
 pub(crate) fn open_plain_as(options: &mut OpenOptions, path: &Path) -> io::Result<Option<File>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     match options.custom_flags(flags.cast_signed()).open(path) {
-        Ok(file) => Ok(is_plain(&file)?.then_some(file)),
+        Ok(file) => Ok(is_plain(&file.metadata()?).then_some(file)),
         // What a link and a socket answer.
         Err(error)
             if [Errno::LOOP, Errno::NXIO]
@@ -89,9 +106,8 @@ pub(crate) fn open_plain_as(options: &mut OpenOptions, path: &Path) -> io::Resul
 }
 
 /// Whether an open file is a regular one with no name but one.
-fn is_plain(file: &File) -> io::Result<bool> {
-    let found = file.metadata()?;
-    Ok(found.is_file() && found.nlink() <= 1)
+fn is_plain(found: &Metadata) -> bool {
+    found.is_file() && found.nlink() <= 1
 }
 
 #[cfg(test)]
@@ -107,6 +123,10 @@ mod tests {
         fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
         write(&file, b"new").unwrap();
         assert_eq!((mode(&file), fs::read(&file).unwrap()), (0o600, b"new".to_vec()));
+        for text in ["longer than it was", "short", ""] {
+            write(&file, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
         let made = directory.path().join("a/b");
         make_directory(&made).unwrap();
         assert_eq!((mode(&made), mode(&directory.path().join("a"))), (0o700, 0o700));

@@ -34,6 +34,32 @@ pub(crate) struct LargeResult {
     pub(crate) result: JobResult,
 }
 
+/// A result that a function that serves has told in its answer: as if it had been written to the output file, which
+/// then does not count.
+pub(crate) fn collect_text(assignment: &Assignment, text: &str, path: &Path) -> CollectedOutput {
+    let bytes = text.as_bytes();
+    let is_small = bytes.len() as u64 <= MAX_INLINE_RESULT_BYTES.min(assignment.max_result_bytes);
+    if !is_small {
+        let written = fs::remove_file(path)
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+            .and_then(|()| private_files::write(path, bytes));
+        return match written {
+            Ok(()) => collect_output(assignment, path),
+            Err(error) => unusable(format!("told an output that cannot be written: {error}")),
+        };
+    }
+    match result::type_of_result(&assignment.content_type, io::Cursor::new(bytes)) {
+        Ok(Ok(told)) => CollectedOutput::Final(
+            inline_result(bytes, &told).map_or_else(still_written, FunctionOutput::Result),
+        ),
+        Ok(Err(why)) => unusable(why),
+        Err(error) => unusable(format!("told an output that is lost: {error}")),
+    }
+}
+
 /// Reads the output file of an attempt.
 pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedOutput {
     let (file, bytes) = match open(path) {

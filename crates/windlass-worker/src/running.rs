@@ -162,7 +162,7 @@ impl RunningFunction {
     }
 
     /// What it has used.
-    pub(crate) fn usage(&self, wall: Duration, cpus: Cpus) -> Usage {
+    pub(crate) fn usage(&mut self, wall: Duration, cpus: Cpus) -> Usage {
         match self {
             Self::Once { .. } => usage::of_children(wall, cpus),
             Self::Serving { function, .. } => function.usage(wall, cpus),

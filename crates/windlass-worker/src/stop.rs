@@ -7,6 +7,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait, waitpid};
 use tokio::process::Child;
 
+use crate::usage::read_kernel_file;
+
 /// First and longest pause between two looks at a group that was killed.
 const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
 
@@ -89,7 +91,9 @@ pub(crate) fn children_of(process: u32) -> Vec<u32> {
     let threads =
         std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     threads
-        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+        .filter_map(|thread| {
+            read_kernel_file(&thread.path().join("children").to_string_lossy()).ok()
+        })
         .flat_map(|list| {
             list.split_whitespace().filter_map(|number| number.parse().ok()).collect::<Vec<_>>()
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::signal::unix::Signal;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use windlass_core::Outcome;
 use windlass_core::assignment::{Assignment, Order};
 use windlass_core::report::{Ending, Event};
@@ -19,8 +19,9 @@ use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::pace::ProgressPace;
 use crate::progress::ProgressFile;
 use crate::report::{Reporter, ServerSays};
-use crate::result::{CollectedOutput, collect_output};
+use crate::result::{CollectedOutput, collect_output, collect_text};
 use crate::running::{RunningFunction, Warm};
+use crate::serving::Served;
 use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
 use crate::{fence, output, running, stop};
 
@@ -221,7 +222,8 @@ impl Attempt<'_> {
             leave_word(assignment, &stopped);
             return None;
         };
-        let mut outcome = decide_outcome(end, output, &stderr, memory.was_short());
+        let was_short = !end.is_success() && memory.was_short();
+        let mut outcome = decide_outcome(end, output, &stderr, was_short);
         if let (Some(hidden), Outcome::Failed { message, .. }) =
             (&order.program.hidden, &mut outcome)
         {
@@ -246,7 +248,7 @@ impl Attempt<'_> {
         let mut cancelled = None::<Instant>;
         let (mut pace, mut has_orphans) = (ProgressPace::default(), false);
         let mut disk = DiskWatch::new(Path::new(&self.assignment.work), self.assignment.disk_bytes);
-        let mut ticks = interval(POLL);
+        let mut ticks = interval_at(self.clock + POLL, POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -302,7 +304,13 @@ impl Attempt<'_> {
         if !end.is_success() {
             return Some(FunctionOutput::None);
         }
-        match collect_output(self.assignment, path) {
+        let collected = match end {
+            FunctionEnd::Answered(Served::Done(Some(text))) => {
+                collect_text(self.assignment, text, path)
+            }
+            _ => collect_output(self.assignment, path),
+        };
+        match collected {
             CollectedOutput::Final(output) => Some(output),
             CollectedOutput::ToUpload(large) => tokio::select! {
                 output = reporter.store(&large, self.deadline()) => Some(output),
@@ -350,9 +358,14 @@ async fn judge(end: FunctionEnd, stop: &StopSignals, reporter: &Reporter) -> Fun
         }
     };
     let by_signal = matches!(end, FunctionEnd::Exited(status) if is_end_by_signal(status));
-    let moment = if by_signal { STOP_MOMENT } else { Duration::ZERO };
-    match timeout(moment, stopped).await {
-        Ok(()) => FunctionEnd::Stopped,
-        Err(_) => end,
-    }
+    let is_stopped = match by_signal {
+        true => timeout(STOP_MOMENT, stopped).await.is_ok(),
+        // What has come is seen; a timer of no time would take a millisecond.
+        false => tokio::select! {
+            biased;
+            () = stopped => true,
+            () = tokio::task::yield_now() => false,
+        },
+    };
+    if is_stopped { FunctionEnd::Stopped } else { end }
 }

@@ -1,6 +1,7 @@
 //! What the function used, from the kernel's accounting.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -9,6 +10,9 @@ use nix::time::clock_getcpuclockid;
 use rustix::process::Pid;
 use windlass_core::Cpus;
 use windlass_core::status::Usage;
+
+/// More than any file of the kernel that is read here has.
+const MAX_KERNEL_FILE_BYTES: u64 = 1 << 20;
 
 /// What all reaped children used. A worker of a function that runs once has no other children.
 pub(crate) fn of_children(wall: Duration, cpus: Cpus) -> Usage {
@@ -56,14 +60,28 @@ fn reaped_ticks(process: &Pid) -> u64 {
     fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
-/// The highest resident bytes of one of the processes since [`forget_peaks`].
-pub(crate) fn peak_bytes(processes: &[Pid]) -> u64 {
-    let peak = |process: &Pid| {
+/// Memory of processes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// The highest resident bytes of one of them since [`forget_peaks`].
+    pub(crate) peak: u64,
+    /// Resident bytes of all of them now.
+    pub(crate) resident: u64,
+}
+
+/// What processes hold, and have held. What ends meanwhile counts nothing.
+pub(crate) fn memory(processes: &[Pid]) -> Memory {
+    let mut memory = Memory::default();
+    for process in processes {
         let status = proc_file(process, "status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
-    };
-    processes.iter().filter_map(peak).max().unwrap_or(0) * 1024
+        let kibibytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        };
+        memory.peak = memory.peak.max(kibibytes("VmHWM:").unwrap_or(0) * 1024);
+        memory.resident += kibibytes("VmRSS:").unwrap_or(0) * 1024;
+    }
+    memory
 }
 
 /// Peaks count anew from now on.
@@ -84,7 +102,15 @@ pub(crate) fn resident(processes: &[Pid]) -> u64 {
 }
 
 fn proc_file(process: &Pid, name: &str) -> String {
-    fs::read_to_string(format!("/proc/{}/{name}", process.as_raw_nonzero())).unwrap_or_default()
+    read_kernel_file(&format!("/proc/{}/{name}", process.as_raw_nonzero())).unwrap_or_default()
+}
+
+/// Reads a file that the kernel writes while it is read, and whose length it does not tell: in one piece.
+pub(crate) fn read_kernel_file(path: &str) -> io::Result<String> {
+    const ROOM: usize = 4096;
+    let mut text = String::with_capacity(ROOM);
+    fs::File::open(path)?.take(MAX_KERNEL_FILE_BYTES).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// To whole thousandths: more is noise.

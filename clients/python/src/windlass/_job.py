@@ -45,24 +45,32 @@ def read_input(path: str) -> tuple[list[Any], bool]:
     return items, keep_going
 
 
-def write_results(path: str, results: list[bytes], errors: Errors | None) -> None:
-    """Next to its place first, then renamed: half a result is never taken for one."""
+def whole(results: list[bytes], errors: Errors | None) -> list[bytes]:
+    """The result of a job, in pieces."""
     parts = [b'{"results":[', b",".join(results), b"]"]
     if errors is not None:
         errors.listed.sort(key=lambda error: error["item"])
         parts += [b',"errors":', json.dumps(errors.listed, separators=(",", ":")).encode()]
+    return [*parts, b"}\n"]
+
+
+def write(path: str, result: list[bytes]) -> None:
+    """Next to its place first, then renamed: half a result is never taken for one."""
     with open(path + ".partial", "wb") as file:
-        file.writelines([*parts, b"}\n"])
+        file.writelines(result)
     os.replace(path + ".partial", path)
 
 
-def run(pool: Pool, manner: Manner, job: Mapping[str, str], variables: Mapping[str, str] | None = None) -> None:
-    """Does a job, told by the variables of a worker. With `variables` for the function, it is to be settled."""
+def run(pool: Pool, manner: Manner, job: Mapping[str, str], variables: Mapping[str, str] | None = None) -> list[bytes]:
+    """Does a job, told by the variables of a worker, and returns its result in pieces.
+
+    With `variables` for the function, it is to be settled.
+    """
     items, keep_going = read_input(job["WINDLASS_INPUT"])
     errors = Errors() if keep_going and not manner.retry_exceptions else None
     with Progress(job.get("WINDLASS_PROGRESS"), len(items)) as progress:
         results = pool.map(items, progress, manner.chunk, errors, variables)
-    write_results(job["WINDLASS_OUTPUT"], results, errors)
+    return whole(results, errors)
 
 
 def say_bad_input(error: BadInput) -> None:

@@ -1,6 +1,6 @@
 """The processes of `windlass.worker`: exactly as many as CPUs were granted, each with one call at a time.
 
-They are fresh interpreters and no `multiprocessing` processes; `windlass.worker` says why. A pool has one job, or one
+They are no `multiprocessing` processes; `windlass.worker` says why. A pool has one job, or one
 after another: then `settle` ends each, and a process in which it has left something is replaced.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from windlass._left import resident_bytes
-from windlass._process import Failed, Process, end
+from windlass._process import Failed, Forked, Process, end
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
 # supervisor gives us.
@@ -97,13 +97,16 @@ class Pool:
     def __enter__(self) -> Pool:
         try:
             self.size(self.parallelism)
+        except Forked:
+            raise
         except BaseException:
             self.end(self.processes, GRACE_SECONDS)
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.end(self.processes, GRACE_SECONDS)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not Forked:
+            self.end(self.processes, GRACE_SECONDS)
 
     def watch(self, descriptor: int, readable: Callable[[], None]) -> None:
         """Calls this, while a job is under way, when there is something to read."""

@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 from windlass._ends import FAILED, Stop, is_killed_with_us
-from windlass._job import BadInput, Manner, run, say_bad_input, say_failed
+from windlass._job import BadInput, Manner, run, say_bad_input, say_failed, write
 from windlass._left import JOB_VARIABLES, memory_bound, resident_bytes
 from windlass._pool import Interrupted, Pool, Raised
 from windlass._process import Failed
@@ -19,6 +19,10 @@ from windlass._process import Failed
 VERSION = 2
 
 READ_BYTES = 1 << 16
+
+# The longest result, in bytes, that goes into the answer; a longer one goes into the output file. A byte takes at most
+# six in a line, and a line has at most 64 KiB.
+ANSWERED_BYTES = 8 << 10
 
 
 class Gone(Exception):
@@ -110,14 +114,21 @@ class Serving:
         ended = self.ended(told)
         # Everything is on stderr by now that the processes of the pool have to say, and this is its end.
         answer: dict[str, Any] = {"done": name}
-        if isinstance(ended, BadInput):
+        if isinstance(ended, list):
+            if sum(map(len, ended)) <= ANSWERED_BYTES:
+                answer["result"] = b"".join(ended).decode()
+            else:
+                write(told["output"], ended)
+            # Its memory is not what is held between jobs.
+            ended.clear()
+        elif isinstance(ended, BadInput):
             say_bad_input(ended)
             answer = {"failed": name, "reason": "input"}
         elif isinstance(ended, Failed):
             say_failed(ended)
             is_final = isinstance(ended, Raised) and not self.manner.retry_exceptions
             answer = {"failed": name, "reason": "input" if is_final else "error"}
-        elif ended is not None:
+        else:
             answer = {"cancelled": name}
         answer["processes"] = [process.pid for process in self.pool.processes]
         held = resident_bytes()
@@ -125,14 +136,14 @@ class Serving:
             answer["replace"] = f"its parent of processes holds {held >> 20} MiB of memory"
         return answer
 
-    def ended(self, told: dict[str, Any]) -> BadInput | Failed | Cancelled | None:
-        """Does the job itself, and returns what has ended it before its result."""
+    def ended(self, told: dict[str, Any]) -> list[bytes] | BadInput | Failed | Cancelled:
+        """Does the job itself, and returns its result in pieces, or what has ended it before."""
         job = {name: str(told[field]) for name, field in JOB_VARIABLES.items() if told.get(field) is not None}
         # Those that are missing start while the input is read.
         self.pool.size(told["parallelism"])
-        ended: BadInput | Failed | Cancelled | None = None
+        ended: list[bytes] | BadInput | Failed | Cancelled
         try:
-            run(self.pool, self.manner, job, job)
+            ended = run(self.pool, self.manner, job, job)
         except (BadInput, Raised, Cancelled) as error:
             ended = error
         except Failed as error:

@@ -12,6 +12,9 @@ use windlass_worker::private_files;
 /// Name of the file in a worker's directory.
 const FILE: &str = "attempt.json";
 
+/// What the file says of no attempt: not nothing, see [`private_files::write`].
+const NO_ATTEMPT: &[u8] = b"null";
+
 /// One attempt that was given to a worker.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AttemptRecord {
@@ -25,10 +28,10 @@ impl AttemptRecord {
         private_files::write(&home.join(FILE), &serde_json::to_vec(self)?)
     }
 
-    /// Empties it: the worker of this directory has no attempt any more. The file is used again, because file systems
-    /// take longer to make and remove one.
+    /// The worker of this directory has no attempt any more. The file is used again, because file systems take longer
+    /// to make and remove one.
     pub(super) fn clear(home: &Path) -> io::Result<()> {
-        private_files::create(&home.join(FILE)).map(drop)
+        private_files::write(&home.join(FILE), NO_ATTEMPT)
     }
 }
 
@@ -38,7 +41,7 @@ pub(crate) fn read_all(attempts: &Path) -> io::Result<Vec<AttemptRecord>> {
     let mut records = Vec::new();
     for entry in fs::read_dir(attempts)? {
         match fs::read(entry?.path().join(FILE)) {
-            // What cannot be read was being written, or is empty: its worker has no order.
+            // What cannot be read was being written, or says so: its worker has no order.
             Ok(text) => records.extend(serde_json::from_slice::<AttemptRecord>(&text).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

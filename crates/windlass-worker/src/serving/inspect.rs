@@ -23,27 +23,36 @@ pub(super) fn idle_bound(ready_bytes: u64, kept: usize) -> u64 {
 
 /// Removes what is in the working directory. The progress file is emptied instead, and used again.
 pub(super) fn clear(work: &Path) -> io::Result<()> {
-    remove_contents(work, Some("progress"))
+    remove_contents(work, Some(super::PROGRESS_FILE))
 }
 
-/// The function's processes, unless there is one that it does not keep, or an open file below its directory: then
-/// the error says what.
-pub(super) fn left_behind(function: Pid, kept: &[i32], work: &Path) -> Result<Vec<Pid>, String> {
-    // What has ended is no process any more.
-    reap_orphans(function);
+/// What a function has left of its job: the error is a process that it does not keep, or an open file below its
+/// directory. `processes` are those that were there when it had answered, and then those that still are.
+pub(super) fn left_behind(
+    function: Pid,
+    kept: &[i32],
+    work: &Path,
+    processes: &mut Vec<Pid>,
+) -> Result<(), String> {
+    let is_kept =
+        |process: &Pid| *process == function || kept.contains(&process.as_raw_nonzero().get());
+    if !processes.iter().all(is_kept) {
+        // What has ended is no process any more.
+        reap_orphans(function);
+        *processes = descendants();
+    }
     let home = work.parent().unwrap_or(work);
     let lock = home.join("lock");
-    let processes = descendants();
-    for process in &processes {
+    for process in processes.iter() {
         let number = process.as_raw_nonzero().get();
-        if *process != function && !kept.contains(&number) {
+        if !is_kept(process) {
             return Err(format!("process {number} is left"));
         }
         if let Some(file) = open_below(number, home, &lock) {
             return Err(format!("process {number} has {file:?} open"));
         }
     }
-    Ok(processes)
+    Ok(())
 }
 
 /// A file below a directory that a process has open, but for the lock that all of an attempt hold.

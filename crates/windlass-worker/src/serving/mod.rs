@@ -27,6 +27,7 @@ use crate::confine::descendants;
 use crate::function::{check_input, command, deadline, give, group_of, traceparent};
 use crate::progress::ProgressFile;
 use crate::report::json_line;
+use crate::usage::Memory;
 use crate::{stop, usage};
 use connection::{Connection, Heard};
 use protocol::{CancelLine, JobLine, Said};
@@ -36,6 +37,9 @@ pub(crate) use protocol::{Answer, Served};
 
 /// How long a process may take to end after it has closed its socket.
 const CLOSED_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Name of the file in the working directory that has the progress.
+const PROGRESS_FILE: &str = "progress";
 
 /// The process, and the job that it has.
 pub(crate) struct ServingFunction {
@@ -53,7 +57,29 @@ pub(crate) struct ServingFunction {
     job: Option<String>,
     /// A job's line that waits until it is ready.
     unsent: Option<Vec<u8>>,
-    used_before: Duration,
+    /// What was seen of it before its job, or after that.
+    seen: Seen,
+    /// What its last job has used was counted.
+    is_counted: bool,
+    /// The progress file of the next job, once that is made.
+    progress: Option<ProgressFile>,
+}
+
+/// What is seen of a function's processes at once.
+#[derive(Default)]
+struct Seen {
+    processes: Vec<Pid>,
+    memory: Memory,
+    /// CPU time that they have used.
+    used: Duration,
+}
+
+impl Seen {
+    fn now() -> Self {
+        let processes = descendants();
+        let (memory, used) = (usage::memory(&processes), usage::used_by(&processes));
+        Self { processes, memory, used }
+    }
 }
 
 /// What becomes of a job, or of the process while it has none.
@@ -99,7 +125,9 @@ impl ServingFunction {
             ready_bytes: 0,
             job: None,
             unsent: None,
-            used_before: Duration::ZERO,
+            seen: Seen::default(),
+            is_counted: false,
+            progress: None,
         })
     }
 
@@ -130,9 +158,9 @@ impl ServingFunction {
         timeout: Duration,
     ) -> io::Result<ProgressFile> {
         check_input(assignment)?;
-        let (output, progress) = (self.output_path(), self.work.join("progress"));
-        let file = ProgressFile::create(&progress)?;
-        file.give(self.run_as.as_ref())?;
+        let (output, progress) = (self.output_path(), self.work.join(PROGRESS_FILE));
+        self.rest()?;
+        let file = self.progress.take().ok_or(io::ErrorKind::NotFound)?;
         self.relay.begin(assignment.log.as_deref());
         let line = json_line(&JobLine {
             job: &assignment.job,
@@ -147,9 +175,6 @@ impl ServingFunction {
             deadline: deadline(timeout).to_string(),
             traceparent: traceparent(assignment),
         });
-        let processes = descendants();
-        usage::forget_peaks(&processes);
-        self.used_before = usage::used_by(&processes);
         self.job = Some(assignment.job.clone());
         match self.is_ready {
             // One that has just ended is heard of next.
@@ -199,7 +224,12 @@ impl ServingFunction {
                 }
                 Ok(Said::Ready) => {
                     self.is_ready = true;
-                    self.ready_bytes = usage::resident(&descendants());
+                    let seen = Seen::now();
+                    self.ready_bytes = seen.memory.resident;
+                    // One that has a job already has started for it.
+                    if self.job.is_none() {
+                        self.seen = seen;
+                    }
                     match self.unsent.take() {
                         Some(line) => self.connection.send(&line).unwrap_or_default(),
                         None if self.job.is_none() => return Ok(None),
@@ -224,11 +254,24 @@ impl ServingFunction {
         self.relay.last_words()
     }
 
+    /// Makes ready what the next job needs, unless that was done since the last one: an empty progress file, and a new
+    /// count of what the function uses.
+    pub(crate) fn rest(&mut self) -> io::Result<()> {
+        if self.progress.is_none() {
+            usage::forget_peaks(&self.seen.processes);
+            let file = ProgressFile::create(&self.work.join(PROGRESS_FILE))?;
+            file.give(self.run_as.as_ref())?;
+            self.progress = Some(file);
+        }
+        Ok(())
+    }
+
     /// What it used for the job that has just ended.
-    pub(crate) fn usage(&self, wall: Duration, cpus: Cpus) -> Usage {
-        let processes = descendants();
-        let cpu = usage::used_by(&processes).saturating_sub(self.used_before);
-        usage::of(cpu, usage::peak_bytes(&processes), wall, cpus)
+    pub(crate) fn usage(&mut self, wall: Duration, cpus: Cpus) -> Usage {
+        let before = std::mem::replace(&mut self.seen, Seen::now());
+        self.is_counted = true;
+        let cpu = self.seen.used.saturating_sub(before.used);
+        usage::of(cpu, self.seen.memory.peak, wall, cpus)
     }
 
     /// Clears its working directory for the next job, and looks at what the last one has left. Resident bytes of its
@@ -239,8 +282,12 @@ impl ServingFunction {
         }
         inspect::clear(&self.work)
             .map_err(|error| format!("its files cannot be removed: {error}"))?;
-        let processes = inspect::left_behind(self.group, &answer.processes, &self.work)?;
-        let bytes = usage::resident(&processes);
+        if !std::mem::take(&mut self.is_counted) {
+            self.seen = Seen::now();
+        }
+        let processes = &mut self.seen.processes;
+        inspect::left_behind(self.group, &answer.processes, &self.work, processes)?;
+        let bytes = self.seen.memory.resident;
         let most = inspect::idle_bound(self.ready_bytes, processes.len().saturating_sub(1));
         if bytes > most {
             return Err(format!("it holds {bytes} bytes of memory between jobs, more than {most}"));

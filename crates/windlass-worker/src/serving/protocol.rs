@@ -43,6 +43,7 @@ struct Line {
     #[serde(default)]
     processes: Vec<i32>,
     replace: Option<String>,
+    result: Option<String>,
 }
 
 /// Whose fault a failure is.
@@ -58,7 +59,8 @@ enum Reason {
 /// How a job has ended, as the function says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Served {
-    Done,
+    /// With its result, unless that is in the output file.
+    Done(Option<String>),
     /// The input can never work.
     BadInput(String),
     Failed(String),
@@ -96,7 +98,7 @@ pub(super) fn parse(line: &[u8], job: Option<&str>) -> Result<Said, String> {
     }
     let message = read.message.unwrap_or_default();
     let (named, served) = match (read.done, read.failed, read.cancelled) {
-        (Some(name), None, None) => (name, Served::Done),
+        (Some(name), None, None) => (name, Served::Done(read.result)),
         (None, Some(name), None) => match read.reason {
             Some(Reason::Input) => (name, Served::BadInput(message)),
             Some(Reason::Error) | None => (name, Served::Failed(message)),
@@ -119,7 +121,11 @@ mod tests {
         let answer =
             |served| Ok(Said::Answer(Answer { served, processes: Vec::new(), replace: None }));
         assert_eq!(parse(b"{\"ready\": 2, \"new\": []}\n", None), Ok(Said::Ready));
-        assert_eq!(parse(b"{\"done\":\"a\"}\n", Some("a")), answer(Served::Done));
+        assert_eq!(parse(b"{\"done\":\"a\"}\n", Some("a")), answer(Served::Done(None)));
+        assert_eq!(
+            parse(br#"{"done":"a","result":"1\n"}"#, Some("a")),
+            answer(Served::Done(Some("1\n".into())))
+        );
         assert_eq!(
             parse(br#"{"failed":"a","reason":"input","message":"no"}"#, Some("a")),
             answer(Served::BadInput("no".into()))
@@ -128,7 +134,7 @@ mod tests {
         assert_eq!(parse(br#"{"cancelled":"a"}"#, Some("a")), answer(Served::Cancelled));
         let kept = parse(br#"{"done":"a","processes":[7],"replace":"old"}"#, Some("a"));
         let expected =
-            Answer { served: Served::Done, processes: vec![7], replace: Some("old".into()) };
+            Answer { served: Served::Done(None), processes: vec![7], replace: Some("old".into()) };
         assert_eq!(kept, Ok(Said::Answer(expected)));
         for (line, job, words) in [
             ("{\"done\":\"b\"}", Some("a"), "\"b\""),

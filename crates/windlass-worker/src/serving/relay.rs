@@ -1,14 +1,13 @@
 //! What a function that serves says on stdout and stderr: into the log of the job that it has.
 
 use std::collections::VecDeque;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use tokio::net::unix::pipe::Receiver;
 
 use crate::log::RotatingLog;
-use crate::output::{CHUNK_BYTES, keep_end, log_line, readable};
+use crate::output::{CHUNK_BYTES, keep_end, put, readable};
 
 /// The pipes of one process, and where to what comes through them goes.
 pub(super) struct ServingRelay {
@@ -37,14 +36,7 @@ impl ServingRelay {
     pub(super) fn begin(&mut self, log: Option<&str>) {
         self.drain();
         self.kept.clear();
-        self.log = log.and_then(|path| match RotatingLog::create(Path::new(path)) {
-            Ok(log) => Some(log),
-            Err(error) => {
-                // A log is no reason to fail.
-                log_line(&format!("windlass worker: {path}: {error}"));
-                None
-            }
-        });
+        self.log = log.map(RotatingLog::at);
     }
 
     /// Waits until something has come, and takes it. Never returns once both pipes are closed.
@@ -92,13 +84,5 @@ fn take(pipe: &mut Option<Receiver>, buffer: &mut [u8], mut with: impl FnMut(&[u
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Ok(_) | Err(_) => *pipe = None,
         }
-    }
-}
-
-/// A log that cannot be written is no reason to fail.
-fn put(log: Option<&mut RotatingLog>, bytes: &[u8]) {
-    match log {
-        Some(log) => log.write(bytes).unwrap_or_default(),
-        None => io::stderr().write_all(bytes).unwrap_or_default(),
     }
 }
