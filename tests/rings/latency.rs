@@ -40,7 +40,7 @@ fn a_result_is_in_hand_in_a_quarter_of_a_bare_jobs_time() {
 }
 
 /// A POST that waits for the result.
-fn compute_job(client: &Client) -> Duration {
+pub(crate) fn compute_job(client: &Client) -> Duration {
     let job = json!({ "function": "echo", "input": { "hello": "world" } });
     let started = Instant::now();
     let job = client.run(&job);
@@ -50,7 +50,7 @@ fn compute_job(client: &Client) -> Duration {
 }
 
 /// The same image and resources in a bare Job, watched until it is Complete.
-fn bare_job(namespace: &Namespace, run: usize) -> Duration {
+pub(crate) fn bare_job(namespace: &Namespace, run: usize) -> Duration {
     let name = format!("bare-{run}");
     let job = namespace.bare_job(&name);
     // Watching before the creation: a client that polls would be slower.

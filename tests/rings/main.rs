@@ -24,6 +24,7 @@
 //! - [`scope`]: a release that serves one namespace;
 //! - [`outages`]: a cluster that falls to pieces around the controller;
 //! - [`writes`]: what a job costs the API server of a cluster, in writes;
+//! - [`warm`]: a warm function on a cluster;
 //! - [`latency`] and [`speedup`]: the figures.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -53,4 +54,5 @@ mod speedup;
 mod streams;
 mod support;
 mod tls;
+mod warm;
 mod writes;

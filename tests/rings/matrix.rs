@@ -43,6 +43,7 @@ const ENTRIES: &[Entry] = &[
     // Nobody but workers and replicas: see `expected`.
     Entry("POST", "/v1/reports", &[]),
     Entry("PUT", "/v1/reports/{job_uid}/{attempt}/result", &[]),
+    Entry("POST", "/v1/reports/assignment", &[]),
     Entry("POST", "/v1/peers/progress", &[]),
     Entry("GET", "/v1/namespaces/{namespace}/functions", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/functions/{name}", &[200]),

@@ -19,6 +19,9 @@ use crate::{AttemptNumber, BlobRef, Cpus, media_type};
 /// The environment variable that holds the [`Assignment`]. The function does not see it.
 pub const ASSIGNMENT: &str = "WINDLASS_ASSIGNMENT";
 
+/// The environment variable that holds the [`StandbyOrder`] of a worker that waits. The function does not see it.
+pub const STANDBY: &str = "WINDLASS_STANDBY";
+
 /// Largest termination message that a kubelet keeps, in bytes.
 pub const MAX_TERMINATION_MESSAGE_BYTES: usize = 4096;
 
@@ -70,6 +73,9 @@ pub struct Assignment {
     pub disk_bytes: Option<u64>,
     /// File that takes the outcome as the fallback of a report that reached nobody.
     pub termination_message: Option<String>,
+    /// Whether the worker has waited for it, so that nobody knows by the pod when the function runs. The worker tells.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_standby: bool,
 }
 
 impl Assignment {
@@ -101,6 +107,7 @@ impl Assignment {
             confinement: None,
             disk_bytes: None,
             termination_message: None,
+            on_standby: false,
         }
     }
 
@@ -131,6 +138,28 @@ pub struct SourceFile {
     pub path: String,
     /// What must be in it.
     pub blob: BlobRef,
+}
+
+/// What a worker knows that waits in a pod until that becomes an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StandbyOrder {
+    /// Where it asks, and reports later.
+    pub report: ReportTo,
+    /// Path of the file that it writes the input to.
+    pub input: String,
+    /// Directory in which it may write.
+    pub work: String,
+}
+
+/// What a worker that waits in a pod is given when its pod becomes an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StandbyAssignment {
+    /// The attempt.
+    pub assignment: Assignment,
+    /// The input, which the worker writes to its file.
+    pub input: String,
 }
 
 /// Length and digest of an input.

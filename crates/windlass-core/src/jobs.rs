@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::assignment::StandbyAssignment;
 use crate::idempotency::REQUEST_ANNOTATION;
 use crate::live::Shown;
 use crate::report::ReportRefusal;
@@ -278,7 +279,13 @@ pub trait Reports: Send + Sync + 'static {
     /// Takes the bytes of a result that is too large for a report, from the worker that holds this
     /// token. Nothing of `content` is read before it is known that they may be stored.
     async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply;
+    /// Tells the worker that holds this token what to do once its pod is an attempt, for which this waits at most so
+    /// long. `None` when it is none by then. Where there are no standbys, no pod waits for an attempt.
+    async fn assign(&self, token: Option<&str>, within: Duration) -> AssignReply;
 }
+
+/// What [`Reports::assign`] answers.
+pub type AssignReply = Result<Option<Box<StandbyAssignment>>, ReportError>;
 
 /// What [`Reports::store`] answers.
 pub type StoreReply = Result<Storing, ReportError>;

@@ -9,7 +9,8 @@ use http::Method;
 use windlass_core::jobs::Verb;
 
 use crate::handlers::{
-    api_document, blobs, call, drain, functions, health, jobs, metrics, peers, queues, reports,
+    api_document, assignment, blobs, call, drain, functions, health, jobs, metrics, peers, queues,
+    reports,
 };
 use crate::middleware::{guard, origin, response};
 use crate::openapi;
@@ -48,6 +49,7 @@ routes! {
     GET "/metrics", Metrics, Request => metrics::read_metrics;
     POST "/v1/reports", Worker, Request => reports::report;
     PUT "/v1/reports/{job_uid}/{attempt}/result", Worker, Handler => reports::store_result;
+    POST "/v1/reports/assignment", Worker, Handler => assignment::assign_attempt;
     POST "/v1/peers/progress", Peer, Request => peers::share_peer_progress;
     GET "/v1/namespaces/{namespace}/functions",
         Functions(Verb::List), Request => functions::list_functions;

@@ -19,6 +19,22 @@ pub(crate) const LABEL_CPUS: &str = "windlass.dev/cpus";
 pub(crate) const ANNOTATION_INPUT: &str = "windlass.dev/input";
 /// Annotation on a batch Job that our controller manages: the process that makes its pod.
 pub(crate) const ANNOTATION_MAKER: &str = "windlass.dev/pod-maker";
+/// Label that the Job controller writes on a pod: UID of its batch Job.
+pub(crate) const LABEL_CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+/// Label on the batch Job and the pod of a standby, claimed or not: name of its function.
+pub(crate) const LABEL_STANDBY: &str = "windlass.dev/standby";
+/// Label on a standby batch Job: digest of what its pod was made from.
+pub(crate) const LABEL_FUNCTION_DIGEST: &str = "windlass.dev/function-digest";
+/// Annotation on a standby batch Job that has the name of an attempt: that attempt, as `JOB_UID/NUMBER`.
+pub(crate) const ANNOTATION_NAMED_FOR: &str = "windlass.dev/named-for";
+/// Annotation beside it: the standby batch Job that is that attempt, as `NAME/UID`.
+pub(crate) const ANNOTATION_ATTEMPT_IS: &str = "windlass.dev/attempt-is";
+/// Annotation on a claimed standby, batch Job and pod: since when it is an attempt.
+pub(crate) const ANNOTATION_CLAIMED: &str = "windlass.dev/claimed";
+/// Annotation on the pod of a claimed standby: what its worker is told.
+pub(crate) const ANNOTATION_ASSIGNMENT: &str = "windlass.dev/assignment";
+/// Annotation on the pod of a claimed standby: since when its function runs, told once it has run for some time.
+pub(crate) const ANNOTATION_RUNNING: &str = "windlass.dev/running";
 /// Name of the only container.
 pub(crate) const CONTAINER: &str = "function";
 /// Audience of the token with which a worker reports.

@@ -1,12 +1,15 @@
 //! Makes spans of what workers report.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::Status;
-use windlass_core::jobs::{ReportError, Reports, StoreReply, Storing, Upload, Verdict};
+use windlass_core::jobs::{
+    AssignReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+};
 use windlass_core::report::{Ending, Event};
 use windlass_core::result::ByteStream;
 use windlass_core::trace::{Trace, span_of};
@@ -89,5 +92,9 @@ impl Reports for TracedReports {
             self.record_gateway_step("store", &upload.job_uid, upload.attempt, from);
         }
         Ok(stored)
+    }
+
+    async fn assign(&self, token: Option<&str>, within: Duration) -> AssignReply {
+        self.inner.assign(token, within).await
     }
 }

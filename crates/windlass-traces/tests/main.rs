@@ -16,7 +16,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use windlass_core::jobs::{ReportError, Reports, StoreReply, Storing, Upload, Verdict};
+use windlass_core::jobs::{
+    AssignReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+};
 use windlass_core::report::{Ending, Event, ReportRefusal};
 use windlass_core::result::{ByteStream, hex, inline_result};
 use windlass_core::{Job, Metadata, Outcome, Phase, Report};
@@ -115,6 +117,10 @@ struct FakeReports;
 
 #[async_trait]
 impl Reports for FakeReports {
+    async fn assign(&self, _: Option<&str>, _: Duration) -> AssignReply {
+        Ok(None)
+    }
+
     async fn report(&self, token: Option<&str>, _: Report) -> Result<Verdict, ReportError> {
         Ok(if token.is_some() {
             Verdict::Accepted

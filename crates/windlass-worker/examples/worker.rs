@@ -1,9 +1,9 @@
-//! `windlass worker -- FUNCTION ARGS...` alone: what the tests of this crate start.
+//! `windlass worker [--standby] -- FUNCTION ARGS...` alone: what the tests of this crate start.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    windlass_worker::main(
-        std::env::args().skip_while(|argument| argument != "--").skip(1).collect(),
-    )
+    let mut arguments = std::env::args().skip(1);
+    let own: Vec<_> = arguments.by_ref().take_while(|argument| argument != "--").collect();
+    windlass_worker::main(arguments.collect(), own.iter().any(|argument| argument == "--standby"))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use windlass_core::assignment::{ASSIGNMENT, Assignment, Order, Program, RunAs};
+use windlass_core::assignment::{ASSIGNMENT, Assignment, Order, Program, RunAs, STANDBY};
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
@@ -98,6 +98,7 @@ pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Resul
         .args(arguments)
         .envs(env.iter().map(|variable| (&variable.name, &variable.value)))
         .env_remove(ASSIGNMENT)
+        .env_remove(STANDBY)
         .env_remove(GRACE)
         .env_remove(HIDDEN)
         .env("TMPDIR", work)

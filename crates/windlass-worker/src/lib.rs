@@ -14,9 +14,10 @@
 //! | 2 | the assignment cannot be read |
 //! | 143 | stopped by SIGTERM, or because the server is gone; nothing is reported |
 //!
-//! One job by file names: [`orders`] takes instructions, [`supervise`] carries out an order, [`confine`] holds
-//! this process and what it starts, [`running`] is the function whether it runs once, by [`function`], or
-//! serves, by [`serving`], for which [`inputs`] has its blobs ready and which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it
+//! One job by file names: [`orders`] takes instructions, [`standby`] waits in a pod for its one order, [`supervise`]
+//! carries out an order, [`confine`] holds this process and what it starts, [`running`] is the function whether it runs
+//! once, by [`function`], or serves, by [`serving`], for which [`inputs`] has its blobs ready and which [`fence`] keeps
+//! out of the server's files, [`progress`] and [`output`] read what it
 //! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
 //! what the function has started, [`result`] collects its result, [`outcome`] decides how the attempt
 //! ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
@@ -43,6 +44,7 @@ mod report;
 mod result;
 mod running;
 mod serving;
+mod standby;
 mod stop;
 pub mod stop_signals;
 mod supervise;
@@ -52,7 +54,7 @@ mod usage;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use windlass_core::assignment::{ASSIGNMENT, Order, Program};
+use windlass_core::assignment::{ASSIGNMENT, Order, Program, STANDBY};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
 pub use confine::{descendants, kills as oom_kills};
@@ -69,9 +71,9 @@ use supervise::Signals;
 /// Longer than any process lives.
 const LONG: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// The whole of `windlass worker`.
-pub fn main(command: Vec<String>) -> ExitCode {
-    match run_command(&command) {
+/// The whole of `windlass worker`: with `standby` it waits in a pod until that is an attempt.
+pub fn main(command: Vec<String>, standby: bool) -> ExitCode {
+    match run_command(&command, standby) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::log_line(&format!("windlass worker: {error}"));
@@ -87,11 +89,13 @@ enum Error {
     NoAssignment,
     #[error("{ASSIGNMENT} cannot be read: {0}")]
     Assignment(#[from] serde_json::Error),
+    #[error("{STANDBY} is not set; workers are started by Windlass itself")]
+    NoOrder,
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
 
-fn run_command(command: &[String]) -> Result<u8, Error> {
+fn run_command(command: &[String], standby: bool) -> Result<u8, Error> {
     // There is time for that before an order comes.
     fence::prepare();
     let grace = std::env::var(GRACE).ok().and_then(|seconds| seconds.parse().ok());
@@ -109,6 +113,9 @@ fn run_command(command: &[String]) -> Result<u8, Error> {
         let mut signals = Signals::listen()?;
         if command.is_empty() {
             return Ok(orders::follow(&mut signals, grace).await?);
+        }
+        if standby {
+            return standby::wait_and_run(command, &mut signals, grace).await;
         }
         let text = std::env::var(ASSIGNMENT).map_err(|_| Error::NoAssignment)?;
         let assignment = serde_json::from_str(&text)?;

@@ -10,7 +10,7 @@ use windlass_core::assignment::{Idle, Instruction};
 
 use crate::output::log_line;
 use crate::report::{inherited_socket, json_line};
-use crate::running::Warm;
+use crate::running::{Warm, wait_warm};
 use crate::serving::ServingEnd;
 use crate::stop;
 use crate::supervise::{AttemptEnd, Signals, supervise};
@@ -128,22 +128,17 @@ async fn next(
     warm: &mut Option<Warm>,
     signals: &mut Signals,
 ) -> io::Result<Next> {
-    let function = async {
-        match warm {
-            Some(warm) => warm.function.wait().await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         biased;
         stop = signals.stop.recv() => stop.map(|()| Next::Stop),
         instruction = instructions.next() => Ok(instruction?.map_or(Next::Stop, Next::Instruction)),
-        end = function => Ok(end?.map_or(Next::Ready, Next::Gone)),
+        end = wait_warm(warm) => Ok(end?.map_or(Next::Ready, Next::Gone)),
         _ = signals.children.recv() => Ok(Next::Child),
     }
 }
 
-fn why(end: &ServingEnd) -> String {
+/// A sentence about the end of a function that waits.
+pub(crate) fn why(end: &ServingEnd) -> String {
     match end {
         ServingEnd::Exited(status) => status.to_string(),
         ServingEnd::Broken(why) => format!("it {why}"),

@@ -251,6 +251,7 @@ mod tests {
             confinement: None,
             disk_bytes: None,
             termination_message: None,
+            on_standby: false,
         }
     }
 

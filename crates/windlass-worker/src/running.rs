@@ -33,6 +33,14 @@ impl Warm {
     }
 }
 
+/// Waits until a function that has no job is ready or has ended; for ever without one.
+pub(crate) async fn wait_warm(warm: &mut Option<Warm>) -> io::Result<Option<ServingEnd>> {
+    match warm {
+        Some(warm) => warm.function.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A function that has been started for an attempt.
 #[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub(crate) enum RunningFunction {

@@ -40,12 +40,15 @@ const STOP_MOMENT: Duration = Duration::from_secs(1);
 /// When it is told that a function that serves runs.
 const RUNNING_DELAY: Duration = Duration::from_millis(3);
 
+/// The same where it costs a write: on a standby. What ends sooner costs none.
+const STANDBY_RUNNING_DELAY: Duration = Duration::from_secs(2);
+
 /// How long a function that is replaced may take to end before it is killed.
 const REPLACED_GRACE: Duration = Duration::from_secs(1);
 
 const SUCCEEDED: u8 = 0;
-const FAILED: u8 = 1;
-const STOPPED: u8 = 143;
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const STOPPED: u8 = 143;
 
 /// What is known of the attempt from its start on.
 struct Attempt<'a> {
@@ -172,8 +175,8 @@ fn report_unstopped(stopped: io::Result<()>) {
 }
 
 impl Attempt<'_> {
-    /// Starts the function, and reports that it runs. Of one that serves that is told a moment later: most of its
-    /// jobs are over by then.
+    /// Starts the function, and reports that it runs. Of one that serves, or is in a pod that waited, that is told
+    /// later: most jobs are over by then.
     fn start(
         &self,
         order: &Order,
@@ -185,7 +188,7 @@ impl Attempt<'_> {
         let process_group = Some(function.group().as_raw_pid().cast_unsigned());
         let mut untold =
             Some(Event::Running { started: self.started, running: since, process_group });
-        if !function.serves() {
+        if !function.serves() && !self.assignment.on_standby {
             untold.take().into_iter().for_each(|event| reporter.send(event));
         }
         Ok(Running { since, memory, function, progress, last_progress: None, untold })
@@ -239,7 +242,8 @@ impl Attempt<'_> {
         signals: &mut Signals,
     ) -> io::Result<FunctionEnd> {
         let Running { memory, function, progress, last_progress, untold, .. } = running;
-        let tell_at = self.clock + RUNNING_DELAY;
+        let delay = if self.assignment.on_standby { STANDBY_RUNNING_DELAY } else { RUNNING_DELAY };
+        let tell_at = self.clock + delay;
         // When a function whose job was cancelled is ended.
         let mut cancelled = None::<Instant>;
         let (mut pace, mut has_orphans) = (ProgressPace::default(), false);

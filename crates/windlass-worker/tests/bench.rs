@@ -12,7 +12,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use windlass_core::assignment::{
-    ASSIGNMENT, InputDigest, Instruction, Order, ReportTo, read_termination_message,
+    ASSIGNMENT, InputDigest, Instruction, Order, ReportTo, STANDBY, StandbyOrder,
+    read_termination_message,
 };
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, JobResult};
@@ -51,6 +52,7 @@ impl Bench {
             confinement: None,
             disk_bytes: None,
             termination_message: Some(path("termination")),
+            on_standby: false,
         };
         Self { assignment, grace: 1, directory }
     }
@@ -92,6 +94,16 @@ impl Bench {
     /// Starts a worker whose own stderr goes there.
     pub fn start_to(&self, command: &[&str], assignment: &str, stderr: Stdio) -> Worker {
         self.start_by(Command::new(worker()), command, assignment, stderr)
+    }
+
+    /// Starts a worker that waits until its pod is an attempt.
+    pub fn start_standby(&self, command: &[&str]) -> Worker {
+        let Assignment { report, input, work, .. } = self.assignment.clone();
+        let order = serde_json::to_string(&StandbyOrder { report, input, work }).unwrap();
+        let mut program = Command::new(worker());
+        program.arg("--standby").env(STANDBY, order);
+        let stderr = File::create(self.path("stderr")).unwrap().into();
+        self.start_by(program, command, "", stderr)
     }
 
     /// Starts a script as a user who may have so many processes and threads.

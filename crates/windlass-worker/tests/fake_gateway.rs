@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto};
-use windlass_core::Report;
-use windlass_core::assignment::ReportTo;
+use windlass_core::assignment::{InputDigest, ReportTo, StandbyAssignment};
+use windlass_core::{Assignment, Report};
 
 use crate::bench::Bench;
 use crate::processes::PATIENCE;
@@ -26,6 +26,8 @@ pub enum CannedAnswer {
     Status(u16),
     /// Has stored what it was sent, here.
     Stored(&'static str),
+    /// Tells a worker that waits of the bench's attempt, with this input.
+    Assigned(&'static str),
     /// Closes the connection without a word.
     Drop,
 }
@@ -55,6 +57,8 @@ impl<S: Read + Write> Stream for S {}
 enum Sent {
     Report(Box<Request>),
     Upload(Upload),
+    /// What to do.
+    Question,
 }
 
 /// A listening gateway.
@@ -93,6 +97,7 @@ impl FakeGateway {
         let token = bench.path("token").to_str().unwrap().to_owned();
         let authorities = tls.as_ref().map(|_| FIRST.to_owned());
         bench.assignment.report = ReportTo::Http { url, token, authorities };
+        let assignment = bench.assignment.clone();
         let (report, requests) = channel();
         let (upload, uploads) = channel();
         let last = *answers.last().unwrap();
@@ -113,6 +118,7 @@ impl FakeGateway {
                 let taken = match sent {
                     Sent::Report(request) => report.send(*request).is_ok(),
                     Sent::Upload(sent) => upload.send(sent).is_ok(),
+                    Sent::Question => true,
                 };
                 if !taken {
                     return;
@@ -124,6 +130,15 @@ impl FakeGateway {
                     CannedAnswer::Status(status) => (status, String::new()),
                     CannedAnswer::Stored(location) => {
                         (201, format!(r#"{{"location": "{location}"}}"#))
+                    }
+                    CannedAnswer::Assigned(input) => {
+                        let assignment = Assignment {
+                            input_digest: Some(InputDigest::of(input.as_bytes())),
+                            on_standby: true,
+                            ..assignment.clone()
+                        };
+                        let told = StandbyAssignment { assignment, input: input.to_owned() };
+                        (200, serde_json::to_string(&told).unwrap())
                     }
                     CannedAnswer::Drop => continue,
                 };
@@ -170,6 +185,9 @@ fn read(connection: &mut dyn Stream) -> Option<Sent> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let line = line.trim().to_owned();
+    if line.contains("/assignment ") {
+        return Some(Sent::Question);
+    }
     if line.starts_with("PUT") {
         return Some(Sent::Upload(Upload { line, token, digest, bytes: body }));
     }

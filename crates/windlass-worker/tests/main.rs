@@ -13,4 +13,5 @@ mod http;
 mod outcomes;
 mod processes;
 mod progress;
+mod standby;
 mod stops;

@@ -96,6 +96,9 @@ pub(crate) enum Started {
 /// Supervise one attempt.
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
+    /// Wait in a pod for an attempt, with the function started
+    #[arg(long)]
+    pub(crate) standby: bool,
     /// The function's program and arguments; without any, the server tells over standard input
     #[arg(last = true)]
     pub(crate) command: Vec<String>,

@@ -53,7 +53,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
 /// What Windlass itself starts.
 pub(crate) fn start(started: Started) -> ExitCode {
     match started {
-        Started::Worker(args) => windlass_worker::main(args.command),
+        Started::Worker(args) => windlass_worker::main(args.command, args.standby),
         Started::Function(args) => windlass_functions::run(&args.name),
         Started::Lambda(args) => lambda::lambda(&args),
     }

@@ -1,6 +1,7 @@
 //! The handlers: for each route one function, named after its `operationId` in the API document.
 
 pub(crate) mod api_document;
+pub(crate) mod assignment;
 pub(crate) mod blobs;
 pub(crate) mod call;
 pub(crate) mod drain;

@@ -245,6 +245,22 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ],
     },
     Operation {
+        route: ("POST", "/v1/reports/assignment"),
+        id: "assignAttempt",
+        tag: Tag::Workers,
+        summary: "Tells a worker that waits what to do",
+        text: "Waits until the worker's pod is an attempt, for half a minute at most.",
+        answers: &[
+            Answer::new(
+                200,
+                "The attempt and its input.",
+                Content::Json(|_| json!({ "type": "object" })),
+            ),
+            Answer::new(204, "It is none yet: ask again.", Content::None),
+        ],
+        ..Operation::EMPTY
+    },
+    Operation {
         route: ("POST", "/v1/peers/progress"),
         id: "sharePeerProgress",
         tag: Tag::Workers,

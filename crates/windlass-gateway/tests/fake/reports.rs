@@ -2,10 +2,13 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
-use windlass_core::jobs::{Denied, ReportError, Reports, StoreReply, Storing, Upload, Verdict};
+use windlass_core::jobs::{
+    AssignReply, Denied, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+};
 use windlass_core::report::ReportRefusal;
 use windlass_core::result::{ByteStream, checked};
 use windlass_core::{Error, Report};
@@ -21,6 +24,13 @@ pub(crate) struct FakeReports(pub(crate) Arc<FakeBackend>);
 
 #[async_trait]
 impl Reports for FakeReports {
+    async fn assign(&self, token: Option<&str>, _: Duration) -> AssignReply {
+        if token != Some(WORKER) {
+            return Err(Denied::Unauthenticated.into());
+        }
+        Ok(None)
+    }
+
     async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError> {
         if token != Some(WORKER) {
             return Err(Denied::Unauthenticated.into());

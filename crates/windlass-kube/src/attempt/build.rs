@@ -10,7 +10,7 @@ use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
-use windlass_core::{AttemptNumber, Cpus, Error, Job, name};
+use windlass_core::{AttemptNumber, Cpus, Error, Job, JobLimits, name};
 
 use super::managed::MANAGED_BY;
 use super::new_attempt::NewAttempt;
@@ -57,19 +57,34 @@ pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
             // The kubelet enforces that of a pod, with no controller.
             active_deadline_seconds: (!is_managed).then_some(deadline),
             managed_by: is_managed.then(|| MANAGED_BY.to_owned()),
-            backoff_limit: Some(0),
-            completions: Some(1),
-            parallelism: Some(1),
-            // A second pod only after the first is proven dead.
-            pod_replacement_policy: Some("Failed".into()),
-            template: pod,
-            ..Default::default()
+            ..batch_job_spec(pod)
         }),
         status: None,
     })
 }
 
-fn labels(job: &Job, attempt: AttemptNumber, cpus: Cpus) -> BTreeMap<String, String> {
+/// How long the batch Job of an attempt may take, in seconds.
+pub(super) fn active_deadline_seconds(limits: &JobLimits) -> i64 {
+    i64::from(limits.start_deadline_seconds)
+        + i64::from(limits.timeout_seconds)
+        + DEADLINE_SLACK_SECONDS
+}
+
+/// A batch Job that runs one pod once.
+pub(super) fn batch_job_spec(template: core_v1::PodTemplateSpec) -> batch::JobSpec {
+    batch::JobSpec {
+        backoff_limit: Some(0),
+        completions: Some(1),
+        parallelism: Some(1),
+        // A second pod only after the first is proven dead.
+        pod_replacement_policy: Some("Failed".into()),
+        template,
+        ..Default::default()
+    }
+}
+
+/// The labels of a batch Job and a pod that are this attempt.
+pub(super) fn labels(job: &Job, attempt: AttemptNumber, cpus: Cpus) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("app.kubernetes.io/managed-by".to_owned(), "windlass".to_owned()),
         (LABEL_JOB.to_owned(), job.metadata.name.clone()),
@@ -82,7 +97,7 @@ fn labels(job: &Job, attempt: AttemptNumber, cpus: Cpus) -> BTreeMap<String, Str
 
 /// The owner reference by which the cluster removes the batch Job with its ComputeJob. It does not
 /// block the owner's deletion: that would need a right that the controller has no other use for.
-fn owner(job: &Job) -> OwnerReference {
+pub(super) fn owner(job: &Job) -> OwnerReference {
     OwnerReference {
         api_version: windlass_core::API_VERSION.into(),
         kind: Job::KIND.into(),
@@ -93,6 +108,7 @@ fn owner(job: &Job) -> OwnerReference {
     }
 }
 
-fn input_text(job: &Job) -> String {
+/// The input, as the pod gets it.
+pub(super) fn input_text(job: &Job) -> String {
     String::from_utf8_lossy(&job.spec.input_bytes()).into_owned()
 }

@@ -13,6 +13,7 @@ use super::managed::{self, ManagedJob};
 use super::managed_pod::is_placeholder;
 use super::owner::{PodOwner, own_batch_job, own_pod};
 use super::pod_state::{end_of, is_ready, pod_state, unknown};
+use super::standby::claimed_since;
 use crate::labels::AttemptLabels;
 
 /// The objects of one attempt.
@@ -132,6 +133,11 @@ impl AttemptObjects {
 }
 
 impl ObservedBatchJob {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its UID.
     pub(crate) fn uid(&self) -> &str {
         &self.uid
@@ -222,7 +228,7 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
         name: object.name_any(),
         cpus: labels.cpus,
         queue: labels.queue.clone(),
-        created: object.creation_timestamp().map(|time| time.0),
+        created: created(object),
         failed: failed.map(|condition| {
             let reason = condition.reason.as_deref().unwrap_or_default();
             let message = condition.message.as_deref().unwrap_or_default();
@@ -245,6 +251,11 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
     Some((labels, batch_job))
 }
 
+/// Since when an object is of its attempt. A standby is there before.
+fn created<K: kube::Resource<DynamicType = ()>>(object: &K) -> Option<Timestamp> {
+    claimed_since(object.meta()).or(object.creation_timestamp().map(|time| time.0))
+}
+
 /// Reads a pod of ours; `None` for anybody else's.
 pub(crate) fn read_pod(
     object: &core_v1::Pod,
@@ -257,7 +268,7 @@ pub(crate) fn read_pod(
         name: object.name_any(),
         node: object.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         cpus: labels.cpus,
-        created: object.creation_timestamp().map(|time| time.0),
+        created: created(object),
         owner_uid: match owner {
             PodOwner::BatchJob { uid } => Some(uid),
             PodOwner::Gone => None,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest};
+use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, STANDBY, StandbyOrder};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_core::status::FailureReason;
-use windlass_core::{Error, FunctionSpec};
+use windlass_core::{Cpus, Error, FunctionSpec};
 
 use super::new_attempt::NewAttempt;
-use super::report_endpoint::TOKEN_DIRECTORY;
+use super::report_endpoint::{ReportEndpoint, TOKEN_DIRECTORY};
 use crate::labels::{ANNOTATION_INPUT, AUDIENCE, CONTAINER};
 
 /// How long a pod may take to end after it was told: the worker's grace for its function and some
@@ -24,18 +24,85 @@ const NOBODY: i64 = 65532;
 /// Its name, which programs ask for.
 const USER: &str = "windlass";
 
+/// CPUs that a standby requests while it waits. It may use more: its function is started meanwhile.
+const STANDBY_CPU: &str = "10m";
+const STANDBY_CPU_LIMIT: &str = "1";
+
 const INPUT_DIRECTORY: &str = "/windlass/input";
 const WORK_DIRECTORY: &str = "/windlass/work";
+/// That of a function that serves: it is cleared, and directories of others lie in the one above.
+const SERVE_DIRECTORY: &str = "/windlass/work/serve";
 /// The user has no entry in the image's passwd, and its home would be the root directory, which nobody may write.
 const HOME_DIRECTORY: &str = "/home/windlass";
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 
 /// The pod of this attempt. `Conflict` when the function cannot run on a cluster.
 pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Error> {
+    let NewAttempt { job, function, cpus, .. } = *attempt;
+    let assignment = serde_json::to_string(&assignment(attempt))
+        .map_err(|error| Error::Bug(format!("assignment: {error}")))?;
+    let memory = memory_bytes(function, &job.spec.function, cpus)?;
+    let container = core_v1::Container {
+        command: Some(command(function, &["windlass", "worker", "--"])),
+        env: Some(environment(function, ASSIGNMENT, &assignment)),
+        resources: Some(resources(amount(&cpus.to_string(), memory), None)),
+        ..container(function, &job.spec.function)?
+    };
     Ok(core_v1::PodSpec {
+        affinity: away_from_lost_node(attempt),
+        ..with_container(function, container, input_of_annotation())
+    })
+}
+
+/// The pod of a standby of this function. `Conflict` when the function cannot run on a cluster.
+pub(super) fn standby_pod_spec(
+    name: &str,
+    function: &FunctionSpec,
+    report: &ReportEndpoint,
+) -> Result<core_v1::PodSpec, Error> {
+    let order = StandbyOrder {
+        report: report.current(),
+        input: format!("{INPUT_DIRECTORY}/input.json"),
+        work: SERVE_DIRECTORY.into(),
+    };
+    let order = serde_json::to_string(&order)
+        .map_err(|error| Error::Bug(format!("the order of a standby: {error}")))?;
+    let memory = memory_bytes(function, name, function.parallelism.default)?;
+    let container = core_v1::Container {
+        command: Some(command(function, &["windlass", "worker", "--standby", "--"])),
+        env: Some(environment(function, STANDBY, &order)),
+        // One byte less than the limit: requests that are the limits make another class of pods (Guaranteed), and a
+        // resize must not change the class.
+        resources: Some(resources(
+            amount(STANDBY_CPU, memory - 1),
+            Some(amount(STANDBY_CPU_LIMIT, memory)),
+        )),
+        ..container(function, name)?
+    };
+    // The worker itself writes the input that it is given.
+    let input = core_v1::Volume {
+        name: "input".into(),
+        empty_dir: Some(core_v1::EmptyDirVolumeSource::default()),
+        ..Default::default()
+    };
+    let mut pod = with_container(function, container, input);
+    let mounts = pod.containers.iter_mut().flat_map(|container| &mut container.volume_mounts);
+    mounts.flatten().filter(|mount| mount.name == "input").for_each(|mount| {
+        mount.read_only = None;
+    });
+    Ok(pod)
+}
+
+/// A pod with this container, and this volume of the input.
+fn with_container(
+    function: &FunctionSpec,
+    container: core_v1::Container,
+    input: core_v1::Volume,
+) -> core_v1::PodSpec {
+    core_v1::PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        containers: vec![container(attempt)?],
+        containers: vec![container],
         restart_policy: Some("Never".into()),
         security_context: Some(core_v1::PodSecurityContext {
             run_as_non_root: Some(true),
@@ -49,10 +116,9 @@ pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Err
             ..Default::default()
         }),
         termination_grace_period_seconds: Some(POD_GRACE_SECONDS),
-        volumes: Some(volumes()),
-        affinity: away_from_lost_node(attempt),
-        ..placement(attempt.function)
-    })
+        volumes: Some(volumes(input)),
+        ..placement(function)
+    }
 }
 
 /// Another node than that on which the attempt before was lost or refused, where there is one that fits: the node may
@@ -86,20 +152,14 @@ fn away_from_lost_node(attempt: &NewAttempt<'_>) -> Option<core_v1::Affinity> {
     })
 }
 
-/// The only container.
-fn container(attempt: &NewAttempt<'_>) -> Result<core_v1::Container, Error> {
-    let NewAttempt { job, function, .. } = *attempt;
+/// The only container, but for what it runs and what that gets.
+fn container(function: &FunctionSpec, name: &str) -> Result<core_v1::Container, Error> {
     let Some(image) = &function.image else {
-        return Err(Error::Conflict(format!("function {:?} has no image", job.spec.function)));
+        return Err(Error::Conflict(format!("function {name:?} has no image")));
     };
-    let command = ["windlass", "worker", "--"].map(str::to_owned).into_iter();
-    let function_argv = function.command.iter().chain(&function.args).map(|part| escape(part));
     Ok(core_v1::Container {
         name: CONTAINER.into(),
         image: Some(image.clone()),
-        command: Some(command.chain(function_argv).collect()),
-        env: Some(environment(attempt)?),
-        resources: Some(resources(attempt)?),
         security_context: Some(core_v1::SecurityContext {
             allow_privilege_escalation: Some(false),
             capabilities: Some(core_v1::Capabilities {
@@ -123,29 +183,41 @@ fn container(attempt: &NewAttempt<'_>) -> Result<core_v1::Container, Error> {
     })
 }
 
-/// Requests and limits are the same: the CPUs that were granted, and the memory that the function says for them.
-fn resources(attempt: &NewAttempt<'_>) -> Result<core_v1::ResourceRequirements, Error> {
-    let NewAttempt { job, function, cpus, .. } = *attempt;
-    let memory = function
-        .memory
-        .bytes(cpus)
-        .ok_or_else(|| Error::Conflict(format!("function {:?}: memory", job.spec.function)))?;
-    let amount = BTreeMap::from([
-        ("cpu".to_owned(), Quantity(cpus.to_string())),
-        ("memory".to_owned(), Quantity(memory.to_string())),
-    ]);
-    Ok(core_v1::ResourceRequirements {
-        requests: Some(amount.clone()),
-        limits: Some(amount),
-        ..Default::default()
-    })
+/// The worker's own arguments, and those of the function.
+fn command(function: &FunctionSpec, worker: &[&str]) -> Vec<String> {
+    let argv = function.command.iter().chain(&function.args).map(|part| escape(part));
+    worker.iter().map(|part| (*part).to_owned()).chain(argv).collect()
 }
 
-/// The function's own variables, and the worker's assignment.
-fn environment(attempt: &NewAttempt<'_>) -> Result<Vec<core_v1::EnvVar>, Error> {
-    let function = attempt.function;
-    let assignment = serde_json::to_string(&assignment(attempt))
-        .map_err(|error| Error::Bug(format!("assignment: {error}")))?;
+/// The memory that the function says for so many CPUs.
+pub(super) fn memory_bytes(function: &FunctionSpec, name: &str, cpus: Cpus) -> Result<u64, Error> {
+    let bytes = function.memory.bytes(cpus);
+    bytes.ok_or_else(|| Error::Conflict(format!("function {name:?}: memory")))
+}
+
+fn amount(cpu: &str, memory_bytes: u64) -> BTreeMap<String, Quantity> {
+    BTreeMap::from([
+        ("cpu".to_owned(), Quantity(cpu.to_owned())),
+        ("memory".to_owned(), Quantity(memory_bytes.to_string())),
+    ])
+}
+
+/// Requests and limits are the same for an attempt: the CPUs that were granted, and the memory that the function says
+/// for them.
+fn resources(
+    requests: BTreeMap<String, Quantity>,
+    limits: Option<BTreeMap<String, Quantity>>,
+) -> core_v1::ResourceRequirements {
+    let limits = limits.unwrap_or_else(|| requests.clone());
+    core_v1::ResourceRequirements {
+        requests: Some(requests),
+        limits: Some(limits),
+        ..Default::default()
+    }
+}
+
+/// The function's own variables, and the worker's.
+fn environment(function: &FunctionSpec, name: &str, value: &str) -> Vec<core_v1::EnvVar> {
     let mut env: Vec<_> = [("HOME", HOME_DIRECTORY), ("USER", USER), ("LOGNAME", USER)]
         .into_iter()
         .filter(|(name, _)| function.env.iter().all(|own| own.name != *name))
@@ -153,8 +225,13 @@ fn environment(attempt: &NewAttempt<'_>) -> Result<Vec<core_v1::EnvVar>, Error> 
         .collect();
     let own = function.env.iter();
     env.extend(own.map(|variable| env_var(&variable.name, escape(&variable.value))));
-    env.push(env_var(ASSIGNMENT, escape(&assignment)));
-    Ok(env)
+    env.push(env_var(name, escape(value)));
+    env
+}
+
+/// What the worker of a standby is told to do.
+pub(super) fn standby_assignment(attempt: &NewAttempt<'_>) -> Assignment {
+    Assignment { on_standby: true, work: SERVE_DIRECTORY.into(), ..assignment(attempt) }
 }
 
 /// What the worker is told to do.
@@ -192,8 +269,9 @@ fn part_of_work(name: &str, path: &str) -> core_v1::VolumeMount {
     core_v1::VolumeMount { sub_path: Some(name.to_owned()), ..mount("work", path, false) }
 }
 
-fn volumes() -> Vec<core_v1::Volume> {
-    let input = core_v1::Volume {
+/// The input as an annotation of the pod.
+fn input_of_annotation() -> core_v1::Volume {
+    core_v1::Volume {
         name: "input".into(),
         downward_api: Some(core_v1::DownwardAPIVolumeSource {
             items: Some(vec![core_v1::DownwardAPIVolumeFile {
@@ -207,7 +285,10 @@ fn volumes() -> Vec<core_v1::Volume> {
             ..Default::default()
         }),
         ..Default::default()
-    };
+    }
+}
+
+fn volumes(input: core_v1::Volume) -> Vec<core_v1::Volume> {
     let token = core_v1::Volume {
         name: "token".into(),
         projected: Some(core_v1::ProjectedVolumeSource {

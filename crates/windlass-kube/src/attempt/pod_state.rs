@@ -10,6 +10,7 @@ use windlass_core::report::Ending;
 use windlass_core::result::location;
 use windlass_core::status::FailureReason;
 
+use super::standby::{is_standby, running_since};
 use crate::labels::{AttemptId, AttemptLabels, CONTAINER};
 
 /// Whether all containers of a pod are ready.
@@ -49,6 +50,13 @@ pub(super) fn pod_state(
     }
     let container = container_state(status);
     if let Some(running) = container.and_then(|state| state.running.as_ref()) {
+        if is_standby(&pod.metadata) {
+            // The worker has run before. That the function runs for this attempt, the pod says later.
+            return running_since(&pod.metadata).map_or_else(
+                || AttemptState::Starting { reason: None, message: "on a standby".into() },
+                |since| AttemptState::Running { since },
+            );
+        }
         let since = running.started_at.as_ref().map_or(now, |time| time.0);
         return AttemptState::Running { since };
     }

@@ -22,6 +22,7 @@ use super::observe::attempts;
 mod ends;
 mod managed;
 mod pods;
+mod standbys;
 
 const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
 const BATCH_JOB: &str = "j-0190b7a2-1";

@@ -91,6 +91,11 @@ impl AttemptCache {
         object.meta().uid.as_ref().is_some_and(|uid| !known(uid))
     }
 
+    /// Whether an object of an attempt that has this UID was deleted, as far as is remembered.
+    pub(crate) fn was_deleted(&self, uid: &str) -> bool {
+        self.lock().is_gone.contains(uid)
+    }
+
     /// This object was found by a list beside the watches. It is in doubt until a watch shows it, too.
     pub(crate) fn mark_unconfirmed(&self, uid: String) {
         self.lock().unconfirmed.insert(uid);

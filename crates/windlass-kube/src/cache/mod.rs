@@ -8,6 +8,7 @@ pub(crate) mod attempts;
 pub(crate) mod failed_creates;
 pub(crate) mod job;
 pub(crate) mod prune;
+pub(crate) mod standbys;
 pub(crate) mod stores;
 pub(crate) mod synced;
 pub(crate) mod unreadable;

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use windlass_core::plan::{Action, AdmissionDecision, Refusal};
 use windlass_core::report::is_settled;
 use windlass_core::status::reasons;
-use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits, name};
+use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits};
 
 use super::context::Context;
 use super::delete::{deleted, only_of};
@@ -22,13 +22,15 @@ use super::managed::{create_pod, never_made};
 use super::managed_memory::ManagedMemory;
 use super::plan::Planned;
 use super::refused_status::is_refusal;
+use super::standby::may_go;
 use crate::attempt::build::batch_job;
 use crate::attempt::managed;
 use crate::attempt::managed_pod::pod_of;
 use crate::attempt::new_attempt::NewAttempt;
-use crate::attempt::objects::ObservedPod;
+use crate::attempt::objects::{ObservedBatchJob, ObservedPod};
 use crate::attempt::owner::is_attempt;
 use crate::attempt::report_endpoint::ReportEndpoint;
+use crate::attempt::standby::is_standby;
 use crate::cache::attempts::AttemptCache;
 use crate::crd::ComputeJob;
 use crate::error::{call, exceeds_quota, from_kube, is_status, within_deadline};
@@ -86,11 +88,13 @@ pub(crate) struct Actor<'a> {
     pub(crate) function: Option<&'a Function>,
     /// The objects of its attempts.
     pub(crate) attempts: &'a AttemptCache,
+    /// What else there is.
+    pub(crate) ctx: &'a Context,
 }
 
 /// What became of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Applied {
+pub(super) enum Applied {
     /// It has its effect.
     Done,
     /// It has made the attempt, with so many CPUs.
@@ -130,6 +134,9 @@ impl Actor<'_> {
         let is_managed = self.manage_jobs.manages_new(self.client).await;
         let maker = is_managed.then(|| self.managed.maker());
         let attempt = NewAttempt { job, limits, function, number, cpus, report, maker };
+        if let Some(applied) = self.start_on_standby(&attempt).await? {
+            return Ok(applied);
+        }
         let batch_job = match batch_job(&attempt) {
             Ok(batch_job) => batch_job,
             Err(Error::Conflict(message)) => {
@@ -147,9 +154,7 @@ impl Actor<'_> {
                 Ok(Applied::Created(cpus))
             }
             // It is ours, from before a crash or a stale cache, or somebody else's.
-            Err(error) if is_status(&error, 409) => {
-                self.adopt(&name, number, is_managed, now).await
-            }
+            Err(error) if is_status(&error, 409) => self.adopt(&name, &attempt, now).await,
             Err(kube::Error::Api(status)) if is_refusal(&status) => Ok(refused(&status)),
             Err(error) => Err(from_kube(error)),
         }
@@ -158,7 +163,7 @@ impl Actor<'_> {
     /// Creates the pod of a batch Job that is ours to manage. When that fails, the batch Job is there all the same, and
     /// the next reconcile tries again.
     async fn make_pod(&self, batch_job: &batch::Job, is_managed: bool, now: Timestamp) {
-        if is_managed && !managed::is_managed(batch_job) {
+        if is_managed && !managed::is_managed(batch_job) && !is_standby(&batch_job.metadata) {
             self.managed.field_was_dropped();
         }
         // Of another's, nobody knows here whether it has had its pod.
@@ -176,17 +181,19 @@ impl Actor<'_> {
     async fn adopt(
         &self,
         name: &str,
-        attempt: AttemptNumber,
-        is_managed: bool,
+        attempt: &NewAttempt<'_>,
         now: Timestamp,
     ) -> Result<Applied, Error> {
         let found = call(self.batch_jobs().get_opt(name)).await?;
         let Some(found) = found else {
             return Err(Error::Conflict(format!("the batch Job {name:?} is gone again")));
         };
-        if is_attempt(&found, self.job, attempt) {
-            self.make_pod(&found, is_managed, now).await;
+        if is_attempt(&found, self.job, attempt.number) {
+            self.make_pod(&found, attempt.maker.is_some(), now).await;
             return Ok(Applied::Done);
+        }
+        if let Some(applied) = self.follow_name(attempt, &found).await? {
+            return Ok(applied);
         }
         // Somebody else's: it may go away, and until then there is nothing to be done.
         Ok(Applied::Refused {
@@ -217,16 +224,26 @@ impl Actor<'_> {
         let job_uid = &self.job.metadata.uid;
         if let Some(batch_job) = &objects.batch_job
             && !self.managed.is_deleted(job_uid, batch_job.uid())
+            && !self.keeps_anothers_name(batch_job)
         {
-            let name = name::attempt(&self.job.metadata.name, &self.job.metadata.uid, attempt);
             let params = DeleteParams {
                 propagation_policy: Some(PropagationPolicy::Background),
                 ..only_of(batch_job.uid())
             };
-            deleted(within_deadline(self.batch_jobs().delete(&name, &params)).await?)?;
+            deleted(within_deadline(self.batch_jobs().delete(batch_job.name(), &params)).await?)?;
             self.managed.has_deleted(job_uid, batch_job.uid());
         }
         stopped
+    }
+
+    /// Whether a batch Job has the name of another job's attempt, which may still be needed.
+    fn keeps_anothers_name(&self, batch_job: &ObservedBatchJob) -> bool {
+        let standby = self.ctx.standbys.get(batch_job.uid());
+        standby.is_some_and(|standby| {
+            let named_for = standby.exchange.as_ref().map(|exchange| &exchange.attempt.job_uid);
+            named_for.is_some_and(|uid| **uid != *self.job.metadata.uid)
+                && !may_go(self.ctx, &standby)
+        })
     }
 
     async fn expire(&self) -> Result<(), Error> {
@@ -239,7 +256,7 @@ impl Actor<'_> {
         deleted(within_deadline(jobs.delete(&self.job.metadata.name, &params)).await?)
     }
 
-    fn batch_jobs(&self) -> Api<batch::Job> {
+    pub(super) fn batch_jobs(&self) -> Api<batch::Job> {
         Api::namespaced(self.client.clone(), &self.job.metadata.namespace)
     }
 }

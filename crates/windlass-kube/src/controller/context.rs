@@ -21,6 +21,7 @@ use super::start_rate::StartRate;
 use super::unfinished_jobs::UnfinishedJobs;
 use crate::cache::attempts::AttemptCache;
 use crate::cache::failed_creates::FailedCreates;
+use crate::cache::standbys::StandbyCache;
 use crate::cache::stores::Stores;
 use crate::cache::synced::Synced;
 use crate::cache::unreadable::Unreadable;
@@ -59,6 +60,8 @@ pub(crate) struct Context {
     pub(crate) stores: Stores,
     /// Batch Jobs and pods, by attempt.
     pub(crate) attempts: AttemptCache,
+    /// Batch Jobs and pods that wait for attempts.
+    pub(crate) standbys: StandbyCache,
     /// Why batch Jobs have no pods.
     pub(crate) failed_creates: FailedCreates,
     /// Whether new batch Jobs are managed by this controller.
@@ -108,6 +111,7 @@ impl Context {
             recorder: Recorder::new(client.clone(), reporter),
             stores,
             attempts: AttemptCache::default(),
+            standbys: StandbyCache::default(),
             failed_creates: FailedCreates::default(),
             manage_jobs: JobsToManage::new(settings.manage_jobs),
             managed: ManagedMemory::new(),

@@ -14,6 +14,7 @@ use windlass_core::Job;
 use windlass_core::status::EndSummary;
 
 use super::context::Context;
+use crate::attempt::standby::is_standby;
 use crate::cache::attempts::ChangedAttempt;
 use crate::cache::job::WatchedJob;
 use crate::cache::synced::Watched;
@@ -190,6 +191,7 @@ pub(crate) fn batch_job_changed(
     ctx: &Context,
     change: &Change<batch::Job>,
 ) -> Option<ObjectRef<WatchedJob>> {
+    ctx.standbys.batch_job_changed(change);
     let changed = ctx.attempts.batch_job_changed(change)?;
     Some(attempt_changed(ctx, &changed))
 }
@@ -200,7 +202,9 @@ pub(crate) fn pod_changed(
     change: &Change<core_v1::Pod>,
 ) -> Option<ObjectRef<WatchedJob>> {
     let now = ctx.now();
+    ctx.standbys.pod_changed(change);
     if let Change::Applied(pod) = change
+        && !is_standby(&pod.metadata)
         && ctx.attempts.is_unknown(pod)
     {
         ctx.start_rate.record(now);

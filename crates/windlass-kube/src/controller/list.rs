@@ -10,6 +10,7 @@ use super::context::{Context, api};
 use crate::cache::attempts::AttemptCache;
 use crate::cache::watch::Change;
 use crate::error::call;
+use crate::labels::LABEL_CONTROLLER_UID;
 
 /// Batch Jobs and pods, as the API server itself has them.
 pub(crate) struct ListedObjects {
@@ -47,4 +48,15 @@ pub(crate) async fn list_objects(
     let batch_jobs = call(batch_jobs.list(&params)).await?.items;
     let pods = call(pods.list(&params)).await?.items;
     Ok(ListedObjects { batch_jobs, pods })
+}
+
+/// The pods of a batch Job, by its UID: whatever labels of ours they have or lack.
+pub(crate) async fn list_pods_of(
+    ctx: &Context,
+    namespace: &str,
+    batch_job_uid: &str,
+) -> Result<Vec<core_v1::Pod>, Error> {
+    let params = ListParams::default().labels(&format!("{LABEL_CONTROLLER_UID}={batch_job_uid}"));
+    let pods = api::<core_v1::Pod>(&ctx.client, Some(namespace));
+    Ok(call(pods.list(&params)).await?.items)
 }

@@ -2,11 +2,12 @@
 //! [`apply`] -> [`update_status`]. For batch Jobs that no other controller manages [`managed`] does the rest. What each reaches is in [`context`].
 //!
 //! [`run`] wires the watches: [`handlers`] say what follows from a change. Beside the reconciles run [`claims`],
-//! [`resync`], [`orphans`], [`leadership`] with its [`lease`], and [`unreadable_events`].
+//! [`resync`], [`orphans`], [`standby`], [`leadership`] with its [`lease`], and [`unreadable_events`].
 
 pub(crate) mod admit;
 pub(crate) mod apply;
 mod by_job;
+mod claim_standby;
 pub(crate) mod claims;
 pub(crate) mod context;
 mod delete;
@@ -35,9 +36,11 @@ pub(crate) mod resync;
 pub(crate) mod run;
 pub(crate) mod settings;
 mod silent_node;
+pub(crate) mod standby;
 mod start_rate;
 mod unfinished_jobs;
 mod unlabelled;
 pub(crate) mod unreadable_events;
 pub(crate) mod update_status;
 pub(crate) mod validate;
+mod wanted_standbys;

@@ -11,6 +11,7 @@ use super::admit::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
 use super::managed::hold_untold_ends;
+use super::standby;
 
 /// An attempt that ends within this time of its container's start, which is given in whole seconds, costs
 /// no write for having run.
@@ -47,6 +48,7 @@ pub(crate) fn plan(
     };
     let many = ctx.start_rate.postpone_removals(job, &observed, &mut plan.actions, now);
     let untold = hold_untold_ends(job, &mut plan.actions, ctx, now);
-    let removal_after = many.into_iter().chain(untold).min();
+    let named = standby::postpone_removals(&job.metadata.uid, ctx, &mut plan.actions);
+    let removal_after = [many, untold, named].into_iter().flatten().min();
     Planned { observed, next_attempt: fetched.next_attempt.number, plan, removal_after }
 }

@@ -55,6 +55,7 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
         limits,
         function: fetched.function.as_ref(),
         attempts: &ctx.attempts,
+        ctx,
     };
     // Asks the API server: creates and deletes objects.
     let is_refused = apply(job, &planned, &actor, ctx, now).await?.is_some();

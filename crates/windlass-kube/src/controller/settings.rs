@@ -22,6 +22,8 @@ pub struct Settings {
     /// Whether a node whose object was deleted is known to run nothing any more. Without this an
     /// attempt that was there when its node was deleted is never taken for dead.
     pub deleted_nodes_are_fenced: bool,
+    /// Whether functions that say so have standbys.
+    pub standbys: bool,
     /// Whether this controller manages the batch Jobs that it creates.
     pub manage_jobs: ManageJobs,
     /// Called with each job that this process has seen to end, while it leads. Must return at once.

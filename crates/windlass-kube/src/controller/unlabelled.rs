@@ -30,10 +30,13 @@ pub(super) async fn end_unlabelled_pod(
     let Some(pod_name) = attempt.pod.as_ref().or(reported).cloned() else { return Ok(false) };
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &job.metadata.namespace);
     let Some(pod) = call(pods.get_opt(&pod_name)).await? else { return Ok(false) };
-    let batch_job = name::attempt(&job.metadata.name, &job.metadata.uid, attempt.number);
+    let named = name::attempt(&job.metadata.name, &job.metadata.uid, attempt.number);
     let known = objects.as_ref().and_then(|objects| objects.batch_job.as_ref());
-    let is_its = |owner: &OwnerReference| {
-        owner.name == batch_job && known.is_none_or(|known| known.uid() == owner.uid)
+    let told = job.status.job.as_ref().filter(|_| is_reported);
+    let is_its = |owner: &OwnerReference| match known {
+        Some(known) => known.uid() == owner.uid,
+        // A standby has a name of its own.
+        None => owner.name == named || told.is_some_and(|told| *told == owner.name),
     };
     if !batch_job_of(&pod).is_some_and(is_its) || has_ended(&pod) {
         return Ok(false);

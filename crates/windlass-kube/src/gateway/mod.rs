@@ -5,6 +5,7 @@
 //! pod reports. [`result_gc`] deletes stored results whose job is gone.
 
 pub(crate) mod access;
+mod assign;
 pub(crate) mod jobs;
 mod logs;
 pub(crate) mod reports;

@@ -11,13 +11,16 @@ use jiff::{Timestamp, Unit};
 use kube::{Api, Client};
 use moka::future::Cache;
 use tracing::{debug, info};
-use windlass_core::jobs::{ReportError, Reports, StoreReply, Storing, Upload, Verdict};
+use windlass_core::jobs::{
+    AssignReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+};
 use windlass_core::report::{self, Ending, Event, PROGRESS_WRITE_INTERVAL, Report, ReportRefusal};
 use windlass_core::result::{ByteStream, checked, location};
 use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
 use windlass_core::{AttemptNumber, Error, Job, JobLimits, Outcome, validate};
 use windlass_results::{Failed, Results};
 
+use super::assign::{assign, mark_running};
 use super::worker_identity::{RunningAttempt, WorkerPod, Workers, read_job};
 use crate::crd::ComputeFunction;
 use crate::error::call;
@@ -189,8 +192,11 @@ impl Reports for ClusterReports {
         // The caller is known before anything is done, whatever it reports.
         let worker = self.workers.authenticate(token).await?;
         match &report.event {
-            // The controller observes it from the pod.
-            Event::Running { .. } => Ok(Verdict::Accepted),
+            // The controller observes it from the pod, which says it of a standby only when it is told.
+            Event::Running { .. } => {
+                mark_running(&self.client, &self.workers, &worker, &report).await?;
+                Ok(Verdict::Accepted)
+            }
             Event::Progress { done, total, message, elapsed_seconds } => {
                 let progress = Progress::new(*done, *total, message, *elapsed_seconds);
                 self.accept_progress(worker, &report, progress, *elapsed_seconds).await
@@ -202,6 +208,11 @@ impl Reports for ClusterReports {
                 }
             }
         }
+    }
+
+    async fn assign(&self, token: Option<&str>, within: Duration) -> AssignReply {
+        let worker = self.workers.authenticate(token).await?;
+        assign(&self.client, &self.workers, &worker, within).await
     }
 
     async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply {

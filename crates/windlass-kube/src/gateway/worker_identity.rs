@@ -13,9 +13,10 @@ use windlass_core::{AttemptNumber, Error, Job, name};
 
 use super::token::{TokenDigest, review_token, with_digest};
 use crate::attempt::owner::{batch_job_of, is_attempt, job_of as controlling_job};
+use crate::attempt::standby::{claimed_since, is_standby};
 use crate::crd::ComputeJob;
 use crate::error::call;
-use crate::labels::AUDIENCE;
+use crate::labels::{AUDIENCE, AttemptLabels};
 
 /// How long it is known for which pod a token was made: the longest that a deleted pod's token works. What
 /// it reports is checked against the pod itself.
@@ -38,6 +39,7 @@ pub(super) struct RunningAttempt {
     pub(super) pod: String,
     pub(super) node: Option<String>,
     pub(super) admitted: Option<Timestamp>,
+    pub(super) is_standby: bool,
 }
 
 /// Tells worker pods by their tokens.
@@ -92,10 +94,12 @@ impl Workers {
         if !is_attempt(&batch_job, &job, attempt) {
             return Err(not_its_pod());
         }
-        let admitted = batch_job.metadata.creation_timestamp.map(|time| time.0);
+        let is_standby = is_standby(&batch_job.metadata);
+        let created = batch_job.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let admitted = claimed_since(&batch_job.metadata).or(created);
         let (batch_job, pod_name) = (owner.name.clone(), worker.name.clone());
         let node = pod.spec.and_then(|spec| spec.node_name);
-        Ok((job, RunningAttempt { batch_job, pod: pod_name, node, admitted }))
+        Ok((job, RunningAttempt { batch_job, pod: pod_name, node, admitted, is_standby }))
     }
 }
 
@@ -104,12 +108,19 @@ impl Workers {
 pub(super) async fn is_pod_of(client: &Client, pod: &Pod, job: &Job) -> Result<bool, Error> {
     let Job { metadata, status, .. } = job;
     let attempt = status.attempt.unwrap_or(1);
-    let name = name::attempt(&metadata.name, &metadata.uid, attempt);
-    let Some(owner) = batch_job_of(pod).filter(|owner| owner.name == name) else {
+    let named = name::attempt(&metadata.name, &metadata.uid, attempt);
+    // A standby has a name of its own, and its pod has the job's labels.
+    let is_its = AttemptLabels::read(pod).is_some_and(|labels| {
+        is_standby(&pod.metadata)
+            && *labels.attempt.job_uid == *metadata.uid
+            && labels.attempt.number == attempt
+    });
+    let Some(owner) = batch_job_of(pod).filter(|owner| owner.name == named || is_its) else {
         return Ok(false);
     };
+    let name = &owner.name;
     let batch_jobs: Api<batch::Job> = Api::namespaced(client.clone(), &metadata.namespace);
-    let Some(batch_job) = call(batch_jobs.get_opt(&name)).await? else {
+    let Some(batch_job) = call(batch_jobs.get_opt(name)).await? else {
         return Ok(status.is_finished());
     };
     Ok(batch_job.metadata.uid.as_ref() == Some(&owner.uid) && is_attempt(&batch_job, job, attempt))

@@ -1,6 +1,5 @@
 //! What a cluster does beside the API server: the Job controller makes pods of batch Jobs, unless somebody else manages
-//! them; a kubelet
-//! runs them, the garbage collector ends those whose batch Job is gone. The Job controller's cache may
+//! them; a kubelet runs them, the garbage collector ends those whose batch Job is gone. The Job controller's cache may
 //! be old: it makes pods of batch Jobs that were deleted a moment ago. Attempts take some milliseconds, and end as the
 //! job's input says.
 
@@ -16,6 +15,8 @@ use windlass_core::result::inline_result;
 use windlass_core::status::FailureReason;
 
 use crate::server::{Key, Server, State, is_live, key};
+use crate::standby;
+use crate::story::{Claims, Story};
 
 /// A Job controller makes a pod of a batch Job that was deleted at most so many milliseconds later.
 const LATE_POD: u64 = 4_000;
@@ -25,35 +26,46 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Runs until it is dropped. Attempts run for at most so many milliseconds. `spread` makes each run another one.
 pub(crate) async fn run(server: Server, longest: u64, spread: u64) {
-    let mut cluster =
-        Cluster { longest, delays: Delays::new(spread), without_pod: BTreeMap::new() };
+    play(server, longest, spread, Story::default().claims).await;
+}
+
+/// The same, with what becomes of claimed standbys.
+pub(crate) async fn play(server: Server, longest: u64, spread: u64, claims: Claims) {
+    let delays = Delays::new(spread);
+    let mut cluster = Cluster { longest, claims, delays, without_pod: BTreeMap::new() };
     let mut tick = tokio::time::interval(TICK);
     loop {
         tick.tick().await;
         cluster.delays.now = Instant::now();
         let mut state = server.lock();
-        let nothing = |plural| state.all(plural).next().is_none();
-        if nothing("jobs") && nothing("pods") && cluster.without_pod.is_empty() {
+        // Standbys that wait need nothing.
+        let pods = all_but(&state, "pods", standby::is_settled);
+        let settled = state.all("pods").filter(|(_, pod)| standby::is_settled(pod));
+        let settled: HashSet<_> = settled.map(|(_, pod)| owner(pod).clone()).collect();
+        let jobs = all_but(&state, "jobs", |job| {
+            standby::is_settled(job) && settled.contains(&job["metadata"]["uid"])
+        });
+        if jobs.is_empty() && pods.is_empty() && cluster.without_pod.is_empty() {
             continue;
         }
-        let jobs = all(&state, "jobs");
-        let uids: HashSet<_> = jobs.iter().map(|(_, job)| job["metadata"]["uid"].clone()).collect();
+        let uids = state.all("jobs").map(|(_, job)| job["metadata"]["uid"].clone()).collect();
         cluster.make_late_pods(&mut state, &uids);
         for (key, job) in jobs.iter().filter(|(_, job)| job["spec"]["managedBy"].is_null()) {
             cluster.run_job_controller(&mut state, key, job);
         }
-        for (key, pod) in all(&state, "pods") {
+        for (key, pod) in all_but(&state, "pods", standby::is_settled) {
             cluster.run_kubelet(&mut state, &key, pod, &uids);
         }
     }
 }
 
-fn all(state: &State, plural: &str) -> Vec<(Key, Value)> {
-    state.all(plural).map(|(key, object)| (key.clone(), object.clone())).collect()
+fn all_but(state: &State, plural: &str, is_left_out: impl Fn(&Value) -> bool) -> Vec<(Key, Value)> {
+    let rest = state.all(plural).filter(|(_, object)| !is_left_out(object));
+    rest.map(|(key, object)| (key.clone(), object.clone())).collect()
 }
 
 /// Random delays: each step of each object has its own.
-struct Delays {
+pub(crate) struct Delays {
     due: HashMap<(Key, &'static str), Instant>,
     random: u64,
     now: Instant,
@@ -65,7 +77,7 @@ impl Delays {
     }
 
     /// Whether the delay before this step of this object is over. It begins with the first question.
-    fn is_over(&mut self, key: &Key, step: &'static str, milliseconds: u64) -> bool {
+    pub(crate) fn is_over(&mut self, key: &Key, step: &'static str, milliseconds: u64) -> bool {
         self.random = self
             .random
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -77,6 +89,7 @@ impl Delays {
 
 struct Cluster {
     longest: u64,
+    claims: Claims,
     delays: Delays,
     /// Batch Jobs without a pod, as the Job controller knows them.
     without_pod: BTreeMap<Key, Value>,
@@ -117,7 +130,7 @@ impl Cluster {
         }
         let over = pods_of(state, uid).all(|(_, pod)| !is_live(pod));
         if over && job["status"]["had_pod"] == true && job["status"]["ended"].is_null() {
-            end_job(state, key, uid, has_pod);
+            end_job(state, key, uid);
         }
     }
 
@@ -144,9 +157,13 @@ impl Cluster {
                 "name": "function", "image": "", "imageID": "", "ready": true, "restartCount": 0,
                 "state": { "running": { "startedAt": Timestamp::now() } } }] });
             state.put(key, pod);
+        } else if running && !stopping && !standby::is_told(&pod) {
+            standby::tell(state, key, pod, delays, self.claims);
         } else if running && !stopping && delays.is_over(key, "end", self.longest) {
             let outcome = outcome(state, &pod);
             end(state, key, pod, Some(outcome));
+        } else if running && !stopping {
+            standby::say_running(state, key, pod, delays);
         }
     }
 }
@@ -156,13 +173,12 @@ fn pods_of<'a>(state: &'a State, uid: &'a Value) -> impl Iterator<Item = (&'a Ke
 }
 
 /// The batch Job has had its pod, and none lives any more.
-fn end_job(state: &mut State, key: &Key, uid: &Value, had_pod: bool) {
+fn end_job(state: &mut State, key: &Key, uid: &Value) {
     let mut job = state.objects[key].clone();
     job["status"]["ended"] = json!(true);
     if pods_of(state, uid).any(|(_, pod)| pod["status"]["phase"] == "Succeeded") {
         job["status"]["completionTime"] = json!(Timestamp::now());
-    }
-    if !had_pod {
+    } else {
         job["status"]["conditions"] = json!([{ "type": "Failed", "status": "True",
             "reason": "BackoffLimitExceeded", "message": "no pod" }]);
     }
@@ -190,10 +206,12 @@ fn owner(object: &Value) -> &Value {
 fn make_pod(state: &mut State, key: &Key, job: &Value) {
     let uid = job["metadata"]["uid"].as_str().unwrap();
     let name = format!("{}-{}", key.2, &uid[uid.len() - 4..]);
+    let mut labels = job["spec"]["template"]["metadata"]["labels"].clone();
+    labels["batch.kubernetes.io/controller-uid"] = job["metadata"]["uid"].clone();
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "labels": job["spec"]["template"]["metadata"]["labels"],
+            "labels": labels,
             "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "Job", "name": key.2,
                 "uid": job["metadata"]["uid"], "controller": true }],
         },
@@ -222,7 +240,9 @@ fn end(state: &mut State, key: &Key, mut pod: Value, outcome: Option<Outcome>) {
         pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"].clone(),
     )
     .unwrap();
-    let cpus = pod["metadata"]["labels"]["windlass.dev/cpus"].as_str().unwrap().parse().unwrap();
+    // A standby that ends without a job has none.
+    let cpus = pod["metadata"]["labels"]["windlass.dev/cpus"].as_str().unwrap_or("1");
+    let cpus = cpus.parse().unwrap();
     let message = outcome.as_ref().map(|outcome| {
         termination_message(&Ending {
             outcome: outcome.clone(),

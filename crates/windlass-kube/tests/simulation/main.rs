@@ -15,5 +15,6 @@ mod controller;
 mod objects;
 mod performance;
 mod server;
+mod standby;
 mod stories;
 mod story;

@@ -5,12 +5,18 @@ use serde_json::json;
 use crate::server::{Server, key};
 
 pub(crate) fn create_function(server: &Server) {
+    create_warm_function(server, None);
+}
+
+/// With standbys, if it is to have some.
+pub(crate) fn create_warm_function(server: &Server, standbys: Option<u32>) {
     let mut state = server.lock();
-    state.create(
-        key("computefunctions", "f"),
-        json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction", "metadata": {},
-            "spec": { "image": "i", "command": ["f"], "retries": 2 } }),
-    );
+    let mut function = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction",
+        "metadata": {}, "spec": { "image": "i", "command": ["f"], "retries": 2 } });
+    if let Some(min) = standbys {
+        function["spec"]["warm"] = json!({ "min": min });
+    }
+    state.create(key("computefunctions", "f"), function);
     state.create(("nodes".into(), String::new(), "n".into()), json!({ "metadata": {} }));
 }
 

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster;
 use crate::controller::start;
-use crate::objects::{create_function, create_job, create_queue, create_stranger};
+use crate::objects::{create_job, create_queue, create_stranger, create_warm_function};
 use crate::server::{Key, Server, is_live, key};
+use crate::standby::is_waiting;
 use crate::story::{ByHand, Story};
 
 /// Longest time until every job has ended.
@@ -139,10 +140,11 @@ struct Performance {
 impl Performance {
     async fn begin(story: Story) -> Self {
         let server = Server::new(story.faults.clone());
+        let deaths = server.lock().deaths.subscribe();
         server.lock().read_faults = story.read_faults;
+        create_warm_function(&server, story.standbys);
         server.lock().drops_managed_by = story.drops_managed_by;
         let manages = story.managed == Some(true);
-        create_function(&server);
         let mut controllers = Vec::new();
         if story.created_late {
             controllers.extend((0..story.controllers).map(|i| start(&server, i, manages)));
@@ -152,17 +154,21 @@ impl Performance {
         if let Some(cpus) = story.quota {
             create_queue(&server, cpus);
         }
+        let cluster = cluster::play(server.clone(), story.longest, story.spread, story.claims);
+        let cluster = tokio::spawn(cluster);
+        if story.jobs_after > 0 {
+            controllers.extend((0..story.controllers).map(|i| start(&server, i, manages)));
+            sleep(Duration::from_millis(story.jobs_after)).await;
+        }
         for (index, crashes) in story.jobs.iter().enumerate() {
             let uid = create_job(&server, index, *crashes);
             if index == 0 && story.stranger.is_some() {
                 create_stranger(&server, &uid);
             }
         }
-        let cluster = tokio::spawn(cluster::run(server.clone(), story.longest, story.spread));
         if controllers.is_empty() {
             controllers.extend((0..story.controllers).map(|i| start(&server, i, manages)));
         }
-        let deaths = server.lock().deaths.subscribe();
         let began = Instant::now();
         let after = |milliseconds| began + Duration::from_millis(milliseconds);
         Self {
@@ -305,8 +311,8 @@ impl Performance {
         let over =
             |job: &Value| matches!(phase(job).as_str(), "Succeeded" | "Failed" | "Cancelled");
         state.all("computejobs").all(|(_, job)| over(job))
-            && state.all("jobs").next().is_none()
-            && state.all("pods").next().is_none()
+            && state.all("jobs").all(|(_, job)| is_waiting(job))
+            && state.all("pods").all(|(_, pod)| is_waiting(pod))
     }
 
     fn writes(&self) -> usize {
@@ -329,6 +335,10 @@ impl Performance {
             let expected = if *crashes > 2 { "Failed" } else { "Succeeded" };
             if phase != expected && !(cancelled && phase == "Cancelled") {
                 wrong.push(format!("j{index} is {phase}: {}", job["status"]));
+            }
+            let carrier = job["status"]["job"].as_str().unwrap_or_default();
+            if story.on_standby && !carrier.starts_with("standby-") {
+                wrong.push(format!("j{index} ran on {carrier:?}"));
             }
             if story.only_needed && job["status"]["attempt"] != u64::from(*crashes) + 1 {
                 wrong.push(format!("j{index} has attempt {}", job["status"]["attempt"]));

@@ -18,6 +18,15 @@ pub(crate) enum ByHand {
     LosePod(u64),
 }
 
+/// What becomes of claimed standbys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claims {
+    /// The gateway tells their workers at most so many milliseconds later. It may be killed meanwhile.
+    pub(crate) answered_within: u64,
+    /// Whether every second one does not get its CPUs.
+    pub(crate) deferred: bool,
+}
+
 /// One story.
 #[derive(Clone, Debug)]
 pub(crate) struct Story {
@@ -41,6 +50,14 @@ pub(crate) struct Story {
     pub(crate) only_needed: bool,
     /// Somebody else's batch Job has the name of the first attempt of the first job, for so many milliseconds.
     pub(crate) stranger: Option<u64>,
+    /// So many standbys wait.
+    pub(crate) standbys: Option<u32>,
+    /// Whether every job runs on a standby.
+    pub(crate) on_standby: bool,
+    /// The jobs come so many milliseconds after the controllers, so that standbys wait.
+    pub(crate) jobs_after: u64,
+    /// What the nodes and the gateway do about those that are claimed.
+    pub(crate) claims: Claims,
     /// Whether controllers make the pods of their batch Jobs themselves; the story is played both ways without a value.
     pub(crate) managed: Option<bool>,
     /// Whether the API server stores only every second batch Job with `spec.managedBy`, as one of two of different versions.
@@ -63,6 +80,10 @@ impl Default for Story {
             created_late: false,
             only_needed: false,
             stranger: None,
+            standbys: None,
+            on_standby: false,
+            jobs_after: 0,
+            claims: Claims { answered_within: 100, deferred: false },
             managed: None,
             drops_managed_by: false,
             spread: 1,

@@ -20,6 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::io::ReaderStream;
+use windlass_core::assignment::StandbyAssignment;
 use windlass_core::report::Report;
 use windlass_core::status::JobResult;
 
@@ -39,6 +40,10 @@ const LEAST_BYTES_PER_SECOND: u64 = 256 * 1024;
 const PIECE: usize = 128 * 1024;
 /// Longest answer to an upload that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
+/// Largest answer to a worker that waits, in bytes: an assignment, and an input of 128 KiB as a JSON string.
+const MAX_ASSIGNMENT: usize = 2 << 20;
+/// How long a gateway may keep the question of a worker that waits open.
+const QUESTION: Duration = Duration::from_secs(60);
 /// Pause after progress that reached no gateway.
 const UNREACHED: Duration = Duration::from_secs(1);
 /// A gateway that takes this part of its worker's time for progress, or more, is sent less of it: many
@@ -141,6 +146,27 @@ impl GatewayClient {
         })
     }
 
+    /// Asks once what to do. `None` when there is nothing to do yet: the gateway keeps the question open for a while.
+    pub(super) async fn ask(
+        &self,
+    ) -> Result<GatewayResponse<Option<Box<StandbyAssignment>>>, String> {
+        let body = Full::from(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+        let request = self.authorize(Request::post(format!("{}/assignment", self.url)))?;
+        let answer = self.request(request.body(body), QUESTION).await?;
+        let status = answer.status();
+        if status == StatusCode::NO_CONTENT {
+            return Ok(GatewayResponse::Accepted(None));
+        }
+        let body = read_answer(answer, MAX_ASSIGNMENT).await?;
+        if status.is_success() {
+            let told = serde_json::from_slice(&body)
+                .map_err(|error| format!("the gateway's answer cannot be read: {error}"))?;
+            return Ok(GatewayResponse::Accepted(Some(told)));
+        }
+        let problem = serde_json::from_slice::<ProblemDetail>(&body).ok();
+        Ok(rejection(status, problem.map(|problem| problem.detail)))
+    }
+
     async fn store(
         &self,
         (uid, attempt): &(String, u32),
@@ -159,11 +185,7 @@ impl GatewayClient {
         let answer =
             self.request(request.body(StreamBody::new(pieces).boxed_unsync()), time).await?;
         let status = answer.status();
-        let body = timeout(TRY, Limited::new(answer.into_body(), MAX_ANSWER).collect())
-            .await
-            .map_err(|_| "the gateway did not end its answer in time".to_owned())?
-            .map_err(|error| format!("the gateway's answer broke off: {error}"))?
-            .to_bytes();
+        let body = read_answer(answer, MAX_ANSWER).await?;
         if status.is_success() {
             let stored: StoredAt = serde_json::from_slice(&body)
                 .map_err(|error| format!("the gateway's answer cannot be read: {error}"))?;
@@ -191,6 +213,14 @@ impl GatewayClient {
             .map_err(|_| "the gateway did not answer in time".to_owned())?
             .map_err(|error| format!("the gateway cannot be reached: {}", innermost(&error)))
     }
+}
+
+async fn read_answer(answer: Response<Incoming>, most: usize) -> Result<Bytes, String> {
+    let body = timeout(TRY, Limited::new(answer.into_body(), most).collect())
+        .await
+        .map_err(|_| "the gateway did not end its answer in time".to_owned())?
+        .map_err(|error| format!("the gateway's answer broke off: {error}"))?;
+    Ok(body.to_bytes())
 }
 
 /// The cause of causes: what the kernel or TLS said.

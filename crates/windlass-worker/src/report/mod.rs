@@ -11,13 +11,14 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use windlass_core::assignment::{Assignment, ReportTo};
+use windlass_core::assignment::{Assignment, ReportTo, StandbyAssignment};
 use windlass_core::report::{Ending, Event, Report};
 
 use crate::outcome::FunctionOutput;
 use crate::output::log_line;
 use crate::result::{LargeResult, too_large_to_inline};
 use gateway::{GatewayClient, send_progress};
+use retry::retry_until;
 use socket::{write_all, write_some};
 
 pub(crate) use socket::{ServerSays, inherited as inherited_socket, json_line};
@@ -31,7 +32,12 @@ const USUAL_BYTES_PER_SECOND: u64 = 4 << 20;
 #[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub(crate) enum Reporter {
     /// The gateway.
-    Http { gateway: GatewayClient, progress: watch::Sender<Option<Report>>, who: (String, u32) },
+    Http {
+        gateway: GatewayClient,
+        progress: watch::Sender<Option<Report>>,
+        who: (String, u32),
+        tells_running: bool,
+    },
     /// The server on this machine.
     Socket { socket: UnixStream, writer: StdUnixStream, unsent: Vec<u8>, who: (String, u32) },
 }
@@ -44,7 +50,7 @@ impl Reporter {
                 let gateway = GatewayClient::new(url, token, authorities.as_deref())?;
                 let (progress, latest) = watch::channel(None);
                 tokio::spawn(send_progress(gateway.clone(), latest));
-                Ok(Self::Http { gateway, progress, who })
+                Ok(Self::Http { gateway, progress, who, tells_running: assignment.on_standby })
             }
             ReportTo::Socket => {
                 let (socket, writer) = socket::inherited()?;
@@ -56,12 +62,19 @@ impl Reporter {
     /// Sends what may be lost, such as progress. It delays nothing.
     pub(crate) fn send(&mut self, event: Event) {
         match self {
-            Self::Http { progress, who, .. } => {
-                // Whether the pod runs, its cluster knows by itself.
-                if matches!(event, Event::Progress { .. }) {
+            Self::Http { gateway, progress, who, tells_running } => match event {
+                Event::Progress { .. } => {
                     progress.send_replace(Some(report_of(who, event)));
                 }
-            }
+                // Whether any other pod runs, its cluster knows by itself.
+                Event::Running { .. } if *tells_running => {
+                    let (gateway, report) = (gateway.clone(), report_of(who, event));
+                    tokio::spawn(async move {
+                        gateway.send_until(&report, Instant::now() + LEAST_PATIENCE).await;
+                    });
+                }
+                _ => {}
+            },
             Self::Socket { writer, unsent, who, .. } => {
                 // A server that does not keep up misses some progress, never half a line.
                 if unsent.is_empty() {
@@ -108,6 +121,25 @@ impl Reporter {
         match self {
             Self::Http { .. } => std::future::pending().await,
             Self::Socket { socket, .. } => socket::server_says(socket).await,
+        }
+    }
+}
+
+/// Asks where reports go what to do, until there is something to do or the gateway says that there never will be.
+pub(crate) async fn wait_for_assignment(report: &ReportTo) -> io::Result<StandbyAssignment> {
+    let ReportTo::Http { url, token, authorities } = report else {
+        return Err(io::Error::other("a worker waits in a pod only"));
+    };
+    let gateway = GatewayClient::new(url, token, authorities.as_deref())?;
+    loop {
+        match retry_until(Instant::now() + LEAST_PATIENCE, || gateway.ask()).await {
+            Some(Ok(Some(told))) => return Ok(*told),
+            // The gateway does not keep a question open for ever, and may be away for a while.
+            Some(Ok(None)) | None => {}
+            Some(Err((status, why))) => {
+                let why = why.unwrap_or_default();
+                return Err(io::Error::other(format!("there is nothing to do ({status}) {why}")));
+            }
         }
     }
 }

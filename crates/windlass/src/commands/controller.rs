@@ -48,6 +48,9 @@ pub(crate) struct ControllerArgs {
     /// that the machine runs nothing any more
     #[arg(long, env = "WINDLASS_DELETED_NODES_ARE_FENCED")]
     pub(crate) deleted_nodes_are_fenced: bool,
+    /// Keep pods of functions with `warm` that wait for jobs, and are resized to the CPUs of theirs; from Kubernetes 1.33
+    #[arg(long, env = "WINDLASS_STANDBYS")]
+    pub(crate) standbys: bool,
     /// Whether to make the pods of batch Jobs here, and not wait for the cluster's Job controller, which makes 20
     /// requests a second; `auto` is from Kubernetes 1.33 on
     #[arg(long, env = "WINDLASS_MANAGE_JOBS", value_name = "WHEN", default_value = "never")]
@@ -89,6 +92,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         lease_namespace: args.leader_elect.then_some(lease),
         name: host,
         deleted_nodes_are_fenced: args.deleted_nodes_are_fenced,
+        standbys: args.standbys,
         manage_jobs: args.manage_jobs.into(),
         ended: Traces::from_environment()?
             .map(|traces| -> Ended { Arc::new(move |job| traces.job(job)) }),

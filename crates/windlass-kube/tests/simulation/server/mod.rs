@@ -18,7 +18,7 @@ mod storage;
 mod watches;
 
 pub(crate) use faults::{ReadFaults, WriteFault, random_below};
-use rest::{Answer, Path, json_answer, problem, read_query};
+use rest::{Answer, Path, core_resources, json_answer, problem, read_query};
 
 /// Plural, namespace and name.
 pub(crate) type Key = (String, String, String);
@@ -89,6 +89,9 @@ impl Server {
         if parts.uri.path() == "/version" {
             return Ok(self.lock().tell_version());
         }
+        if parts.uri.path() == "/api/v1" {
+            return Ok(core_resources());
+        }
         let Some(path) = Path::read(parts.uri.path()) else {
             return Ok(problem(404, "no such path"));
         };
@@ -131,7 +134,11 @@ impl Server {
             let mut state = self.lock();
             state.check_write(method, path, &body);
             let answer = state.write(method, path, body);
-            if *method == Method::POST && answer.status() == StatusCode::CREATED {
+            let is_created = *method == Method::POST && answer.status() == StatusCode::CREATED;
+            let is_patched = *method == Method::PATCH
+                && path.subresource.is_none()
+                && answer.status() == StatusCode::OK;
+            if is_created || is_patched {
                 state.check_claim(path);
             }
             answer

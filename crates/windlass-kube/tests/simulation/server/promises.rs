@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::rest::Path;
-use super::{State, is_live, key};
+use super::{Key, State, is_live, key};
 
 impl State {
     /// A controller deletes, and writes the status of, only the object that it has observed: by UID, or by version.
@@ -21,13 +21,17 @@ impl State {
         }
     }
 
-    /// The batch Job that was created last is one that its queue has named.
+    /// The batch Job that was created or claimed last is one that its queue has named.
     pub(super) fn check_claim(&mut self, path: &Path) {
         let Some((_, _, _, object)) = self.log.last() else { return };
         let labels = &object["metadata"]["labels"];
         let Some(queue) = self.default_queue().filter(|_| path.plural == "jobs") else {
             return;
         };
+        // A standby that nobody has claimed.
+        if labels["windlass.dev/job"].is_null() {
+            return;
+        }
         let number = |label: &str| labels[label].as_str().unwrap().parse::<u64>().ok();
         let is_its = |claim: &Value| {
             claim["jobUid"] == labels["windlass.dev/job-uid"]
@@ -47,6 +51,7 @@ impl State {
         let mut broken = Vec::new();
         let mut live: BTreeMap<String, u32> = BTreeMap::new();
         let mut attempts: BTreeMap<String, u64> = BTreeMap::new();
+        let mut carriers: BTreeMap<String, u32> = BTreeMap::new();
         for ((plural, ..), object) in &self.objects {
             let labels = &object["metadata"]["labels"];
             // By its name: somebody may take the label away by which it is watched.
@@ -56,9 +61,19 @@ impl State {
             if plural == "pods" && is_live(object) {
                 *live.entry(job.to_owned()).or_default() += 1;
                 attempts.insert(attempt, cpus);
-            } else if plural == "jobs" && object["status"]["had_pod"].is_null() {
-                attempts.insert(attempt, cpus);
+            } else if plural == "jobs" {
+                *carriers.entry(attempt.clone()).or_default() += 1;
+                // The pod of a standby gets its labels later.
+                let is_claimed = !labels["windlass.dev/standby"].is_null();
+                let uid = &object["metadata"]["uid"];
+                let has_live_pod = || pods_of(&self.objects, uid).any(is_live);
+                if object["status"]["had_pod"].is_null() || is_claimed && has_live_pod() {
+                    attempts.insert(attempt, cpus);
+                }
             }
+        }
+        for (attempt, count) in carriers.iter().filter(|(_, count)| **count > 1) {
+            broken.push(format!("{count} batch Jobs of attempt {attempt}"));
         }
         for (job, pods) in live.iter().filter(|(_, pods)| **pods > 1) {
             broken.push(format!("{pods} live pods of job {job}"));
@@ -74,6 +89,15 @@ impl State {
     fn default_queue(&self) -> Option<&Value> {
         self.objects.get(&key("computequeues", "default"))
     }
+}
+
+fn pods_of<'a>(
+    objects: &'a BTreeMap<Key, Value>,
+    uid: &'a Value,
+) -> impl Iterator<Item = &'a Value> {
+    let is_its = move |pod: &&Value| pod["metadata"]["ownerReferences"][0]["uid"] == *uid;
+    let pods = objects.iter().filter(|((plural, ..), _)| plural == "pods");
+    pods.map(|(_, pod)| pod).filter(is_its)
 }
 
 /// What is worse in a new status of a job than in the old one.

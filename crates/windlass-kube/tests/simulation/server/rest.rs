@@ -63,6 +63,14 @@ pub(super) fn json_answer(code: StatusCode, value: &Value) -> Answer {
     Response::builder().status(code).body(body).unwrap()
 }
 
+/// What the core API has, as far as somebody asks.
+pub(super) fn core_resources() -> Answer {
+    let resize = json!({ "name": "pods/resize", "singularName": "", "namespaced": true,
+        "kind": "Pod", "verbs": ["get", "patch"] });
+    let all = json!({ "kind": "APIResourceList", "groupVersion": "v1", "resources": [resize] });
+    json_answer(StatusCode::OK, &all)
+}
+
 pub(super) fn problem(code: u16, message: &str) -> Answer {
     let reason = match code {
         404 => "NotFound",

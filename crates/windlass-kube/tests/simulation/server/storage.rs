@@ -43,12 +43,10 @@ impl State {
         }
         let key = (path.plural.clone(), namespace, path.name.clone().unwrap_or_default());
         let Some(old) = self.objects.get(&key).cloned() else { return problem(404, "not found") };
-        let (expected, actual) = if *method == Method::DELETE {
-            (&body["preconditions"]["uid"], &old["metadata"]["uid"])
-        } else {
-            (&body["metadata"]["resourceVersion"], &old["metadata"]["resourceVersion"])
-        };
-        if !expected.is_null() && expected != actual {
+        let expected = &body[if *method == Method::DELETE { "preconditions" } else { "metadata" }];
+        let differs =
+            |field: &str| !expected[field].is_null() && expected[field] != old["metadata"][field];
+        if differs("uid") || differs("resourceVersion") {
             return problem(409, "the object has been modified");
         }
         match *method {
@@ -60,7 +58,9 @@ impl State {
             _ => {
                 let mut new = old;
                 let mut patch = body;
-                patch.as_object_mut().map(|patch| patch.remove("metadata"));
+                if path.subresource.is_some() {
+                    patch.as_object_mut().map(|patch| patch.remove("metadata"));
+                }
                 merge(&mut new, &patch);
                 json_answer(StatusCode::OK, &self.put(&key, new))
             }
@@ -74,6 +74,10 @@ impl State {
         object["metadata"]["name"] = json!(key.2);
         object["metadata"]["namespace"] = json!(key.1);
         object["metadata"]["generation"] = json!(1);
+        // Nobody here reads what a pod is made of, and each change of a batch Job would copy it many times.
+        if key.0 == "jobs" {
+            object["spec"]["template"].as_object_mut().map(|template| template.remove("spec"));
+        }
         object["metadata"]["creationTimestamp"] = json!(Timestamp::now());
         if self.drops_managed_by && self.uids.is_multiple_of(2) {
             object["spec"].as_object_mut().map(|spec| spec.remove("managedBy"));

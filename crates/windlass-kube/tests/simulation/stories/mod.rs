@@ -4,4 +4,5 @@ mod by_hand;
 mod defects;
 mod late_needs;
 mod read_faults;
+mod standbys;
 mod write_faults;

@@ -6,7 +6,7 @@ use crate::performance::{play_all, play_numbered};
 use crate::server::{WriteFault, random_below};
 use crate::story::Story;
 
-const FAULTS: [WriteFault; 9] = [
+pub(super) const FAULTS: [WriteFault; 9] = [
     WriteFault::Refused(409),
     WriteFault::Refused(429),
     WriteFault::Refused(500),
