@@ -15,7 +15,10 @@ import windlass
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent.parent
 
-FUNCTIONS = [f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "text")]
+FUNCTIONS = [
+    *(f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "text")),
+    *(f"styles:{name}" for name in ("with_setting", "several", "pair")),
+]
 QUEUE = {
     "apiVersion": "windlass.dev/v1alpha1",
     "kind": "ComputeQueue",
