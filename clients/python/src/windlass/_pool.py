@@ -1,6 +1,6 @@
 """The processes of `windlass.worker`: exactly as many as CPUs were granted, each with one call at a time.
 
-They are fresh interpreters and no `multiprocessing` processes; `windlass.worker` says why. A pool has one job, or one
+They are no `multiprocessing` processes; `windlass.worker` says why. A pool has one job, or one
 after another: then `settle` ends each, and a process in which it has left something is replaced.
 """
 
@@ -16,7 +16,7 @@ from windlass._callee import Callee
 from windlass._context import Progress
 from windlass._ends import BadInput
 from windlass._left import resident_bytes
-from windlass._process import Failed, Process, end
+from windlass._process import Failed, Forked, Process, Target, end
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
 # supervisor gives us.
@@ -77,8 +77,8 @@ class Work(NamedTuple):
 class Pool:
     """The processes. Whatever ends the `with` block, none of them is left."""
 
-    def __init__(self, command: list[str], parallelism: int) -> None:
-        self.command, self.parallelism = command, parallelism
+    def __init__(self, target: Target, parallelism: int) -> None:
+        self.target, self.parallelism = target, parallelism
         self.processes: list[Process] = []
         self.poll = select.poll()
         # By the descriptor that is readable: the process, and whether that says that it has ended.
@@ -88,13 +88,16 @@ class Pool:
     def __enter__(self) -> Pool:
         try:
             self.size(self.parallelism)
+        except Forked:
+            raise
         except BaseException:
             self.end(self.processes, GRACE_SECONDS)
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.end(self.processes, GRACE_SECONDS)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not Forked:
+            self.end(self.processes, GRACE_SECONDS)
 
     def watch(self, descriptor: int, readable: Callable[[], None]) -> None:
         """Calls this, while a job is under way, when there is something to read."""
@@ -105,7 +108,7 @@ class Pool:
         """The next job has so many processes; those that are missing are started."""
         self.parallelism = parallelism
         while len(self.processes) < parallelism:
-            process = Process(self.command)
+            process = Process(self.target)
             self.processes.append(process)
             for descriptor, has_ended in ((process.results, False), (process.end, True)):
                 self.found[descriptor] = process, has_ended

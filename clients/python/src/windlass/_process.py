@@ -1,20 +1,27 @@
-"""The parent's side of a process of the pool, and how processes are ended. `windlass._called` is the other side."""
+"""The parent's side of a process of the pool, and how processes are begun and ended.
+
+`windlass._called` is the other side. A process is forked, while the parent has a single thread and has imported nothing
+of the function: that takes a millisecond, and the interpreter's memory is there once for all.
+"""
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import gc
+import io
 import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from windlass import _called
 from windlass._callee import Callee
+from windlass._ends import FAILED
 
 READ_BYTES = 1 << 16
 
@@ -36,31 +43,78 @@ class Failed(Exception):
     """The attempt fails; the message is for the end of stderr."""
 
 
+class Target(NamedTuple):
+    """What a process calls."""
+
+    name: str
+    """`package.module:function`."""
+    allow_pickle: bool
+    """Whether inputs and results may be pickled."""
+
+
+class Forked(BaseException):
+    """This is a process of the pool. Whoever was the parent's program catches it at its very top and calls `run`."""
+
+    def __init__(self, target: Target, tasks: int, results: int) -> None:
+        super().__init__(target.name)
+        self.target, self.tasks, self.results = target, tasks, results
+
+    def run(self) -> int:
+        """What the process does; its exit status. Nothing of the parent's is open any more."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        first, second = sorted((self.tasks, self.results))
+        for begin, end in ((3, first), (first + 1, second), (second + 1, os.sysconf("SC_OPEN_MAX"))):
+            os.closerange(begin, end)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.close(null)
+        # What the function prints is in the log at once, however the process ends.
+        sys.stdout = sys.__stdout__ = _unbuffered(1, sys.stdout)  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = _unbuffered(2, sys.stderr)  # type: ignore[misc]
+        os.environ.update(dict.fromkeys(THREAD_COUNT_VARIABLES, "1"))
+        os.environ.pop("WINDLASS_SERVE", None)
+        try:
+            with open(self.tasks, "rb") as source, open(self.results, "wb", closefd=False) as sink:
+                return _called.serve(self.target.name, source, sink, self.target.allow_pickle)
+        except BrokenPipeError:
+            # Whoever asked has ended. Python would try once more at its own end, and say so.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.results)
+            return FAILED
+
+
+def _unbuffered(descriptor: int, like: Any) -> io.TextIOWrapper:
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", write_through=True)
+
+
+def _fork(target: Target, tasks: int, results: int) -> int:
+    """The number of a new process of the pool, which leaves by `Forked`."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # What is there now is looked at by no collector, so that the processes go on to share its memory.
+    gc.freeze()
+    # A signal must not find the parent's handlers in the new process.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    pid = os.fork()
+    if pid == 0:
+        raise Forked(target, tasks, results)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return pid
+
+
 class Process:
     """One process of the pool, and the items that it has not answered."""
 
-    def __init__(self, command: list[str]) -> None:
-        """`command` is what `windlass.worker` is told: the function, and flags before it."""
+    def __init__(self, target: Target) -> None:
         tasks_read, tasks_write = os.pipe()
         results_read, results_write = os.pipe()
-        environment = {**os.environ, **dict.fromkeys(THREAD_COUNT_VARIABLES, "1")}
-        environment.pop("WINDLASS_SERVE", None)
-        try:
-            self.process = subprocess.Popen(
-                # Unbuffered: what the function prints is in the log at once, however the process ends.
-                # A crash in native code leaves a traceback.
-                [
-                    *(sys.executable, "-u", "-X", "faulthandler", "-m", "windlass.worker"),
-                    *("--process", f"{tasks_read},{results_write}", *command),
-                ],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(tasks_read, results_write),
-                env=environment,
-            )
-        finally:
-            os.close(tasks_read)
-            os.close(results_write)
-        self.pid = self.process.pid
+        self.pid = _fork(target, tasks_read, results_write)
+        # Once it is known.
+        self.status: int | None = None
+        os.close(tasks_read)
+        os.close(results_write)
         self.tasks, self.results = tasks_write, results_read
         os.set_blocking(results_read, False)
         # Readable when the process has ended. The pipe alone does not tell: a process that the function has left behind
@@ -134,10 +188,16 @@ class Process:
                 answered.append((self.unanswered.popleft(), line))
         if is_over:
             self.is_broken = True
-            status = self.process.wait()
+            status = self.wait()
             how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
             raise Failed(f"a process of the pool ended {how}")
         return answered
+
+    def wait(self) -> int:
+        """Waits for its end; its exit status, or the signal with a minus."""
+        if self.status is None:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.status
 
     def close(self) -> None:
         """No more tasks, no more answers. Its end can still be waited for."""
@@ -175,7 +235,7 @@ def end(processes: Iterable[Process], grace_seconds: float) -> None:
             process.close()
             group.add(process.end)
             # The number of one that has been waited for may be another's.
-            for number in descendants(process.pid) if process.process.returncode is None else ():
+            for number in descendants(process.pid) if process.status is None else ():
                 with contextlib.suppress(ProcessLookupError):
                     group.add(os.pidfd_open(number))
         if grace_seconds > 0:
@@ -184,7 +244,7 @@ def end(processes: Iterable[Process], grace_seconds: float) -> None:
         group.send(signal.SIGKILL)
         group.await_end(None)
         for process in processes:
-            process.process.wait()
+            process.wait()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 

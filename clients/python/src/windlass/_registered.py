@@ -95,9 +95,8 @@ class Registered:
         else:
             return
         told = f" ({self.target})" if self.target else ""
-        raise TypeError(
-            f"the function is {self.name!r}{told}: {why}; write submit(item) or write map(items), or give the function itself first"
-        )
+        advice = "write submit(item) or write map(items), or give that function itself first"
+        raise TypeError(f"the function is {self.name!r}{told}: {why}; {advice}")
 
 
 def _module(called: Callable[..., Any]) -> str:

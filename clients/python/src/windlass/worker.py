@@ -41,8 +41,9 @@ stay between them (`windlass._serving`, version 2 of the worker contract). A job
 CPUs, and fails as in the table. A process in which it has left something is replaced: `windlass._left` has the list.
 With `--cold` it does one job all the same.
 
-The processes are fresh interpreters, as with `multiprocessing`'s `spawn`, and are no `multiprocessing` processes: its
-resource tracker would be one process more, and a result would be encoded twice. Deliberately absent: anything outside
+Each process imports the function itself, as with `multiprocessing`'s `forkserver`: they are forked from one that has a
+single thread and has imported nothing of it. They are no `multiprocessing` processes: its resource tracker would be one
+process more, and a result would be encoded twice. Deliberately absent: anything outside
 of the standard library, a retry of an item (the job has retries), and any clearing up after a function.
 """
 
@@ -56,11 +57,13 @@ import sys
 import traceback
 from typing import NamedTuple
 
+from windlass._called import NotFound, find
+from windlass._callee import Unfit, describe
 from windlass._ends import BAD_INPUT, CANCELLED, FAILED, NO_CONTRACT, BadInput, Stop, is_killed_with_us, stop
 from windlass._job import Manner, run, say_bad_input, say_failed
 from windlass._output import write
 from windlass._pool import Pool, Raised
-from windlass._process import Failed
+from windlass._process import Failed, Forked, Target
 from windlass._serving import serve
 
 
@@ -70,8 +73,6 @@ class Arguments(NamedTuple):
     manner: Manner
     is_cold: bool
     check: bool
-    # Descriptors of tasks in and results out, in a process of the pool.
-    process: tuple[int, int] | None
 
 
 def arguments(argv: list[str] | None = None) -> Arguments:
@@ -99,19 +100,14 @@ def arguments(argv: list[str] | None = None) -> Arguments:
         help="take pickled inputs, and pickle results that are nothing else: whoever may call it runs any code",
     )
     parser.add_argument("--check", action="store_true", help="only see whether the function is there, and exit")
-    parser.add_argument("--process", metavar="IN,OUT", help=argparse.SUPPRESS)
     read = parser.parse_args(argv)
     module, _, function = read.target.partition(":")
     if not module or not function:
         parser.error(f"{read.target!r} is not PACKAGE.MODULE:FUNCTION")
     if read.chunk is not None and read.chunk < 1:
         parser.error("--chunk must be at least 1")
-    process = None
-    if read.process is not None:
-        tasks, results = read.process.split(",")
-        process = int(tasks), int(results)
-    manner = Manner(read.target, read.chunk, read.retry_exceptions, read.pickle)
-    return Arguments(manner, read.cold, read.check, process)
+    manner = Manner(Target(read.target, read.pickle), read.chunk, read.retry_exceptions)
+    return Arguments(manner, read.cold, read.check)
 
 
 def run_once(manner: Manner) -> int:
@@ -126,7 +122,7 @@ def run_once(manner: Manner) -> int:
         print(f"not started by a Windlass worker: {error!r}", file=sys.stderr)
         return NO_CONTRACT
     try:
-        with Pool(manner.command(), parallelism) as pool:
+        with Pool(manner.target, parallelism) as pool:
             result = run(pool, manner, os.environ)
             if result is not None:
                 write(os.environ["WINDLASS_OUTPUT"], result)
@@ -144,10 +140,6 @@ def run_once(manner: Manner) -> int:
 
 def check(target: str) -> int:
     """Whether the function can be imported and called; its exit status."""
-    # Not for a parent of processes, which needs none of it.
-    from windlass._called import NotFound, find
-    from windlass._callee import Unfit, describe
-
     try:
         describe(find(target))
     except Unfit as error:
@@ -170,19 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     faulthandler.enable()
     args = arguments(argv)
     if args.check:
-        return check(args.manner.target)
-    if args.process is not None:
-        from windlass import _called
-
-        tasks, results = args.process
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business
-        try:
-            with open(tasks, "rb") as source, open(results, "wb", closefd=False) as sink:
-                return _called.serve(args.manner.target, source, sink, args.manner.allow_pickle)
-        except BrokenPipeError:
-            # Whoever asked has ended. Python would try once more at its own end, and say so.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), results)
-            return FAILED
+        return check(args.manner.target.name)
     signal.signal(signal.SIGTERM, stop)
     path = None if args.is_cold else os.environ.get("WINDLASS_SERVE")
     try:
@@ -190,6 +170,10 @@ def main(argv: list[str] | None = None) -> int:
     except Stop:
         print("stopped as asked", file=sys.stderr)
         return CANCELLED
+    except Forked as raised:
+        # Without the parent's frames, and so without what they hold open.
+        forked = raised.with_traceback(None)
+    return forked.run()
 
 
 if __name__ == "__main__":
