@@ -16,7 +16,7 @@
 //!
 //! One job by file names: [`orders`] takes instructions, [`supervise`] carries out an order, [`confine`] holds
 //! this process and what it starts, [`running`] is the function whether it runs once, by [`function`], or
-//! serves, by [`serving`], which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it
+//! serves, by [`serving`], for which [`inputs`] has its blobs ready and which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it
 //! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
 //! what the function has started, [`result`] collects its result, [`outcome`] decides how the attempt
 //! ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
@@ -30,6 +30,7 @@ mod dry_run;
 mod ending;
 mod fence;
 mod function;
+mod inputs;
 mod log;
 mod orders;
 mod outcome;
@@ -57,6 +58,7 @@ use windlass_core::contract::STOP_GRACE_SECONDS;
 pub use confine::{descendants, kills as oom_kills};
 pub use dry_run::dry_run;
 pub use fence::{HIDDEN, NoFence, can_hide};
+pub use inputs::files_directory;
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
 pub use remove_tree::remove_tree;
 pub use result::stored_name;

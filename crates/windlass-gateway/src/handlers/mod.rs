@@ -1,10 +1,12 @@
 //! The handlers: for each route one function, named after its `operationId` in the API document.
 
 pub(crate) mod api_document;
+pub(crate) mod blobs;
 pub(crate) mod call;
 pub(crate) mod drain;
 pub(crate) mod functions;
 pub(crate) mod health;
+pub(crate) mod input;
 pub(crate) mod jobs;
 pub(crate) mod metrics;
 pub(crate) mod peers;
