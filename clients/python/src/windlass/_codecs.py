@@ -91,6 +91,8 @@ def decode(media_type: str, file: IO[bytes]) -> Any:
 
 def encode(value: Any) -> Encoded | None:
     """The bytes and the media type of a value that is bytes, an array or a table; None for every other."""
+    if isinstance(value, Encoded):
+        return value
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Encoded(BYTES, [value])
     numpy, pyarrow = sys.modules.get("numpy"), sys.modules.get("pyarrow")
