@@ -71,7 +71,7 @@ def argument(path: Path, media_type: str | None, wanted: str, allow_pickle: bool
             return pickle.load(file)
         if codecs.essence(media_type).startswith("text/") or wanted == "str":
             return _text(media_type, file.read())
-        value = codecs.decode(media_type, file)
+        value = codecs.decode(media_type, file, wanted == "Table")
     return value.to_pandas() if wanted == "DataFrame" and hasattr(value, "to_pandas") else value
 
 
