@@ -107,14 +107,14 @@ class Executor(concurrent.futures.Executor):
         self._declared: Function | None = None
         if items is None:
             try:
-                found = self.function_there()
+                found = self._function_there()
                 items, self._keeps_going = maps_items(found), keeps_going(found)
             except BaseException:
                 self.shutdown()
                 raise
         self._items = items
 
-    def function_there(self) -> Function:
+    def _function_there(self) -> Function:
         """The function as the server has it."""
         if self._is_copy():
             raise RuntimeError(FORKED)
@@ -129,12 +129,12 @@ class Executor(concurrent.futures.Executor):
         The future is there at once, the job a little later.
         """
         if item and callable(item[0]):
-            call = Registered(self.function_there()).call(item[0])
-            return self.start(call.with_arguments(item[1:], named).work())
+            call = Registered(self._function_there()).call(item[0])
+            return self._start(call.with_arguments(item[1:], named).work())
         if len(item) != 1 or named:
             raise TypeError(f"the function is {self._function!r} and takes one item: write submit(item)")
         given: Any = {"items": [item[0]]} if self._items else item[0]
-        return self.start(Work(given, self._items))
+        return self._start(Work(given, self._items))
 
     def map(  # type: ignore[override]
         self, *items: Iterable[Any], timeout: float | None = None, chunksize: int | None = None, **misplaced: Any
@@ -155,11 +155,11 @@ class Executor(concurrent.futures.Executor):
         until = None if timeout is None else time.monotonic() + timeout
         works: Iterable[Work]
         if called is not None:
-            works = Registered(self.function_there()).works(called, items, chunksize)
+            works = Registered(self._function_there()).works(called, items, chunksize)
         else:
             each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
             works = works_of(each, chunksize, self._keeps_going) if self._items else map(_of_whole, each)
-        return self._results([self.start(work) for work in works], until)
+        return self._results([self._start(work) for work in works], until)
 
     def _results(self, futures: list[JobFuture], until: float | None) -> Iterator[Any]:
         try:
@@ -209,7 +209,7 @@ class Executor(concurrent.futures.Executor):
         if wait:
             self._thread.join()
 
-    def start(self, work: Work) -> JobFuture:
+    def _start(self, work: Work) -> JobFuture:
         """Hands in a job."""
         if work.data is None and not isinstance(work.input, dict):
             raise TypeError(f"an input of {self._function!r} is a dict, not {type(work.input).__name__}")

@@ -56,7 +56,7 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]
         """So many batches are handed in at a time; of a negative number, as many as a job could have CPUs."""
         if n_jobs is None or n_jobs >= 0:
             return max(1, n_jobs or 1)
-        bounds = self.pool().function_there().spec.parallelism
+        bounds = self.pool()._function_there().spec.parallelism
         cpus = bounds.max if bounds is not None else None
         return max(1, (cpus or 1) + 1 + n_jobs)
 
@@ -69,7 +69,7 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None) -> JobFuture:
         """Hands in a batch."""
         call = Encoded(PICKLE, [cloudpickle.dumps(func)])
-        future = self.pool().start(Work(None, False, data=call))
+        future = self.pool()._start(Work(None, False, data=call))
         self.unfinished.add(future)
         future.add_done_callback(self.unfinished.discard)
         if callback is not None:
