@@ -18,7 +18,7 @@ as it. The server's Python needs joblib, and the modules of the functions that a
 from __future__ import annotations
 
 import pickle
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from joblib import register_parallel_backend  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from joblib.parallel import ParallelBackendBase  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -29,10 +29,11 @@ except ModuleNotFoundError:
     # joblib before 1.6 has its own.
     from joblib.externals import cloudpickle  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from windlass import Executor, JobFuture
 from windlass import function as marked
 from windlass._codecs import PICKLE, Encoded
-from windlass._registered import Work
+
+if TYPE_CHECKING:
+    from windlass import Executor, JobFuture
 
 
 @marked(items=False, input_types=[PICKLE], output_type=PICKLE)
@@ -63,11 +64,16 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]
     def pool(self) -> Executor:
         """The executor, made when it is needed."""
         if self.executor is None:
+            # Not for the server's side, which needs no HTTP library.
+            from windlass import Executor
+
             self.executor = Executor(self.function, items=False, **self.options)
         return self.executor
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None) -> JobFuture:
         """Hands in a batch."""
+        from windlass._registered import Work
+
         call = Encoded(PICKLE, [cloudpickle.dumps(func)])
         future = self.pool()._start(Work(None, False, data=call))
         self.unfinished.add(future)
