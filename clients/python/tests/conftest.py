@@ -132,6 +132,20 @@ def client(server):
 
 
 @pytest.fixture
+def phases(client):
+    """The phases of a function's jobs, those that have been there before left out."""
+    before = {}
+
+    def now(function):
+        jobs = list(client.list(function=function))
+        return [job.status.phase for job in jobs if job.metadata.uid not in before]
+
+    for job in client.list():
+        before[job.metadata.uid] = True
+    return now
+
+
+@pytest.fixture
 def starter(tmp_path):
     """Starts things of a kind, each in a directory of its own, and kills them in the end."""
     started = []
