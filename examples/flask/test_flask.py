@@ -68,19 +68,19 @@ def until(condition, seconds=30):
 class Service:
     """nginx, Gunicorn and the application of one file; `windlass serve` beside the applications of `after`."""
 
-    def __init__(self, kind, directory):
+    def __init__(self, kind, directory, functions=("estimate:estimate",)):
         folder, module = kind.split("/")
         self.processes, self.directory, self.app = [], directory, directory / folder
         shutil.copytree(HERE / folder, self.app)
         self.port, self.web_port = free_port(), free_port()
         self.env = {**os.environ, "WEB_PORT": str(self.web_port), "XDG_DATA_HOME": str(directory)}
         if folder == "after":
-            port = free_port()
+            port, worker = free_port(), f"{sys.executable} -m windlass.worker"
             self.env["WINDLASS_SERVER"] = f"http://127.0.0.1:{port}"
             self.data = directory / "windlass"
             self.windlass = self.start(
                 os.environ["WINDLASS_BIN"], "serve", "--listen", f"127.0.0.1:{port}", "--cpus", "4",
-                "--function", f"estimate={sys.executable} -m windlass.worker estimate:estimate",
+                *(f"--function={each.partition(':')[2]}={worker} {each}" for each in functions),
             )  # fmt: skip
             self.client = windlass.Client(self.env["WINDLASS_SERVER"], data=self.data)
             until(self.serves)
@@ -183,11 +183,11 @@ def after(tmp_path):
     yield from serving("after/app", tmp_path)
 
 
-def serving(kind, directory):
+def serving(kind, directory, *functions):
     service = Service.__new__(Service)
     service.processes = []
     try:
-        service.__init__(kind, directory)
+        service.__init__(kind, directory, *functions)
         yield service
     finally:
         service.stop()

@@ -15,7 +15,10 @@ import windlass
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent.parent
 
-FUNCTIONS = [f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "text")]
+FUNCTIONS = [
+    *(f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "text")),
+    *(f"styles:{name}" for name in ("with_setting", "several", "pair")),
+]
 QUEUE = {
     "apiVersion": "windlass.dev/v1alpha1",
     "kind": "ComputeQueue",
@@ -126,6 +129,20 @@ def own_server(tmp_path):
 def client(server):
     with server.client() as client:
         yield client
+
+
+@pytest.fixture
+def phases(client):
+    """The phases of a function's jobs, those that have been there before left out."""
+    before = {}
+
+    def now(function):
+        jobs = list(client.list(function=function))
+        return [job.status.phase for job in jobs if job.metadata.uid not in before]
+
+    for job in client.list():
+        before[job.metadata.uid] = True
+    return now
 
 
 @pytest.fixture

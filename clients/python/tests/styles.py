@@ -154,3 +154,7 @@ def clashes(x, *, items):
 
 def unnamed(a, b, /):
     return a, b
+
+
+def size_of(_item, *, table: bytes):
+    return [len(table), os.getpid()]

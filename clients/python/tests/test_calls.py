@@ -247,6 +247,14 @@ def test_files_are_arguments_of_their_names(attempt, serve):
     assert reason == "input" and "/table is missing" in said
 
 
+def test_a_large_file_is_not_held_after_its_job(serve):
+    served = serve("styles:size_of").ready()
+    with (served.path / "table").open("wb") as file:
+        file.truncate(200 << 20)
+    pids = [served.result([1], files={"table": str(served.path / "table")})[0] for _ in range(2)]
+    assert pids == [[200 << 20, *served.children()]] * 2 and served.said() == ""
+
+
 @pytest.mark.parametrize(
     "function, given, files, why",
     [

@@ -10,6 +10,7 @@ import pytest
 
 import windlass
 from windlass._data import Data
+from windlass._whole import argument
 
 LARGE = b"0123456789abcdef" * (1 << 16)  # 1 MiB: it is asked for before it is sent
 
@@ -118,6 +119,16 @@ def test_tables_go_in_and_come_out(fake, call):
     pyarrow = pytest.importorskip("pyarrow")
     table = pyarrow.table({"a": [1, 2]})
     assert call("f", data=table) == table
+
+
+def test_a_data_frame_stays_one(fake, call, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1, 2], "b": ["x", None]})
+    pandas.testing.assert_frame_equal(call("f", data=frame), frame)
+    frame.to_parquet(tmp_path / "table")
+    # As a parameter of the function wants it.
+    for wanted in ("DataFrame", "Table"):
+        assert type(argument(tmp_path / "table", None, wanted, False)).__name__ == wanted
 
 
 def test_misuse_is_told_before_anything_is_sent(fake, call, tmp_path):

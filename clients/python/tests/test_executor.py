@@ -17,20 +17,6 @@ import pytest
 import windlass
 
 
-@pytest.fixture
-def phases(client):
-    """The phases of a function's jobs, those that have been there before left out."""
-    before = {}
-
-    def now(function):
-        jobs = list(client.list(function=function))
-        return [job.status.phase for job in jobs if job.metadata.uid not in before]
-
-    for job in client.list():
-        before[job.metadata.uid] = True
-    return now
-
-
 def until(condition, seconds=20):
     end = time.monotonic() + seconds
     while not condition():

@@ -116,6 +116,7 @@ def test_the_submissions_fields_are_those_of_the_openapi_document():
     options = dict.fromkeys(protocol.Options.__annotations__, 1)
     spec = protocol.spec_of("f", {}, "n", **options)
     # `cancel` is a call of its own.
+    spec |= protocol.given_of("f", None, data=b"", files={"a": b""}).spec
     assert {*spec, "cancel"} == {"name", *document["components"]["schemas"]["JobSpec"]["properties"]}
 
 

@@ -122,6 +122,8 @@ class Caller:
         flags, bracket, items = line.partition(b"[")
         self.call(json.loads(bracket + items), flags)
         if b"c" in flags:
+            # The job is over. What it was given, such as a large file, is not what it leaves.
+            self.settings = {}
             # Now, and not at some line's end: what is printed is of this job.
             for stream in (sys.stdout, sys.stderr):
                 # One that the function has closed or replaced is found by the check.

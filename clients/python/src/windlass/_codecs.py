@@ -71,8 +71,11 @@ def matches(media_type: str, wanted: str) -> bool:
     return wanted in (kind, "*/*") or (wanted.endswith("/*") and kind.startswith(wanted[:-1]))
 
 
-def decode(media_type: str, file: IO[bytes]) -> Any:
-    """The value of what is no JSON and no pickle; `bytes` for a type that is not known here."""
+def decode(media_type: str, file: IO[bytes], keeps_tables: bool = False) -> Any:
+    """The value of what is no JSON and no pickle; `bytes` for a type that is not known here.
+
+    A table that was a data frame is one again, unless tables are to be kept.
+    """
     import zipfile  # Not for a parent of processes, which needs none of it.
 
     kind = essence(media_type)
@@ -83,7 +86,7 @@ def decode(media_type: str, file: IO[bytes]) -> Any:
             with _numpy(kind).load(file, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         if kind in (ARROW, ARROW_FILE, PARQUET):
-            return _table(kind, file)
+            return _table(kind, file, keeps_tables)
     except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise Undecodable(f"it is no {kind}: {error}") from error
     return file.read()
@@ -91,6 +94,8 @@ def decode(media_type: str, file: IO[bytes]) -> Any:
 
 def encode(value: Any) -> Encoded | None:
     """The bytes and the media type of a value that is bytes, an array or a table; None for every other."""
+    if isinstance(value, Encoded):
+        return value
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Encoded(BYTES, [value])
     numpy, pyarrow = sys.modules.get("numpy"), sys.modules.get("pyarrow")
@@ -140,7 +145,7 @@ def _array(numpy: Any, array: Any) -> list[Buffer]:
     return [head.getvalue(), memoryview(flat.view(numpy.uint8)) if array.size else b""]
 
 
-def _table(kind: str, file: IO[bytes]) -> Any:
+def _table(kind: str, file: IO[bytes], keeps_tables: bool) -> Any:
     pyarrow = _imported("pyarrow", kind)
     if kind == PARQUET:
         table = _imported("pyarrow.parquet", kind).read_table(file)
@@ -148,7 +153,7 @@ def _table(kind: str, file: IO[bytes]) -> Any:
         table = pyarrow.ipc.open_file(file).read_all()
     else:
         table = pyarrow.ipc.open_stream(file).read_all()
-    is_frame = table.schema.pandas_metadata and importlib.util.find_spec("pandas")
+    is_frame = not keeps_tables and table.schema.pandas_metadata and importlib.util.find_spec("pandas")
     return table.to_pandas() if is_frame else table
 
 

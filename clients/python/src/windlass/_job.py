@@ -12,18 +12,17 @@ from windlass._codecs import JSON, PICKLE, essence, is_json, matches
 from windlass._context import Progress, files_of
 from windlass._ends import BadInput
 from windlass._pool import Errors, Pool, Work
+from windlass._process import Target
 
 
 class Manner(NamedTuple):
     """What the command line says about all jobs."""
 
-    target: str
+    target: Target
     # Items handed to a process at once; None for a number that is chosen by what is left.
     chunk: int | None
     # An exception of the function ends the attempt and not the job.
     retry_exceptions: bool
-    # Inputs and results may be pickled.
-    allow_pickle: bool
 
 
 def read_input(path: str) -> dict[str, Any]:
@@ -67,7 +66,7 @@ def run(
 def is_whole(callee: Callee, manner: Manner, job: Mapping[str, str]) -> bool:
     """Whether the function is called once, with the whole input. `BadInput` for a type that it does not take."""
     media_type = job.get("WINDLASS_INPUT_TYPE") or JSON
-    if essence(media_type) == PICKLE and not manner.allow_pickle:
+    if essence(media_type) == PICKLE and not manner.target.allow_pickle:
         raise BadInput(f"{PICKLE} is not taken: `--pickle` before the function's name would allow it")
     if callee.input_types and not any(matches(media_type, wanted) for wanted in callee.input_types):
         raise BadInput(f"{callee.shown} takes an input of the type {' or '.join(callee.input_types)}, not {media_type}")

@@ -16,7 +16,7 @@ from windlass._callee import Callee
 from windlass._context import Progress
 from windlass._ends import BadInput
 from windlass._left import resident_bytes
-from windlass._process import Failed, Forked, Process, end
+from windlass._process import Failed, Forked, Process, Target, end
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
 # supervisor gives us.
@@ -77,8 +77,8 @@ class Work(NamedTuple):
 class Pool:
     """The processes. Whatever ends the `with` block, none of them is left."""
 
-    def __init__(self, target: str, parallelism: int, allow_pickle: bool) -> None:
-        self.target, self.parallelism, self.allow_pickle = target, parallelism, allow_pickle
+    def __init__(self, target: Target, parallelism: int) -> None:
+        self.target, self.parallelism = target, parallelism
         self.processes: list[Process] = []
         self.poll = select.poll()
         # By the descriptor that is readable: the process, and whether that says that it has ended.
@@ -108,7 +108,7 @@ class Pool:
         """The next job has so many processes; those that are missing are started."""
         self.parallelism = parallelism
         while len(self.processes) < parallelism:
-            process = Process(self.target, self.allow_pickle)
+            process = Process(self.target)
             self.processes.append(process)
             for descriptor, has_ended in ((process.results, False), (process.end, True)):
                 self.found[descriptor] = process, has_ended

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from windlass import _called
 from windlass._callee import Callee
@@ -43,12 +43,21 @@ class Failed(Exception):
     """The attempt fails; the message is for the end of stderr."""
 
 
+class Target(NamedTuple):
+    """What a process calls."""
+
+    name: str
+    """`package.module:function`."""
+    allow_pickle: bool
+    """Whether inputs and results may be pickled."""
+
+
 class Forked(BaseException):
     """This is a process of the pool. Whoever was the parent's program catches it at its very top and calls `run`."""
 
-    def __init__(self, target: str, allow_pickle: bool, tasks: int, results: int) -> None:
-        super().__init__(target)
-        self.target, self.allow_pickle, self.tasks, self.results = target, allow_pickle, tasks, results
+    def __init__(self, target: Target, tasks: int, results: int) -> None:
+        super().__init__(target.name)
+        self.target, self.tasks, self.results = target, tasks, results
 
     def run(self) -> int:
         """What the process does; its exit status. Nothing of the parent's is open any more."""
@@ -68,7 +77,7 @@ class Forked(BaseException):
         os.environ.pop("WINDLASS_SERVE", None)
         try:
             with open(self.tasks, "rb") as source, open(self.results, "wb", closefd=False) as sink:
-                return _called.serve(self.target, source, sink, self.allow_pickle)
+                return _called.serve(self.target.name, source, sink, self.target.allow_pickle)
         except BrokenPipeError:
             # Whoever asked has ended. Python would try once more at its own end, and say so.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.results)
@@ -80,7 +89,7 @@ def _unbuffered(descriptor: int, like: Any) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", write_through=True)
 
 
-def _fork(target: str, allow_pickle: bool, tasks: int, results: int) -> int:
+def _fork(target: Target, tasks: int, results: int) -> int:
     """The number of a new process of the pool, which leaves by `Forked`."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -90,7 +99,7 @@ def _fork(target: str, allow_pickle: bool, tasks: int, results: int) -> int:
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     pid = os.fork()
     if pid == 0:
-        raise Forked(target, allow_pickle, tasks, results)
+        raise Forked(target, tasks, results)
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return pid
 
@@ -98,10 +107,10 @@ def _fork(target: str, allow_pickle: bool, tasks: int, results: int) -> int:
 class Process:
     """One process of the pool, and the items that it has not answered."""
 
-    def __init__(self, target: str, allow_pickle: bool) -> None:
+    def __init__(self, target: Target) -> None:
         tasks_read, tasks_write = os.pipe()
         results_read, results_write = os.pipe()
-        self.pid = _fork(target, allow_pickle, tasks_read, results_write)
+        self.pid = _fork(target, tasks_read, results_write)
         # Once it is known.
         self.status: int | None = None
         os.close(tasks_read)

@@ -168,5 +168,5 @@ def variable(told: Any) -> str:
 
 def serve(manner: Manner, path: str) -> int:
     """The program, when it is started to serve; its exit status."""
-    with Pool(manner.target, 1, manner.allow_pickle) as pool:
+    with Pool(manner.target, 1) as pool:
         return Serving(pool, manner, Connection(path)).serve()

@@ -71,7 +71,7 @@ def argument(path: Path, media_type: str | None, wanted: str, allow_pickle: bool
             return pickle.load(file)
         if codecs.essence(media_type).startswith("text/") or wanted == "str":
             return _text(media_type, file.read())
-        value = codecs.decode(media_type, file)
+        value = codecs.decode(media_type, file, wanted == "Table")
     return value.to_pandas() if wanted == "DataFrame" and hasattr(value, "to_pandas") else value
 
 
@@ -132,7 +132,8 @@ class Arguments:
 
 def write(result: Any, function: Callable[..., Any], job: Mapping[str, str], allow_pickle: bool) -> None:
     """The result and its media type, each whole or not at all. `NoJson` when it cannot be given back."""
-    encoded = codecs.encode(result)
+    wanted = marks_of(function).output_type
+    encoded = codecs.encode_pickle(result) if wanted == codecs.PICKLE and allow_pickle else codecs.encode(result)
     if encoded is None:
         try:
             encoded = codecs.Encoded(codecs.JSON, [encode_json(result).encode() + b"\n"])
@@ -142,7 +143,7 @@ def write(result: Any, function: Callable[..., Any], job: Mapping[str, str], all
             encoded = codecs.encode_pickle(result)
     media_type = encoded.media_type
     if media_type == codecs.BYTES:
-        media_type = marks_of(function).output_type or media_type
+        media_type = wanted or media_type
     write_output(job["WINDLASS_OUTPUT"], encoded.pieces())
     if type_path := job.get("WINDLASS_OUTPUT_TYPE"):
         Path(type_path).write_text(media_type + "\n", encoding="ascii")

@@ -5,8 +5,10 @@ with ProcessPoolExecutor(4) as pool:           with windlass.Executor("price") a
     results = pool.map(price, options)             results = pool.map(options)
 ```
 
-The function is the one that the executor names, so that `submit` and `map` take only what is to be handed to it. The
-futures are those of `concurrent.futures`: `wait`, `as_completed` and `asyncio.wrap_future` know them.
+The function is the one that the executor names, so that `submit` and `map` need only what is to be handed to it. They
+also take the function itself first, as a pool does, where this program has it: `submit(price, option, rate=0.03)`. Then
+the arguments are checked here, and arrays and bytes go as they are. The futures are those of `concurrent.futures`:
+`wait`, `as_completed` and `asyncio.wrap_future` know them.
 
 How items become jobs:
 
@@ -37,9 +39,12 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from windlass import _protocol as protocol
 from windlass import errors
-from windlass._batches import batches, keeps_going, maps_items
+from windlass._batches import keeps_going, maps_items
+from windlass._future import FORKED
+from windlass._future import JobFuture as JobFuture
+from windlass._registered import Registered, Work, works_of
 from windlass.async_client import AsyncClient
-from windlass.models import Job
+from windlass.models import Function, Job
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -53,60 +58,6 @@ QUESTION_SECONDS = 0.25
 
 # So long a submission that was refused because there is too much to do waits at most before the next.
 LONGEST_BUSY_SECONDS = 30.0
-
-
-FORKED = "this windlass.Executor is of the process that was forked: make one in this process"
-DONE = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
-
-
-class JobFuture(concurrent.futures.Future[Any]):
-    """The result of one job. In a child of a fork it has what was known before, and nothing comes any more."""
-
-    def __init__(self, executor: Executor, is_single: bool, first: int) -> None:
-        super().__init__()
-        self._executor = executor
-        # Whether it is of one item instead of a list; and the number of the first among those of a map.
-        self._is_single, self._first = is_single, first
-        self._job: Job | None = None
-
-    @property
-    def job(self) -> Job | None:
-        """The job as it was last heard of: its name, phase and progress. None before it is accepted."""
-        return self._job
-
-    def cancel(self) -> bool:
-        """Cancels the job, also while it runs. False when it has ended already."""
-        # A child of a fork leaves its parent's jobs alone.
-        # The state of a future is pending until it is done, because a running job can be cancelled as well.
-        if self._executor._is_copy() or not super().cancel():
-            return False
-        self._executor._forget(self)
-        return True
-
-    def result(self, timeout: float | None = None) -> Any:
-        """The result, or the exception of the job, once it has ended."""
-        self._check_caller()
-        return super().result(timeout)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The exception of the job, once it has ended; None when it has a result."""
-        self._check_caller()
-        return super().exception(timeout)
-
-    def _check_caller(self) -> None:
-        if self._state in DONE:
-            return
-        if self._executor._is_copy():
-            raise RuntimeError(FORKED)
-        if threading.current_thread() is self._executor._thread:
-            raise RuntimeError("a callback cannot wait for another future: it is called by the thread that brings it")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a JobFuture cannot be pickled: hand on its job's name, and ask for client.value(name)")
-
-    def running(self) -> bool:
-        """Whether its function runs, as far as was heard."""
-        return not self.done() and self._job is not None and self._job.status.phase == "Running"
 
 
 class Executor(concurrent.futures.Executor):
@@ -153,45 +104,62 @@ class Executor(concurrent.futures.Executor):
         # One that is forgotten without a shutdown, when all is done, ends its thread. A program's end ends it anyway.
         weakref.finalize(self, _set, self._loop, self._over).atexit = False
         self._keeps_going = False
+        self._declared: Function | None = None
         if items is None:
             try:
-                found = asyncio.run_coroutine_threadsafe(self._client.function(function), self._loop).result()
+                found = self._function_there()
                 items, self._keeps_going = maps_items(found), keeps_going(found)
             except BaseException:
                 self.shutdown()
                 raise
         self._items = items
 
-    def submit(self, *item: Any, **misplaced: Any) -> JobFuture:
-        """One item as one job, `submit(item)`. The future is there at once, the job a little later."""
-        if len(item) != 1 or misplaced or callable(item[0]):
+    def _function_there(self) -> Function:
+        """The function as the server has it."""
+        if self._is_copy():
+            raise RuntimeError(FORKED)
+        if self._declared is None:
+            asked = self._client.function(self._function)
+            self._declared = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        return self._declared
+
+    def submit(self, *item: Any, **named: Any) -> JobFuture:
+        """One job: `submit(item)`, or a call of the function itself, `submit(function, *args, **kwargs)`.
+
+        The future is there at once, the job a little later.
+        """
+        if item and callable(item[0]):
+            call = Registered(self._function_there()).call(item[0])
+            return self._start(call.with_arguments(item[1:], named).work())
+        if len(item) != 1 or named:
             raise TypeError(f"the function is {self._function!r} and takes one item: write submit(item)")
-        return self._start([item[0]] if self._items else item[0], single=True)
+        given: Any = {"items": [item[0]]} if self._items else item[0]
+        return self._start(Work(given, self._items))
 
     def map(  # type: ignore[override]
         self, *items: Iterable[Any], timeout: float | None = None, chunksize: int | None = None, **misplaced: Any
     ) -> Iterator[Any]:
         """The results, in order. All jobs are handed in before this returns.
 
-        Of several iterables, an item is a list with one element of each, up to the end of the shortest.
+        Of several iterables, an item is a list with one element of each, up to the end of the shortest. With the
+        function itself first, `map(function, *items)`, they are its arguments; a `functools.partial` of it has others.
 
         Raises what the first failed item raised, and `TimeoutError` so many seconds after the call. Then, and when the
         iterator is given up, what is left is cancelled.
         """
-        if not items or misplaced or callable(items[0]):
+        called, items = (items[0], items[1:]) if items and callable(items[0]) else (None, items)
+        if not items or misplaced:
             raise TypeError(f"the function is {self._function!r}: write map(items, timeout=..., chunksize=...)")
         if chunksize is not None and chunksize < 1:
             raise ValueError("chunksize must be at least 1")
         until = None if timeout is None else time.monotonic() + timeout
-        each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
-        if self._items:
-            futures, first = [], 0
-            for batch in batches(each, chunksize):
-                futures.append(self._start(batch, single=False, first=first))
-                first += len(batch)
+        works: Iterable[Work]
+        if called is not None:
+            works = Registered(self._function_there()).works(called, items, chunksize)
         else:
-            futures = [self._start(item, single=True) for item in each]
-        return self._results(futures, until)
+            each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
+            works = works_of(each, chunksize, self._keeps_going) if self._items else map(_of_whole, each)
+        return self._results([self._start(work) for work in works], until)
 
     def _results(self, futures: list[JobFuture], until: float | None) -> Iterator[Any]:
         try:
@@ -208,11 +176,10 @@ class Executor(concurrent.futures.Executor):
                     # As a pool does: first the results before the item that failed.
                     yield from (error.results[item] for item in sorted(error.results) if item < error.errors[0].item)
                     raise
-                futures.pop()
-                if self._items:
-                    yield from result
-                else:
+                if futures.pop()._work.is_single:
                     yield result
+                else:
+                    yield from result
         finally:
             for future in futures:
                 future.cancel()
@@ -242,21 +209,18 @@ class Executor(concurrent.futures.Executor):
         if wait:
             self._thread.join()
 
-    def _start(self, work: Any, single: bool, first: int = 0) -> JobFuture:
-        """`first` is the number of the first item among those of a map."""
-        spec_input = {"items": work} if self._items else work
-        if self._keeps_going and not single:
-            spec_input["keepGoing"] = True
-        if not isinstance(spec_input, dict):
-            raise TypeError(f"an input of {self._function!r} is a dict, not {type(spec_input).__name__}")
+    def _start(self, work: Work) -> JobFuture:
+        """Hands in a job."""
+        if work.data is None and not isinstance(work.input, dict):
+            raise TypeError(f"an input of {self._function!r} is a dict, not {type(work.input).__name__}")
         if self._is_copy():
             raise RuntimeError(FORKED)
-        future = JobFuture(self, single, first)
+        future = JobFuture(self, work)
         with self._lock:
             if self._is_shut:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._unfinished.add(future)
-        self._in_loop(self._begin, future, spec_input)
+        self._in_loop(self._begin, future)
         return future
 
     def _in_loop(self, call: Callable[..., None], *arguments: Any) -> None:
@@ -271,8 +235,8 @@ class Executor(concurrent.futures.Executor):
             if self._is_shut and not self._unfinished:
                 self._over.set()
 
-    def _begin(self, future: JobFuture, spec_input: dict[str, Any]) -> None:
-        task = self._loop.create_task(self._carry(future, spec_input))
+    def _begin(self, future: JobFuture) -> None:
+        task = self._loop.create_task(self._carry(future))
         self._tasks[future] = task
         task.add_done_callback(lambda _: self._end(future))
 
@@ -292,13 +256,13 @@ class Executor(concurrent.futures.Executor):
         if task is not None and future._job is not None:
             task.cancel()
 
-    async def _carry(self, future: JobFuture, spec_input: dict[str, Any]) -> None:
+    async def _carry(self, future: JobFuture) -> None:
         """From an input to the end of its future."""
         try:
             async with self._submissions:
                 if future.cancelled():
                     return
-                future._job = await self._submit(spec_input)
+                future._job = await self._submit(future._work)
             if not future.cancelled():
                 await self._follow(future)
             if not future.cancelled():
@@ -317,13 +281,15 @@ class Executor(concurrent.futures.Executor):
             future.set_running_or_notify_cancel()
             await self._cancel(future)
 
-    async def _submit(self, spec_input: dict[str, Any]) -> Job:
+    async def _submit(self, work: Work) -> Job:
         # One for all tries: an answer may be lost before there is no room.
         key = protocol.new_key()
         while True:
             may_get_room = self._has_jobs()
             try:
-                return await self._client.submit(self._function, spec_input, idempotency_key=key, **self._options)
+                return await self._client.submit(
+                    self._function, work.input, idempotency_key=key, data=work.data, files=work.files, **self._options
+                )
             except errors.Busy as error:
                 # Full of our own jobs, perhaps: when one of them ends there is room.
                 if not may_get_room and not self._has_jobs():
@@ -350,25 +316,29 @@ class Executor(concurrent.futures.Executor):
                         await asyncio.sleep(QUESTION_SECONDS)
 
     def _result_of(self, value: Any, future: JobFuture) -> Any:
-        job = future._job
-        if not self._items or job is None:
+        job, work = future._job, future._work
+        if not work.has_items or job is None:
             return value
         results = value.get("results") if isinstance(value, dict) else None
         if not isinstance(results, list) or len(results) != len(job.spec.input["items"]):
             raise errors.WindlassError(f"the result of {self._function!r} has no list `results`, one for each item")
         if self._keeps_going and value.get("errors"):
-            first = future._first
+            first = work.first
             told = [errors.ItemError.from_json({**error, "item": error["item"] + first}) for error in value["errors"]]
             failed = {error.item for error in told}
             kept = {number: result for number, result in enumerate(results, first) if number not in failed}
             raise errors.ItemsFailed(job, kept, tuple(told))
-        return results[0] if future._is_single else results
+        return results[0] if work.is_single else results
 
     async def _cancel(self, future: JobFuture) -> None:
         # What has ended stays as it is; a server that is gone has no say in how this ends.
         if future._job is not None and not protocol.is_finished(future._job):
             with contextlib.suppress(errors.WindlassError):
                 await self._client.cancel(future._job)
+
+
+def _of_whole(item: Any) -> Work:
+    return Work(item, False)
 
 
 def _run(executor: weakref.ref[Executor], started: concurrent.futures.Future[None]) -> None:

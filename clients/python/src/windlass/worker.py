@@ -63,7 +63,7 @@ from windlass._ends import BAD_INPUT, CANCELLED, FAILED, NO_CONTRACT, BadInput, 
 from windlass._job import Manner, run, say_bad_input, say_failed
 from windlass._output import write
 from windlass._pool import Pool, Raised
-from windlass._process import Failed, Forked
+from windlass._process import Failed, Forked, Target
 from windlass._serving import serve
 
 
@@ -106,7 +106,7 @@ def arguments(argv: list[str] | None = None) -> Arguments:
         parser.error(f"{read.target!r} is not PACKAGE.MODULE:FUNCTION")
     if read.chunk is not None and read.chunk < 1:
         parser.error("--chunk must be at least 1")
-    manner = Manner(read.target, read.chunk, read.retry_exceptions, read.pickle)
+    manner = Manner(Target(read.target, read.pickle), read.chunk, read.retry_exceptions)
     return Arguments(manner, read.cold, read.check)
 
 
@@ -122,7 +122,7 @@ def run_once(manner: Manner) -> int:
         print(f"not started by a Windlass worker: {error!r}", file=sys.stderr)
         return NO_CONTRACT
     try:
-        with Pool(manner.target, parallelism, manner.allow_pickle) as pool:
+        with Pool(manner.target, parallelism) as pool:
             result = run(pool, manner, os.environ)
             if result is not None:
                 write(os.environ["WINDLASS_OUTPUT"], result)
@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     faulthandler.enable()
     args = arguments(argv)
     if args.check:
-        return check(args.manner.target)
+        return check(args.manner.target.name)
     signal.signal(signal.SIGTERM, stop)
     path = None if args.is_cold else os.environ.get("WINDLASS_SERVE")
     try:

@@ -51,6 +51,12 @@ impl FunctionFlag {
             command: self.command.clone(),
             // Nobody has said what it writes.
             content_type: ANY_TYPE.into(),
+            // Python's client looks itself whether the function takes what has come.
+            input_types: if is_python_worker(&self.command) {
+                vec![ANY_TYPE.into()]
+            } else {
+                vec![]
+            },
             parallelism: Parallelism { default: cpus, max: cpus },
             memory: Memory { base: "0".into(), per_cpu },
             warm: self.serves().then(|| Warm { max: cpus.max(1), ..Warm::default() }),
@@ -120,6 +126,17 @@ mod tests {
             let definition: FunctionFlag = text.parse().unwrap();
             let warm = definition.function(4).spec.warm;
             assert_eq!(warm.map(|warm| (warm.min, warm.max)), expected.then_some((1, 4)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_python_function_takes_inputs_of_all_types_and_another_program_json() {
+        for (text, expected) in [
+            ("f=python -m windlass.worker a:f", &["*/*"][..]),
+            ("f=python f.py", &["application/json"]),
+        ] {
+            let definition: FunctionFlag = text.parse().unwrap();
+            assert_eq!(definition.function(4).spec.input_types(), expected, "{text}");
         }
     }
 

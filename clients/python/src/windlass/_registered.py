@@ -1,0 +1,171 @@
+"""What an executor hands in, and how a call of the function itself becomes that."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Callable
+
+from windlass._batches import batches, keeps_going
+from windlass._callee import Callee, describe
+from windlass._codecs import encode
+from windlass._whole import FILE_TYPES, type_names
+from windlass.models import Function
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job is given."""
+
+    input: dict[str, Any] | None
+    has_items: bool
+    """Whether its input is a list of items, and its result one of results."""
+    is_single: bool = True
+    """Whether it is of one item instead of a list."""
+    first: int = 0
+    """The number of the first item among those of a map."""
+    data: Any = None
+    files: Mapping[str, Any] = field(default_factory=dict)
+
+
+def works_of(
+    items: Iterator[Any], chunksize: int | None, keeps_going: bool, settings: Mapping[str, Any] | None = None
+) -> Iterator[Work]:
+    """Jobs of as many items as one input can hold, or of `chunksize`; the settings are those of each call."""
+    first, going = 0, {"keepGoing": True} if keeps_going else {}
+    for batch in batches(items, chunksize):
+        yield Work({"items": batch, **going, **(settings or {})}, True, is_single=False, first=first)
+        first += len(batch)
+
+
+class Registered:
+    """The function of a server, as far as this program has it as well."""
+
+    def __init__(self, function: Function) -> None:
+        self.name = function.metadata.name
+        words = [*function.spec.command, *function.spec.args]
+        targets = [word for word in words if ":" in word] if "windlass.worker" in words else []
+        self.target = targets[-1] if targets else None
+        self.keeps_going = keeps_going(function)
+
+    def works(
+        self, called: Callable[..., Any], items: tuple[Iterable[Any], ...], chunksize: int | None
+    ) -> Iterator[Work]:
+        """The jobs of a map of the function."""
+        call = self.call(called)
+        head = iter(items[0])
+        begin = list(islice(head, 1))
+        head = chain(begin, head)
+        is_data = any(encode(item) is not None for item in begin)
+        if is_data or not call.takes_items(len(items)):
+            yield from (call.with_arguments(given).work() for given in zip(head, *items[1:]))
+            return
+        # What it takes beside its items is checked before the first job.
+        call.with_arguments((None,) * max(1, len(items))).arguments()
+        each: Iterator[Any] = map(list, zip(head, *items[1:])) if call.callee.spreads else head
+        yield from works_of(each, chunksize, self.keeps_going, call.named)
+
+    def call(self, called: Callable[..., Any]) -> Call:
+        """A call of it without arguments, or with those of a `functools.partial`. `TypeError` for another function."""
+        given: tuple[Any, ...] = ()
+        named: dict[str, Any] = {}
+        while isinstance(called, functools.partial):
+            given, named = called.args + given, {**called.keywords, **named}
+            called = called.func
+        self.check(called)
+        return Call(called, describe(called), given, named)
+
+    def check(self, called: Callable[..., Any]) -> None:
+        """`TypeError`, with the reason, unless it is the server's."""
+        name = getattr(called, "__qualname__", type(called).__name__)
+        mine = f"{_module(called)}:{name}"
+        if self.target is None:
+            why = "it is no function of windlass.worker, but takes one item"
+        elif getattr(called, "__name__", "") == "<lambda>":
+            why = "a lambda has no name by which the server could find it"
+        elif "<locals>" in name:
+            why = f"{name} is defined in another function, where the server cannot find it"
+        elif self.target.rpartition(":")[2] != name or not _is_same_module(self.target, mine):
+            why = f"{mine} is another function"
+        else:
+            return
+        told = f" ({self.target})" if self.target else ""
+        advice = "write submit(item) or write map(items), or give that function itself first"
+        raise TypeError(f"the function is {self.name!r}{told}: {why}; {advice}")
+
+
+def _module(called: Callable[..., Any]) -> str:
+    module = getattr(called, "__module__", None) or "?"
+    if module != "__main__":
+        return str(module)
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    return spec.name if spec is not None else Path(getattr(main, "__file__", None) or "__main__").stem
+
+
+def _is_same_module(target: str, mine: str) -> bool:
+    """Whether both are of one module. The one may be found from a directory further up than the other."""
+    one, other = target.partition(":")[0], mine.partition(":")[0]
+    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of the server's function, as it would be here."""
+
+    function: Callable[..., Any]
+    callee: Callee
+    given: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+    def with_arguments(self, given: tuple[Any, ...], named: Mapping[str, Any] | None = None) -> Call:
+        """The same with more arguments."""
+        return Call(self.function, self.callee, self.given + given, {**self.named, **(named or {})})
+
+    def takes_items(self, iterables: int) -> bool:
+        """Whether a map of so many iterables may have several items in a job."""
+        wanted = 1 if not self.callee.spreads else len(self.callee.positions)
+        return self.callee.by_item and not self.given and iterables <= wanted
+
+    def arguments(self) -> dict[str, Any]:
+        """All arguments, by their names. `TypeError` for what the function does not take."""
+        signature = inspect.signature(self.function)
+        bound = signature.bind(*self.given, **self.named)
+        named: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                raise TypeError(f"{self.callee.shown}: a job has no unnamed arguments beside an item")
+            named.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
+        return named
+
+    def work(self) -> Work:
+        """The job of this call."""
+        named = self.arguments()
+        data = {name: value for name, value in named.items() if encode(value) is not None}
+        rest = {name: value for name, value in named.items() if name not in data}
+        if not data:
+            return self._of_items(rest) if self.callee.by_item else Work(rest, False)
+        if not rest and list(data) == [self.callee.first]:
+            return Work(None, False, data=next(iter(data.values())))
+        types = type_names(self.function)
+        for name in data:
+            if types.get(name) not in ("bytes", *FILE_TYPES):
+                raise TypeError(
+                    f"{self.callee.shown}: {name} goes as a file, because it is no JSON and not alone: annotate it, "
+                    f"as {name}: {type(data[name]).__name__}"
+                )
+        if self.callee.by_item and self.callee.first not in data:
+            return self._of_items(rest, data)
+        return Work(rest, False, files=data)
+
+    def _of_items(self, named: dict[str, Any], files: Mapping[str, Any] | None = None) -> Work:
+        settings = {name: value for name, value in named.items() if name not in self.callee.positions}
+        item = {name: value for name, value in named.items() if name in self.callee.positions}
+        only = item if self.callee.spreads else item[self.callee.positions[0]]
+        return Work({"items": [only], **settings}, True, files=files or {})

@@ -1,0 +1,23 @@
+"""A photo and an array of numpy are uploaded: the web worker passes them on as they come."""
+
+import windlass
+from flask import Flask, request
+
+app = Flask(__name__)
+client = windlass.Client()
+
+
+@app.post("/thumbnails")
+def post_thumbnail():
+    small = client.call("thumbnail", data=request.stream, content_type=request.mimetype, parallelism=1)
+    return small, {"Content-Type": "image/jpeg"}
+
+
+@app.post("/means")
+def post_array():
+    return client.call("means", data=request.stream, content_type="application/x-npy", parallelism=1)
+
+
+@app.errorhandler(windlass.WindlassError)
+def failed(error):
+    return {"error": error.summary}, error.http_status
