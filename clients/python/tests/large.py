@@ -3,7 +3,8 @@
 import os
 import time
 
-table = b"x" * (50 << 20)
+# More than may stay of the processes beyond a grant.
+table = b"x" * (64 << 20)
 time.sleep(1.5)
 
 

@@ -42,6 +42,18 @@ def test_the_function_is_imported_before_it_says_that_it_is_ready(serve):
     assert one.said() == ""
 
 
+def test_a_process_of_the_pool_has_nothing_of_its_parents(serve, capfd):
+    one = serve("inside:tell").ready()
+    for parallelism in (1, 3):
+        for told in one.result([0] * 6, parallelism):
+            assert told == {
+                **{"files": 6, "stdin": "/dev/null", "handlers": [True, True], "blocked": 0, "threads": 1},
+                **{"serve": None, "collects": True, "main": "__main__", "parents": ["inside"]},
+            }
+        # Nothing waits in a buffer.
+        assert capfd.readouterr().out == "a line without an end, " * 6
+
+
 def test_no_item_waits_for_an_import_while_a_process_is_there(serve):
     one = serve("large:pid").ready()
     pids = one.children()
@@ -56,6 +68,7 @@ def test_a_function_is_told_of_its_job_as_by_version_1(serve):
     (told,) = one.result([1], 2, traceparent=trace)
     assert told == {
         "WINDLASS_INPUT": str(one.path / "input"),
+        "WINDLASS_INPUT_TYPE": "application/json",
         "WINDLASS_OUTPUT": str(one.work / "output"),
         "WINDLASS_PROGRESS": str(one.work / "progress"),
         "WINDLASS_PARALLELISM": "2",

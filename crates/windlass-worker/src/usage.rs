@@ -60,14 +60,28 @@ fn reaped_ticks(process: &Pid) -> u64 {
     fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
-/// The highest resident bytes of one of the processes since [`forget_peaks`].
-pub(crate) fn peak_bytes(processes: &[Pid]) -> u64 {
-    let peak = |process: &Pid| {
+/// Memory of processes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// The highest resident bytes of one of them since [`forget_peaks`].
+    pub(crate) peak: u64,
+    /// Resident bytes of all of them now.
+    pub(crate) resident: u64,
+}
+
+/// What processes hold, and have held. What ends meanwhile counts nothing.
+pub(crate) fn memory(processes: &[Pid]) -> Memory {
+    let mut memory = Memory::default();
+    for process in processes {
         let status = proc_file(process, "status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
-    };
-    processes.iter().filter_map(peak).max().unwrap_or(0) * 1024
+        let kibibytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        };
+        memory.peak = memory.peak.max(kibibytes("VmHWM:").unwrap_or(0) * 1024);
+        memory.resident += kibibytes("VmRSS:").unwrap_or(0) * 1024;
+    }
+    memory
 }
 
 /// Peaks count anew from now on.

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import encodings.idna
 import math
 import os
 import ssl
 from typing import Any, Callable, TypeVar
 
+import httpcore
 import httpx
 
 from windlass import _discovery, errors
 from windlass._protocol import REQUEST_SECONDS, Answer, Request
 
 CONNECT_SECONDS = 10.0
+
+# What httpx imports at its first request is there before it, once for all processes of a server that loads its
+# application before it forks.
+_ = httpcore, encodings.idna
 
 
 class Target:
@@ -50,7 +56,7 @@ class Target:
             "url": request.path,
             "params": request.params,
             "headers": self.head(request),
-            "content": request.content,
+            "content": request.content if request.data is None else request.data.pieces(),
             "timeout": timeout(request),
         }
 

@@ -1,18 +1,27 @@
-"""The parent's side of a process of the pool, and how processes are ended. `windlass._called` is the other side."""
+"""The parent's side of a process of the pool, and how processes are begun and ended.
+
+`windlass._called` is the other side. A process is forked, while the parent has a single thread and has imported nothing
+of the function: that takes a millisecond, and the interpreter's memory is there once for all.
+"""
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import gc
+import io
 import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from windlass import _called
+from windlass._callee import Callee
+from windlass._ends import FAILED
 
 READ_BYTES = 1 << 16
 
@@ -34,30 +43,69 @@ class Failed(Exception):
     """The attempt fails; the message is for the end of stderr."""
 
 
+class Forked(BaseException):
+    """This is a process of the pool. Whoever was the parent's program catches it at its very top and calls `run`."""
+
+    def __init__(self, target: str, allow_pickle: bool, tasks: int, results: int) -> None:
+        super().__init__(target)
+        self.target, self.allow_pickle, self.tasks, self.results = target, allow_pickle, tasks, results
+
+    def run(self) -> int:
+        """What the process does; its exit status. Nothing of the parent's is open any more."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        first, second = sorted((self.tasks, self.results))
+        for begin, end in ((3, first), (first + 1, second), (second + 1, os.sysconf("SC_OPEN_MAX"))):
+            os.closerange(begin, end)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.close(null)
+        # What the function prints is in the log at once, however the process ends.
+        sys.stdout = sys.__stdout__ = _unbuffered(1, sys.stdout)  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = _unbuffered(2, sys.stderr)  # type: ignore[misc]
+        os.environ.update(dict.fromkeys(THREAD_COUNT_VARIABLES, "1"))
+        os.environ.pop("WINDLASS_SERVE", None)
+        try:
+            with open(self.tasks, "rb") as source, open(self.results, "wb", closefd=False) as sink:
+                return _called.serve(self.target, source, sink, self.allow_pickle)
+        except BrokenPipeError:
+            # Whoever asked has ended. Python would try once more at its own end, and say so.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.results)
+            return FAILED
+
+
+def _unbuffered(descriptor: int, like: Any) -> io.TextIOWrapper:
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", write_through=True)
+
+
+def _fork(target: str, allow_pickle: bool, tasks: int, results: int) -> int:
+    """The number of a new process of the pool, which leaves by `Forked`."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # What is there now is looked at by no collector, so that the processes go on to share its memory.
+    gc.freeze()
+    # A signal must not find the parent's handlers in the new process.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    pid = os.fork()
+    if pid == 0:
+        raise Forked(target, allow_pickle, tasks, results)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return pid
+
+
 class Process:
     """One process of the pool, and the items that it has not answered."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, allow_pickle: bool) -> None:
         tasks_read, tasks_write = os.pipe()
         results_read, results_write = os.pipe()
-        environment = {**os.environ, **dict.fromkeys(THREAD_COUNT_VARIABLES, "1")}
-        environment.pop("WINDLASS_SERVE", None)
-        try:
-            self.process = subprocess.Popen(
-                # Unbuffered: what the function prints is in the log at once, however the process ends.
-                # A crash in native code leaves a traceback.
-                [
-                    *(sys.executable, "-u", "-X", "faulthandler", "-m", "windlass.worker"),
-                    *("--process", f"{tasks_read},{results_write}", target),
-                ],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(tasks_read, results_write),
-                env=environment,
-            )
-        finally:
-            os.close(tasks_read)
-            os.close(results_write)
-        self.pid = self.process.pid
+        self.pid = _fork(target, allow_pickle, tasks_read, results_write)
+        # Once it is known.
+        self.status: int | None = None
+        os.close(tasks_read)
+        os.close(results_write)
         self.tasks, self.results = tasks_write, results_read
         os.set_blocking(results_read, False)
         # Readable when the process has ended. The pipe alone does not tell: a process that the function has left behind
@@ -65,8 +113,8 @@ class Process:
         self.end = os.pidfd_open(self.pid)
         # The begin of a line whose end was not read yet.
         self.pieces: list[bytes] = []
-        # It has imported the function.
-        self.is_ready = False
+        # How its function is called, once it has imported it.
+        self.callee: Callee | None = None
         # It has ended, or will answer no more.
         self.is_broken = False
         self.unsent = b""
@@ -75,10 +123,18 @@ class Process:
         # What the job has left in it, once it was asked; empty for nothing.
         self.left: str | None = None
 
-    def begin(self, variables: Mapping[str, str] | None) -> None:
-        """It takes part in a job. With variables there is another job after it, and what this one leaves is asked."""
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has imported the function."""
+        return self.callee is not None
+
+    def begin(self, arguments: Mapping[str, Any], variables: Mapping[str, str] | None) -> None:
+        """It takes part in a job. With variables there is another job after it, and what this one leaves is asked.
+
+        `arguments` are those of each call.
+        """
         self.is_of_job, self.has_begun, self.is_asked, self.left = True, False, False, None
-        self.unsent = b"" if variables is None else b"j" + _json(variables) + b"\n"
+        self.unsent = b"j" + _json({"arguments": arguments, "variables": variables}) + b"\n"
 
     def give(self, first: int, items: list[Any], flags: bytes) -> None:
         """Hands it items; their results will be those from `first` on. The flags are those of `windlass._called`."""
@@ -112,8 +168,8 @@ class Process:
         if rest:
             self.pieces.append(rest)
         for line in lines:
-            if line == b"+":
-                self.is_ready = True
+            if line.startswith(b"+"):
+                self.callee = Callee(*json.loads(line[1:]))
             elif line.startswith(b"."):
                 self.left = json.loads(line[1:])
             elif line.startswith(b"!"):
@@ -123,10 +179,16 @@ class Process:
                 answered.append((self.unanswered.popleft(), line))
         if is_over:
             self.is_broken = True
-            status = self.process.wait()
+            status = self.wait()
             how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
             raise Failed(f"a process of the pool ended {how}")
         return answered
+
+    def wait(self) -> int:
+        """Waits for its end; its exit status, or the signal with a minus."""
+        if self.status is None:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.status
 
     def close(self) -> None:
         """No more tasks, no more answers. Its end can still be waited for."""
@@ -164,7 +226,7 @@ def end(processes: Iterable[Process], grace_seconds: float) -> None:
             process.close()
             group.add(process.end)
             # The number of one that has been waited for may be another's.
-            for number in descendants(process.pid) if process.process.returncode is None else ():
+            for number in descendants(process.pid) if process.status is None else ():
                 with contextlib.suppress(ProcessLookupError):
                     group.add(os.pidfd_open(number))
         if grace_seconds > 0:
@@ -173,7 +235,7 @@ def end(processes: Iterable[Process], grace_seconds: float) -> None:
         group.send(signal.SIGKILL)
         group.await_end(None)
         for process in processes:
-            process.process.wait()
+            process.wait()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 

@@ -27,23 +27,23 @@ pub(super) fn clear(work: &Path) -> io::Result<()> {
 }
 
 /// What a function has left of its job: the error is a process that it does not keep, or an open file below its
-/// directory. `processes` are those that were there when it had answered; those that still are, are returned.
+/// directory. `processes` are those that were there when it had answered, and then those that still are.
 pub(super) fn left_behind(
     function: Pid,
     kept: &[i32],
     work: &Path,
-    mut processes: Vec<Pid>,
-) -> Result<Vec<Pid>, String> {
+    processes: &mut Vec<Pid>,
+) -> Result<(), String> {
     let is_kept =
         |process: &Pid| *process == function || kept.contains(&process.as_raw_nonzero().get());
     if !processes.iter().all(is_kept) {
         // What has ended is no process any more.
         reap_orphans(function);
-        processes = descendants();
+        *processes = descendants();
     }
     let home = work.parent().unwrap_or(work);
     let lock = home.join("lock");
-    for process in &processes {
+    for process in processes.iter() {
         let number = process.as_raw_nonzero().get();
         if !is_kept(process) {
             return Err(format!("process {number} is left"));
@@ -52,7 +52,7 @@ pub(super) fn left_behind(
             return Err(format!("process {number} has {file:?} open"));
         }
     }
-    Ok(processes)
+    Ok(())
 }
 
 /// A file below a directory that a process has open, but for the lock that all of an attempt hold.

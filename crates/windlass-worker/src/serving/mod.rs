@@ -30,6 +30,7 @@ use crate::inputs::{self, files_directory};
 use crate::private_files;
 use crate::progress::ProgressFile;
 use crate::report::json_line;
+use crate::usage::Memory;
 use crate::{stop, usage};
 use connection::{Connection, Heard};
 use protocol::{CancelLine, JobLine, Said};
@@ -59,12 +60,29 @@ pub(crate) struct ServingFunction {
     job: Option<String>,
     /// A job's line that waits until it is ready.
     unsent: Option<Vec<u8>>,
-    /// CPU time that it had used before its job.
-    used_before: Duration,
-    /// Its processes when its last job was over.
-    processes: Vec<Pid>,
+    /// What was seen of it before its job, or after that.
+    seen: Seen,
+    /// What its last job has used was counted.
+    is_counted: bool,
     /// The progress file of the next job, once that is made.
     progress: Option<ProgressFile>,
+}
+
+/// What is seen of a function's processes at once.
+#[derive(Default)]
+struct Seen {
+    processes: Vec<Pid>,
+    memory: Memory,
+    /// CPU time that they have used.
+    used: Duration,
+}
+
+impl Seen {
+    fn now() -> Self {
+        let processes = descendants();
+        let (memory, used) = (usage::memory(&processes), usage::used_by(&processes));
+        Self { processes, memory, used }
+    }
 }
 
 /// What becomes of a job, or of the process while it has none.
@@ -120,8 +138,8 @@ impl ServingFunction {
             ready_bytes: 0,
             job: None,
             unsent: None,
-            used_before: Duration::ZERO,
-            processes: Vec::new(),
+            seen: Seen::default(),
+            is_counted: false,
             progress: None,
         })
     }
@@ -217,7 +235,12 @@ impl ServingFunction {
                 }
                 Ok(Said::Ready) => {
                     self.is_ready = true;
-                    self.ready_bytes = usage::resident(&descendants());
+                    let seen = Seen::now();
+                    self.ready_bytes = seen.memory.resident;
+                    // One that has a job already has started for it.
+                    if self.job.is_none() {
+                        self.seen = seen;
+                    }
                     match self.unsent.take() {
                         Some(line) => self.connection.send(&line).unwrap_or_default(),
                         None if self.job.is_none() => return Ok(None),
@@ -246,9 +269,7 @@ impl ServingFunction {
     /// count of what the function uses.
     pub(crate) fn rest(&mut self) -> io::Result<()> {
         if self.progress.is_none() {
-            let processes = descendants();
-            usage::forget_peaks(&processes);
-            self.used_before = usage::used_by(&processes);
+            usage::forget_peaks(&self.seen.processes);
             let file = ProgressFile::create(&self.work.join(PROGRESS_FILE))?;
             file.give(self.run_as.as_ref())?;
             self.progress = Some(file);
@@ -258,9 +279,10 @@ impl ServingFunction {
 
     /// What it used for the job that has just ended.
     pub(crate) fn usage(&mut self, wall: Duration, cpus: Cpus) -> Usage {
-        self.processes = descendants();
-        let cpu = usage::used_by(&self.processes).saturating_sub(self.used_before);
-        usage::of(cpu, usage::peak_bytes(&self.processes), wall, cpus)
+        let before = std::mem::replace(&mut self.seen, Seen::now());
+        self.is_counted = true;
+        let cpu = self.seen.used.saturating_sub(before.used);
+        usage::of(cpu, self.seen.memory.peak, wall, cpus)
     }
 
     /// Clears its working directory for the next job, and looks at what the last one has left. Resident bytes of its
@@ -276,9 +298,12 @@ impl ServingFunction {
         inspect::clear(&self.work)
             .and_then(|()| inputs::remove(assignment))
             .map_err(|error| format!("its files cannot be removed: {error}"))?;
-        let seen = std::mem::take(&mut self.processes);
-        let processes = inspect::left_behind(self.group, &answer.processes, &self.work, seen)?;
-        let bytes = usage::resident(&processes);
+        if !std::mem::take(&mut self.is_counted) {
+            self.seen = Seen::now();
+        }
+        let processes = &mut self.seen.processes;
+        inspect::left_behind(self.group, &answer.processes, &self.work, processes)?;
+        let bytes = self.seen.memory.resident;
         let most = inspect::idle_bound(self.ready_bytes, processes.len().saturating_sub(1));
         if bytes > most {
             return Err(format!("it holds {bytes} bytes of memory between jobs, more than {most}"));
