@@ -39,7 +39,7 @@ fn the_charts_functions_are_the_built_in_ones() {
 }
 
 /// Every command that a user types, in the order of the help.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "",
     "run",
     "call",
@@ -52,6 +52,7 @@ const COMMANDS: [&str; 21] = [
     "result",
     "logs",
     "explain",
+    "blobs",
     "functions",
     "queues",
     "serve",

@@ -134,7 +134,7 @@ fn bad_usage_and_input_exit_2_and_name_the_field() {
         (&["run", "echo", "--input", "[1]"], "must be a JSON object"),
         (&["run", "echo", "--input", "@nowhere.json"], "nowhere.json"),
         (&["run", "price", "--input", "{\"paths\": 0}"], "/input"),
-        (&["run", "echo", "--input", &large], "131072"),
+        (&["run", "echo", "--input", &large], "128 KiB"),
         (&["run", "-f", &unknown], "/spec/cpus"),
         (&["run", "-f", &torn], "torn.yaml"),
         (&["run", "-f", &other], "ComputeJob"),

@@ -47,9 +47,9 @@ pub enum NotStored {
     Failed(#[from] Error),
 }
 
-/// A world that keeps blobs.
+/// Who takes blobs.
 #[async_trait]
-pub trait Blobs: Send + Sync + 'static {
+pub trait BlobSink: Send + Sync + 'static {
     /// Stores bytes in pieces. When this returns they are not lost, for an hour at least, and then as
     /// long as a job names them. An error leaves nothing.
     async fn store(
@@ -58,6 +58,11 @@ pub trait Blobs: Send + Sync + 'static {
         new: &NewBlob,
         content: ByteStream,
     ) -> Result<StoredBlob, NotStored>;
+}
+
+/// A world that keeps blobs.
+#[async_trait]
+pub trait Blobs: BlobSink {
     /// A blob of this digest, to be read.
     async fn read(&self, namespace: &str, sha256: &str) -> Result<StoredResult, Error>;
 }

@@ -13,6 +13,7 @@ mod call;
 mod crowds;
 mod errors;
 mod events;
+mod form;
 mod guard;
 mod half_closed;
 mod hosts;

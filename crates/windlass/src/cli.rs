@@ -2,6 +2,7 @@
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use crate::commands::blobs::Blobs;
 use crate::commands::call::Call;
 use crate::commands::cancel::Cancel;
 use crate::commands::completion::Completion;
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     Logs(OnBackend<Logs>),
     /// Tell where a job's time went, and what it waits for now
     Explain(OnBackend<Explain>),
+    /// Send inputs and files before the jobs that name them
+    #[command(subcommand)]
+    Blobs(Blobs),
     /// Show what may run
     Functions(OnBackend<Functions>),
     /// Show quotas of CPUs

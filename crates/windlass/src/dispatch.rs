@@ -8,9 +8,10 @@ use clap::Args;
 use crate::backend::advice::Advised;
 use crate::backend::resolve::Backend;
 use crate::cli::{self, Command, Started};
+use crate::commands::blobs::Blobs;
 use crate::commands::{
-    call, cancel, completion, controller, delete, drain, explain, functions, gateway, get, keys,
-    lambda, list, logs, print, queues, result, run as run_command, serve, submit, watch,
+    blobs, call, cancel, completion, controller, delete, drain, explain, functions, gateway, get,
+    keys, lambda, list, logs, print, queues, result, run as run_command, serve, submit, watch,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -36,6 +37,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Result(args) => on_backend(args, result::result),
         Command::Logs(args) => on_backend(args, logs::logs),
         Command::Explain(args) => on_backend(args, explain::explain),
+        Command::Blobs(Blobs::Put(args)) => on_backend(args, blobs::put),
         Command::Functions(args) => on_backend(args, functions::functions),
         Command::Queues(args) => on_backend(args, queues::queues),
         Command::Drain(args) => on_backend(args, drain::drain),

@@ -8,6 +8,7 @@
 //! - [`checks`]: functions that cannot be imported are told when the server starts;
 //! - [`logs`]: a log that is followed ends with an error when its job or its key is gone;
 //! - [`terminal`]: colours, bars, and bytes that would steer a terminal;
+//! - [`inputs`]: inputs of other types, large ones, and files;
 //! - [`kubectl`]: `kubectl windlass`, and the cluster of the kube context;
 //! - [`completion`]: completion scripts of shells.
 
@@ -16,6 +17,7 @@ mod checks;
 mod completion;
 mod drain;
 mod exit_codes;
+mod inputs;
 mod kubectl;
 mod lifecycle;
 mod listing;

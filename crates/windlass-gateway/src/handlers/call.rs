@@ -7,11 +7,12 @@
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use windlass_core::jobs::{Denied, Permission, Verb};
 use windlass_core::{Error, Job, JobKey, Phase, Problem, name};
 
-use super::input::{Input, read_input};
+use super::form::{Form, is_form};
+use super::input::read_input;
 use super::jobs::create::{CreatedJob, JobRequest, idempotency_key};
 use super::jobs::response::{job_path, job_response, mark_replayed, waited_response};
 use super::jobs::result::whole_result;
@@ -83,10 +84,13 @@ async fn read_request(
     let key = idempotency_key(headers)?;
     let mut fields = spec_fields(uri)?;
     fields.insert("function".into(), function.name.as_str().into());
-    match read_input(state, function, headers, body).await? {
-        Input::Inline(input) => fields.insert("input".into(), input),
-        Input::Blob(blob) => fields.insert("inputBlob".into(), json!(blob)),
-    };
+    if is_form(headers) {
+        let form = Form::of(state, &function.namespace, headers, body)?;
+        fields.extend(form.inputs(&function.name).await?);
+    } else {
+        let (field, value) = read_input(state, function, headers, body).await?.into_field();
+        fields.insert(field.into(), value);
+    }
     JobRequest::read(Value::Object(fields), key.as_ref())
 }
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use windlass_core::blobs::{Blobs, NewBlob};
 use windlass_core::job::MAX_INPUT_BYTES;
 use windlass_core::result::ByteStream;
@@ -26,6 +26,16 @@ pub(crate) enum Input {
     Inline(Value),
     /// The field `inputBlob`.
     Blob(BlobRef),
+}
+
+impl Input {
+    /// The field of the spec that it is.
+    pub(crate) fn into_field(self) -> (&'static str, Value) {
+        match self {
+            Self::Inline(input) => ("input", input),
+            Self::Blob(blob) => ("inputBlob", json!(blob)),
+        }
+    }
 }
 
 /// An input on its way, and what its function takes.
@@ -107,9 +117,23 @@ impl Incoming<'_> {
         self.store(None, content).await.map(Input::Blob)
     }
 
-    /// Makes a blob of it.
+    /// Makes a blob of an input.
     pub(crate) async fn store(
         &self,
+        announced: Option<u64>,
+        content: ByteStream,
+    ) -> Result<BlobRef, ApiError> {
+        self.store_as(strict_json::is_json(&self.media_type), announced, content).await
+    }
+
+    /// Makes a blob of a file.
+    pub(crate) async fn store_file(&self, content: ByteStream) -> Result<BlobRef, ApiError> {
+        self.store_as(false, None, content).await
+    }
+
+    async fn store_as(
+        &self,
+        is_json: bool,
         announced: Option<u64>,
         content: ByteStream,
     ) -> Result<BlobRef, ApiError> {
@@ -118,7 +142,6 @@ impl Incoming<'_> {
         if let Some(max) = max.filter(|max| announced.is_some_and(|bytes| bytes > *max)) {
             return Err(body::too_large(max));
         }
-        let is_json = strict_json::is_json(&self.media_type);
         let new = NewBlob { max_bytes: max, is_json, ..NewBlob::default() };
         let stored = blobs.store(self.namespace, &new, content).await?.blob;
         let media_type = self.media_type.clone();

@@ -5,6 +5,7 @@ pub(crate) mod assignment;
 pub(crate) mod blobs;
 pub(crate) mod call;
 pub(crate) mod drain;
+pub(crate) mod form;
 pub(crate) mod functions;
 pub(crate) mod health;
 pub(crate) mod input;

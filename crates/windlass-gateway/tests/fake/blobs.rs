@@ -5,13 +5,13 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use windlass_core::Error;
 use windlass_core::blob::Blob;
-use windlass_core::blobs::{Blobs, NewBlob, NotStored, StoredBlob};
+use windlass_core::blobs::{BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
 use windlass_core::result::{ByteStream, Content, StoredResult, sha256};
 
 use super::backend::FakeBackend;
 
 #[async_trait]
-impl Blobs for FakeBackend {
+impl BlobSink for FakeBackend {
     async fn store(
         &self,
         _: &str,
@@ -36,7 +36,10 @@ impl Blobs for FakeBackend {
         let known = self.blobs.lock().unwrap().insert(blob.sha256.clone(), bytes.into());
         Ok(StoredBlob { blob, is_known: known.is_some() })
     }
+}
 
+#[async_trait]
+impl Blobs for FakeBackend {
     async fn read(&self, _: &str, sha256: &str) -> Result<StoredResult, Error> {
         let missing = || Error::NotFound { kind: "blob", name: sha256.to_owned() };
         let bytes: Bytes = self.blobs.lock().unwrap().get(sha256).cloned().ok_or_else(missing)?;

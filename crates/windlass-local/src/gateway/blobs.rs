@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::task::spawn_blocking;
 use windlass_core::blob::Blob;
-use windlass_core::blobs::{Blobs, NewBlob, NotStored, StoredBlob};
+use windlass_core::blobs::{BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
 use windlass_core::result::{ByteStream, Content, StoredResult};
 use windlass_core::{BlobRef, Error, JobSpec, Problem, media_type, strict_json};
 
@@ -23,7 +23,7 @@ use crate::engine::Engine;
 const BATCH_BYTES: usize = 256 * 1024;
 
 #[async_trait]
-impl Blobs for Engine {
+impl BlobSink for Engine {
     async fn store(
         &self,
         namespace: &str,
@@ -46,7 +46,10 @@ impl Blobs for Engine {
         let (new, now) = (new.clone(), self.ctx.clock.now());
         in_thread(move || upload.finish(&new, now)).await
     }
+}
 
+#[async_trait]
+impl Blobs for Engine {
     async fn read(&self, namespace: &str, sha256: &str) -> Result<StoredResult, Error> {
         let found = Some(namespace).filter(|namespace| *namespace == NAMESPACE);
         let found = found.and_then(|_| self.ctx.files.blobs.length(sha256));

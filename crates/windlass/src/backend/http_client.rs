@@ -3,12 +3,15 @@
 //! Every wait has a bound. Deliberately absent: repeated requests (a repeated POST is a second effect)
 //! and redirects (the token is for the server that was named).
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use futures::TryStreamExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Http;
@@ -17,6 +20,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use windlass_core::result::ByteStream;
 use windlass_core::{Error, Problem};
 use windlass_worker::tls;
 
@@ -26,6 +30,9 @@ use crate::output::log;
 
 /// Longest time until the head of an answer, or its whole body where it is read at once.
 const REQUEST: Duration = Duration::from_secs(60);
+
+/// What a slow connection takes in a second.
+const SLOW_BYTES_PER_SECOND: u64 = 64 * 1024;
 
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -39,7 +46,7 @@ pub(crate) const LOCAL: &str = "http://127.0.0.1:7070";
 /// A server and the right to ask it.
 #[derive(Clone)]
 pub(crate) struct Client {
-    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Http<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, io::Error>>,
     server: String,
     token: String,
 }
@@ -49,8 +56,24 @@ pub(crate) struct Client {
 pub(crate) struct RequestParts {
     /// A JSON body.
     pub(crate) body: Option<Vec<u8>>,
+    /// Another body.
+    pub(crate) upload: Option<UploadBody>,
     /// Further headers.
     pub(crate) headers: HeaderMap,
+}
+
+/// Bytes on their way to a server.
+pub(crate) struct UploadBody {
+    /// How many there are.
+    pub(crate) bytes: u64,
+    pub(crate) content: ByteStream,
+}
+
+impl UploadBody {
+    /// How long they may be on their way.
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.bytes / SLOW_BYTES_PER_SECOND)
+    }
 }
 
 impl Client {
@@ -139,9 +162,9 @@ impl Client {
         Err(refusal(head.status, &body, Duration::from_secs(seconds)))
     }
 
-    /// The status of the answer to a GET, whatever it is.
-    pub(crate) async fn status(&self, path: &str) -> Result<StatusCode, Error> {
-        Ok(self.send(Method::GET, path, RequestParts::default()).await?.status())
+    /// The status of the answer to a request, whatever it is.
+    pub(crate) async fn status(&self, method: Method, path: &str) -> Result<StatusCode, Error> {
+        Ok(self.send(method, path, RequestParts::default()).await?.status())
     }
 
     async fn send(
@@ -151,7 +174,16 @@ impl Client {
         sent: RequestParts,
     ) -> Result<Response<Incoming>, Error> {
         let url = format!("{}{path}", self.server);
-        let mut request = Request::new(Full::from(sent.body.clone().unwrap_or_default()));
+        let is_json = sent.body.is_some();
+        let limit = REQUEST + sent.upload.as_ref().map_or(Duration::ZERO, UploadBody::limit);
+        let length = sent.upload.as_ref().map(|upload| upload.bytes);
+        let mut request = Request::new(match sent.upload {
+            Some(upload) => StreamBody::new(upload.content.map_ok(Frame::data)).boxed_unsync(),
+            None => {
+                let whole = Full::from(sent.body.unwrap_or_default());
+                whole.map_err(|never| match never {}).boxed_unsync()
+            }
+        });
         *request.method_mut() = method;
         *request.uri_mut() =
             url.parse().map_err(|_| Error::unavailable(format!("{url:?} is no URL")))?;
@@ -161,12 +193,15 @@ impl Client {
             bearer.map_err(|_| Error::Denied("the token has characters that none has".into()))?;
         bearer.set_sensitive(true);
         request.headers_mut().insert(header::AUTHORIZATION, bearer);
-        if sent.body.is_some() {
+        if let Some(length) = length {
+            request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+        if is_json {
             let json = header::HeaderValue::from_static("application/json");
             request.headers_mut().insert(header::CONTENT_TYPE, json);
         }
         let server = &self.server;
-        tokio::time::timeout(REQUEST, self.http.request(request))
+        tokio::time::timeout(limit, self.http.request(request))
             .await
             .map_err(|_| Error::unavailable(format!("{server} does not answer in time")))?
             .map_err(|error| {

@@ -1,13 +1,15 @@
 //! Where jobs are: the one seam between the commands and what runs jobs.
 //!
 //! [`resolve`] turns what the command line and the environment name into a `dyn Jobs`, so that every command is
-//! written once: [`rest_jobs`] for a server, `windlass-kube` for a cluster.
+//! written once: [`rest_jobs`] and [`rest_blobs`] for a server, `windlass-kube` for a cluster.
 
 pub(crate) mod advice;
 mod events;
 pub(crate) mod follow;
 mod http_client;
+pub(crate) mod local_file;
 pub(crate) mod resolve;
+mod rest_blobs;
 mod rest_jobs;
 mod server_token;
 pub(crate) mod submission;

@@ -5,16 +5,19 @@
 
 use std::process::ExitCode;
 
+use windlass_core::blobs::BlobSink;
 use windlass_core::jobs::{Draining, Submission};
+use windlass_core::validate::refuse_blobs;
 use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
 use windlass_kube::kubeconfig::{self, Named};
 
 use super::advice::{Advised, BackendKind, advice};
 use super::http_client::{Client, LOCAL};
+use super::rest_blobs::RestBlobs;
 use super::rest_jobs::RestJobs;
 use super::server_token::server_token;
-use super::submission::unknown_function;
+use super::submission::{NewJob, unknown_function};
 use crate::flags::backend::BackendFlags;
 use crate::flags::bad_usage::BadUsage;
 use crate::flags::kubectl_plugin::is_kubectl_plugin;
@@ -31,6 +34,7 @@ pub(crate) struct Backend {
     pub(crate) is_named: bool,
     /// The same as `jobs`, where it is a server's: it knows idempotency keys.
     server: Option<RestJobs>,
+    blobs: Option<RestBlobs>,
     kind: BackendKind,
 }
 
@@ -60,6 +64,7 @@ impl Backend {
                     is_named: namespace.is_some(),
                     jobs: Box::new(Cluster::new(client, None)),
                     server: None,
+                    blobs: None,
                     kind: BackendKind::Cluster,
                 });
             }
@@ -71,10 +76,12 @@ impl Backend {
         let kind = if server.is_some() { BackendKind::Server } else { BackendKind::ThisMachine };
         let server = server.as_deref().unwrap_or(LOCAL);
         let client = Client::new(server, ca.as_deref(), || server_token(server, data.as_deref()))?;
+        let blobs = Some(RestBlobs(client.clone()));
         let remote = RestJobs::new(client);
         Ok(Self {
             jobs: Box::new(remote.clone()),
             server: Some(remote),
+            blobs,
             namespace: namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()),
             is_named: namespace.is_some(),
             kind,
@@ -102,11 +109,11 @@ impl Backend {
 
     /// Submits a job; the same key gives the same job again. What a gateway refuses is refused for a
     /// cluster here: its API server knows neither functions nor keys.
-    pub(crate) async fn submit(
-        &self,
-        submission: Submission,
-        key: Option<&str>,
-    ) -> anyhow::Result<Job> {
+    pub(crate) async fn submit(&self, new: NewJob, key: Option<&str>) -> anyhow::Result<Job> {
+        let NewJob { submission, files } = new;
+        for file in &files {
+            file.send(self.blobs()?, &submission.namespace).await?;
+        }
         if let Some(server) = &self.server {
             return Ok(server.submit_once(submission, key).await?);
         }
@@ -119,11 +126,23 @@ impl Backend {
         Ok(self.jobs.submit(submission).await?)
     }
 
+    /// Where inputs and files are sent before their job.
+    pub(crate) fn blobs(&self) -> anyhow::Result<&dyn BlobSink> {
+        let why = "a cluster takes no files yet, and only an input of at most 128 KiB of JSON; a server on one \
+                   machine does: --server or --data names it";
+        let blobs = self.blobs.as_ref().ok_or_else(|| BadUsage(why.into()))?;
+        Ok(blobs)
+    }
+
     async fn check(&self, submission: &Submission) -> Result<(), Error> {
         let Submission { namespace, spec, .. } = submission;
         if let Some(why) = windlass_core::name::problem(&spec.function) {
             let message = format!("{:?} {why}", spec.function);
             return Err(Error::Invalid(vec![Problem::at("/function", message)]));
+        }
+        let refused = refuse_blobs(spec);
+        if !refused.is_empty() {
+            return Err(Error::Invalid(refused));
         }
         let function = match self.jobs.function(namespace, &spec.function).await {
             Ok(function) => function,

@@ -56,7 +56,8 @@ impl RestJobs {
                 |_| Error::Invalid(vec![Problem::at("", "the key has characters that none has")]);
             headers.insert("idempotency-key", key.parse().map_err(wrong)?);
         }
-        let sent = RequestParts { body: Some(body.to_string().into_bytes()), headers };
+        let sent =
+            RequestParts { body: Some(body.to_string().into_bytes()), headers, upload: None };
         let path = format!("/v1/namespaces/{namespace}/jobs");
         self.0.json(Method::POST, &path, sent).await.map_err(no_namespace)
     }
@@ -68,7 +69,7 @@ impl RestJobs {
 
     /// Whether it answers that it is not ready, as one that is drained does until its end.
     pub(crate) async fn is_not_ready(&self) -> Result<bool, Error> {
-        match self.0.status("/readyz").await {
+        match self.0.status(Method::GET, "/readyz").await {
             Ok(status) => Ok(!status.is_success()),
             Err(Error::Unavailable { .. }) => Ok(false),
             Err(error) => Err(error),

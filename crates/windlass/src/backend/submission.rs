@@ -1,32 +1,44 @@
 //! A new job, from the command line or a manifest.
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, stdin};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, stdin};
 use std::path::Path;
 
+use anyhow::Context as _;
 use serde_json::{Map, Value};
+use windlass_core::job::MAX_INPUT_BYTES;
 use windlass_core::jobs::Submission;
 use windlass_core::parse::{self, Syntax, Unread};
-use windlass_core::{API_VERSION, Error, Job, JobSpec};
+use windlass_core::{API_VERSION, Error, Job, JobSpec, media_type};
 use windlass_local::functions::documents;
 
+use super::local_file::{self, LocalFile};
 use crate::flags::bad_usage::BadUsage;
 use crate::flags::job::{JobSpecFlags, NewJobFlags};
 
-/// Longest text that is read as a manifest or an input, in bytes.
+/// Longest text that is read as a manifest, or whole as an input, in bytes.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
 
 /// Most names that are listed to somebody who names a function that does not exist.
 const SHOWN: usize = 20;
+
+/// A job that is asked for, and the files that are sent before it.
+pub(crate) struct NewJob {
+    pub(crate) submission: Submission,
+    pub(crate) files: Vec<LocalFile>,
+}
 
 /// What was asked for. A namespace of the manifest counts where the command line names none.
 pub(crate) fn submission(
     request: &NewJobFlags,
     namespace: &str,
     is_named: bool,
-) -> anyhow::Result<Submission> {
+) -> anyhow::Result<NewJob> {
     match (&request.file, &request.function) {
-        (Some(file), _) => from_manifest(file, namespace, is_named),
+        (Some(file), _) => {
+            let submission = from_manifest(file, namespace, is_named)?;
+            Ok(NewJob { submission, files: Vec::new() })
+        }
         (None, function) => {
             of_function(function.as_deref().unwrap_or_default(), &request.spec, namespace)
         }
@@ -38,10 +50,12 @@ pub(crate) fn of_function(
     function: &str,
     wanted: &JobSpecFlags,
     namespace: &str,
-) -> anyhow::Result<Submission> {
+) -> anyhow::Result<NewJob> {
     // A new option cannot be forgotten here.
     let JobSpecFlags {
         input,
+        input_type,
+        files,
         name,
         parallelism,
         min_parallelism,
@@ -51,17 +65,16 @@ pub(crate) fn of_function(
         retries,
         ttl,
     } = wanted;
-    let input = match input.as_deref() {
-        None => Map::new(),
-        Some("-") => object(&read(Path::new("-"))?, "standard input")?,
-        Some(text) => match text.strip_prefix('@') {
-            Some(file) => object(&read(Path::new(file))?, file)?,
-            None => object(text, "--input")?,
-        },
+    let (input, sent) = match read_input(input.as_deref(), input_type.as_deref())? {
+        Input::Inline(input) => (input, None),
+        Input::Sent(file) => (Map::new(), Some(file)),
     };
+    let named =
+        files.iter().map(|text| local_file::named(text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let by_name = |(name, file): &(String, LocalFile)| (name.clone(), file.blob.clone());
     let spec = JobSpec {
-        input_blob: None,
-        files: BTreeMap::new(),
+        input_blob: sent.as_ref().map(|file| file.blob.clone()),
+        files: named.iter().map(by_name).collect(),
         function: function.to_owned(),
         input,
         parallelism: *parallelism,
@@ -73,13 +86,65 @@ pub(crate) fn of_function(
         ttl_seconds_after_finished: ttl.unwrap_or_else(JobSpec::default_ttl_seconds),
         cancel: false,
     };
-    Ok(Submission {
+    let files = sent.into_iter().chain(named.into_iter().map(|(_, file)| file)).collect();
+    let submission = Submission {
         namespace: namespace.to_owned(),
         name: name.clone(),
         spec,
         request_sha256: None,
         is_waited_for: false,
-    })
+    };
+    Ok(NewJob { submission, files })
+}
+
+/// An input as the command line gives it.
+enum Input {
+    /// A part of the job.
+    Inline(Map<String, Value>),
+    /// Bytes beside it.
+    Sent(LocalFile),
+}
+
+/// JSON that is small is a part of the job; everything else is sent beside it.
+fn read_input(input: Option<&str>, media_type: Option<&str>) -> anyhow::Result<Input> {
+    let named = input.and_then(|text| text.strip_prefix('@'));
+    let (mut file, source) = match (input, named) {
+        (_, Some(path)) => {
+            let opened = File::open(path).map_err(|error| BadUsage(format!("{path}: {error}")))?;
+            (opened, path)
+        }
+        (Some("-"), _) => {
+            let mut kept = tempfile::tempfile().context("standard input cannot be kept")?;
+            io::copy(&mut stdin(), &mut kept).context("standard input cannot be kept")?;
+            (kept, "standard input")
+        }
+        _ if media_type.is_some() => {
+            return Err(BadUsage("--input-type is for --input @FILE and --input -".into()).into());
+        }
+        (text, _) => return object(text.unwrap_or("{}"), "--input").map(Input::Inline),
+    };
+    let told = media_type.or_else(|| named.and_then(|path| local_file::type_of(Path::new(path))));
+    // As it was before there were other types.
+    let told = told.unwrap_or(media_type::JSON);
+    let unread = |error: io::Error| BadUsage(format!("{source}: {error}"));
+    if told == media_type::JSON {
+        file.rewind().map_err(unread)?;
+        let mut text = Vec::new();
+        (&file).take(MAX_TEXT_BYTES + 1).read_to_end(&mut text).map_err(unread)?;
+        if text.len() as u64 <= MAX_TEXT_BYTES {
+            let value = json(&text, source)?;
+            match value {
+                Value::Object(map) if is_small(&map) => return Ok(Input::Inline(map)),
+                _ => {}
+            }
+        }
+    }
+    Ok(Input::Sent(LocalFile::of(file, told).map_err(unread)?))
+}
+
+/// Whether an input can be a part of its job.
+fn is_small(input: &Map<String, Value>) -> bool {
+    serde_json::to_vec(input).is_ok_and(|bytes| bytes.len() <= MAX_INPUT_BYTES)
 }
 
 /// What to tell somebody who names a function that does not exist: those that do.
@@ -99,14 +164,17 @@ pub(crate) fn unknown_function(name: &str, mut known: Vec<&str>) -> String {
     }
 }
 
-fn object(text: &str, source: &str) -> anyhow::Result<Map<String, Value>> {
-    let value = parse::submitted(text.as_bytes()).map_err(|unread| match unread {
+fn json(text: &[u8], source: &str) -> anyhow::Result<Value> {
+    Ok(parse::submitted(text).map_err(|unread| match unread {
         Unread::Malformed(why) => BadUsage(format!("{source} is not JSON: {why}")),
         Unread::Misshapen(problems) => BadUsage(format!("{source}: {}", Error::Invalid(problems))),
-    })?;
-    match value {
+    })?)
+}
+
+fn object(text: &str, source: &str) -> anyhow::Result<Map<String, Value>> {
+    match json(text.as_bytes(), source)? {
         Value::Object(map) => Ok(map),
-        _ => Err(BadUsage(format!("{source} must be a JSON object")).into()),
+        _ => Err(BadUsage(format!("{source} must be a JSON object; others come by @FILE")).into()),
     }
 }
 

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use windlass_core::jobs::Submission;
 use windlass_core::{Error, Phase};
 
 use crate::backend::follow;
 use crate::backend::resolve::Backend;
-use crate::backend::submission;
+use crate::backend::submission::{self, NewJob};
 use crate::output::log;
 use crate::output::result_file::ResultFile;
 use crate::output::terminal::Progress;
@@ -41,22 +40,22 @@ pub(crate) struct Call {
 }
 
 pub(crate) async fn call(backend: &Backend, args: &Call) -> anyhow::Result<ExitCode> {
-    let submission = submission::of_function(&args.function, &args.spec, &backend.namespace)?;
+    let new = submission::of_function(&args.function, &args.spec, &backend.namespace)?;
     let key = args.idempotency_key.as_deref();
-    carry_out(backend, submission, key, args.output.as_deref(), Progress::bar_only()).await
+    carry_out(backend, new, key, args.output.as_deref(), Progress::bar_only()).await
 }
 
 /// Submits a job, follows it to its end and writes its result. An interrupt cancels it.
 pub(crate) async fn carry_out(
     backend: &Backend,
-    submission: Submission,
+    new: NewJob,
     key: Option<&str>,
     output: Option<&Path>,
     progress: Progress,
 ) -> anyhow::Result<ExitCode> {
     // Before the work, so that none is done for a result that cannot be kept.
     let output = ResultFile::open(output)?;
-    let job = backend.submit(submission, key).await?;
+    let job = backend.submit(new, key).await?;
     let job_key = job.key();
     let follow = async {
         let mut changes = backend.jobs.watch(&job_key).await?;

@@ -10,13 +10,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use windlass_core::jobs::Submission;
 use windlass_core::{Jobs as _, Phase};
 use windlass_local::{Config, Engine, Library, Logs, NAMESPACE};
 
 use crate::backend::follow;
 use crate::backend::resolve::Backend;
-use crate::backend::submission;
+use crate::backend::submission::{self, NewJob};
 use crate::commands::call;
 use crate::flags::bad_usage::BadUsage;
 use crate::output::log;
@@ -66,10 +65,9 @@ async fn elsewhere(args: Run) -> anyhow::Result<ExitCode> {
     let backend = Backend::find(&args.backend).await?;
     backend
         .run(async |backend| {
-            let submission =
-                submission::submission(&args.request, &backend.namespace, backend.is_named)?;
+            let new = submission::submission(&args.request, &backend.namespace, backend.is_named)?;
             let output = args.output.as_deref();
-            call::carry_out(backend, submission, None, output, Progress::start()).await
+            call::carry_out(backend, new, None, output, Progress::start()).await
         })
         .await
 }
@@ -82,12 +80,13 @@ async fn here(mut args: Run) -> anyhow::Result<ExitCode> {
     if let Some(file) = args.request.file.as_ref().filter(|file| file.as_os_str() != "-") {
         functions.load(file).map_err(|error| BadUsage(error.to_string()))?;
     }
-    let mut submission = submission::submission(&args.request, NAMESPACE, false)?;
+    let mut new = submission::submission(&args.request, NAMESPACE, false)?;
     // An engine has one namespace, whatever a manifest names.
-    submission.namespace = NAMESPACE.into();
-    if functions.get(&submission.spec.function).is_none() {
+    new.submission.namespace = NAMESPACE.into();
+    let function = &new.submission.spec.function;
+    if functions.get(function).is_none() {
         let known = functions.all().map(|known| known.metadata.name.as_str()).collect();
-        let why = submission::unknown_function(&submission.spec.function, known);
+        let why = submission::unknown_function(function, known);
         return Err(BadUsage(format!("{why}. --functions and --function add more")).into());
     }
     // Before the work, so that none is done for a result that cannot be kept.
@@ -104,7 +103,7 @@ async fn here(mut args: Run) -> anyhow::Result<ExitCode> {
         config.logs = Logs::Pipe(Arc::new(pipe));
         said = Some(calmed);
     }
-    let code = carry_out(config, submission, output).await?;
+    let code = carry_out(config, new, output).await?;
     // The engine is gone, and its end of the pipe with it.
     said.into_iter().for_each(Calmed::finish);
     Ok(code)
@@ -113,11 +112,13 @@ async fn here(mut args: Run) -> anyhow::Result<ExitCode> {
 /// Runs a job on an engine that ends with it.
 async fn carry_out(
     config: Config,
-    submission: Submission,
+    NewJob { submission, files }: NewJob,
     output: ResultFile,
 ) -> anyhow::Result<ExitCode> {
     let engine = Engine::start(config).context("the engine cannot start")?;
-
+    for file in &files {
+        file.send(engine.as_ref(), NAMESPACE).await?;
+    }
     let job = engine.submit(submission).await?;
     let key = job.key();
     let mut changes = engine.watch(&key).await?;

@@ -36,8 +36,8 @@ pub(crate) struct Submit {
 }
 
 pub(crate) async fn submit(backend: &Backend, args: &Submit) -> anyhow::Result<ExitCode> {
-    let submission = submission::submission(&args.request, &backend.namespace, backend.is_named)?;
-    let job = backend.submit(submission, args.idempotency_key.as_deref()).await?;
+    let new = submission::submission(&args.request, &backend.namespace, backend.is_named)?;
+    let job = backend.submit(new, args.idempotency_key.as_deref()).await?;
     let waits = args.wait.wait.is_some();
     // A name is of use at once, the other shapes when there is something to see.
     match args.output {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::media_type::media_type;
 use super::names::name;
 
 /// A new job.
@@ -13,8 +14,8 @@ pub(crate) struct NewJobFlags {
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     pub(crate) function: Option<String>,
     /// A ComputeJob manifest, the same that `kubectl apply` takes; `-` for standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = [
-        "input", "name", "parallelism", "min_parallelism", "queue", "priority", "timeout", "retries", "ttl",
+    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = [
+        "input", "input_type", "files", "name", "parallelism", "min_parallelism", "queue", "priority", "timeout", "retries", "ttl",
     ])]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
@@ -24,9 +25,15 @@ pub(crate) struct NewJobFlags {
 /// What is wanted of a function.
 #[derive(Debug, Args)]
 pub(crate) struct JobSpecFlags {
-    /// The input: JSON, @FILE, or - for standard input [default: {}]
+    /// The input: JSON, @FILE of any type and size, or - for standard input [default: {}]
     #[arg(short, long, value_name = "JSON|@FILE|-")]
     pub(crate) input: Option<String>,
+    /// Media type of the input [default: what the ending of @FILE tells, else application/json]
+    #[arg(long, value_name = "TYPE", value_parser = media_type, requires = "input")]
+    pub(crate) input_type: Option<String>,
+    /// A file beside the input, under a name; may be repeated
+    #[arg(long = "file", value_name = "NAME=PATH")]
+    pub(crate) files: Vec<String>,
     /// Name of the job [default: one that is made up]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) name: Option<String>,

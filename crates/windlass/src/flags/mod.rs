@@ -9,6 +9,7 @@ pub(crate) mod job;
 pub(crate) mod kubectl_plugin;
 pub(crate) mod listener;
 pub(crate) mod machine;
+pub(crate) mod media_type;
 pub(crate) mod names;
 pub(crate) mod output_form;
 pub(crate) mod wait;

@@ -8,6 +8,7 @@ use windlass_core::parse;
 use super::create::{CreatedJob, JobRequest, idempotency_key};
 use super::response::{job_response, mark_replayed, waited_response};
 use super::wait::{permitted_wait, wait_until_finished};
+use crate::handlers::form::{Form, is_form};
 use crate::middleware::target::{Namespace, Target};
 use crate::protocol::body;
 use crate::protocol::deadline::within;
@@ -27,8 +28,13 @@ pub(crate) async fn submit_job(
 ) -> Result<Response, ApiError> {
     let limits = &state.gateway.limits;
     let key = idempotency_key(&headers)?;
-    let bytes = body::read_json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await?;
-    let request = JobRequest::read(parse::submitted(&bytes)?, key.as_ref())?;
+    let fields = if is_form(&headers) {
+        Form::of(&state, &namespace, &headers, body)?.job().await?
+    } else {
+        let bytes = body::read_json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await?;
+        parse::submitted(&bytes)?
+    };
+    let request = JobRequest::read(fields, key.as_ref())?;
     let wait = permitted_wait(&state, &token, &namespace, &headers).await?;
     let request = request.waited_for(wait);
     let created = within(limits.request, request.create(&state, &token, &namespace));
