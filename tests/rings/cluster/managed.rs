@@ -96,10 +96,8 @@ fn a_managed_batch_job_is_suspended_and_goes_on() {
     namespace.becomes_empty("jobs,pods");
 }
 
-#[test]
-#[ignore = "needs a cluster with the chart: tests/run"]
-fn a_pod_that_a_quota_refuses_is_told_at_once_and_made_later() {
-    let namespace = Namespace::new("managed-quota");
+/// Lets no pod into the namespace.
+fn refuse_pods(namespace: &Namespace) {
     let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota",
         "metadata": { "name": "none", "namespace": namespace.0 },
         "spec": { "hard": { "pods": "0" } } });
@@ -108,6 +106,33 @@ fn a_pod_that_a_quota_refuses_is_told_at_once_and_made_later() {
         let status = get(&["resourcequota", "none", "-n", &namespace.0])["status"].take();
         (status["hard"]["pods"] == "0").then_some(())
     });
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn an_attempt_whose_controller_has_ended_before_its_pod_was_made_is_lost() {
+    let namespace = Namespace::new("managed-maker");
+    refuse_pods(&namespace);
+    namespace.apply("waits", &json!({ "function": "echo", "input": {} })).unwrap();
+    let first = eventually("it has a batch Job", MANY_SECONDS, || batch_job(&namespace));
+    let controller = "deployment/windlass-controller";
+    for verb in ["restart", "status"] {
+        kubectl(&["rollout", verb, controller, "-n", "windlass"], "").unwrap();
+    }
+    kubectl(&["delete", "resourcequota", "none", "-n", &namespace.0], "").unwrap();
+    let job = namespace.wait("waits");
+    assert_eq!(job["status"]["phase"], "Succeeded");
+    assert_eq!(job["status"]["attempt"], 2);
+    assert_eq!(job["status"]["retries"].as_u64().unwrap_or_default(), 0, "it was lost");
+    assert_ne!(job["status"]["job"], first["metadata"]["name"]);
+    namespace.becomes_empty("jobs,pods");
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_pod_that_a_quota_refuses_is_told_at_once_and_made_later() {
+    let namespace = Namespace::new("managed-quota");
+    refuse_pods(&namespace);
     let applied = Instant::now();
     namespace.apply("waits", &json!({ "function": "echo", "input": {} })).unwrap();
     eventually("why it has no pod is told", MANY_SECONDS, || {

@@ -19,8 +19,8 @@ use crate::labels::ANNOTATION_MAKER;
 pub(crate) const MANAGED_BY: &str = "windlass.dev/job-controller";
 
 /// A pod that ends within this time of its container's start costs no write for having run. Whoever measures batch Jobs
-/// looks every 15 s or less often.
-const RUNNING_GRACE: SignedDuration = SignedDuration::from_secs(5);
+/// looks no more often. A busy cluster shows the ends of short pods seconds late.
+const RUNNING_GRACE: SignedDuration = SignedDuration::from_secs(15);
 
 /// A pod that waits for this long is told as active although it does not run.
 const PENDING_GRACE: SignedDuration = SignedDuration::from_millis(STARTING_GRACE_MILLISECONDS);

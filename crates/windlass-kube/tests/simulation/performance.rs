@@ -122,6 +122,8 @@ struct Performance {
     cluster: JoinHandle<()>,
     controllers: Vec<JoinHandle<()>>,
     deaths: watch::Receiver<Vec<usize>>,
+    /// Whether controllers that start make the pods of their batch Jobs.
+    manages: bool,
     /// What is still to be done by hand, and when the first batch Job was there.
     by_hand: Option<(ByHand, u64)>,
     first_batch_job: Option<Instant>,
@@ -175,6 +177,7 @@ impl Performance {
             cluster,
             controllers,
             deaths,
+            manages,
             by_hand: story.by_hand,
             first_batch_job: None,
             cancel_at: story.cancel.map(after),
@@ -220,8 +223,7 @@ impl Performance {
         self.deaths.mark_unchanged();
         for dead in all {
             self.controllers[dead].abort();
-            let manages = self.story.managed == Some(true);
-            self.controllers[dead] = start(&self.server, dead, manages);
+            self.controllers[dead] = start(&self.server, dead, self.manages);
         }
     }
 
@@ -256,6 +258,10 @@ impl Performance {
             ByHand::Unlabel => {
                 state.unlabel_pods(&batch_job);
                 self.unlabelled_until = Some(Instant::now() + Duration::from_secs(4));
+            }
+            ByHand::LeavePods => {
+                self.manages = false;
+                state.deaths.send_replace((0..self.story.controllers).collect());
             }
             ByHand::LosePod(pause) => {
                 self.controllers.iter().for_each(JoinHandle::abort);

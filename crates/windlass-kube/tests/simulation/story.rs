@@ -14,6 +14,8 @@ pub(crate) enum ByHand {
     Unlabel,
     /// Suspends it, and resumes it after so many milliseconds.
     Suspend(u64),
+    /// Has the controllers start anew, and leave the pods of new batch Jobs to the Job controller.
+    LeavePods,
     /// Deletes its pod, by force, while no controller runs: for so many milliseconds.
     LosePod(u64),
 }

@@ -162,13 +162,13 @@ fn what_an_ended_job_leaves_waits_only_for_a_pod_that_ends_by_itself() {
 fn a_pod_that_runs_for_seconds_is_told_as_active() {
     let open = object(json!({}), json!({}));
     let ready = || ObservedPod { is_ready: true, ..running() };
-    assert!(matches!(step_at(5, &open, vec![ready()], true), Some(Step::Wait(_))));
-    let told = status(step_at(6, &open, vec![ready()], true));
+    assert!(matches!(step_at(15, &open, vec![ready()], true), Some(Step::Wait(_))));
+    let told = status(step_at(16, &open, vec![ready()], true));
     let expected = json!({ "active": 1, "ready": 1, "terminating": 0, "startTime": at(0),
         "uncountedTerminatedPods": {}, "conditions": [] });
     assert_eq!(told, expected);
     let told = json!({ "active": 1, "ready": 1, "startTime": at(0) });
-    assert_eq!(step_at(9, &object(json!({}), told), vec![ready()], true), None);
+    assert_eq!(step_at(19, &object(json!({}), told), vec![ready()], true), None);
     let pending = || observed_pod(json!({ "phase": "Pending" }));
     assert!(matches!(step_at(59, &open, vec![pending()], true), Some(Step::Wait(_))));
     assert_eq!(status(step_at(60, &open, vec![pending()], true))["active"], 1);

@@ -41,6 +41,8 @@ pub(crate) struct State {
     /// Writes of controllers so far.
     pub(crate) writes: Vec<String>,
     faults: BTreeMap<usize, WriteFault>,
+    /// Parts of the names of writes, and how often such a write is refused.
+    pub(crate) refused: Vec<(&'static str, usize)>,
     pub(crate) read_faults: Option<ReadFaults>,
     pub(crate) drops_managed_by: bool,
     /// Minor version, once it is told.
@@ -60,6 +62,7 @@ impl Server {
             versions: watch::Sender::new(1),
             writes: Vec::new(),
             faults,
+            refused: Vec::new(),
             read_faults: None,
             drops_managed_by: false,
             minor: None,
@@ -185,7 +188,14 @@ impl State {
         let subresource =
             path.subresource.as_deref().map_or(String::new(), |sub| format!("/{sub}"));
         let plural = &path.plural;
-        self.writes.push(format!("{controller}: {method} {plural}/{name}{subresource}"));
+        let write = format!("{controller}: {method} {plural}/{name}{subresource}");
+        let mut refused = self.refused.iter_mut();
+        let refused = refused.find(|(part, times)| *times > 0 && write.contains(*part));
+        self.writes.push(write);
+        if let Some((_, times)) = refused {
+            *times -= 1;
+            return Some(WriteFault::Refused(500));
+        }
         self.faults.remove(&(self.writes.len() - 1))
     }
 }

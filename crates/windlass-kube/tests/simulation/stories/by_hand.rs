@@ -51,6 +51,16 @@ fn an_attempt_whose_pod_is_lost_while_no_controller_runs_is_not_started_again() 
 }
 
 #[test]
+fn batch_jobs_that_were_ours_to_manage_end_when_new_ones_are_not() {
+    play_numbered(24, |number| Story {
+        by_hand: Some((ByHand::LeavePods, number * 8)),
+        managed: Some(true),
+        jobs: vec![0, 1, 0],
+        ..Story::numbered(number).one_more_controller_every(3).quota_but_every(2, 2)
+    });
+}
+
+#[test]
 fn a_batch_job_that_is_suspended_and_goes_on_makes_no_second_pod_of_a_job() {
     play_numbered(48, |number| Story {
         by_hand: Some((ByHand::Suspend(200 + number * 80), number * 5)),

@@ -78,6 +78,23 @@ fn jobs_start_while_the_api_server_does_not_tell_its_version() {
     });
 }
 
+/// The end of its first attempt cannot be told, and the pod of the second is not made at the first try.
+#[test]
+fn an_error_at_one_batch_job_of_a_job_holds_up_no_other() {
+    block_on(async {
+        let server = Server::new(BTreeMap::new());
+        let refused = ["PATCH jobs/j0-00000000-1/status", "POST pods/j0-00000000-2-pod"];
+        server.lock().refused = vec![(refused[0], usize::MAX), (refused[1], 1)];
+        create_function(&server);
+        create_job(&server, 0, 1);
+        let cluster = tokio::spawn(cluster::run(server.clone(), 150, 1));
+        let controller = start(&server, 0, true);
+        wait(&server, Duration::from_secs(30), |status| status["phase"] == "Succeeded").await;
+        controller.abort();
+        cluster.abort();
+    });
+}
+
 #[test]
 fn why_there_is_no_pod_is_told_within_seconds() {
     block_on(async {
