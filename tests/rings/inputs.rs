@@ -289,6 +289,12 @@ fn an_upload_goes_to_the_disk_and_not_into_the_memory() {
     let answer = call(&server.client, "sees", "video/mp4", &bytes);
     assert!(crate::support::text(&answer.body).contains(&sha256(&bytes)), "{answer:?}");
     assert!(peak() < 64, "{} MiB", peak());
+    let head = "--edge\r\nContent-Disposition: form-data; name=\"input\"; filename=\"a\"\r\n\r\n";
+    let form = [head.as_bytes(), &bytes, b"\r\n--edge--\r\n"].concat();
+    let answer = call(&server.client, "sees", "multipart/form-data; boundary=edge", &form);
+    assert!(crate::support::text(&answer.body).contains(&sha256(&bytes)), "{answer:?}");
+    println!("{} MiB", peak());
+    assert!(peak() < 64, "{} MiB", peak());
 }
 
 #[test]

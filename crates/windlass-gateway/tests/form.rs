@@ -59,6 +59,7 @@ async fn a_form_is_an_input_and_files() {
     assert_eq!(spec["files"], files);
     assert_eq!(server.backend.blobs.lock().unwrap().len(), 4);
     // JSON that is small stays in the job.
+    let server = Server::start().await;
     let json_part = ("name=\"input\"", "Content-Type: application/json\r\n", &b"{\"a\":1}"[..]);
     let answer = sent(&server, CALL, &[json_part]).await;
     assert_eq!(answer.json()["spec"]["input"], json!({"a": 1}), "{answer:?}");
