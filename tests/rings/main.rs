@@ -12,6 +12,7 @@
 //! - [`floods`]: thousands of silent, slow and large clients beside an honest one;
 //! - [`crowds`]: callers that hold all the connections they can get, beside an honest one;
 //! - [`hostile`]: bytes by chance for each parser;
+//! - [`inputs`]: inputs of any size and type, and files beside them;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
 //! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
 //! - [`operations`]: what a server tells whoever runs it, and what it takes after a load;
@@ -41,6 +42,7 @@ mod figures;
 mod floods;
 mod golden;
 mod hostile;
+mod inputs;
 mod kills;
 mod latency;
 mod machine;

@@ -26,6 +26,9 @@ const REPORT: &str = r#"{"jobUid":"uid","attempt":1,"event":{"progress":{"done":
 /// Of `result`.
 const DIGEST: &str = "9qIU96X82gws7pZgt/wp9WSePGiq1I4g6VATfJiROmg=";
 
+/// The same as blobs have it.
+const BLOB: &str = "sha256:f6a214f7a5fcda0c2cee9660b7fc29f5649e3c68aad48e20e950137c98913a68";
+
 /// What a route answers to somebody who may.
 struct Entry(&'static str, &'static str, &'static [u16]);
 
@@ -45,6 +48,10 @@ const ENTRIES: &[Entry] = &[
     Entry("GET", "/v1/namespaces/{namespace}/functions", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/functions/{name}", &[200]),
     Entry("POST", "/v1/namespaces/{namespace}/functions/{name}/call", &[200, 202]),
+    // Of a cluster there is no such path: see `expected`.
+    Entry("POST", "/v1/namespaces/{namespace}/blobs", &[200, 201]),
+    Entry("PUT", "/v1/namespaces/{namespace}/blobs/{digest}", &[200, 201]),
+    Entry("GET", "/v1/namespaces/{namespace}/blobs/{digest}", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/queues", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/queues/{name}", &[200]),
     Entry("POST", "/v1/namespaces/{namespace}/jobs", &[201]),
@@ -185,6 +192,10 @@ impl Matrix {
             assert!(entry(route).is_some(), "no entry for {} {}", route.method, route.path);
         }
         self.submit("a");
+        if !self.of_a_cluster {
+            let blobs = format!("/v1/namespaces/{}/blobs", self.admin.namespace);
+            assert_eq!(self.admin.post(&blobs, &[], b"result").status, 201);
+        }
         let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
         paths.sort_unstable();
         paths.dedup();
@@ -254,6 +265,7 @@ impl Matrix {
             Some(guard) => {
                 let verb = guard.permission().map(|wanted| wanted.verb);
                 match verb.is_some_and(|verb| rights.verbs.contains(&verb)) {
+                    true if self.of_a_cluster && path.contains("/blobs") => vec![404],
                     true => through(),
                     false if rights.verbs.contains(&Verb::Get) => vec![403],
                     false => vec![404],
@@ -275,12 +287,14 @@ impl Matrix {
         let path = path
             .replace("{namespace}", &self.admin.namespace)
             .replace("{name}", &name)
+            .replace("{digest}", BLOB)
             .replace("{job_uid}", "uid")
             .replace("{attempt}", "1");
         // What is sent is good: workers' is looked at before the token, which is judged with it.
         let body = match method {
             "POST" if path == "/v1/reports" => REPORT,
             "PUT" if path.starts_with("/v1/reports/") => "result",
+            "PUT" | "POST" if path.contains("/blobs") => "result",
             "POST" if path.ends_with("/jobs") => r#"{"function":"echo"}"#,
             "POST" if path.ends_with("/call") => "{}",
             _ => "",

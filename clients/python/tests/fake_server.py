@@ -1,6 +1,8 @@
 """A server that does what a real one does too rarely: it is slow, cuts its answers anywhere, and repeats itself."""
 
+import base64
 import contextlib
+import hashlib
 import http.server
 import json
 import threading
@@ -27,6 +29,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         state = self.server.state
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
+        if "inputBlob" in asked or "files" in asked:
+            self.answer(*self.of_data(asked))
+            return
         with state.lock:
             unfinished = [began for began, _ in state.jobs.values() if time.monotonic() - began < state.job_seconds]
             if len(unfinished) >= state.most_unfinished:
@@ -41,6 +46,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.answer(job(name, "Queued", 1, asked["input"]), 201)
 
+    def do_HEAD(self):
+        state = self.server.state
+        state.asked.append(self.path)
+        self.send_response(200 if self.path.rpartition(":")[2] in state.blobs else 404)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def do_PUT(self):
+        state = self.server.state
+        data = self.rfile.read(int(self.headers["content-length"]))
+        state.puts.append(len(data))
+        if state.lost_puts:
+            state.lost_puts -= 1
+            self.close_connection = True
+            return
+        digest = hashlib.sha256(data).hexdigest()
+        assert self.path.endswith(f"/blobs/sha256:{digest}")
+        state.blobs[digest] = data
+        self.answer({"sha256": digest, "bytes": len(data)}, 201)
+
     def do_GET(self):
         path = urllib.parse.urlsplit(self.path)
         name, _, rest = path.path.rpartition("/jobs/")[2].partition("/")
@@ -50,6 +75,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with self.server.state.lock:
             self.server.state.questions.append(path.query)
         self.answer(self.now(name, path.query))
+
+    def of_data(self, asked):
+        """A job whose result is its input as it is, and the status of the answer."""
+        state = self.server.state
+        state.submitted.append((asked, self.headers["idempotency-key"]))
+        blob = asked.get("inputBlob") or next(iter(asked["files"].values()))
+        if state.forgets:
+            state.forgets = False
+            state.blobs.clear()
+        if blob["sha256"] not in state.blobs:
+            return {"problems": [{"pointer": "/inputBlob/sha256", "message": "is not there"}]}, 422
+        data = state.blobs[blob["sha256"]]
+        assert len(data) == blob["bytes"]
+        result = {"bytes": len(data), "contentType": blob["mediaType"], "sha256": blob["sha256"]}
+        result["base64"] = base64.b64encode(data).decode()
+        return job("d", "Succeeded", 3, {}, result=result), 201
 
     def now(self, name, query):
         told = self.whole(name)
@@ -123,6 +164,10 @@ class State:
         self.knows_fields = True
         # Further jobs are refused.
         self.most_unfinished = 1e9
+        # Data that was sent, what was asked and sent for it, and the jobs of it with their keys.
+        self.blobs, self.asked, self.puts, self.submitted = {}, [], [], []
+        # So many times data that was sent gets no answer; and what was sent is gone when the next job comes.
+        self.lost_puts, self.forgets = 0, False
         # The job of which the first answer is lost.
         self.lost = None
         self.jobs, self.streams, self.questions = {}, [], []

@@ -54,9 +54,11 @@ class Supervisor:
         """Gives it a job; its name."""
         self.jobs += 1
         name = f"job-{self.jobs}"
-        (self.path / "input").write_text(
-            items if isinstance(items, str) else json.dumps({"items": items, **fields.pop("more", {})})
-        )
+        # Without items the input is what is there.
+        if items is not None:
+            (self.path / "input").write_text(
+                items if isinstance(items, str) else json.dumps({"items": items, **fields.pop("more", {})})
+            )
         for file in self.work.iterdir():
             file.unlink()
         (self.work / "progress").touch()

@@ -68,6 +68,7 @@ def test_a_function_is_told_of_its_job_as_by_version_1(serve):
     (told,) = one.result([1], 2, traceparent=trace)
     assert told == {
         "WINDLASS_INPUT": str(one.path / "input"),
+        "WINDLASS_INPUT_TYPE": "application/json",
         "WINDLASS_OUTPUT": str(one.work / "output"),
         "WINDLASS_PROGRESS": str(one.work / "progress"),
         "WINDLASS_PARALLELISM": "2",

@@ -17,6 +17,15 @@
 /// Path of the input: the bytes of the request, for most functions a JSON text. The file is read-only to the function.
 pub const INPUT: &str = "WINDLASS_INPUT";
 
+/// Media type of the input, such as `application/json` or `image/png`.
+pub const INPUT_TYPE: &str = "WINDLASS_INPUT_TYPE";
+
+/// Path of the directory with the job's files, each under its name. Set only where there are any.
+pub const FILES: &str = "WINDLASS_FILES";
+
+/// Path of a file into which the function may write the media type of its result. It does not exist at the start.
+pub const OUTPUT_TYPE: &str = "WINDLASS_OUTPUT_TYPE";
+
 /// Path to write the result to. It does not exist at the start; its directory does and is writable.
 pub const OUTPUT: &str = "WINDLASS_OUTPUT";
 

@@ -3,6 +3,8 @@
 //! In a pod it is JSON in the environment variable [`ASSIGNMENT`] of `windlass worker`, and the
 //! function's argv follows `--` on the worker's command line. On one machine both are an [`Order`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
@@ -12,7 +14,7 @@ use crate::report::{Ending, Outcome};
 use crate::result::sha256;
 use crate::status::FailureReason;
 use crate::validate::JobLimits;
-use crate::{AttemptNumber, Cpus};
+use crate::{AttemptNumber, BlobRef, Cpus, media_type};
 
 /// The environment variable that holds the [`Assignment`]. The function does not see it.
 pub const ASSIGNMENT: &str = "WINDLASS_ASSIGNMENT";
@@ -52,6 +54,9 @@ pub struct Assignment {
     pub input: String,
     /// What that file must hold. An older controller does not say so.
     pub input_digest: Option<InputDigest>,
+    /// What is put into that file, and what beside it, before the function starts. Nothing where the
+    /// input is inline and there are no files.
+    pub inputs: Option<Inputs>,
     /// Directory in which the worker may write; it is the attempt's own.
     pub work: String,
     /// Where to report.
@@ -94,6 +99,7 @@ impl Assignment {
             content_type: function.content_type.clone(),
             input: String::new(),
             input_digest: None,
+            inputs: None,
             work: String::new(),
             report,
             results: None,
@@ -104,6 +110,34 @@ impl Assignment {
             on_standby: false,
         }
     }
+
+    /// The media type of the input.
+    pub fn input_type(&self) -> &str {
+        let input = self.inputs.as_ref().and_then(|inputs| inputs.input.as_ref());
+        input.map_or(media_type::JSON, |input| &input.blob.media_type)
+    }
+}
+
+/// Blobs that an attempt reads.
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inputs {
+    /// The input, unless it is inline.
+    pub input: Option<SourceFile>,
+    /// Files beside it, by name.
+    #[serde(default)]
+    pub files: BTreeMap<String, SourceFile>,
+}
+
+/// A file of this machine that a worker copies for its function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceFile {
+    /// Its path.
+    pub path: String,
+    /// What must be in it.
+    pub blob: BlobRef,
 }
 
 /// What a worker knows that waits in a pod until that becomes an attempt.

@@ -40,7 +40,7 @@ impl Fields {
     pub fn all_but_input() -> String {
         let is_wanted = |path: &&String| match path.split_once('.') {
             None => path.as_str() != "spec",
-            Some(("spec", field)) => field != "input",
+            Some(("spec", field)) => field != "input" && !field.contains('.'),
             Some(_) => false,
         };
         KNOWN.iter().filter(is_wanted).cloned().collect::<Vec<_>>().join(",")

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use serde_with_macros::skip_serializing_none;
 
 use crate::warm::Warm;
-use crate::{Cpus, Metadata, quantity, schema};
+use crate::{Cpus, Metadata, blob, media_type, quantity, schema};
 
 /// A program that requests may name. It follows the worker contract: reads its input from the file
 /// in `WINDLASS_INPUT`, uses `WINDLASS_PARALLELISM` threads and writes its result to the file in
@@ -41,6 +41,20 @@ pub struct FunctionSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::any_object")]
     pub input_schema: Option<Map<String, Value>>,
+    /// Media types of the input that are taken, such as `image/png`, `image/*` or `*/*`. Default
+    /// `application/json`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 3, max = 128),
+            regex(pattern = r"^[!-)+-.0-~]+/([!-)+-.0-~]+|\*)$|^\*/\*$")
+        )
+    )]
+    pub input_types: Vec<String>,
+    /// Most bytes of an input that is no inline JSON, and of each file. Default 1 GiB.
+    #[schemars(range(min = 1, max = 1_099_511_627_776_u64))]
+    pub max_input_bytes: Option<u64>,
     /// Media type of the result, or `*/*` for what it is found to be: JSON, text or bytes. Default
     /// `application/json`.
     #[serde(default = "json_type")]
@@ -74,6 +88,26 @@ pub struct FunctionSpec {
     pub warm: Option<Warm>,
     /// What the function's pods need of their node. Ignored on one machine.
     pub pod: Option<PodOptions>,
+}
+
+impl FunctionSpec {
+    /// Media types of the input that are taken.
+    pub fn input_types(&self) -> Vec<&str> {
+        match self.input_types.is_empty() {
+            true => vec![media_type::JSON],
+            false => self.input_types.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Whether an input of this media type is taken.
+    pub fn takes(&self, media_type: &str) -> bool {
+        self.input_types().into_iter().any(|range| media_type::is_in(media_type, range))
+    }
+
+    /// Most bytes of an input that is no inline JSON, and of each file.
+    pub fn max_input_bytes(&self) -> u64 {
+        self.max_input_bytes.unwrap_or(blob::MAX_BYTES)
+    }
 }
 
 /// Bounds of a job's parallelism.

@@ -1,5 +1,6 @@
 //! ComputeJob: one request.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 use serde_with_macros::skip_serializing_none;
 
 use crate::queue::DEFAULT_QUEUE;
-use crate::{Cpus, JobStatus, Metadata, schema};
+use crate::{BlobRef, Cpus, JobStatus, Metadata, media_type, schema};
 
 /// Largest input, in bytes of compact JSON: 128 KiB. It travels to a pod as an annotation, and all
 /// annotations of an object together hold 256 KiB.
@@ -21,7 +22,7 @@ pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = schema::immutable_presence(&[
-    "parallelism", "minParallelism", "queue", "retries", "timeoutSeconds",
+    "parallelism", "minParallelism", "queue", "retries", "timeoutSeconds", "inputBlob", "files",
 ])))]
 pub struct JobSpec {
     /// Name of a ComputeFunction in the same namespace.
@@ -32,6 +33,15 @@ pub struct JobSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::immutable_object")]
     pub input: Map<String, Value>,
+    /// The input when it is larger, no object, or no JSON. It was sent before. The function's
+    /// `inputTypes` and `maxInputBytes` say what is taken.
+    #[schemars(extend("x-kubernetes-validations" = schema::immutable()))]
+    pub input_blob: Option<BlobRef>,
+    /// Files beside the input, by name: at most 64. They were sent before. A name has letters,
+    /// digits, dots, underscores and hyphens, at most 128.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64, "x-kubernetes-validations" = schema::immutable()))]
+    pub files: BTreeMap<String, BlobRef>,
     /// CPUs wanted: threads of the function and CPU request and limit of its pod. Default and
     /// maximum are the function's.
     #[schemars(
@@ -92,8 +102,22 @@ impl JobSpec {
         86_400
     }
 
-    /// The bytes that the function reads: compact JSON with sorted keys.
+    /// The media type of the input.
+    pub fn input_type(&self) -> &str {
+        self.input_blob.as_ref().map_or(media_type::JSON, |blob| &blob.media_type)
+    }
+
+    /// All the blobs that it names, each with its JSON pointer.
+    pub fn blobs(&self) -> impl Iterator<Item = (String, &BlobRef)> {
+        let input = self.input_blob.iter().map(|blob| ("/inputBlob".to_owned(), blob));
+        input.chain(self.files.iter().map(|(name, blob)| (format!("/files/{name}"), blob)))
+    }
+
+    /// The bytes of an inline input: compact JSON with sorted keys. None of one that is a blob.
     pub fn input_bytes(&self) -> Vec<u8> {
+        if self.input_blob.is_some() {
+            return Vec::new();
+        }
         // A map of JSON values with string keys always serializes.
         serde_json::to_vec(&self.input).unwrap_or_default()
     }

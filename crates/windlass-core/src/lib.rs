@@ -14,6 +14,8 @@
 
 pub mod admit;
 pub mod assignment;
+pub mod blob;
+pub mod blobs;
 pub mod clock;
 pub mod error;
 pub mod explain;
@@ -23,6 +25,7 @@ pub mod idempotency;
 pub mod job;
 pub mod jobs;
 pub mod live;
+pub mod media_type;
 mod metadata;
 pub mod name;
 pub mod outcome;
@@ -44,6 +47,8 @@ pub use windlass_contract as contract;
 
 pub use admit::{Admission, Capacity, Grant, Share, Waiting};
 pub use assignment::Assignment;
+pub use blob::BlobRef;
+pub use blobs::Blobs;
 pub use error::{Error, Problem};
 pub use function::{Function, FunctionSpec};
 pub use job::{Job, JobKey, JobSpec};

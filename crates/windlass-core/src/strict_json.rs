@@ -14,6 +14,8 @@ use std::io::{self, Read};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+use crate::media_type;
+
 /// Most memory for the names of open objects, in bytes. Names beyond it are not compared.
 const MOST_NAMES_BYTES: usize = 64 << 20;
 /// What a name takes beside its letters.
@@ -21,7 +23,7 @@ const NAME_OVERHEAD: usize = 48;
 
 /// Whether bytes of this media type are JSON.
 pub fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = media_type::essence(content_type);
     essence == "application/json" || essence.ends_with("+json")
 }
 

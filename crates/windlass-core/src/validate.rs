@@ -1,5 +1,7 @@
 //! Refusing what cannot be run, before anything is created.
 
+mod inputs;
+
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,8 @@ use crate::function::FunctionSpec;
 use crate::job::{JobSpec, MAX_INPUT_BYTES};
 use crate::queue::QueueSpec;
 use crate::{Cpus, name};
+
+pub use inputs::{only_inline, refuse_blobs};
 
 /// Attempts after the first, when neither the job nor its function says.
 pub const DEFAULT_RETRIES: u32 = 2;
@@ -68,11 +72,12 @@ pub fn validate(
 ) -> Result<JobLimits, Error> {
     let mut problems = Vec::new();
     let limits = bound(spec, function, queue, &mut problems);
+    inputs::check(spec, function, &mut problems);
     let input_bytes = spec.input_bytes().len();
     if input_bytes > MAX_INPUT_BYTES {
         let message = format!("{input_bytes} bytes; at most {MAX_INPUT_BYTES} are allowed");
         problems.push(Problem::at("/input", message));
-    } else {
+    } else if spec.input_blob.is_none() {
         against_schema(spec, function, &mut problems);
     }
     unless_wrong(limits, problems)

@@ -9,7 +9,8 @@ use http::Method;
 use windlass_core::jobs::Verb;
 
 use crate::handlers::{
-    api_document, assignment, call, drain, functions, health, jobs, metrics, peers, queues, reports,
+    api_document, assignment, blobs, call, drain, functions, health, jobs, metrics, peers, queues,
+    reports,
 };
 use crate::middleware::{guard, origin, response};
 use crate::openapi;
@@ -56,6 +57,11 @@ routes! {
         Functions(Verb::Get), Request => functions::get_function;
     POST "/v1/namespaces/{namespace}/functions/{name}/call",
         Jobs(Verb::Create), Handler => call::call_function;
+    POST "/v1/namespaces/{namespace}/blobs", Jobs(Verb::Create), Handler => blobs::store_blob;
+    PUT "/v1/namespaces/{namespace}/blobs/{digest}",
+        Jobs(Verb::Create), Handler => blobs::store_named_blob;
+    GET "/v1/namespaces/{namespace}/blobs/{digest}",
+        Jobs(Verb::Get), Request => blobs::read_blob;
     GET "/v1/namespaces/{namespace}/queues", Queues(Verb::List), Request => queues::list_queues;
     GET "/v1/namespaces/{namespace}/queues/{name}",
         Queues(Verb::Get), Request => queues::get_queue;

@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 use tokio::sync::Notify;
+use windlass_core::blobs::Blobs;
 use windlass_core::jobs::{Access, Drain, Jobs, Reports};
 
 use crate::live::live_progress::LiveProgress;
@@ -23,6 +24,8 @@ pub struct Gateway {
     pub access: Arc<dyn Access>,
     /// Where workers report; `None` on one machine, and then there is no such route.
     pub reports: Option<Arc<dyn Reports>>,
+    /// Where inputs go that are no small JSON; `None` on a cluster, and then there is no such route.
+    pub blobs: Option<Arc<dyn Blobs>>,
     /// What a drain is asked of; `None` on a cluster, and then there is no such route.
     pub drain: Option<Arc<dyn Drain>>,
     /// The `Host` values that are answered, port included, such as `127.0.0.1:8080`. With a list,

@@ -8,6 +8,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use windlass_core::jobs::Verb;
+use windlass_core::result::sha256;
 use windlass_gateway::routes::{Guard, ROUTES, Route};
 
 use crate::fake::{GOOD, JOB_READER, PEER, READER, Revocable, STRANGER, UNDECIDED, WORKER};
@@ -28,6 +29,7 @@ fn request(route: &Route) -> Ask {
         Guard::Jobs(Verb::Create) if route.path.ends_with("/call") => {
             ask.header("prefer", "wait=0").json(&json!({"paths": 7}))
         }
+        Guard::Jobs(Verb::Create) if route.path.contains("/blobs") => ask.content(b"bytes"),
         Guard::Jobs(Verb::Create) => ask.json(&json!({"function": "price", "name": "b"})),
         Guard::Worker => ask.json(&crate::reports::progress()),
         Guard::Peer => ask.json(&json!({"reports": [crate::reports::progress()]})),
@@ -37,7 +39,8 @@ fn request(route: &Route) -> Ask {
 
 /// Its path, but for a job's name.
 fn path(route: &Route) -> String {
-    [("{namespace}", "default"), ("{job_uid}", "uid"), ("{attempt}", "1")]
+    let digest = format!("sha256:{}", sha256(b"bytes"));
+    [("{namespace}", "default"), ("{job_uid}", "uid"), ("{attempt}", "1"), ("{digest}", &digest)]
         .into_iter()
         .fold(route.path.to_owned(), |path, (key, value)| path.replace(key, value))
 }
@@ -52,6 +55,7 @@ async fn every_route_lets_through_only_who_may() {
         let server = Server::start().await;
         server.backend.put("a");
         server.backend.finish("a", b"{}", "application/json");
+        server.backend.keep_blob(b"bytes");
         let before = server.backend.job("a");
         let ask = || request(route);
         let what = format!("{} {}", route.method, route.path);
@@ -119,6 +123,7 @@ async fn every_get_has_its_head() {
         let server = Server::start().await;
         server.backend.put("a");
         server.backend.finish("a", b"{}", "application/json");
+        server.backend.keep_blob(b"bytes");
         let path = request(route).path().to_owned();
         let ask = |method| Ask::good(method, &path);
         let (get, head) =

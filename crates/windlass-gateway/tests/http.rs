@@ -43,6 +43,7 @@ impl Server {
             jobs: backend.clone(),
             access: Arc::new(Tokens),
             reports: Some(Arc::new(FakeReports(backend.clone()))),
+            blobs: Some(backend.clone()),
             drain: Some(backend.clone()),
             allowed_hosts: None,
             limits: ServerLimits::default(),

@@ -8,6 +8,7 @@
 mod fake;
 mod http;
 
+mod blobs;
 mod call;
 mod crowds;
 mod errors;

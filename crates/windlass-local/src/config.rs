@@ -31,7 +31,7 @@ pub struct Config {
     pub durable: bool,
     /// Most jobs that wait for CPUs, all queues together.
     pub max_queued: u32,
-    /// Most bytes of jobs, results and logs that are kept. Beyond it submissions are refused.
+    /// Most bytes of jobs, results, logs and blobs that are kept. Beyond it submissions are refused.
     pub max_stored_bytes: u64,
     /// Most that the directory of one attempt may take of the disk, in bytes; `None` for no bound.
     pub attempt_disk_bytes: Option<u64>,

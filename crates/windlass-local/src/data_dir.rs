@@ -1,16 +1,21 @@
 //! The files of a data directory beside the database, and how many bytes they take.
 //!
-//! `attempts/` is of what runs; results above 32 KiB and logs stay as long as their jobs.
+//! `attempts/` is of what runs; results above 32 KiB and logs stay as long as their jobs, and
+//! [blobs](crate::blobs) as long as any job that names them.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::warn;
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
+
 use windlass_worker::{log_before, private_files, stored_name};
+
+use crate::blobs::BlobDirectory;
 
 /// The directories under a data directory.
 #[derive(Debug)]
@@ -18,12 +23,14 @@ pub(crate) struct DataDir {
     data: PathBuf,
     /// Of results and logs.
     bytes: AtomicU64,
+    pub(crate) blobs: Arc<BlobDirectory>,
 }
 
 impl DataDir {
-    /// Makes what is missing.
-    pub(crate) fn open(data: &Path) -> io::Result<Self> {
-        let dir = Self { data: data.to_owned(), bytes: AtomicU64::new(0) };
+    /// Makes what is missing. `is_durable`: a blob waits for the disk.
+    pub(crate) fn open(data: &Path, is_durable: bool) -> io::Result<Self> {
+        let blobs = Arc::new(BlobDirectory::open(data, is_durable)?);
+        let dir = Self { data: data.to_owned(), bytes: AtomicU64::new(0), blobs };
         for directory in [dir.attempts(), dir.results(), dir.logs()] {
             private_files::make_directory(&directory)?;
         }
@@ -52,9 +59,9 @@ impl DataDir {
         self.logs().join(stored_name(&uid.to_string(), attempt))
     }
 
-    /// Bytes that results and logs take.
+    /// Bytes that results, logs and blobs take.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed) + self.blobs.bytes()
     }
 
     /// Counts what an attempt has left. A result that does not count is deleted.

@@ -29,6 +29,9 @@ use windlass_worker::stop_signals::heed_children;
 /// When to try again at the server that follows one that is drained.
 const DRAIN_RETRY: Duration = Duration::from_secs(5);
 
+/// How often it is looked for blobs that nobody needs.
+const BLOB_ROUND: Duration = Duration::from_secs(60);
+
 /// An engine that runs.
 pub struct Engine {
     pub(crate) ctx: Arc<Context>,
@@ -50,7 +53,7 @@ impl Engine {
         // Without its signal a worker that has ended could not be waited for.
         drop(heed_children().map_err(io)?);
         let lock = store::lock_directory(&config.data)?;
-        let files = Arc::new(DataDir::open(&config.data).map_err(io)?);
+        let files = Arc::new(DataDir::open(&config.data, config.durable).map_err(io)?);
 
         let (sender, events) = event::channel();
         let (store, store_failure) = Store::open(&config.data, config.durable, sender.clone())?;
@@ -89,7 +92,8 @@ impl Engine {
         let unfinished =
             ctx.store.unfinished().map_err(|error| io(io::Error::other(error.to_string())))?;
         controller.recover(unfinished, &lost);
-        let watching = watch_files(&ctx);
+        let mut watching = watch_files(&ctx);
+        watching.push(tokio::spawn(collect_blobs(Arc::clone(&ctx))));
         let controller = Some(tokio::spawn(controller.run())).into();
         remove_orphans(&ctx);
         Ok(Arc::new(Self { ctx, store_failure, controller, watching, _lock: lock }))
@@ -133,7 +137,7 @@ impl Engine {
         self.ctx.store.release_memory().await
     }
 
-    /// Bytes that jobs, results and logs take.
+    /// Bytes that jobs, results, logs and blobs take.
     pub fn stored_bytes(&self) -> u64 {
         self.ctx.stored_bytes()
     }
@@ -204,6 +208,24 @@ fn watch_files(ctx: &Context) -> Vec<JoinHandle<()>> {
         warn!(%error, "a data directory that is removed is noticed at the next change only");
     });
     watching.into_iter().chain(looking.ok()).collect()
+}
+
+/// Deletes blobs that nobody needs any more, again and again.
+async fn collect_blobs(ctx: Arc<Context>) {
+    loop {
+        let round = Arc::clone(&ctx);
+        let collected = tokio::task::spawn_blocking(move || {
+            let now = round.clock.now();
+            round.files.blobs.collect(now, || round.store.named_blobs())
+        });
+        match collected.await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(deleted)) => info!(deleted, "blobs that nobody needs are gone"),
+            Ok(Err(error)) => warn!(%error, "blobs stay that nobody may need"),
+            Err(error) => error!(%error, "looking for blobs that nobody needs has failed"),
+        }
+        tokio::time::sleep(BLOB_ROUND).await;
+    }
 }
 
 /// Counts results and logs, and deletes those of no job, in a thread of its own.

@@ -20,6 +20,7 @@
 //! Deliberately absent: HTTP (the gateway's), and any second process that must be there.
 
 mod attempt;
+mod blobs;
 mod config;
 mod confine;
 mod controller;

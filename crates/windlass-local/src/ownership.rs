@@ -10,8 +10,16 @@ use tracing::info;
 use windlass_worker::private_files;
 
 /// What a server keeps in its data directory.
-const ENTRIES: [&str; 7] =
-    ["attempts", "results", "logs", "lock", "jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"];
+const ENTRIES: [&str; 8] = [
+    "attempts",
+    "results",
+    "logs",
+    "blobs",
+    "lock",
+    "jobs.sqlite",
+    "jobs.sqlite-wal",
+    "jobs.sqlite-shm",
+];
 
 /// The secrets of a data directory. One that others could read is refused by who reads it, and so is
 /// not closed here as if nothing had happened.

@@ -126,3 +126,13 @@ fn a_variable_that_is_no_functions_to_set_is_refused() {
         assert!(why.contains("/spec/env/1/name") && why.contains(words), "{name:?}: {why}");
     }
 }
+
+#[test]
+fn an_input_type_that_names_no_types_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for bad in ["png", "*/png", "image/png; q=1", ""] {
+        let spec = json!({ "command": ["x"], "inputTypes": ["*/*", bad] });
+        let why = problem(directory.path(), &manifest("f", &spec.to_string()));
+        assert!(why.contains("/spec/inputTypes/1"), "{bad:?}: {why}");
+    }
+}

@@ -8,35 +8,18 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use windlass_core::assignment::{
-    ASSIGNMENT, Assignment, InputDigest, Order, Program, RunAs, STANDBY,
-};
+use windlass_core::assignment::{ASSIGNMENT, Assignment, Order, Program, RunAs, STANDBY};
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
 use crate::fence::{Fence, HIDDEN};
+use crate::inputs::{self, files_directory};
 use crate::progress::ProgressFile;
 use crate::stop;
 
 /// Seconds of grace instead of the contract's, such as `0.5`: a server on this machine passes its
 /// own, and tests of functions that ignore SIGTERM do not wait.
 pub(crate) const GRACE: &str = "WINDLASS_GRACE_SECONDS";
-
-/// Whether the file that the function will read holds the job's input. Whoever may change pods may have removed it.
-pub(crate) fn check_input(assignment: &Assignment) -> io::Result<()> {
-    let Some(expected) = &assignment.input_digest else { return Ok(()) };
-    let found = InputDigest::of(&std::fs::read(&assignment.input)?);
-    if found == *expected {
-        return Ok(());
-    }
-    let (found, expected) = (found.bytes, expected.bytes);
-    let why = format!(
-        "{:?} does not hold the job's input ({found} bytes instead of {expected}, or others): \
-         something has changed or removed it, such as a policy that changes annotations of pods",
-        assignment.input
-    );
-    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
-}
 
 /// A started function.
 pub(crate) struct FunctionProcess {
@@ -50,7 +33,7 @@ impl FunctionProcess {
     /// Starts the function with the environment of the worker contract, and gives its progress.
     pub(crate) fn start(order: &Order, timeout: Duration) -> io::Result<(Self, ProgressFile)> {
         let Order { assignment, program, .. } = order;
-        check_input(assignment)?;
+        inputs::fetch(order)?;
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
         let progress_file = ProgressFile::create(&progress)?;
@@ -59,7 +42,10 @@ impl FunctionProcess {
         let mut process = command(program, work, Path::new(&assignment.input))?;
         process
             .env(contract::INPUT, &assignment.input)
+            .env(contract::INPUT_TYPE, assignment.input_type())
+            .envs(files_of(assignment).map(|files| (contract::FILES, files)))
             .env(contract::OUTPUT, &output)
+            .env(contract::OUTPUT_TYPE, type_path(&output))
             .env(contract::PROGRESS, &progress)
             .env(contract::PARALLELISM, &parallelism)
             .env(contract::DEADLINE, deadline(timeout).to_string())
@@ -129,7 +115,8 @@ pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Resul
     }
     let fence = match hidden {
         Some(hidden) => {
-            Some(Fence::around(Path::new(hidden), &[work], &[input]).map_err(io::Error::other)?)
+            let readable = [input, &files_directory(input)];
+            Some(Fence::around(Path::new(hidden), &[work], &readable).map_err(io::Error::other)?)
         }
         None => None,
     };
@@ -141,6 +128,17 @@ pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Resul
 pub(crate) fn group_of(child: &Child) -> io::Result<Pid> {
     let number = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     number.ok_or_else(|| io::Error::other("the function has no process id"))
+}
+
+/// Where a function that writes its result to this path tells the media type of that.
+pub(crate) fn type_path(output: &Path) -> PathBuf {
+    output.with_file_name("output-type")
+}
+
+/// The directory of the job's files, if it has any.
+pub(crate) fn files_of(assignment: &Assignment) -> Option<PathBuf> {
+    let has_files = assignment.inputs.as_ref().is_some_and(|inputs| !inputs.files.is_empty());
+    has_files.then(|| files_directory(Path::new(&assignment.input)))
 }
 
 /// The trace that the function's spans belong to.

@@ -15,8 +15,9 @@
 //! | 143 | stopped by SIGTERM, or because the server is gone; nothing is reported |
 //!
 //! One job by file names: [`orders`] takes instructions, [`standby`] waits in a pod for its one order, [`supervise`]
-//! carries out an order, [`confine`] holds this process and what it starts, [`running`] is the function whether it runs once, by [`function`], or
-//! serves, by [`serving`], which [`fence`] keeps out of the server's files, [`progress`] and [`output`] read what it
+//! carries out an order, [`confine`] holds this process and what it starts, [`running`] is the function whether it runs
+//! once, by [`function`], or serves, by [`serving`], for which [`inputs`] has its blobs ready and which [`fence`] keeps
+//! out of the server's files, [`progress`] and [`output`] read what it
 //! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
 //! what the function has started, [`result`] collects its result, [`outcome`] decides how the attempt
 //! ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
@@ -30,6 +31,7 @@ mod dry_run;
 mod ending;
 mod fence;
 mod function;
+mod inputs;
 mod log;
 mod orders;
 mod outcome;
@@ -58,6 +60,7 @@ use windlass_core::contract::STOP_GRACE_SECONDS;
 pub use confine::{descendants, kills as oom_kills};
 pub use dry_run::dry_run;
 pub use fence::{HIDDEN, NoFence, can_hide};
+pub use inputs::files_directory;
 pub use log::{LogFollower, previous_part as log_before, read as read_log};
 pub use remove_tree::remove_tree;
 pub use result::stored_name;

@@ -9,8 +9,9 @@ use sha2::{Digest as _, Sha256};
 use windlass_core::assignment::ReportTo;
 use windlass_core::result::{self, hex, inline_result};
 use windlass_core::status::{JobResult, MAX_INLINE_RESULT_BYTES};
-use windlass_core::{Assignment, AttemptNumber};
+use windlass_core::{Assignment, AttemptNumber, media_type};
 
+use crate::function::type_path;
 use crate::outcome::FunctionOutput;
 use crate::private_files;
 
@@ -51,7 +52,11 @@ pub(crate) fn collect_text(assignment: &Assignment, text: &str, path: &Path) -> 
             Err(error) => unusable(format!("told an output that cannot be written: {error}")),
         };
     }
-    match result::type_of_result(&assignment.content_type, io::Cursor::new(bytes)) {
+    let content_type = match told_type(assignment, path) {
+        Ok(told) => told,
+        Err(why) => return unusable(why),
+    };
+    match result::type_of_result(&content_type, io::Cursor::new(bytes)) {
         Ok(Ok(told)) => CollectedOutput::Final(
             inline_result(bytes, &told).map_or_else(still_written, FunctionOutput::Result),
         ),
@@ -77,7 +82,11 @@ pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedO
         let why = format!("wrote {bytes} bytes; it may write {most}");
         return CollectedOutput::Final(FunctionOutput::TooLarge(why));
     }
-    let content_type = match type_of_output(&file, bytes, &assignment.content_type) {
+    let content_type = match told_type(assignment, path) {
+        Ok(told) => told,
+        Err(why) => return unusable(why),
+    };
+    let content_type = match type_of_output(&file, bytes, &content_type) {
         Ok(Ok(told)) => told,
         Ok(Err(why)) => return unusable(why),
         Err(error) => return unusable(format!("left an output that is lost: {error}")),
@@ -102,6 +111,27 @@ pub(crate) fn too_large_to_inline(bytes: u64) -> FunctionOutput {
     FunctionOutput::TooLarge(format!(
         "wrote {bytes} bytes; without an object store the most is {most}"
     ))
+}
+
+/// The media type of an output: what the function itself tells, else what its manifest says. The error is a sentence
+/// about the function.
+fn told_type(assignment: &Assignment, output: &Path) -> Result<String, String> {
+    let unreadable = |error: io::Error| format!("left an unreadable type of its output: {error}");
+    let file = match private_files::open_plain(&type_path(output)) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Err("told the type of its output by no regular file".into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(assignment.content_type.clone());
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut text = Vec::new();
+    file.take(2 * media_type::MAX_BYTES as u64).read_to_end(&mut text).map_err(unreadable)?;
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    match media_type::problem(&text) {
+        None => Ok(text),
+        Some(why) => Err(format!("told a type of its output that {why}: {text:?}")),
+    }
 }
 
 /// The type by which the output is told, or why it is none. The file is then at its begin again.
@@ -213,6 +243,7 @@ mod tests {
             content_type: "text/plain".into(),
             input: "unused".into(),
             input_digest: None,
+            inputs: None,
             work: "unused".into(),
             report: ReportTo::Socket,
             results: results.map(|path| path.to_string_lossy().into_owned()),
@@ -251,6 +282,30 @@ mod tests {
         copy(&mut file, &part, &place).unwrap();
         assert_eq!(fs::read(place).unwrap(), b"bytes");
         assert!(!part.exists());
+    }
+
+    #[test]
+    fn a_function_may_tell_the_type_of_its_output() {
+        let work = tempfile::tempdir().unwrap();
+        let path = work.path().join("output");
+        fs::write(&path, "not JSON").unwrap();
+        let assignment = Assignment { content_type: "application/json".into(), ..assignment(None) };
+        let told = |text: &str| {
+            fs::write(type_path(&path), text).unwrap();
+            match collect_output(&assignment, &path) {
+                CollectedOutput::Final(FunctionOutput::Result(result)) => Ok(result.content_type),
+                CollectedOutput::Final(FunctionOutput::Unusable(why)) => Err(why),
+                _ => panic!("{text}"),
+            }
+        };
+        assert_eq!(told("text/csv; charset=utf-8\n"), Ok("text/csv; charset=utf-8".into()));
+        assert!(told("application/ld+json").unwrap_err().contains("is not JSON"));
+        for bad in ["", "png", "*/*", "a/b\nX-Header: 1", &"a/".repeat(200)] {
+            assert!(told(bad).unwrap_err().contains("media type") || bad.len() > 128, "{bad}");
+        }
+        fs::remove_file(type_path(&path)).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", type_path(&path)).unwrap();
+        assert!(is_unusable(&path));
     }
 
     fn is_unusable(path: &Path) -> bool {

@@ -79,7 +79,7 @@ pub(crate) fn start(
         }
         None => warm.insert(Warm::prepare(&preparation())?),
     };
-    let progress = waiting.function.begin(assignment, limit)?;
+    let progress = waiting.function.begin(order, limit)?;
     let Warm { function, memory } = warm.take().ok_or(io::ErrorKind::NotFound)?;
     Ok((RunningFunction::Serving { function, answer: None }, memory, progress))
 }

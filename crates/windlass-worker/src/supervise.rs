@@ -141,7 +141,7 @@ pub(crate) async fn supervise(
             Some(Err("the worker was told to stop".to_owned()))
         }
         RunningFunction::Serving { function, answer: Some(answer) } => {
-            Some(function.settle(answer))
+            Some(function.settle(answer, assignment))
         }
         _ => None,
     };

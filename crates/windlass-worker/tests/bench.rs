@@ -44,6 +44,7 @@ impl Bench {
             content_type: "text/plain".into(),
             input: path("input.json"),
             input_digest: Some(InputDigest::of(br#"{"n":7}"#)),
+            inputs: None,
             work: path("work"),
             report: ReportTo::Socket,
             results: None,

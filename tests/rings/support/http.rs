@@ -78,11 +78,12 @@ impl Client {
         if !self.token.is_empty() {
             request += &format!("Authorization: Bearer {}\r\n", self.token);
         }
-        if method == "POST" {
+        if method == "PUT" || method == "POST" {
             request += &format!("Content-Length: {}\r\n", body.len());
-            if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
-                request += "Content-Type: application/json\r\n";
-            }
+        }
+        let has_type = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if method == "POST" && !has_type {
+            request += "Content-Type: application/json\r\n";
         }
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");

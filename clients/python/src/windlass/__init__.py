@@ -22,6 +22,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from windlass._callee import function
+    from windlass._context import cancelled, files, parallelism, progress
     from windlass.async_client import AsyncClient
     from windlass.client import Client
     from windlass.errors import (
@@ -55,6 +57,8 @@ _HOMES = {
     "Client": "client",
     "Executor": "executor",
     "JobFuture": "executor",
+    "function": "_callee",
+    **dict.fromkeys(("cancelled", "files", "parallelism", "progress"), "_context"),
     **dict.fromkeys(("Explanation", "Function", "Job", "Problem", "Queue"), "models"),
 }
 """The modules of what is no error; all others of `__all__` are in `errors`."""
@@ -88,6 +92,11 @@ __all__ = [
     "Unreachable",
     "Untrusted",
     "WindlassError",
+    "cancelled",
+    "files",
+    "function",
+    "parallelism",
+    "progress",
 ]
 
 

@@ -2,15 +2,18 @@
 
 What is said through the pipes, a line each. To the process:
 
-- `j` and an object: a job begins, told by these environment variables. Only where there is another job after it.
+- `j` and an object: a job begins. `arguments` are those of all its calls, by name. `variables` are its environment
+  variables, and null where there is no job after it.
 - flags and a list: the items to call the function with. `k` keeps going when one fails, else the rest of the list is
-  dropped; `c` asks for a check after them, of what the job has left in the process.
+  dropped; `c` asks for a check after them, of what the job has left in the process. `p` lets the call tell the job's
+  progress. `w` is one call with the whole input, and the process reads that and writes the result itself.
 
 From the process:
 
-- `+`: the function is imported.
+- `+` and a list: the function is imported, and this is its `windlass._callee.Callee`.
 - for each item its result as JSON; or `?` and an object with `type`, `message` and `traceback`, when the function has
-  raised or has returned what is no JSON.
+  raised or has returned what is no JSON; or `~` and a text, when the job does not give it what it needs. `null` for a
+  whole input.
 - `.` and a text: what the job has left, after a check; empty for nothing.
 - `!` and a text: the process cannot go on.
 """
@@ -20,17 +23,18 @@ from __future__ import annotations
 import bdb
 import contextlib
 import contextvars
-import difflib
 import importlib
 import json
+import os
 import pkgutil
 import sys
 import time
 import traceback
-from collections.abc import Iterable
 from typing import IO, Any, Callable, NoReturn
 
-from windlass._ends import FAILED
+from windlass import _context, _whole
+from windlass._callee import Unfit, describe, nearest
+from windlass._ends import FAILED, BadInput
 from windlass._json import NoJson, encode
 from windlass._left import Before
 
@@ -42,13 +46,7 @@ class NotFound(Exception):
     """There is no function of this name."""
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """What may have been meant, as the end of a sentence."""
-    close = difflib.get_close_matches(name, [known for known in names if not known.startswith("_")], 3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def find(target: str) -> Callable[[Any], Any]:
+def find(target: str) -> Callable[..., Any]:
     """The function that `package.module:function` names; a dotted name after the colon reaches into a class."""
     module, _, path = target.partition(":")
     try:
@@ -66,7 +64,7 @@ def find(target: str) -> Callable[[Any], Any]:
             raise NotFound(f"{error}{nearest(name, dir(found))}") from None
     if not callable(found):
         raise NotFound(f"{target} is no function but {type(found).__name__}")
-    function: Callable[[Any], Any] = found
+    function: Callable[..., Any] = found
     return function
 
 
@@ -88,13 +86,19 @@ def explained(error: BaseException) -> str:
 class Caller:
     """Calls the function for the parent's items."""
 
-    def __init__(self, function: Callable[[Any], Any], results: IO[bytes]) -> None:
-        self.function, self.results = function, results
+    def __init__(self, function: Callable[..., Any], tasks: IO[bytes], results: IO[bytes], allow_pickle: bool) -> None:
+        self.function, self.results, self.allow_pickle = function, results, allow_pickle
+        self.callee = describe(function)
+        self.arguments = _whole.Arguments(function, self.callee, allow_pickle)
+        self.running = _context.enter(tasks.fileno())
+        # Those of all calls of a job, and whether its files are among them yet.
+        self.settings: dict[str, Any] = {}
+        self.has_files = True
         self.flushed = time.monotonic()
         self.before = Before()
         # What a job sets of it, such as the precision of `decimal`, is gone with the job.
         self.context = contextvars.copy_context()
-        self.say("+")
+        self.say("+" + json.dumps(self.callee))
 
     def say(self, text: str) -> None:
         """Says a line now."""
@@ -109,11 +113,14 @@ class Caller:
     def answer(self, line: bytes) -> None:
         """Does what a line says."""
         if line.startswith(b"j"):
-            self.before.begin(json.loads(line[1:]))
+            told = json.loads(line[1:])
+            if told["variables"] is not None:
+                self.before.begin(told["variables"])
+            self.settings, self.has_files = told["arguments"], False
             self.context = contextvars.copy_context()
             return
         flags, bracket, items = line.partition(b"[")
-        self.call(json.loads(bracket + items), b"k" in flags)
+        self.call(json.loads(bracket + items), flags)
         if b"c" in flags:
             # Now, and not at some line's end: what is printed is of this job.
             for stream in (sys.stdout, sys.stderr):
@@ -122,26 +129,58 @@ class Caller:
                     stream.flush()
             self.say("." + json.dumps(self.before.left()))
 
-    def call(self, items: list[Any], keep_going: bool) -> None:
+    def call(self, items: list[Any], flags: bytes) -> None:
         """Says the result of each item."""
+        is_whole = b"w" in flags
+        threads = int(os.environ["WINDLASS_PARALLELISM"]) if is_whole else 1
+        progress = os.environ.get("WINDLASS_PROGRESS") if is_whole or b"p" in flags else None
         for item in items:
-            try:
-                # Compact, and a line: JSON escapes line breaks.
-                text = encode(self.context.run(self.function, item))
-            except MemoryError:
-                raise
-            except NoJson as error:
-                text = failed(error, str(error), f"its result cannot be given back: {error}")
-            except Exception as error:
-                text = failed(error, str(error), explained(error))
+            self.running.begin(threads, progress)
+            text = self.outcome(self.whole if is_whole else self.one, item)
             self.results.write(text.encode())
             self.results.write(b"\n")
             # Whoever waits may give up at an error.
-            if time.monotonic() - self.flushed >= FLUSH_SECONDS or text.startswith("?"):
+            has_failed = text.startswith(("?", "~"))
+            if time.monotonic() - self.flushed >= FLUSH_SECONDS or has_failed:
                 self.flush()
-            if text.startswith("?") and not keep_going:
+            if text.startswith("~") or (has_failed and b"k" not in flags):
                 break
         self.flush()
+
+    def outcome(self, work: Callable[[Any], str], item: Any) -> str:
+        """The line that says what became of a call."""
+        try:
+            return work(item)
+        except MemoryError:
+            raise
+        except BadInput as error:
+            return "~" + json.dumps(str(error))
+        except NoJson as error:
+            return failed(error, str(error), f"its result cannot be given back: {error}")
+        except Exception as error:
+            return failed(error, str(error), explained(error))
+        finally:
+            self.running.end()
+
+    def one(self, item: Any) -> str:
+        """Calls it with an item; the result."""
+        if not self.has_files:
+            self.settings.update(self.arguments.files(os.environ))
+            self.has_files = True
+        positions: Any = item if isinstance(item, list) and self.callee.spreads else []
+        names = item if isinstance(item, dict) and self.callee.spreads else {}
+        if not self.callee.spreads:
+            positions = [item]
+        # Compact, and a line: JSON escapes line breaks.
+        return encode(self.context.run(self.function, *positions, **names, **self.settings))
+
+    def whole(self, _: Any) -> str:
+        """Calls it with the whole input, and writes the result."""
+        given = self.arguments.whole(os.environ)
+        first = [given.pop(self.callee.first)] if self.callee.first in given else []
+        result = self.context.run(self.function, *first, **given)
+        _whole.write(result, self.function, os.environ, self.allow_pickle)
+        return "null"
 
 
 def failed(error: Exception, message: str, text: str) -> str:
@@ -149,7 +188,7 @@ def failed(error: Exception, message: str, text: str) -> str:
     return "?" + json.dumps({"type": type(error).__name__, "message": message, "traceback": text})
 
 
-def serve(target: str, tasks: IO[bytes], results: IO[bytes]) -> int:
+def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool) -> int:
     """Answers the parent until it says no more; the exit status. BrokenPipeError when the parent has gone."""
 
     def fail(message: str) -> int:
@@ -165,9 +204,11 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes]) -> int:
     except Exception:
         return fail(f"cannot import {target}\n{traceback.format_exc()}")
     try:
-        caller = Caller(function, results)
+        caller = Caller(function, tasks, results, allow_pickle)
         for line in tasks:
             caller.answer(line)
+    except Unfit as error:
+        return fail(f"cannot call {target}: {error}")
     except MemoryError as error:
         return fail(explained(error))
     return 0

@@ -12,6 +12,10 @@ FAILED, NO_CONTRACT, BAD_INPUT, CANCELLED = 1, 2, 65, 143
 PATIENCE_SECONDS = 0.05
 
 
+class BadInput(Exception):
+    """The input can never work; retrying is pointless."""
+
+
 class Stop(Exception):
     """The supervisor asked to stop."""
 

@@ -56,7 +56,7 @@ class Target:
             "url": request.path,
             "params": request.params,
             "headers": self.head(request),
-            "content": request.content,
+            "content": request.content if request.data is None else request.data.pieces(),
             "timeout": timeout(request),
         }
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from windlass._pool import Errors, Pool, Progress
-
-
-class BadInput(Exception):
-    """The input can never work; retrying is pointless."""
+from windlass._callee import ITEM_FIELDS, Callee, check_item, check_names
+from windlass._codecs import JSON, PICKLE, essence, is_json, matches
+from windlass._context import Progress, files_of
+from windlass._ends import BadInput
+from windlass._pool import Errors, Pool, Work
 
 
 class Manner(NamedTuple):
@@ -23,10 +22,12 @@ class Manner(NamedTuple):
     chunk: int | None
     # An exception of the function ends the attempt and not the job.
     retry_exceptions: bool
+    # Inputs and results may be pickled.
+    allow_pickle: bool
 
 
-def read_input(path: str) -> tuple[list[Any], bool]:
-    """The items of the input, and whether to keep going when one fails."""
+def read_input(path: str) -> dict[str, Any]:
+    """An input that is worked item by item."""
     try:
         with open(path, "rb") as file:
             value = json.loads(file.read())
@@ -34,15 +35,7 @@ def read_input(path: str) -> tuple[list[Any], bool]:
         raise BadInput(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise BadInput("must be an object with the list `items`")
-    for name in value:
-        if name not in ("items", "keepGoing"):
-            raise BadInput(f"unknown field at /{name}; there is `items`, and `keepGoing`")
-    items, keep_going = value.get("items"), value.get("keepGoing", False)
-    if not isinstance(items, list):
-        raise BadInput("/items must be a list")
-    if not isinstance(keep_going, bool):
-        raise BadInput("/keepGoing must be true or false")
-    return items, keep_going
+    return value
 
 
 def whole(results: list[bytes], errors: Errors | None) -> list[bytes]:
@@ -54,23 +47,52 @@ def whole(results: list[bytes], errors: Errors | None) -> list[bytes]:
     return [*parts, b"}\n"]
 
 
-def write(path: str, result: list[bytes]) -> None:
-    """Next to its place first, then renamed: half a result is never taken for one."""
-    with open(path + ".partial", "wb") as file:
-        file.writelines(result)
-    os.replace(path + ".partial", path)
-
-
-def run(pool: Pool, manner: Manner, job: Mapping[str, str], variables: Mapping[str, str] | None = None) -> list[bytes]:
-    """Does a job, told by the variables of a worker, and returns its result in pieces.
+def run(
+    pool: Pool, manner: Manner, job: Mapping[str, str], variables: Mapping[str, str] | None = None
+) -> list[bytes] | None:
+    """Does a job, told by the variables of a worker, and returns its result in pieces; None for one that is written.
 
     With `variables` for the function, it is to be settled.
     """
-    items, keep_going = read_input(job["WINDLASS_INPUT"])
+    callee = pool.await_ready()
+    if is_whole(callee, manner, job):
+        # Its process tells the progress, reads the input and writes the result.
+        pool.size(1)
+        pool.map(Work([None], {}, None, None, variables, is_whole=True), Progress(None))
+        return None
+    work = work_of(callee, manner, job, variables)
+    return whole(pool.map(work, Progress(job.get("WINDLASS_PROGRESS"))), work.errors)
+
+
+def is_whole(callee: Callee, manner: Manner, job: Mapping[str, str]) -> bool:
+    """Whether the function is called once, with the whole input. `BadInput` for a type that it does not take."""
+    media_type = job.get("WINDLASS_INPUT_TYPE") or JSON
+    if essence(media_type) == PICKLE and not manner.allow_pickle:
+        raise BadInput(f"{PICKLE} is not taken: `--pickle` before the function's name would allow it")
+    if callee.input_types and not any(matches(media_type, wanted) for wanted in callee.input_types):
+        raise BadInput(f"{callee.shown} takes an input of the type {' or '.join(callee.input_types)}, not {media_type}")
+    return not callee.by_item or not is_json(media_type) or callee.first in files_of(job)
+
+
+def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], variables: Mapping[str, str] | None) -> Work:
+    """The items of a job, and what each call gets beside its item. `BadInput` for what is not as it should be."""
+    value = read_input(job["WINDLASS_INPUT"])
+    items, keep_going = value.get("items"), value.get("keepGoing", False)
+    arguments = {name: given for name, given in value.items() if name not in ITEM_FIELDS}
+    files = [name for name in files_of(job) if name in callee.names]
+    for name in files:
+        if name in arguments:
+            raise BadInput(f"/{name} is in the input, and there is a file of that name as well")
+    check_names(callee, [*arguments, *files])
+    if not isinstance(items, list):
+        raise BadInput("/items must be a list")
+    if not isinstance(keep_going, bool):
+        raise BadInput("/keepGoing must be true or false")
+    if callee.spreads:
+        for number, item in enumerate(items):
+            check_item(callee, number, item)
     errors = Errors() if keep_going and not manner.retry_exceptions else None
-    with Progress(job.get("WINDLASS_PROGRESS"), len(items)) as progress:
-        results = pool.map(items, progress, manner.chunk, errors, variables)
-    return whole(results, errors)
+    return Work(items, arguments, manner.chunk, errors, variables)
 
 
 def say_bad_input(error: BadInput) -> None:

@@ -54,7 +54,10 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 # What a job is told by variables, and the name of the same in a line of version 2 of the contract.
 JOB_VARIABLES = {
     "WINDLASS_INPUT": "input",
+    "WINDLASS_INPUT_TYPE": "inputType",
+    "WINDLASS_FILES": "files",
     "WINDLASS_OUTPUT": "output",
+    "WINDLASS_OUTPUT_TYPE": "outputType",
     "WINDLASS_PROGRESS": "progress",
     "WINDLASS_PARALLELISM": "parallelism",
     "WINDLASS_DEADLINE": "deadline",

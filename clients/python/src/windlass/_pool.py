@@ -7,22 +7,20 @@ after another: then `settle` ends each, and a process in which it has left somet
 from __future__ import annotations
 
 import json
-import os
 import select
 import sys
-import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
+from windlass._callee import Callee
+from windlass._context import Progress
+from windlass._ends import BadInput
 from windlass._left import resident_bytes
 from windlass._process import Failed, Forked, Process, end
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
 # supervisor gives us.
 GRACE_SECONDS = 10.0
-
-# Between two progress lines, in seconds.
-PROGRESS_SECONDS = 0.1
 
 # Parts that what is left of the work is cut into, for each process, when one asks for more: large chunks first, which
 # cost little, and small ones last, so that all end together.
@@ -60,34 +58,27 @@ class Errors:
         self.listed.append(error)
 
 
-class Progress:
-    """Appends lines `done total`, each with one write."""
+class Work(NamedTuple):
+    """What a job has the function called for."""
 
-    def __init__(self, path: str | None, total: int) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        self.file = os.open(path, flags, 0o644) if path else None
-        self.total, self.due = total, 0.0
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.file is not None:
-            os.close(self.file)
-
-    def tell(self, done: int) -> None:
-        """Tells it, if the last line is old enough or this is the end."""
-        now = time.monotonic()
-        if self.file is not None and (now >= self.due or done == self.total):
-            self.due = now + PROGRESS_SECONDS
-            os.write(self.file, f"{done} {self.total}\n".encode())
+    items: list[Any]
+    arguments: dict[str, Any]
+    """Those of each call, by name."""
+    chunk: int | None
+    """Items handed to a process at once; None for a number that is chosen by what is left."""
+    errors: Errors | None
+    """Where items that fail are noted; None when the first ends all."""
+    variables: Mapping[str, str] | None
+    """Those of the job, where another comes after it: it is to be settled."""
+    is_whole: bool = False
+    """Whether it is one call, whose process reads the input and writes the result. There is one item then."""
 
 
 class Pool:
     """The processes. Whatever ends the `with` block, none of them is left."""
 
-    def __init__(self, target: str, parallelism: int) -> None:
-        self.target, self.parallelism = target, parallelism
+    def __init__(self, target: str, parallelism: int, allow_pickle: bool) -> None:
+        self.target, self.parallelism, self.allow_pickle = target, parallelism, allow_pickle
         self.processes: list[Process] = []
         self.poll = select.poll()
         # By the descriptor that is readable: the process, and whether that says that it has ended.
@@ -117,7 +108,7 @@ class Pool:
         """The next job has so many processes; those that are missing are started."""
         self.parallelism = parallelism
         while len(self.processes) < parallelism:
-            process = Process(self.target)
+            process = Process(self.target, self.allow_pickle)
             self.processes.append(process)
             for descriptor, has_ended in ((process.results, False), (process.end, True)):
                 self.found[descriptor] = process, has_ended
@@ -148,15 +139,16 @@ class Pool:
             elif descriptor in self.watched:
                 self.watched[descriptor]()
 
-    def await_ready(self) -> None:
-        """Waits until a process has imported the function."""
+    def await_ready(self) -> Callee:
+        """Waits until a process has imported the function; how that is called."""
         for process in self.processes:
             process.is_of_job = True
-        while not any(process.is_ready for process in self.processes):
+        while not (known := [process.callee for process in self.processes if process.callee is not None]):
             for _ in self.heard():
                 pass
         for process in self.processes:
             process.is_of_job = False
+        return known[0]
 
     def choose(self) -> list[Process]:
         """The processes of the job that begins: those that are ready first. Of the others only few stay."""
@@ -171,46 +163,39 @@ class Pool:
                 self.end([process])
         return ordered[: self.parallelism]
 
-    def map(
-        self,
-        items: list[Any],
-        progress: Progress,
-        chunk: int | None = None,
-        errors: Errors | None = None,
-        variables: Mapping[str, str] | None = None,
-    ) -> list[bytes]:
+    def map(self, work: Work, progress: Progress) -> list[bytes]:
         """The results, each as JSON, in the order of the items.
 
-        Of an item that fails it is `null` and a note in `errors`; without `errors` it ends all, by `Raised`. A job with
-        variables is to be settled.
+        Of an item that fails it is `null` and a note in `work.errors`; without these it ends all, by `Raised`.
         """
+        items = work.items
         results = [b""] * len(items)
         given = done = 0
-        keeping, asking = (b"" if errors is None else b"k"), (b"" if variables is None else b"c")
+        keeping = (b"" if work.errors is None else b"k") + (b"p" if len(items) == 1 else b"") + b"w" * work.is_whole
+        asking = b"" if work.variables is None else b"c"
 
         def give(process: Process) -> None:
             nonlocal given
             left = len(items) - given
-            count = min(left, chunk or max(1, left // (PARTS * self.parallelism)))
+            count = min(left, work.chunk or max(1, left // (PARTS * self.parallelism)))
             if count:
                 first, given = given, given + count
                 flags = keeping + (asking if given == len(items) else b"")
                 process.give(first, items[first:given], flags)
 
-        working = self.choose()
-        for process in working:
-            process.begin(variables)
+        for process in self.choose():
+            process.begin(work.arguments, work.variables)
             if process.is_ready:
                 give(process)
-        progress.tell(done)
+        progress.tell(done, len(items))
         while done < len(items):
             for process, answers in self.heard():
                 for index, text in answers:
-                    results[index] = noted(process, index, text, errors) if text.startswith(b"?") else text
+                    results[index] = noted(process, index, text, work) if text[:1] in b"?~" else text
                     done += 1
                 if process.is_of_job and process.is_ready and not process.unanswered:
                     give(process)
-            progress.tell(done)
+            progress.tell(done, len(items))
         return results
 
     def settle(self) -> None:
@@ -240,12 +225,14 @@ class Pool:
         self.size(self.parallelism)
 
 
-def noted(process: Process, index: int, text: bytes, errors: Errors | None) -> bytes:
+def noted(process: Process, index: int, text: bytes, work: Work) -> bytes:
     """What stands for the result of an item that failed."""
     told = json.loads(text[1:])
-    if errors is None:
+    if work.errors is None or text.startswith(b"~"):
         # It has dropped what it was given with it.
         process.unanswered.clear()
-        raise Raised(f"item {index}: {told['traceback']}")
-    errors.add(index, told)
+        if text.startswith(b"~"):
+            raise BadInput(told)
+        raise Raised(told["traceback"] if work.is_whole else f"item {index}: {told['traceback']}")
+    work.errors.add(index, told)
     return b"null"

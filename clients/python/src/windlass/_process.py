@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from windlass import _called
+from windlass._callee import Callee
 from windlass._ends import FAILED
 
 READ_BYTES = 1 << 16
@@ -45,9 +46,9 @@ class Failed(Exception):
 class Forked(BaseException):
     """This is a process of the pool. Whoever was the parent's program catches it at its very top and calls `run`."""
 
-    def __init__(self, target: str, tasks: int, results: int) -> None:
+    def __init__(self, target: str, allow_pickle: bool, tasks: int, results: int) -> None:
         super().__init__(target)
-        self.target, self.tasks, self.results = target, tasks, results
+        self.target, self.allow_pickle, self.tasks, self.results = target, allow_pickle, tasks, results
 
     def run(self) -> int:
         """What the process does; its exit status. Nothing of the parent's is open any more."""
@@ -67,7 +68,7 @@ class Forked(BaseException):
         os.environ.pop("WINDLASS_SERVE", None)
         try:
             with open(self.tasks, "rb") as source, open(self.results, "wb", closefd=False) as sink:
-                return _called.serve(self.target, source, sink)
+                return _called.serve(self.target, source, sink, self.allow_pickle)
         except BrokenPipeError:
             # Whoever asked has ended. Python would try once more at its own end, and say so.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.results)
@@ -79,7 +80,7 @@ def _unbuffered(descriptor: int, like: Any) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", write_through=True)
 
 
-def _fork(target: str, tasks: int, results: int) -> int:
+def _fork(target: str, allow_pickle: bool, tasks: int, results: int) -> int:
     """The number of a new process of the pool, which leaves by `Forked`."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -89,7 +90,7 @@ def _fork(target: str, tasks: int, results: int) -> int:
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     pid = os.fork()
     if pid == 0:
-        raise Forked(target, tasks, results)
+        raise Forked(target, allow_pickle, tasks, results)
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return pid
 
@@ -97,10 +98,10 @@ def _fork(target: str, tasks: int, results: int) -> int:
 class Process:
     """One process of the pool, and the items that it has not answered."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, allow_pickle: bool) -> None:
         tasks_read, tasks_write = os.pipe()
         results_read, results_write = os.pipe()
-        self.pid = _fork(target, tasks_read, results_write)
+        self.pid = _fork(target, allow_pickle, tasks_read, results_write)
         # Once it is known.
         self.status: int | None = None
         os.close(tasks_read)
@@ -112,8 +113,8 @@ class Process:
         self.end = os.pidfd_open(self.pid)
         # The begin of a line whose end was not read yet.
         self.pieces: list[bytes] = []
-        # It has imported the function.
-        self.is_ready = False
+        # How its function is called, once it has imported it.
+        self.callee: Callee | None = None
         # It has ended, or will answer no more.
         self.is_broken = False
         self.unsent = b""
@@ -122,10 +123,18 @@ class Process:
         # What the job has left in it, once it was asked; empty for nothing.
         self.left: str | None = None
 
-    def begin(self, variables: Mapping[str, str] | None) -> None:
-        """It takes part in a job. With variables there is another job after it, and what this one leaves is asked."""
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has imported the function."""
+        return self.callee is not None
+
+    def begin(self, arguments: Mapping[str, Any], variables: Mapping[str, str] | None) -> None:
+        """It takes part in a job. With variables there is another job after it, and what this one leaves is asked.
+
+        `arguments` are those of each call.
+        """
         self.is_of_job, self.has_begun, self.is_asked, self.left = True, False, False, None
-        self.unsent = b"" if variables is None else b"j" + _json(variables) + b"\n"
+        self.unsent = b"j" + _json({"arguments": arguments, "variables": variables}) + b"\n"
 
     def give(self, first: int, items: list[Any], flags: bytes) -> None:
         """Hands it items; their results will be those from `first` on. The flags are those of `windlass._called`."""
@@ -159,8 +168,8 @@ class Process:
         if rest:
             self.pieces.append(rest)
         for line in lines:
-            if line == b"+":
-                self.is_ready = True
+            if line.startswith(b"+"):
+                self.callee = Callee(*json.loads(line[1:]))
             elif line.startswith(b"."):
                 self.left = json.loads(line[1:])
             elif line.startswith(b"!"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import io
 import json
 import math
 import urllib.parse
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar, Union
 
 from windlass import _json, errors
+from windlass._codecs import BYTES, Undecodable, decode, is_json
+from windlass._data import Data, Given, with_data
 from windlass._model import json_name
 from windlass.models import Explanation, Function, Job, JobSpec, Queue
 
@@ -54,6 +57,17 @@ class Options(TypedDict, total=False):
     ttl_seconds: int | None
 
 
+class Submission(Options, total=False):
+    """The same, and what a job is given beside its input."""
+
+    data: Any
+    """In place of the input: bytes, a `pathlib.Path`, a binary file, an array or a table."""
+    content_type: str | None
+    """Its media type, where that is not the one of its kind or of the file's name."""
+    files: Mapping[str, Any] | None
+    """By their names, each what `data` may be. The function finds them as files."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """One answer of success."""
@@ -71,6 +85,8 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
+    data: Data | None = None
+    """Sent piece by piece in place of `content`."""
     timeout_seconds: float = REQUEST_SECONDS
     if_named: str | None = None
     """Of a submission that names its job: the job's path."""
@@ -124,6 +140,14 @@ class Paths:
             if_named=self.job(name) if name else None,
         )
 
+    def blob(self, method: str, data: Data) -> Request:
+        """Data on the server: HEAD asks whether it is there, PUT sends it."""
+        path = f"{self.base}/blobs/sha256:{data.sha256}"
+        if method != "PUT":
+            return Request(method, path)
+        headers = {"Content-Type": BYTES, "Content-Length": str(data.size)}
+        return Request(method, path, headers=headers, data=data)
+
     def follow_logs(self, job: JobOrName) -> Request:
         """The log, as it comes. A function may be silent for as long as it likes."""
         return Request("GET", self.job(job, "/logs"), {"follow": "true"}, timeout_seconds=math.inf)
@@ -174,8 +198,17 @@ def encode(value: Any) -> bytes:
     return _json.encode(value, ensure_ascii=False).encode()
 
 
+def given_of(
+    function: str, input: Mapping[str, Any] | None, name: str | None = None, **options: Unpack[Submission]
+) -> Given:
+    """A submission with all that it is given. Reads the data."""
+    data, content_type, files = options.pop("data", None), options.pop("content_type", None), options.pop("files", None)
+    spec = {"input": input, **spec_of(function, input, name, **options)}  # type: ignore[misc]
+    return with_data(spec, data, content_type, files)
+
+
 def spec_of(
-    function: str, input: Mapping[str, Any], name: str | None = None, **options: Unpack[Options]
+    function: str, input: Mapping[str, Any] | None, name: str | None = None, **options: Unpack[Options]
 ) -> dict[str, Any]:
     """The body of a submission: what is None is left to the function."""
     if not isinstance(function, str):
@@ -288,7 +321,11 @@ def checked(answer: Answer) -> bytes:
 
 
 def value_of(job: Job, result: bytes) -> Any:
-    """The result as a Python value where it is JSON, else its bytes."""
-    told = job.status.result
-    kind = (told.content_type if told else "").partition(";")[0].strip().lower()
-    return json.loads(result) if kind == "application/json" or kind.endswith("+json") else result
+    """The result as a Python value where its media type is that of one, such as JSON or an array; else its bytes."""
+    kind = job.status.result.content_type if job.status.result else ""
+    if is_json(kind):
+        return json.loads(result)
+    try:
+        return decode(kind, io.BytesIO(result))
+    except Undecodable as error:
+        raise errors.WindlassError(f"the result of job {job.metadata.name}: {error}") from error

@@ -7,12 +7,14 @@ is in this process, which never imports the function; `windlass._left` looks at 
 from __future__ import annotations
 
 import json
+import os
 import socket
 from typing import Any
 
-from windlass._ends import FAILED, Stop, is_killed_with_us
-from windlass._job import BadInput, Manner, run, say_bad_input, say_failed, write
+from windlass._ends import FAILED, BadInput, Stop, is_killed_with_us
+from windlass._job import Manner, run, say_bad_input, say_failed
 from windlass._left import JOB_VARIABLES, memory_bound, resident_bytes
+from windlass._output import write
 from windlass._pool import Interrupted, Pool, Raised
 from windlass._process import Failed
 
@@ -92,12 +94,14 @@ class Serving:
     def __init__(self, pool: Pool, manner: Manner, connection: Connection) -> None:
         self.pool, self.manner, self.connection = pool, manner, connection
         self.most_bytes = 0
+        # Whether each job is one call, however many CPUs it has.
+        self.calls_once = False
 
     def serve(self) -> int:
         """Serves until the socket is closed; the exit status."""
         self.pool.watch(self.connection.socket.fileno(), self.connection.readable)
         try:
-            self.pool.await_ready()
+            self.calls_once = not self.pool.await_ready().by_item
             self.most_bytes = memory_bound(resident_bytes())
             self.connection.say({"ready": VERSION})
             while True:
@@ -128,7 +132,7 @@ class Serving:
             say_failed(ended)
             is_final = isinstance(ended, Raised) and not self.manner.retry_exceptions
             answer = {"failed": name, "reason": "input" if is_final else "error"}
-        else:
+        elif ended is not None:
             answer = {"cancelled": name}
         answer["processes"] = [process.pid for process in self.pool.processes]
         held = resident_bytes()
@@ -136,12 +140,15 @@ class Serving:
             answer["replace"] = f"its parent of processes holds {held >> 20} MiB of memory"
         return answer
 
-    def ended(self, told: dict[str, Any]) -> list[bytes] | BadInput | Failed | Cancelled:
-        """Does the job itself, and returns its result in pieces, or what has ended it before."""
-        job = {name: str(told[field]) for name, field in JOB_VARIABLES.items() if told.get(field) is not None}
+    def ended(self, told: dict[str, Any]) -> list[bytes] | BadInput | Failed | Cancelled | None:
+        """Does the job itself, and returns its result in pieces, or what has ended it before.
+
+        None is a result that is written.
+        """
+        job = {name: variable(told[field]) for name, field in JOB_VARIABLES.items() if told.get(field)}
         # Those that are missing start while the input is read.
-        self.pool.size(told["parallelism"])
-        ended: list[bytes] | BadInput | Failed | Cancelled
+        self.pool.size(1 if self.calls_once else told["parallelism"])
+        ended: list[bytes] | BadInput | Failed | Cancelled | None
         try:
             ended = run(self.pool, self.manner, job, job)
         except (BadInput, Raised, Cancelled) as error:
@@ -154,7 +161,12 @@ class Serving:
         return ended
 
 
+def variable(told: Any) -> str:
+    """What a member of a job's line is as a variable. The paths of files are that of their directory."""
+    return os.path.dirname(next(iter(told.values()))) if isinstance(told, dict) else str(told)
+
+
 def serve(manner: Manner, path: str) -> int:
     """The program, when it is started to serve; its exit status."""
-    with Pool(manner.target, 1) as pool:
+    with Pool(manner.target, 1, manner.allow_pickle) as pool:
         return Serving(pool, manner, Connection(path)).serve()

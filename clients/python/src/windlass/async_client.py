@@ -7,18 +7,19 @@ import collections
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from windlass import _protocol as protocol
 from windlass import errors
+from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
 from windlass._follow import Follow
 from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
-from windlass._protocol import Answer, JobOrName, Options, Request
+from windlass._protocol import Answer, JobOrName, Options, Request, Submission
 from windlass._retry import Sending
 from windlass.models import Explanation, Function, Job, Queue
 
@@ -77,28 +78,27 @@ class AsyncClient:
     async def submit(
         self,
         function: str,
-        input: Mapping[str, Any],
+        input: Mapping[str, Any] | None = None,
         *,
         name: str | None = None,
         idempotency_key: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[Submission],
     ) -> Job:
         """Hands in a job; see `Client.submit`."""
-        spec = protocol.spec_of(function, input, name, **options)
-        return protocol.job_of((await self._send(self._paths.submit(spec, idempotency_key))).body)
+        return await self._hand_in(await _given(function, input, name, **options), idempotency_key)
 
     async def call(
         self,
         function: str,
-        input: Mapping[str, Any],
+        input: Mapping[str, Any] | None = None,
         *,
         idempotency_key: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[Submission],
     ) -> Any:
         """Hands in a job and waits for its result; see `Client.call`."""
-        spec = protocol.spec_of(function, input, **options)
-        request = self._paths.submit(spec, idempotency_key, wait=True)
-        return await self.value(protocol.job_of((await self._send(request)).body))
+        return await self.value(
+            await self._hand_in(await _given(function, input, **options), idempotency_key, wait=True)
+        )
 
     async def map(
         self, function: str, inputs: Iterable[Mapping[str, Any]], *, ahead: int = 256, **options: Unpack[Options]
@@ -135,7 +135,7 @@ class AsyncClient:
                     await self.cancel(job)
 
     async def value(self, job: JobOrName) -> Any:
-        """The result of a job, once it has ended: a Python value where it is JSON, else bytes."""
+        """The result of a job, once it has ended: a Python value where it is JSON, an array or a table, else bytes."""
         if isinstance(job, str) or not protocol.is_finished(job):
             job = await self.wait(job)
         protocol.raise_without_result(job)
@@ -247,6 +247,31 @@ class AsyncClient:
 
     # --- How it is asked. ---
 
+    async def _hand_in(self, given: Given, key: str | None, wait: bool = False) -> Job:
+        """Sends the data that the server has not, and then the job."""
+        for data in given.data:
+            if not await self._has(data):
+                await self._send(self._paths.blob("PUT", data))
+        request = self._paths.submit(given.spec, key, wait)
+        try:
+            return protocol.job_of((await self._send(request)).body)
+        except errors.Invalid as error:
+            if not given.is_missing(error):
+                raise
+        # It was there, and was deleted before the job named it.
+        for data in given.data:
+            await self._send(self._paths.blob("PUT", data))
+        return protocol.job_of((await self._send(request)).body)
+
+    async def _has(self, data: Data) -> bool:
+        if data.size < ASK_BYTES:
+            return False
+        try:
+            await self._send(self._paths.blob("HEAD", data))
+        except errors.NotFound:
+            return False
+        return True
+
     def _connections(self) -> dict[asyncio.AbstractEventLoop, httpx.AsyncClient]:
         """Those of this process: what a fork has copied belongs to the parent."""
         if self._process != os.getpid():
@@ -275,8 +300,11 @@ class AsyncClient:
                 await asyncio.sleep(sending.pause_after(error))
 
     async def _try(self, request: Request) -> Answer:
+        arguments = self._target.arguments(request)
+        if request.data is not None:
+            arguments["content"] = _read_aside(arguments["content"])
         try:
-            response = await self._connection().request(**self._target.arguments(request))
+            response = await self._connection().request(**arguments)
         except httpx.TransportError as error:
             raise self._target.unreachable(error) from None
         return self._target.answer_of(response)
@@ -312,3 +340,18 @@ class AsyncClient:
         except httpx.TransportError as error:
             raise self._target.unreachable(error) from None
         raise errors.Unreachable(f"the events of job {follow.name} end before it does")
+
+
+async def _given(
+    function: str, input: Mapping[str, Any] | None, name: str | None = None, **options: Unpack[Submission]
+) -> Given:
+    """What is handed in. Data is read in a thread: the loop does not wait for a disk."""
+    if options.get("data") is None and not options.get("files"):
+        return protocol.given_of(function, input, name, **options)
+    return await asyncio.to_thread(protocol.given_of, function, input, name, **options)
+
+
+async def _read_aside(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces, each read in a thread."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece

@@ -16,11 +16,12 @@ import httpx
 
 from windlass import _protocol as protocol
 from windlass import errors
+from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
 from windlass._follow import Follow
 from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
-from windlass._protocol import Answer, JobOrName, Options, Request
+from windlass._protocol import Answer, JobOrName, Options, Request, Submission
 from windlass._retry import Sending
 from windlass.models import Explanation, Function, Job, Queue
 
@@ -99,35 +100,35 @@ class Client:
     def submit(
         self,
         function: str,
-        input: Mapping[str, Any],
+        input: Mapping[str, Any] | None = None,
         *,
         name: str | None = None,
         idempotency_key: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[Submission],
     ) -> Job:
         """Hands in a job, which from then on neither a kill nor a loss of power loses.
 
         The same `idempotency_key` with the same request is the same job, for a day at least; with another request it is
         a `Conflict`. So is a `name` that a job has already. A job has either a key or a name.
+
+        `data` is an input that is no JSON, `files` are more of them by name: bytes, a `pathlib.Path`, a binary file, an
+        array of numpy or a table. They are sent in pieces, and not at all where the server has them.
         """
-        spec = protocol.spec_of(function, input, name, **options)
-        return protocol.job_of(self._send(self._paths.submit(spec, idempotency_key)).body)
+        return self._hand_in(protocol.given_of(function, input, name, **options), idempotency_key)
 
     def call(
         self,
         function: str,
-        input: Mapping[str, Any],
+        input: Mapping[str, Any] | None = None,
         *,
         idempotency_key: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[Submission],
     ) -> Any:
-        """Hands in a job and waits for its result: a Python value where it is JSON, else bytes.
+        """Hands in a job and waits for its result: a Python value where it is JSON, an array or a table, else bytes.
 
         Raises `JobFailed` or `JobCancelled` when there is none. The job goes on when this caller does not.
         """
-        spec = protocol.spec_of(function, input, **options)
-        job = protocol.job_of(self._send(self._paths.submit(spec, idempotency_key, wait=True)).body)
-        return self.value(job)
+        return self.value(self._hand_in(protocol.given_of(function, input, **options), idempotency_key, wait=True))
 
     def map(
         self, function: str, inputs: Iterable[Mapping[str, Any]], *, ahead: int = 256, **options: Unpack[Options]
@@ -167,7 +168,7 @@ class Client:
                     self.cancel(job)
 
     def value(self, job: JobOrName) -> Any:
-        """The result of a job, once it has ended: a Python value where it is JSON, else bytes."""
+        """The result of a job, once it has ended: a Python value where it is JSON, an array or a table, else bytes."""
         if isinstance(job, str) or not protocol.is_finished(job):
             job = self.wait(job)
         protocol.raise_without_result(job)
@@ -283,6 +284,31 @@ class Client:
         return protocol.queues_of(self._send(Request("GET", self._paths.base + "/queues")).body)
 
     # --- How it is asked. ---
+
+    def _hand_in(self, given: Given, key: str | None, wait: bool = False) -> Job:
+        """Sends the data that the server has not, and then the job."""
+        for data in given.data:
+            if not self._has(data):
+                self._send(self._paths.blob("PUT", data))
+        request = self._paths.submit(given.spec, key, wait)
+        try:
+            return protocol.job_of(self._send(request).body)
+        except errors.Invalid as error:
+            if not given.is_missing(error):
+                raise
+        # It was there, and was deleted before the job named it.
+        for data in given.data:
+            self._send(self._paths.blob("PUT", data))
+        return protocol.job_of(self._send(request).body)
+
+    def _has(self, data: Data) -> bool:
+        if data.size < ASK_BYTES:
+            return False
+        try:
+            self._send(self._paths.blob("HEAD", data))
+        except errors.NotFound:
+            return False
+        return True
 
     def _connection(self) -> httpx.Client:
         with self._lock:

@@ -34,7 +34,19 @@ class Metadata(Model):
 
 
 @dataclass(frozen=True)
-class JobSpec(Model):
+class BlobRef(Model):
+    """Bytes that were sent before the job that names them."""
+
+    bytes: int
+    """Their length."""
+    media_type: str
+    """Their media type. Default `application/octet-stream`."""
+    sha256: str
+    """SHA-256 of the bytes: 64 hexadecimal digits in lower case."""
+
+
+@dataclass(frozen=True)
+class JobSpec(Model, input_blob=BlobRef):
     """One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for `cancel`."""
 
     cancel: bool
@@ -49,6 +61,14 @@ class JobSpec(Model):
     """Higher starts first. From -1000 to 1000, default 0."""
     ttl_seconds_after_finished: int
     """How long the finished job and its result are kept, in seconds. Default 86400 (one day)."""
+    files: Mapping[str, Any] = field(default_factory=dict)
+    """Files beside the input, by name: at most 64. They were sent before. A name has letters, digits, dots,
+    underscores and hyphens, at most 128.
+    """
+    input_blob: BlobRef | None = None
+    """The input when it is larger, no object, or no JSON. It was sent before. The function's `inputTypes` and
+    `maxInputBytes` say what is taken.
+    """
     min_parallelism: int | None = None
     """Fewest CPUs the job may start with, when `parallelism` are not free. Default: `parallelism`."""
     parallelism: int | None = None
@@ -436,6 +456,12 @@ class FunctionSpec(
     """
     input_schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema (draft 2020-12) that a job's `input` must meet. Default: any JSON object."""
+    input_types: tuple[str, ...] = ()
+    """Media types of the input that are taken, such as `image/png`, `image/*` or `*/*`. Default
+    `application/json`.
+    """
+    max_input_bytes: int | None = None
+    """Most bytes of an input that is no inline JSON, and of each file. Default 1 GiB."""
     pod: PodOptions | None = None
     """What the function's pods need of their node. Ignored on one machine."""
     retries: int | None = None
@@ -559,6 +585,7 @@ class Problem(Model):
 
 
 __all__ = [
+    "BlobRef",
     "Condition",
     "ConditionType",
     "Earlier",

@@ -1,8 +1,9 @@
 """A Python function as a function of Windlass: `python -m windlass.worker package.module:function`.
 
-Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker contract:
+Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker contract, for a function of one item:
 
-- In: the file in `WINDLASS_INPUT`, a JSON object `{"items": [...]}`. Each item is one argument of one call.
+- In: the file in `WINDLASS_INPUT`, a JSON object `{"items": [...]}`. Each item is one argument of one call. What else
+  is in the object are the function's other arguments, by name.
 - Out: `{"results": [...]}` in the file in `WINDLASS_OUTPUT`, whole or not at all, in the order of the items.
 - With `"keepGoing": true` beside the items, one that fails does not end the others: its result is null, and `errors` in
   the output has its number (`item`), the exception's `type` and `message` and, for the first ones, the `traceback`.
@@ -11,20 +12,26 @@ Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker con
   runtimes size their thread pools (`OMP_NUM_THREADS` and so on).
 - `WINDLASS_PROGRESS` gets `done total`, counted in items, ten times a second at most.
 
+A function with more parameters, or with none for an item, gets the whole input by one call in one process: a JSON
+object is its arguments by name. So does every function whose input is no JSON, such as an array or a picture: that is
+its first argument. It may use all CPUs itself. Files of the job whose names are those of parameters are arguments, too.
+`windlass._callee` says how a signature is read, `windlass._codecs` which media types are which values,
+`windlass._context` what a function may ask.
+
 | exit | when |
 | --- | --- |
 | 0 | the result is written |
 | 1 | the function cannot be imported, or a process was killed or ran out of memory; stderr says which |
 | 2 | not started by a Windlass worker, or wrong arguments |
-| 65 | the input is not JSON, has no `items`, or something beside them; or the function raised or returned no JSON |
+| 65 | the input is not what the function takes; or it raised, or returned what cannot be given back |
 | 143 | SIGTERM; no process is left |
 
 An exception is not tried again: the same item would raise again. With `--retry-exceptions` the exit status is 1
 instead, also with `keepGoing`, and the job's retries decide. Either way stderr has the number of the item, from 0, and
 the traceback.
 
-`--check` only looks whether the function can be imported and called with one item: exit 0, or 1 with the reason on
-stderr. It needs no variables.
+`--check` only looks whether the function can be imported and called: exit 0, or 1 with the reason on stderr. It needs
+no variables. `--pickle` takes pickled inputs and gives pickled results, which are refused otherwise.
 
 Arguments are JSON values. Results are what can be JSON in one way: numpy's numbers and arrays, tuples, dates and
 dataclasses are converted, NaN and bytes are refused (`windlass._json` has the table).
@@ -44,7 +51,6 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import inspect
 import os
 import signal
 import sys
@@ -52,8 +58,10 @@ import traceback
 from typing import NamedTuple
 
 from windlass._called import NotFound, find
-from windlass._ends import BAD_INPUT, CANCELLED, FAILED, NO_CONTRACT, Stop, is_killed_with_us, stop
-from windlass._job import BadInput, Manner, run, say_bad_input, say_failed, write
+from windlass._callee import Unfit, describe
+from windlass._ends import BAD_INPUT, CANCELLED, FAILED, NO_CONTRACT, BadInput, Stop, is_killed_with_us, stop
+from windlass._job import Manner, run, say_bad_input, say_failed
+from windlass._output import write
 from windlass._pool import Pool, Raised
 from windlass._process import Failed, Forked
 from windlass._serving import serve
@@ -71,9 +79,10 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     """Reads the command line; exits 2 when it is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m windlass.worker",
-        description="Maps a Python function over the items of a job, in as many processes as CPUs were granted.",
+        description="Calls a Python function for a job: with each item of its input, in as many processes as CPUs were "
+        "granted, or once with the whole input, as its parameters say.",
     )
-    parser.add_argument("target", metavar="PACKAGE.MODULE:FUNCTION", help="what is called with each item")
+    parser.add_argument("target", metavar="PACKAGE.MODULE:FUNCTION", help="what is called")
     parser.add_argument(
         "--chunk", metavar="N", type=int, help="items handed to a process at once [default: chosen by what is left]"
     )
@@ -85,6 +94,11 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     parser.add_argument(
         "--cold", action="store_true", help="do one job and end, also where a worker would keep the processes"
     )
+    parser.add_argument(
+        "--pickle",
+        action="store_true",
+        help="take pickled inputs, and pickle results that are nothing else: whoever may call it runs any code",
+    )
     parser.add_argument("--check", action="store_true", help="only see whether the function is there, and exit")
     read = parser.parse_args(argv)
     module, _, function = read.target.partition(":")
@@ -92,7 +106,8 @@ def arguments(argv: list[str] | None = None) -> Arguments:
         parser.error(f"{read.target!r} is not PACKAGE.MODULE:FUNCTION")
     if read.chunk is not None and read.chunk < 1:
         parser.error("--chunk must be at least 1")
-    return Arguments(Manner(read.target, read.chunk, read.retry_exceptions), read.cold, read.check)
+    manner = Manner(read.target, read.chunk, read.retry_exceptions, read.pickle)
+    return Arguments(manner, read.cold, read.check)
 
 
 def run_once(manner: Manner) -> int:
@@ -107,8 +122,10 @@ def run_once(manner: Manner) -> int:
         print(f"not started by a Windlass worker: {error!r}", file=sys.stderr)
         return NO_CONTRACT
     try:
-        with Pool(manner.target, parallelism) as pool:
-            write(os.environ["WINDLASS_OUTPUT"], run(pool, manner, os.environ))
+        with Pool(manner.target, parallelism, manner.allow_pickle) as pool:
+            result = run(pool, manner, os.environ)
+            if result is not None:
+                write(os.environ["WINDLASS_OUTPUT"], result)
         return 0
     except BadInput as error:
         say_bad_input(error)
@@ -124,22 +141,16 @@ def run_once(manner: Manner) -> int:
 def check(target: str) -> int:
     """Whether the function can be imported and called; its exit status."""
     try:
-        function = find(target)
+        describe(find(target))
+    except Unfit as error:
+        print(f"cannot call {target}: {error}", file=sys.stderr)
+        return FAILED
     except NotFound as error:
         print(f"cannot import {target}: {error}", file=sys.stderr)
         return FAILED
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         print(f"cannot import {target}: {type(error).__name__}: {error}", file=sys.stderr)
-        return FAILED
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return 0  # Some functions in C do not tell.
-    try:
-        signature.bind(None)
-    except TypeError as error:
-        print(f"{target}{signature} cannot be called with one item: {error}", file=sys.stderr)
         return FAILED
     return 0
 

@@ -4,15 +4,14 @@
 //! It is a job like any other, with a Location. A caller who goes away does not cancel it: with an
 //! `Idempotency-Key` the same call gives its result later.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use windlass_core::jobs::{Denied, Permission, Verb};
-use windlass_core::{Error, Job, JobKey, Phase, Problem, name, parse};
+use windlass_core::{Error, Job, JobKey, Phase, Problem, name};
 
+use super::input::{Input, read_input};
 use super::jobs::create::{CreatedJob, JobRequest, idempotency_key};
 use super::jobs::response::{job_path, job_response, mark_replayed, waited_response};
 use super::jobs::result::whole_result;
@@ -20,10 +19,8 @@ use super::jobs::wait::{WaitedJob, wait_until_finished};
 use crate::middleware::permissions::is_also_permitted;
 use crate::middleware::target::Target;
 use crate::protocol::bearer::BearerToken;
-use crate::protocol::body;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
-use crate::protocol::limits::MAX_SUBMIT_BYTES;
 use crate::protocol::prefer;
 use crate::protocol::problem::ProblemKind;
 use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};
@@ -47,7 +44,7 @@ pub(crate) async fn call_function(
             return Err(Denied::Forbidden(Permission::jobs(verb)).into());
         }
     }
-    let request = read_request(&function.name, &headers, &uri, body, limits.body).await?;
+    let request = read_request(&state, &function, &headers, &uri, body).await?;
     let preferred = prefer::wait_of(&headers, limits.wait);
     let longest = preferred.unwrap_or(limits.wait);
     let request = request.waited_for(Some(longest));
@@ -77,22 +74,19 @@ pub(crate) async fn call_function(
 
 /// The job that a call is: the body is its input, the query has other fields of its spec.
 async fn read_request(
-    function: &str,
+    state: &GatewayState,
+    function: &JobKey,
     headers: &HeaderMap,
     uri: &Uri,
     body: Body,
-    limit: Duration,
 ) -> Result<JobRequest, ApiError> {
     let key = idempotency_key(headers)?;
     let mut fields = spec_fields(uri)?;
-    let bytes = body::read_json(headers, body, MAX_SUBMIT_BYTES, limit).await?;
-    let input = parse::submitted(&bytes)?;
-    if !input.is_object() {
-        let problem = Problem::at("", "must be an object: the function's input");
-        return Err(ApiError::invalid(vec![problem]));
-    }
-    fields.insert("function".into(), function.into());
-    fields.insert("input".into(), input);
+    fields.insert("function".into(), function.name.as_str().into());
+    match read_input(state, function, headers, body).await? {
+        Input::Inline(input) => fields.insert("input".into(), input),
+        Input::Blob(blob) => fields.insert("inputBlob".into(), json!(blob)),
+    };
     JobRequest::read(Value::Object(fields), key.as_ref())
 }
 
@@ -156,8 +150,10 @@ fn in_words_of_a_call(error: ApiError, is_missing: bool) -> ApiError {
         return ApiError::new(ProblemKind::NotFound, missing);
     }
     error.with_problems(|problem| match problem.pointer.strip_prefix("/input") {
-        Some(inner) => Problem { pointer: inner.to_owned(), message: problem.message },
-        None => {
+        Some(inner) if inner.is_empty() || inner.starts_with('/') => {
+            Problem { pointer: inner.to_owned(), message: problem.message }
+        }
+        _ => {
             let named = problem.pointer.trim_start_matches('/');
             Problem::at("", format!("{named}: {}", problem.message))
         }

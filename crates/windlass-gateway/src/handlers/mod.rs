@@ -2,10 +2,12 @@
 
 pub(crate) mod api_document;
 pub(crate) mod assignment;
+pub(crate) mod blobs;
 pub(crate) mod call;
 pub(crate) mod drain;
 pub(crate) mod functions;
 pub(crate) mod health;
+pub(crate) mod input;
 pub(crate) mod jobs;
 pub(crate) mod metrics;
 pub(crate) mod peers;

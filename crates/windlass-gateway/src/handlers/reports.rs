@@ -3,15 +3,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use futures::{StreamExt as _, TryStreamExt as _};
-use http::{HeaderMap, StatusCode, header};
+use futures::TryStreamExt as _;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use windlass_core::jobs::{Caller, Storing, Upload, Verdict};
 use windlass_core::result::{ByteStream, hex};
@@ -71,7 +70,7 @@ pub(crate) async fn store_result(
         return Err(ApiError::no_such_path());
     };
     let upload = upload_of(path, &headers)?;
-    let content = bounded_silence(body, state.gateway.limits.body);
+    let content = body::bounded_silence(body, state.gateway.limits.body);
     let content = kept_upload(content, slot.map(|Extension(slot)| slot));
     let stored = reports.store(Some(token.as_str()), &upload, content).await;
     state.gateway.meters.record_upload(match &stored {
@@ -92,7 +91,7 @@ fn upload_of(
     headers: &HeaderMap,
 ) -> Result<Upload, ApiError> {
     let attempt = attempt.parse().map_err(|_| ApiError::no_such_path())?;
-    let bytes = single_value(headers, header::CONTENT_LENGTH).and_then(|bytes| bytes.parse().ok());
+    let bytes = body::announced_bytes(headers);
     let sha256 = single_value(headers, "content-digest")
         .and_then(|digest| digest.strip_prefix("sha-256=:")?.strip_suffix(':'))
         .and_then(|digest| BASE64.decode(digest).ok())
@@ -117,18 +116,4 @@ fn kept_upload(content: ByteStream, slot: Option<Arc<ConnectionSlot>>) -> ByteSt
         }
     };
     Box::pin(futures::stream::once(seated).try_flatten())
-}
-
-/// The body, which may take as long as it needs, but not be silent for longer than `silence`.
-fn bounded_silence(body: Body, silence: Duration) -> ByteStream {
-    let pieces = body.into_data_stream().map_err(io::Error::other);
-    Box::pin(futures::stream::unfold(Some(pieces), move |pieces| async move {
-        let mut pieces = pieces?;
-        match tokio::time::timeout(silence, pieces.next()).await {
-            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(pieces))),
-            Ok(Some(Err(error))) => Some((Err(error), None)),
-            Ok(None) => None,
-            Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
-        }
-    }))
 }

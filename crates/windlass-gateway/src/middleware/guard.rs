@@ -241,7 +241,8 @@ async fn names_in_path(parts: &mut Parts) -> Option<(String, Option<String>)> {
     let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
     let mut namespace = None;
     let mut named = None;
-    for (key, value) in &params {
+    // A digest is no name.
+    for (key, value) in params.iter().filter(|(key, _)| *key != "digest") {
         if name::problem(value).is_some() {
             return None;
         }

@@ -263,6 +263,10 @@ fn describe_path_parameter(name: &str) -> Value {
             "Number of the attempt.",
             json!({ "type": "integer", "minimum": 1, "maximum": AttemptNumber::MAX }),
         ),
+        "digest" => (
+            "The digest of the bytes.",
+            json!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" }),
+        ),
         _ => ("Its name.", schemas::label()),
     };
     json!({ "name": name, "in": "path", "required": true, "description": text, "schema": schema })

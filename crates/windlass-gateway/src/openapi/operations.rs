@@ -4,6 +4,7 @@
 //! path and the refusals of the guard are added when the document is made.
 
 use serde_json::{Value, json};
+use windlass_core::blob::Blob;
 use windlass_core::explain::Explanation;
 use windlass_core::idempotency::MAX_KEY_BYTES;
 use windlass_core::jobs::Draining;
@@ -93,6 +94,29 @@ const REPLAYED: Header = Header::sometimes(
 const CPUS: fn() -> Value = || json!({ "type": "integer", "minimum": 1, "maximum": 1024 });
 
 const JOB: Content = Content::Json(schema_of::<Job>);
+
+const BLOB: Content = Content::Json(schema_of::<Blob>);
+
+const BLOB_LOCATION: Header = Header::always(
+    "Location",
+    "Path of the bytes.",
+    || json!({ "type": "string", "format": "uri-reference" }),
+);
+
+const BLOB_BODY: Option<Body> = Some(Body {
+    media_type: "application/octet-stream",
+    text: "The bytes, of any media type and as many as there is room for.",
+    schema: |_| json!({}),
+    example: None,
+});
+
+const BLOB_REFUSALS: &[ProblemKind] = &[
+    ProblemKind::Malformed,
+    ProblemKind::Slow,
+    ProblemKind::TooLarge,
+    ProblemKind::MediaType,
+    ProblemKind::Invalid,
+];
 
 /// All the operations, in the order of the table of routes.
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -307,9 +331,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             ),
         ],
         body: Body::json_like(
-            "The input: an object of at most 128 KiB that meets the function's \
-               `inputSchema`. Its integers are from -2^63 to 2^63 - 1.",
-            |_| json!({ "type": "object" }),
+            "The input. The function's `inputTypes` and `maxInputBytes` say what is taken, of any media \
+               type. JSON keeps one rule: no name twice in an object, integers from -2^63 to 2^63 - 1. \
+               It meets the function's `inputSchema`; one that has a schema, and a cluster, take \
+               objects of at most 128 KiB.",
+            |_| json!({}),
             || json!({ "hello": "world" }),
         ),
         answers: &[
@@ -334,6 +360,55 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             ProblemKind::Cancelled,
             ProblemKind::FunctionFailed,
         ],
+    },
+    Operation {
+        route: ("POST", "/v1/namespaces/{namespace}/blobs"),
+        id: "storeBlob",
+        tag: Tag::Jobs,
+        summary: "Sends bytes for an input or a file",
+        text: "For jobs that name them in `inputBlob` or `files`. What no job names is kept for an hour. \
+               On a cluster there is no such path yet.",
+        body: BLOB_BODY,
+        answers: &[
+            Answer::new(201, "They are stored.", BLOB).with(&[BLOB_LOCATION]),
+            Answer::new(200, "The same bytes were there already.", BLOB).with(&[BLOB_LOCATION]),
+        ],
+        refusals: BLOB_REFUSALS,
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("PUT", "/v1/namespaces/{namespace}/blobs/{digest}"),
+        id: "storeNamedBlob",
+        tag: Tag::Jobs,
+        summary: "Sends bytes whose digest is known",
+        text: "Bytes that are there already cost nothing: with `Expect: 100-continue` they are not asked \
+               for. Either way they are kept for another hour.",
+        body: BLOB_BODY,
+        answers: &[
+            Answer::new(201, "They are stored.", BLOB).with(&[BLOB_LOCATION]),
+            Answer::new(200, "They were there already.", BLOB).with(&[BLOB_LOCATION]),
+        ],
+        refusals: BLOB_REFUSALS,
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/v1/namespaces/{namespace}/blobs/{digest}"),
+        id: "readBlob",
+        tag: Tag::Jobs,
+        summary: "Reads bytes that were sent",
+        text: "HEAD says whether they are there, and how many. A part may be asked for.",
+        answers: &[
+            Answer::new(200, "All of them.", Content::Bytes).with(&[ETAG, RANGES, DISPOSITION]),
+            Answer::new(206, "A part of them.", Content::Bytes).with(&[
+                ETAG,
+                RANGES,
+                PART,
+                DISPOSITION,
+            ]),
+            Answer::new(304, "The caller has them already.", Content::None).with(&[ETAG, RANGES]),
+        ],
+        refusals: &[ProblemKind::Range, ProblemKind::Invalid],
+        ..Operation::EMPTY
     },
     Operation {
         route: ("GET", "/v1/namespaces/{namespace}/queues"),

@@ -55,8 +55,8 @@ problem_kinds! {
     Refused CONFLICT "/problems/refused" "Report refused";
     /// The body or the input is too large.
     TooLarge PAYLOAD_TOO_LARGE "/problems/too-large" "Too large";
-    /// The body is not `application/json` as it is.
-    MediaType UNSUPPORTED_MEDIA_TYPE "/problems/media-type" "Not application/json";
+    /// The body is of a media type that is not taken here, or compressed.
+    MediaType UNSUPPORTED_MEDIA_TYPE "/problems/media-type" "Media type not taken";
     /// The range is outside of the result.
     Range RANGE_NOT_SATISFIABLE "/problems/range" "Range outside of the result";
     /// The `Host` is not one of this server.

@@ -33,6 +33,8 @@ pub(crate) struct FakeBackend {
     pub(crate) refuses: Mutex<Option<ReportRefusal>>,
     /// What workers have stored.
     pub(crate) stored: Mutex<Vec<Bytes>>,
+    /// By their digests.
+    pub(crate) blobs: Mutex<BTreeMap<String, Bytes>>,
 }
 
 /// A result, and what is stored of it.
@@ -67,6 +69,11 @@ impl FakeBackend {
     pub(crate) fn job(&self, name: &str) -> Option<Job> {
         let jobs = self.jobs.lock().unwrap();
         jobs.get(&JobKey::new("default", name)).and_then(|job| job.borrow().clone())
+    }
+
+    /// A blob that is there already.
+    pub(crate) fn keep_blob(&self, bytes: &'static [u8]) {
+        self.blobs.lock().unwrap().insert(sha256(bytes), Bytes::from_static(bytes));
     }
 
     /// A job that is there already.

@@ -30,6 +30,14 @@ fn price() -> Function {
     Function::new("price", spec)
 }
 
+/// A function that takes pictures and any JSON.
+fn any() -> Function {
+    let spec = serde_json::from_value(json!({
+        "command": ["any"], "inputTypes": ["image/*", "application/json"], "maxInputBytes": 100,
+    }));
+    Function::new("any", spec.unwrap())
+}
+
 /// A function that nobody can call, whatever the input.
 fn unusable() -> Function {
     let spec = serde_json::from_value(json!({
@@ -144,7 +152,7 @@ impl Jobs for FakeBackend {
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
         self.meet_fault().await?;
         let missing = Error::NotFound { kind: Function::KIND, name: name.into() };
-        [price(), unusable()].into_iter().find(|f| f.metadata.name == name).ok_or(missing)
+        [price(), unusable(), any()].into_iter().find(|f| f.metadata.name == name).ok_or(missing)
     }
 
     async fn functions(&self, _: &str) -> Result<Vec<Function>, Error> {

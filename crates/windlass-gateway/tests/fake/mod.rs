@@ -2,6 +2,7 @@
 
 mod access;
 mod backend;
+mod blobs;
 mod jobs;
 mod reports;
 

@@ -5,6 +5,7 @@
 //! attempt is made of it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -98,6 +99,9 @@ impl WatchedJob {
         let spec = JobSpec {
             function,
             input: serde_json::Map::new(),
+            // Not here either: a job that names blobs is refused when it is read whole.
+            input_blob: None,
+            files: BTreeMap::new(),
             parallelism,
             min_parallelism,
             queue,

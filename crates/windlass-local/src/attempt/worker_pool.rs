@@ -155,7 +155,7 @@ pub(super) fn say(mut socket: impl Write, instruction: &Instruction) -> io::Resu
 }
 
 fn input_path(home: &Path) -> PathBuf {
-    home.join("input.json")
+    home.join("input")
 }
 
 fn work_path(home: &Path) -> PathBuf {

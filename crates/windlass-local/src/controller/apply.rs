@@ -5,13 +5,15 @@ use std::io;
 
 use tracing::{info, warn};
 use uuid::Uuid;
+use windlass_core::assignment::{Inputs, SourceFile};
 use windlass_core::status::MAX_INLINE_RESULT_BYTES;
-use windlass_core::{Action, AttemptNumber, Cpus, Job};
+use windlass_core::{Action, AttemptNumber, BlobRef, Cpus, Job, JobSpec};
 
 use super::state::State;
 use super::warm;
 use crate::attempt::build::{self, Placement};
 use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
+use crate::blobs::BlobDirectory;
 use crate::process::Logs;
 
 /// Carries out the actions on one job.
@@ -87,7 +89,19 @@ fn start_worker(
     let mut order = build::order(job, &limits, function, attempt, cpus, placement);
     order.assignment.disk_bytes = ctx.config.attempt_disk_bytes;
     order.serves = warm.is_some();
+    order.assignment.inputs = inputs_of(&job.spec, &ctx.files.blobs);
     state.attempts.start(uid, order, &job.spec.input_bytes(), allocation, warm)
+}
+
+/// The blobs that an attempt reads, if it reads any.
+fn inputs_of(spec: &JobSpec, blobs: &BlobDirectory) -> Option<Inputs> {
+    spec.blobs().next()?;
+    let source = |blob: &BlobRef| {
+        let path = blobs.path(&blob.sha256).to_string_lossy().into_owned();
+        SourceFile { path, blob: blob.clone() }
+    };
+    let files = spec.files.iter().map(|(name, blob)| (name.clone(), source(blob))).collect();
+    Some(Inputs { input: spec.input_blob.as_ref().map(source), files })
 }
 
 /// Asks for the end of an attempt. When it is gone, nothing happens.

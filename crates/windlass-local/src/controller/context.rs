@@ -34,7 +34,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Bytes that jobs, results and logs take.
+    /// Bytes that jobs, results, logs and blobs take.
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.store.bytes() + self.files.bytes()
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use windlass_core::function::{EnvVar, RESERVED_NAME, RESERVED_PREFIX};
 use windlass_core::parse::{self, Unread};
 use windlass_core::warm::Warm;
-use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, name};
+use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, media_type, name};
 
 /// What may run on this machine.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +110,7 @@ impl Functions {
             return Err("/spec/command: is empty".into());
         }
         check_env(&function.spec.env)?;
+        check_input_types(&function.spec.input_types)?;
         if let Some(why) = function.spec.warm.as_ref().and_then(Warm::problem) {
             return Err(format!("/spec/warm: {why}"));
         }
@@ -253,6 +254,16 @@ fn checked_name(text: &str) -> Result<String, String> {
         Some(why) => Err(format!("/metadata/name: {text:?} {why}")),
         None => Ok(text.to_owned()),
     }
+}
+
+/// Refuses what names no media types: nobody could send such an input.
+fn check_input_types(types: &[String]) -> Result<(), String> {
+    for (number, text) in types.iter().enumerate() {
+        if let Some(why) = media_type::range_problem(text) {
+            return Err(format!("/spec/inputTypes/{number}: {text:?} {why}"));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses names that are no variable's, and those of the contract, which are not the function's to

@@ -73,7 +73,7 @@ impl Jobs for Engine {
                 Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
             }
             Some(location) => {
-                Content::Stored(Box::new(ResultFile(self.ctx.files.result(location))))
+                Content::Stored(Box::new(StoredFile(self.ctx.files.result(location))))
             }
         };
         let JobResult { bytes, content_type, sha256, .. } = result;
@@ -163,11 +163,11 @@ impl Watch for JobWatcher {
     }
 }
 
-/// The file of a large result.
-struct ResultFile(PathBuf);
+/// The file of a large result, or of a blob.
+pub(super) struct StoredFile(pub(super) PathBuf);
 
 #[async_trait]
-impl Stored for ResultFile {
+impl Stored for StoredFile {
     async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
         let lost = |error: io::Error| Error::Bug(format!("{}: {error}", self.0.display()));
         let path = self.0.clone();

@@ -1,5 +1,6 @@
 //! What serves the REST server and the command line: core's trait `Jobs`, on the engine.
 
+mod blobs;
 mod jobs;
 mod logs;
 mod submit;

@@ -9,6 +9,7 @@ use windlass_core::plan::{AdmissionDecision, Observed};
 use windlass_core::validate::validate_name;
 use windlass_core::{Cpus, Error, Job, JobLimits, Metadata, name, plan};
 
+use super::blobs;
 use crate::config::NAMESPACE;
 use crate::controller::{Context, job_limits};
 use crate::engine::Engine;
@@ -37,6 +38,7 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
     let functions = config.functions.current();
     let limits = job_limits(&functions, config.cpus, &submission.spec)?;
     check_room(&engine.ctx)?;
+    blobs::hold(&engine.ctx, &submission.spec).await?;
     let max_queued = functions.queue(submission.spec.queue()).map(|queue| queue.spec.max_queued);
     let (is_named, is_waited_for) = (submission.name.is_some(), submission.is_waited_for);
     let mut job = new_job(submission, &limits, config.cpus, clock.now());
@@ -57,13 +59,13 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
 }
 
 /// Whether what is kept may become more.
-fn check_room(ctx: &Context) -> Result<(), Error> {
+pub(super) fn check_room(ctx: &Context) -> Result<(), Error> {
     let (stored, max) = (ctx.stored_bytes(), ctx.config.max_stored_bytes);
     if stored < max {
         return Ok(());
     }
     Err(Error::unavailable(format!(
-        "jobs, results and logs take {stored} bytes, of {max} that they may; delete finished \
+        "jobs, results, logs and blobs take {stored} bytes, of {max} that they may; delete finished \
          jobs or wait until they expire"
     )))
 }

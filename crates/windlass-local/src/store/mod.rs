@@ -17,6 +17,7 @@ mod tests;
 mod transaction;
 mod writer;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -215,6 +216,11 @@ impl Store {
         self.send(Change::Flush { reply });
         flushed.blocking_recv().map_err(|_| stopped())??;
         self.read(|db| uids.iter().map(|uid| rows::exists(db, *uid)).collect())
+    }
+
+    /// Digests of all the blobs that jobs name. Blocks.
+    pub(crate) fn named_blobs(&self) -> Result<HashSet<String>, Error> {
+        self.read(rows::named_blobs)
     }
 
     /// Bytes of the database that are in use, after the last commit.

@@ -1,12 +1,14 @@
 //! Jobs as rows: every statement of the store but the schema's.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use uuid::Uuid;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::jobs::Filter;
-use windlass_core::{AttemptNumber, Job, JobLimits, Metadata, Phase};
+use windlass_core::{AttemptNumber, Job, JobLimits, JobSpec, Metadata, Phase};
 
 use crate::config::NAMESPACE;
 
@@ -27,7 +29,7 @@ pub(crate) struct Unfinished {
 
 /// The job's row, for a new one.
 pub(super) fn insert(db: &Connection, job: &Job, limits: &JobLimits) -> rusqlite::Result<()> {
-    let fixed: [Value; 8] = [
+    let fixed: [Value; 9] = [
         job.metadata.name.clone().into(),
         job.spec.function.clone().into(),
         job.spec.queue().to_owned().into(),
@@ -36,14 +38,33 @@ pub(super) fn insert(db: &Connection, job: &Job, limits: &JobLimits) -> rusqlite
         json(limits)?.into(),
         json(&job.spec)?.into(),
         job.metadata.annotations.get(REQUEST_ANNOTATION).cloned().into(),
+        digests(&job.spec).into(),
     ];
     db.prepare_cached(
         "INSERT INTO jobs (uid, phase, attempt, generation, version, status, expires,
-            name, function, queue, priority, created, limits, spec, request_sha256)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            name, function, queue, priority, created, limits, spec, request_sha256, blobs)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?
     .execute(params_from_iter(changing(job)?.into_iter().chain(fixed)))?;
     Ok(())
+}
+
+/// The blobs that a job names, if it names any.
+fn digests(spec: &JobSpec) -> Option<String> {
+    let digests: Vec<_> = spec.blobs().map(|(_, blob)| blob.sha256.as_str()).collect();
+    (!digests.is_empty()).then(|| digests.join(" "))
+}
+
+/// All the blobs that jobs name.
+pub(super) fn named_blobs(db: &Connection) -> rusqlite::Result<HashSet<String>> {
+    let mut found = HashSet::new();
+    let mut statement = db.prepare_cached("SELECT blobs FROM jobs WHERE blobs IS NOT NULL")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let digests = row.get_ref(0)?.as_str()?.split(' ');
+        found.extend(digests.map(str::to_owned));
+    }
+    Ok(found)
 }
 
 /// What may change of a job. False when it was deleted.

@@ -14,7 +14,7 @@ use windlass_worker::private_files;
 const APPLICATION: i64 = 0x576e_646c;
 
 /// What has changed since, oldest first: a database of version `n` has seen the first `n`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // Times are milliseconds since 1970. `spec`, `status`, `limits` are JSON. `expires` is there
     // once the job has ended.
     "CREATE TABLE jobs (
@@ -37,6 +37,9 @@ const MIGRATIONS: [&str; 2] = [
      CREATE INDEX jobs_by_expiry ON jobs (expires) WHERE expires IS NOT NULL;",
     // Digest of the request of a job that was submitted under an idempotency key.
     "ALTER TABLE jobs ADD COLUMN request_sha256 TEXT;",
+    // Digests of the blobs that a job names, separated by spaces.
+    "ALTER TABLE jobs ADD COLUMN blobs TEXT;
+     CREATE INDEX jobs_with_blobs ON jobs (blobs) WHERE blobs IS NOT NULL;",
 ];
 
 /// The file whose lock is the server's.

@@ -10,6 +10,7 @@ mod inspect;
 mod protocol;
 mod relay;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -19,12 +20,14 @@ use rustix::process::Pid;
 use tokio::process::Child;
 use tokio::time::sleep_until;
 use windlass_core::Cpus;
-use windlass_core::assignment::{Assignment, Preparation, Program, RunAs};
+use windlass_core::assignment::{Assignment, Order, Preparation, Program, RunAs};
 use windlass_core::contract;
 use windlass_core::status::Usage;
 
 use crate::confine::descendants;
-use crate::function::{check_input, command, deadline, give, group_of, traceparent};
+use crate::function::{command, deadline, files_of, give, group_of, traceparent, type_path};
+use crate::inputs::{self, files_directory};
+use crate::private_files;
 use crate::progress::ProgressFile;
 use crate::report::json_line;
 use crate::usage::Memory;
@@ -92,12 +95,22 @@ pub(crate) enum ServingEnd {
     Broken(String),
 }
 
+/// The job's files: path by name.
+fn file_paths(assignment: &Assignment) -> BTreeMap<String, String> {
+    let Some(directory) = files_of(assignment) else { return BTreeMap::new() };
+    let names = assignment.inputs.iter().flat_map(|inputs| inputs.files.keys());
+    let path = |name: &String| directory.join(name).to_string_lossy().into_owned();
+    names.map(|name| (name.clone(), path(name))).collect()
+}
+
 impl ServingFunction {
     /// Starts the process, which has yet to say that it is ready. The input's file is there.
     pub(crate) fn start(preparation: &Preparation) -> io::Result<Self> {
         let Preparation { program, input, work, has_logs, .. } = preparation;
         let Program { run_as, .. } = program;
         let work = PathBuf::from(work);
+        // A fence around the process lets it read what will be in there.
+        private_files::make_directory(&files_directory(Path::new(input)))?;
         let connection = Connection::listen(&work)?;
         let mut process = command(program, &work, Path::new(input))?;
         give(run_as.as_ref(), &connection.files())?;
@@ -152,12 +165,9 @@ impl ServingFunction {
     }
 
     /// Gives it a job, now or once it is ready. Its working directory is empty.
-    pub(crate) fn begin(
-        &mut self,
-        assignment: &Assignment,
-        timeout: Duration,
-    ) -> io::Result<ProgressFile> {
-        check_input(assignment)?;
+    pub(crate) fn begin(&mut self, order: &Order, timeout: Duration) -> io::Result<ProgressFile> {
+        let assignment = &order.assignment;
+        inputs::fetch(order)?;
         let (output, progress) = (self.output_path(), self.work.join(PROGRESS_FILE));
         self.rest()?;
         let file = self.progress.take().ok_or(io::ErrorKind::NotFound)?;
@@ -167,9 +177,10 @@ impl ServingFunction {
             attempt: assignment.attempt,
             parallelism: assignment.parallelism,
             input: &assignment.input,
-            input_type: "application/json",
-            files: Default::default(),
+            input_type: assignment.input_type(),
+            files: file_paths(assignment),
             output: &output.to_string_lossy(),
+            output_type: &type_path(&output).to_string_lossy(),
             progress: &progress.to_string_lossy(),
             directory: &self.work.to_string_lossy(),
             deadline: deadline(timeout).to_string(),
@@ -276,11 +287,16 @@ impl ServingFunction {
 
     /// Clears its working directory for the next job, and looks at what the last one has left. Resident bytes of its
     /// processes, or why it must not have another job.
-    pub(crate) fn settle(&mut self, answer: &Answer) -> Result<u64, String> {
+    pub(crate) fn settle(
+        &mut self,
+        answer: &Answer,
+        assignment: &Assignment,
+    ) -> Result<u64, String> {
         if let Some(why) = &answer.replace {
             return Err(format!("it asks for that: {why}"));
         }
         inspect::clear(&self.work)
+            .and_then(|()| inputs::remove(assignment))
             .map_err(|error| format!("its files cannot be removed: {error}"))?;
         if !std::mem::take(&mut self.is_counted) {
             self.seen = Seen::now();

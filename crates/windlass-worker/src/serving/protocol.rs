@@ -18,6 +18,7 @@ pub(super) struct JobLine<'a> {
     pub(super) input_type: &'a str,
     pub(super) files: BTreeMap<String, String>,
     pub(super) output: &'a str,
+    pub(super) output_type: &'a str,
     pub(super) progress: &'a str,
     pub(super) directory: &'a str,
     pub(super) deadline: String,

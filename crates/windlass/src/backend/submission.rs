@@ -1,5 +1,6 @@
 //! A new job, from the command line or a manifest.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, stdin};
 use std::path::Path;
 
@@ -59,6 +60,8 @@ pub(crate) fn of_function(
         },
     };
     let spec = JobSpec {
+        input_blob: None,
+        files: BTreeMap::new(),
         function: function.to_owned(),
         input,
         parallelism: *parallelism,

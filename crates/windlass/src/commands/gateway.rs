@@ -122,6 +122,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         jobs: Arc::new(Cluster::new(client, results)),
         access: Arc::new(access),
         reports: Some(reports),
+        blobs: None,
         drain: None,
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,

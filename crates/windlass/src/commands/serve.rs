@@ -124,6 +124,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         jobs: Arc::clone(&engine) as Arc<_>,
         access: Arc::new(access),
         reports: None,
+        blobs: Some(Arc::clone(&engine) as Arc<_>),
         drain: Some(Arc::clone(&engine) as Arc<_>),
         allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
         limits: args.listener.limits(ServerLimits {

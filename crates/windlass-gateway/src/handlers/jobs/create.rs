@@ -9,7 +9,7 @@ use windlass_core::idempotency::{self, Key};
 use windlass_core::job::MAX_INPUT_BYTES;
 use windlass_core::jobs::{Submission, Verb};
 use windlass_core::parse::{self, Unread};
-use windlass_core::validate::{validate, validate_name};
+use windlass_core::validate::{refuse_blobs, validate, validate_name};
 use windlass_core::{Error, Function, Job, JobKey, JobSpec, JobStatus, Problem, Queue, name};
 
 use crate::middleware::permissions::is_also_permitted;
@@ -75,7 +75,10 @@ impl JobRequest {
         if spec.input_bytes().len() > MAX_INPUT_BYTES {
             return Err(ApiError::new(
                 ProblemKind::TooLarge,
-                format!("an input has at most {MAX_INPUT_BYTES} bytes of compact JSON"),
+                format!(
+                    "an input has at most {MAX_INPUT_BYTES} bytes of compact JSON; send a larger one before, as a \
+                     blob, and name it by inputBlob"
+                ),
             ));
         }
         if key.is_some() {
@@ -150,7 +153,10 @@ async fn create_checked(state: &GatewayState, submission: Submission) -> Result<
     if let Some(Err(Error::Invalid(found))) = name.as_deref().map(validate_name) {
         problems.extend(found);
     }
-    match find_function(state, namespace, spec).await? {
+    if state.gateway.blobs.is_none() {
+        problems.extend(refuse_blobs(spec));
+    }
+    match find_function(state, namespace, &spec.function).await? {
         Err(problem) => problems.push(problem),
         Ok(function) => {
             let queue = match name::problem(spec.queue()) {
@@ -181,13 +187,12 @@ fn is_full(queue: &Queue) -> bool {
     queue.status.is_some_and(|status| status.waiting >= queue.spec.max_queued)
 }
 
-/// The function that the job names, or what is wrong with that name.
-async fn find_function(
+/// The function that a job names, or what is wrong with that name.
+pub(crate) async fn find_function(
     state: &GatewayState,
     namespace: &str,
-    spec: &JobSpec,
+    named: &str,
 ) -> Result<Result<Function, Problem>, Error> {
-    let named = &spec.function;
     if let Some(why) = name::problem(named) {
         return Ok(Err(Problem::at("/function", format!("{named:?} {why}"))));
     }

@@ -23,9 +23,25 @@ pub(crate) async fn get_result(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let result = state.gateway.jobs.result(&key).await?;
-    let head = ResultHead::new(&result);
-    let (status, part) = head.choose(&headers)?;
-    answer(result, &head, &key, status, part, method != Method::HEAD).await
+    answer_read(ReadyResult { result, file: key.name }, &method, &headers).await
+}
+
+/// Bytes that are to be read, and the name under which a browser saves them.
+pub(crate) struct ReadyResult {
+    pub(crate) result: StoredResult,
+    /// Nothing in it needs quoting.
+    pub(crate) file: String,
+}
+
+/// The bytes, or the part of them that is asked for.
+pub(crate) async fn answer_read(
+    ready: ReadyResult,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let head = ResultHead::new(&ready.result);
+    let (status, part) = head.choose(headers)?;
+    answer(ready, &head, status, part, *method != Method::HEAD).await
 }
 
 /// All of a result, whatever the caller has already.
@@ -33,17 +49,18 @@ pub(crate) async fn whole_result(state: &GatewayState, key: &JobKey) -> Result<R
     let result = state.gateway.jobs.result(key).await?;
     let head = ResultHead::new(&result);
     let part = Some(0..head.total);
-    answer(result, &head, key, StatusCode::OK, part, true).await
+    let ready = ReadyResult { result, file: key.name.clone() };
+    answer(ready, &head, StatusCode::OK, part, true).await
 }
 
 async fn answer(
-    result: StoredResult,
+    ready: ReadyResult,
     head: &ResultHead,
-    key: &JobKey,
     status: StatusCode,
     part: Option<Range<u64>>,
     has_body: bool,
 ) -> Result<Response, ApiError> {
+    let ReadyResult { result, file } = ready;
     let length = part.as_ref().map_or(0, |part| part.end - part.start);
     let body = match part.clone() {
         Some(part) if length > 0 && has_body => Body::from_stream(result.read(part).await?),
@@ -51,7 +68,7 @@ async fn answer(
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    head.write(key, response.headers_mut());
+    head.write(&file, response.headers_mut());
     if status == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }
@@ -100,7 +117,7 @@ impl ResultHead {
         }
     }
 
-    fn write(&self, key: &JobKey, headers: &mut HeaderMap) {
+    fn write(&self, file: &str, headers: &mut HeaderMap) {
         let mut set = |name, value: &str| {
             // The values are ours, but for the media type, which has its fallback below.
             if let Ok(value) = HeaderValue::from_str(value) {
@@ -111,8 +128,7 @@ impl ResultHead {
         set(header::CONTENT_TYPE, &self.content_type);
         set(header::ETAG, &self.tag);
         set(header::ACCEPT_RANGES, "bytes");
-        // A name is a DNS label: nothing in it needs quoting.
-        let file = format!("attachment; filename=\"{}\"", key.name);
+        let file = format!("attachment; filename=\"{file}\"");
         set(header::CONTENT_DISPOSITION, &file);
         set(header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
         // A cache may keep it but must revalidate it: a job of the same name may come after this one.

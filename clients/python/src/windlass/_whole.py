@@ -1,0 +1,148 @@
+"""One call with the whole input: its arguments read, its result written. For a process of the pool."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Callable
+
+from windlass import _codecs as codecs
+from windlass import _context
+from windlass._callee import Callee, check_names, marks_of
+from windlass._ends import BadInput
+from windlass._json import NoJson
+from windlass._json import encode as encode_json
+from windlass._output import write as write_output
+
+# What a parameter is given when it is annotated with a type of this name, and the media types in which a file of the
+# job, of which no type is told, may be that.
+ARRAYS, TABLES = (codecs.NPY, codecs.NPZ), (codecs.PARQUET, codecs.ARROW_FILE, codecs.ARROW)
+FILE_TYPES = {"ndarray": ARRAYS, "NDArray": ARRAYS, "Table": TABLES, "DataFrame": TABLES}
+MAGIC = {
+    codecs.NPY: b"\x93NUMPY",
+    codecs.NPZ: b"PK",
+    codecs.PARQUET: b"PAR1",
+    codecs.ARROW_FILE: b"ARROW1",
+    codecs.ARROW: b"\xff\xff\xff\xff",
+}
+
+
+def type_names(function: Callable[..., Any]) -> dict[str, str]:
+    """The name of each parameter's type, such as `Path` for `pathlib.Path`."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return {each.name: _type_name(each.annotation) for each in parameters}
+
+
+def _type_name(annotation: Any) -> str:
+    # Not evaluated: it may name what is imported for type checkers only.
+    if isinstance(annotation, str):
+        name = annotation.replace("Optional[", "").partition("|")[0]
+        return name.partition("[")[0].rpartition(".")[2].strip(" ]")
+    choices: tuple[Any, ...] = getattr(annotation, "__args__", ())
+    if type(None) in choices:
+        annotation = choices[0]
+    return getattr(getattr(annotation, "__origin__", annotation), "__name__", "")
+
+
+def argument(path: Path, media_type: str | None, wanted: str, allow_pickle: bool) -> Any:
+    """What is in a file, as its parameter wants it. Without a media type that is the path unless it wants another."""
+    if wanted == "Path":
+        return path
+    if wanted == "bytes":
+        return path.read_bytes()
+    if media_type is None:
+        if wanted not in FILE_TYPES:
+            return path.read_text(encoding="utf-8") if wanted == "str" else path
+        with path.open("rb") as file:
+            begin = file.read(8)
+        media_type = next((kind for kind in FILE_TYPES[wanted] if begin.startswith(MAGIC[kind])), None)
+        if media_type is None:
+            raise codecs.Undecodable(f"it is no file of a {wanted}")
+    with path.open("rb") as file:
+        if codecs.is_json(media_type):
+            return json.load(file)
+        if codecs.essence(media_type) == codecs.PICKLE and allow_pickle:
+            return pickle.load(file)
+        if codecs.essence(media_type).startswith("text/") or wanted == "str":
+            return _text(media_type, file.read())
+        value = codecs.decode(media_type, file)
+    return value.to_pandas() if wanted == "DataFrame" and hasattr(value, "to_pandas") else value
+
+
+def _text(media_type: str, data: bytes) -> str:
+    charset = media_type.lower().partition("charset=")[2].partition(";")[0].strip(' "') or "utf-8"
+    try:
+        return data.decode(charset)
+    except LookupError:
+        raise codecs.Undecodable(f"the charset {charset!r} is not known") from None
+
+
+class Arguments:
+    """Reads what a job gives the function."""
+
+    def __init__(self, function: Callable[..., Any], callee: Callee, allow_pickle: bool) -> None:
+        self.callee, self.allow_pickle = callee, allow_pickle
+        self.type_names = type_names(function)
+
+    def files(self, job: Mapping[str, str]) -> dict[str, Any]:
+        """Those files of the job that have the name of a parameter, as arguments."""
+        names = {*self.callee.names, *([self.callee.first] if self.callee.first else [])}
+        return {
+            name: self._read(name, path, None, f"the file {name!r}")
+            for name, path in _context.files_of(job).items()
+            if name in names
+        }
+
+    def whole(self, job: Mapping[str, str]) -> dict[str, Any]:
+        """All arguments, by their names. `BadInput` when they are not those of the function."""
+        media_type = job.get("WINDLASS_INPUT_TYPE") or codecs.JSON
+        path, first = Path(job["WINDLASS_INPUT"]), self.callee.first
+        files = self.files(job)
+        if codecs.is_json(media_type):
+            value = self._read("", path, media_type, "the input")
+        else:
+            value = self._read(first or "", path, media_type, "the input")
+        if isinstance(value, dict) and codecs.is_json(media_type):
+            given = value
+        elif first is None:
+            raise BadInput(f"{self.callee.shown} takes no input of the type {media_type}")
+        else:
+            given = {first: value}
+        for name in files:
+            if name in given:
+                raise BadInput(f"/{name} is in the input, and there is a file of that name as well")
+        given = {**given, **files}
+        check_names(self.callee._replace(by_item=False, positions=[]), given)
+        return given
+
+    def _read(self, name: str, path: Path, media_type: str | None, what: str) -> Any:
+        try:
+            return argument(path, media_type, self.type_names.get(name, ""), self.allow_pickle)
+        except json.JSONDecodeError as error:
+            raise BadInput(f"not JSON: {error}") from error
+        except (codecs.Undecodable, UnicodeDecodeError, ModuleNotFoundError) as error:
+            raise BadInput(f"{what}: {error}") from error
+
+
+def write(result: Any, function: Callable[..., Any], job: Mapping[str, str], allow_pickle: bool) -> None:
+    """The result and its media type, each whole or not at all. `NoJson` when it cannot be given back."""
+    encoded = codecs.encode(result)
+    if encoded is None:
+        try:
+            encoded = codecs.Encoded(codecs.JSON, [encode_json(result).encode() + b"\n"])
+        except NoJson:
+            if not allow_pickle:
+                raise
+            encoded = codecs.encode_pickle(result)
+    media_type = encoded.media_type
+    if media_type == codecs.BYTES:
+        media_type = marks_of(function).output_type or media_type
+    write_output(job["WINDLASS_OUTPUT"], encoded.pieces())
+    if type_path := job.get("WINDLASS_OUTPUT_TYPE"):
+        Path(type_path).write_text(media_type + "\n", encoding="ascii")

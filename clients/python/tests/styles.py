@@ -1,0 +1,156 @@
+"""Functions as people write them, for the tests."""
+
+import os
+import time
+from pathlib import Path
+
+import windlass
+
+
+def one(x):
+    return x * 2
+
+
+def with_setting(item, *, factor, add=0):
+    return item * factor + add
+
+
+def with_default(item, power=2):
+    return item**power
+
+
+def several(a, b, c=0):
+    return {"sum": a + b + c, "process": os.getpid()}
+
+
+def anything(**given):
+    return given
+
+
+def nothing():
+    return "called"
+
+
+def item_and_anything(item, **given):
+    return [item, given]
+
+
+@windlass.function(items=True)
+def pair(a, b, *, scale=1):
+    return (a - b) * scale
+
+
+@windlass.function(items=False)
+def all_of(values):
+    return sum(values)
+
+
+@windlass.function
+def marked(x):
+    return x + 1
+
+
+@windlass.function(input_types=["image/*"], output_type="image/png")
+def picture(image):
+    return image[::-1]
+
+
+def content(data):
+    return [type(data).__name__, len(data)]
+
+
+def raw(data: bytes):
+    return data
+
+
+def where(data: Path, table: "Path | None" = None):
+    return [data.read_bytes().decode(), table and table.read_text()]
+
+
+def lines(text):
+    return text.splitlines()
+
+
+def double(array):
+    return array * 2
+
+
+def arrays(a: "np.ndarray", b: "Optional[np.ndarray]" = None):  # noqa: F821
+    return {"sum": a + b, "shape": a}
+
+
+def of_shape(array):
+    return {"shape": array.shape, "type": str(array.dtype)}
+
+
+def archive(arrays):
+    return {name: array + 1 for name, array in arrays.items()}
+
+
+def objects(_array):
+    import numpy
+
+    return numpy.array([{}])
+
+
+def look_up(item, *, table: bytes):
+    return table.decode().split()[item]
+
+
+def names_of_files(_input=None):
+    return sorted(windlass.files())
+
+
+def total(table):
+    return {"columns": table.column_names, "rows": table.num_rows}
+
+
+def same(value):
+    return value
+
+
+def thing(value):
+    return Thing(value)
+
+
+class Thing:
+    def __init__(self, value):
+        self.value = value
+
+
+def steps(count, *, seconds=0.0):
+    """Tells its own progress, and how many threads it may use."""
+    for done in range(count):
+        time.sleep(seconds)
+        windlass.progress(done + 1, count)
+    return [windlass.parallelism(), os.getpid()]
+
+
+@windlass.function(items=False)
+def whole_steps(count, seconds=0.0):
+    return steps(count, seconds=seconds)
+
+
+def until_cancelled(path):
+    """Runs until it is cancelled, and tidies up."""
+    windlass.progress(0, 1)
+    while not windlass.cancelled():
+        Path(path).write_text("begun")
+        time.sleep(0.01)
+    Path(path).write_text("tidied up")
+
+
+def asks_once(_item):
+    return windlass.cancelled()
+
+
+def fails(a, b):
+    raise ValueError(f"{a} and {b} cannot be had")
+
+
+def clashes(x, *, items):
+    return x, items
+
+
+def unnamed(a, b, /):
+    return a, b

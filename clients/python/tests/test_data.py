@@ -1,0 +1,150 @@
+"""Data beside JSON: how the clients send it, and what they make of a result."""
+
+import asyncio
+import hashlib
+import io
+import tracemalloc
+
+import fake_server
+import pytest
+
+import windlass
+from windlass._data import Data
+
+LARGE = b"0123456789abcdef" * (1 << 16)  # 1 MiB: it is asked for before it is sent
+
+
+@pytest.fixture
+def fake():
+    with fake_server.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request, fake):
+    """`call` of a client of each kind."""
+    if request.param == "sync":
+        return windlass.Client(fake.url, token="t", patience_seconds=5).call
+    client = windlass.AsyncClient(fake.url, token="t", patience_seconds=5)
+
+    def run(*arguments, **options):
+        async def called():
+            try:
+                return await client.call(*arguments, **options)
+            finally:
+                await client.close()
+
+        return asyncio.run(called())
+
+    return run
+
+
+class Unseekable(io.RawIOBase):
+    """As the body of a request of a web framework."""
+
+    def __init__(self, data):
+        self.data = io.BytesIO(data)
+
+    def read(self, count=-1):
+        return self.data.read(count)
+
+
+def test_data_of_each_kind_is_sent_as_it_is(fake, call, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(LARGE)
+    later = io.BytesIO(b"head" + LARGE)
+    later.seek(4)
+    for data, media_type in [
+        (LARGE, "application/octet-stream"),
+        (bytearray(LARGE), "application/octet-stream"),
+        (memoryview(LARGE), "application/octet-stream"),
+        (tmp_path / "photo.jpg", "image/jpeg"),
+        ((tmp_path / "photo.jpg").open("rb"), "image/jpeg"),
+        (later, "application/octet-stream"),
+        (Unseekable(LARGE), "application/octet-stream"),
+        (b"", "application/octet-stream"),
+    ]:
+        expected = b"" if data == b"" else LARGE
+        assert call("f", data=data) == expected
+        blob = fake.state.submitted[-1][0]["inputBlob"]
+        assert blob == {"sha256": hashlib.sha256(expected).hexdigest(), "bytes": len(expected), "mediaType": media_type}
+        assert "input" not in fake.state.submitted[-1][0]
+    # The same bytes went once, and the little ones without a question.
+    assert fake.state.puts == [len(LARGE), 0] and len(fake.state.asked) == 7
+    assert call("f", data=b"x", content_type="image/png") == b"x"
+    assert fake.state.submitted[-1][0]["inputBlob"]["mediaType"] == "image/png"
+
+
+def test_files_go_beside_the_input(fake, call, tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"1,2")
+    call("f", {"scale": 2}, files={"table": tmp_path / "a.csv", "photo": b"\xff"}, parallelism=2)
+    (spec, _) = fake.state.submitted[-1]
+    assert spec["input"] == {"scale": 2} and spec["parallelism"] == 2
+    assert {name: (each["bytes"], each["mediaType"]) for name, each in spec["files"].items()} == {
+        "table": (3, "text/csv"),
+        "photo": (1, "application/octet-stream"),
+    }
+    call("f", files={"photo": b"\xff"})
+    assert fake.state.submitted[-1][0]["input"] == {}
+
+
+def test_a_lost_upload_is_sent_again_and_what_was_deleted_meanwhile_as_well(fake, call, tmp_path):
+    path = tmp_path / "data"
+    path.write_bytes(LARGE)
+    fake.state.lost_puts = 2
+    assert call("f", data=path) == LARGE
+    assert fake.state.puts == [len(LARGE)] * 3
+    fake.state.forgets = True
+    assert call("f", data=path) == LARGE
+    assert fake.state.puts == [len(LARGE)] * 4
+    keys = [key for _, key in fake.state.submitted]
+    assert len(keys) == 3 and keys[1] == keys[2] != keys[0]
+
+
+def test_arrays_and_tables_go_in_and_come_out(fake, call):
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(12.0).reshape(3, 4)
+    for each in (array, numpy.asfortranarray(array), array[:, ::2], numpy.zeros(0)):
+        back = call("f", data=each)
+        assert back.dtype == each.dtype and numpy.array_equal(back, each)
+    back = call("f", data={"a": array, "b": numpy.arange(3)})
+    assert back["a"].tolist() == array.tolist() and back["b"].tolist() == [0, 1, 2]
+    with pytest.raises(windlass.NoJson, match="array of Python objects"):
+        call("f", data=numpy.array([{}]))
+    with pytest.raises(windlass.WindlassError, match="the result of job d: it is no application/x-npy"):
+        call("f", data=b"damaged", content_type="application/x-npy")
+
+
+def test_tables_go_in_and_come_out(fake, call):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"a": [1, 2]})
+    assert call("f", data=table) == table
+
+
+def test_misuse_is_told_before_anything_is_sent(fake, call, tmp_path):
+    for wrong, why in [
+        (dict(data="photo.jpg"), "data is bytes, a pathlib.Path, .* and no str"),
+        (dict(data={"a": 1}), "and no dict: what is JSON is given as the input"),
+        (dict(input={}, data=b"x"), "either an input or data"),
+        (dict(content_type="image/png"), "content_type is that of data"),
+        (dict(data=io.StringIO("text")), "opened for bytes"),
+        (dict(data=b"x", parallelizm=1), "no option 'parallelizm'"),
+    ]:
+        with pytest.raises(TypeError, match=why):
+            call("f", **wrong)
+    with pytest.raises(FileNotFoundError):
+        call("f", data=tmp_path / "nowhere")
+    assert fake.state.puts == [] == fake.state.submitted
+
+
+def test_to_read_a_large_file_or_array_takes_no_memory(tmp_path):
+    numpy = pytest.importorskip("numpy")
+    path, array = tmp_path / "large", numpy.zeros(64 << 17)  # 64 MiB each
+    path.write_bytes(bytes(64 << 20))
+    for data in (path, array):
+        tracemalloc.start()
+        try:
+            made = Data(data, None)
+            assert sum(map(len, made.pieces())) == made.size >= 64 << 20
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()

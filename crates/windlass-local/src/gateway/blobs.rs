@@ -1,0 +1,169 @@
+//! `Blobs` on one machine: bytes are written as they come, in a thread that may wait for the disk.
+
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use tokio::task::spawn_blocking;
+use windlass_core::blob::Blob;
+use windlass_core::blobs::{Blobs, NewBlob, NotStored, StoredBlob};
+use windlass_core::result::{ByteStream, Content, StoredResult};
+use windlass_core::{BlobRef, Error, JobSpec, Problem, media_type, strict_json};
+
+use super::jobs::StoredFile;
+use super::submit::check_room;
+use crate::blobs::{Upload, not_written};
+use crate::config::NAMESPACE;
+use crate::controller::Context;
+use crate::engine::Engine;
+
+/// What is collected before it is written, in bytes.
+const BATCH_BYTES: usize = 256 * 1024;
+
+#[async_trait]
+impl Blobs for Engine {
+    async fn store(
+        &self,
+        namespace: &str,
+        new: &NewBlob,
+        content: ByteStream,
+    ) -> Result<StoredBlob, NotStored> {
+        if namespace != NAMESPACE {
+            return Err(Error::NotFound { kind: "Namespace", name: namespace.to_owned() }.into());
+        }
+        self.check_ready()?;
+        if let Some(blob) = find_known(&self.ctx, new).await? {
+            if !new.waits {
+                drain(content).await?;
+            }
+            return Ok(StoredBlob { blob, is_known: true });
+        }
+        let blobs = Arc::clone(&self.ctx.files.blobs);
+        let upload = in_thread(move || Upload::begin(&blobs).map_err(|e| not_written(&e))).await?;
+        let upload = self.receive(upload, new, content).await?;
+        let (new, now) = (new.clone(), self.ctx.clock.now());
+        in_thread(move || upload.finish(&new, now)).await
+    }
+
+    async fn read(&self, namespace: &str, sha256: &str) -> Result<StoredResult, Error> {
+        let found = Some(namespace).filter(|namespace| *namespace == NAMESPACE);
+        let found = found.and_then(|_| self.ctx.files.blobs.length(sha256));
+        let missing = || Error::NotFound { kind: "blob", name: format!("sha256:{sha256}") };
+        Ok(StoredResult {
+            bytes: found.ok_or_else(missing)?,
+            content_type: media_type::BYTES.into(),
+            sha256: sha256.to_owned(),
+            content: Content::Stored(Box::new(StoredFile(self.ctx.files.blobs.path(sha256)))),
+        })
+    }
+}
+
+impl Engine {
+    /// Writes all that comes.
+    async fn receive(
+        &self,
+        mut upload: Upload,
+        new: &NewBlob,
+        mut content: ByteStream,
+    ) -> Result<Upload, NotStored> {
+        let (mut left, mut is_over) = (new.max_bytes.unwrap_or(u64::MAX), false);
+        while !is_over {
+            check_room(&self.ctx)?;
+            let (mut batch, mut bytes) = (Vec::<Bytes>::new(), 0);
+            while !is_over && bytes < BATCH_BYTES {
+                match content.next().await {
+                    Some(piece) => {
+                        let piece = piece.map_err(NotStored::Content)?;
+                        let too_large = || NotStored::TooLarge(new.max_bytes.unwrap_or_default());
+                        left = left.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
+                        bytes += piece.len();
+                        batch.push(piece);
+                    }
+                    None => is_over = true,
+                }
+            }
+            upload = in_thread(move || {
+                upload.write(&batch).map_err(|error| not_written(&error))?;
+                Ok(upload)
+            })
+            .await?;
+        }
+        Ok(upload)
+    }
+}
+
+/// A blob that is there already, and stays for another hour.
+async fn find_known(ctx: &Arc<Context>, new: &NewBlob) -> Result<Option<Blob>, NotStored> {
+    let Some(sha256) = new.sha256.clone() else { return Ok(None) };
+    let (ctx, is_json) = (Arc::clone(ctx), new.is_json);
+    in_thread(move || {
+        let failed = |error: io::Error| not_written(&error);
+        let blobs = &ctx.files.blobs;
+        let Some(bytes) = blobs.hold(&sha256, ctx.clock.now()).map_err(failed)? else {
+            return Ok(None);
+        };
+        let problem = if is_json { blobs.json_problem(&sha256).map_err(failed)? } else { None };
+        match problem {
+            Some(why) => Err(NotStored::Malformed(why)),
+            None => Ok(Some(Blob { sha256, bytes })),
+        }
+    })
+    .await
+}
+
+/// Reads what nobody needs, so that its sender comes to read the answer.
+async fn drain(mut content: ByteStream) -> Result<(), NotStored> {
+    while let Some(piece) = content.next().await {
+        piece.map_err(NotStored::Content)?;
+    }
+    Ok(())
+}
+
+/// Looks whether all the blobs are there that a new job names. They stay for another hour; the job is there by then.
+pub(super) async fn hold(ctx: &Arc<Context>, spec: &JobSpec) -> Result<(), Error> {
+    if spec.blobs().next().is_none() {
+        return Ok(());
+    }
+    let (ctx, spec) = (Arc::clone(ctx), spec.clone());
+    let held = spawn_blocking(move || {
+        let mut problems = Vec::new();
+        for (at, blob) in spec.blobs() {
+            problems.extend(hold_one(&ctx, &at, blob)?);
+        }
+        let input = spec.input_blob.as_ref().filter(|_| problems.is_empty());
+        if let Some(input) = input.filter(|input| strict_json::is_json(&input.media_type))
+            && let Some(why) = ctx.files.blobs.json_problem(&input.sha256)?
+        {
+            problems
+                .push(Problem::at("/inputBlob", format!("is no JSON that all read alike: {why}")));
+        }
+        Ok::<_, io::Error>(problems)
+    });
+    let held = held.await.map_err(|error| Error::Bug(error.to_string()))?;
+    let problems =
+        held.map_err(|error| Error::unavailable(format!("a blob cannot be read: {error}")))?;
+    if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
+}
+
+fn hold_one(ctx: &Context, at: &str, blob: &BlobRef) -> io::Result<Option<Problem>> {
+    Ok(match ctx.files.blobs.hold(&blob.sha256, ctx.clock.now())? {
+        Some(bytes) if bytes == blob.bytes => None,
+        Some(bytes) => {
+            let why = format!("the blob has {bytes} bytes, not {}", blob.bytes);
+            Some(Problem::at(format!("{at}/bytes"), why))
+        }
+        None => {
+            let why = "there is no such blob; send it again, a blob that no job names is kept for an hour";
+            Some(Problem::at(format!("{at}/sha256"), why))
+        }
+    })
+}
+
+/// Does what may wait for the disk.
+async fn in_thread<T: Send + 'static>(
+    task: impl FnOnce() -> Result<T, NotStored> + Send + 'static,
+) -> Result<T, NotStored> {
+    spawn_blocking(task).await.map_err(|error| Error::Bug(error.to_string()))?
+}

@@ -1,0 +1,140 @@
+//! The blobs of an attempt become files of its function: the input, and the job's files in a directory beside it.
+//!
+//! Each is the attempt's own copy. A function of the same user could change the mode of a file that it may only read,
+//! and through a second name of the blob's file it would do so to all jobs. Where the file system can, the copy shares
+//! its blocks with the blob (a reflink) and takes no time. What is handed over is held against its digest each time.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use windlass_core::Assignment;
+use windlass_core::assignment::{InputDigest, Order, SourceFile};
+use windlass_core::blob::file_name_problem;
+use windlass_core::result::hex;
+
+use crate::function::give;
+use crate::private_files;
+
+/// What is copied at once, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// The directory of the files of an attempt whose input is at this path.
+pub fn files_directory(input: &Path) -> PathBuf {
+    input.with_file_name("files")
+}
+
+/// Puts the blobs of an attempt into their places. Those of inline inputs are there already.
+pub(crate) fn fetch(order: &Order) -> io::Result<()> {
+    let Order { assignment, program, .. } = order;
+    let input = Path::new(&assignment.input);
+    let Some(inputs) = &assignment.inputs else { return check_inline(assignment) };
+    match &inputs.input {
+        // Over the file that is there: a process that serves may read no other.
+        Some(source) => copy(source, private_files::create(input)?, "the input")?,
+        None => check_inline(assignment)?,
+    }
+    let directory = files_directory(input);
+    clear(&directory)?;
+    let user = program.run_as.as_ref();
+    give(user, &[&directory])?;
+    for (name, source) in &inputs.files {
+        if let Some(why) = file_name_problem(name) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} {why}")));
+        }
+        let path = directory.join(name);
+        copy(source, private_files::create(&path)?, name)?;
+        give(user, &[&path])?;
+    }
+    Ok(())
+}
+
+/// Leaves nothing of the blobs of an attempt that is over.
+pub(crate) fn remove(assignment: &Assignment) -> io::Result<()> {
+    if assignment.inputs.is_none() {
+        return Ok(());
+    }
+    let input = Path::new(&assignment.input);
+    clear(&files_directory(input))?;
+    private_files::create(input).map(drop)
+}
+
+/// Whether the file that the function will read holds the job's input. Whoever may change pods may have removed it.
+fn check_inline(assignment: &Assignment) -> io::Result<()> {
+    let Some(expected) = &assignment.input_digest else { return Ok(()) };
+    let found = InputDigest::of(&fs::read(&assignment.input)?);
+    if found == *expected {
+        return Ok(());
+    }
+    let (found, expected) = (found.bytes, expected.bytes);
+    let why = format!(
+        "{:?} does not hold the job's input ({found} bytes instead of {expected}, or others): \
+         something has changed or removed it, such as a policy that changes annotations of pods",
+        assignment.input
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+/// Copies a blob, which must be what its digest says.
+fn copy(source: &SourceFile, mut to: File, what: &str) -> io::Result<()> {
+    let lost = |error: io::Error| io::Error::other(format!("{what}: its blob is lost: {error}"));
+    let opened = private_files::open_plain(Path::new(&source.path)).map_err(lost)?;
+    let mut from = opened.ok_or_else(|| lost(io::Error::other("it is no plain file")))?;
+    let is_shared = rustix::fs::ioctl_ficlone(&to, &from).is_ok();
+    let (mut hash, mut piece, mut bytes) = (Sha256::new(), vec![0; PIECE_BYTES], 0);
+    loop {
+        let read = from.read(&mut piece)?;
+        let Some(read) = piece.get(..read).filter(|read| !read.is_empty()) else { break };
+        hash.update(read);
+        bytes += read.len() as u64;
+        if !is_shared {
+            to.write_all(read)?;
+        }
+    }
+    to.rewind()?;
+    let found = (bytes, hex(&hash.finalize()));
+    if found == (source.blob.bytes, source.blob.sha256.clone()) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{what}: its blob is not what its digest says")))
+}
+
+/// Empties a directory that has only files. It is made when it is not there.
+fn clear(directory: &Path) -> io::Result<()> {
+    private_files::make_directory(directory)?;
+    for entry in fs::read_dir(directory)? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::BlobRef;
+    use windlass_core::result::sha256;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_the_blob_or_an_error_and_never_the_same_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let bytes = vec![7; PIECE_BYTES * 2 + 3];
+        fs::write(path("blob"), &bytes).unwrap();
+        let blob = |sha256: String| {
+            let blob = BlobRef { sha256, bytes: bytes.len() as u64, media_type: "a/b".into() };
+            SourceFile { path: path("blob").to_str().unwrap().into(), blob }
+        };
+        let made = || private_files::create(&path("copy")).unwrap();
+        copy(&blob(sha256(&bytes)), made(), "x").unwrap();
+        assert!(fs::read(path("copy")).unwrap() == bytes);
+        fs::write(path("copy"), "changed").unwrap();
+        assert!(fs::read(path("blob")).unwrap() == bytes);
+        let wrong = copy(&blob(sha256(b"other")), made(), "big.csv").unwrap_err();
+        assert!(wrong.to_string().contains("big.csv"), "{wrong}");
+        fs::remove_file(path("blob")).unwrap();
+        let lost = copy(&blob(sha256(&bytes)), made(), "big.csv").unwrap_err();
+        assert!(lost.to_string().contains("lost"), "{lost}");
+    }
+}
