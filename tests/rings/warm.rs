@@ -81,8 +81,10 @@ fn run(client: &Client, function: &str, cpus: usize) -> (Duration, Value) {
     (taken, job)
 }
 
+/// A batch Job that was made for an attempt has the name of its job. Another has waited.
 fn is_on_standby(job: &Value) -> bool {
-    job["status"]["job"].as_str().is_some_and(|name| name.starts_with("standby-"))
+    let own = format!("{}-", job["metadata"]["name"].as_str().unwrap());
+    !job["status"]["job"].as_str().unwrap().starts_with(&own)
 }
 
 fn audit() -> Audit {
@@ -222,6 +224,15 @@ fn own_writes(writes: &[Write]) {
     assert!(per_job <= WRITES, "{:#?}", by_kind(own.iter().copied()));
 }
 
+/// A job of the function `warm`, and one of this function at the same time.
+fn beside(client: &Client, function: &str) -> ((Duration, Value), (Duration, Value)) {
+    scope(|scope| {
+        let first = scope.spawn(|| run(client, "warm", 1));
+        let second = run(client, function, 1);
+        (first.join().unwrap(), second)
+    })
+}
+
 #[test]
 #[ignore = "needs a cluster of many CPUs with controller.standbys: tests/run warm"]
 fn a_drained_pool_costs_no_more_than_a_cold_start() {
@@ -231,23 +242,18 @@ fn a_drained_pool_costs_no_more_than_a_cold_start() {
     let (mut drained, mut cold) = (Vec::new(), Vec::new());
     for run_number in 0..=RUNS {
         is_full(&namespace, "warm", 1);
-        // The first takes the standby, beside the second. The function that it is compared with has such company, too.
-        let beside = |function: &str| {
-            scope(|scope| {
-                let first = scope.spawn(|| run(&client, "warm", 1));
-                sleep(Duration::from_millis(20));
-                let second = run(&client, function, 1);
-                assert!(is_on_standby(&first.join().unwrap().1));
-                second
-            })
-        };
-        let (taken, job) = beside("warm");
-        assert!(!is_on_standby(&job), "the pool was not empty: {job}");
+        // One of two takes the standby. What the other is compared with has such company, too.
+        let (first, second) = beside(&client, "warm");
+        let (on_standby, other) =
+            if is_on_standby(&first.1) { (first, second) } else { (second, first) };
+        assert!(is_on_standby(&on_standby.1), "none: {}", on_standby.1);
+        assert!(!is_on_standby(&other.1), "the pool was not empty: {}", other.1);
         is_full(&namespace, "warm", 1);
-        let (other, _) = beside("echo");
+        let (company, alone) = beside(&client, "echo");
+        assert!(is_on_standby(&company.1), "{}", company.1);
         if run_number > 0 {
-            drained.push(taken);
-            cold.push(other);
+            drained.push(other.0);
+            cold.push(alone.0);
         }
     }
     let drained = ("no standby is left", drained);

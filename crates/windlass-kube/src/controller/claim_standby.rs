@@ -31,9 +31,9 @@ const MAX_TRIES: u32 = 5;
 /// What a standby is to an attempt.
 enum Standing {
     /// It is that attempt already.
-    Ours(batch::Job),
+    Ours(Box<batch::Job>),
     /// It is nobody's yet.
-    Free(Standby),
+    Free(Box<Standby>),
     /// It is another attempt.
     Others,
     /// It was deleted, and nothing of it runs.
@@ -144,9 +144,9 @@ impl Actor<'_> {
             let standby = match known.take() {
                 Some(known) => known,
                 None => match self.standing(attempt, name, uid).await? {
-                    Standing::Ours(claimed) => return Ok(Some(claimed)),
+                    Standing::Ours(claimed) => return Ok(Some(*claimed)),
                     Standing::Others | Standing::Gone => return Ok(None),
-                    Standing::Free(standby) => standby,
+                    Standing::Free(standby) => *standby,
                 },
             };
             let patch = Patch::Merge(claim_patch(&standby, attempt, self.ctx.now()));
@@ -171,12 +171,12 @@ impl Actor<'_> {
         let is_it = |found: &batch::Job| found.metadata.uid.as_deref() == Some(uid);
         match found.filter(is_it) {
             Some(found) if is_attempt(&found, attempt.job, attempt.number) => {
-                Ok(Standing::Ours(found))
+                Ok(Standing::Ours(Box::new(found)))
             }
             Some(found) if job_of(&found).is_some() => Ok(Standing::Others),
             Some(found) if found.metadata.deletion_timestamp.is_none() => {
                 let standby = read_standby(&found);
-                Ok(standby.map_or(Standing::Others, Standing::Free))
+                Ok(standby.map_or(Standing::Others, |free| Standing::Free(Box::new(free))))
             }
             // Whoever would claim it now has an older version of it.
             Some(_) => Ok(Standing::Gone),
