@@ -20,6 +20,7 @@ pub(crate) fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
         _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
             FailureReason::CannotStart
         }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureReason::DiskExceeded,
         _ => FailureReason::Lost,
     };
     Outcome::failed(reason, format!("{program:?} cannot be started: {error}"))

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use windlass_core::Assignment;
-use windlass_core::assignment::{InputDigest, Order, SourceFile};
+use windlass_core::assignment::{InputDigest, Inputs, Order, RunAs, SourceFile};
 use windlass_core::blob::file_name_problem;
 use windlass_core::result::hex;
 
@@ -30,6 +30,7 @@ pub(crate) fn fetch(order: &Order) -> io::Result<()> {
     let Order { assignment, program, .. } = order;
     let input = Path::new(&assignment.input);
     let Some(inputs) = &assignment.inputs else { return check_inline(assignment) };
+    fits(inputs, assignment.disk_bytes)?;
     match &inputs.input {
         // Over the file that is there: a process that serves may read no other.
         Some(source) => copy(source, private_files::create(input)?, "the input")?,
@@ -43,9 +44,12 @@ pub(crate) fn fetch(order: &Order) -> io::Result<()> {
         if let Some(why) = file_name_problem(name) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} {why}")));
         }
-        let path = directory.join(name);
-        copy(source, private_files::create(&path)?, name)?;
-        give(user, &[&path])?;
+        let file = private_files::create(&directory.join(name))?;
+        // The open file, and not what a function that runs may have put in its place.
+        if let Some(RunAs { user, group, .. }) = user {
+            std::os::unix::fs::fchown(&file, Some(*user), Some(*group))?;
+        }
+        copy(source, file, name)?;
     }
     Ok(())
 }
@@ -76,11 +80,29 @@ fn check_inline(assignment: &Assignment) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
-/// Copies a blob, which must be what its digest says.
+/// Whether the copies have room in what an attempt may take of the disk: one blob may have many names.
+fn fits(inputs: &Inputs, most: Option<u64>) -> io::Result<()> {
+    let sources = inputs.input.iter().chain(inputs.files.values());
+    let bytes = sources.map(|source| source.blob.bytes).fold(0, u64::saturating_add);
+    match most {
+        Some(most) if bytes > most => {
+            let why =
+                format!("its files take {bytes} bytes of the disk; an attempt may take {most}");
+            Err(io::Error::new(io::ErrorKind::QuotaExceeded, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copies a blob, which must be what its digest says. One that is gone or another stays so.
 fn copy(source: &SourceFile, mut to: File, what: &str) -> io::Result<()> {
-    let lost = |error: io::Error| io::Error::other(format!("{what}: its blob is lost: {error}"));
-    let opened = private_files::open_plain(Path::new(&source.path)).map_err(lost)?;
-    let mut from = opened.ok_or_else(|| lost(io::Error::other("it is no plain file")))?;
+    let lost = |kind: io::ErrorKind, why: String| {
+        io::Error::new(kind, format!("{what}: its blob is lost: {why}"))
+    };
+    let opened = private_files::open_plain(Path::new(&source.path))
+        .map_err(|error| lost(error.kind(), error.to_string()))?;
+    let mut from = opened
+        .ok_or_else(|| lost(io::ErrorKind::InvalidInput, "it is no plain file".to_owned()))?;
     let is_shared = rustix::fs::ioctl_ficlone(&to, &from).is_ok();
     let (mut hash, mut piece, mut bytes) = (Sha256::new(), vec![0; PIECE_BYTES], 0);
     loop {
@@ -97,7 +119,8 @@ fn copy(source: &SourceFile, mut to: File, what: &str) -> io::Result<()> {
     if found == (source.blob.bytes, source.blob.sha256.clone()) {
         return Ok(());
     }
-    Err(io::Error::other(format!("{what}: its blob is not what its digest says")))
+    let why = format!("{what}: its blob is not what its digest says");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 /// Empties a directory that has only files. It is made when it is not there.
@@ -136,5 +159,19 @@ mod tests {
         fs::remove_file(path("blob")).unwrap();
         let lost = copy(&blob(sha256(&bytes)), made(), "big.csv").unwrap_err();
         assert!(lost.to_string().contains("lost"), "{lost}");
+        // Neither would be better the next time.
+        let kinds = [wrong.kind(), lost.kind()];
+        assert_eq!(kinds, [io::ErrorKind::InvalidInput, io::ErrorKind::NotFound]);
+    }
+
+    #[test]
+    fn a_blob_of_many_names_counts_as_often() {
+        let blob = BlobRef { sha256: sha256(b""), bytes: 10, media_type: "a/b".into() };
+        let source = SourceFile { path: "unused".into(), blob };
+        let files = (0..4).map(|number| (format!("f{number}"), source.clone())).collect();
+        let inputs = Inputs { input: Some(source), files };
+        assert!(fits(&inputs, None).is_ok() && fits(&inputs, Some(50)).is_ok());
+        let error = fits(&inputs, Some(49)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
     }
 }

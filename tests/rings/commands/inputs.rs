@@ -1,6 +1,7 @@
 //! Inputs of other types, large ones, and files, as a user would type them.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -39,6 +40,16 @@ fn piped(arguments: &[&str], bytes: &Path) -> Output {
     Command::new(windlass()).args(arguments).stdin(input).output().unwrap()
 }
 
+/// The same through a pipe, which can be read once.
+fn through_a_pipe(arguments: &[&str], bytes: &[u8]) -> Output {
+    let mut command = Command::new(windlass());
+    let [input, output, said] = [(); 3].map(|()| Stdio::piped());
+    let mut child =
+        command.args(arguments).stdin(input).stdout(output).stderr(said).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    child.wait_with_output().unwrap()
+}
+
 #[test]
 fn files_and_inputs_of_any_type_go_to_a_server_and_to_a_run_of_its_own() {
     let here = here();
@@ -62,6 +73,8 @@ fn files_and_inputs_of_any_type_go_to_a_server_and_to_a_run_of_its_own() {
         let small = [place, &["--input", "-", "--input-type", "text/csv"]].concat();
         let answer = piped(&small, &here.path().join("big.csv"));
         assert_seen(&answer, &seen("text/csv", b"a,b\n", ""));
+        let from_a_pipe = [place, &["--input", "@/dev/stdin", "--input-type", "text/csv"]].concat();
+        assert_seen(&through_a_pipe(&from_a_pipe, b"a,b\n"), &seen("text/csv", b"a,b\n", ""));
         for (more, words) in [
             (&["--file", "data"][..], "NAME=PATH"),
             (&["--file", "a/b=x"], "no name of a file"),

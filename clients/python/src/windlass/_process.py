@@ -64,9 +64,11 @@ class Forked(BaseException):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        first, second = sorted((self.tasks, self.results))
-        for begin, end in ((3, first), (first + 1, second), (second + 1, os.sysconf("SC_OPEN_MAX"))):
-            os.closerange(begin, end)
+        for number in map(int, os.listdir("/proc/self/fd")):
+            if number > 2 and number not in (self.tasks, self.results):
+                # The listing's own is closed already.
+                with contextlib.suppress(OSError):
+                    os.close(number)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.close(null)

@@ -17,6 +17,7 @@ as it. The server's Python needs joblib, and the modules of the functions that a
 
 from __future__ import annotations
 
+import concurrent.futures
 import pickle
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -70,12 +71,20 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]
             self.executor = Executor(self.function, items=False, **self.options)
         return self.executor
 
-    def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None) -> JobFuture:
+    def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None) -> Any:
         """Hands in a batch."""
         from windlass._registered import Work
 
-        call = Encoded(PICKLE, [cloudpickle.dumps(func)])
-        future = self.pool()._start(Work(None, False, data=call))
+        try:
+            call = Encoded(PICKLE, [cloudpickle.dumps(func)])
+            future = self.pool()._start(Work(None, False, data=call))
+        except Exception as error:
+            # joblib hands in later batches where nobody hears an exception, and would wait for ever.
+            failed: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            failed.set_exception(error)
+            if callback is not None:
+                failed.add_done_callback(callback)
+            return failed
         self.unfinished.add(future)
         future.add_done_callback(self.unfinished.discard)
         if callback is not None:

@@ -15,11 +15,12 @@ use std::time::SystemTime;
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
+use uuid::Uuid;
 use windlass_core::blob::is_sha256;
 use windlass_core::{Error, strict_json};
 use windlass_worker::private_files;
 
-pub(crate) use upload::{Upload, not_written};
+pub(crate) use upload::{Upload, another_digest, not_written};
 
 /// How long a blob is kept that no job needs.
 pub(crate) const KEPT: SignedDuration = SignedDuration::from_hours(1);
@@ -31,6 +32,8 @@ pub(crate) struct BlobDirectory {
     /// What is written waits for the disk.
     is_durable: bool,
     known: Mutex<HashMap<String, KnownBlob>>,
+    /// Held by whoever looks whether a blob is JSON.
+    checks: Mutex<()>,
     /// Of all blobs, and of those that are on their way.
     bytes: AtomicU64,
 }
@@ -40,8 +43,8 @@ struct KnownBlob {
     bytes: u64,
     /// When it was last sent, or named by a new job.
     used: Timestamp,
-    /// It was found to keep the rule for JSON.
-    is_json: bool,
+    /// Whether it keeps the rule for JSON, or why not, once somebody has looked.
+    json: Option<Result<(), String>>,
 }
 
 impl BlobDirectory {
@@ -61,10 +64,11 @@ impl BlobDirectory {
             if is_sha256(&name) && found.is_file() {
                 let used = Timestamp::try_from(found.modified()?).unwrap_or(Timestamp::MIN);
                 bytes += found.len();
-                known.insert(name, KnownBlob { bytes: found.len(), used, is_json: false });
+                known.insert(name, KnownBlob { bytes: found.len(), used, json: None });
             }
         }
-        Ok(Self { directory, is_durable, known: Mutex::new(known), bytes: AtomicU64::new(bytes) })
+        let (known, checks) = (Mutex::new(known), Mutex::default());
+        Ok(Self { directory, is_durable, known, checks, bytes: AtomicU64::new(bytes) })
     }
 
     /// Bytes that they take.
@@ -78,6 +82,7 @@ impl BlobDirectory {
     }
 
     /// The length of a blob that is there.
+    #[cfg(test)]
     pub(crate) fn length(&self, sha256: &str) -> Option<u64> {
         self.lock().get(sha256).map(|blob| blob.bytes)
     }
@@ -102,14 +107,18 @@ impl BlobDirectory {
 
     /// Why a blob that should be JSON is none; `None` when it keeps the rule.
     pub(crate) fn json_problem(&self, sha256: &str) -> io::Result<Option<String>> {
-        if self.lock().get(sha256).is_some_and(|blob| blob.is_json) {
-            return Ok(None);
+        let known = || self.lock().get(sha256).and_then(|blob| blob.json.clone());
+        if let Some(json) = known() {
+            return Ok(json.err());
+        }
+        // One at a time: a large one takes a thread for seconds.
+        let _one = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(json) = known() {
+            return Ok(json.err());
         }
         let problem = strict_json::problem(BufReader::new(File::open(self.path(sha256))?))?;
-        if problem.is_none()
-            && let Some(blob) = self.lock().get_mut(sha256)
-        {
-            blob.is_json = true;
+        if let Some(blob) = self.lock().get_mut(sha256) {
+            blob.json = Some(problem.clone().map_or(Ok(()), Err));
         }
         Ok(problem)
     }
@@ -135,14 +144,23 @@ impl BlobDirectory {
             // Somebody may have used it meanwhile.
             let Some(blob) = known.get(name).filter(|blob| is_old(blob)) else { continue };
             let bytes = blob.bytes;
-            match fs::remove_file(self.path(name)) {
+            // Its name first, and its bytes when nobody waits: of a large file that takes a while.
+            let old = self.directory.join("new").join(Uuid::new_v4().simple().to_string());
+            match fs::rename(self.path(name), &old) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     warn!(%error, blob = %name, "a blob cannot be deleted");
+                    continue;
                 }
-                _ => {
+                renamed => {
                     known.remove(name);
                     self.subtract(bytes);
                     deleted += 1;
+                    drop(known);
+                    if renamed.is_ok()
+                        && let Err(error) = fs::remove_file(&old)
+                    {
+                        warn!(%error, blob = %name, "the bytes of a blob cannot be deleted");
+                    }
                 }
             }
         }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
 use tracing::warn;
 use uuid::Uuid;
 use windlass_core::blob::Blob;
@@ -55,8 +56,7 @@ impl Upload {
         if let Some(expected) = &new.sha256
             && *expected != sha256
         {
-            let why = format!("the bytes that came have the digest {sha256}");
-            return Err(Error::Invalid(vec![Problem::at("/sha256", why)]).into());
+            return Err(another_digest(&sha256).into());
         }
         if new.is_json {
             self.file.rewind().map_err(|error| not_written(&error))?;
@@ -88,11 +88,12 @@ impl Upload {
             fs::rename(path, blobs.path(sha256))?;
         }
         self.path = None;
-        known.insert(sha256.to_owned(), KnownBlob { bytes: self.bytes, used: now, is_json });
-        drop(known);
+        // Before anybody can name it.
         if blobs.is_durable {
             File::open(&blobs.directory)?.sync_all()?;
         }
+        let json = is_json.then_some(Ok(()));
+        known.insert(sha256.to_owned(), KnownBlob { bytes: self.bytes, used: now, json });
         Ok(false)
     }
 }
@@ -101,10 +102,23 @@ impl Drop for Upload {
     fn drop(&mut self) {
         let Some(path) = self.path.take() else { return };
         self.blobs.subtract(self.bytes);
-        if let Err(error) = fs::remove_file(&path) {
-            warn!(%error, path = %path.display(), "what was sent of a blob cannot be deleted");
+        let remove = move || {
+            if let Err(error) = fs::remove_file(&path) {
+                warn!(%error, path = %path.display(), "what was sent of a blob cannot be deleted");
+            }
+        };
+        // To delete a large file takes a while, and whoever gives up may be the thread that serves everybody.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
         }
     }
+}
+
+/// What is told of bytes that have this digest, and should have another.
+pub(crate) fn another_digest(found: &str) -> Error {
+    let why = format!("the bytes that came have the digest {found}");
+    Error::Invalid(vec![Problem::at("/sha256", why)])
 }
 
 /// What is told of a disk that does not take a blob.

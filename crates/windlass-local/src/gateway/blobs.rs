@@ -6,15 +6,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 use windlass_core::blob::Blob;
 use windlass_core::blobs::{BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
-use windlass_core::result::{ByteStream, Content, StoredResult};
+use windlass_core::result::{ByteStream, Content, StoredResult, hex};
 use windlass_core::{BlobRef, Error, JobSpec, Problem, media_type, strict_json};
 
 use super::jobs::StoredFile;
 use super::submit::check_room;
-use crate::blobs::{Upload, not_written};
+use crate::blobs::{Upload, another_digest, not_written};
 use crate::config::NAMESPACE;
 use crate::controller::Context;
 use crate::engine::Engine;
@@ -36,7 +37,7 @@ impl BlobSink for Engine {
         self.check_ready()?;
         if let Some(blob) = find_known(&self.ctx, new).await? {
             if !new.waits {
-                drain(content).await?;
+                drain(content, &blob.sha256, new.max_bytes.unwrap_or(u64::MAX)).await?;
             }
             return Ok(StoredBlob { blob, is_known: true });
         }
@@ -51,11 +52,19 @@ impl BlobSink for Engine {
 #[async_trait]
 impl Blobs for Engine {
     async fn read(&self, namespace: &str, sha256: &str) -> Result<StoredResult, Error> {
-        let found = Some(namespace).filter(|namespace| *namespace == NAMESPACE);
-        let found = found.and_then(|_| self.ctx.files.blobs.length(sha256));
         let missing = || Error::NotFound { kind: "blob", name: format!("sha256:{sha256}") };
+        if namespace != NAMESPACE {
+            return Err(missing());
+        }
+        let (ctx, name) = (Arc::clone(&self.ctx), sha256.to_owned());
+        // Whoever hears that it is there may name it for another hour.
+        let held = spawn_blocking(move || ctx.files.blobs.hold(&name, ctx.clock.now())).await;
+        let held = held.map_err(|error| Error::Bug(error.to_string()))?;
+        let bytes = held
+            .map_err(|error| Error::unavailable(format!("a blob cannot be read: {error}")))?
+            .ok_or_else(missing)?;
         Ok(StoredResult {
-            bytes: found.ok_or_else(missing)?,
+            bytes,
             content_type: media_type::BYTES.into(),
             sha256: sha256.to_owned(),
             content: Content::Stored(Box::new(StoredFile(self.ctx.files.blobs.path(sha256)))),
@@ -116,12 +125,16 @@ async fn find_known(ctx: &Arc<Context>, new: &NewBlob) -> Result<Option<Blob>, N
     .await
 }
 
-/// Reads what nobody needs, so that its sender comes to read the answer.
-async fn drain(mut content: ByteStream) -> Result<(), NotStored> {
+/// Reads what nobody needs, so that its sender comes to read the answer. What has another digest is told all the same.
+async fn drain(mut content: ByteStream, sha256: &str, most: u64) -> Result<(), NotStored> {
+    let (mut hash, mut left) = (Sha256::new(), most);
     while let Some(piece) = content.next().await {
-        piece.map_err(NotStored::Content)?;
+        let piece = piece.map_err(NotStored::Content)?;
+        left = left.checked_sub(piece.len() as u64).ok_or(NotStored::TooLarge(most))?;
+        hash.update(&piece);
     }
-    Ok(())
+    let found = hex(&hash.finalize());
+    if found == sha256 { Ok(()) } else { Err(another_digest(&found).into()) }
 }
 
 /// Looks whether all the blobs are there that a new job names. They stay for another hour; the job is there by then.

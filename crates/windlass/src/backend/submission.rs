@@ -111,13 +111,11 @@ fn read_input(input: Option<&str>, media_type: Option<&str>) -> anyhow::Result<I
     let (mut file, source) = match (input, named) {
         (_, Some(path)) => {
             let opened = File::open(path).map_err(|error| BadUsage(format!("{path}: {error}")))?;
-            (opened, path)
+            // A pipe, for example of `<(COMMAND)`, is read once.
+            let is_file = opened.metadata().is_ok_and(|found| found.is_file());
+            (if is_file { opened } else { kept(opened, path)? }, path)
         }
-        (Some("-"), _) => {
-            let mut kept = tempfile::tempfile().context("standard input cannot be kept")?;
-            io::copy(&mut stdin(), &mut kept).context("standard input cannot be kept")?;
-            (kept, "standard input")
-        }
+        (Some("-"), _) => (kept(stdin(), "standard input")?, "standard input"),
         _ if media_type.is_some() => {
             return Err(BadUsage("--input-type is for --input @FILE and --input -".into()).into());
         }
@@ -140,6 +138,14 @@ fn read_input(input: Option<&str>, media_type: Option<&str>) -> anyhow::Result<I
         }
     }
     Ok(Input::Sent(LocalFile::of(file, told).map_err(unread)?))
+}
+
+/// A file with what comes from a source that can be read once.
+fn kept(mut from: impl io::Read, source: &str) -> anyhow::Result<File> {
+    let context = || format!("{source} cannot be kept");
+    let mut kept = tempfile::tempfile().with_context(context)?;
+    io::copy(&mut from, &mut kept).with_context(context)?;
+    Ok(kept)
 }
 
 /// Whether an input can be a part of its job.
