@@ -69,6 +69,9 @@ impl ClusterAdmission {
             namespace: queue.metadata.namespace.clone().unwrap_or_default(),
             name: queue.metadata.name.clone().unwrap_or_default(),
         };
+        if state.queues.get(&key).is_some_and(|known| known.is_newer_than(queue)) {
+            return false;
+        }
         let spec = &queue.spec.0;
         let share = Share { quota: Some(spec.cpus), weight: spec.weight };
         state.scheduler.set_queue(&key.scheduler_name(), Some(share));

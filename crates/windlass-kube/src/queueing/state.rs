@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use windlass_core::{Capacity, Cpus, Job, JobLimits, QueueSpec, Waiting, admit};
 
 use super::pace::Pace;
-use crate::crd::QueueStatus;
+use crate::crd::{ComputeQueue, QueueStatus};
 use crate::labels::AttemptId;
 
 /// Namespace and name of a ComputeQueue.
@@ -116,6 +116,17 @@ impl QueueState {
             places_changed: true,
             not_before: None,
         }
+    }
+
+    /// Whether a watch that is late shows a version that is older than what was seen, or written, before. Its claims may
+    /// be of attempts that are over and forgotten: they would be held, and used, once more.
+    pub(super) fn is_newer_than(&self, shown: &ComputeQueue) -> bool {
+        // Kubernetes compares versions as numbers. What is none is taken for new.
+        let number = |version: &str| version.parse::<u64>().ok();
+        let shown_uid = shown.metadata.uid.as_deref().unwrap_or_default();
+        let shown = shown.metadata.resource_version.as_deref().and_then(number);
+        self.uid == shown_uid
+            && shown.zip(number(&self.resource_version)).is_some_and(|(shown, known)| shown < known)
     }
 }
 

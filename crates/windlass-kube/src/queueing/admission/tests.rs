@@ -99,6 +99,29 @@ impl Controller {
     }
 }
 
+/// The claim that it shows is of an attempt that is over and that no cache has any more.
+#[test]
+fn a_watch_that_is_late_brings_no_claim_back() {
+    let mut controller = Controller::new(2);
+    controller.queue.metadata.resource_version = Some("9".into());
+    let claimed = controller.claim("a");
+    controller.observe("a", true);
+    controller.observe("a", false);
+    controller.queue.metadata.resource_version = Some("10".into());
+    let nothing = QueueStatus { holder: Some(ME.into()), ..QueueStatus::default() };
+    controller.watch_status(nothing.clone());
+    for (version, is_held) in [("9", false), ("10", true)] {
+        controller.queue.metadata.resource_version = Some(version.into());
+        controller.watch_status(claimed.clone());
+        assert_eq!(controller.admission.cpus_in_use() > 0, is_held, "{version}");
+    }
+    // Another queue of the name begins anew.
+    controller.queue.metadata.uid = Some("another".into());
+    controller.queue.metadata.resource_version = Some("1".into());
+    controller.watch_status(nothing);
+    assert_eq!(controller.admission.lock().queues[&key()].resource_version, "1");
+}
+
 #[test]
 fn a_grant_is_used_only_when_it_is_claimed() {
     let mut controller = Controller::new(2);
