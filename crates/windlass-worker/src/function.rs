@@ -14,6 +14,7 @@ use windlass_core::trace::Trace;
 
 use crate::fence::{Fence, HIDDEN};
 use crate::inputs::{self, files_directory};
+use crate::private_files::give;
 use crate::progress::ProgressFile;
 use crate::stop;
 
@@ -144,12 +145,6 @@ pub(crate) fn files_of(assignment: &Assignment) -> Option<PathBuf> {
 /// The trace that the function's spans belong to.
 pub(crate) fn traceparent(assignment: &Assignment) -> Option<String> {
     Trace::of(&assignment.job_uid).map(|trace| trace.parent())
-}
-
-/// Makes files those of the user that the function runs as, if that is another.
-pub(crate) fn give(user: Option<&RunAs>, files: &[&Path]) -> io::Result<()> {
-    let Some(RunAs { user, group, .. }) = user else { return Ok(()) };
-    files.iter().try_for_each(|file| std::os::unix::fs::chown(file, Some(*user), Some(*group)))
 }
 
 /// Makes a process that is yet to be started another user's.

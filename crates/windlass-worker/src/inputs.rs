@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use windlass_core::Assignment;
-use windlass_core::assignment::{InputDigest, Inputs, Order, RunAs, SourceFile};
+use windlass_core::assignment::{InputDigest, Inputs, Order, SourceFile};
 use windlass_core::blob::file_name_problem;
 use windlass_core::result::hex;
 
-use crate::function::give;
-use crate::private_files;
+use crate::private_files::{self, give, give_open};
 
 /// What is copied at once, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -45,10 +44,7 @@ pub(crate) fn fetch(order: &Order) -> io::Result<()> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} {why}")));
         }
         let file = private_files::create(&directory.join(name))?;
-        // The open file, and not what a function that runs may have put in its place.
-        if let Some(RunAs { user, group, .. }) = user {
-            std::os::unix::fs::fchown(&file, Some(*user), Some(*group))?;
-        }
+        give_open(user, &file)?;
         copy(source, file, name)?;
     }
     Ok(())

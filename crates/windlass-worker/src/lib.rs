@@ -32,6 +32,7 @@ mod ending;
 mod fence;
 mod function;
 mod inputs;
+mod json_line;
 mod log;
 mod orders;
 mod outcome;

@@ -8,8 +8,9 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use windlass_core::assignment::{Idle, Instruction};
 
+use crate::json_line::json_line;
 use crate::output::log_line;
-use crate::report::{inherited_socket, json_line};
+use crate::report::inherited_socket;
 use crate::running::{Warm, wait_warm};
 use crate::serving::ServingEnd;
 use crate::stop;

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::io::Write as _;
-use std::ops::DerefMut;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,8 +74,9 @@ async fn relay(
         let log = log.clone();
         let written = spawn_blocking(move || {
             let bytes = &buffer[..length];
-            let log = log.as_deref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner));
-            put(log, bytes);
+            let mut log =
+                log.as_deref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner));
+            put(log.as_deref_mut(), bytes);
             buffer
         });
         buffer = written.await.unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
@@ -84,9 +84,9 @@ async fn relay(
 }
 
 /// Writes into a log, or to this process's stderr where there is none. Neither is a reason to fail.
-pub(crate) fn put(log: Option<impl DerefMut<Target = RotatingLog>>, bytes: &[u8]) {
+pub(crate) fn put(log: Option<&mut RotatingLog>, bytes: &[u8]) {
     match log {
-        Some(mut log) => {
+        Some(log) => {
             if let Err(error) = log.write(bytes) {
                 log_line(&format!("windlass worker: {error}"));
             }

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use windlass_core::assignment::RunAs;
 
 /// The mode of every file.
 const FILE: u32 = 0o600;
@@ -67,6 +68,18 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY).create(path)?;
     // A umask may have taken away what its owner needs.
     if is_new { fs::set_permissions(path, Permissions::from_mode(DIRECTORY)) } else { Ok(()) }
+}
+
+/// Makes files those of the user that the function runs as, if that is another.
+pub(crate) fn give(user: Option<&RunAs>, files: &[&Path]) -> io::Result<()> {
+    let Some(RunAs { user, group, .. }) = user else { return Ok(()) };
+    files.iter().try_for_each(|file| std::os::unix::fs::chown(file, Some(*user), Some(*group)))
+}
+
+/// The same for an open file, and not for what a function that runs may have put in its place.
+pub(crate) fn give_open(user: Option<&RunAs>, file: &File) -> io::Result<()> {
+    let Some(RunAs { user, group, .. }) = user else { return Ok(()) };
+    std::os::unix::fs::fchown(file, Some(*user), Some(*group))
 }
 
 /// Takes away what others may do with a file that was made under another mode.

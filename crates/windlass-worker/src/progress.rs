@@ -39,9 +39,7 @@ impl ProgressFile {
 
     /// Makes it that of the user that the function runs as, if that is another.
     pub(crate) fn give(&self, user: Option<&RunAs>) -> io::Result<()> {
-        let Some(RunAs { user, group, .. }) = user else { return Ok(()) };
-        // The open file, and not what a function may have put in its place.
-        std::os::unix::fs::fchown(&self.file, Some(*user), Some(*group))
+        private_files::give_open(user, &self.file)
     }
 
     /// The latest whole line since the last look, if there is one that can be read. A file that

@@ -25,7 +25,7 @@ use windlass_core::report::Report;
 use windlass_core::status::JobResult;
 
 use super::retry::{BACKOFF, GatewayResponse, rejection, retry_until};
-use super::socket::json_line;
+use crate::json_line::json_line;
 use crate::outcome::FunctionOutput;
 use crate::output::log_line;
 use crate::result::LargeResult;

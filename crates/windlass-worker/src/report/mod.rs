@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use windlass_core::assignment::{Assignment, ReportTo, StandbyAssignment};
 use windlass_core::report::{Ending, Event, Report};
 
+use crate::json_line::json_line;
 use crate::outcome::FunctionOutput;
 use crate::output::log_line;
 use crate::result::{LargeResult, too_large_to_inline};
@@ -21,7 +22,7 @@ use gateway::{GatewayClient, send_progress};
 use retry::retry_until;
 use socket::{write_all, write_some};
 
-pub(crate) use socket::{ServerSays, inherited as inherited_socket, json_line};
+pub(crate) use socket::{ServerSays, inherited as inherited_socket};
 
 /// Shortest time for all tries at the last report, whatever the attempt's timeout.
 const LEAST_PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,6 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
-use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -37,15 +36,6 @@ pub(crate) enum ServerSays {
     Cancel,
     /// The server is gone.
     Closed,
-}
-
-/// A value as one line of JSON.
-pub(crate) fn json_line(value: &impl Serialize) -> Vec<u8> {
-    let mut line = Vec::new();
-    // What is said in lines always serializes, and a vector always takes it.
-    serde_json::to_writer(&mut line, value).unwrap_or_default();
-    line.push(b'\n');
-    line
 }
 
 /// Writes what the socket takes now, and leaves the rest in `unsent`.

@@ -25,11 +25,12 @@ use windlass_core::contract;
 use windlass_core::status::Usage;
 
 use crate::confine::descendants;
-use crate::function::{command, deadline, files_of, give, group_of, traceparent, type_path};
+use crate::function::{command, deadline, files_of, group_of, traceparent, type_path};
 use crate::inputs::{self, files_directory};
+use crate::json_line::json_line;
 use crate::private_files;
+use crate::private_files::give;
 use crate::progress::ProgressFile;
-use crate::report::json_line;
 use crate::usage::Memory;
 use crate::{stop, usage};
 use connection::{Connection, Heard};
