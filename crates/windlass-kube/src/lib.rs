@@ -28,6 +28,7 @@ mod labels;
 pub mod metrics;
 mod queueing;
 mod status;
+mod version;
 mod watch_backoff;
 
 pub use attempt::report_endpoint::{Authorities, ReportEndpoint};

@@ -15,6 +15,7 @@ use super::owner::{PodOwner, own_batch_job, own_pod};
 use super::pod_state::{end_of, is_ready, pod_state, unknown};
 use super::standby::claimed_since;
 use crate::labels::AttemptLabels;
+use crate::version::{is_older, version_of};
 
 /// The objects of one attempt.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +36,7 @@ pub(crate) struct AttemptObjects {
 #[derive(Clone, Debug)]
 pub(crate) struct ObservedBatchJob {
     pub(super) uid: String,
+    pub(super) version: Option<u64>,
     pub(super) name: String,
     pub(crate) cpus: Cpus,
     pub(crate) queue: String,
@@ -74,11 +76,22 @@ pub(crate) struct ObservedPod {
 }
 
 impl AttemptObjects {
+    /// Takes in a batch Job. Somebody may have deleted one whose name another has now: a watch that is late shows the
+    /// first, and its deletion, after a list has shown the second.
+    pub(crate) fn batch_job_seen(&mut self, batch_job: ObservedBatchJob) {
+        let known = self.batch_job.as_ref();
+        if known.is_some_and(|known| is_older(batch_job.version, known.version)) {
+            return;
+        }
+        self.batch_job_uid = Some(batch_job.uid.clone());
+        self.batch_job = Some(batch_job);
+    }
+
     /// Whether processes of the attempt may run, or may be started without our doing.
     pub(crate) fn is_live(&self) -> bool {
         let may_get_pod = match &self.batch_job {
             Some(batch_job) => {
-                batch_job.is_open() && (self.pods.is_empty() || batch_job.may_make_another(self))
+                batch_job.is_open() && (!self.has_own_pod() || batch_job.may_make_another(self))
             }
             // A batch Job that is gone before its pod was seen may have had a pod.
             None => self.is_empty() && self.last_pod.is_none(),
@@ -89,6 +102,12 @@ impl AttemptObjects {
     /// Whether a pod is that of the batch Job, and no other that says so.
     pub(super) fn is_trusted(&self, pod: &ObservedPod) -> bool {
         pod.owner_uid.is_some() && pod.owner_uid == self.batch_job_uid
+    }
+
+    /// Whether there is a pod of its present batch Job. One that an earlier batch Job has left does not keep this one from
+    /// making its own.
+    fn has_own_pod(&self) -> bool {
+        self.pods.values().any(|pod| self.is_trusted(pod))
     }
 
     /// The pod that tells how far the attempt is. A live pod says more than a dead one; the Job controller may have
@@ -181,7 +200,7 @@ impl ObservedBatchJob {
     /// Whether the Job controller may create another pod for it.
     pub(super) fn may_make_another(&self, objects: &AttemptObjects) -> bool {
         // The pods of a suspended batch Job are deleted, which is no failure.
-        self.is_open() && !self.stopping && (self.suspended || objects.pods.is_empty())
+        self.is_open() && !self.stopping && (self.suspended || !objects.has_own_pod())
     }
 }
 
@@ -225,6 +244,7 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
     });
     let batch_job = ObservedBatchJob {
         uid: object.uid().unwrap_or_default(),
+        version: version_of(&object.metadata),
         name: object.name_any(),
         cpus: labels.cpus,
         queue: labels.queue.clone(),

@@ -173,6 +173,8 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
     let stopping = || ObservedBatchJob { stopping: true, ..open() };
     let suspended_and_stopping = || ObservedBatchJob { stopping: true, ..suspended() };
     let seen = || Some("p".to_owned());
+    // Somebody has deleted its batch Job without it.
+    let left = || ObservedPod { owner_uid: None, ..dead("Error", None) };
     // Its batch Job, its pods, whether one was ever seen: whether it lives, whether it may come back.
     type Case = (Option<ObservedBatchJob>, Vec<ObservedPod>, Option<String>, bool, bool);
     let table: Vec<Case> = vec![
@@ -181,7 +183,9 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
         (Some(open()), vec![running()], seen(), true, false),
         (Some(open()), vec![dead("Error", None)], seen(), false, false),
         (Some(open()), vec![dead("Error", None), running()], seen(), true, false),
+        (Some(open()), vec![left()], seen(), true, true),
         (Some(stopping()), vec![], seen(), true, false),
+        (None, vec![left()], seen(), false, false),
         (Some(failed()), vec![], seen(), false, false),
         (Some(failed()), vec![running()], seen(), true, false),
         (Some(finished()), vec![], seen(), false, false),
@@ -196,7 +200,8 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
     for (number, (batch_job, pods, last_pod, lives, may_restart)) in table.into_iter().enumerate() {
         let pods = pods.into_iter().enumerate().map(|(i, pod)| (i.to_string(), pod));
         let pods = pods.collect();
-        let objects = AttemptObjects { batch_job, pods, last_pod, ..AttemptObjects::default() };
+        let batch_job_uid = Some("c".to_owned());
+        let objects = AttemptObjects { batch_job, batch_job_uid, pods, last_pod, last_node: None };
         assert_eq!(objects.is_live(), lives, "case {number}");
         let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
         assert_eq!(attempts[0].may_restart, may_restart, "case {number}");

@@ -51,10 +51,8 @@ impl AttemptCache {
         match change {
             Change::Applied(object) => {
                 let (labels, batch_job) = read_batch_job(object)?;
-                self.lock().change(object.uid()?, labels, |objects| {
-                    objects.batch_job_uid = Some(batch_job.uid().to_owned());
-                    objects.batch_job = Some(batch_job);
-                })
+                self.lock()
+                    .change(object.uid()?, labels, |objects| objects.batch_job_seen(batch_job))
             }
             Change::Deleted(gone) => self.lock().object_deleted(&gone.uid),
             Change::Listed | Change::Failed => None,

@@ -17,6 +17,7 @@ use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits};
 
 use super::context::Context;
 use super::delete::{deleted, only_of};
+use super::handlers::batch_job_found;
 use super::manage_jobs::JobsToManage;
 use super::managed::{create_pod, never_made};
 use super::managed_memory::ManagedMemory;
@@ -150,6 +151,7 @@ impl Actor<'_> {
         match created {
             Ok(created) => {
                 info!(job = %job.key(), attempt = number, cpus, "attempt created");
+                batch_job_found(self.ctx, created.clone());
                 self.make_pod(&created, is_managed, now).await;
                 Ok(Applied::Created(cpus))
             }
@@ -189,6 +191,7 @@ impl Actor<'_> {
             return Err(Error::Conflict(format!("the batch Job {name:?} is gone again")));
         };
         if is_attempt(&found, self.job, attempt.number) {
+            batch_job_found(self.ctx, found.clone());
             self.make_pod(&found, attempt.maker.is_some(), now).await;
             return Ok(Applied::Done);
         }

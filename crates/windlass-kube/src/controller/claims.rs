@@ -22,7 +22,7 @@ use windlass_core::Error;
 use windlass_metrics::{QueueNumbers, Totals};
 
 use super::context::Context;
-use super::handlers::{batch_job_changed, pod_changed, queue_changed};
+use super::handlers::{batch_job_found, pod_changed, queue_changed};
 use super::list::list_objects;
 use crate::cache::watch::Change;
 use crate::crd::{ComputeQueue, QueueStatus};
@@ -160,10 +160,7 @@ async fn refresh_queue(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
 async fn count_attempts(ctx: &Context, queue: &QueueKey) -> Result<(), Error> {
     let labels = format!("{LABEL_QUEUE}={}", queue.name);
     let found = list_objects(ctx, Some(&queue.namespace), &labels).await?;
-    for batch_job in found.batch_jobs.into_iter().filter(|object| ctx.attempts.is_unknown(object)) {
-        batch_job.uid().into_iter().for_each(|uid| ctx.attempts.mark_unconfirmed(uid));
-        batch_job_changed(ctx, &Change::Applied(batch_job));
-    }
+    found.batch_jobs.into_iter().for_each(|batch_job| batch_job_found(ctx, batch_job));
     for pod in found.pods.into_iter().filter(|object| ctx.attempts.is_unknown(object)) {
         pod.uid().into_iter().for_each(|uid| ctx.attempts.mark_unconfirmed(uid));
         pod_changed(ctx, &Change::Applied(pod));

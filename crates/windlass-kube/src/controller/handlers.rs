@@ -6,9 +6,9 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
-use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
+use kube::{Resource, ResourceExt as _};
 use tracing::info;
 use windlass_core::Job;
 use windlass_core::status::EndSummary;
@@ -194,6 +194,14 @@ pub(crate) fn batch_job_changed(
     ctx.standbys.batch_job_changed(change);
     let changed = ctx.attempts.batch_job_changed(change)?;
     Some(attempt_changed(ctx, &changed))
+}
+
+/// A batch Job was found, or made, beside the watch. It counts at once, and is in doubt until the watch shows it, too.
+pub(crate) fn batch_job_found(ctx: &Context, batch_job: batch::Job) {
+    if ctx.attempts.is_unknown(&batch_job) {
+        batch_job.uid().into_iter().for_each(|uid| ctx.attempts.mark_unconfirmed(uid));
+        batch_job_changed(ctx, &Change::Applied(batch_job));
+    }
 }
 
 /// A pod has changed. The job that is to be reconciled.

@@ -9,6 +9,7 @@ use windlass_core::{Capacity, Cpus, Job, JobLimits, QueueSpec, Waiting, admit};
 use super::pace::Pace;
 use crate::crd::{ComputeQueue, QueueStatus};
 use crate::labels::AttemptId;
+use crate::version::{is_older, version_of};
 
 /// Namespace and name of a ComputeQueue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,12 +122,8 @@ impl QueueState {
     /// Whether a watch that is late shows a version that is older than what was seen, or written, before. Its claims may
     /// be of attempts that are over and forgotten: they would be held, and used, once more.
     pub(super) fn is_newer_than(&self, shown: &ComputeQueue) -> bool {
-        // Kubernetes compares versions as numbers. What is none is taken for new.
-        let number = |version: &str| version.parse::<u64>().ok();
-        let shown_uid = shown.metadata.uid.as_deref().unwrap_or_default();
-        let shown = shown.metadata.resource_version.as_deref().and_then(number);
-        self.uid == shown_uid
-            && shown.zip(number(&self.resource_version)).is_some_and(|(shown, known)| shown < known)
+        self.uid == shown.metadata.uid.as_deref().unwrap_or_default()
+            && is_older(version_of(&shown.metadata), self.resource_version.parse().ok())
     }
 }
 

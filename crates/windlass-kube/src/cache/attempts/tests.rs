@@ -71,20 +71,45 @@ fn what_only_a_list_has_told_is_in_doubt_until_a_watch_tells_it() {
     assert!(cache.objects(&attempt().job_uid, 1).is_none());
 }
 
-#[test]
-fn an_attempt_that_nobody_saw_end_is_in_doubt_until_it_is_asked_for() {
-    let cache = AttemptCache::default();
+/// A batch Job of the attempt.
+fn batch_job(uid: &str, version: &str) -> Change<batch::Job> {
     let job = json!({
-        "metadata": { "name": "j-0190b7a2-1", "namespace": "n", "uid": "c",
+        "metadata": { "name": "j-0190b7a2-1", "namespace": "n", "uid": uid, "resourceVersion": version,
             "labels": pod("a", false).metadata.labels,
             "ownerReferences": [{ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
                 "name": "j", "uid": "0190b7a2-1111", "controller": true }] },
     });
-    let job: batch::Job = serde_json::from_value(job).unwrap();
-    cache.batch_job_changed(&Change::Applied(job)).unwrap();
-    let gone =
-        DeletedObject { namespace: "n".into(), name: "j-0190b7a2-1".into(), uid: "c".into() };
-    let changed = cache.batch_job_changed(&Change::Deleted(gone)).unwrap();
+    Change::Applied(serde_json::from_value(job).unwrap())
+}
+
+fn deleted_batch_job(uid: &str) -> Change<batch::Job> {
+    Change::Deleted(DeletedObject {
+        namespace: "n".into(),
+        name: "j-0190b7a2-1".into(),
+        uid: uid.into(),
+    })
+}
+
+/// A list has shown the one that has its name now.
+#[test]
+fn a_late_watch_of_a_batch_job_that_was_deleted_takes_no_other_away() {
+    for (late, left) in [("5", Some("new")), ("12", None)] {
+        let cache = AttemptCache::default();
+        cache.batch_job_changed(&batch_job("new", "9")).unwrap();
+        cache.batch_job_changed(&batch_job("old", late)).unwrap();
+        let changed = cache.batch_job_changed(&deleted_batch_job("old")).unwrap();
+        assert!(changed.is_live);
+        let objects = cache.objects(&attempt().job_uid, 1);
+        let known = objects.and_then(|objects| Some(objects.batch_job?.uid().to_owned()));
+        assert_eq!(known.as_deref(), left, "{late}");
+    }
+}
+
+#[test]
+fn an_attempt_that_nobody_saw_end_is_in_doubt_until_it_is_asked_for() {
+    let cache = AttemptCache::default();
+    cache.batch_job_changed(&batch_job("c", "1")).unwrap();
+    let changed = cache.batch_job_changed(&deleted_batch_job("c")).unwrap();
     assert!(changed.is_live, "its pod may come");
     assert_eq!(cache.in_doubt(), [attempt()]);
     assert!(cache.forget_if_gone(&attempt()));
@@ -109,14 +134,7 @@ fn an_orphan_is_somebodys_to_delete() {
 #[test]
 fn the_labels_of_a_pod_change_no_numbers_of_its_batch_job() {
     let cache = AttemptCache::default();
-    let job: batch::Job = serde_json::from_value(json!({
-        "metadata": { "name": "j-0190b7a2-1", "namespace": "n", "uid": "c",
-            "labels": pod("a", false).metadata.labels,
-            "ownerReferences": [{ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
-                "name": "j", "uid": "0190b7a2-1111", "controller": true }] },
-    }))
-    .unwrap();
-    cache.batch_job_changed(&Change::Applied(job)).unwrap();
+    cache.batch_job_changed(&batch_job("c", "1")).unwrap();
     let mut forged = pod("a", false);
     let labels = forged.metadata.labels.as_mut().unwrap();
     labels.insert("windlass.dev/cpus".into(), "1000".into());
