@@ -130,12 +130,13 @@ pub struct Inputs {
     pub files: BTreeMap<String, SourceFile>,
 }
 
-/// A file of this machine that a worker copies for its function.
+/// What a worker makes a file of for its function.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceFile {
-    /// Its path.
-    pub path: String,
+    /// The file of this machine that it copies. Without one it fetches the blob from where it reports.
+    pub path: Option<String>,
     /// What must be in it.
     pub blob: BlobRef,
 }

@@ -4,9 +4,9 @@ use std::io;
 
 use async_trait::async_trait;
 
-use crate::Error;
 use crate::blob::Blob;
 use crate::result::{ByteStream, StoredResult};
+use crate::{BlobRef, Error, Problem};
 
 /// Bytes that somebody sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,32 @@ pub enum NotStored {
     /// Another reason.
     #[error(transparent)]
     Failed(#[from] Error),
+}
+
+/// What is told of bytes that have this digest, and should have another.
+pub fn another_digest(found: &str) -> Error {
+    let why = format!("the bytes that came have the digest {found}");
+    Error::Invalid(vec![Problem::at("/sha256", why)])
+}
+
+/// What is wrong with a blob that a job names at this pointer, where so many bytes were found of it.
+pub fn unlike(at: &str, blob: &BlobRef, found: Option<u64>) -> Option<Problem> {
+    match found {
+        Some(bytes) if bytes == blob.bytes => None,
+        Some(bytes) => {
+            let why = format!("the blob has {bytes} bytes, not {}", blob.bytes);
+            Some(Problem::at(format!("{at}/bytes"), why))
+        }
+        None => {
+            let why = "there is no such blob; send it again, a blob that no job names is kept for an hour";
+            Some(Problem::at(format!("{at}/sha256"), why))
+        }
+    }
+}
+
+/// What is told of an input that is called JSON and breaks its [rule](crate::strict_json) so.
+pub fn no_json(why: &str) -> Problem {
+    Problem::at("/inputBlob", format!("is no JSON that all read alike: {why}"))
 }
 
 /// Who takes blobs.

@@ -279,6 +279,8 @@ pub trait Reports: Send + Sync + 'static {
     /// Takes the bytes of a result that is too large for a report, from the worker that holds this
     /// token. Nothing of `content` is read before it is known that they may be stored.
     async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply;
+    /// A blob that the attempt of the worker with this token reads. Its digest is for the worker to check.
+    async fn fetch(&self, token: Option<&str>, wanted: &WantedBlob) -> FetchReply;
     /// Tells the worker that holds this token what to do once its pod is an attempt, for which this waits at most so
     /// long. `None` when it is none by then. Where there are no standbys, no pod waits for an attempt.
     async fn assign(&self, token: Option<&str>, within: Duration) -> AssignReply;
@@ -286,6 +288,20 @@ pub trait Reports: Send + Sync + 'static {
 
 /// What [`Reports::assign`] answers.
 pub type AssignReply = Result<Option<Box<StandbyAssignment>>, ReportError>;
+
+/// What [`Reports::fetch`] answers; a refusal is for good.
+pub type FetchReply = Result<Result<StoredResult, ReportRefusal>, ReportError>;
+
+/// A blob that a worker asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedBlob {
+    /// UID of the job that names it.
+    pub job_uid: String,
+    /// The attempt that reads it.
+    pub attempt: AttemptNumber,
+    /// Its digest.
+    pub sha256: String,
+}
 
 /// What [`Reports::store`] answers.
 pub type StoreReply = Result<Storing, ReportError>;

@@ -87,4 +87,10 @@ pub enum ReportRefusal {
     /// The result's bytes do not have the length or digest that the report gives.
     #[error("the result does not match its digest")]
     Damaged,
+    /// The job names no blob of this digest.
+    #[error("the job names no such blob")]
+    OtherBlob,
+    /// The blob that the job names is not there any more.
+    #[error("the blob is lost")]
+    BlobLost,
 }

@@ -24,7 +24,8 @@ pub struct Gateway {
     pub access: Arc<dyn Access>,
     /// Where workers report; `None` on one machine, and then there is no such route.
     pub reports: Option<Arc<dyn Reports>>,
-    /// Where inputs go that are no small JSON; `None` on a cluster, and then there is no such route.
+    /// Where inputs go that are no small JSON; `None` on a cluster without an object store, and then there is no such
+    /// route.
     pub blobs: Option<Arc<dyn Blobs>>,
     /// What a drain is asked of; `None` on a cluster, and then there is no such route.
     pub drain: Option<Arc<dyn Drain>>,

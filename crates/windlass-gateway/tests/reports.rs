@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 use windlass_core::report::{Event, ReportRefusal};
+use windlass_core::result::sha256;
 use windlass_core::{Error, Report};
 
 use crate::fake::{Fault, GOOD, WORKER};
@@ -140,4 +141,26 @@ async fn an_upload_that_falls_silent_is_given_up_and_one_that_is_refused_is_not_
     let answer = server.raw(head(1 << 40).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
     assert!(server.backend.stored.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_gets_the_blobs_of_its_job_and_nobody_else_does() {
+    let server = Server::start().await;
+    server.backend.keep_blob(b"bytes");
+    let path = format!("/v1/reports/uid/2/blobs/sha256:{}", sha256(b"bytes"));
+    let answer = server.send(Ask::new(Method::GET, &path).token(WORKER)).await;
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"bytes"[..]));
+    assert_eq!(answer.header("content-length"), Some("5"));
+    server.send(Ask::new(Method::GET, &path).token(GOOD)).await.problem(401);
+    for (bad, status) in
+        [("/v1/reports/uid/x/blobs/sha256:00", 404), ("/v1/reports/uid/2/blobs/00", 422)]
+    {
+        server.send(Ask::new(Method::GET, bad).token(WORKER)).await.problem(status);
+    }
+    *server.backend.refuses.lock().unwrap() = Some(ReportRefusal::BlobLost);
+    let problem = server.send(Ask::new(Method::GET, &path).token(WORKER)).await.problem(409);
+    assert_eq!(
+        (&problem["reason"], &problem["detail"]),
+        (&json!("BlobLost"), &json!("the blob is lost"))
+    );
 }

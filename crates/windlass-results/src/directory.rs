@@ -10,27 +10,31 @@ use windlass_core::name;
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Deletes unfinished uploads, which the store writes beside their place with a `#` in their names, and
-/// directories of jobs and namespaces that are empty.
+/// directories of jobs, blobs and namespaces that are empty.
 pub(crate) fn tidy(root: &Path) -> io::Result<()> {
     let is_name = |path: &PathBuf| {
         path.file_name()
             .and_then(|name| name.to_str())
             .is_some_and(|name| name::problem(name).is_none())
     };
-    for namespace in directories(root)?.into_iter().filter(is_name) {
-        for job in directories(&namespace)? {
-            for file in entries(&job)? {
-                let unfinished =
-                    file.file_name().is_some_and(|name| name.to_string_lossy().contains('#'));
-                if unfinished && is_stale(&file)? {
-                    ignore_not_found(fs::remove_file(&file))?;
-                }
-            }
-            remove_if_empty(&job)?;
+    let is_directory = |path: &PathBuf| path.is_dir() && !path.is_symlink();
+    entries(root)?
+        .iter()
+        .filter(|path| is_directory(path) && is_name(path))
+        .try_for_each(|path| tidy_below(path))
+}
+
+fn tidy_below(directory: &Path) -> io::Result<()> {
+    for entry in entries(directory)? {
+        let is_unfinished =
+            entry.file_name().is_some_and(|name| name.to_string_lossy().contains('#'));
+        if entry.is_dir() && !entry.is_symlink() {
+            tidy_below(&entry)?;
+        } else if is_unfinished && is_stale(&entry)? {
+            ignore_not_found(fs::remove_file(&entry))?;
         }
-        remove_if_empty(&namespace)?;
     }
-    Ok(())
+    remove_if_empty(directory)
 }
 
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -40,10 +44,6 @@ fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
-}
-
-fn directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    Ok(entries(directory)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink()).collect())
 }
 
 fn is_stale(file: &Path) -> io::Result<bool> {
@@ -92,7 +92,7 @@ mod tests {
             make("top#1", old),
             make("lost+found/3/1-x#1", old),
         ];
-        let goes = [make("a/2/1-x#1", old), make("b/3/1-x#1", old)];
+        let goes = ["a/2/1-x#1", "b/3/1-x#1", "b/_blobs/0a/bytes#1"].map(|path| make(path, old));
         tidy(root.path()).unwrap();
         for path in kept {
             assert!(path.exists(), "{}", path.display());

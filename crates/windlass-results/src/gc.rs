@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use futures::TryStreamExt as _;
+use object_store::ObjectStore as _;
 use object_store::path::Path;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use windlass_core::{Error, name};
 
 use crate::{Results, directory, unavailable};
@@ -57,10 +57,7 @@ impl Results {
             return Ok(0);
         }
         for object in &found {
-            match self.store.delete(&object.location).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(unavailable(&error)),
-            }
+            self.delete_object(&object.location).await?;
         }
         Ok(found.len())
     }

@@ -1,9 +1,9 @@
-//! Results that are too large for a resource: in a bucket of an S3 API, or in a directory that all
-//! gateways share.
+//! Results that are too large for a resource, and [blobs]: in a bucket of an S3 API, or in a directory
+//! that all gateways share.
 //!
 //! In: bytes on their way and the [location](windlass_core::result::location) that core computed for
-//! them. Out: the same bytes. Every object is written once, whole or not at all, under a name that has
-//! its digest; so that writing it again is no harm.
+//! them, or their digest. Out: the same bytes. Every object is written once, whole or not at all, under a
+//! name that has its digest; so that writing it again is no harm.
 //!
 //! Architecture Invariants: only this crate knows the object store, and only the gateway has this
 //! crate. No name comes from outside: what is read, written or deleted is a location of core below the
@@ -12,6 +12,7 @@
 //! Deliberately absent: encryption and life cycles (the bucket has them; give it a rule that aborts
 //! incomplete multipart uploads), signed URLs (who may read is decided for each request).
 
+mod blobs;
 mod directory;
 mod gc;
 mod store_url;
@@ -27,7 +28,7 @@ use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 use windlass_core::Error;
 use windlass_core::result::{ByteStream, Stored};
@@ -39,7 +40,7 @@ pub use store_url::InvalidStoreUrl;
 const PART: usize = 8 << 20;
 const CONCURRENT_PARTS: usize = 2;
 
-/// Uploads at a time; the next one is told to come back.
+/// Uploads of results at a time; the next one is told to come back. As many of blobs, which wait for their turn.
 const UPLOADS: usize = 4;
 
 /// Where results are.
@@ -49,6 +50,9 @@ pub struct Results {
     /// The directory, when it is one.
     directory: Option<std::path::PathBuf>,
     uploads: Arc<Semaphore>,
+    blob_uploads: Arc<Semaphore>,
+    /// Held by whoever looks whether a blob is JSON.
+    checks: Arc<Semaphore>,
 }
 
 /// Why bytes were not stored.
@@ -81,7 +85,8 @@ impl Results {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, InvalidStoreUrl> {
         let (store, directory) = store_url::open(url, environment)?;
-        Ok(Self { store, directory, uploads: Arc::new(Semaphore::new(UPLOADS)) })
+        let [uploads, blob_uploads] = [UPLOADS; 2].map(|most| Arc::new(Semaphore::new(most)));
+        Ok(Self { store, directory, uploads, blob_uploads, checks: Arc::new(Semaphore::new(1)) })
     }
 
     /// Whether the store answers and lets us list.
@@ -98,7 +103,16 @@ impl Results {
             let retry_after = Duration::from_secs(1);
             return Err(Failed::Store(Error::Busy { message, retry_after }));
         };
-        let path = path(location).map_err(Failed::Store)?;
+        self.put_at(permit, path(location).map_err(Failed::Store)?, content).await
+    }
+
+    /// The same for whoever may upload now.
+    async fn put_at(
+        &self,
+        permit: OwnedSemaphorePermit,
+        path: Path,
+        content: ByteStream,
+    ) -> Result<(), Failed> {
         let store = Arc::clone(&self.store);
         let written = tokio::spawn(async move {
             let written = write(store, path, content).await;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::Status;
 use windlass_core::jobs::{
-    AssignReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+    AssignReply, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict, WantedBlob,
 };
 use windlass_core::report::{Ending, Event};
 use windlass_core::result::ByteStream;
@@ -92,6 +92,10 @@ impl Reports for TracedReports {
             self.record_gateway_step("store", &upload.job_uid, upload.attempt, from);
         }
         Ok(stored)
+    }
+
+    async fn fetch(&self, token: Option<&str>, wanted: &WantedBlob) -> FetchReply {
+        self.inner.fetch(token, wanted).await
     }
 
     async fn assign(&self, token: Option<&str>, within: Duration) -> AssignReply {

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use windlass_core::jobs::{
-    AssignReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+    AssignReply, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict, WantedBlob,
 };
 use windlass_core::report::{Ending, Event, ReportRefusal};
 use windlass_core::result::{ByteStream, hex, inline_result};
@@ -127,6 +127,10 @@ impl Reports for FakeReports {
         } else {
             Verdict::Refused(ReportRefusal::Cancelled)
         })
+    }
+
+    async fn fetch(&self, _: Option<&str>, _: &WantedBlob) -> FetchReply {
+        Ok(Err(ReportRefusal::BlobLost))
     }
 
     async fn store(&self, _: Option<&str>, _: &Upload, _: ByteStream) -> StoreReply {

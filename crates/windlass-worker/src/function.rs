@@ -13,7 +13,7 @@ use windlass_core::contract;
 use windlass_core::trace::Trace;
 
 use crate::fence::{Fence, HIDDEN};
-use crate::inputs::{self, files_directory};
+use crate::inputs::files_directory;
 use crate::private_files::give;
 use crate::progress::ProgressFile;
 use crate::stop;
@@ -34,7 +34,6 @@ impl FunctionProcess {
     /// Starts the function with the environment of the worker contract, and gives its progress.
     pub(crate) fn start(order: &Order, timeout: Duration) -> io::Result<(Self, ProgressFile)> {
         let Order { assignment, program, .. } = order;
-        inputs::fetch(order)?;
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
         let progress_file = ProgressFile::create(&progress)?;

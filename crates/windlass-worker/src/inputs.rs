@@ -1,4 +1,5 @@
 //! The blobs of an attempt become files of its function: the input, and the job's files in a directory beside it.
+//! On one machine they are copied from the server's files. In a pod they are fetched from the gateway.
 //!
 //! Each is the attempt's own copy. A function of the same user could change the mode of a file that it may only read,
 //! and through a second name of the blob's file it would do so to all jobs. Where the file system can, the copy shares
@@ -9,12 +10,14 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use windlass_core::Assignment;
+use tokio::time::Instant;
 use windlass_core::assignment::{InputDigest, Inputs, Order, SourceFile};
 use windlass_core::blob::file_name_problem;
 use windlass_core::result::hex;
+use windlass_core::{Assignment, BlobRef, strict_json};
 
 use crate::private_files::{self, give, give_open};
+use crate::report::Reporter;
 
 /// What is copied at once, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -25,29 +28,67 @@ pub fn files_directory(input: &Path) -> PathBuf {
 }
 
 /// Puts the blobs of an attempt into their places. Those of inline inputs are there already.
-pub(crate) fn fetch(order: &Order) -> io::Result<()> {
+pub(crate) async fn fetch(order: &Order, reporter: &Reporter, deadline: Instant) -> io::Result<()> {
     let Order { assignment, program, .. } = order;
     let input = Path::new(&assignment.input);
     let Some(inputs) = &assignment.inputs else { return check_inline(assignment) };
     fits(inputs, assignment.disk_bytes)?;
-    match &inputs.input {
-        // Over the file that is there: a process that serves may read no other.
-        Some(source) => copy(source, private_files::create(input)?, "the input")?,
-        None => check_inline(assignment)?,
-    }
     let directory = files_directory(input);
     clear(&directory)?;
+    let blobs = Blobs { reporter, deadline };
+    match &inputs.input {
+        // Over the file that is there: a process that serves may read no other.
+        Some(source) => {
+            blobs.write(source, private_files::create(input)?, "the input").await?;
+            check_json(source, input)?;
+        }
+        None => check_inline(assignment)?,
+    }
     let user = program.run_as.as_ref();
     give(user, &[&directory])?;
     for (name, source) in &inputs.files {
         if let Some(why) = file_name_problem(name) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} {why}")));
+            return Err(invalid(format!("{name:?} {why}")));
         }
         let file = private_files::create(&directory.join(name))?;
         give_open(user, &file)?;
-        copy(source, file, name)?;
+        blobs.write(source, file, name).await?;
     }
     Ok(())
+}
+
+/// Where blobs come from.
+struct Blobs<'a> {
+    reporter: &'a Reporter,
+    deadline: Instant,
+}
+
+impl Blobs<'_> {
+    /// Writes a blob into a file. What names the blob is for a person.
+    async fn write(&self, source: &SourceFile, to: File, what: &str) -> io::Result<()> {
+        match &source.path {
+            Some(path) => copy(Path::new(path), &source.blob, to, what),
+            None => {
+                let fetched = self.reporter.fetch(&source.blob, to, self.deadline).await;
+                fetched.map_err(|why| io::Error::new(why.kind(), format!("{what}: {why}")))
+            }
+        }
+    }
+}
+
+/// Whether an input that is called JSON keeps its rule. Who submits through a server has been told before.
+fn check_json(source: &SourceFile, input: &Path) -> io::Result<()> {
+    if source.path.is_some() || !strict_json::is_json(&source.blob.media_type) {
+        return Ok(());
+    }
+    match strict_json::problem(io::BufReader::new(File::open(input)?))? {
+        Some(why) => Err(invalid(format!("the input is no JSON that all read alike: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 /// Leaves nothing of the blobs of an attempt that is over.
@@ -73,7 +114,7 @@ fn check_inline(assignment: &Assignment) -> io::Result<()> {
          something has changed or removed it, such as a policy that changes annotations of pods",
         assignment.input
     );
-    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+    Err(invalid(why))
 }
 
 /// Whether the copies have room in what an attempt may take of the disk: one blob may have many names.
@@ -91,11 +132,13 @@ fn fits(inputs: &Inputs, most: Option<u64>) -> io::Result<()> {
 }
 
 /// Copies a blob, which must be what its digest says. One that is gone or another stays so.
-fn copy(source: &SourceFile, mut to: File, what: &str) -> io::Result<()> {
+fn copy(path: &Path, blob: &BlobRef, mut to: File, what: &str) -> io::Result<()> {
     let lost = |kind: io::ErrorKind, why: String| {
         io::Error::new(kind, format!("{what}: its blob is lost: {why}"))
     };
-    let opened = private_files::open_plain(Path::new(&source.path))
+    // A pod's inline input is a link: its node can then change all files of a volume at once.
+    let opened = fs::canonicalize(path)
+        .and_then(|path| private_files::open_plain(&path))
         .map_err(|error| lost(error.kind(), error.to_string()))?;
     let mut from = opened
         .ok_or_else(|| lost(io::ErrorKind::InvalidInput, "it is no plain file".to_owned()))?;
@@ -111,12 +154,10 @@ fn copy(source: &SourceFile, mut to: File, what: &str) -> io::Result<()> {
         }
     }
     to.rewind()?;
-    let found = (bytes, hex(&hash.finalize()));
-    if found == (source.blob.bytes, source.blob.sha256.clone()) {
+    if (bytes, hex(&hash.finalize())) == (blob.bytes, blob.sha256.clone()) {
         return Ok(());
     }
-    let why = format!("{what}: its blob is not what its digest says");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+    Err(invalid(format!("{what}: its blob is not what its digest says")))
 }
 
 /// Empties a directory that has only files. It is made when it is not there.
@@ -130,7 +171,6 @@ fn clear(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::BlobRef;
     use windlass_core::result::sha256;
 
     use super::*;
@@ -141,10 +181,12 @@ mod tests {
         let path = |name: &str| directory.path().join(name);
         let bytes = vec![7; PIECE_BYTES * 2 + 3];
         fs::write(path("blob"), &bytes).unwrap();
-        let blob = |sha256: String| {
-            let blob = BlobRef { sha256, bytes: bytes.len() as u64, media_type: "a/b".into() };
-            SourceFile { path: path("blob").to_str().unwrap().into(), blob }
+        let blob = |sha256: String| BlobRef {
+            sha256,
+            bytes: bytes.len() as u64,
+            media_type: "a/b".into(),
         };
+        let copy = |blob: &BlobRef, to, what| copy(&path("blob"), blob, to, what);
         let made = || private_files::create(&path("copy")).unwrap();
         copy(&blob(sha256(&bytes)), made(), "x").unwrap();
         assert!(fs::read(path("copy")).unwrap() == bytes);
@@ -163,7 +205,7 @@ mod tests {
     #[test]
     fn a_blob_of_many_names_counts_as_often() {
         let blob = BlobRef { sha256: sha256(b""), bytes: 10, media_type: "a/b".into() };
-        let source = SourceFile { path: "unused".into(), blob };
+        let source = SourceFile { path: None, blob };
         let files = (0..4).map(|number| (format!("f{number}"), source.clone())).collect();
         let inputs = Inputs { input: Some(source), files };
         assert!(fits(&inputs, None).is_ok() && fits(&inputs, Some(50)).is_ok());

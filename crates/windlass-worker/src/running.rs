@@ -50,17 +50,20 @@ pub(crate) enum RunningFunction {
     Serving { function: ServingFunction, answer: Option<Answer> },
 }
 
-/// Starts a function, or gives its job to one that waits. That is taken from `warm` only if it has got the job.
-pub(crate) fn start(
+/// Starts a function once its `inputs` are there, or gives its job to one that waits. That is taken from `warm` only if
+/// it has got the job.
+pub(crate) async fn start(
     order: &Order,
     warm: &mut Option<Warm>,
     limit: Duration,
+    inputs: impl Future<Output = io::Result<()>>,
 ) -> io::Result<(RunningFunction, MemoryWatch, ProgressFile)> {
     let assignment = &order.assignment;
     let confinement = assignment.confinement.as_ref();
     if !order.serves {
         let memory = MemoryWatch::confine(confinement)?;
         keep_a_thread()?;
+        inputs.await?;
         let (mut process, progress) = FunctionProcess::start(order, limit)?;
         let relay = Relay::start(process.take_output(), assignment.log.as_deref());
         return Ok((RunningFunction::Once { process, relay }, memory, progress));
@@ -79,6 +82,7 @@ pub(crate) fn start(
         }
         None => warm.insert(Warm::prepare(&preparation())?),
     };
+    inputs.await?;
     let progress = waiting.function.begin(order, limit)?;
     let Warm { function, memory } = warm.take().ok_or(io::ErrorKind::NotFound)?;
     Ok((RunningFunction::Serving { function, answer: None }, memory, progress))

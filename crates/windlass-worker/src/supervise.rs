@@ -23,7 +23,7 @@ use crate::result::{CollectedOutput, collect_output, collect_text};
 use crate::running::{RunningFunction, Warm};
 use crate::serving::Served;
 use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
-use crate::{fence, output, running, stop};
+use crate::{fence, inputs, output, running, stop};
 
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
 /// grown is one system call.
@@ -110,7 +110,7 @@ pub(crate) async fn supervise(
     let mut reporter = Reporter::open(assignment)?;
     let clock = Instant::now();
     let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
-    let attempt = Attempt { assignment, started: now(), clock, limit, grace };
+    let mut attempt = Attempt { assignment, started: now(), clock, limit, grace };
     if let Some(waiting) = &mut warm
         && waiting.function.has_ended()
     {
@@ -119,12 +119,21 @@ pub(crate) async fn supervise(
         report_unstopped(waiting.function.clear());
         warm = None;
     }
-    let mut running = match attempt.start(order, &mut warm, &mut reporter) {
-        Ok(running) => running,
-        Err(error) => {
+    let started = tokio::select! {
+        biased;
+        _ = signals.stop.recv() => None,
+        started = attempt.start(order, &mut warm, &mut reporter) => Some(started),
+    };
+    let mut running = match started {
+        Some(Ok(running)) => running,
+        unstarted => {
             if let Some(mut waiting) = warm {
                 report_unstopped(waiting.function.stop(grace).await);
             }
+            let Some(Err(error)) = unstarted else {
+                leave_word(assignment, &stopped(assignment, attempt.started, attempt.started));
+                return Ok(STOPPED.into());
+            };
             let outcome = cannot_start(order, &error);
             let ending = ending(assignment, outcome, attempt.started, None, None, None);
             return Ok(attempt.finish(&mut reporter, ending, &signals.stop).await?.into());
@@ -177,13 +186,18 @@ fn report_unstopped(stopped: io::Result<()>) {
 impl Attempt<'_> {
     /// Starts the function, and reports that it runs. Of one that serves, or is in a pod that waited, that is told
     /// later: most jobs are over by then.
-    fn start(
-        &self,
+    async fn start(
+        &mut self,
         order: &Order,
         warm: &mut Option<Warm>,
         reporter: &mut Reporter,
     ) -> io::Result<Running> {
-        let (function, memory, progress) = running::start(order, warm, self.limit)?;
+        let inputs = inputs::fetch(order, reporter, self.deadline());
+        let (function, memory, progress) = running::start(order, warm, self.limit, inputs).await?;
+        if self.assignment.inputs.is_some() {
+            // The function's time begins when its blobs are there.
+            self.clock = Instant::now();
+        }
         let since = now();
         let process_group = Some(function.group().as_raw_pid().cast_unsigned());
         let mut untold =

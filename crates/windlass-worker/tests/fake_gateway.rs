@@ -28,6 +28,10 @@ pub enum CannedAnswer {
     Stored(&'static str),
     /// Tells a worker that waits of the bench's attempt, with this input.
     Assigned(&'static str),
+    /// Sends this blob.
+    Blob(&'static str),
+    /// Begins to send a blob, and breaks off.
+    Half(&'static str),
     /// Closes the connection without a word.
     Drop,
 }
@@ -57,14 +61,15 @@ impl<S: Read + Write> Stream for S {}
 enum Sent {
     Report(Box<Request>),
     Upload(Upload),
-    /// What to do.
-    Question,
+    /// What to do, or for a blob.
+    Question(String),
 }
 
 /// A listening gateway.
 pub struct FakeGateway {
     requests: Receiver<Request>,
     uploads: Receiver<Upload>,
+    questions: Receiver<String>,
 }
 
 impl FakeGateway {
@@ -100,6 +105,7 @@ impl FakeGateway {
         let assignment = bench.assignment.clone();
         let (report, requests) = channel();
         let (upload, uploads) = channel();
+        let (question, questions) = channel();
         let last = *answers.last().unwrap();
         let answers = Vec::from(answers);
         let mut answers = answers.into_iter();
@@ -118,7 +124,7 @@ impl FakeGateway {
                 let taken = match sent {
                     Sent::Report(request) => report.send(*request).is_ok(),
                     Sent::Upload(sent) => upload.send(sent).is_ok(),
-                    Sent::Question => true,
+                    Sent::Question(line) => question.send(line).is_ok(),
                 };
                 if !taken {
                     return;
@@ -126,6 +132,9 @@ impl FakeGateway {
                 let (status, body) = match answer {
                     CannedAnswer::Status(413) => {
                         (413, r#"{"detail": "at most 7 bytes"}"#.to_owned())
+                    }
+                    CannedAnswer::Status(409) => {
+                        (409, r#"{"detail": "the gateway says no"}"#.to_owned())
                     }
                     CannedAnswer::Status(status) => (status, String::new()),
                     CannedAnswer::Stored(location) => {
@@ -140,14 +149,18 @@ impl FakeGateway {
                         let told = StandbyAssignment { assignment, input: input.to_owned() };
                         (200, serde_json::to_string(&told).unwrap())
                     }
+                    CannedAnswer::Blob(bytes) | CannedAnswer::Half(bytes) => {
+                        (200, bytes.to_owned())
+                    }
                     CannedAnswer::Drop => continue,
                 };
-                let head = format!("content-length: {}\r\nconnection: close", body.len());
+                let more = usize::from(matches!(answer, CannedAnswer::Half(_)));
+                let head = format!("content-length: {}\r\nconnection: close", body.len() + more);
                 write!(connection, "HTTP/1.1 {status} So\r\n{head}\r\n\r\n{body}")
                     .unwrap_or_default();
             }
         });
-        Self { requests, uploads }
+        Self { requests, uploads, questions }
     }
 
     /// The next request.
@@ -158,6 +171,11 @@ impl FakeGateway {
     /// The next large result.
     pub fn upload(&self) -> Upload {
         self.uploads.recv_timeout(PATIENCE).expect("an upload within the patience")
+    }
+
+    /// What was asked for since.
+    pub fn questions(&self) -> Vec<String> {
+        self.questions.try_iter().collect()
     }
 
     /// The requests that came since.
@@ -185,8 +203,8 @@ fn read(connection: &mut dyn Stream) -> Option<Sent> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let line = line.trim().to_owned();
-    if line.contains("/assignment ") {
-        return Some(Sent::Question);
+    if line.contains("/assignment ") || line.contains("/blobs/") {
+        return Some(Sent::Question(line));
     }
     if line.starts_with("PUT") {
         return Some(Sent::Upload(Upload { line, token, digest, bytes: body }));

@@ -18,7 +18,7 @@ use crate::processes::{assert_gone, eventually, members};
 
 const HELLO: &str = r#"printf hello > "$WINDLASS_OUTPUT""#;
 
-fn finished(request: &Request) -> &Outcome {
+pub fn finished(request: &Request) -> &Outcome {
     match &request.report.event {
         Event::Finished(ending) => &ending.outcome,
         other => panic!("{other:?}"),
@@ -26,7 +26,7 @@ fn finished(request: &Request) -> &Outcome {
 }
 
 /// Waits for a worker that tells nothing over its standard input.
-fn exited(mut worker: Worker) -> Exited {
+pub fn exited(mut worker: Worker) -> Exited {
     worker.hang_up();
     worker.exited()
 }

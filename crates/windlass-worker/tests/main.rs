@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a failing test shows what it has seen")]
 
 mod bench;
+mod blobs;
 mod contract;
 mod fake_gateway;
 mod fence;

@@ -9,7 +9,7 @@ use crate::fake_gateway::{CannedAnswer, FakeGateway, Request};
 use crate::processes::eventually;
 
 /// Serves: says in `$DIR/ready` that it is ready, and answers with its parallelism and its input.
-const SERVES: &str = r#"
+pub const SERVES: &str = r#"
 import json, os, socket
 worker = socket.socket(socket.AF_UNIX)
 worker.connect(os.environ["WINDLASS_SERVE"])
@@ -26,7 +26,7 @@ for line in stream:
     say({"done": job["job"]})
 "#;
 
-fn text_of(request: &Request) -> Option<String> {
+pub fn text_of(request: &Request) -> Option<String> {
     match &request.report.event {
         Event::Finished(ending) => match &ending.outcome {
             Outcome::Succeeded(result) => result.text.clone(),

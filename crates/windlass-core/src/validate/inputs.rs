@@ -70,9 +70,9 @@ fn check_blob(at: &str, blob: &BlobRef, function: &FunctionSpec, problems: &mut 
     }
 }
 
-/// What a world says that keeps no blobs.
+/// What a world says that keeps no blobs: a cluster without an object store.
 pub fn refuse_blobs(spec: &JobSpec) -> Vec<Problem> {
-    let why = "a cluster cannot take it yet: only an input of at most 128 KiB of JSON";
+    let why = "the cluster's gateway has no object store (results.url) for it: only an input of at most 128 KiB of JSON";
     let wanted = [("/inputBlob", spec.input_blob.is_some()), ("/files", !spec.files.is_empty())];
     wanted.iter().filter(|(_, is_there)| *is_there).map(|(at, _)| Problem::at(*at, why)).collect()
 }

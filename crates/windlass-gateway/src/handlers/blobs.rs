@@ -76,7 +76,7 @@ fn blobs_of(state: &GatewayState) -> Result<&dyn Blobs, ApiError> {
 }
 
 /// The digest in a path.
-fn sha256_of(digest: &str) -> Result<String, ApiError> {
+pub(super) fn sha256_of(digest: &str) -> Result<String, ApiError> {
     match digest.strip_prefix("sha256:").filter(|hex| is_sha256(hex)) {
         Some(hex) => Ok(hex.to_owned()),
         None => {

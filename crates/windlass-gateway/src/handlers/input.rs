@@ -151,7 +151,7 @@ impl Incoming<'_> {
 
 /// Where blobs are kept.
 pub(crate) fn blobs_of(state: &GatewayState) -> Result<&dyn Blobs, ApiError> {
-    let why = "this server takes application/json of at most 128 KiB: a cluster keeps no other inputs yet";
+    let why = "this server takes application/json of at most 128 KiB: its gateway has no object store (results.url) for others";
     let blobs = state.gateway.blobs.as_deref();
     blobs.ok_or_else(|| ApiError::new(ProblemKind::MediaType, why))
 }

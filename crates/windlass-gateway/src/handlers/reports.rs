@@ -1,21 +1,24 @@
 //! `POST /v1/reports`: what the workers of attempts report. `PUT /v1/reports/{uid}/{attempt}/result`: the
 //! bytes of a result that is too large for a report, which then names their location.
+//! `GET /v1/reports/{uid}/{attempt}/blobs/{digest}`: a blob that the attempt reads.
 
 use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::TryStreamExt as _;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use windlass_core::jobs::{Caller, Storing, Upload, Verdict};
-use windlass_core::result::{ByteStream, hex};
+use windlass_core::jobs::{Caller, Storing, Upload, Verdict, WantedBlob};
+use windlass_core::result::{ByteStream, Content, StoredResult, hex};
 use windlass_core::{Report, parse};
 
+use super::blobs::sha256_of;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::body;
 use crate::protocol::error::ApiError;
@@ -83,6 +86,30 @@ pub(crate) async fn store_result(
         Storing::Refused(reason) => Err(ApiError::report_refused(reason)),
         Storing::TooLarge(why) => Err(ApiError::new(ProblemKind::TooLarge, why)),
     }
+}
+
+/// 200 with the bytes as they are stored: their reader holds them against their digest. 409 when the attempt never gets
+/// them.
+pub(crate) async fn fetch_blob(
+    State(state): State<Arc<GatewayState>>,
+    Extension(token): Extension<BearerToken>,
+    Path((job_uid, attempt, digest)): Path<(String, String, String)>,
+) -> Result<Response, ApiError> {
+    let Some(reports) = &state.gateway.reports else {
+        return Err(ApiError::no_such_path());
+    };
+    let attempt = attempt.parse().map_err(|_| ApiError::no_such_path())?;
+    let wanted = WantedBlob { job_uid, attempt, sha256: sha256_of(&digest)? };
+    let found = reports.fetch(Some(token.as_str()), &wanted).await?;
+    let StoredResult { bytes, content, .. } = found.map_err(ApiError::report_refused)?;
+    let body = match content {
+        Content::Inline(bytes) => Body::from(bytes),
+        Content::Stored(_) if bytes == 0 => Body::empty(),
+        Content::Stored(stored) => Body::from_stream(stored.read(0..bytes).await?),
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    Ok(response)
 }
 
 /// What the head of an upload says: all of it is needed before a byte is read.

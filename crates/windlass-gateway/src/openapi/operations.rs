@@ -245,6 +245,16 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ],
     },
     Operation {
+        route: ("GET", "/v1/reports/{job_uid}/{attempt}/blobs/{digest}"),
+        id: "fetchBlob",
+        tag: Tag::Workers,
+        summary: "Gives an attempt a blob that its job names",
+        text: "The bytes are as they are stored: the worker holds them against their digest.",
+        answers: &[Answer::new(200, "The bytes.", Content::Bytes)],
+        refusals: &[ProblemKind::Invalid, ProblemKind::Refused],
+        ..Operation::EMPTY
+    },
+    Operation {
         route: ("POST", "/v1/reports/assignment"),
         id: "assignAttempt",
         tag: Tag::Workers,
@@ -367,7 +377,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Jobs,
         summary: "Sends bytes for an input or a file",
         text: "For jobs that name them in `inputBlob` or `files`. What no job names is kept for an hour. \
-               On a cluster there is no such path yet.",
+               On a cluster without an object store there is no such path.",
         body: BLOB_BODY,
         answers: &[
             Answer::new(201, "They are stored.", BLOB).with(&[BLOB_LOCATION]),

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
+use windlass_core::blobs::Blobs as _;
 use windlass_core::jobs::{
-    AssignReply, Denied, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+    AssignReply, Denied, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+    WantedBlob,
 };
 use windlass_core::report::ReportRefusal;
 use windlass_core::result::{ByteStream, checked};
@@ -41,6 +43,17 @@ impl Reports for FakeReports {
         }
         self.0.reports.lock().unwrap().push(report);
         Ok(Verdict::Accepted)
+    }
+
+    async fn fetch(&self, token: Option<&str>, wanted: &WantedBlob) -> FetchReply {
+        if token != Some(WORKER) {
+            return Err(Denied::Unauthenticated.into());
+        }
+        self.0.meet_fault().await?;
+        if let Some(reason) = *self.0.refuses.lock().unwrap() {
+            return Ok(Err(reason));
+        }
+        Ok(Ok(self.0.read("default", &wanted.sha256).await?))
     }
 
     async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply {

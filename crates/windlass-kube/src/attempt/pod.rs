@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use windlass_core::assignment::{ASSIGNMENT, Assignment, InputDigest, STANDBY, StandbyOrder};
+use windlass_core::assignment::{ASSIGNMENT, Assignment, STANDBY, StandbyOrder};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_core::status::FailureReason;
 use windlass_core::{Cpus, Error, FunctionSpec};
 
+use super::inputs::{beside_files, fetched_inputs, input_digest};
 use super::new_attempt::NewAttempt;
 use super::report_endpoint::{ReportEndpoint, TOKEN_DIRECTORY};
 use crate::labels::{ANNOTATION_INPUT, AUDIENCE, CONTAINER};
@@ -29,6 +30,7 @@ const STANDBY_CPU: &str = "10m";
 const STANDBY_CPU_LIMIT: &str = "1";
 
 const INPUT_DIRECTORY: &str = "/windlass/input";
+const INPUT_FILE: &str = "/windlass/input/input.json";
 const WORK_DIRECTORY: &str = "/windlass/work";
 /// That of a function that serves: it is cleared, and directories of others lie in the one above.
 const SERVE_DIRECTORY: &str = "/windlass/work/serve";
@@ -39,7 +41,7 @@ const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 /// The pod of this attempt. `Conflict` when the function cannot run on a cluster.
 pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Error> {
     let NewAttempt { job, function, cpus, .. } = *attempt;
-    let assignment = serde_json::to_string(&assignment(attempt))
+    let assignment = serde_json::to_string(&beside_files(job, assignment(attempt)))
         .map_err(|error| Error::Bug(format!("assignment: {error}")))?;
     let memory = memory_bytes(function, &job.spec.function, cpus)?;
     let container = core_v1::Container {
@@ -62,7 +64,7 @@ pub(super) fn standby_pod_spec(
 ) -> Result<core_v1::PodSpec, Error> {
     let order = StandbyOrder {
         report: report.current(),
-        input: format!("{INPUT_DIRECTORY}/input.json"),
+        input: INPUT_FILE.into(),
         work: SERVE_DIRECTORY.into(),
     };
     let order = serde_json::to_string(&order)
@@ -238,10 +240,11 @@ pub(super) fn standby_assignment(attempt: &NewAttempt<'_>) -> Assignment {
 fn assignment(attempt: &NewAttempt<'_>) -> Assignment {
     let NewAttempt { job, limits, function, number, cpus, report, .. } = *attempt;
     Assignment {
-        input: format!("{INPUT_DIRECTORY}/input.json"),
+        input: INPUT_FILE.into(),
         work: WORK_DIRECTORY.into(),
         termination_message: Some(TERMINATION_MESSAGE.into()),
-        input_digest: Some(InputDigest::of(&job.spec.input_bytes())),
+        input_digest: Some(input_digest(&job.spec)),
+        inputs: fetched_inputs(&job.spec),
         ..Assignment::new(job, limits, function, number, cpus, report.current())
     }
 }

@@ -99,7 +99,7 @@ impl WatchedJob {
         let spec = JobSpec {
             function,
             input: serde_json::Map::new(),
-            // Not here either: a job that names blobs is refused when it is read whole.
+            // Not here either: they are the input, too.
             input_blob: None,
             files: BTreeMap::new(),
             parallelism,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use windlass_core::status::reasons;
-use windlass_core::validate::{refuse_blobs, validate_without_input};
+use windlass_core::validate::validate_without_input;
 use windlass_core::{
     Error, Function, FunctionSpec, Job, JobLimits, JobSpec, QueueSpec, validate as core_validate,
 };
@@ -57,10 +57,6 @@ pub(crate) fn limits(
             "function {:?} has no image and cannot run on a cluster",
             job.spec.function
         )));
-    }
-    let refused = refuse_blobs(&job.spec);
-    if !refused.is_empty() {
-        return Err(Error::Invalid(refused));
     }
     core(&job.spec, &function.spec, queue)
 }

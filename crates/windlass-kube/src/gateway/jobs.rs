@@ -32,12 +32,12 @@ const NAME_TRIES: u32 = 5;
 /// The jobs of a cluster.
 pub struct Cluster {
     client: Client,
-    /// The store of large results, if there is one.
+    /// The store of large results and blobs, if there is one.
     results: Option<Results>,
 }
 
 impl Cluster {
-    /// With this client, and the store of large results.
+    /// With this client, and the store of large results and blobs.
     pub fn new(client: Client, results: Option<Results>) -> Self {
         Self { client, results }
     }
@@ -95,6 +95,9 @@ impl Cluster {
 impl Jobs for Cluster {
     async fn submit(&self, submission: Submission) -> Result<Job, Error> {
         let namespace = &submission.namespace;
+        if let Some(results) = &self.results {
+            results.hold_blobs(namespace, &submission.spec).await?;
+        }
         if let Some(name) = &submission.name {
             let created = within_deadline(self.create(namespace, name, &submission)).await?;
             return created.map_err(|error| match error {

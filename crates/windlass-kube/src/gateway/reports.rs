@@ -11,8 +11,9 @@ use jiff::{Timestamp, Unit};
 use kube::{Api, Client};
 use moka::future::Cache;
 use tracing::{debug, info};
+use windlass_core::blobs::Blobs as _;
 use windlass_core::jobs::{
-    AssignReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+    AssignReply, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict, WantedBlob,
 };
 use windlass_core::report::{self, Ending, Event, PROGRESS_WRITE_INTERVAL, Report, ReportRefusal};
 use windlass_core::result::{ByteStream, checked, location};
@@ -39,7 +40,7 @@ const MAX_PACED: usize = 10_000;
 /// Commits reports to ComputeJobs.
 pub struct ClusterReports {
     client: Client,
-    /// The store of large results, if there is one.
+    /// The store of large results and blobs, if there is one.
     results: Option<Results>,
     workers: Workers,
     /// The pods that are known to be the pod of this attempt of this job, which does not change. By the UIDs of the pod
@@ -49,7 +50,7 @@ pub struct ClusterReports {
 }
 
 impl ClusterReports {
-    /// With this client, and a store of large results.
+    /// With this client, and a store of large results and blobs.
     pub fn new(client: Client, results: Option<Results>) -> Self {
         let workers = Workers::new(client.clone());
         let verified = Cache::builder().max_capacity(MAX_PACED as u64).time_to_idle(IDLE).build();
@@ -69,6 +70,17 @@ impl ClusterReports {
             Err(ReportError::Failed(Error::NotFound { .. })) => Ok(Err(ReportRefusal::OtherJob)),
             Err(error) => Err(error),
         }
+    }
+
+    /// The job of a pod that is its current attempt.
+    async fn job_of_current(
+        &self,
+        worker: &WorkerPod,
+        job_uid: &str,
+        attempt: AttemptNumber,
+    ) -> Result<Result<Job, ReportRefusal>, ReportError> {
+        let found = self.unless_deleted(worker, job_uid, attempt).await?;
+        Ok(found.and_then(|(job, _)| report::check(&job, job_uid, attempt).map(|()| job)))
     }
 
     async fn limits(&self, job: &Job) -> Result<JobLimits, Error> {
@@ -215,6 +227,24 @@ impl Reports for ClusterReports {
         assign(&self.client, &self.workers, &worker, within).await
     }
 
+    async fn fetch(&self, token: Option<&str>, wanted: &WantedBlob) -> FetchReply {
+        let WantedBlob { job_uid, attempt, sha256 } = wanted;
+        let worker = self.workers.authenticate(token).await?;
+        let job = match self.job_of_current(&worker, job_uid, *attempt).await? {
+            Ok(job) => job,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if !job.spec.blobs().any(|(_, blob)| blob.sha256 == *sha256) {
+            return Ok(Err(ReportRefusal::OtherBlob));
+        }
+        let Some(results) = &self.results else { return Ok(Err(ReportRefusal::BlobLost)) };
+        match results.read(&job.metadata.namespace, sha256).await {
+            Ok(found) => Ok(Ok(found)),
+            Err(Error::NotFound { .. }) => Ok(Err(ReportRefusal::BlobLost)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply {
         let Upload { job_uid, attempt, bytes, sha256 } = upload;
         let worker = self.workers.authenticate(token).await?;
@@ -222,11 +252,7 @@ impl Reports for ClusterReports {
             let most = MAX_INLINE_RESULT_BYTES;
             return Ok(Storing::TooLarge(format!("without an object store the most is {most}")));
         };
-        let found = self.unless_deleted(&worker, job_uid, *attempt).await?;
-        let job = match found.and_then(|(job, _)| {
-            report::check(&job, job_uid, *attempt)?;
-            Ok(job)
-        }) {
+        let job = match self.job_of_current(&worker, job_uid, *attempt).await? {
             Ok(job) => job,
             Err(refused) => return Ok(Storing::Refused(refused)),
         };

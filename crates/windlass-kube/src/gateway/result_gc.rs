@@ -1,11 +1,14 @@
 //! Garbage collection of stored results: deletes those whose job is gone. It does not matter how the job went: by
-//! kubectl, at the end of its time to live, or with its namespace.
+//! kubectl, at the end of its time to live, or with its namespace. Also of blobs that no job names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use kube::api::ListParams;
+use kube::core::{ApiResource, NotUsed, Object, ObjectList};
 use kube::{Api, Client};
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use windlass_core::Error;
@@ -20,6 +23,9 @@ const INTERVAL: Duration = Duration::from_secs(600);
 /// Jobs that are listed at a time, without what is in them.
 const PAGE: u32 = 500;
 
+/// Jobs that are listed at a time with what is in them: up to 200 KiB each.
+const WHOLE_PAGE: u32 = 50;
+
 /// Collects now and every ten minutes, for ever. Several gateways may do it at the same time.
 pub async fn run_result_gc(client: Client, results: Results) {
     let mut ticks = interval(INTERVAL);
@@ -28,13 +34,15 @@ pub async fn run_result_gc(client: Client, results: Results) {
         ticks.tick().await;
         match collect(&client, &results).await {
             Ok(0) => {}
-            Ok(deleted) => info!(deleted, "stored results of jobs that are gone were deleted"),
-            Err(error) => warn!(%error, "stored results of jobs that are gone cannot be deleted"),
+            Ok(deleted) => info!(deleted, "stored results and blobs that no job has were deleted"),
+            Err(error) => {
+                warn!(%error, "stored results and blobs that no job has cannot be deleted")
+            }
         }
     }
 }
 
-/// One collection. Returns how many results were deleted.
+/// One collection. Returns how many results and blobs were deleted.
 async fn collect(client: &Client, results: &Results) -> Result<usize, Error> {
     let mut deleted = 0;
     for namespace in results.namespaces().await? {
@@ -49,6 +57,7 @@ async fn collect(client: &Client, results: &Results) -> Result<usize, Error> {
         for uid in stored.difference(&known) {
             deleted += results.forget_old(&namespace, uid).await?;
         }
+        deleted += results.collect_blobs(&namespace, named_blobs(client, &namespace)).await?;
     }
     results.tidy().await?;
     Ok(deleted)
@@ -57,14 +66,52 @@ async fn collect(client: &Client, results: &Results) -> Result<usize, Error> {
 /// UIDs of all the jobs of a namespace.
 async fn job_uids(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Error> {
     let jobs: Api<ComputeJob> = Api::namespaced(client.clone(), namespace);
+    let jobs = &jobs;
+    let list = |params| async move { call(jobs.list_metadata(&params)).await };
     let mut found = BTreeSet::new();
-    let mut params = ListParams::default().limit(PAGE);
+    each_page(PAGE, list, |job| found.extend(job.metadata.uid)).await?;
+    Ok(found)
+}
+
+/// What of a job's spec names blobs. It is read leniently: no job that is wrong keeps all the others from being read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct NamedBlobs {
+    input_blob: Value,
+    files: Value,
+}
+
+/// Digests of all the blobs that jobs of a namespace name.
+async fn named_blobs(client: &Client, namespace: &str) -> Result<HashSet<String>, Error> {
+    type JobBlobs = Object<NamedBlobs, NotUsed>;
+    let kind = ApiResource::erase::<ComputeJob>(&());
+    let jobs: Api<JobBlobs> = Api::namespaced_with(client.clone(), namespace, &kind);
+    let jobs = &jobs;
+    let list = |params| async move { call(jobs.list(&params)).await };
+    let mut found = HashSet::new();
+    each_page(WHOLE_PAGE, list, |job: JobBlobs| {
+        let NamedBlobs { input_blob, files } = &job.spec;
+        let files = files.as_object().into_iter().flat_map(|files| files.values());
+        let digests = files.chain([input_blob]).filter_map(|blob| blob["sha256"].as_str());
+        found.extend(digests.map(str::to_owned));
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Lists all objects, a page at a time.
+async fn each_page<K: Clone, F: Future<Output = Result<ObjectList<K>, Error>>>(
+    limit: u32,
+    list: impl Fn(ListParams) -> F,
+    mut each: impl FnMut(K),
+) -> Result<(), Error> {
+    let mut params = ListParams::default().limit(limit);
     loop {
-        let page = call(jobs.list_metadata(&params)).await?;
-        found.extend(page.items.into_iter().filter_map(|job| job.metadata.uid));
+        let page = list(params.clone()).await?;
+        page.items.into_iter().for_each(&mut each);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
-            None => return Ok(found),
+            None => return Ok(()),
         }
     }
 }

@@ -20,7 +20,7 @@ use windlass_core::blob::is_sha256;
 use windlass_core::{Error, strict_json};
 use windlass_worker::private_files;
 
-pub(crate) use upload::{Upload, another_digest, not_written};
+pub(crate) use upload::{Upload, not_written};
 
 /// How long a blob is kept that no job needs.
 pub(crate) const KEPT: SignedDuration = SignedDuration::from_hours(1);

@@ -13,9 +13,9 @@ use tokio::runtime::Handle;
 use tracing::warn;
 use uuid::Uuid;
 use windlass_core::blob::Blob;
-use windlass_core::blobs::{NewBlob, NotStored, StoredBlob};
+use windlass_core::blobs::{NewBlob, NotStored, StoredBlob, another_digest};
 use windlass_core::result::hex;
-use windlass_core::{Error, Problem, strict_json};
+use windlass_core::{Error, strict_json};
 use windlass_worker::private_files;
 
 use super::{BlobDirectory, KnownBlob};
@@ -113,12 +113,6 @@ impl Drop for Upload {
             Err(_) => remove(),
         }
     }
-}
-
-/// What is told of bytes that have this digest, and should have another.
-pub(crate) fn another_digest(found: &str) -> Error {
-    let why = format!("the bytes that came have the digest {found}");
-    Error::Invalid(vec![Problem::at("/sha256", why)])
 }
 
 /// What is told of a disk that does not take a blob.

@@ -98,7 +98,7 @@ fn inputs_of(spec: &JobSpec, blobs: &BlobDirectory) -> Option<Inputs> {
     spec.blobs().next()?;
     let source = |blob: &BlobRef| {
         let path = blobs.path(&blob.sha256).to_string_lossy().into_owned();
-        SourceFile { path, blob: blob.clone() }
+        SourceFile { path: Some(path), blob: blob.clone() }
     };
     let files = spec.files.iter().map(|(name, blob)| (name.clone(), source(blob))).collect();
     Some(Inputs { input: spec.input_blob.as_ref().map(source), files })

@@ -9,13 +9,13 @@ use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 use windlass_core::blob::Blob;
-use windlass_core::blobs::{BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
+use windlass_core::blobs::{self, BlobSink, Blobs, NewBlob, NotStored, StoredBlob, another_digest};
 use windlass_core::result::{ByteStream, Content, StoredResult, hex};
-use windlass_core::{BlobRef, Error, JobSpec, Problem, media_type, strict_json};
+use windlass_core::{Error, JobSpec, media_type, strict_json};
 
 use super::jobs::StoredFile;
 use super::submit::check_room;
-use crate::blobs::{Upload, another_digest, not_written};
+use crate::blobs::{Upload, not_written};
 use crate::config::NAMESPACE;
 use crate::controller::Context;
 use crate::engine::Engine;
@@ -146,14 +146,14 @@ pub(super) async fn hold(ctx: &Arc<Context>, spec: &JobSpec) -> Result<(), Error
     let held = spawn_blocking(move || {
         let mut problems = Vec::new();
         for (at, blob) in spec.blobs() {
-            problems.extend(hold_one(&ctx, &at, blob)?);
+            let found = ctx.files.blobs.hold(&blob.sha256, ctx.clock.now())?;
+            problems.extend(blobs::unlike(&at, blob, found));
         }
         let input = spec.input_blob.as_ref().filter(|_| problems.is_empty());
         if let Some(input) = input.filter(|input| strict_json::is_json(&input.media_type))
             && let Some(why) = ctx.files.blobs.json_problem(&input.sha256)?
         {
-            problems
-                .push(Problem::at("/inputBlob", format!("is no JSON that all read alike: {why}")));
+            problems.push(blobs::no_json(&why));
         }
         Ok::<_, io::Error>(problems)
     });
@@ -161,20 +161,6 @@ pub(super) async fn hold(ctx: &Arc<Context>, spec: &JobSpec) -> Result<(), Error
     let problems =
         held.map_err(|error| Error::unavailable(format!("a blob cannot be read: {error}")))?;
     if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
-}
-
-fn hold_one(ctx: &Context, at: &str, blob: &BlobRef) -> io::Result<Option<Problem>> {
-    Ok(match ctx.files.blobs.hold(&blob.sha256, ctx.clock.now())? {
-        Some(bytes) if bytes == blob.bytes => None,
-        Some(bytes) => {
-            let why = format!("the blob has {bytes} bytes, not {}", blob.bytes);
-            Some(Problem::at(format!("{at}/bytes"), why))
-        }
-        None => {
-            let why = "there is no such blob; send it again, a blob that no job names is kept for an hour";
-            Some(Problem::at(format!("{at}/sha256"), why))
-        }
-    })
 }
 
 /// Does what may wait for the disk.

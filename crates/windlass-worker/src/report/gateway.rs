@@ -32,14 +32,14 @@ use crate::result::LargeResult;
 use crate::tls;
 
 /// Longest time for one try at one report.
-const TRY: Duration = Duration::from_secs(10);
+pub(super) const TRY: Duration = Duration::from_secs(10);
 /// Bytes a second that a try at an upload moves at least; slower than this is no better than a gateway
 /// that does not answer.
 const LEAST_BYTES_PER_SECOND: u64 = 256 * 1024;
 /// Bytes of an upload that are read at a time.
 const PIECE: usize = 128 * 1024;
-/// Longest answer to an upload that is read, in bytes.
-const MAX_ANSWER: usize = 64 * 1024;
+/// Longest answer to an upload, or to a question for a blob that is refused, in bytes.
+pub(super) const MAX_ANSWER: usize = 64 * 1024;
 /// Largest answer to a worker that waits, in bytes: an assignment, and an input of 128 KiB as a JSON string.
 const MAX_ASSIGNMENT: usize = 2 << 20;
 /// How long a gateway may keep the question of a worker that waits open.
@@ -83,7 +83,7 @@ fn connector(authorities: Option<&str>) -> Result<HttpsConnector<HttpConnector>,
 #[derive(Clone)]
 pub(crate) struct GatewayClient {
     client: Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, io::Error>>,
-    url: String,
+    pub(super) url: String,
     token: String,
 }
 
@@ -196,13 +196,16 @@ impl GatewayClient {
     }
 
     /// With our token, which is read each time: the kubelet renews it.
-    fn authorize(&self, request: http::request::Builder) -> Result<http::request::Builder, String> {
+    pub(super) fn authorize(
+        &self,
+        request: http::request::Builder,
+    ) -> Result<http::request::Builder, String> {
         let token = std::fs::read_to_string(&self.token)
             .map_err(|error| format!("{}: {error}", self.token))?;
         Ok(request.header(header::AUTHORIZATION, format!("Bearer {}", token.trim())))
     }
 
-    async fn request(
+    pub(super) async fn request(
         &self,
         request: http::Result<Request<UnsyncBoxBody<Bytes, io::Error>>>,
         time: Duration,
@@ -215,7 +218,7 @@ impl GatewayClient {
     }
 }
 
-async fn read_answer(answer: Response<Incoming>, most: usize) -> Result<Bytes, String> {
+pub(super) async fn read_answer(answer: Response<Incoming>, most: usize) -> Result<Bytes, String> {
     let body = timeout(TRY, Limited::new(answer.into_body(), most).collect())
         .await
         .map_err(|_| "the gateway did not end its answer in time".to_owned())?
@@ -236,8 +239,8 @@ struct StoredAt {
 
 /// What it says of what it refuses (RFC 9457).
 #[derive(Deserialize)]
-struct ProblemDetail {
-    detail: String,
+pub(super) struct ProblemDetail {
+    pub(super) detail: String,
 }
 
 /// A SHA-256 as `Content-Digest` has it (RFC 9530).

@@ -1,9 +1,11 @@
 //! Reports to whoever gave the order: over HTTP from a pod, over the inherited socket on one machine.
 
+mod fetch;
 mod gateway;
 mod retry;
 mod socket;
 
+use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use windlass_core::BlobRef;
 use windlass_core::assignment::{Assignment, ReportTo, StandbyAssignment};
 use windlass_core::report::{Ending, Event, Report};
 
@@ -97,6 +100,23 @@ impl Reporter {
                 gateway.store_until(who, large, deadline).await
             }
             Self::Socket { .. } => too_large_to_inline(large.result.bytes),
+        }
+    }
+
+    /// Writes a blob of the job into a file. Tries until the deadline; what is `TimedOut` may come later.
+    pub(crate) async fn fetch(
+        &self,
+        blob: &BlobRef,
+        to: File,
+        deadline: Instant,
+    ) -> io::Result<()> {
+        match self {
+            Self::Http { gateway, who, .. } => {
+                let usual = Duration::from_secs(blob.bytes / USUAL_BYTES_PER_SECOND);
+                let deadline = deadline.max(Instant::now() + LEAST_PATIENCE + usual);
+                gateway.fetch_until(who, blob, to, deadline).await
+            }
+            Self::Socket { .. } => Err(io::Error::other("a server on this machine sends no blobs")),
         }
     }
 

@@ -168,7 +168,6 @@ impl ServingFunction {
     /// Gives it a job, now or once it is ready. Its working directory is empty.
     pub(crate) fn begin(&mut self, order: &Order, timeout: Duration) -> io::Result<ProgressFile> {
         let assignment = &order.assignment;
-        inputs::fetch(order)?;
         let (output, progress) = (self.output_path(), self.work.join(PROGRESS_FILE));
         self.rest()?;
         let file = self.progress.take().ok_or(io::ErrorKind::NotFound)?;

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use windlass_core::blobs::BlobSink;
 use windlass_core::jobs::{Draining, Submission};
-use windlass_core::validate::refuse_blobs;
 use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
 use windlass_kube::kubeconfig::{self, Named};
@@ -128,8 +127,9 @@ impl Backend {
 
     /// Where inputs and files are sent before their job.
     pub(crate) fn blobs(&self) -> anyhow::Result<&dyn BlobSink> {
-        let why = "a cluster takes no files yet, and only an input of at most 128 KiB of JSON; a server on one \
-                   machine does: --server or --data names it";
+        let why = "files and large inputs are sent to a server: --server or --data names it. That of a cluster is \
+                   its gateway: `kubectl port-forward -n windlass service/windlass-gateway 7070`, and \
+                   --server http://127.0.0.1:7070";
         let blobs = self.blobs.as_ref().ok_or_else(|| BadUsage(why.into()))?;
         Ok(blobs)
     }
@@ -139,10 +139,6 @@ impl Backend {
         if let Some(why) = windlass_core::name::problem(&spec.function) {
             let message = format!("{:?} {why}", spec.function);
             return Err(Error::Invalid(vec![Problem::at("/function", message)]));
-        }
-        let refused = refuse_blobs(spec);
-        if !refused.is_empty() {
-            return Err(Error::Invalid(refused));
         }
         let function = match self.jobs.function(namespace, &spec.function).await {
             Ok(function) => function,

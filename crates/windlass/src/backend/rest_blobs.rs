@@ -40,8 +40,8 @@ impl BlobSink for RestBlobs {
 
 /// What a 404 means: nobody says whether there is such a namespace.
 fn no_blobs(error: Error) -> Error {
-    let why = "the server keeps no files and no large inputs, or not in this namespace: a cluster takes an input of \
-               at most 128 KiB of JSON";
+    let why = "the server keeps no files and no large inputs, or not in this namespace: a cluster whose gateway has \
+               no object store takes an input of at most 128 KiB of JSON";
     match error {
         Error::NotFound { .. } => Error::Invalid(vec![Problem::at("", why)]),
         other => other,

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpListener;
 use tracing::info;
+use windlass_core::blobs::Blobs;
 use windlass_core::jobs::Reports;
 use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, LiveProgress, PeerTrust, Peers, ServerLimits, share_progress};
@@ -48,9 +49,9 @@ pub(crate) struct GatewayArgs {
     pub(crate) plain_http: bool,
     #[command(flatten)]
     pub(crate) listener: ListenerFlags,
-    /// Where results above 32 KiB are kept: s3://BUCKET/PREFIX, with credentials, region and endpoint in
-    /// AWS_* variables, or file:///DIRECTORY, which all gateways share [default: nowhere; such a result
-    /// fails its job]
+    /// Where results above 32 KiB, larger inputs and files are kept: s3://BUCKET/PREFIX, with credentials,
+    /// region and endpoint in AWS_* variables, or file:///DIRECTORY, which all gateways share [default:
+    /// nowhere; such a result fails its job, and such an input is refused]
     #[arg(long, env = "WINDLASS_RESULTS", value_name = "URL")]
     pub(crate) results: Option<String>,
     /// Other replicas of this gateway, which are told of progress: a name with all their addresses
@@ -119,10 +120,10 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         tokio::spawn(share_progress(Arc::clone(&live), peers, Arc::clone(&meters)));
     }
     let gateway = Gateway {
-        jobs: Arc::new(Cluster::new(client, results)),
+        jobs: Arc::new(Cluster::new(client, results.clone())),
         access: Arc::new(access),
         reports: Some(reports),
-        blobs: None,
+        blobs: results.clone().map(|results| Arc::new(results) as Arc<dyn Blobs>),
         drain: None,
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,

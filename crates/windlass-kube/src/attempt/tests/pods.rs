@@ -69,3 +69,34 @@ fn a_function_has_a_home_and_places_to_write() {
     assert_eq!((volume_at("/tmp"), volume_at(&value("HOME"))), (None, None));
     assert_eq!(volume_at("/dev/shm").as_deref(), Some("Memory"));
 }
+
+#[test]
+fn a_worker_is_told_what_to_fetch_and_gets_it_in_its_own_volume() {
+    let function = json!({ "image": "i", "command": ["f"] });
+    let blob = json!({ "sha256": "0a".repeat(32), "bytes": 3, "mediaType": "text/csv" });
+    let told = |spec: Value| {
+        let job = Job { spec: serde_json::from_value(spec).unwrap(), ..job() };
+        let pod = pod_of(&job, function.clone(), 1);
+        let variables = pod.containers[0].env.iter().flatten();
+        let mut told = variables.filter(|variable| variable.name == "WINDLASS_ASSIGNMENT");
+        let text = told.next().unwrap().value.clone().unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let inline = told(json!({ "function": "f" }));
+    assert_eq!(
+        (&inline["input"], &inline["inputs"]),
+        (&json!("/windlass/input/input.json"), &Value::Null)
+    );
+    let fetched = told(json!({ "function": "f", "inputBlob": blob, "files": { "a": blob } }));
+    assert_eq!(fetched["input"], "/windlass/work/input/input");
+    assert_eq!(
+        fetched["inputs"],
+        json!({ "input": { "blob": blob }, "files": { "a": { "blob": blob } } })
+    );
+    // A worker that is older than blobs finds that its input is another.
+    assert_eq!(fetched["inputDigest"], json!({ "sha256": "0a".repeat(32), "bytes": 3 }));
+    let beside = told(json!({ "function": "f", "files": { "a": blob } }));
+    assert_eq!(beside["inputs"]["input"]["path"], "/windlass/input/input.json");
+    assert_eq!(beside["inputs"]["input"]["blob"]["mediaType"], "application/json");
+    assert_eq!(beside["input"], "/windlass/work/input/input");
+}

@@ -1,0 +1,244 @@
+//! Blobs in the stores.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use serde_json::json;
+use windlass_core::blobs::{BlobSink as _, Blobs as _, NewBlob, NotStored, StoredBlob};
+use windlass_core::result::{ByteStream, sha256};
+use windlass_core::{Error, JobSpec};
+use windlass_results::Results;
+
+use crate::bytes;
+use crate::s3::S3;
+
+const NAMESPACE: &str = "team";
+
+fn stream(bytes: &[u8]) -> ByteStream {
+    let pieces: Vec<_> =
+        bytes.chunks(64 * 1024).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    Box::pin(futures::stream::iter(pieces))
+}
+
+async fn store(results: &Results, new: NewBlob, bytes: &[u8]) -> Result<StoredBlob, NotStored> {
+    results.store(NAMESPACE, &new, stream(bytes)).await
+}
+
+fn named(bytes: &[u8]) -> NewBlob {
+    NewBlob { sha256: Some(sha256(bytes)), ..NewBlob::default() }
+}
+
+async fn read(results: &Results, digest: &str) -> Result<Vec<u8>, Error> {
+    let found = results.read(NAMESPACE, digest).await?;
+    let whole = 0..found.bytes;
+    if whole.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pieces: Vec<Bytes> = found.read(whole).await?.try_collect().await.unwrap();
+    Ok(pieces.concat())
+}
+
+fn job(input: &[u8], media_type: &str, length: usize) -> JobSpec {
+    let blob = json!({ "sha256": sha256(input), "bytes": length, "mediaType": media_type });
+    serde_json::from_value(json!({ "function": "f", "inputBlob": blob, "files": { "a": blob } }))
+        .unwrap()
+}
+
+async fn keeps_what_it_is_sent(results: &Results) {
+    for length in [0, 1, (20 << 20) + 7] {
+        let bytes = bytes(length);
+        for (new, is_known) in
+            [(named(&bytes), false), (named(&bytes), true), (NewBlob::default(), true)]
+        {
+            let stored = store(results, new, &bytes).await.unwrap();
+            assert_eq!((stored.blob.sha256, stored.blob.bytes), (sha256(&bytes), length as u64));
+            assert_eq!(stored.is_known, is_known, "{length}");
+        }
+        assert!(read(results, &sha256(&bytes)).await.unwrap() == bytes, "{length}");
+    }
+    let nameless = store(results, NewBlob::default(), b"nameless").await.unwrap();
+    assert!(!nameless.is_known);
+    assert_eq!(read(results, &sha256(b"nameless")).await.unwrap(), b"nameless");
+    // Of what is there, nothing is asked for.
+    let waits = NewBlob { waits: true, ..named(b"nameless") };
+    assert!(store(results, waits, b"").await.unwrap().is_known);
+    let elsewhere = results.read("other", &sha256(b"nameless")).await;
+    assert!(matches!(elsewhere.err(), Some(Error::NotFound { .. })));
+}
+
+async fn keeps_nothing_of_what_is_wrong(results: &Results) {
+    let long = bytes(20 << 20);
+    let refused = store(results, named(&long), &long[1..]).await.unwrap_err();
+    assert!(matches!(refused, NotStored::Failed(Error::Invalid(_))), "{refused}");
+    for new in [named(&long), NewBlob::default()] {
+        let small = NewBlob { max_bytes: Some(10 << 20), ..new };
+        let refused = store(results, small, &long).await.unwrap_err();
+        assert!(matches!(refused, NotStored::TooLarge(most) if most == 10 << 20), "{refused}");
+    }
+    let broken = stream(&long[..9 << 20]);
+    let broken = futures::StreamExt::chain(
+        broken,
+        futures::stream::iter([Err(io::ErrorKind::TimedOut.into())]),
+    );
+    let refused = results.store(NAMESPACE, &named(&long), Box::pin(broken)).await.unwrap_err();
+    assert!(
+        matches!(&refused, NotStored::Content(error) if error.kind() == io::ErrorKind::TimedOut),
+        "{refused}"
+    );
+    let json = NewBlob { is_json: true, ..NewBlob::default() };
+    let refused = store(results, json, br#"{"a":1,"a":2}"#).await.unwrap_err();
+    assert!(matches!(refused, NotStored::Malformed(_)), "{refused}");
+    for digest in [sha256(&long), sha256(br#"{"a":1,"a":2}"#)] {
+        assert!(matches!(read(results, &digest).await, Err(Error::NotFound { .. })));
+    }
+}
+
+async fn holds_what_jobs_name(results: &Results) {
+    let pointers = |held: Result<(), Error>| match held {
+        Ok(()) => Vec::new(),
+        Err(Error::Invalid(problems)) => problems.into_iter().map(|p| p.pointer).collect(),
+        Err(error) => panic!("{error}"),
+    };
+    let twice = br#"{"a":1,"a":2}"#;
+    for bytes in [&b"[1, 2]"[..], twice] {
+        store(results, named(bytes), bytes).await.unwrap();
+    }
+    let held = async |spec: JobSpec| pointers(results.hold_blobs(NAMESPACE, &spec).await);
+    // The second time what was found is known.
+    for _ in 0..2 {
+        assert_eq!(held(job(b"[1, 2]", "application/json", 6)).await, [""; 0]);
+        assert_eq!(held(job(twice, "application/json", 13)).await, ["/inputBlob"]);
+    }
+    assert_eq!(held(job(twice, "text/plain", 13)).await, [""; 0]);
+    assert_eq!(held(job(b"[1, 2]", "a/b", 7)).await, ["/inputBlob/bytes", "/files/a/bytes"]);
+    assert_eq!(held(job(b"missing", "a/b", 7)).await, ["/inputBlob/sha256", "/files/a/sha256"]);
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_blobs() {
+    let s3 = S3::start();
+    let results = s3.results("some/prefix").await;
+    keeps_what_it_is_sent(&results).await;
+    keeps_nothing_of_what_is_wrong(&results).await;
+    holds_what_jobs_name(&results).await;
+    assert!(!s3.uploads().await.contains("<UploadId>"), "an upload is left");
+    // They are no results of a job.
+    assert!(results.jobs(NAMESPACE).await.unwrap().is_empty());
+}
+
+/// A directory as a store, with times that a test can change.
+struct Directory {
+    root: tempfile::TempDir,
+    results: Results,
+}
+
+impl Directory {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let results = Results::open(&format!("file://{}", root.path().display())).unwrap();
+        Self { root, results }
+    }
+
+    fn blob(&self, bytes: &[u8]) -> PathBuf {
+        self.root.path().join(NAMESPACE).join("_blobs").join(sha256(bytes))
+    }
+
+    /// All files of a blob, each so long ago.
+    fn age(&self, bytes: &[u8], age: Duration) {
+        for entry in fs::read_dir(self.blob(bytes)).unwrap() {
+            make_old(&entry.unwrap().path(), age);
+        }
+    }
+
+    async fn collect(&self, needed: &[&[u8]]) -> usize {
+        let needed: HashSet<String> = needed.iter().map(|bytes| sha256(bytes)).collect();
+        self.results.collect_blobs(NAMESPACE, async { Ok(needed) }).await.unwrap()
+    }
+
+    /// Files, at any depth.
+    fn files(&self) -> Vec<PathBuf> {
+        let (mut files, mut left) = (Vec::new(), vec![self.root.path().to_owned()]);
+        while let Some(path) = left.pop() {
+            for entry in fs::read_dir(path).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { left.push(path) } else { files.push(path) }
+            }
+        }
+        files
+    }
+}
+
+fn make_old(path: &Path, age: Duration) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - age).unwrap();
+}
+
+const HOUR: Duration = Duration::from_secs(3_601);
+
+#[tokio::test]
+async fn a_directory_keeps_blobs() {
+    let store = Directory::new();
+    keeps_what_it_is_sent(&store.results).await;
+    keeps_nothing_of_what_is_wrong(&store.results).await;
+    holds_what_jobs_name(&store.results).await;
+    for file in store.files() {
+        let path = file.to_string_lossy();
+        assert!(!path.contains('#') && !path.contains("_uploads"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_nobody_needs_is_gone_after_an_hour() {
+    let store = Directory::new();
+    let all: [&[u8]; 4] = [b"young", b"old", b"needed", b"used"];
+    for bytes in all {
+        super::blobs::store(&store.results, named(bytes), bytes).await.unwrap();
+    }
+    for bytes in &all[1..] {
+        store.age(bytes, HOUR);
+    }
+    // Whoever asks for it, or sends it again, may name it.
+    assert_eq!(read(&store.results, &sha256(b"used")).await.unwrap(), b"used");
+    assert_eq!(store.collect(&[b"needed"]).await, 1);
+    assert!(!store.blob(b"old").exists(), "nothing of it is left");
+    for bytes in [&b"young"[..], b"needed", b"used"] {
+        assert_eq!(read(&store.results, &sha256(bytes)).await.unwrap(), bytes);
+    }
+    // What was left half named goes as well.
+    let nameless = store.root.path().join(NAMESPACE).join("_uploads/left");
+    fs::create_dir_all(nameless.parent().unwrap()).unwrap();
+    fs::write(&nameless, "left").unwrap();
+    assert_eq!(store.collect(&[]).await, 0);
+    assert!(nameless.exists());
+    make_old(&nameless, HOUR);
+    store.collect(&[]).await;
+    assert!(!nameless.exists());
+}
+
+#[tokio::test]
+async fn a_blob_that_may_be_going_is_neither_named_nor_sent() {
+    let store = Directory::new();
+    super::blobs::store(&store.results, named(b"x"), b"x").await.unwrap();
+    // A collection that looks at it now, or was killed.
+    let mark = store.blob(b"x").join("deleting-1");
+    fs::write(&mark, "").unwrap();
+    let is_unavailable = |error: Error| matches!(error, Error::Unavailable { .. });
+    assert!(is_unavailable(
+        store.results.hold_blobs(NAMESPACE, &job(b"x", "a/b", 1)).await.unwrap_err()
+    ));
+    assert!(is_unavailable(read(&store.results, &sha256(b"x")).await.unwrap_err()));
+    for new in [named(b"x"), NewBlob::default()] {
+        let refused = super::blobs::store(&store.results, new, b"x").await.unwrap_err();
+        assert!(matches!(refused, NotStored::Failed(Error::Unavailable { .. })), "{refused}");
+    }
+    store.collect(&[]).await;
+    assert!(mark.exists(), "it may go on");
+    make_old(&mark, Duration::from_secs(601));
+    store.collect(&[]).await;
+    assert_eq!(read(&store.results, &sha256(b"x")).await.unwrap(), b"x");
+}
