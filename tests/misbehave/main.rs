@@ -1,7 +1,10 @@
 //! A function that fails in every way that a function can, for the tests of a cluster, whose images
-//! have no shell. The input says how: `{"mode": "crash"}`.
+//! have no shell. The input says how: `{"mode": "crash"}`. Where that is no JSON, the command says it:
+//! `misbehave sees`.
 
 #![expect(clippy::print_stderr, reason = "what it says on stderr is part of the test")]
+
+mod inputs;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -14,9 +17,18 @@ use windlass_core::contract;
 
 fn main() -> ExitCode {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let output = variable(contract::OUTPUT);
+    if let Some(mode) = std::env::args().nth(1) {
+        return match inputs::run(&mode, &output) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(3)
+            }
+        };
+    }
     let input = fs::read(variable(contract::INPUT)).unwrap_or_default();
     let input: Value = serde_json::from_slice(&input).unwrap_or_default();
-    let output = variable(contract::OUTPUT);
     eprintln!("about to {}", input["mode"]);
     match input["mode"].as_str().unwrap_or_default() {
         "crash" => ExitCode::from(3),

@@ -19,18 +19,18 @@ const SEES: &str =
 /// Says what is in its files.
 const LISTS: &str = "cd $WINDLASS_FILES && for file in $(ls -A); do echo \"$file $(cat $file)\"; done > $WINDLASS_OUTPUT";
 
-fn call(client: &Client, function: &str, media_type: &str, body: &[u8]) -> Answer {
-    let path = format!("/v1/namespaces/default/functions/{function}/call");
+pub(crate) fn call(client: &Client, function: &str, media_type: &str, body: &[u8]) -> Answer {
+    let path = format!("/v1/namespaces/{}/functions/{function}/call", client.namespace);
     client.post(&path, &[("Content-Type", media_type)], body)
 }
 
-fn put(client: &Client, bytes: &[u8]) -> Answer {
-    let path = format!("/v1/namespaces/default/blobs/sha256:{}", sha256(bytes));
+pub(crate) fn put(client: &Client, bytes: &[u8]) -> Answer {
+    let path = format!("/v1/namespaces/{}/blobs/sha256:{}", client.namespace, sha256(bytes));
     client.send("PUT", &path, &[], bytes)
 }
 
 /// A reference to a blob that was sent.
-fn sent(client: &Client, bytes: &[u8], media_type: &str) -> Value {
+pub(crate) fn sent(client: &Client, bytes: &[u8], media_type: &str) -> Value {
     let stored = put(client, bytes);
     assert!(matches!(stored.status, 200 | 201), "{stored:?}");
     json!({ "sha256": sha256(bytes), "bytes": bytes.len(), "mediaType": media_type })
@@ -41,14 +41,14 @@ fn text_of(job: &Value) -> String {
     text.unwrap_or_else(|| panic!("{job}")).to_owned()
 }
 
-fn pointers(answer: &Answer) -> Vec<String> {
+pub(crate) fn pointers(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, 422, "{answer:?}");
     let problems = answer.json()["problems"].as_array().unwrap().clone();
     problems.iter().map(|problem| problem["pointer"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Bytes of which no two parts are alike.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 7_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -234,6 +234,11 @@ for line in connection.makefile("rb"):
     script(here.path(), "serves", &command, takes);
     let server = Server::beside(here.path(), &["--cpus", "1", "--landlock", "on"]);
     let client = &server.client;
+    // The first job does not start another one.
+    eventually("one waits", Duration::from_secs(20), || {
+        let metrics = crate::support::text(&client.get("/metrics").body);
+        metrics.contains("\nwindlass_warm_functions_waiting 1\n").then_some(())
+    });
     let blob = |bytes: &[u8]| sent(client, bytes, "text/csv");
     let run = |job: Value| {
         let ended = client.run(&job);

@@ -2,6 +2,7 @@
 
 mod failures;
 mod gateway;
+mod inputs;
 mod jobs;
 mod managed;
 

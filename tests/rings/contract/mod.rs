@@ -1,6 +1,7 @@
 //! One list of scenarios over HTTP, the same on one machine and on a cluster.
 
 mod endings;
+mod inputs;
 mod service;
 mod submissions;
 
@@ -43,6 +44,9 @@ fn every_scenario(client: &Client) {
     submissions::jobs_are_listed(client);
     submissions::a_repeated_submission_is_the_same_job(client);
     submissions::submissions_that_race_are_one_job(client);
+    inputs::bytes_that_are_sent_are_there_and_read(client);
+    inputs::a_job_names_what_was_sent(client);
+    inputs::a_call_is_of_a_type_that_its_function_takes(client);
     service::a_function_is_called(client);
     service::a_call_whose_job_is_cancelled_says_so(client);
     service::queues_are_shown(client);

@@ -248,15 +248,26 @@ impl Bucket {
 
     /// How many objects are stored of a job.
     pub(crate) fn keys_of(&self, namespace: &str, uid: &str) -> usize {
-        let Self { address, bucket, prefix } = self;
-        let client = Client {
-            address: address.clone(),
-            token: String::new(),
-            namespace: namespace.to_owned(),
-        };
+        let Self { bucket, prefix, .. } = self;
         let path = format!("/{bucket}?list-type=2&prefix={prefix}/{namespace}/{uid}/");
-        let answer = client.get(&path);
+        let answer = self.client().get(&path);
         assert_eq!(answer.status, 200, "{answer:?}");
         super::text(&answer.body).matches("<Key>").count()
+    }
+
+    /// Stores an object that is nobody's of the release.
+    pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
+        let answer = self.client().send("PUT", &format!("/{}/{key}", self.bucket), &[], bytes);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// The bytes of such an object.
+    pub(crate) fn get(&self, key: &str) -> Vec<u8> {
+        self.client().get(&format!("/{}/{key}", self.bucket)).body
+    }
+
+    fn client(&self) -> Client {
+        let address = self.address.clone();
+        Client { address, token: String::new(), namespace: String::new() }
     }
 }

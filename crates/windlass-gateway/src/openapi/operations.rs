@@ -343,8 +343,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         body: Body::json_like(
             "The input. The function's `inputTypes` and `maxInputBytes` say what is taken, of any media \
                type. JSON keeps one rule: no name twice in an object, integers from -2^63 to 2^63 - 1. \
-               It meets the function's `inputSchema`; one that has a schema, and a cluster, take \
-               objects of at most 128 KiB.",
+               It meets the function's `inputSchema`; one that has a schema, and a cluster without an \
+               object store, take objects of at most 128 KiB.",
             |_| json!({}),
             || json!({ "hello": "world" }),
         ),

@@ -41,7 +41,7 @@ const JSON: &str = "json";
 const DELETING: &str = "deleting-";
 
 /// A use that is younger is not written again: it is still far from the hour after which a blob may be deleted.
-const FRESH: Duration = Duration::from_secs(1800);
+const FRESH: Duration = Duration::from_secs(60);
 
 /// Blobs of one job that are looked for at the same time.
 const LOOKS: usize = 8;
@@ -60,7 +60,7 @@ struct Found {
     deleting: Vec<(Path, SystemTime)>,
 }
 
-/// A blob that is there, and stays so for half an hour at least.
+/// A blob that is there, and stays so for the better part of an hour.
 struct Held {
     bytes: u64,
     is_json: bool,
