@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -302,40 +303,61 @@ fn an_upload_goes_to_the_disk_and_not_into_the_memory() {
     assert!(peak() < 64, "{} MiB", peak());
 }
 
+/// Uploads of one life of a server.
+pub(crate) const UPLOADS: usize = 500;
+
+/// One of them.
+pub(crate) fn upload(life: usize, n: usize) -> Vec<u8> {
+    format!("{life} {n} ").repeat(3_000 + n).into_bytes()
+}
+
+/// Uploads to a server that is killed meanwhile, once `kill` has seen so many acknowledged as it likes; those that were.
+pub(crate) fn upload_until_killed(
+    client: &Client,
+    life: usize,
+    kill: impl FnOnce(&AtomicUsize),
+) -> Vec<Vec<u8>> {
+    let acknowledged = AtomicUsize::new(0);
+    let is_stored = |n: &usize| {
+        let bytes = upload(life, *n);
+        let path = format!("/v1/namespaces/{}/blobs/sha256:{}", client.namespace, sha256(&bytes));
+        let stored = client.try_send("PUT", &path, &[], &bytes);
+        let is_stored = stored.is_ok_and(|answer| answer.status == 201);
+        acknowledged.fetch_add(usize::from(is_stored), Ordering::Relaxed);
+        is_stored
+    };
+    let known = std::thread::scope(|scope| {
+        let is_stored = &is_stored;
+        let part = |part| {
+            let mine = (0..UPLOADS).filter(move |n| n % 10 == part);
+            scope.spawn(move || mine.take_while(is_stored).collect::<Vec<_>>())
+        };
+        let uploads: Vec<_> = (0..10).map(part).collect();
+        kill(&acknowledged);
+        uploads.into_iter().flat_map(|part| part.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(known.len() < UPLOADS, "the server was killed too late");
+    known.into_iter().map(|n| upload(life, n)).collect()
+}
+
+/// Waits until so many uploads were acknowledged.
+pub(crate) fn acknowledges(acknowledged: &AtomicUsize, some: usize) {
+    eventually("some are stored", Duration::from_secs(60), || {
+        (acknowledged.load(Ordering::Relaxed) > some).then_some(())
+    });
+}
+
 #[test]
 fn a_server_that_is_killed_amid_uploads_loses_none_that_it_acknowledged_and_leaves_none_half() {
-    const UPLOADS: usize = 500;
     let here = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
-    let bytes = |life: usize, n: usize| format!("{life} {n} ").repeat(3_000 + n).into_bytes();
     for life in 0..3 {
         let server = Server::beside(here.path(), &[]);
         let client = server.client.clone();
-        let known = std::thread::scope(|scope| {
-            let uploads: Vec<_> = (0..10)
-                .map(|part| {
-                    let client = client.clone();
-                    scope.spawn(move || {
-                        let mine = (0..UPLOADS).filter(|n| n % 10 == part);
-                        let is_stored = |n: &usize| {
-                            let bytes = bytes(life, *n);
-                            let path =
-                                format!("/v1/namespaces/default/blobs/sha256:{}", sha256(&bytes));
-                            let stored = client.try_send("PUT", &path, &[], &bytes);
-                            stored.is_ok_and(|answer| answer.status == 201)
-                        };
-                        mine.take_while(|n| is_stored(n)).collect::<Vec<_>>()
-                    })
-                })
-                .collect();
-            eventually("some are stored", Duration::from_secs(60), || {
-                (blobs_of(server.data()) > acknowledged.len() + 30).then_some(())
-            });
+        acknowledged.extend(upload_until_killed(&client, life, |stored| {
+            acknowledges(stored, 30);
             server.kill();
-            uploads.into_iter().flat_map(|part| part.join().unwrap()).collect::<Vec<_>>()
-        });
-        assert!(known.len() < UPLOADS, "the server was killed too late");
-        acknowledged.extend(known.into_iter().map(|n| bytes(life, n)));
+        }));
     }
     let server = Server::beside(here.path(), &[]);
     for bytes in &acknowledged {

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use windlass_tests::Audit;
 use windlass_tests::audit::{Mark, Write, by_kind};
 
+use crate::cluster::inputs::{function, result_of, said, seen};
+use crate::inputs::sent;
 use crate::latency::{bare_job, compute_job};
 use crate::support::cluster::{Namespace, RELEASE, get, kubectl};
 use crate::support::http::Client;
@@ -260,4 +262,35 @@ fn a_drained_pool_costs_no_more_than_a_cold_start() {
     let cold = ("cold              ", cold);
     let ratio = share("submit to result", [drained, cold]);
     assert!(ratio <= DRAINED_BOUND, "{ratio}");
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart and controller.standbys: tests/run warm"]
+fn a_pod_that_waited_fetches_what_its_job_names() {
+    let namespace = Namespace::new("warm-inputs");
+    function(&namespace, "sees");
+    warm_function(&namespace, "waits", "sees", 1);
+    is_full(&namespace, "waits", 1);
+    let client = namespace.client();
+    let (input, file) = (sent(&client, b"input", "text/csv"), sent(&client, b"1,2", "text/csv"));
+    let jobs = [
+        (
+            json!({ "function": "waits", "inputBlob": input, "files": { "a": file } }),
+            "text/csv",
+            &b"input"[..],
+        ),
+        (
+            json!({ "function": "waits", "input": {}, "files": { "a": file } }),
+            "application/json",
+            b"{}",
+        ),
+    ];
+    for (job, media_type, bytes) in jobs {
+        let job = client.run(&job);
+        // Not the batch Job that was made for it.
+        let (name, ran) = (job["metadata"]["name"].as_str().unwrap(), &job["status"]["job"]);
+        assert!(!ran.as_str().unwrap().starts_with(name), "{job}");
+        assert_eq!(said(&result_of(&job)), seen(media_type, bytes, &json!({ "a": "1,2" })));
+        is_full(&namespace, "waits", 1);
+    }
 }

@@ -12,7 +12,7 @@ use crate::support::cluster::{Bucket, Namespace, get, kubectl};
 use crate::support::http::{Answer, Client};
 
 /// A function whose command is this mode of `misbehave`. It takes everything.
-fn function(namespace: &Namespace, mode: &str) {
+pub(crate) fn function(namespace: &Namespace, mode: &str) {
     let mut function = get(&["cfn", "misbehave", "-n", &namespace.0]);
     function["metadata"] = json!({ "name": mode });
     let spec = &mut function["spec"];
@@ -25,15 +25,15 @@ fn function(namespace: &Namespace, mode: &str) {
 }
 
 /// What `sees` says.
-fn seen(media_type: &str, bytes: &[u8], files: &Value) -> [Value; 4] {
+pub(crate) fn seen(media_type: &str, bytes: &[u8], files: &Value) -> [Value; 4] {
     [json!(media_type), json!(sha256(bytes)), json!(bytes.len()), files.clone()]
 }
 
-fn said(told: &Value) -> [Value; 4] {
+pub(crate) fn said(told: &Value) -> [Value; 4] {
     ["type", "sha256", "bytes", "files"].map(|field| told[field].clone())
 }
 
-fn result_of(job: &Value) -> Value {
+pub(crate) fn result_of(job: &Value) -> Value {
     let result = job["status"]["result"]["text"].as_str();
     serde_json::from_str(result.unwrap_or_else(|| panic!("{job}"))).unwrap()
 }
@@ -139,7 +139,7 @@ fn a_pod_gets_the_blobs_of_its_own_job_and_no_others() {
 }
 
 /// Process ids of the gateways on this machine, which is the cluster's only node.
-fn gateways() -> Vec<String> {
+pub(crate) fn gateways() -> Vec<String> {
     let is_gateway = |pid: &String| {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = command.split(|byte| *byte == 0);

@@ -2,7 +2,7 @@
 
 mod failures;
 mod gateway;
-mod inputs;
+pub(crate) mod inputs;
 mod jobs;
 mod managed;
 

@@ -13,3 +13,4 @@ mod nodes;
 mod objects;
 mod requests;
 mod times;
+mod uploads;

@@ -257,7 +257,9 @@ impl Bucket {
 
     /// Stores an object that is nobody's of the release.
     pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
-        let answer = self.client().send("PUT", &format!("/{}/{key}", self.bucket), &[], bytes);
+        let everybody = [("x-amz-acl", "public-read")];
+        let path = format!("/{}/{key}", self.bucket);
+        let answer = self.client().send("PUT", &path, &everybody, bytes);
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
