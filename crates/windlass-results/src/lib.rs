@@ -20,6 +20,7 @@ mod store_url;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,6 +44,9 @@ const CONCURRENT_PARTS: usize = 2;
 /// Uploads of results at a time; the next one is told to come back. As many of blobs, which wait for their turn.
 const UPLOADS: usize = 4;
 
+/// How long an upload of a blob waits for its turn, and has one however slow it is.
+const TURN: Duration = Duration::from_secs(20);
+
 /// Where results are.
 #[derive(Clone)]
 pub struct Results {
@@ -51,6 +55,9 @@ pub struct Results {
     directory: Option<std::path::PathBuf>,
     uploads: Arc<Semaphore>,
     blob_uploads: Arc<Semaphore>,
+    /// Uploads of blobs that wait for their turn.
+    waiting: Arc<AtomicUsize>,
+    turn: Duration,
     /// Held by whoever looks whether a blob is JSON.
     checks: Arc<Semaphore>,
 }
@@ -86,7 +93,14 @@ impl Results {
     ) -> Result<Self, InvalidStoreUrl> {
         let (store, directory) = store_url::open(url, environment)?;
         let [uploads, blob_uploads] = [UPLOADS; 2].map(|most| Arc::new(Semaphore::new(most)));
-        Ok(Self { store, directory, uploads, blob_uploads, checks: Arc::new(Semaphore::new(1)) })
+        let (waiting, checks) = (Arc::default(), Arc::new(Semaphore::new(1)));
+        Ok(Self { store, directory, uploads, blob_uploads, waiting, turn: TURN, checks })
+    }
+
+    /// The same with another time for which an upload of a blob waits for its turn, and has one however slow it is.
+    #[must_use]
+    pub fn with_turn(self, turn: Duration) -> Self {
+        Self { turn, ..self }
     }
 
     /// Whether the store answers and lets us list.

@@ -242,3 +242,37 @@ async fn a_blob_that_may_be_going_is_neither_named_nor_sent() {
     store.collect(&[]).await;
     assert_eq!(read(&store.results, &sha256(b"x")).await.unwrap(), b"x");
 }
+
+/// Bytes that come so slowly for ever.
+fn trickle() -> ByteStream {
+    Box::pin(futures::stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Some((Ok(Bytes::from_static(b"x")), ()))
+    }))
+}
+
+#[tokio::test]
+async fn slow_uploads_give_their_turn_to_those_that_wait() {
+    let mut store = Directory::new();
+    store.results = store.results.with_turn(Duration::from_secs(1));
+    let slow = |results: Results| async move {
+        results.store(NAMESPACE, &NewBlob::default(), trickle()).await
+    };
+    let all: Vec<_> = (0..4).map(|_| tokio::spawn(slow(store.results.clone()))).collect();
+    // As long as nobody waits they may go on.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(all.iter().all(|upload| !upload.is_finished()));
+    let stored = super::blobs::store(&store.results, named(b"x"), b"x").await.unwrap();
+    assert!(!stored.is_known);
+    for upload in all {
+        if upload.is_finished() {
+            let refused = upload.await.unwrap().unwrap_err();
+            assert!(
+                matches!(&refused, NotStored::Content(error) if error.kind() == io::ErrorKind::TimedOut),
+                "{refused}"
+            );
+        } else {
+            upload.abort();
+        }
+    }
+}

@@ -33,8 +33,12 @@ fn a_gateway_that_is_killed_amid_uploads_loses_none_that_it_acknowledged_and_lea
         }));
     }
     eventually("a gateway is ready", MINUTE, is_ready);
+    // A caller has a hundred requests a second.
     let read = |bytes: &[u8]| {
-        client.get(&format!("/v1/namespaces/{}/blobs/sha256:{}", namespace.0, sha256(bytes)))
+        let path = format!("/v1/namespaces/{}/blobs/sha256:{}", namespace.0, sha256(bytes));
+        eventually("the gateway answers", MINUTE, || {
+            Some(client.get(&path)).filter(|answer| answer.status != 429)
+        })
     };
     for bytes in &acknowledged {
         assert!(read(bytes).body == *bytes, "an acknowledged blob is lost");

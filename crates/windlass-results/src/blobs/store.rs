@@ -3,14 +3,16 @@
 //! Bytes whose digest is known go to their place at once. Others go to `NAMESPACE/_uploads/`, and get their place once
 //! their digest is known.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use windlass_core::blob::Blob;
 use windlass_core::blobs::{BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
@@ -27,8 +29,8 @@ pub(super) const UPLOADS: &str = "_uploads";
 /// Most bytes that can get another name in a bucket: 5 GiB.
 const MOST_RENAMED: u64 = 5 << 30;
 
-/// How long an upload waits for its turn.
-const TURN: Duration = Duration::from_secs(20);
+/// One that is slower gives its turn to another.
+const LEAST_BYTES_PER_SECOND: u64 = 256 * 1024;
 
 #[async_trait]
 impl BlobSink for Results {
@@ -130,6 +132,21 @@ impl Results {
         Ok(())
     }
 
+    /// The same bytes, unless they come slowly while others wait for their turn.
+    fn paced(&self, content: ByteStream) -> ByteStream {
+        let (waiting, begun, turn) = (Arc::clone(&self.waiting), Instant::now(), self.turn);
+        let mut bytes = 0_u64;
+        Box::pin(content.and_then(move |piece| {
+            bytes += piece.len() as u64;
+            let elapsed = begun.elapsed();
+            let is_slow = elapsed > turn && bytes < elapsed.as_secs() * LEAST_BYTES_PER_SECOND;
+            let is_awaited = waiting.load(Ordering::Relaxed) > 0;
+            let taken =
+                if is_slow && is_awaited { Err(io::ErrorKind::TimedOut.into()) } else { Ok(piece) };
+            std::future::ready(taken)
+        }))
+    }
+
     async fn upload(
         &self,
         path: Path,
@@ -137,19 +154,38 @@ impl Results {
         content: ByteStream,
         most: u64,
     ) -> Result<Blob, NotStored> {
-        let turn = timeout(TURN, Arc::clone(&self.blob_uploads).acquire_owned()).await;
+        let turn = {
+            let _waits = Waits::new(&self.waiting);
+            timeout(self.turn, Arc::clone(&self.blob_uploads).acquire_owned()).await
+        };
         let busy = || Error::Busy {
             message: "too many blobs are being stored".into(),
             retry_after: Duration::from_secs(1),
         };
         let permit = turn.map_err(|_| busy())?.map_err(|error| Error::Bug(error.to_string()))?;
-        let (content, received) = received(content, new, most);
+        let (content, received) = received(self.paced(content), new, most);
         match (self.put_at(permit, path, content).await, received.take()) {
             (Err(Failed::Store(error)), _) => Err(error.into()),
             (_, Some(end)) => end,
             (Err(Failed::Content(error)), None) => Err(NotStored::Content(error)),
             (Ok(()), None) => Err(Error::Bug("a body was stored that has no end".into()).into()),
         }
+    }
+}
+
+/// Counts as one that waits, until it is dropped.
+struct Waits(Arc<AtomicUsize>);
+
+impl Waits {
+    fn new(waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(waiting))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
