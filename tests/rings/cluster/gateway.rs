@@ -95,7 +95,7 @@ fn a_log_is_shown_while_the_function_runs_whatever_its_bytes_are() {
 pub(crate) struct Gateways(u64);
 
 impl Gateways {
-    fn scale(replicas: u64) -> Self {
+    pub(crate) fn scale(replicas: u64) -> Self {
         let deployment = get(&["deployment", &format!("{RELEASE}-gateway"), "-n", RELEASE]);
         let before = Self(deployment["spec"]["replicas"].as_u64().unwrap());
         Self(replicas).set();

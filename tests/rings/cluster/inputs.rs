@@ -6,9 +6,10 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use windlass_core::result::sha256;
 
-use super::running_pod;
+use super::{MANY_SECONDS, running_pod};
 use crate::inputs::{call, noise, pointers, put, sent};
 use crate::support::cluster::{Bucket, Namespace, get, kubectl};
+use crate::support::eventually;
 use crate::support::http::{Answer, Client};
 
 /// A function whose command is this mode of `misbehave`. It takes everything.
@@ -196,4 +197,25 @@ fn a_large_input_and_result_take_neither_the_memory_of_the_gateway_nor_that_of_t
     let gateways: Vec<u64> = gateways().iter().map(|pid| peak_mib(pid)).collect();
     println!("peaks: worker {worker} MiB, gateways {gateways:?} MiB");
     assert!(worker < 64 && !gateways.is_empty() && gateways.iter().all(|peak| *peak < 64));
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn two_hundred_uploads_at_a_time_are_all_taken() {
+    let namespace = Namespace::new("crowd");
+    let client = namespace.direct_client();
+    let bytes = |n: usize| format!("{n} ").repeat(20_000).into_bytes();
+    let store = |n: usize| {
+        // Some are told to come back.
+        eventually("the gateway takes it", MANY_SECONDS, || {
+            let answer = put(&client, &bytes(n));
+            assert!(matches!(answer.status, 200 | 201 | 429 | 503), "{answer:?}");
+            (answer.status < 300).then_some(())
+        });
+    };
+    std::thread::scope(|scope| (0..200).for_each(|n| drop(scope.spawn(move || store(n)))));
+    for n in [0, 99, 199] {
+        let path = format!("/v1/namespaces/{}/blobs/sha256:{}", namespace.0, sha256(&bytes(n)));
+        assert!(client.get(&path).body == bytes(n));
+    }
 }

@@ -115,3 +115,47 @@ async fn each_page<K: Clone, F: Future<Output = Result<ObjectList<K>, Error>>>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server with jobs of these specs on two pages.
+    fn client(first: Value, second: Value) -> Client {
+        let page = |specs: &Value, next: &str| {
+            let job = |spec: &Value| json!({ "metadata": { "name": "j" }, "spec": spec });
+            let items: Vec<_> = specs.as_array().unwrap().iter().map(job).collect();
+            let metadata = json!({ "continue": next });
+            json!({ "kind": "ComputeJobList", "apiVersion": "windlass.dev/v1alpha1",
+                "metadata": metadata, "items": items })
+        };
+        let pages = [page(&first, "more"), page(&second, "")].map(|page| page.to_string());
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let is_second = request.uri().query().unwrap().contains("continue=more");
+            let page = pages[usize::from(is_second)].clone();
+            let answer = Response::new(Full::from(page));
+            std::future::ready(Ok::<_, std::convert::Infallible>(answer))
+        });
+        Client::new(service, "n")
+    }
+
+    #[tokio::test]
+    async fn every_blob_that_a_job_names_is_needed_whatever_else_is_wrong() {
+        let blob = |sha256: &str| json!({ "sha256": sha256, "bytes": 1 });
+        let first = json!([
+            { "function": "f", "inputBlob": blob("a"), "files": { "x": blob("b"), "y": blob("c") } },
+            { "function": "f", "input": { "files": { "z": blob("no") } } },
+            { "function": 7, "files": [blob("no")], "inputBlob": "no" },
+        ]);
+        let second = json!([{ "files": { "x": 3, "y": blob("d") } }]);
+        let mut named: Vec<_> =
+            named_blobs(&client(first, second), "n").await.unwrap().into_iter().collect();
+        named.sort();
+        assert_eq!(named, ["a", "b", "c", "d"]);
+    }
+}
