@@ -6,10 +6,11 @@ use windlass_core::result::sha256;
 
 use crate::cluster::inputs::{function, gateways, result_of, said, seen};
 use crate::cluster::{Gateways, running_pod};
-use crate::inputs::{UPLOADS, acknowledges, sent, upload, upload_until_killed};
+use crate::inputs::sent;
 use crate::support::cluster::{Namespace, kubectl};
 use crate::support::eventually;
 use crate::support::outage::{MINUTE, in_cluster_controllers, on_a_cluster};
+use crate::support::uploads::{UPLOADS, acknowledges, upload, upload_until_killed};
 
 /// Times that all gateways are killed. A kubelet waits longer before each start.
 const LIVES: usize = 2;

@@ -7,6 +7,7 @@ pub(crate) mod outage;
 pub(crate) mod random;
 pub(crate) mod release;
 pub(crate) mod server;
+pub(crate) mod uploads;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
