@@ -36,9 +36,10 @@ use windlass_core::result::{ByteStream, Stored};
 
 pub use store_url::InvalidStoreUrl;
 
-/// Bytes of one part of an upload, and how many parts are on their way at a time beside the one that
+/// Bytes of one part of a result's upload, the same of a blob's, which is the least that a bucket takes, and how many parts are on their way at a time beside the one that
 /// fills up.
 const PART: usize = 8 << 20;
+const BLOB_PART: usize = 5 << 20;
 const CONCURRENT_PARTS: usize = 2;
 
 /// Uploads of results at a time; the next one is told to come back. As many of blobs, which wait for their turn.
@@ -117,7 +118,7 @@ impl Results {
             let retry_after = Duration::from_secs(1);
             return Err(Failed::Store(Error::Busy { message, retry_after }));
         };
-        self.put_at(permit, path(location).map_err(Failed::Store)?, content).await
+        self.put_at(permit, path(location).map_err(Failed::Store)?, PART, content).await
     }
 
     /// The same for whoever may upload now.
@@ -125,11 +126,12 @@ impl Results {
         &self,
         permit: OwnedSemaphorePermit,
         path: Path,
+        part: usize,
         content: ByteStream,
     ) -> Result<(), Failed> {
         let store = Arc::clone(&self.store);
         let written = tokio::spawn(async move {
-            let written = write(store, path, content).await;
+            let written = write(store, path, part, content).await;
             drop(permit);
             written
         });
@@ -155,10 +157,11 @@ impl Results {
 async fn write(
     store: Arc<dyn ObjectStore>,
     path: Path,
+    part: usize,
     mut content: ByteStream,
 ) -> Result<(), Failed> {
     let mut writer =
-        BufWriter::with_capacity(store, path.clone(), PART).with_max_concurrency(CONCURRENT_PARTS);
+        BufWriter::with_capacity(store, path.clone(), part).with_max_concurrency(CONCURRENT_PARTS);
     let failed = loop {
         match content.try_next().await {
             Ok(Some(piece)) => {

@@ -21,7 +21,7 @@ use windlass_core::{Error, media_type};
 
 use super::received::received;
 use super::{BYTES, JSON, path_of};
-use crate::{Failed, Results, unavailable};
+use crate::{BLOB_PART, Failed, Results, unavailable};
 
 /// The directory of uploads of a namespace that have no name yet. No job has this UID.
 pub(super) const UPLOADS: &str = "_uploads";
@@ -164,7 +164,7 @@ impl Results {
         };
         let permit = turn.map_err(|_| busy())?.map_err(|error| Error::Bug(error.to_string()))?;
         let (content, received) = received(self.paced(content), new, most);
-        match (self.put_at(permit, path, content).await, received.take()) {
+        match (self.put_at(permit, path, BLOB_PART, content).await, received.take()) {
             (Err(Failed::Store(error)), _) => Err(error.into()),
             (_, Some(end)) => end,
             (Err(Failed::Content(error)), None) => Err(NotStored::Content(error)),
