@@ -42,6 +42,7 @@ mod figures;
 mod floods;
 mod golden;
 mod hostile;
+mod images;
 mod inputs;
 mod kills;
 mod latency;

@@ -2,9 +2,13 @@
 //!
 //! In a pod it is JSON in the environment variable [`ASSIGNMENT`] of `windlass worker`, and the
 //! function's argv follows `--` on the worker's command line. On one machine both are an [`Order`].
+//!
+//! In a pod, who assigns and who works may be of two releases. What is read here may have fields that are not known: they
+//! are ignored. What an older worker must not ignore raises [`VERSION`].
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
@@ -22,6 +26,10 @@ pub const ASSIGNMENT: &str = "WINDLASS_ASSIGNMENT";
 /// The environment variable that holds the [`StandbyOrder`] of a worker that waits. The function does not see it.
 pub const STANDBY: &str = "WINDLASS_STANDBY";
 
+/// Version of what a worker is told. It is raised when a worker that knows less would do something wrong: that worker then
+/// says so. A field more does not raise it. Reports have none: a gateway of before refuses fields that it does not know.
+pub const VERSION: u32 = 1;
+
 /// Largest termination message that a kubelet keeps, in bytes.
 pub const MAX_TERMINATION_MESSAGE_BYTES: usize = 4096;
 
@@ -36,6 +44,9 @@ pub const MAX_AUTHORITIES_BYTES: usize = 16 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Assignment {
+    /// Version of what is told here: [`VERSION`]. An older controller does not say it.
+    #[serde(default = "first_version")]
+    pub version: u32,
     /// Name of the job.
     pub job: String,
     /// UID of the job.
@@ -90,6 +101,7 @@ impl Assignment {
         report: ReportTo,
     ) -> Self {
         Self {
+            version: VERSION,
             job: job.metadata.name.clone(),
             job_uid: job.metadata.uid.clone(),
             attempt,
@@ -145,6 +157,9 @@ pub struct SourceFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StandbyOrder {
+    /// Version of what is told here: [`VERSION`]. An older controller does not say it.
+    #[serde(default = "first_version")]
+    pub version: u32,
     /// Where it asks, and reports later.
     pub report: ReportTo,
     /// Path of the file that it writes the input to.
@@ -161,6 +176,45 @@ pub struct StandbyAssignment {
     pub assignment: Assignment,
     /// The input, which the worker writes to its file.
     pub input: String,
+}
+
+/// Why a worker cannot read what it is told.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Who assigns is too much newer.
+    #[error(
+        "it has version {0} of what workers are told, and this worker knows versions up to {VERSION}: \
+         give the function's image a newer worker"
+    )]
+    Newer(u32),
+    /// It is no such thing.
+    #[error("{0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+/// Reads what a worker in a pod is told: an [`Assignment`] or a [`StandbyOrder`].
+pub fn read_told<T: DeserializeOwned>(text: &str) -> Result<T, Unreadable> {
+    // First: of a newer one, nothing else need be as it is known here.
+    let Versioned { version } = serde_json::from_str(text)?;
+    check_version(version)?;
+    Ok(serde_json::from_str(text)?)
+}
+
+/// Whether a worker can do what it is told in this version.
+pub fn check_version(version: u32) -> Result<(), Unreadable> {
+    if version > VERSION { Err(Unreadable::Newer(version)) } else { Ok(()) }
+}
+
+/// The version of what is told, whatever else that is.
+#[derive(Deserialize)]
+struct Versioned {
+    #[serde(default = "first_version")]
+    version: u32,
+}
+
+/// That of whoever does not say it.
+fn first_version() -> u32 {
+    1
 }
 
 /// Length and digest of an input.
@@ -183,7 +237,7 @@ impl InputDigest {
 /// What holds an attempt on one machine. A pod is held by its container.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Confinement {
     /// Files that take a `0` from the worker's main thread, before there is another: so it joins its
     /// control groups, and what it starts is in them.
@@ -201,7 +255,7 @@ pub struct Confinement {
 /// comes as one line of JSON, an [`Instruction`], over the worker's standard input, because the worker was
 /// started before there was anything to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Order {
     /// The attempt.
     pub assignment: Assignment,
@@ -215,7 +269,7 @@ pub struct Order {
 /// How a function's process is started.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Program {
     /// The function's argv.
     pub command: Vec<String>,
@@ -246,7 +300,7 @@ pub enum Instruction {
 
 /// A function that is started before there is a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Preparation {
     /// The function.
     pub program: Program,
@@ -262,7 +316,7 @@ pub struct Preparation {
 
 /// What a worker on one machine says when its function waits for the next order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Idle {
     /// Resident memory of the function's processes, in bytes.
     pub idle_memory_bytes: u64,
@@ -271,7 +325,7 @@ pub struct Idle {
 /// A user of the machine.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RunAs {
     /// Its number.
     pub user: u32,
@@ -286,7 +340,7 @@ pub struct RunAs {
 /// Where a worker reports to.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub enum ReportTo {
     /// POST each report to this URL with the bearer token in this file, which is read each time
     /// because it is rotated.

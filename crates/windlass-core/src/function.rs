@@ -20,8 +20,8 @@ pub struct FunctionSpec {
     /// One line for a list of functions.
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
-    /// Container image. Needed on a cluster, ignored on one machine. It must have the `windlass`
-    /// program on its PATH.
+    /// Container image. Needed on a cluster, ignored on one machine. Any image will do where the
+    /// controller brings the worker to it; otherwise it must have the `windlass` program on its PATH.
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
     /// Program and first arguments; never a shell string. On one machine a relative path is

@@ -11,7 +11,7 @@ use crate::status::{FailureReason, JobResult, Progress, Usage};
 /// The end of an attempt, as its worker saw it.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Ending {
     /// How it ended.
     pub outcome: Outcome,
@@ -44,7 +44,7 @@ impl Ending {
 /// How an attempt ended.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// With a result.
     Succeeded(JobResult),

@@ -1,5 +1,5 @@
 //! Reading what somebody wrote, strictly: a field that does not exist is a problem, not a
-//! default.
+//! default. What workers and other gateways write is read [otherwise](message).
 
 use std::collections::BTreeSet;
 
@@ -23,6 +23,17 @@ pub enum Unread {
 /// Reads one JSON document and refuses unknown fields, each with its JSON pointer.
 pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unread> {
     value_of(document(bytes)?)
+}
+
+/// Reads one JSON document of another program of Windlass, which may be of a later release: fields that are not known are
+/// ignored.
+pub fn message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unread> {
+    let mut track = serde_path_to_error::Track::new();
+    let read = T::deserialize(serde_path_to_error::Deserializer::new(document(bytes)?, &mut track));
+    read.map_err(|error| {
+        let at = pointer(&track.path().to_string());
+        Unread::Misshapen(vec![Problem::at(at, error.to_string())])
+    })
 }
 
 /// Reads one JSON document that somebody submits, by the [one rule](strict_json) for JSON. An

@@ -16,9 +16,9 @@ use crate::status::Progress;
 pub use crate::transition::finish;
 use crate::{AttemptNumber, Job, JobStatus, Phase};
 
-/// One message from the worker of an attempt.
+/// One message from the worker of an attempt, which may be of a later release: fields that are not known are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// UID of the job.
     pub job_uid: String,
@@ -31,7 +31,7 @@ pub struct Report {
 /// What happened in an attempt.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is moved once")]
 pub enum Event {
     /// The function's process started.

@@ -175,7 +175,8 @@ async fn a_batch_is_bounded_and_only_its_progress_counts() {
     let send = async |body: &Value| {
         server.send(Ask::new(Method::POST, "/v1/peers/progress").token(PEER).json(body)).await
     };
-    send(&json!({"reports": [], "more": 1})).await.problem(422);
+    // A gateway of a later release may tell more.
+    assert_eq!(send(&json!({"reports": [], "more": 1})).await.status, 204);
     send(&json!({"reports": [{"jobUid": "uid-of-a"}]})).await.problem(422);
     send(&json!({"reports": ["x".repeat(1 << 20)]})).await.problem(413);
     let now = "2026-01-01T00:00:00Z";

@@ -62,8 +62,8 @@ async fn a_report_that_never_will_is_409_with_the_reason() {
 async fn reports_that_cannot_be_read_are_refused() {
     let server = Server::start().await;
     let mut odd = progress();
-    odd["more"] = json!(1);
-    server.send(report(&odd)).await.problem(422);
+    odd["attempt"] = json!("first");
+    assert_eq!(server.send(report(&odd)).await.pointers(422), ["/attempt"]);
     let torn = report(&progress()).body("{\"jobUid\":");
     server.send(torn).await.problem(400);
     let large = report(&json!("x".repeat(300 * 1024)));
@@ -141,6 +141,42 @@ async fn an_upload_that_falls_silent_is_given_up_and_one_that_is_refused_is_not_
     let answer = server.raw(head(1 << 40).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
     assert!(server.backend.stored.lock().unwrap().is_empty());
+}
+
+/// What the worker of release 0.1.0 has told, one report a line.
+const RECORDED: &str = include_str!("recorded/worker-0.1.0.jsonl");
+
+/// Puts a field that nobody knows beside every other that is not the one of its object.
+fn with_unknown_fields(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.values_mut().for_each(with_unknown_fields);
+        // The one field of the others says of which kind they are.
+        if fields.len() > 1 {
+            fields.insert("ofALaterRelease".into(), json!({ "some": ["thing"] }));
+        }
+    }
+}
+
+#[tokio::test]
+async fn reports_of_the_release_before_and_of_the_next_one_count() {
+    let server = Server::start().await;
+    let mut sent = 0;
+    for line in RECORDED.lines() {
+        let told: Value = serde_json::from_str(line).unwrap();
+        let mut later = told.clone();
+        with_unknown_fields(&mut later);
+        assert_ne!(told, later);
+        for told in [told, later] {
+            let answer = server.send(report(&told)).await;
+            assert_eq!(answer.status, 204, "{told}");
+            sent += 1;
+        }
+    }
+    let taken = server.backend.reports.lock().unwrap();
+    assert_eq!(taken.len(), sent);
+    for pair in taken.chunks(2) {
+        assert_eq!(pair[0], pair[1], "what is known is read the same");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What marks objects of ours: labels and annotations of batch Jobs and pods, and what they tell. Also the names of the
 //! container and of the token's audience.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windlass_core::{AttemptNumber, Cpus};
@@ -39,6 +40,14 @@ pub(crate) const ANNOTATION_RUNNING: &str = "windlass.dev/running";
 pub(crate) const CONTAINER: &str = "function";
 /// Audience of the token with which a worker reports.
 pub(crate) const AUDIENCE: &str = "windlass";
+
+/// Annotations on every pod of ours: what moves pods about to save nodes lets this one run to its end.
+pub(crate) fn let_it_run() -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned()),
+        ("karpenter.sh/do-not-disrupt".to_owned(), "true".to_owned()),
+    ])
+}
 
 /// An attempt of a job, unique over all time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

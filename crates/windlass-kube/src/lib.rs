@@ -32,10 +32,12 @@ mod version;
 mod watch_backoff;
 
 pub use attempt::report_endpoint::{Authorities, ReportEndpoint};
+pub use attempt::worker_source::WorkerImage;
 pub use client::client;
 pub use controller::manage_jobs::ManageJobs;
 pub use controller::run::{LONGEST_SILENCE, run};
 pub use controller::settings::{Ended, Settings};
+pub use controller::worker_injection::{Injection, WorkerSettings};
 pub use gateway::access::ClusterAccess;
 pub use gateway::jobs::Cluster;
 pub use gateway::reports::ClusterReports;

@@ -55,7 +55,7 @@ mod usage;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use windlass_core::assignment::{ASSIGNMENT, Order, Program, STANDBY};
+use windlass_core::assignment::{ASSIGNMENT, Order, Program, STANDBY, Unreadable, read_told};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
 pub use confine::{descendants, kills as oom_kills};
@@ -88,8 +88,8 @@ pub fn main(command: Vec<String>, standby: bool) -> ExitCode {
 enum Error {
     #[error("{ASSIGNMENT} is not set; workers are started by Windlass itself")]
     NoAssignment,
-    #[error("{ASSIGNMENT} cannot be read: {0}")]
-    Assignment(#[from] serde_json::Error),
+    #[error("{0} cannot be read: {1}")]
+    Told(&'static str, Unreadable),
     #[error("{STANDBY} is not set; workers are started by Windlass itself")]
     NoOrder,
     #[error("{0}")]
@@ -119,7 +119,7 @@ fn run_command(command: &[String], standby: bool) -> Result<u8, Error> {
             return standby::wait_and_run(command, &mut signals, grace).await;
         }
         let text = std::env::var(ASSIGNMENT).map_err(|_| Error::NoAssignment)?;
-        let assignment = serde_json::from_str(&text)?;
+        let assignment = read_told(&text).map_err(|why| Error::Told(ASSIGNMENT, why))?;
         let (command, env) = (command.to_vec(), Vec::new());
         let program = Program { command, env, directory: None, hidden: None, run_as: None };
         let order = Order { assignment, program, serves: false };

@@ -234,6 +234,7 @@ mod tests {
 
     fn assignment(results: Option<&Path>) -> Assignment {
         Assignment {
+            version: 1,
             job: "job".into(),
             job_uid: "uid".into(),
             attempt: 3,

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use windlass_core::Cpus;
 use windlass_core::assignment::{
-    Order, Preparation, Program, ReportTo, STANDBY, StandbyAssignment, StandbyOrder,
+    Order, Preparation, Program, ReportTo, STANDBY, StandbyAssignment, StandbyOrder, check_version,
+    read_told,
 };
 
 use crate::Error;
@@ -38,7 +39,8 @@ pub(crate) async fn wait_and_run(
     grace: Duration,
 ) -> Result<u8, Error> {
     let text = std::env::var(STANDBY).map_err(|_| Error::NoOrder)?;
-    let StandbyOrder { report, input, work } = serde_json::from_str(&text)?;
+    let StandbyOrder { report, input, work, .. } =
+        read_told(&text).map_err(|why| Error::Told(STANDBY, why))?;
     let command = command.to_vec();
     let program = Program { command, env: Vec::new(), directory: None, hidden: None, run_as: None };
     // It is there before the function starts, and gets its content later.
@@ -56,6 +58,7 @@ pub(crate) async fn wait_and_run(
         ControlFlow::Continue(told) => told,
         ControlFlow::Break(code) => return Ok(code),
     };
+    check_version(told.assignment.version).map_err(|why| Error::Told("its assignment", why))?;
     fs::write(&input, &told.input)?;
     wait_for_cpus(told.assignment.parallelism).await?;
     let order = Order { assignment: told.assignment, program, serves: warm.is_some() };

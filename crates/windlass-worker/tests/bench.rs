@@ -35,6 +35,7 @@ impl Bench {
         std::fs::create_dir(path("work")).unwrap();
         std::fs::write(path("input.json"), r#"{"n":7}"#).unwrap();
         let assignment = Assignment {
+            version: 1,
             job: "job".into(),
             job_uid: "uid".into(),
             attempt: 3,
@@ -99,7 +100,8 @@ impl Bench {
     /// Starts a worker that waits until its pod is an attempt.
     pub fn start_standby(&self, command: &[&str]) -> Worker {
         let Assignment { report, input, work, .. } = self.assignment.clone();
-        let order = serde_json::to_string(&StandbyOrder { report, input, work }).unwrap();
+        let order =
+            serde_json::to_string(&StandbyOrder { version: 1, report, input, work }).unwrap();
         let mut program = Command::new(worker());
         program.arg("--standby").env(STANDBY, order);
         let stderr = File::create(self.path("stderr")).unwrap().into();
@@ -274,10 +276,7 @@ impl Drop for Worker {
     }
 }
 
-/// The example beside this test's program.
-fn worker() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let worker = test.ancestors().nth(2).map(|path| path.join("examples/worker")).unwrap();
-    assert!(worker.exists(), "{} is not built", worker.display());
-    worker
+/// The program that this crate builds.
+pub fn worker() -> &'static str {
+    env!("CARGO_BIN_EXE_windlass-worker")
 }

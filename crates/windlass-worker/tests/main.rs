@@ -13,6 +13,7 @@ mod held_up;
 mod http;
 mod outcomes;
 mod processes;
+mod program;
 mod progress;
 mod standby;
 mod stops;

@@ -451,8 +451,8 @@ class FunctionSpec(
     env: tuple[EnvVar, ...] = ()
     """Environment of the function beside the contract's. Names that begin with `WINDLASS_` are refused."""
     image: str | None = None
-    """Container image. Needed on a cluster, ignored on one machine. It must have the `windlass` program on its
-    PATH.
+    """Container image. Needed on a cluster, ignored on one machine. Any image will do where the controller brings the
+    worker to it; otherwise it must have the `windlass` program on its PATH.
     """
     input_schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema (draft 2020-12) that a job's `input` must meet. Default: any JSON object."""

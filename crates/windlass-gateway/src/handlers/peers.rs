@@ -22,7 +22,7 @@ pub(crate) async fn share_peer_progress(
 ) -> Result<StatusCode, ApiError> {
     let limit = state.gateway.limits.body;
     let bytes = body::read_json(&headers, body, MAX_BATCH_BYTES, limit).await?;
-    let batch: ReportBatch = parse::json(&bytes)?;
+    let batch: ReportBatch = parse::message(&bytes)?;
     for report in &batch.reports {
         state.gateway.live.record_progress(report);
     }

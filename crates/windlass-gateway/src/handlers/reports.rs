@@ -43,7 +43,7 @@ pub(crate) async fn report(
     };
     let limit = state.gateway.limits.body;
     let bytes = body::read_json(&headers, body, MAX_REPORT_BYTES, limit).await?;
-    let report: Report = parse::json(&bytes)?;
+    let report: Report = parse::message(&bytes)?;
     let verdict = reports.report(Some(token.as_str()), report.clone()).await;
     if matches!(verdict, Ok(Verdict::Accepted)) {
         state.gateway.live.record(report);

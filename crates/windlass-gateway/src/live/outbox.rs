@@ -20,7 +20,6 @@ const FULL_BATCH_BYTES: usize = MAX_BATCH_BYTES / 2;
 
 /// What a peer is told.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ReportBatch {
     /// The latest report of each job.
     pub(crate) reports: Vec<Report>,

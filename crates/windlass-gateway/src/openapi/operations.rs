@@ -198,7 +198,10 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Tells that an attempt runs, how far it is, or how it ended",
         text: "A report that was accepted is durable. One that is refused will be refused \
                for ever; `reason` in the problem says why.",
-        body: Body::json("One report. Unknown fields are refused.", schema_of::<Report>),
+        body: Body::json(
+            "One report. Unknown fields are ignored: a worker may be of a later release.",
+            schema_of::<Report>,
+        ),
         answers: &[Answer::new(204, "It counts.", Content::None)],
         refusals: &[ProblemKind::Conflict, ProblemKind::Refused],
         ..Operation::EMPTY

@@ -17,7 +17,7 @@ use super::new_attempt::NewAttempt;
 use super::pod::pod_spec;
 use crate::labels::{
     ANNOTATION_INPUT, ANNOTATION_MAKER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID,
-    LABEL_QUEUE,
+    LABEL_QUEUE, let_it_run,
 };
 
 /// Slack of the pod-level deadline behind the worker's own clock, in seconds.
@@ -31,7 +31,8 @@ pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
         + i64::from(limits.timeout_seconds)
         + DEADLINE_SLACK_SECONDS;
     let labels = labels(job, number, attempt.cpus);
-    let annotations = BTreeMap::from([(ANNOTATION_INPUT.to_owned(), input_text(job))]);
+    let mut annotations = let_it_run();
+    annotations.insert(ANNOTATION_INPUT.to_owned(), input_text(job));
     let pod = core_v1::PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels.clone()),

@@ -20,9 +20,11 @@ use super::new_attempt::NewAttempt;
 use super::pod::{memory_bytes, standby_assignment, standby_pod_spec};
 use super::report_endpoint::ReportEndpoint;
 use super::standby::{Exchange, Standby};
+use super::worker_source::WorkerSource;
 use crate::labels::{
     ANNOTATION_ASSIGNMENT, ANNOTATION_ATTEMPT_IS, ANNOTATION_CLAIMED, ANNOTATION_INPUT,
     ANNOTATION_NAMED_FOR, CONTAINER, LABEL_FUNCTION_DIGEST, LABEL_JOB_UID, LABEL_STANDBY,
+    let_it_run,
 };
 
 /// Hexadecimal digits of a function's digest.
@@ -40,9 +42,13 @@ pub(crate) struct StandbyTemplate {
 
 impl StandbyTemplate {
     /// That of this function. `Conflict` when it cannot run on a cluster.
-    pub(crate) fn new(function: &Function, report: &ReportEndpoint) -> Result<Self, Error> {
+    pub(crate) fn new(
+        function: &Function,
+        report: &ReportEndpoint,
+        worker: Option<&WorkerSource>,
+    ) -> Result<Self, Error> {
         let Function { metadata, spec, .. } = function;
-        let pod = standby_pod_spec(&metadata.name, spec, report)?;
+        let pod = standby_pod_spec(&metadata.name, spec, report, worker)?;
         let text = serde_json::to_vec(&pod)
             .map_err(|error| Error::Bug(format!("the pod of a standby: {error}")))?;
         let digest = Sha256::digest(text);
@@ -96,7 +102,11 @@ impl StandbyTemplate {
                 ..Default::default()
             },
             spec: Some(batch_job_spec(core_v1::PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels), ..Default::default() }),
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    annotations: Some(let_it_run()),
+                    ..Default::default()
+                }),
                 spec: Some(self.pod.clone()),
             })),
             status: None,

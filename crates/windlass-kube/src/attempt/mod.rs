@@ -19,6 +19,7 @@ mod pod;
 mod pod_state;
 pub(crate) mod report_endpoint;
 pub(crate) mod standby;
+pub(crate) mod worker_source;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use windlass_core::{AttemptNumber, Cpus, FunctionSpec, Job, JobLimits};
 
 use super::report_endpoint::ReportEndpoint;
+use super::worker_source::WorkerSource;
 
 /// An attempt that is to be created.
 #[derive(Clone, Copy)]
@@ -19,6 +20,8 @@ pub(crate) struct NewAttempt<'a> {
     pub(crate) cpus: Cpus,
     /// Where its worker reports to.
     pub(crate) report: &'a ReportEndpoint,
+    /// What brings the worker to its pod; `None` where the function's image has it.
+    pub(crate) worker: Option<&'a WorkerSource>,
     /// The process that manages its batch Job, and makes its pod; `None` for the cluster's Job controller.
     pub(crate) maker: Option<&'a str>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use windlass_core::assignment::{ASSIGNMENT, Assignment, STANDBY, StandbyOrder};
+use windlass_core::assignment::{ASSIGNMENT, Assignment, STANDBY, StandbyOrder, VERSION};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_core::status::FailureReason;
 use windlass_core::{Cpus, Error, FunctionSpec};
@@ -12,6 +12,7 @@ use windlass_core::{Cpus, Error, FunctionSpec};
 use super::inputs::{beside_files, fetched_inputs, input_digest};
 use super::new_attempt::NewAttempt;
 use super::report_endpoint::{ReportEndpoint, TOKEN_DIRECTORY};
+use super::worker_source::{WorkerSource, bring_worker, worker_command};
 use crate::labels::{ANNOTATION_INPUT, AUDIENCE, CONTAINER};
 
 /// How long a pod may take to end after it was told: the worker's grace for its function and some
@@ -40,20 +41,22 @@ const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 
 /// The pod of this attempt. `Conflict` when the function cannot run on a cluster.
 pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Error> {
-    let NewAttempt { job, function, cpus, .. } = *attempt;
+    let NewAttempt { job, function, cpus, worker, .. } = *attempt;
     let assignment = serde_json::to_string(&beside_files(job, assignment(attempt)))
         .map_err(|error| Error::Bug(format!("assignment: {error}")))?;
     let memory = memory_bytes(function, &job.spec.function, cpus)?;
     let container = core_v1::Container {
-        command: Some(command(function, &["windlass", "worker", "--"])),
+        command: Some(command(function, worker, &[])),
         env: Some(environment(function, ASSIGNMENT, &assignment)),
         resources: Some(resources(amount(&cpus.to_string(), memory), None)),
         ..container(function, &job.spec.function)?
     };
-    Ok(core_v1::PodSpec {
+    let mut pod = core_v1::PodSpec {
         affinity: away_from_lost_node(attempt),
         ..with_container(function, container, input_of_annotation())
-    })
+    };
+    bring_worker(worker, function, &mut pod);
+    Ok(pod)
 }
 
 /// The pod of a standby of this function. `Conflict` when the function cannot run on a cluster.
@@ -61,8 +64,10 @@ pub(super) fn standby_pod_spec(
     name: &str,
     function: &FunctionSpec,
     report: &ReportEndpoint,
+    worker: Option<&WorkerSource>,
 ) -> Result<core_v1::PodSpec, Error> {
     let order = StandbyOrder {
+        version: VERSION,
         report: report.current(),
         input: INPUT_FILE.into(),
         work: SERVE_DIRECTORY.into(),
@@ -71,7 +76,7 @@ pub(super) fn standby_pod_spec(
         .map_err(|error| Error::Bug(format!("the order of a standby: {error}")))?;
     let memory = memory_bytes(function, name, function.parallelism.default)?;
     let container = core_v1::Container {
-        command: Some(command(function, &["windlass", "worker", "--standby", "--"])),
+        command: Some(command(function, worker, &["--standby"])),
         env: Some(environment(function, STANDBY, &order)),
         // One byte less than the limit: requests that are the limits make another class of pods (Guaranteed), and a
         // resize must not change the class.
@@ -92,6 +97,7 @@ pub(super) fn standby_pod_spec(
     mounts.flatten().filter(|mount| mount.name == "input").for_each(|mount| {
         mount.read_only = None;
     });
+    bring_worker(worker, function, &mut pod);
     Ok(pod)
 }
 
@@ -185,10 +191,10 @@ fn container(function: &FunctionSpec, name: &str) -> Result<core_v1::Container, 
     })
 }
 
-/// The worker's own arguments, and those of the function.
-fn command(function: &FunctionSpec, worker: &[&str]) -> Vec<String> {
+/// The worker's own arguments, with these flags, and those of the function.
+fn command(function: &FunctionSpec, worker: Option<&WorkerSource>, flags: &[&str]) -> Vec<String> {
     let argv = function.command.iter().chain(&function.args).map(|part| escape(part));
-    worker.iter().map(|part| (*part).to_owned()).chain(argv).collect()
+    worker_command(worker, function, flags).into_iter().chain(argv).collect()
 }
 
 /// The memory that the function says for so many CPUs.

@@ -134,7 +134,9 @@ impl Actor<'_> {
         let function = &function.spec;
         let is_managed = self.manage_jobs.manages_new(self.client).await;
         let maker = is_managed.then(|| self.managed.maker());
-        let attempt = NewAttempt { job, limits, function, number, cpus, report, maker };
+        let worker = self.ctx.worker.source(self.client).await;
+        let worker = worker.as_ref();
+        let attempt = NewAttempt { job, limits, function, number, cpus, report, worker, maker };
         if let Some(applied) = self.start_on_standby(&attempt).await? {
             return Ok(applied);
         }

@@ -78,7 +78,7 @@ impl Actor<'_> {
         if !is_warm || attempt.number > 1 || !self.ctx.standbys.is_usable() {
             return None;
         }
-        let template = StandbyTemplate::new(function, attempt.report).ok()?;
+        let template = StandbyTemplate::new(function, attempt.report, attempt.worker).ok()?;
         // One that has the name of an attempt may still have to become it, until that attempt was seen.
         let may_claim = |standby: &Standby| {
             let exchange = standby.exchange.as_ref();

@@ -19,6 +19,7 @@ use super::refusals::StartRefusals;
 use super::settings::Settings;
 use super::start_rate::StartRate;
 use super::unfinished_jobs::UnfinishedJobs;
+use super::worker_injection::WorkerInjection;
 use crate::cache::attempts::AttemptCache;
 use crate::cache::failed_creates::FailedCreates;
 use crate::cache::standbys::StandbyCache;
@@ -66,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) failed_creates: FailedCreates,
     /// Whether new batch Jobs are managed by this controller.
     pub(crate) manage_jobs: JobsToManage,
+    /// What brings the worker to pods.
+    pub(crate) worker: WorkerInjection,
     /// What is remembered of those that are.
     pub(crate) managed: ManagedMemory,
     /// Whether the caches are complete.
@@ -114,6 +117,7 @@ impl Context {
             standbys: StandbyCache::default(),
             failed_creates: FailedCreates::default(),
             manage_jobs: JobsToManage::new(settings.manage_jobs),
+            worker: WorkerInjection::new(settings.worker.clone()),
             managed: ManagedMemory::new(),
             synced: Synced::default(),
             admission,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use windlass_core::Job;
 
 use super::manage_jobs::ManageJobs;
+use super::worker_injection::WorkerSettings;
 use crate::attempt::report_endpoint::ReportEndpoint;
 
 /// What the command line sets.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub standbys: bool,
     /// Whether this controller manages the batch Jobs that it creates.
     pub manage_jobs: ManageJobs,
+    /// How the worker comes into the pods of functions.
+    pub worker: WorkerSettings,
     /// Called with each job that this process has seen to end, while it leads. Must return at once.
     pub ended: Option<Ended>,
 }

@@ -114,7 +114,8 @@ async fn keep(
     if warm.is_none() && standbys.iter().all(|standby| standby.is_claimed) {
         return Ok(());
     }
-    let template = StandbyTemplate::new(function, &ctx.settings.report)?;
+    let worker = ctx.worker.source(&ctx.client).await;
+    let template = StandbyTemplate::new(function, &ctx.settings.report, worker.as_ref())?;
     let most_seconds = warm.map_or(Warm::default().max_age_seconds, |warm| warm.max_age_seconds);
     let wanted = Wanted {
         min: warm.map_or(0, |warm| warm.min as usize),

@@ -3,7 +3,7 @@
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use windlass_kube::{ManageJobs, Metrics, ReportEndpoint, Settings};
+use windlass_kube::{ManageJobs, Metrics, ReportEndpoint, Settings, WorkerSettings};
 
 use crate::server::Server;
 
@@ -23,6 +23,7 @@ pub(crate) fn settings() -> Settings {
         deleted_nodes_are_fenced: false,
         standbys: true,
         manage_jobs: ManageJobs::Never,
+        worker: WorkerSettings::default(),
         ended: None,
     }
 }

@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use tracing::info;
 use windlass_gateway::operations_server::{self, OperationsServer};
 use windlass_kube::Ended;
-use windlass_kube::{ClusterAccess, ManageJobs, Metrics, ReportEndpoint};
+use windlass_kube::{
+    ClusterAccess, Injection, ManageJobs, Metrics, ReportEndpoint, WorkerImage, WorkerSettings,
+};
 use windlass_traces::Traces;
 
 use crate::flags::bad_usage::BadUsage;
@@ -55,6 +57,36 @@ pub(crate) struct ControllerArgs {
     /// requests a second; `auto` is from Kubernetes 1.33 on
     #[arg(long, env = "WINDLASS_MANAGE_JOBS", value_name = "WHEN", default_value = "never")]
     pub(crate) manage_jobs: WhenToManage,
+    /// How the worker comes into the pods of functions whose images have nothing of Windlass. `auto` is `image-volume`
+    /// where the API server and every node say that they have them (from Kubernetes 1.35, containerd 2.1 or CRI-O 1.35
+    /// on), else `init-container`; with `none` each function's image has `windlass` on its PATH
+    #[arg(long, env = "WINDLASS_WORKER_INJECTION", value_name = "HOW", default_value = "none")]
+    pub(crate) worker_injection: HowToInject,
+    /// The image of this program, out of which the worker comes
+    #[arg(long, env = "WINDLASS_WORKER_IMAGE", value_name = "IMAGE")]
+    pub(crate) worker_image: Option<String>,
+    /// When that image is pulled, in Kubernetes' words [default: Kubernetes' own]
+    #[arg(long, env = "WINDLASS_WORKER_IMAGE_PULL_POLICY", value_name = "POLICY")]
+    pub(crate) worker_image_pull_policy: Option<String>,
+    /// Secrets with which it is pulled: pods name them, each in the namespace of its function
+    #[arg(
+        long,
+        env = "WINDLASS_WORKER_IMAGE_PULL_SECRETS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub(crate) worker_image_pull_secret: Vec<String>,
+}
+
+/// By what the worker is brought to pods.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum HowToInject {
+    Auto,
+    #[value(alias = "imageVolume")]
+    ImageVolume,
+    #[value(alias = "initContainer")]
+    InitContainer,
+    None,
 }
 
 /// When the controller makes the pods of its batch Jobs itself (`spec.managedBy`).
@@ -78,6 +110,7 @@ impl From<WhenToManage> for ManageJobs {
 pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     log::start("info");
     memory::keep_little();
+    let worker = worker_settings(&args)?;
     let report = report_place(args.report_url, args.report_ca)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -94,6 +127,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         deleted_nodes_are_fenced: args.deleted_nodes_are_fenced,
         standbys: args.standbys,
         manage_jobs: args.manage_jobs.into(),
+        worker,
         ended: Traces::from_environment()?
             .map(|traces| -> Ended { Arc::new(move |job| traces.job(job)) }),
     };
@@ -118,6 +152,22 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         served = operations_server::serve(listener, operations, std::future::pending::<()>()) => served?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How the worker comes into pods.
+fn worker_settings(args: &ControllerArgs) -> Result<WorkerSettings, BadUsage> {
+    let injection = match args.worker_injection {
+        HowToInject::None => return Ok(WorkerSettings::InImages),
+        HowToInject::Auto => Injection::Auto,
+        HowToInject::ImageVolume => Injection::ImageVolume,
+        HowToInject::InitContainer => Injection::InitContainer,
+    };
+    let Some(reference) = args.worker_image.clone() else {
+        return Err(BadUsage("--worker-injection needs --worker-image".into()));
+    };
+    let pull_policy = args.worker_image_pull_policy.clone();
+    let pull_secrets = args.worker_image_pull_secret.clone();
+    Ok(WorkerSettings::Brought(WorkerImage { reference, pull_policy, pull_secrets }, injection))
 }
 
 /// Workers trust nobody but who is named: an image of a function has no authorities of its own.

@@ -6,16 +6,33 @@ use windlass_core::{FunctionSpec, Job, JobLimits, JobSpec, Metadata};
 use super::super::build::batch_job;
 use super::super::new_attempt::NewAttempt;
 use super::super::report_endpoint::ReportEndpoint;
+use super::super::worker_source::{Way, WorkerImage, WorkerSource};
 use super::*;
 
 /// The pod of an attempt of this number.
 fn pod_of(job: &Job, function: Value, number: u32) -> core_v1::PodSpec {
+    pod_with(None, job, function, number)
+}
+
+/// The same with a worker that is brought.
+fn pod_with(
+    worker: Option<&WorkerSource>,
+    job: &Job,
+    function: Value,
+    number: u32,
+) -> core_v1::PodSpec {
     let function: FunctionSpec = serde_json::from_value(function).unwrap();
     let limits = JobLimits::without_function(&job.spec);
     let report = ReportEndpoint { url: "http://gateway".into(), authorities: None };
     let (limits, function, report) = (&limits, &function, &report);
-    let attempt = NewAttempt { maker: None, job, limits, function, number, cpus: 2, report };
-    batch_job(&attempt).unwrap().spec.unwrap().template.spec.unwrap()
+    let attempt =
+        NewAttempt { maker: None, job, limits, function, number, cpus: 2, report, worker };
+    let template = batch_job(&attempt).unwrap().spec.unwrap().template;
+    let annotations = template.metadata.unwrap().annotations.unwrap();
+    let says = |name: &str| annotations[name].clone();
+    assert_eq!(says("cluster-autoscaler.kubernetes.io/safe-to-evict"), "false");
+    assert_eq!(says("karpenter.sh/do-not-disrupt"), "true");
+    template.spec.unwrap()
 }
 
 fn job() -> Job {
@@ -68,6 +85,75 @@ fn a_function_has_a_home_and_places_to_write() {
     };
     assert_eq!((volume_at("/tmp"), volume_at(&value("HOME"))), (None, None));
     assert_eq!(volume_at("/dev/shm").as_deref(), Some("Memory"));
+}
+
+fn brought(way: Way) -> WorkerSource {
+    let image = WorkerImage {
+        reference: "registry.example/windlass:1".into(),
+        pull_policy: Some("Always".into()),
+        pull_secrets: vec!["ours".into(), "theirs".into()],
+    };
+    WorkerSource { image, way }
+}
+
+fn any_function() -> Value {
+    json!({ "image": "python", "command": ["python3", "-m", "f"], "args": ["$x"],
+        "pod": { "imagePullSecrets": ["theirs"] } })
+}
+
+#[test]
+fn an_image_volume_brings_the_worker() {
+    let pod = pod_with(Some(&brought(Way::ImageVolume)), &job(), any_function(), 1);
+    let container = &pod.containers[0];
+    let command =
+        ["/windlass/worker/usr/local/bin/windlass-worker", "--", "python3", "-m", "f", "$$x"];
+    assert_eq!(container.command.as_deref().unwrap(), command);
+    assert_eq!(pod.init_containers, None);
+    let volume =
+        pod.volumes.as_ref().unwrap().iter().find(|volume| volume.image.is_some()).unwrap();
+    let image = volume.image.as_ref().unwrap();
+    assert_eq!(image.reference.as_deref(), Some("registry.example/windlass:1"));
+    assert_eq!(image.pull_policy.as_deref(), Some("Always"));
+    let mounts = container.volume_mounts.as_ref().unwrap();
+    let mount = mounts.iter().find(|mount| mount.name == volume.name).unwrap();
+    assert_eq!((mount.mount_path.as_str(), mount.read_only), ("/windlass/worker", Some(true)));
+    let secrets: Vec<_> = pod.image_pull_secrets.iter().flatten().map(|s| &s.name).collect();
+    assert_eq!(secrets, ["theirs", "ours"], "each once");
+}
+
+#[test]
+fn an_init_container_brings_the_worker_and_the_pod_requests_no_more() {
+    let pod = pod_with(Some(&brought(Way::InitContainer)), &job(), any_function(), 1);
+    let container = &pod.containers[0];
+    assert_eq!(container.command.as_ref().unwrap()[0], "/windlass/worker/windlass-worker");
+    let [init] = &pod.init_containers.unwrap()[..] else { panic!() };
+    let copies =
+        ["/usr/local/bin/windlass-worker", "--install", "/windlass/worker/windlass-worker"];
+    assert_eq!(init.command.as_deref().unwrap(), copies);
+    assert_eq!(init.image.as_deref(), Some("registry.example/windlass:1"));
+    assert_eq!(init.image_pull_policy.as_deref(), Some("Always"));
+    assert_eq!(init.resources, container.resources);
+    assert_eq!(init.security_context, container.security_context);
+    assert_eq!(init.termination_message_policy.as_deref(), Some("FallbackToLogsOnError"));
+    let mount_of = |container: &core_v1::Container| {
+        let mounts = container.volume_mounts.iter().flatten();
+        mounts.clone().find(|mount| mount.mount_path == "/windlass/worker").unwrap().clone()
+    };
+    let (writes, reads) = (mount_of(init), mount_of(container));
+    assert_eq!((writes.read_only, reads.read_only), (Some(false), Some(true)));
+    assert_eq!(writes.name, reads.name);
+    let volume = pod.volumes.iter().flatten().find(|volume| volume.name == writes.name).unwrap();
+    assert!(volume.empty_dir.is_some());
+}
+
+#[test]
+fn an_image_of_ours_has_its_worker() {
+    for way in [Way::ImageVolume, Way::InitContainer] {
+        let function = json!({ "image": "registry.example/windlass:1", "command": ["f"] });
+        let pod = pod_with(Some(&brought(way)), &job(), function.clone(), 1);
+        assert_eq!(pod, pod_of(&job(), function, 1));
+        assert_eq!(pod.containers[0].command.as_ref().unwrap()[..2], ["windlass", "worker"]);
+    }
 }
 
 #[test]

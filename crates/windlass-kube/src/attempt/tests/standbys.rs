@@ -11,6 +11,7 @@ use crate::attempt::objects::{read_batch_job, read_pod};
 use crate::attempt::owner::is_attempt;
 use crate::attempt::report_endpoint::ReportEndpoint;
 use crate::attempt::standby::{Exchange, read_exchange, read_standby};
+use crate::attempt::worker_source::{Way, WorkerImage, WorkerSource};
 use crate::labels::AttemptId;
 use windlass_core::plan::AttemptState;
 
@@ -34,7 +35,7 @@ fn job() -> Job {
 
 /// A standby that has the name of the attempt, as the API server has it.
 fn standby(exchange: Option<&Exchange>) -> Value {
-    let template = StandbyTemplate::new(&function(), &report()).unwrap();
+    let template = StandbyTemplate::new(&function(), &report(), None).unwrap();
     let batch_job = template.batch_job(BATCH_JOB.into(), exchange);
     let mut object = serde_json::to_value(batch_job).unwrap();
     object["metadata"]["uid"] = json!("c");
@@ -71,6 +72,7 @@ fn on_attempt<T>(run: impl FnOnce(&NewAttempt<'_>) -> T) -> T {
         number: 1,
         cpus: 2,
         report: &report,
+        worker: None,
         maker: None,
     })
 }
@@ -124,6 +126,25 @@ fn a_standby_says_when_its_function_runs() {
     let untold = of(json!(""));
     assert!(matches!(untold.state, AttemptState::Starting { reason: None, .. }));
     assert_eq!(untold.created, Some(at(50)));
+}
+
+#[test]
+fn a_standby_has_its_worker_brought_as_well_and_tells_its_own_from_others() {
+    let image = WorkerImage { reference: "windlass:1".into(), ..WorkerImage::default() };
+    let of = |way| {
+        let source = WorkerSource { image: image.clone(), way };
+        let template = StandbyTemplate::new(&function(), &report(), Some(&source)).unwrap();
+        let batch_job = serde_json::to_value(template.batch_job("s".into(), None)).unwrap();
+        (template.digest, batch_job["spec"]["template"].clone())
+    };
+    let (digest, template) = of(Way::InitContainer);
+    let (pod, annotations) = (&template["spec"], &template["metadata"]["annotations"]);
+    assert_eq!(annotations["karpenter.sh/do-not-disrupt"], "true");
+    let [container, init] = ["containers", "initContainers"].map(|kind| &pod[kind][0]);
+    assert_eq!(init["resources"], container["resources"]);
+    let began = ["/windlass/worker/windlass-worker", "--standby", "--", "f"];
+    assert_eq!(container["command"], json!(began));
+    assert_ne!(digest, of(Way::ImageVolume).0);
 }
 
 /// A pod whose requests are its limits is of another class (Guaranteed), and a resize must not change the class.

@@ -1,0 +1,3 @@
+module windlass.dev/tests/images
+
+go 1.25.0
