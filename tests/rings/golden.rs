@@ -49,6 +49,7 @@ const COMMANDS: [&str; 22] = [
     "watch",
     "cancel",
     "delete",
+    "retry",
     "result",
     "logs",
     "explain",

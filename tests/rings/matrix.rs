@@ -59,6 +59,7 @@ const ENTRIES: &[Entry] = &[
     Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}", &[200]),
     Entry("DELETE", "/v1/namespaces/{namespace}/jobs/{name}", &[204]),
     Entry("POST", "/v1/namespaces/{namespace}/jobs/{name}/cancel", &[200]),
+    Entry("POST", "/v1/namespaces/{namespace}/jobs/{name}/retry", &[201]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}/result", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}/explain", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}/logs", &[200]),
@@ -257,6 +258,14 @@ impl Matrix {
                 {
                     [true, true, true] => through(),
                     [false, false, _] => vec![404],
+                    _ => vec![403],
+                }
+            }
+            // Its answer shows a job.
+            Some(Guard::Jobs(Verb::Create)) if path.ends_with("/retry") => {
+                match [Verb::Create, Verb::Get].map(|verb| rights.verbs.contains(&verb)) {
+                    [true, true] => through(),
+                    [false, false] => vec![404],
                     _ => vec![403],
                 }
             }

@@ -48,12 +48,14 @@ async def test_calls_run_beside_each_other(client):
 
 @in_loop
 async def test_a_job_is_submitted_followed_and_read(client):
-    job = await client.submit("slow", {"items": [0.4] * 6})
+    job = await client.submit("slow", {"items": [0.4] * 6}, labels={"test": "async"})
     assert_progress_in_between([told async for told in client.progress(job)], 6)
     assert json.loads(await client.result(job)) == {"results": [0.4] * 6}
     assert (await client.explain(job)).phase == "Succeeded"
     assert await client.logs(job) == ""
-    assert job.metadata.name in {job.metadata.name async for job in client.list(function="slow")}
+    assert job.metadata.name in {job.metadata.name async for job in client.list(label_selector="test=async")}
+    again = await client.retry(job)
+    assert again.metadata.annotations["windlass.dev/retry-of"] == job.metadata.name
     await client.delete(job)
     with pytest.raises(windlass.NotFound):
         await client.get(job)

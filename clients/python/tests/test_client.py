@@ -71,6 +71,35 @@ def test_a_list_goes_over_its_pages(client, monkeypatch):
         list(client.list(phase="Nowhere"))
 
 
+def test_jobs_are_found_by_their_labels(client):
+    labels = {"test": "labels", "example.com/team": "blue"}
+    job = client.submit("square", {"items": [1]}, labels=labels)
+    assert job.metadata.labels == labels
+    assert client.call("square", {"items": [2]}, labels={"test": "labels"}) == {"results": [4]}
+    (found,) = client.list(label_selector="test=labels,example.com/team in (blue)")
+    assert found.metadata.uid == job.metadata.uid
+    assert len(list(client.list(label_selector="test=labels"))) == 2
+    with pytest.raises(windlass.Invalid, match="labelSelector"):
+        list(client.list(label_selector="a in ("))
+    with pytest.raises(windlass.Invalid) as refused:
+        client.submit("square", {"items": [1]}, labels={"windlass.dev/a": "b"})
+    assert [problem.pointer for problem in refused.value.problems] == ["/labels/windlass.dev~1a"]
+
+
+def test_a_job_that_has_ended_is_handed_in_again(client):
+    job = client.submit("slow", {"items": [30]}, labels={"test": "retry"}, priority=7)
+    with pytest.raises(windlass.Conflict, match="only a job that has ended"):
+        client.retry(job)
+    client.cancel(job)
+    client.wait(job, timeout_seconds=60)
+    again = client.retry(job, idempotency_key="retry-test")
+    assert again.metadata.uid != job.metadata.uid and again.spec.priority == 7
+    assert again.metadata.annotations["windlass.dev/retry-of"] == job.metadata.name
+    assert again.metadata.labels == {"test": "retry"}
+    assert client.retry(job, idempotency_key="retry-test").metadata.uid == again.metadata.uid
+    client.cancel(again)
+
+
 def test_wait_has_a_timeout(client):
     job = client.submit("slow", {"items": [20]})
     began = time.monotonic()

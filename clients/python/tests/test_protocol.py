@@ -117,13 +117,13 @@ def test_the_submissions_fields_are_those_of_the_openapi_document():
     spec = protocol.spec_of("f", {}, "n", **options)
     # `cancel` is a call of its own.
     spec |= protocol.given_of("f", None, data=b"", files={"a": b""}).spec
-    assert {*spec, "cancel"} == {"name", *document["components"]["schemas"]["JobSpec"]["properties"]}
+    assert {*spec, "cancel"} == {"name", "labels", *document["components"]["schemas"]["JobSpec"]["properties"]}
 
 
 def misused():
     """Each kind of misuse, and what is to be said of it."""
     client = windlass.Client(token="t")
-    for use in (client.get, client.cancel, client.delete, client.result, client.logs, client.explain, client.wait):
+    for use in (client.get, client.cancel, client.retry, client.delete, client.result, client.logs, client.wait):
         yield lambda u=use: u(4), "as a Job or by its name, and not as 4"
     yield lambda: next(client.follow_logs(None)), "as a Job or by its name, and not as None"
     yield lambda: client.function(4), "a name is a text, and not 4"

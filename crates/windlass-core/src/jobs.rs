@@ -1,6 +1,7 @@
 //! The seam between front and back: what the gateway asks of a world.
 
-use std::collections::BTreeMap;
+mod submission;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,35 +10,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::StandbyAssignment;
-use crate::idempotency::REQUEST_ANNOTATION;
+use crate::labels::Selector;
 use crate::live::Shown;
 use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
-use crate::{AttemptNumber, Error, Function, Job, JobKey, JobSpec, Queue, Report};
+use crate::{AttemptNumber, Error, Function, Job, JobKey, Phase, Queue, Report};
 
-/// A new job.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Submission {
-    /// Where.
-    pub namespace: String,
-    /// Its name, or none for one that is made up.
-    pub name: Option<String>,
-    /// What is wanted; already [validated](crate::validate).
-    pub spec: JobSpec,
-    /// The digest of the request, when the name is that of an [idempotency key](crate::idempotency).
-    /// It stays with the job.
-    pub request_sha256: Option<String>,
-    /// Its caller is answered after its end: a world may begin with it before it is stored.
-    pub is_waited_for: bool,
-}
-
-impl Submission {
-    /// The annotations of the new job.
-    pub fn annotations(&self) -> BTreeMap<String, String> {
-        let request = self.request_sha256.iter();
-        request.map(|digest| (REQUEST_ANNOTATION.to_owned(), digest.clone())).collect()
-    }
-}
+pub use submission::{RETRY_ANNOTATION, Submission};
 
 /// Which jobs to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +26,9 @@ pub struct Filter {
     /// Only jobs of this queue; of the default one also those that name none.
     pub queue: Option<String>,
     /// Only jobs in this phase.
-    pub phase: Option<crate::Phase>,
+    pub phase: Option<Phase>,
+    /// Only jobs with such labels; an empty one selects all.
+    pub labels: Selector,
     /// At most so many, and fewer where the world had to look at more; the rest by `continue_from`.
     /// 0 for the default, 500.
     pub limit: u32,

@@ -24,6 +24,7 @@ pub mod function;
 pub mod idempotency;
 pub mod job;
 pub mod jobs;
+pub mod labels;
 pub mod live;
 pub mod media_type;
 mod metadata;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Problem};
 use crate::function::FunctionSpec;
 use crate::job::{JobSpec, MAX_INPUT_BYTES};
+use crate::labels::{self, Labels};
 use crate::queue::QueueSpec;
 use crate::{Cpus, name};
 
@@ -172,6 +173,12 @@ pub fn validate_name(name: &str) -> Result<(), Error> {
         Some(why) => Err(Error::Invalid(vec![Problem::at("/name", format!("{name:?} {why}"))])),
         None => Ok(()),
     }
+}
+
+/// Checks the labels that a caller gives to a new job.
+pub fn validate_labels(labels: &Labels) -> Result<(), Error> {
+    let problems = labels::problems(labels);
+    if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
 }
 
 fn against_schema(spec: &JobSpec, function: &FunctionSpec, problems: &mut Vec<Problem>) {

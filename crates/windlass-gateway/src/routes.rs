@@ -73,6 +73,8 @@ routes! {
         Jobs(Verb::Delete), Request => jobs::delete::delete_job;
     POST "/v1/namespaces/{namespace}/jobs/{name}/cancel",
         Jobs(Verb::Patch), Handler => jobs::cancel::cancel_job;
+    POST "/v1/namespaces/{namespace}/jobs/{name}/retry",
+        Jobs(Verb::Create), Handler => jobs::retry::retry_job;
     GET "/v1/namespaces/{namespace}/jobs/{name}/result",
         Jobs(Verb::Get), Request => jobs::result::get_result;
     GET "/v1/namespaces/{namespace}/jobs/{name}/explain",

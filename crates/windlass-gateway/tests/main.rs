@@ -19,6 +19,7 @@ mod half_closed;
 mod hosts;
 mod idempotency;
 mod jobs;
+mod labels;
 mod logs;
 mod metrics;
 mod openapi;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use serde_with_macros::skip_serializing_none;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
+use windlass_core::jobs::RETRY_ANNOTATION;
 use windlass_core::{
     AttemptNumber, Cpus, Function, FunctionSpec, Job, JobSpec, JobStatus, Metadata, Queue,
     QueueSpec,
@@ -268,7 +269,8 @@ pub(crate) fn metadata(meta: &kube::core::ObjectMeta) -> Metadata {
 /// The annotations that Windlass writes on a job. What others write is not shown: kubectl keeps a
 /// second copy of the input in one.
 fn own_annotations(meta: &kube::core::ObjectMeta) -> std::collections::BTreeMap<String, String> {
-    let own = meta.annotations.iter().flatten().filter(|(key, _)| *key == REQUEST_ANNOTATION);
+    let is_own = |key: &String| [REQUEST_ANNOTATION, RETRY_ANNOTATION].contains(&key.as_str());
+    let own = meta.annotations.iter().flatten().filter(|(key, _)| is_own(key));
     own.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 

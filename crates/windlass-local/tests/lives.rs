@@ -6,7 +6,8 @@ use std::fs;
 use futures::TryStreamExt as _;
 use serde_json::json;
 use windlass_core::idempotency::is_of_request;
-use windlass_core::jobs::{Filter, Submission};
+use windlass_core::jobs::{Filter, RETRY_ANNOTATION, Submission};
+use windlass_core::labels::{self, Selector};
 use windlass_core::result::sha256;
 use windlass_core::{Error, Jobs as _, Phase, name};
 
@@ -174,13 +175,8 @@ async fn a_name_is_taken_once_and_kept_to_the_rules() {
         };
         assert_eq!(problems[0].pointer, "/name");
     }
-    let elsewhere = Submission {
-        namespace: "elsewhere".into(),
-        name: None,
-        spec: wanted(),
-        request_sha256: None,
-        is_waited_for: false,
-    };
+    let elsewhere =
+        Submission { namespace: "elsewhere".into(), spec: wanted(), ..Submission::default() };
     assert!(matches!(machine.engine.submit(elsewhere).await, Err(Error::NotFound { .. })));
     // The same name again after a delete is another job.
     machine.engine.delete(&key("mine")).await.unwrap();
@@ -205,6 +201,62 @@ async fn a_call_under_a_name_that_is_taken_does_not_begin() {
     assert_eq!(fs::read_to_string(machine.path("trace")).unwrap(), "begun\nbegun\n");
 }
 
+/// The names of all pages, and how many each has.
+async fn pages(machine: &Machine, mut filter: Filter) -> (Vec<String>, Vec<usize>) {
+    let (mut names, mut sizes) = (Vec::new(), Vec::new());
+    loop {
+        let page = machine.engine.list("default", &filter).await.unwrap();
+        sizes.push(page.items.len());
+        names.extend(page.items.into_iter().map(|job| job.metadata.name));
+        filter.continue_from = page.continue_from;
+        if filter.continue_from.is_none() {
+            return (names, sizes);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_jobs_with_a_label_is_full() {
+    let machine = machine(1, &[("a", "echo > $WINDLASS_OUTPUT")]);
+    for number in 0..10 {
+        let color = if number % 3 == 0 { "color=blue" } else { "color=red" };
+        let submission = Submission {
+            namespace: "default".into(),
+            name: Some(format!("job-{number}")),
+            spec: spec("a", json!({})),
+            labels: labels::parse(color).unwrap(),
+            ..Submission::default()
+        };
+        machine.engine.submit(submission).await.unwrap();
+    }
+    machine.submit("no-label", spec("a", json!({}))).await.unwrap();
+    let filter = |selector: &str| {
+        let labels = Selector::parse(selector).unwrap();
+        Filter { limit: 2, labels, ..Filter::default() }
+    };
+    let (names, sizes) = pages(&machine, filter("color=blue")).await;
+    assert_eq!(names, ["job-0", "job-3", "job-6", "job-9"]);
+    assert_eq!(sizes, [2, 2]);
+    let (names, sizes) = pages(&machine, filter("color!=red")).await;
+    assert_eq!(names, ["job-0", "job-3", "job-6", "job-9", "no-label"]);
+    assert_eq!(sizes, [2, 2, 1]);
+    assert_eq!(pages(&machine, filter("!color")).await.0, ["no-label"]);
+    assert_eq!(pages(&machine, filter("nothing")).await.0, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_label_that_nobody_may_give_is_refused() {
+    let machine = machine(1, &[("a", "echo > $WINDLASS_OUTPUT")]);
+    let submission = Submission {
+        namespace: "default".into(),
+        spec: spec("a", json!({})),
+        labels: labels::parse("windlass.dev/a=b").unwrap(),
+        ..Submission::default()
+    };
+    let Err(Error::Invalid(problems)) = machine.engine.submit(submission).await else { panic!() };
+    assert_eq!(problems[0].pointer, "/labels/windlass.dev~1a");
+}
+
 #[tokio::test]
 async fn jobs_are_listed_by_name_page_by_page() {
     let machine = machine(1, &[("a", "echo > $WINDLASS_OUTPUT"), ("b", "exit 1")]);
@@ -212,17 +264,7 @@ async fn jobs_are_listed_by_name_page_by_page() {
         let function = if number % 2 == 0 { "a" } else { "b" };
         machine.submit(&format!("job-{number}"), spec(function, json!({}))).await.unwrap();
     }
-    let mut names = Vec::new();
-    let mut filter = Filter { limit: 2, ..Filter::default() };
-    loop {
-        let page = machine.engine.list("default", &filter).await.unwrap();
-        assert!(page.items.len() <= 2);
-        names.extend(page.items.into_iter().map(|job| job.metadata.name));
-        filter.continue_from = page.continue_from;
-        if filter.continue_from.is_none() {
-            break;
-        }
-    }
+    let (names, _) = pages(&machine, Filter { limit: 2, ..Filter::default() }).await;
     assert_eq!(names, ["job-0", "job-1", "job-2", "job-3", "job-4"]);
     for name in &names {
         machine.finished(name).await;
@@ -241,8 +283,10 @@ async fn what_a_job_was_asked_for_is_known_after_a_restart() {
         namespace: "default".into(),
         name: Some("key-1".into()),
         spec: spec("touch", json!({})),
+        labels: labels::parse("team=blue").unwrap(),
+        retry_of: Some("key-0".into()),
         request_sha256: Some("digest".into()),
-        is_waited_for: false,
+        ..Submission::default()
     };
     let job = machine.engine.submit(submission.clone()).await.unwrap();
     assert!(is_of_request(&job, "digest"));
@@ -253,6 +297,8 @@ async fn what_a_job_was_asked_for_is_known_after_a_restart() {
     let machine = machine_with(1, directory, functions);
     let job = machine.engine.get(&key("key-1")).await.unwrap();
     assert!(is_of_request(&job, "digest"), "{job:?}");
+    assert_eq!(job.metadata.labels["team"], "blue");
+    assert_eq!(job.metadata.annotations[RETRY_ANNOTATION], "key-0");
     let page = machine.engine.list("default", &Filter::default()).await.unwrap();
     assert_eq!(page.items, [job]);
 }

@@ -92,7 +92,7 @@ pub(crate) fn spec(function: &str, fields: Value) -> JobSpec {
 fn submission(name: &str, spec: JobSpec) -> Submission {
     let name = Some(name.to_owned()).filter(|name| !name.is_empty());
     let namespace = NAMESPACE.into();
-    Submission { namespace, name, spec, request_sha256: None, is_waited_for: false }
+    Submission { namespace, name, spec, ..Submission::default() }
 }
 
 pub(crate) fn key(name: &str) -> JobKey {

@@ -20,6 +20,7 @@ use crate::commands::logs::Logs;
 use crate::commands::print::Print;
 use crate::commands::queues::Queues;
 use crate::commands::result::ResultOf;
+use crate::commands::retry::Retry;
 use crate::commands::run::Run;
 use crate::commands::serve::Serve;
 use crate::commands::submit::Submit;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Cancel(OnBackend<Cancel>),
     /// End and forget jobs, with their results
     Delete(OnBackend<Delete>),
+    /// Submit the same job again
+    Retry(OnBackend<Retry>),
     /// Print a job's result
     Result(OnBackend<ResultOf>),
     /// Print what a job's function says

@@ -11,7 +11,8 @@ use crate::cli::{self, Command, Started};
 use crate::commands::blobs::Blobs;
 use crate::commands::{
     blobs, call, cancel, completion, controller, delete, drain, explain, functions, gateway, get,
-    keys, lambda, list, logs, print, queues, result, run as run_command, serve, submit, watch,
+    keys, lambda, list, logs, print, queues, result, retry, run as run_command, serve, submit,
+    watch,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -34,6 +35,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Watch(args) => on_backend(args, watch::watch),
         Command::Cancel(args) => on_backend(args, cancel::cancel),
         Command::Delete(args) => on_backend(args, delete::delete),
+        Command::Retry(args) => on_backend(args, retry::retry),
         Command::Result(args) => on_backend(args, result::result),
         Command::Logs(args) => on_backend(args, logs::logs),
         Command::Explain(args) => on_backend(args, explain::explain),

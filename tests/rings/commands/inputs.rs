@@ -113,4 +113,16 @@ fn what_was_sent_before_is_named_by_a_manifest() {
     assert!(submitted.status.success(), "{}", text(&submitted.stderr));
     let result = run(&[&["result", "named"], &place[..]].concat());
     assert_seen(&result, &seen("application/json", b"{}", "a,b\n"));
+
+    // The same job again has the same files, as long as they are there.
+    let retry = || run(&[&["retry", "named", "--wait"], &place[..]].concat());
+    let again = retry();
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    let result = run(&[&["result", text(&again.stdout).trim()], &place[..]].concat());
+    assert_seen(&result, &seen("application/json", b"{}", "a,b\n"));
+    fs::remove_file(server.data().join("blobs").join(sha256(b"a,b\n"))).unwrap();
+    let gone = retry();
+    assert_eq!(gone.status.code(), Some(2), "{}", text(&gone.stderr));
+    let said = text(&gone.stderr);
+    assert!(said.contains("/files/data/sha256: there is no such blob"), "{said}");
 }

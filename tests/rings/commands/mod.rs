@@ -19,6 +19,7 @@ mod drain;
 mod exit_codes;
 mod inputs;
 mod kubectl;
+mod labels;
 mod lifecycle;
 mod listing;
 mod logs;

@@ -2,6 +2,7 @@
 
 mod endings;
 mod inputs;
+mod labels;
 mod service;
 mod submissions;
 
@@ -52,6 +53,8 @@ fn every_scenario(client: &Client) {
     service::queues_are_shown(client);
     service::some_fields_are_given_instead_of_all(client);
     service::a_log_is_followed_to_the_end_of_its_job(client);
+    labels::jobs_are_found_by_their_labels(client);
+    labels::a_job_is_submitted_again(client);
     endings::a_cancelled_job_ends_cancelled(client);
     endings::a_deleted_job_is_gone(client);
     endings::bad_input_is_refused_and_nothing_is_created(client);

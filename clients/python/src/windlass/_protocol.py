@@ -55,6 +55,8 @@ class Options(TypedDict, total=False):
     retries: int | None
     timeout_seconds: int | None
     ttl_seconds: int | None
+    labels: Mapping[str, str] | None
+    """By which the job is found again, as Kubernetes has them."""
 
 
 class Submission(Options, total=False):
@@ -110,14 +112,17 @@ class Paths:
         """A job, with its input or without."""
         return Request("GET", self.job(job), {} if with_input else {"fields": WITHOUT_INPUT})
 
-    def list(
-        self, function: str | None, phase: str | None, queue: str | None, with_input: bool, page: str | None
-    ) -> Request:
-        """A page of jobs."""
-        wanted = {"function": function, "phase": phase, "queue": queue, "limit": str(PAGE), "continue": page}
+    def list(self, selection: Mapping[str, str | None], with_input: bool, page: str | None) -> Request:
+        """A page of the jobs that are selected: parameters of the query, those that are not None."""
+        wanted = {**selection, "limit": str(PAGE), "continue": page}
         if not with_input:
             wanted["fields"] = WITHOUT_INPUT
         return Request("GET", self.jobs(), {key: value for key, value in wanted.items() if value is not None})
+
+    def retry(self, job: JobOrName, key: str | None) -> Request:
+        """The same job again, with a key of its own unless one is given."""
+        headers = {"Idempotency-Key": _sendable(key or new_key())}
+        return Request("POST", self.job(job, "/retry"), headers=headers)
 
     def submit(self, spec: Mapping[str, Any], key: str | None, wait: bool = False) -> Request:
         """A submission, with a key of its own unless one is given; `wait` for an answer with the finished job.

@@ -152,12 +152,14 @@ class AsyncClient:
         function: str | None = None,
         phase: str | None = None,
         queue: str | None = None,
+        label_selector: str | None = None,
         with_input: bool = True,
     ) -> AsyncIterator[Job]:
-        """All jobs, or those of a function, in a phase or of a queue; see `Client.list`."""
+        """All jobs, or those of a function, in a phase, of a queue or with labels; see `Client.list`."""
+        selection = {"function": function, "phase": phase, "queue": queue, "labelSelector": label_selector}
         page: str | None = None
         while True:
-            answer = await self._send(self._paths.list(function, phase, queue, with_input, page))
+            answer = await self._send(self._paths.list(selection, with_input, page))
             jobs, page = protocol.jobs_of(answer.body)
             for job in jobs:
                 yield job
@@ -180,6 +182,10 @@ class AsyncClient:
     async def cancel(self, job: JobOrName) -> Job:
         """Asks for its end. A job that has ended stays as it is."""
         return protocol.job_of((await self._send(Request("POST", self._paths.job(job, "/cancel")))).body)
+
+    async def retry(self, job: JobOrName, *, idempotency_key: str | None = None) -> Job:
+        """Hands in a new job of the same spec and labels; see `Client.retry`."""
+        return protocol.job_of((await self._send(self._paths.retry(job, idempotency_key))).body)
 
     async def delete(self, job: JobOrName) -> None:
         """Ends and forgets it."""

@@ -185,15 +185,18 @@ class Client:
         function: str | None = None,
         phase: str | None = None,
         queue: str | None = None,
+        label_selector: str | None = None,
         with_input: bool = True,
     ) -> Iterator[Job]:
-        """All jobs, or those of a function, in a phase or of a queue. They are fetched by pages.
+        """All jobs, or those of a function, in a phase, of a queue or with labels. They are fetched by pages.
 
+        `label_selector` is what `kubectl get -l` takes, such as `team=blue,stage in (test,dev),!draft`.
         `with_input=False` leaves out their inputs, as `get` does.
         """
+        selection = {"function": function, "phase": phase, "queue": queue, "labelSelector": label_selector}
         page: str | None = None
         while True:
-            answer = self._send(self._paths.list(function, phase, queue, with_input, page))
+            answer = self._send(self._paths.list(selection, with_input, page))
             jobs, page = protocol.jobs_of(answer.body)
             yield from jobs
             if page is None:
@@ -219,6 +222,13 @@ class Client:
     def cancel(self, job: JobOrName) -> Job:
         """Asks for its end. A job that has ended stays as it is."""
         return protocol.job_of(self._send(Request("POST", self._paths.job(job, "/cancel"))).body)
+
+    def retry(self, job: JobOrName, *, idempotency_key: str | None = None) -> Job:
+        """Hands in a new job of the same spec and labels; `Conflict` while the job has not ended.
+
+        The new one names it in its annotation `windlass.dev/retry-of`. The same `idempotency_key` is the same new job.
+        """
+        return protocol.job_of(self._send(self._paths.retry(job, idempotency_key)).body)
 
     def delete(self, job: JobOrName) -> None:
         """Ends and forgets it."""

@@ -7,9 +7,9 @@
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use windlass_core::jobs::{Denied, Permission, Verb};
-use windlass_core::{Error, Job, JobKey, Phase, Problem, name};
+use windlass_core::{Error, Job, JobKey, Phase, Problem, labels, name};
 
 use super::form::{Form, is_form};
 use super::input::read_input;
@@ -120,7 +120,7 @@ async fn outcome(state: &GatewayState, job: &Job) -> Result<Response, ApiError> 
     Ok(ApiError::without_result(job, job_path(&job.key())).into_response())
 }
 
-/// The fields of a job's spec that the query gives.
+/// The fields of a job that the query gives.
 fn spec_fields(uri: &Uri) -> Result<Map<String, Value>, ApiError> {
     let mut fields = Map::new();
     for (key, value) in parameters(uri)? {
@@ -137,8 +137,13 @@ fn spec_fields(uri: &Uri) -> Result<Map<String, Value>, ApiError> {
                 None => value.into(),
                 Some(why) => return Err(invalid_parameter(&key, why)),
             },
+            "labels" => match labels::parse(&value) {
+                Ok(labels) => json!(labels),
+                Err(why) => return Err(invalid_parameter(&key, &why)),
+            },
             _ => {
-                let known = "parallelism, minParallelism, queue, priority, timeoutSeconds, retries";
+                let known =
+                    "parallelism, minParallelism, queue, priority, timeoutSeconds, retries, labels";
                 return Err(unknown_parameter(key, known));
             }
         };

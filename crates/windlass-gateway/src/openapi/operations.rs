@@ -8,6 +8,7 @@ use windlass_core::blob::Blob;
 use windlass_core::explain::Explanation;
 use windlass_core::idempotency::MAX_KEY_BYTES;
 use windlass_core::jobs::Draining;
+use windlass_core::labels::MAX_SELECTOR_BYTES;
 use windlass_core::{Function, Job, Phase, Queue, Report};
 
 use super::operation::{Answer, Body, Content, Header, Operation, Parameter, Tag};
@@ -94,6 +95,18 @@ const REPLAYED: Header = Header::sometimes(
 const CPUS: fn() -> Value = || json!({ "type": "integer", "minimum": 1, "maximum": 1024 });
 
 const JOB: Content = Content::Json(schema_of::<Job>);
+
+const ANSWERS_OF_A_SUBMISSION: &[Answer] = &[
+    Answer::new(
+        200,
+        "Waited for: the job has ended, `status.phase` says how. Or not waited for: the job of the key as it is.",
+        JOB,
+    )
+    .with(&[LOCATION, APPLIED, REPLAYED]),
+    Answer::new(201, "Accepted: the job as it was submitted.", JOB).with(&[LOCATION]),
+    Answer::new(202, "Waited for: the job has not ended by then.", JOB)
+        .with(&[LOCATION, APPLIED, REPLAYED]),
+];
 
 const BLOB: Content = Content::Json(schema_of::<Blob>);
 
@@ -342,6 +355,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                 "Further attempts after the first one failed.",
                 || json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
             ),
+            Parameter::query("labels", "Labels of the job, as `key=value,key=value`.", text),
         ],
         body: Body::json_like(
             "The input. The function's `inputTypes` and `maxInputBytes` say what is taken, of any media \
@@ -452,7 +466,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "submitJob",
         tag: Tag::Jobs,
         summary: "Submits a job",
-        text: "The body is the fields of a job's spec and optionally its `name`; an \
+        text: "The body is the fields of a job's spec and optionally its `name` and `labels`; an \
                unknown field is refused. What was answered with 2xx is kept: neither a \
                kill of the server nor a loss of power loses it. Waiting (`Prefer`) needs \
                the right to watch; a caller without it is answered at once.",
@@ -464,18 +478,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             submission,
             || json!({ "function": "echo", "parallelism": 2, "input": { "hello": "world" } }),
         ),
-        answers: &[
-            Answer::new(
-                200,
-                "Waited for: the job has ended, `status.phase` says how. Or not waited for: \
-               the job of the key as it is.",
-                JOB,
-            )
-            .with(&[LOCATION, APPLIED, REPLAYED]),
-            Answer::new(201, "Accepted: the job as it was submitted.", JOB).with(&[LOCATION]),
-            Answer::new(202, "Waited for: the job has not ended by then.", JOB)
-                .with(&[LOCATION, APPLIED, REPLAYED]),
-        ],
+        answers: ANSWERS_OF_A_SUBMISSION,
         refusals: &[
             ProblemKind::Key,
             ProblemKind::KeyReused,
@@ -494,6 +497,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             Parameter::query("function", "Only jobs of this function.", label),
             Parameter::query("phase", "Only jobs in this phase.", phase),
             Parameter::query("queue", "Only jobs of this queue.", label),
+            Parameter::query(
+                "labelSelector",
+                "Only jobs with such labels, in the grammar of `kubectl get -l`.",
+                || json!({ "type": "string", "maxLength": MAX_SELECTOR_BYTES, "examples": ["team=blue,stage in (test,dev),!draft"] }),
+            ),
             FIELDS,
             Parameter::query("limit", "Most jobs of a page.", || {
                 json!({
@@ -548,6 +556,26 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             Answer::new(202, "The job is asked to end.", JOB).with(&[LOCATION, APPLIED]),
         ],
         refusals: &[ProblemKind::Invalid, ProblemKind::Conflict],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("POST", "/v1/namespaces/{namespace}/jobs/{name}/retry"),
+        id: "retryJob",
+        tag: Tag::Jobs,
+        summary: "Submits the same job again",
+        text: "A new job of the same spec and labels, under a name that is made up. Its annotation \
+               `windlass.dev/retry-of` names the job that it repeats. 409 while that has not ended; 422 where \
+               its function refuses it by now, or a blob that it names is gone. A body is not read. Needs \
+               the rights to create and get jobs.",
+        parameters: &[KEY, WAIT],
+        answers: ANSWERS_OF_A_SUBMISSION,
+        refusals: &[
+            ProblemKind::Key,
+            ProblemKind::KeyReused,
+            ProblemKind::Conflict,
+            ProblemKind::Busy,
+            ProblemKind::Invalid,
+        ],
         ..Operation::EMPTY
     },
     Operation {

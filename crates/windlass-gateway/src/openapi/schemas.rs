@@ -8,11 +8,18 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use windlass_core::fields::MAX_PATHS;
 use windlass_core::name::MAX_NAME;
-use windlass_core::{Job, JobSpec};
+use windlass_core::{Job, JobSpec, labels};
 
 use crate::live::job_event::ProgressEvent;
 use crate::protocol::error::ProblemDocument;
 use crate::protocol::resource_list::ResourceList;
+
+/// The value of a label.
+const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$";
+
+/// The key of a label: a name after an optional prefix, each bounded.
+const LABEL_KEY: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*/)?\
+                         [A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$";
 
 /// How a schema is had: it may leave the types that it refers to with the generator.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Value;
@@ -40,7 +47,7 @@ pub(super) fn definitions(mut generator: SchemaGenerator) -> Map<String, Value> 
     definitions
 }
 
-/// The body of a submission: the fields of a job's spec and its name, and nothing else.
+/// The body of a submission: the fields of a job's spec, its name and its labels, and nothing else.
 pub(super) fn submission(_: &mut SchemaGenerator) -> Value {
     let settings = SchemaSettings::draft2020_12().for_deserialize().with(|settings| {
         settings.inline_subschemas = true;
@@ -57,6 +64,14 @@ pub(super) fn submission(_: &mut SchemaGenerator) -> Value {
     name["description"] =
         json!("The job's name, unique in its namespace. Default: one that is made up.");
     schema["properties"]["name"] = name;
+    schema["properties"]["labels"] = json!({
+        "type": ["object", "null"],
+        "description": "Labels, by which the job is found again. Keys under `windlass.dev/` are refused.",
+        "maxProperties": labels::MAX_LABELS,
+        "propertyNames": { "pattern": LABEL_KEY },
+        "additionalProperties":
+            { "type": "string", "maxLength": labels::MAX_PART_BYTES, "pattern": LABEL_VALUE },
+    });
     schema
 }
 

@@ -63,6 +63,7 @@ impl Jobs for FakeBackend {
         let name = submission.name.unwrap_or_else(|| "made-up".into());
         let mut job = made(&name, submission.spec);
         job.metadata.annotations = annotations;
+        job.metadata.labels = submission.labels;
         match self.jobs.lock().unwrap().entry(job.key()) {
             Entry::Occupied(_) => {
                 return Err(Error::Conflict(format!("job {name:?} exists already")));
@@ -90,6 +91,7 @@ impl Jobs for FakeBackend {
             .filter_map(|name| self.job(name))
             .filter(|job| filter.function.as_ref().is_none_or(|f| *f == job.spec.function))
             .filter(|job| filter.queue.as_deref().is_none_or(|queue| queue == job.spec.queue()))
+            .filter(|job| filter.labels.matches(&job.metadata.labels))
             .filter(|job| filter.phase.is_none_or(|phase| job.status.phase == Some(phase)))
             .collect();
         let more = items.len() > filter.limit as usize;

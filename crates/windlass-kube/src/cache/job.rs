@@ -46,6 +46,7 @@ impl WatchedJob {
     /// Drops what nobody reads of a job that is kept: the bytes of its result above all.
     pub(crate) fn prune(&mut self) {
         self.metadata.annotations = None;
+        self.metadata.labels = None;
         self.metadata.owner_references = None;
         if let Some(result) = &mut self.status.result {
             result.text = None;
@@ -172,6 +173,7 @@ mod tests {
         watched.prune();
         let mut expected = whole.to_core();
         expected.spec.input = serde_json::Map::new();
+        expected.metadata.labels.clear();
         expected.status.result.as_mut().unwrap().text = None;
         assert_eq!(watched.to_core(), expected);
     }

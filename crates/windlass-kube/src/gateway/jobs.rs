@@ -80,6 +80,7 @@ impl Cluster {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 namespace: Some(namespace.to_owned()),
+                labels: Some(submission.labels.clone()).filter(|all| !all.is_empty()),
                 annotations: Some(submission.annotations()).filter(|all| !all.is_empty()),
                 ..ObjectMeta::default()
             },
@@ -138,7 +139,10 @@ impl Jobs for Cluster {
             Some(queue) => fields.push(format!("spec.queue={queue}")),
         }
         let limit = if filter.limit == 0 { PAGE } else { filter.limit.min(PAGE) };
-        let mut params = ListParams::default().fields(&fields.join(",")).limit(limit);
+        let mut params = ListParams::default()
+            .fields(&fields.join(","))
+            .labels(&filter.labels.to_string())
+            .limit(limit);
         let mut continue_from = filter.continue_from.clone();
         // A page without a wanted job is skipped, up to a bound.
         for _ in 0..EMPTY_PAGES {

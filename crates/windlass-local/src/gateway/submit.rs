@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use windlass_core::jobs::Submission;
 use windlass_core::plan::{AdmissionDecision, Observed};
-use windlass_core::validate::validate_name;
+use windlass_core::validate::{validate_labels, validate_name};
 use windlass_core::{Cpus, Error, Job, JobLimits, Metadata, name, plan};
 
 use super::blobs;
@@ -27,6 +27,7 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
     if let Some(name) = &submission.name {
         validate_name(name)?;
     }
+    validate_labels(&submission.labels)?;
     if let Err(refused) = engine.check_ready() {
         return Err(match &submission.name {
             // Whoever repeats a request hears of the job that it has made.
@@ -74,7 +75,7 @@ pub(super) fn check_room(ctx: &Context) -> Result<(), Error> {
 /// one write a job.
 fn new_job(submission: Submission, limits: &JobLimits, cpus: Cpus, now: Timestamp) -> Job {
     let annotations = submission.annotations();
-    let Submission { name, spec, .. } = submission;
+    let Submission { name, spec, labels, .. } = submission;
     let metadata = Metadata {
         name: name.unwrap_or_else(|| generated_name(&spec.function)),
         namespace: NAMESPACE.into(),
@@ -82,6 +83,7 @@ fn new_job(submission: Submission, limits: &JobLimits, cpus: Cpus, now: Timestam
         resource_version: "1".into(),
         generation: Some(1),
         creation_timestamp: Some(now),
+        labels,
         annotations,
         ..Metadata::default()
     };

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use rusqlite::types::{Type, Value};
+use rusqlite::types::{Type, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use uuid::Uuid;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
-use windlass_core::jobs::Filter;
+use windlass_core::jobs::{Filter, RETRY_ANNOTATION};
+use windlass_core::labels::Labels;
 use windlass_core::{AttemptNumber, Job, JobLimits, JobSpec, Metadata, Phase};
 
 use crate::config::NAMESPACE;
@@ -29,7 +30,9 @@ pub(crate) struct Unfinished {
 
 /// The job's row, for a new one.
 pub(super) fn insert(db: &Connection, job: &Job, limits: &JobLimits) -> rusqlite::Result<()> {
-    let fixed: [Value; 9] = [
+    let labels = &job.metadata.labels;
+    let annotation = |key: &str| job.metadata.annotations.get(key).cloned();
+    let fixed: [Value; 11] = [
         job.metadata.name.clone().into(),
         job.spec.function.clone().into(),
         job.spec.queue().to_owned().into(),
@@ -37,13 +40,16 @@ pub(super) fn insert(db: &Connection, job: &Job, limits: &JobLimits) -> rusqlite
         millis(job.metadata.creation_timestamp.unwrap_or_default()).into(),
         json(limits)?.into(),
         json(&job.spec)?.into(),
-        job.metadata.annotations.get(REQUEST_ANNOTATION).cloned().into(),
+        annotation(REQUEST_ANNOTATION).into(),
         digests(&job.spec).into(),
+        (!labels.is_empty()).then(|| json(labels)).transpose()?.into(),
+        annotation(RETRY_ANNOTATION).into(),
     ];
     db.prepare_cached(
         "INSERT INTO jobs (uid, phase, attempt, generation, version, status, expires,
-            name, function, queue, priority, created, limits, spec, request_sha256, blobs)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            name, function, queue, priority, created, limits, spec, request_sha256, blobs,
+            labels, retry_of)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?
     .execute(params_from_iter(changing(job)?.into_iter().chain(fixed)))?;
     Ok(())
@@ -139,25 +145,33 @@ pub(super) fn exists(db: &Connection, uid: Uuid) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT 1 FROM jobs WHERE uid = ?1")?.exists([uid.as_bytes()])
 }
 
+/// The first jobs that are wanted. Rows with other labels are passed over as they come, so that a page is full
+/// whatever they are.
 pub(super) fn list(db: &Connection, filter: &Filter, limit: usize) -> rusqlite::Result<Vec<Job>> {
+    let most = if filter.labels.is_empty() { limit as i64 } else { -1 };
     let query = format!(
         "SELECT {COLUMNS} FROM jobs
          WHERE name > ?1 AND (?2 IS NULL OR function = ?2) AND (?3 IS NULL OR phase = ?3)
             AND (?4 IS NULL OR queue = ?4)
          ORDER BY name LIMIT ?5"
     );
-    db.prepare_cached(&query)?
-        .query_map(
-            params![
-                filter.continue_from.as_deref().unwrap_or_default(),
-                filter.function,
-                filter.phase.map(Phase::as_str),
-                filter.queue,
-                limit as i64,
-            ],
-            job,
-        )?
-        .collect()
+    let mut statement = db.prepare_cached(&query)?;
+    let mut rows = statement.query(params![
+        filter.continue_from.as_deref().unwrap_or_default(),
+        filter.function,
+        filter.phase.map(Phase::as_str),
+        filter.queue,
+        most,
+    ])?;
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        if filter.labels.is_empty() || filter.labels.matches(&labels(row)?) {
+            found.push(job(row)?);
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<Unfinished>> {
@@ -185,10 +199,15 @@ pub(super) fn bytes(db: &Connection) -> rusqlite::Result<u64> {
     Ok(u64::try_from(used.saturating_mul(number("page_size")?)).unwrap_or(0))
 }
 
-const COLUMNS: &str = "uid, name, created, spec, generation, version, status, request_sha256";
+const COLUMNS: &str =
+    "uid, name, created, spec, generation, version, status, request_sha256, labels, retry_of";
 
 fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
-    let request: Option<String> = row.get(7)?;
+    let annotation = |key: &str, column: usize| {
+        let value: Option<String> = row.get(column)?;
+        Ok::<_, rusqlite::Error>(value.map(|value| (key.to_owned(), value)))
+    };
+    let annotations = [annotation(REQUEST_ANNOTATION, 7)?, annotation(RETRY_ANNOTATION, 9)?];
     let metadata = Metadata {
         uid: uid(row, 0)?.to_string(),
         name: row.get(1)?,
@@ -196,15 +215,20 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         creation_timestamp: Some(time(row.get(2)?)),
         generation: Some(row.get(4)?),
         resource_version: row.get::<_, i64>(5)?.to_string(),
-        annotations: request
-            .map(|digest| (REQUEST_ANNOTATION.into(), digest))
-            .into_iter()
-            .collect(),
+        labels: labels(row)?,
+        annotations: annotations.into_iter().flatten().collect(),
         ..Metadata::default()
     };
     let mut job = Job::new(metadata, parsed(row, 3)?);
     job.status = parsed(row, 6)?;
     Ok(job)
+}
+
+fn labels(row: &Row<'_>) -> rusqlite::Result<Labels> {
+    match row.get_ref(8)? {
+        ValueRef::Null => Ok(Labels::new()),
+        _ => parsed(row, 8),
+    }
 }
 
 fn deleted(row: &Row<'_>) -> rusqlite::Result<DeletedJob> {

@@ -14,7 +14,7 @@ use windlass_worker::private_files;
 const APPLICATION: i64 = 0x576e_646c;
 
 /// What has changed since, oldest first: a database of version `n` has seen the first `n`.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // Times are milliseconds since 1970. `spec`, `status`, `limits` are JSON. `expires` is there
     // once the job has ended.
     "CREATE TABLE jobs (
@@ -40,6 +40,9 @@ const MIGRATIONS: [&str; 3] = [
     // Digests of the blobs that a job names, separated by spaces.
     "ALTER TABLE jobs ADD COLUMN blobs TEXT;
      CREATE INDEX jobs_with_blobs ON jobs (blobs) WHERE blobs IS NOT NULL;",
+    // The caller's labels as JSON, and the name of the job that this one repeats.
+    "ALTER TABLE jobs ADD COLUMN labels TEXT;
+     ALTER TABLE jobs ADD COLUMN retry_of TEXT;",
 ];
 
 /// The file whose lock is the server's.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use windlass_core::blobs::BlobSink;
 use windlass_core::jobs::{Draining, Submission};
+use windlass_core::validate::validate_labels;
 use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
 use windlass_kube::kubeconfig::{self, Named};
@@ -116,6 +117,23 @@ impl Backend {
         if let Some(server) = &self.server {
             return Ok(server.submit_once(submission, key).await?);
         }
+        self.submit_without_gateway(submission, key).await
+    }
+
+    /// Submits the same job again as one that has ended; the same key gives the same job again.
+    pub(crate) async fn retry(&self, job: &JobKey, key: Option<&str>) -> anyhow::Result<Job> {
+        if let Some(server) = &self.server {
+            return Ok(server.retry_once(job, key).await?);
+        }
+        let submission = Submission::retry_of(&self.jobs.get(job).await?)?;
+        self.submit_without_gateway(submission, key).await
+    }
+
+    async fn submit_without_gateway(
+        &self,
+        submission: Submission,
+        key: Option<&str>,
+    ) -> anyhow::Result<Job> {
         if key.is_some() {
             let why = "--idempotency-key is for a server: --server or WINDLASS_SERVER names it; on a \
                        cluster, --name makes a job one";
@@ -135,7 +153,8 @@ impl Backend {
     }
 
     async fn check(&self, submission: &Submission) -> Result<(), Error> {
-        let Submission { namespace, spec, .. } = submission;
+        let Submission { namespace, spec, labels, .. } = submission;
+        validate_labels(labels)?;
         if let Some(why) = windlass_core::name::problem(&spec.function) {
             let message = format!("{:?} {why}", spec.function);
             return Err(Error::Invalid(vec![Problem::at("/function", message)]));

@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use windlass_core::fields::Fields;
 use windlass_core::jobs::{Draining, Filter, Page, Submission, Watch};
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
@@ -45,21 +45,24 @@ impl RestJobs {
         key: Option<&str>,
     ) -> Result<Job, Error> {
         // A server makes the digest of a request itself.
-        let Submission { namespace, name, spec, .. } = submission;
+        let Submission { namespace, name, spec, labels, .. } = submission;
         let mut body = serde_json::to_value(spec).map_err(|error| Error::Bug(error.to_string()))?;
-        if let (Some(fields), Some(name)) = (body.as_object_mut(), name) {
-            fields.insert("name".into(), Value::String(name));
+        if let Some(fields) = body.as_object_mut() {
+            fields.extend(name.map(|name| ("name".to_owned(), Value::String(name))));
+            if !labels.is_empty() {
+                fields.insert("labels".into(), json!(labels));
+            }
         }
-        let mut headers = HeaderMap::new();
-        if let Some(key) = key {
-            let wrong =
-                |_| Error::Invalid(vec![Problem::at("", "the key has characters that none has")]);
-            headers.insert("idempotency-key", key.parse().map_err(wrong)?);
-        }
-        let sent =
-            RequestParts { body: Some(body.to_string().into_bytes()), headers, upload: None };
+        let body = Some(body.to_string().into_bytes());
+        let sent = RequestParts { body, ..under_key(key)? };
         let path = format!("/v1/namespaces/{namespace}/jobs");
         self.0.json(Method::POST, &path, sent).await.map_err(no_namespace)
+    }
+
+    /// Submits the same job again. The same key gives the same job again.
+    pub(crate) async fn retry_once(&self, job: &JobKey, key: Option<&str>) -> Result<Job, Error> {
+        let retried = self.0.json(Method::POST, &path(job, "/retry"), under_key(key)?).await;
+        retried.map_err(|error| no_job(error, job))
     }
 
     /// Has the server take nothing new and end when nothing runs.
@@ -108,6 +111,17 @@ impl RestJobs {
     }
 }
 
+/// A request under an idempotency key, if there is one.
+fn under_key(key: Option<&str>) -> Result<RequestParts, Error> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key {
+        let wrong =
+            |_| Error::Invalid(vec![Problem::at("", "the key has characters that none has")]);
+        headers.insert("idempotency-key", key.parse().map_err(wrong)?);
+    }
+    Ok(RequestParts { headers, ..RequestParts::default() })
+}
+
 /// A list in the shape that the Kubernetes API gives.
 #[derive(Deserialize)]
 struct ResourceList<T> {
@@ -153,10 +167,12 @@ impl Jobs for RestJobs {
     }
 
     async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error> {
-        let Filter { function, queue, phase, limit, continue_from } = filter;
+        let Filter { function, queue, phase, labels, limit, continue_from } = filter;
         let limit = if *limit == 0 { PAGE } else { (*limit).min(PAGE) };
         let mut path = format!("/v1/namespaces/{namespace}/jobs?limit={limit}");
+        let selector = Some(labels.to_string()).filter(|text| !text.is_empty());
         for (name, value) in [
+            ("labelSelector", selector.as_deref()),
             ("function", function.as_deref()),
             ("queue", queue.as_deref()),
             ("phase", phase.map(windlass_core::Phase::as_str)),

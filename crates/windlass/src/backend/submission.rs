@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value};
 use windlass_core::job::MAX_INPUT_BYTES;
 use windlass_core::jobs::Submission;
+use windlass_core::labels::Labels;
 use windlass_core::parse::{self, Syntax, Unread};
 use windlass_core::{API_VERSION, Error, Job, JobSpec, media_type};
 use windlass_local::functions::documents;
@@ -57,6 +58,7 @@ pub(crate) fn of_function(
         input_type,
         files,
         name,
+        labels,
         parallelism,
         min_parallelism,
         queue,
@@ -91,10 +93,21 @@ pub(crate) fn of_function(
         namespace: namespace.to_owned(),
         name: name.clone(),
         spec,
-        request_sha256: None,
-        is_waited_for: false,
+        labels: distinct(labels)?,
+        ..Submission::default()
     };
     Ok(NewJob { submission, files })
+}
+
+/// Labels of which each key was given once: of two values nobody knows which was meant.
+fn distinct(given: &[(String, String)]) -> anyhow::Result<Labels> {
+    let mut labels = Labels::new();
+    for (key, value) in given {
+        if labels.insert(key.clone(), value.clone()).is_some() {
+            return Err(BadUsage(format!("--label {key} is given twice")).into());
+        }
+    }
+    Ok(labels)
 }
 
 /// An input as the command line gives it.
@@ -209,6 +222,8 @@ fn from_manifest(file: &Path, namespace: &str, is_named: bool) -> anyhow::Result
     if let Some(name) = &name {
         windlass_core::validate::validate_name(name)?;
     }
+    let labels = job.metadata.labels;
+    windlass_core::validate::validate_labels(&labels)?;
     let own = Some(job.metadata.namespace).filter(|own| !own.is_empty());
     let namespace = match own {
         Some(own) if is_named && own != namespace => {
@@ -222,7 +237,7 @@ fn from_manifest(file: &Path, namespace: &str, is_named: bool) -> anyhow::Result
     if let Some(why) = windlass_core::name::problem(&namespace) {
         return Err(bad(format!("/metadata/namespace: {namespace:?} {why}")).into());
     }
-    Ok(Submission { namespace, name, spec: job.spec, request_sha256: None, is_waited_for: false })
+    Ok(Submission { namespace, name, labels, spec: job.spec, ..Submission::default() })
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

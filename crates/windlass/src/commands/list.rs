@@ -14,6 +14,7 @@ use windlass_core::Phase;
 
 use windlass_core::Job;
 use windlass_core::jobs::Filter;
+use windlass_core::labels::Selector;
 
 use crate::backend::resolve::Backend;
 use crate::output::log;
@@ -35,6 +36,9 @@ pub(crate) struct List {
     /// Only of this queue
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) queue: Option<String>,
+    /// Only with such labels, as `kubectl get -l` takes them: team=blue,stage in (test,dev),!draft
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = Selector::parse, default_value = "", hide_default_value = true)]
+    pub(crate) selector: Selector,
     /// Only those that were created within this time, such as 90s, 30m, 12h or 7d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) since: Option<Duration>,
@@ -105,7 +109,7 @@ pub(crate) async fn list(backend: &Backend, args: &List) -> anyhow::Result<ExitC
     if !is_whole {
         log::tell(&format!(
             "windlass: there are more than {most} jobs, of which these are the newest; --limit N shows more, \
-             --since, --function, --phase and --queue fewer"
+             --since, --selector, --function, --phase and --queue fewer"
         ));
     } else if jobs.is_empty() && !args.watch {
         log::tell(&format!(
@@ -152,6 +156,7 @@ async fn newest(
         function: args.function.clone(),
         queue: args.queue.clone(),
         phase: args.phase,
+        labels: args.selector.clone(),
         ..Filter::default()
     };
     let most = args.limit as usize;

@@ -19,6 +19,7 @@ pub(crate) mod logs;
 pub(crate) mod print;
 pub(crate) mod queues;
 pub(crate) mod result;
+pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod submit;

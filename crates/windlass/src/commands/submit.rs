@@ -6,6 +6,8 @@ use crate::flags::wait::WaitFlags;
 use clap::Args;
 use std::process::ExitCode;
 
+use windlass_core::Job;
+
 use crate::backend::follow::{self, Waited, with_input_of};
 use crate::backend::resolve::Backend;
 use crate::backend::submission;
@@ -38,21 +40,31 @@ pub(crate) struct Submit {
 pub(crate) async fn submit(backend: &Backend, args: &Submit) -> anyhow::Result<ExitCode> {
     let new = submission::submission(&args.request, &backend.namespace, backend.is_named)?;
     let job = backend.submit(new, args.idempotency_key.as_deref()).await?;
-    let waits = args.wait.wait.is_some();
+    show_new(backend, &job, &args.wait, args.output).await
+}
+
+/// Shows a job that was just submitted, and waits for its end where that is asked for.
+pub(crate) async fn show_new(
+    backend: &Backend,
+    job: &Job,
+    wait: &WaitFlags,
+    output: Option<OutputForm>,
+) -> anyhow::Result<ExitCode> {
+    let waits = wait.wait.is_some();
     // A name is of use at once, the other shapes when there is something to see.
-    match args.output {
+    match output {
         None => objects::print(&format!("{}\n", terminal::line(&job.metadata.name)))?,
-        Some(OutputForm::Name) => objects::one(&job, OutputForm::Name)?,
-        Some(shape) if !waits => objects::one(&job, shape)?,
+        Some(OutputForm::Name) => objects::one(job, OutputForm::Name)?,
+        Some(shape) if !waits => objects::one(job, shape)?,
         Some(_) => {}
     }
     if !waits {
         return Ok(ExitCode::SUCCESS);
     }
-    match follow::wait(backend, &job.key(), &args.wait, Progress::bar_only()).await? {
+    match follow::wait(backend, &job.key(), wait, Progress::bar_only()).await? {
         Waited::Ended(ended) => {
-            let job = with_input_of(&job, *ended);
-            if let Some(shape) = args.output.filter(|shape| *shape != OutputForm::Name) {
+            let job = with_input_of(job, *ended);
+            if let Some(shape) = output.filter(|shape| *shape != OutputForm::Name) {
                 objects::one(&job, shape)?;
             }
             Ok(follow::verdict(&job))

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use windlass_core::labels::{self, Labels};
 
 use super::media_type::media_type;
 use super::names::name;
@@ -15,7 +16,7 @@ pub(crate) struct NewJobFlags {
     pub(crate) function: Option<String>,
     /// A ComputeJob manifest, the same that `kubectl apply` takes; `-` for standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = [
-        "input", "input_type", "files", "name", "parallelism", "min_parallelism", "queue", "priority", "timeout", "retries", "ttl",
+        "input", "input_type", "files", "name", "labels", "parallelism", "min_parallelism", "queue", "priority", "timeout", "retries", "ttl",
     ])]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
@@ -37,6 +38,9 @@ pub(crate) struct JobSpecFlags {
     /// Name of the job [default: one that is made up]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) name: Option<String>,
+    /// A label, by which the job is found again; may be repeated
+    #[arg(short = 'l', long = "label", value_name = "KEY=VALUE", value_parser = one_label)]
+    pub(crate) labels: Vec<(String, String)>,
     /// CPUs [default: the function's, at most the machine's]
     #[arg(short, long, value_name = "N")]
     pub(crate) parallelism: Option<u32>,
@@ -58,4 +62,14 @@ pub(crate) struct JobSpecFlags {
     /// How long the job and its result are kept after its end, in seconds [default: 86400, a day]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) ttl: Option<u32>,
+}
+
+/// Reads one label.
+fn one_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    let label = (key.to_owned(), value.to_owned());
+    match labels::problems(&Labels::from([label.clone()])).into_iter().next() {
+        None => Ok(label),
+        Some(problem) => Err(problem.message),
+    }
 }

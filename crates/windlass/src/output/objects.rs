@@ -202,12 +202,13 @@ impl Shown for Job {
     fn columns() -> (&'static [&'static str], &'static [&'static str]) {
         (
             &["NAME", "FUNCTION", "PHASE", "CPUS", "PROGRESS", "AGE"],
-            &["QUEUE", "ATTEMPT", "NODE", "ELAPSED"],
+            &["QUEUE", "ATTEMPT", "NODE", "ELAPSED", "LABELS"],
         )
     }
 
     fn cells(&self, now: Timestamp) -> Vec<String> {
         let status = &self.status;
+        let labels = self.metadata.labels.iter().map(|(key, value)| format!("{key}={value}"));
         let elapsed = status.timeline.running.map(|running| {
             let end = status.timeline.finished.filter(|_| status.is_finished()).unwrap_or(now);
             age(running, end)
@@ -223,6 +224,7 @@ impl Shown for Job {
             number(status.attempt),
             status.node.clone().unwrap_or_default(),
             elapsed.unwrap_or_default(),
+            labels.collect::<Vec<_>>().join(","),
         ]
     }
 
@@ -337,14 +339,16 @@ mod tests {
     fn a_table_is_as_kubectls_and_only_the_phase_has_a_colour() {
         let now = Timestamp::from_second(190).unwrap();
         let mut table = Table::new::<Job>(true);
-        table.add(&job("a", "node\u{1b}[2J\n1"), now);
+        let mut first = job("a", "node\u{1b}[2J\n1");
+        first.metadata.labels.insert("team".into(), "blue".into());
+        table.add(&first, now);
         table.add(&job("longer-name", ""), now);
         let text = table.text(true);
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(
             plain,
-            "NAME          FUNCTION   PHASE     CPUS   PROGRESS   AGE   QUEUE     ATTEMPT   NODE        ELAPSED\n\
-             a             price      Running   2                 90s   default             node[2J 1\n\
+            "NAME          FUNCTION   PHASE     CPUS   PROGRESS   AGE   QUEUE     ATTEMPT   NODE        ELAPSED   LABELS\n\
+             a             price      Running   2                 90s   default             node[2J 1             team=blue\n\
              longer-name   price      Running   2                 90s   default\n"
         );
         assert_eq!(text.matches("\u{1b}[36mRunning\u{1b}[0m").count(), 2, "{text:?}");

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 use windlass_core::idempotency::{self, Key};
 use windlass_core::job::MAX_INPUT_BYTES;
 use windlass_core::jobs::{Submission, Verb};
+use windlass_core::labels::{self, Labels};
 use windlass_core::parse::{self, Unread};
 use windlass_core::validate::{refuse_blobs, validate, validate_name};
 use windlass_core::{Error, Function, Job, JobKey, JobSpec, JobStatus, Problem, Queue, name};
@@ -28,11 +29,18 @@ const CREATE_TRIES: u32 = 3;
 /// A job that a caller asks for.
 pub(crate) struct JobRequest {
     name: Option<String>,
-    spec: JobSpec,
+    wanted: Wanted,
     /// Of a request under a key.
     request_sha256: Option<String>,
     /// The answer comes after its end.
     is_waited_for: bool,
+}
+
+/// What a caller asks for.
+enum Wanted {
+    New(Box<JobSpec>, Labels),
+    /// The same again as this job, which is read when it is known that the request is no repetition.
+    RetryOf(String),
 }
 
 /// A job that was created.
@@ -70,8 +78,13 @@ impl JobRequest {
             Some(Value::String(name)) => Some(name),
             Some(_) => return Err(wrong("/name", "must be a string")),
         };
+        // Of all that was sent, the labels with it.
         let request_sha256 = key.map(|_| idempotency::digest(&body));
-        let mut spec: JobSpec = parse::value_of(body)?;
+        let labels = match body.as_object_mut().and_then(|fields| fields.remove("labels")) {
+            None | Some(Value::Null) => Labels::new(),
+            Some(labels) => labels_of(labels)?,
+        };
+        let spec: JobSpec = parse::value_of(body)?;
         if spec.input_bytes().len() > MAX_INPUT_BYTES {
             return Err(ApiError::new(
                 ProblemKind::TooLarge,
@@ -81,11 +94,21 @@ impl JobRequest {
                 ),
             ));
         }
-        if key.is_some() {
-            idempotency::keep(&mut spec);
-        }
         let name = key.map(Key::job_name).or(name);
-        Ok(Self { name, spec, request_sha256, is_waited_for: false })
+        let wanted = Wanted::New(Box::new(spec), labels);
+        Ok(Self { name, wanted, request_sha256, is_waited_for: false })
+    }
+
+    /// The same again as this job.
+    pub(crate) fn retry_of(name: &str, key: Option<&Key>) -> Self {
+        // No body of a submission has such a field.
+        let request = json!({ "retryOf": name });
+        Self {
+            name: key.map(Key::job_name),
+            wanted: Wanted::RetryOf(name.to_owned()),
+            request_sha256: key.map(|_| idempotency::digest(&request)),
+            is_waited_for: false,
+        }
     }
 
     /// Its caller waits so long for its end.
@@ -101,14 +124,11 @@ impl JobRequest {
         token: &BearerToken,
         namespace: &str,
     ) -> Result<CreatedJob, ApiError> {
-        let Self { name, spec, request_sha256, is_waited_for } = self;
-        let namespace = namespace.to_owned();
-        let submission = Submission { namespace, name, spec, request_sha256, is_waited_for };
-        let (Some(name), Some(request)) = (&submission.name, &submission.request_sha256) else {
-            let job = create_checked(state, submission).await?;
+        let (Some(name), Some(request)) = (&self.name, &self.request_sha256) else {
+            let job = create_checked(state, self.submission(state, namespace).await?).await?;
             return Ok(CreatedJob { job, is_replay: false });
         };
-        let job_key = JobKey::new(&submission.namespace, name);
+        let job_key = JobKey::new(namespace, name);
         for _ in 0..CREATE_TRIES {
             match state.gateway.jobs.get(&job_key).await {
                 Ok(job) if idempotency::is_of_request(&job, request) => {
@@ -121,7 +141,7 @@ impl JobRequest {
                 Err(Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            match create_checked(state, submission.clone()).await {
+            match create_checked(state, self.submission(state, namespace).await?).await {
                 // Another request under the key was first.
                 Err(Error::Conflict(_)) => {}
                 created => return Ok(CreatedJob { job: created?, is_replay: false }),
@@ -130,6 +150,34 @@ impl JobRequest {
         let why = "the job of this Idempotency-Key comes and goes";
         Err(Error::unavailable(why).into())
     }
+
+    async fn submission(&self, state: &GatewayState, namespace: &str) -> Result<Submission, Error> {
+        let mut submission = match &self.wanted {
+            Wanted::New(spec, labels) => Submission {
+                namespace: namespace.to_owned(),
+                spec: JobSpec::clone(spec),
+                labels: labels.clone(),
+                ..Submission::default()
+            },
+            Wanted::RetryOf(name) => {
+                let ended = state.gateway.jobs.get(&JobKey::new(namespace, name)).await?;
+                Submission::retry_of(&ended)?
+            }
+        };
+        if self.request_sha256.is_some() {
+            idempotency::keep(&mut submission.spec);
+        }
+        submission.name.clone_from(&self.name);
+        submission.request_sha256.clone_from(&self.request_sha256);
+        submission.is_waited_for = self.is_waited_for;
+        Ok(submission)
+    }
+}
+
+/// The labels of a document.
+fn labels_of(value: Value) -> Result<Labels, ApiError> {
+    let wrong = |_| Problem::at("/labels", "must be an object of strings");
+    Ok(serde_json::from_value(value).map_err(|error| Unread::Misshapen(vec![wrong(error)]))?)
 }
 
 /// The job of an earlier request, as far as the caller may see it: one who may submit but not read
@@ -147,8 +195,8 @@ async fn replay(
 
 /// Checks a job against what is there, all problems at once, and submits it to the back end.
 async fn create_checked(state: &GatewayState, submission: Submission) -> Result<Job, Error> {
-    let Submission { namespace, name, spec, .. } = &submission;
-    let mut problems = Vec::new();
+    let Submission { namespace, name, spec, labels, .. } = &submission;
+    let mut problems = labels::problems(labels);
     let mut full = false;
     if let Some(Err(Error::Invalid(found))) = name.as_deref().map(validate_name) {
         problems.extend(found);

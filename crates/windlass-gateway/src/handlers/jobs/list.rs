@@ -6,6 +6,7 @@ use http::Uri;
 use serde_json::Value;
 use windlass_core::fields::Fields;
 use windlass_core::jobs::{Filter, Page};
+use windlass_core::labels::Selector;
 use windlass_core::{Phase, name};
 
 use crate::middleware::target::{Namespace, Target};
@@ -21,7 +22,7 @@ pub(crate) const MAX_LIMIT: u32 = 500;
 /// Longest token of a page.
 pub(crate) const MAX_CONTINUE_BYTES: usize = 2048;
 
-/// `?function=&phase=&queue=&limit=&continue=&fields=`
+/// `?function=&phase=&queue=&labelSelector=&limit=&continue=&fields=`
 pub(crate) async fn list_jobs(
     Target { state, of: Namespace(namespace), .. }: Target<Namespace>,
     uri: Uri,
@@ -66,11 +67,15 @@ fn filter_of(uri: &Uri) -> Result<(Filter, Option<Fields>), ApiError> {
                 None => filter.queue = Some(value),
                 Some(why) => return Err(invalid_parameter("queue", why)),
             },
+            "labelSelector" => {
+                let selector = Selector::parse(&value);
+                filter.labels = selector.map_err(|why| invalid_parameter("labelSelector", &why))?;
+            }
             "fields" => selected = Some(parse_fields(&value)?),
             _ => {
                 return Err(unknown_parameter(
                     key,
-                    "function, phase, queue, limit, continue, fields",
+                    "function, phase, queue, labelSelector, limit, continue, fields",
                 ));
             }
         }

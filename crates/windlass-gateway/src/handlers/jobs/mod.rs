@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod response;
 pub(crate) mod result;
+pub(crate) mod retry;
 pub(crate) mod stream_end;
 pub(crate) mod submit;
 pub(crate) mod wait;

@@ -35,7 +35,18 @@ pub(crate) async fn submit_job(
         parse::submitted(&bytes)?
     };
     let request = JobRequest::read(fields, key.as_ref())?;
-    let wait = permitted_wait(&state, &token, &namespace, &headers).await?;
+    let caller = Target { state: state.clone(), of: Namespace(namespace), token, connection };
+    create_and_answer(caller, &headers, request).await
+}
+
+/// Creates the job that is asked for and tells of it, after its end where that is preferred.
+pub(super) async fn create_and_answer(
+    Target { state, of: Namespace(namespace), token, connection }: Target<Namespace>,
+    headers: &HeaderMap,
+    request: JobRequest,
+) -> Result<Response, ApiError> {
+    let limits = &state.gateway.limits;
+    let wait = permitted_wait(&state, &token, &namespace, headers).await?;
     let request = request.waited_for(wait);
     let created = within(limits.request, request.create(&state, &token, &namespace));
     let CreatedJob { job, is_replay } = created.await??;

@@ -1,0 +1,29 @@
+//! `POST /v1/namespaces/{namespace}/jobs/{name}/retry`: the same job again.
+
+use axum::response::Response;
+use http::HeaderMap;
+use windlass_core::JobKey;
+use windlass_core::jobs::{Denied, Permission, Verb};
+
+use super::create::{JobRequest, idempotency_key};
+use super::submit::create_and_answer;
+use crate::middleware::permissions::is_also_permitted;
+use crate::middleware::target::{Namespace, Target};
+use crate::protocol::deadline::within;
+use crate::protocol::error::ApiError;
+
+/// As a submission of the same spec and labels is answered; 409 while the job has not ended. A body is not read.
+///
+/// The new job shows what the old one was, so a caller who may not read jobs may not retry one.
+pub(crate) async fn retry_job(
+    Target { state, of: key, token, connection }: Target<JobKey>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let permitted = is_also_permitted(&state, &token, Verb::Get, &key.namespace);
+    if !within(state.gateway.limits.request, permitted).await?? {
+        return Err(Denied::Forbidden(Permission::jobs(Verb::Get)).into());
+    }
+    let request = JobRequest::retry_of(&key.name, idempotency_key(&headers)?.as_ref());
+    let caller = Target { state, of: Namespace(key.namespace), token, connection };
+    create_and_answer(caller, &headers, request).await
+}

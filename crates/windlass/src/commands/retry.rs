@@ -1,0 +1,40 @@
+//! `windlass retry`: the same job again.
+
+use crate::flags::names::job_name;
+use crate::flags::output_form::OutputForm;
+use crate::flags::wait::WaitFlags;
+use clap::Args;
+use std::process::ExitCode;
+
+use crate::backend::resolve::Backend;
+use crate::commands::submit::show_new;
+
+/// Submit the same job again, as a new job of the same spec and labels, and print its name.
+///
+/// The job must have ended. The new one names it in its annotation `windlass.dev/retry-of`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 the job has not ended yet, 2 bad usage, no such job, or its function refuses it
+by now, 3 refused (token, rights, certificate, full) or no answer. With --wait the code is the new
+job's: 0 done, 1 failed or not ended in time.
+
+Example:
+  windlass retry price-1a2b3c4d --wait")]
+pub(crate) struct Retry {
+    /// Name of the job
+    #[arg(value_name = "JOB", value_parser = job_name)]
+    pub(crate) job: String,
+    /// The same key gives the same new job again, instead of a second one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlags,
+    /// Form of the output [default: the name alone; `name` writes it as kubectl does]
+    #[arg(short, long)]
+    pub(crate) output: Option<OutputForm>,
+}
+
+pub(crate) async fn retry(backend: &Backend, args: &Retry) -> anyhow::Result<ExitCode> {
+    let job = backend.retry(&backend.key(&args.job), args.idempotency_key.as_deref()).await?;
+    show_new(backend, &job, &args.wait, args.output).await
+}
