@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import uuid
+from datetime import datetime
 
 import httpx
 import pytest
@@ -165,6 +166,11 @@ def test_a_log_is_followed_to_the_jobs_end(client):
     assert "".join(pieces).splitlines() == ["0 s", "0.3 s", "0.3 s"]
     assert len(pieces) > 1
     assert client.logs(job) == "".join(pieces)
+    timed = client.logs(job, timestamps=True)
+    times, lines = zip(*(line.split(" ", 1) for line in timed.splitlines()), strict=True)
+    assert list(lines) == ["0 s", "0.3 s", "0.3 s"]
+    assert list(times) == sorted(times) and all(datetime.fromisoformat(time).tzinfo for time in times)
+    assert "".join(client.follow_logs(job, timestamps=True)) == timed
     with pytest.raises(windlass.NotFound):
         list(client.follow_logs("no-such"))
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::assignment::StandbyAssignment;
 use crate::labels::Selector;
 use crate::live::Shown;
+use crate::log_tail::LogRange;
 use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
 use crate::{AttemptNumber, Error, Function, Job, JobKey, Phase, Queue, Report};
@@ -66,13 +67,13 @@ pub trait Jobs: Send + Sync + 'static {
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error>;
     /// A finished job's result; `Conflict` while there is none.
     async fn result(&self, key: &JobKey) -> Result<StoredResult, Error>;
-    /// What the function of the latest attempt has said on stdout and stderr: the last `limit` bytes
-    /// at most, of which the end is the latest.
-    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error>;
-    /// What the job says from now on, attempt by attempt, until it has ended: first the last `tail`
-    /// bytes of what is there, then what follows. In bounded memory; a reader who is slow may miss
+    /// What the function of the latest attempt has said on stdout and stderr: the end of it
+    /// that `range` asks for, of which the end is the latest.
+    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error>;
+    /// What the job says from now on, attempt by attempt, until it has ended: first the end
+    /// of what is there that `range` asks for, then what follows. In bounded memory; a reader who is slow may miss
     /// some.
-    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error>;
+    async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error>;
     /// One function.
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
     /// The functions of one namespace.

@@ -26,6 +26,7 @@ pub mod job;
 pub mod jobs;
 pub mod labels;
 pub mod live;
+pub mod log_tail;
 pub mod media_type;
 mod metadata;
 pub mod name;

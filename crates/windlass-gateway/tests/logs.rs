@@ -23,7 +23,9 @@ async fn the_end_of_a_log_is_given_and_hostile() {
     assert_eq!(answer.header("content-security-policy"), Some("sandbox; default-src 'none'"));
     assert_eq!(&server.send(ask("?tailBytes=10")).await.body[..], b"</script>\n");
     assert_eq!(&server.send(ask("?tailBytes=0&follow=false")).await.body[..], b"");
-    for query in ["?tailBytes=-1", "?tailBytes=1048577", "?follow=yes", "?x=1"] {
+    let stamped = server.send(ask("?timestamps=true")).await;
+    assert_eq!(&stamped.body[..], b"2026-01-02T03:04:05.678901Z <script>one line</script>\n");
+    for query in ["?timestamps=1", "?tailBytes=-1", "?tailBytes=1048577", "?follow=yes", "?x=1"] {
         server.send(ask(query)).await.problem(400);
     }
 }

@@ -13,7 +13,7 @@ use tracing::warn;
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
 
-use windlass_worker::{log_before, private_files, stored_name};
+use windlass_worker::{log_files, private_files, stored_name};
 
 use crate::blobs::BlobDirectory;
 
@@ -66,9 +66,9 @@ impl DataDir {
 
     /// Counts what an attempt has left. A result that does not count is deleted.
     pub(crate) fn count_attempt(&self, uid: Uuid, attempt: AttemptNumber, result_counts: bool) {
-        let log = self.log(uid, attempt);
         let result = self.result(&stored_name(&uid.to_string(), attempt));
-        let mut left = size(&log) + size(&log_before(&log));
+        let log = log_files(&self.log(uid, attempt));
+        let mut left = log.iter().map(|path| size(path)).sum();
         if result_counts {
             left += size(&result);
         } else {
@@ -80,10 +80,8 @@ impl DataDir {
     /// Deletes what the attempts of a job have left.
     pub(crate) fn remove_job(&self, uid: Uuid, last: AttemptNumber) {
         for attempt in 1..=last {
-            let log = self.log(uid, attempt);
-            for path in
-                [self.result(&stored_name(&uid.to_string(), attempt)), log_before(&log), log]
-            {
+            let result = self.result(&stored_name(&uid.to_string(), attempt));
+            for path in log_files(&self.log(uid, attempt)).into_iter().chain([result]) {
                 let bytes = remove(&path);
                 let less = |sum: u64| Some(sum.saturating_sub(bytes));
                 self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or(0);

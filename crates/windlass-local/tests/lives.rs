@@ -8,6 +8,7 @@ use serde_json::json;
 use windlass_core::idempotency::is_of_request;
 use windlass_core::jobs::{Filter, RETRY_ANNOTATION, Submission};
 use windlass_core::labels::{self, Selector};
+use windlass_core::log_tail::LogRange;
 use windlass_core::result::sha256;
 use windlass_core::{Error, Jobs as _, Phase, name};
 
@@ -308,10 +309,14 @@ async fn a_job_is_heard_from_attempt_to_attempt_until_it_has_ended() {
     let script = "echo attempt $WINDLASS_ATTEMPT; until [ -e $HERE/go$WINDLASS_ATTEMPT ]; \
                   do sleep 0.02; done; echo done; exit 3";
     let machine = machine(1, &[("talk", script)]);
-    let name = "talker";
+    let (name, begun) = ("talker", jiff::Timestamp::now().as_microsecond());
     machine.submit(name, spec("talk", json!({ "retries": 1 }))).await.unwrap();
     machine.running(name).await;
-    let mut said = machine.engine.follow_logs(&key(name), 1 << 20).await.unwrap();
+    let mut said = machine
+        .engine
+        .follow_logs(&key(name), LogRange { tail: 1 << 20, timestamps: false })
+        .await
+        .unwrap();
     let mut heard = String::new();
     for (attempt, end) in [(1, "attempt 1\n"), (2, "attempt 2\n")] {
         let hear = async {
@@ -329,7 +334,21 @@ async fn a_job_is_heard_from_attempt_to_attempt_until_it_has_ended() {
     assert_eq!(heard, "attempt 1\ndone\nattempt 2\ndone\n");
     assert_eq!(machine.finished(name).await.status.phase, Some(Phase::Failed));
     // After the end only its end is heard.
-    let said = machine.engine.follow_logs(&key(name), 5).await.unwrap();
+    let said = machine
+        .engine
+        .follow_logs(&key(name), LogRange { tail: 5, timestamps: false })
+        .await
+        .unwrap();
     let pieces: Vec<_> = said.try_collect().await.unwrap();
     assert_eq!(pieces.concat(), b"done\n");
+    // With the times at which its lines came, of the attempt that said them last.
+    let timed = LogRange { tail: 1 << 20, timestamps: true };
+    let said = String::from_utf8(machine.engine.logs(&key(name), timed).await.unwrap()).unwrap();
+    let (mut lines, ended) = (said.lines(), jiff::Timestamp::now().as_microsecond());
+    for expected in ["attempt 2", "done"] {
+        let (time, line) = lines.next().unwrap().split_once(' ').unwrap();
+        let time: jiff::Timestamp = time.parse().unwrap();
+        assert!(line == expected && (begun..=ended).contains(&time.as_microsecond()), "{said}");
+    }
+    assert_eq!(lines.next(), None);
 }

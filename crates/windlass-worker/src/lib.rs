@@ -34,6 +34,7 @@ mod function;
 mod inputs;
 mod json_line;
 mod log;
+mod log_times;
 mod orders;
 mod outcome;
 mod output;
@@ -62,7 +63,7 @@ pub use confine::{descendants, kills as oom_kills};
 pub use dry_run::dry_run;
 pub use fence::{HIDDEN, NoFence, can_hide};
 pub use inputs::files_directory;
-pub use log::{LogFollower, previous_part as log_before, read as read_log};
+pub use log::{LogFollower, files as log_files, read as read_log};
 pub use remove_tree::remove_tree;
 pub use result::stored_name;
 

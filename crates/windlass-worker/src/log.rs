@@ -6,15 +6,19 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use windlass_core::log_tail::{LogRange, LogTail};
+
+use crate::log_times::{Stamps, TimesWriter, times_of};
 use crate::private_files;
 
-/// Largest part, in bytes. What is kept is between one part and two: the last 512 KiB at least.
+/// Largest part, in bytes. What is kept is between one part and two: the last 512 KiB, or the writes of the last
+/// half minute where they are more than [a part has times](crate::log_times).
 const PART_BYTES: u64 = 512 * 1024;
 
 /// A log that is being written. Its file is made with the first byte: most functions say nothing.
 pub(crate) struct RotatingLog {
     path: PathBuf,
-    file: Option<File>,
+    file: Option<(File, TimesWriter)>,
     bytes: u64,
     has_failed: bool,
 }
@@ -37,23 +41,51 @@ impl RotatingLog {
 
     /// A part that is full becomes the part before.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.bytes + bytes.len() as u64 > PART_BYTES && self.bytes > 0 {
-            fs::rename(&self.path, previous_part(&self.path))?;
-            self.file = None;
-            self.bytes = 0;
+        let times_are_full = self.file.as_ref().is_some_and(|(_, times)| times.is_full());
+        let is_full = times_are_full || self.bytes + bytes.len() as u64 > PART_BYTES;
+        if is_full && self.bytes > 0 {
+            let previous = previous_part(&self.path);
+            fs::rename(&self.path, &previous)?;
+            (self.file, self.bytes) = (None, 0);
+            fs::rename(times_of(&self.path), times_of(&previous))?;
         }
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(private_files::create(&self.path)?),
+        let (file, times) = match &mut self.file {
+            Some(part) => part,
+            None => {
+                let file = private_files::create(&self.path)?;
+                let times = TimesWriter::create(&self.path, &file)?;
+                self.file.insert((file, times))
+            }
         };
+        times.note(self.bytes)?;
         file.write_all(bytes)?;
         self.bytes += bytes.len() as u64;
         Ok(())
     }
 }
 
-/// The last `limit` bytes of a log. Empty when there is none.
-pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+/// The end of a log. Empty when there is none.
+pub fn read(path: &Path, range: LogRange) -> io::Result<Vec<u8>> {
+    if range.timestamps { read_with_times(path, range) } else { read_bytes(path, range.tail) }
+}
+
+/// What is there now, and not what comes while it is read.
+fn read_with_times(path: &Path, range: LogRange) -> io::Result<Vec<u8>> {
+    let mut follower = LogFollower::open(path, range)?;
+    let (mut end, mut left) = (LogTail::new(range), range.tail.min(2 * PART_BYTES));
+    while left > 0 {
+        let before = left;
+        let (bytes, stamped) = follower.more_with_times(left.min(PART_BYTES) as usize)?;
+        left -= bytes;
+        end.push(&stamped);
+        if left == before {
+            break;
+        }
+    }
+    Ok(end.into_bytes())
+}
+
+fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // The latest part first: one that becomes the part before meanwhile is read twice rather than
     // not at all.
     let latest = tail(path, limit)?;
@@ -67,11 +99,14 @@ pub struct LogFollower {
     path: PathBuf,
     /// The part that is read; none while there is no log.
     part: Option<File>,
+    /// Where each line gets its time.
+    stamps: Option<Stamps>,
 }
 
 impl LogFollower {
-    /// From the last `tail` bytes of what is there.
-    pub fn open(path: &Path, tail: u64) -> io::Result<Self> {
+    /// From the end of what is there. With times a first line that is cut has the time of what is left of it.
+    pub fn open(path: &Path, range: LogRange) -> io::Result<Self> {
+        let tail = range.tail;
         let latest = open(path)?;
         let length = latest.as_ref().map_or(Ok(0), length)?;
         let earlier = match tail.checked_sub(length) {
@@ -88,12 +123,29 @@ impl LogFollower {
             (None, Some(latest)) => Some(seek_to_tail(latest, tail)?),
             (None, None) => None,
         };
-        Ok(Self { path: path.to_owned(), part })
+        let stamps = range.timestamps.then(Stamps::default);
+        Ok(Self { path: path.to_owned(), part, stamps })
     }
 
-    /// What has come since, at most `most` bytes. Empty when nothing has, for now. A reader that is
+    /// What has come since, at most `most` bytes without their times. Empty when nothing has, for now. A reader that is
     /// slower than two parts are written misses some.
     pub fn more(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        self.more_with_times(most).map(|(_, bytes)| bytes)
+    }
+
+    /// The same, and how many bytes it is without the times.
+    fn more_with_times(&mut self, most: usize) -> io::Result<(u64, Vec<u8>)> {
+        let bytes = self.next_bytes(most)?;
+        let length = bytes.len() as u64;
+        let (Some(stamps), Some(part)) = (&mut self.stamps, &mut self.part) else {
+            return Ok((length, bytes));
+        };
+        let begin = part.stream_position()? - length;
+        let candidates = [self.path.as_path(), &previous_part(&self.path)];
+        Ok((length, stamps.stamp((part, begin), candidates, &bytes)?))
+    }
+
+    fn next_bytes(&mut self, most: usize) -> io::Result<Vec<u8>> {
         loop {
             let Some(part) = &mut self.part else {
                 self.part = open(&self.path)?;
@@ -162,8 +214,14 @@ fn read_up_to(file: &mut File, most: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// All files that a log may have.
+pub fn files(path: &Path) -> [PathBuf; 4] {
+    let previous = previous_part(path);
+    [times_of(&previous), times_of(path), previous, path.to_owned()]
+}
+
 /// Where the part before is.
-pub fn previous_part(path: &Path) -> PathBuf {
+fn previous_part(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".before");
     name.into()
@@ -182,6 +240,10 @@ fn tail(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn plain(tail: u64) -> LogRange {
+        LogRange { tail, timestamps: false }
+    }
+
     #[test]
     fn the_end_of_a_long_log_is_kept() {
         let directory = tempfile::tempdir().unwrap();
@@ -190,10 +252,10 @@ mod tests {
         for number in 0..300_000 {
             log.write(format!("{number:07}\n").as_bytes()).unwrap();
         }
-        let kept = read(&path, u64::MAX).unwrap();
+        let kept = read(&path, plain(u64::MAX)).unwrap();
         assert!((PART_BYTES..=2 * PART_BYTES).contains(&(kept.len() as u64)), "{}", kept.len());
         assert!(kept.ends_with(b"0299998\n0299999\n"));
-        assert_eq!(read(&path, 8).unwrap(), b"0299999\n");
+        assert_eq!(read(&path, plain(8)).unwrap(), b"0299999\n");
         let lines: Vec<u32> =
             std::str::from_utf8(&kept).unwrap().lines().map(|line| line.parse().unwrap()).collect();
         assert!(lines.is_sorted() && lines.len() == kept.len() / 8);
@@ -220,7 +282,7 @@ mod tests {
     fn a_follower_hears_everything_from_part_to_part() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut early = LogFollower::open(&path, 0).unwrap();
+        let mut early = LogFollower::open(&path, plain(0)).unwrap();
         assert!(read_all(&mut early).is_empty());
         let mut log = RotatingLog::at(&path);
         let (mut read_back, mut written) = (Vec::new(), 0);
@@ -235,7 +297,7 @@ mod tests {
         assert!(read_back == lines(0, written), "{} bytes of {}", read_back.len(), written * 8);
         // Later ones hear the end first: of the latest part, and of both.
         for tail in [0, 8, PART_BYTES] {
-            let mut late = LogFollower::open(&path, tail).unwrap();
+            let mut late = LogFollower::open(&path, plain(tail)).unwrap();
             assert!(read_all(&mut late) == lines(written - (tail / 8) as u32, written), "{tail}");
             assert!(read_all(&mut late).is_empty());
         }
@@ -247,7 +309,7 @@ mod tests {
         let path = directory.path().join("log");
         let mut log = RotatingLog::at(&path);
         log.write(b"first\n").unwrap();
-        let mut late = LogFollower::open(&path, 0).unwrap();
+        let mut late = LogFollower::open(&path, plain(0)).unwrap();
         let part = vec![b'x'; PART_BYTES as usize];
         for _ in 0..3 {
             log.write(&part).unwrap();
@@ -273,6 +335,6 @@ mod tests {
     #[test]
     fn no_log_is_an_empty_one() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(read(&directory.path().join("log"), 10).unwrap(), b"");
+        assert_eq!(read(&directory.path().join("log"), plain(10)).unwrap(), b"");
     }
 }

@@ -89,6 +89,15 @@ fn a_log_is_shown_while_the_function_runs_whatever_its_bytes_are() {
         assert_eq!(log.status, 200, "{log:?}");
         (log.body == said).then_some(())
     });
+    let timed = client.get(&client.jobs("/says/logs?timestamps=true"));
+    let lines: Vec<&[u8]> = timed.body.split_inclusive(|byte| *byte == b'\n').collect();
+    for (line, expected) in lines.iter().zip(said.split_inclusive(|byte| *byte == b'\n')) {
+        let space = line.iter().position(|byte| *byte == b' ').unwrap();
+        let time = std::str::from_utf8(&line[..space]).unwrap();
+        assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+        assert_eq!(&line[space + 1..], expected);
+    }
+    assert_eq!(lines.len(), 2);
 }
 
 /// So many gateways, until it is dropped.

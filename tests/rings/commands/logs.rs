@@ -123,10 +123,20 @@ fn a_log_is_followed_from_one_server_to_the_next() {
     let follows = follow(&mut windlass(), "attempt 1 begins");
     first.stop();
     fs::write(traces(here).join("go"), "").unwrap();
-    let _second = start();
+    let second = start();
     let output = follows.wait_with_output().unwrap();
     let (said, told) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert_eq!(said, "\nattempt 2 begins\nover\n", "{told}");
     assert!(told.contains("attempt 2 follows"), "{told}");
+    // The same with the times at which its lines came, as it is and followed to the end.
+    for follow in [&["logs", "a", "--timestamps"][..], &["logs", "a", "--timestamps", "-f"]] {
+        let output = windlass_with(&second).args(follow).output().unwrap();
+        let said = text(&output.stdout);
+        let lines: Vec<_> = said.lines().map(|line| line.split_once(' ').unwrap()).collect();
+        let (times, lines): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+        assert_eq!(lines, ["attempt 2 begins", "over"], "{}", text(&output.stderr));
+        let times = times.iter().map(|time| time.parse::<jiff::Timestamp>().unwrap());
+        assert!(times.is_sorted(), "{said}");
+    }
 }

@@ -14,7 +14,7 @@ import math
 import urllib.parse
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar, Union
 
 from windlass import _json, errors
@@ -153,9 +153,14 @@ class Paths:
         headers = {"Content-Type": BYTES, "Content-Length": str(data.size)}
         return Request(method, path, headers=headers, data=data)
 
-    def follow_logs(self, job: JobOrName) -> Request:
+    def logs(self, job: JobOrName, timestamps: bool) -> Request:
+        """The end of the log, as it is now."""
+        return Request("GET", self.job(job, "/logs"), {"timestamps": "true"} if timestamps else {})
+
+    def follow_logs(self, job: JobOrName, timestamps: bool) -> Request:
         """The log, as it comes. A function may be silent for as long as it likes."""
-        return Request("GET", self.job(job, "/logs"), {"follow": "true"}, timeout_seconds=math.inf)
+        log = self.logs(job, timestamps)
+        return replace(log, params={**log.params, "follow": "true"}, timeout_seconds=math.inf)
 
     def function(self, name: str) -> str:
         """Of a function."""

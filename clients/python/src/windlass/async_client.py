@@ -195,18 +195,18 @@ class AsyncClient:
         """The bytes that the function wrote. `Conflict` when there are none (yet)."""
         return protocol.checked(await self._send(Request("GET", self._paths.job(job, "/result"))))
 
-    async def logs(self, job: JobOrName) -> str:
-        """The end of what the function says on stdout and stderr, as it is now."""
-        return (await self._send(Request("GET", self._paths.job(job, "/logs")))).body.decode("utf-8", "replace")
+    async def logs(self, job: JobOrName, *, timestamps: bool = False) -> str:
+        """The end of what the function says on stdout and stderr, as it is now; see `Client.logs`."""
+        return (await self._send(self._paths.logs(job, timestamps))).body.decode("utf-8", "replace")
 
-    async def follow_logs(self, job: JobOrName) -> AsyncGenerator[str, None]:
+    async def follow_logs(self, job: JobOrName, *, timestamps: bool = False) -> AsyncGenerator[str, None]:
         """The same and then all that comes, until the job has ended; see `Client.follow_logs`."""
         follow = FollowLogs()
         told = await self.get(job, with_input=False)
         while True:
             follow.opens(told)
             lost = None
-            log = self._log(job)
+            log = self._log(job, timestamps)
             try:
                 async for piece in log:
                     yield piece
@@ -221,9 +221,9 @@ class AsyncClient:
             if not follow.is_another(told):
                 return
 
-    async def _log(self, job: JobOrName) -> AsyncGenerator[str, None]:
+    async def _log(self, job: JobOrName, timestamps: bool) -> AsyncGenerator[str, None]:
         """What one stream tells."""
-        request = self._paths.follow_logs(job)
+        request = self._paths.follow_logs(job, timestamps)
         try:
             async with self._connection().stream(**self._target.arguments(request)) as response:
                 self._target.was_reached = True

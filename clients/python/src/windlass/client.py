@@ -238,11 +238,14 @@ class Client:
         """The bytes that the function wrote. `Conflict` when there are none (yet)."""
         return protocol.checked(self._send(Request("GET", self._paths.job(job, "/result"))))
 
-    def logs(self, job: JobOrName) -> str:
-        """The end of what the function says on stdout and stderr, as it is now."""
-        return self._send(Request("GET", self._paths.job(job, "/logs"))).body.decode("utf-8", "replace")
+    def logs(self, job: JobOrName, *, timestamps: bool = False) -> str:
+        """The end of what the function says on stdout and stderr, as it is now.
 
-    def follow_logs(self, job: JobOrName) -> Iterator[str]:
+        With `timestamps` each line begins with the time at which it came.
+        """
+        return self._send(self._paths.logs(job, timestamps)).body.decode("utf-8", "replace")
+
+    def follow_logs(self, job: JobOrName, *, timestamps: bool = False) -> Iterator[str]:
         """The same and then all that comes, piece by piece, until the job has ended.
 
         When a server that was lost comes back and begins another attempt, its log follows. Raises `Unreachable` when
@@ -254,7 +257,7 @@ class Client:
             follow.opens(told)
             lost = None
             try:
-                yield from self._log(job)
+                yield from self._log(job, timestamps)
             except errors.Unreachable as error:
                 lost = error
             told = self.get(job, with_input=False)
@@ -264,9 +267,9 @@ class Client:
             if not follow.is_another(told):
                 return
 
-    def _log(self, job: JobOrName) -> Iterator[str]:
+    def _log(self, job: JobOrName, timestamps: bool) -> Iterator[str]:
         """What one stream tells."""
-        request = self._paths.follow_logs(job)
+        request = self._paths.follow_logs(job, timestamps)
         try:
             with self._connection().stream(**self._target.arguments(request)) as response:
                 self._target.was_reached = True

@@ -648,6 +648,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                 "Most bytes of what was said already.",
                 || json!({ "type": "integer", "minimum": 0, "maximum": 1 << 20 }),
             ),
+            Parameter::query(
+                "timestamps",
+                "Whether each line begins with the time at which it came and a space. `tailBytes` counts the times, too.",
+                || json!({ "type": "boolean", "default": false }),
+            ),
         ],
         answers: &[Answer::new(200, "The end of the log.", Content::Text("text/plain"))],
         refusals: &[ProblemKind::Query, ProblemKind::Invalid],

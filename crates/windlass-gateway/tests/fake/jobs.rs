@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use serde_json::json;
 use tokio::sync::watch;
 use windlass_core::jobs::{Drain, Draining, Filter, Jobs, Page, Submission, Watch};
+use windlass_core::log_tail::{LogRange, LogTail};
 use windlass_core::result::{ByteStream, Content, StoredResult};
 use windlass_core::{Error, Function, FunctionSpec, Job, JobKey, Metadata, Queue, QueueSpec};
 
@@ -134,14 +135,18 @@ impl Jobs for FakeBackend {
         })
     }
 
-    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
+    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error> {
         self.get(key).await?;
-        let all = b"<script>one line</script>\n";
-        Ok(all[all.len().saturating_sub(limit as usize)..].to_vec())
+        let mut end = LogTail::new(range);
+        if range.timestamps {
+            end.push(b"2026-01-02T03:04:05.678901Z ");
+        }
+        end.push(b"<script>one line</script>\n");
+        Ok(end.into_bytes())
     }
 
-    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
-        let first = self.logs(key, tail).await?;
+    async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error> {
+        let first = self.logs(key, range).await?;
         let changes = self.watch(key).await?;
         let next = async |mut changes: Box<dyn Watch>| match changes.next().await {
             Ok(job) if !job.status.is_finished() => Ok(Some((Bytes::from("more\n"), changes))),

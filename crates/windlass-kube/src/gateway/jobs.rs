@@ -10,6 +10,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::log_tail::LogRange;
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue, name};
@@ -227,13 +228,13 @@ impl Jobs for Cluster {
         })
     }
 
-    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
+    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error> {
         let job = self.get(key).await?;
-        logs::end_of_log(&self.client, &job, limit).await
+        logs::end_of_log(&self.client, &job, range).await
     }
 
-    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
-        logs::follow_logs(self.client.clone(), self.watch(key).await?, tail).await
+    async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error> {
+        logs::follow_logs(self.client.clone(), self.watch(key).await?, range).await
     }
 
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {

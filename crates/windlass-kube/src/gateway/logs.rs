@@ -11,6 +11,7 @@ use kube::api::LogParams;
 use kube::{Api, Client};
 use tokio::time::{Instant, timeout};
 use windlass_core::jobs::Watch;
+use windlass_core::log_tail::{LogRange, LogTail};
 use windlass_core::result::ByteStream;
 use windlass_core::{Error, Job};
 
@@ -35,18 +36,26 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 type LogStream = Pin<Box<dyn AsyncBufRead + Send>>;
 
-/// The last `limit` bytes of the log of the job's pod; nothing when there is no log.
-pub(super) async fn end_of_log(client: &Client, job: &Job, limit: u64) -> Result<Vec<u8>, Error> {
+/// The end of the log of the job's pod; nothing when there is no log.
+pub(super) async fn end_of_log(
+    client: &Client,
+    job: &Job,
+    range: LogRange,
+) -> Result<Vec<u8>, Error> {
     let Some(pod) = own_pod(client, job).await? else { return Ok(Vec::new()) };
     let pods: Api<Pod> = Api::namespaced(client.clone(), &job.metadata.namespace);
-    let params = LogParams { tail_lines: Some(LOG_LINES), ..LogParams::default() };
+    let params = LogParams {
+        tail_lines: Some(LOG_LINES),
+        timestamps: range.timestamps,
+        ..LogParams::default()
+    };
     let read = async {
         let mut log: LogStream = match pods.log_stream(&pod, &params).await {
             Ok(log) => Box::pin(log),
             Err(error) if has_no_log(&error) => return Ok(Vec::new()),
             Err(error) => return Err(from_kube(error)),
         };
-        let mut tail = Tail::new(limit);
+        let mut tail = LogTail::new(range);
         loop {
             let piece = read_piece(&mut log).await;
             let piece =
@@ -68,12 +77,12 @@ async fn own_pod(client: &Client, job: &Job) -> Result<Option<String>, Error> {
     Ok(is_pod_of(client, &pod, job).await?.then(|| name.clone()))
 }
 
-/// What the pods of a job write, in memory of twice `tail`: the last `tail` bytes of what is there, then
-/// all that follows, until the job has ended or is gone.
+/// What the pods of a job write, in memory of twice the end that `range` asks for: that end of what is
+/// there, then all that follows, until the job has ended or is gone.
 pub(super) async fn follow_logs(
     client: Client,
     mut changes: Box<dyn Watch>,
-    tail: u64,
+    range: LogRange,
 ) -> Result<ByteStream, Error> {
     let job = changes.next().await?;
     let follower = LogFollower {
@@ -81,7 +90,8 @@ pub(super) async fn follow_logs(
         client,
         changes,
         job,
-        tail: Some(Tail::new(tail)),
+        timestamps: range.timestamps,
+        tail: Some(LogTail::new(range)),
         open: None,
         finished_pod: None,
         last_read: Instant::now(),
@@ -97,8 +107,9 @@ struct LogFollower {
     pods: Api<Pod>,
     changes: Box<dyn Watch>,
     job: Job,
+    timestamps: bool,
     /// Bounds what is sent of the first log; later logs are sent whole.
-    tail: Option<Tail>,
+    tail: Option<LogTail>,
     /// The log that is read now, and its pod.
     open: Option<(String, LogStream)>,
     /// The last pod whose log was read to its end.
@@ -211,7 +222,8 @@ impl LogFollower {
 
     /// The tail of the first log. Of a log that broke off, what came since; of a new pod's log, that is all of it.
     fn log_params(&self) -> LogParams {
-        let mut params = LogParams { follow: true, ..LogParams::default() };
+        let mut params =
+            LogParams { follow: true, timestamps: self.timestamps, ..LogParams::default() };
         if self.tail.is_some() {
             params.tail_lines = Some(LOG_LINES);
         } else {
@@ -234,32 +246,8 @@ fn has_no_log(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 404))
 }
 
-/// The last bytes of a log, in memory of twice as many.
-struct Tail {
-    limit: usize,
-    bytes: Vec<u8>,
-}
-
-impl Tail {
-    fn new(limit: u64) -> Self {
-        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), bytes: Vec::new() }
-    }
-
-    fn push(&mut self, piece: &[u8]) {
-        self.bytes.extend_from_slice(piece);
-        if self.bytes.len() / 2 > self.limit {
-            self.bytes.drain(..self.bytes.len() - self.limit);
-        }
-    }
-
-    fn into_bytes(mut self) -> Vec<u8> {
-        self.bytes.drain(..self.bytes.len().saturating_sub(self.limit));
-        self.bytes
-    }
-}
-
 /// The last bytes of what a log has already.
-async fn read_tail(log: &mut LogStream, mut tail: Tail) -> io::Result<Bytes> {
+async fn read_tail(log: &mut LogStream, mut tail: LogTail) -> io::Result<Bytes> {
     let until = Instant::now() + READ_TAIL_WITHIN;
     while let Ok(piece) = timeout(SILENCE.min(until - Instant::now()), read_piece(log)).await {
         let piece = piece?;

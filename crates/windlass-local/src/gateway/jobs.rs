@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::io::ReaderStream;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
 use windlass_core::live::Shown;
+use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
@@ -80,21 +81,21 @@ impl Jobs for Engine {
         Ok(StoredResult { bytes, content_type, sha256, content })
     }
 
-    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
+    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error> {
         let job = self.find(key).await?;
         let Some(attempt) = job.status.attempt else { return Ok(Vec::new()) };
         let path = self.ctx.files.log(job_uid(&job)?, attempt);
         let read = tokio::task::spawn_blocking(move || {
-            windlass_worker::read_log(&path, limit)
+            windlass_worker::read_log(&path, range)
                 .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
         });
         read.await.map_err(|error| Error::Bug(error.to_string()))?
     }
 
-    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
+    async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error> {
         check_namespace(key)?;
         let changes = self.ctx.store.watch(&key.name).await?;
-        logs::follow(changes, Arc::clone(&self.ctx.files), tail).await
+        logs::follow(changes, Arc::clone(&self.ctx.files), range).await
     }
 
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {

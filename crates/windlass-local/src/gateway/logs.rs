@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use uuid::Uuid;
+use windlass_core::log_tail::LogRange;
 use windlass_core::result::ByteStream;
 use windlass_core::{AttemptNumber, Error, Job};
 use windlass_worker::LogFollower;
@@ -20,16 +21,16 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Most bytes that are read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The logs of a job's attempts, with one chunk of them in memory: the last `tail` bytes of what the
-/// latest attempt has written already, then all that follows, until the job has ended or is deleted.
+/// The logs of a job's attempts, with one chunk of them in memory: the end of what the latest
+/// attempt has written already that `range` asks for, then all that follows, until the job has ended or is deleted.
 pub(super) async fn follow(
     mut changes: JobWatcher,
     files: Arc<DataDir>,
-    tail: u64,
+    range: LogRange,
 ) -> Result<ByteStream, Error> {
     let job = changes.changed().await?.job;
     let uid = job_uid(&job)?;
-    let logs = LogStream { changes, files, uid, job, tail: Some(tail), log: None, read: None };
+    let logs = LogStream { changes, files, uid, job, range, log: None, read: None };
     Ok(Box::pin(stream::try_unfold(logs, |mut logs| async {
         Ok(logs.next_chunk().await?.map(|chunk| (chunk, logs)))
     })))
@@ -41,7 +42,7 @@ struct LogStream {
     uid: Uuid,
     job: Arc<Job>,
     /// Of the first log. Later ones are read from their beginning.
-    tail: Option<u64>,
+    range: LogRange,
     log: Option<(AttemptNumber, LogFollower)>,
     /// The last attempt whose log was read to its end.
     read: Option<AttemptNumber>,
@@ -89,8 +90,9 @@ impl LogStream {
             (Some(read), Some(latest)) if latest > read => read + 1,
             _ => return Ok(()),
         };
-        let (path, tail) = (self.files.log(self.uid, next), self.tail.take().unwrap_or(u64::MAX));
-        let log = in_thread(move || LogFollower::open(&path, tail)).await??;
+        let (path, range) = (self.files.log(self.uid, next), self.range);
+        self.range.tail = u64::MAX;
+        let log = in_thread(move || LogFollower::open(&path, range)).await??;
         self.log = Some((next, log));
         Ok(())
     }

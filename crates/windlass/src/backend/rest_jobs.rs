@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use windlass_core::fields::Fields;
 use windlass_core::jobs::{Draining, Filter, Page, Submission, Watch};
+use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::status::Progress;
 use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Problem, Queue};
@@ -140,6 +141,12 @@ fn path(key: &JobKey, rest: &str) -> String {
     format!("/v1/namespaces/{}/jobs/{}{rest}", key.namespace, key.name)
 }
 
+fn log_path(key: &JobKey, follow: &str, LogRange { tail, timestamps }: LogRange) -> String {
+    // A server of an earlier version knows no times, and is asked for them only by whoever wants them.
+    let times = if timestamps { "&timestamps=true" } else { "" };
+    path(key, &format!("/logs?{follow}tailBytes={tail}{times}"))
+}
+
 /// What a 404 at a job's path means.
 fn no_job(error: Error, key: &JobKey) -> Error {
     match error {
@@ -220,14 +227,14 @@ impl Jobs for RestJobs {
         })
     }
 
-    async fn logs(&self, key: &JobKey, limit: u64) -> Result<Vec<u8>, Error> {
-        let path = path(key, &format!("/logs?tailBytes={limit}"));
+    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error> {
+        let path = log_path(key, "", range);
         let logs = self.0.whole(Method::GET, &path, RequestParts::default()).await;
         Ok(logs.map_err(|error| no_job(error, key))?.to_vec())
     }
 
-    async fn follow_logs(&self, key: &JobKey, tail: u64) -> Result<ByteStream, Error> {
-        let path = path(key, &format!("/logs?follow=true&tailBytes={tail}"));
+    async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error> {
+        let path = log_path(key, "follow=true&", range);
         let logs = self.0.open(Method::GET, &path, RequestParts::default()).await;
         let logs = logs.map_err(|error| no_job(error, key))?;
         Ok(Box::pin(logs.into_body().into_data_stream().map_err(io::Error::other)))

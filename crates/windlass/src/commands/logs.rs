@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use futures::TryStreamExt as _;
+use windlass_core::log_tail::LogRange;
 use windlass_core::result::ByteStream;
 use windlass_core::{AttemptNumber, Error, Job, JobKey, Phase};
 
@@ -29,6 +30,9 @@ pub(crate) struct Logs {
     /// Only the end of it, in bytes [default: 1 MiB, the most]
     #[arg(long, value_name = "BYTES", default_value_t = LONGEST_TAIL, hide_default_value = true, value_parser = clap::value_parser!(u64).range(..=LONGEST_TAIL))]
     pub(crate) tail: u64,
+    /// Begin each line with the time at which it came
+    #[arg(long)]
+    pub(crate) timestamps: bool,
     /// The bytes as they are, but on a terminal
     #[arg(long)]
     pub(crate) raw: bool,
@@ -52,11 +56,12 @@ pub(crate) async fn logs(backend: &Backend, args: &Logs) -> anyhow::Result<ExitC
     // Not even raw bytes may steer a terminal; whoever wants that sends them through a pipe.
     let raw = args.raw && !out.is_terminal();
     let mut out: Box<dyn Write> = if raw { Box::new(out) } else { Box::new(Printable::new(out)) };
+    let range = LogRange { tail: args.tail, timestamps: args.timestamps };
     let shown = async {
         if args.follow {
-            return follow(backend, &key, args.tail, &mut out).await;
+            return follow(backend, &key, range, &mut out).await;
         }
-        let said = backend.jobs.logs(&key, args.tail).await?;
+        let said = backend.jobs.logs(&key, range).await?;
         show(Box::pin(futures::stream::iter([Ok(said.into())])), &mut out).await.map(drop)
     };
     tokio::select! {
@@ -94,12 +99,12 @@ async fn show(mut said: ByteStream, out: &mut dyn Write) -> anyhow::Result<Shown
 async fn follow(
     backend: &Backend,
     key: &JobKey,
-    mut tail: u64,
+    mut range: LogRange,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let mut attempt = attempt_of(&backend.jobs.get(key).await?);
     loop {
-        let said = backend.jobs.follow_logs(key, tail).await?;
+        let said = backend.jobs.follow_logs(key, range).await?;
         let lost = match show(said, out).await? {
             Shown::Enough => return Ok(()),
             Shown::All => None,
@@ -107,7 +112,7 @@ async fn follow(
         };
         let Some(next) = next_attempt(backend, key, attempt, lost).await? else { return Ok(()) };
         log::tell(&format!("windlass: the log broke off; attempt {next} follows from its begin"));
-        (attempt, tail) = (next, LONGEST_TAIL);
+        (attempt, range.tail) = (next, LONGEST_TAIL);
     }
 }
 

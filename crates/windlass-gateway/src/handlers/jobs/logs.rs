@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use http::{HeaderName, Method, Uri, header};
 use windlass_core::JobKey;
 use windlass_core::jobs::Verb;
+use windlass_core::log_tail::LogRange;
 
 use super::stream_end::stream_over;
 use crate::middleware::target::Target;
@@ -19,22 +20,22 @@ use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};
 /// Most of what was said already that is given, in bytes: the last MiB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// `?follow=&tailBytes=`
+/// `?follow=&tailBytes=&timestamps=`
 pub(crate) async fn read_logs(
     Target { state, of: key, token, .. }: Target<JobKey>,
     method: Method,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let (follows, tail) = query_of(&uri)?;
+    let (follows, range) = query_of(&uri)?;
     let (jobs, limits) = (&state.gateway.jobs, &state.gateway.limits);
     let body = match (follows, &method) {
-        (false, _) => within(limits.request, jobs.logs(&key, tail)).await??.into(),
+        (false, _) => within(limits.request, jobs.logs(&key, range)).await??.into(),
         (true, &Method::HEAD) => {
             within(limits.request, jobs.get(&key)).await??;
             Body::empty()
         }
         (true, _) => {
-            let said = within(limits.request, jobs.follow_logs(&key, tail)).await??;
+            let said = within(limits.request, jobs.follow_logs(&key, range)).await??;
             let over = stream_over(&state, &token, Verb::Get, &key.namespace);
             Body::from_stream(said.take_until(Box::pin(over)))
         }
@@ -49,21 +50,22 @@ pub(crate) async fn read_logs(
     Ok((headers, body).into_response())
 }
 
-/// Whether to follow, and how much of what was said before.
-fn query_of(uri: &Uri) -> Result<(bool, u64), ApiError> {
-    let (mut follows, mut tail) = (false, MAX_BYTES);
+/// Whether to follow, and what to give of what was said before.
+fn query_of(uri: &Uri) -> Result<(bool, LogRange), ApiError> {
+    let (mut follows, mut range) = (false, LogRange { tail: MAX_BYTES, timestamps: false });
+    let yes_or_no = |key: &'static str, value: &str| {
+        value.parse().map_err(|_| invalid_parameter(key, "true or false"))
+    };
     for (key, value) in parameters(uri)? {
         match key.as_str() {
-            "follow" => {
-                follows =
-                    value.parse().map_err(|_| invalid_parameter("follow", "true or false"))?;
-            }
+            "follow" => follows = yes_or_no("follow", &value)?,
+            "timestamps" => range.timestamps = yes_or_no("timestamps", &value)?,
             "tailBytes" => match value.parse() {
-                Ok(bytes @ 0..=MAX_BYTES) => tail = bytes,
+                Ok(bytes @ 0..=MAX_BYTES) => range.tail = bytes,
                 _ => return Err(invalid_parameter("tailBytes", "a number from 0 to 1048576")),
             },
-            _ => return Err(unknown_parameter(key, "follow, tailBytes")),
+            _ => return Err(unknown_parameter(key, "follow, tailBytes, timestamps")),
         }
     }
-    Ok((follows, tail))
+    Ok((follows, range))
 }

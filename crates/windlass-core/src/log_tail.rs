@@ -1,0 +1,74 @@
+//! Which part of a log somebody wants, and how its end is kept while it is read.
+
+/// What to give of a log that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// At most so many bytes of its end.
+    pub tail: u64,
+    /// Whether each line begins with the time at which it came, as `kubectl logs --timestamps` prints it.
+    pub timestamps: bool,
+}
+
+/// The last bytes of a log, in memory of twice as many.
+#[derive(Debug)]
+pub struct LogTail {
+    range: LogRange,
+    limit: usize,
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
+impl LogTail {
+    /// With nothing read yet.
+    pub fn new(range: LogRange) -> Self {
+        let limit = usize::try_from(range.tail).unwrap_or(usize::MAX);
+        Self { range, limit, bytes: Vec::new(), is_cut: false }
+    }
+
+    /// Adds what was read next.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+        if self.bytes.len() / 2 > self.limit {
+            self.cut();
+        }
+    }
+
+    /// The end of all that was read. With times it begins with a whole line: a time that is cut would
+    /// read as another.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        self.cut();
+        if self.is_cut && self.range.timestamps {
+            let line = self.bytes.iter().position(|byte| *byte == b'\n');
+            self.bytes.drain(..line.map_or(self.bytes.len(), |end| end + 1));
+        }
+        self.bytes
+    }
+
+    fn cut(&mut self) {
+        let surplus = self.bytes.len().saturating_sub(self.limit);
+        self.is_cut |= surplus > 0;
+        self.bytes.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_of(tail: u64, timestamps: bool, pieces: &[&str]) -> String {
+        let mut end = LogTail::new(LogRange { tail, timestamps });
+        pieces.iter().for_each(|piece| end.push(piece.as_bytes()));
+        String::from_utf8(end.into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_end_is_kept_and_with_times_only_whole_lines_of_it() {
+        let pieces = ["12:01 a\n", "12:02 b\n12:", "03 c\n"];
+        assert_eq!(end_of(99, false, &pieces), pieces.concat());
+        assert_eq!(end_of(99, true, &pieces), pieces.concat());
+        assert_eq!(end_of(10, false, &pieces), "b\n12:03 c\n");
+        assert_eq!(end_of(10, true, &pieces), "12:03 c\n");
+        assert_eq!(end_of(7, true, &pieces), "");
+        assert_eq!(end_of(0, true, &pieces), "");
+    }
+}
