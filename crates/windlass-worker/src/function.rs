@@ -16,6 +16,7 @@ use crate::fence::{Fence, HIDDEN};
 use crate::inputs::files_directory;
 use crate::private_files::give;
 use crate::progress::ProgressFile;
+use crate::shared_memory::OWN_SHARED_MEMORY;
 use crate::stop;
 
 /// Seconds of grace instead of the contract's, such as `0.5`: a server on this machine passes its
@@ -101,6 +102,7 @@ pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Resul
         .env_remove(STANDBY)
         .env_remove(GRACE)
         .env_remove(HIDDEN)
+        .env_remove(OWN_SHARED_MEMORY)
         .env("TMPDIR", work)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())

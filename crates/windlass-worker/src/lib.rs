@@ -17,7 +17,7 @@
 //! One job by file names: [`orders`] takes instructions, [`standby`] waits in a pod for its one order, [`supervise`]
 //! carries out an order, [`confine`] holds this process and what it starts, [`running`] is the function whether it runs
 //! once, by [`function`], or serves, by [`serving`], for which [`inputs`] has its blobs ready and which [`fence`] keeps
-//! out of the server's files, [`progress`] and [`output`] read what it
+//! out of the server's files, [`shared_memory`] is the attempt's own, [`progress`] and [`output`] read what it
 //! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
 //! what the function has started, [`result`] collects its result, [`outcome`] decides how the attempt
 //! ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
@@ -46,6 +46,7 @@ mod report;
 mod result;
 mod running;
 mod serving;
+mod shared_memory;
 mod standby;
 mod stop;
 pub mod stop_signals;
@@ -66,6 +67,7 @@ pub use inputs::files_directory;
 pub use log::{LogFollower, files as log_files, read as read_log};
 pub use remove_tree::remove_tree;
 pub use result::stored_name;
+pub use shared_memory::{OWN_SHARED_MEMORY, can_own_shared_memory};
 
 use function::GRACE;
 use supervise::Signals;
@@ -98,6 +100,10 @@ enum Error {
 }
 
 fn run_command(command: &[String], standby: bool) -> Result<u8, Error> {
+    if let Err(error) = shared_memory::own() {
+        // The machine's stays in use, as it does where nothing may be mounted.
+        output::log_line(&format!("windlass worker: /dev/shm is not the attempt's own: {error}"));
+    }
     // There is time for that before an order comes.
     fence::prepare();
     let grace = std::env::var(GRACE).ok().and_then(|seconds| seconds.parse().ok());

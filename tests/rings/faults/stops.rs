@@ -123,3 +123,18 @@ fn shared_memory_beyond_the_limit_is_out_of_memory() {
     assert!(server.stop().success());
     assert_eq!(status["failure"]["reason"], "OutOfMemory", "{status}");
 }
+
+#[test]
+fn shared_memory_that_a_function_leaves_is_gone_with_its_attempt() {
+    let here = here();
+    let name = format!("/dev/shm/windlass-test-left-{}", std::process::id());
+    let leave = format!("echo left > {name} && cat {name} > $WINDLASS_OUTPUT");
+    script(here.path(), "leave", &leave, "retries: 0");
+    let mut server = Server::beside(here.path(), &["--cpus", "1"]);
+    server.client.submit(&json!({ "function": "leave", "name": "leave" }));
+    phase(&server.client, "leave", "Succeeded");
+    let is_left = fs::remove_file(&name).is_ok();
+    assert!(server.stop().success());
+    let may_mount = Command::new("unshare").args(["--mount", "true"]).status();
+    assert_eq!(is_left, !may_mount.is_ok_and(|status| status.success()));
+}

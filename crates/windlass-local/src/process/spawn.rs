@@ -17,7 +17,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tokio::process::{Child, Command};
-use windlass_worker::{HIDDEN, private_files};
+use windlass_worker::{HIDDEN, OWN_SHARED_MEMORY, can_own_shared_memory, private_files};
 
 use super::leftovers;
 use crate::inode::inode;
@@ -83,6 +83,7 @@ impl WorkerCommand {
             .env("PATH", search_path(&self.program))
             .env(leftovers::HOME, &home)
             .envs(self.hidden.as_deref().map(|hidden| (HIDDEN, hidden)))
+            .envs(can_own_shared_memory(&home).then_some((OWN_SHARED_MEMORY, "1")))
             .env("WINDLASS_GRACE_SECONDS", self.grace.as_secs_f64().to_string())
             // No working directory: with one, the standard library copies this process to start
             // another.
