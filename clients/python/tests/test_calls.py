@@ -179,6 +179,16 @@ def test_arrays_of_numpy_go_in_and_out(attempt):
     assert one.type() == "application/x-npz" and back["a"].tolist() == [1, 2, 3] and back["b"].tolist() == [2, 2]
 
 
+def test_an_array_of_a_dict_may_have_any_name():
+    numpy = pytest.importorskip("numpy")
+    from windlass._codecs import encode
+
+    arrays = {name: numpy.arange(3) for name in ("file", "self", "of two words")}
+    encoded = encode(arrays)
+    back = numpy.load(io.BytesIO(b"".join(encoded.pieces())), allow_pickle=False)
+    assert {name: back[name].tolist() for name in back.files} == {name: [0, 1, 2] for name in arrays}
+
+
 def test_no_array_is_unpickled_and_a_damaged_one_is_told(attempt):
     numpy = pytest.importorskip("numpy")
     file = io.BytesIO()

@@ -142,6 +142,13 @@ pub struct Inputs {
     pub files: BTreeMap<String, SourceFile>,
 }
 
+impl Inputs {
+    /// All blobs of which files are made, as often as they are needed.
+    pub fn blobs(&self) -> impl Iterator<Item = &BlobRef> {
+        self.input.iter().chain(self.files.values()).map(|source| &source.blob)
+    }
+}
+
 /// What a worker makes a file of for its function.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

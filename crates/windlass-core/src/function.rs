@@ -83,8 +83,8 @@ pub struct FunctionSpec {
     #[serde(default = "one_gib")]
     #[schemars(range(min = 1, max = 1_099_511_627_776_u64))]
     pub max_result_bytes: u64,
-    /// Processes that stay between jobs. Absent for a process of its own for each attempt, as on a
-    /// cluster, where this is ignored.
+    /// Processes that stay between jobs. Absent for a process of its own for each attempt. On a
+    /// cluster this needs standbys, which are off by default.
     pub warm: Option<Warm>,
     /// What the function's pods need of their node. Ignored on one machine.
     pub pod: Option<PodOptions>,

@@ -119,8 +119,7 @@ fn check_inline(assignment: &Assignment) -> io::Result<()> {
 
 /// Whether the copies have room in what an attempt may take of the disk: one blob may have many names.
 fn fits(inputs: &Inputs, most: Option<u64>) -> io::Result<()> {
-    let sources = inputs.input.iter().chain(inputs.files.values());
-    let bytes = sources.map(|source| source.blob.bytes).fold(0, u64::saturating_add);
+    let bytes = inputs.blobs().map(|blob| blob.bytes).fold(0, u64::saturating_add);
     match most {
         Some(most) if bytes > most => {
             let why =

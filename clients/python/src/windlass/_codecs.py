@@ -104,8 +104,14 @@ def encode(value: Any) -> Encoded | None:
     if numpy is not None and isinstance(value, dict) and value and _all(value, numpy.ndarray):
         for array in value.values():
             _refuse_objects(array)
+        import zipfile
+
         archive = io.BytesIO()
-        numpy.savez(archive, **value)
+        # As numpy.savez does, which takes no array of the name `file`.
+        with zipfile.ZipFile(archive, "w") as zipped:
+            for name, array in value.items():
+                with zipped.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    numpy.lib.format.write_array(member, array, allow_pickle=False)
         return Encoded(NPZ, [archive.getbuffer()])
     if type(value).__module__.partition(".")[0] == "pandas" and type(value).__name__ == "DataFrame":
         pyarrow = _imported("pyarrow", ARROW)

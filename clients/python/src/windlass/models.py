@@ -467,8 +467,8 @@ class FunctionSpec(
     retries: int | None = None
     """Further attempts after the first one failed, for jobs that do not say. Default 2."""
     warm: Warm | None = None
-    """Processes that stay between jobs. Absent for a process of its own for each attempt, as on a cluster, where this
-    is ignored.
+    """Processes that stay between jobs. Absent for a process of its own for each attempt. On a cluster this needs
+    standbys, which are off by default.
     """
 
 

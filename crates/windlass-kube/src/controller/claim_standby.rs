@@ -17,7 +17,9 @@ use windlass_core::status::reasons;
 use windlass_core::{Error, name};
 
 use super::apply::{Actor, Applied};
+use super::handlers::batch_job_found;
 use super::list::list_pods_of;
+use super::refused_status::is_refusal;
 use crate::attempt::build_standby::{StandbyTemplate, claim_patch, pod_patch, resize_patch};
 use crate::attempt::new_attempt::NewAttempt;
 use crate::attempt::owner::{is_attempt, job_of};
@@ -64,7 +66,7 @@ impl Actor<'_> {
                     // Another controller was first, or this one before a crash.
                     error if is_status(&error, 409) => Ok(None),
                     // What it refuses, it refuses for an attempt as well, and says so there.
-                    kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Ok(None),
+                    kube::Error::Api(status) if is_refusal(&status) => Ok(None),
                     error => Err(from_kube(error)),
                 }
             }
@@ -118,11 +120,15 @@ impl Actor<'_> {
         known: Option<Standby>,
     ) -> Result<Applied, Error> {
         if let Some(claimed) = self.claim(attempt, &exchange.name, &exchange.uid, known).await? {
+            batch_job_found(self.ctx, claimed.clone());
             return self.hand_over(attempt, &claimed).await;
         }
         let (name, uid) = (named.name_any(), named.uid().unwrap_or_default());
         match self.claim(attempt, &name, &uid, None).await? {
-            Some(claimed) => self.hand_over(attempt, &claimed).await,
+            Some(claimed) => {
+                batch_job_found(self.ctx, claimed.clone());
+                self.hand_over(attempt, &claimed).await
+            }
             None => Ok(Applied::Refused {
                 reason: reasons::NAME_TAKEN.into(),
                 message: format!("the batch Job {name:?} runs another job"),

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::warn;
 use uuid::Uuid;
-use windlass_core::assignment::{Assignment, Confinement, Order};
+use windlass_core::assignment::{Assignment, Confinement, Inputs, Order};
 use windlass_core::{AttemptNumber, Cpus};
 
 use super::supervise::{StopKind, Supervisor};
@@ -289,9 +289,12 @@ impl LiveAttempts {
     }
 }
 
-/// How long an attempt takes at most: its function until its timeout, and a slow disk for the result.
+/// How long an attempt takes at most: its function until its timeout, and a slow disk for copies of inputs and for the
+/// result.
 fn time_limit(assignment: &Assignment) -> Duration {
-    let storing = assignment.max_result_bytes / SLOW_DISK_BYTES_PER_SECOND;
+    let copied = assignment.inputs.iter().flat_map(Inputs::blobs).map(|blob| blob.bytes);
+    let bytes = copied.fold(assignment.max_result_bytes, u64::saturating_add);
+    let storing = bytes / SLOW_DISK_BYTES_PER_SECOND;
     Duration::from_secs(u64::from(assignment.timeout_seconds) + storing)
 }
 
