@@ -47,7 +47,7 @@ pub fn problems(labels: &Labels) -> Vec<Problem> {
     found
 }
 
-/// Reads `a=b,c=d`. Otherwise says what is wrong.
+/// Reads `a=b,c=d`. Otherwise says what is wrong. Of a key that is there twice the last value counts, as with `kubectl`.
 pub fn parse(text: &str) -> Result<Labels, String> {
     let mut labels = Labels::new();
     for pair in text.split(',') {
@@ -55,9 +55,7 @@ pub fn parse(text: &str) -> Result<Labels, String> {
         let Some((key, value)) = pair.split_once('=') else {
             return Err(format!("{:?} is not KEY=VALUE", shown()));
         };
-        if labels.insert(key.to_owned(), value.to_owned()).is_some() {
-            return Err(format!("{:?}: the key is there twice", shown()));
-        }
+        labels.insert(key.to_owned(), value.to_owned());
     }
     Ok(labels)
 }
@@ -163,7 +161,8 @@ mod tests {
     #[test]
     fn pairs_are_read() {
         assert_eq!(parse("a=b,c="), Ok(labels(&[("a", "b"), ("c", "")])));
-        for bad in ["", "a", "a=b,", "a=b,a=c", ",a=b"] {
+        assert_eq!(parse("a=b,a=c"), Ok(labels(&[("a", "c")])), "as with kubectl");
+        for bad in ["", "a", "a=b,", ",a=b"] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -8,11 +8,10 @@ use windlass_core::blob::Blob;
 use windlass_core::explain::Explanation;
 use windlass_core::idempotency::MAX_KEY_BYTES;
 use windlass_core::jobs::Draining;
-use windlass_core::labels::MAX_SELECTOR_BYTES;
 use windlass_core::{Function, Job, Phase, Queue, Report};
 
 use super::operation::{Answer, Body, Content, Header, Operation, Parameter, Tag};
-use super::schemas::{self, label, schema_of, submission};
+use super::schemas::{self, label, label_list, label_selector, schema_of, submission};
 use crate::handlers::jobs::list::{DEFAULT_LIMIT, MAX_CONTINUE_BYTES, MAX_LIMIT};
 use crate::live::outbox::ReportBatch;
 use crate::protocol::problem::ProblemKind;
@@ -355,7 +354,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                 "Further attempts after the first one failed.",
                 || json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
             ),
-            Parameter::query("labels", "Labels of the job, as `key=value,key=value`.", text),
+            Parameter::query(
+                "labels",
+                "Labels of the job, as `key=value,key=value`. Of a key that is there twice the last value counts.",
+                label_list,
+            ),
         ],
         body: Body::json_like(
             "The input. The function's `inputTypes` and `maxInputBytes` say what is taken, of any media \
@@ -500,7 +503,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             Parameter::query(
                 "labelSelector",
                 "Only jobs with such labels, in the grammar of `kubectl get -l`.",
-                || json!({ "type": "string", "maxLength": MAX_SELECTOR_BYTES, "examples": ["team=blue,stage in (test,dev),!draft"] }),
+                label_selector,
             ),
             FIELDS,
             Parameter::query("limit", "Most jobs of a page.", || {

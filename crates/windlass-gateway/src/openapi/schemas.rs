@@ -21,6 +21,30 @@ const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$";
 const LABEL_KEY: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*/)?\
                          [A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$";
 
+/// A pattern without its anchors.
+fn inner(pattern: &str) -> &str {
+    pattern.trim_start_matches('^').trim_end_matches('$')
+}
+
+/// Labels in a query.
+pub(super) fn label_list() -> Value {
+    let pair =
+        format!("{}={}", inner(LABEL_KEY), "([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?");
+    json!({ "type": "string", "pattern": format!("^{pair}(,{pair})*$"), "examples": ["team=blue,stage=test"] })
+}
+
+/// A selector of labels in a query.
+pub(super) fn label_selector() -> Value {
+    let (key, value) = (inner(LABEL_KEY), "([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?");
+    let part = format!("({key}(==?|!=){value}|!?{key}|{key} (in|notin) \\({value}(,{value})*\\))");
+    json!({
+        "type": "string",
+        "maxLength": labels::MAX_SELECTOR_BYTES,
+        "pattern": format!("^({part}(,{part})*)?$"),
+        "examples": ["team=blue,stage in (test,dev),!draft"],
+    })
+}
+
 /// How a schema is had: it may leave the types that it refers to with the generator.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Value;
 
