@@ -21,21 +21,21 @@ const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$";
 const LABEL_KEY: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*/)?\
                          [A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$";
 
-/// A pattern without its anchors.
-fn inner(pattern: &str) -> &str {
-    pattern.trim_start_matches('^').trim_end_matches('$')
+/// The pattern of a key inside another. Its prefix has at most three parts there, so that it is never too long.
+fn key_pattern() -> String {
+    let key = LABEL_KEY.trim_start_matches('^').trim_end_matches('$');
+    key.replace(")*/", "){0,2}/")
 }
 
 /// Labels in a query.
 pub(super) fn label_list() -> Value {
-    let pair =
-        format!("{}={}", inner(LABEL_KEY), "([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?");
+    let pair = format!("{}={}", key_pattern(), "([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?");
     json!({ "type": "string", "pattern": format!("^{pair}(,{pair})*$"), "examples": ["team=blue,stage=test"] })
 }
 
 /// A selector of labels in a query.
 pub(super) fn label_selector() -> Value {
-    let (key, value) = (inner(LABEL_KEY), "([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?");
+    let (key, value) = (key_pattern(), "([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?");
     let part = format!("({key}(==?|!=){value}|!?{key}|{key} (in|notin) \\({value}(,{value})*\\))");
     json!({
         "type": "string",
