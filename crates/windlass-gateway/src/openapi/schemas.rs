@@ -27,15 +27,18 @@ fn key_pattern() -> String {
     key.replace(")*/", "){0,2}/")
 }
 
+/// The pattern of a value inside another: bounded by itself.
+const VALUE_PATTERN: &str = "([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?";
+
 /// Labels in a query.
 pub(super) fn label_list() -> Value {
-    let pair = format!("{}={}", key_pattern(), "([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?");
+    let pair = format!("{}={VALUE_PATTERN}", key_pattern());
     json!({ "type": "string", "pattern": format!("^{pair}(,{pair})*$"), "examples": ["team=blue,stage=test"] })
 }
 
 /// A selector of labels in a query.
 pub(super) fn label_selector() -> Value {
-    let (key, value) = (key_pattern(), "([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?");
+    let (key, value) = (key_pattern(), VALUE_PATTERN);
     let part = format!("({key}(==?|!=){value}|!?{key}|{key} (in|notin) \\({value}(,{value})*\\))");
     json!({
         "type": "string",

@@ -27,9 +27,7 @@ const DEADLINE_SLACK_SECONDS: i64 = 120;
 pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
     let NewAttempt { job, limits, number, maker, .. } = *attempt;
     let is_managed = maker.is_some();
-    let deadline = i64::from(limits.start_deadline_seconds)
-        + i64::from(limits.timeout_seconds)
-        + DEADLINE_SLACK_SECONDS;
+    let deadline = active_deadline_seconds(limits);
     let labels = labels(job, number, attempt.cpus);
     let mut annotations = let_it_run();
     annotations.insert(ANNOTATION_INPUT.to_owned(), input_text(job));

@@ -120,15 +120,11 @@ impl Actor<'_> {
         known: Option<Standby>,
     ) -> Result<Applied, Error> {
         if let Some(claimed) = self.claim(attempt, &exchange.name, &exchange.uid, known).await? {
-            batch_job_found(self.ctx, claimed.clone());
             return self.hand_over(attempt, &claimed).await;
         }
         let (name, uid) = (named.name_any(), named.uid().unwrap_or_default());
         match self.claim(attempt, &name, &uid, None).await? {
-            Some(claimed) => {
-                batch_job_found(self.ctx, claimed.clone());
-                self.hand_over(attempt, &claimed).await
-            }
+            Some(claimed) => self.hand_over(attempt, &claimed).await,
             None => Ok(Applied::Refused {
                 reason: reasons::NAME_TAKEN.into(),
                 message: format!("the batch Job {name:?} runs another job"),
@@ -202,12 +198,13 @@ impl Actor<'_> {
         }
     }
 
-    /// Gives the pod of a claimed standby what it needs. It may be repeated.
+    /// Counts a claimed standby as the attempt, and gives its pod what it needs. It may be repeated.
     async fn hand_over(
         &self,
         attempt: &NewAttempt<'_>,
         claimed: &batch::Job,
     ) -> Result<Applied, Error> {
+        batch_job_found(self.ctx, claimed.clone());
         let namespace = &attempt.job.metadata.namespace;
         let batch_job_uid = claimed.uid().unwrap_or_default();
         let known = self.ctx.standbys.pod_of(&batch_job_uid).map(|pod| (pod.name, pod.uid));

@@ -1,8 +1,7 @@
 //! `windlass retry`: the same job again.
 
 use crate::flags::names::job_name;
-use crate::flags::output_form::OutputForm;
-use crate::flags::wait::WaitFlags;
+use crate::flags::new_job::ShowNewFlags;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -28,13 +27,10 @@ pub(crate) struct Retry {
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
     #[command(flatten)]
-    pub(crate) wait: WaitFlags,
-    /// Form of the output [default: the name alone; `name` writes it as kubectl does]
-    #[arg(short, long)]
-    pub(crate) output: Option<OutputForm>,
+    pub(crate) show: ShowNewFlags,
 }
 
 pub(crate) async fn retry(backend: &Backend, args: &Retry) -> anyhow::Result<ExitCode> {
     let job = backend.retry(&backend.key(&args.job), args.idempotency_key.as_deref()).await?;
-    show_new(backend, &job, &args.wait, args.output).await
+    show_new(backend, &job, &args.show).await
 }

@@ -1,8 +1,8 @@
 //! `windlass submit`: a new job.
 
 use crate::flags::job::NewJobFlags;
+use crate::flags::new_job::ShowNewFlags;
 use crate::flags::output_form::OutputForm;
-use crate::flags::wait::WaitFlags;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -31,25 +31,22 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
     #[command(flatten)]
-    pub(crate) wait: WaitFlags,
-    /// Form of the output [default: the name alone; `name` writes it as kubectl does]
-    #[arg(short, long)]
-    pub(crate) output: Option<OutputForm>,
+    pub(crate) show: ShowNewFlags,
 }
 
 pub(crate) async fn submit(backend: &Backend, args: &Submit) -> anyhow::Result<ExitCode> {
     let new = submission::submission(&args.request, &backend.namespace, backend.is_named)?;
     let job = backend.submit(new, args.idempotency_key.as_deref()).await?;
-    show_new(backend, &job, &args.wait, args.output).await
+    show_new(backend, &job, &args.show).await
 }
 
 /// Shows a job that was just submitted, and waits for its end where that is asked for.
 pub(crate) async fn show_new(
     backend: &Backend,
     job: &Job,
-    wait: &WaitFlags,
-    output: Option<OutputForm>,
+    ShowNewFlags { wait, output }: &ShowNewFlags,
 ) -> anyhow::Result<ExitCode> {
+    let output = *output;
     let waits = wait.wait.is_some();
     // A name is of use at once, the other shapes when there is something to see.
     match output {
