@@ -127,7 +127,7 @@ def failed_items(pool, items):
 
 
 def test_a_cancelled_future_ends_its_job_also_while_it_runs(server, client):
-    with server.executor("slow") as pool:
+    with server.executor("slow", labels={"test": "cancel"}) as pool:
         future = pool.submit(60)
         until(lambda: future.running())
         assert future.cancel() and future.cancelled() and not future.running()
@@ -141,7 +141,8 @@ def test_a_cancelled_future_ends_its_job_also_while_it_runs(server, client):
         # So early that nobody knows whether there is a job.
         early = [pool.submit(60) for _ in range(5)]
         assert all(future.cancel() for future in early)
-    unfinished = [job for job in client.list(function="slow") if job.status.phase in ("Queued", "Starting", "Running")]
+    active = ("Queued", "Starting", "Running")
+    unfinished = [job for job in client.list(label_selector="test=cancel") if job.status.phase in active]
     assert {client.wait(job, timeout_seconds=20).status.phase for job in unfinished} <= {"Cancelled"}
 
 
