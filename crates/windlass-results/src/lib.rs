@@ -14,7 +14,7 @@
 
 mod blobs;
 mod directory;
-mod gc;
+mod result_gc;
 mod store_url;
 
 use std::io;

@@ -1,6 +1,6 @@
 //! The command line: which commands there are. The flags of each are beside it, in `commands/`.
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::blobs::Blobs;
 use crate::commands::call::Call;
@@ -10,6 +10,7 @@ use crate::commands::controller::ControllerArgs;
 use crate::commands::delete::Delete;
 use crate::commands::drain::Drain;
 use crate::commands::explain::Explain;
+use crate::commands::function::Function;
 use crate::commands::functions::Functions;
 use crate::commands::gateway::GatewayArgs;
 use crate::commands::get::Get;
@@ -25,6 +26,7 @@ use crate::commands::run::Run;
 use crate::commands::serve::Serve;
 use crate::commands::submit::Submit;
 use crate::commands::watch::Watch;
+use crate::commands::worker::Worker;
 use crate::flags::backend::OnBackend;
 
 /// Runs expensive, parallel requests: grants CPUs, runs a function with exactly that many threads,
@@ -98,24 +100,6 @@ pub(crate) enum Started {
     Function(Function),
     /// Run a program for the AWS Lambda runtime API (started by a worker)
     Lambda(Lambda),
-}
-
-/// Supervise one attempt.
-#[derive(Debug, Args)]
-pub(crate) struct Worker {
-    /// Wait in a pod for an attempt, with the function started
-    #[arg(long)]
-    pub(crate) standby: bool,
-    /// The function's program and arguments; without any, the server tells over standard input
-    #[arg(last = true)]
-    pub(crate) command: Vec<String>,
-}
-
-/// Be a built-in function.
-#[derive(Debug, Args)]
-pub(crate) struct Function {
-    /// Its name
-    pub(crate) name: String,
 }
 
 /// The whole command line; for kubectl under the name that its users type, and without what it never

@@ -2,7 +2,7 @@
 //! [`apply`] -> [`update_status`]. For batch Jobs that no other controller manages [`managed`] does the rest. What each reaches is in [`context`].
 //!
 //! [`run`] wires the watches: [`handlers`] say what follows from a change. Beside the reconciles run [`claims`],
-//! [`resync`], [`orphans`], [`standby`], [`leadership`] with its [`lease`], and [`unreadable_events`].
+//! [`resync`], [`orphans`], [`keep_standbys`], [`leadership`] with its [`lease`], and [`unreadable_events`].
 
 pub(crate) mod admit;
 pub(crate) mod apply;
@@ -21,6 +21,7 @@ mod fetch_failed_create;
 mod first_function;
 pub(crate) mod guard;
 pub(crate) mod handlers;
+pub(crate) mod keep_standbys;
 pub(crate) mod leadership;
 pub(crate) mod lease;
 mod list;
@@ -37,7 +38,6 @@ pub(crate) mod resync;
 pub(crate) mod run;
 pub(crate) mod settings;
 mod silent_node;
-pub(crate) mod standby;
 mod start_rate;
 mod unfinished_jobs;
 mod unlabelled;

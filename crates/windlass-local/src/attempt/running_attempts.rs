@@ -15,8 +15,8 @@ use uuid::Uuid;
 use windlass_core::assignment::{Assignment, Confinement, Inputs, Order};
 use windlass_core::{AttemptNumber, Cpus};
 
-use super::supervise::{StopKind, Supervisor};
 use super::warm_pool::{WarmAge, WarmKey, WarmPool, WarmWorker};
+use super::watch_worker::{StopKind, Supervisor};
 use super::worker::{WORKER_GRACE, Worker};
 use super::worker_pool::WorkerPool;
 use crate::config::Config;
