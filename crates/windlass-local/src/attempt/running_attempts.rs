@@ -99,19 +99,16 @@ impl LiveAttempts {
         cgroups: Cgroups,
         events: EventSender,
     ) -> Self {
-        let Config { program, logs, descriptors, grace, cpus, run_as, .. } = config.clone();
-        let other_user = run_as.is_some();
-        let image = image_of(&program);
-        let hidden = config.hidden();
-        let command =
-            WorkerCommand { program, logs, descriptors, grace, other_user, hidden, image };
-        let workers = WorkerPool::new(command, files.attempts(), cpus, events.clone());
+        let options = config.worker.clone();
+        let (image, grace) = (image_of(&options.program), options.grace);
+        let command = WorkerCommand { options, hidden: config.hidden(), image };
+        let workers = WorkerPool::new(command, files.attempts(), config.cpus, events.clone());
         Self {
             live: HashMap::new(),
             cores,
             cgroups,
             workers,
-            warm: WarmPool::new(config.warm_memory_bytes),
+            warm: WarmPool::new(config.bounds.warm_memory_bytes),
             supervisors: JoinSet::new(),
             grace: grace + WORKER_GRACE,
             events,

@@ -67,9 +67,9 @@ fn start_worker(
     let active = state.jobs.get(uid).ok_or_else(|| io::Error::other("the job is gone"))?;
     let mut limits = active.limits.clone();
     // What does not fit on the disk is refused as any result that is too large.
-    let room = ctx.config.max_stored_bytes.saturating_sub(ctx.stored_bytes());
+    let room = ctx.config.bounds.max_stored_bytes.saturating_sub(ctx.stored_bytes());
     limits.max_result_bytes = limits.max_result_bytes.min(room.max(MAX_INLINE_RESULT_BYTES));
-    let log = match ctx.config.logs {
+    let log = match ctx.config.worker.logs {
         Logs::Files => Some(ctx.files.log(uid, attempt).to_string_lossy().into_owned()),
         Logs::Stderr | Logs::Pipe(_) => None,
     };
@@ -87,7 +87,7 @@ fn start_worker(
     };
     let function = (&function.spec, program);
     let mut order = build::order(job, &limits, function, attempt, cpus, placement);
-    order.assignment.disk_bytes = ctx.config.attempt_disk_bytes;
+    order.assignment.disk_bytes = ctx.config.bounds.attempt_disk_bytes;
     order.serves = warm.is_some();
     order.assignment.inputs = inputs_of(&job.spec, &ctx.files.blobs);
     state.attempts.start(uid, order, &job.spec.input_bytes(), allocation, warm)
