@@ -28,6 +28,8 @@ mod labels;
 pub mod metrics;
 mod queueing;
 mod status;
+#[cfg(test)]
+mod test_times;
 mod version;
 mod watch_backoff;
 

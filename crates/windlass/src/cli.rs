@@ -11,7 +11,6 @@ use crate::commands::delete::Delete;
 use crate::commands::drain::Drain;
 use crate::commands::explain::Explain;
 use crate::commands::function::Function;
-use crate::commands::functions::Functions;
 use crate::commands::gateway::GatewayArgs;
 use crate::commands::get::Get;
 use crate::commands::keys::Keys;
@@ -19,7 +18,6 @@ use crate::commands::lambda::Lambda;
 use crate::commands::list::List;
 use crate::commands::logs::Logs;
 use crate::commands::print::Print;
-use crate::commands::queues::Queues;
 use crate::commands::result::ResultOf;
 use crate::commands::retry::Retry;
 use crate::commands::run::Run;
@@ -28,6 +26,7 @@ use crate::commands::submit::Submit;
 use crate::commands::watch::Watch;
 use crate::commands::worker::Worker;
 use crate::flags::backend::OnBackend;
+use crate::flags::objects::ObjectsFlags;
 
 /// Runs expensive, parallel requests: grants CPUs, runs a function with exactly that many threads,
 /// reports progress and hands back the result.
@@ -68,9 +67,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Blobs(Blobs),
     /// Show what may run
-    Functions(OnBackend<Functions>),
+    Functions(OnBackend<ObjectsFlags>),
     /// Show quotas of CPUs
-    Queues(OnBackend<Queues>),
+    Queues(OnBackend<ObjectsFlags>),
     /// Answer the REST API on this machine
     Serve(Serve),
     /// Have a server take nothing new, let run what runs, and end

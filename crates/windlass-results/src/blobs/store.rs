@@ -15,7 +15,7 @@ use object_store::path::Path;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use windlass_core::blob::Blob;
-use windlass_core::blobs::{BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
+use windlass_core::blobs::{BlobReply, BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
 use windlass_core::result::{ByteStream, Content, StoredResult};
 use windlass_core::{Error, media_type};
 
@@ -34,12 +34,7 @@ const LEAST_BYTES_PER_SECOND: u64 = 256 * 1024;
 
 #[async_trait]
 impl BlobSink for Results {
-    async fn store(
-        &self,
-        namespace: &str,
-        new: &NewBlob,
-        content: ByteStream,
-    ) -> Result<StoredBlob, NotStored> {
+    async fn store(&self, namespace: &str, new: &NewBlob, content: ByteStream) -> BlobReply {
         let most = new.max_bytes.unwrap_or(u64::MAX);
         let Some(sha256) = &new.sha256 else {
             return self.store_nameless(namespace, new, content, most.min(MOST_RENAMED)).await;
