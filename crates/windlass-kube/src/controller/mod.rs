@@ -1,5 +1,5 @@
 //! The controller. One job goes through [`guard`] -> [`reconcile`]: [`fetch`] -> [`validate`] -> [`admit`] -> [`plan`] ->
-//! [`apply`] -> [`update_status`]. For batch Jobs that no other controller manages [`managed`] does the rest. What each reaches is in [`context`].
+//! [`apply`] -> [`update_status`]. [`remove_attempt`] deletes pods and batch Jobs. For batch Jobs that no other controller manages [`managed`] does the rest. What each reaches is in [`context`].
 //!
 //! [`run`] wires the watches: [`handlers`] say what follows from a change. Beside the reconciles run [`claims`],
 //! [`resync`], [`orphans`], [`keep_standbys`], [`leadership`] with its [`lease`], and [`unreadable_events`].
@@ -34,6 +34,7 @@ mod quarantine;
 pub(crate) mod reconcile;
 mod refusals;
 mod refused_status;
+mod remove_attempt;
 pub(crate) mod resync;
 pub(crate) mod run;
 pub(crate) mod settings;
