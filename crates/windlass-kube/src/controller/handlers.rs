@@ -83,8 +83,8 @@ pub(crate) fn queues(
     let ctx = Arc::clone(ctx);
     handle_changes(events, move |change| match change {
         Change::Applied(queue) => {
-            let is_new = queue_changed(&ctx, &queue);
-            if is_new { ctx.stores.unfinished_jobs_in(&queue) } else { Vec::new() }
+            let concerns_jobs = queue_changed(&ctx, &queue);
+            if concerns_jobs { ctx.stores.unfinished_jobs_in(&queue) } else { Vec::new() }
         }
         Change::Deleted(queue) => {
             let key = QueueKey { namespace: queue.namespace, name: queue.name };
@@ -177,7 +177,7 @@ fn job_deleted(ctx: &Context, job: &DeletedObject) {
     ctx.unfinished_jobs.forget(&job.uid);
 }
 
-/// A ComputeQueue is there, or has changed. Whether it was not known before.
+/// A ComputeQueue is there, or has changed. Whether its jobs are to be reconciled.
 pub(crate) fn queue_changed(ctx: &Context, queue: &ComputeQueue) -> bool {
     let was_over = |attempt: &AttemptId| {
         let objects = ctx.attempts.objects(&attempt.job_uid, attempt.number);

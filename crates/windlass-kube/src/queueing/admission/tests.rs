@@ -1,5 +1,6 @@
 //! What is granted, claimed, given up and told, event by event.
 
+use windlass_core::status::reasons;
 use windlass_core::{JobSpec, Metadata};
 
 use super::*;
@@ -43,7 +44,7 @@ impl Controller {
     /// A queue of so many CPUs, whose holder this controller is.
     fn new(cpus: Cpus) -> Self {
         let (requeued, woken) = mpsc::unbounded_channel();
-        let admission = ClusterAdmission::new(ME.into(), requeued);
+        let admission = ClusterAdmission::new(ME.into(), false, requeued);
         let spec = serde_json::from_value(serde_json::json!({ "cpus": cpus })).unwrap();
         let mut queue = ComputeQueue::new("q", ComputeQueueSpec(spec));
         queue.metadata.namespace = Some("n".into());
@@ -282,7 +283,7 @@ fn numbers_are_told_without_taking_the_queue_over() {
 }
 
 #[test]
-fn a_queue_that_is_deleted_lets_those_pass_who_waited_in_it() {
+fn a_queue_that_is_deleted_holds_those_who_waited_in_it() {
     let mut controller = Controller::new(2);
     controller.request("a");
     controller.request("b");
@@ -294,5 +295,9 @@ fn a_queue_that_is_deleted_lets_those_pass_who_waited_in_it() {
         vec![controller.woken.try_recv().unwrap().1, controller.woken.try_recv().unwrap().1];
     woken.sort();
     assert_eq!(woken, ["a", "b"]);
-    assert_eq!(controller.request("b"), AdmissionDecision::Granted(2));
+    let AdmissionDecision::Blocked { reason, place, .. } = controller.request("b") else {
+        panic!()
+    };
+    assert_eq!((reason, place.is_some()), (reasons::QUEUE_NOT_FOUND, true));
+    assert!(controller.next_write().is_none(), "nothing is granted");
 }
