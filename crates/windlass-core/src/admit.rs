@@ -296,12 +296,15 @@ impl<Id: Ord> QueueLine<Id> {
         Self { share: None, is_open, granted: 0, waiting: 0, line: BTreeMap::new() }
     }
 
+    fn quota(&self) -> Option<Cpus> {
+        let undescribed = if self.is_open { None } else { Some(0) };
+        self.share.map_or(undescribed, |share| share.quota)
+    }
+
     /// What its quota leaves.
     fn left(&self) -> Cpus {
         let granted = Cpus::try_from(self.granted).unwrap_or(Cpus::MAX);
-        let undescribed = if self.is_open { None } else { Some(0) };
-        let quota = self.share.map_or(undescribed, |share| share.quota);
-        quota.map_or(Cpus::MAX, |quota| quota.saturating_sub(granted))
+        self.quota().map_or(Cpus::MAX, |quota| quota.saturating_sub(granted))
     }
 
     fn weight(&self) -> u32 {
@@ -345,10 +348,13 @@ impl<Id: Ord> QueueLine<Id> {
             .is_some_and(|head| head.precedes(other) && !self.waits_for_quota(left, &head, now))
     }
 
-    /// Whether an old job that the quota has no room for comes before this one of the same queue.
+    /// Whether an old job that the quota has no room for now comes before this one of the same queue. One that is larger
+    /// than the whole quota holds back nobody.
     fn waits_for_quota(&self, left: Cpus, other: &Head<'_, Id>, now: Timestamp) -> bool {
-        let sizes = (Bound::Excluded(left), Bound::Unbounded);
-        self.head(sizes, other.priority, |age| is_old(age, now))
+        let quota = self.quota().unwrap_or(Cpus::MAX);
+        let sizes = (left < quota).then_some((Bound::Excluded(left), Bound::Included(quota)));
+        sizes
+            .and_then(|sizes| self.head(sizes, other.priority, |age| is_old(age, now)))
             .is_some_and(|head| head.precedes(other))
     }
 

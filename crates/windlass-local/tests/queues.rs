@@ -66,3 +66,17 @@ async fn nothing_starts_in_a_queue_on_hold() {
     write_queue(&machine, "{cpus: 2}");
     machine.result("b").await;
 }
+
+#[tokio::test]
+async fn a_job_for_which_its_queue_became_too_small_says_so_and_holds_back_nobody() {
+    let machine = machine_with_manifests(4, &[("wait", WAIT)]);
+    fs::write(machine.path("go"), "").unwrap();
+    let of_queue = |cpus| spec("wait", json!({ "queue": "q", "parallelism": cpus }));
+    machine.submit("wide", of_queue(2)).await.unwrap();
+    write_queue(&machine, "{cpus: 1}");
+    machine.until("wide", |job| says(job, "QueueTooSmall", "needs 2 CPUs")).await;
+    machine.submit("narrow", of_queue(1)).await.unwrap();
+    machine.result("narrow").await;
+    write_queue(&machine, "{cpus: 2}");
+    machine.result("wide").await;
+}

@@ -120,14 +120,23 @@ fn a_large_job_that_waited_long_is_not_starved() {
 #[test]
 fn a_job_that_its_quota_has_no_room_for_holds_back_only_its_queue() {
     let mut admission = line(Some(8), [job("a", 4, 4), job("a", 1, 1), job("b", 1, 1)]);
-    admission.set_queue("a", quota(3));
+    admission.set_queue("a", quota(4));
+    admission.occupy(9, "a", 1);
     assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(2, 1)]);
 }
 
 #[test]
-fn a_job_that_is_held_back_holds_back_nobody() {
-    let mut admission = line(Some(4), [job("a", 4, 4), job("a", 2, 2), job("b", 1, 1)]);
+fn a_job_that_is_larger_than_its_quota_holds_back_nobody() {
+    let mut admission = line(Some(8), [job("a", 4, 4), job("a", 1, 1), job("b", 1, 1)]);
     admission.set_queue("a", quota(3));
+    assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(1, 1), (2, 1)]);
+}
+
+#[test]
+fn a_job_that_is_held_back_holds_back_nobody() {
+    let mut admission = line(Some(5), [job("a", 4, 4), job("a", 2, 2), job("b", 1, 1)]);
+    admission.set_queue("a", quota(4));
+    admission.occupy(8, "a", 1);
     admission.occupy(9, "b", 3);
     // The second lacks CPUs of the machine, but it waits behind the first, which lacks the quota.
     assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(2, 1)]);

@@ -155,10 +155,17 @@ pub(crate) fn why_it_waits(
         return AdmissionDecision::Blocked { reason, why, place: None };
     }
     let min = limits.min_parallelism;
-    let spec = functions.queue(queue).map(|queue| &queue.spec);
-    let why = match spec.filter(|spec| spec.quota() == 0) {
-        Some(spec) => spec.why_jobs_wait(queue),
-        None => format!("waits for {min} of the {cpus} CPUs of this machine"),
+    let why = match functions.queue(queue).map(|queue| &queue.spec) {
+        Some(spec) if spec.quota() == 0 => spec.why_jobs_wait(queue),
+        Some(spec) if spec.cpus < min => {
+            let why = format!("needs {min} CPUs, and queue {queue:?} has {} in all", spec.cpus);
+            return AdmissionDecision::Blocked {
+                reason: reasons::QUEUE_TOO_SMALL,
+                why,
+                place: None,
+            };
+        }
+        _ => format!("waits for {min} of the {cpus} CPUs of this machine"),
     };
     AdmissionDecision::Waiting { why, place: None }
 }
