@@ -60,7 +60,12 @@ impl Controller {
     }
 
     fn request(&self, name: &str) -> AdmissionDecision {
-        let job = job(name);
+        self.request_in("q", name)
+    }
+
+    fn request_in(&self, queue: &str, name: &str) -> AdmissionDecision {
+        let mut job = job(name);
+        job.spec.queue = Some(queue.into());
         let limits = JobLimits { parallelism: 2, ..JobLimits::without_function(&job.spec) };
         let limits = JobLimits { min_parallelism: 2, ..limits };
         self.admission.request_cpus(&job, attempt(name), &limits, at(0))
@@ -297,4 +302,23 @@ fn a_queue_that_is_deleted_holds_those_who_waited_in_it() {
     };
     assert_eq!((reason, place.is_some()), (reasons::QUEUE_NOT_FOUND, true));
     assert!(controller.next_write().is_none(), "nothing is granted");
+}
+
+#[test]
+fn a_job_that_is_moved_leaves_its_grant_and_waits_until_its_claim_is_given_up() {
+    for is_claimed in [false, true] {
+        let mut controller = Controller::new(2);
+        controller.request("a");
+        if is_claimed {
+            controller.claim("a");
+            // An attempt may be made of it.
+            assert_eq!(controller.request_in("other", "a"), AdmissionDecision::NotAsked);
+            controller.admission.release_attempt(&attempt("a"), at(0));
+        }
+        let moved = controller.request_in("other", "a");
+        let AdmissionDecision::Blocked { reason, place, .. } = moved else { panic!("{moved:?}") };
+        assert_eq!((reason, place), (reasons::QUEUE_NOT_FOUND, None), "it was never in that one");
+        controller.request("b");
+        assert_eq!(controller.claims(), Some(vec!["b".into()]), "claimed: {is_claimed}");
+    }
 }
