@@ -71,6 +71,7 @@ WRONG = [
     ('{"results": {"env": {"AWS_ALLOW_HTTP": true}}}', "/results/env/AWS_ALLOW_HTTP"),
     ('{"results": {"claimName": 5}}', "/results/claimName"),
     ('{"controller": {"deletedNodesAreFenced": "no"}}', "/controller/deletedNodesAreFenced"),
+    ('{"controller": {"requireQueue": "false"}}', "/controller/requireQueue"),
     ('{"controller": {"standbys": "false"}}', "/controller/standbys"),
     ('{"controller": {"manageJobs": "yes"}}', "/controller/manageJobs"),
     ('{"controller": {"operationsPort": 0}}', "/controller/operationsPort"),
@@ -224,6 +225,19 @@ class Rendered(unittest.TestCase):
         own = PLACED["topologySpreadConstraints"]
         text = deployments(gateway={"replicas": 2, "topologySpreadConstraints": own})["windlass-gateway"]
         self.assertEqual(text.count(spread), 0)
+
+    def test_a_switch_of_the_controller_is_off_unless_it_is_on(self):
+        switches = {
+            "deletedNodesAreFenced": "WINDLASS_DELETED_NODES_ARE_FENCED",
+            "requireQueue": "WINDLASS_REQUIRE_QUEUE",
+            "standbys": "WINDLASS_STANDBYS",
+        }
+        for value, variable in switches.items():
+            setting = f'- name: {variable}\n              value: "true"'
+            for is_on in (False, True):
+                text = deployments(controller={value: is_on})["windlass-controller"]
+                self.assertEqual(setting in text, is_on, value)
+            self.assertNotIn(variable, deployments()["windlass-controller"])
 
     def test_a_digest_goes_before_a_tag(self):
         digest = "sha256:" + 64 * "a"

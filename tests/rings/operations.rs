@@ -99,7 +99,7 @@ fn the_metrics_of_one_machine_have_the_names_of_a_clusters() {
     for (name, function, queue) in [
         ("a", "wait", "small"),
         ("b", "wait", "small"),
-        ("c", "wait", "other"),
+        ("c", "wait", "default"),
         ("d", "wait", "other"),
         ("e", "wait", "default"),
     ] {
@@ -117,7 +117,7 @@ fn the_metrics_of_one_machine_have_the_names_of_a_clusters() {
         "windlass_queue_waiting_jobs{namespace=\"default\",queue=\"small\"} 1",
         "windlass_queue_granted_cpus{namespace=\"default\",queue=\"small\"} 1",
         "windlass_queue_waiting_jobs{namespace=\"default\",queue=\"default\"} 1",
-        // No label holds what a user chose: jobs of a queue without an object are in the totals alone.
+        // No label holds what a user chose: a job that waits for its queue is in the totals alone.
         "windlass_waiting_jobs 3",
         "windlass_cpus_in_use 2",
         "windlass_grants_total 2",

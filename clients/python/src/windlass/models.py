@@ -47,7 +47,9 @@ class BlobRef(Model):
 
 @dataclass(frozen=True)
 class JobSpec(Model, input_blob=BlobRef):
-    """One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for `cancel`."""
+    """One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for `cancel`, and
+    for `queue` and `priority` while it has not started.
+    """
 
     cancel: bool
     """Set to true to cancel. Cannot be taken back."""
@@ -76,7 +78,9 @@ class JobSpec(Model, input_blob=BlobRef):
     function's.
     """
     queue: str | None = None
-    """Name of a ComputeQueue in the same namespace. Default `default`. Without such an object there is no quota."""
+    """Name of a ComputeQueue in the same namespace, for which the job waits if it is not there. Default `default`,
+    which may be missing where there is no queue at all: then there is no quota.
+    """
     retries: int | None = None
     """Further attempts after the first one failed. Default: the function's, else 2."""
     timeout_seconds: int | None = None
@@ -488,12 +492,12 @@ class Function(Model, metadata=Metadata, spec=FunctionSpec):
 
 @dataclass(frozen=True)
 class QueueSpec(Model):
-    """A quota of CPUs that jobs share. Without an object of the name that a job gives, the job is granted its CPUs at
-    once.
-    """
+    """A quota of CPUs that jobs share. A job that names a queue which is not there waits for it."""
 
     cpus: int
-    """CPUs that may be granted at the same time to the jobs of this queue."""
+    """CPUs that may be granted at the same time to the jobs of this queue. With 0 its jobs wait."""
+    hold: bool
+    """Whether its jobs wait: nothing new starts, and what runs goes on. Default false."""
     max_queued: int
     """Jobs that may wait. Beyond it a submission is refused (429) until some have started. Default 10000."""
     weight: int

@@ -57,7 +57,7 @@ pub async fn run(
     let (leads, led) = watch::channel(settings.lease_namespace.is_none());
     let (stores, writers) = stores();
     let jobs = stores.jobs.clone();
-    let admission = ClusterAdmission::new(identity.clone(), requeue);
+    let admission = ClusterAdmission::new(identity.clone(), settings.require_queue, requeue);
     let channels = Channels { leads: led, unreadable: unreadable.clone() };
     let ctx = Context::new(client.clone(), settings, stores, admission, metrics, channels);
     let mut changes = watches(&ctx, writers, &unreadable);

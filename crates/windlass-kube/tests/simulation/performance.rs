@@ -137,6 +137,8 @@ struct Performance {
     lost: Vec<String>,
     /// The batch Job that is suspended, and when it is to go on.
     suspended: Option<(Key, Instant)>,
+    /// When the queue that was deleted is made again.
+    no_queue_until: Option<Instant>,
 }
 
 impl Performance {
@@ -186,6 +188,7 @@ impl Performance {
             absent_until: None,
             lost: Vec::new(),
             suspended: None,
+            no_queue_until: None,
             server,
             story,
         }
@@ -203,6 +206,9 @@ impl Performance {
         }
         if is_due(&mut self.absent_until) {
             self.server.lock().deaths.send_replace((0..self.story.controllers).collect());
+        }
+        if is_due(&mut self.no_queue_until) {
+            self.story.quota.into_iter().for_each(|cpus| create_queue(&self.server, cpus));
         }
         self.check_lost_attempts();
         if is_due(&mut self.unlabelled_until) {
@@ -251,6 +257,10 @@ impl Performance {
         self.by_hand = None;
         match what {
             ByHand::Delete => state.delete(&batch_job),
+            ByHand::DeleteQueue(pause) => {
+                state.delete(&key("computequeues", "default"));
+                self.no_queue_until = Some(Instant::now() + Duration::from_millis(pause));
+            }
             ByHand::Orphan => {
                 state.delete_and_orphan(&batch_job);
                 state.deaths.send_replace((0..self.story.controllers).collect());
