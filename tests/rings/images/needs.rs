@@ -215,4 +215,7 @@ fn what_a_real_function_needs() {
     apply_function(&namespace, "theirs", "1", &json!({ "containers": mounted("/data") }));
     let theirs = told(&namespace, "theirs", "False");
     assert!(theirs.contains("volumeMounts") && theirs.contains("Not found"), "{theirs}");
+    apply_function(&namespace, "root", "1", &json!({ "securityContext": { "runAsUser": 0 } }));
+    let root = told(&namespace, "root", "False");
+    assert!(root.contains("violates PodSecurity"), "{root}");
 }

@@ -1,14 +1,18 @@
 //! Says on each ComputeFunction whether its pods can be made: when it changes, and not at the first job.
 //!
-//! What Windlass itself refuses is told with its path. The rest the API server is asked, by a dry run of a batch Job.
+//! What Windlass itself refuses is told with its path. The rest the API server is asked, by dry runs of a batch Job and a pod.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1 as batch;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::warn;
 use windlass_core::Error;
@@ -110,23 +114,42 @@ async fn judge(ctx: &Context, function: &ComputeFunction) -> Result<(&'static st
         }
         Err(error) => return Err(error),
     };
+    let namespace = &function.metadata.namespace;
     let mut batch_job = template.batch_job(String::new(), None);
-    batch_job.metadata.name = None;
-    batch_job.metadata.generate_name = Some("dry-run-".into());
-    let batch_jobs: Api<batch::Job> =
-        Api::namespaced(ctx.client.clone(), &function.metadata.namespace);
-    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    match within_deadline(batch_jobs.create(&dry_run, &batch_job)).await? {
-        Ok(_) => Ok((ACCEPTED, String::new())),
-        // No fault of the function's.
-        Err(kube::Error::Api(status)) if exceeds_quota(&status.message) => {
-            Ok((ACCEPTED, String::new()))
-        }
+    let pod = batch_job.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+    let mut pod = Pod { metadata: pod.metadata.unwrap_or_default(), spec: pod.spec, status: None };
+    for metadata in [&mut batch_job.metadata, &mut pod.metadata] {
+        metadata.name = None;
+        metadata.generate_name = Some("dry-run-".into());
+    }
+    // What a namespace lets in is asked only of pods, such as Pod Security's levels; other rules are of batch Jobs.
+    let refused = match dry_run(&ctx.client, namespace, &batch_job).await? {
+        Some(refused) => Some(refused),
+        None => dry_run(&ctx.client, namespace, &pod).await?,
+    };
+    Ok(refused.map_or((ACCEPTED, String::new()), |message| (REFUSED, message)))
+}
+
+/// What the API server says against an object, if it would not create it.
+async fn dry_run<K>(client: &Client, namespace: &str, object: &K) -> Result<Option<String>, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + Debug + Serialize + DeserializeOwned,
+{
+    let objects: Api<K> = Api::namespaced(client.clone(), namespace);
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    match within_deadline(objects.create(&params, object)).await? {
+        Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) if is_refusal(&status) => {
-            Ok((REFUSED, status.message.clone()))
+            Ok((!is_no_fault(&status.message)).then_some(status.message))
         }
         Err(error) => Err(from_kube(error)),
     }
+}
+
+/// Whether a refusal says nothing of the function: a quota is used up for now, or a webhook cannot be asked so.
+fn is_no_fault(message: &str) -> bool {
+    exceeds_quota(message) || message.contains("does not support dry run")
 }
 
 /// The condition of a function that was judged so. `None` of one that no API server has stored.
@@ -185,6 +208,19 @@ mod tests {
         for (conditions, asked, expected) in table {
             let told = function(conditions);
             assert_eq!(is_due(&told, asked), expected, "{:?} {asked:?}", told.status);
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_function_is_no_refusal_of_it() {
+        let table = [
+            ("pods \"p\" is forbidden: exceeded quota: q, requested: cpu=4", true),
+            ("admission webhook \"w\" does not support dry run", true),
+            ("pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\"", false),
+            ("pods \"p\" is forbidden: error looking up service account n/robot", false),
+        ];
+        for (message, expected) in table {
+            assert_eq!(is_no_fault(message), expected, "{message}");
         }
     }
 
