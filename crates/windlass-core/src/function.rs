@@ -296,3 +296,21 @@ fn one_day() -> u32 {
 fn one_gib() -> u64 {
     1 << 30
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_value_of_a_variable_is_shown_wherever_it_is_said() {
+        let env = json!([{ "name": "KEY", "value": "hush" }]);
+        let container = json!([{ "name": "c", "env": env }]);
+        let spec = json!({ "command": ["f"], "env": env, "podTemplate": { "spec": {
+            "containers": container, "initContainers": container } } });
+        let function = Function::new("f", serde_json::from_value(spec).unwrap());
+        let shown = serde_json::to_string(&function.with_hidden_values()).unwrap();
+        assert_eq!((shown.contains("hush"), shown.matches(HIDDEN_VALUE).count()), (false, 3));
+    }
+}

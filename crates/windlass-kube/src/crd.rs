@@ -3,7 +3,6 @@
 //! The schemas are core's: a wrapper adds the group, names, printer columns and selectable fields.
 //! `windlass print crds` writes what [`all`] gives; `manifests/crds.yaml` is that output.
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, ValidationRule,
@@ -15,12 +14,12 @@ use serde_json::{Value, json};
 use serde_with_macros::skip_serializing_none;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::jobs::RETRY_ANNOTATION;
-use windlass_core::status::Truth;
 use windlass_core::{
     AttemptNumber, Cpus, Function, FunctionSpec, Job, JobSpec, JobStatus, Metadata, Queue,
     QueueSpec,
 };
 
+use crate::function_status::FunctionStatus;
 use crate::labels::AttemptId;
 
 /// Defines a custom resource of our group: a wrapper around core's specification, with what only Kubernetes knows of it.
@@ -98,41 +97,6 @@ custom_resource! {
     printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.waiting"),
     printcolumn(name = "Weight", type_ = "integer", json_path = ".spec.weight"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
-}
-
-/// Whether the pods of a function can be made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FunctionStatus {
-    /// One, `Ready`.
-    #[serde(default)]
-    #[schemars(length(max = 8))]
-    pub conditions: Vec<FunctionCondition>,
-}
-
-/// The type of the condition of a function.
-pub(crate) const READY: &str = "Ready";
-
-/// A condition of a function.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FunctionCondition {
-    /// What it is about.
-    #[serde(rename = "type")]
-    #[schemars(length(max = 64))]
-    pub kind: String,
-    /// Whether it is so.
-    pub status: Truth,
-    /// One word for why.
-    #[schemars(length(min = 1, max = 128))]
-    pub reason: String,
-    /// A sentence for a person: what Windlass refuses, with its path, or the API server's words.
-    #[schemars(length(max = 1024))]
-    pub message: String,
-    /// The generation of the function that was looked at.
-    pub observed_generation: i64,
-    /// When `status` last changed.
-    pub last_transition_time: Timestamp,
 }
 
 /// How much of a queue is in use. Written with each grant, by compare-and-set, so that no two
@@ -270,11 +234,6 @@ impl ComputeJob {
 }
 
 impl ComputeFunction {
-    /// Whether its pods can be made, if that was told.
-    pub(crate) fn ready(&self) -> Option<&FunctionCondition> {
-        self.status.as_ref()?.conditions.iter().find(|condition| condition.kind == READY)
-    }
-
     /// The object as core knows it.
     pub fn to_core(&self) -> Function {
         Function {

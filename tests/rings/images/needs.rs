@@ -90,7 +90,9 @@ fn mounted(path: &str) -> Value {
 
 /// A container beside the function that runs this program.
 fn beside(program: &str) -> Value {
+    let safe = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } });
     json!({ "name": "beside", "image": IMAGE, "command": ["python3", "-c", program],
+        "securityContext": safe,
         "volumeMounts": [{ "name": "data", "mountPath": "/data" }] })
 }
 
@@ -130,8 +132,7 @@ fn needs(namespace: &Namespace) -> Vec<Need> {
             "volume",
             "written('/data/x')",
             json!("x"),
-            json!({ "volumes": [data_volume(namespace)], "containers": mounted("/data"),
-                "securityContext": { "runAsUser": 0 } }),
+            json!({ "volumes": [data_volume(namespace)], "containers": mounted("/data") }),
         ),
         Need(
             "gpu",

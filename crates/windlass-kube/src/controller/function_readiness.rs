@@ -21,8 +21,9 @@ use windlass_core::error::clip;
 use super::context::Context;
 use super::refused_status::is_refusal;
 use crate::attempt::build_standby::StandbyTemplate;
-use crate::crd::{ComputeFunction, FunctionCondition, READY};
+use crate::crd::ComputeFunction;
 use crate::error::{call, exceeds_quota, from_kube, within_deadline};
+use crate::function_status::{FunctionCondition, READY};
 
 /// How often is looked for functions that have changed.
 const TICK: Duration = Duration::from_secs(1);
@@ -72,11 +73,15 @@ fn seen_of(function: &ComputeFunction) -> Option<Seen> {
     Some((function.uid()?, function.metadata.generation?))
 }
 
+/// What was told of a function.
+fn ready(function: &ComputeFunction) -> Option<&FunctionCondition> {
+    function.status.as_ref()?.ready()
+}
+
 /// Whether a function is to be looked at, which was looked at so long ago.
 fn is_due(function: &ComputeFunction, asked: Option<Duration>) -> bool {
     let is_past = |pause| asked.is_none_or(|elapsed| elapsed >= pause);
-    let told = function
-        .ready()
+    let told = ready(function)
         .filter(|ready| Some(ready.observed_generation) == function.metadata.generation);
     match told {
         None => is_past(AGAIN),
@@ -87,7 +92,7 @@ fn is_due(function: &ComputeFunction, asked: Option<Duration>) -> bool {
 /// Writes the condition, if it is another one.
 async fn tell(ctx: &Context, function: &ComputeFunction) -> Result<(), Error> {
     let (reason, message) = judge(ctx, function).await?;
-    let before = function.ready();
+    let before = ready(function);
     let Some(condition) = condition(function, reason, message, ctx.now()) else { return Ok(()) };
     if before == Some(&condition) {
         return Ok(());
@@ -160,7 +165,7 @@ fn condition(
     now: Timestamp,
 ) -> Option<FunctionCondition> {
     let status = (reason == ACCEPTED).into();
-    let before = function.ready().filter(|ready| ready.status == status);
+    let before = ready(function).filter(|ready| ready.status == status);
     Some(FunctionCondition {
         kind: READY.into(),
         status,
@@ -185,7 +190,7 @@ mod tests {
         .unwrap()
     }
 
-    fn ready(reason: &str, generation: i64) -> Value {
+    fn told(reason: &str, generation: i64) -> Value {
         let status = if reason == ACCEPTED { "True" } else { "False" };
         json!([{ "type": "Ready", "status": status, "reason": reason, "message": "",
             "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z" }])
@@ -198,16 +203,16 @@ mod tests {
             (json!([]), None, true),
             (json!([]), Some(seconds(1)), false),
             (json!([]), Some(seconds(5)), true),
-            (ready(ACCEPTED, 1), None, true),
-            (ready(ACCEPTED, 2), None, false),
-            (ready(ACCEPTED, 2), Some(seconds(600)), false),
-            (ready(INVALID, 2), Some(seconds(600)), false),
-            (ready(REFUSED, 2), Some(seconds(59)), false),
-            (ready(REFUSED, 2), Some(seconds(60)), true),
+            (told(ACCEPTED, 1), None, true),
+            (told(ACCEPTED, 2), None, false),
+            (told(ACCEPTED, 2), Some(seconds(600)), false),
+            (told(INVALID, 2), Some(seconds(600)), false),
+            (told(REFUSED, 2), Some(seconds(59)), false),
+            (told(REFUSED, 2), Some(seconds(60)), true),
         ];
         for (conditions, asked, expected) in table {
-            let told = function(conditions);
-            assert_eq!(is_due(&told, asked), expected, "{:?} {asked:?}", told.status);
+            let function = function(conditions);
+            assert_eq!(is_due(&function, asked), expected, "{:?} {asked:?}", function.status);
         }
     }
 
@@ -227,7 +232,7 @@ mod tests {
     #[test]
     fn a_condition_keeps_its_time_while_its_truth_is_the_same() {
         let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
-        let refused = function(ready(REFUSED, 1));
+        let refused = function(told(REFUSED, 1));
         let still = condition(&refused, INVALID, "x".repeat(5000), now).unwrap();
         assert_eq!((still.status, still.observed_generation), (Truth::False, 2));
         assert!(still.last_transition_time < now);
