@@ -1,13 +1,15 @@
 //! What a server tells whoever runs it, in its log and its metrics, and what it takes after a load.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::load::large_answers;
 use crate::support::server::Server;
-use crate::support::{eventually, script, text};
+use crate::support::{eventually, script, text, windlass};
 
 /// A server with two CPUs and functions that end well, badly and never.
 fn server(here: &std::path::Path) -> Server {
@@ -153,4 +155,27 @@ fn memory_that_a_load_has_taken_is_given_back_within_a_minute() {
     eventually("the memory is given back", Duration::from_secs(60), || {
         (anonymous(server.pid()) < IDLE).then_some(())
     });
+}
+
+#[test]
+fn a_service_manager_is_told_that_the_server_is_ready_lives_and_stops() {
+    let here = tempfile::tempdir().unwrap();
+    let path = here.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let told = || {
+        let mut message = [0; 64];
+        let length = socket.recv(&mut message).unwrap();
+        text(&message[..length])
+    };
+    let mut command = Command::new(windlass());
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+    let mut server = Server::start_by(command, &here.path().join("data"), &[]);
+    assert_eq!(told(), "READY=1");
+    assert_eq!(server.client.get("/readyz").status, 200);
+    assert_eq!(told(), "WATCHDOG=1");
+    assert_eq!(told(), "WATCHDOG=1");
+    assert!(server.stop().success());
+    let last = std::iter::repeat_with(told).find(|message| message != "WATCHDOG=1");
+    assert_eq!(last.as_deref(), Some("STOPPING=1"));
 }

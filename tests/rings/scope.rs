@@ -31,6 +31,8 @@ fn a_release_for_one_namespace_serves_it_and_may_do_nothing_in_another() {
     let (served, other) = (Namespace::new("scope-served"), Namespace::new("scope-other"));
     let everywhere = RIGHTS.iter().all(|(who, verb, what)| may(who, verb, what, &other.0));
     assert!(everywhere, "by default it serves all");
+    // The release brings its own there.
+    kubectl(&["delete", "cfn", "-n", &served.0, "echo", "price", "render"], "").unwrap();
     let upgraded = Upgraded::to(&format!("watchNamespace={}", served.0));
     for (account, verb, resource) in RIGHTS {
         assert!(may(account, verb, resource, &served.0), "{account} may not {verb} {resource}");

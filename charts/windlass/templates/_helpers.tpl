@@ -1,27 +1,90 @@
+{{/* The beginning of the names of all objects. A Service's name has 63 characters at most, `-gateway-peers` included. */}}
+{{- define "windlass.fullname" -}}
+{{- $name := .Values.fullnameOverride | default .Release.Name }}
+{{- if gt (len $name) 49 }}{{ $name | trunc 40 | trimSuffix "-" }}-{{ $name | sha256sum | trunc 8 }}{{ else }}{{ $name }}{{ end }}
+{{- end }}
+
+{{- define "windlass.name" -}}
+{{ .Values.nameOverride | default .Chart.Name }}
+{{- end }}
+
+{{/* Where jobs are served: that of the built-in functions, too. */}}
+{{- define "windlass.jobsNamespace" -}}
+{{ .Values.watchNamespace | default .Release.Namespace }}
+{{- end }}
+
+{{/* A digest says more than a tag. */}}
 {{- define "windlass.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image.digest }}{{ $.Values.image.repository }}@{{ . }}
+{{- else }}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{- define "windlass.labels" -}}
-app.kubernetes.io/name: windlass
+app.kubernetes.io/name: {{ include "windlass.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "windlass.selector" -}}
-app.kubernetes.io/name: windlass
+app.kubernetes.io/name: {{ include "windlass.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{/* What workers and other gateways call the gateway, and what its certificate is for. */}}
 {{- define "windlass.gatewayName" -}}
-{{ .Release.Name }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}
+{{ include "windlass.fullname" . }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}
 {{- end }}
 
 {{/* Who has signed the gateway's certificate: the first of these that the Secret has. */}}
 {{- define "windlass.authorities" -}}
 /run/windlass/tls/ca.crt,/run/windlass/tls/tls.crt
+{{- end }}
+
+{{/* The account of a component, `dict "root" . "component" NAME`. */}}
+{{- define "windlass.serviceAccount" -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "windlass.fullname" .root }}-{{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "windlass.labels" .root | nindent 4 }}
+  {{- with (index .root.Values .component).serviceAccount.annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{/* What the pods of a component are called. */}}
+{{- define "windlass.podMetadata" -}}
+{{- $values := index .root.Values .component -}}
+labels:
+  {{- with $values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- include "windlass.labels" .root | nindent 2 }}
+  app.kubernetes.io/component: {{ .component }}
+{{- with $values.podAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Who runs the pods of a component, from where their image comes, and on which nodes they may be. */}}
+{{- define "windlass.podPlacement" -}}
+{{- $values := index .root.Values .component -}}
+serviceAccountName: {{ include "windlass.fullname" .root }}-{{ .component }}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- with index $values $field }}
+{{ $field }}:{{ if kindIs "string" . }} {{ . }}{{ else }}{{ toYaml . | nindent 2 }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if $values.topologySpreadConstraints }}
+topologySpreadConstraints: {{- toYaml $values.topologySpreadConstraints | nindent 2 }}
+{{- else if gt (int $values.replicas) 1 }}
+{{ include "windlass.spread" . }}
+{{- end }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* Of several replicas no two on one node, where there are enough. */}}

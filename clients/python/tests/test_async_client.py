@@ -56,7 +56,8 @@ async def test_a_job_is_submitted_followed_and_read(client):
     assert job.metadata.name in {job.metadata.name async for job in client.list(label_selector="test=async")}
     again = await client.retry(job)
     assert again.metadata.annotations["windlass.dev/retry-of"] == job.metadata.name
-    await client.delete(job)
+    for each in (again, job):
+        await client.delete(each)
     with pytest.raises(windlass.NotFound):
         await client.get(job)
 
@@ -65,10 +66,11 @@ async def test_a_job_is_submitted_followed_and_read(client):
 async def test_a_map_gives_results_in_order_and_cancels_the_rest(client):
     results = client.map("square", ({"items": [i]} for i in range(10)), ahead=3)
     assert [result["results"] async for result in results] == [[i * i] for i in range(10)]
-    results = client.map("slow", ({"items": [seconds]} for seconds in (0.01, 30, 30)), parallelism=1)
+    slow = ({"items": [seconds]} for seconds in (0.01, 30, 30))
+    results = client.map("slow", slow, parallelism=1, labels={"test": "map"})
     assert await results.__anext__() == {"results": [0.01]}
     active = ("Queued", "Starting", "Running")
-    running = [job async for job in client.list(function="slow") if job.status.phase in active]
+    running = [job async for job in client.list(label_selector="test=map") if job.status.phase in active]
     await results.aclose()
     assert {(await client.wait(job, timeout_seconds=20)).status.phase for job in running} == {"Cancelled"}
 

@@ -152,9 +152,11 @@ def test_what_is_wrong_with_a_request_is_told_with_pointers(client):
 def test_a_map_gives_results_in_order_and_cancels_the_rest(client):
     results = client.map("square", ({"items": [i]} for i in range(10)), ahead=3)
     assert [result["results"] for result in results] == [[i * i] for i in range(10)]
-    results = client.map("slow", ({"items": [seconds]} for seconds in (0.01, 30, 30, 30)), parallelism=1)
+    slow = ({"items": [seconds]} for seconds in (0.01, 30, 30, 30))
+    results = client.map("slow", slow, parallelism=1, labels={"test": "map"})
     assert next(results) == {"results": [0.01]}
-    running = [job for job in client.list(function="slow") if job.status.phase in ("Queued", "Starting", "Running")]
+    active = ("Queued", "Starting", "Running")
+    running = [job for job in client.list(label_selector="test=map") if job.status.phase in active]
     assert len(running) == 3
     results.close()
     assert {client.wait(job, timeout_seconds=20).status.phase for job in running} == {"Cancelled"}

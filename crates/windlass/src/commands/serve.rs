@@ -27,6 +27,7 @@ use crate::server::descriptors;
 use crate::server::engine_config;
 use crate::server::hosts;
 use crate::server::memory;
+use crate::server::service_manager::ServiceManager;
 
 /// Descriptors of the store, the runtime, the watch of the manifests, and files that are read.
 const OWN_DESCRIPTORS: usize = 40;
@@ -81,6 +82,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         return Err(BadUsage(why).into());
     }
     hosts::check(args.listen, &args.host)?;
+    let manager = ServiceManager::find().context("NOTIFY_SOCKET")?;
     let data = args.data.map_or_else(engine_config::data_directory, Ok)?;
     let max_stored_bytes = bytes("--max-stored", &args.max_stored)?;
     let attempt_disk_bytes = bytes("--attempt-disk", &args.attempt_disk)?;
@@ -145,7 +147,9 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     if is_open {
         warn!("functions can read the data directory: the token, and the files of other jobs");
     }
-    run(listener, gateway, &engine, signals).await
+    // Whoever connects from now on is answered: the listener is there.
+    manager.ready();
+    run(listener, gateway, &engine, signals, &manager).await
 }
 
 /// A quantity that a flag gives.
@@ -160,7 +164,9 @@ async fn run(
     gateway: Gateway,
     engine: &Engine,
     signals: StopSignals,
+    manager: &ServiceManager,
 ) -> anyhow::Result<ExitCode> {
+    let jobs = Arc::clone(&gateway.jobs);
     let activity = Arc::clone(&gateway.activity);
     let release = async || {
         if let Err(error) = engine.release_memory().await {
@@ -172,10 +178,12 @@ async fn run(
             () = stopped(signals) => {}
             () = engine.drained() => info!("drained: nothing runs any more"),
         }
+        manager.stopping();
     };
     tokio::select! {
         served = windlass_gateway::serve(listener, gateway, until) => served?,
         never = memory::give_back(&activity, release) => match never {},
+        never = manager.keep_told(&*jobs) => match never {},
         why = engine.broken() => bail!("the store has failed: {why}"),
     }
     info!("stopping: what runs is ended, and started again by the next server on this directory");

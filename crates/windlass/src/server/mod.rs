@@ -10,3 +10,4 @@ mod keyring;
 pub(crate) mod keys;
 pub(crate) mod memory;
 mod secret;
+pub(crate) mod service_manager;
