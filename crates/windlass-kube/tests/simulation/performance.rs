@@ -91,8 +91,11 @@ async fn play(story: Story) -> Result<usize, String> {
     while !performance.is_over() && !left.is_zero() {
         let began = Instant::now();
         sleep(STEP).await;
+        let took = began.elapsed();
+        let counted = took.min(LONGEST_STEP);
+        left = left.saturating_sub(counted);
+        performance.wait_longer(took - counted);
         performance.act();
-        left = left.saturating_sub(began.elapsed().min(LONGEST_STEP));
     }
     let has_ended = performance.is_over();
     // What another controller had begun is over by then.
@@ -216,6 +219,11 @@ impl Performance {
         {
             self.server.lock().suspend(&batch_job, false);
         }
+    }
+
+    /// Gives controllers the time that the machine did not give them.
+    fn wait_longer(&mut self, pause: Duration) {
+        self.unlabelled_until = self.unlabelled_until.map(|until| until + pause);
     }
 
     fn restart_the_dead(&mut self) {
