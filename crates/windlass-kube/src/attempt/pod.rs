@@ -6,20 +6,17 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use windlass_core::assignment::{ASSIGNMENT, Assignment, STANDBY, StandbyOrder, VERSION};
-use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_core::status::FailureReason;
 use windlass_core::{Cpus, Error, FunctionSpec};
 
 use super::complete_pod::complete_pod;
 use super::inputs::{beside_files, fetched_inputs, input_digest};
 use super::new_attempt::NewAttempt;
+use super::pod_template::POD_GRACE_SECONDS;
 use super::report_endpoint::{ReportEndpoint, TOKEN_DIRECTORY};
 use super::worker_source::{WorkerSource, bring_worker, worker_command};
 use crate::labels::{ANNOTATION_INPUT, AUDIENCE, CONTAINER};
 
-/// How long a pod may take to end after it was told: the worker's grace for its function and some
-/// seconds for the worker itself.
-pub(super) const POD_GRACE_SECONDS: i64 = STOP_GRACE_SECONDS as i64 + 5;
 /// Life of the reporting token, in seconds; the kubelet renews it.
 const TOKEN_SECONDS: i64 = 3600;
 /// User and group of the pod's processes.
@@ -40,9 +37,6 @@ const SERVE_DIRECTORY: &str = "/windlass/work/serve";
 /// The user has no entry in the image's passwd, and its home would be the root directory, which nobody may write.
 const HOME_DIRECTORY: &str = "/home/windlass";
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
-
-/// Names of our volumes.
-pub(super) const OWN_VOLUMES: [&str; 4] = ["input", "token", "work", "shm"];
 
 /// The pod of this attempt. `Conflict` when the function cannot run on a cluster.
 pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Error> {

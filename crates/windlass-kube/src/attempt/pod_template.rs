@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core_v1;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
+use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_core::function::{RESERVED_NAME, RESERVED_PREFIX};
 use windlass_core::{Error, FunctionSpec, Problem};
 
-use super::pod::{OWN_VOLUMES, POD_GRACE_SECONDS};
 use super::worker_source::NAME as WORKER;
 use crate::labels::{CONTAINER, OWN_PREFIX, let_it_run};
 
+/// How long a pod may take to end after it was told: the worker's grace for its function and some
+/// seconds for the worker itself.
+pub(super) const POD_GRACE_SECONDS: i64 = STOP_GRACE_SECONDS as i64 + 5;
+/// Names of our volumes.
+const OWN_VOLUMES: [&str; 4] = ["input", "token", "work", "shm"];
 /// What Windlass says of a pod.
 const OF_POD: [&str; 2] = ["restartPolicy", "activeDeadlineSeconds"];
 /// What Windlass says of the function's container, where not the function itself does.

@@ -3,4 +3,5 @@
 mod blobs;
 mod jobs;
 mod logs;
+mod stored_file;
 mod submit;
