@@ -22,6 +22,7 @@ mod client;
 mod controller;
 pub mod crd;
 mod error;
+pub mod function_status;
 mod gateway;
 pub mod kubeconfig;
 mod labels;
