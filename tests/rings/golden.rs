@@ -39,7 +39,7 @@ fn the_charts_functions_are_the_built_in_ones() {
 }
 
 /// Every command that a user types, in the order of the help.
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "",
     "run",
     "call",
@@ -55,6 +55,7 @@ const COMMANDS: [&str; 23] = [
     "explain",
     "blobs",
     "functions",
+    "functions check",
     "queues",
     "serve",
     "drain",
@@ -69,7 +70,7 @@ const COMMANDS: [&str; 23] = [
 fn the_help_of_every_command_is_the_committed_one() {
     let mut help = String::new();
     for command in COMMANDS {
-        let arguments: Vec<_> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let arguments: Vec<_> = command.split_whitespace().chain(["--help"]).collect();
         help += &format!("$ windlass {}\n{}\n", arguments.join(" "), printed(&arguments));
     }
     assert_golden("tests/rings/golden/help.txt", &help);

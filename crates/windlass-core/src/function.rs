@@ -122,8 +122,11 @@ pub struct Parallelism {
     pub max: Cpus,
 }
 
+/// The longest time to a running function, of one that does not say.
+pub const DEFAULT_START_DEADLINE_SECONDS: u32 = 600;
+
 fn ten_minutes() -> u32 {
-    600
+    DEFAULT_START_DEADLINE_SECONDS
 }
 
 impl Default for Parallelism {

@@ -105,6 +105,13 @@ impl StandbyTemplate {
     }
 }
 
+/// What Windlass has against the pods of a function, as far as that is known without a cluster. `Conflict` when it has
+/// no image, or too much memory to be counted; `Invalid` when its template says what it must not.
+pub fn check_function(function: &Function) -> Result<(), Error> {
+    let report = ReportEndpoint { url: String::new(), authorities: None };
+    StandbyTemplate::new(function, &report, None).map(drop)
+}
+
 /// The labels of the batch Job and the pod of a standby of this function.
 fn labels_of_standby(function: &str) -> BTreeMap<String, String> {
     BTreeMap::from([

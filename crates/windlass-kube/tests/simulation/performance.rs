@@ -14,8 +14,8 @@ use crate::server::{Key, Server, is_live, key};
 use crate::standby::is_waiting;
 use crate::story::{ByHand, Story};
 
-/// Longest time until every job has ended. What a step takes beyond `LONGEST_STEP` does not count: then the machine was
-/// busy with something else.
+/// Longest time until every job has ended. Of all these times that does not count which a step takes beyond
+/// `LONGEST_STEP`: then the machine was busy with something else.
 pub(crate) const END: Duration = Duration::from_secs(180);
 /// So long after the end nobody has anything left to do: a claim whose attempt one of two controllers has not observed
 /// counts for 10 s; and what a queue has granted is written every 5 s, and once more when that write fails.
@@ -89,20 +89,17 @@ async fn play(story: Story) -> Result<usize, String> {
     let mut left = END;
     performance.act();
     while !performance.is_over() && !left.is_zero() {
-        let began = Instant::now();
-        sleep(STEP).await;
-        let took = began.elapsed();
-        let counted = took.min(LONGEST_STEP);
+        let [counted, lost] = step().await;
         left = left.saturating_sub(counted);
-        performance.wait_longer(took - counted);
+        performance.wait_longer(lost);
         performance.act();
     }
     let has_ended = performance.is_over();
     // What another controller had begun is over by then.
-    sleep(SETTLE).await;
+    pause(SETTLE).await;
     let writes = performance.writes();
     if has_ended {
-        sleep(QUIET).await;
+        pause(QUIET).await;
     }
     let is_quiet = performance.writes() == writes;
     performance.stop();
@@ -120,6 +117,23 @@ async fn play(story: Story) -> Result<usize, String> {
     let objects: Vec<_> = state.objects.keys().collect();
     let story = &performance.story;
     Err(format!("{story:?}\n{wrong:#?}\n{:#?}\n{objects:?}", state.writes))
+}
+
+/// Lets the stories go on for a step. Returns how much of its time counts, and how much the machine did not give them.
+async fn step() -> [Duration; 2] {
+    let began = Instant::now();
+    sleep(STEP).await;
+    let took = began.elapsed();
+    let counted = took.min(LONGEST_STEP);
+    [counted, took - counted]
+}
+
+/// Lets the stories go on for so long.
+async fn pause(mut left: Duration) {
+    while !left.is_zero() {
+        let [counted, _] = step().await;
+        left = left.saturating_sub(counted);
+    }
 }
 
 /// A story that is being played.
