@@ -10,9 +10,9 @@ use crate::backend::resolve::Backend;
 use crate::cli::{self, Command, Started};
 use crate::commands::blobs::Blobs;
 use crate::commands::{
-    blobs, call, cancel, completion, controller, delete, drain, explain, functions, gateway, get,
-    keys, lambda, list, logs, print, queues, result, retry, run as run_command, serve, submit,
-    watch,
+    blobs, call, cancel, completion, controller, dashboard, delete, drain, explain, functions,
+    gateway, get, keys, lambda, list, logs, print, queues, result, retry, run as run_command,
+    serve, submit, watch,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -39,6 +39,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Result(args) => on_backend(args, result::result),
         Command::Logs(args) => on_backend(args, logs::logs),
         Command::Explain(args) => on_backend(args, explain::explain),
+        Command::Dashboard(args) => on_backend(args, dashboard::dashboard),
         Command::Blobs(Blobs::Put(args)) => on_backend(args, blobs::put),
         Command::Functions(args) => on_backend(args, functions::functions),
         Command::Queues(args) => on_backend(args, queues::queues),

@@ -1,11 +1,12 @@
 //! The back end of the REST gateway and of the command line, on a cluster.
 //!
-//! [`jobs`] serves what the REST API asks, with [`watch`] and [`logs`] for what is followed. [`access`] asks the API
+//! [`jobs`] serves what the REST API asks, with [`watch`], [`changes`] and [`logs`] for what is followed. [`access`] asks the API
 //! server what a caller may do. [`reports`] writes what workers report into the status, once [`worker_identity`] knows which
 //! pod reports. [`result_gc`] deletes stored results whose job is gone.
 
 pub(crate) mod access;
 mod assign;
+mod changes;
 pub(crate) mod jobs;
 mod logs;
 pub(crate) mod reports;

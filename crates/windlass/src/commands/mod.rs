@@ -5,6 +5,7 @@ pub(crate) mod call;
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod controller;
+pub(crate) mod dashboard;
 pub(crate) mod delete;
 pub(crate) mod drain;
 pub(crate) mod each_name;

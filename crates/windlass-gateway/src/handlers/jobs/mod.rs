@@ -2,6 +2,7 @@
 //! they share: [`create`], [`wait`], [`response`], [`stream_end`].
 
 pub(crate) mod cancel;
+pub(crate) mod changes;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod events;
