@@ -103,18 +103,27 @@ fn a_call_of_any_type_gives_its_function_exactly_these_bytes() {
     assert_eq!(fs::read_dir(server.data().join("blobs/new")).unwrap().count(), 0);
 }
 
+/// Bytes that nobody has sent before are stored once, however often they are sent, and read. Their path.
+pub(crate) fn is_sent_once_and_read(client: &Client, bytes: &[u8]) -> String {
+    let (sha256, length) = (sha256(bytes), bytes.len());
+    let first = put(client, bytes);
+    let told = json!({ "sha256": sha256, "bytes": length });
+    assert_eq!((first.status, first.json()), (201, told));
+    assert_eq!(put(client, bytes).status, 200);
+    let path = first.header("location").unwrap().to_owned();
+    let head = client.send("HEAD", &path, &[("Connection", "close")], b"");
+    assert_eq!(head.status, 200);
+    assert_eq!(head.header("content-length"), Some(length.to_string().as_str()));
+    assert_eq!(client.get(&path).body, bytes);
+    path
+}
+
 #[test]
 fn files_are_sent_before_and_found_by_their_names() {
     let here = tempfile::tempdir().unwrap();
     let server = Server::beside(here.path(), &[]);
     let client = &server.client;
-    let one = put(client, b"one");
-    assert_eq!((one.status, one.json()), (201, json!({ "sha256": sha256(b"one"), "bytes": 3 })));
-    assert_eq!(put(client, b"one").status, 200);
-    let path = one.header("location").unwrap().to_owned();
-    let head = client.send("HEAD", &path, &[("Connection", "close")], b"");
-    assert_eq!((head.status, head.header("content-length")), (200, Some("3")));
-    assert_eq!(client.get(&path).body, b"one");
+    let path = is_sent_once_and_read(client, b"one");
     let nameless = client.post("/v1/namespaces/default/blobs", &[], b"two");
     assert_eq!(
         (nameless.status, nameless.json()["sha256"].as_str()),

@@ -47,6 +47,9 @@ pub enum NotStored {
     Failed(#[from] Error),
 }
 
+/// What becomes of bytes that are sent.
+pub type BlobReply = Result<StoredBlob, NotStored>;
+
 /// What is told of bytes that have this digest, and should have another.
 pub fn another_digest(found: &str) -> Error {
     let why = format!("the bytes that came have the digest {found}");
@@ -78,12 +81,7 @@ pub fn no_json(why: &str) -> Problem {
 pub trait BlobSink: Send + Sync + 'static {
     /// Stores bytes in pieces. When this returns they are not lost, for an hour at least, and then as
     /// long as a job names them. An error leaves nothing.
-    async fn store(
-        &self,
-        namespace: &str,
-        new: &NewBlob,
-        content: ByteStream,
-    ) -> Result<StoredBlob, NotStored>;
+    async fn store(&self, namespace: &str, new: &NewBlob, content: ByteStream) -> BlobReply;
 }
 
 /// A world that keeps blobs.

@@ -115,11 +115,11 @@ impl FunctionSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Parallelism {
     /// CPUs of a job that does not say. Default 1.
-    #[serde(default = "one")]
+    #[serde(default = "number::<1>")]
     #[schemars(range(min = 1, max = 1024))]
     pub default: Cpus,
     /// Most CPUs a job may ask for. Default 64.
-    #[serde(default = "sixty_four")]
+    #[serde(default = "number::<64>")]
     #[schemars(range(min = 1, max = 1024))]
     pub max: Cpus,
 }
@@ -130,7 +130,7 @@ fn ten_minutes() -> u32 {
 
 impl Default for Parallelism {
     fn default() -> Self {
-        Self { default: one(), max: sixty_four() }
+        Self { default: 1, max: 64 }
     }
 }
 
@@ -168,18 +168,18 @@ impl Memory {
 #[serde(rename_all = "camelCase")]
 pub struct Timeout {
     /// For a job that does not say. Default 3600.
-    #[serde(default = "one_hour")]
+    #[serde(default = "number::<3_600>")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub default: u32,
     /// Most a job may ask for. Default 86400.
-    #[serde(default = "one_day")]
+    #[serde(default = "number::<86_400>")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub max: u32,
 }
 
 impl Default for Timeout {
     fn default() -> Self {
-        Self { default: one_hour(), max: one_day() }
+        Self { default: 3_600, max: 86_400 }
     }
 }
 
@@ -297,17 +297,9 @@ fn json_type() -> String {
 fn base_memory() -> String {
     "128Mi".into()
 }
-fn one() -> u32 {
-    1
-}
-fn sixty_four() -> u32 {
-    64
-}
-fn one_hour() -> u32 {
-    3_600
-}
-fn one_day() -> u32 {
-    86_400
+/// A default.
+fn number<const N: u32>() -> u32 {
+    N
 }
 fn one_gib() -> u64 {
     1 << 30

@@ -17,14 +17,13 @@ use crate::status::{
 use crate::validate::JobLimits;
 use crate::{AttemptNumber, Job, JobStatus, Phase};
 
-mod failures;
+mod retry;
+mod unreported;
 
-use failures::{MAX_UNREPORTED_BYTES, refused_start};
-pub(crate) use failures::{failure, is_over_start_deadline, not_started};
-
-/// Most attempts of a job, whatever each has failed of. What is lost so often is lost again. With the back-off
-/// between them they take more than three hours.
-pub(crate) const MAX_ATTEMPTS: AttemptNumber = 200;
+#[cfg(test)]
+pub(crate) use retry::MAX_ATTEMPTS;
+use unreported::refused_start;
+pub(crate) use unreported::{failure, is_over_start_deadline, not_started};
 
 /// What a kubelet says in turn of an image that it cannot pull.
 const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
@@ -308,39 +307,6 @@ impl JobStatus {
         self.phase = Some(Phase::Starting);
         self.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
         self.set_condition(ConditionType::Running, false, &reason, &message, since);
-    }
-
-    /// Settles a failed attempt: the job ends, or waits for its next attempt.
-    fn fail(&mut self, limits: &JobLimits, mut failure: Failure) {
-        let reason = failure.reason;
-        if reason.counts() && failure.attempt > 0 {
-            self.retries += 1;
-        }
-        // `retries` counts failures; the first attempt is no retry.
-        let mut is_tried_again = reason.is_retried() && self.retries <= limits.retries;
-        if is_tried_again && failure.attempt >= MAX_ATTEMPTS {
-            is_tried_again = false;
-            let said = clip(failure.message, MAX_UNREPORTED_BYTES);
-            failure.message = format!("no more than {MAX_ATTEMPTS} attempts are made: {said}");
-        }
-        let (attempt, time) = (failure.attempt, failure.time);
-        let message = failure.message.clone();
-        self.failure = Some(failure);
-        self.waiting = None;
-        if is_tried_again {
-            self.timeline.remember(attempt, time);
-            self.phase = Some(Phase::Queued);
-            self.set_condition(ConditionType::Running, false, reason.as_str(), &message, time);
-            self.set_condition(
-                ConditionType::Admitted,
-                false,
-                reasons::RETRYING,
-                "waits for its next attempt",
-                time,
-            );
-        } else {
-            self.end(Phase::Failed, reason.as_str(), &message, time);
-        }
     }
 
     /// Tells the end of the job.

@@ -45,7 +45,7 @@ use tokio::net::TcpListener;
 
 pub use live::live_progress::LiveProgress;
 pub use live::peers::{PeerTrust, Peers, share_progress};
-pub use protocol::limits::ServerLimits;
+pub use protocol::limits::{RequestRates, ServerLimits};
 pub use server::tls::{Tls, TlsError};
 pub use state::Gateway;
 

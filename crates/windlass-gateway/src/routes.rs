@@ -101,7 +101,7 @@ pub(crate) static API_DOCUMENT: LazyLock<ApiDocument> =
 /// The router of a gateway that ends when `shutdown` says so.
 pub(crate) fn router(gateway: Gateway, shutdown: Shutdown) -> axum::Router {
     let state = Arc::new(GatewayState {
-        rate_limits: RateLimits::new(&gateway.limits),
+        rate_limits: RateLimits::new(&gateway.limits.rates),
         login_codes: LoginCodes::default(),
         gateway,
         shutdown,

@@ -6,6 +6,8 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use windlass_gateway::ServerLimits;
+
 use crate::http::{Ask, BOUND, Server, bounded, read_to_close, until};
 
 const SUBMIT: &str = "POST /v1/namespaces/default/jobs HTTP/1.1\r\nhost: x\r\n\
@@ -128,13 +130,18 @@ async fn connections_that_are_being_answered_are_not_given_up_for_others() {
     }
 }
 
+/// A server of one connection, of which this limit is short.
+async fn with_one_place(short: impl FnOnce(&mut ServerLimits) -> &mut Duration) -> Server {
+    Server::start_with(|gateway| {
+        gateway.limits.connections = 1;
+        *short(&mut gateway.limits) = Duration::from_millis(300);
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_loses_its_connection() {
-    let server = Server::start_with(|gateway| {
-        gateway.limits.connections = 1;
-        gateway.limits.stalled_write = Duration::from_millis(300);
-    })
-    .await;
+    let server = with_one_place(|limits| &mut limits.stalled_write).await;
     server.backend.put("a");
     server.backend.finish("a", &vec![b'x'; 64 * 1024 * 1024], "text/plain");
     let mut socket = server.connect().await;
@@ -151,11 +158,7 @@ async fn a_client_that_does_not_read_loses_its_connection() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_while_it_waits_frees_its_place() {
-    let server = Server::start_with(|gateway| {
-        gateway.limits.connections = 1;
-        gateway.limits.wait_of_closed = Duration::from_millis(300);
-    })
-    .await;
+    let server = with_one_place(|limits| &mut limits.wait_of_closed).await;
     let mut socket = server.connect().await;
     let body = r#"{"function": "price", "name": "a"}"#;
     let length = body.len();

@@ -34,8 +34,7 @@ async fn a_report_that_counts_is_204() {
 
 #[tokio::test]
 async fn a_worker_that_reports_too_often_is_asked_to_wait_before_its_report_is_read() {
-    let server =
-        Server::start_with(|gateway| gateway.limits.worker_requests_per_second = Some(1)).await;
+    let server = Server::start_with(|gateway| gateway.limits.rates.worker_requests = Some(1)).await;
     let store = Ask::new(Method::PUT, "/v1/reports/u/1/result").token(WORKER).content(b"x");
     assert_eq!(server.send(report(&progress())).await.status, 204);
     assert_eq!(server.send(report(&progress())).await.status, 204);

@@ -28,6 +28,8 @@ mod labels;
 pub mod metrics;
 mod queueing;
 mod status;
+#[cfg(test)]
+mod test_times;
 mod version;
 mod watch_backoff;
 
@@ -41,5 +43,5 @@ pub use controller::worker_injection::{Injection, WorkerSettings};
 pub use gateway::access::ClusterAccess;
 pub use gateway::jobs::Cluster;
 pub use gateway::reports::ClusterReports;
-pub use gateway::result_gc::run_result_gc;
+pub use gateway::store_gc::run_store_gc;
 pub use metrics::Metrics;

@@ -61,7 +61,7 @@ impl Engine {
         confine::thaw_leftovers(&id);
         let lost = controller::end_leftovers(&files).map_err(io)?;
         for directory in [&config.data, &files.attempts()] {
-            ownership::let_pass(directory, config.run_as.is_some()).map_err(io)?;
+            ownership::let_pass(directory, config.worker.run_as.is_some()).map_err(io)?;
         }
         let cores = Cores::find(config.cpus);
         let cgroups = Cgroups::detect(&id, &cores);
@@ -70,7 +70,7 @@ impl Engine {
             info!(note, "not in use");
         }
 
-        let backlog = Arc::new(Backlog::new(config.max_queued));
+        let backlog = Arc::new(Backlog::new(config.bounds.max_queued));
         let (store, clock) = (Arc::new(store), Clock::start());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let (is_stopping, is_draining) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -187,7 +187,7 @@ fn settle_paths(config: &mut Config) -> io::Result<()> {
     // Functions have other working directories than this process; and the processes of an earlier one
     // are known by the directory's one name.
     config.data = fs::canonicalize(&data)?;
-    config.program = std::path::absolute(&config.program)?;
+    config.worker.program = std::path::absolute(&config.worker.program)?;
     match config.data.to_str() {
         Some(_) => Ok(()),
         None => {

@@ -36,10 +36,10 @@ mod process;
 mod queueing;
 mod store;
 
-pub use config::{Config, NAMESPACE};
+pub use config::{Bounds, Config, NAMESPACE};
 pub use controller::{is_python_worker, wrong_function};
 pub use engine::Engine;
 pub use functions::{Functions, Library};
 pub use ownership::claim_directory_of_server;
-pub use process::Logs;
+pub use process::{Logs, WorkerOptions};
 pub use store::StoreError;

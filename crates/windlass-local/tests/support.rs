@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use windlass_core::jobs::Submission;
 use windlass_core::status::FailureReason;
 use windlass_core::{Error, Function, Job, JobKey, JobSpec, Jobs as _, Phase};
-use windlass_local::{Config, Engine, Functions, Library, Logs, NAMESPACE};
+use windlass_local::{Bounds, Config, Engine, Functions, Library, Logs, NAMESPACE, WorkerOptions};
 use windlass_metrics::JobMetrics;
 
 /// Longest time that any test waits for anything.
@@ -52,18 +52,22 @@ pub(crate) fn machine_at(
         functions: Arc::new(Library::fixed(functions)),
         data,
         durable: true,
-        max_queued: 1_000_000,
-        max_stored_bytes: 1 << 30,
-        attempt_disk_bytes: Some(64 << 20),
-        program: program(),
-        logs: Logs::Files,
+        bounds: Bounds {
+            max_queued: 1_000_000,
+            max_stored_bytes: 1 << 30,
+            attempt_disk_bytes: Some(64 << 20),
+            warm_memory_bytes: 1 << 30,
+        },
+        worker: WorkerOptions {
+            program: program(),
+            logs: Logs::Files,
+            descriptors: None,
+            grace: Duration::from_millis(300),
+            run_as: None,
+        },
         stop: None,
-        descriptors: None,
-        grace: Duration::from_millis(300),
         // The functions of these tests leave traces in the data directory.
         hides_data: false,
-        run_as: None,
-        warm_memory_bytes: 1 << 30,
         metrics: JobMetrics::default(),
         activity: Arc::default(),
     };

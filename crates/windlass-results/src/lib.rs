@@ -14,8 +14,9 @@
 
 mod blobs;
 mod directory;
-mod gc;
+mod result_gc;
 mod store_url;
+mod turns;
 
 use std::io;
 use std::ops::Range;
@@ -29,10 +30,12 @@ use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tracing::warn;
 use windlass_core::Error;
 use windlass_core::result::{ByteStream, Stored};
+
+use turns::{UploadTurn, UploadTurns};
 
 pub use store_url::InvalidStoreUrl;
 
@@ -41,9 +44,6 @@ pub use store_url::InvalidStoreUrl;
 const PART: usize = 8 << 20;
 const BLOB_PART: usize = 5 << 20;
 const CONCURRENT_PARTS: usize = 2;
-
-/// Uploads of results at a time; the next one is told to come back. As many of blobs, which wait for their turn.
-const UPLOADS: usize = 4;
 
 /// How long an upload of a blob waits for its turn, and has one however slow it is.
 const TURN: Duration = Duration::from_secs(20);
@@ -54,8 +54,10 @@ pub struct Results {
     store: Arc<dyn ObjectStore>,
     /// The directory, when it is one.
     directory: Option<std::path::PathBuf>,
-    uploads: Arc<Semaphore>,
-    blob_uploads: Arc<Semaphore>,
+    /// Of results: who finds no turn is told to come back.
+    uploads: UploadTurns,
+    /// Of blobs, which wait for their turn.
+    blob_uploads: UploadTurns,
     /// Uploads of blobs that wait for their turn.
     waiting: Arc<AtomicUsize>,
     turn: Duration,
@@ -93,7 +95,7 @@ impl Results {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, InvalidStoreUrl> {
         let (store, directory) = store_url::open(url, environment)?;
-        let [uploads, blob_uploads] = [UPLOADS; 2].map(|most| Arc::new(Semaphore::new(most)));
+        let (uploads, blob_uploads) = (UploadTurns::new(), UploadTurns::new());
         let (waiting, checks) = (Arc::default(), Arc::new(Semaphore::new(1)));
         Ok(Self { store, directory, uploads, blob_uploads, waiting, turn: TURN, checks })
     }
@@ -113,18 +115,19 @@ impl Results {
     /// are [not what was announced](windlass_core::result::checked), leaves nothing; nor does a caller
     /// who stops waiting: its stream then ends.
     pub async fn put(&self, location: &str, content: ByteStream) -> Result<(), Failed> {
-        let Ok(permit) = Arc::clone(&self.uploads).try_acquire_owned() else {
+        let path = path(location).map_err(Failed::Store)?;
+        let Some(turn) = self.uploads.try_acquire(namespace_of(&path)) else {
             let message = "too many results are being stored".to_owned();
             let retry_after = Duration::from_secs(1);
             return Err(Failed::Store(Error::Busy { message, retry_after }));
         };
-        self.put_at(permit, path(location).map_err(Failed::Store)?, PART, content).await
+        self.put_at(turn, path, PART, content).await
     }
 
     /// The same for whoever may upload now.
     async fn put_at(
         &self,
-        permit: OwnedSemaphorePermit,
+        turn: UploadTurn,
         path: Path,
         part: usize,
         content: ByteStream,
@@ -132,7 +135,7 @@ impl Results {
         let store = Arc::clone(&self.store);
         let written = tokio::spawn(async move {
             let written = write(store, path, part, content).await;
-            drop(permit);
+            drop(turn);
             written
         });
         written.await.unwrap_or_else(|error| Err(Failed::Store(Error::Bug(error.to_string()))))
@@ -151,6 +154,11 @@ impl Results {
     pub fn stored_at(&self, location: &str) -> Box<dyn Stored> {
         Box::new(StoredObject { store: Arc::clone(&self.store), location: location.to_owned() })
     }
+}
+
+/// All that is stored lies below its namespace.
+fn namespace_of(path: &Path) -> &str {
+    path.as_ref().split('/').next().unwrap_or_default()
 }
 
 /// In one piece when it is small, in parts when it is not.

@@ -258,7 +258,8 @@ async fn slow_uploads_give_their_turn_to_those_that_wait() {
     let slow = |results: Results| async move {
         results.store(NAMESPACE, &NewBlob::default(), trickle()).await
     };
-    let all: Vec<_> = (0..4).map(|_| tokio::spawn(slow(store.results.clone()))).collect();
+    // As many as one namespace may have at a time.
+    let all: Vec<_> = (0..3).map(|_| tokio::spawn(slow(store.results.clone()))).collect();
     // As long as nobody waits they may go on.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(all.iter().all(|upload| !upload.is_finished()));

@@ -73,8 +73,9 @@ use windlass_contract as contract;
 use output::{MAX_ANSWERED_BYTES, OutputWriter, write_output};
 use run::WorkerEnvironment;
 
-/// The largest input that is read. The server takes 128 KiB; this only keeps a wrong path from filling the memory.
-const MAX_INPUT_BYTES: u64 = 64 << 20;
+/// The largest input that is read: 1 GiB, which is far more than JSON is good for. It only keeps a wrong path from filling
+/// the memory.
+const MAX_INPUT_BYTES: u64 = 1 << 30;
 
 /// Runs a function that takes JSON and returns JSON. The whole `main` of its program; call it once per process.
 ///

@@ -8,7 +8,7 @@ use windlass_core::assignment::{Assignment, Order, termination_message};
 use windlass_core::report::Ending;
 use windlass_core::status::{FailureReason, Progress, Usage};
 
-use crate::output;
+use crate::stdio;
 
 /// A program that is not there stays so; what the machine lacks now it may have later.
 pub(crate) fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
@@ -48,7 +48,7 @@ pub(crate) fn leave_word(assignment: &Assignment, ending: &Ending) {
     if let Some(path) = &assignment.termination_message
         && let Err(error) = std::fs::write(path, termination_message(ending))
     {
-        output::log_line(&format!("windlass worker: {path}: {error}"));
+        stdio::log_line(&format!("windlass worker: {path}: {error}"));
     }
 }
 

@@ -14,12 +14,12 @@
 //! | 2 | the assignment cannot be read |
 //! | 143 | stopped by SIGTERM, or because the server is gone; nothing is reported |
 //!
-//! One job by file names: [`orders`] takes instructions, [`standby`] waits in a pod for its one order, [`supervise`]
+//! One job by file names: [`orders`] takes instructions, [`standby`] waits in a pod for its one order, [`run_attempt`]
 //! carries out an order, [`confine`] holds this process and what it starts, [`running`] is the function whether it runs
 //! once, by [`function`], or serves, by [`serving`], for which [`inputs`] has its blobs ready and which [`fence`] keeps
-//! out of the server's files, [`shared_memory`] is the attempt's own, [`progress`] and [`output`] read what it
+//! out of the server's files, [`shared_memory`] is the attempt's own, [`progress`] and [`stdio`] read what it
 //! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
-//! what the function has started, [`result`] collects its result, [`outcome`] decides how the attempt
+//! what the function has started, [`output_file`] makes a result of its output, [`outcome`] decides how the attempt
 //! ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
 //!
 //! Deliberately absent: retries of the function (the driver's), any decision about the job, and
@@ -37,20 +37,20 @@ mod log;
 mod log_times;
 mod orders;
 mod outcome;
-mod output;
+mod output_file;
 mod pace;
 pub mod private_files;
 mod progress;
 mod remove_tree;
 mod report;
-mod result;
+mod run_attempt;
 mod running;
 mod serving;
 mod shared_memory;
 mod standby;
+mod stdio;
 mod stop;
 pub mod stop_signals;
-mod supervise;
 pub mod tls;
 mod usage;
 
@@ -65,12 +65,12 @@ pub use dry_run::dry_run;
 pub use fence::{HIDDEN, NoFence, can_hide};
 pub use inputs::files_directory;
 pub use log::{LogFollower, files as log_files, read as read_log};
+pub use output_file::stored_name;
 pub use remove_tree::remove_tree;
-pub use result::stored_name;
 pub use shared_memory::{OWN_SHARED_MEMORY, can_own_shared_memory};
 
 use function::GRACE;
-use supervise::Signals;
+use run_attempt::Signals;
 
 /// Longer than any process lives.
 const LONG: Duration = Duration::from_secs(u32::MAX as u64);
@@ -80,7 +80,7 @@ pub fn main(command: Vec<String>, standby: bool) -> ExitCode {
     match run_command(&command, standby) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::log_line(&format!("windlass worker: {error}"));
+            stdio::log_line(&format!("windlass worker: {error}"));
             ExitCode::from(2)
         }
     }
@@ -102,7 +102,7 @@ enum Error {
 fn run_command(command: &[String], standby: bool) -> Result<u8, Error> {
     if let Err(error) = shared_memory::own() {
         // The machine's stays in use, as it does where nothing may be mounted.
-        output::log_line(&format!("windlass worker: /dev/shm is not the attempt's own: {error}"));
+        stdio::log_line(&format!("windlass worker: /dev/shm is not the attempt's own: {error}"));
     }
     // There is time for that before an order comes.
     fence::prepare();
@@ -130,7 +130,7 @@ fn run_command(command: &[String], standby: bool) -> Result<u8, Error> {
         let (command, env) = (command.to_vec(), Vec::new());
         let program = Program { command, env, directory: None, hidden: None, run_as: None };
         let order = Order { assignment, program, serves: false };
-        Ok::<_, Error>(supervise::supervise(&order, None, &mut signals, grace).await?.code)
+        Ok::<_, Error>(run_attempt::run_attempt(&order, None, &mut signals, grace).await?.code)
     });
     // A thread that waits for somebody to read our stderr does not hold the exit up.
     runtime.shutdown_background();

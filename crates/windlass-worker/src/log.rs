@@ -45,9 +45,9 @@ impl RotatingLog {
         let is_full = times_are_full || self.bytes + bytes.len() as u64 > PART_BYTES;
         if is_full && self.bytes > 0 {
             let previous = previous_part(&self.path);
-            fs::rename(&self.path, &previous)?;
+            rename(&self.path, &previous)?;
             (self.file, self.bytes) = (None, 0);
-            fs::rename(times_of(&self.path), times_of(&previous))?;
+            rename(&times_of(&self.path), &times_of(&previous))?;
         }
         let (file, times) = match &mut self.file {
             Some(part) => part,
@@ -61,6 +61,14 @@ impl RotatingLog {
         file.write_all(bytes)?;
         self.bytes += bytes.len() as u64;
         Ok(())
+    }
+}
+
+/// What somebody has deleted is made anew, and needs no other name.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
@@ -259,6 +267,20 @@ mod tests {
         let lines: Vec<u32> =
             std::str::from_utf8(&kept).unwrap().lines().map(|line| line.parse().unwrap()).collect();
         assert!(lines.is_sorted() && lines.len() == kept.len() / 8);
+    }
+
+    #[test]
+    fn a_log_that_somebody_has_deleted_goes_on_with_its_next_part() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = RotatingLog::at(&path);
+        log.write(b"deleted\n").unwrap();
+        for gone in [&path, &times_of(&path)] {
+            fs::remove_file(gone).unwrap();
+        }
+        log.write(&vec![b'-'; PART_BYTES as usize]).unwrap();
+        log.write(b"kept\n").unwrap();
+        assert!(read(&path, plain(5)).unwrap() == b"kept\n");
     }
 
     /// Numbers from `from` on, eight bytes each.

@@ -168,6 +168,7 @@ impl PartTimes {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
 
     use windlass_core::log_tail::LogRange;
 
@@ -197,12 +198,27 @@ mod tests {
         }
     }
 
+    /// An empty log that is followed with times.
+    struct FollowedLog {
+        _directory: tempfile::TempDir,
+        path: PathBuf,
+        log: RotatingLog,
+        follower: LogFollower,
+    }
+
+    impl FollowedLog {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("log");
+            let log = RotatingLog::at(&path);
+            let follower = LogFollower::open(&path, TIMED).unwrap();
+            Self { _directory: directory, path, log, follower }
+        }
+    }
+
     #[test]
     fn each_line_has_the_time_at_which_its_first_byte_came() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let mut log = RotatingLog::at(&path);
-        let mut follower = LogFollower::open(&path, TIMED).unwrap();
+        let FollowedLog { _directory, path, mut log, mut follower } = FollowedLog::new();
         let (mut heard, mut begun, mut written) = (Vec::new(), Vec::new(), Timestamp::now());
         for piece in ["one\ntwo\nth", "ree", " and\n", "\n", "four"] {
             begun.push(later_than(written));
@@ -228,10 +244,7 @@ mod tests {
 
     #[test]
     fn times_stay_with_their_part_and_are_bounded() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let mut log = RotatingLog::at(&path);
-        let mut follower = LogFollower::open(&path, TIMED).unwrap();
+        let FollowedLog { _directory, path, mut log, mut follower } = FollowedLog::new();
         let mut heard = Vec::new();
         let line = [b"x".repeat(9_999), b"\n".to_vec()].concat();
         for _ in 0..150 {

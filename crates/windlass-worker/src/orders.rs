@@ -9,12 +9,12 @@ use tokio::net::UnixStream;
 use windlass_core::assignment::{Idle, Instruction};
 
 use crate::json_line::json_line;
-use crate::output::log_line;
 use crate::report::inherited_socket;
+use crate::run_attempt::{AttemptEnd, Signals, run_attempt};
 use crate::running::{Warm, wait_warm};
 use crate::serving::ServingEnd;
+use crate::stdio::log_line;
 use crate::stop;
-use crate::supervise::{AttemptEnd, Signals, supervise};
 
 /// How long a function that has nothing to do may take to end before it is killed.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
             },
             Next::Instruction(Instruction::Run(order)) => {
                 let AttemptEnd { code, waits } =
-                    supervise(&order, warm.take(), signals, grace).await?;
+                    run_attempt(&order, warm.take(), signals, grace).await?;
                 let Some((mut waiting, bytes)) = waits else { return Ok(code) };
                 instructions.say_idle(bytes)?;
                 // Now, and not when the next job waits for it.

@@ -13,9 +13,9 @@ use windlass_core::status::Usage;
 use crate::confine::MemoryWatch;
 use crate::function::FunctionProcess;
 use crate::outcome::FunctionEnd;
-use crate::output::Relay;
 use crate::progress::ProgressFile;
 use crate::serving::{Answer, ServingEnd, ServingFunction};
+use crate::stdio::Relay;
 use crate::usage;
 
 /// A function that serves, with what holds it. It stays from one attempt to the next.

@@ -18,12 +18,12 @@ use windlass_core::assignment::{
 
 use crate::Error;
 use crate::orders::why;
-use crate::output::log_line;
 use crate::report::wait_for_assignment;
+use crate::run_attempt::{FAILED, STOPPED, Signals, run_attempt};
 use crate::running::{Warm, wait_warm};
 use crate::serving::ServingEnd;
+use crate::stdio::log_line;
 use crate::stop;
-use crate::supervise::{FAILED, STOPPED, Signals, supervise};
 
 /// How long a resize may take. One that takes longer is not coming soon.
 const RESIZE: Duration = Duration::from_secs(5);
@@ -62,7 +62,7 @@ pub(crate) async fn wait_and_run(
     fs::write(&input, &told.input)?;
     wait_for_cpus(told.assignment.parallelism).await?;
     let order = Order { assignment: told.assignment, program, serves: warm.is_some() };
-    let end = supervise(&order, warm, signals, grace).await?;
+    let end = run_attempt(&order, warm, signals, grace).await?;
     if let Some((mut waiting, _)) = end.waits {
         waiting.function.stop(grace).await?;
     }

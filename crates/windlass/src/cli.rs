@@ -1,6 +1,6 @@
 //! The command line: which commands there are. The flags of each are beside it, in `commands/`.
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::blobs::Blobs;
 use crate::commands::call::Call;
@@ -11,7 +11,7 @@ use crate::commands::dashboard::Dashboard;
 use crate::commands::delete::Delete;
 use crate::commands::drain::Drain;
 use crate::commands::explain::Explain;
-use crate::commands::functions::Functions;
+use crate::commands::function::Function;
 use crate::commands::gateway::GatewayArgs;
 use crate::commands::get::Get;
 use crate::commands::keys::Keys;
@@ -19,14 +19,15 @@ use crate::commands::lambda::Lambda;
 use crate::commands::list::List;
 use crate::commands::logs::Logs;
 use crate::commands::print::Print;
-use crate::commands::queues::Queues;
 use crate::commands::result::ResultOf;
 use crate::commands::retry::Retry;
 use crate::commands::run::Run;
 use crate::commands::serve::Serve;
 use crate::commands::submit::Submit;
 use crate::commands::watch::Watch;
+use crate::commands::worker::Worker;
 use crate::flags::backend::OnBackend;
+use crate::flags::objects::ObjectsFlags;
 
 /// Runs expensive, parallel requests: grants CPUs, runs a function with exactly that many threads,
 /// reports progress and hands back the result.
@@ -69,9 +70,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Blobs(Blobs),
     /// Show what may run
-    Functions(OnBackend<Functions>),
+    Functions(OnBackend<ObjectsFlags>),
     /// Show quotas of CPUs
-    Queues(OnBackend<Queues>),
+    Queues(OnBackend<ObjectsFlags>),
     /// Answer the REST API on this machine
     Serve(Serve),
     /// Have a server take nothing new, let run what runs, and end
@@ -101,24 +102,6 @@ pub(crate) enum Started {
     Function(Function),
     /// Run a program for the AWS Lambda runtime API (started by a worker)
     Lambda(Lambda),
-}
-
-/// Supervise one attempt.
-#[derive(Debug, Args)]
-pub(crate) struct Worker {
-    /// Wait in a pod for an attempt, with the function started
-    #[arg(long)]
-    pub(crate) standby: bool,
-    /// The function's program and arguments; without any, the server tells over standard input
-    #[arg(last = true)]
-    pub(crate) command: Vec<String>,
-}
-
-/// Be a built-in function.
-#[derive(Debug, Args)]
-pub(crate) struct Function {
-    /// Its name
-    pub(crate) name: String,
 }
 
 /// The whole command line; for kubectl under the name that its users type, and without what it never

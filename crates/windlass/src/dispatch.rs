@@ -10,9 +10,9 @@ use crate::backend::resolve::Backend;
 use crate::cli::{self, Command, Started};
 use crate::commands::blobs::Blobs;
 use crate::commands::{
-    blobs, call, cancel, completion, controller, dashboard, delete, drain, explain, functions,
-    gateway, get, keys, lambda, list, logs, print, queues, result, retry, run as run_command,
-    serve, submit, watch,
+    blobs, call, cancel, completion, controller, dashboard, delete, drain, explain, function,
+    functions, gateway, get, keys, lambda, list, logs, print, queues, result, retry,
+    run as run_command, serve, submit, watch, worker,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -58,8 +58,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
 /// What Windlass itself starts.
 pub(crate) fn start(started: Started) -> ExitCode {
     match started {
-        Started::Worker(args) => windlass_worker::main(args.command, args.standby),
-        Started::Function(args) => windlass_functions::run(&args.name),
+        Started::Worker(args) => worker::worker(args),
+        Started::Function(args) => function::function(&args),
         Started::Lambda(args) => lambda::lambda(&args),
     }
 }

@@ -39,6 +39,14 @@ pub(crate) fn result_of(job: &Value) -> Value {
     serde_json::from_str(result.unwrap_or_else(|| panic!("{job}"))).unwrap()
 }
 
+/// A namespace with these functions, and a client of it.
+fn namespace_with(name: &str, modes: &[&str]) -> (Namespace, Client) {
+    let namespace = Namespace::new(name);
+    modes.iter().for_each(|mode| function(&namespace, mode));
+    let client = namespace.client();
+    (namespace, client)
+}
+
 fn assert_lost(job: &Value, which: &str) {
     let failure = &job["status"]["failure"];
     assert_eq!(failure["reason"], "CannotStart", "{job}");
@@ -49,9 +57,7 @@ fn assert_lost(job: &Value, which: &str) {
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn inputs_of_any_type_and_files_reach_the_function_as_they_were_sent() {
-    let namespace = Namespace::new("inputs");
-    ["sees", "copies"].iter().for_each(|mode| function(&namespace, mode));
-    let client = namespace.client();
+    let (namespace, client) = namespace_with("inputs", &["sees", "copies"]);
     let picture = noise(5_000_000);
     let answer = call(&client, "sees", "image/jpeg", &picture);
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -77,9 +83,7 @@ fn inputs_of_any_type_and_files_reach_the_function_as_they_were_sent() {
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn a_retry_fetches_again_and_a_lost_blob_says_which() {
-    let namespace = Namespace::new("fetched");
-    ["sees", "sees-later"].iter().for_each(|mode| function(&namespace, mode));
-    let client = namespace.client();
+    let (namespace, client) = namespace_with("fetched", &["sees", "sees-later"]);
     let (input, file) = (sent(&client, b"input", "text/csv"), sent(&client, b"file", "text/csv"));
     let spec = json!({ "function": "sees-later", "retries": 1, "inputBlob": input, "files": { "a": file } });
     namespace.apply("again", &spec).unwrap();

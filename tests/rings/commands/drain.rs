@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{run_windlass, stdout_of, windlass_with};
+use super::{run_windlass, stdout_of, windlass_with, with_slow};
 use crate::support::server::Server;
-use crate::support::{eventually, script, text, traces};
+use crate::support::{eventually, text, traces};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_drain_lets_run_what_runs_and_leaves_what_waits_to_the_next_server() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory =
+        with_slow("until [ -e $HERE/go ]; do sleep 0.05; done; echo > $WINDLASS_OUTPUT");
     let here = directory.path();
-    let body = "until [ -e $HERE/go ]; do sleep 0.05; done; echo > $WINDLASS_OUTPUT";
-    script(here, "slow", body, "retries: 0");
     let mut server = Server::beside(here, &["--cpus", "1"]);
     let phase = |server: &Server, name: &str| {
         server.client.get(&server.client.jobs(&format!("/{name}"))).json()["status"]["phase"]

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{server_of, stdout_of, windlass_with};
+use super::{server_of, stdout_of, windlass_with, with_slow};
 use crate::support::server::Server;
-use crate::support::{eventually, script, text, traces};
+use crate::support::{eventually, text, traces};
 
 #[test]
 fn what_is_not_there_any_more_or_cannot_be_ended_is_told() {
@@ -101,10 +101,9 @@ fn relay(to: Arc<Mutex<String>>) -> String {
 
 #[test]
 fn a_log_is_followed_from_one_server_to_the_next() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory =
+        with_slow("echo attempt $WINDLASS_ATTEMPT begins; [ -e $HERE/go ] || sleep 300; echo over");
     let here = directory.path();
-    let body = "echo attempt $WINDLASS_ATTEMPT begins; [ -e $HERE/go ] || sleep 300; echo over";
-    script(here, "slow", body, "retries: 0");
     let address = Arc::new(Mutex::new(String::new()));
     let relay = relay(Arc::clone(&address));
     let start = || {

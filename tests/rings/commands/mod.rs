@@ -28,6 +28,8 @@ mod terminal;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use tempfile::TempDir;
+
 use crate::support::server::Server;
 use crate::support::{checkout, script, text, windlass};
 
@@ -86,4 +88,11 @@ fn kubeconfig_of(url: &str) -> String {
          users: [{{name: me, user: {{}}}}]\n\
          contexts: [{{name: here, context: {{cluster: here, user: me, namespace: research}}}}]\n"
     )
+}
+
+/// A directory whose one function, `slow`, does this and is not tried again.
+fn with_slow(body: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    script(directory.path(), "slow", body, "retries: 0");
+    directory
 }

@@ -3,17 +3,11 @@
 use serde_json::{Value, json};
 use windlass_core::result::sha256;
 
-use crate::inputs::{call, pointers, put, sent};
+use crate::inputs::{call, is_sent_once_and_read, pointers, sent};
 use crate::support::http::Client;
 
 pub(super) fn bytes_that_are_sent_are_there_and_read(client: &Client) {
-    let one = put(client, b"one");
-    assert_eq!((one.status, one.json()), (201, json!({ "sha256": sha256(b"one"), "bytes": 3 })));
-    assert_eq!(put(client, b"one").status, 200);
-    let path = one.header("location").unwrap().to_owned();
-    let head = client.send("HEAD", &path, &[("Connection", "close")], b"");
-    assert_eq!((head.status, head.header("content-length")), (200, Some("3")));
-    assert_eq!(client.get(&path).body, b"one");
+    let path = is_sent_once_and_read(client, b"one");
     let part = client.send("GET", &path, &[("Range", "bytes=1-1")], b"");
     assert_eq!((part.status, &part.body[..]), (206, &b"n"[..]));
     let nameless = client.post(&path[..path.rfind('/').unwrap()], &[], b"nameless");

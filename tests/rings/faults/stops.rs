@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::{BOUND, here, phase, status};
 use crate::support::server::Server;
@@ -107,14 +108,21 @@ fn what_a_killed_server_has_left_frozen_is_ended() {
     phase(&server.client, "freeze", "Succeeded");
 }
 
+/// A server of one CPU with this function, of which a job of the same name is submitted.
+fn runs(here: &TempDir, name: &str, body: &str, fields: &str) -> Server {
+    script(here.path(), name, body, fields);
+    let server = Server::beside(here.path(), &["--cpus", "1"]);
+    server.client.submit(&json!({ "function": name, "name": name }));
+    server
+}
+
 #[test]
 fn shared_memory_beyond_the_limit_is_out_of_memory() {
     let here = here();
     let name = format!("/dev/shm/windlass-test-{}", std::process::id());
     let fill = format!("head -c 268435456 /dev/zero > {name}; echo > $WINDLASS_OUTPUT");
-    script(here.path(), "fill", &fill, "memory: { base: 32Mi, perCpu: 0Mi }\n  retries: 0");
-    let mut server = Server::beside(here.path(), &["--cpus", "1"]);
-    server.client.submit(&json!({ "function": "fill", "name": "fill" }));
+    let mut server =
+        runs(&here, "fill", &fill, "memory: { base: 32Mi, perCpu: 0Mi }\n  retries: 0");
     eventually("it has ended", BOUND, || {
         status(&server.client, "fill")["timeline"]["finished"].is_string().then_some(())
     });
@@ -129,9 +137,7 @@ fn shared_memory_that_a_function_leaves_is_gone_with_its_attempt() {
     let here = here();
     let name = format!("/dev/shm/windlass-test-left-{}", std::process::id());
     let leave = format!("echo left > {name} && cat {name} > $WINDLASS_OUTPUT");
-    script(here.path(), "leave", &leave, "retries: 0");
-    let mut server = Server::beside(here.path(), &["--cpus", "1"]);
-    server.client.submit(&json!({ "function": "leave", "name": "leave" }));
+    let mut server = runs(&here, "leave", &leave, "retries: 0");
     phase(&server.client, "leave", "Succeeded");
     let is_left = fs::remove_file(&name).is_ok();
     assert!(server.stop().success());

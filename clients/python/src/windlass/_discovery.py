@@ -22,15 +22,8 @@ Token = Union[str, Callable[[], str]]
 class NoToken(WindlassError):
     """No token was found; the message says where it was looked for."""
 
-    @property
-    def http_status(self) -> int:
-        """503: a server that starts writes it."""
-        return 503
-
-    @property
-    def summary(self) -> str:
-        """That there is none."""
-        return "the compute server's token is not there"
+    _http_status = 503  # a server that starts writes it
+    _summary = "the compute server's token is not there"
 
 
 def server_url(given: str | None) -> str:

@@ -6,12 +6,15 @@ from __future__ import annotations
 class WindlassError(Exception):
     """Everything that this package raises, beside wrong arguments."""
 
+    _http_status = 502
+    _summary = "the compute server's answer was not understood"
+
     @property
     def http_status(self) -> int:
         """The status by which a web service tells it to its own callers."""
-        return 502
+        return self._http_status
 
     @property
     def summary(self) -> str:
         """What a web service may tell its own callers: without tracebacks, addresses and paths."""
-        return "the compute server's answer was not understood"
+        return self._summary

@@ -22,15 +22,8 @@ class Unreachable(WindlassError, ConnectionError):
     is_first_contact = False
     """Whether no connection to the server was made, now or before: it may not be running, or be elsewhere."""
 
-    @property
-    def http_status(self) -> int:
-        """503: it may be there again soon."""
-        return 503
-
-    @property
-    def summary(self) -> str:
-        """That it does not answer."""
-        return "the compute server does not answer"
+    _http_status = 503  # it may be there again soon
+    _summary = "the compute server does not answer"
 
 
 class Untrusted(Unreachable):

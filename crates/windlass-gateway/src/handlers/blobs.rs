@@ -1,9 +1,12 @@
 //! `/v1/namespaces/{namespace}/blobs`: bytes of any size that jobs name.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{FromRequestParts, Path};
 use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use windlass_core::Problem;
 use windlass_core::blob::is_sha256;
@@ -16,6 +19,28 @@ use crate::protocol::error::ApiError;
 use crate::protocol::headers::single_value;
 use crate::state::GatewayState;
 
+/// The blob that a path names by its digest.
+pub(crate) struct NamedBlob {
+    state: Arc<GatewayState>,
+    namespace: String,
+    sha256: String,
+}
+
+impl FromRequestParts<Arc<GatewayState>> for NamedBlob {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<GatewayState>,
+    ) -> Result<Self, ApiError> {
+        let target = Target::<Namespace>::from_request_parts(parts, state).await?;
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((_, digest)) = path.map_err(|_| ApiError::internal())?;
+        let Target { state, of: Namespace(namespace), .. } = target;
+        Ok(Self { state, namespace, sha256: sha256_of(&digest)? })
+    }
+}
+
 /// 201 with digest and length, and where it is.
 pub(crate) async fn store_blob(
     Target { state, of: Namespace(namespace), .. }: Target<Namespace>,
@@ -27,25 +52,22 @@ pub(crate) async fn store_blob(
 
 /// The same for bytes whose digest is known; 200 when they were there already.
 pub(crate) async fn store_named_blob(
-    Target { state, of: Namespace(namespace), .. }: Target<Namespace>,
-    Path((_, digest)): Path<(String, String)>,
+    NamedBlob { state, namespace, sha256 }: NamedBlob,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let expect = single_value(&headers, header::EXPECT);
     let waits = expect.is_some_and(|said| said.eq_ignore_ascii_case("100-continue"));
-    let new = NewBlob { sha256: Some(sha256_of(&digest)?), waits, ..NewBlob::default() };
+    let new = NewBlob { sha256: Some(sha256), waits, ..NewBlob::default() };
     store(&state, &namespace, new, &headers, body).await
 }
 
 /// The bytes.
 pub(crate) async fn read_blob(
-    Target { state, of: Namespace(namespace), .. }: Target<Namespace>,
-    Path((_, digest)): Path<(String, String)>,
+    NamedBlob { state, namespace, sha256 }: NamedBlob,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let sha256 = sha256_of(&digest)?;
     let read = blobs_of(&state)?.read(&namespace, &sha256).await?;
     answer_read(ReadyResult { result: read, file: sha256 }, &method, &headers).await
 }

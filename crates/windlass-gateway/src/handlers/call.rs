@@ -13,7 +13,7 @@ use windlass_core::{Error, Job, JobKey, Phase, Problem, labels, name};
 
 use super::form::{Form, is_form};
 use super::input::read_input;
-use super::jobs::create::{CreatedJob, JobRequest, idempotency_key};
+use super::jobs::job_request::{JobRequest, SubmittedJob, idempotency_key};
 use super::jobs::response::{job_path, job_response, mark_replayed, waited_response};
 use super::jobs::result::whole_result;
 use super::jobs::wait::{WaitedJob, wait_until_finished};
@@ -49,7 +49,7 @@ pub(crate) async fn call_function(
     let preferred = prefer::wait_of(&headers, limits.wait);
     let longest = preferred.unwrap_or(limits.wait);
     let request = request.waited_for(Some(longest));
-    let CreatedJob { job, is_replay } = create(&state, &token, &function, request).await?;
+    let SubmittedJob { job, is_replay } = submit(&state, &token, &function, request).await?;
 
     let connection = connection.as_deref();
     let waited = wait_until_finished(&state, &token, job, longest, connection).await?;
@@ -94,16 +94,16 @@ async fn read_request(
     JobRequest::read(Value::Object(fields), key.as_ref())
 }
 
-/// Creates the job. An error is in the words of a call.
-async fn create(
+/// Submits the job. An error is in the words of a call.
+async fn submit(
     state: &GatewayState,
     token: &BearerToken,
     function: &JobKey,
     request: JobRequest,
-) -> Result<CreatedJob, ApiError> {
+) -> Result<SubmittedJob, ApiError> {
     let limit = state.gateway.limits.request;
-    match within(limit, request.create(state, token, &function.namespace)).await? {
-        Ok(created) => Ok(created),
+    match within(limit, request.submit(state, token, &function.namespace)).await? {
+        Ok(submitted) => Ok(submitted),
         Err(error) => {
             let found = state.gateway.jobs.function(&function.namespace, &function.name);
             let is_missing = matches!(within(limit, found).await?, Err(Error::NotFound { .. }));

@@ -31,16 +31,8 @@ pub struct ServerLimits {
     pub keep_alive: Duration,
     /// For running requests to end, once a shutdown has started.
     pub drain: Duration,
-    /// Requests of one caller in a second, twice as many in a burst. `None` counts none.
-    pub caller_requests_per_second: Option<u32>,
-    /// Requests of one pod's worker in a second, twice as many in a burst. `None` counts none.
-    pub worker_requests_per_second: Option<u32>,
-    /// Requests of workers from one address in a second, twice as many in a burst. Loopback has no such
-    /// bound. `None` counts none.
-    pub worker_address_requests_per_second: Option<u32>,
-    /// Bad tokens from one address in a second, ten times as many in a burst. Loopback has no such
-    /// bound. `None` counts none.
-    pub bad_tokens_per_second: Option<u32>,
+    /// How often somebody may ask.
+    pub rates: RequestRates,
 }
 
 impl Default for ServerLimits {
@@ -58,10 +50,31 @@ impl Default for ServerLimits {
             recheck: Duration::from_secs(5),
             keep_alive: Duration::from_secs(15),
             drain: Duration::from_secs(10),
-            caller_requests_per_second: None,
-            worker_requests_per_second: Some(100), // Ten are usual: one for each 100 ms of progress.
-            worker_address_requests_per_second: Some(2_000), // A hundred pods of a node behind one address.
-            bad_tokens_per_second: Some(10),
+            rates: RequestRates::default(),
+        }
+    }
+}
+
+/// How often somebody may ask, in a second. `None` counts none.
+#[derive(Clone, Debug)]
+pub struct RequestRates {
+    /// Requests of one caller, twice as many in a burst.
+    pub caller_requests: Option<u32>,
+    /// Requests of one pod's worker, twice as many in a burst.
+    pub worker_requests: Option<u32>,
+    /// Requests of workers from one address, twice as many in a burst. Loopback has no such bound.
+    pub worker_address_requests: Option<u32>,
+    /// Bad tokens from one address, ten times as many in a burst. Loopback has no such bound.
+    pub bad_tokens: Option<u32>,
+}
+
+impl Default for RequestRates {
+    fn default() -> Self {
+        Self {
+            caller_requests: None,
+            worker_requests: Some(100), // Ten are usual: one for each 100 ms of progress.
+            worker_address_requests: Some(2_000), // A hundred pods of a node behind one address.
+            bad_tokens: Some(10),
         }
     }
 }

@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::address::{PeerAddress, network_of};
 use super::error::ApiError;
-use super::limits::ServerLimits;
+use super::limits::RequestRates;
 use super::problem::ProblemKind;
 
 /// Most keys that are remembered at a time.
@@ -54,13 +54,13 @@ pub(crate) struct RateLimits {
 }
 
 impl RateLimits {
-    pub(crate) fn new(limits: &ServerLimits) -> Self {
+    pub(crate) fn new(rates: &RequestRates) -> Self {
         let table = |rate: Option<u32>, seconds| rate.map(|rate| RateTable::new(rate, seconds));
         Self {
-            callers: table(limits.caller_requests_per_second, BURST_SECONDS),
-            failures: table(limits.bad_tokens_per_second, FAILED_BURST_SECONDS),
-            workers: table(limits.worker_requests_per_second, BURST_SECONDS),
-            worker_addresses: table(limits.worker_address_requests_per_second, BURST_SECONDS),
+            callers: table(rates.caller_requests, BURST_SECONDS),
+            failures: table(rates.bad_tokens, FAILED_BURST_SECONDS),
+            workers: table(rates.worker_requests, BURST_SECONDS),
+            worker_addresses: table(rates.worker_address_requests, BURST_SECONDS),
             good: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -276,10 +276,10 @@ mod tests {
     use super::*;
 
     fn rates(callers: u32, failures: u32) -> RateLimits {
-        RateLimits::new(&ServerLimits {
-            caller_requests_per_second: Some(callers),
-            bad_tokens_per_second: Some(failures),
-            ..ServerLimits::default()
+        RateLimits::new(&RequestRates {
+            caller_requests: Some(callers),
+            bad_tokens: Some(failures),
+            ..RequestRates::default()
         })
     }
 
@@ -355,10 +355,10 @@ mod tests {
 
     #[test]
     fn workers_are_counted_by_address_and_by_pod() {
-        let rates = RateLimits::new(&ServerLimits {
-            worker_requests_per_second: Some(1),
-            worker_address_requests_per_second: Some(2),
-            ..ServerLimits::default()
+        let rates = RateLimits::new(&RequestRates {
+            worker_requests: Some(1),
+            worker_address_requests: Some(2),
+            ..RequestRates::default()
         });
         let now = Instant::now();
         let peer = |address: &str| Some(PeerAddress(address.parse().unwrap()));

@@ -5,19 +5,14 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use windlass_core::Error;
 use windlass_core::blob::Blob;
-use windlass_core::blobs::{BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
+use windlass_core::blobs::{BlobReply, BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
 use windlass_core::result::{ByteStream, Content, StoredResult, sha256};
 
 use super::backend::FakeBackend;
 
 #[async_trait]
 impl BlobSink for FakeBackend {
-    async fn store(
-        &self,
-        _: &str,
-        new: &NewBlob,
-        mut content: ByteStream,
-    ) -> Result<StoredBlob, NotStored> {
+    async fn store(&self, _: &str, new: &NewBlob, mut content: ByteStream) -> BlobReply {
         self.meet_fault().await?;
         if let Some(known) = new.sha256.as_ref().filter(|_| new.waits)
             && let Some(bytes) = self.blobs.lock().unwrap().get(known)

@@ -7,7 +7,6 @@ use windlass_core::status::JobResult;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
 use windlass_core::Outcome;
@@ -18,6 +17,7 @@ use windlass_core::status::{FailureReason, reasons};
 
 use super::objects::{AttemptObjects, ObservedBatchJob, ObservedPod, read_batch_job, read_pod};
 use super::observe::attempts;
+use crate::test_times::at;
 
 mod ends;
 mod managed;
@@ -26,10 +26,6 @@ mod standbys;
 
 const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
 const BATCH_JOB: &str = "j-0190b7a2-1";
-
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-}
 
 fn labels() -> Value {
     json!({ "windlass.dev/job": "j", "windlass.dev/job-uid": UID, "windlass.dev/attempt": "1",

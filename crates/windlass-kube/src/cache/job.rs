@@ -85,32 +85,22 @@ impl WatchedJob {
 
     /// The job as core knows it, but for its input, and for the bytes of its result.
     pub(crate) fn to_core(&self) -> Job {
-        let SpecWithoutInput {
-            function,
-            parallelism,
-            min_parallelism,
-            queue,
-            priority,
-            retries,
-            timeout_seconds,
-            ttl_seconds_after_finished,
-            cancel,
-        } = self.spec.clone();
-        let default = JobSpec::default_ttl_seconds();
+        let kept = &self.spec;
+        let ttl = kept.ttl_seconds_after_finished;
         let spec = JobSpec {
-            function,
+            function: kept.function.clone(),
             input: serde_json::Map::new(),
             // Not here either: they are the input, too.
             input_blob: None,
             files: BTreeMap::new(),
-            parallelism,
-            min_parallelism,
-            queue,
-            priority,
-            retries,
-            timeout_seconds,
-            ttl_seconds_after_finished: ttl_seconds_after_finished.unwrap_or(default),
-            cancel,
+            parallelism: kept.parallelism,
+            min_parallelism: kept.min_parallelism,
+            queue: kept.queue.clone(),
+            priority: kept.priority,
+            retries: kept.retries,
+            timeout_seconds: kept.timeout_seconds,
+            ttl_seconds_after_finished: ttl.unwrap_or(JobSpec::default_ttl_seconds()),
+            cancel: kept.cancel,
         };
         Job { status: self.status.clone(), ..Job::new(metadata(&self.metadata), spec) }
     }

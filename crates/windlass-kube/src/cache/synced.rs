@@ -20,6 +20,19 @@ pub(crate) enum Watched {
     Pods,
 }
 
+impl Watched {
+    /// What the API server calls these objects.
+    pub(crate) fn resource(self) -> &'static str {
+        match self {
+            Self::Jobs => "computejobs",
+            Self::Functions => "computefunctions",
+            Self::Queues => "computequeues",
+            Self::BatchJobs => "jobs",
+            Self::Pods => "pods",
+        }
+    }
+}
+
 /// So many watches there are.
 const WATCHES: usize = 5;
 

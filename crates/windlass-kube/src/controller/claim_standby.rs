@@ -6,7 +6,7 @@
 //! 3. Its pod gets labels, what the worker is told, and the CPUs.
 //!
 //! Who finds the name taken follows what it says. A standby that is lost before its claim is replaced by the one that has
-//! the name. What is claimed and not carried on [is given back](super::standby).
+//! the name. What is claimed and not carried on [is given back](super::keep_standbys).
 
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1::Pod;

@@ -31,10 +31,7 @@ mod tests {
     use windlass_core::{JobSpec, Metadata, Observed, plan};
 
     use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).unwrap()
-    }
+    use crate::test_times::at;
 
     #[test]
     fn it_waits_for_the_start_deadline_and_knows_from_its_status_that_it_is_new() {

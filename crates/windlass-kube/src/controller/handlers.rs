@@ -28,51 +28,61 @@ pub(crate) type JobRefs = BoxStream<'static, ObjectRef<WatchedJob>>;
 
 type Event<K> = watcher::Result<watcher::Event<K>>;
 
+/// Handles one watch. That it has listed its objects, or has failed, is noted for every kind alike; what else follows is up
+/// to `step`.
+fn handle<K, I>(
+    ctx: &Arc<Context>,
+    watched: Watched,
+    events: impl Stream<Item = Event<K>> + Send + 'static,
+    step: fn(&Context, Change<K>) -> I,
+) -> JobRefs
+where
+    K: Resource<DynamicType = ()> + Clone + Send + 'static,
+    I: IntoIterator<Item = ObjectRef<WatchedJob>> + Default + 'static,
+    I::IntoIter: Send,
+{
+    let ctx = Arc::clone(ctx);
+    handle_changes(events, move |change| {
+        match &change {
+            Change::Listed => ctx.synced.mark(watched),
+            Change::Failed => ctx.metrics.watch_failed(watched.resource()),
+            Change::Applied(_) | Change::Deleted(_) => {}
+        }
+        step(&ctx, change)
+    })
+    .boxed()
+}
+
 /// Handles the watch of ComputeJobs.
 pub(crate) fn jobs(
     ctx: &Arc<Context>,
     events: impl Stream<Item = Event<WatchedJob>> + Send + 'static,
 ) -> JobRefs {
-    let ctx = Arc::clone(ctx);
-    handle_changes(events, move |change| match change {
+    handle(ctx, Watched::Jobs, events, |ctx, change| match change {
         Change::Applied(job) => {
-            job_changed(&ctx, &job);
+            job_changed(ctx, &job);
             vec![ObjectRef::from_obj(&job)]
         }
         Change::Deleted(job) => {
-            job_deleted(&ctx, &job);
+            job_deleted(ctx, &job);
             Vec::new()
         }
-        Change::Listed => {
-            ctx.synced.mark(Watched::Jobs);
-            // A job that was reconciled while the pages of the list came was seen as it was before the list.
-            ctx.stores.all_jobs()
-        }
-        Change::Failed => {
-            ctx.metrics.watch_failed("computejobs");
-            Vec::new()
-        }
+        // A job that was reconciled while the pages of the list came was seen as it was before the list.
+        Change::Listed => ctx.stores.all_jobs(),
+        Change::Failed => Vec::new(),
     })
-    .boxed()
 }
 
-/// Handles the watch of ComputeFunctions. A function has those jobs reconciled that wait for it. Any other job is
+/// Handles the watch of ComputeFunctions. Only jobs that lack their function depend on it: a job is
 /// validated when it comes, and each start reads the function.
 pub(crate) fn functions(
     ctx: &Arc<Context>,
     events: impl Stream<Item = Event<ComputeFunction>> + Send + 'static,
 ) -> JobRefs {
-    let ctx = Arc::clone(ctx);
-    handle_changes(events, move |change| {
-        match change {
-            Change::Listed => ctx.synced.mark(Watched::Functions),
-            Change::Failed => ctx.metrics.watch_failed("computefunctions"),
-            Change::Applied(function) => return ctx.stores.jobs_without(&function),
-            Change::Deleted(_) => {}
-        }
-        Vec::new()
+    handle(ctx, Watched::Functions, events, |ctx, change| match change {
+        Change::Applied(function) => ctx.stores.jobs_without(&function),
+        Change::Deleted(_) | Change::Listed | Change::Failed => Vec::new(),
     })
-    .boxed()
 }
 
 /// Handles the watch of ComputeQueues.
@@ -80,27 +90,17 @@ pub(crate) fn queues(
     ctx: &Arc<Context>,
     events: impl Stream<Item = Event<ComputeQueue>> + Send + 'static,
 ) -> JobRefs {
-    let ctx = Arc::clone(ctx);
-    handle_changes(events, move |change| match change {
-        Change::Applied(queue) => {
-            let is_new = queue_changed(&ctx, &queue);
-            if is_new { ctx.stores.unfinished_jobs_in(&queue) } else { Vec::new() }
+    handle(ctx, Watched::Queues, events, |ctx, change| match change {
+        Change::Applied(queue) if queue_changed(ctx, &queue) => {
+            ctx.stores.unfinished_jobs_in(&queue)
         }
         Change::Deleted(queue) => {
             let key = QueueKey { namespace: queue.namespace, name: queue.name };
             ctx.admission.queue_deleted(&key, &queue.uid);
             Vec::new()
         }
-        Change::Listed => {
-            ctx.synced.mark(Watched::Queues);
-            Vec::new()
-        }
-        Change::Failed => {
-            ctx.metrics.watch_failed("computequeues");
-            Vec::new()
-        }
+        Change::Applied(_) | Change::Listed | Change::Failed => Vec::new(),
     })
-    .boxed()
 }
 
 /// Handles the watch of batch Jobs.
@@ -108,17 +108,7 @@ pub(crate) fn batch_jobs(
     ctx: &Arc<Context>,
     events: impl Stream<Item = Event<batch::Job>> + Send + 'static,
 ) -> JobRefs {
-    let ctx = Arc::clone(ctx);
-    handle_changes(events, move |change| {
-        match &change {
-            Change::Listed => ctx.synced.mark(Watched::BatchJobs),
-            Change::Failed => ctx.metrics.watch_failed("jobs"),
-            Change::Applied(batch_job) => confirm(&ctx, batch_job),
-            Change::Deleted(_) => {}
-        }
-        batch_job_changed(&ctx, &change)
-    })
-    .boxed()
+    handle(ctx, Watched::BatchJobs, events, |ctx, change| shown(ctx, &change, batch_job_changed))
 }
 
 /// Handles the watch of pods.
@@ -126,17 +116,7 @@ pub(crate) fn pods(
     ctx: &Arc<Context>,
     events: impl Stream<Item = Event<core_v1::Pod>> + Send + 'static,
 ) -> JobRefs {
-    let ctx = Arc::clone(ctx);
-    handle_changes(events, move |change| {
-        match &change {
-            Change::Listed => ctx.synced.mark(Watched::Pods),
-            Change::Failed => ctx.metrics.watch_failed("pods"),
-            Change::Applied(pod) => confirm(&ctx, pod),
-            Change::Deleted(_) => {}
-        }
-        pod_changed(&ctx, &change)
-    })
-    .boxed()
+    handle(ctx, Watched::Pods, events, |ctx, change| shown(ctx, &change, pod_changed))
 }
 
 /// Says once how a job has ended.
@@ -227,6 +207,14 @@ pub(crate) fn attempt_changed(ctx: &Context, changed: &ChangedAttempt) -> Object
     WatchedJob::reference(&changed.labels.namespace, &changed.labels.job)
 }
 
-fn confirm<K: Resource>(ctx: &Context, object: &K) {
-    object.meta().uid.iter().for_each(|uid| ctx.attempts.confirm(uid));
+/// The watch shows a change of an object, which may have been found beside it and is in doubt no longer.
+fn shown<K: Resource, T>(
+    ctx: &Context,
+    change: &Change<K>,
+    follow: fn(&Context, &Change<K>) -> T,
+) -> T {
+    if let Change::Applied(object) = change {
+        object.meta().uid.iter().for_each(|uid| ctx.attempts.confirm(uid));
+    }
+    follow(ctx, change)
 }

@@ -202,10 +202,7 @@ impl ManagedMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-    }
+    use crate::test_times::at;
 
     #[test]
     fn a_refused_pod_is_tried_again_later_each_time() {

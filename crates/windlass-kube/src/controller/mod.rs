@@ -1,8 +1,8 @@
 //! The controller. One job goes through [`guard`] -> [`reconcile`]: [`fetch`] -> [`validate`] -> [`admit`] -> [`plan`] ->
-//! [`apply`] -> [`update_status`]. For batch Jobs that no other controller manages [`managed`] does the rest. What each reaches is in [`context`].
+//! [`apply`] -> [`update_status`]. [`remove_attempt`] deletes pods and batch Jobs. For batch Jobs that no other controller manages [`managed`] does the rest. What each reaches is in [`context`].
 //!
 //! [`run`] wires the watches: [`handlers`] say what follows from a change. Beside the reconciles run [`claims`],
-//! [`resync`], [`orphans`], [`standby`], [`leadership`] with its [`lease`], and [`unreadable_events`].
+//! [`resync`], [`orphans`], [`keep_standbys`], [`leadership`] with its [`lease`], and [`unreadable_events`].
 
 pub(crate) mod admit;
 pub(crate) mod apply;
@@ -21,6 +21,7 @@ mod fetch_failed_create;
 mod first_function;
 pub(crate) mod guard;
 pub(crate) mod handlers;
+pub(crate) mod keep_standbys;
 pub(crate) mod leadership;
 pub(crate) mod lease;
 mod list;
@@ -33,11 +34,11 @@ mod quarantine;
 pub(crate) mod reconcile;
 mod refusals;
 mod refused_status;
+mod remove_attempt;
 pub(crate) mod resync;
 pub(crate) mod run;
 pub(crate) mod settings;
 mod silent_node;
-pub(crate) mod standby;
 mod start_rate;
 mod unfinished_jobs;
 mod unlabelled;

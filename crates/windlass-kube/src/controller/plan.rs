@@ -10,8 +10,8 @@ use windlass_core::{AttemptNumber, Job, Observed, Plan, plan as core_plan};
 use super::admit::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
+use super::keep_standbys;
 use super::managed::hold_untold_ends;
-use super::standby;
 
 /// An attempt that ends within this time of its container's start, which is given in whole seconds, costs
 /// no write for having run.
@@ -48,7 +48,7 @@ pub(crate) fn plan(
     };
     let many = ctx.start_rate.postpone_removals(job, &observed, &mut plan.actions, now);
     let untold = hold_untold_ends(job, &mut plan.actions, ctx, now);
-    let named = standby::postpone_removals(&job.metadata.uid, ctx, &mut plan.actions);
+    let named = keep_standbys::postpone_removals(&job.metadata.uid, ctx, &mut plan.actions);
     let removal_after = [many, untold, named].into_iter().flatten().min();
     Planned { observed, next_attempt: fetched.next_attempt.number, plan, removal_after }
 }

@@ -20,7 +20,7 @@ use super::guard::{on_error, reconcile_guarded};
 use super::handlers::{self, JobRefs};
 use super::lease::Candidate;
 use super::settings::Settings;
-use super::{claims, leadership, orphans, resync, standby, unreadable_events};
+use super::{claims, keep_standbys, leadership, orphans, resync, unreadable_events};
 use crate::cache::job::WatchedJob;
 use crate::cache::prune::{prune_batch_job, prune_pod};
 use crate::cache::stores::Stores;
@@ -83,7 +83,7 @@ pub async fn run(
         () = claims::run(&ctx) => {}
         () = resync::run(&ctx) => {}
         () = orphans::run(&ctx) => {}
-        () = standby::run(&ctx) => {}
+        () = keep_standbys::run(&ctx) => {}
         () = unreadable_events::run(found_unreadable, ctx.leads.clone(), &ctx.recorder) => {}
         () = leadership::run(&ctx) => {}
         () = leadership::tell_ready(&ctx, &ready) => {}

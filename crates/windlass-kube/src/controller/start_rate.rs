@@ -73,10 +73,7 @@ mod tests {
     use windlass_core::{JobSpec, Metadata, Phase};
 
     use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-    }
+    use crate::test_times::at;
 
     #[test]
     fn what_an_ended_job_leaves_waits_while_many_others_start() {

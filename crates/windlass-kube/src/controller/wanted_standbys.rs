@@ -67,10 +67,7 @@ pub(super) fn free_numbers(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-    }
+    use crate::test_times::at;
 
     fn standby(number: u32, created: i64) -> Standby {
         Standby {

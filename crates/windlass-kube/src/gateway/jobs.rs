@@ -4,8 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::core::ObjectMeta;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -13,12 +12,13 @@ use windlass_core::jobs::{Filter, Page, Submission, Watch};
 use windlass_core::log_tail::LogRange;
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
-use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue, name};
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
 use windlass_results::Results;
 
 use super::logs;
+use super::submit::submit;
 use super::watch::JobWatch;
-use crate::crd::{ComputeFunction, ComputeJob, ComputeJobSpec, ComputeQueue};
+use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{call, from_kube, is_status, within_deadline};
 
 /// Jobs on a page, when the caller does not say, and at most.
@@ -26,9 +26,6 @@ const PAGE: u32 = 500;
 
 /// Most pages without a wanted job that are read for one answer.
 const EMPTY_PAGES: u32 = 10;
-
-/// Tries at a generated name.
-const NAME_TRIES: u32 = 5;
 
 /// The jobs of a cluster.
 pub struct Cluster {
@@ -71,53 +68,15 @@ impl Cluster {
     {
         Ok(call(self.api(namespace).list(&ListParams::default().limit(PAGE))).await?.items)
     }
-
-    async fn create(
-        &self,
-        namespace: &str,
-        name: &str,
-        submission: &Submission,
-    ) -> Result<Job, kube::Error> {
-        let object = ComputeJob {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: Some(namespace.to_owned()),
-                labels: Some(submission.labels.clone()).filter(|all| !all.is_empty()),
-                annotations: Some(submission.annotations()).filter(|all| !all.is_empty()),
-                ..ObjectMeta::default()
-            },
-            spec: ComputeJobSpec(submission.spec.clone()),
-            status: None,
-        };
-        let created = self.jobs(namespace).create(&PostParams::default(), &object).await?;
-        Ok(created.to_core())
-    }
 }
 
 #[async_trait]
 impl Jobs for Cluster {
     async fn submit(&self, submission: Submission) -> Result<Job, Error> {
-        let namespace = &submission.namespace;
         if let Some(results) = &self.results {
-            results.hold_blobs(namespace, &submission.spec).await?;
+            results.hold_blobs(&submission.namespace, &submission.spec).await?;
         }
-        if let Some(name) = &submission.name {
-            let created = within_deadline(self.create(namespace, name, &submission)).await?;
-            return created.map_err(|error| match error {
-                error if is_status(&error, 409) => {
-                    Error::Conflict(format!("a job {name:?} exists already"))
-                }
-                error => from_kube(error),
-            });
-        }
-        for _ in 0..NAME_TRIES {
-            let name = generated_name(&submission.spec.function);
-            match within_deadline(self.create(namespace, &name, &submission)).await? {
-                Err(error) if is_status(&error, 409) => {}
-                created => return created.map_err(from_kube),
-            }
-        }
-        Err(Error::unavailable("no free name was found"))
+        submit(&self.jobs(&submission.namespace), &submission).await
     }
 
     async fn get(&self, key: &JobKey) -> Result<Job, Error> {
@@ -263,9 +222,4 @@ impl Jobs for Cluster {
         call(self.client.apiserver_version()).await?;
         Ok(())
     }
-}
-
-/// A name for a job that was given none.
-fn generated_name(function: &str) -> String {
-    name::generated(function, &uuid::Uuid::new_v4().simple().to_string())
 }

@@ -1,8 +1,10 @@
 //! The back end of the REST gateway and of the command line, on a cluster.
 //!
-//! [`jobs`] serves what the REST API asks, with [`watch`], [`changes`] and [`logs`] for what is followed. [`access`] asks the API
+//! [`jobs`] serves what the REST API asks, [`submit`] takes a new job in, [`watch`], [`changes`] and [`logs`] are for what is
+//! followed. [`access`] asks the API
 //! server what a caller may do. [`reports`] writes what workers report into the status, once [`worker_identity`] knows which
-//! pod reports. [`result_gc`] deletes stored results whose job is gone.
+//! pod reports. [`store_gc`] deletes stored results whose job is gone, and
+//! blobs that no job names.
 
 pub(crate) mod access;
 mod assign;
@@ -10,7 +12,8 @@ mod changes;
 pub(crate) mod jobs;
 mod logs;
 pub(crate) mod reports;
-pub(crate) mod result_gc;
+pub(crate) mod store_gc;
+mod submit;
 mod token;
 mod watch;
 mod worker_identity;

@@ -84,7 +84,7 @@ impl WorkerPool {
         program: &Program,
         confinement: &Confinement,
     ) -> io::Result<IdleWorker> {
-        let has_logs = matches!(self.command.logs, Logs::Files);
+        let has_logs = matches!(self.command.options.logs, Logs::Files);
         self.tell(|worker| {
             let (input, work) = (input_path(&worker.home), text(&work_path(&worker.home)));
             private_files::write(&input, b"")?;

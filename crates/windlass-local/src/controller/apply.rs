@@ -10,7 +10,7 @@ use windlass_core::status::MAX_INLINE_RESULT_BYTES;
 use windlass_core::{Action, AttemptNumber, BlobRef, Cpus, Job, JobSpec};
 
 use super::state::State;
-use super::warm;
+use super::warm_functions;
 use crate::attempt::build::{self, Placement};
 use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
 use crate::blobs::BlobDirectory;
@@ -67,17 +67,17 @@ fn start_worker(
     let active = state.jobs.get(uid).ok_or_else(|| io::Error::other("the job is gone"))?;
     let mut limits = active.limits.clone();
     // What does not fit on the disk is refused as any result that is too large.
-    let room = ctx.config.max_stored_bytes.saturating_sub(ctx.stored_bytes());
+    let room = ctx.config.bounds.max_stored_bytes.saturating_sub(ctx.stored_bytes());
     limits.max_result_bytes = limits.max_result_bytes.min(room.max(MAX_INLINE_RESULT_BYTES));
-    let log = match ctx.config.logs {
+    let log = match ctx.config.worker.logs {
         Logs::Files => Some(ctx.files.log(uid, attempt).to_string_lossy().into_owned()),
         Logs::Stderr | Logs::Pipe(_) => None,
     };
     let memory_bytes = function.spec.memory.bytes(cpus).unwrap_or(u64::MAX);
-    let warm = warm::key_of(&ctx.config, &functions, function);
+    let warm = warm_functions::key_of(&ctx.config, &functions, function);
     let program = match &warm {
         Some(key) => key.program.clone(),
-        None => warm::program_of(&ctx.config, &functions, function),
+        None => warm_functions::program_of(&ctx.config, &functions, function),
     };
     let allocation = state.attempts.allocate(cpus, memory_bytes, warm.as_deref());
     let placement = Placement {
@@ -87,7 +87,7 @@ fn start_worker(
     };
     let function = (&function.spec, program);
     let mut order = build::order(job, &limits, function, attempt, cpus, placement);
-    order.assignment.disk_bytes = ctx.config.attempt_disk_bytes;
+    order.assignment.disk_bytes = ctx.config.bounds.attempt_disk_bytes;
     order.serves = warm.is_some();
     order.assignment.inputs = inputs_of(&job.spec, &ctx.files.blobs);
     state.attempts.start(uid, order, &job.spec.input_bytes(), allocation, warm)

@@ -16,7 +16,7 @@ use windlass_core::Function;
 use windlass_core::assignment::Program;
 use windlass_worker::dry_run;
 
-use super::warm::program_of;
+use super::warm_functions::program_of;
 use crate::config::Config;
 use crate::process::{PASSED_VARIABLES, search_path};
 
@@ -56,7 +56,7 @@ pub async fn wrong_function(config: &Config) -> Option<(String, String)> {
     let named = functions.of_command_line().filter(|function| is_checked(function));
     let checks = named.map(|function| {
         let program = program_of(&config, &functions, function);
-        let path = config.program.clone();
+        let path = config.worker.program.clone();
         async move { (&function.metadata.name, checked(program, &path, LIMITS[0]).await) }
     });
     for (name, found) in futures::future::join_all(checks).await {
@@ -100,7 +100,7 @@ impl Checks {
         }
         while self.running.try_join_next().is_some() {}
         if !new.is_empty() {
-            self.running.spawn(tell_wrong_ones(new, config.program.clone()));
+            self.running.spawn(tell_wrong_ones(new, config.worker.program.clone()));
         }
     }
 }

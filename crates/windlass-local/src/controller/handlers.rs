@@ -17,7 +17,7 @@ use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
 use super::state::State;
 use super::update_status::{next_version, update_status};
-use super::warm;
+use super::warm_functions;
 use crate::attempt::observe::{Exit, Unreported, server_time, server_times};
 use crate::event::{Event, Refusal};
 use crate::queueing::admission::QueueEntry;
@@ -47,7 +47,7 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         Event::WorkerStarted(worker) => state.attempts.add_worker(worker),
         Event::ManifestsReloaded => {
             state.admission.set_queues(&state.ctx.config.functions.current());
-            warm::set_functions(state);
+            warm_functions::set_functions(state);
             state.checks.begin(&state.ctx.config);
         }
         Event::QueueStatusRequested { queues, reply } => {

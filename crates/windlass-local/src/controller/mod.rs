@@ -22,7 +22,7 @@ mod run;
 mod state;
 mod update_status;
 mod validate;
-mod warm;
+mod warm_functions;
 
 pub use check::{is_python_worker, wrong_function};
 pub(crate) use context::Context;

@@ -14,8 +14,8 @@ use super::grants::{announce_waiting, start_granted};
 use super::handlers::{on_event, on_time};
 use super::recover::{self, LostAttempts};
 use super::state::State;
-use super::warm;
-use crate::attempt::live::LiveAttempts;
+use super::warm_functions;
+use crate::attempt::running_attempts::LiveAttempts;
 use crate::confine::{Cgroups, Cores};
 use crate::event::Event;
 use crate::queueing::admission::MachineAdmission;
@@ -64,7 +64,7 @@ impl Controller {
         let Self { state, events } = &mut self;
         end_turn(state);
         state.attempts.refill_workers();
-        warm::set_functions(state);
+        warm_functions::set_functions(state);
         state.checks.begin(&state.ctx.config);
         while !(state.is_stopping() && state.attempts.is_empty()) {
             let times = [state.requeued.next(), state.expiry.next(), state.attempts.next_expiry()];

@@ -14,7 +14,7 @@ use super::check::Checks;
 use super::context::Context;
 use super::delay_queue::DelayQueue;
 use super::expiry::Expiry;
-use crate::attempt::live::LiveAttempts;
+use crate::attempt::running_attempts::LiveAttempts;
 use crate::queueing::admission::MachineAdmission;
 
 /// The controller's state.

@@ -9,7 +9,9 @@ use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 use windlass_core::blob::Blob;
-use windlass_core::blobs::{self, BlobSink, Blobs, NewBlob, NotStored, StoredBlob, another_digest};
+use windlass_core::blobs::{
+    self, BlobReply, BlobSink, Blobs, NewBlob, NotStored, StoredBlob, another_digest,
+};
 use windlass_core::result::{ByteStream, Content, StoredResult, hex};
 use windlass_core::{Error, JobSpec, media_type, strict_json};
 
@@ -25,12 +27,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 
 #[async_trait]
 impl BlobSink for Engine {
-    async fn store(
-        &self,
-        namespace: &str,
-        new: &NewBlob,
-        content: ByteStream,
-    ) -> Result<StoredBlob, NotStored> {
+    async fn store(&self, namespace: &str, new: &NewBlob, content: ByteStream) -> BlobReply {
         if namespace != NAMESPACE {
             return Err(Error::NotFound { kind: "Namespace", name: namespace.to_owned() }.into());
         }

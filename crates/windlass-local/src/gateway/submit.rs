@@ -61,7 +61,7 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
 
 /// Whether what is kept may become more.
 pub(super) fn check_room(ctx: &Context) -> Result<(), Error> {
-    let (stored, max) = (ctx.stored_bytes(), ctx.config.max_stored_bytes);
+    let (stored, max) = (ctx.stored_bytes(), ctx.config.bounds.max_stored_bytes);
     if stored < max {
         return Ok(());
     }

@@ -4,7 +4,7 @@
 pub(crate) mod leftovers;
 mod spawn;
 
-pub use spawn::Logs;
 pub(crate) use spawn::{
     IdleWorker, PASSED_VARIABLES, WorkerCommand, image_of, search_path, signal,
 };
+pub use spawn::{Logs, WorkerOptions};

@@ -17,6 +17,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tokio::process::{Child, Command};
+use windlass_core::assignment::RunAs;
 use windlass_worker::{HIDDEN, OWN_SHARED_MEMORY, can_own_shared_memory, private_files};
 
 use super::leftovers;
@@ -26,18 +27,25 @@ use crate::ownership;
 /// What a function sees of the server's environment.
 pub(crate) const PASSED_VARIABLES: [&str; 6] = ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER"];
 
-/// How a worker is started.
+/// How every worker is started.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// The windlass program, which is started as `PROGRAM worker`.
+    pub program: PathBuf,
+    /// Where functions write what is neither result nor progress.
+    pub logs: Logs,
+    /// How many files a function may have open, unless it raises that itself; `None` for as many as this process.
+    pub descriptors: Option<u64>,
+    /// How long a function may take to stop, before its worker kills it.
+    pub grace: Duration,
+    /// The user that functions run as, if that is another than this process's. Only root can do that.
+    pub run_as: Option<RunAs>,
+}
+
+/// How a worker is started on this machine.
 #[derive(Debug)]
 pub(crate) struct WorkerCommand {
-    /// The windlass program, which is started as `PROGRAM worker`.
-    pub(crate) program: PathBuf,
-    pub(crate) logs: Logs,
-    /// Its soft limit of file descriptors; `None` for this process's.
-    pub(crate) descriptors: Option<u64>,
-    /// How long a function may take to stop, before its worker kills it.
-    pub(crate) grace: Duration,
-    /// Whether functions run as another user than the server.
-    pub(crate) other_user: bool,
+    pub(crate) options: WorkerOptions,
     /// The directory that functions are kept out of, if they are out of one.
     pub(crate) hidden: Option<PathBuf>,
     /// What is executed: see [`image_of`].
@@ -69,35 +77,36 @@ pub enum Logs {
 impl WorkerCommand {
     /// Starts a worker that waits for its order, with `home` as its directory.
     pub(crate) fn spawn(&self, home: PathBuf) -> io::Result<IdleWorker> {
+        let options = &self.options;
         private_files::make_directory(&home.join("work"))?;
-        ownership::let_pass(&home, self.other_user)?;
+        ownership::let_pass(&home, options.run_as.is_some())?;
         let lock = private_files::create(&home.join(leftovers::LOCK))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let (ours, theirs) = UnixStream::pair()?;
         let mut worker = Command::new(&self.image);
         worker
-            .arg0(&self.program)
+            .arg0(&options.program)
             .arg("worker")
             .env_clear()
             .envs(PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-            .env("PATH", search_path(&self.program))
+            .env("PATH", search_path(&options.program))
             .env(leftovers::HOME, &home)
             .envs(self.hidden.as_deref().map(|hidden| (HIDDEN, hidden)))
             .envs(can_own_shared_memory(&home).then_some((OWN_SHARED_MEMORY, "1")))
-            .env("WINDLASS_GRACE_SECONDS", self.grace.as_secs_f64().to_string())
+            .env("WINDLASS_GRACE_SECONDS", options.grace.as_secs_f64().to_string())
             // No working directory: with one, the standard library copies this process to start
             // another.
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .process_group(0)
             .kill_on_drop(true);
-        match &self.logs {
+        match &options.logs {
             // The server's standard output is for results only.
             Logs::Stderr => worker.stdout(io::stderr()).stderr(Stdio::inherit()),
             Logs::Pipe(pipe) => worker.stdout(pipe.try_clone()?).stderr(pipe.try_clone()?),
             Logs::Files => worker.stdout(Stdio::null()).stderr(Stdio::null()),
         };
         let child = spawn_with_lock(&mut worker, lock)?;
-        if let Some(descriptors) = self.descriptors {
+        if let Some(descriptors) = options.descriptors {
             limit_descriptors(&child, descriptors)?;
         }
         // The child has its end; ours would keep the socket open after its death.

@@ -39,6 +39,7 @@ pub(crate) use presence::watch_files;
 pub(crate) use rows::{DeletedJob, Unfinished};
 pub use schema::StoreError;
 pub(crate) use schema::lock_directory;
+use writer::{Hearers, Writer};
 
 use crate::event::EventSender;
 
@@ -77,14 +78,9 @@ impl Store {
         let (sender, receiver) = mpsc::channel();
         let (failure, watch) = tokio::sync::watch::channel(None);
         let bytes = Arc::new(AtomicU64::new(0));
-        let writer = writer::Writer::new(
-            connection,
-            files,
-            Arc::clone(&cache),
-            events,
-            failure,
-            Arc::clone(&bytes),
-        );
+        let hearers =
+            Hearers { cache: Arc::clone(&cache), events, failure, bytes: Arc::clone(&bytes) };
+        let writer = Writer::new(connection, files, hearers);
         let thread = std::thread::Builder::new()
             .name("windlass-store".into())
             .spawn(move || writer.run(&receiver))

@@ -17,7 +17,7 @@ use windlass_core::{Error, Job, JobLimits, JobSpec, Metadata, Phase};
 use super::change::{Change, NewJob};
 use super::job_cache::JobCache;
 use super::presence::OpenFiles;
-use super::writer::Writer;
+use super::writer::{Hearers, Writer};
 use super::{rows, schema};
 use crate::event::{self, Event};
 use crate::queueing::backlog::Backlog;
@@ -48,7 +48,8 @@ fn store(patience: Duration, pages: u32) -> Fixture {
     let (failure, _) = watch::channel(None);
     let cache = Arc::new(JobCache::default());
     let bytes = Arc::new(AtomicU64::new(0));
-    let mut writer = Writer::new(db, files, Arc::clone(&cache), events, failure, bytes);
+    let mut writer =
+        Writer::new(db, files, Hearers { cache: Arc::clone(&cache), events, failure, bytes });
     writer.patience = patience;
     let (changes, received) = channel();
     let thread = Some(std::thread::spawn(move || writer.run(&received)));

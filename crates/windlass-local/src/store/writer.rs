@@ -21,15 +21,22 @@ use crate::event::{Event, EventSender, Refusal};
 /// How long a change that is in no hurry waits for company, and how often a full disk is tried again.
 const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Who hears what the thread has done.
+pub(super) struct Hearers {
+    /// Shows jobs to whoever watches them.
+    pub(super) cache: Arc<JobCache>,
+    pub(super) events: EventSender,
+    /// Why the disk has failed, once it has.
+    pub(super) failure: watch::Sender<Option<String>>,
+    /// Bytes of the database that are in use.
+    pub(super) bytes: Arc<AtomicU64>,
+}
+
 /// The thread's state.
 pub(super) struct Writer {
     db: Connection,
     files: OpenFiles,
-    cache: Arc<JobCache>,
-    events: EventSender,
-    failure: watch::Sender<Option<String>>,
-    /// Bytes of the database that are in use.
-    bytes: Arc<AtomicU64>,
+    hearers: Hearers,
     /// The latest state of jobs that the disk does not have yet, by UID: the disk was full, or there
     /// is no hurry.
     unsaved: HashMap<String, Unsaved>,
@@ -49,17 +56,10 @@ struct Unsaved {
 }
 
 impl Writer {
-    pub(super) fn new(
-        db: Connection,
-        files: OpenFiles,
-        cache: Arc<JobCache>,
-        events: EventSender,
-        failure: watch::Sender<Option<String>>,
-        bytes: Arc<AtomicU64>,
-    ) -> Self {
+    pub(super) fn new(db: Connection, files: OpenFiles, hearers: Hearers) -> Self {
         let (unsaved, save_at, refused) = (HashMap::new(), None, HashSet::new());
         let patience = PATIENCE;
-        Self { db, files, cache, events, failure, bytes, unsaved, save_at, refused, patience }
+        Self { db, files, hearers, unsaved, save_at, refused, patience }
     }
 
     /// Runs until the last sender is dropped, or the disk fails.
@@ -70,7 +70,7 @@ impl Writer {
                 // After a failed write nobody knows what the disk holds: another try could seem to
                 // succeed and lose what was acknowledged. A new start reads what is there.
                 error!(%why, "the store failed; the server must stop");
-                self.failure.send_replace(Some(why));
+                self.hearers.failure.send_replace(Some(why));
                 return;
             }
         }
@@ -103,7 +103,7 @@ impl Writer {
         if !batch.is_empty() && batch.iter().all(Change::can_wait) {
             for change in batch {
                 match change {
-                    Change::Show(shown) => self.cache.show(shown),
+                    Change::Show(shown) => self.hearers.cache.show(shown),
                     Change::UpdateSoon(job) => self.save_later(job, true),
                     Change::CheckFiles => self.files.check()?,
                     _ => {}
@@ -120,7 +120,7 @@ impl Writer {
                 self.measure();
                 for unsaved in self.unsaved.drain().map(|(_, unsaved)| unsaved) {
                     if !unsaved.shown {
-                        self.cache.publish(&unsaved.job);
+                        self.hearers.cache.publish(&unsaved.job);
                     }
                 }
                 self.on_all_committed(executed);
@@ -142,7 +142,7 @@ impl Writer {
 
     fn measure(&self) {
         match rows::bytes(&self.db) {
-            Ok(bytes) => self.bytes.store(bytes, Ordering::Relaxed),
+            Ok(bytes) => self.hearers.bytes.store(bytes, Ordering::Relaxed),
             Err(error) => warn!(%error, "the database cannot be measured"),
         }
     }
@@ -150,7 +150,7 @@ impl Writer {
     /// Keeps what a job has become until the next transaction.
     fn save_later(&mut self, job: Arc<Job>, show: bool) {
         if show {
-            self.cache.publish(&job);
+            self.hearers.cache.publish(&job);
         }
         self.save_at.get_or_insert_with(|| Instant::now() + SAVE_INTERVAL);
         self.unsaved.insert(job.metadata.uid.clone(), Unsaved { job, shown: show });
@@ -158,8 +158,8 @@ impl Writer {
 
     /// One transaction. What it did counts only when it was committed.
     fn transact(&mut self, batch: Vec<Change>, changes: &Receiver<Change>) -> Transacted {
-        let Self { db, events, unsaved, refused, patience, .. } = self;
-        let mut transaction = Transaction::open(db, events);
+        let Self { db, hearers, unsaved, refused, patience, .. } = self;
+        let mut transaction = Transaction::open(db, &hearers.events);
         let newer: HashSet<&str> = batch.iter().filter_map(Change::updated_uid).collect();
         for (uid, unsaved) in unsaved {
             if !newer.contains(uid.as_str()) {
@@ -198,8 +198,8 @@ impl Writer {
         match executed {
             Executed::Inserted(new, reply) => {
                 // Before the answer, so that the controller hears of a job before anybody cancels it.
-                let job = submit(*new, true, &self.events);
-                self.cache.announce(&job);
+                let job = submit(*new, true, &self.hearers.events);
+                self.hearers.cache.announce(&job);
                 answer(reply, Ok(job));
             }
             Executed::Begun(job, reply) => answer(reply, Ok(job)),
@@ -208,25 +208,25 @@ impl Writer {
                 // Of the same transaction, and older.
                 self.unsaved.remove(&job.metadata.uid);
                 if is_there {
-                    self.cache.publish(&job);
+                    self.hearers.cache.publish(&job);
                 }
                 if let Some(reply) = reply {
                     answer(reply, Ok(()));
                 }
             }
             Executed::UpdatedSoon(job) => self.save_later(job, true),
-            Executed::Shown(shown) => self.cache.show(shown),
+            Executed::Shown(shown) => self.hearers.cache.show(shown),
             Executed::Flushed(reply) => answer(reply, Ok(())),
             Executed::Nothing => {}
             Executed::Removed(deleted, reply) => {
                 if let Some(deleted) = deleted {
-                    self.cache.remove(&deleted);
+                    self.hearers.cache.remove(&deleted);
                 }
                 answer(reply, Ok(()));
             }
             Executed::Expired(deleted, reply) => {
                 for job in &deleted {
-                    self.cache.remove(job);
+                    self.hearers.cache.remove(job);
                 }
                 answer(reply, Ok(deleted));
             }
@@ -238,7 +238,7 @@ impl Writer {
         let Ok(uid) = job_uid(job) else { return refusal.tell() };
         self.refused.insert(job.metadata.uid.clone());
         let attempt = last.and_then(|job| job.status.attempt).unwrap_or(0);
-        self.events.send(Event::NotStored { uid, attempt, refusal });
+        self.hearers.events.send(Event::NotStored { uid, attempt, refusal });
     }
 
     /// Nothing was committed: new things are refused, what jobs have become is kept.
@@ -262,7 +262,7 @@ impl Writer {
                 }
             }
             Executed::UpdatedSoon(job) => self.save_later(job, true),
-            Executed::Shown(shown) => self.cache.show(shown),
+            Executed::Shown(shown) => self.hearers.cache.show(shown),
             // What cannot be stored now is shown by the cache all the same.
             Executed::Flushed(reply) => answer(reply, Ok(())),
             Executed::Nothing => {}

@@ -7,13 +7,13 @@
 //! | `bytes` | the blob | when it was sent |
 //! | `used` | empty | when it was last sent again, or named |
 //! | `json` | empty: it keeps the rule for JSON | - |
-//! | `deleting-ID` | empty | since when a [collection](collect) may be deleting it |
+//! | `deleting-ID` | empty | since when a [collection](blob_gc) may be deleting it |
 //!
 //! A store of objects cannot delete one only if nobody has just used it. So whoever uses a blob writes `used` first, and
 //! then looks for `deleting-*`. Whoever deletes it writes `deleting-ID` first, and then looks at the times. One of the
 //! two sees the other, and gives way.
 
-mod collect;
+mod blob_gc;
 mod received;
 mod store;
 

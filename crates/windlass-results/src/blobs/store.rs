@@ -15,13 +15,13 @@ use object_store::path::Path;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use windlass_core::blob::Blob;
-use windlass_core::blobs::{BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
+use windlass_core::blobs::{BlobReply, BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
 use windlass_core::result::{ByteStream, Content, StoredResult};
 use windlass_core::{Error, media_type};
 
 use super::received::received;
 use super::{BYTES, JSON, path_of};
-use crate::{BLOB_PART, Failed, Results, unavailable};
+use crate::{BLOB_PART, Failed, Results, namespace_of, unavailable};
 
 /// The directory of uploads of a namespace that have no name yet. No job has this UID.
 pub(super) const UPLOADS: &str = "_uploads";
@@ -34,12 +34,7 @@ const LEAST_BYTES_PER_SECOND: u64 = 256 * 1024;
 
 #[async_trait]
 impl BlobSink for Results {
-    async fn store(
-        &self,
-        namespace: &str,
-        new: &NewBlob,
-        content: ByteStream,
-    ) -> Result<StoredBlob, NotStored> {
+    async fn store(&self, namespace: &str, new: &NewBlob, content: ByteStream) -> BlobReply {
         let most = new.max_bytes.unwrap_or(u64::MAX);
         let Some(sha256) = &new.sha256 else {
             return self.store_nameless(namespace, new, content, most.min(MOST_RENAMED)).await;
@@ -156,15 +151,15 @@ impl Results {
     ) -> Result<Blob, NotStored> {
         let turn = {
             let _waits = Waits::new(&self.waiting);
-            timeout(self.turn, Arc::clone(&self.blob_uploads).acquire_owned()).await
+            timeout(self.turn, self.blob_uploads.acquire(namespace_of(&path))).await
         };
         let busy = || Error::Busy {
             message: "too many blobs are being stored".into(),
             retry_after: Duration::from_secs(1),
         };
-        let permit = turn.map_err(|_| busy())?.map_err(|error| Error::Bug(error.to_string()))?;
+        let turn = turn.map_err(|_| busy())?.map_err(|error| Error::Bug(error.to_string()))?;
         let (content, received) = received(self.paced(content), new, most);
-        match (self.put_at(permit, path, BLOB_PART, content).await, received.take()) {
+        match (self.put_at(turn, path, BLOB_PART, content).await, received.take()) {
             (Err(Failed::Store(error)), _) => Err(error.into()),
             (_, Some(end)) => end,
             (Err(Failed::Content(error)), None) => Err(NotStored::Content(error)),

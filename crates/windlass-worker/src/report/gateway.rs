@@ -27,8 +27,8 @@ use windlass_core::status::JobResult;
 use super::retry::{BACKOFF, GatewayResponse, rejection, retry_until};
 use crate::json_line::json_line;
 use crate::outcome::FunctionOutput;
-use crate::output::log_line;
-use crate::result::LargeResult;
+use crate::output_file::LargeResult;
+use crate::stdio::log_line;
 use crate::tls;
 
 /// Longest time for one try at one report.

@@ -19,8 +19,8 @@ use windlass_core::report::{Ending, Event, Report};
 
 use crate::json_line::json_line;
 use crate::outcome::FunctionOutput;
-use crate::output::log_line;
-use crate::result::{LargeResult, too_large_to_inline};
+use crate::output_file::{LargeResult, too_large_to_inline};
+use crate::stdio::log_line;
 use gateway::{GatewayClient, send_progress};
 use retry::retry_until;
 use socket::{write_all, write_some};

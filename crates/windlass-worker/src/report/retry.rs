@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::output::log_line;
+use crate::stdio::log_line;
 
 /// First and longest pause between two tries.
 pub(super) const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use tokio::net::unix::pipe::Receiver;
 
 use crate::log::RotatingLog;
-use crate::output::{CHUNK_BYTES, keep_end, put, readable};
+use crate::stdio::{CHUNK_BYTES, keep_end, put, readable};
 
 /// The pipes of one process, and where to what comes through them goes.
 pub(super) struct ServingRelay {

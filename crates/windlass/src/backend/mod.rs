@@ -11,5 +11,7 @@ pub(crate) mod local_file;
 pub(crate) mod resolve;
 mod rest_blobs;
 mod rest_jobs;
+mod rest_path;
+mod rest_watch;
 mod server_token;
 pub(crate) mod submission;

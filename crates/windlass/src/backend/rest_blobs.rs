@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use hyper::{Method, StatusCode};
 use windlass_core::blob::Blob;
-use windlass_core::blobs::{BlobSink, NewBlob, NotStored, StoredBlob};
+use windlass_core::blobs::{BlobReply, BlobSink, NewBlob, StoredBlob};
 use windlass_core::result::ByteStream;
 use windlass_core::{Error, Problem};
 
@@ -16,12 +16,7 @@ pub(crate) struct RestBlobs(pub(super) Client);
 #[async_trait]
 impl BlobSink for RestBlobs {
     /// Of bytes that are there already, nothing is sent.
-    async fn store(
-        &self,
-        namespace: &str,
-        new: &NewBlob,
-        content: ByteStream,
-    ) -> Result<StoredBlob, NotStored> {
+    async fn store(&self, namespace: &str, new: &NewBlob, content: ByteStream) -> BlobReply {
         let (Some(sha256), Some(bytes)) = (&new.sha256, new.max_bytes) else {
             return Err(Error::Bug("length and digest of a file are known".into()).into());
         };

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::{TryStreamExt as _, stream};
@@ -11,24 +10,18 @@ use hyper::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use windlass_core::fields::Fields;
 use windlass_core::jobs::{Draining, Filter, Page, Submission, Watch};
 use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
-use windlass_core::status::Progress;
-use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Problem, Queue};
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Problem, Queue};
 
-use super::events::{ServerSentEvent, ServerSentEvents, next_piece};
+use super::events::next_piece;
 use super::http_client::{Client, RequestParts};
+use super::rest_path::{no_job, path};
+use super::rest_watch::RestWatch;
 
 /// Most jobs that are asked for at once: an answer of them is at most 16 MiB.
 const PAGE: u32 = 100;
-
-/// How long a server that was there may be gone while a job of it is followed.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// First and longest pause between two tries.
-const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
 /// The jobs of a server.
 #[derive(Clone)]
@@ -156,22 +149,10 @@ struct ListMetadata {
     continue_from: Option<String>,
 }
 
-fn path(key: &JobKey, rest: &str) -> String {
-    format!("/v1/namespaces/{}/jobs/{}{rest}", key.namespace, key.name)
-}
-
 fn log_path(key: &JobKey, follow: &str, LogRange { tail, timestamps }: LogRange) -> String {
     // A server of an earlier version knows no times, and is asked for them only by whoever wants them.
     let times = if timestamps { "&timestamps=true" } else { "" };
     path(key, &format!("/logs?{follow}tailBytes={tail}{times}"))
-}
-
-/// What a 404 at a job's path means.
-fn no_job(error: Error, key: &JobKey) -> Error {
-    match error {
-        Error::NotFound { .. } => Error::no_job(&key.name),
-        other => other,
-    }
 }
 
 /// What a 404 means where a namespace alone is named: nobody says whether there is one.
@@ -223,8 +204,7 @@ impl Jobs for RestJobs {
     }
 
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error> {
-        let mut watch =
-            RestWatch { client: self.0.clone(), key: key.clone(), events: None, latest: None };
+        let mut watch = RestWatch::new(self.0.clone(), key.clone());
         watch.connect().await?;
         Ok(Box::new(watch))
     }
@@ -311,110 +291,6 @@ impl Stored for RestResult {
         Ok(Box::pin(stream::try_unfold(body, |mut body| async {
             Ok(next_piece(&mut body).await?.map(|piece| (piece, body)))
         })))
-    }
-}
-
-/// The changes of one job without its input, from the server's events. A connection that is lost is made again: the
-/// first event of each is the job as it is.
-struct RestWatch {
-    client: Client,
-    key: JobKey,
-    events: Option<ServerSentEvents>,
-    latest: Option<Job>,
-}
-
-impl RestWatch {
-    async fn connect(&mut self) -> Result<(), Error> {
-        let path = path(&self.key, &format!("/events?fields={}", Fields::all_but_input()));
-        let answer = self.client.open(Method::GET, &path, RequestParts::default()).await;
-        let answer = answer.map_err(|error| no_job(error, &self.key))?;
-        self.events = Some(ServerSentEvents::new(answer.into_body()));
-        Ok(())
-    }
-
-    /// What an event tells, if it tells anything of the job.
-    fn job_in(&mut self, event: &ServerSentEvent) -> Result<Option<Job>, Error> {
-        let unread = |error: serde_json::Error| {
-            let server = self.client.server();
-            Error::unavailable(format!("{server} tells something else: {error}"))
-        };
-        match event.kind.as_str() {
-            "job" => {
-                let job: Job = serde_json::from_slice(&event.data).map_err(unread)?;
-                self.latest = Some(job.clone());
-                Ok(Some(job))
-            }
-            "progress" => {
-                let told: ProgressEvent = serde_json::from_slice(&event.data).map_err(unread)?;
-                let Some(job) = &mut self.latest else { return Ok(None) };
-                // Of an attempt that the job does not know yet, nothing is shown.
-                if job.status.attempt != Some(told.attempt) {
-                    return Ok(None);
-                }
-                job.status.progress = Some(told.progress);
-                Ok(Some(job.clone()))
-            }
-            "problem" => {
-                let problem: ProblemEvent = serde_json::from_slice(&event.data).map_err(unread)?;
-                Err(match problem.status {
-                    404 => Error::no_job(&self.key.name),
-                    _ => Error::unavailable(problem.detail),
-                })
-            }
-            // What a later server tells beside.
-            _ => Ok(None),
-        }
-    }
-}
-
-/// Progress between two events of the whole job.
-#[derive(Deserialize)]
-struct ProgressEvent {
-    attempt: AttemptNumber,
-    progress: Progress,
-}
-
-/// The last event of a job that cannot be followed any more.
-#[derive(Deserialize)]
-struct ProblemEvent {
-    status: u16,
-    detail: String,
-}
-
-#[async_trait]
-impl Watch for RestWatch {
-    async fn next(&mut self) -> Result<Job, Error> {
-        let mut pause = BACKOFF[0];
-        let mut gone_since: Option<Instant> = None;
-        loop {
-            if self.events.is_none()
-                && let Err(error) = self.connect().await
-            {
-                let since = *gone_since.get_or_insert_with(Instant::now);
-                if !matches!(error, Error::Unavailable { .. } | Error::Busy { .. })
-                    || since.elapsed() > PATIENCE
-                {
-                    return Err(error);
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(BACKOFF[1]);
-                continue;
-            }
-            let Some(events) = &mut self.events else { continue };
-            match events.next_event().await {
-                Ok(Some(event)) => {
-                    if let Some(job) = self.job_in(&event)? {
-                        return Ok(job);
-                    }
-                }
-                // The server ends streams now and then, and when it stops.
-                Ok(None) | Err(_) => {
-                    self.events = None;
-                    gone_since.get_or_insert_with(Instant::now);
-                    tokio::time::sleep(pause).await;
-                }
-            }
-        }
     }
 }
 

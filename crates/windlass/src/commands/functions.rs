@@ -1,8 +1,5 @@
 //! `windlass functions`: what may run.
 
-use crate::flags::names::name;
-use crate::flags::output_form::OutputForm;
-use clap::Args;
 use std::process::ExitCode;
 
 use windlass_core::Error;
@@ -10,20 +7,10 @@ use windlass_core::Error;
 use crate::backend::resolve::Backend;
 use crate::backend::submission::unknown_function;
 use crate::flags::bad_usage::BadUsage;
+use crate::flags::objects::ObjectsFlags;
 use crate::output::objects;
 
-/// Show what may run.
-#[derive(Debug, Args)]
-pub(crate) struct Functions {
-    /// Only these [default: all]
-    #[arg(value_name = "FUNCTION", value_parser = name)]
-    pub(crate) names: Vec<String>,
-    /// Form of the output
-    #[arg(short, long, default_value = "table")]
-    pub(crate) output: OutputForm,
-}
-
-pub(crate) async fn functions(backend: &Backend, args: &Functions) -> anyhow::Result<ExitCode> {
+pub(crate) async fn functions(backend: &Backend, args: &ObjectsFlags) -> anyhow::Result<ExitCode> {
     let (jobs, namespace) = (&backend.jobs, &backend.namespace);
     if args.names.is_empty() {
         objects::many(&jobs.functions(namespace).await?, args.output)?;

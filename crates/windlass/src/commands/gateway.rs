@@ -101,7 +101,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         None => None,
     };
     if let Some(results) = &results {
-        tokio::spawn(windlass_kube::run_result_gc(client.clone(), results.clone()));
+        tokio::spawn(windlass_kube::run_store_gc(client.clone(), results.clone()));
     }
     let listener = TcpListener::bind(args.listen)
         .await

@@ -1,28 +1,15 @@
 //! `windlass queues`: quotas of CPUs, and how much of them is in use.
 
-use crate::flags::names::name;
-use crate::flags::output_form::OutputForm;
-use clap::Args;
 use std::process::ExitCode;
 
 use windlass_core::{Error, Queue};
 
 use crate::backend::resolve::Backend;
+use crate::flags::objects::ObjectsFlags;
 use crate::output::log;
 use crate::output::objects;
 
-/// Show quotas of CPUs, and how much of them is in use.
-#[derive(Debug, Args)]
-pub(crate) struct Queues {
-    /// Only these [default: all]
-    #[arg(value_name = "QUEUE", value_parser = name)]
-    pub(crate) names: Vec<String>,
-    /// Form of the output
-    #[arg(short, long, default_value = "table")]
-    pub(crate) output: OutputForm,
-}
-
-pub(crate) async fn queues(backend: &Backend, args: &Queues) -> anyhow::Result<ExitCode> {
+pub(crate) async fn queues(backend: &Backend, args: &ObjectsFlags) -> anyhow::Result<ExitCode> {
     let (jobs, namespace) = (&backend.jobs, &backend.namespace);
     let mut found = Vec::new();
     for name in &args.names {

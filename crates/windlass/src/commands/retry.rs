@@ -1,12 +1,13 @@
 //! `windlass retry`: the same job again.
 
-use crate::flags::names::job_name;
-use crate::flags::new_job::ShowNewFlags;
-use clap::Args;
 use std::process::ExitCode;
+
+use clap::Args;
 
 use crate::backend::resolve::Backend;
 use crate::commands::submit::show_new;
+use crate::flags::names::job_name;
+use crate::flags::new_job::SubmitFlags;
 
 /// Submit the same job again, as a new job of the same spec and labels, and print its name.
 ///
@@ -23,14 +24,11 @@ pub(crate) struct Retry {
     /// Name of the job
     #[arg(value_name = "JOB", value_parser = job_name)]
     pub(crate) job: String,
-    /// The same key gives the same new job again, instead of a second one
-    #[arg(long, value_name = "KEY")]
-    pub(crate) idempotency_key: Option<String>,
     #[command(flatten)]
-    pub(crate) show: ShowNewFlags,
+    pub(crate) how: SubmitFlags,
 }
 
 pub(crate) async fn retry(backend: &Backend, args: &Retry) -> anyhow::Result<ExitCode> {
-    let job = backend.retry(&backend.key(&args.job), args.idempotency_key.as_deref()).await?;
-    show_new(backend, &job, &args.show).await
+    let job = backend.retry(&backend.key(&args.job), args.how.idempotency_key.as_deref()).await?;
+    show_new(backend, &job, &args.how).await
 }

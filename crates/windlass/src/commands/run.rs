@@ -100,7 +100,7 @@ async fn here(mut args: Run) -> anyhow::Result<ExitCode> {
     let mut said = None;
     if stderr().is_terminal() {
         let (calmed, pipe) = Calmed::stderr().context("a pipe to standard error")?;
-        config.logs = Logs::Pipe(Arc::new(pipe));
+        config.worker.logs = Logs::Pipe(Arc::new(pipe));
         said = Some(calmed);
     }
     let code = carry_out(config, new, output).await?;

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use windlass_core::quantity;
 use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, ServerLimits};
-use windlass_local::{Config, Engine, Logs};
+use windlass_local::{Bounds, Config, Engine, Logs, WorkerOptions};
 use windlass_metrics::JobMetrics;
 use windlass_worker::stop_signals::StopSignals;
 
@@ -98,14 +98,19 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     metrics.register_warm(&mut registry);
     let config = Config {
         durable: true,
-        max_queued: args.max_queued,
-        max_stored_bytes,
-        attempt_disk_bytes: Some(attempt_disk_bytes).filter(|bytes| *bytes > 0),
-        warm_memory_bytes,
-        grace: Duration::from_secs(args.grace),
-        logs: Logs::Files,
+        bounds: Bounds {
+            max_queued: args.max_queued,
+            max_stored_bytes,
+            attempt_disk_bytes: Some(attempt_disk_bytes).filter(|bytes| *bytes > 0),
+            warm_memory_bytes,
+        },
+        worker: WorkerOptions {
+            grace: Duration::from_secs(args.grace),
+            logs: Logs::Files,
+            descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
+            ..machine.worker
+        },
         stop: Some(signals.clone()),
-        descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
         metrics,
         ..machine
     };
@@ -114,7 +119,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     }
     let (cpus, activity) = (config.cpus, Arc::clone(&config.activity));
     let hides_data = config.hides_data;
-    let is_open = !hides_data && config.run_as.is_none();
+    let is_open = !hides_data && config.worker.run_as.is_none();
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;

@@ -1,16 +1,16 @@
 //! `windlass submit`: a new job.
 
-use crate::flags::job::NewJobFlags;
-use crate::flags::new_job::ShowNewFlags;
-use crate::flags::output_form::OutputForm;
-use clap::Args;
 use std::process::ExitCode;
 
+use clap::Args;
 use windlass_core::Job;
 
 use crate::backend::follow::{self, Waited, with_input_of};
 use crate::backend::resolve::Backend;
 use crate::backend::submission;
+use crate::flags::job::NewJobFlags;
+use crate::flags::new_job::SubmitFlags;
+use crate::flags::output_form::OutputForm;
 use crate::output::objects;
 use crate::output::terminal::{self, Progress};
 
@@ -27,24 +27,21 @@ Examples:
 pub(crate) struct Submit {
     #[command(flatten)]
     pub(crate) request: NewJobFlags,
-    /// The same key gives the same job again, instead of a second one
-    #[arg(long, value_name = "KEY")]
-    pub(crate) idempotency_key: Option<String>,
     #[command(flatten)]
-    pub(crate) show: ShowNewFlags,
+    pub(crate) how: SubmitFlags,
 }
 
 pub(crate) async fn submit(backend: &Backend, args: &Submit) -> anyhow::Result<ExitCode> {
     let new = submission::submission(&args.request, &backend.namespace, backend.is_named)?;
-    let job = backend.submit(new, args.idempotency_key.as_deref()).await?;
-    show_new(backend, &job, &args.show).await
+    let job = backend.submit(new, args.how.idempotency_key.as_deref()).await?;
+    show_new(backend, &job, &args.how).await
 }
 
 /// Shows a job that was just submitted, and waits for its end where that is asked for.
 pub(crate) async fn show_new(
     backend: &Backend,
     job: &Job,
-    ShowNewFlags { wait, output }: &ShowNewFlags,
+    SubmitFlags { wait, output, .. }: &SubmitFlags,
 ) -> anyhow::Result<ExitCode> {
     let output = *output;
     let waits = wait.wait.is_some();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use windlass_gateway::{ServerLimits, Tls};
+use windlass_gateway::{RequestRates, ServerLimits, Tls};
 
 use super::bad_usage::BadUsage;
 
@@ -33,6 +33,7 @@ impl ListenerFlags {
 
     /// These bounds with those of the command line.
     pub(crate) fn limits(&self, limits: ServerLimits) -> ServerLimits {
-        ServerLimits { caller_requests_per_second: self.rate_limit, ..limits }
+        let rates = RequestRates { caller_requests: self.rate_limit, ..limits.rates };
+        ServerLimits { rates, ..limits }
     }
 }

@@ -12,5 +12,6 @@ pub(crate) mod machine;
 pub(crate) mod media_type;
 pub(crate) mod names;
 pub(crate) mod new_job;
+pub(crate) mod objects;
 pub(crate) mod output_form;
 pub(crate) mod wait;

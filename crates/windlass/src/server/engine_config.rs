@@ -9,7 +9,7 @@ use tracing::debug;
 use windlass_core::Cpus;
 use windlass_core::assignment::RunAs;
 use windlass_core::contract::STOP_GRACE_SECONDS;
-use windlass_local::{Config, Functions, Library, Logs};
+use windlass_local::{Bounds, Config, Functions, Library, Logs, WorkerOptions};
 use windlass_metrics::JobMetrics;
 
 use crate::flags::bad_usage::BadUsage;
@@ -64,23 +64,26 @@ pub(crate) fn config(
     data: &Path,
 ) -> anyhow::Result<Config> {
     let program = std::env::current_exe().context("this program's path is not known")?;
-    let grace = Duration::from_secs(STOP_GRACE_SECONDS);
     Ok(Config {
         cpus: cpus(args)?,
         functions: Arc::new(functions),
         data: data.to_owned(),
         durable: false,
-        max_queued: u32::MAX,
-        max_stored_bytes: u64::MAX,
-        attempt_disk_bytes: None,
-        program,
-        logs: Logs::Stderr,
+        bounds: Bounds {
+            max_queued: u32::MAX,
+            max_stored_bytes: u64::MAX,
+            attempt_disk_bytes: None,
+            warm_memory_bytes: 0,
+        },
+        worker: WorkerOptions {
+            program,
+            logs: Logs::Stderr,
+            descriptors: None,
+            grace: Duration::from_secs(STOP_GRACE_SECONDS),
+            run_as: run_as(args)?,
+        },
         stop: None,
-        descriptors: None,
-        grace,
         hides_data: hides_data(args.landlock, data)?,
-        run_as: run_as(args)?,
-        warm_memory_bytes: 0,
         metrics: JobMetrics::default(),
         activity: Arc::default(),
     })

@@ -1,13 +1,13 @@
 //! `/v1/namespaces/{namespace}/jobs`: one file for each thing that can be done with jobs, and what
-//! they share: [`create`], [`wait`], [`response`], [`stream_end`].
+//! they share: [`job_request`], [`validate`], [`wait`], [`response`], [`stream_end`].
 
 pub(crate) mod cancel;
 pub(crate) mod changes;
-pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod get;
+pub(crate) mod job_request;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod response;
@@ -15,4 +15,5 @@ pub(crate) mod result;
 pub(crate) mod retry;
 pub(crate) mod stream_end;
 pub(crate) mod submit;
+pub(crate) mod validate;
 pub(crate) mod wait;

@@ -5,8 +5,8 @@ use http::HeaderMap;
 use windlass_core::JobKey;
 use windlass_core::jobs::{Denied, Permission, Verb};
 
-use super::create::{JobRequest, idempotency_key};
-use super::submit::create_and_answer;
+use super::job_request::{JobRequest, idempotency_key};
+use super::submit::submit_and_answer;
 use crate::middleware::permissions::is_also_permitted;
 use crate::middleware::target::{Namespace, Target};
 use crate::protocol::deadline::within;
@@ -25,5 +25,5 @@ pub(crate) async fn retry_job(
     }
     let request = JobRequest::retry_of(&key.name, idempotency_key(&headers)?.as_ref());
     let caller = Target { state, of: Namespace(key.namespace), token, connection };
-    create_and_answer(caller, &headers, request).await
+    submit_and_answer(caller, &headers, request).await
 }

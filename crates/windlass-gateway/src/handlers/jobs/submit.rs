@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use windlass_core::parse;
 
-use super::create::{CreatedJob, JobRequest, idempotency_key};
+use super::job_request::{JobRequest, SubmittedJob, idempotency_key};
 use super::response::{job_response, mark_replayed, waited_response};
 use super::wait::{permitted_wait, wait_until_finished};
 use crate::handlers::form::{Form, is_form};
@@ -36,11 +36,11 @@ pub(crate) async fn submit_job(
     };
     let request = JobRequest::read(fields, key.as_ref())?;
     let caller = Target { state: state.clone(), of: Namespace(namespace), token, connection };
-    create_and_answer(caller, &headers, request).await
+    submit_and_answer(caller, &headers, request).await
 }
 
-/// Creates the job that is asked for and tells of it, after its end where that is preferred.
-pub(super) async fn create_and_answer(
+/// Submits the job that is asked for and tells of it, after its end where that is preferred.
+pub(super) async fn submit_and_answer(
     Target { state, of: Namespace(namespace), token, connection }: Target<Namespace>,
     headers: &HeaderMap,
     request: JobRequest,
@@ -48,8 +48,8 @@ pub(super) async fn create_and_answer(
     let limits = &state.gateway.limits;
     let wait = permitted_wait(&state, &token, &namespace, headers).await?;
     let request = request.waited_for(wait);
-    let created = within(limits.request, request.create(&state, &token, &namespace));
-    let CreatedJob { job, is_replay } = created.await??;
+    let submitted = within(limits.request, request.submit(&state, &token, &namespace));
+    let SubmittedJob { job, is_replay } = submitted.await??;
     let answer = match wait {
         Some(limit) => {
             let connection = connection.as_deref();

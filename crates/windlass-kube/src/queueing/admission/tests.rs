@@ -6,12 +6,9 @@ use super::*;
 use crate::crd::Claim;
 use crate::crd::ComputeQueueSpec;
 use crate::queueing::claim::MAX_CLAIMS;
+use crate::test_times::at;
 
 const ME: &str = "me";
-
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-}
 
 fn key() -> QueueKey {
     QueueKey { namespace: "n".into(), name: "q".into() }

@@ -37,6 +37,14 @@ fn has_reason(status: &Value, reason: &str) -> bool {
     conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == reason))
 }
 
+/// A server with a function and a job of it.
+fn with_one_job() -> Server {
+    let server = Server::new(BTreeMap::new());
+    create_function(&server);
+    create_job(&server, 0, 0);
+    server
+}
+
 #[test]
 fn a_job_waits_for_a_function_that_is_created_after_it() {
     block_on(async {
@@ -57,9 +65,7 @@ fn a_job_waits_for_a_function_that_is_created_after_it() {
 #[test]
 fn jobs_start_while_the_api_server_does_not_tell_its_version() {
     block_on(async {
-        let server = Server::new(BTreeMap::new());
-        create_function(&server);
-        create_job(&server, 0, 0);
+        let server = with_one_job();
         let cluster = tokio::spawn(cluster::run(server.clone(), 150, 1));
         let settings = Settings { manage_jobs: ManageJobs::Auto, ..settings() };
         let controller = start_with(&server, settings, 0);
@@ -98,9 +104,7 @@ fn an_error_at_one_batch_job_of_a_job_holds_up_no_other() {
 #[test]
 fn why_there_is_no_pod_is_told_within_seconds() {
     block_on(async {
-        let server = Server::new(BTreeMap::new());
-        create_function(&server);
-        create_job(&server, 0, 0);
+        let server = with_one_job();
         // Nobody makes a pod: an admission plugin refuses it.
         let controller = start(&server, 0, false);
         let made = timeout(TOLD_WITHIN, async {

@@ -12,7 +12,7 @@ use windlass_core::Error;
 
 use super::store::UPLOADS;
 use super::{DELETING, DIRECTORY, Found, path_of};
-use crate::gc::YOUNG;
+use crate::result_gc::YOUNG;
 use crate::{Results, unavailable};
 
 /// How long one collection may delete one blob.

@@ -1,5 +1,4 @@
-//! Creating a job: it is checked against its function and queue, and there is one job for each
-//! `Idempotency-Key`.
+//! What a caller submits: read from its request, and one job for each `Idempotency-Key`.
 
 use std::time::Duration;
 
@@ -8,23 +7,20 @@ use serde_json::{Value, json};
 use windlass_core::idempotency::{self, Key};
 use windlass_core::job::MAX_INPUT_BYTES;
 use windlass_core::jobs::{Submission, Verb};
-use windlass_core::labels::{self, Labels};
+use windlass_core::labels::Labels;
 use windlass_core::parse::{self, Unread};
-use windlass_core::validate::{refuse_blobs, validate, validate_name};
-use windlass_core::{Error, Function, Job, JobKey, JobSpec, JobStatus, Problem, Queue, name};
+use windlass_core::{Error, Job, JobKey, JobSpec, JobStatus, Problem};
 
+use super::validate::validate_and_submit;
 use crate::middleware::permissions::is_also_permitted;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
 use crate::state::GatewayState;
 
-/// When to retry after a queue was full. There is no better estimate.
-const FULL_PAUSE: Duration = Duration::from_secs(5);
-
-/// How often the job of a key is read, each time followed by a try to create it. A second is needed when another
+/// How often the job of a key is read, each time followed by a try to submit it. A second is needed when another
 /// request under the key was first, a third when that job was deleted since.
-const CREATE_TRIES: u32 = 3;
+const SUBMIT_TRIES: u32 = 3;
 
 /// A job that a caller asks for.
 pub(crate) struct JobRequest {
@@ -43,8 +39,8 @@ enum Wanted {
     RetryOf(String),
 }
 
-/// A job that was created.
-pub(crate) struct CreatedJob {
+/// A job that was submitted.
+pub(crate) struct SubmittedJob {
     pub(crate) job: Job,
     /// An earlier request under the same key has created it.
     pub(crate) is_replay: bool,
@@ -116,20 +112,20 @@ impl JobRequest {
         Self { is_waited_for: limit.is_some_and(|limit| !limit.is_zero()), ..self }
     }
 
-    /// Creates the job, or finds the one that was created under the same key. Nothing of a
+    /// Submits the job, or finds the one that was created under the same key. Nothing of a
     /// repetition is checked but that it is one: queues may be full and functions gone by now.
-    pub(crate) async fn create(
+    pub(crate) async fn submit(
         self,
         state: &GatewayState,
         token: &BearerToken,
         namespace: &str,
-    ) -> Result<CreatedJob, ApiError> {
+    ) -> Result<SubmittedJob, ApiError> {
         let (Some(name), Some(request)) = (&self.name, &self.request_sha256) else {
-            let job = create_checked(state, self.submission(state, namespace).await?).await?;
-            return Ok(CreatedJob { job, is_replay: false });
+            let job = validate_and_submit(state, self.submission(state, namespace).await?).await?;
+            return Ok(SubmittedJob { job, is_replay: false });
         };
         let job_key = JobKey::new(namespace, name);
-        for _ in 0..CREATE_TRIES {
+        for _ in 0..SUBMIT_TRIES {
             match state.gateway.jobs.get(&job_key).await {
                 Ok(job) if idempotency::is_of_request(&job, request) => {
                     return replay(state, token, job).await;
@@ -141,10 +137,10 @@ impl JobRequest {
                 Err(Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            match create_checked(state, self.submission(state, namespace).await?).await {
+            match validate_and_submit(state, self.submission(state, namespace).await?).await {
                 // Another request under the key was first.
                 Err(Error::Conflict(_)) => {}
-                created => return Ok(CreatedJob { job: created?, is_replay: false }),
+                submitted => return Ok(SubmittedJob { job: submitted?, is_replay: false }),
             }
         }
         let why = "the job of this Idempotency-Key comes and goes";
@@ -186,93 +182,9 @@ async fn replay(
     state: &GatewayState,
     token: &BearerToken,
     mut job: Job,
-) -> Result<CreatedJob, ApiError> {
+) -> Result<SubmittedJob, ApiError> {
     if !is_also_permitted(state, token, Verb::Get, &job.metadata.namespace).await? {
         job.status = JobStatus::default();
     }
-    Ok(CreatedJob { job, is_replay: true })
-}
-
-/// Checks a job against what is there, all problems at once, and submits it to the back end.
-async fn create_checked(state: &GatewayState, submission: Submission) -> Result<Job, Error> {
-    let Submission { namespace, name, spec, labels, .. } = &submission;
-    let mut problems = labels::problems(labels);
-    let mut full = false;
-    if let Some(Err(Error::Invalid(found))) = name.as_deref().map(validate_name) {
-        problems.extend(found);
-    }
-    if state.gateway.blobs.is_none() {
-        problems.extend(refuse_blobs(spec));
-    }
-    match find_function(state, namespace, &spec.function).await? {
-        Err(problem) => problems.push(problem),
-        Ok(function) => {
-            let queue = match name::problem(spec.queue()) {
-                None => state.gateway.jobs.queue(namespace, spec.queue()).await?,
-                Some(_) => None, // validate says so
-            };
-            full = queue.as_ref().is_some_and(is_full);
-            let queue = queue.as_ref().map(|queue| &queue.spec);
-            match validate(spec, &function.spec, queue) {
-                Ok(_) => {}
-                Err(Error::Invalid(found)) => problems.extend(found),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    if !problems.is_empty() {
-        return Err(Error::Invalid(problems));
-    }
-    if full {
-        let message = format!("queue {:?} is full", spec.queue());
-        return Err(Error::Busy { message, retry_after: FULL_PAUSE });
-    }
-    state.gateway.jobs.submit(submission).await
-}
-
-/// Whether as many jobs wait in a queue as may. Where the back end itself keeps the number, it decides.
-fn is_full(queue: &Queue) -> bool {
-    queue.status.is_some_and(|status| status.waiting >= queue.spec.max_queued)
-}
-
-/// The function that a job names, or what is wrong with that name.
-pub(crate) async fn find_function(
-    state: &GatewayState,
-    namespace: &str,
-    named: &str,
-) -> Result<Result<Function, Problem>, Error> {
-    if let Some(why) = name::problem(named) {
-        return Ok(Err(Problem::at("/function", format!("{named:?} {why}"))));
-    }
-    match state.gateway.jobs.function(namespace, named).await {
-        Ok(function) => Ok(Ok(function)),
-        Err(Error::NotFound { .. }) => {
-            let message = unknown_function(state, namespace, named).await?;
-            Ok(Err(Problem::at("/function", message)))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// The message for a caller who names a function that does not exist: it lists those that do.
-async fn unknown_function(
-    state: &GatewayState,
-    namespace: &str,
-    name: &str,
-) -> Result<String, Error> {
-    /// Most names that are listed.
-    const MAX_LISTED: usize = 20;
-    let functions = state.gateway.jobs.functions(namespace).await?;
-    let mut names: Vec<&str> = functions.iter().map(|f| f.metadata.name.as_str()).collect();
-    names.sort_unstable();
-    let more = names.len().saturating_sub(MAX_LISTED);
-    names.truncate(MAX_LISTED);
-    Ok(match (names.is_empty(), more) {
-        (true, _) => format!("there is no function {name:?}; there are none in {namespace:?}"),
-        (false, 0) => format!("there is no function {name:?}; there are: {}", names.join(", ")),
-        (false, more) => format!(
-            "there is no function {name:?}; there are: {} and {more} more",
-            names.join(", ")
-        ),
-    })
+    Ok(SubmittedJob { job, is_replay: true })
 }

@@ -17,7 +17,7 @@ pub(super) fn program_of(config: &Config, functions: &Functions, function: &Func
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let directory = functions.directory(&function.metadata.name).map(text);
     let hidden = config.hidden().as_deref().map(text);
-    build::program(&function.spec, directory, hidden, config.run_as.clone())
+    build::program(&function.spec, directory, hidden, config.worker.run_as.clone())
 }
 
 /// What its processes are told from others by, if it is kept warm.
@@ -26,7 +26,7 @@ pub(super) fn key_of(
     functions: &Functions,
     function: &Function,
 ) -> Option<Arc<WarmKey>> {
-    let is_warm = config.warm_memory_bytes > 0 && function.spec.warm.is_some();
+    let is_warm = config.bounds.warm_memory_bytes > 0 && function.spec.warm.is_some();
     is_warm.then(|| {
         let program = program_of(config, functions, function);
         Arc::new(WarmKey { function: function.metadata.name.clone(), program })

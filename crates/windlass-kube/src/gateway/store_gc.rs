@@ -27,7 +27,7 @@ const PAGE: u32 = 500;
 const WHOLE_PAGE: u32 = 50;
 
 /// Collects now and every ten minutes, for ever. Several gateways may do it at the same time.
-pub async fn run_result_gc(client: Client, results: Results) {
+pub async fn run_store_gc(client: Client, results: Results) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -16,14 +16,14 @@ use crate::confine::MemoryWatch;
 use crate::disk::DiskWatch;
 use crate::ending::{cannot_start, ending, leave_word, now, stopped};
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
+use crate::output_file::{CollectedOutput, collect_output, collect_text};
 use crate::pace::ProgressPace;
 use crate::progress::ProgressFile;
 use crate::report::{Reporter, ServerSays};
-use crate::result::{CollectedOutput, collect_output, collect_text};
 use crate::running::{RunningFunction, Warm};
 use crate::serving::Served;
 use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
-use crate::{fence, inputs, output, running, stop};
+use crate::{fence, inputs, running, stdio, stop};
 
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
 /// grown is one system call.
@@ -100,7 +100,7 @@ impl Signals {
 }
 
 /// Runs the function and reports. `warm` is the function where it waits for an order already.
-pub(crate) async fn supervise(
+pub(crate) async fn run_attempt(
     order: &Order,
     mut warm: Option<Warm>,
     signals: &mut Signals,
@@ -167,9 +167,7 @@ pub(crate) async fn supervise(
     match settled {
         Ok(bytes) => Ok(AttemptEnd { code, waits: Some((Warm { function, memory }, bytes)) }),
         Err(why) => {
-            output::log_line(&format!(
-                "windlass worker: the function's process is replaced: {why}"
-            ));
+            stdio::log_line(&format!("windlass worker: the function's process is replaced: {why}"));
             report_unstopped(function.stop(REPLACED_GRACE.min(grace)).await);
             Ok(code.into())
         }
@@ -179,7 +177,7 @@ pub(crate) async fn supervise(
 /// What cannot be ended, such as a process in an uninterruptible call, does not hold the result back.
 fn report_unstopped(stopped: io::Result<()>) {
     if let Err(error) = stopped {
-        output::log_line(&format!("windlass worker: {error}"));
+        stdio::log_line(&format!("windlass worker: {error}"));
     }
 }
 
@@ -354,7 +352,7 @@ impl Attempt<'_> {
             _ = stop.recv() => {
                 // Its pod is being ended, but a gateway that is there still takes the outcome.
                 if timeout(LAST_CHANCE, reported).await.is_err() {
-                    output::log_line("windlass worker: stopped before the outcome was taken");
+                    stdio::log_line("windlass worker: stopped before the outcome was taken");
                 }
             }
         }

@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 use windlass_core::assignment::Idle;
 
-use super::live::{LiveAttempts, confinement};
+use super::running_attempts::LiveAttempts;
+use super::start::confinement;
 use super::warm_pool::{WarmAge, WarmFunction, WarmKey, WarmWorker};
 use super::worker::{WORKER_GRACE, Worker, WorkerExit};
 use crate::confine::Slot;

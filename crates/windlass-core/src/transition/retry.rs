@@ -1,0 +1,46 @@
+//! Whether a failed attempt is tried again. Which reasons are at all is in [`FailureReason`](crate::status::FailureReason).
+
+use super::unreported::MAX_UNREPORTED_BYTES;
+use crate::error::clip;
+use crate::status::{ConditionType, Failure, reasons};
+use crate::validate::JobLimits;
+use crate::{AttemptNumber, JobStatus, Phase};
+
+/// Most attempts of a job, whatever each has failed of. What is lost so often is lost again. With the back-off
+/// between them they take more than three hours.
+pub(crate) const MAX_ATTEMPTS: AttemptNumber = 200;
+
+impl JobStatus {
+    /// Settles a failed attempt: the job ends, or waits for its next attempt.
+    pub(super) fn fail(&mut self, limits: &JobLimits, mut failure: Failure) {
+        let reason = failure.reason;
+        if reason.counts() && failure.attempt > 0 {
+            self.retries += 1;
+        }
+        // `retries` counts failures; the first attempt is no retry.
+        let mut is_tried_again = reason.is_retried() && self.retries <= limits.retries;
+        if is_tried_again && failure.attempt >= MAX_ATTEMPTS {
+            is_tried_again = false;
+            let said = clip(failure.message, MAX_UNREPORTED_BYTES);
+            failure.message = format!("no more than {MAX_ATTEMPTS} attempts are made: {said}");
+        }
+        let (attempt, time) = (failure.attempt, failure.time);
+        let message = failure.message.clone();
+        self.failure = Some(failure);
+        self.waiting = None;
+        if is_tried_again {
+            self.timeline.remember(attempt, time);
+            self.phase = Some(Phase::Queued);
+            self.set_condition(ConditionType::Running, false, reason.as_str(), &message, time);
+            self.set_condition(
+                ConditionType::Admitted,
+                false,
+                reasons::RETRYING,
+                "waits for its next attempt",
+                time,
+            );
+        } else {
+            self.end(Phase::Failed, reason.as_str(), &message, time);
+        }
+    }
+}
