@@ -2,7 +2,10 @@
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { followJobs } from "./live/jobs";
+import { FunctionPage, FunctionsPage } from "./pages/functions";
+import { JobPage } from "./pages/job";
 import { JobsPage } from "./pages/jobs";
+import { OverviewPage } from "./pages/overview";
 import { Frame, SignIn } from "./parts/frame";
 import { place, reread } from "./router";
 import { redeemCode, session } from "./session";
@@ -24,9 +27,18 @@ function App() {
   if (!token) return <SignIn />;
   return (
     <Frame>
-      <JobsPage />
+      <Page />
     </Frame>
   );
+}
+
+function Page() {
+  const { namespace, page, name } = useStore(place);
+  if (page === "overview") return <OverviewPage />;
+  if (page === "functions") {
+    return name === undefined ? <FunctionsPage /> : <FunctionPage namespace={namespace} name={name} />;
+  }
+  return name === undefined ? <JobsPage /> : <JobPage namespace={namespace} name={name} />;
 }
 
 async function start(): Promise<void> {

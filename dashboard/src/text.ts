@@ -15,6 +15,7 @@ const HIDDEN = /(?![\t\n])[\p{Cc}\p{Cf}]/gu;
 
 export function seconds(value: number): string {
   if (value < 0.0995) return `${Math.round(value * 1000)} ms`;
+  if (value < 60 && Number.isInteger(value)) return `${value} s`;
   if (value < 9.95) return `${value.toFixed(1)} s`;
   if (value < 60) return `${Math.round(value)} s`;
   const [whole, days] = [Math.round(value), Math.floor(value / 86400)];

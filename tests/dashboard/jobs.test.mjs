@@ -1,7 +1,7 @@
 // Signing in, and the table of jobs.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { go, openBrowser, openPage, Server, until, violations } from "./support.mjs";
+import { go, newContext, openBrowser, openPage, Server, until, violations } from "./support.mjs";
 
 let server, browser;
 before(async () => {
@@ -18,7 +18,7 @@ const row = (page, name) => rows(page).filter({ hasText: name });
 
 test("a link signs in once, and its code does not stay", async () => {
   const link = server.link();
-  const page = await (await browser.newContext()).newPage();
+  const page = await (await newContext(browser)).newPage();
   await page.goto(link);
   await page.locator(".connection.is-live").waitFor();
   assert.ok(!page.url().includes("code"), page.url());
@@ -27,7 +27,7 @@ test("a link signs in once, and its code does not stay", async () => {
   assert.ok(!server.log.includes(server.token) && !server.log.includes(link.split("code=")[1]));
   // An empty server says what to do.
   await page.getByText("windlass submit echo").waitFor();
-  const again = await (await browser.newContext()).newPage();
+  const again = await (await newContext(browser)).newPage();
   await again.goto(link);
   await again.getByText("the link was used before").waitFor();
   await again.getByLabel("Token").fill(server.token);

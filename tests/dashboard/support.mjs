@@ -92,9 +92,19 @@ export async function openBrowser() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 }
 
+/** A browser's profile. With DASHBOARD_DIST, the output of `npx vite build`, it has that instead of what is in the program. */
+export async function newContext(browser, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const made = process.env.DASHBOARD_DIST;
+  for (const file of made ? ["app.js", "app.css"] : []) {
+    await context.route(`**/dashboard/${file}?*`, (route) => route.fulfill({ path: join(made, file) }));
+  }
+  return context;
+}
+
 /** A page that is signed in, and whatever it complains of. */
 export async function openPage(browser, server, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const context = await newContext(browser, options);
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
   const complaints = [];

@@ -4,6 +4,7 @@ import { askJson, pathOf, Refused, wordsOf } from "../api/client";
 import { readEvents, type ServerEvent } from "../api/events";
 import type { Job, Phase, Progress } from "../api/types";
 import { store } from "../store";
+import { pause } from "./pause";
 
 /** Most jobs that a page keeps. */
 export const MAX_JOBS = 20_000;
@@ -242,13 +243,6 @@ async function poll(namespace: string, table: Table, why: Refused, signal: Abort
     show(table, { connection: { state: "polling", why: why.message } });
     await pause(POLL_MS, signal);
   }
-}
-
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-  });
 }
 
 function show(table: Table, changes: Partial<Jobs>): void {
