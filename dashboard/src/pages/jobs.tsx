@@ -1,10 +1,11 @@
 // All jobs of a namespace, live.
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useMemo, useRef, useState } from "preact/hooks";
 import { isFinished, PHASES } from "../api/types";
 import { actOnAll, PAST, type Action, type Outcome } from "../live/actions";
 import { jobs, MAX_JOBS, type Row } from "../live/jobs";
 import { Ago, Command, Empty, PhaseWord, Text } from "../parts/common";
 import { Confirm } from "../parts/confirm";
+import { memo } from "../parts/memo";
 import { VirtualTable } from "../parts/virtual";
 import { hrefOf, place, setQuery } from "../router";
 import { now, useStore } from "../store";
@@ -16,15 +17,17 @@ export function JobsPage() {
   const { rows, isListed, isCut } = useStore(jobs);
   const filters = filtersOf(query);
   const current = useStore(now);
-  const minute = filters.since ? Math.floor(current / 10_000) : 0;
-  const shown = useMemo(() => select(rows, filters, Date.now()), [rows, query, minute]);
+  const moment = filters.since ? Math.floor(current / 10_000) : 0;
+  const shown = useMemo(() => select(rows, filters, Date.now()), [rows, query, moment]);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const names = useMemo(() => shown.filter((row) => chosen.has(row.name)).map((row) => row.name), [shown, chosen]);
-  const toggle = (name: string) => {
-    const next = new Set(chosen);
-    if (!next.delete(name)) next.add(name);
-    setChosen(next);
-  };
+  const toggle = useCallback((name: string) => {
+    setChosen((before) => {
+      const next = new Set(before);
+      if (!next.delete(name)) next.add(name);
+      return next;
+    });
+  }, []);
   const toggleAll = () => setChosen(names.length === shown.length ? new Set() : new Set(shown.map((row) => row.name)));
   return (
     <div class="page is-full">
@@ -194,7 +197,7 @@ interface RowProperties {
   toggle: (name: string) => void;
 }
 
-function JobRow({ row, index, namespace, isChosen, toggle }: RowProperties) {
+const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties) => {
   return (
     <div class={`row job-row${isChosen ? " is-chosen" : ""}`} role="row" aria-rowindex={index + 2}>
       <span role="cell">
@@ -228,7 +231,7 @@ function JobRow({ row, index, namespace, isChosen, toggle }: RowProperties) {
       </span>
     </div>
   );
-}
+});
 
 /** How far it is, what it waits for, or why it failed. */
 function What({ row }: { row: Row }) {
