@@ -113,3 +113,18 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
+
+{{/* What `helm test` makes, in the order of the weight. It stays until the next one: its log says what went wrong. */}}
+{{- define "windlass.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation
+{{- end }}
+
+{{/* The objects of the Prometheus operator have the labels by which an admin's Prometheus finds them. */}}
+{{- define "windlass.monitorLabels" -}}
+{{- include "windlass.labels" .root }}
+{{- with .labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -211,6 +211,17 @@ def test_the_server_and_its_token_are_found_as_the_command_line_finds_them(serve
     monkeypatch.setenv("WINDLASS_TOKEN", token)
     assert windlass.Client().call("echo", ECHO) == ANSWER
     monkeypatch.delenv("WINDLASS_TOKEN")
+    # A token in a file is read at each request, since it is renewed.
+    monkeypatch.setenv("WINDLASS_TOKEN_FILE", str(tmp_path / "renewed"))
+    with windlass.Client() as client:
+        with pytest.raises(_discovery.NoToken, match="WINDLASS_TOKEN_FILE"):
+            client.call("echo", ECHO)
+        (tmp_path / "renewed").write_text("old")
+        with pytest.raises(windlass.Unauthenticated):
+            client.call("echo", ECHO)
+        (tmp_path / "renewed").write_text(token)
+        assert client.call("echo", ECHO) == ANSWER
+    monkeypatch.delenv("WINDLASS_TOKEN_FILE")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with pytest.raises(_discovery.NoToken, match="windlass/token"):
         windlass.Client().call("echo", ECHO)

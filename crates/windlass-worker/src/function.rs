@@ -12,8 +12,8 @@ use windlass_core::assignment::{ASSIGNMENT, Assignment, Order, Program, RunAs, S
 use windlass_core::contract;
 use windlass_core::trace::Trace;
 
+use crate::attempt_paths::{files_directory, type_path};
 use crate::fence::{Fence, HIDDEN};
-use crate::inputs::files_directory;
 use crate::private_files::give;
 use crate::progress::ProgressFile;
 use crate::shared_memory::OWN_SHARED_MEMORY;
@@ -130,11 +130,6 @@ pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Resul
 pub(crate) fn group_of(child: &Child) -> io::Result<Pid> {
     let number = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     number.ok_or_else(|| io::Error::other("the function has no process id"))
-}
-
-/// Where a function that writes its result to this path tells the media type of that.
-pub(crate) fn type_path(output: &Path) -> PathBuf {
-    output.with_file_name("output-type")
 }
 
 /// The directory of the job's files, if it has any.

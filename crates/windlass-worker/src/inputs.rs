@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -16,16 +16,12 @@ use windlass_core::blob::file_name_problem;
 use windlass_core::result::hex;
 use windlass_core::{Assignment, BlobRef, strict_json};
 
+use crate::attempt_paths::files_directory;
 use crate::private_files::{self, give, give_open};
 use crate::report::Reporter;
 
 /// What is copied at once, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
-
-/// The directory of the files of an attempt whose input is at this path.
-pub fn files_directory(input: &Path) -> PathBuf {
-    input.with_file_name("files")
-}
 
 /// Puts the blobs of an attempt into their places. Those of inline inputs are there already.
 pub(crate) async fn fetch(order: &Order, reporter: &Reporter, deadline: Instant) -> io::Result<()> {

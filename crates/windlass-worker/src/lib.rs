@@ -25,6 +25,7 @@
 //! Deliberately absent: retries of the function (the driver's), any decision about the job, and
 //! credentials but the one token for reporting.
 
+mod attempt_paths;
 mod confine;
 mod disk;
 mod dry_run;
@@ -60,10 +61,10 @@ use std::time::Duration;
 use windlass_core::assignment::{ASSIGNMENT, Order, Program, STANDBY, Unreadable, read_told};
 use windlass_core::contract::STOP_GRACE_SECONDS;
 
+pub use attempt_paths::files_directory;
 pub use confine::{descendants, kills as oom_kills};
 pub use dry_run::dry_run;
 pub use fence::{HIDDEN, NoFence, can_hide};
-pub use inputs::files_directory;
 pub use log::{LogFollower, files as log_files, read as read_log};
 pub use output_file::stored_name;
 pub use remove_tree::remove_tree;

@@ -8,7 +8,7 @@ use windlass_core::contract::EXIT_BAD_INPUT;
 use windlass_core::status::{FailureReason, JobResult};
 use windlass_core::{Outcome, error::clip};
 
-use crate::serving::Served;
+use crate::serving::protocol::Served;
 
 /// What is told of a function of which the kernel has killed a process.
 const KILLED_BY_KERNEL: &str = "was killed by the kernel: out of memory";

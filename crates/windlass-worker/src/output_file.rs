@@ -11,7 +11,7 @@ use windlass_core::result::{self, hex, inline_result};
 use windlass_core::status::{JobResult, MAX_INLINE_RESULT_BYTES};
 use windlass_core::{Assignment, AttemptNumber, media_type};
 
-use crate::function::type_path;
+use crate::attempt_paths::type_path;
 use crate::outcome::FunctionOutput;
 use crate::private_files;
 

@@ -21,7 +21,7 @@ use crate::pace::ProgressPace;
 use crate::progress::ProgressFile;
 use crate::report::{Reporter, ServerSays};
 use crate::running::{RunningFunction, Warm};
-use crate::serving::Served;
+use crate::serving::protocol::Served;
 use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
 use crate::{fence, inputs, running, stdio, stop};
 

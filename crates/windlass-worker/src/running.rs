@@ -14,7 +14,8 @@ use crate::confine::MemoryWatch;
 use crate::function::FunctionProcess;
 use crate::outcome::FunctionEnd;
 use crate::progress::ProgressFile;
-use crate::serving::{Answer, ServingEnd, ServingFunction};
+use crate::serving::protocol::Answer;
+use crate::serving::{ServingEnd, ServingFunction};
 use crate::stdio::Relay;
 use crate::usage;
 

@@ -1,8 +1,9 @@
 """Where the server is and what opens it: as the command line finds it.
 
 The server is what is given, else `WINDLASS_SERVER`, else the one of this machine. The token is what is given, else
-`WINDLASS_TOKEN`, else the file `token` of the server's data directory: what is given, else `windlass` in
-`XDG_DATA_HOME`, else in `~/.local/share`. That file is of the server on this machine and is sent to no other.
+`WINDLASS_TOKEN`, else what the file `WINDLASS_TOKEN_FILE` holds, else the file `token` of the server's data directory:
+what is given, else `windlass` in `XDG_DATA_HOME`, else in `~/.local/share`. That last file is of the server on this
+machine and is sent to no other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ from typing import Callable, Union
 from windlass.errors import WindlassError
 
 LOCAL = "http://127.0.0.1:7070"
+
+ADVICE = (
+    "is `windlass serve` running with another --data? "
+    "Give the token as `token` or in WINDLASS_TOKEN, or the directory as `data`"
+)
 
 Token = Union[str, Callable[[], str]]
 
@@ -55,10 +61,13 @@ def token_of(url: str, given: Token | None, data: str | os.PathLike[str] | None)
         raise TypeError(f"a token is a text, or a function that gives one, and no {type(known).__name__}")
     if known:
         return lambda: known
+    named = os.environ.get("WINDLASS_TOKEN_FILE") if data is None else None
+    if named:
+        return lambda: _read(Path(named), "WINDLASS_TOKEN_FILE names it")
     if data is None and not is_loopback(url):
-        raise NoToken(f"no token for {url}: give it as `token` or in WINDLASS_TOKEN")
+        raise NoToken(f"no token for {url}: give it as `token`, in WINDLASS_TOKEN or in a file, WINDLASS_TOKEN_FILE")
     path = (Path(data) if data is not None else data_directory()) / "token"
-    return lambda: _read(path)
+    return lambda: _read(path, ADVICE)
 
 
 def data_directory() -> Path:
@@ -68,11 +77,8 @@ def data_directory() -> Path:
     return base / "windlass"
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, advice: str) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
-        raise NoToken(
-            f"{path}: {getattr(error, 'strerror', None) or error}; is `windlass serve` running with another --data? "
-            "Give the token as `token` or in WINDLASS_TOKEN, or the directory as `data`"
-        ) from error
+        raise NoToken(f"{path}: {getattr(error, 'strerror', None) or error}; {advice}") from error

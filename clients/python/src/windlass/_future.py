@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from windlass.models import Job
 
 if TYPE_CHECKING:
     from windlass._registered import Work
-    from windlass.executor import Executor
 
 FORKED = "this windlass.Executor is of the process that was forked: make one in this process"
 DONE = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 
 
+class Owner(Protocol):
+    """What a future asks of its executor."""
+
+    _thread: threading.Thread
+
+    def _is_copy(self) -> bool: ...
+
+    def _forget(self, future: JobFuture) -> None: ...
+
+
 class JobFuture(concurrent.futures.Future[Any]):
     """The result of one job. In a child of a fork it has what was known before, and nothing comes any more."""
 
-    def __init__(self, executor: Executor, work: Work) -> None:
+    def __init__(self, executor: Owner, work: Work) -> None:
         super().__init__()
         self._executor, self._work = executor, work
         self._job: Job | None = None

@@ -50,7 +50,8 @@ class Client:
     makes one job. A server that was never reached is called for 2 s.
 
     `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else
-    what a server on this machine has in its data directory (`data`). A token that changes is given as a function. `ca`
+    what the file `WINDLASS_TOKEN_FILE` holds, or else what a server on this machine has in its data directory (`data`).
+    A file is read at each request, since tokens are renewed; a token that changes otherwise is given as a function. `ca`
     is a file with the authorities to trust instead of the system's.
     """
 

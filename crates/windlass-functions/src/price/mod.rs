@@ -26,6 +26,7 @@
 //! every parallelism.
 
 mod exp;
+mod option;
 mod paths;
 mod regression;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use windlass_sdk::rayon::prelude::*;
 use windlass_sdk::{Error, Run};
 
+pub use option::PutOption;
 use paths::{Model, Task, Unit};
 use regression::{Moments, Policy};
 
@@ -43,8 +45,6 @@ use regression::{Moments, Policy};
 const MAX_OPTIONS: usize = 1000;
 /// Most paths of one option: 160 MB.
 const MAX_PATHS: u64 = 10_000_000;
-/// Most exercise dates of one option: ten years of days.
-const MAX_DATES: f64 = 3650.0;
 /// Units of a date per thread that make waiting for the slowest of them cheap (a unit takes about 12 microseconds,
 /// so at most 1 / 64 of the time is lost), and that still fit into a cache of 2 MiB per thread.
 const UNITS_PER_THREAD: usize = 64;
@@ -63,31 +63,6 @@ pub struct Portfolio {
     /// Seed of the random numbers. The same input gives the same prices to the last bit, for every parallelism.
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub seed: u64,
-}
-
-/// One American put option on an asset without dividends, whose price is a geometric Brownian motion.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PutOption {
-    /// Price of the asset today, in the currency of the strike.
-    #[schemars(range(min = 1e-6, max = 1e9))]
-    pub spot: f64,
-    /// Price at which the holder may sell the asset.
-    #[schemars(range(min = 1e-6, max = 1e9))]
-    pub strike: f64,
-    /// Riskless interest rate, continuously compounded, a year: 0.06 is 6 %.
-    #[schemars(range(min = -0.5, max = 1.0))]
-    pub rate: f64,
-    /// Volatility of the asset's returns, the square root of a year: 0.2 is 20 %.
-    #[schemars(range(min = 0.001, max = 5.0))]
-    pub volatility: f64,
-    /// Years until the option expires.
-    #[schemars(range(min = 0.001, max = 30.0))]
-    pub maturity_years: f64,
-    /// Dates a year, equally spaced up to and including maturity, at which the holder may exercise. Their number,
-    /// `maturityYears * exercisesPerYear`, is rounded to a whole one; at least 1, at most 3650.
-    #[schemars(range(min = 1.0, max = 3650.0))]
-    pub exercises_per_year: f64,
 }
 
 /// What the options are worth.
@@ -124,35 +99,6 @@ impl Portfolio {
             ));
         }
         self.options.iter().enumerate().try_for_each(|(index, option)| option.validate(index))
-    }
-}
-
-impl PutOption {
-    fn validate(&self, index: usize) -> Result<(), Error> {
-        let Self { spot, strike, rate, volatility, maturity_years, exercises_per_year } = *self;
-        for (name, value, min, max) in [
-            ("spot", spot, 1e-6, 1e9),
-            ("strike", strike, 1e-6, 1e9),
-            ("rate", rate, -0.5, 1.0),
-            ("volatility", volatility, 0.001, 5.0),
-            ("maturityYears", maturity_years, 0.001, 30.0),
-            ("exercisesPerYear", exercises_per_year, 1.0, 3650.0),
-        ] {
-            // Not a number is in no range.
-            if !(min..=max).contains(&value) {
-                return Err(Error::bad_input(
-                    format!("/options/{index}/{name}"),
-                    format!("is {value}, must be from {min} to {max}"),
-                ));
-            }
-        }
-        if (maturity_years * exercises_per_year).round() > MAX_DATES {
-            return Err(Error::bad_input(
-                format!("/options/{index}"),
-                format!("maturityYears * exercisesPerYear must be at most {MAX_DATES}"),
-            ));
-        }
-        Ok(())
     }
 }
 

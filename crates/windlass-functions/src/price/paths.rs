@@ -3,8 +3,8 @@
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64Dxsm;
 
-use super::PutOption;
 use super::exp::exp;
+use super::option::PutOption;
 use super::regression::{Moments, Policy, Scale};
 
 /// Pairs of paths in a unit: their state, 32 KiB, fits into a first-level cache, and one date of them takes about 12

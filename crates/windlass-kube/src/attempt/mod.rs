@@ -2,15 +2,15 @@
 //!
 //! [`build`] makes the batch Job of an attempt. [`observe`] tells from the batch Job and its pods how far the attempt
 //! is. What is kept of these objects is in [`objects`], whose they are in [`owner`]. [`managed`] is
-//! what the Job controller would do, where we do it: [`managed_pod`] makes the pod. [`inputs`] says what its worker
-//! fetches. A [`standby`] is made by
-//! [`build_standby`] before there is an attempt.
+//! what the Job controller would do, where we do it: [`managed_step`] says what is next, [`managed_pod`]
+//! makes the pod. [`inputs`] says what its worker fetches. A [`standby`] is made by [`build_standby`] before there is an attempt.
 
 pub(crate) mod build;
 pub(crate) mod build_standby;
 mod inputs;
 pub(crate) mod managed;
 pub(crate) mod managed_pod;
+pub(crate) mod managed_step;
 pub(crate) mod new_attempt;
 pub(crate) mod objects;
 pub(crate) mod observe;

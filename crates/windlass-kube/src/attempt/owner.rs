@@ -8,11 +8,11 @@
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 use windlass_core::{AttemptNumber, GROUP, Job, name};
 
-use super::standby::is_standby;
-use crate::labels::AttemptLabels;
+use crate::labels::{AttemptLabels, LABEL_STANDBY};
 
 /// What owns a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,11 @@ pub(crate) enum PodOwner {
     },
     /// Nothing any more: its batch Job was deleted without it.
     Gone,
+}
+
+/// Whether an object is a standby, claimed or not.
+pub(crate) fn is_standby(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_STANDBY))
 }
 
 /// The batch Job that controls a pod, as the pod says.

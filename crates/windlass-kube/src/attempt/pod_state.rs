@@ -10,7 +10,8 @@ use windlass_core::report::Ending;
 use windlass_core::result::location;
 use windlass_core::status::FailureReason;
 
-use super::standby::{is_standby, running_since};
+use super::owner::is_standby;
+use super::standby::running_since;
 use crate::labels::{AttemptId, AttemptLabels, CONTAINER};
 
 /// Whether all containers of a pod are ready.

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1 as core_v1;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 
-use super::owner::{batch_job_of, job_of};
+use super::owner::{batch_job_of, is_standby, job_of};
 use crate::labels::{
     ANNOTATION_ATTEMPT_IS, ANNOTATION_CLAIMED, ANNOTATION_NAMED_FOR, ANNOTATION_RUNNING, AttemptId,
     CONTAINER, LABEL_FUNCTION_DIGEST, LABEL_STANDBY,
@@ -61,11 +61,6 @@ pub(crate) struct StandbyPod {
     pub is_working: bool,
     /// Why it does not get its CPUs, if its node says so.
     pub pending_resize: Option<String>,
-}
-
-/// Whether an object is a standby, claimed or not.
-pub(crate) fn is_standby(meta: &ObjectMeta) -> bool {
-    meta.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_STANDBY))
 }
 
 /// Reads a standby batch Job; `None` for any other.

@@ -14,7 +14,7 @@ use windlass_core::Job;
 use windlass_core::status::EndSummary;
 
 use super::context::Context;
-use crate::attempt::standby::is_standby;
+use crate::attempt::owner::is_standby;
 use crate::cache::attempts::ChangedAttempt;
 use crate::cache::job::WatchedJob;
 use crate::cache::synced::Watched;

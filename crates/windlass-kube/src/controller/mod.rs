@@ -43,6 +43,7 @@ mod start_rate;
 mod unfinished_jobs;
 mod unlabelled;
 pub(crate) mod unreadable_events;
+mod untold_ends;
 pub(crate) mod update_status;
 pub(crate) mod validate;
 mod wanted_standbys;

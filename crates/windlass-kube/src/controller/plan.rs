@@ -11,7 +11,7 @@ use super::admit::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
 use super::keep_standbys;
-use super::managed::hold_untold_ends;
+use super::untold_ends::hold_untold_ends;
 
 /// An attempt that ends within this time of its container's start, which is given in whole seconds, costs
 /// no write for having run.

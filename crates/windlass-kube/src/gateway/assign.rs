@@ -17,7 +17,7 @@ use windlass_core::jobs::{AssignReply, Denied, ReportError};
 use windlass_core::report::{self, Report};
 
 use super::worker_identity::{WorkerPod, Workers};
-use crate::attempt::standby::is_standby;
+use crate::attempt::owner::is_standby;
 use crate::error::{call, from_kube};
 use crate::labels::{ANNOTATION_ASSIGNMENT, ANNOTATION_INPUT, ANNOTATION_RUNNING, CONTAINER};
 

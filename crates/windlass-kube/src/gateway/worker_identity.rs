@@ -12,8 +12,9 @@ use windlass_core::jobs::{Denied, ReportError};
 use windlass_core::{AttemptNumber, Error, Job, name};
 
 use super::token::{TokenDigest, review_token, with_digest};
+use crate::attempt::owner::is_standby;
 use crate::attempt::owner::{batch_job_of, is_attempt, job_of as controlling_job};
-use crate::attempt::standby::{claimed_since, is_standby};
+use crate::attempt::standby::claimed_since;
 use crate::crd::ComputeJob;
 use crate::error::call;
 use crate::labels::{AUDIENCE, AttemptLabels};

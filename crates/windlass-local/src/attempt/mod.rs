@@ -2,11 +2,12 @@
 //!
 //! [`build`] makes the order for its worker and [`observe`] makes core's attempt of what is known of
 //! it; both are pure. [`start`] starts it, [`running_attempts`] knows what runs and stops it,
-//! [`watch_worker`] attends its [`worker`] until nothing of
-//! it is left, [`record`] tells a later server that it was started. Workers that have no order yet wait in
+//! [`instruct`] gives the order to its worker,
+//! [`watch_worker`] attends its [`worker`] until nothing of it is left, [`record`] tells a later server that it was started. Workers that have no order yet wait in
 //! [`worker_pool`], functions that serve in [`warm_pool`]; [`keep_warm`] starts those ahead and ends them.
 
 pub(crate) mod build;
+mod instruct;
 pub(crate) mod keep_warm;
 pub(crate) mod observe;
 pub(crate) mod record;

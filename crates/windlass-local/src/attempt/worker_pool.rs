@@ -2,20 +2,18 @@
 //! function serves: then it goes to [`warm_pool`](super::warm_pool).
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use tracing::warn;
 use uuid::Uuid;
 use windlass_core::Cpus;
-use windlass_core::assignment::{
-    Confinement, InputDigest, Instruction, Order, Preparation, Program,
-};
+use windlass_core::assignment::{Confinement, Instruction, Order, Preparation, Program};
 use windlass_worker::private_files;
 
-use super::record::AttemptRecord;
+use super::instruct::{give, input_path, say, text, work_path};
 use crate::event::{Event, EventSender};
 use crate::process::{IdleWorker, Logs, WorkerCommand};
 
@@ -126,42 +124,4 @@ impl WorkerPool {
         self.last_number += 1;
         self.attempts.join(self.last_number.to_string())
     }
-}
-
-/// Gives an order to a worker, with its input. The inner error is that the worker has gone.
-pub(super) fn give(
-    socket: impl Write,
-    home: &Path,
-    job_uid: Uuid,
-    mut order: Order,
-    input: &[u8],
-) -> io::Result<io::Result<()>> {
-    // Before the order: a worker that runs something always has a record.
-    AttemptRecord { job_uid, attempt: order.assignment.attempt }.write(home)?;
-    let path = input_path(home);
-    private_files::write(&path, input)?;
-    order.assignment.input = text(&path);
-    order.assignment.input_digest = Some(InputDigest::of(input));
-    order.assignment.work = text(&work_path(home));
-    order.program.directory.get_or_insert_with(|| order.assignment.work.clone());
-    Ok(say(socket, &Instruction::Run(order)))
-}
-
-/// Says a line to a worker.
-pub(super) fn say(mut socket: impl Write, instruction: &Instruction) -> io::Result<()> {
-    let mut line = serde_json::to_vec(instruction)?;
-    line.push(b'\n');
-    socket.write_all(&line)
-}
-
-fn input_path(home: &Path) -> PathBuf {
-    home.join("input")
-}
-
-fn work_path(home: &Path) -> PathBuf {
-    home.join("work")
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }

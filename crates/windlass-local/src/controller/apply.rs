@@ -9,8 +9,8 @@ use windlass_core::assignment::{Inputs, SourceFile};
 use windlass_core::status::MAX_INLINE_RESULT_BYTES;
 use windlass_core::{Action, AttemptNumber, BlobRef, Cpus, Job, JobSpec};
 
+use super::program::{program_of, warm_key_of};
 use super::state::State;
-use super::warm_functions;
 use crate::attempt::build::{self, Placement};
 use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
 use crate::blobs::BlobDirectory;
@@ -74,10 +74,10 @@ fn start_worker(
         Logs::Stderr | Logs::Pipe(_) => None,
     };
     let memory_bytes = function.spec.memory.bytes(cpus).unwrap_or(u64::MAX);
-    let warm = warm_functions::key_of(&ctx.config, &functions, function);
+    let warm = warm_key_of(&ctx.config, &functions, function);
     let program = match &warm {
         Some(key) => key.program.clone(),
-        None => warm_functions::program_of(&ctx.config, &functions, function),
+        None => program_of(&ctx.config, &functions, function),
     };
     let allocation = state.attempts.allocate(cpus, memory_bytes, warm.as_deref());
     let placement = Placement {

@@ -16,7 +16,7 @@ use windlass_core::Function;
 use windlass_core::assignment::Program;
 use windlass_worker::dry_run;
 
-use super::warm_functions::program_of;
+use super::program::program_of;
 use crate::config::Config;
 use crate::process::{PASSED_VARIABLES, search_path};
 

@@ -10,6 +10,7 @@ use crate::queueing::backlog::Backlog;
 use crate::store::Store;
 use tokio::sync::Notify;
 use windlass_clock::Clock;
+use windlass_core::Error;
 use windlass_metrics::JobMetrics;
 
 /// What the controller and those who serve callers work with.
@@ -37,5 +38,17 @@ impl Context {
     /// Bytes that jobs, results, logs and blobs take.
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.store.bytes() + self.files.bytes()
+    }
+
+    /// Whether what is kept may become more.
+    pub(crate) fn check_room(&self) -> Result<(), Error> {
+        let (stored, max) = (self.stored_bytes(), self.config.bounds.max_stored_bytes);
+        if stored < max {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!(
+            "jobs, results, logs and blobs take {stored} bytes, of {max} that they may; delete finished \
+             jobs or wait until they expire"
+        )))
     }
 }

@@ -16,6 +16,7 @@ mod expiry;
 mod fetch;
 mod grants;
 mod handlers;
+mod program;
 mod reconcile;
 mod recover;
 mod run;

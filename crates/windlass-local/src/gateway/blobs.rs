@@ -15,8 +15,7 @@ use windlass_core::blobs::{
 use windlass_core::result::{ByteStream, Content, StoredResult, hex};
 use windlass_core::{Error, JobSpec, media_type, strict_json};
 
-use super::jobs::StoredFile;
-use super::submit::check_room;
+use super::stored_file::StoredFile;
 use crate::blobs::{Upload, not_written};
 use crate::config::NAMESPACE;
 use crate::controller::Context;
@@ -79,7 +78,7 @@ impl Engine {
     ) -> Result<Upload, NotStored> {
         let (mut left, mut is_over) = (new.max_bytes.unwrap_or(u64::MAX), false);
         while !is_over {
-            check_room(&self.ctx)?;
+            self.ctx.check_room()?;
             let (mut batch, mut bytes) = (Vec::<Bytes>::new(), 0);
             while !is_over && bytes < BATCH_BYTES {
                 match content.next().await {

@@ -1,30 +1,22 @@
 //! `Jobs` on one machine: what the gateway and the command line ask of the engine.
 
-use std::io::{self, SeekFrom};
-use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::oneshot;
-use tokio_util::io::ReaderStream;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
 use windlass_core::live::Shown;
 use windlass_core::log_tail::LogRange;
-use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
+use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
-use windlass_worker::private_files;
 
+use super::stored_file::StoredFile;
 use super::{logs, submit};
 use crate::config::NAMESPACE;
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::store::{JobWatcher, job_uid, stopped};
-
-/// Bytes of a large result that are read at a time.
-const CHUNK_BYTES: usize = 128 * 1024;
 
 #[async_trait]
 impl Jobs for Engine {
@@ -161,23 +153,5 @@ impl Watch for JobWatcher {
 
     async fn next_shown(&mut self) -> Result<Shown, Error> {
         self.changed().await
-    }
-}
-
-/// The file of a large result, or of a blob.
-pub(super) struct StoredFile(pub(super) PathBuf);
-
-#[async_trait]
-impl Stored for StoredFile {
-    async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
-        let lost = |error: io::Error| Error::Bug(format!("{}: {error}", self.0.display()));
-        let path = self.0.clone();
-        let open = tokio::task::spawn_blocking(move || private_files::open_plain(&path));
-        let file = open.await.map_err(io::Error::other).and_then(|opened| opened).map_err(lost)?;
-        let file = file.ok_or_else(|| lost(io::Error::other("it is no plain file")))?;
-        let mut file = tokio::fs::File::from_std(file);
-        file.seek(SeekFrom::Start(range.start)).await.map_err(lost)?;
-        let part = file.take(range.end - range.start);
-        Ok(Box::pin(ReaderStream::with_capacity(part, CHUNK_BYTES)))
     }
 }

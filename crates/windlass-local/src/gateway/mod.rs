@@ -4,4 +4,5 @@ mod blobs;
 mod changes;
 mod jobs;
 mod logs;
+mod stored_file;
 mod submit;

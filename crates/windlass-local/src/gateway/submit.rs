@@ -38,7 +38,7 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
     let Context { config, store, clock, backlog, .. } = &*engine.ctx;
     let functions = config.functions.current();
     let limits = job_limits(&functions, config.cpus, &submission.spec)?;
-    check_room(&engine.ctx)?;
+    engine.ctx.check_room()?;
     blobs::hold(&engine.ctx, &submission.spec).await?;
     let max_queued = functions.queue(submission.spec.queue()).map(|queue| queue.spec.max_queued);
     let (is_named, is_waited_for) = (submission.name.is_some(), submission.is_waited_for);
@@ -57,18 +57,6 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
             inserted => return inserted.map(Arc::unwrap_or_clone),
         }
     }
-}
-
-/// Whether what is kept may become more.
-pub(super) fn check_room(ctx: &Context) -> Result<(), Error> {
-    let (stored, max) = (ctx.stored_bytes(), ctx.config.bounds.max_stored_bytes);
-    if stored < max {
-        return Ok(());
-    }
-    Err(Error::unavailable(format!(
-        "jobs, results, logs and blobs take {stored} bytes, of {max} that they may; delete finished \
-         jobs or wait until they expire"
-    )))
 }
 
 /// The job of a submission. Its status says from the start that it waits, so that a deep queue costs

@@ -15,6 +15,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod watch_files;
 mod writer;
 
 use std::collections::HashSet;
@@ -35,10 +36,10 @@ pub(crate) use change::NewJob;
 use job_cache::JobCache;
 pub(crate) use job_cache::JobWatcher;
 use presence::OpenFiles;
-pub(crate) use presence::watch_files;
-pub(crate) use rows::{DeletedJob, Unfinished};
+pub(crate) use rows::{DeletedJob, Unfinished, job_uid};
 pub use schema::StoreError;
 pub(crate) use schema::lock_directory;
+pub(crate) use watch_files::watch_files;
 use writer::{Hearers, Writer};
 
 use crate::event::EventSender;
@@ -279,11 +280,6 @@ impl Store {
         let read = tokio::task::spawn_blocking(move || read(&store));
         read.await.map_err(|error| Error::Bug(error.to_string()))?
     }
-}
-
-/// A job's UID.
-pub(crate) fn job_uid(job: &Job) -> Result<Uuid, Error> {
-    Uuid::parse_str(&job.metadata.uid).map_err(|error| Error::Bug(error.to_string()))
 }
 
 /// What is asked of a server that has stopped.

@@ -9,12 +9,17 @@ use uuid::Uuid;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::jobs::{Filter, RETRY_ANNOTATION};
 use windlass_core::labels::Labels;
-use windlass_core::{AttemptNumber, Job, JobLimits, JobSpec, Metadata, Phase};
+use windlass_core::{AttemptNumber, Error, Job, JobLimits, JobSpec, Metadata, Phase};
 
 use crate::config::NAMESPACE;
 
 /// Most jobs that expire in one transaction.
 const EXPIRE_AT_ONCE: u32 = 500;
+
+/// A job's UID.
+pub(crate) fn job_uid(job: &Job) -> Result<Uuid, Error> {
+    Uuid::parse_str(&job.metadata.uid).map_err(|error| Error::Bug(error.to_string()))
+}
 
 /// A job that has not ended, as far as admission needs to know it.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use windlass_core::{Error, Job};
 use super::change::{Change, Executed, Reply};
 use super::job_cache::JobCache;
 use super::presence::OpenFiles;
+use super::rows::{self, job_uid};
 use super::transaction::{MAX_CHANGES, PATIENCE, Transacted, Transaction, latest, submit};
-use super::{job_uid, rows};
 use crate::event::{Event, EventSender, Refusal};
 
 /// How long a change that is in no hurry waits for company, and how often a full disk is tried again.

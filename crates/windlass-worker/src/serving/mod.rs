@@ -7,7 +7,7 @@
 
 mod connection;
 mod inspect;
-mod protocol;
+pub(crate) mod protocol;
 mod relay;
 
 use std::collections::BTreeMap;
@@ -24,9 +24,10 @@ use windlass_core::assignment::{Assignment, Order, Preparation, Program, RunAs};
 use windlass_core::contract;
 use windlass_core::status::Usage;
 
+use crate::attempt_paths::{files_directory, type_path};
 use crate::confine::descendants;
-use crate::function::{command, deadline, files_of, group_of, traceparent, type_path};
-use crate::inputs::{self, files_directory};
+use crate::function::{command, deadline, files_of, group_of, traceparent};
+use crate::inputs;
 use crate::json_line::json_line;
 use crate::private_files;
 use crate::private_files::give;
@@ -37,7 +38,7 @@ use connection::{Connection, Heard};
 use protocol::{CancelLine, JobLine, Said};
 use relay::ServingRelay;
 
-pub(crate) use protocol::{Answer, Served};
+use protocol::Answer;
 
 /// How long a process may take to end after it has closed its socket.
 const CLOSED_PATIENCE: Duration = Duration::from_secs(5);

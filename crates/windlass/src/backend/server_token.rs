@@ -5,17 +5,25 @@ use std::path::Path;
 use crate::flags::bad_usage::BadUsage;
 use crate::server::engine_config;
 
-/// The token for a server: the environment's, or the one in the data directory of a server on this
-/// machine. That one is sent to nobody else, unless its directory was named.
+/// The token for a server: the environment's, that of the file that it names, or the one in the data directory of a
+/// server on this machine. That last one is sent to nobody else, unless its directory was named.
 pub(super) fn server_token(server: &str, data: Option<&Path>) -> anyhow::Result<String> {
     if let Ok(token) = std::env::var("WINDLASS_TOKEN") {
         return Ok(token);
+    }
+    if let (None, Some(file)) = (data, std::env::var_os("WINDLASS_TOKEN_FILE")) {
+        let path = Path::new(&file);
+        let token = std::fs::read_to_string(path);
+        return token.map_err(|error| {
+            let path = path.display();
+            BadUsage(format!("{path}, which WINDLASS_TOKEN_FILE names: {error}")).into()
+        });
     }
     let directory = match data {
         Some(data) => data.to_owned(),
         None if is_loopback(server) => engine_config::data_directory()?,
         None => {
-            let why = format!("{server}: its token is needed in WINDLASS_TOKEN");
+            let why = format!("{server}: its token is needed in WINDLASS_TOKEN or in a file, WINDLASS_TOKEN_FILE");
             return Err(BadUsage(why).into());
         }
     };

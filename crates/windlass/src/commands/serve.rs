@@ -88,7 +88,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let attempt_disk_bytes = bytes("--attempt-disk", &args.attempt_disk)?;
     let warm_memory_bytes = match &args.warm_memory {
         Some(quantity) => bytes("--warm-memory", quantity)?,
-        None => engine_config::machine_memory_bytes() / 4,
+        None => memory::machine_memory_bytes() / 4,
     };
     let machine =
         engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?;

@@ -15,7 +15,7 @@ pub(crate) struct BackendFlags {
     #[arg(short, long, value_name = "NAME", value_parser = name)]
     pub(crate) namespace: Option<String>,
     /// A server, such as https://windlass.example or http://127.0.0.1:7070 [env: WINDLASS_SERVER]; its
-    /// token is WINDLASS_TOKEN or, on this machine, in the data directory
+    /// token is WINDLASS_TOKEN, in the file WINDLASS_TOKEN_FILE or, on this machine, in the data directory
     #[arg(long, value_name = "URL", conflicts_with_all = ["context", "kubeconfig"])]
     pub(crate) server: Option<String>,
     /// Certificate authorities of the server, in PEM [default: the system's]

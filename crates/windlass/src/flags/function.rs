@@ -11,7 +11,7 @@ use windlass_core::warm::Warm;
 use windlass_core::{Cpus, Function, FunctionSpec, name};
 use windlass_local::is_python_worker;
 
-use crate::server::engine_config::machine_memory_bytes;
+use crate::server::memory::machine_memory_bytes;
 
 /// What was given.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -89,12 +89,6 @@ pub(crate) fn config(
     })
 }
 
-/// The memory of this machine.
-pub(crate) fn machine_memory_bytes() -> u64 {
-    let memory = rustix::system::sysinfo();
-    u64::from(memory.mem_unit.max(1)) * memory.totalram as u64
-}
-
 /// The user that functions run as, if that is another.
 fn run_as(args: &MachineFlags) -> anyhow::Result<Option<RunAs>> {
     if args.function_user.is_some() && !rustix::process::geteuid().is_root() {

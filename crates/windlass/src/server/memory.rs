@@ -1,4 +1,4 @@
-//! Memory that a load has taken goes back to the system.
+//! This machine's memory, and how what a load has taken goes back to the system.
 //!
 //! By itself the allocator keeps most of what was freed: tens of MiB in each of its arenas, of which there are many. So
 //! its bounds are set at the start, and it is told to give back what is free some time after something was done. While
@@ -8,6 +8,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+
+/// The memory of this machine.
+pub(crate) fn machine_memory_bytes() -> u64 {
+    let memory = rustix::system::sysinfo();
+    u64::from(memory.mem_unit.max(1)) * memory.totalram as u64
+}
 
 /// From something that was done until memory is given back: what follows shortly takes it again.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -3,8 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
-use super::super::managed::{MANAGED_BY, Step, next_step};
+use super::super::managed::MANAGED_BY;
 use super::super::managed_pod::{is_pod_of, placeholder_of, pod_of};
+use super::super::managed_step::{Step, next_step};
 use super::*;
 
 fn object(spec: Value, status: Value) -> batch::Job {

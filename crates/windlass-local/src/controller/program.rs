@@ -1,0 +1,33 @@
+//! The program of a function, from its manifest and what the server was started with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use windlass_core::Function;
+use windlass_core::assignment::Program;
+
+use crate::attempt::build;
+use crate::attempt::warm_pool::WarmKey;
+use crate::config::Config;
+use crate::functions::Functions;
+
+/// How a function is started.
+pub(super) fn program_of(config: &Config, functions: &Functions, function: &Function) -> Program {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let directory = functions.directory(&function.metadata.name).map(text);
+    let hidden = config.hidden().as_deref().map(text);
+    build::program(&function.spec, directory, hidden, config.worker.run_as.clone())
+}
+
+/// What its processes are told from others by, if it is kept warm.
+pub(super) fn warm_key_of(
+    config: &Config,
+    functions: &Functions,
+    function: &Function,
+) -> Option<Arc<WarmKey>> {
+    let is_warm = config.bounds.warm_memory_bytes > 0 && function.spec.warm.is_some();
+    is_warm.then(|| {
+        let program = program_of(config, functions, function);
+        Arc::new(WarmKey { function: function.metadata.name.clone(), program })
+    })
+}

@@ -1,0 +1,339 @@
+"""The chart's values, without a cluster.
+
+Every wrong value is refused with its path, every value of values.yaml is in values.schema.json and the other way
+round, and what is set comes where it belongs. helm is the one of tests/cluster/build.
+"""
+
+import json
+import os
+import re
+import subprocess
+import unittest
+from pathlib import Path
+
+import promql_parser
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CHART = CHECKOUT / "charts" / "windlass"
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+PROGRAMS = subprocess.run([CHECKOUT / "tests/cluster/build"], check=True, stdout=subprocess.PIPE, text=True)
+HELM = os.path.join(PROGRAMS.stdout.strip(), "helm")
+
+# What is set, and where the refusal says that it is wrong. An unknown value is named beside the path of its parent.
+WRONG = [
+    ('{"gatway": {}}', "''.*gatway"),
+    ('{"image": "windlass:1"}', "/image"),
+    ('{"image": {"name": "windlass"}}', "/image'.*name"),
+    ('{"image": {"repository": "Windlass"}}', "/image/repository"),
+    ('{"image": {"tag": 1.0}}', "/image/tag"),
+    ('{"image": {"tag": "a b"}}', "/image/tag"),
+    ('{"image": {"digest": "sha256:12"}}', "/image/digest"),
+    ('{"image": {"pullPolicy": "always"}}', "/image/pullPolicy"),
+    ('{"imagePullSecrets": ["secret"]}', "/imagePullSecrets/0"),
+    ('{"fullnameOverride": "Upper"}', "/fullnameOverride"),
+    ('{"fullnameOverride": "' + 50 * "a" + '"}', "/fullnameOverride"),
+    ('{"nameOverride": "a/b"}', "/nameOverride"),
+    ('{"revisionHistoryLimit": "10"}', "/revisionHistoryLimit"),
+    ('{"clusterDomain": ""}', "/clusterDomain"),
+    ('{"gateway": {"replicas": -1}}', "/gateway/replicas"),
+    ('{"gateway": {"replicas": 1.5}}', "/gateway/replicas"),
+    ('{"gateway": {"port": 70000}}', "/gateway/port"),
+    ('{"gateway": {"port": "7070"}}', "/gateway/port"),
+    ('{"gateway": {"tls": {"secretname": "tls"}}}', "/gateway/tls'.*secretname"),
+    ('{"gateway": {"tls": {"secretName": true}}}', "/gateway/tls/secretName"),
+    ('{"gateway": {"ingress": {"enabled": "yes"}}}', "/gateway/ingress/enabled"),
+    ('{"gateway": {"ingress": {"host": "https://a.example"}}}', "/gateway/ingress/host"),
+    ('{"gateway": {"ingress": {"hosts": ["a.example"]}}}', "/gateway/ingress'.*hosts"),
+    ('{"gateway": {"httpRoute": {"parentRefs": [{"namespace": "a"}]}}}', "/gateway/httpRoute/parentRefs/0"),
+    ('{"metrics": {"podMonitor": {"interval": 30}}}', "/metrics/podMonitor/interval"),
+    ('{"metrics": {"serviceMonitor": {}}}', "/metrics'.*serviceMonitor"),
+    ('{"metrics": {"alerts": {"labels": {"a": 1}}}}', "/metrics/alerts/labels/a"),
+    ('{"networkPolicy": {"callers": [{"podselector": {}}]}}', "/networkPolicy/callers/0'.*podselector"),
+    ('{"networkPolicy": {"callers": {}}}', "/networkPolicy/callers"),
+    ('{"networkPolicy": {"metricsReaders": [{"ipBlock": {"cidr": "10.0.0.0"}}]}}', "/networkPolicy/metricsReaders/0/ipBlock"),
+    ('{"flowSchema": {"matchingPrecedence": 0}}', "/flowSchema/matchingPrecedence"),
+    ('{"gateway": {"rateLimit": "100/s"}}', "/gateway/rateLimit"),
+    ('{"gateway": {"resources": {"request": {}}}}', "/gateway/resources'.*request"),
+    ('{"gateway": {"resources": {"limits": {"memory": "1 GB"}}}}', "/gateway/resources/limits/memory"),
+    ('{"gateway": {"resources": {"limits": {"cpus": 1}}}}', "/gateway/resources/limits'.*cpus"),
+    ('{"gateway": {"nodeSelector": {"disk": true}}}', "/gateway/nodeSelector/disk"),
+    ('{"gateway": {"tolerations": {"key": "a"}}}', "/gateway/tolerations"),
+    ('{"gateway": {"tolerations": [{"operator": "exists"}]}}', "/gateway/tolerations/0/operator"),
+    ('{"gateway": {"affinity": {"podAffinty": {}}}}', "/gateway/affinity'.*podAffinty"),
+    ('{"gateway": {"topologySpreadConstraints": [{"maxSkew": 1}]}}', "/gateway/topologySpreadConstraints/0"),
+    ('{"gateway": {"podLabels": {"app.kubernetes.io/name": "a"}}}', "/gateway/podLabels"),
+    ('{"gateway": {"podAnnotations": {"a": 1}}}', "/gateway/podAnnotations/a"),
+    ('{"gateway": {"serviceAccount": {"name": "a"}}}', "/gateway/serviceAccount'.*name"),
+    ('{"gateway": {"extraEnv": {"A": "b"}}}', "/gateway/extraEnv"),
+    ('{"gateway": {"extraEnv": [{"name": "A", "value": 1}]}}', "/gateway/extraEnv/0/value"),
+    ('{"results": {"url": "http://bucket"}}', "/results/url"),
+    ('{"results": {"secretname": "s3"}}', "/results'.*secretname"),
+    ('{"results": {"env": {"AWS_ALLOW_HTTP": true}}}', "/results/env/AWS_ALLOW_HTTP"),
+    ('{"results": {"claimName": 5}}', "/results/claimName"),
+    ('{"controller": {"deletedNodesAreFenced": "no"}}', "/controller/deletedNodesAreFenced"),
+    ('{"controller": {"standbys": "false"}}', "/controller/standbys"),
+    ('{"controller": {"manageJobs": "yes"}}', "/controller/manageJobs"),
+    ('{"controller": {"operationsPort": 0}}', "/controller/operationsPort"),
+    ('{"controller": {"priorityClassName": ["high"]}}', "/controller/priorityClassName"),
+    ('{"worker": {"injection": "sidecar"}}', "/worker/injection"),
+    ('{"worker": {"imagePullSecrets": [{"name": "a"}]}}', "/worker/imagePullSecrets/0"),
+    ('{"traces": {"endpoint": "collector:4318"}}', "/traces/endpoint"),
+    ('{"watchNamespace": "a,b"}', "/watchNamespace"),
+    ('{"watchNamespace": ["a"]}', "/watchNamespace"),
+    ('{"builtinFunctions": "no"}', "/builtinFunctions"),
+    ('{"aggregateRoles": 0}', "/aggregateRoles"),
+]
+
+# Of both components, and what the pod has then.
+PLACED = {
+    "nodeSelector": {"disk": "fast"},
+    "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+    "priorityClassName": "high",
+}
+
+# What has a switch, switched on.
+EVERYTHING = {
+    "gateway": {
+        "ingress": {"enabled": True, "host": "windlass.example", "tlsSecretName": "tls", "className": "nginx"},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["windlass.example"]},
+    },
+    "metrics": {"podMonitor": {"enabled": True}, "alerts": {"enabled": True}, "dashboard": {"enabled": True}},
+    "networkPolicy": {"enabled": True, "callers": [{"namespaceSelector": {}}]},
+    "flowSchema": {"enabled": True},
+}
+
+
+def helm(*arguments: str, values: str = "{}") -> subprocess.CompletedProcess:
+    command = [HELM, *arguments, "--values", "-"]
+    return subprocess.run(command, input=values, capture_output=True, text=True, timeout=60, check=False)
+
+
+def release(name: str = "windlass", namespace: str = "windlass", **values) -> list[dict]:
+    """The objects of a release, each as its kind, its namespace, its name and its text."""
+    done = helm("template", name, str(CHART), "--namespace", namespace, values=json.dumps(values))
+    assert done.returncode == 0, done.stderr
+    documents = [text for text in re.split(r"^---$", done.stdout, flags=re.MULTILINE) if "kind:" in text]
+    return [
+        {
+            "kind": re.search(r"^kind: (\S+)", text, re.MULTILINE)[1],
+            "name": re.search(r"^  name: (\S+)", text, re.MULTILINE)[1],
+            "namespace": (re.search(r"^  namespace: (\S+)", text, re.MULTILINE) or [None, None])[1],
+            "text": text,
+        }
+        for text in documents
+    ]
+
+
+def deployments(**values) -> dict[str, str]:
+    return {one["name"]: one["text"] for one in release(**values) if one["kind"] == "Deployment"}
+
+
+def keys(value, at: str = "") -> set[str]:
+    """The paths of all values."""
+    below = value.items() if isinstance(value, dict) else ()
+    return {at}.union(*(keys(inner, f"{at}/{name}") for name, inner in below))
+
+
+def schema_keys(schema: dict, at: str = "") -> set[str]:
+    """The paths of all values that the schema names."""
+    if schema is False:  # refused by its name
+        return set()
+    while "$ref" in schema:
+        schema = SCHEMA["definitions"][schema["$ref"].rsplit("/", 1)[1]]
+    below = schema.get("properties", {}).items()
+    return {at}.union(*(schema_keys(inner, f"{at}/{name}") for name, inner in below))
+
+
+class Values(unittest.TestCase):
+    def test_a_wrong_value_is_refused_with_its_path(self):
+        self.assertGreaterEqual(len(WRONG), 40)
+        for values, path in WRONG:
+            with self.subTest(values):
+                done = helm("template", "windlass", str(CHART), values=values)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertRegex(done.stderr, f"at '{path}" if path.startswith("/") else f"at {path}")
+
+    def test_every_value_is_in_the_schema_and_every_one_of_the_schema_is_a_value(self):
+        done = helm("install", "windlass", str(CHART), "--dry-run=client", "--output", "json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        values = keys(json.loads(done.stdout)["chart"]["values"])
+        known = schema_keys(SCHEMA)
+        # Helm's own, and what only those have who set it; a resource is named by Kubernetes.
+        free = re.compile("/global|/.*/(affinity|resources)/.*|/metrics/.*/labels/.*")
+        self.assertEqual({path for path in values - known if not free.fullmatch(path)}, set())
+        self.assertEqual({path for path in known - values if not free.fullmatch(path)}, set())
+
+    def test_every_object_of_the_schema_is_closed(self):
+        def check(schema, at):
+            if schema is False:
+                return
+            if "properties" in schema and at != "/podLabels":
+                self.assertIs(schema.get("additionalProperties"), False, at)
+            for part in ("properties", "definitions"):
+                for name, inner in schema.get(part, {}).items():
+                    check(inner, f"{at}/{name}")
+
+        check(SCHEMA, "")
+
+    def test_lint_has_nothing_to_say(self):
+        done = helm("lint", "--strict", str(CHART))
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+class Rendered(unittest.TestCase):
+    def test_pods_are_placed_and_named_as_the_values_say(self):
+        own = {
+            **PLACED,
+            "podLabels": {"team": "red"},
+            "podAnnotations": {"note": "two words"},
+            "extraEnv": [{"name": "WINDLASS_LOG", "value": "debug"}],
+            "serviceAccount": {"annotations": {"role": "reader"}},
+        }
+        for part in ("gateway", "controller"):
+            objects = release(**{part: own}, revisionHistoryLimit=3)
+            (text,) = [
+                one["text"] for one in objects if (one["kind"], one["name"]) == ("Deployment", f"windlass-{part}")
+            ]
+            for line in [
+                "nodeSelector:\n        disk: fast",
+                "tolerations:\n        - effect: NoSchedule\n          key: a\n          operator: Exists",
+                "affinity:\n        nodeAffinity:",
+                "topologySpreadConstraints:\n        - maxSkew: 1\n          topologyKey: zone",
+                "priorityClassName: high",
+                "        team: red",
+                "annotations:\n        note: two words",
+                "            - name: WINDLASS_LOG\n              value: debug",
+                "revisionHistoryLimit: 3",
+            ]:
+                self.assertIn(line, text, part)
+            (account,) = [one["text"] for one in objects if one["kind"] == "ServiceAccount" and part in one["name"]]
+            self.assertIn("annotations:\n    role: reader", account)
+
+    def test_replicas_are_spread_unless_told_otherwise(self):
+        spread = "topologyKey: kubernetes.io/hostname"
+        for replicas, number in ((1, 0), (2, 1)):
+            text = deployments(gateway={"replicas": replicas})["windlass-gateway"]
+            self.assertEqual(text.count(spread), number)
+        own = PLACED["topologySpreadConstraints"]
+        text = deployments(gateway={"replicas": 2, "topologySpreadConstraints": own})["windlass-gateway"]
+        self.assertEqual(text.count(spread), 0)
+
+    def test_a_digest_goes_before_a_tag(self):
+        digest = "sha256:" + 64 * "a"
+        for text in deployments(image={"repository": "r.example/w", "tag": "1", "digest": digest}).values():
+            self.assertIn(f"image: r.example/w@{digest}", text)
+            self.assertNotIn("r.example/w:1", text)
+
+    def test_names_fit_however_long_the_releases_is(self):
+        long = [53 * "a", 52 * "a" + "b"]
+        names = [{one["name"] for one in release(name)} for name in long]
+        for one in release(long[0]):
+            self.assertLessEqual(len(one["name"]), 63 if one["kind"] == "Service" else 253)
+        shared = {one["name"] for one in release() if not one["name"].startswith("windlass")}
+        self.assertEqual((names[0] & names[1]) - shared, set())
+        named = release(fullnameOverride="other", nameOverride="label")
+        self.assertIn("other-gateway-peers", {one["name"] for one in named})
+        self.assertNotIn("app.kubernetes.io/name: windlass", "".join(one["text"] for one in named))
+
+    def test_two_releases_have_no_object_in_common(self):
+        def objects(name):
+            all_of_it = release(name, name, watchNamespace=f"{name}-jobs")
+            return {(one["kind"], one["namespace"], one["name"]) for one in all_of_it}
+
+        self.assertEqual(objects("red") & objects("blue"), set())
+
+    def test_the_built_in_functions_are_where_jobs_are_served(self):
+        for values, namespace in (({}, "windlass"), ({"watchNamespace": "research"}, "research")):
+            functions = [one for one in release(**values) if one["kind"] == "ComputeFunction"]
+            self.assertEqual({one["namespace"] for one in functions}, {namespace})
+
+    def test_what_is_for_some_clusters_is_left_out_by_default(self):
+        kinds = {one["kind"] for one in release()}
+        some = {"Ingress", "HTTPRoute", "NetworkPolicy", "FlowSchema", "PodMonitor", "PrometheusRule", "ConfigMap", "Secret"}
+        self.assertEqual(kinds & some, set())
+        self.assertEqual({one["kind"] for one in release(**EVERYTHING)} & some, some)
+
+    def test_two_releases_with_everything_have_no_object_in_common(self):
+        def objects(name):
+            all_of_it = release(name, name, **{**EVERYTHING, "watchNamespace": f"{name}-jobs"})
+            return {(one["kind"], one["namespace"], one["name"]) for one in all_of_it}
+
+        self.assertEqual(objects("red") & objects("blue"), set())
+
+    def test_an_ingress_without_a_host_is_refused(self):
+        done = helm("template", "windlass", str(CHART), values='{"gateway": {"ingress": {"enabled": true}}}')
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("gateway.ingress.host", done.stderr)
+
+    def test_policies_let_in_those_that_windlass_needs(self):
+        def policy(component, **values):
+            objects = release(networkPolicy={"enabled": True, **values})
+            (text,) = [
+                one["text"]
+                for one in objects
+                if (one["kind"], one["name"]) == ("NetworkPolicy", f"windlass-{component}")
+            ]
+            return text
+
+        self.assertNotIn("from:", policy("gateway"))
+        callers = [{"podSelector": {"matchLabels": {"app": "web"}}}]
+        text = policy("gateway", callers=callers)
+        for needed in ("windlass.dev/job,", "windlass.dev/standby,", "app.kubernetes.io/instance: windlass", "app: web"):
+            self.assertIn(needed, text)
+        # No rule at all lets in nobody.
+        self.assertNotIn("ingress:", policy("controller"))
+        self.assertIn("app: web", policy("controller", metricsReaders=callers))
+
+
+class Monitoring(unittest.TestCase):
+    """Each expression is one that Prometheus reads, of metrics that there are."""
+
+    def check(self, expression: str) -> None:
+        # What Grafana puts in place of its variables.
+        promql_parser.parse(expression.replace("$__rate_interval", "5m").replace("$namespace", "windlass"))
+        names = set(re.findall(r"windlass_\w+", expression))
+        self.assertGreater(len(names), 0, expression)
+        self.assertEqual(names - exposed_metrics(), set(), expression)
+
+    def test_alerts_are_of_metrics_that_there_are_and_each_has_its_part_of_the_page(self):
+        (group,) = json.loads((CHART / "files/alerts.json").read_text(encoding="utf-8"))["groups"]
+        page = (CHECKOUT / "docs/alerts.md").read_text(encoding="utf-8")
+        sections = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+        self.assertEqual(sections, [rule["alert"] for rule in group["rules"]])
+        for rule in group["rules"]:
+            with self.subTest(rule["alert"]):
+                self.check(rule["expr"])
+                self.assertEqual(rule["annotations"]["runbook"], f"docs/alerts.md#{rule['alert'].lower()}")
+                self.assertIn(rule["labels"]["severity"], ("critical", "warning", "info"))
+
+    def test_the_dashboard_is_of_metrics_that_there_are(self):
+        dashboard = json.loads((CHART / "files/dashboard.json").read_text(encoding="utf-8"))
+        expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+        self.assertGreater(len(expressions), 15)
+        for expression in expressions:
+            with self.subTest(expression):
+                self.check(expression)
+        places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
+        self.assertEqual(len(places), len(set(places)))
+
+    def test_templates_of_alerts_reach_the_cluster_as_they_are(self):
+        (rule,) = [one["text"] for one in release(**EVERYTHING) if one["kind"] == "PrometheusRule"]
+        self.assertIn("{{ $value }} jobs wait in queue {{ $labels.queue }}", rule.replace("\n", " ").replace("          ", ""))
+
+
+def exposed_metrics() -> set[str]:
+    """The names that Prometheus knows, from where the programs register them."""
+    names = set()
+    for file in CHECKOUT.glob("crates/*/src/**/*.rs"):
+        text = file.read_text(encoding="utf-8")
+        for unit, name, rest in re.findall(r'\.register(_with_unit)?\(\s*"(\w+)",(?=(.{0,60}))', text, re.DOTALL):
+            of_unit = re.search(r"Unit::(\w+)", rest)
+            names.add(f"windlass_{name}" + ((f"_{of_unit[1].lower()}" if of_unit else "_seconds") if unit else ""))
+    assert len(names) > 20, names
+    return names | {f"{name}{ending}" for name in names for ending in ("_total", "_bucket", "_count", "_sum")}
+
+
+if __name__ == "__main__":
+    unittest.main()
