@@ -118,6 +118,41 @@ test("a lost connection is shown and heals after a restart of the server", async
   await row(page, "afterwards").waitFor();
 });
 
+test("a job that is deleted while the jobs are listed does not come back", async () => {
+  const watcher = await openPage(browser, server);
+  await server.say({ text: "a" }, { name: "short-lived" });
+  await row(watcher, "short-lived").getByText("Succeeded").waitFor();
+  const context = await newContext(browser);
+  const page = await context.newPage();
+  await page.route("**/v1/namespaces/default/jobs?*", async (route) => {
+    const old = await route.fetch();
+    await server.ask("DELETE", "jobs/short-lived");
+    // The other page has heard of it, and so has this one.
+    await row(watcher, "short-lived").waitFor({ state: "detached" });
+    await server.say({ text: "a" }, { name: "later" });
+    await row(page, "later").waitFor();
+    await route.fulfill({ response: old });
+  });
+  await page.goto(server.link());
+  await page.locator(".connection.is-live").waitFor();
+  assert.equal(await row(page, "short-lived").count(), 0);
+  await row(page, "later").waitFor();
+});
+
+test("who may list and not watch is shown the jobs all the same", async () => {
+  const key = server.key("lister", "list,get");
+  const page = await (await newContext(browser)).newPage();
+  await page.goto(`${server.url}/dashboard/`);
+  await page.getByLabel("Token").fill(key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByText("you may not watch jobs here").waitFor();
+  await row(page, "later").waitFor();
+  await page.getByLabel("Choose later").check();
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByText("the caller may not delete computejobs here").waitFor();
+});
+
 test("the keyboard reaches the jobs and goes from one to the next", async () => {
   const page = await openPage(browser, server);
   await rows(page).nth(1).waitFor();

@@ -67,6 +67,12 @@ export class Server {
     return execFileSync(windlass, arguments_, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
   }
 
+  /** A key that may do only this. */
+  key(name, verbs) {
+    const words = ["keys", "create", name, "--data", this.data, "--verbs", verbs];
+    return execFileSync(windlass, words, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  }
+
   async ask(method, path, body) {
     const headers = { Authorization: `Bearer ${this.token}`, "Content-Type": "application/json" };
     const sent = body === undefined ? undefined : JSON.stringify(body);

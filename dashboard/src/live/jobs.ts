@@ -162,18 +162,19 @@ class Table {
 export async function followJobs(namespace: string, signal: AbortSignal): Promise<void> {
   const table = new Table();
   jobs.set({ connection: { state: "connecting" }, isListed: false, isCut: false, rows: [] });
-  let failures = 0;
+  let [failures, mayWatch] = [0, true];
   while (!signal.aborted) {
     const begun = performance.now();
     const ended = new AbortController();
     const stop = () => ended.abort();
     signal.addEventListener("abort", stop);
     try {
-      await followOnce(namespace, table, ended.signal);
+      if (mayWatch) await followOnce(namespace, table, ended.signal);
+      else await poll(namespace, table, ended.signal);
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Refused && error.status === 403) await poll(namespace, table, error, signal);
-      show(table, { connection: { state: "lost", why: wordsOf(error) } });
+      if (mayWatch && error instanceof Refused && error.status === 403) mayWatch = false;
+      else show(table, { connection: { state: "lost", why: wordsOf(error) } });
     } finally {
       ended.abort();
       signal.removeEventListener("abort", stop);
@@ -186,7 +187,7 @@ export async function followJobs(namespace: string, signal: AbortSignal): Promis
 
 async function followOnce(namespace: string, table: Table, signal: AbortSignal): Promise<void> {
   const path = `${pathOf(namespace, "events")}?fields=${FIELDS}`;
-  const seen = new Set<string>();
+  const told: Told = { names: new Set(), gone: new Set() };
   let listing: Promise<void> | undefined;
   let failed: (error: unknown) => void = () => {};
   const listFailed = new Promise<never>((_, reject) => (failed = reject));
@@ -195,25 +196,33 @@ async function followOnce(namespace: string, table: Table, signal: AbortSignal):
       if (kind === "problem") throw new Refused(503, data as object);
       if (kind === "deleted") {
         const { name, uid } = data as { name: string; uid: string };
+        told.gone.add(uid);
         table.delete(name, uid);
       } else {
         const row = rowOf(data as Job);
-        seen.add(row.name);
+        told.names.add(row.name);
         table.put(row);
       }
     }
     showSoon(table);
   };
   const begun = () => {
-    listing = list(namespace, table, seen, signal).then(() => show(table, { connection: { state: "live" } }));
+    listing = list(namespace, table, told, signal).then(() => show(table, { connection: { state: "live" } }));
     listing.catch(failed);
   };
   await Promise.race([readEvents(path, signal, apply, begun), listFailed]);
   throw new Error("the connection to the server has ended");
 }
 
+/** What the stream has told while the jobs were listed: a page of the list may be older. */
+interface Told {
+  names: Set<string>;
+  /** UIDs of jobs that were deleted. */
+  gone: Set<string>;
+}
+
 /** Lists all jobs; what was known and is not there any more is dropped, unless the stream has told of it. */
-async function list(namespace: string, table: Table, seen: Set<string>, signal: AbortSignal): Promise<void> {
+async function list(namespace: string, table: Table, told: Told, signal: AbortSignal): Promise<void> {
   const missing = new Set(table.names());
   let next = "";
   let isCut = false;
@@ -224,23 +233,23 @@ async function list(namespace: string, table: Table, seen: Set<string>, signal: 
     for (const job of page.items) {
       const row = rowOf(job);
       missing.delete(row.name);
-      table.putListed(row);
+      if (!told.gone.has(row.uid)) table.putListed(row);
     }
     next = page.metadata.continue ?? "";
     isCut = next !== "" && table.size >= MAX_JOBS;
     showSoon(table);
   } while (next !== "" && !isCut);
   if (!isCut) {
-    for (const name of missing) if (!seen.has(name)) table.delete(name, table.get(name)?.uid ?? "");
+    for (const name of missing) if (!told.names.has(name)) table.delete(name, table.get(name)?.uid ?? "");
   }
   show(table, { isListed: true, isCut });
 }
 
 /** Asks again and again, for a reader who may list and not watch. */
-async function poll(namespace: string, table: Table, why: Refused, signal: AbortSignal): Promise<void> {
+async function poll(namespace: string, table: Table, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await list(namespace, table, new Set(), signal);
-    show(table, { connection: { state: "polling", why: why.message } });
+    await list(namespace, table, { names: new Set(), gone: new Set() }, signal);
+    show(table, { connection: { state: "polling", why: "you may not watch jobs here" } });
     await pause(POLL_MS, signal);
   }
 }
