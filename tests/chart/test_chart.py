@@ -177,6 +177,11 @@ class Values(unittest.TestCase):
 
         check(SCHEMA, "")
 
+    def test_the_charts_page_is_that_of_its_values_and_says_what_each_is(self):
+        page = subprocess.run([CHECKOUT / "tests/chart/readme"], check=True, stdout=subprocess.PIPE, text=True).stdout
+        self.assertEqual((CHART / "README.md").read_text(encoding="utf-8"), page, "tests/chart/readme writes it")
+        self.assertEqual(re.findall(r"^\| (\S+) \|.*\|\s*\|$", page, re.MULTILINE), [])
+
     def test_lint_has_nothing_to_say(self):
         done = helm("lint", "--strict", str(CHART))
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
