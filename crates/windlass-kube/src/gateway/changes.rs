@@ -18,7 +18,7 @@ impl Changes for Cluster {
         let (unreadable, _) = mpsc::unbounded_channel();
         let events =
             watch_events::<ComputeJob>(self.api(namespace), watch_config(None), unreadable, |_| {});
-        let mut changes = Box::pin(handle_changes(events, |change| Some(change)));
+        let mut changes = Box::pin(handle_changes(events, Some));
         // What was there before is listed by the caller.
         loop {
             match changes.next().await {

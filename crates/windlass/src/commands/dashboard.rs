@@ -1,5 +1,6 @@
 //! `windlass dashboard`: a link that opens the dashboard of a server.
 
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -16,7 +17,7 @@ pub(crate) struct Dashboard {}
 
 pub(crate) async fn dashboard(backend: &Backend, _: &Dashboard) -> anyhow::Result<ExitCode> {
     let DashboardLink { url, signs_in } = backend.dashboard_link().await?;
-    println!("{url}");
+    writeln!(stdout(), "{url}")?;
     log::tell(if signs_in {
         "windlass: the link is good once, for a minute"
     } else {
