@@ -53,6 +53,7 @@ const COMMANDS: [&str; 24] = [
     "result",
     "logs",
     "explain",
+    "dashboard",
     "blobs",
     "functions",
     "functions check",

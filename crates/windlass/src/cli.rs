@@ -7,6 +7,7 @@ use crate::commands::call::Call;
 use crate::commands::cancel::Cancel;
 use crate::commands::completion::Completion;
 use crate::commands::controller::ControllerArgs;
+use crate::commands::dashboard::Dashboard;
 use crate::commands::delete::Delete;
 use crate::commands::drain::Drain;
 use crate::commands::explain::Explain;
@@ -64,6 +65,8 @@ pub(crate) enum Command {
     Logs(OnBackend<Logs>),
     /// Tell where a job's time went, and what it waits for now
     Explain(OnBackend<Explain>),
+    /// Show a server's jobs in a browser
+    Dashboard(OnBackend<Dashboard>),
     /// Send inputs and files before the jobs that name them
     #[command(subcommand)]
     Blobs(Blobs),

@@ -36,6 +36,13 @@ pub(crate) struct Backend {
     kind: BackendKind,
 }
 
+/// A link to a dashboard.
+pub(crate) struct DashboardLink {
+    pub(crate) url: String,
+    /// Whether whoever opens it has the token that is used here.
+    pub(crate) signs_in: bool,
+}
+
 impl Backend {
     /// What was named; else the cluster of the current context, if there is one; else the server of
     /// this machine. `kubectl windlass` means the cluster, always.
@@ -185,6 +192,21 @@ impl Backend {
             return Err(BadUsage(why.into()).into());
         };
         Ok(server.drain().await?)
+    }
+
+    /// Where its dashboard is.
+    pub(crate) async fn dashboard_link(&self) -> anyhow::Result<DashboardLink> {
+        let Some(server) = &self.server else {
+            let why = "a server has a dashboard: --server or --data names it. That of a cluster is its gateway: \
+                       `kubectl port-forward -n windlass service/windlass-gateway 7070`, and \
+                       --server http://127.0.0.1:7070";
+            return Err(BadUsage(why.into()).into());
+        };
+        let page = format!("{}/dashboard/#/{}/jobs", server.server(), self.namespace);
+        Ok(match server.login_code().await? {
+            Some(code) => DashboardLink { url: format!("{page}?code={code}"), signs_in: true },
+            None => DashboardLink { url: page, signs_in: false },
+        })
     }
 
     /// Whether the server still answers that it is not ready, as one that is drained does.

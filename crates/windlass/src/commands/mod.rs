@@ -6,6 +6,7 @@ pub(crate) mod cancel;
 pub(crate) mod check_functions;
 pub(crate) mod completion;
 pub(crate) mod controller;
+pub(crate) mod dashboard;
 pub(crate) mod delete;
 pub(crate) mod drain;
 pub(crate) mod each_name;
