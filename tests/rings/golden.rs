@@ -39,7 +39,7 @@ fn the_charts_functions_are_the_built_in_ones() {
 }
 
 /// Every command that a user types, in the order of the help.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "",
     "run",
     "call",
