@@ -45,6 +45,7 @@ WRONG = [
     ('{"gateway": {"ingress": {"host": "https://a.example"}}}', "/gateway/ingress/host"),
     ('{"gateway": {"ingress": {"hosts": ["a.example"]}}}', "/gateway/ingress'.*hosts"),
     ('{"gateway": {"httpRoute": {"parentRefs": [{"namespace": "a"}]}}}', "/gateway/httpRoute/parentRefs/0"),
+    ('{"gateway": {"tls": {"caKey": "a/b"}}}', "/gateway/tls/caKey"),
     ('{"metrics": {"podMonitor": {"interval": 30}}}', "/metrics/podMonitor/interval"),
     ('{"metrics": {"serviceMonitor": {}}}', "/metrics'.*serviceMonitor"),
     ('{"metrics": {"alerts": {"labels": {"a": 1}}}}', "/metrics/alerts/labels/a"),
@@ -71,6 +72,7 @@ WRONG = [
     ('{"results": {"env": {"AWS_ALLOW_HTTP": true}}}', "/results/env/AWS_ALLOW_HTTP"),
     ('{"results": {"claimName": 5}}', "/results/claimName"),
     ('{"controller": {"deletedNodesAreFenced": "no"}}', "/controller/deletedNodesAreFenced"),
+    ('{"controller": {"requireQueue": "false"}}', "/controller/requireQueue"),
     ('{"controller": {"standbys": "false"}}', "/controller/standbys"),
     ('{"controller": {"manageJobs": "yes"}}', "/controller/manageJobs"),
     ('{"controller": {"operationsPort": 0}}', "/controller/operationsPort"),
@@ -225,6 +227,19 @@ class Rendered(unittest.TestCase):
         text = deployments(gateway={"replicas": 2, "topologySpreadConstraints": own})["windlass-gateway"]
         self.assertEqual(text.count(spread), 0)
 
+    def test_a_switch_of_the_controller_is_off_unless_it_is_on(self):
+        switches = {
+            "deletedNodesAreFenced": "WINDLASS_DELETED_NODES_ARE_FENCED",
+            "requireQueue": "WINDLASS_REQUIRE_QUEUE",
+            "standbys": "WINDLASS_STANDBYS",
+        }
+        for value, variable in switches.items():
+            setting = f'- name: {variable}\n              value: "true"'
+            for is_on in (False, True):
+                text = deployments(controller={value: is_on})["windlass-controller"]
+                self.assertEqual(setting in text, is_on, value)
+            self.assertNotIn(variable, deployments()["windlass-controller"])
+
     def test_a_digest_goes_before_a_tag(self):
         digest = "sha256:" + 64 * "a"
         for text in deployments(image={"repository": "r.example/w", "tag": "1", "digest": digest}).values():
@@ -267,10 +282,24 @@ class Rendered(unittest.TestCase):
 
         self.assertEqual(objects("red") & objects("blue"), set())
 
-    def test_an_ingress_without_a_host_is_refused(self):
-        done = helm("template", "windlass", str(CHART), values='{"gateway": {"ingress": {"enabled": true}}}')
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn("gateway.ingress.host", done.stderr)
+    def test_a_way_in_that_leads_nowhere_is_refused(self):
+        for kind, missing in (("ingress", "host"), ("httpRoute", "parentRefs")):
+            values = json.dumps({"gateway": {kind: {"enabled": True}}})
+            done = helm("template", "windlass", str(CHART), values=values)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(f"gateway.{kind}.{missing}", done.stderr)
+
+    def test_an_ingress_may_be_for_all_names_below_one(self):
+        host = {"enabled": True, "host": "*.windlass.example", "tlsSecretName": "tls"}
+        (ingress,) = [one["text"] for one in release(gateway={"ingress": host}) if one["kind"] == "Ingress"]
+        self.assertIn('- host: "*.windlass.example"', ingress)
+        self.assertIn('- hosts: ["*.windlass.example"]', ingress)
+
+    def test_the_pod_of_helm_test_trusts_the_authority_that_the_values_name(self):
+        for tls, item in (({"secretName": "a"}, "ca.crt"), ({"secretName": "a", "caKey": "tls.crt"}, "tls.crt")):
+            (pod,) = [one["text"] for one in release(gateway={"tls": tls}) if one["kind"] == "Pod"]
+            self.assertIn(f"items: [{{ key: {item}, path: ca.crt }}]", pod)
+            self.assertIn("value: https://windlass-gateway", pod)
 
     def test_policies_let_in_those_that_windlass_needs(self):
         def policy(component, **values):
@@ -290,6 +319,18 @@ class Rendered(unittest.TestCase):
         # No rule at all lets in nobody.
         self.assertNotIn("ingress:", policy("controller"))
         self.assertIn("app: web", policy("controller", metricsReaders=callers))
+        readers = [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]
+        self.assertIn("app: prometheus", policy("gateway", callers=callers, metricsReaders=readers))
+
+    def test_workers_of_every_namespace_that_is_served_may_report(self):
+        def text(**values):
+            objects = release(networkPolicy={"enabled": True, "callers": [{"podSelector": {}}]}, **values)
+            return next(one["text"] for one in objects if one["kind"] == "NetworkPolicy" and "gateway" in one["name"])
+
+        # Nothing after the colon would be the policy's own namespace.
+        self.assertEqual(re.findall("namespaceSelector:(.*)", text()), 2 * [" {}"])
+        only = " { matchLabels: { kubernetes.io/metadata.name: jobs } }"
+        self.assertEqual(re.findall("namespaceSelector:(.*)", text(watchNamespace="jobs")), 2 * [only])
 
 
 class Monitoring(unittest.TestCase):
@@ -322,6 +363,15 @@ class Monitoring(unittest.TestCase):
                 self.check(expression)
         places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
         self.assertEqual(len(places), len(set(places)))
+
+    def test_alerts_and_dashboards_are_those_of_one_release(self):
+        def of(kind, name):
+            return next(one["text"] for one in release(name, name, **EVERYTHING) if one["kind"] == kind)
+
+        self.assertIn('windlass_leader{namespace="red"}', of("PrometheusRule", "red"))
+        self.assertNotIn("RELEASE_", "".join(of(kind, "red") for kind in ("PrometheusRule", "ConfigMap")))
+        uids = {re.search(r'uid\\": \\"(windlass-\w{12})', of("ConfigMap", name))[1] for name in ("red", "blue")}
+        self.assertEqual(len(uids), 2)
 
     def test_templates_of_alerts_reach_the_cluster_as_they_are(self):
         (rule,) = [one["text"] for one in release(**EVERYTHING) if one["kind"] == "PrometheusRule"]

@@ -162,11 +162,9 @@ fn every_cell_of_the_matrix_is_as_the_table_says_on_one_machine() {
 fn every_cell_of_the_matrix_is_as_the_table_says_on_a_cluster() {
     let namespace = Namespace::new("matrix");
     let ns = namespace.0.clone();
-    let queue = json!({
-        "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue",
-        "metadata": { "name": "matrix" }, "spec": { "cpus": 1 },
-    });
-    kubectl(&["apply", "-n", &ns, "-f", "-"], &queue.to_string()).unwrap();
+    namespace.apply_queue("matrix", &json!({ "cpus": 1 }));
+    // In a namespace with queues, jobs that name none wait for this one.
+    namespace.apply_queue("default", &json!({ "cpus": 1000 }));
     let admin = namespace.client();
     let account = |name: &str, verbs: &[&str]| {
         kubectl(&["create", "serviceaccount", name, "-n", &ns], "").unwrap();

@@ -49,6 +49,7 @@ impl Users {
             queue: format!("queue-{}", self.random.below(QUEUES)),
             priority: self.random.below(5) as i32 - 2,
             since: self.now(),
+            sequence: 0,
             min,
             max: min << self.random.below(3),
         };

@@ -33,6 +33,8 @@ pub const RESERVE_AFTER_SECONDS: i64 = 60;
 #[derive(Clone, Debug)]
 pub struct Admission<Id> {
     capacity: Capacity,
+    /// Whether a queue that nobody has described has no quota. Otherwise it grants nothing.
+    is_open: fn(&str) -> bool,
     used: u64,
     waiting: usize,
     waited_for: u64,
@@ -58,17 +60,22 @@ enum JobState {
 #[derive(Clone, Copy, Debug)]
 struct QueueEntry {
     priority: i32,
-    since: Timestamp,
+    age: Age,
     min: Cpus,
     max: Cpus,
 }
 
+/// When a job was created, and its number among those of that time.
+type Age = (Timestamp, u64);
+
 /// Jobs of the same size and priority, the older first.
-type Level<Id> = BTreeSet<(Timestamp, Id)>;
+type Level<Id> = BTreeSet<(Age, Id)>;
 
 #[derive(Clone, Debug)]
 struct QueueLine<Id> {
     share: Option<Share>,
+    /// Whether it has no quota while nobody has described it.
+    is_open: bool,
     granted: u64,
     waiting: usize,
     /// By size, which is the fewest CPUs, so that what fits is a range; then the higher priority
@@ -81,15 +88,21 @@ struct QueueLine<Id> {
 struct Head<'a, Id> {
     queue: &'a QueueLine<Id>,
     priority: i32,
-    since: Timestamp,
+    age: Age,
     id: &'a Id,
 }
 
 impl<Id: Clone + Ord> Admission<Id> {
-    /// Nobody waits and nothing is granted.
+    /// Nobody waits and nothing is granted. Queues that nobody has described have no quota.
     pub fn new(capacity: Capacity) -> Self {
+        Self::with_open(capacity, |_| true)
+    }
+
+    /// The same, and of the queues that nobody has described only those that are open grant CPUs.
+    pub fn with_open(capacity: Capacity, is_open: fn(&str) -> bool) -> Self {
         Self {
             capacity,
+            is_open,
             used: 0,
             waiting: 0,
             waited_for: 0,
@@ -117,12 +130,12 @@ impl<Id: Clone + Ord> Admission<Id> {
         if self.jobs.contains_key(&id) {
             return;
         }
-        let Waiting { queue, priority, since, min, max } = waiting;
-        let min = min.max(1);
-        let place = QueueEntry { priority, since, min, max: max.max(min) };
+        let Waiting { queue, priority, since, sequence, min, max } = waiting;
+        let (min, age) = (min.max(1), (since, sequence));
+        let place = QueueEntry { priority, age, min, max: max.max(min) };
         let (name, queue) = self.queue(&queue);
         let level = queue.line.entry(min).or_default().entry(Reverse(priority)).or_default();
-        level.insert((since, id.clone()));
+        level.insert((age, id.clone()));
         queue.waiting += 1;
         self.waiting += 1;
         self.waited_for += u64::from(min);
@@ -207,7 +220,7 @@ impl<Id: Clone + Ord> Admission<Id> {
             .values()
             .flat_map(|levels| {
                 levels.iter().flat_map(|(priority, level)| {
-                    level.iter().map(move |(since, id)| (*priority, *since, id))
+                    level.iter().map(move |(age, id)| (*priority, *age, id))
                 })
             })
             .collect();
@@ -240,7 +253,9 @@ impl<Id: Clone + Ord> Admission<Id> {
     fn queue(&mut self, name: &str) -> (Arc<str>, &mut QueueLine<Id>) {
         let known = self.queues.get_key_value(name);
         let name = known.map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
-        let queue = self.queues.entry(Arc::clone(&name)).or_insert_with(QueueLine::new);
+        let is_open = self.is_open;
+        let line = || QueueLine::new(is_open(&name));
+        let queue = self.queues.entry(Arc::clone(&name)).or_insert_with(line);
         (name, queue)
     }
 
@@ -277,15 +292,19 @@ impl<Id: Clone + Ord> Admission<Id> {
 }
 
 impl<Id: Ord> QueueLine<Id> {
-    fn new() -> Self {
-        Self { share: None, granted: 0, waiting: 0, line: BTreeMap::new() }
+    fn new(is_open: bool) -> Self {
+        Self { share: None, is_open, granted: 0, waiting: 0, line: BTreeMap::new() }
+    }
+
+    fn quota(&self) -> Option<Cpus> {
+        let undescribed = if self.is_open { None } else { Some(0) };
+        self.share.map_or(undescribed, |share| share.quota)
     }
 
     /// What its quota leaves.
     fn left(&self) -> Cpus {
         let granted = Cpus::try_from(self.granted).unwrap_or(Cpus::MAX);
-        let quota = self.share.unwrap_or_default().quota;
-        quota.map_or(Cpus::MAX, |quota| quota.saturating_sub(granted))
+        self.quota().map_or(Cpus::MAX, |quota| quota.saturating_sub(granted))
     }
 
     fn weight(&self) -> u32 {
@@ -294,7 +313,7 @@ impl<Id: Ord> QueueLine<Id> {
 
     /// Takes a job out of the line, and gives back its key.
     fn remove(&mut self, id: Id, place: &QueueEntry) -> Id {
-        let key = (place.since, id);
+        let key = (place.age, id);
         let priority = Reverse(place.priority);
         if let Some(levels) = self.line.get_mut(&place.min)
             && let Some(level) = levels.get_mut(&priority)
@@ -325,14 +344,17 @@ impl<Id: Ord> QueueLine<Id> {
         // A range from above its end would be a panic.
         let sizes = (free < left).then_some((Bound::Excluded(free), Bound::Included(left)));
         sizes
-            .and_then(|sizes| self.head(sizes, other.priority, |since| is_old(since, now)))
+            .and_then(|sizes| self.head(sizes, other.priority, |age| is_old(age, now)))
             .is_some_and(|head| head.precedes(other) && !self.waits_for_quota(left, &head, now))
     }
 
-    /// Whether an old job that the quota has no room for comes before this one of the same queue.
+    /// Whether an old job that the quota has no room for now comes before this one of the same queue. One that is larger
+    /// than the whole quota holds back nobody.
     fn waits_for_quota(&self, left: Cpus, other: &Head<'_, Id>, now: Timestamp) -> bool {
-        let sizes = (Bound::Excluded(left), Bound::Unbounded);
-        self.head(sizes, other.priority, |since| is_old(since, now))
+        let quota = self.quota().unwrap_or(Cpus::MAX);
+        let sizes = (left < quota).then_some((Bound::Excluded(left), Bound::Included(quota)));
+        sizes
+            .and_then(|sizes| self.head(sizes, other.priority, |age| is_old(age, now)))
             .is_some_and(|head| head.precedes(other))
     }
 
@@ -341,14 +363,14 @@ impl<Id: Ord> QueueLine<Id> {
         &self,
         sizes: impl RangeBounds<Cpus>,
         priority: i32,
-        age: impl Fn(Timestamp) -> bool,
+        is_wanted: impl Fn(Age) -> bool,
     ) -> Option<Head<'_, Id>> {
         self.line
             .range(sizes)
             .filter_map(|(_, levels)| {
                 levels.range(..=Reverse(priority)).find_map(|(&Reverse(priority), level)| {
-                    let (since, id) = level.first()?;
-                    age(*since).then_some(Head { queue: self, priority, since: *since, id })
+                    let (age, id) = level.first()?;
+                    is_wanted(*age).then_some(Head { queue: self, priority, age: *age, id })
                 })
             })
             .min_by(Head::order)
@@ -364,7 +386,7 @@ impl<Id: Ord> Head<'_, Id> {
         };
         (other.priority.cmp(&self.priority))
             .then_with(share)
-            .then_with(|| (self.since, self.id).cmp(&(other.since, other.id)))
+            .then_with(|| (self.age, self.id).cmp(&(other.age, other.id)))
     }
 
     fn precedes(&self, other: &Self) -> bool {
@@ -372,6 +394,6 @@ impl<Id: Ord> Head<'_, Id> {
     }
 }
 
-fn is_old(since: Timestamp, now: Timestamp) -> bool {
+fn is_old((since, _): Age, now: Timestamp) -> bool {
     now.duration_since(since).as_secs() >= RESERVE_AFTER_SECONDS
 }

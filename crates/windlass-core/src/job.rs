@@ -17,12 +17,12 @@ use crate::{BlobRef, Cpus, JobStatus, Metadata, media_type, schema};
 pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 
 /// One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for
-/// `cancel`.
+/// `cancel`, and for `queue` and `priority` while it has not started.
 #[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = schema::immutable_presence(&[
-    "parallelism", "minParallelism", "queue", "retries", "timeoutSeconds", "inputBlob", "files",
+    "parallelism", "minParallelism", "retries", "timeoutSeconds", "inputBlob", "files",
 ])))]
 pub struct JobSpec {
     /// Name of a ComputeFunction in the same namespace.
@@ -55,19 +55,13 @@ pub struct JobSpec {
         extend("x-kubernetes-validations" = schema::immutable())
     )]
     pub min_parallelism: Option<Cpus>,
-    /// Name of a ComputeQueue in the same namespace. Default `default`. Without such an object there
-    /// is no quota.
-    #[schemars(
-        length(min = 1, max = 63),
-        extend("x-kubernetes-validations" = schema::immutable())
-    )]
+    /// Name of a ComputeQueue in the same namespace, for which the job waits if it is not there. Default
+    /// `default`, which may be missing where there is no queue at all: then there is no quota.
+    #[schemars(length(min = 1, max = 63))]
     pub queue: Option<String>,
     /// Higher starts first. From -1000 to 1000, default 0.
     #[serde(default)]
-    #[schemars(
-        range(min = -1000, max = 1000),
-        extend("x-kubernetes-validations" = schema::immutable())
-    )]
+    #[schemars(range(min = -1000, max = 1000))]
     pub priority: i32,
     /// Further attempts after the first one failed. Default: the function's, else 2.
     #[schemars(range(max = 100), extend("x-kubernetes-validations" = schema::immutable()))]

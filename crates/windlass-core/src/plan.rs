@@ -286,7 +286,9 @@ fn admitted<'a>(
         (_, AdmissionDecision::Waiting { why, place }) => {
             Transition::Waiting { why, place: place.as_ref() }
         }
-        (_, AdmissionDecision::Blocked { reason, why }) => Transition::Blocked { reason, why },
+        (_, AdmissionDecision::Blocked { reason, why, place }) => {
+            Transition::Blocked { reason, why, place: place.as_ref() }
+        }
         (_, AdmissionDecision::NotAsked) => Transition::Unchanged,
     };
     (actions, transition, None)

@@ -4,19 +4,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
+use crate::admit::Share;
 use crate::{Cpus, Metadata};
 
 /// Name of the queue of a job that names none.
 pub const DEFAULT_QUEUE: &str = "default";
 
-/// A quota of CPUs that jobs share. Without an object of the name that a job gives, the job is
-/// granted its CPUs at once.
+/// A quota of CPUs that jobs share. A job that names a queue which is not there waits for it.
 #[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueSpec {
-    /// CPUs that may be granted at the same time to the jobs of this queue.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    /// CPUs that may be granted at the same time to the jobs of this queue. With 0 its jobs wait.
+    #[schemars(range(max = 1_000_000))]
     pub cpus: Cpus,
     /// Share of free CPUs beside other queues: a queue of weight 2 gets twice what one of weight 1
     /// gets while both have jobs waiting. Default 1.
@@ -31,6 +31,36 @@ pub struct QueueSpec {
     /// Most CPUs for one job of this queue. Default: no other limit than the function's.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_parallelism_per_job: Option<Cpus>,
+    /// Whether its jobs wait: nothing new starts, and what runs goes on. Default false.
+    #[serde(default)]
+    pub hold: bool,
+}
+
+impl QueueSpec {
+    /// CPUs that its jobs may hold before another one starts.
+    pub fn quota(&self) -> Cpus {
+        if self.hold { 0 } else { self.cpus }
+    }
+
+    /// What admission is told of it.
+    pub fn share(&self) -> Share {
+        Share { quota: Some(self.quota()), weight: self.weight }
+    }
+
+    /// Why a job of this queue, which has this name, waits although CPUs may be free elsewhere.
+    pub fn why_jobs_wait(&self, name: &str) -> String {
+        match self.cpus {
+            _ if self.hold => format!("queue {name:?} is on hold: nothing new starts in it"),
+            0 => format!("queue {name:?} has 0 CPUs: nothing starts in it"),
+            cpus => format!("queue {name:?} has {cpus} CPUs and none to spare for this job now"),
+        }
+    }
+
+    /// The most CPUs that one job may want here. A queue that has none for now refuses no job.
+    pub fn max_parallelism(&self) -> Cpus {
+        let cpus = if self.cpus == 0 { Cpus::MAX } else { self.cpus };
+        self.max_parallelism_per_job.unwrap_or(cpus).min(cpus)
+    }
 }
 
 /// A ComputeQueue object.

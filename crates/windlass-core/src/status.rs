@@ -197,6 +197,8 @@ pub mod reasons {
     pub const FUNCTION_NOT_FOUND: &str = "FunctionNotFound";
     /// Not admitted: its function was there and is gone.
     pub const FUNCTION_DELETED: &str = "FunctionDeleted";
+    /// Not admitted: its queue is not there, or was deleted while it waited.
+    pub const QUEUE_NOT_FOUND: &str = "QueueNotFound";
     /// Not admitted: its queue has fewer CPUs by now than it needs.
     pub const QUEUE_TOO_SMALL: &str = "QueueTooSmall";
     /// Not admitted: an attempt has failed, and the next one has not started.

@@ -38,7 +38,7 @@ pub(crate) enum Transition<'a> {
     /// It waits for CPUs.
     Waiting { why: &'a str, place: Option<&'a Place> },
     /// It waits for something that it needs.
-    Blocked { reason: &'a str, why: &'a str },
+    Blocked { reason: &'a str, why: &'a str, place: Option<&'a Place> },
     /// The creation of its next attempt is refused, and tried again.
     Refused(&'a Refusal),
     /// Its next attempt was never created, and is not tried again.
@@ -79,9 +79,10 @@ pub(crate) fn next_status(
             status.queue(reasons::WAITING_FOR_CPUS, why, now);
             status.waiting = coarsely(shown, place.cloned());
         }
-        Transition::Blocked { reason, why } => {
-            status.waiting = None;
+        Transition::Blocked { reason, why, place } => {
+            let shown = status.waiting.take();
             status.queue(reason, why, now);
+            status.waiting = place.and_then(|place| coarsely(shown, Some(place.clone())));
         }
         Transition::Refused(Refusal { since, reason, message, .. }) => {
             status.waiting = None;

@@ -113,8 +113,7 @@ fn bound(
     if let Some(why) = spec.queue.as_deref().and_then(name::problem) {
         refuse("/queue", format!("{:?} {why}", spec.queue()));
     }
-    let queue_max =
-        queue.map_or(Cpus::MAX, |q| q.max_parallelism_per_job.unwrap_or(q.cpus).min(q.cpus));
+    let queue_max = queue.map_or(Cpus::MAX, QueueSpec::max_parallelism);
     let parallelism =
         spec.parallelism.unwrap_or_else(|| function.parallelism.default.min(queue_max));
     if parallelism < 1 || parallelism > function.parallelism.max {

@@ -19,6 +19,7 @@ use windlass_core::{
     QueueSpec,
 };
 
+use crate::function_status::FunctionStatus;
 use crate::labels::AttemptId;
 
 /// Defines a custom resource of our group: a wrapper around core's specification, with what only Kubernetes knows of it.
@@ -69,7 +70,13 @@ custom_resource! {
     kind = "ComputeFunction",
     plural = "computefunctions",
     shortname = "cfn",
+    status = "FunctionStatus",
     doc = "A program that requests may name.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
     printcolumn(name = "Description", type_ = "string", json_path = ".spec.description"),
     printcolumn(name = "Default", type_ = "integer", json_path = ".spec.parallelism.default"),
     printcolumn(name = "Max", type_ = "integer", json_path = ".spec.parallelism.max"),
@@ -89,6 +96,7 @@ custom_resource! {
     printcolumn(name = "Granted", type_ = "integer", json_path = ".status.granted"),
     printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.waiting"),
     printcolumn(name = "Weight", type_ = "integer", json_path = ".spec.weight"),
+    printcolumn(name = "Hold", type_ = "boolean", json_path = ".spec.hold"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 }
 
@@ -144,6 +152,14 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         &[
             ("!has(oldSelf.status) || has(self.status)", "the status cannot be dropped"),
             ("size(self.metadata.name) <= 63", "the name has at most 63 characters"),
+            (&unless_started("self.spec.priority == oldSelf.spec.priority"), MOVED_TOO_LATE),
+            (
+                &unless_started(
+                    "(has(self.spec.queue) ? self.spec.queue : '') == \
+                     (has(oldSelf.spec.queue) ? oldSelf.spec.queue : '')",
+                ),
+                MOVED_TOO_LATE,
+            ),
         ],
     );
     let (mut function, mut queue) = (ComputeFunction::crd(), ComputeQueue::crd());
@@ -173,6 +189,15 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         });
     }
     all.into()
+}
+
+/// What is said to somebody who changes the place of a job that has started.
+const MOVED_TOO_LATE: &str = "queue and priority can be changed only while the job has not started";
+
+/// A rule that holds from the first attempt on.
+fn unless_started(rule: &str) -> String {
+    let waits = "oldSelf.status.phase == 'Queued' && !has(oldSelf.status.attempt)";
+    format!("!has(oldSelf.status) || !has(oldSelf.status.phase) || ({waits}) || {rule}")
 }
 
 /// The schemas of all the versions of a definition.

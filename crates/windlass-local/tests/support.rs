@@ -28,11 +28,15 @@ pub(crate) struct Machine {
 /// `$HERE`, the machine's directory. They are not retried.
 pub(crate) fn machine(cpus: u32, functions: &[(&str, &str)]) -> Machine {
     let directory = tempfile::tempdir().unwrap();
-    let builtin = functions.iter().map(|(name, script)| {
-        function(name, directory.path(), json!({ "command": ["/bin/sh", "-c", script] }))
-    });
-    let functions = Functions::builtin(builtin.collect());
+    let functions = builtin(directory.path(), functions);
     machine_with(cpus, directory, functions)
+}
+
+fn builtin(here: &Path, functions: &[(&str, &str)]) -> Functions {
+    let functions = functions.iter().map(|(name, script)| {
+        function(name, here, json!({ "command": ["/bin/sh", "-c", script] }))
+    });
+    Functions::builtin(functions.collect())
 }
 
 pub(crate) fn machine_with(cpus: u32, directory: TempDir, functions: Functions) -> Machine {
@@ -47,9 +51,23 @@ pub(crate) fn machine_at(
     functions: Functions,
     data: PathBuf,
 ) -> Machine {
+    machine_of(cpus, directory, Library::fixed(functions), data)
+}
+
+/// A machine that reads the manifests in `manifests` of its directory again when they change.
+pub(crate) fn machine_with_manifests(cpus: u32, functions: &[(&str, &str)]) -> Machine {
+    let directory = tempfile::tempdir().unwrap();
+    let manifests = directory.path().join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    let library = Library::open(builtin(directory.path(), functions), vec![manifests]).unwrap();
+    let data = directory.path().to_owned();
+    machine_of(cpus, directory, library, data)
+}
+
+fn machine_of(cpus: u32, directory: TempDir, library: Library, data: PathBuf) -> Machine {
     let config = Config {
         cpus,
-        functions: Arc::new(Library::fixed(functions)),
+        functions: Arc::new(library),
         data,
         durable: true,
         bounds: Bounds {

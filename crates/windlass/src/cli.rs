@@ -12,6 +12,7 @@ use crate::commands::delete::Delete;
 use crate::commands::drain::Drain;
 use crate::commands::explain::Explain;
 use crate::commands::function::Function;
+use crate::commands::functions::Functions;
 use crate::commands::gateway::GatewayArgs;
 use crate::commands::get::Get;
 use crate::commands::keys::Keys;
@@ -69,8 +70,8 @@ pub(crate) enum Command {
     /// Send inputs and files before the jobs that name them
     #[command(subcommand)]
     Blobs(Blobs),
-    /// Show what may run
-    Functions(OnBackend<ObjectsFlags>),
+    /// Show what may run, and what a manifest means
+    Functions(Functions),
     /// Show quotas of CPUs
     Queues(OnBackend<ObjectsFlags>),
     /// Answer the REST API on this machine

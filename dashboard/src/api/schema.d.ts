@@ -996,8 +996,8 @@ export interface components {
              *     }
              */
             parallelism: components["schemas"]["Parallelism"];
-            /** @description What the function's pods need of their node. Ignored on one machine. */
-            pod?: components["schemas"]["PodOptions"];
+            /** @description What the function's pods are on a cluster, beside what Windlass says of them. Ignored on one machine. */
+            podTemplate?: components["schemas"]["PodTemplate"];
             /**
              * Format: uint32
              * @description Further attempts after the first one failed, for jobs that do not say. Default 2.
@@ -1071,7 +1071,7 @@ export interface components {
             text?: string;
         };
         /** @description One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for
-         *     `cancel`. */
+         *     `cancel`, and for `queue` and `priority` while it has not started. */
         JobSpec: {
             /**
              * @description Set to true to cancel. Cannot be taken back.
@@ -1111,8 +1111,8 @@ export interface components {
              * @default 0
              */
             priority: number;
-            /** @description Name of a ComputeQueue in the same namespace. Default `default`. Without such an object there
-             *     is no quota. */
+            /** @description Name of a ComputeQueue in the same namespace, for which the job waits if it is not there. Default
+             *     `default`, which may be missing where there is no queue at all: then there is no quota. */
             queue?: string;
             /**
              * Format: uint32
@@ -1352,20 +1352,14 @@ export interface components {
              */
             position: number;
         };
-        /** @description What the function's pods need of their node. */
-        PodOptions: {
-            /** @description Secrets with the registry's credentials, in the function's namespace. */
-            imagePullSecrets?: string[];
-            /** @description Labels that the node must have. */
-            nodeSelector?: {
-                [key: string]: string;
-            };
-            /** @description PriorityClass of the pods. */
-            priorityClassName?: string;
-            /** @description RuntimeClass of the pods. */
-            runtimeClassName?: string;
-            /** @description Taints that the pods accept. */
-            tolerations?: components["schemas"]["Toleration"][];
+        /** @description Metadata and specification of the function's pods, as in a Deployment. Its container `function` is the one that
+         *     Windlass completes. It is read by the controller alone, which knows Kubernetes' types: their schema would make this
+         *     definition too large to be applied with kubectl. */
+        PodTemplate: {
+            /** @description Labels and annotations. */
+            metadata?: Record<string, never>;
+            /** @description A PodSpec, without what Windlass says. */
+            spec?: Record<string, never>;
         };
         /** @description One thing that is wrong with what somebody wrote. */
         Problem: {
@@ -1462,14 +1456,18 @@ export interface components {
             /** @description Where the list goes on. */
             metadata: components["schemas"]["ListMetadata"];
         };
-        /** @description A quota of CPUs that jobs share. Without an object of the name that a job gives, the job is
-         *     granted its CPUs at once. */
+        /** @description A quota of CPUs that jobs share. A job that names a queue which is not there waits for it. */
         QueueSpec: {
             /**
              * Format: uint32
-             * @description CPUs that may be granted at the same time to the jobs of this queue.
+             * @description CPUs that may be granted at the same time to the jobs of this queue. With 0 its jobs wait.
              */
             cpus: number;
+            /**
+             * @description Whether its jobs wait: nothing new starts, and what runs goes on. Default false.
+             * @default false
+             */
+            hold: boolean;
             /**
              * Format: uint32
              * @description Most CPUs for one job of this queue. Default: no other limit than the function's.
@@ -1579,17 +1577,6 @@ export interface components {
              * @default 86400
              */
             max: number;
-        };
-        /** @description A taint that pods accept, as in a pod's `tolerations`. */
-        Toleration: {
-            /** @description `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent for all. */
-            effect?: string;
-            /** @description Key of the taint; absent for all. */
-            key?: string;
-            /** @description `Exists` or `Equal`. Default `Equal`. */
-            operator?: string;
-            /** @description Value of the taint. */
-            value?: string;
         };
         /**
          * @description Truth of a condition.
@@ -2860,8 +2847,8 @@ export interface operations {
                      * @default 0
                      */
                     priority?: number;
-                    /** @description Name of a ComputeQueue in the same namespace. Default `default`. Without such an object there
-                     *     is no quota. */
+                    /** @description Name of a ComputeQueue in the same namespace, for which the job waits if it is not there. Default
+                     *     `default`, which may be missing where there is no queue at all: then there is no quota. */
                     queue?: string | null;
                     /**
                      * Format: uint32

@@ -68,11 +68,7 @@ fn the_sample_price_is_the_papers() {
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn a_queue_grants_no_more_cpus_than_it_has() {
     let namespace = Namespace::new("queued");
-    let queue = json!({
-        "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue",
-        "metadata": { "name": "default" }, "spec": { "cpus": 1 },
-    });
-    kubectl(&["apply", "-n", &namespace.0, "-f", "-"], &queue.to_string()).unwrap();
+    namespace.apply_queue("default", &json!({ "cpus": 1 }));
     spinning(&namespace, "first", &[]);
     namespace.apply("second", &json!({ "function": "echo" })).unwrap();
     eventually("the second is told to wait", MANY_SECONDS, || {

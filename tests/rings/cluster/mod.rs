@@ -5,6 +5,7 @@ mod gateway;
 pub(crate) mod inputs;
 mod jobs;
 mod managed;
+mod queues;
 
 use std::time::Duration;
 

@@ -9,14 +9,18 @@ mod submissions;
 
 use serde_json::{Value, json};
 
-use crate::support::cluster::{Namespace, kubectl};
+use crate::support::cluster::Namespace;
 use crate::support::http::Client;
 use crate::support::server::Server;
 
 #[test]
 fn one_machine_keeps_the_contract() {
     let manifests = tempfile::tempdir().unwrap();
-    std::fs::write(manifests.path().join("queue.json"), queue().to_string()).unwrap();
+    let queue = json!({
+        "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue",
+        "metadata": { "name": "small" }, "spec": small(),
+    });
+    std::fs::write(manifests.path().join("queue.json"), queue.to_string()).unwrap();
     let server = Server::start(&["--cpus", "2", "--functions", manifests.path().to_str().unwrap()]);
     every_scenario(&server.client);
 }
@@ -25,16 +29,15 @@ fn one_machine_keeps_the_contract() {
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn a_cluster_keeps_the_contract() {
     let namespace = Namespace::new("contract");
-    kubectl(&["apply", "-n", &namespace.0, "-f", "-"], &queue().to_string()).unwrap();
+    namespace.apply_queue("small", &small());
+    // In a namespace with queues, jobs that name none wait for this one.
+    namespace.apply_queue("default", &json!({ "cpus": 1000 }));
     every_scenario(&namespace.client());
 }
 
-/// A queue for some of the jobs.
-fn queue() -> Value {
-    json!({
-        "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue",
-        "metadata": { "name": "small" }, "spec": { "cpus": 2, "weight": 3 },
-    })
+/// The queue of some of the jobs.
+fn small() -> Value {
+    json!({ "cpus": 2, "weight": 3 })
 }
 
 fn every_scenario(client: &Client) {

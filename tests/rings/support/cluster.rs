@@ -73,6 +73,15 @@ impl Namespace {
         Self(name, Mutex::new(None))
     }
 
+    /// Applies a ComputeQueue.
+    pub(crate) fn apply_queue(&self, name: &str, spec: &Value) {
+        let queue = serde_json::json!({
+            "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue",
+            "metadata": { "name": name }, "spec": spec,
+        });
+        kubectl(&["apply", "-n", &self.0, "-f", "-"], &queue.to_string()).unwrap();
+    }
+
     /// Applies a ComputeJob.
     pub(crate) fn apply(&self, name: &str, spec: &Value) -> Result<String, String> {
         self.manifest("apply", name, spec)

@@ -28,6 +28,8 @@ pub struct Waiting {
     pub priority: i32,
     /// When it was created: older first.
     pub since: Timestamp,
+    /// Which of those that were created at the same time comes first: the lower number.
+    pub sequence: u64,
     /// Fewest CPUs to start with; 0 counts as 1.
     pub min: Cpus,
     /// CPUs wanted; less than `min` counts as `min`.

@@ -11,7 +11,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn job(queue: &str, min: Cpus, max: Cpus) -> Waiting {
-    Waiting { queue: queue.to_owned(), priority: 0, since: at(0), min, max }
+    Waiting { queue: queue.to_owned(), priority: 0, since: at(0), sequence: 0, min, max }
 }
 
 /// These jobs wait in this order, each with its index as its ID.
@@ -48,6 +48,36 @@ fn higher_priority_starts_first_then_the_older() {
         ],
     );
     assert_eq!(grants(&mut admission, at(10)), [(2, 1), (1, 1)]);
+}
+
+#[test]
+fn of_one_moment_the_lower_number_starts_first() {
+    let numbered = |sequence| Waiting { sequence, ..job("a", 1, 1) };
+    let mut admission = line(Some(3), [numbered(8), numbered(9), numbered(7)]);
+    assert_eq!(admission.line("a"), [&2, &0, &1]);
+    assert_eq!(grants(&mut admission, at(10)), [(2, 1), (0, 1), (1, 1)]);
+}
+
+#[test]
+fn a_queue_that_nobody_has_described_grants_nothing_unless_it_is_open() {
+    let mut admission = Admission::with_open(Capacity(Some(8)), |name| name == "open");
+    admission.wait(0, job("open", 1, 1));
+    admission.wait(1, job("closed", 1, 1));
+    admission.occupy(2, "closed", 2);
+    let later = at(2 * RESERVE_AFTER_SECONDS);
+    assert_eq!(grants(&mut admission, later), [(0, 1)], "and an old one holds back nobody");
+    admission.set_queue("closed", quota(3));
+    assert_eq!(grants(&mut admission, later), [(1, 1)]);
+    admission.wait(3, job("closed", 1, 1));
+    admission.release(&1);
+    admission.set_queue("closed", None);
+    assert_eq!(grants(&mut admission, later), [], "it was deleted");
+    assert_eq!((admission.used_in("closed"), admission.waiting_in("closed")), (2, 1));
+    admission.leave(&3);
+    for id in [0, 2] {
+        assert!(admission.release(&id).is_some());
+    }
+    assert_empty(&admission);
 }
 
 #[test]
@@ -90,14 +120,23 @@ fn a_large_job_that_waited_long_is_not_starved() {
 #[test]
 fn a_job_that_its_quota_has_no_room_for_holds_back_only_its_queue() {
     let mut admission = line(Some(8), [job("a", 4, 4), job("a", 1, 1), job("b", 1, 1)]);
-    admission.set_queue("a", quota(3));
+    admission.set_queue("a", quota(4));
+    admission.occupy(9, "a", 1);
     assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(2, 1)]);
 }
 
 #[test]
-fn a_job_that_is_held_back_holds_back_nobody() {
-    let mut admission = line(Some(4), [job("a", 4, 4), job("a", 2, 2), job("b", 1, 1)]);
+fn a_job_that_is_larger_than_its_quota_holds_back_nobody() {
+    let mut admission = line(Some(8), [job("a", 4, 4), job("a", 1, 1), job("b", 1, 1)]);
     admission.set_queue("a", quota(3));
+    assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(1, 1), (2, 1)]);
+}
+
+#[test]
+fn a_job_that_is_held_back_holds_back_nobody() {
+    let mut admission = line(Some(5), [job("a", 4, 4), job("a", 2, 2), job("b", 1, 1)]);
+    admission.set_queue("a", quota(4));
+    admission.occupy(8, "a", 1);
     admission.occupy(9, "b", 3);
     // The second lacks CPUs of the machine, but it waits behind the first, which lacks the quota.
     assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), [(2, 1)]);

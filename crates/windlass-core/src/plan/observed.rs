@@ -54,12 +54,14 @@ pub enum AdmissionDecision {
         /// Its place in the queue, if somebody counts.
         place: Option<Place>,
     },
-    /// It waits for something that was there when it was accepted, and is in no queue meanwhile.
+    /// It waits for something that it needs, and does not start meanwhile.
     Blocked {
         /// One word of [`reasons`](crate::status::reasons).
         reason: &'static str,
         /// What for, in a sentence.
         why: String,
+        /// Its place among those that a deleted queue holds. None for one that was in no queue.
+        place: Option<Place>,
     },
 }
 

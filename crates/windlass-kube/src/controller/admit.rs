@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::SemaphorePermit;
 use windlass_core::plan::AdmissionDecision;
-use windlass_core::{Error, Job, JobLimits, validate};
+use windlass_core::status::{ConditionType, reasons};
+use windlass_core::{Error, Job, JobLimits, Queue, validate};
 
 use super::context::{Context, WAITING_GRACE};
 use super::fetch::{Fetched, fetch_uncached_queue, fetch_whole};
@@ -41,13 +42,21 @@ impl Admitted<'_> {
     /// The job waits for something that it needs and that is not there.
     fn blocked(job: &Job, (reason, why): (&'static str, String)) -> Self {
         let limits = Ok(JobLimits::without_function(&job.spec));
-        let decision = AdmissionDecision::Blocked { reason, why };
+        let decision = AdmissionDecision::Blocked { reason, why, place: None };
         let requeue_after = Some(WAITING_REQUEUE);
         Self { decision, requeue_after, ..Self::not_asked(limits, None) }
     }
 
     fn is_granted(&self) -> bool {
         matches!(self.decision, AdmissionDecision::Granted(_))
+    }
+
+    /// Whether the status is to say that the job waits for CPUs, or for its queue.
+    fn waits(&self) -> bool {
+        matches!(
+            self.decision,
+            AdmissionDecision::Waiting { .. } | AdmissionDecision::Blocked { .. }
+        )
     }
 }
 
@@ -77,6 +86,9 @@ pub(crate) async fn admit<'a>(
     admitted.decision = ctx.admission.request_cpus(job, attempt, limits, now);
     if admitted.is_granted() {
         confirm_grant(job, fetched, &mut admitted, queue_was_cached, ctx).await?;
+    } else if let AdmissionDecision::Blocked { place, .. } = &admitted.decision {
+        let is_held = place.is_some() || job.status.attempt.is_some();
+        confirm_missing_queue(job, &mut admitted, is_held, ctx, now).await?;
     }
     if !queue_was_cached && ctx.admission.has_queue(job) {
         // The queue has come meanwhile, and has granted nothing.
@@ -86,7 +98,7 @@ pub(crate) async fn admit<'a>(
     }
     // A grant has the job reconciled; this is for the case that the news is lost.
     admitted.requeue_after = admitted.limits.is_ok().then_some(WAITING_REQUEUE);
-    if matches!(admitted.decision, AdmissionDecision::Waiting { .. }) {
+    if admitted.waits() {
         limit_waiting_writes(job, &mut admitted, ctx, now);
     }
     Ok(admitted)
@@ -114,6 +126,33 @@ async fn confirm_grant(
     }
     if !queue_was_cached && let Some(why) = fetch_uncached_queue(job, ctx).await? {
         admitted.decision = AdmissionDecision::Waiting { why, place: None };
+    }
+    Ok(())
+}
+
+/// Asks the API server whether the queue is missing that no cache has. Others hear of a queue that comes from its watch.
+/// A new job that is not held by a deleted queue waits for as long as for a start.
+async fn confirm_missing_queue(
+    job: &Job,
+    admitted: &mut Admitted<'_>,
+    is_held: bool,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let is_told = job.status.condition(ConditionType::Admitted);
+    let is_told = is_told.is_some_and(|admitted| admitted.reason == reasons::QUEUE_NOT_FOUND);
+    let created = job.metadata.creation_timestamp.unwrap_or(now);
+    let longest = admitted.limits.as_ref().map_or(SignedDuration::ZERO, JobLimits::start_deadline);
+    let is_over = !is_held && now.duration_since(created) >= longest;
+    if is_told && !is_over {
+        return Ok(());
+    }
+    if let Some(why) = fetch_uncached_queue(job, ctx).await? {
+        admitted.decision = AdmissionDecision::Waiting { why, place: None };
+    } else if is_over {
+        let name = job.spec.queue().to_owned();
+        admitted.limits = Err(Error::NotFound { kind: Queue::KIND, name });
+        admitted.decision = AdmissionDecision::NotAsked;
     }
     Ok(())
 }

@@ -88,7 +88,7 @@ async fn claim(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
             ctx.admission.grant_again(ctx.now());
             Ok(())
         }
-        // The queue was deleted: the jobs that wait in it pass.
+        // The queue was deleted: its jobs wait until it is there again.
         Err(Error::NotFound { .. }) => {
             ctx.admission.queue_deleted(&write.queue, &write.uid);
             Ok(())

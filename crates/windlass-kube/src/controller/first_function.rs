@@ -39,7 +39,7 @@ mod tests {
         let mut job = Job::new(metadata, JobSpec { function: "f".into(), ..JobSpec::default() });
         let limits = JobLimits::without_function(&job.spec);
         let told = |job: &Job, reason, why| {
-            let admission = AdmissionDecision::Blocked { reason, why };
+            let admission = AdmissionDecision::Blocked { reason, why, place: None };
             let observed = Observed { admission, ..Observed::default() };
             plan(job, &limits, &observed, at(1)).status
         };

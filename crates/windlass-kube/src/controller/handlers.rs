@@ -157,7 +157,7 @@ fn job_deleted(ctx: &Context, job: &DeletedObject) {
     ctx.unfinished_jobs.forget(&job.uid);
 }
 
-/// A ComputeQueue is there, or has changed. Whether it was not known before.
+/// A ComputeQueue is there, or has changed. Whether its jobs are to be reconciled.
 pub(crate) fn queue_changed(ctx: &Context, queue: &ComputeQueue) -> bool {
     let was_over = |attempt: &AttemptId| {
         let objects = ctx.attempts.objects(&attempt.job_uid, attempt.number);

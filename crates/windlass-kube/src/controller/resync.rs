@@ -92,6 +92,7 @@ fn comes_next(ctx: &Context, job: &Job, attempt: &AttemptId) -> bool {
     !job.status.is_finished()
         && !job.spec.cancel
         && next_attempt_number(job, &attempts) == attempt.number
+        && ctx.admission.is_claimed_where_it_waits(job, attempt)
 }
 
 /// What the API server has of the jobs of these attempts.

@@ -23,6 +23,8 @@ pub struct Settings {
     /// Whether a node whose object was deleted is known to run nothing any more. Without this an
     /// attempt that was there when its node was deleted is never taken for dead.
     pub deleted_nodes_are_fenced: bool,
+    /// Whether a job that names no queue waits for one also where its namespace has none.
+    pub require_queue: bool,
     /// Whether functions that say so have standbys.
     pub standbys: bool,
     /// Whether this controller manages the batch Jobs that it creates.

@@ -11,9 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 use tracing::debug;
-use windlass_core::plan::{AdmissionDecision, is_other};
-use windlass_core::status::Place;
-use windlass_core::{Cpus, Job, JobLimits, Share};
+use windlass_core::plan::AdmissionDecision;
+use windlass_core::{Cpus, Job, JobLimits};
 
 use super::claim::{ClaimWrite, next_write, until_retaken};
 use super::state::{Held, JobRef, QueueKey, QueueState, Stage, State, is_claimed};
@@ -30,14 +29,20 @@ pub(crate) struct ClusterAdmission {
     pub(crate) claims_wanted: Notify,
     /// Who claims: unique to this process, over all time.
     identity: String,
+    /// Whether a job whose namespace has no ComputeQueue waits for one.
+    require_queue: bool,
 }
 
 impl ClusterAdmission {
     /// Grants nothing before [`start_granting`](Self::start_granting). Jobs that are granted CPUs, or whose place has
     /// changed, are sent to `requeued`.
-    pub(crate) fn new(identity: String, requeued: mpsc::UnboundedSender<JobRef>) -> Self {
+    pub(crate) fn new(
+        identity: String,
+        require_queue: bool,
+        requeued: mpsc::UnboundedSender<JobRef>,
+    ) -> Self {
         let state = Mutex::new(State::new());
-        Self { state, requeued, claims_wanted: Notify::new(), identity }
+        Self { state, requeued, claims_wanted: Notify::new(), identity, require_queue }
     }
 
     /// Grants begin. All CPUs in use were counted before, and all waiting jobs were enqueued.
@@ -56,7 +61,8 @@ impl ClusterAdmission {
         }
     }
 
-    /// A ComputeQueue is there, or has changed. Whether it was not known before. `was_over` says of an
+    /// A ComputeQueue is there, or has changed. Whether its jobs are to hear of it: it was not there before, or something
+    /// starts in it again or does not any more. `was_over` says of an
     /// attempt whether it was observed to have ended: an old claim of it means nothing.
     pub(crate) fn queue_changed(
         &self,
@@ -73,13 +79,15 @@ impl ClusterAdmission {
             return false;
         }
         let spec = &queue.spec.0;
-        let share = Share { quota: Some(spec.cpus), weight: spec.weight };
-        state.scheduler.set_queue(&key.scheduler_name(), Some(share));
+        state.scheduler.set_queue(&key.scheduler_name(), Some(spec.share()));
         let status = queue.status.clone().unwrap_or_default();
         self.adopt_claims(&mut state, &key, &status, was_over, now);
-        let is_new = !state.queues.contains_key(&key);
+        let is_same =
+            |known: &QueueState| !known.is_gone && (known.spec.quota() == 0) == (spec.quota() == 0);
+        let concerns_jobs = !state.queues.get(&key).is_some_and(is_same);
         let known = state.queues.entry(key).or_insert_with(|| QueueState::new(spec.clone()));
         known.spec = spec.clone();
+        known.is_gone = false;
         known.resource_version = queue.metadata.resource_version.clone().unwrap_or_default();
         known.uid = queue.metadata.uid.clone().unwrap_or_default();
         let is_holder = |status: &QueueStatus| status.holder.as_ref() == Some(&self.identity);
@@ -92,7 +100,7 @@ impl ClusterAdmission {
         known.status = status;
         known.places_changed = true;
         self.grant_available(&mut state, now);
-        is_new
+        concerns_jobs
     }
 
     /// Claims hold CPUs also while this process has observed no attempt of them. They are another controller's, or ours
@@ -120,18 +128,14 @@ impl ClusterAdmission {
         }
     }
 
-    /// A ComputeQueue of this UID is gone: the jobs that waited in it pass straight through.
+    /// A ComputeQueue of this UID is gone: the jobs that waited in it wait until it is there again.
     pub(crate) fn queue_deleted(&self, key: &QueueKey, uid: &str) {
         let mut state = self.lock();
         if state.queues.get(key).is_none_or(|known| known.uid != uid) {
             return;
         }
-        state.revert_grants(key);
-        state.queues.remove(key);
-        state.scheduler.set_queue(&key.scheduler_name(), None);
-        for request in state.withdraw_all(key) {
-            self.requeue(request.job);
-        }
+        state.mark_gone(key);
+        state.jobs_in(key).into_iter().for_each(|job| self.requeue(job));
     }
 
     /// An attempt has changed: its CPUs are in use, or free.
@@ -158,7 +162,12 @@ impl ClusterAdmission {
 
     /// Whether the queue of this job is a ComputeQueue.
     pub(crate) fn has_queue(&self, job: &Job) -> bool {
-        self.lock().queues.contains_key(&QueueKey::of_job(job))
+        self.lock().has_queue(&QueueKey::of_job(job))
+    }
+
+    /// Whether a claim of this attempt, if there is one, is in the queue that its job is in now.
+    pub(crate) fn is_claimed_where_it_waits(&self, job: &Job, attempt: &AttemptId) -> bool {
+        self.lock().held.get(attempt).is_none_or(|held| held.queue == QueueKey::of_job(job))
     }
 
     /// A job needs CPUs for this attempt now: it is enqueued, if it is not yet, and gets an answer.
@@ -171,8 +180,16 @@ impl ClusterAdmission {
     ) -> AdmissionDecision {
         let key = QueueKey::of_job(job);
         let mut state = self.lock();
-        if !state.queues.contains_key(&key) {
-            return AdmissionDecision::Granted(limits.parallelism);
+        if state.leave_other_queues(&attempt, &key) {
+            return AdmissionDecision::NotAsked;
+        }
+        // A claim stands also when its queue was deleted.
+        if !state.has_queue(&key) && !state.held.contains_key(&attempt) {
+            return if !self.require_queue && state.passes_without_queue(job, &key) {
+                AdmissionDecision::Granted(limits.parallelism)
+            } else {
+                state.without_queue(job, attempt, &key, limits, now)
+            };
         }
         if !state.held.contains_key(&attempt) {
             state.enqueue(job, attempt.clone(), &key, limits, now);
@@ -183,22 +200,7 @@ impl ClusterAdmission {
             Some(held) => return AdmissionDecision::Granted(held.cpus),
             None => {}
         }
-        let State { queues, requests, .. } = &mut *state;
-        let (Some(queue), Some(request)) = (queues.get(&key), requests.get_mut(&attempt.job_uid))
-        else {
-            return AdmissionDecision::NotAsked;
-        };
-        request.reported_place = request.place;
-        AdmissionDecision::Waiting {
-            why: format!(
-                "queue {:?} has {} CPUs and none to spare for this job now",
-                key.name, queue.spec.cpus
-            ),
-            place: request.place.map(|position| Place {
-                position,
-                estimated_start: queue.pace.estimate(position, now),
-            }),
-        }
+        state.why_it_waits(&attempt, &key, now)
     }
 
     /// A waiting job is enqueued and gets no answer: before grants begin.
@@ -211,8 +213,13 @@ impl ClusterAdmission {
     ) {
         let key = QueueKey::of_job(job);
         let mut state = self.lock();
-        if state.queues.contains_key(&key) && !state.held.contains_key(&attempt) {
+        if state.held.contains_key(&attempt) {
+            return;
+        }
+        if state.has_queue(&key) {
             state.enqueue(job, attempt, &key, limits, now);
+        } else {
+            state.keep_place(job, attempt, &key, limits, now);
         }
     }
 
@@ -272,8 +279,8 @@ impl ClusterAdmission {
         queue.writing.clear();
         for attempt in &write.granted {
             queue.granted.remove(attempt);
-            let Some(held) = held.get_mut(attempt) else {
-                // Its job was withdrawn meanwhile.
+            let Some(held) = held.get_mut(attempt).filter(|held| held.queue == write.queue) else {
+                // Its job was withdrawn meanwhile, or is in another queue.
                 queue.settled.insert(attempt.clone());
                 continue;
             };
@@ -317,20 +324,8 @@ impl ClusterAdmission {
     /// Counts the places in the queues that have changed. Jobs whose place has changed by half are reconciled.
     pub(crate) fn update_places(&self) {
         let mut state = self.lock();
-        let State { queues, scheduler, requests, .. } = &mut *state;
-        for (key, queue) in queues.iter_mut() {
-            if !std::mem::take(&mut queue.places_changed) {
-                continue;
-            }
-            for (index, attempt) in scheduler.line(&key.scheduler_name()).into_iter().enumerate() {
-                let Some(request) = requests.get_mut(&attempt.job_uid) else { continue };
-                let place = u32::try_from(index + 1).unwrap_or(u32::MAX);
-                request.place = Some(place);
-                if request.reported_place.is_some_and(|reported| is_other(reported, place)) {
-                    self.requeue(request.job.clone());
-                }
-            }
-        }
+        state.forget_gone();
+        state.count_places().into_iter().for_each(|job| self.requeue(job));
     }
 
     /// CPUs that attempts hold, in whatever queue.

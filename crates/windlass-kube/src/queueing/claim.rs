@@ -49,7 +49,7 @@ pub(super) fn next_write(
         let waiting = u32::try_from(state.scheduler.waiting_in(&name)).unwrap_or(u32::MAX);
         let used = state.scheduler.used_in(&name);
         let numbers_due = numbers && numbers_changed(queue, waiting, used);
-        if is_postponed || (queue.granted.is_empty() && !numbers_due) {
+        if queue.is_gone || is_postponed || (queue.granted.is_empty() && !numbers_due) {
             return None;
         }
         let granted = grants_that_fit(state, key, queue);

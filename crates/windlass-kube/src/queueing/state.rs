@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use windlass_core::plan::{AdmissionDecision, is_other};
+use windlass_core::status::Place;
 use windlass_core::{Capacity, Cpus, Job, JobLimits, QueueSpec, Waiting, admit};
 
 use super::pace::Pace;
@@ -82,6 +84,8 @@ pub(super) struct CpuRequest {
 /// One ComputeQueue.
 pub(super) struct QueueState {
     pub(super) spec: QueueSpec,
+    /// Whether it was deleted while jobs waited in it, which wait on.
+    pub(super) is_gone: bool,
     pub(super) resource_version: String,
     pub(super) uid: String,
     pub(super) status: QueueStatus,
@@ -106,6 +110,7 @@ impl QueueState {
     pub(super) fn new(spec: QueueSpec) -> Self {
         Self {
             spec,
+            is_gone: false,
             resource_version: String::new(),
             uid: String::new(),
             status: QueueStatus::default(),
@@ -132,7 +137,7 @@ impl State {
     pub(super) fn new() -> Self {
         Self {
             may_grant: false,
-            scheduler: admit::Admission::new(Capacity(None)),
+            scheduler: admit::Admission::with_open(Capacity(None), |_| false),
             queues: BTreeMap::new(),
             held: HashMap::new(),
             requests: HashMap::new(),
@@ -141,7 +146,8 @@ impl State {
 
     /// Whether a claim on a ComputeQueue holds CPUs from now on: it is not known yet, and its attempt may still come.
     pub(super) fn is_new_claim(&self, key: &QueueKey, attempt: &AttemptId) -> bool {
-        let stage = self.held.get(attempt).map(|held| held.stage);
+        let held_here = self.held.get(attempt).filter(|held| held.queue == *key);
+        let stage = held_here.map(|held| held.stage);
         let means_nothing = self.queues.get(key).is_some_and(|known| {
             let was_given_up = stage.is_none() && known.writing.contains(attempt);
             was_given_up || known.settled.contains(attempt)
@@ -154,7 +160,7 @@ impl State {
     pub(super) fn overcommitted_queues(&self) -> Vec<QueueKey> {
         let is_overcommitted = |(key, queue): &(&QueueKey, &QueueState)| {
             !queue.granted.is_empty()
-                && self.scheduler.used_in(&key.scheduler_name()) > queue.spec.cpus
+                && self.scheduler.used_in(&key.scheduler_name()) > queue.spec.quota()
         };
         self.queues.iter().filter(is_overcommitted).map(|(key, _)| key.clone()).collect()
     }
@@ -165,17 +171,13 @@ impl State {
             let name = key.scheduler_name();
             (key.clone(), self.scheduler.waiting_in(&name), self.scheduler.used_in(&name))
         };
-        self.queues.keys().map(numbers).collect()
+        self.queues.iter().filter(|(_, queue)| !queue.is_gone).map(|(k, _)| numbers(k)).collect()
     }
 
-    /// Takes all jobs out of a queue.
-    pub(super) fn withdraw_all(&mut self, key: &QueueKey) -> Vec<CpuRequest> {
-        let is_in_queue = |_: &Arc<str>, request: &mut CpuRequest| request.queue == *key;
-        let withdrawn: Vec<_> = self.requests.extract_if(is_in_queue).map(|(_, r)| r).collect();
-        for request in &withdrawn {
-            self.scheduler.leave(&request.attempt);
-        }
-        withdrawn
+    /// The jobs that wait in a queue, or were just granted CPUs there.
+    pub(super) fn jobs_in(&self, key: &QueueKey) -> Vec<JobRef> {
+        let in_queue = self.requests.values().filter(|request| request.queue == *key);
+        in_queue.map(|request| request.job.clone()).collect()
     }
 
     /// Puts a job into the queue, or changes what it asks for.
@@ -187,14 +189,18 @@ impl State {
         limits: &JobLimits,
         now: Timestamp,
     ) {
+        let known = self.requests.get(&attempt.job_uid);
+        // The API server gives times in seconds. Its versions go up: that in which a job is first seen is, for a new
+        // job, that of its creation.
+        let version = || job.metadata.resource_version.parse().unwrap_or(u64::MAX);
         let waiting = Waiting {
             queue: key.scheduler_name(),
             priority: job.spec.priority,
             since: job.metadata.creation_timestamp.unwrap_or(now),
+            sequence: known.map_or_else(version, |known| known.waiting.sequence),
             min: limits.min_parallelism,
             max: limits.parallelism,
         };
-        let known = self.requests.get(&attempt.job_uid);
         if known.is_some_and(|known| known.attempt == attempt && known.waiting == waiting) {
             return;
         }
@@ -216,10 +222,54 @@ impl State {
         }
     }
 
+    /// What is said to a job that waits in a queue that is there.
+    pub(super) fn why_it_waits(
+        &mut self,
+        attempt: &AttemptId,
+        key: &QueueKey,
+        now: Timestamp,
+    ) -> AdmissionDecision {
+        let Self { queues, requests, .. } = self;
+        let (Some(queue), Some(request)) = (queues.get(key), requests.get_mut(&attempt.job_uid))
+        else {
+            return AdmissionDecision::NotAsked;
+        };
+        request.reported_place = request.place;
+        AdmissionDecision::Waiting {
+            why: queue.spec.why_jobs_wait(&key.name),
+            place: request.place.map(|position| Place {
+                position,
+                estimated_start: queue.pace.estimate(position, now),
+            }),
+        }
+    }
+
+    /// Counts the places in the queues that have changed. The jobs whose place has changed by half.
+    pub(super) fn count_places(&mut self) -> Vec<JobRef> {
+        let Self { queues, scheduler, requests, .. } = self;
+        let mut changed = Vec::new();
+        for (key, queue) in queues.iter_mut() {
+            if !std::mem::take(&mut queue.places_changed) {
+                continue;
+            }
+            for (index, attempt) in scheduler.line(&key.scheduler_name()).into_iter().enumerate() {
+                let Some(request) = requests.get_mut(&attempt.job_uid) else { continue };
+                let place = u32::try_from(index + 1).unwrap_or(u32::MAX);
+                request.place = Some(place);
+                if request.reported_place.is_some_and(|reported| is_other(reported, place)) {
+                    changed.push(request.job.clone());
+                }
+            }
+        }
+        changed
+    }
+
     /// An attempt holds CPUs from now on, or is at another stage.
     pub(super) fn hold(&mut self, attempt: AttemptId, key: &QueueKey, cpus: Cpus, stage: Stage) {
         self.scheduler.occupy(attempt.clone(), &key.scheduler_name(), cpus);
-        if let Some(queue) = self.queues.get_mut(key) {
+        // A job that has changed its queue may have been granted CPUs in another one.
+        let before = self.held.get(&attempt).map_or(key, |held| &held.queue);
+        if let Some(queue) = self.queues.get_mut(before) {
             queue.granted.remove(&attempt);
         }
         self.held.insert(attempt, Held { queue: key.clone(), cpus, stage });

@@ -21,6 +21,7 @@ pub(crate) fn settings() -> Settings {
         lease_namespace: None,
         name: String::new(),
         deleted_nodes_are_fenced: false,
+        require_queue: false,
         standbys: true,
         manage_jobs: ManageJobs::Never,
         worker: WorkerSettings::default(),

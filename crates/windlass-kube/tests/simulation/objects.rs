@@ -1,6 +1,6 @@
 //! The objects that a story begins with.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::server::{Server, key};
 
@@ -13,6 +13,10 @@ pub(crate) fn create_warm_function(server: &Server, standbys: Option<u32>) {
     let mut state = server.lock();
     let mut function = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction",
         "metadata": {}, "spec": { "image": "i", "command": ["f"], "retries": 2 } });
+    // It was looked at before: this server makes no dry runs.
+    function["status"]["conditions"] = json!([{ "type": "Ready", "status": "True",
+        "reason": "Accepted", "message": "", "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z" }]);
     if let Some(min) = standbys {
         function["spec"]["warm"] = json!({ "min": min });
     }
@@ -21,20 +25,37 @@ pub(crate) fn create_warm_function(server: &Server, standbys: Option<u32>) {
 }
 
 pub(crate) fn create_queue(server: &Server, cpus: u32) {
+    create_queue_of(server, "default", json!({ "cpus": cpus }));
+}
+
+pub(crate) fn create_queue_of(server: &Server, name: &str, spec: Value) {
     server.lock().create(
-        key("computequeues", "default"),
+        key("computequeues", name),
         json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue", "metadata": {},
-            "spec": { "cpus": cpus } }),
+            "spec": spec }),
     );
+}
+
+/// Changes the specification of an object.
+pub(crate) fn change_spec(server: &Server, plural: &str, name: &str, field: &str, value: Value) {
+    let mut state = server.lock();
+    let mut object = state.objects[&key(plural, name)].clone();
+    object["spec"][field] = value;
+    state.put(&key(plural, name), object);
 }
 
 /// Returns the job's UID.
 pub(crate) fn create_job(server: &Server, index: usize, crashes: u32) -> String {
+    let spec = json!({ "function": "f", "parallelism": 2, "minParallelism": 1 + index % 2,
+        "input": { "crashes": crashes } });
+    create_job_of(server, &format!("j{index}"), spec)
+}
+
+pub(crate) fn create_job_of(server: &Server, name: &str, spec: Value) -> String {
     let job = server.lock().create(
-        key("computejobs", &format!("j{index}")),
+        key("computejobs", name),
         json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob", "metadata": {},
-            "spec": { "function": "f", "parallelism": 2, "minParallelism": 1 + index % 2,
-                "input": { "crashes": crashes } } }),
+            "spec": spec }),
     );
     job["metadata"]["uid"].as_str().unwrap().to_owned()
 }

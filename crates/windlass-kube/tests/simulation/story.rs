@@ -16,6 +16,8 @@ pub(crate) enum ByHand {
     Suspend(u64),
     /// Has the controllers start anew, and leave the pods of new batch Jobs to the Job controller.
     LeavePods,
+    /// Deletes the queue, which is made again after so many milliseconds.
+    DeleteQueue(u64),
     /// Deletes its pod, by force, while no controller runs: for so many milliseconds.
     LosePod(u64),
 }

@@ -1,6 +1,6 @@
 //! The jobs that have not ended, and those of which something still runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -83,6 +83,13 @@ impl ActiveJobs {
 
     pub(super) fn get(&self, uid: Uuid) -> Option<&ActiveJob> {
         self.0.get(&uid)
+    }
+
+    /// Those that wait in one of these queues.
+    pub(super) fn waiting_in(&self, queues: &BTreeSet<String>) -> Vec<Uuid> {
+        let is_in = |active: &ActiveJob| active.is_waiting && queues.contains(&*active.entry.queue);
+        let waiting = self.0.iter().filter(|(_, active)| is_in(active));
+        waiting.map(|(uid, _)| *uid).collect()
     }
 
     pub(super) fn get_mut(&mut self, uid: Uuid) -> Option<&mut ActiveJob> {

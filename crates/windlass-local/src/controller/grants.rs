@@ -4,7 +4,7 @@ use windlass_core::plan::AdmissionDecision;
 
 use super::reconcile::reconcile;
 use super::state::State;
-use crate::queueing::admission::waiting_message;
+use crate::queueing::admission::why_it_waits;
 
 /// Starts jobs until nobody who waits may start.
 pub(super) fn start_granted(state: &mut State) {
@@ -21,10 +21,12 @@ pub(super) fn start_granted(state: &mut State) {
 
 /// Has the status of those that have come to wait say so.
 pub(super) fn announce_waiting(state: &mut State) {
+    let functions = state.ctx.config.functions.current();
     for uid in state.admission.take_newly_waiting() {
         let Some(active) = state.jobs.get(uid).filter(|active| active.is_waiting) else { continue };
-        let why = waiting_message(&active.limits, state.ctx.config.cpus);
-        reconcile(state, uid, Some(AdmissionDecision::Waiting { why, place: None }));
+        let (queue, cpus) = (&active.entry.queue, state.ctx.config.cpus);
+        let decision = why_it_waits(&functions, queue, &active.limits, cpus);
+        reconcile(state, uid, Some(decision));
         // Where the store has it, a deep queue costs little memory.
         if let Some(active) = state.jobs.get_mut(uid)
             && active.is_waiting

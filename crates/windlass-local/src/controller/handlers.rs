@@ -1,5 +1,6 @@
 //! What each event changes, before the job is reconciled.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -11,6 +12,7 @@ use windlass_core::report::{self, Event as ReportEvent, Report};
 use windlass_core::{AttemptNumber, Error, Job, JobLimits, JobStatus, Outcome};
 
 use super::active_jobs::ActiveJob;
+use super::admit::enqueue;
 use super::apply;
 use super::ends::log_attempt;
 use super::fetch::fetch_if_readable;
@@ -46,7 +48,9 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         }
         Event::WorkerStarted(worker) => state.attempts.add_worker(worker),
         Event::ManifestsReloaded => {
-            state.admission.set_queues(&state.ctx.config.functions.current());
+            let functions = state.ctx.config.functions.current();
+            let changed = state.admission.set_queues(&functions);
+            announce_again(state, &changed);
             warm_functions::set_functions(state);
             state.checks.begin(&state.ctx.config);
         }
@@ -61,6 +65,14 @@ pub(super) fn on_event(state: &mut State, event: Event) {
             reply.send(state.draining()).unwrap_or_default();
         }
         Event::Shutdown => state.begin_shutdown(),
+    }
+}
+
+/// The status of the jobs that wait in these queues may say something else now.
+fn announce_again(state: &mut State, queues: &BTreeSet<String>) {
+    for uid in state.jobs.waiting_in(queues) {
+        enqueue(state, uid);
+        state.admission.announce(uid);
     }
 }
 

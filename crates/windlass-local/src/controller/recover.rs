@@ -21,7 +21,7 @@ use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
 use crate::attempt::record;
 use crate::data_dir::DataDir;
 use crate::process::leftovers;
-use crate::queueing::admission::QueueEntry;
+use crate::queueing::admission::{QueueEntry, lacks_queue};
 use crate::store::Unfinished;
 
 /// How long an earlier server's processes may take to be gone.
@@ -61,6 +61,7 @@ pub(crate) fn end_leftovers(files: &DataDir) -> io::Result<LostAttempts> {
 pub(super) fn recover(state: &mut State, unfinished: Vec<Unfinished>, lost: &LostAttempts) {
     // Many jobs have few queues, whose names are kept once.
     let mut queues: BTreeSet<Arc<str>> = BTreeSet::new();
+    let functions = state.ctx.config.functions.current();
     for job in unfinished {
         let Unfinished { uid, queue, priority, created, limits, attempt } = job;
         let queue = match queues.get(queue.as_str()) {
@@ -71,10 +72,17 @@ pub(super) fn recover(state: &mut State, unfinished: Vec<Unfinished>, lost: &Los
                 queue
             }
         };
+        let lacks_queue = lacks_queue(&functions, &queue);
         let entry = QueueEntry { queue, priority, since: created };
         state.jobs.insert(uid, ActiveJob::new(entry, limits, None));
         match lost.get(&uid).copied().max(attempt) {
-            None => enqueue(state, uid),
+            None => {
+                enqueue(state, uid);
+                // Its queue may have gone since its status was written.
+                if lacks_queue {
+                    state.admission.announce(uid);
+                }
+            }
             Some(last) => recover_attempt(state, uid, last),
         }
     }

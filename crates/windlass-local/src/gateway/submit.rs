@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 use windlass_core::jobs::Submission;
-use windlass_core::plan::{AdmissionDecision, Observed};
+use windlass_core::plan::Observed;
 use windlass_core::validate::{validate_labels, validate_name};
 use windlass_core::{Cpus, Error, Job, JobLimits, Metadata, name, plan};
 
@@ -13,7 +13,8 @@ use super::blobs;
 use crate::config::NAMESPACE;
 use crate::controller::{Context, job_limits};
 use crate::engine::Engine;
-use crate::queueing::admission::waiting_message;
+use crate::functions::Functions;
+use crate::queueing::admission::why_it_waits;
 use crate::store::NewJob;
 
 /// Tries at a name that is made up.
@@ -42,7 +43,7 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
     blobs::hold(&engine.ctx, &submission.spec).await?;
     let max_queued = functions.queue(submission.spec.queue()).map(|queue| queue.spec.max_queued);
     let (is_named, is_waited_for) = (submission.name.is_some(), submission.is_waited_for);
-    let mut job = new_job(submission, &limits, config.cpus, clock.now());
+    let mut job = new_job(submission, &functions, &limits, config.cpus, clock.now());
     let mut tries = 1;
     loop {
         let reservation = backlog.reserve(job.spec.queue(), max_queued)?;
@@ -61,7 +62,13 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
 
 /// The job of a submission. Its status says from the start that it waits, so that a deep queue costs
 /// one write a job.
-fn new_job(submission: Submission, limits: &JobLimits, cpus: Cpus, now: Timestamp) -> Job {
+fn new_job(
+    submission: Submission,
+    functions: &Functions,
+    limits: &JobLimits,
+    cpus: Cpus,
+    now: Timestamp,
+) -> Job {
     let annotations = submission.annotations();
     let Submission { name, spec, labels, .. } = submission;
     let metadata = Metadata {
@@ -76,7 +83,7 @@ fn new_job(submission: Submission, limits: &JobLimits, cpus: Cpus, now: Timestam
         ..Metadata::default()
     };
     let mut job = Job::new(metadata, spec);
-    let admission = AdmissionDecision::Waiting { why: waiting_message(limits, cpus), place: None };
+    let admission = why_it_waits(functions, job.spec.queue(), limits, cpus);
     let observed = Observed { admission, ..Observed::default() };
     job.status = plan(&job, limits, &observed, now).status;
     job

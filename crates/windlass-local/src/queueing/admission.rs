@@ -1,13 +1,16 @@
 //! Who may start: the jobs that wait for CPUs and the CPUs that are granted, in core's [`Admission`].
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use windlass_core::admit::{Admission, Share};
-use windlass_core::queue::{DEFAULT_QUEUE, QueueStatus};
-use windlass_core::{Capacity, Cpus, JobLimits, Waiting};
+use windlass_core::admit::Admission;
+use windlass_core::plan::AdmissionDecision;
+use windlass_core::queue::{DEFAULT_QUEUE, QueueSpec, QueueStatus};
+use windlass_core::status::reasons;
+use windlass_core::{Capacity, Cpus, JobLimits, Queue, Waiting};
 use windlass_metrics::{JobMetrics, QueueNumbers, Totals};
 
 use super::backlog::Backlog;
@@ -21,7 +24,7 @@ pub(crate) struct MachineAdmission {
     newly_waiting: Vec<Uuid>,
     backlog: Arc<Backlog>,
     /// Queues that have an object.
-    queues: Vec<String>,
+    queues: BTreeMap<String, QueueSpec>,
     last_start: Option<Timestamp>,
 }
 
@@ -36,32 +39,39 @@ pub(crate) struct QueueEntry {
 impl MachineAdmission {
     /// For a machine with so many CPUs.
     pub(crate) fn new(cpus: Cpus, backlog: Arc<Backlog>) -> Self {
-        let admission = Admission::new(Capacity(Some(cpus)));
-        let (newly_waiting, queues) = (Vec::new(), Vec::new());
+        let admission = Admission::with_open(Capacity(Some(cpus)), needs_no_object);
+        let (newly_waiting, queues) = (Vec::new(), BTreeMap::new());
         Self { admission, newly_waiting, backlog, queues, last_start: None }
     }
 
-    /// Takes over the queues' objects.
-    pub(crate) fn set_queues(&mut self, functions: &Functions) {
-        for name in std::mem::take(&mut self.queues) {
-            self.admission.set_queue(&name, None);
+    /// Takes over the queues' objects. Those that are others than before, that have come or that are gone: their jobs
+    /// wait, or start.
+    pub(crate) fn set_queues(&mut self, functions: &Functions) -> BTreeSet<String> {
+        let named = |queue: &Queue| (queue.metadata.name.clone(), queue.spec.clone());
+        let new: BTreeMap<_, _> = functions.queues().map(named).collect();
+        let old = std::mem::replace(&mut self.queues, new);
+        let names = old.keys().chain(self.queues.keys());
+        let changed = names.filter(|name| old.get(*name) != self.queues.get(*name));
+        let changed: BTreeSet<_> = changed.cloned().collect();
+        for name in &changed {
+            self.admission.set_queue(name, self.queues.get(name).map(QueueSpec::share));
         }
-        for queue in functions.queues() {
-            let name = queue.metadata.name.clone();
-            let share = Share { quota: Some(queue.spec.cpus), weight: queue.spec.weight };
-            self.admission.set_queue(&name, Some(share));
-            self.queues.push(name);
-        }
+        changed
     }
 
     /// A job needs CPUs.
     pub(crate) fn enqueue(&mut self, uid: Uuid, entry: &QueueEntry, limits: &JobLimits) {
+        let queue = self.queues.get(&*entry.queue);
+        let most = queue.map_or(Cpus::MAX, QueueSpec::max_parallelism);
         let waiting = Waiting {
             queue: entry.queue.to_string(),
             priority: entry.priority,
             since: entry.since,
+            // They are created at different times, and their UIDs go up.
+            sequence: 0,
             min: limits.min_parallelism,
-            max: limits.parallelism,
+            // The queue may have come, or have become smaller, after the job.
+            max: limits.parallelism.min(most),
         };
         self.admission.wait(uid, waiting);
     }
@@ -99,8 +109,8 @@ impl MachineAdmission {
     /// What is granted and who waits, for whoever reads the metrics. The default queue is there without an object, too.
     pub(crate) fn measure(&self, metrics: &JobMetrics) {
         let is_default = |name: &String| name == DEFAULT_QUEUE;
-        let default = (!self.queues.iter().any(is_default)).then_some(DEFAULT_QUEUE);
-        let names = self.queues.iter().map(String::as_str).chain(default);
+        let default = (!self.queues.keys().any(is_default)).then_some(DEFAULT_QUEUE);
+        let names = self.queues.keys().map(String::as_str).chain(default);
         let numbers = names.map(|name| QueueNumbers {
             namespace: NAMESPACE.to_owned(),
             name: name.to_owned(),
@@ -123,8 +133,39 @@ impl MachineAdmission {
     }
 }
 
-/// Why a job waits, for its status.
-pub(crate) fn waiting_message(limits: &JobLimits, cpus: Cpus) -> String {
+/// Whether a queue grants CPUs of this machine without an object.
+fn needs_no_object(queue: &str) -> bool {
+    queue == DEFAULT_QUEUE
+}
+
+/// Whether the jobs of this queue wait because it has no object.
+pub(crate) fn lacks_queue(functions: &Functions, queue: &str) -> bool {
+    functions.queue(queue).is_none() && !needs_no_object(queue)
+}
+
+/// Why a job of this queue waits, for its status.
+pub(crate) fn why_it_waits(
+    functions: &Functions,
+    queue: &str,
+    limits: &JobLimits,
+    cpus: Cpus,
+) -> AdmissionDecision {
+    if lacks_queue(functions, queue) {
+        let (reason, why) = (reasons::QUEUE_NOT_FOUND, format!("queue {queue:?} is not there"));
+        return AdmissionDecision::Blocked { reason, why, place: None };
+    }
     let min = limits.min_parallelism;
-    format!("waits for {min} of the {cpus} CPUs of this machine")
+    let why = match functions.queue(queue).map(|queue| &queue.spec) {
+        Some(spec) if spec.quota() == 0 => spec.why_jobs_wait(queue),
+        Some(spec) if spec.cpus < min => {
+            let why = format!("needs {min} CPUs, and queue {queue:?} has {} in all", spec.cpus);
+            return AdmissionDecision::Blocked {
+                reason: reasons::QUEUE_TOO_SMALL,
+                why,
+                place: None,
+            };
+        }
+        _ => format!("waits for {min} of the {cpus} CPUs of this machine"),
+    };
+    AdmissionDecision::Waiting { why, place: None }
 }

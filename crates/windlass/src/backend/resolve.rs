@@ -3,8 +3,6 @@
 //! In: what the command line and the environment name. Out: a `dyn Jobs`, so that every command is
 //! written once, and advice for whoever is refused there.
 
-use std::process::ExitCode;
-
 use windlass_core::blobs::BlobSink;
 use windlass_core::jobs::{Draining, Submission};
 use windlass_core::validate::validate_labels;
@@ -244,10 +242,10 @@ impl Backend {
     }
 
     /// A command here, with advice where it fails.
-    pub(crate) async fn run(
+    pub(crate) async fn run<T>(
         &self,
-        command: impl AsyncFnOnce(&Self) -> anyhow::Result<ExitCode>,
-    ) -> anyhow::Result<ExitCode> {
+        command: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         command(self).await.map_err(|error| {
             match advice(&error, &self.kind, &self.namespace, self.program()) {
                 Some(advice) => Advised { error, advice }.into(),

@@ -50,6 +50,9 @@ pub(crate) struct ControllerArgs {
     /// that the machine runs nothing any more
     #[arg(long, env = "WINDLASS_DELETED_NODES_ARE_FENCED")]
     pub(crate) deleted_nodes_are_fenced: bool,
+    /// Let a job that names no queue wait for one also where its namespace has no ComputeQueue
+    #[arg(long, env = "WINDLASS_REQUIRE_QUEUE")]
+    pub(crate) require_queue: bool,
     /// Keep pods of functions with `warm` that wait for jobs, and are resized to the CPUs of theirs; from Kubernetes 1.33
     #[arg(long, env = "WINDLASS_STANDBYS")]
     pub(crate) standbys: bool,
@@ -125,6 +128,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         lease_namespace: args.leader_elect.then_some(lease),
         name: host,
         deleted_nodes_are_fenced: args.deleted_nodes_are_fenced,
+        require_queue: args.require_queue,
         standbys: args.standbys,
         manage_jobs: args.manage_jobs.into(),
         worker,

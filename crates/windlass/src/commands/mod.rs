@@ -3,6 +3,7 @@
 pub(crate) mod blobs;
 pub(crate) mod call;
 pub(crate) mod cancel;
+pub(crate) mod check_functions;
 pub(crate) mod completion;
 pub(crate) mod controller;
 pub(crate) mod dashboard;

@@ -273,7 +273,10 @@ impl Shown for Queue {
     }
 
     fn columns() -> (&'static [&'static str], &'static [&'static str]) {
-        (&["NAME", "CPUS", "GRANTED", "WAITING", "WEIGHT"], &["MAX-QUEUED", "MAX-PARALLELISM"])
+        (
+            &["NAME", "CPUS", "GRANTED", "WAITING", "WEIGHT", "HOLD"],
+            &["MAX-QUEUED", "MAX-PARALLELISM"],
+        )
     }
 
     fn cells(&self, _: Timestamp) -> Vec<String> {
@@ -284,6 +287,7 @@ impl Shown for Queue {
             number(status.map(|status| status.granted)),
             number(status.map(|status| status.waiting)),
             spec.weight.to_string(),
+            spec.hold.to_string(),
             spec.max_queued.to_string(),
             number(spec.max_parallelism_per_job),
         ]

@@ -89,7 +89,8 @@ impl Model {
             } else if now.duration_since(job.since).as_secs() >= RESERVE_AFTER_SECONDS {
                 // Whatever it lacks is kept for it: its queue's quota, or the machine.
                 if left < job.min {
-                    held[queue] = true;
+                    // One that is larger than the whole quota never starts.
+                    held[queue] = state.quota.is_some_and(|quota| job.min <= quota);
                 } else {
                     all_held = true;
                 }

@@ -128,7 +128,8 @@ fn a_job_that_lacks_what_was_there_waits_and_says_so() {
     job.status.phase = Some(Phase::Queued);
     job.status.waiting = Some(Place { position: 4, estimated_start: None });
     let why = "no function \"f\"".to_owned();
-    let admission = AdmissionDecision::Blocked { reason: reasons::FUNCTION_NOT_FOUND, why };
+    let admission =
+        AdmissionDecision::Blocked { reason: reasons::FUNCTION_NOT_FOUND, why, place: None };
     let blocked =
         plan(&job, &limits(), &Observed { admission, ..Observed::default() }, at(10_000_000))
             .status;

@@ -1,5 +1,6 @@
 //! What is granted, claimed, given up and told, event by event.
 
+use windlass_core::status::reasons;
 use windlass_core::{JobSpec, Metadata};
 
 use super::*;
@@ -40,7 +41,7 @@ impl Controller {
     /// A queue of so many CPUs, whose holder this controller is.
     fn new(cpus: Cpus) -> Self {
         let (requeued, woken) = mpsc::unbounded_channel();
-        let admission = ClusterAdmission::new(ME.into(), requeued);
+        let admission = ClusterAdmission::new(ME.into(), false, requeued);
         let spec = serde_json::from_value(serde_json::json!({ "cpus": cpus })).unwrap();
         let mut queue = ComputeQueue::new("q", ComputeQueueSpec(spec));
         queue.metadata.namespace = Some("n".into());
@@ -59,7 +60,12 @@ impl Controller {
     }
 
     fn request(&self, name: &str) -> AdmissionDecision {
-        let job = job(name);
+        self.request_in("q", name)
+    }
+
+    fn request_in(&self, queue: &str, name: &str) -> AdmissionDecision {
+        let mut job = job(name);
+        job.spec.queue = Some(queue.into());
         let limits = JobLimits { parallelism: 2, ..JobLimits::without_function(&job.spec) };
         let limits = JobLimits { min_parallelism: 2, ..limits };
         self.admission.request_cpus(&job, attempt(name), &limits, at(0))
@@ -279,7 +285,7 @@ fn numbers_are_told_without_taking_the_queue_over() {
 }
 
 #[test]
-fn a_queue_that_is_deleted_lets_those_pass_who_waited_in_it() {
+fn a_queue_that_is_deleted_holds_those_who_waited_in_it() {
     let mut controller = Controller::new(2);
     controller.request("a");
     controller.request("b");
@@ -291,5 +297,28 @@ fn a_queue_that_is_deleted_lets_those_pass_who_waited_in_it() {
         vec![controller.woken.try_recv().unwrap().1, controller.woken.try_recv().unwrap().1];
     woken.sort();
     assert_eq!(woken, ["a", "b"]);
-    assert_eq!(controller.request("b"), AdmissionDecision::Granted(2));
+    let AdmissionDecision::Blocked { reason, place, .. } = controller.request("b") else {
+        panic!()
+    };
+    assert_eq!((reason, place.is_some()), (reasons::QUEUE_NOT_FOUND, true));
+    assert!(controller.next_write().is_none(), "nothing is granted");
+}
+
+#[test]
+fn a_job_that_is_moved_leaves_its_grant_and_waits_until_its_claim_is_given_up() {
+    for is_claimed in [false, true] {
+        let mut controller = Controller::new(2);
+        controller.request("a");
+        if is_claimed {
+            controller.claim("a");
+            // An attempt may be made of it.
+            assert_eq!(controller.request_in("other", "a"), AdmissionDecision::NotAsked);
+            controller.admission.release_attempt(&attempt("a"), at(0));
+        }
+        let moved = controller.request_in("other", "a");
+        let AdmissionDecision::Blocked { reason, place, .. } = moved else { panic!("{moved:?}") };
+        assert_eq!((reason, place), (reasons::QUEUE_NOT_FOUND, None), "it was never in that one");
+        controller.request("b");
+        assert_eq!(controller.claims(), Some(vec!["b".into()]), "claimed: {is_claimed}");
+    }
 }

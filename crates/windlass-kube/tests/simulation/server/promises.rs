@@ -21,13 +21,19 @@ impl State {
         }
     }
 
-    /// The batch Job that was created or claimed last is one that its queue has named.
+    /// The batch Job that was created or claimed last is one that its queue has named. So may the object before, if the
+    /// queue was deleted and made again: a claim stands, and counts, until its attempt is there.
     pub(super) fn check_claim(&mut self, path: &Path) {
         let Some((_, _, _, object)) = self.log.last() else { return };
         let labels = &object["metadata"]["labels"];
-        let Some(queue) = self.default_queue().filter(|_| path.plural == "jobs") else {
+        let deleted = self.log.iter().filter_map(|(_, plural, kind, object)| {
+            let is_deleted = plural == "computequeues" && *kind == "DELETED";
+            (is_deleted && object["metadata"]["name"] == "default").then_some(object)
+        });
+        let queues: Vec<_> = self.default_queue().into_iter().chain(deleted).collect();
+        if queues.is_empty() || path.plural != "jobs" {
             return;
-        };
+        }
         // A standby that nobody has claimed.
         if labels["windlass.dev/job"].is_null() {
             return;
@@ -38,11 +44,10 @@ impl State {
                 && claim["attempt"].as_u64() == number("windlass.dev/attempt")
                 && claim["cpus"].as_u64() == number("windlass.dev/cpus")
         };
-        let claims = queue["status"]["claims"].as_array();
-        if !claims.is_some_and(|claims| claims.iter().any(is_its)) {
+        let claims = queues.iter().filter_map(|queue| queue["status"]["claims"].as_array());
+        if !claims.flatten().any(is_its) {
             let name = &object["metadata"]["name"];
-            self.broken_promises
-                .push(format!("{name} is made, and was not claimed: {}", queue["status"]));
+            self.broken_promises.push(format!("{name} is made, and was not claimed: {queues:?}"));
         }
     }
 

@@ -14,15 +14,25 @@ use crate::objects::{create_function, create_job};
 use crate::server::{Server, key};
 
 /// Longest time until a job says why it waits.
-const TOLD_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(3);
 
-fn block_on(test: impl Future<Output = ()>) {
+pub(super) fn block_on(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }
 
 /// Waits until the status of the only job is so.
 async fn wait(server: &Server, within: Duration, is_so: impl Fn(&Value) -> bool) {
-    let status = || server.lock().objects[&key("computejobs", "j0")]["status"].clone();
+    wait_for(server, "j0", within, is_so).await;
+}
+
+/// Waits until the status of this job is so.
+pub(super) async fn wait_for(
+    server: &Server,
+    job: &str,
+    within: Duration,
+    is_so: impl Fn(&Value) -> bool,
+) {
+    let status = || server.lock().objects[&key("computejobs", job)]["status"].clone();
     let waited = timeout(within, async {
         while !is_so(&status()) {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -32,7 +42,7 @@ async fn wait(server: &Server, within: Duration, is_so: impl Fn(&Value) -> bool)
 }
 
 /// Whether a condition of a status has this reason.
-fn has_reason(status: &Value, reason: &str) -> bool {
+pub(super) fn has_reason(status: &Value, reason: &str) -> bool {
     let conditions = status["conditions"].as_array();
     conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == reason))
 }

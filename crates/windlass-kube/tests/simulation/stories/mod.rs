@@ -3,6 +3,7 @@
 mod by_hand;
 mod defects;
 mod late_needs;
+mod queues;
 mod read_faults;
 mod standbys;
 mod write_faults;

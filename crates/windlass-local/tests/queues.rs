@@ -1,0 +1,82 @@
+//! Queues that are missing, deleted, or on hold.
+
+use std::fs;
+
+use serde_json::json;
+use windlass_core::{Job, Phase};
+
+use crate::support::{Machine, machine_with_manifests, spec};
+
+/// Ends when there is a file `go`.
+const WAIT: &str = "while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
+
+fn write_queue(machine: &Machine, spec: &str) {
+    let text = format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: ComputeQueue\nmetadata: {{name: q}}\nspec: {spec}\n"
+    );
+    fs::write(machine.path("manifests/q.yaml"), text).unwrap();
+}
+
+fn lacks_queue(job: &Job) -> bool {
+    says(job, "QueueNotFound", "queue \"q\" is not there")
+}
+
+fn says(job: &Job, reason: &str, words: &str) -> bool {
+    let told = job.status.conditions.first();
+    job.status.phase == Some(Phase::Queued)
+        && told.is_some_and(|told| told.reason == reason && told.message.contains(words))
+}
+
+#[tokio::test]
+async fn a_job_waits_for_its_queue_and_a_deleted_queue_holds_its_jobs() {
+    let machine = machine_with_manifests(4, &[("wait", WAIT)]);
+    let of_queue = || spec("wait", json!({ "queue": "q" }));
+    assert!(lacks_queue(&machine.submit("a", of_queue()).await.unwrap()), "from the beginning");
+    machine.submit("passes", spec("wait", json!({}))).await.unwrap();
+    machine.running("passes").await;
+    write_queue(&machine, "{cpus: 1}");
+    machine.running("a").await;
+    machine.submit("b", of_queue()).await.unwrap();
+    machine.until("b", |job| says(job, "WaitingForCpus", "waits for 1")).await;
+    fs::remove_file(machine.path("manifests/q.yaml")).unwrap();
+    machine.until("b", lacks_queue).await;
+    fs::write(machine.path("go"), "").unwrap();
+    machine.result("a").await;
+    // One that comes later starts and ends, and the one of the deleted queue still waits.
+    machine.submit("later", spec("wait", json!({}))).await.unwrap();
+    machine.result("later").await;
+    machine.until("b", lacks_queue).await;
+    write_queue(&machine, "{cpus: 1}");
+    machine.result("b").await;
+}
+
+#[tokio::test]
+async fn nothing_starts_in_a_queue_on_hold() {
+    let machine = machine_with_manifests(4, &[("wait", WAIT)]);
+    write_queue(&machine, "{cpus: 1}");
+    machine.submit("a", spec("wait", json!({ "queue": "q" }))).await.unwrap();
+    machine.running("a").await;
+    machine.submit("b", spec("wait", json!({ "queue": "q" }))).await.unwrap();
+    write_queue(&machine, "{cpus: 1, hold: true}");
+    machine.until("b", |job| says(job, "WaitingForCpus", "queue \"q\" is on hold")).await;
+    fs::write(machine.path("go"), "").unwrap();
+    machine.result("a").await;
+    write_queue(&machine, "{cpus: 0}");
+    machine.until("b", |job| says(job, "WaitingForCpus", "queue \"q\" has 0 CPUs")).await;
+    write_queue(&machine, "{cpus: 2}");
+    machine.result("b").await;
+}
+
+#[tokio::test]
+async fn a_job_for_which_its_queue_became_too_small_says_so_and_holds_back_nobody() {
+    let machine = machine_with_manifests(4, &[("wait", WAIT)]);
+    fs::write(machine.path("go"), "").unwrap();
+    let of_queue = |cpus| spec("wait", json!({ "queue": "q", "parallelism": cpus }));
+    machine.submit("wide", of_queue(2)).await.unwrap();
+    write_queue(&machine, "{cpus: 1}");
+    machine.until("wide", |job| says(job, "QueueTooSmall", "needs 2 CPUs")).await;
+    machine.submit("narrow", of_queue(1)).await.unwrap();
+    machine.result("narrow").await;
+    write_queue(&machine, "{cpus: 2}");
+    machine.result("wide").await;
+}
