@@ -17,6 +17,14 @@ fn follow() -> Ask {
     Ask::good(Method::GET, format!("/v1/namespaces/default/events?fields={fields}"))
 }
 
+/// A stream that has begun.
+async fn begun(server: &Server) -> Stream {
+    let mut stream = Stream::of(server, follow()).await;
+    let first = stream.next().await.unwrap();
+    assert_eq!((first.kind.as_str(), first.data), ("begun", json!({})));
+    stream
+}
+
 fn stored(server: &Server, name: &str) -> Change {
     Change::Stored(Shown::new(Arc::new(server.backend.job(name).unwrap()), None))
 }
@@ -26,7 +34,7 @@ async fn each_stream_is_told_what_happens_once_a_moment_and_without_inputs() {
     let server = Server::start().await;
     server.backend.put("a");
     server.backend.put("b");
-    let mut streams = [Stream::of(&server, follow()).await, Stream::of(&server, follow()).await];
+    let mut streams = [begun(&server).await, begun(&server).await];
     let gone = Change::Deleted { name: "b".into(), uid: "uid-of-b".into() };
     for change in [stored(&server, "a"), stored(&server, "b"), stored(&server, "a"), gone] {
         server.backend.tell(Ok(change));
@@ -48,12 +56,12 @@ async fn each_stream_is_told_what_happens_once_a_moment_and_without_inputs() {
 async fn what_cannot_be_followed_any_more_is_told_and_the_next_stream_begins_anew() {
     let server = Server::start().await;
     server.backend.put("a");
-    let mut stream = Stream::of(&server, follow()).await;
+    let mut stream = begun(&server).await;
     server.backend.tell(Err(Error::unavailable("some were missed")));
     let problem = stream.next().await.unwrap();
     assert_eq!((problem.kind.as_str(), &problem.data["status"]), ("problem", &json!(503)));
     assert_eq!(stream.next().await, None);
-    let mut next = Stream::of(&server, follow()).await;
+    let mut next = begun(&server).await;
     server.backend.tell(Ok(stored(&server, "a")));
     assert_eq!(next.next().await.unwrap().kind, "job");
 }
@@ -64,5 +72,5 @@ async fn a_back_end_that_cannot_tell_says_so() {
     server.backend.fail(Fault::Fails(Error::unavailable("not now")));
     assert_eq!(server.send(follow()).await.status, 503);
     server.backend.fail(None);
-    Stream::of(&server, follow()).await;
+    begun(&server).await;
 }

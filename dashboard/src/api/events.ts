@@ -10,16 +10,14 @@ export interface ServerEvent {
 /** Longest event that is read: a job without its input is far below. */
 const MAX_EVENT_CHARACTERS = 1 << 20;
 
-/** Reads events until the stream ends; `begun` is called once it is there. */
+/** Reads events until the stream ends. */
 export async function readEvents(
   path: string,
   signal: AbortSignal,
   handle: (events: ServerEvent[]) => void,
-  begun: () => void = () => {},
   headers: HeadersInit = {},
 ): Promise<void> {
   const answer = await ask(path, { signal, headers });
-  begun();
   if (!answer.body) return;
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";

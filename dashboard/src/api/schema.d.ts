@@ -297,7 +297,7 @@ export interface paths {
         };
         /**
          * Tells what happens to any job of the namespace
-         * @description Server-sent events, from now on. `event: job` has a job that is new or has changed, whole or with `fields` some of it, but never its input and the bytes of its result. `event: deleted` names a job that is gone. States may be skipped, the last one is not. Whoever lists the jobs once the stream has begun, and then applies its events, has missed nothing. `event: problem` has a problem document and is the last: begin again. A stream ends after an hour, when the server ends, and soon after its token is taken back.
+         * @description Server-sent events. `event: begun` says that what happens from now on is told. `event: job` has a job that is new or has changed, whole or with `fields` some of it, but never its input and the bytes of its result. `event: deleted` names a job that is gone. States may be skipped, the last one is not. Whoever lists the jobs once the stream has begun, and then applies its events, has missed nothing. `event: problem` has a problem document and is the last: begin again. A stream ends after an hour, when the server ends, and soon after its token is taken back.
          */
         get: operations["followJobs"];
         put?: never;
@@ -680,6 +680,8 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description The data of `event: begun`. */
+        BegunEvent: Record<string, never>;
         /** @description What of a blob is told to whoever has sent it. */
         Blob: {
             /**
@@ -2522,10 +2524,10 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": {
-                        /** @description The job, which job is gone, or why they cannot be followed any more. */
+                        /** @description Nothing yet, the job, which job is gone, or why they cannot be followed any more. */
                         data: string;
                         /** @enum {string} */
-                        event: "job" | "deleted" | "problem";
+                        event: "begun" | "job" | "deleted" | "problem";
                     };
                 };
             };

@@ -54,7 +54,7 @@ async function follow(namespace: string, name: string, signal: AbortSignal, show
   };
   while (!signal.aborted && !isFinished(job?.status.phase)) {
     try {
-      await readEvents(path, signal, apply, undefined, seen === undefined ? {} : { "Last-Event-ID": seen });
+      await readEvents(path, signal, apply, seen === undefined ? {} : { "Last-Event-ID": seen });
     } catch (error) {
       if (signal.aborted) return;
       const isGone = error instanceof Refused && error.status < 500 && error.status !== 429;

@@ -188,11 +188,14 @@ export async function followJobs(namespace: string, signal: AbortSignal): Promis
 async function followOnce(namespace: string, table: Table, signal: AbortSignal): Promise<void> {
   const path = `${pathOf(namespace, "events")}?fields=${FIELDS}`;
   const told: Told = { names: new Set(), gone: new Set() };
-  let listing: Promise<void> | undefined;
   let failed: (error: unknown) => void = () => {};
   const listFailed = new Promise<never>((_, reject) => (failed = reject));
   const apply = (events: ServerEvent[]) => {
     for (const { kind, data } of events) {
+      if (kind === "begun") {
+        list(namespace, table, told, signal).then(() => show(table, { connection: { state: "live" } }), failed);
+        continue;
+      }
       if (kind === "problem") throw new Refused(503, data as object);
       if (kind === "deleted") {
         const { name, uid } = data as { name: string; uid: string };
@@ -206,11 +209,7 @@ async function followOnce(namespace: string, table: Table, signal: AbortSignal):
     }
     showSoon(table);
   };
-  const begun = () => {
-    listing = list(namespace, table, told, signal).then(() => show(table, { connection: { state: "live" } }));
-    listing.catch(failed);
-  };
-  await Promise.race([readEvents(path, signal, apply, begun), listFailed]);
+  await Promise.race([readEvents(path, signal, apply), listFailed]);
   throw new Error("the connection to the server has ended");
 }
 

@@ -77,6 +77,7 @@ function Queues({ namespace }: { namespace: string }) {
                     <a href={hrefOf(namespace, "jobs", undefined, { queue: metadata.name })}>
                       <Text>{metadata.name}</Text>
                     </a>
+                    {spec.hold && <span class="bad"> held</span>}
                   </th>
                   <td>
                     <meter min={0} max={spec.cpus || 1} value={granted} aria-label={`CPUs granted of ${metadata.name}`} /> {granted} of {spec.cpus}

@@ -12,7 +12,7 @@ use crate::support::http::Client;
 struct AllJobs(BufReader<TcpStream>);
 
 impl AllJobs {
-    /// It has begun when this returns: its first bytes have come.
+    /// It has begun when this returns.
     fn follow(client: &Client) -> Self {
         let Client { address, token, namespace } = client;
         let mut socket = TcpStream::connect(address).unwrap();
@@ -24,7 +24,7 @@ impl AllJobs {
         );
         socket.write_all(request.as_bytes()).unwrap();
         let mut stream = Self(BufReader::new(socket));
-        while stream.line() != ":" {}
+        stream.until("begun", |_| true);
         stream
     }
 

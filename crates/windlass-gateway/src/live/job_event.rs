@@ -75,6 +75,15 @@ pub(crate) fn problem_bytes(error: &ApiError) -> Bytes {
     format!("event: problem\ndata: {}\n\n", error.to_json()).into()
 }
 
+/// The data of `event: begun`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct BegunEvent {}
+
+/// `event: begun`
+pub(crate) fn begun_bytes() -> Bytes {
+    sse_bytes("begun", None, &BegunEvent {})
+}
+
 /// The data of `event: deleted`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct DeletedEvent<'a> {

@@ -723,7 +723,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "followJobs",
         tag: Tag::Jobs,
         summary: "Tells what happens to any job of the namespace",
-        text: "Server-sent events, from now on. `event: job` has a job that is new or has changed, whole or with \
+        text: "Server-sent events. `event: begun` says that what happens from now on is told. `event: job` has a job that is new or has changed, whole or with \
                `fields` some of it, but never its input and the bytes of its result. `event: deleted` names a job \
                that is gone. States may be skipped, the last one is not. Whoever lists the jobs once the stream has \
                begun, and then applies its events, has missed nothing. `event: problem` has a problem document and \

@@ -10,7 +10,7 @@ use windlass_core::fields::MAX_PATHS;
 use windlass_core::name::MAX_NAME;
 use windlass_core::{Job, JobSpec, labels};
 
-use crate::live::job_event::{DeletedEvent, ProgressEvent};
+use crate::live::job_event::{BegunEvent, DeletedEvent, ProgressEvent};
 use crate::protocol::error::ProblemDocument;
 use crate::protocol::resource_list::ResourceList;
 
@@ -151,12 +151,13 @@ pub(super) fn event(generator: &mut SchemaGenerator) -> Value {
 /// One event of the stream that follows all jobs of a namespace.
 pub(super) fn namespace_event(generator: &mut SchemaGenerator) -> Value {
     let data = [
+        schema_of::<BegunEvent>(generator),
         job_or_fields(generator),
         schema_of::<DeletedEvent<'_>>(generator),
         schema_of::<ProblemDocument<'_>>(generator),
     ];
-    let text = "The job, which job is gone, or why they cannot be followed any more.";
-    event_of(&["job", "deleted", "problem"], text, &data)
+    let text = "Nothing yet, the job, which job is gone, or why they cannot be followed any more.";
+    event_of(&["begun", "job", "deleted", "problem"], text, &data)
 }
 
 fn event_of(kinds: &[&str], text: &str, data: &[Value]) -> Value {

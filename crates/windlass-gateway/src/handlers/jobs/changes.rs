@@ -1,9 +1,10 @@
 //! `GET /v1/namespaces/{namespace}/events`: what happens to any job of the namespace, from now on.
 //!
-//! Server-sent events, of three kinds:
+//! Server-sent events, of four kinds:
 //!
 //! | event | data | when |
 //! | --- | --- | --- |
+//! | `begun` | `{}` | at once: what happens from now on is told |
 //! | `job` | the job, whole or the `?fields=` of it, without its input and the bytes of its result | it is new or has changed, within a moment |
 //! | `deleted` | `{"name", "uid"}` | it is gone |
 //! | `problem` | a problem document | changes were missed or cannot be followed any more; the last event |
@@ -30,7 +31,7 @@ use windlass_core::jobs::Verb;
 
 use super::events::{COMMENT, event_stream};
 use super::stream_end::stream_over;
-use crate::live::job_event::problem_bytes;
+use crate::live::job_event::{begun_bytes, problem_bytes};
 use crate::live::namespace_watch::{Moment, NamespaceEvent, NamespaceWatch};
 use crate::metrics::OpenStream;
 use crate::middleware::target::{Namespace, Target};
@@ -55,10 +56,9 @@ pub(crate) async fn follow_jobs(
         _watch: watch,
         _open: meters.open_stream(),
     };
-    // The first bytes say that it has begun, also through a proxy that waits for some.
     let events = stream::unfold((Some(stream), true), async |(stream, is_first)| {
         if is_first {
-            return Some((Ok::<_, Infallible>(Bytes::from_static(COMMENT)), (stream, false)));
+            return Some((Ok::<_, Infallible>(begun_bytes()), (stream, false)));
         }
         let (bytes, stream) = stream?.next().await?;
         Some((Ok(bytes), (stream, false)))
