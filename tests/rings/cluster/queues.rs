@@ -89,10 +89,9 @@ fn queue_and_priority_are_changed_until_a_job_has_started() {
     namespace.apply_queue("open", &json!({ "cpus": 1 }));
     echo(&namespace, "moved", Some("closed"));
     is_told(&namespace, "moved", "WaitingForCpus", "has 0 CPUs");
-    let change = |spec: &Value| {
-        namespace.patch("moved", &[], &json!({ "spec": spec }).to_string())
-    };
-    for (wrong, field) in [(json!({ "priority": 1001 }), "priority"), (json!({ "queue": "" }), "queue")]
+    let change = |spec: &Value| namespace.patch("moved", &[], &json!({ "spec": spec }).to_string());
+    for (wrong, field) in
+        [(json!({ "priority": 1001 }), "priority"), (json!({ "queue": "" }), "queue")]
     {
         let refused = change(&wrong).unwrap_err();
         assert!(refused.contains(field), "{refused}");

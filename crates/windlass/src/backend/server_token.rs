@@ -23,7 +23,9 @@ pub(super) fn server_token(server: &str, data: Option<&Path>) -> anyhow::Result<
         Some(data) => data.to_owned(),
         None if is_loopback(server) => engine_config::data_directory()?,
         None => {
-            let why = format!("{server}: its token is needed in WINDLASS_TOKEN or in a file, WINDLASS_TOKEN_FILE");
+            let why = format!(
+                "{server}: its token is needed in WINDLASS_TOKEN or in a file, WINDLASS_TOKEN_FILE"
+            );
             return Err(BadUsage(why).into());
         }
     };
