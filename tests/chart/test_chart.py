@@ -45,6 +45,7 @@ WRONG = [
     ('{"gateway": {"ingress": {"host": "https://a.example"}}}', "/gateway/ingress/host"),
     ('{"gateway": {"ingress": {"hosts": ["a.example"]}}}', "/gateway/ingress'.*hosts"),
     ('{"gateway": {"httpRoute": {"parentRefs": [{"namespace": "a"}]}}}', "/gateway/httpRoute/parentRefs/0"),
+    ('{"gateway": {"tls": {"caKey": "a/b"}}}', "/gateway/tls/caKey"),
     ('{"metrics": {"podMonitor": {"interval": 30}}}', "/metrics/podMonitor/interval"),
     ('{"metrics": {"serviceMonitor": {}}}', "/metrics'.*serviceMonitor"),
     ('{"metrics": {"alerts": {"labels": {"a": 1}}}}', "/metrics/alerts/labels/a"),
@@ -281,10 +282,24 @@ class Rendered(unittest.TestCase):
 
         self.assertEqual(objects("red") & objects("blue"), set())
 
-    def test_an_ingress_without_a_host_is_refused(self):
-        done = helm("template", "windlass", str(CHART), values='{"gateway": {"ingress": {"enabled": true}}}')
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn("gateway.ingress.host", done.stderr)
+    def test_a_way_in_that_leads_nowhere_is_refused(self):
+        for kind, missing in (("ingress", "host"), ("httpRoute", "parentRefs")):
+            values = json.dumps({"gateway": {kind: {"enabled": True}}})
+            done = helm("template", "windlass", str(CHART), values=values)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(f"gateway.{kind}.{missing}", done.stderr)
+
+    def test_an_ingress_may_be_for_all_names_below_one(self):
+        host = {"enabled": True, "host": "*.windlass.example", "tlsSecretName": "tls"}
+        (ingress,) = [one["text"] for one in release(gateway={"ingress": host}) if one["kind"] == "Ingress"]
+        self.assertIn('- host: "*.windlass.example"', ingress)
+        self.assertIn('- hosts: ["*.windlass.example"]', ingress)
+
+    def test_the_pod_of_helm_test_trusts_the_authority_that_the_values_name(self):
+        for tls, item in (({"secretName": "a"}, "ca.crt"), ({"secretName": "a", "caKey": "tls.crt"}, "tls.crt")):
+            (pod,) = [one["text"] for one in release(gateway={"tls": tls}) if one["kind"] == "Pod"]
+            self.assertIn(f"items: [{{ key: {item}, path: ca.crt }}]", pod)
+            self.assertIn("value: https://windlass-gateway", pod)
 
     def test_policies_let_in_those_that_windlass_needs(self):
         def policy(component, **values):
@@ -304,6 +319,18 @@ class Rendered(unittest.TestCase):
         # No rule at all lets in nobody.
         self.assertNotIn("ingress:", policy("controller"))
         self.assertIn("app: web", policy("controller", metricsReaders=callers))
+        readers = [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]
+        self.assertIn("app: prometheus", policy("gateway", callers=callers, metricsReaders=readers))
+
+    def test_workers_of_every_namespace_that_is_served_may_report(self):
+        def text(**values):
+            objects = release(networkPolicy={"enabled": True, "callers": [{"podSelector": {}}]}, **values)
+            return next(one["text"] for one in objects if one["kind"] == "NetworkPolicy" and "gateway" in one["name"])
+
+        # Nothing after the colon would be the policy's own namespace.
+        self.assertEqual(re.findall("namespaceSelector:(.*)", text()), 2 * [" {}"])
+        only = " { matchLabels: { kubernetes.io/metadata.name: jobs } }"
+        self.assertEqual(re.findall("namespaceSelector:(.*)", text(watchNamespace="jobs")), 2 * [only])
 
 
 class Monitoring(unittest.TestCase):
@@ -336,6 +363,15 @@ class Monitoring(unittest.TestCase):
                 self.check(expression)
         places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
         self.assertEqual(len(places), len(set(places)))
+
+    def test_alerts_and_dashboards_are_those_of_one_release(self):
+        def of(kind, name):
+            return next(one["text"] for one in release(name, name, **EVERYTHING) if one["kind"] == kind)
+
+        self.assertIn('windlass_leader{namespace="red"}', of("PrometheusRule", "red"))
+        self.assertNotIn("RELEASE_", "".join(of(kind, "red") for kind in ("PrometheusRule", "ConfigMap")))
+        uids = {re.search(r'uid\\": \\"(windlass-\w{12})', of("ConfigMap", name))[1] for name in ("red", "blue")}
+        self.assertEqual(len(uids), 2)
 
     def test_templates_of_alerts_reach_the_cluster_as_they_are(self):
         (rule,) = [one["text"] for one in release(**EVERYTHING) if one["kind"] == "PrometheusRule"]

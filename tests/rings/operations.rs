@@ -160,6 +160,7 @@ fn memory_that_a_load_has_taken_is_given_back_within_a_minute() {
 #[test]
 fn a_service_manager_is_told_that_the_server_is_ready_lives_and_stops() {
     let here = tempfile::tempdir().unwrap();
+    script(here.path(), "wait", "exec sleep 300", "retries: 0");
     let path = here.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -170,11 +171,23 @@ fn a_service_manager_is_told_that_the_server_is_ready_lives_and_stops() {
     };
     let mut command = Command::new(windlass());
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
-    let mut server = Server::start_by(command, &here.path().join("data"), &[]);
+    let functions = ["--functions", here.path().to_str().unwrap()];
+    let mut server = Server::start_by(command, &here.path().join("data"), &functions);
     assert_eq!(told(), "READY=1");
     assert_eq!(server.client.get("/readyz").status, 200);
     assert_eq!(told(), "WATCHDOG=1");
     assert_eq!(told(), "WATCHDOG=1");
+    // A server that is drained is not ready, and lives as long as a job runs.
+    assert_eq!(server.client.submit(&json!({ "function": "wait" })).status, 201);
+    eventually("it runs", Duration::from_secs(30), || {
+        text(&server.client.get(&server.client.jobs("")).body).contains("Running").then_some(())
+    });
+    assert_eq!(server.client.post("/v1/drain", &[], b"").status, 200);
+    assert_eq!(server.client.get("/readyz").status, 503);
+    socket.set_nonblocking(true).unwrap();
+    while socket.recv(&mut [0; 64]).is_ok() {}
+    socket.set_nonblocking(false).unwrap();
+    assert_eq!([told(), told()], ["WATCHDOG=1", "WATCHDOG=1"]);
     assert!(server.stop().success());
     let last = std::iter::repeat_with(told).find(|message| message != "WATCHDOG=1");
     assert_eq!(last.as_deref(), Some("STOPPING=1"));

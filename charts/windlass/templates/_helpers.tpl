@@ -114,10 +114,22 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
-{{/* What `helm test` makes, in the order of the weight. It stays until the next one: its log says what went wrong. */}}
-{{- define "windlass.testHook" -}}
+{{/* In which namespaces the pods of jobs are. Nothing would mean the policy's own. */}}
+{{- define "windlass.jobsNamespaces" -}}
+{{- with .Values.watchNamespace }}{ matchLabels: { kubernetes.io/metadata.name: {{ . }} } }{{ else }}{}{{ end }}
+{{- end }}
+
+{{/* What the pod of `helm test` may do. It is gone once the test has passed. */}}
+{{- define "windlass.testRights" -}}
 helm.sh/hook: test
-helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-weight: "0"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* The pod of `helm test`. It stays until the next one: its log says what went wrong. */}}
+{{- define "windlass.testPod" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: "1"
 helm.sh/hook-delete-policy: before-hook-creation
 {{- end }}
 

@@ -68,6 +68,10 @@ impl Metrics {
         let metrics = Self::new(JobMetrics::register(registry));
         let windlass = registry.sub_registry_with_prefix("windlass");
         let m = &metrics.0;
+        // At zero, so that the first of them is an increase.
+        for outcome in ["ok", "conflict", "unavailable", "error", "panic"] {
+            let _zero = m.reconciles.get_or_create(&OutcomeLabels { outcome });
+        }
         windlass.register("reconciles", "Reconciles of a job", m.reconciles.clone());
         let help = "How long a reconcile of a job took";
         let unit = Unit::Seconds;

@@ -142,6 +142,15 @@ impl Engine {
         self.ctx.stored_bytes()
     }
 
+    /// Waits for the controller and the store's thread to answer, also while the server takes no jobs. It takes as long as
+    /// they take.
+    pub async fn answers(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ctx.events.send(Event::QueueStatusRequested { queues: Vec::new(), reply });
+        answer.await.map_err(|_| stopped())?;
+        self.ctx.store.flush().await
+    }
+
     /// Whether jobs can be accepted.
     pub(crate) fn check_ready(&self) -> Result<(), Error> {
         if let Some(why) = &*self.store_failure.borrow() {

@@ -21,7 +21,6 @@ mod turns;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -58,8 +57,6 @@ pub struct Results {
     uploads: UploadTurns,
     /// Of blobs, which wait for their turn.
     blob_uploads: UploadTurns,
-    /// Uploads of blobs that wait for their turn.
-    waiting: Arc<AtomicUsize>,
     turn: Duration,
     /// Held by whoever looks whether a blob is JSON.
     checks: Arc<Semaphore>,
@@ -96,8 +93,8 @@ impl Results {
     ) -> Result<Self, InvalidStoreUrl> {
         let (store, directory) = store_url::open(url, environment)?;
         let (uploads, blob_uploads) = (UploadTurns::new(), UploadTurns::new());
-        let (waiting, checks) = (Arc::default(), Arc::new(Semaphore::new(1)));
-        Ok(Self { store, directory, uploads, blob_uploads, waiting, turn: TURN, checks })
+        let checks = Arc::new(Semaphore::new(1));
+        Ok(Self { store, directory, uploads, blob_uploads, turn: TURN, checks })
     }
 
     /// The same with another time for which an upload of a blob waits for its turn, and has one however slow it is.

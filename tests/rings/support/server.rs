@@ -16,6 +16,7 @@ pub(crate) struct Server {
     _own: Option<tempfile::TempDir>,
     data: PathBuf,
     child: Child,
+    has_ended: bool,
     /// What it said until it served.
     before: String,
     /// What it says.
@@ -81,7 +82,8 @@ impl Server {
                     let token = std::fs::read_to_string(data.join("token")).unwrap();
                     let client = Client { address, token, namespace: "default".into() };
                     let data = data.to_owned();
-                    return Ok(Self { client, _own: None, data, child, before, log });
+                    let has_ended = false;
+                    return Ok(Self { client, _own: None, data, child, has_ended, before, log });
                 }
                 Ok(event) => before += &format!("{event}\n"),
                 Err(_) => {
@@ -105,15 +107,22 @@ impl Server {
         &self.before
     }
 
-    /// What it has said since the last call.
+    /// What it has said since the last call. Of one that has ended it is all: its last words are read after its end. Only
+    /// what it has left behind could still say something.
     pub(crate) fn said(&self) -> String {
-        self.log.try_iter().map(|event| format!("{event}\n")).collect()
+        let mut events: Vec<_> = self.log.try_iter().collect();
+        if self.has_ended {
+            let rest = std::iter::from_fn(|| self.log.recv_timeout(Duration::from_secs(1)).ok());
+            events.extend(rest);
+        }
+        events.iter().map(|event| format!("{event}\n")).collect()
     }
 
     /// Asks the server to stop and waits for its end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        self.has_ended = true;
         self.child.wait().unwrap()
     }
 
@@ -136,9 +145,11 @@ impl Server {
 
     /// Waits until the server has ended by itself.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        super::eventually("the server ends", Duration::from_secs(60), || {
+        let status = super::eventually("the server ends", Duration::from_secs(60), || {
             self.child.try_wait().unwrap()
-        })
+        });
+        self.has_ended = true;
+        status
     }
 }
 

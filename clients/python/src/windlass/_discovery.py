@@ -8,6 +8,7 @@ machine and is sent to no other.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import urllib.parse
 from pathlib import Path
@@ -48,7 +49,10 @@ def server_url(given: str | None) -> str:
 def is_loopback(url: str) -> bool:
     """Whether it is this machine: no proxy is asked, and its token may be sent there."""
     host = urllib.parse.urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def token_of(url: str, given: Token | None, data: str | os.PathLike[str] | None) -> Callable[[], str]:

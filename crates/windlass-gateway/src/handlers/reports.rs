@@ -14,9 +14,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::TryStreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use windlass_core::jobs::{Caller, Storing, Upload, Verdict, WantedBlob};
+use windlass_core::jobs::{Caller, ReportError, Storing, Upload, Verdict, WantedBlob};
 use windlass_core::result::{ByteStream, Content, StoredResult, hex};
-use windlass_core::{Report, parse};
+use windlass_core::{Error, Report, parse};
 
 use super::blobs::sha256_of;
 use crate::protocol::bearer::BearerToken;
@@ -79,6 +79,7 @@ pub(crate) async fn store_result(
     state.gateway.meters.record_upload(match &stored {
         Ok(Storing::At(_)) => ("accepted", upload.bytes),
         Ok(Storing::Refused(_) | Storing::TooLarge(_)) => ("refused", 0),
+        Err(ReportError::Failed(Error::Busy { .. })) => ("busy", 0),
         Err(_) => ("unjudged", 0),
     });
     match stored? {

@@ -160,9 +160,7 @@ impl Store {
 
     /// Jobs in the order of their names.
     pub(crate) async fn list(self: &Arc<Self>, filter: &Filter) -> Result<Page, Error> {
-        let (reply, flushed) = oneshot::channel();
-        self.send(Change::Flush { reply });
-        flushed.await.map_err(|_| stopped())??;
+        self.flush().await?;
         let filter = filter.clone();
         self.in_thread(move |store| {
             let limit = match filter.limit as usize {
@@ -185,6 +183,13 @@ impl Store {
             Ok(Page { items, continue_from })
         })
         .await
+    }
+
+    /// Waits until the store's thread has done what it was given so far. A full disk is no error.
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
+        let (reply, flushed) = oneshot::channel();
+        self.send(Change::Flush { reply });
+        flushed.await.map_err(|_| stopped())?
     }
 
     /// The changes of one job; the first item is the job as it is.

@@ -4,8 +4,6 @@
 //! their digest is known.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +19,7 @@ use windlass_core::{Error, media_type};
 
 use super::received::received;
 use super::{BYTES, JSON, path_of};
+use crate::turns::Demand;
 use crate::{BLOB_PART, Failed, Results, namespace_of, unavailable};
 
 /// The directory of uploads of a namespace that have no name yet. No job has this UID.
@@ -128,16 +127,18 @@ impl Results {
     }
 
     /// The same bytes, unless they come slowly while others wait for their turn.
-    fn paced(&self, content: ByteStream) -> ByteStream {
-        let (waiting, begun, turn) = (Arc::clone(&self.waiting), Instant::now(), self.turn);
+    fn paced(&self, content: ByteStream, demand: Demand) -> ByteStream {
+        let (begun, turn) = (Instant::now(), self.turn);
         let mut bytes = 0_u64;
         Box::pin(content.and_then(move |piece| {
             bytes += piece.len() as u64;
             let elapsed = begun.elapsed();
             let is_slow = elapsed > turn && bytes < elapsed.as_secs() * LEAST_BYTES_PER_SECOND;
-            let is_awaited = waiting.load(Ordering::Relaxed) > 0;
-            let taken =
-                if is_slow && is_awaited { Err(io::ErrorKind::TimedOut.into()) } else { Ok(piece) };
+            let taken = if is_slow && demand.is_waited_for() {
+                Err(io::ErrorKind::TimedOut.into())
+            } else {
+                Ok(piece)
+            };
             std::future::ready(taken)
         }))
     }
@@ -149,38 +150,19 @@ impl Results {
         content: ByteStream,
         most: u64,
     ) -> Result<Blob, NotStored> {
-        let turn = {
-            let _waits = Waits::new(&self.waiting);
-            timeout(self.turn, self.blob_uploads.acquire(namespace_of(&path))).await
-        };
+        let turn = timeout(self.turn, self.blob_uploads.acquire(namespace_of(&path))).await;
         let busy = || Error::Busy {
             message: "too many blobs are being stored".into(),
             retry_after: Duration::from_secs(1),
         };
         let turn = turn.map_err(|_| busy())?.map_err(|error| Error::Bug(error.to_string()))?;
-        let (content, received) = received(self.paced(content), new, most);
+        let (content, received) = received(self.paced(content, turn.demand()), new, most);
         match (self.put_at(turn, path, BLOB_PART, content).await, received.take()) {
             (Err(Failed::Store(error)), _) => Err(error.into()),
             (_, Some(end)) => end,
             (Err(Failed::Content(error)), None) => Err(NotStored::Content(error)),
             (Ok(()), None) => Err(Error::Bug("a body was stored that has no end".into()).into()),
         }
-    }
-}
-
-/// Counts as one that waits, until it is dropped.
-struct Waits(Arc<AtomicUsize>);
-
-impl Waits {
-    fn new(waiting: &Arc<AtomicUsize>) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(waiting))
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -8,10 +8,14 @@ use crate::server::engine_config;
 /// The token for a server: the environment's, that of the file that it names, or the one in the data directory of a
 /// server on this machine. That last one is sent to nobody else, unless its directory was named.
 pub(super) fn server_token(server: &str, data: Option<&Path>) -> anyhow::Result<String> {
-    if let Ok(token) = std::env::var("WINDLASS_TOKEN") {
+    // Whoever sets one to nothing has none.
+    if let Ok(token) = std::env::var("WINDLASS_TOKEN")
+        && !token.is_empty()
+    {
         return Ok(token);
     }
-    if let (None, Some(file)) = (data, std::env::var_os("WINDLASS_TOKEN_FILE")) {
+    let file = std::env::var_os("WINDLASS_TOKEN_FILE").filter(|file| !file.is_empty());
+    if let (None, Some(file)) = (data, file) {
         let path = Path::new(&file);
         let token = std::fs::read_to_string(path);
         return token.map_err(|error| {

@@ -171,7 +171,6 @@ async fn run(
     signals: StopSignals,
     manager: &ServiceManager,
 ) -> anyhow::Result<ExitCode> {
-    let jobs = Arc::clone(&gateway.jobs);
     let activity = Arc::clone(&gateway.activity);
     let release = async || {
         if let Err(error) = engine.release_memory().await {
@@ -188,7 +187,7 @@ async fn run(
     tokio::select! {
         served = windlass_gateway::serve(listener, gateway, until) => served?,
         never = memory::give_back(&activity, release) => match never {},
-        never = manager.keep_told(&*jobs) => match never {},
+        never = manager.keep_told(async || engine.answers().await) => match never {},
         why = engine.broken() => bail!("the store has failed: {why}"),
     }
     info!("stopping: what runs is ended, and started again by the next server on this directory");

@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use tracing::warn;
-use windlass_core::Jobs;
+use windlass_core::Error;
 
 /// The service manager that has started this process, if one wants to know.
 #[derive(Debug)]
@@ -44,15 +44,19 @@ impl ServiceManager {
         self.tell("STOPPING=1");
     }
 
-    /// Tells twice in each interval that the server lives, as long as what is behind it answers.
-    pub(crate) async fn keep_told(&self, jobs: &dyn Jobs) -> Infallible {
+    /// Tells twice in each interval that the server lives, as long as what is behind it answers. A server that is drained
+    /// lives.
+    pub(crate) async fn keep_told(
+        &self,
+        answers: impl AsyncFn() -> Result<(), Error>,
+    ) -> Infallible {
         let Some(interval) = self.interval else { return pending().await };
         loop {
             tokio::time::sleep(interval / 2).await;
-            match jobs.ready().await {
+            match answers().await {
                 Ok(()) => self.tell("WATCHDOG=1"),
                 Err(error) => {
-                    warn!(%error, "not ready: the service manager is not told that the server lives")
+                    warn!(%error, "the service manager is not told that the server lives")
                 }
             }
         }
