@@ -39,7 +39,7 @@ fn the_charts_functions_are_the_built_in_ones() {
 }
 
 /// Every command that a user types, in the order of the help.
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 25] = [
     "",
     "run",
     "call",
@@ -53,8 +53,10 @@ const COMMANDS: [&str; 23] = [
     "result",
     "logs",
     "explain",
+    "dashboard",
     "blobs",
     "functions",
+    "functions check",
     "queues",
     "serve",
     "drain",
@@ -69,7 +71,7 @@ const COMMANDS: [&str; 23] = [
 fn the_help_of_every_command_is_the_committed_one() {
     let mut help = String::new();
     for command in COMMANDS {
-        let arguments: Vec<_> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let arguments: Vec<_> = command.split_whitespace().chain(["--help"]).collect();
         help += &format!("$ windlass {}\n{}\n", arguments.join(" "), printed(&arguments));
     }
     assert_golden("tests/rings/golden/help.txt", &help);

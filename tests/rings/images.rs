@@ -3,6 +3,8 @@
 //! Each test upgrades the release, and so they run alone, one after the other. Where the node's container runtime lacks
 //! image volumes, that way is left out, and the test says so.
 
+mod needs;
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 

@@ -37,6 +37,13 @@ const ENTRIES: &[Entry] = &[
     Entry("GET", "/readyz", &[200]),
     Entry("GET", "/openapi.json", &[200]),
     Entry("GET", "/docs", &[200]),
+    Entry("GET", "/dashboard", &[200]),
+    Entry("GET", "/dashboard/", &[200]),
+    Entry("GET", "/dashboard/app.js", &[200]),
+    Entry("GET", "/dashboard/app.css", &[200]),
+    Entry("POST", "/v1/login-codes", &[201]),
+    // Nobody has a code: see `expected`.
+    Entry("POST", "/v1/login", &[]),
     Entry("GET", "/metrics", &[200]),
     // Asked last by whoever may: it ends the server.
     Entry("POST", "/v1/drain", &[202]),
@@ -56,6 +63,7 @@ const ENTRIES: &[Entry] = &[
     Entry("GET", "/v1/namespaces/{namespace}/queues/{name}", &[200]),
     Entry("POST", "/v1/namespaces/{namespace}/jobs", &[201]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs", &[200]),
+    Entry("GET", "/v1/namespaces/{namespace}/events", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}", &[200]),
     Entry("DELETE", "/v1/namespaces/{namespace}/jobs/{name}", &[204]),
     Entry("POST", "/v1/namespaces/{namespace}/jobs/{name}/cancel", &[200]),
@@ -242,13 +250,13 @@ impl Matrix {
             Some(Guard::Open) => through(),
             Some(Guard::Metrics) if rights.metrics => through(),
             Some(Guard::Metrics) => vec![403],
-            Some(Guard::Admin) if self.of_a_cluster => vec![404],
+            Some(Guard::Admin | Guard::LoginCode) if self.of_a_cluster => vec![404],
             Some(Guard::Admin) if rights.admin => through(),
             Some(Guard::Admin) => vec![403],
             // Nobody reports to one machine over HTTP.
             Some(Guard::Worker | Guard::Peer) if !self.of_a_cluster => vec![404],
             // Tokens of callers are not for these.
-            Some(Guard::Worker | Guard::Peer) => vec![401],
+            Some(Guard::Worker | Guard::Peer | Guard::LoginCode) => vec![401],
             // Its answer shows a job and what becomes of it.
             Some(Guard::Jobs(Verb::Create)) if path.ends_with("/call") => {
                 match [Verb::Create, Verb::Get, Verb::Watch]

@@ -182,7 +182,7 @@ fn a_service_manager_is_told_that_the_server_is_ready_lives_and_stops() {
     eventually("it runs", Duration::from_secs(30), || {
         text(&server.client.get(&server.client.jobs("")).body).contains("Running").then_some(())
     });
-    assert_eq!(server.client.post("/v1/drain", &[], b"").status, 200);
+    assert_eq!(server.client.post("/v1/drain", &[], b"").status, 202);
     assert_eq!(server.client.get("/readyz").status, 503);
     socket.set_nonblocking(true).unwrap();
     while socket.recv(&mut [0; 64]).is_ok() {}

@@ -1,7 +1,5 @@
 //! ComputeFunction: what may run. Written by admins.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -86,8 +84,8 @@ pub struct FunctionSpec {
     /// Processes that stay between jobs. Absent for a process of its own for each attempt. On a
     /// cluster this needs standbys, which are off by default.
     pub warm: Option<Warm>,
-    /// What the function's pods need of their node. Ignored on one machine.
-    pub pod: Option<PodOptions>,
+    /// What the function's pods are on a cluster, beside what Windlass says of them. Ignored on one machine.
+    pub pod_template: Option<PodTemplate>,
 }
 
 impl FunctionSpec {
@@ -124,8 +122,11 @@ pub struct Parallelism {
     pub max: Cpus,
 }
 
+/// The longest time to a running function, of one that does not say.
+pub const DEFAULT_START_DEADLINE_SECONDS: u32 = 600;
+
 fn ten_minutes() -> u32 {
-    600
+    DEFAULT_START_DEADLINE_SECONDS
 }
 
 impl Default for Parallelism {
@@ -210,48 +211,30 @@ pub const RESERVED_NAME: &str = "names that begin with WINDLASS_ are Windlass' o
 /// What stands for the value of a variable before whoever may not write its function: people put secrets there.
 pub const HIDDEN_VALUE: &str = "(hidden)";
 
-/// What the function's pods need of their node.
-#[skip_serializing_none]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Metadata and specification of the function's pods, as in a Deployment. Its container `function` is the one that
+/// Windlass completes. It is read by the controller alone, which knows Kubernetes' types: their schema would make this
+/// definition too large to be applied with kubectl.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct PodOptions {
-    /// Labels that the node must have.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::label_map")]
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints that the pods accept.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    pub tolerations: Vec<Toleration>,
-    /// RuntimeClass of the pods.
-    #[schemars(length(min = 1, max = 253))]
-    pub runtime_class_name: Option<String>,
-    /// Secrets with the registry's credentials, in the function's namespace.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
-    pub image_pull_secrets: Vec<String>,
-    /// PriorityClass of the pods.
-    #[schemars(length(min = 1, max = 253))]
-    pub priority_class_name: Option<String>,
+pub struct PodTemplate {
+    /// Labels and annotations.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(schema_with = "schema::any_object")]
+    pub metadata: Map<String, Value>,
+    /// A PodSpec, without what Windlass says.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(schema_with = "schema::any_object")]
+    pub spec: Map<String, Value>,
 }
 
-/// A taint that pods accept, as in a pod's `tolerations`.
-#[skip_serializing_none]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Toleration {
-    /// Key of the taint; absent for all.
-    #[schemars(length(max = 317))]
-    pub key: Option<String>,
-    /// `Exists` or `Equal`. Default `Equal`.
-    #[schemars(length(max = 16))]
-    pub operator: Option<String>,
-    /// Value of the taint.
-    #[schemars(length(max = 63))]
-    pub value: Option<String>,
-    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent for all.
-    #[schemars(length(max = 32))]
-    pub effect: Option<String>,
+impl PodTemplate {
+    /// The values of the variables of all its containers.
+    fn values_of_variables(&mut self) -> impl Iterator<Item = &mut Value> {
+        let lists = self.spec.iter_mut().filter(|(key, _)| key.ends_with("ontainers"));
+        let containers = lists.flat_map(|(_, list)| list.as_array_mut()).flatten();
+        let variables = containers.filter_map(|container| container.get_mut("env")?.as_array_mut());
+        variables.flatten().filter_map(|variable| variable.get_mut("value"))
+    }
 }
 
 /// A ComputeFunction object.
@@ -287,6 +270,10 @@ impl Function {
         for variable in &mut self.spec.env {
             HIDDEN_VALUE.clone_into(&mut variable.value);
         }
+        let template = self.spec.pod_template.iter_mut();
+        for value in template.flat_map(PodTemplate::values_of_variables) {
+            *value = HIDDEN_VALUE.into();
+        }
         self
     }
 }
@@ -303,4 +290,22 @@ fn number<const N: u32>() -> u32 {
 }
 fn one_gib() -> u64 {
     1 << 30
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_value_of_a_variable_is_shown_wherever_it_is_said() {
+        let env = json!([{ "name": "KEY", "value": "hush" }]);
+        let container = json!([{ "name": "c", "env": env }]);
+        let spec = json!({ "command": ["f"], "env": env, "podTemplate": { "spec": {
+            "containers": container, "initContainers": container } } });
+        let function = Function::new("f", serde_json::from_value(spec).unwrap());
+        let shown = serde_json::to_string(&function.with_hidden_values()).unwrap();
+        assert_eq!((shown.contains("hush"), shown.matches(HIDDEN_VALUE).count()), (false, 3));
+    }
 }

@@ -16,6 +16,7 @@ pub mod admit;
 pub mod assignment;
 pub mod blob;
 pub mod blobs;
+pub mod changes;
 pub mod clock;
 pub mod error;
 pub mod explain;

@@ -9,12 +9,13 @@ use http::Method;
 use windlass_core::jobs::Verb;
 
 use crate::handlers::{
-    api_document, assignment, blobs, call, drain, functions, health, jobs, metrics, peers, queues,
-    reports,
+    api_document, assignment, blobs, call, dashboard, drain, functions, health, jobs, login,
+    metrics, peers, queues, reports,
 };
 use crate::middleware::{guard, origin, response};
 use crate::openapi;
 use crate::protocol::error::ApiError;
+use crate::protocol::login_codes::LoginCodes;
 use crate::protocol::rate_limit::RateLimits;
 use crate::protocol::route::RouteTable;
 use crate::server::shutdown::Shutdown;
@@ -45,6 +46,12 @@ routes! {
     GET "/readyz", Open, Request => health::is_ready;
     GET "/openapi.json", Open, Request => api_document::describe_api;
     GET "/docs", Open, Request => api_document::read_docs;
+    GET "/dashboard", Open, Request => dashboard::read_dashboard;
+    GET "/dashboard/", Open, Request => dashboard::read_dashboard;
+    GET "/dashboard/app.js", Open, Request => dashboard::read_script;
+    GET "/dashboard/app.css", Open, Request => dashboard::read_style;
+    POST "/v1/login-codes", Admin, Request => login::issue_login_code;
+    POST "/v1/login", LoginCode, Request => login::redeem_login_code;
     POST "/v1/drain", Admin, Request => drain::drain_server;
     GET "/metrics", Metrics, Request => metrics::read_metrics;
     POST "/v1/reports", Worker, Request => reports::report;
@@ -68,6 +75,8 @@ routes! {
         Queues(Verb::Get), Request => queues::get_queue;
     POST "/v1/namespaces/{namespace}/jobs", Jobs(Verb::Create), Handler => jobs::submit::submit_job;
     GET "/v1/namespaces/{namespace}/jobs", Jobs(Verb::List), Request => jobs::list::list_jobs;
+    GET "/v1/namespaces/{namespace}/events",
+        Jobs(Verb::Watch), Handler => jobs::changes::follow_jobs;
     GET "/v1/namespaces/{namespace}/jobs/{name}", Jobs(Verb::Get), Request => jobs::get::get_job;
     DELETE "/v1/namespaces/{namespace}/jobs/{name}",
         Jobs(Verb::Delete), Request => jobs::delete::delete_job;
@@ -93,6 +102,7 @@ pub(crate) static API_DOCUMENT: LazyLock<ApiDocument> =
 pub(crate) fn router(gateway: Gateway, shutdown: Shutdown) -> axum::Router {
     let state = Arc::new(GatewayState {
         rate_limits: RateLimits::new(&gateway.limits.rates),
+        login_codes: LoginCodes::default(),
         gateway,
         shutdown,
         routes: RouteTable(ROUTES),
@@ -114,13 +124,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_health_checks_and_the_documentation_are_open() {
+    fn only_the_health_checks_and_pages_that_are_the_same_for_everybody_are_open() {
         let open: Vec<_> = ROUTES
             .iter()
             .filter(|route| route.guard == Guard::Open)
             .map(|route| route.path)
             .collect();
-        assert_eq!(open, ["/healthz", "/readyz", "/openapi.json", "/docs"]);
+        let checks_and_documentation = ["/healthz", "/readyz", "/openapi.json", "/docs"];
+        let dashboard = ["/dashboard", "/dashboard/", "/dashboard/app.js", "/dashboard/app.css"];
+        assert_eq!(open, [checks_and_documentation, dashboard].concat());
     }
 
     #[test]
@@ -136,7 +148,10 @@ mod tests {
         for route in ROUTES {
             let changes = matches!(
                 route.guard,
-                Guard::Peer | Guard::Admin | Guard::Jobs(Verb::Create | Verb::Patch | Verb::Delete)
+                Guard::Peer
+                    | Guard::Admin
+                    | Guard::LoginCode
+                    | Guard::Jobs(Verb::Create | Verb::Patch | Verb::Delete)
             );
             // What a worker does is read from its path.
             let changes =

@@ -5,11 +5,13 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 use tokio::sync::Notify;
 use windlass_core::blobs::Blobs;
+use windlass_core::changes::Changes;
 use windlass_core::jobs::{Access, Drain, Jobs, Reports};
 
 use crate::live::live_progress::LiveProgress;
 use crate::metrics::Meters;
 use crate::protocol::limits::ServerLimits;
+use crate::protocol::login_codes::LoginCodes;
 use crate::protocol::rate_limit::RateLimits;
 use crate::protocol::route::RouteTable;
 use crate::server::shutdown::Shutdown;
@@ -20,6 +22,8 @@ use crate::server::tls::Tls;
 pub struct Gateway {
     /// The back end that runs the jobs.
     pub jobs: Arc<dyn Jobs>,
+    /// The same, where it tells what happens to any of them.
+    pub changes: Arc<dyn Changes>,
     /// Who may do what.
     pub access: Arc<dyn Access>,
     /// Where workers report; `None` on one machine, and then there is no such route.
@@ -51,6 +55,7 @@ pub(crate) struct GatewayState {
     pub(crate) gateway: Gateway,
     pub(crate) shutdown: Shutdown,
     pub(crate) rate_limits: RateLimits,
+    pub(crate) login_codes: LoginCodes,
     pub(crate) routes: RouteTable,
     pub(crate) api_document: &'static LazyLock<ApiDocument>,
 }

@@ -45,7 +45,7 @@ impl Stream {
         Self::of(server, ask).await
     }
 
-    async fn of(server: &Server, ask: Ask) -> Self {
+    pub(crate) async fn of(server: &Server, ask: Ask) -> Self {
         let response = server.open(ask).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");

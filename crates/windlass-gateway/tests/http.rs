@@ -41,6 +41,7 @@ impl Server {
         let backend = Arc::new(FakeBackend::default());
         let mut gateway = Gateway {
             jobs: backend.clone(),
+            changes: backend.clone(),
             access: Arc::new(Tokens),
             reports: Some(Arc::new(FakeReports(backend.clone()))),
             blobs: Some(backend.clone()),

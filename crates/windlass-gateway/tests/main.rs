@@ -10,6 +10,7 @@ mod http;
 
 mod blobs;
 mod call;
+mod changes;
 mod crowds;
 mod errors;
 mod events;
@@ -20,6 +21,7 @@ mod hosts;
 mod idempotency;
 mod jobs;
 mod labels;
+mod login;
 mod logs;
 mod metrics;
 mod openapi;

@@ -19,6 +19,7 @@ use windlass_core::{
     QueueSpec,
 };
 
+use crate::function_status::FunctionStatus;
 use crate::labels::AttemptId;
 
 /// Defines a custom resource of our group: a wrapper around core's specification, with what only Kubernetes knows of it.
@@ -69,7 +70,13 @@ custom_resource! {
     kind = "ComputeFunction",
     plural = "computefunctions",
     shortname = "cfn",
+    status = "FunctionStatus",
     doc = "A program that requests may name.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
     printcolumn(name = "Description", type_ = "string", json_path = ".spec.description"),
     printcolumn(name = "Default", type_ = "integer", json_path = ".spec.parallelism.default"),
     printcolumn(name = "Max", type_ = "integer", json_path = ".spec.parallelism.max"),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use windlass_core::{AttemptNumber, Cpus};
 
+/// How the names of our labels and annotations begin.
+pub(crate) const OWN_PREFIX: &str = "windlass.dev/";
 /// Label on batch Jobs and pods: name of the ComputeJob.
 pub(crate) const LABEL_JOB: &str = "windlass.dev/job";
 /// Label on batch Jobs and pods: UID of the ComputeJob.
@@ -36,12 +38,12 @@ pub(crate) const ANNOTATION_CLAIMED: &str = "windlass.dev/claimed";
 pub(crate) const ANNOTATION_ASSIGNMENT: &str = "windlass.dev/assignment";
 /// Annotation on the pod of a claimed standby: since when its function runs, told once it has run for some time.
 pub(crate) const ANNOTATION_RUNNING: &str = "windlass.dev/running";
-/// Name of the only container.
+/// Name of the container that runs the function.
 pub(crate) const CONTAINER: &str = "function";
 /// Audience of the token with which a worker reports.
 pub(crate) const AUDIENCE: &str = "windlass";
 
-/// Annotations on every pod of ours: what moves pods about to save nodes lets this one run to its end.
+/// Annotations on every pod of ours whose function says nothing else: what moves pods about to save nodes lets this one run to its end.
 pub(crate) fn let_it_run() -> BTreeMap<String, String> {
     BTreeMap::from([
         ("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned()),

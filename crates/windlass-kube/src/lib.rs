@@ -22,6 +22,7 @@ mod client;
 mod controller;
 pub mod crd;
 mod error;
+pub mod function_status;
 mod gateway;
 pub mod kubeconfig;
 mod labels;
@@ -33,6 +34,7 @@ mod test_times;
 mod version;
 mod watch_backoff;
 
+pub use attempt::build_standby::check_function;
 pub use attempt::report_endpoint::{Authorities, ReportEndpoint};
 pub use attempt::worker_source::WorkerImage;
 pub use client::client;

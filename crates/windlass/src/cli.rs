@@ -7,10 +7,12 @@ use crate::commands::call::Call;
 use crate::commands::cancel::Cancel;
 use crate::commands::completion::Completion;
 use crate::commands::controller::ControllerArgs;
+use crate::commands::dashboard::Dashboard;
 use crate::commands::delete::Delete;
 use crate::commands::drain::Drain;
 use crate::commands::explain::Explain;
 use crate::commands::function::Function;
+use crate::commands::functions::Functions;
 use crate::commands::gateway::GatewayArgs;
 use crate::commands::get::Get;
 use crate::commands::keys::Keys;
@@ -63,11 +65,13 @@ pub(crate) enum Command {
     Logs(OnBackend<Logs>),
     /// Tell where a job's time went, and what it waits for now
     Explain(OnBackend<Explain>),
+    /// Show a server's jobs in a browser
+    Dashboard(OnBackend<Dashboard>),
     /// Send inputs and files before the jobs that name them
     #[command(subcommand)]
     Blobs(Blobs),
-    /// Show what may run
-    Functions(OnBackend<ObjectsFlags>),
+    /// Show what may run, and what a manifest means
+    Functions(Functions),
     /// Show quotas of CPUs
     Queues(OnBackend<ObjectsFlags>),
     /// Answer the REST API on this machine

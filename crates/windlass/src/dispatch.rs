@@ -9,10 +9,11 @@ use crate::backend::advice::Advised;
 use crate::backend::resolve::Backend;
 use crate::cli::{self, Command, Started};
 use crate::commands::blobs::Blobs;
+use crate::commands::functions::{Functions, FunctionsCommand};
 use crate::commands::{
-    blobs, call, cancel, completion, controller, delete, drain, explain, function, functions,
-    gateway, get, keys, lambda, list, logs, print, queues, result, retry, run as run_command,
-    serve, submit, watch, worker,
+    blobs, call, cancel, check_functions, completion, controller, dashboard, delete, drain,
+    explain, function, functions, gateway, get, keys, lambda, list, logs, print, queues, result,
+    retry, run as run_command, serve, submit, watch, worker,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -39,8 +40,12 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Result(args) => on_backend(args, result::result),
         Command::Logs(args) => on_backend(args, logs::logs),
         Command::Explain(args) => on_backend(args, explain::explain),
+        Command::Dashboard(args) => on_backend(args, dashboard::dashboard),
         Command::Blobs(Blobs::Put(args)) => on_backend(args, blobs::put),
-        Command::Functions(args) => on_backend(args, functions::functions),
+        Command::Functions(Functions { command: Some(FunctionsCommand::Check(args)), .. }) => {
+            block_on(check_functions::check(args))
+        }
+        Command::Functions(args) => on_backend(args.shown, functions::functions),
         Command::Queues(args) => on_backend(args, queues::queues),
         Command::Drain(args) => on_backend(args, drain::drain),
         Command::Serve(args) => block_on(serve::serve(args)),

@@ -13,6 +13,7 @@
 //! - [`completion`]: completion scripts of shells.
 
 mod advice;
+mod check_functions;
 mod checks;
 mod completion;
 mod drain;

@@ -1,5 +1,6 @@
 //! One list of scenarios over HTTP, the same on one machine and on a cluster.
 
+mod changes;
 mod endings;
 mod inputs;
 mod labels;
@@ -56,6 +57,7 @@ fn every_scenario(client: &Client) {
     service::queues_are_shown(client);
     service::some_fields_are_given_instead_of_all(client);
     service::a_log_is_followed_to_the_end_of_its_job(client);
+    changes::all_jobs_are_followed(client);
     labels::jobs_are_found_by_their_labels(client);
     labels::a_job_is_submitted_again(client);
     endings::a_cancelled_job_ends_cancelled(client);

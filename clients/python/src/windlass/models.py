@@ -352,33 +352,16 @@ class Parallelism(Model):
 
 
 @dataclass(frozen=True)
-class Toleration(Model):
-    """A taint that pods accept, as in a pod's `tolerations`."""
+class PodTemplate(Model):
+    """Metadata and specification of the function's pods, as in a Deployment. Its container `function` is the one that
+    Windlass completes. It is read by the controller alone, which knows Kubernetes' types: their schema would make
+    this definition too large to be applied with kubectl.
+    """
 
-    effect: str | None = None
-    """`NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent for all."""
-    key: str | None = None
-    """Key of the taint; absent for all."""
-    operator: str | None = None
-    """`Exists` or `Equal`. Default `Equal`."""
-    value: str | None = None
-    """Value of the taint."""
-
-
-@dataclass(frozen=True)
-class PodOptions(Model, tolerations=Toleration):
-    """What the function's pods need of their node."""
-
-    image_pull_secrets: tuple[str, ...] = ()
-    """Secrets with the registry's credentials, in the function's namespace."""
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    """Labels that the node must have."""
-    priority_class_name: str | None = None
-    """PriorityClass of the pods."""
-    runtime_class_name: str | None = None
-    """RuntimeClass of the pods."""
-    tolerations: tuple[Toleration, ...] = ()
-    """Taints that the pods accept."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Labels and annotations."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """A PodSpec, without what Windlass says."""
 
 
 @dataclass(frozen=True)
@@ -418,7 +401,7 @@ class FunctionSpec(
     env=EnvVar,
     memory=Memory,
     parallelism=Parallelism,
-    pod=PodOptions,
+    pod_template=PodTemplate,
     timeout_seconds=Timeout,
     warm=Warm,
 ):
@@ -466,8 +449,8 @@ class FunctionSpec(
     """
     max_input_bytes: int | None = None
     """Most bytes of an input that is no inline JSON, and of each file. Default 1 GiB."""
-    pod: PodOptions | None = None
-    """What the function's pods need of their node. Ignored on one machine."""
+    pod_template: PodTemplate | None = None
+    """What the function's pods are on a cluster, beside what Windlass says of them. Ignored on one machine."""
     retries: int | None = None
     """Further attempts after the first one failed, for jobs that do not say. Default 2."""
     warm: Warm | None = None
@@ -610,7 +593,7 @@ __all__ = [
     "PartName",
     "Phase",
     "Place",
-    "PodOptions",
+    "PodTemplate",
     "Problem",
     "Progress",
     "Queue",
@@ -618,7 +601,6 @@ __all__ = [
     "QueueStatus",
     "Timeline",
     "Timeout",
-    "Toleration",
     "Truth",
     "Usage",
     "Warm",

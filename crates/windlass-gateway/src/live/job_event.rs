@@ -75,6 +75,20 @@ pub(crate) fn problem_bytes(error: &ApiError) -> Bytes {
     format!("event: problem\ndata: {}\n\n", error.to_json()).into()
 }
 
+/// The data of `event: deleted`.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct DeletedEvent<'a> {
+    /// The name of the job that is gone.
+    name: &'a str,
+    /// Its UID: the name may be another job's by now.
+    uid: &'a str,
+}
+
+/// `event: deleted`
+pub(crate) fn deleted_bytes(name: &str, uid: &str) -> Bytes {
+    sse_bytes("deleted", None, &DeletedEvent { name, uid })
+}
+
 fn sse_bytes(kind: &str, id: Option<&EventId>, data: &impl Serialize) -> Bytes {
     let mut text = format!("event: {kind}\n").into_bytes();
     // A control character would end the line; no UID or version has one, and none is lost without.

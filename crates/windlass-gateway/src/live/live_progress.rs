@@ -5,6 +5,7 @@ use std::sync::Arc;
 use windlass_core::live::Live;
 use windlass_core::report::{Event, Report};
 
+use super::namespace_watch::NamespaceWatches;
 use super::outbox::Outboxes;
 use super::progress_cache::ProgressCache;
 use super::shared_watch::SharedWatches;
@@ -14,6 +15,7 @@ use super::shared_watch::SharedWatches;
 pub struct LiveProgress {
     pub(crate) cache: Arc<ProgressCache>,
     pub(crate) watches: Arc<SharedWatches>,
+    pub(crate) namespaces: Arc<NamespaceWatches>,
     pub(crate) outboxes: Outboxes,
 }
 

@@ -9,6 +9,7 @@
 
 pub(crate) mod job_event;
 pub(crate) mod live_progress;
+pub(crate) mod namespace_watch;
 pub(crate) mod outbox;
 pub(crate) mod peers;
 pub(crate) mod progress_cache;

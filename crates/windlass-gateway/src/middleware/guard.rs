@@ -88,14 +88,15 @@ impl CallerState {
         Ok(token)
     }
 
-    /// Lets through whose counted token is the admin's.
+    /// The counted token, if it is the admin's.
     async fn require_admin(
         &mut self,
         state: &GatewayState,
         headers: &HeaderMap,
-    ) -> Result<(), ApiError> {
+    ) -> Result<BearerToken, ApiError> {
         let token = self.counted_token(state, headers).await?;
-        Ok(state.gateway.access.check_admin(Some(token.as_str())).await?)
+        state.gateway.access.check_admin(Some(token.as_str())).await?;
+        Ok(token)
     }
 
     /// Keeps the connection for the caller until the answer has arrived.
@@ -189,7 +190,12 @@ async fn authorize(
             caller.take_seat(Caller { name: REPLICAS.into(), is_admin: false })?;
         }
         Some(Guard::Admin) if state.gateway.drain.is_some() => {
-            caller.require_admin(state, &parts.headers).await?;
+            let token = caller.require_admin(state, &parts.headers).await?;
+            parts.extensions.insert(token);
+        }
+        Some(Guard::LoginCode) if state.gateway.drain.is_some() => {
+            let code = caller.uncounted_token(state, &parts.headers)?;
+            parts.extensions.insert(code);
         }
         Some(Guard::Metrics) => {
             caller.counted_token(state, &parts.headers).await?;
@@ -199,12 +205,12 @@ async fn authorize(
         Some(guard @ (Guard::Jobs(_) | Guard::Functions(_) | Guard::Queues(_))) => {
             authorize_in_namespace(state, parts, caller, guard).await?;
         }
-        Some(Guard::Worker | Guard::Peer | Guard::Admin) | None => {
+        Some(Guard::Worker | Guard::Peer | Guard::Admin | Guard::LoginCode) | None => {
             let token = caller.counted_token(state, &parts.headers).await?;
             permissions::require_known_caller(state, &token).await?;
             return Err(match (route, path) {
                 (None, Some(path)) => method_not_allowed(state.routes, path),
-                // The routes for workers do not exist where no worker reports over HTTP, nor a drain of a cluster.
+                // The routes for workers do not exist where no worker reports over HTTP, nor an admin of a cluster.
                 _ => ApiError::no_such_path(),
             });
         }

@@ -188,7 +188,8 @@ fn refused_with(route: &Route, operation: &Operation) -> BTreeMap<u16, Vec<Probl
         | Guard::Queues(_)
         | Guard::Worker
         | Guard::Peer
-        | Guard::Admin => &[
+        | Guard::Admin
+        | Guard::LoginCode => &[
             ProblemKind::Unauthenticated,
             ProblemKind::Forbidden,
             ProblemKind::NotFound,

@@ -13,6 +13,7 @@ use windlass_core::{Function, Job, Phase, Queue, Report};
 use super::operation::{Answer, Body, Content, Header, Operation, Parameter, Tag};
 use super::schemas::{self, label, label_list, label_selector, schema_of, submission};
 use crate::handlers::jobs::list::{DEFAULT_LIMIT, MAX_CONTINUE_BYTES, MAX_LIMIT};
+use crate::handlers::login::{Login, LoginCode};
 use crate::live::outbox::ReportBatch;
 use crate::protocol::problem::ProblemKind;
 use crate::protocol::resource_list::ResourceList;
@@ -172,6 +173,62 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "This document as a page",
         text: "For everybody, like the document. The page loads nothing from anywhere.",
         answers: &[Answer::new(200, "The page.", Content::Text("text/html"))],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/dashboard"),
+        id: "openDashboard",
+        tag: Tag::Operations,
+        summary: "The dashboard, by its short name",
+        text: "The same page as `/dashboard/`.",
+        answers: &[Answer::new(200, "The page.", Content::Text("text/html"))],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/dashboard/"),
+        id: "readDashboard",
+        tag: Tag::Operations,
+        summary: "A page for people that shows jobs, functions and queues",
+        text: "For everybody, like the document: what it shows it asks of this API with its reader's token. It \
+               loads nothing from elsewhere. It has an `ETag`.",
+        answers: &[Answer::new(200, "The page.", Content::Text("text/html"))],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/dashboard/app.js"),
+        id: "readDashboardScript",
+        tag: Tag::Operations,
+        summary: "The script of the dashboard",
+        text: "Compressed by gzip.",
+        answers: &[Answer::new(200, "The script.", Content::Text("text/javascript"))],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/dashboard/app.css"),
+        id: "readDashboardStyle",
+        tag: Tag::Operations,
+        summary: "The style of the dashboard",
+        text: "Compressed by gzip.",
+        answers: &[Answer::new(200, "The style.", Content::Text("text/css"))],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("POST", "/v1/login-codes"),
+        id: "issueLoginCode",
+        tag: Tag::Operations,
+        summary: "A code with which a browser gets the caller's token",
+        text: "For the admin of a server on one machine. The code is good once and for a minute. \
+               `windlass dashboard` makes a link of it.",
+        answers: &[Answer::new(201, "The code.", Content::Json(schema_of::<LoginCode>))],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("POST", "/v1/login"),
+        id: "redeemLoginCode",
+        tag: Tag::Operations,
+        summary: "The token for a code",
+        text: "The code is sent as the bearer token. It is forgotten. On a cluster there is no such path.",
+        answers: &[Answer::new(200, "The token.", Content::Json(schema_of::<Login>))],
         ..Operation::EMPTY
     },
     Operation {
@@ -659,6 +716,26 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ],
         answers: &[Answer::new(200, "The end of the log.", Content::Text("text/plain"))],
         refusals: &[ProblemKind::Query, ProblemKind::Invalid],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/v1/namespaces/{namespace}/events"),
+        id: "followJobs",
+        tag: Tag::Jobs,
+        summary: "Tells what happens to any job of the namespace",
+        text: "Server-sent events, from now on. `event: job` has a job that is new or has changed, whole or with \
+               `fields` some of it, but never its input and the bytes of its result. `event: deleted` names a job \
+               that is gone. States may be skipped, the last one is not. Whoever lists the jobs once the stream has \
+               begun, and then applies its events, has missed nothing. `event: problem` has a problem document and \
+               is the last: begin again. A stream ends after an hour, when the server ends, and soon after its \
+               token is taken back.",
+        parameters: &[FIELDS],
+        answers: &[Answer::new(
+            200,
+            "A stream of events.",
+            Content::Events(schemas::namespace_event),
+        )],
+        refusals: &[ProblemKind::Query],
         ..Operation::EMPTY
     },
     Operation {

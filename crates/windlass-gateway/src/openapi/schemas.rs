@@ -10,7 +10,7 @@ use windlass_core::fields::MAX_PATHS;
 use windlass_core::name::MAX_NAME;
 use windlass_core::{Job, JobSpec, labels};
 
-use crate::live::job_event::ProgressEvent;
+use crate::live::job_event::{DeletedEvent, ProgressEvent};
 use crate::protocol::error::ProblemDocument;
 use crate::protocol::resource_list::ResourceList;
 
@@ -141,16 +141,34 @@ pub(super) fn event(generator: &mut SchemaGenerator) -> Value {
         schema_of::<ProgressEvent<'_>>(generator),
         schema_of::<ProblemDocument<'_>>(generator),
     ];
+    let text = "The job, its progress, or why it cannot be followed any more.";
+    let mut event = event_of(&["job", "progress", "problem"], text, &data);
+    event["properties"]["id"] =
+        json!({ "type": "string", "description": "What has been seen: for `Last-Event-ID`." });
+    event
+}
+
+/// One event of the stream that follows all jobs of a namespace.
+pub(super) fn namespace_event(generator: &mut SchemaGenerator) -> Value {
+    let data = [
+        job_or_fields(generator),
+        schema_of::<DeletedEvent<'_>>(generator),
+        schema_of::<ProblemDocument<'_>>(generator),
+    ];
+    let text = "The job, which job is gone, or why they cannot be followed any more.";
+    event_of(&["job", "deleted", "problem"], text, &data)
+}
+
+fn event_of(kinds: &[&str], text: &str, data: &[Value]) -> Value {
     json!({
         "type": "object",
         "description": "One event.",
         "required": ["event", "data"],
         "properties": {
-            "event": { "type": "string", "enum": ["job", "progress", "problem"] },
-            "id": { "type": "string", "description": "What has been seen: for `Last-Event-ID`." },
+            "event": { "type": "string", "enum": kinds },
             "data": {
                 "type": "string",
-                "description": "The job, its progress, or why it cannot be followed any more.",
+                "description": text,
                 "contentMediaType": "application/json",
                 "contentSchema": { "anyOf": data }
             }

@@ -8,6 +8,7 @@ pub(crate) mod deadline;
 pub(crate) mod error;
 pub(crate) mod headers;
 pub(crate) mod limits;
+pub(crate) mod login_codes;
 pub(crate) mod prefer;
 pub(crate) mod problem;
 pub(crate) mod query;

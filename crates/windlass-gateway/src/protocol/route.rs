@@ -24,6 +24,8 @@ pub enum Guard {
     Peer,
     /// The admin of a server on one machine.
     Admin,
+    /// Whoever has a login code of a server on one machine: its handler redeems it.
+    LoginCode,
 }
 
 impl Guard {
@@ -33,7 +35,12 @@ impl Guard {
             Self::Jobs(verb) => (Resource::Jobs, verb),
             Self::Functions(verb) => (Resource::Functions, verb),
             Self::Queues(verb) => (Resource::Queues, verb),
-            Self::Open | Self::Worker | Self::Metrics | Self::Peer | Self::Admin => return None,
+            Self::Open
+            | Self::Worker
+            | Self::Metrics
+            | Self::Peer
+            | Self::Admin
+            | Self::LoginCode => return None,
         };
         Some(Permission { resource, verb })
     }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::channel::mpsc;
 use serde_json::json;
 use tokio::sync::watch;
+use windlass_core::changes::Change;
 use windlass_core::report::ReportRefusal;
 use windlass_core::result::{ByteStream, Stored, sha256};
 use windlass_core::status::{Failure, FailureReason};
@@ -33,6 +35,8 @@ pub(crate) struct FakeBackend {
     pub(crate) refuses: Mutex<Option<ReportRefusal>>,
     /// What workers have stored.
     pub(crate) stored: Mutex<Vec<Bytes>>,
+    /// Where changes are told, while somebody follows them.
+    pub(super) changes: Mutex<Option<mpsc::UnboundedSender<Result<Change, Error>>>>,
     /// By their digests.
     pub(crate) blobs: Mutex<BTreeMap<String, Bytes>>,
 }
@@ -69,6 +73,11 @@ impl FakeBackend {
     pub(crate) fn job(&self, name: &str) -> Option<Job> {
         let jobs = self.jobs.lock().unwrap();
         jobs.get(&JobKey::new("default", name)).and_then(|job| job.borrow().clone())
+    }
+
+    /// Tells whoever follows all jobs.
+    pub(crate) fn tell(&self, change: Result<Change, Error>) {
+        self.changes.lock().unwrap().as_ref().unwrap().unbounded_send(change).unwrap();
     }
 
     /// A blob that is there already.

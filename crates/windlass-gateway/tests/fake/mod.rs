@@ -3,6 +3,7 @@
 mod access;
 mod backend;
 mod blobs;
+mod changes;
 mod jobs;
 mod reports;
 

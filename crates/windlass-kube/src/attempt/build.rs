@@ -15,9 +15,10 @@ use windlass_core::{AttemptNumber, Cpus, Error, Job, JobLimits, name};
 use super::managed::MANAGED_BY;
 use super::new_attempt::NewAttempt;
 use super::pod::pod_spec;
+use super::pod_template::pod_metadata;
 use crate::labels::{
     ANNOTATION_INPUT, ANNOTATION_MAKER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID,
-    LABEL_QUEUE, let_it_run,
+    LABEL_QUEUE,
 };
 
 /// Slack of the pod-level deadline behind the worker's own clock, in seconds.
@@ -25,18 +26,13 @@ const DEADLINE_SLACK_SECONDS: i64 = 120;
 
 /// The batch Job of this attempt. `Conflict` when the function cannot run on a cluster.
 pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
-    let NewAttempt { job, limits, number, maker, .. } = *attempt;
+    let NewAttempt { job, limits, function, number, maker, .. } = *attempt;
     let is_managed = maker.is_some();
     let deadline = active_deadline_seconds(limits);
     let labels = labels(job, number, attempt.cpus);
-    let mut annotations = let_it_run();
-    annotations.insert(ANNOTATION_INPUT.to_owned(), input_text(job));
+    let annotations = BTreeMap::from([(ANNOTATION_INPUT.to_owned(), input_text(job))]);
     let pod = core_v1::PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(labels.clone()),
-            annotations: Some(annotations),
-            ..Default::default()
-        }),
+        metadata: Some(pod_metadata(function, labels.clone(), annotations)?),
         spec: Some(core_v1::PodSpec {
             active_deadline_seconds: is_managed.then_some(deadline),
             ..pod_spec(attempt)?

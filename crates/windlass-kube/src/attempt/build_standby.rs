@@ -18,13 +18,13 @@ use windlass_core::{Error, Function};
 use super::build::{active_deadline_seconds, batch_job_spec, input_text, labels, owner};
 use super::new_attempt::NewAttempt;
 use super::pod::{memory_bytes, standby_assignment, standby_pod_spec};
+use super::pod_template::pod_metadata;
 use super::report_endpoint::ReportEndpoint;
 use super::standby::{Exchange, Standby};
 use super::worker_source::WorkerSource;
 use crate::labels::{
     ANNOTATION_ASSIGNMENT, ANNOTATION_ATTEMPT_IS, ANNOTATION_CLAIMED, ANNOTATION_INPUT,
     ANNOTATION_NAMED_FOR, CONTAINER, LABEL_FUNCTION_DIGEST, LABEL_JOB_UID, LABEL_STANDBY,
-    let_it_run,
 };
 
 /// Hexadecimal digits of a function's digest.
@@ -35,7 +35,7 @@ pub(crate) struct StandbyTemplate {
     namespace: String,
     function: String,
     owner: OwnerReference,
-    pod: core_v1::PodSpec,
+    pod: core_v1::PodTemplateSpec,
     /// Tells standbys of another version of the function, or of Windlass, apart.
     pub(crate) digest: String,
 }
@@ -48,7 +48,11 @@ impl StandbyTemplate {
         worker: Option<&WorkerSource>,
     ) -> Result<Self, Error> {
         let Function { metadata, spec, .. } = function;
-        let pod = standby_pod_spec(&metadata.name, spec, report, worker)?;
+        let labels = labels_of_standby(&metadata.name);
+        let pod = core_v1::PodTemplateSpec {
+            metadata: Some(pod_metadata(spec, labels, BTreeMap::new())?),
+            spec: Some(standby_pod_spec(&metadata.name, spec, report, worker)?),
+        };
         let text = serde_json::to_vec(&pod)
             .map_err(|error| Error::Bug(format!("the pod of a standby: {error}")))?;
         let digest = Sha256::digest(text);
@@ -77,13 +81,7 @@ impl StandbyTemplate {
 
     /// A standby of this name: that of an attempt which is another standby, or any.
     pub(crate) fn batch_job(&self, name: String, exchange: Option<&Exchange>) -> batch::Job {
-        let labels = BTreeMap::from([
-            ("app.kubernetes.io/managed-by".to_owned(), "windlass".to_owned()),
-            (LABEL_STANDBY.to_owned(), self.function.clone()),
-            // The watches look for the label. It has the job's UID from the claim on.
-            (LABEL_JOB_UID.to_owned(), String::new()),
-        ]);
-        let mut of_batch_job = labels.clone();
+        let mut of_batch_job = labels_of_standby(&self.function);
         of_batch_job.insert(LABEL_FUNCTION_DIGEST.to_owned(), self.digest.clone());
         let annotations = exchange.map(|Exchange { attempt, name, uid }| {
             let named_for = format!("{}/{}", attempt.job_uid, attempt.number);
@@ -101,17 +99,27 @@ impl StandbyTemplate {
                 owner_references: Some(vec![self.owner.clone()]),
                 ..Default::default()
             },
-            spec: Some(batch_job_spec(core_v1::PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(labels),
-                    annotations: Some(let_it_run()),
-                    ..Default::default()
-                }),
-                spec: Some(self.pod.clone()),
-            })),
+            spec: Some(batch_job_spec(self.pod.clone())),
             status: None,
         }
     }
+}
+
+/// What Windlass has against the pods of a function, as far as that is known without a cluster. `Conflict` when it has
+/// no image, or too much memory to be counted; `Invalid` when its template says what it must not.
+pub fn check_function(function: &Function) -> Result<(), Error> {
+    let report = ReportEndpoint { url: String::new(), authorities: None };
+    StandbyTemplate::new(function, &report, None).map(drop)
+}
+
+/// The labels of the batch Job and the pod of a standby of this function.
+fn labels_of_standby(function: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/managed-by".to_owned(), "windlass".to_owned()),
+        (LABEL_STANDBY.to_owned(), function.to_owned()),
+        // The watches look for the label. It has the job's UID from the claim on.
+        (LABEL_JOB_UID.to_owned(), String::new()),
+    ])
 }
 
 /// Makes a standby batch Job this attempt: only in the version that was read.

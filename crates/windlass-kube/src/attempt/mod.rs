@@ -3,10 +3,12 @@
 //! [`build`] makes the batch Job of an attempt. [`observe`] tells from the batch Job and its pods how far the attempt
 //! is. What is kept of these objects is in [`objects`], whose they are in [`owner`]. [`managed`] is
 //! what the Job controller would do, where we do it: [`managed_step`] says what is next, [`managed_pod`]
-//! makes the pod. [`inputs`] says what its worker fetches. A [`standby`] is made by [`build_standby`] before there is an attempt.
+//! makes the pod. [`inputs`] says what its worker fetches. [`pod_template`] is what a function says of its pods,
+//! [`complete_pod`] adds what is ours. A [`standby`] is made by [`build_standby`] before there is an attempt.
 
 pub(crate) mod build;
 pub(crate) mod build_standby;
+mod complete_pod;
 mod inputs;
 pub(crate) mod managed;
 pub(crate) mod managed_pod;
@@ -17,6 +19,7 @@ pub(crate) mod observe;
 pub(crate) mod owner;
 mod pod;
 mod pod_state;
+pub(crate) mod pod_template;
 pub(crate) mod report_endpoint;
 pub(crate) mod standby;
 pub(crate) mod worker_source;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
 use kube::ResourceExt as _;
@@ -12,10 +12,13 @@ use windlass_core::plan::AttemptState;
 use super::managed::{self, ManagedJob};
 use super::managed_pod::is_placeholder;
 use super::owner::{PodOwner, own_batch_job, own_pod};
-use super::pod_state::{end_of, is_ready, pod_state, unknown};
+use super::pod_state::{end_of, held_since, is_ready, pod_state, unknown};
 use super::standby::claimed_since;
 use crate::labels::AttemptLabels;
 use crate::version::{is_older, version_of};
+
+/// How long containers beside the function may go on after its end: to send what they have gathered.
+const SIDECAR_GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// The objects of one attempt.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +74,8 @@ pub(crate) struct ObservedPod {
     pub(super) succeeded: Option<bool>,
     /// When its container ended.
     pub(super) ended: Option<Timestamp>,
+    /// Since when only other containers than the function's run in it.
+    pub(super) held_since: Option<Timestamp>,
     /// Whether it never runs, and only takes the name of another.
     pub(super) is_placeholder: bool,
 }
@@ -220,6 +225,12 @@ impl ObservedPod {
         !self.stopping && (self.is_live() || self.is_orphan())
     }
 
+    /// Whether its function has ended and containers beside it have not, for so long that they will not by themselves.
+    pub(crate) fn is_held(&self, now: Timestamp) -> bool {
+        let is_long = |since| now.duration_since(since) > SIDECAR_GRACE;
+        !self.stopping && self.held_since.is_some_and(is_long)
+    }
+
     /// Whether its batch Job was deleted without it.
     pub(crate) fn is_orphan(&self) -> bool {
         self.owner_uid.is_none()
@@ -306,6 +317,7 @@ pub(crate) fn read_pod(
             _ => None,
         },
         ended: end_of(object),
+        held_since: held_since(object, now),
         is_placeholder,
     };
     Some((labels, pod))

@@ -1,23 +1,22 @@
-//! Builds the pod of an attempt: one container, which runs the worker and under it the function.
+//! Builds the pod of an attempt: one container, which runs the worker and under it the function, and what the function's
+//! template has beside.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use windlass_core::assignment::{ASSIGNMENT, Assignment, STANDBY, StandbyOrder, VERSION};
-use windlass_core::contract::STOP_GRACE_SECONDS;
 use windlass_core::status::FailureReason;
 use windlass_core::{Cpus, Error, FunctionSpec};
 
+use super::complete_pod::complete_pod;
 use super::inputs::{beside_files, fetched_inputs, input_digest};
 use super::new_attempt::NewAttempt;
+use super::pod_template::POD_GRACE_SECONDS;
 use super::report_endpoint::{ReportEndpoint, TOKEN_DIRECTORY};
 use super::worker_source::{WorkerSource, bring_worker, worker_command};
 use crate::labels::{ANNOTATION_INPUT, AUDIENCE, CONTAINER};
 
-/// How long a pod may take to end after it was told: the worker's grace for its function and some
-/// seconds for the worker itself.
-const POD_GRACE_SECONDS: i64 = STOP_GRACE_SECONDS as i64 + 5;
 /// Life of the reporting token, in seconds; the kubelet renews it.
 const TOKEN_SECONDS: i64 = 3600;
 /// User and group of the pod's processes.
@@ -51,10 +50,11 @@ pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Err
         resources: Some(resources(amount(&cpus.to_string(), memory), None)),
         ..container(function, &job.spec.function)?
     };
-    let mut pod = core_v1::PodSpec {
+    let pod = core_v1::PodSpec {
         affinity: away_from_lost_node(attempt),
-        ..with_container(function, container, input_of_annotation())
+        ..with_container(container, input_of_annotation())
     };
+    let mut pod = complete_pod(function, pod)?;
     bring_worker(worker, function, &mut pod);
     Ok(pod)
 }
@@ -92,21 +92,18 @@ pub(super) fn standby_pod_spec(
         empty_dir: Some(core_v1::EmptyDirVolumeSource::default()),
         ..Default::default()
     };
-    let mut pod = with_container(function, container, input);
+    let mut pod = with_container(container, input);
     let mounts = pod.containers.iter_mut().flat_map(|container| &mut container.volume_mounts);
     mounts.flatten().filter(|mount| mount.name == "input").for_each(|mount| {
         mount.read_only = None;
     });
+    let mut pod = complete_pod(function, pod)?;
     bring_worker(worker, function, &mut pod);
     Ok(pod)
 }
 
 /// A pod with this container, and this volume of the input.
-fn with_container(
-    function: &FunctionSpec,
-    container: core_v1::Container,
-    input: core_v1::Volume,
-) -> core_v1::PodSpec {
+fn with_container(container: core_v1::Container, input: core_v1::Volume) -> core_v1::PodSpec {
     core_v1::PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -125,7 +122,7 @@ fn with_container(
         }),
         termination_grace_period_seconds: Some(POD_GRACE_SECONDS),
         volumes: Some(volumes(input)),
-        ..placement(function)
+        ..Default::default()
     }
 }
 
@@ -160,7 +157,7 @@ fn away_from_lost_node(attempt: &NewAttempt<'_>) -> Option<core_v1::Affinity> {
     })
 }
 
-/// The only container, but for what it runs and what that gets.
+/// The function's container, but for what it runs and what that gets.
 fn container(function: &FunctionSpec, name: &str) -> Result<core_v1::Container, Error> {
     let Some(image) = &function.image else {
         return Err(Error::Conflict(format!("function {name:?} has no image")));
@@ -328,33 +325,4 @@ fn volumes(input: core_v1::Volume) -> Vec<core_v1::Volume> {
         ..Default::default()
     };
     vec![input, token, work, shm]
-}
-
-/// What the function's pods need of their node.
-fn placement(function: &FunctionSpec) -> core_v1::PodSpec {
-    let Some(pod) = &function.pod else { return core_v1::PodSpec::default() };
-    core_v1::PodSpec {
-        node_selector: Some(pod.node_selector.clone()),
-        tolerations: Some(
-            pod.tolerations
-                .iter()
-                .map(|t| core_v1::Toleration {
-                    key: t.key.clone(),
-                    operator: t.operator.clone(),
-                    value: t.value.clone(),
-                    effect: t.effect.clone(),
-                    toleration_seconds: None,
-                })
-                .collect(),
-        ),
-        runtime_class_name: pod.runtime_class_name.clone(),
-        image_pull_secrets: Some(
-            pod.image_pull_secrets
-                .iter()
-                .map(|name| core_v1::LocalObjectReference { name: name.clone() })
-                .collect(),
-        ),
-        priority_class_name: pod.priority_class_name.clone(),
-        ..Default::default()
-    }
 }

@@ -26,6 +26,18 @@ pub(super) fn end_of(pod: &core_v1::Pod) -> Option<Timestamp> {
     dead.finished_at.as_ref().map(|time| time.0)
 }
 
+/// Since when the function of a pod has ended, and containers beside it have not. Those that Kubernetes itself ends then
+/// are init containers.
+pub(super) fn held_since(pod: &core_v1::Pod, now: Timestamp) -> Option<Timestamp> {
+    let ended = end_of(pod);
+    let status = pod.status.as_ref()?;
+    container_state(status)?.terminated.as_ref()?;
+    let mut states = status.container_statuses.iter().flatten().map(|one| one.state.as_ref());
+    states
+        .any(|state| state.is_some_and(|state| state.running.is_some()))
+        .then_some(ended.unwrap_or(now))
+}
+
 /// The end of an attempt of whose pod nobody knows whether it was ever there.
 pub(super) fn unknown(placeholder: &core_v1::Pod, now: Timestamp) -> End {
     let at = placeholder.creation_timestamp().map_or(now, |time| time.0);

@@ -23,6 +23,7 @@ mod ends;
 mod managed;
 mod pods;
 mod standbys;
+mod templates;
 
 const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
 const BATCH_JOB: &str = "j-0190b7a2-1";

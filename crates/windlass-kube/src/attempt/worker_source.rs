@@ -6,6 +6,8 @@
 use k8s_openapi::api::core::v1 as core_v1;
 use windlass_core::FunctionSpec;
 
+use crate::labels::CONTAINER;
+
 /// Our image, as pods get it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerImage {
@@ -36,7 +38,7 @@ pub(crate) struct WorkerSource {
 /// The worker in our image, which has nothing else at this place.
 const IN_IMAGE: &str = "/usr/local/bin/windlass-worker";
 /// Its name, also of the volume and of the init container.
-const NAME: &str = "windlass-worker";
+pub(super) const NAME: &str = "windlass-worker";
 /// Where the volume with the worker is mounted.
 const DIRECTORY: &str = "/windlass/worker";
 
@@ -63,7 +65,7 @@ pub(super) fn worker_command(
     program.into_iter().chain(flags).chain(["--".to_owned()]).collect()
 }
 
-/// Has the worker in this pod of the function, which has its one container.
+/// Has the worker in the function's container of this pod.
 pub(super) fn bring_worker(
     source: Option<&WorkerSource>,
     function: &FunctionSpec,
@@ -87,11 +89,12 @@ pub(super) fn bring_worker(
         Way::InitContainer => {
             volume.empty_dir = Some(core_v1::EmptyDirVolumeSource::default());
             let copies = copies_worker(image, mount(false), &pod.containers);
-            pod.init_containers.get_or_insert_default().push(copies);
+            // First: a sidecar that runs before it would count to what the pod requests.
+            pod.init_containers.get_or_insert_default().insert(0, copies);
         }
     }
     pod.volumes.get_or_insert_default().push(volume);
-    for container in &mut pod.containers {
+    for container in pod.containers.iter_mut().filter(|own| own.name == CONTAINER) {
         container.volume_mounts.get_or_insert_default().push(mount(true));
     }
     let secrets = pod.image_pull_secrets.get_or_insert_default();
@@ -109,7 +112,7 @@ fn copies_worker(
     mount: core_v1::VolumeMount,
     containers: &[core_v1::Container],
 ) -> core_v1::Container {
-    let like = containers.first();
+    let like = containers.iter().find(|container| container.name == CONTAINER);
     core_v1::Container {
         name: NAME.into(),
         image: Some(image.reference.clone()),

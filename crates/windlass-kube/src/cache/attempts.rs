@@ -11,7 +11,7 @@ use windlass_core::AttemptNumber;
 use windlass_core::plan::Attempt;
 
 use super::watch::Change;
-use crate::attempt::objects::{AttemptObjects, read_batch_job, read_pod};
+use crate::attempt::objects::{AttemptObjects, ObservedPod, read_batch_job, read_pod};
 use crate::attempt::observe;
 use crate::labels::{AttemptId, AttemptLabels};
 
@@ -43,6 +43,17 @@ pub(crate) struct ChangedAttempt {
     pub labels: AttemptLabels,
     /// Whether processes of it may run.
     pub is_live: bool,
+}
+
+/// A pod of an attempt, by its name.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedPod {
+    /// Whose it is.
+    pub labels: AttemptLabels,
+    /// Its UID.
+    pub uid: String,
+    /// Its name.
+    pub name: String,
 }
 
 impl AttemptCache {
@@ -128,14 +139,23 @@ impl AttemptCache {
         gone.iter().filter_map(|uid| state.object_deleted(uid)).collect()
     }
 
-    /// Pods whose batch Jobs were deleted without them: their labels, UIDs and names.
-    pub(crate) fn orphaned_pods(&self) -> Vec<(AttemptLabels, String, String)> {
+    /// Pods whose batch Jobs were deleted without them.
+    pub(crate) fn orphaned_pods(&self) -> Vec<NamedPod> {
+        self.pods_that(|pod| pod.is_orphan() && pod.is_to_be_deleted())
+    }
+
+    /// Pods that only containers beside the function hold up.
+    pub(crate) fn held_pods(&self, now: Timestamp) -> Vec<NamedPod> {
+        self.pods_that(|pod| pod.is_held(now))
+    }
+
+    fn pods_that(&self, are_wanted: impl Fn(&ObservedPod) -> bool) -> Vec<NamedPod> {
         let state = self.lock();
         let all = state.jobs.values().flat_map(BTreeMap::values);
-        let pods = all.flat_map(|objects| &objects.pods);
-        let orphans = pods.filter(|(_, pod)| pod.is_orphan() && pod.is_to_be_deleted());
-        let named = orphans.filter_map(|(uid, pod)| {
-            Some((state.owners.get(uid)?.clone(), uid.clone(), pod.name().to_owned()))
+        let pods = all.flat_map(|objects| &objects.pods).filter(|(_, pod)| are_wanted(pod));
+        let named = pods.filter_map(|(uid, pod)| {
+            let labels = state.owners.get(uid)?.clone();
+            Some(NamedPod { labels, uid: uid.clone(), name: pod.name().to_owned() })
         });
         named.collect()
     }

@@ -19,6 +19,7 @@ pub(crate) mod fetch;
 mod fetch_attempts;
 mod fetch_failed_create;
 mod first_function;
+mod function_readiness;
 pub(crate) mod guard;
 pub(crate) mod handlers;
 pub(crate) mod keep_standbys;

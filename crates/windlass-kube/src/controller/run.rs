@@ -20,7 +20,9 @@ use super::guard::{on_error, reconcile_guarded};
 use super::handlers::{self, JobRefs};
 use super::lease::Candidate;
 use super::settings::Settings;
-use super::{claims, keep_standbys, leadership, orphans, resync, unreadable_events};
+use super::{
+    claims, function_readiness, keep_standbys, leadership, orphans, resync, unreadable_events,
+};
 use crate::cache::job::WatchedJob;
 use crate::cache::prune::{prune_batch_job, prune_pod};
 use crate::cache::stores::Stores;
@@ -84,6 +86,7 @@ pub async fn run(
         () = resync::run(&ctx) => {}
         () = orphans::run(&ctx) => {}
         () = keep_standbys::run(&ctx) => {}
+        () = function_readiness::run(&ctx) => {}
         () = unreadable_events::run(found_unreadable, ctx.leads.clone(), &ctx.recorder) => {}
         () = leadership::run(&ctx) => {}
         () = leadership::tell_ready(&ctx, &ready) => {}

@@ -9,6 +9,7 @@ use windlass_core::{
 
 use super::fetch::Fetched;
 use super::first_function::{is_new, why_it_waits};
+use crate::attempt::pod_template::pod_template;
 
 /// What a job is found to be.
 pub(crate) struct Validated {
@@ -57,6 +58,9 @@ pub(crate) fn limits(
             "function {:?} has no image and cannot run on a cluster",
             job.spec.function
         )));
+    }
+    if let Err(why) = pod_template(&function.spec) {
+        return Err(Error::Conflict(format!("function {:?}: {why}", job.spec.function)));
     }
     core(&job.spec, &function.spec, queue)
 }

@@ -40,9 +40,10 @@ impl Cluster {
         Self { client, results }
     }
 
-    fn api<K>(&self, namespace: &str) -> Api<K>
+    pub(super) fn api<K>(&self, namespace: &str) -> Api<K>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
     {
         Api::namespaced(self.client.clone(), namespace)
     }

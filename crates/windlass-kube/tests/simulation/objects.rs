@@ -13,6 +13,10 @@ pub(crate) fn create_warm_function(server: &Server, standbys: Option<u32>) {
     let mut state = server.lock();
     let mut function = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction",
         "metadata": {}, "spec": { "image": "i", "command": ["f"], "retries": 2 } });
+    // It was looked at before: this server makes no dry runs.
+    function["status"]["conditions"] = json!([{ "type": "Ready", "status": "True",
+        "reason": "Accepted", "message": "", "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z" }]);
     if let Some(min) = standbys {
         function["spec"]["warm"] = json!({ "min": min });
     }

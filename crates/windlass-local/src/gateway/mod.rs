@@ -1,6 +1,7 @@
 //! What serves the REST server and the command line: core's trait `Jobs`, on the engine.
 
 mod blobs;
+mod changes;
 mod jobs;
 mod logs;
 mod stored_file;

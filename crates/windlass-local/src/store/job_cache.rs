@@ -4,19 +4,50 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
+use windlass_core::changes::Change;
 use windlass_core::live::Shown;
 use windlass_core::{Error, Job};
 
+use super::rows::DeletedJob;
+
+/// Changes that are kept for whoever is behind.
+const CHANGES: usize = 4096;
+
 /// Jobs that are watched, and jobs that run, which are read often.
-#[derive(Default)]
 pub(crate) struct JobCache {
     /// By name. `None` while the first watcher reads the job from the database. A sender that is
     /// dropped tells its watchers that the job is gone.
     jobs: Mutex<HashMap<String, watch::Sender<Option<Shown>>>>,
+    /// What happens to any job.
+    changes: broadcast::Sender<Change>,
+}
+
+impl Default for JobCache {
+    fn default() -> Self {
+        Self { jobs: Mutex::default(), changes: broadcast::Sender::new(CHANGES) }
+    }
 }
 
 impl JobCache {
+    /// What happens to any job from now on.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// A new job that waits: nobody can watch it yet, and the database has it.
+    pub(crate) fn announce(&self, job: &Arc<Job>) {
+        self.tell(|| Change::Stored(Shown::new(Arc::clone(job), None)));
+    }
+
+    /// Tells whoever follows all jobs.
+    fn tell(&self, change: impl FnOnce() -> Change) {
+        // The error is that the last of them has just left.
+        if self.changes.receiver_count() > 0 {
+            drop(self.changes.send(change()));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Option<Shown>>>> {
         // A map of jobs is one after a panic, too.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
@@ -36,24 +67,27 @@ impl JobCache {
         let Shown { job, live } = shown;
         let mut jobs = self.lock();
         let finished = job.status.is_finished();
-        match jobs.get(&job.metadata.name) {
+        let name = job.metadata.name.clone();
+        let mut now = Shown::new(Arc::clone(&job), live.clone());
+        match jobs.get(&name) {
             Some(entry) => {
                 entry.send_modify(|shown| {
                     // A commit has the progress that was shown before it.
                     let live = live.or_else(|| shown.take()?.live);
-                    *shown = Some(Shown::new(Arc::clone(&job), live));
+                    now = Shown::new(Arc::clone(&job), live);
+                    *shown = Some(now.clone());
                 });
                 if finished && entry.is_closed() {
-                    jobs.remove(&job.metadata.name);
+                    jobs.remove(&name);
                 }
             }
             // Who asks for a job that runs finds it here, with its progress.
             None if !finished => {
-                let name = job.metadata.name.clone();
-                jobs.insert(name, watch::Sender::new(Some(Shown::new(job, live))));
+                jobs.insert(name, watch::Sender::new(Some(now.clone())));
             }
             None => {}
         }
+        self.tell(|| Change::Stored(now));
     }
 
     /// What the first watcher has read. A change that came meanwhile is newer.
@@ -70,8 +104,10 @@ impl JobCache {
     }
 
     /// A job was deleted.
-    pub(crate) fn remove(&self, name: &str) {
-        self.lock().remove(name);
+    pub(crate) fn remove(&self, job: &DeletedJob) {
+        let mut jobs = self.lock();
+        jobs.remove(&job.name);
+        self.tell(|| Change::Deleted { name: job.name.clone(), uid: job.uid.to_string() });
     }
 
     pub(crate) fn watch(cache: &Arc<Self>, name: &str) -> JobWatcher {

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 use uuid::Uuid;
 use windlass_core::jobs::{Filter, Page};
 use windlass_core::live::Shown;
@@ -205,6 +205,11 @@ impl Store {
             self.cache.fill(Arc::new(job));
         }
         Ok(watcher)
+    }
+
+    /// What happens to any job from now on.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<windlass_core::changes::Change> {
+        self.cache.changes()
     }
 
     /// All jobs that have not ended, the oldest first, without their specs.

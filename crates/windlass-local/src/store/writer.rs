@@ -199,6 +199,7 @@ impl Writer {
             Executed::Inserted(new, reply) => {
                 // Before the answer, so that the controller hears of a job before anybody cancels it.
                 let job = submit(*new, true, &self.hearers.events);
+                self.hearers.cache.announce(&job);
                 answer(reply, Ok(job));
             }
             Executed::Begun(job, reply) => answer(reply, Ok(job)),
@@ -219,13 +220,13 @@ impl Writer {
             Executed::Nothing => {}
             Executed::Removed(deleted, reply) => {
                 if let Some(deleted) = deleted {
-                    self.hearers.cache.remove(&deleted.name);
+                    self.hearers.cache.remove(&deleted);
                 }
                 answer(reply, Ok(()));
             }
             Executed::Expired(deleted, reply) => {
                 for job in &deleted {
-                    self.hearers.cache.remove(&job.name);
+                    self.hearers.cache.remove(job);
                 }
                 answer(reply, Ok(deleted));
             }

@@ -8,6 +8,7 @@ mod events;
 pub(crate) mod follow;
 mod http_client;
 pub(crate) mod local_file;
+pub(crate) mod named_functions;
 pub(crate) mod resolve;
 mod rest_blobs;
 mod rest_jobs;

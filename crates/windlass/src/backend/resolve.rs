@@ -3,8 +3,6 @@
 //! In: what the command line and the environment name. Out: a `dyn Jobs`, so that every command is
 //! written once, and advice for whoever is refused there.
 
-use std::process::ExitCode;
-
 use windlass_core::blobs::BlobSink;
 use windlass_core::jobs::{Draining, Submission};
 use windlass_core::validate::validate_labels;
@@ -36,6 +34,13 @@ pub(crate) struct Backend {
     server: Option<RestJobs>,
     blobs: Option<RestBlobs>,
     kind: BackendKind,
+}
+
+/// A link to a dashboard.
+pub(crate) struct DashboardLink {
+    pub(crate) url: String,
+    /// Whether whoever opens it has the token that is used here.
+    pub(crate) signs_in: bool,
 }
 
 impl Backend {
@@ -189,6 +194,21 @@ impl Backend {
         Ok(server.drain().await?)
     }
 
+    /// Where its dashboard is.
+    pub(crate) async fn dashboard_link(&self) -> anyhow::Result<DashboardLink> {
+        let Some(server) = &self.server else {
+            let why = "a server has a dashboard: --server or --data names it. That of a cluster is its gateway: \
+                       `kubectl port-forward -n windlass service/windlass-gateway 7070`, and \
+                       --server http://127.0.0.1:7070";
+            return Err(BadUsage(why.into()).into());
+        };
+        let page = format!("{}/dashboard/#/{}/jobs", server.server(), self.namespace);
+        Ok(match server.login_code().await? {
+            Some(code) => DashboardLink { url: format!("{page}?code={code}"), signs_in: true },
+            None => DashboardLink { url: page, signs_in: false },
+        })
+    }
+
     /// Whether the server still answers that it is not ready, as one that is drained does.
     pub(crate) async fn is_draining(&self) -> anyhow::Result<bool> {
         match &self.server {
@@ -222,10 +242,10 @@ impl Backend {
     }
 
     /// A command here, with advice where it fails.
-    pub(crate) async fn run(
+    pub(crate) async fn run<T>(
         &self,
-        command: impl AsyncFnOnce(&Self) -> anyhow::Result<ExitCode>,
-    ) -> anyhow::Result<ExitCode> {
+        command: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         command(self).await.map_err(|error| {
             match advice(&error, &self.kind, &self.namespace, self.program()) {
                 Some(advice) => Advised { error, advice }.into(),

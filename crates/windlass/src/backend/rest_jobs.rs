@@ -64,6 +64,25 @@ impl RestJobs {
         self.0.json(Method::POST, "/v1/drain", RequestParts::default()).await
     }
 
+    /// A code with which a browser gets the token that is used here; `None` where nobody is given one, and where this token
+    /// is not the admin's.
+    pub(crate) async fn login_code(&self) -> Result<Option<String>, Error> {
+        #[derive(Deserialize)]
+        struct Issued {
+            code: String,
+        }
+        match self.0.json(Method::POST, "/v1/login-codes", RequestParts::default()).await {
+            Ok(Issued { code }) => Ok(Some(code)),
+            Err(Error::Denied(_) | Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its URL.
+    pub(crate) fn server(&self) -> &str {
+        self.0.server()
+    }
+
     /// Whether it answers that it is not ready, as one that is drained does until its end.
     pub(crate) async fn is_not_ready(&self) -> Result<bool, Error> {
         match self.0.status(Method::GET, "/readyz").await {

@@ -2,33 +2,38 @@
 
 use std::process::ExitCode;
 
-use windlass_core::Error;
+use clap::{Args, Subcommand};
 
+use crate::backend::named_functions::named_functions;
 use crate::backend::resolve::Backend;
-use crate::backend::submission::unknown_function;
-use crate::flags::bad_usage::BadUsage;
+use crate::commands::check_functions::Check;
+use crate::flags::backend::OnBackend;
 use crate::flags::objects::ObjectsFlags;
 use crate::output::objects;
 
+/// Show what may run, and what a manifest means.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Functions {
+    #[command(subcommand)]
+    pub(crate) command: Option<FunctionsCommand>,
+    #[command(flatten)]
+    pub(crate) shown: OnBackend<ObjectsFlags>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FunctionsCommand {
+    /// Say what manifests, or functions that are there, mean on one machine and on a cluster
+    Check(Check),
+}
+
 pub(crate) async fn functions(backend: &Backend, args: &ObjectsFlags) -> anyhow::Result<ExitCode> {
-    let (jobs, namespace) = (&backend.jobs, &backend.namespace);
     if args.names.is_empty() {
-        objects::many(&jobs.functions(namespace).await?, args.output)?;
+        let all = backend.jobs.functions(&backend.namespace).await?;
+        objects::many(&all, args.output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut found = Vec::new();
-    for name in &args.names {
-        match jobs.function(namespace, name).await {
-            Ok(function) => found.push(function),
-            Err(Error::NotFound { .. }) => {
-                let all = jobs.functions(namespace).await?;
-                let known = all.iter().map(|known| known.metadata.name.as_str()).collect();
-                return Err(BadUsage(unknown_function(name, known)).into());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    match found.as_slice() {
+    match named_functions(backend, &args.names).await?.as_slice() {
         [function] => objects::one(function, args.output)?,
         functions => objects::many(functions, args.output)?,
     }

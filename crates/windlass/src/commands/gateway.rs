@@ -119,8 +119,10 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         access = access.with_peers(peers.token.clone());
         tokio::spawn(share_progress(Arc::clone(&live), peers, Arc::clone(&meters)));
     }
+    let cluster = Arc::new(Cluster::new(client, results.clone()));
     let gateway = Gateway {
-        jobs: Arc::new(Cluster::new(client, results.clone())),
+        jobs: Arc::clone(&cluster) as Arc<_>,
+        changes: cluster,
         access: Arc::new(access),
         reports: Some(reports),
         blobs: results.clone().map(|results| Arc::new(results) as Arc<dyn Blobs>),

@@ -3,8 +3,10 @@
 pub(crate) mod blobs;
 pub(crate) mod call;
 pub(crate) mod cancel;
+pub(crate) mod check_functions;
 pub(crate) mod completion;
 pub(crate) mod controller;
+pub(crate) mod dashboard;
 pub(crate) mod delete;
 pub(crate) mod drain;
 pub(crate) mod each_name;

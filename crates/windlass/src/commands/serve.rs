@@ -129,6 +129,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let access = TokenAccess::in_directory(&data)?;
     let gateway = Gateway {
         jobs: Arc::clone(&engine) as Arc<_>,
+        changes: Arc::clone(&engine) as Arc<_>,
         access: Arc::new(access),
         reports: None,
         blobs: Some(Arc::clone(&engine) as Arc<_>),

@@ -47,7 +47,7 @@ use crate::protocol::query::only_fields;
 use crate::state::{Gateway, GatewayState};
 
 /// What a silent stream says now and then.
-const COMMENT: &[u8] = b":\n\n";
+pub(super) const COMMENT: &[u8] = b":\n\n";
 
 pub(crate) async fn follow_job(
     Target { state, of: key, token, .. }: Target<JobKey>,
@@ -76,12 +76,19 @@ pub(crate) async fn follow_job(
         let (bytes, stream) = stream?.next().await?;
         Some((Ok::<_, Infallible>(bytes), stream))
     });
+    Ok(event_stream(events))
+}
+
+/// The answer that streams these events.
+pub(super) fn event_stream(
+    events: impl stream::Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
     let mut response = Body::from_stream(events).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // Proxies of the nginx family hold events back without it.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 /// What a client has seen; nothing, if no replica has sent it such an id.

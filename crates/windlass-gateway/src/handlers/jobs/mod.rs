@@ -2,6 +2,7 @@
 //! they share: [`job_request`], [`validate`], [`wait`], [`response`], [`stream_end`].
 
 pub(crate) mod cancel;
+pub(crate) mod changes;
 pub(crate) mod delete;
 pub(crate) mod events;
 pub(crate) mod explain;

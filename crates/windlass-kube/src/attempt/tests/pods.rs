@@ -21,13 +21,7 @@ fn pod_with(
     function: Value,
     number: u32,
 ) -> core_v1::PodSpec {
-    let function: FunctionSpec = serde_json::from_value(function).unwrap();
-    let limits = JobLimits::without_function(&job.spec);
-    let report = ReportEndpoint { url: "http://gateway".into(), authorities: None };
-    let (limits, function, report) = (&limits, &function, &report);
-    let attempt =
-        NewAttempt { maker: None, job, limits, function, number, cpus: 2, report, worker };
-    let template = batch_job(&attempt).unwrap().spec.unwrap().template;
+    let template = template_with(worker, job, function, number);
     let annotations = template.metadata.unwrap().annotations.unwrap();
     let says = |name: &str| annotations[name].clone();
     assert_eq!(says("cluster-autoscaler.kubernetes.io/safe-to-evict"), "false");
@@ -35,15 +29,34 @@ fn pod_with(
     template.spec.unwrap()
 }
 
-fn job() -> Job {
+/// The pod with its metadata.
+pub(super) fn template_of(job: &Job, function: Value, number: u32) -> core_v1::PodTemplateSpec {
+    template_with(None, job, function, number)
+}
+
+fn template_with(
+    worker: Option<&WorkerSource>,
+    job: &Job,
+    function: Value,
+    number: u32,
+) -> core_v1::PodTemplateSpec {
+    let function: FunctionSpec = serde_json::from_value(function).unwrap();
+    let limits = JobLimits::without_function(&job.spec);
+    let report = ReportEndpoint { url: "http://gateway".into(), authorities: None };
+    let (limits, function, report) = (&limits, &function, &report);
+    let attempt =
+        NewAttempt { maker: None, job, limits, function, number, cpus: 2, report, worker };
+    batch_job(&attempt).unwrap().spec.unwrap().template
+}
+
+pub(super) fn job() -> Job {
     let metadata = Metadata { name: "j".into(), uid: UID.into(), ..Metadata::default() };
     Job::new(metadata, JobSpec { function: "f".into(), ..JobSpec::default() })
 }
 
 #[test]
 fn an_attempt_after_a_lost_one_would_rather_run_on_another_node() {
-    let function =
-        json!({ "image": "i", "command": ["f"], "pod": { "nodeSelector": { "a": "b" } } });
+    let function = json!({ "image": "i", "command": ["f"], "podTemplate": { "spec": { "nodeSelector": { "a": "b" } } } });
     let failed = |reason: &str, attempt: u32| {
         let status = json!({ "attempt": 2, "node": "n2", "failure": {
             "reason": reason, "message": "", "attempt": attempt, "time": at(0) } });
@@ -98,7 +111,7 @@ fn brought(way: Way) -> WorkerSource {
 
 fn any_function() -> Value {
     json!({ "image": "python", "command": ["python3", "-m", "f"], "args": ["$x"],
-        "pod": { "imagePullSecrets": ["theirs"] } })
+        "podTemplate": { "spec": { "imagePullSecrets": [{ "name": "theirs" }] } } })
 }
 
 #[test]

@@ -123,8 +123,8 @@ fn an_orphan_is_somebodys_to_delete() {
     assert_eq!(cache.orphaned_pods().len(), 0);
     cache.pod_changed(&Change::Applied(pod("a", true)), now()).unwrap();
     let orphans = cache.orphaned_pods();
-    let (origin, uid, name) = &orphans[0];
-    assert_eq!((&origin.attempt, &**uid, &**name), (&attempt(), "a", "j-0190b7a2-1-a"));
+    let NamedPod { labels, uid, name } = &orphans[0];
+    assert_eq!((&labels.attempt, &**uid, &**name), (&attempt(), "a", "j-0190b7a2-1-a"));
     let mut stopping = pod("a", true);
     stopping.metadata.deletion_timestamp = serde_json::from_value(json!(now())).unwrap();
     cache.pod_changed(&Change::Applied(stopping), now()).unwrap();

@@ -1,0 +1,92 @@
+//! `GET /dashboard/`: the page for people, and its script and style.
+//!
+//! All three are open like the page of the API: they are the same for every server of a version and say nothing of this
+//! one. What the page shows it asks of the API, with its reader's token. They are made from `dashboard/` by
+//! `dashboard/build`; script and style are stored compressed, and so are sent compressed to everybody.
+
+use std::sync::LazyLock;
+
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use sha2::{Digest as _, Sha256};
+
+use crate::protocol::headers::single_value;
+
+const PAGE: &[u8] = include_bytes!("../../dashboard/index.html");
+const SCRIPT: &[u8] = include_bytes!("../../dashboard/app.js.gz");
+const STYLE: &[u8] = include_bytes!("../../dashboard/app.css.gz");
+
+/// The page runs its own script and asks its own server. Pictures are made of bytes that the script has
+/// asked for (`blob:`), and one of the page's own (`data:`). No text becomes markup: there is no policy by which a script might make some.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// Nobody has to say who they are for these. So they get them once for each connection, as the documents of the API.
+const LAST: (HeaderName, &str) = (header::CONNECTION, "close");
+
+static ETAGS: LazyLock<[String; 3]> =
+    LazyLock::new(|| [PAGE, SCRIPT, STYLE].map(|bytes| format!("\"{}\"", version(bytes))));
+
+/// What tells one version of a file from another: the page names its script and style by it.
+fn version(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) async fn read_dashboard(uri: Uri, headers: HeaderMap) -> Response {
+    let mut response = file(&uri, &headers, "text/html; charset=utf-8", PAGE, &ETAGS[0]);
+    let policy = HeaderValue::from_static(POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+pub(crate) async fn read_script(uri: Uri, headers: HeaderMap) -> Response {
+    compressed(file(&uri, &headers, "text/javascript; charset=utf-8", SCRIPT, &ETAGS[1]))
+}
+
+pub(crate) async fn read_style(uri: Uri, headers: HeaderMap) -> Response {
+    compressed(file(&uri, &headers, "text/css; charset=utf-8", STYLE, &ETAGS[2]))
+}
+
+fn compressed(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response
+}
+
+/// A file, or 304 for whoever has it. Under the name of its version it never changes.
+fn file(
+    uri: &Uri,
+    headers: &HeaderMap,
+    media_type: &'static str,
+    bytes: &'static [u8],
+    etag: &'static str,
+) -> Response {
+    let is_version = uri.query().is_some_and(|query| query == etag.trim_matches('"'));
+    let cache = if is_version { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let head = [(header::ETAG, etag), (header::CACHE_CONTROL, cache), LAST];
+    if single_value(headers, header::IF_NONE_MATCH).is_some_and(|seen| seen == etag) {
+        return (StatusCode::NOT_MODIFIED, head).into_response();
+    }
+    (head, [(header::CONTENT_TYPE, media_type)], bytes).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_the_script_and_style_of_its_version_and_nothing_outside() {
+        let page = std::str::from_utf8(PAGE).unwrap();
+        for (name, bytes) in [("app.js", SCRIPT), ("app.css", STYLE)] {
+            let link = format!("\"/dashboard/{name}?{}\"", version(bytes));
+            assert!(page.contains(&link), "{link}: dashboard/build makes the page");
+        }
+        assert!(!page.contains("://") && !page.contains("<style") && !page.contains(" style="));
+    }
+
+    #[test]
+    fn the_dashboard_is_small() {
+        let bytes = PAGE.len() + SCRIPT.len() + STYLE.len();
+        assert!(bytes <= 90 * 1024, "{bytes}");
+    }
+}

@@ -1,0 +1,57 @@
+// Requests to the API of the server that gave the page, with its reader's token.
+import { session, signOut } from "../session";
+import type { ProblemDocument } from "./types";
+
+/** A refusal, in the API's own words. */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    readonly problem: Partial<ProblemDocument>,
+  ) {
+    const places = (problem.problems ?? []).map(({ pointer, message }) =>
+      pointer ? `${pointer}: ${message}` : message,
+    );
+    super([problem.detail ?? `the server answers ${status}`, ...places].join("\n"));
+  }
+}
+
+/** What is wrong, for a person. A request that got no answer has no words of the API. */
+export function wordsOf(error: unknown): string {
+  if (error instanceof Refused) return error.message;
+  if (error instanceof TypeError) return "the server does not answer";
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The answer to a request that succeeds. */
+export async function ask(path: string, options: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(options.headers);
+  const { token } = session.get();
+  if (token) headers.set("Authorization", `Bearer ${token}`);
+  const answer = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
+  if (answer.ok) return answer;
+  const problem = (await answer.json().catch(() => ({}))) as Partial<ProblemDocument>;
+  const refused = new Refused(answer.status, problem);
+  if (answer.status === 401 && token) signOut(refused.message);
+  throw refused;
+}
+
+export async function askJson<T>(path: string, options?: RequestInit): Promise<T> {
+  return (await (await ask(path, options)).json()) as T;
+}
+
+export function post(path: string, body?: unknown, headers: HeadersInit = {}): Promise<Response> {
+  if (body === undefined) return ask(path, { method: "POST", headers });
+  const all = { "Content-Type": "application/json", ...headers };
+  return ask(path, { method: "POST", body: JSON.stringify(body), headers: all });
+}
+
+/** A path below a namespace. */
+export function pathOf(namespace: string, ...parts: string[]): string {
+  return ["/v1/namespaces", namespace, ...parts].map((part, at) => (at ? encodeURIComponent(part) : part)).join("/");
+}
+
+/** A key under which a request that is sent twice is one. */
+export function requestKey(): string {
+  const random = crypto.getRandomValues(new Uint8Array(16));
+  return `dashboard-${Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}

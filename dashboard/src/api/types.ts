@@ -1,0 +1,19 @@
+// The API's shapes, as docs/openapi.json has them.
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+export type Job = Schemas["Job"];
+export type Phase = Schemas["Phase"];
+export type Explanation = Schemas["Explanation"];
+export type ComputeFunction = Schemas["Function"];
+export type Queue = Schemas["Queue"];
+export type Progress = Schemas["Progress"];
+export type Failure = Schemas["Failure"];
+export type BlobRef = Schemas["BlobRef"];
+export type ProblemDocument = Schemas["ProblemDocument"];
+
+export const PHASES: Phase[] = ["Queued", "Starting", "Running", "Succeeded", "Failed", "Cancelled"];
+
+export function isFinished(phase: Phase | undefined): boolean {
+  return phase === "Succeeded" || phase === "Failed" || phase === "Cancelled";
+}

@@ -1,0 +1,34 @@
+// What is asked once, or now and then, and has no stream.
+import { useEffect, useState } from "preact/hooks";
+import { askJson, wordsOf } from "../api/client";
+import { pause } from "./pause";
+
+export interface Asked<T> {
+  value: T | undefined;
+  why: string | undefined;
+}
+
+/** The answer to a question; with `everyMs` the latest one. */
+export function useAnswer<T>(path: string | undefined, everyMs?: number): Asked<T> {
+  const [asked, setAsked] = useState<Asked<T>>({ value: undefined, why: undefined });
+  useEffect(() => {
+    setAsked({ value: undefined, why: undefined });
+    if (path === undefined) return;
+    const stop = new AbortController();
+    const go = async () => {
+      do {
+        try {
+          const value = await askJson<T>(path, { signal: stop.signal });
+          setAsked({ value, why: undefined });
+        } catch (error) {
+          if (stop.signal.aborted) return;
+          setAsked((before) => ({ ...before, why: wordsOf(error) }));
+        }
+        if (everyMs !== undefined) await pause(everyMs, stop.signal);
+      } while (everyMs !== undefined && !stop.signal.aborted);
+    };
+    void go();
+    return () => stop.abort();
+  }, [path, everyMs]);
+  return asked;
+}

@@ -1,0 +1,249 @@
+// One job: where its time went, what it says, what went in and what came out.
+import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { askJson, ask, pathOf, post, requestKey, wordsOf } from "../api/client";
+import { isFinished, type Job } from "../api/types";
+import { useExplanation, useJob } from "../live/job";
+import { Bytes, Save } from "../parts/bytes";
+import { Ago, Command, PhaseWord, Refusal, Text } from "../parts/common";
+import { Confirm } from "../parts/confirm";
+import { Gantt, Why } from "../parts/gantt";
+import { JsonTree } from "../parts/json-tree";
+import { Log } from "../parts/log";
+import { hrefOf } from "../router";
+import { bytes, seconds } from "../text";
+
+export function JobPage({ namespace, name }: { namespace: string; name: string }) {
+  const { job, why } = useJob(namespace, name);
+  const explanation = useExplanation(namespace, name, job);
+  if (!job) {
+    if (why === undefined) return <div class="page" aria-busy="true" />;
+    return (
+      <div class="page">
+        <h1>
+          <Text>{name}</Text>
+        </h1>
+        <Refusal>{why}</Refusal>
+        <Command>windlass list</Command>
+      </div>
+    );
+  }
+  const { status } = job;
+  const isOver = isFinished(status.phase);
+  const { progress } = status;
+  return (
+    <div class="page">
+      <div class="title">
+        <h1>
+          <Text>{job.metadata.name}</Text>
+        </h1>
+        <PhaseWord phase={status.phase} cancel={job.spec.cancel} />
+        <Actions namespace={namespace} job={job} />
+      </div>
+      <Refusal>{why}</Refusal>
+      {explanation && <Why explanation={explanation} />}
+      {progress && !isOver && (
+        <div class="progress">
+          <progress max={1} value={progress.fraction} aria-label="Progress" />
+          <span>
+            {progress.percent} · {progress.done} of {progress.total}
+            {progress.estimatedRemainingSeconds !== undefined && ` · about ${seconds(progress.estimatedRemainingSeconds)} left`}
+          </span>
+          {progress.message && <Text>{progress.message}</Text>}
+        </div>
+      )}
+      <Facts namespace={namespace} job={job} />
+      <Section title="Time">{explanation && <Gantt explanation={explanation} isOver={isOver} />}</Section>
+      {status.result && (
+        <Section title="Result">
+          <Bytes
+            path={pathOf(namespace, "jobs", name, "result")}
+            mediaType={status.result.contentType}
+            size={status.result.bytes}
+            name={`${name}${ENDINGS[status.result.contentType.split(";")[0] ?? ""] ?? ""}`}
+            command={`windlass result ${name} --namespace ${namespace} --output FILE`}
+          />
+        </Section>
+      )}
+      {status.failure && (
+        <Section title={isOver ? "Failure" : "Latest failure"}>
+          <p>
+            <strong class="bad">{status.failure.reason}</strong>
+            {status.failure.exitCode !== undefined && `, exit code ${status.failure.exitCode}`}, attempt {status.failure.attempt},{" "}
+            <Ago time={Date.parse(status.failure.time)} />
+          </p>
+          <pre class="log text" tabIndex={0} role="region" aria-label="Why it failed">
+            <Text>{status.failure.message}</Text>
+          </pre>
+        </Section>
+      )}
+      <Section title="Log">
+        <Log namespace={namespace} name={name} version={`${job.metadata.uid}`} />
+      </Section>
+      <Input namespace={namespace} job={job} />
+    </div>
+  );
+}
+
+const ENDINGS: Record<string, string> = {
+  "application/json": ".json",
+  "image/png": ".png",
+  "image/jpeg": ".jpg",
+  "text/plain": ".txt",
+  "text/csv": ".csv",
+};
+
+function Section({ title, children }: { title: string; children: ComponentChildren }) {
+  return (
+    <section aria-label={title}>
+      <h2>{title}</h2>
+      {children}
+    </section>
+  );
+}
+
+function Actions({ namespace, job }: { namespace: string; job: Job }) {
+  const [why, setWhy] = useState<string | undefined>();
+  const [asks, setAsks] = useState<"cancel" | "delete" | undefined>();
+  const path = pathOf(namespace, "jobs", job.metadata.name);
+  const isOver = isFinished(job.status.phase);
+  const attempt = async (action: () => Promise<void>) => {
+    setAsks(undefined);
+    setWhy(undefined);
+    await action().catch((error: unknown) => setWhy(wordsOf(error)));
+  };
+  const retry = async () => {
+    const answer = await post(`${path}/retry`, undefined, { "Idempotency-Key": requestKey() });
+    const { metadata } = (await answer.json()) as Job;
+    location.hash = hrefOf(namespace, "jobs", metadata.name);
+  };
+  const remove = async () => {
+    await ask(path, { method: "DELETE" });
+    location.hash = hrefOf(namespace, "jobs");
+  };
+  return (
+    <>
+      <span class="buttons">
+        {isOver ? (
+          <>
+            <button type="button" onClick={() => void attempt(retry)}>
+              Retry
+            </button>
+            <a class="button" href={hrefOf(namespace, "functions", job.spec.function, { from: job.metadata.name })}>
+              Retry with edits
+            </a>
+          </>
+        ) : (
+          <button type="button" disabled={job.spec.cancel} onClick={() => setAsks("cancel")}>
+            Cancel
+          </button>
+        )}
+        <button type="button" onClick={() => setAsks("delete")}>
+          Delete
+        </button>
+      </span>
+      <Refusal>{why}</Refusal>
+      {asks === "cancel" && (
+        <Confirm question="Cancel this job?" verb="Cancel it" yes={() => void attempt(() => post(`${path}/cancel`).then(() => {}))} no={() => setAsks(undefined)} />
+      )}
+      {asks === "delete" && (
+        <Confirm question="Delete this job, with its result and log?" verb="Delete it" yes={() => void attempt(remove)} no={() => setAsks(undefined)} />
+      )}
+    </>
+  );
+}
+
+function Facts({ namespace, job }: { namespace: string; job: Job }) {
+  const { spec, status, metadata } = job;
+  const { usage, waiting } = status;
+  const facts: [string, ComponentChildren][] = [
+    ["Function", <a href={hrefOf(namespace, "functions", spec.function)}><Text>{spec.function}</Text></a>],
+    ["Queue", <Text>{spec.queue ?? "default"}</Text>],
+    ["CPUs", status.parallelism === undefined ? `${spec.parallelism ?? "the function's"} wanted` : `${status.parallelism} granted`],
+  ];
+  if (waiting) facts.push(["Place", `${waiting.position} in its queue`]);
+  if (usage) {
+    facts.push(["CPU time", `${seconds(usage.cpuSeconds)}, ${Math.round(usage.efficiency * 100)} % of what was granted`]);
+    facts.push(["Memory", `${bytes(usage.peakMemoryBytes)} at most`]);
+  }
+  if (status.attempt !== undefined) facts.push(["Attempt", `${status.attempt}`]);
+  if (status.node) facts.push(["Node", <Text>{status.node}</Text>]);
+  if (spec.priority) facts.push(["Priority", `${spec.priority}`]);
+  facts.push(["Created", <Ago time={Date.parse(status.timeline.created ?? metadata.creationTimestamp ?? "")} />]);
+  for (const [key, value] of Object.entries(metadata.labels ?? {})) facts.push([key, <Text>{value}</Text>]);
+  return (
+    <dl class="facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>
+            <Text>{name}</Text>
+          </dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Input({ namespace, job }: { namespace: string; job: Job }) {
+  const { name } = job.metadata;
+  const { inputBlob, files = {} } = job.spec;
+  const blob = (sha256: string) => pathOf(namespace, "blobs", `sha256:${sha256}`);
+  const names = Object.keys(files).sort();
+  return (
+    <>
+      <Section title="Input">
+        {inputBlob ? (
+          <Bytes
+            path={blob(inputBlob.sha256)}
+            mediaType={inputBlob.mediaType}
+            size={inputBlob.bytes}
+            name={`${name}-input`}
+            command={curlOf(blob(inputBlob.sha256), `${name}-input`)}
+          />
+        ) : (
+          <InlineInput namespace={namespace} name={name} />
+        )}
+      </Section>
+      {names.length > 0 && (
+        <Section title="Files">
+          <ul class="files">
+            {names.map((file) => {
+              const { sha256, bytes: size, mediaType } = files[file]!;
+              return (
+                <li key={file}>
+                  <Text code>{file}</Text> <span class="muted">{`${mediaType} · ${bytes(size)}`}</span>{" "}
+                  <Save path={blob(sha256)} size={size} name={file} command={curlOf(blob(sha256), file)} />
+                </li>
+              );
+            })}
+          </ul>
+        </Section>
+      )}
+    </>
+  );
+}
+
+/** How a shell saves what is too large for a page. */
+function curlOf(path: string, file: string): string {
+  return `curl -H "Authorization: Bearer $WINDLASS_TOKEN" --output '${file}' '${location.origin}${path}'`;
+}
+
+function InlineInput({ namespace, name }: { namespace: string; name: string }) {
+  const [input, setInput] = useState<unknown>();
+  const [why, setWhy] = useState<string | undefined>();
+  useEffect(() => {
+    const stop = new AbortController();
+    const path = `${pathOf(namespace, "jobs", name)}?fields=spec.input`;
+    askJson<{ spec?: { input?: unknown } }>(path, { signal: stop.signal })
+      .then(({ spec }) => setInput(spec?.input ?? {}))
+      .catch((error) => stop.signal.aborted || setWhy(wordsOf(error)));
+    return () => stop.abort();
+  }, [namespace, name]);
+  if (input === undefined) return <Refusal>{why}</Refusal>;
+  return (
+    <div class="tree">
+      <JsonTree value={input} />
+    </div>
+  );
+}

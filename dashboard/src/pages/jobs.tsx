@@ -1,0 +1,293 @@
+// All jobs of a namespace, live.
+import { useCallback, useMemo, useRef, useState } from "preact/hooks";
+import { isFinished, PHASES } from "../api/types";
+import { actOnAll, PAST, type Action, type Outcome } from "../live/actions";
+import { jobs, MAX_JOBS, type Row } from "../live/jobs";
+import { Ago, Command, Empty, PhaseWord, Text } from "../parts/common";
+import { Confirm } from "../parts/confirm";
+import { memo } from "../parts/memo";
+import { VirtualTable } from "../parts/virtual";
+import { hrefOf, place, setQuery } from "../router";
+import { now, useStore } from "../store";
+import { count, seconds, until, visible } from "../text";
+import { filtersOf, isFiltered, select, SINCE, valuesOf, type Filters } from "./jobs-filter";
+
+export function JobsPage() {
+  const { namespace, query } = useStore(place);
+  const { rows, isListed, isCut } = useStore(jobs);
+  const filters = filtersOf(query);
+  const current = useStore(now);
+  const moment = filters.since ? Math.floor(current / 10_000) : 0;
+  const shown = useMemo(() => select(rows, filters, Date.now()), [rows, query, moment]);
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const names = useMemo(() => shown.filter((row) => chosen.has(row.name)).map((row) => row.name), [shown, chosen]);
+  const toggle = useCallback((name: string) => {
+    setChosen((before) => {
+      const next = new Set(before);
+      if (!next.delete(name)) next.add(name);
+      return next;
+    });
+  }, []);
+  const toggleAll = () => setChosen(names.length === shown.length ? new Set() : new Set(shown.map((row) => row.name)));
+  return (
+    <div class="page is-full">
+      <div class="title">
+        <h1>Jobs</h1>
+        <span class="muted" role="status">
+          {shown.length === rows.length ? count(rows.length, "job") : `${shown.length.toLocaleString("en")} of ${count(rows.length, "job")}`}
+          {isListed ? "" : " so far"}
+        </span>
+      </div>
+      <FilterBar rows={rows} filters={filters} />
+      {isCut && <p class="banner is-mild">There are more jobs; these are {count(MAX_JOBS, "job")}, by name.</p>}
+      <Bulk namespace={namespace} names={names} clear={() => setChosen(new Set())} />
+      {shown.length === 0 && isListed ? (
+        <NoJobs namespace={namespace} filters={filters} />
+      ) : (
+        <VirtualTable
+          rows={shown}
+          label="Jobs"
+          head={<Head all={shown.length > 0 && names.length === shown.length} some={names.length > 0} toggle={toggleAll} />}
+          draw={(row, index) => (
+            <JobRow key={row.name} row={row} index={index} namespace={namespace} isChosen={chosen.has(row.name)} toggle={toggle} />
+          )}
+        />
+      )}
+    </div>
+  );
+}
+
+function FilterBar({ rows, filters }: { rows: Row[]; filters: Filters }) {
+  const functions = useMemo(() => valuesOf(rows, "function", filters.function), [rows, filters.function]);
+  const queues = useMemo(() => valuesOf(rows, "queue", filters.queue), [rows, filters.queue]);
+  return (
+    <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+      <input
+        type="search"
+        aria-label="Search by name, function or label"
+        placeholder="Name, function or label=value"
+        value={filters.q}
+        onInput={(event) => setQuery({ q: event.currentTarget.value })}
+      />
+      <Choice label="Phase" name="phase" value={filters.phase} options={PHASES.map((phase) => [phase, phase])} all="any phase" />
+      <Choice label="Function" name="function" value={filters.function} options={functions.map((one) => [one, one])} all="any function" />
+      <Choice label="Queue" name="queue" value={filters.queue} options={queues.map((one) => [one, one])} all="any queue" />
+      <Choice label="Time" name="since" value={filters.since} options={SINCE.slice(1).map(([name, text]) => [name, text])} all="any time" />
+      {isFiltered(filters) && (
+        <button type="button" class="quiet" onClick={() => setQuery({ q: "", phase: "", function: "", queue: "", since: "" })}>
+          Show all
+        </button>
+      )}
+    </form>
+  );
+}
+
+interface ChoiceProperties {
+  label: string;
+  name: string;
+  value: string;
+  options: [string, string][];
+  all: string;
+}
+
+function Choice({ label, name, value, options, all }: ChoiceProperties) {
+  return (
+    <select aria-label={label} value={value} onChange={(event) => setQuery({ [name]: event.currentTarget.value })}>
+      <option value="">{all}</option>
+      {options.map(([option, text]) => (
+        <option key={option} value={option}>
+          {visible(text)}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+const ACTIONS: [Action, string][] = [
+  ["cancel", "Cancel"],
+  ["retry", "Retry"],
+  ["delete", "Delete"],
+];
+
+/** What can be done to the chosen jobs, and what came of it. */
+function Bulk({ namespace, names, clear }: { namespace: string; names: string[]; clear: () => void }) {
+  const [asked, setAsked] = useState<Action | undefined>();
+  const [outcome, setOutcome] = useState<Outcome | undefined>();
+  const start = (action: Action) => {
+    setAsked(undefined);
+    void actOnAll(namespace, names, action, setOutcome).then(clear);
+  };
+  return (
+    <>
+      {names.length > 0 && (
+        <div class="bulk" role="group" aria-label="Chosen jobs">
+          <strong>{count(names.length, "job")} chosen</strong>
+          {ACTIONS.map(([action, title]) => (
+            <button type="button" key={action} onClick={() => (action === "retry" ? start(action) : setAsked(action))}>
+              {title}
+            </button>
+          ))}
+          <button type="button" class="quiet" onClick={clear}>
+            Choose none
+          </button>
+        </div>
+      )}
+      {asked && (
+        <Confirm
+          question={asked === "delete" ? `Delete ${count(names.length, "job")}, with results and logs?` : `Cancel ${count(names.length, "job")}?`}
+          verb={asked === "delete" ? "Delete" : "Cancel them"}
+          yes={() => start(asked)}
+          no={() => setAsked(undefined)}
+        />
+      )}
+      {outcome && <Done outcome={outcome} close={() => setOutcome(undefined)} />}
+    </>
+  );
+}
+
+const SHOWN_REFUSALS = 20;
+
+function Done({ outcome: { action, done, all, refused, isOver }, close }: { outcome: Outcome; close: () => void }) {
+  return (
+    <div class="banner is-mild" role="status">
+      <div>
+        {isOver ? "" : `${done + refused.length} of ${all}: `}
+        {count(done, "job")} {PAST[action]}
+        {refused.length > 0 && `, ${refused.length} refused`}
+        {refused.length > 0 && (
+          <ul>
+            {refused.slice(0, SHOWN_REFUSALS).map(({ name, why }) => (
+              <li key={name}>
+                <Text code>{name}</Text>: <Text>{why}</Text>
+              </li>
+            ))}
+            {refused.length > SHOWN_REFUSALS && <li>and {refused.length - SHOWN_REFUSALS} more</li>}
+          </ul>
+        )}
+      </div>
+      <button type="button" class="quiet" onClick={close}>
+        Close
+      </button>
+    </div>
+  );
+}
+
+function Head({ all, some, toggle }: { all: boolean; some: boolean; toggle: () => void }) {
+  const box = useRef<HTMLInputElement>(null);
+  if (box.current) box.current.indeterminate = some && !all;
+  return (
+    <div class="row job-row" role="row" aria-rowindex={1}>
+      <span role="columnheader">
+        <input type="checkbox" ref={box} checked={all} onChange={toggle} aria-label="Choose all shown" />
+      </span>
+      {["Job", "Phase", "Function", "Queue", "CPUs", "What", "Time", "Created"].map((title) => (
+        <span role="columnheader" key={title} class={`of-${title.toLowerCase()}`}>
+          {title}
+        </span>
+      ))}
+    </div>
+  );
+}
+
+interface RowProperties {
+  row: Row;
+  index: number;
+  namespace: string;
+  isChosen: boolean;
+  toggle: (name: string) => void;
+}
+
+const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties) => {
+  return (
+    <div class={`row job-row${isChosen ? " is-chosen" : ""}`} role="row" aria-rowindex={index + 2}>
+      <span role="cell">
+        <input type="checkbox" checked={isChosen} onChange={() => toggle(row.name)} aria-label={`Choose ${visible(row.name)}`} />
+      </span>
+      <span role="cell" class="of-job">
+        <a href={hrefOf(namespace, "jobs", row.name)}>
+          <Text>{row.name}</Text>
+        </a>
+      </span>
+      <span role="cell" class="of-phase">
+        <PhaseWord phase={row.phase} cancel={row.cancel} />
+      </span>
+      <span role="cell" class="of-function">
+        <Text>{row.function}</Text>
+      </span>
+      <span role="cell" class="of-queue">
+        <Text>{row.queue}</Text>
+      </span>
+      <span role="cell" class="of-cpus">
+        {row.granted ?? row.wanted ?? "–"}
+      </span>
+      <span role="cell" class="of-what">
+        <What row={row} />
+      </span>
+      <span role="cell" class="of-time">
+        <Lasted row={row} />
+      </span>
+      <span role="cell" class="of-created">
+        <Ago time={row.created} />
+      </span>
+    </div>
+  );
+});
+
+/** How far it is, what it waits for, or why it failed. */
+function What({ row }: { row: Row }) {
+  const current = useStore(now);
+  if (row.phase === "Running" && row.progress) {
+    const { fraction, percent, estimatedRemainingSeconds: left, message } = row.progress;
+    return (
+      <>
+        <progress max={1} value={fraction} aria-label="Progress" />
+        <span class="text">
+          {percent}
+          {left !== undefined && ` · ${seconds(left)} left`}
+          {message && ` · ${visible(message)}`}
+        </span>
+      </>
+    );
+  }
+  if (row.phase === "Failed") return <span class="bad text" title={visible(row.message ?? "")}>{row.reason}</span>;
+  if (isFinished(row.phase)) return <Labels labels={row.labels} />;
+  if (row.position !== undefined) {
+    const start = row.estimatedStart === undefined ? "" : ` · starts ${until(row.estimatedStart, current)}`;
+    return <span>{`place ${row.position}${start}`}</span>;
+  }
+  if (row.attempt !== undefined && row.reason) return <span class="text">{`again after ${row.reason}`}</span>;
+  return <Labels labels={row.labels} />;
+}
+
+function Labels({ labels }: { labels: Record<string, string> }) {
+  return (
+    <span class="labels">
+      {Object.entries(labels).map(([key, value]) => (
+        <span class="label" key={key}>
+          <Text>{`${key}=${value}`}</Text>
+        </span>
+      ))}
+    </span>
+  );
+}
+
+/** How long it ran, or has waited. */
+function Lasted({ row }: { row: Row }) {
+  const current = useStore(now);
+  const from = row.phase === "Queued" || row.admitted === undefined ? row.created : row.admitted;
+  const to = row.finished ?? current;
+  return <span>{from ? seconds(Math.max(0, to - from) / 1000) : "–"}</span>;
+}
+
+function NoJobs({ namespace, filters }: { namespace: string; filters: Filters }) {
+  if (isFiltered(filters)) return <Empty title="No job is like this." />;
+  const where = namespace === "default" ? "" : ` --namespace ${namespace}`;
+  return (
+    <Empty title="There are no jobs yet.">
+      <p class="muted">This submits one; it appears here at once.</p>
+      <Command>{`windlass submit echo --input '{"hello": "world"}'${where}`}</Command>
+    </Empty>
+  );
+}
+
+

@@ -1,0 +1,81 @@
+// Numbers from the jobs that the page has: what runs, what waits, what failed, and how the last hour was.
+import { isFinished } from "../api/types";
+import type { Row } from "../live/jobs";
+
+const HOUR_MS = 3_600_000;
+const BARS = 60;
+
+export interface Bar {
+  from: number;
+  succeeded: number;
+  failed: number;
+}
+
+export interface LastHour {
+  finished: number;
+  failed: number;
+  /** Seconds of waiting, and of running, in their order. */
+  waits: number[];
+  runs: number[];
+  bars: Bar[];
+}
+
+export function lastHour(rows: Row[], now: number): LastHour {
+  const width = HOUR_MS / BARS;
+  const end = Math.ceil(now / width) * width;
+  const bars = Array.from({ length: BARS }, (_, at) => ({ from: end - HOUR_MS + at * width, succeeded: 0, failed: 0 }));
+  const hour: LastHour = { finished: 0, failed: 0, waits: [], runs: [], bars };
+  for (const row of rows) {
+    if (row.admitted !== undefined && row.admitted >= now - HOUR_MS) hour.waits.push((row.admitted - row.created) / 1000);
+    if (row.finished === undefined || !isFinished(row.phase)) continue;
+    const bar = bars[Math.floor((row.finished - (end - HOUR_MS)) / width)];
+    if (!bar) continue;
+    hour.finished += 1;
+    if (row.phase === "Failed") [hour.failed, bar.failed] = [hour.failed + 1, bar.failed + 1];
+    else bar.succeeded += 1;
+    if (row.running !== undefined && row.phase === "Succeeded") hour.runs.push((row.finished - row.running) / 1000);
+  }
+  hour.waits.sort((a, b) => a - b);
+  hour.runs.sort((a, b) => a - b);
+  return hour;
+}
+
+/** The value that this part of all is below or at. */
+export function quantile(sorted: number[], part: number): number | undefined {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
+}
+
+export interface FailureGroup {
+  function: string;
+  reason: string;
+  count: number;
+  latest: Row;
+}
+
+/** The failed jobs by function and reason, the most first. */
+export function failures(rows: Row[]): FailureGroup[] {
+  const groups = new Map<string, FailureGroup>();
+  for (const row of rows) {
+    if (row.phase !== "Failed") continue;
+    const reason = row.reason ?? "unknown";
+    const group = groups.get(`${row.function} ${reason}`);
+    if (!group) groups.set(`${row.function} ${reason}`, { function: row.function, reason, count: 1, latest: row });
+    else {
+      group.count += 1;
+      if ((row.finished ?? 0) > (group.latest.finished ?? 0)) group.latest = row;
+    }
+  }
+  return [...groups.values()].sort((a, b) => b.count - a.count);
+}
+
+/** Who holds CPUs, the most first. */
+export function holders(rows: Row[]): Row[] {
+  const hold = rows.filter((row) => row.phase === "Running" || row.phase === "Starting");
+  return hold.sort((a, b) => (b.granted ?? 0) - (a.granted ?? 0));
+}
+
+/** Who waits: first those with a place in a line, by it; then the oldest. */
+export function waiting(rows: Row[]): Row[] {
+  const wait = rows.filter((row) => row.phase === "Queued" || row.phase === undefined);
+  return wait.sort((a, b) => (a.position ?? Infinity) - (b.position ?? Infinity) || a.created - b.created);
+}

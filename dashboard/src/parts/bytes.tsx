@@ -1,0 +1,188 @@
+// Bytes that came out of a job, or went into it: shown by their type where that is safe, else to be saved.
+import { useEffect, useState } from "preact/hooks";
+import { ask, wordsOf } from "../api/client";
+import { bytes as inBytes } from "../text";
+import { Command, Refusal, Text } from "./common";
+import { BOUND, cells, MAX_PIXELS, shapeOf, sizeOf, type Shape } from "./content";
+import { JsonTree } from "./json-tree";
+
+const ROWS = 300;
+const COLUMNS = 40;
+
+interface Properties {
+  /** Where the API has them. */
+  path: string;
+  mediaType: string;
+  size: number;
+  /** The name of the file that is saved. */
+  name: string;
+  /** What saves them where they are too large for a page. */
+  command: string;
+}
+
+export function Bytes({ path, mediaType, size, name, command }: Properties) {
+  return (
+    <div class="bytes">
+      <p class="muted">
+        <Text code>{mediaType}</Text> · {inBytes(size)} <Save path={path} size={size} name={name} command={command} />
+      </p>
+      <Shown path={path} shape={shapeOf(mediaType)} mediaType={mediaType} size={size} />
+    </div>
+  );
+}
+
+export function Save({ path, size, name, command }: Omit<Properties, "mediaType">) {
+  const [why, setWhy] = useState<string | undefined>();
+  const [isBusy, setBusy] = useState(false);
+  if (size > BOUND.download) return <Command>{command}</Command>;
+  const save = async () => {
+    setBusy(true);
+    setWhy(undefined);
+    try {
+      const content = await (await ask(path)).arrayBuffer();
+      // Bytes without a type: no browser shows them.
+      const url = URL.createObjectURL(new Blob([content], { type: "application/octet-stream" }));
+      const link = Object.assign(document.createElement("a"), { href: url, download: name });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    } catch (error) {
+      setWhy(wordsOf(error));
+    }
+    setBusy(false);
+  };
+  return (
+    <>
+      <button type="button" disabled={isBusy} onClick={() => void save()}>
+        {isBusy ? "Saving" : "Save"}
+      </button>
+      <Refusal>{why}</Refusal>
+    </>
+  );
+}
+
+type Content =
+  | { shape: "picture"; url: string; width: number; height: number }
+  | { shape: "json"; value: unknown }
+  | { shape: "table"; rows: string[][] }
+  | { shape: "text"; text: string; isCut: boolean }
+  | { shape: "none"; why: string };
+
+function Shown({ path, shape, mediaType, size }: { path: string; shape: Shape; mediaType: string; size: number }) {
+  const [content, setContent] = useState<Content | undefined>();
+  const [why, setWhy] = useState<string | undefined>();
+  useEffect(() => {
+    const stop = new AbortController();
+    let url: string | undefined;
+    load(path, shape, mediaType, size, stop.signal)
+      .then((loaded) => {
+        if (loaded.shape === "picture") url = loaded.url;
+        if (stop.signal.aborted) return url && URL.revokeObjectURL(url);
+        setContent(loaded);
+      })
+      .catch((error) => stop.signal.aborted || setWhy(wordsOf(error)));
+    return () => {
+      stop.abort();
+      if (url) URL.revokeObjectURL(url);
+    };
+  }, [path, shape, mediaType, size]);
+  if (why !== undefined) return <Refusal>{why}</Refusal>;
+  if (content === undefined) return null;
+  switch (content.shape) {
+    case "picture":
+      return <Picture {...content} />;
+    case "json":
+      return (
+        <div class="tree">
+          <JsonTree value={content.value} />
+        </div>
+      );
+    case "table":
+      return <Cells rows={content.rows} />;
+    case "text":
+      return (
+        <>
+          <pre class="log text" tabIndex={0} role="region" aria-label="Text">
+            <Text>{content.text}</Text>
+          </pre>
+          {content.isCut && <p class="muted">This is the beginning.</p>}
+        </>
+      );
+    case "none":
+      return <p class="muted">{content.why}</p>;
+  }
+}
+
+async function load(path: string, shape: Shape, mediaType: string, size: number, signal: AbortSignal): Promise<Content> {
+  if (size === 0) return { shape: "none", why: "It is empty." };
+  if (shape === "none") return { shape, why: "It is not shown here." };
+  if (shape !== "text" && size > BOUND[shape]) {
+    if (shape === "picture") return { shape: "none", why: `It is not shown: pictures are, up to ${inBytes(BOUND.picture)}.` };
+    return load(path, "text", mediaType, size, signal);
+  }
+  if (shape === "text") {
+    const isCut = size > BOUND.text;
+    const headers: HeadersInit = isCut ? { Range: `bytes=0-${BOUND.text - 1}` } : {};
+    const answer = await ask(path, { signal, headers });
+    // What is not asked for in part might be without end.
+    if (isCut && answer.status !== 206) return { shape: "none", why: "It is too large to be shown." };
+    return { shape, text: await answer.text(), isCut };
+  }
+  const content = await (await ask(path, { signal })).arrayBuffer();
+  if (shape === "picture") return picture(content);
+  const text = new TextDecoder().decode(content);
+  if (shape === "json") return { shape, value: JSON.parse(text) as unknown };
+  return { shape, rows: cells(text, mediaType.includes("tab-separated") ? "\t" : ",", ROWS, COLUMNS) };
+}
+
+/** A picture, unless it says to be larger than a page can draw. Its type is what its bytes are. */
+function picture(content: ArrayBuffer): Content {
+  const size = sizeOf(new Uint8Array(content));
+  if (!size) return { shape: "none", why: "It is called a picture and is none." };
+  const { type, width, height } = size;
+  if (width * height > MAX_PIXELS) {
+    return { shape: "none", why: `It is not shown: ${width} x ${height} pixels would fill the memory.` };
+  }
+  return { shape: "picture", url: URL.createObjectURL(new Blob([content], { type })), width, height };
+}
+
+function Picture({ url, width, height }: { url: string; width: number; height: number }) {
+  return (
+    <figure>
+      <img src={url} alt="The result" width={width} height={height} />
+      <figcaption class="muted">
+        {width} x {height}
+      </figcaption>
+    </figure>
+  );
+}
+
+function Cells({ rows }: { rows: string[][] }) {
+  const [head = [], ...rest] = rows;
+  return (
+    <div class="cells" tabIndex={0} role="region" aria-label="Table">
+      <table>
+        <thead>
+          <tr>
+            {head.map((cell, at) => (
+              <th key={at} scope="col">
+                <Text>{cell.slice(0, 200)}</Text>
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rest.map((row, at) => (
+            <tr key={at}>
+              {row.map((cell, at) => (
+                <td key={at}>
+                  <Text>{cell.slice(0, 200)}</Text>
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {rows.length === ROWS && <p class="muted">These are the first {ROWS} rows.</p>}
+    </div>
+  );
+}

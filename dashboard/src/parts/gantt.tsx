@@ -1,0 +1,80 @@
+// Where a job's time went: its parts one after the other, which sum to the whole.
+import type { Explanation } from "../api/types";
+import { now, useStore } from "../store";
+import { exact, seconds } from "../text";
+import { Text } from "./common";
+
+const MEANING: Record<string, string> = {
+  queued: "waited for CPUs, or to be tried again",
+  earlier: "an attempt that failed",
+  starting: "a place was found and the worker started",
+  preparing: "the worker prepared the function's process",
+  running: "the function ran",
+};
+
+export function Gantt({ explanation, isOver }: { explanation: Explanation; isOver: boolean }) {
+  const current = useStore(now);
+  const parts = explanation.parts.map((part) => ({ name: part.name, from: Date.parse(part.from), to: Date.parse(part.to), seconds: part.seconds }));
+  const last = parts.at(-1);
+  let wall = explanation.wallSeconds;
+  // What goes on is drawn up to now, so that it does not wait for the next answer.
+  if (last && !isOver) {
+    const more = Math.max(0, (current - last.to) / 1000);
+    last.seconds += more;
+    wall += more;
+  }
+  const start = parts[0]?.from ?? 0;
+  const earlier = parts.filter(({ name }) => name === "earlier").length;
+  let attempt = 0;
+  const shown = parts.map((part) => ({ ...part, attempt: part.name === "earlier" ? (attempt += 1) : undefined }));
+  return (
+    <table class="gantt">
+      <caption class="unseen">Where its time went</caption>
+      <tbody>
+        {shown
+          .filter((part) => part.seconds > 0)
+          .map((part) => (
+            <tr key={`${part.name}-${part.from}`} title={`${MEANING[part.name] ?? ""}, from ${exact(part.from)}`}>
+              <th scope="row">
+                {part.name}
+                {part.attempt !== undefined && earlier > 1 ? ` ${part.attempt}` : ""}
+              </th>
+              <td class="bar">
+                <span
+                  class={`part-${part.name}`}
+                  style={{
+                    marginLeft: `${wall > 0 ? Math.max(0, (part.from - start) / 10 / wall) : 0}%`,
+                    width: `${wall > 0 ? Math.max(0.3, (part.seconds * 100) / wall) : 0}%`,
+                  }}
+                />
+              </td>
+              <td class="number">{seconds(part.seconds)}</td>
+            </tr>
+          ))}
+        <tr class="sum">
+          <th scope="row">in all</th>
+          <td />
+          <td class="number">{seconds(wall)}</td>
+        </tr>
+      </tbody>
+    </table>
+  );
+}
+
+/** What it waits for, or why it failed, in the API's words. */
+export function Why({ explanation }: { explanation: Explanation }) {
+  return (
+    <>
+      {explanation.waitsFor && (
+        <p class="why is-waiting">
+          <Text>{explanation.waitsFor}</Text>
+        </p>
+      )}
+      {explanation.failure && (
+        <p class="why is-failed">
+          <Text>{explanation.failure}</Text>
+        </p>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,209 @@
+// One job, from the form to what came out, and output of strangers.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { deflateSync } from "node:zlib";
+import { go, openBrowser, openPage, Server, until, violations } from "./support.mjs";
+
+let server, browser;
+before(async () => {
+  server = await Server.start();
+  browser = await openBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+const section = (page, name) => page.getByRole("region", { name, exact: true });
+
+/** A PNG that says to have so many pixels. */
+function png(width, height) {
+  const chunk = (type, data) => {
+    const body = Buffer.concat([Buffer.from(type), data]);
+    const ends = Buffer.alloc(8);
+    ends.writeUInt32BE(data.length);
+    let crc = ~0;
+    for (const byte of body) {
+      crc ^= byte;
+      for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+    }
+    ends.writeUInt32BE(~crc >>> 0, 4);
+    return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
+  };
+  const head = Buffer.alloc(13);
+  head.writeUInt32BE(width);
+  head.writeUInt32BE(height, 4);
+  head.set([8, 0, 0, 0, 0], 8);
+  const pixels = deflateSync(Buffer.alloc(Math.min(height, 100) * (width + 1)));
+  const signature = Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]);
+  return Buffer.concat([signature, chunk("IHDR", head), chunk("IDAT", pixels), chunk("IEND", Buffer.alloc(0))]);
+}
+
+/** The page of a finished job that says this. */
+async function openSaid(input, job = {}) {
+  const name = await server.say(input, job);
+  const phase = input.exit ? "Failed" : "Succeeded";
+  await server.phase(name, phase);
+  const page = await openPage(browser, server);
+  await go(page, `#/default/jobs/${name}`);
+  await page.locator(`.title .phase-${phase.toLowerCase()}`).waitFor();
+  return page;
+}
+
+test("the life of a job, from the form to its picture, and once more with edits", async () => {
+  const page = await openPage(browser, server);
+  await page.getByRole("link", { name: "Functions" }).click();
+  await page.getByRole("link", { name: "say", exact: true }).click();
+  // The form sends what it has; the server says what is wrong with it.
+  await page.getByLabel("repeat").fill("0");
+  await page.getByRole("button", { name: "Submit" }).click();
+  await page.getByRole("alert").filter({ hasText: "/input/repeat" }).waitFor();
+  await page.getByLabel("repeat").fill("1");
+  await page.getByLabel("text", { exact: false }).first().fill(png(40, 30).toString("base64"));
+  await page.getByLabel("base64").selectOption("true");
+  await page.getByLabel("type").selectOption("image/png");
+  await page.getByLabel("steps").fill("15");
+  await page.getByLabel("log").fill("painting");
+  await page.getByLabel("Labels").fill("team=blue");
+  await page.getByRole("button", { name: "Submit" }).click();
+  await page.locator(".title .phase-running").waitFor();
+  await page.getByRole("log").getByText("step 3 of 15").waitFor();
+  await page.getByText("painting").first().waitFor();
+  await page.getByRole("img", { name: "The result" }).waitFor();
+  await until("it is drawn", () => page.evaluate(() => document.querySelector("img").naturalWidth === 40));
+  const name = decodeURIComponent(page.url().split("/").at(-1));
+  await page.getByRole("link", { name: "Retry with edits" }).click();
+  await page.getByLabel("Labels").waitFor();
+  assert.equal(await page.getByLabel("Labels").inputValue(), "team=blue");
+  assert.equal(await page.getByLabel("log").inputValue(), "painting");
+  await page.getByLabel("steps").fill("0");
+  await page.getByRole("button", { name: "Submit" }).click();
+  await page.getByRole("img", { name: "The result" }).waitFor();
+  assert.ok(!page.url().endsWith(name));
+  assert.deepEqual(page.complaints.filter((text) => !text.includes("422")), []);
+});
+
+test("the parts of its time sum to the whole, with earlier attempts", async () => {
+  const page = await openSaid({ text: "a", exit: 3, log: "the words" }, { retries: 1 });
+  const explanation = await server.ask("GET", `jobs/${page.url().split("/").at(-1)}/explain`);
+  const sum = explanation.parts.reduce((sum, part) => sum + part.seconds, 0);
+  assert.ok(Math.abs(sum - explanation.wallSeconds) < 0.001);
+  const gantt = page.locator(".gantt");
+  await gantt.getByRole("rowheader", { name: "earlier" }).waitFor();
+  const drawn = explanation.parts.filter((part) => part.seconds > 0);
+  assert.equal(await gantt.getByRole("row").count(), drawn.length + 1);
+  const ends = await gantt.locator(".bar span").evaluateAll((bars) => {
+    const all = bars.map((bar) => bar.getBoundingClientRect());
+    return [all.at(-1).right, bars[0].parentElement.getBoundingClientRect().right];
+  });
+  assert.ok(Math.abs(ends[0] - ends[1]) < 8, `${ends}`);
+  await page.locator(".why.is-failed").getByText(explanation.failure).waitFor();
+  await section(page, "Failure").getByText("the words").waitFor();
+  await section(page, "Failure").getByText("exit code 3").waitFor();
+  await page.getByRole("button", { name: "Retry", exact: true }).click();
+  await until("another job", async () => !page.url().includes(explanation.name ?? "say-none"));
+});
+
+test("why a job waits is said in the server's words", async () => {
+  const first = await server.say({ text: "a", steps: 600 }, { queue: "small" });
+  const second = await server.say({ text: "a" }, { queue: "small" });
+  const { waitsFor } = await server.ask("GET", `jobs/${second}/explain`);
+  const page = await openPage(browser, server);
+  await go(page, `#/default/jobs/${second}`);
+  await page.locator(".why.is-waiting").getByText(waitsFor.slice(0, 20)).waitFor();
+  await go(page, "#/default/overview");
+  await section(page, "Queues").getByText("1 of 1").waitFor();
+  await section(page, "Who holds the CPUs").getByRole("link", { name: first }).waitFor();
+  await section(page, "What waits").getByRole("link", { name: second }).waitFor();
+  await section(page, "Failures").getByText("Crashed").waitFor();
+  await go(page, `#/default/jobs/${first}`);
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Cancel it" }).click();
+  await page.locator(".title .phase-cancelled").waitFor();
+});
+
+const SCRIPT = "window.hacked = true; document.title = 'hacked'";
+const HOSTILE = [
+  ["text/html", `<html><body onload="${SCRIPT}"><script>${SCRIPT}</script><img src=x onerror="${SCRIPT}"></body></html>`],
+  ["image/svg+xml", `<svg xmlns="http://www.w3.org/2000/svg" onload="${SCRIPT}"><script>${SCRIPT}</script></svg>`],
+  ["text/plain", "\u001b]0;title\u0007\u001b[31mred\u001b[2J <b>bold</b> javascript:alert(1)"],
+  ["application/json", JSON.stringify({ "__proto__": 1, "<img src=x onerror=hacked=1>": "</script>", constructor: "x" })],
+  ["text/csv", `a,"<script>${SCRIPT}</script>"\n=cmd(),"two\nlines"`],
+];
+
+for (const [type, text] of HOSTILE) {
+  test(`${type} of a stranger is shown and never runs`, async () => {
+    const page = await openSaid({ text, type, log: text });
+    const result = section(page, "Result");
+    const marks = { "text/html": "<script>", "image/svg+xml": "onload=", "text/plain": "\u241b[31mred" };
+    await result.getByText(marks[type] ?? "script").first().waitFor();
+    await page.getByRole("log").filter({ hasText: text.includes("\u001b") ? "\u241b" : "script" }).waitFor();
+    assert.equal(await page.evaluate(() => globalThis.hacked), undefined);
+    assert.equal(await page.locator("main script, main svg, main iframe, main object, main b").count(), 0);
+    assert.ok(!(await page.title()).includes("hacked"));
+    assert.deepEqual(page.complaints, []);
+  });
+}
+
+test("a picture that would fill the memory, and one that is none, are not drawn", async () => {
+  const bomb = await openSaid({ text: png(50_000, 50_000).toString("base64"), base64: true, type: "image/png" });
+  await section(bomb, "Result").getByText("50000 x 50000").waitFor();
+  assert.equal(await bomb.locator("img").count(), 0);
+  const fake = await openSaid({ text: "<svg onload='hacked=1'/>", type: "image/png" });
+  await section(fake, "Result").getByText("is none").waitFor();
+  assert.equal(await fake.locator("img").count(), 0);
+});
+
+test("large JSON and large text are bounded and the page goes on", async () => {
+  const large = await openSaid({ text: "[0,1,2,3,4,5,6,7,8,9]\n", type: "text/plain", repeat: 2_000_000 });
+  await section(large, "Result").getByText("This is the beginning.").waitFor();
+  assert.ok((await section(large, "Result").locator("pre").textContent()).length <= 256 * 1024);
+  const wide = `[${"0,".repeat(20_000)}0]`;
+  const tree = await openSaid({ text: wide, type: "application/json" });
+  await section(tree, "Result").getByRole("button", { name: "20001" }).click();
+  await section(tree, "Result").getByRole("button", { name: "19901 more" }).waitFor();
+  assert.ok((await section(tree, "Result").locator(".leaf").count()) <= 100);
+  await tree.getByRole("link", { name: "Jobs" }).click();
+  await tree.getByRole("heading", { name: "Jobs" }).waitFor();
+});
+
+test("text that turns its direction is isolated and shown", async () => {
+  const page = await openSaid({ text: "safe\u202Egnp.exe", log: "log\u202Etxt" });
+  await section(page, "Result").getByText("safe[U+202E]gnp.exe").waitFor();
+  await page.getByRole("log").filter({ hasText: "log[U+202E]txt" }).waitFor();
+  const isolated = await page.locator(".text").evaluateAll((all) => all.every((one) => getComputedStyle(one).unicodeBidi === "isolate"));
+  assert.ok(isolated);
+});
+
+test("a job that is followed goes on after a restart of the server", async () => {
+  const name = await server.say({ text: "done", steps: 30 });
+  const page = await openPage(browser, server);
+  await go(page, `#/default/jobs/${name}`);
+  await page.locator(".title .phase-running").waitFor();
+  await server.kill();
+  await page.getByText("What you see may be old").waitFor();
+  await server.run();
+  await page.locator(".title .phase-succeeded").waitFor({ timeout: 30_000 });
+  await section(page, "Result").getByText("done").waitFor();
+});
+
+test("axe finds nothing wrong with any page in either theme", async () => {
+  const name = await server.say({ text: '{"a": [1, "b", true, null]}', type: "application/json", log: "said" });
+  await server.phase(name, "Succeeded");
+  const failed = await server.say({ text: "a", exit: 65, log: "words" });
+  await server.phase(failed, "Failed");
+  for (const colorScheme of ["light", "dark"]) {
+    for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844 }]) {
+      const page = await openPage(browser, server, { colorScheme, viewport });
+      for (const place of ["overview", "functions", "functions/say", "functions/render", `jobs/${name}`, `jobs/${failed}`, "jobs/nothing"]) {
+        await go(page, `#/default/${place}`);
+        await page.getByRole("heading", { level: 1 }).waitFor();
+        if (place === `jobs/${name}`) await page.locator(".tree").first().waitFor();
+        assert.deepEqual(await violations(page), [], `${place}, ${colorScheme}, ${viewport.width}`);
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(overflow <= 0, `${place} is ${overflow} px too wide at ${viewport.width}`);
+      }
+      await page.context().close();
+    }
+  }
+});

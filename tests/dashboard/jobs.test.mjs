@@ -1,0 +1,176 @@
+// Signing in, and the table of jobs.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { go, newContext, openBrowser, openPage, Server, until, violations } from "./support.mjs";
+
+let server, browser;
+before(async () => {
+  server = await Server.start();
+  browser = await openBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+const rows = (page) => page.locator(".tbody [role=row]");
+const row = (page, name) => rows(page).filter({ hasText: name });
+
+test("a link signs in once, and its code does not stay", async () => {
+  const link = server.link();
+  const page = await (await newContext(browser)).newPage();
+  await page.goto(link);
+  await page.locator(".connection.is-live").waitFor();
+  assert.ok(!page.url().includes("code"), page.url());
+  assert.equal(await page.evaluate(() => history.length), 2);
+  assert.equal(await page.evaluate(() => localStorage.length + document.cookie.length), 0);
+  assert.ok(!server.log.includes(server.token) && !server.log.includes(link.split("code=")[1]));
+  // An empty server says what to do.
+  await page.getByText("windlass submit echo").waitFor();
+  const again = await (await newContext(browser)).newPage();
+  await again.goto(link);
+  await again.getByText("the link was used before").waitFor();
+  await again.getByLabel("Token").fill(server.token);
+  await again.getByRole("button", { name: "Sign in" }).click();
+  await again.locator(".connection.is-live").waitFor();
+  await again.getByRole("button", { name: "Sign out" }).click();
+  await again.getByLabel("Token").fill("wrong");
+  await again.getByRole("button", { name: "Sign in" }).click();
+  await again.getByText("a valid bearer token is needed").waitFor();
+});
+
+test("jobs appear, change and go by themselves", async () => {
+  const page = await openPage(browser, server);
+  const name = await server.say({ text: "a", steps: 20, log: "at work" }, { name: "live", labels: { team: "blue" } });
+  await row(page, name).getByText("Running").waitFor();
+  await row(page, name).getByText("at work").waitFor();
+  await row(page, name).getByText("Succeeded").waitFor();
+  await row(page, name).getByText("team=blue").waitFor();
+  await server.ask("DELETE", `jobs/${name}`);
+  await row(page, name).waitFor({ state: "detached" });
+  assert.deepEqual(page.complaints, []);
+});
+
+test("filters are in the address and select by name, label, function, phase and queue", async () => {
+  await server.say({ text: "a" }, { name: "find-blue", labels: { team: "blue" } });
+  await server.say({ text: "a", exit: 65 }, { name: "find-failed", queue: "small" });
+  await server.submit({ function: "echo", name: "find-echo" });
+  await server.phase("find-failed", "Failed");
+  await server.phase("find-blue", "Succeeded");
+  const page = await openPage(browser, server);
+  const shown = async (...names) => {
+    await until(`shown: ${names}`, async () => {
+      const all = await rows(page).locator("a").allTextContents();
+      return JSON.stringify(all.filter((name) => name.startsWith("find-")).sort()) === JSON.stringify(names);
+    });
+  };
+  await shown("find-blue", "find-echo", "find-failed");
+  await page.getByRole("searchbox").fill("team=blue");
+  await shown("find-blue");
+  assert.match(page.url(), /q=team%3Dblue/);
+  await page.getByRole("searchbox").fill("find");
+  await page.getByLabel("Phase").selectOption("Failed");
+  await shown("find-failed");
+  await page.getByText("BadInput").waitFor();
+  await page.reload();
+  await shown("find-failed");
+  await go(page, "#/default/jobs?function=echo");
+  await shown("find-echo");
+  await go(page, "#/default/jobs?queue=small");
+  await shown("find-failed");
+  await page.getByRole("button", { name: "Show all" }).click();
+  await shown("find-blue", "find-echo", "find-failed");
+});
+
+test("many jobs are cancelled, retried and deleted, and refusals are told in the server's words", async () => {
+  await Promise.all([1, 2, 3].map((at) => server.say({ text: "a", steps: 600 }, { name: `bulk-${at}` })));
+  const page = await openPage(browser, server);
+  await go(page, "#/default/jobs?q=bulk");
+  await until("three jobs", async () => (await rows(page).count()) === 3);
+  await page.getByLabel("Choose all shown").check();
+  await page.getByRole("button", { name: "Retry" }).click();
+  await page.getByText("3 refused").waitFor();
+  await page.getByText("only a job that has ended").first().waitFor();
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByLabel("Choose all shown").check();
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
+  await page.getByRole("button", { name: "Cancel them" }).click();
+  await until("all are cancelled", async () => (await rows(page).getByText("Cancelled").count()) === 3);
+  await page.getByText("3 jobs cancelled").waitFor();
+  await page.getByLabel("Choose all shown").check();
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByText("No job is like this.").waitFor();
+  assert.deepEqual(page.complaints.filter((text) => !text.includes("409")), []);
+});
+
+test("a lost connection is shown and heals after a restart of the server", async () => {
+  const page = await openPage(browser, server);
+  await server.say({ text: "a" }, { name: "before" });
+  await row(page, "before").waitFor();
+  await server.kill();
+  await page.getByText("What you see may be old").waitFor();
+  await row(page, "before").waitFor();
+  await server.run();
+  await page.locator(".connection.is-live").waitFor();
+  await page.getByText("What you see may be old").waitFor({ state: "detached" });
+  await server.say({ text: "a" }, { name: "afterwards" });
+  await row(page, "afterwards").waitFor();
+});
+
+test("a job that is deleted while the jobs are listed does not come back", async () => {
+  const watcher = await openPage(browser, server);
+  await server.say({ text: "a" }, { name: "short-lived" });
+  await row(watcher, "short-lived").getByText("Succeeded").waitFor();
+  const context = await newContext(browser);
+  const page = await context.newPage();
+  await page.route("**/v1/namespaces/default/jobs?*", async (route) => {
+    const old = await route.fetch();
+    await server.ask("DELETE", "jobs/short-lived");
+    // The other page has heard of it, and so has this one.
+    await row(watcher, "short-lived").waitFor({ state: "detached" });
+    await server.say({ text: "a" }, { name: "later" });
+    await row(page, "later").waitFor();
+    await route.fulfill({ response: old });
+  });
+  await page.goto(server.link());
+  await page.locator(".connection.is-live").waitFor();
+  assert.equal(await row(page, "short-lived").count(), 0);
+  await row(page, "later").waitFor();
+});
+
+test("who may list and not watch is shown the jobs all the same", async () => {
+  const key = server.key("lister", "list,get");
+  const page = await (await newContext(browser)).newPage();
+  await page.goto(`${server.url}/dashboard/`);
+  await page.getByLabel("Token").fill(key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByText("you may not watch jobs here").waitFor();
+  await row(page, "later").waitFor();
+  await page.getByLabel("Choose later").check();
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByText("the caller may not delete computejobs here").waitFor();
+});
+
+test("the keyboard reaches the jobs and goes from one to the next", async () => {
+  const page = await openPage(browser, server);
+  await rows(page).nth(1).waitFor();
+  await rows(page).nth(0).locator("a").focus();
+  await page.keyboard.press("ArrowDown");
+  const second = await rows(page).nth(1).locator("a").textContent();
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent), second);
+});
+
+test("axe finds nothing wrong in either theme, nor on a phone", async () => {
+  const phone = { width: 390, height: 844 };
+  for (const options of [{ colorScheme: "light" }, { colorScheme: "dark" }, { colorScheme: "dark", viewport: phone }]) {
+    const page = await openPage(browser, server, options);
+    await rows(page).first().waitFor();
+    assert.deepEqual(await violations(page), [], JSON.stringify(options));
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(overflow <= 0, `${overflow} px too wide`);
+    await page.getByRole("button", { name: "Sign out" }).click();
+    assert.deepEqual(await violations(page), [], "signed out");
+  }
+});

@@ -1,0 +1,117 @@
+// Ten thousand jobs of which a hundred change each second, how soon the page is there, and what fifty readers cost. Prints
+// what it measures; the bounds are wide, because the machine may have other things to do.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { openBrowser, openPage, Server, until } from "./support.mjs";
+
+const JOBS = 10_000;
+let server, browser;
+before(async () => {
+  server = await Server.start();
+  browser = await openBrowser();
+  // It holds the queue, so that all others wait.
+  await server.say({ text: "a", steps: 600 }, { queue: "small", name: "holder", timeoutSeconds: 3600 });
+  await server.phase("holder", "Running");
+  await inParallel(JOBS, (at) => server.submit({ function: "echo", queue: "small", name: `job-${at}`, labels: { lot: `${at % 10}` } }));
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function inParallel(count, work) {
+  let next = 0;
+  const worker = async () => {
+    while (next < count) await work(next++);
+  };
+  await Promise.all(Array.from({ length: 16 }, worker));
+}
+
+/** CPU time of a server so far, in seconds. */
+function busy(of) {
+  const fields = readFileSync(`/proc/${of.process.pid}/stat`, "utf8").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+test("the page is painted soon", async () => {
+  const page = await openPage(browser, server);
+  const times = [];
+  for (let at = 0; at < 5; at += 1) {
+    await page.reload();
+    await page.getByRole("heading", { level: 1 }).waitFor();
+    const read = () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime;
+    await until("it is painted", () => page.evaluate(read));
+    times.push(await page.evaluate(read));
+  }
+  times.sort((a, b) => a - b);
+  console.log(`first contentful paint of 5 loads: ${times.map((time) => time.toFixed(0)).join(", ")} ms`);
+  assert.ok(times[0] <= 1000, `${times}`);
+});
+
+test("ten thousand jobs scroll while a hundred change each second", async () => {
+  const page = await openPage(browser, server);
+  const began = Date.now();
+  await page.getByText(`${(JOBS + 1).toLocaleString("en")} jobs`, { exact: true }).waitFor({ timeout: 60_000 });
+  console.log(`all ${JOBS} jobs are there ${Date.now() - began} ms after the page`);
+  await page.getByText("so far").waitFor({ state: "detached" });
+  assert.ok((await page.locator(".tbody [role=row]").count()) < 60);
+  let [changed, isOver] = [0, false];
+  const change = (async () => {
+    const start = Date.now();
+    while (!isOver) {
+      if (changed < ((Date.now() - start) / 1000) * 100) await server.ask("POST", `jobs/job-${changed++}/cancel`);
+      else await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return changed / ((Date.now() - start) / 1000);
+  })();
+  const frames = await page.evaluate(async () => {
+    const body = document.querySelector(".tbody");
+    const times = [];
+    const end = performance.now() + 8000;
+    while (performance.now() < end) {
+      times.push(await new Promise(requestAnimationFrame));
+      body.scrollTop = (body.scrollTop + 90) % (body.scrollHeight - body.clientHeight);
+    }
+    const gaps = times.slice(1).map((time, at) => time - times[at]).sort((a, b) => a - b);
+    const seconds = (times.at(-1) - times[0]) / 1000;
+    return { perSecond: gaps.length / seconds, p99: gaps[Math.floor(gaps.length * 0.99)], longest: gaps.at(-1) };
+  });
+  isOver = true;
+  const rate = await change;
+  const session = await page.context().newCDPSession(page);
+  await session.send("HeapProfiler.collectGarbage");
+  const { usedSize } = await session.send("Runtime.getHeapUsage");
+  const { perSecond, p99, longest } = frames;
+  console.log(`${perSecond.toFixed(1)} frames a second at ${rate.toFixed(0)} changes a second; 99 % of gaps at most ${p99.toFixed(0)} ms, longest ${longest.toFixed(0)} ms`);
+  console.log(`JavaScript's heap: ${(usedSize / 2 ** 20).toFixed(1)} MiB`);
+  assert.ok(perSecond >= 20, "frames");
+  assert.ok(usedSize <= 150 * 2 ** 20, "memory");
+  // What has changed is shown.
+  await page.getByLabel("Phase").selectOption("Cancelled");
+  await page.getByText(`${changed.toLocaleString("en")} of ${(JOBS + 1).toLocaleString("en")} jobs`).waitFor();
+});
+
+test("fifty readers cost an idle server next to nothing", async () => {
+  const idler = await Server.start();
+  const stop = new AbortController();
+  const headers = { Authorization: `Bearer ${idler.token}` };
+  const open = () => fetch(`${idler.url}/v1/namespaces/default/events?fields=metadata,status`, { headers, signal: stop.signal });
+  const idle = async () => {
+    const [before, from] = [busy(idler), Date.now()];
+    await new Promise((resolve) => setTimeout(resolve, 10_000));
+    return ((busy(idler) - before) / ((Date.now() - from) / 1000)) * 100;
+  };
+  try {
+    await idler.say({ text: "a" });
+    const alone = await idle();
+    const streams = await Promise.all(Array.from({ length: 50 }, open));
+    assert.ok(streams.every((stream) => stream.ok));
+    const read = await idle();
+    console.log(`an idle server takes ${alone.toFixed(2)} % of a CPU, with 50 readers ${read.toFixed(2)} %`);
+    assert.ok(read - alone <= 1, `${read}`);
+  } finally {
+    stop.abort();
+    await idler.stop();
+  }
+});

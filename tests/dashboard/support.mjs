@@ -1,0 +1,135 @@
+// A server of its own and a real browser for each file of tests.
+import { spawn, execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const root = new URL("../..", import.meta.url).pathname;
+const require = createRequire(join(root, "dashboard/package.json"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const windlass = execFileSync(join(root, "tests/windlass"), { encoding: "utf8" }).trim();
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Waits until something is so, for a while. */
+export async function until(what, isSo, seconds = 20) {
+  const end = Date.now() + seconds * 1000;
+  while (!(await isSo())) {
+    if (Date.now() > end) throw new Error(`not in ${seconds} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+export class Server {
+  static async start(...flags) {
+    const server = new Server();
+    server.data = mkdtempSync(join(tmpdir(), "windlass-dashboard-"));
+    server.url = `http://127.0.0.1:${await freePort()}`;
+    server.flags = flags;
+    await server.run();
+    server.token = readFileSync(join(server.data, "token"), "utf8").trim();
+    return server;
+  }
+
+  async run() {
+    const functions = join(root, "tests/dashboard/functions");
+    const own = ["serve", "--data", this.data, "--listen", this.url.slice(7), "--cpus", "2", "--functions", functions];
+    this.process = spawn(windlass, [...own, ...this.flags], { stdio: ["ignore", "ignore", "pipe"] });
+    this.log = "";
+    this.process.stderr.on("data", (text) => (this.log += text));
+    this.ended = new Promise((resolve) => this.process.once("exit", resolve));
+    await until(`the server answers: ${this.log}`, () => fetch(`${this.url}/readyz`).then((r) => r.ok, () => false));
+  }
+
+  async kill() {
+    this.process.kill("SIGKILL");
+    await this.ended;
+  }
+
+  async stop() {
+    this.process.kill("SIGTERM");
+    await this.ended;
+    rmSync(this.data, { recursive: true, force: true });
+  }
+
+  /** A link that signs in. */
+  link() {
+    const arguments_ = ["dashboard", "--server", this.url, "--data", this.data];
+    return execFileSync(windlass, arguments_, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  }
+
+  /** A key that may do only this. */
+  key(name, verbs) {
+    const words = ["keys", "create", name, "--data", this.data, "--verbs", verbs];
+    return execFileSync(windlass, words, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  }
+
+  async ask(method, path, body) {
+    const headers = { Authorization: `Bearer ${this.token}`, "Content-Type": "application/json" };
+    const sent = body === undefined ? undefined : JSON.stringify(body);
+    const answer = await fetch(`${this.url}/v1/namespaces/default/${path}`, { method, headers, body: sent });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    return answer.status === 204 ? undefined : answer.json();
+  }
+
+  async submit(job) {
+    return (await this.ask("POST", "jobs", job)).metadata.name;
+  }
+
+  async say(input, job = {}) {
+    return this.submit({ function: "say", input, ...job });
+  }
+
+  async phase(name, phase) {
+    await until(`${name} is ${phase}`, async () => (await this.ask("GET", `jobs/${name}`)).status.phase === phase, 60);
+  }
+}
+
+export async function openBrowser() {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+}
+
+/** A browser's profile. With DASHBOARD_DIST, the output of `npx vite build`, it has that instead of what is in the program. */
+export async function newContext(browser, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const made = process.env.DASHBOARD_DIST;
+  for (const file of made ? ["app.js", "app.css"] : []) {
+    await context.route(`**/dashboard/${file}?*`, (route) => route.fulfill({ path: join(made, file) }));
+  }
+  return context;
+}
+
+/** A page that is signed in, and whatever it complains of. */
+export async function openPage(browser, server, options = {}) {
+  const context = await newContext(browser, options);
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  await page.goto(server.link());
+  await page.getByRole("heading", { level: 1 }).waitFor();
+  await page.locator(".connection.is-live").waitFor();
+  return Object.assign(page, { complaints });
+}
+
+export async function go(page, hash) {
+  await page.evaluate((hash) => (location.hash = hash), hash);
+}
+
+/** What axe-core finds wrong with the page as it is. */
+export async function violations(page) {
+  // Through the debugger, which no policy of the page bounds.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
+}
