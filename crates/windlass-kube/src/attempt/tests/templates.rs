@@ -193,9 +193,11 @@ fn a_sidecar_that_goes_on_is_told_from_one_that_has_ended() {
         let containers = [status("function", ended), status("log", sidecar)];
         let pod = observed_pod(json!({ "phase": "Running", "containerStatuses": containers }));
         assert!(matches!(pod.state, AttemptState::Ended(_)), "judged by the function");
-        pod.held_since
+        pod
     };
-    assert_eq!(held(json!({ "running": { "startedAt": at(1) } })), Some(at(9)));
-    assert_eq!(held(json!({ "terminated": { "exitCode": 0 } })), None);
+    let sending = held(json!({ "running": { "startedAt": at(1) } }));
+    assert_eq!(sending.held_since, Some(at(9)));
+    assert_eq!([19, 20].map(|now| sending.is_held(at(now))), [false, true]);
+    assert_eq!(held(json!({ "terminated": { "exitCode": 0 } })).held_since, None);
     assert_eq!(running().held_since, None);
 }
