@@ -78,7 +78,7 @@ pub trait Jobs: Send + Sync + 'static {
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
     /// The functions of one namespace.
     async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error>;
-    /// One queue, as a submission needs it; `None` when there is no such object, which means no quota.
+    /// One queue, as a submission needs it; `None` when there is no such object: then it bounds nothing, and the job waits.
     async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error>;
     /// The queues of one namespace, in the order of their names, with what is in use of each.
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error>;

@@ -1,5 +1,5 @@
-//! Who may start, for jobs whose queue is a ComputeQueue. A job of any other queue passes straight through, and the
-//! Kubernetes scheduler finds its node.
+//! Who may start. A job whose namespace has no ComputeQueue passes straight through, and the Kubernetes scheduler finds
+//! its node.
 //!
 //! Core's admission decides; this keeps it in step with the cluster. CPUs in use are those of the live attempts in the
 //! cache. A grant may not be used before it is [claimed](crate::controller::claims): written on the ComputeQueue by

@@ -87,7 +87,9 @@ impl State {
                 request.place
             });
             let position = position.unwrap_or(u32::try_from(last).unwrap_or(u32::MAX));
-            let why = format!("queue {name:?} was deleted; the job waits until it is there again");
+            let why = format!(
+                "queue {name:?} was deleted or is not there; the job keeps its place until it is"
+            );
             (why, Some(Place { position, estimated_start: None }))
         } else {
             (format!("queue {name:?} is not there"), None)
