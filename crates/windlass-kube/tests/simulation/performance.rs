@@ -145,9 +145,11 @@ struct Performance {
     deaths: watch::Receiver<Vec<usize>>,
     /// Whether controllers that start make the pods of their batch Jobs.
     manages: bool,
-    /// What is still to be done by hand, and when the first batch Job was there.
+    /// What is still to be done by hand, and the step at which the first batch Job was there.
     by_hand: Option<(ByHand, u64)>,
-    first_batch_job: Option<Instant>,
+    first_batch_job: Option<u32>,
+    /// Steps so far.
+    steps: u32,
     /// When the first job is to be cancelled, and the stranger to go away.
     cancel_at: Option<Instant>,
     stranger_until: Option<Instant>,
@@ -203,6 +205,7 @@ impl Performance {
             manages,
             by_hand: story.by_hand,
             first_batch_job: None,
+            steps: 0,
             cancel_at: story.cancel.map(after),
             stranger_until: story.stranger.map(after),
             unlabelled_until: None,
@@ -217,6 +220,7 @@ impl Performance {
 
     /// Does what is due now.
     fn act(&mut self) {
+        self.steps += 1;
         self.restart_the_dead();
         if is_due(&mut self.cancel_at) {
             self.cancel_first_job();
@@ -276,8 +280,9 @@ impl Performance {
         let may = |job: &Value| !needs_pod || job["status"]["had_pod"] == true;
         let first = state.all("jobs").next().filter(|(_, job)| may(job));
         let Some(batch_job) = first.map(|(key, _)| key.clone()) else { return };
-        let since = self.first_batch_job.get_or_insert_with(Instant::now);
-        if since.elapsed() < Duration::from_millis(after) {
+        // In steps: in each of them everybody gets on, however busy the machine is.
+        let since = *self.first_batch_job.get_or_insert(self.steps);
+        if STEP * (self.steps - since) < Duration::from_millis(after) {
             return;
         }
         self.by_hand = None;
