@@ -230,7 +230,12 @@ def test_the_server_and_its_token_are_found_as_the_command_line_finds_them(serve
     (tmp_path / "windlass" / "token").write_text(token)
     assert windlass.Client().call("echo", ECHO) == ANSWER
     # The token of this machine's server is for no other.
-    for other in ("https://windlass.example", "http://127.0.0.1.example:7070", "http://10.0.0.1", "http://localhost.example"):
+    for other in (
+        "https://windlass.example",
+        "http://127.0.0.1.example:7070",
+        "http://10.0.0.1",
+        "http://localhost.example",
+    ):
         with pytest.raises(_discovery.NoToken, match=re.escape(other)):
             windlass.Client(other)
     for own in ("http://127.0.0.1:7070", "http://127.9.9.9", "https://localhost", "http://[::1]:7070"):

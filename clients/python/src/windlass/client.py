@@ -51,8 +51,8 @@ class Client:
 
     `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else
     what the file `WINDLASS_TOKEN_FILE` holds, or else what a server on this machine has in its data directory (`data`).
-    A file is read at each request, since tokens are renewed; a token that changes otherwise is given as a function. `ca`
-    is a file with the authorities to trust instead of the system's.
+    A file is read at each request, since tokens are renewed; a token that changes otherwise is given as a function.
+    `ca` is a file with the authorities to trust instead of the system's.
     """
 
     def __init__(
