@@ -258,11 +258,12 @@ class Rendered(unittest.TestCase):
         self.assertNotIn("app.kubernetes.io/name: windlass", "".join(one["text"] for one in named))
 
     def test_two_releases_have_no_object_in_common(self):
-        def objects(name):
-            all_of_it = release(name, name, watchNamespace=f"{name}-jobs")
+        def objects(name, values):
+            all_of_it = release(name, name, **values, watchNamespace=f"{name}-jobs")
             return {(one["kind"], one["namespace"], one["name"]) for one in all_of_it}
 
-        self.assertEqual(objects("red") & objects("blue"), set())
+        for values in ({}, EVERYTHING):
+            self.assertEqual(objects("red", values) & objects("blue", values), set())
 
     def test_the_built_in_functions_are_where_jobs_are_served(self):
         for values, namespace in (({}, "windlass"), ({"watchNamespace": "research"}, "research")):
@@ -274,13 +275,6 @@ class Rendered(unittest.TestCase):
         some = {"Ingress", "HTTPRoute", "NetworkPolicy", "FlowSchema", "PodMonitor", "PrometheusRule", "ConfigMap", "Secret"}
         self.assertEqual(kinds & some, set())
         self.assertEqual({one["kind"] for one in release(**EVERYTHING)} & some, some)
-
-    def test_two_releases_with_everything_have_no_object_in_common(self):
-        def objects(name):
-            all_of_it = release(name, name, **{**EVERYTHING, "watchNamespace": f"{name}-jobs"})
-            return {(one["kind"], one["namespace"], one["name"]) for one in all_of_it}
-
-        self.assertEqual(objects("red") & objects("blue"), set())
 
     def test_a_way_in_that_leads_nowhere_is_refused(self):
         for kind, missing in (("ingress", "host"), ("httpRoute", "parentRefs")):

@@ -1,18 +1,10 @@
 // One job, from the form to what came out, and output of strangers.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { go, openBrowser, openPage, Server, until, violations } from "./support.mjs";
+import { browser, go, openPage, server, startBoth, until, violations } from "./support.mjs";
 
-let server, browser;
-before(async () => {
-  server = await Server.start();
-  browser = await openBrowser();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+startBoth();
 
 const section = (page, name) => page.getByRole("region", { name, exact: true });
 

@@ -1,17 +1,9 @@
 // Signing in, and the table of jobs.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { go, newContext, openBrowser, openPage, Server, until, violations } from "./support.mjs";
+import { test } from "node:test";
+import { browser, go, newContext, openPage, server, startBoth, until, violations } from "./support.mjs";
 
-let server, browser;
-before(async () => {
-  server = await Server.start();
-  browser = await openBrowser();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+startBoth();
 
 const rows = (page) => page.locator(".tbody [role=row]");
 const row = (page, name) => rows(page).filter({ hasText: name });

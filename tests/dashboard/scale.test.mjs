@@ -2,22 +2,15 @@
 // what it measures; the bounds are wide, because the machine may have other things to do.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, before, test } from "node:test";
-import { openBrowser, openPage, Server, until } from "./support.mjs";
+import { test } from "node:test";
+import { browser, openPage, Server, server, startBoth, until } from "./support.mjs";
 
 const JOBS = 10_000;
-let server, browser;
-before(async () => {
-  server = await Server.start();
-  browser = await openBrowser();
+startBoth(async () => {
   // It holds the queue, so that all others wait.
   await server.say({ text: "a", steps: 600 }, { queue: "small", name: "holder", timeoutSeconds: 3600 });
   await server.phase("holder", "Running");
   await inParallel(JOBS, (at) => server.submit({ function: "echo", queue: "small", name: `job-${at}`, labels: { lot: `${at % 10}` } }));
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
 });
 
 async function inParallel(count, work) {

@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, before } from "node:test";
 
 const root = new URL("../..", import.meta.url).pathname;
 const require = createRequire(join(root, "dashboard/package.json"));
@@ -96,6 +97,23 @@ export class Server {
 
 export async function openBrowser() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+}
+
+/** Those of a file of tests, as long as they run. */
+export let server, browser;
+
+/** Starts them before the tests of the file that calls it, has it prepare what it needs, and ends them behind. */
+export function startBoth(prepare = async () => {}) {
+  // One hook: those of a file begin together.
+  before(async () => {
+    server = await Server.start();
+    browser = await openBrowser();
+    await prepare();
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
 }
 
 /** A browser's profile. With DASHBOARD_DIST, the output of `npx vite build`, it has that instead of what is in the program. */

@@ -70,7 +70,7 @@ pub struct FunctionSpec {
     /// Longest time from a grant to a running function, in seconds: scheduling, image pull and
     /// quota of the namespace included. What has not started by then fails, with the reason.
     /// Default 600. Ignored on one machine.
-    #[serde(default = "ten_minutes")]
+    #[serde(default = "number::<DEFAULT_START_DEADLINE_SECONDS>")]
     #[schemars(range(min = 1, max = 604_800))]
     pub start_deadline_seconds: u32,
     /// Further attempts after the first one failed, for jobs that do not say. Default 2.
@@ -124,10 +124,6 @@ pub struct Parallelism {
 
 /// The longest time to a running function, of one that does not say.
 pub const DEFAULT_START_DEADLINE_SECONDS: u32 = 600;
-
-fn ten_minutes() -> u32 {
-    DEFAULT_START_DEADLINE_SECONDS
-}
 
 impl Default for Parallelism {
     fn default() -> Self {
@@ -285,7 +281,7 @@ fn base_memory() -> String {
     "128Mi".into()
 }
 /// A default.
-fn number<const N: u32>() -> u32 {
+pub(crate) fn number<const N: u32>() -> u32 {
     N
 }
 fn one_gib() -> u64 {

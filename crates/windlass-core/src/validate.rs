@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Problem};
-use crate::function::FunctionSpec;
+use crate::function::{DEFAULT_START_DEADLINE_SECONDS, FunctionSpec, number};
 use crate::job::{JobSpec, MAX_INPUT_BYTES};
 use crate::labels::{self, Labels};
 use crate::queue::QueueSpec;
@@ -35,12 +35,8 @@ pub struct JobLimits {
     /// Largest result, in bytes.
     pub max_result_bytes: u64,
     /// Longest time from a grant to a running function, in seconds, where a cluster starts it.
-    #[serde(default = "ten_minutes")]
+    #[serde(default = "number::<DEFAULT_START_DEADLINE_SECONDS>")]
     pub start_deadline_seconds: u32,
-}
-
-fn ten_minutes() -> u32 {
-    600
 }
 
 impl JobLimits {
@@ -59,7 +55,7 @@ impl JobLimits {
             retries: 0,
             timeout_seconds: spec.timeout_seconds.unwrap_or(3_600),
             max_result_bytes: u64::MAX,
-            start_deadline_seconds: ten_minutes(),
+            start_deadline_seconds: DEFAULT_START_DEADLINE_SECONDS,
         }
     }
 }

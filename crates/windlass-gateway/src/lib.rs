@@ -46,6 +46,7 @@ use tokio::net::TcpListener;
 pub use live::live_progress::LiveProgress;
 pub use live::peers::{PeerTrust, Peers, share_progress};
 pub use protocol::limits::{RequestRates, ServerLimits};
+pub use protocol::secret::{SECRET_DIGITS, random_secret};
 pub use server::tls::{Tls, TlsError};
 pub use state::Gateway;
 

@@ -53,6 +53,26 @@ async fn each_stream_is_told_what_happens_once_a_moment_and_without_inputs() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_used_again_within_a_moment_leaves_no_job_untold() {
+    let server = Server::start().await;
+    server.backend.put("a");
+    let mut stream = begun(&server).await;
+    let gone = |uid: &str| Change::Deleted { name: "a".into(), uid: uid.into() };
+    let own = server.backend.job("a").unwrap().metadata.uid;
+    for change in [gone("before"), stored(&server, "a"), gone(&own)] {
+        server.backend.tell(Ok(change));
+    }
+    let mut told = [stream.next().await.unwrap(), stream.next().await.unwrap()].map(|event| {
+        assert_eq!(event.kind, "deleted");
+        event.data["uid"].as_str().unwrap().to_owned()
+    });
+    told.sort();
+    let mut expected = ["before".to_owned(), own];
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
 async fn what_cannot_be_followed_any_more_is_told_and_the_next_stream_begins_anew() {
     let server = Server::start().await;
     server.backend.put("a");

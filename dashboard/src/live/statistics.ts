@@ -1,6 +1,6 @@
 // Numbers from the jobs that the page has: what runs, what waits, what failed, and how the last hour was.
 import { isFinished } from "../api/types";
-import type { Row } from "../live/jobs";
+import type { Row } from "./jobs";
 
 const HOUR_MS = 3_600_000;
 const BARS = 60;
@@ -38,6 +38,16 @@ export function lastHour(rows: Row[], now: number): LastHour {
   hour.waits.sort((a, b) => a - b);
   hour.runs.sort((a, b) => a - b);
   return hour;
+}
+
+/** How many rows there are of each kind. */
+export function countBy<Kind>(rows: Row[], kindOf: (row: Row) => Kind): Map<Kind, number> {
+  const counts = new Map<Kind, number>();
+  for (const row of rows) {
+    const kind = kindOf(row);
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  return counts;
 }
 
 /** The value that this part of all is below or at. */

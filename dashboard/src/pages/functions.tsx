@@ -1,21 +1,22 @@
 // Which functions there are, and a form to try one.
+import { useMemo } from "preact/hooks";
 import { pathOf } from "../api/client";
 import type { ComputeFunction, Job } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs } from "../live/jobs";
+import { countBy } from "../live/statistics";
 import { Command, Empty, Refusal, Text } from "../parts/common";
-import { HourBars } from "../parts/hour";
+import { LastHour } from "../parts/hour";
 import { JobForm } from "../parts/job-form";
 import { hrefOf, place } from "../router";
-import { now, useStore } from "../store";
-import { count } from "../text";
-import { Spread } from "./overview";
-import { lastHour } from "./statistics";
+import { useStore } from "../store";
 
 export function FunctionsPage() {
   const { namespace } = useStore(place);
   const { rows } = useStore(jobs);
   const { value, why } = useAnswer<{ items: ComputeFunction[] }>(pathOf(namespace, "functions"));
+  const counts = countBy(rows, (row) => row.function);
+  const failures = countBy(rows.filter((row) => row.phase === "Failed"), (row) => row.function);
   return (
     <div class="page">
       <div class="title">
@@ -40,8 +41,7 @@ export function FunctionsPage() {
           </thead>
           <tbody>
             {value.items.map(({ metadata, spec }) => {
-              const own = rows.filter((row) => row.function === metadata.name);
-              const failed = own.filter((row) => row.phase === "Failed").length;
+              const failed = failures.get(metadata.name) ?? 0;
               return (
                 <tr key={metadata.name}>
                   <th scope="row">
@@ -54,7 +54,7 @@ export function FunctionsPage() {
                   </td>
                   <td class="number">{cpusOf(spec)}</td>
                   <td class="number">
-                    <a href={hrefOf(namespace, "jobs", undefined, { function: metadata.name })}>{own.length.toLocaleString("en")}</a>
+                    <a href={hrefOf(namespace, "jobs", undefined, { function: metadata.name })}>{(counts.get(metadata.name) ?? 0).toLocaleString("en")}</a>
                   </td>
                   <td class={`number${failed > 0 ? " bad" : ""}`}>{failed.toLocaleString("en")}</td>
                 </tr>
@@ -75,6 +75,8 @@ function cpusOf({ parallelism }: ComputeFunction["spec"]): string {
 /** One function: how it does, and a form to submit a job of it. `from` names a job whose input it begins with. */
 export function FunctionPage({ namespace, name }: { namespace: string; name: string }) {
   const { query } = useStore(place);
+  const { rows } = useStore(jobs);
+  const own = useMemo(() => rows.filter((row) => row.function === name), [rows, name]);
   const from = query.get("from");
   const { value, why } = useAnswer<ComputeFunction>(pathOf(namespace, "functions", name));
   const first = useAnswer<Job>(from === null ? undefined : pathOf(namespace, "jobs", from));
@@ -90,7 +92,7 @@ export function FunctionPage({ namespace, name }: { namespace: string; name: str
         </span>
       </div>
       <Refusal>{why}</Refusal>
-      {value && <LastHour name={name} />}
+      {value && <LastHour rows={own} />}
       {isReady && (
         <section aria-label="Submit a job">
           <h2>Submit a job</h2>
@@ -99,21 +101,5 @@ export function FunctionPage({ namespace, name }: { namespace: string; name: str
         </section>
       )}
     </div>
-  );
-}
-
-function LastHour({ name }: { name: string }) {
-  const { rows } = useStore(jobs);
-  const hour = lastHour(rows.filter((row) => row.function === name), useStore(now));
-  return (
-    <section aria-label="The last hour">
-      <h2>The last hour</h2>
-      <p>
-        {count(hour.finished, "job")} ended
-        {hour.failed > 0 && <span class="bad">, {hour.failed} failed</span>}
-      </p>
-      {hour.finished > 0 && <HourBars bars={hour.bars} />}
-      <Spread what="ran" sorted={hour.runs} />
-    </section>
   );
 }

@@ -1,15 +1,15 @@
 // What runs, what waits, what fails, and who holds the CPUs.
-import { useMemo } from "preact/hooks";
+import type { ComponentChildren } from "preact";
 import { pathOf } from "../api/client";
 import { PHASES, type Queue } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs, type Row } from "../live/jobs";
+import { countBy, failures, holders, waiting } from "../live/statistics";
 import { Ago, Command, Empty, PhaseWord, Refusal, Text } from "../parts/common";
-import { HourBars } from "../parts/hour";
+import { LastHour } from "../parts/hour";
 import { hrefOf, place } from "../router";
 import { now, useStore } from "../store";
 import { count, seconds, until } from "../text";
-import { failures, holders, lastHour, quantile, waiting } from "./statistics";
 
 const QUEUES_MS = 3000;
 const SHOWN = 12;
@@ -17,7 +17,9 @@ const SHOWN = 12;
 export function OverviewPage() {
   const { namespace } = useStore(place);
   const { rows, isListed } = useStore(jobs);
-  const granted = holders(rows).reduce((sum, row) => sum + (row.granted ?? 0), 0);
+  const holding = holders(rows);
+  const granted = holding.reduce((sum, row) => sum + (row.granted ?? 0), 0);
+  const counts = countBy(rows, (row) => row.phase);
   return (
     <div class="page">
       <div class="title">
@@ -28,7 +30,7 @@ export function OverviewPage() {
         {PHASES.map((phase) => (
           <li key={phase}>
             <a href={hrefOf(namespace, "jobs", undefined, { phase })}>
-              <strong>{rows.filter((row) => row.phase === phase).length.toLocaleString("en")}</strong> <PhaseWord phase={phase} />
+              <strong>{(counts.get(phase) ?? 0).toLocaleString("en")}</strong> <PhaseWord phase={phase} />
             </a>
           </li>
         ))}
@@ -40,8 +42,8 @@ export function OverviewPage() {
       )}
       <div class="columns">
         <Queues namespace={namespace} />
-        <Hour rows={rows} />
-        <Holders namespace={namespace} rows={rows} />
+        <LastHour rows={rows} ofAll />
+        <Holders namespace={namespace} all={holding} />
         <Waiting namespace={namespace} rows={rows} />
         <Failures namespace={namespace} rows={rows} />
       </div>
@@ -95,36 +97,7 @@ function Queues({ namespace }: { namespace: string }) {
   );
 }
 
-function Hour({ rows }: { rows: Row[] }) {
-  const current = useStore(now);
-  const hour = useMemo(() => lastHour(rows, current), [rows, Math.floor(current / 5000)]);
-  return (
-    <section aria-label="The last hour">
-      <h2>The last hour</h2>
-      <p>
-        {count(hour.finished, "job")} ended
-        {hour.failed > 0 && <span class="bad">, {hour.failed} failed</span>}
-      </p>
-      <HourBars bars={hour.bars} />
-      <Spread what="waited" sorted={hour.waits} />
-      <Spread what="ran" sorted={hour.runs} />
-      <p class="muted">Of the jobs that are still kept.</p>
-    </section>
-  );
-}
-
-export function Spread({ what, sorted }: { what: string; sorted: number[] }) {
-  const [half, most] = [quantile(sorted, 0.5), quantile(sorted, 0.95)];
-  if (half === undefined || most === undefined) return null;
-  return (
-    <p>
-      Half {what} at most {seconds(half)}, 95 % at most {seconds(most)}.
-    </p>
-  );
-}
-
-function Holders({ namespace, rows }: { namespace: string; rows: Row[] }) {
-  const all = holders(rows);
+function Holders({ namespace, all }: { namespace: string; all: Row[] }) {
   return (
     <section aria-label="Who holds the CPUs">
       <h2>Who holds the CPUs</h2>
@@ -132,13 +105,9 @@ function Holders({ namespace, rows }: { namespace: string; rows: Row[] }) {
       <table class="list">
         <tbody>
           {all.slice(0, SHOWN).map((row) => (
-            <tr key={row.name}>
-              <th scope="row">
-                <JobLink namespace={namespace} name={row.name} />
-              </th>
-              <td class="number">{count(row.granted ?? 0, "CPU")}</td>
+            <JobLine key={row.name} namespace={namespace} name={row.name} cpus={row.granted ?? 0}>
               <td>{row.progress ? <Progress row={row} /> : <PhaseWord phase={row.phase} />}</td>
-            </tr>
+            </JobLine>
           ))}
         </tbody>
       </table>
@@ -167,11 +136,7 @@ function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
       <table class="list">
         <tbody>
           {all.slice(0, SHOWN).map((row) => (
-            <tr key={row.name}>
-              <th scope="row">
-                <JobLink namespace={namespace} name={row.name} />
-              </th>
-              <td class="number">{count(row.wanted ?? 1, "CPU")}</td>
+            <JobLine key={row.name} namespace={namespace} name={row.name} cpus={row.wanted ?? 1}>
               <td>
                 {row.position === undefined ? <Text>{row.queue}</Text> : `place ${row.position}`}
                 {row.estimatedStart !== undefined && ` · starts ${until(row.estimatedStart, current)}`}
@@ -179,7 +144,7 @@ function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
               <td class="muted">
                 <Ago time={row.created} />
               </td>
-            </tr>
+            </JobLine>
           ))}
         </tbody>
       </table>
@@ -213,6 +178,19 @@ function Failures({ namespace, rows }: { namespace: string; rows: Row[] }) {
         </tbody>
       </table>
     </section>
+  );
+}
+
+/** A line about one job: its name, CPUs, and what else there is to say. */
+function JobLine({ namespace, name, cpus, children }: { namespace: string; name: string; cpus: number; children: ComponentChildren }) {
+  return (
+    <tr>
+      <th scope="row">
+        <JobLink namespace={namespace} name={name} />
+      </th>
+      <td class="number">{count(cpus, "CPU")}</td>
+      {children}
+    </tr>
   );
 }
 

@@ -1,7 +1,43 @@
-// How many jobs ended in each minute of the last hour.
-import type { Bar } from "../pages/statistics";
+// How the last hour was.
+import { useMemo } from "preact/hooks";
+import type { Row } from "../live/jobs";
+import { lastHour, quantile, type Bar } from "../live/statistics";
+import { now, useStore } from "../store";
+import { count, seconds } from "../text";
 
-export function HourBars({ bars }: { bars: Bar[] }) {
+const AGAIN_MS = 5000;
+
+/** Of these jobs; `ofAll` says that they are all that there are. */
+export function LastHour({ rows, ofAll }: { rows: Row[]; ofAll?: boolean }) {
+  const current = useStore(now);
+  const hour = useMemo(() => lastHour(rows, current), [rows, Math.floor(current / AGAIN_MS)]);
+  return (
+    <section aria-label="The last hour">
+      <h2>The last hour</h2>
+      <p>
+        {count(hour.finished, "job")} ended
+        {hour.failed > 0 && <span class="bad">, {hour.failed} failed</span>}
+      </p>
+      {(ofAll || hour.finished > 0) && <Bars bars={hour.bars} />}
+      {ofAll && <Spread what="waited" sorted={hour.waits} />}
+      <Spread what="ran" sorted={hour.runs} />
+      {ofAll && <p class="muted">Of the jobs that are still kept.</p>}
+    </section>
+  );
+}
+
+function Spread({ what, sorted }: { what: string; sorted: number[] }) {
+  const [half, most] = [quantile(sorted, 0.5), quantile(sorted, 0.95)];
+  if (half === undefined || most === undefined) return null;
+  return (
+    <p>
+      Half {what} at most {seconds(half)}, 95 % at most {seconds(most)}.
+    </p>
+  );
+}
+
+/** How many ended in each minute. */
+function Bars({ bars }: { bars: Bar[] }) {
   const most = Math.max(1, ...bars.map((bar) => bar.succeeded + bar.failed));
   const all = bars.reduce((sum, bar) => sum + bar.succeeded + bar.failed, 0);
   return (

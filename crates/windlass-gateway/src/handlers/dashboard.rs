@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use sha2::{Digest as _, Sha256};
+use windlass_core::result::hex;
 
 use crate::protocol::headers::single_value;
 
@@ -30,7 +31,7 @@ static ETAGS: LazyLock<[String; 3]> =
 
 /// What tells one version of a file from another: the page names its script and style by it.
 fn version(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes)[..8])
 }
 
 pub(crate) async fn read_dashboard(uri: Uri, headers: HeaderMap) -> Response {

@@ -13,4 +13,5 @@ pub(crate) mod namespace_watch;
 pub(crate) mod outbox;
 pub(crate) mod peers;
 pub(crate) mod progress_cache;
+mod shared_task;
 pub(crate) mod shared_watch;

@@ -1,20 +1,20 @@
 //! What happens to the jobs of a namespace, for all who look at them: the back end serves one watch, and what
 //! happens within a moment is told at once.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::{broadcast, watch};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
-use windlass_core::Job;
 use windlass_core::changes::{Change, Changes};
 use windlass_core::live::Shown;
+use windlass_core::{Error, Job};
 
 use super::job_event::{JobEvent, deleted_bytes};
+use super::shared_task::{SharedTask, SharedTasks};
 use crate::protocol::error::ApiError;
 
 /// How long a change waits for others.
@@ -36,64 +36,38 @@ pub(crate) type Moment = Result<Arc<Vec<NamespaceEvent>>, ApiError>;
 type Begun = Result<(), ApiError>;
 
 /// The namespaces that somebody looks at.
-#[derive(Default)]
-pub(crate) struct NamespaceWatches(Mutex<HashMap<String, Weak<NamespaceWatch>>>);
+pub(crate) type NamespaceWatches = SharedTasks<Moments>;
 
 /// One namespace that is watched as long as this is kept.
-pub(crate) struct NamespaceWatch {
-    watches: Weak<NamespaceWatches>,
-    namespace: String,
-    moments: broadcast::Sender<Moment>,
+pub(crate) type NamespaceWatch = SharedTask<Moments>;
+
+/// What is told of a namespace.
+pub(crate) struct Moments {
+    /// It ends with the task, and with it all who listen.
+    sender: broadcast::WeakSender<Moment>,
     /// Whether the back end tells of changes, once that is known.
     begun: watch::Receiver<Option<Begun>>,
-    task: AbortHandle,
 }
 
 impl NamespaceWatches {
-    /// The watch of this namespace, which another stream may have started, and what it tells from now on.
+    /// The watch of this namespace, and what it tells from now on.
     pub(crate) async fn subscribe(
         self: &Arc<Self>,
         changes: &Arc<dyn Changes>,
         namespace: &str,
     ) -> Result<(Arc<NamespaceWatch>, broadcast::Receiver<Moment>), ApiError> {
-        let watch = self.find(changes, namespace);
-        let moments = watch.moments.subscribe();
-        let mut begun = watch.begun.clone();
+        let watch = self.find_or_start(namespace, || {
+            let sender = broadcast::Sender::new(KEPT);
+            let (tell_begun, begun) = watch::channel(None);
+            let moments = Moments { sender: sender.downgrade(), begun };
+            (moments, follow(Arc::clone(changes), namespace.to_owned(), sender, tell_begun))
+        });
+        let moments = watch.heard.sender.upgrade().map(|sender| sender.subscribe());
+        let mut begun = watch.heard.begun.clone();
         let known = begun.wait_for(Option::is_some).await.map_err(|_| ApiError::internal())?;
         known.clone().unwrap_or_else(|| Err(ApiError::internal()))?;
-        Ok((watch, moments))
-    }
-
-    fn find(self: &Arc<Self>, changes: &Arc<dyn Changes>, namespace: &str) -> Arc<NamespaceWatch> {
-        let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_open = |watch: &Arc<NamespaceWatch>| !watch.task.is_finished();
-        if let Some(watch) = watches.get(namespace).and_then(Weak::upgrade).filter(is_open) {
-            return watch;
-        }
-        let moments = broadcast::Sender::new(KEPT);
-        let (tell_begun, begun) = watch::channel(None);
-        let task = follow(Arc::clone(changes), namespace.to_owned(), moments.clone(), tell_begun);
-        let watch = Arc::new(NamespaceWatch {
-            watches: Arc::downgrade(self),
-            namespace: namespace.to_owned(),
-            moments,
-            begun,
-            task: tokio::spawn(task).abort_handle(),
-        });
-        watches.insert(namespace.to_owned(), Arc::downgrade(&watch));
-        watch
-    }
-}
-
-impl Drop for NamespaceWatch {
-    fn drop(&mut self) {
-        self.task.abort();
-        let Some(watches) = self.watches.upgrade() else { return };
-        let mut watches = watches.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another watch of the same namespace may have been started.
-        if watches.get(&self.namespace).is_some_and(|watch| watch.strong_count() == 0) {
-            watches.remove(&self.namespace);
-        }
+        let ended = || Error::unavailable("the watch has just ended");
+        Ok((Arc::clone(&watch), moments.ok_or_else(ended)?))
     }
 }
 
@@ -123,8 +97,8 @@ async fn follow(
         tokio::select! {
             change = changes.next() => match change {
                 Some(Ok(change)) => {
-                    let (name, event) = event_of(change);
-                    events.insert(name, event);
+                    let (uid, event) = event_of(change);
+                    events.insert(uid, event);
                     end.get_or_insert_with(|| Instant::now() + MOMENT);
                 }
                 Some(Err(error)) => return tell(Err(error.into())),
@@ -138,20 +112,20 @@ async fn follow(
     }
 }
 
-/// The event of a change, and the name of its job. What may be large is left out: a stream that is behind holds
+/// The event of a change, and the UID of its job: its name may be another's within the same moment. What may be large is left out: a stream that is behind holds
 /// many of them.
 fn event_of(change: Change) -> (String, NamespaceEvent) {
     match change {
         Change::Deleted { name, uid } => {
             let bytes = deleted_bytes(&name, &uid);
-            (name, NamespaceEvent::Deleted(bytes))
+            (uid, NamespaceEvent::Deleted(bytes))
         }
         Change::Stored(Shown { job, live }) => {
             let mut job = Arc::unwrap_or_clone(job);
             without_bytes(&mut job);
-            let name = job.metadata.name.clone();
+            let uid = job.metadata.uid.clone();
             let shown = Shown::new(Arc::new(job), live);
-            (name, NamespaceEvent::Job(Arc::new(JobEvent::new(shown))))
+            (uid, NamespaceEvent::Job(Arc::new(JobEvent::new(shown))))
         }
     }
 }

@@ -1,12 +1,10 @@
 //! One watch of a job, shared by all its streams: the back end serves one watch, and each event is
 //! written once.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use windlass_core::jobs::Jobs;
 use windlass_core::live::Shown;
 use windlass_core::status::Progress;
@@ -14,6 +12,7 @@ use windlass_core::{Error, JobKey};
 
 use super::job_event::JobEvent;
 use super::progress_cache::{CachedProgress, ProgressCache, ProgressSubscription};
+use super::shared_task::{SharedTask, SharedTasks};
 use crate::protocol::error::ApiError;
 
 /// The longest time from a report to the status that has it, in a cluster that is well. When a status
@@ -28,20 +27,17 @@ pub(crate) enum WatchUpdate {
     Failed(ApiError),
 }
 
-/// The jobs that somebody follows, by UID: as many as there are open streams, at most.
-#[derive(Default)]
-pub(crate) struct SharedWatches(Mutex<HashMap<String, Weak<SharedWatch>>>);
+/// The latest update, once there is one.
+pub(crate) type Updates = watch::Receiver<Option<WatchUpdate>>;
+
+/// The jobs that somebody follows, by UID.
+pub(crate) type SharedWatches = SharedTasks<Updates>;
 
 /// One job that is followed as long as this is kept.
-pub(crate) struct SharedWatch {
-    watches: Weak<SharedWatches>,
-    uid: String,
-    updates: watch::Receiver<Option<WatchUpdate>>,
-    task: AbortHandle,
-}
+pub(crate) type SharedWatch = SharedTask<Updates>;
 
 impl SharedWatches {
-    /// The watch of this job, which another stream may have started already.
+    /// The watch of this job.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         jobs: &Arc<dyn Jobs>,
@@ -49,47 +45,23 @@ impl SharedWatches {
         key: &JobKey,
         uid: &str,
     ) -> Arc<SharedWatch> {
-        let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A watch that has met an end or an error is over, even while streams still read it.
-        let is_open = |shared: &Arc<SharedWatch>| !shared.task.is_finished();
-        if let Some(shared) = watches.get(uid).and_then(Weak::upgrade).filter(is_open) {
-            return shared;
-        }
-        let (sender, updates) = watch::channel(None);
-        let task = WatchTask {
-            jobs: Arc::clone(jobs),
-            progress: cache.subscribe(uid),
-            key: key.clone(),
-            uid: uid.to_owned(),
-            sender,
-        };
-        let task = tokio::spawn(task.run()).abort_handle();
-        let shared = Arc::new(SharedWatch {
-            watches: Arc::downgrade(self),
-            uid: uid.to_owned(),
-            updates,
-            task,
-        });
-        watches.insert(uid.to_owned(), Arc::downgrade(&shared));
-        shared
+        self.find_or_start(uid, || {
+            let (sender, updates) = watch::channel(None);
+            let task = WatchTask {
+                jobs: Arc::clone(jobs),
+                progress: cache.subscribe(uid),
+                key: key.clone(),
+                uid: uid.to_owned(),
+                sender,
+            };
+            (updates, task.run())
+        })
     }
 }
 
 impl SharedWatch {
-    pub(crate) fn updates(&self) -> watch::Receiver<Option<WatchUpdate>> {
-        self.updates.clone()
-    }
-}
-
-impl Drop for SharedWatch {
-    fn drop(&mut self) {
-        self.task.abort();
-        let Some(watches) = self.watches.upgrade() else { return };
-        let mut watches = watches.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another watch of the same job may have been started.
-        if watches.get(&self.uid).is_some_and(|shared| shared.strong_count() == 0) {
-            watches.remove(&self.uid);
-        }
+    pub(crate) fn updates(&self) -> Updates {
+        self.heard.clone()
     }
 }
 

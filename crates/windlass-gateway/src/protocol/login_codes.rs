@@ -3,14 +3,14 @@
 //! A link with the token itself would stay in the history of the browser. What stays there of a code is of no use.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
 use super::bearer::BearerToken;
+use super::secret::random_secret;
 
 /// How long a code is good.
 pub(crate) const CODE_LIFE: Duration = Duration::from_mins(1);
@@ -25,9 +25,7 @@ pub(crate) struct LoginCodes(Mutex<HashMap<[u8; 32], (Instant, BearerToken)>>);
 impl LoginCodes {
     /// A new code for this token.
     pub(crate) fn issue(&self, token: BearerToken, now: Instant) -> io::Result<String> {
-        let mut random = [0_u8; 32];
-        File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let code: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let code = random_secret()?;
         let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         codes.retain(|_, (issued, _)| is_good(*issued, now));
         if codes.len() >= MAX_CODES

@@ -16,3 +16,4 @@ pub(crate) mod range;
 pub(crate) mod rate_limit;
 pub(crate) mod resource_list;
 pub(crate) mod route;
+pub(crate) mod secret;

@@ -15,7 +15,7 @@ use windlass_core::{AttemptNumber, Cpus, Error, Job, JobLimits, name};
 use super::managed::MANAGED_BY;
 use super::new_attempt::NewAttempt;
 use super::pod::pod_spec;
-use super::pod_template::pod_metadata;
+use super::pod_template::{pod_metadata, pod_template};
 use crate::labels::{
     ANNOTATION_INPUT, ANNOTATION_MAKER, LABEL_ATTEMPT, LABEL_CPUS, LABEL_JOB, LABEL_JOB_UID,
     LABEL_QUEUE,
@@ -31,11 +31,12 @@ pub(crate) fn batch_job(attempt: &NewAttempt<'_>) -> Result<batch::Job, Error> {
     let deadline = active_deadline_seconds(limits);
     let labels = labels(job, number, attempt.cpus);
     let annotations = BTreeMap::from([(ANNOTATION_INPUT.to_owned(), input_text(job))]);
+    let template = pod_template(function)?;
     let pod = core_v1::PodTemplateSpec {
-        metadata: Some(pod_metadata(function, labels.clone(), annotations)?),
+        metadata: Some(pod_metadata(&template, labels.clone(), annotations)),
         spec: Some(core_v1::PodSpec {
             active_deadline_seconds: is_managed.then_some(deadline),
-            ..pod_spec(attempt)?
+            ..pod_spec(attempt, &template)?
         }),
     };
     Ok(batch::Job {

@@ -13,12 +13,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use windlass_core::result::hex;
 use windlass_core::{Error, Function};
 
 use super::build::{active_deadline_seconds, batch_job_spec, input_text, labels, owner};
 use super::new_attempt::NewAttempt;
 use super::pod::{memory_bytes, standby_assignment, standby_pod_spec};
-use super::pod_template::pod_metadata;
+use super::pod_template::{pod_metadata, pod_template};
 use super::report_endpoint::ReportEndpoint;
 use super::standby::{Exchange, Standby};
 use super::worker_source::WorkerSource;
@@ -49,14 +50,14 @@ impl StandbyTemplate {
     ) -> Result<Self, Error> {
         let Function { metadata, spec, .. } = function;
         let labels = labels_of_standby(&metadata.name);
+        let template = pod_template(spec)?;
         let pod = core_v1::PodTemplateSpec {
-            metadata: Some(pod_metadata(spec, labels, BTreeMap::new())?),
-            spec: Some(standby_pod_spec(&metadata.name, spec, report, worker)?),
+            metadata: Some(pod_metadata(&template, labels, BTreeMap::new())),
+            spec: Some(standby_pod_spec(&metadata.name, spec, &template, report, worker)?),
         };
         let text = serde_json::to_vec(&pod)
             .map_err(|error| Error::Bug(format!("the pod of a standby: {error}")))?;
-        let digest = Sha256::digest(text);
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&Sha256::digest(text));
         Ok(Self {
             namespace: metadata.namespace.clone(),
             function: metadata.name.clone(),

@@ -2,22 +2,21 @@
 
 use k8s_openapi::api::core::v1 as core_v1;
 use serde_json::Value;
-use windlass_core::{Error, FunctionSpec};
+use windlass_core::Error;
 
-use super::pod_template::pod_template;
 use crate::labels::CONTAINER;
 
 /// This pod of ours with what the function's template says beside. What is only a default of ours, the template may
-/// change. `Invalid` when the template says what it must not.
+/// change.
 pub(super) fn complete_pod(
-    function: &FunctionSpec,
+    template: &core_v1::PodTemplateSpec,
     mut ours: core_v1::PodSpec,
 ) -> Result<core_v1::PodSpec, Error> {
-    let Some(theirs) = pod_template(function)?.spec else { return Ok(ours) };
+    let Some(theirs) = &template.spec else { return Ok(ours) };
     let is_bug = |error: serde_json::Error| Error::Bug(format!("a pod: {error}"));
-    adapt_user(&mut ours, &theirs);
+    adapt_user(&mut ours, theirs);
     let mut pod = serde_json::to_value(&ours).map_err(is_bug)?;
-    merge(&mut pod, serde_json::to_value(&theirs).map_err(is_bug)?, "");
+    merge(&mut pod, serde_json::to_value(theirs).map_err(is_bug)?, "");
     serde_json::from_value(pod).map_err(is_bug)
 }
 

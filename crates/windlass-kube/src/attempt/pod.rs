@@ -39,7 +39,10 @@ const HOME_DIRECTORY: &str = "/home/windlass";
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 
 /// The pod of this attempt. `Conflict` when the function cannot run on a cluster.
-pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Error> {
+pub(super) fn pod_spec(
+    attempt: &NewAttempt<'_>,
+    template: &core_v1::PodTemplateSpec,
+) -> Result<core_v1::PodSpec, Error> {
     let NewAttempt { job, function, cpus, worker, .. } = *attempt;
     let assignment = serde_json::to_string(&beside_files(job, assignment(attempt)))
         .map_err(|error| Error::Bug(format!("assignment: {error}")))?;
@@ -54,7 +57,7 @@ pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Err
         affinity: away_from_lost_node(attempt),
         ..with_container(container, input_of_annotation())
     };
-    let mut pod = complete_pod(function, pod)?;
+    let mut pod = complete_pod(template, pod)?;
     bring_worker(worker, function, &mut pod);
     Ok(pod)
 }
@@ -63,6 +66,7 @@ pub(super) fn pod_spec(attempt: &NewAttempt<'_>) -> Result<core_v1::PodSpec, Err
 pub(super) fn standby_pod_spec(
     name: &str,
     function: &FunctionSpec,
+    template: &core_v1::PodTemplateSpec,
     report: &ReportEndpoint,
     worker: Option<&WorkerSource>,
 ) -> Result<core_v1::PodSpec, Error> {
@@ -97,7 +101,7 @@ pub(super) fn standby_pod_spec(
     mounts.flatten().filter(|mount| mount.name == "input").for_each(|mount| {
         mount.read_only = None;
     });
-    let mut pod = complete_pod(function, pod)?;
+    let mut pod = complete_pod(template, pod)?;
     bring_worker(worker, function, &mut pod);
     Ok(pod)
 }

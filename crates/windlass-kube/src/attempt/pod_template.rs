@@ -51,23 +51,23 @@ pub(crate) fn pod_template(function: &FunctionSpec) -> Result<core_v1::PodTempla
     if problems.0.is_empty() { Ok(read) } else { Err(Error::Invalid(problems.0)) }
 }
 
-/// The metadata of a pod of the function, with these labels and annotations of ours.
+/// The metadata of a pod of this template, with these labels and annotations of ours.
 pub(super) fn pod_metadata(
-    function: &FunctionSpec,
+    template: &core_v1::PodTemplateSpec,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
-) -> Result<ObjectMeta, Error> {
-    let theirs = pod_template(function)?.metadata.unwrap_or_default();
+) -> ObjectMeta {
+    let theirs = template.metadata.clone().unwrap_or_default();
     let mut all_labels = theirs.labels.unwrap_or_default();
     all_labels.extend(labels);
     let mut all_annotations = let_it_run();
     all_annotations.extend(theirs.annotations.unwrap_or_default());
     all_annotations.extend(annotations);
-    Ok(ObjectMeta {
+    ObjectMeta {
         labels: Some(all_labels),
         annotations: Some(all_annotations),
         ..ObjectMeta::default()
-    })
+    }
 }
 
 /// What is wrong with a template.

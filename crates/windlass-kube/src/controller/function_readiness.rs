@@ -54,9 +54,10 @@ pub(crate) async fn run(ctx: &Context) {
             continue;
         }
         let functions = ctx.stores.functions.state();
-        asked.retain(|seen, _| functions.iter().any(|one| seen_of(one).as_ref() == Some(seen)));
-        for function in functions {
-            let Some(seen) = seen_of(&function) else { continue };
+        let functions: HashMap<Seen, _> =
+            functions.into_iter().filter_map(|one| Some((seen_of(&one)?, one))).collect();
+        asked.retain(|seen, _| functions.contains_key(seen));
+        for (seen, function) in functions {
             if !is_due(&function, asked.get(&seen).map(Instant::elapsed)) {
                 continue;
             }

@@ -10,10 +10,10 @@ use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use subtle::ConstantTimeEq as _;
 use windlass_core::jobs::{Access, Caller, Checked, Denied, Permission};
+use windlass_gateway::{SECRET_DIGITS, random_secret};
 
 use super::keyring::Keyring;
 use super::keys::{Key, Right};
-use super::secret::{DIGITS, random_secret};
 
 /// The file in the data directory.
 const FILE: &str = "token";
@@ -48,8 +48,8 @@ impl TokenAccess {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(&path)?,
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        if token.len() != DIGITS || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            bail!("{} does not hold a token of {DIGITS} hex digits", path.display());
+        if token.len() != SECRET_DIGITS || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            bail!("{} does not hold a token of {SECRET_DIGITS} hex digits", path.display());
         }
         Ok(Self { token, keys: Keyring::in_directory(data) })
     }
@@ -188,7 +188,7 @@ mod tests {
     fn a_token_that_others_can_read_is_refused() {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join("token");
-        fs::write(&path, "0".repeat(DIGITS)).unwrap();
+        fs::write(&path, "0".repeat(SECRET_DIGITS)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(TokenAccess::in_directory(data.path()).is_err());
     }

@@ -20,9 +20,8 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use windlass_core::jobs::Verb;
 use windlass_core::result::sha256;
+use windlass_gateway::random_secret;
 use windlass_worker::private_files;
-
-use super::secret::random_secret;
 
 /// The file in the data directory.
 pub(super) const FILE: &str = "keys.json";

@@ -9,5 +9,4 @@ pub(crate) mod hosts;
 mod keyring;
 pub(crate) mod keys;
 pub(crate) mod memory;
-mod secret;
 pub(crate) mod service_manager;

@@ -28,7 +28,6 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use tokio::sync::watch;
 use tokio::time::sleep;
 use windlass_core::JobKey;
 use windlass_core::fields::Fields;
@@ -37,7 +36,7 @@ use windlass_core::live::{EventId, News, Shown};
 
 use super::stream_end::stream_over;
 use crate::live::job_event::{JobEvent, problem_bytes};
-use crate::live::shared_watch::{SharedWatch, WatchUpdate};
+use crate::live::shared_watch::{SharedWatch, Updates, WatchUpdate};
 use crate::metrics::OpenStream;
 use crate::middleware::target::Target;
 use crate::protocol::deadline::within;
@@ -95,8 +94,6 @@ pub(super) fn event_stream(
 fn last_seen(headers: &HeaderMap) -> Option<EventId> {
     single_value(headers, "last-event-id")?.parse().ok()
 }
-
-type Updates = watch::Receiver<Option<WatchUpdate>>;
 
 /// Subscribes to the job's shared watch. The first event is not older than the job at the time of the
 /// request: a watch that another stream has started may be a moment behind.
