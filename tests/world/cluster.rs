@@ -171,10 +171,10 @@ impl Cluster {
                 "image": "windlass.test/nothing:1", "command": ["nothing"],
                 "parallelism": { "default": 10, "max": 1000 },
                 "memory": { "base": "64Mi", "perCpu": "8Mi" },
-                "pod": {
+                "podTemplate": { "spec": {
                     "nodeSelector": { "type": "kwok" },
                     "tolerations": [{ "key": "type", "operator": "Exists", "effect": "NoSchedule" }],
-                },
+                } },
             },
         });
         self.admin.ensure(&compute_functions(name, ""), &function).await?;
