@@ -91,7 +91,7 @@ impl Audit {
             // A kill of the API server may leave half a line, and the next one goes on in it.
             let Ok(event) = serde_json::from_slice::<Value>(&line) else { continue };
             let write = write(&event).with_context(|| event.to_string())?;
-            if !NOT_STORED.contains(&write.resource.as_str()) {
+            if !NOT_STORED.contains(&write.resource.as_str()) && !is_dry_run(&event) {
                 writes.push(write);
             }
         }
@@ -124,6 +124,11 @@ impl Audit {
             tokio::time::sleep(quiet.min(Duration::from_millis(500))).await;
         }
     }
+}
+
+/// Whether the API server was only asked what it would do.
+fn is_dry_run(event: &Value) -> bool {
+    event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun="))
 }
 
 fn last(writes: &[Write], counts: impl Fn(&Write) -> bool) -> String {
