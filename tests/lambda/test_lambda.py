@@ -267,9 +267,10 @@ class Served(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             functions = Path(directory, "functions")
             functions.mkdir()
+            # None is started ahead: a job that comes before such a one is ready gets a process of its own.
             manifest = {
                 "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction", "metadata": {"name": "moved"},
-                "spec": {"command": [WINDLASS, "lambda", "--", *PYTHON], "warm": {},
+                "spec": {"command": [WINDLASS, "lambda", "--", *PYTHON], "warm": {"min": 0},
                          "env": [{"name": "LAMBDA_TASK_ROOT", "value": str(HERE)}]},
             }  # fmt: skip
             (functions / "moved.yaml").write_text(json.dumps(manifest))
@@ -287,7 +288,7 @@ class Served(unittest.TestCase):
                     time.sleep(0.02)
                 told = [self.call("http://" + found[0], data, number) for number in range(5)]
                 self.assertEqual([one["event"]["number"] for one in told], list(range(5)))
-                self.assertEqual({one["pid"] for one in told}, {told[0]["pid"]})
+                self.assertEqual({one["pid"] for one in told}, {told[0]["pid"]}, log.read_text())
             finally:
                 server.terminate()
                 server.wait(20)

@@ -83,8 +83,7 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
             Next::Instruction(Instruction::Run(order)) => {
                 let AttemptEnd { code, waits } =
                     run_attempt(&order, warm.take(), signals, grace).await?;
-                let Some((mut waiting, bytes)) = waits else { return Ok(code) };
-                instructions.say_idle(bytes)?;
+                let Some(mut waiting) = waits else { return Ok(code) };
                 // Now, and not when the next job waits for it.
                 waiting.function.rest()?;
                 warm = Some(waiting);

@@ -82,8 +82,8 @@ struct Running {
 pub(crate) struct AttemptEnd {
     /// The worker's exit code, if it has nothing else to do.
     pub(crate) code: u8,
-    /// The function, if it serves and waits for another job, and its resident bytes.
-    pub(crate) waits: Option<(Warm, u64)>,
+    /// The function, if it serves and waits for another job. A server on this machine was told so.
+    pub(crate) waits: Option<Warm>,
 }
 
 impl From<u8> for AttemptEnd {
@@ -136,7 +136,7 @@ pub(crate) async fn run_attempt(
             };
             let outcome = cannot_start(order, &error);
             let ending = ending(assignment, outcome, attempt.started, None, None, None);
-            return Ok(attempt.finish(&mut reporter, ending, &signals.stop).await?.into());
+            return Ok(attempt.finish(&mut reporter, ending, None, &signals.stop).await?.into());
         }
     };
     let end = attempt.until_end(&mut running, &mut reporter, signals).await?;
@@ -154,9 +154,14 @@ pub(crate) async fn run_attempt(
         }
         _ => None,
     };
-    let code = match ending {
-        Some(ending) => attempt.finish(&mut reporter, ending, &signals.stop).await?,
-        None => STOPPED,
+    let idle = settled.as_ref().and_then(|settled| settled.as_ref().ok()).copied();
+    let code = match (ending, idle) {
+        (Some(ending), _) => attempt.finish(&mut reporter, ending, idle, &signals.stop).await?,
+        (None, Some(bytes)) => {
+            reporter.say_idle(bytes).await;
+            STOPPED
+        }
+        (None, None) => STOPPED,
     };
     let Running { memory, function, .. } = running;
     let (RunningFunction::Serving { mut function, answer: Some(_) }, Some(settled)) =
@@ -165,7 +170,7 @@ pub(crate) async fn run_attempt(
         return Ok(code.into());
     };
     match settled {
-        Ok(bytes) => Ok(AttemptEnd { code, waits: Some((Warm { function, memory }, bytes)) }),
+        Ok(_) => Ok(AttemptEnd { code, waits: Some(Warm { function, memory }) }),
         Err(why) => {
             stdio::log_line(&format!("windlass worker: the function's process is replaced: {why}"));
             report_unstopped(function.stop(REPLACED_GRACE.min(grace)).await);
@@ -336,17 +341,18 @@ impl Attempt<'_> {
         self.clock + self.limit
     }
 
-    /// Leaves the outcome in the termination message and reports it.
+    /// Leaves the outcome in the termination message and reports it; with how many bytes its function waits, if it does.
     async fn finish(
         &self,
         reporter: &mut Reporter,
         ending: Ending,
+        idle: Option<u64>,
         stop: &StopSignals,
     ) -> io::Result<u8> {
         // First, so that a crash in between leaves it.
         leave_word(self.assignment, &ending);
         let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
-        let mut reported = std::pin::pin!(reporter.finish(ending, self.deadline()));
+        let mut reported = std::pin::pin!(reporter.finish(ending, idle, self.deadline()));
         tokio::select! {
             () = &mut reported => {}
             _ = stop.recv() => {

@@ -63,7 +63,7 @@ pub(crate) async fn wait_and_run(
     wait_for_cpus(told.assignment.parallelism).await?;
     let order = Order { assignment: told.assignment, program, serves: warm.is_some() };
     let end = run_attempt(&order, warm, signals, grace).await?;
-    if let Some((mut waiting, _)) = end.waits {
+    if let Some(mut waiting) = end.waits {
         waiting.function.stop(grace).await?;
     }
     Ok(end.code)

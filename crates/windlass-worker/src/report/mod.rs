@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_core::BlobRef;
-use windlass_core::assignment::{Assignment, ReportTo, StandbyAssignment};
+use windlass_core::assignment::{Assignment, Idle, ReportTo, StandbyAssignment};
 use windlass_core::report::{Ending, Event, Report};
 
 use crate::json_line::json_line;
@@ -121,8 +121,9 @@ impl Reporter {
     }
 
     /// Sends the end. Returns when it was accepted, refused for good, or nobody could be reached until
-    /// the deadline.
-    pub(crate) async fn finish(&mut self, ending: Ending, deadline: Instant) {
+    /// the deadline. With it goes, to the server on this machine, how many bytes the function holds that waits for
+    /// another job: whoever hears of the end may send that job at once, and then it must not be thought busy.
+    pub(crate) async fn finish(&mut self, ending: Ending, idle: Option<u64>, deadline: Instant) {
         match self {
             Self::Http { gateway, who, .. } => {
                 let report = report_of(who, Event::Finished(ending));
@@ -130,10 +131,19 @@ impl Reporter {
             }
             Self::Socket { socket, writer, unsent, who } => {
                 unsent.extend(json_line(&report_of(who, Event::Finished(ending))));
-                if let Err(error) = write_all(socket, writer, unsent).await {
-                    log_line(&format!("windlass worker: the server is gone: {error}"));
+                if let Some(idle_memory_bytes) = idle {
+                    unsent.extend(json_line(&Idle { idle_memory_bytes }));
                 }
+                write_or_log(socket, writer, unsent).await;
             }
+        }
+    }
+
+    /// Tells the server on this machine that the function waits for another job after one whose end is not told.
+    pub(crate) async fn say_idle(&mut self, idle_memory_bytes: u64) {
+        if let Self::Socket { socket, writer, unsent, .. } = self {
+            unsent.extend(json_line(&Idle { idle_memory_bytes }));
+            write_or_log(socket, writer, unsent).await;
         }
     }
 
@@ -162,6 +172,12 @@ pub(crate) async fn wait_for_assignment(report: &ReportTo) -> io::Result<Standby
                 return Err(io::Error::other(format!("there is nothing to do ({status}) {why}")));
             }
         }
+    }
+}
+
+async fn write_or_log(socket: &UnixStream, writer: &StdUnixStream, unsent: &mut Vec<u8>) {
+    if let Err(error) = write_all(socket, writer, unsent).await {
+        log_line(&format!("windlass worker: the server is gone: {error}"));
     }
 }
 
