@@ -192,3 +192,16 @@ fn a_service_manager_is_told_that_the_server_is_ready_lives_and_stops() {
     let last = std::iter::repeat_with(told).find(|message| message != "WATCHDOG=1");
     assert_eq!(last.as_deref(), Some("STOPPING=1"));
 }
+
+#[test]
+fn a_server_serves_though_the_socket_of_its_service_manager_is_gone() {
+    let here = tempfile::tempdir().unwrap();
+    for name in ["gone", "@windlass-nobody-listens", ""] {
+        let path = if name == "gone" { here.path().join(name) } else { name.into() };
+        let mut command = Command::new(windlass());
+        command.env("NOTIFY_SOCKET", path).env("WATCHDOG_USEC", "200000");
+        let mut server = Server::start_by(command, &here.path().join("data"), &[]);
+        assert_eq!(server.client.get("/readyz").status, 200);
+        assert!(server.stop().success(), "{name:?}");
+    }
+}

@@ -204,6 +204,8 @@ def test_a_wrong_token_is_an_error_at_once(server):
         client.get("any")
     with windlass.Client(server.url, token="two words"), pytest.raises(_discovery.NoToken):
         windlass.Client(server.url, token="a\nb").get("any")
+    with windlass.Client(server.url, token=lambda: "") as client, pytest.raises(_discovery.NoToken, match="empty"):
+        client.get("any")
 
 
 def test_the_server_and_its_token_are_found_as_the_command_line_finds_them(server, monkeypatch, tmp_path):
@@ -217,6 +219,10 @@ def test_the_server_and_its_token_are_found_as_the_command_line_finds_them(serve
     with windlass.Client() as client:
         with pytest.raises(_discovery.NoToken, match="WINDLASS_TOKEN_FILE"):
             client.call("echo", ECHO)
+        for text, said in (("", "empty"), (" \n", "empty"), ("a" * 20_000, "too large")):
+            (tmp_path / "renewed").write_text(text)
+            with pytest.raises(_discovery.NoToken, match=said):
+                client.call("echo", ECHO)
         (tmp_path / "renewed").write_text("old")
         with pytest.raises(windlass.Unauthenticated):
             client.call("echo", ECHO)

@@ -56,6 +56,16 @@ impl QueueSpec {
         }
     }
 
+    /// Why a job that needs at least so many CPUs can never start in this queue, which has this name, as it is now.
+    pub fn why_too_small(&self, name: &str, min: Cpus) -> String {
+        match self.max_parallelism() {
+            most if most < self.cpus => {
+                format!("needs {min} CPUs, and queue {name:?} gives one job {most}")
+            }
+            _ => format!("needs {min} CPUs, and queue {name:?} has {} in all", self.cpus),
+        }
+    }
+
     /// The most CPUs that one job may want here. A queue that has none for now refuses no job.
     pub fn max_parallelism(&self) -> Cpus {
         let cpus = if self.cpus == 0 { Cpus::MAX } else { self.cpus };

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Map, json};
 use windlass_core::{Job, Phase};
 
 use crate::support::{Machine, machine_with_manifests, spec};
@@ -37,7 +37,8 @@ async fn a_job_waits_for_its_queue_and_a_deleted_queue_holds_its_jobs() {
     write_queue(&machine, "{cpus: 1}");
     machine.running("a").await;
     machine.submit("b", of_queue()).await.unwrap();
-    machine.until("b", |job| says(job, "WaitingForCpus", "waits for 1")).await;
+    let why = "waits for 1 of the 1 CPUs of queue \"q\" and of the 4 of this machine";
+    machine.until("b", |job| says(job, "WaitingForCpus", why)).await;
     fs::remove_file(machine.path("manifests/q.yaml")).unwrap();
     machine.until("b", lacks_queue).await;
     fs::write(machine.path("go"), "").unwrap();
@@ -79,4 +80,25 @@ async fn a_job_for_which_its_queue_became_too_small_says_so_and_holds_back_nobod
     machine.result("narrow").await;
     write_queue(&machine, "{cpus: 2}");
     machine.result("wide").await;
+}
+
+#[tokio::test]
+async fn a_job_that_came_before_its_queue_keeps_to_the_most_for_one_job() {
+    let machine = machine_with_manifests(4, &[("wait", WAIT)]);
+    fs::write(machine.path("go"), "").unwrap();
+    let of_queue = |fields| {
+        let mut all = json!({ "queue": "q", "parallelism": 3 });
+        all.as_object_mut().unwrap().extend(fields);
+        spec("wait", all)
+    };
+    machine.submit("rigid", of_queue(Map::new())).await.unwrap();
+    let moldable = Map::from_iter([("minParallelism".to_owned(), json!(1))]);
+    machine.submit("moldable", of_queue(moldable)).await.unwrap();
+    write_queue(&machine, "{cpus: 4, maxParallelismPerJob: 2}");
+    let ended = machine.finished("moldable").await;
+    assert_eq!(ended.status.parallelism, Some(2));
+    let why = "needs 3 CPUs, and queue \"q\" gives one job 2";
+    machine.until("rigid", |job| says(job, "QueueTooSmall", why)).await;
+    write_queue(&machine, "{cpus: 4, maxParallelismPerJob: 3}");
+    machine.result("rigid").await;
 }

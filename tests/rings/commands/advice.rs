@@ -39,6 +39,10 @@ fn an_error_says_what_to_do_next() {
     let (code, said) = run(&wrong, &["list", "--server", &url]);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("token") && said.contains("--data"), "{said}");
+    assert!(said.contains("WINDLASS_TOKEN_FILE"), "{said}");
+    // A link with a token that opens nothing would lead to an empty page.
+    let (code, said) = run(&wrong, &["dashboard", "--server", &url]);
+    assert_eq!(code, Some(3), "{said}");
     for arguments in [&["list"][..], &["functions"], &["submit", "echo"]] {
         let arguments = [arguments, &["-n", "elsewhere", "--server", &url]].concat();
         let (code, said) = run(&at_home, &arguments);

@@ -43,6 +43,7 @@ fn without_settings(program: &Path) -> Command {
         "KUBERNETES_SERVICE_HOST",
         "WINDLASS_SERVER",
         "WINDLASS_TOKEN",
+        "WINDLASS_TOKEN_FILE",
         "XDG_DATA_HOME",
         "NO_COLOR",
         "CLICOLOR_FORCE",

@@ -23,6 +23,9 @@ ADVICE = (
     "Give the token as `token` or in WINDLASS_TOKEN, or the directory as `data`"
 )
 
+MAX_TOKEN_BYTES = 16 << 10
+"""Most bytes of a token: with this a request's head is still short enough."""
+
 Token = Union[str, Callable[[], str]]
 
 
@@ -83,6 +86,12 @@ def data_directory() -> Path:
 
 def _read(path: Path, advice: str) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
+        with path.open(encoding="ascii") as file:
+            text = file.read(MAX_TOKEN_BYTES + 1)
     except (OSError, ValueError) as error:
         raise NoToken(f"{path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
+    if len(text) > MAX_TOKEN_BYTES:
+        raise NoToken(f"{path}: it is too large to be a token; {advice}")
+    if not (token := text.strip()):
+        raise NoToken(f"{path}: it is empty, and a token is not; {advice}")
+    return token

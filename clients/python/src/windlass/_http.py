@@ -63,6 +63,8 @@ class Target:
     def head(self, request: Request) -> dict[str, str]:
         """The headers of a request."""
         token = self.token()
+        if not token:
+            raise _discovery.NoToken("the token is empty, and none is")
         if not token.isascii() or not token.isprintable() or " " in token:
             # Said here, because the HTTP library would quote it.
             raise _discovery.NoToken("the token has characters that no token has")

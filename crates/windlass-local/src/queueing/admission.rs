@@ -62,15 +62,18 @@ impl MachineAdmission {
     /// A job needs CPUs.
     pub(crate) fn enqueue(&mut self, uid: Uuid, entry: &QueueEntry, limits: &JobLimits) {
         let queue = self.queues.get(&*entry.queue);
+        // The queue may have come, or have become smaller, after the job.
         let most = queue.map_or(Cpus::MAX, QueueSpec::max_parallelism);
+        let is_too_large = limits.min_parallelism > most;
+        // One that its queue does not let start counts as larger than the whole queue, which holds back nobody.
+        let never = queue.filter(|_| is_too_large).map(|queue| queue.cpus.saturating_add(1));
         let waiting = Waiting {
             queue: entry.queue.to_string(),
             priority: entry.priority,
             since: entry.since,
             // They are created at different times, and their UIDs go up.
             sequence: 0,
-            min: limits.min_parallelism,
-            // The queue may have come, or have become smaller, after the job.
+            min: never.unwrap_or(limits.min_parallelism),
             max: limits.parallelism.min(most),
         };
         self.admission.wait(uid, waiting);
@@ -157,14 +160,19 @@ pub(crate) fn why_it_waits(
     let min = limits.min_parallelism;
     let why = match functions.queue(queue).map(|queue| &queue.spec) {
         Some(spec) if spec.quota() == 0 => spec.why_jobs_wait(queue),
-        Some(spec) if spec.cpus < min => {
-            let why = format!("needs {min} CPUs, and queue {queue:?} has {} in all", spec.cpus);
+        Some(spec) if spec.max_parallelism() < min => {
+            let why = spec.why_too_small(queue, min);
             return AdmissionDecision::Blocked {
                 reason: reasons::QUEUE_TOO_SMALL,
                 why,
                 place: None,
             };
         }
+        // Which of the two it is changes from moment to moment, and the status is written once.
+        Some(spec) if spec.cpus < cpus => format!(
+            "waits for {min} of the {} CPUs of queue {queue:?} and of the {cpus} of this machine",
+            spec.cpus
+        ),
         _ => format!("waits for {min} of the {cpus} CPUs of this machine"),
     };
     AdmissionDecision::Waiting { why, place: None }

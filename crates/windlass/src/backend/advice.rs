@@ -53,8 +53,8 @@ pub(super) fn advice(
         (Error::Denied(why), BackendKind::Server | BackendKind::ThisMachine)
             if *why == Denied::Unauthenticated.to_string() =>
         {
-            "The token comes from WINDLASS_TOKEN or, for a server on this machine, from the file \
-             `token` in its data directory (--data DIR); for a cluster's gateway, `kubectl create \
+            "The token comes from WINDLASS_TOKEN, from the file that WINDLASS_TOKEN_FILE names or, for \
+             a server on this machine, from the file `token` in its data directory (--data DIR); for a cluster's gateway, `kubectl create \
              token ACCOUNT` makes one."
                 .into()
         }

@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use windlass_core::jobs::{Draining, Filter, Page, Submission, Watch};
+use windlass_core::jobs::{Denied, Draining, Filter, Page, Submission, Watch};
 use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Problem, Queue};
@@ -73,6 +73,10 @@ impl RestJobs {
         }
         match self.0.json(Method::POST, "/v1/login-codes", RequestParts::default()).await {
             Ok(Issued { code }) => Ok(Some(code)),
+            // A token that opens nothing opens no dashboard either.
+            Err(Error::Denied(why)) if why == Denied::Unauthenticated.to_string() => {
+                Err(Error::Denied(why))
+            }
             Err(Error::Denied(_) | Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }

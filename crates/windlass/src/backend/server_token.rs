@@ -1,9 +1,14 @@
 //! The token with which a server is asked.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::flags::bad_usage::BadUsage;
 use crate::server::engine_config;
+
+/// Most bytes of a token: with this a request's head is still short enough.
+const MAX_TOKEN_BYTES: u64 = 16 << 10;
 
 /// The token for a server: the environment's, that of the file that it names, or the one in the data directory of a
 /// server on this machine. That last one is sent to nobody else, unless its directory was named.
@@ -17,8 +22,7 @@ pub(super) fn server_token(server: &str, data: Option<&Path>) -> anyhow::Result<
     let file = std::env::var_os("WINDLASS_TOKEN_FILE").filter(|file| !file.is_empty());
     if let (None, Some(file)) = (data, file) {
         let path = Path::new(&file);
-        let token = std::fs::read_to_string(path);
-        return token.map_err(|error| {
+        return read(path).map_err(|error| {
             let path = path.display();
             BadUsage(format!("{path}, which WINDLASS_TOKEN_FILE names: {error}")).into()
         });
@@ -34,12 +38,24 @@ pub(super) fn server_token(server: &str, data: Option<&Path>) -> anyhow::Result<
         }
     };
     let path = directory.join("token");
-    std::fs::read_to_string(&path).map_err(|error| {
+    read(&path).map_err(|error| {
         let path = path.display();
         let advice = "the server there makes it when it starts (`windlass serve`); --data names another \
                       data directory, WINDLASS_TOKEN a token, --server a server";
         BadUsage(format!("{path}: {error}: {advice}")).into()
     })
+}
+
+/// What a file holds that is a token: some text, and not more than one.
+fn read(path: &Path) -> io::Result<String> {
+    let mut token = String::new();
+    File::open(path)?.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut token)?;
+    let wrong = match token.trim() {
+        "" => "it is empty, and a token is not",
+        _ if token.len() as u64 > MAX_TOKEN_BYTES => "it is too large to be a token",
+        token => return Ok(token.to_owned()),
+    };
+    Err(io::Error::other(wrong))
 }
 
 /// Whether what is sent to this URL stays on this machine.
@@ -53,6 +69,29 @@ pub(super) fn is_loopback(server: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_a_token_holds_one_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        for (text, expected) in [
+            (" abc\n".to_owned(), Ok("abc")),
+            (String::new(), Err("empty")),
+            ("\n \n".to_owned(), Err("empty")),
+            ("a".repeat(16 << 10) + "a", Err("too large")),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            match (read(&path), expected) {
+                (Ok(token), Ok(expected)) => assert_eq!(token, expected),
+                (Err(error), Err(expected)) => {
+                    assert!(error.to_string().contains(expected), "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // It has no end.
+        assert!(read(Path::new("/dev/zero")).unwrap_err().to_string().contains("too large"));
+    }
 
     #[test]
     fn only_this_machine_is_given_its_token() {

@@ -82,7 +82,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         return Err(BadUsage(why).into());
     }
     hosts::check(args.listen, &args.host)?;
-    let manager = ServiceManager::find().context("NOTIFY_SOCKET")?;
+    let manager = ServiceManager::find();
     let data = args.data.map_or_else(engine_config::data_directory, Ok)?;
     let max_stored_bytes = bytes("--max-stored", &args.max_stored)?;
     let attempt_disk_bytes = bytes("--attempt-disk", &args.attempt_disk)?;

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use tokio::time::MissedTickBehavior;
 use tracing::warn;
 use windlass_core::Error;
 
@@ -22,16 +23,20 @@ pub(crate) struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// As the environment says.
-    pub(crate) fn find() -> io::Result<Self> {
-        let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
-            return Ok(Self { socket: None, interval: None });
+    /// As the environment says. Without one that can be told the server serves all the same: a socket may be inherited
+    /// from a service that is gone.
+    pub(crate) fn find() -> Self {
+        let none = Self { socket: None, interval: None };
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return none;
         };
-        let socket = UnixDatagram::unbound()?;
-        socket.connect_addr(&address(&name)?)?;
-        // A service manager that reads nothing must not stop the server.
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket: Some(socket), interval: watchdog() })
+        match connect(&name) {
+            Ok(socket) => Self { socket: Some(socket), interval: watchdog() },
+            Err(error) => {
+                warn!(%error, socket = ?name, "NOTIFY_SOCKET: the service manager cannot be told");
+                none
+            }
+        }
     }
 
     /// The server answers.
@@ -51,8 +56,11 @@ impl ServiceManager {
         answers: impl AsyncFn() -> Result<(), Error>,
     ) -> Infallible {
         let Some(interval) = self.interval else { return pending().await };
+        // By the clock, however long an answer takes; at once when one was late.
+        let mut ticks = tokio::time::interval(interval / 2);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::time::sleep(interval / 2).await;
+            ticks.tick().await;
             match answers().await {
                 Ok(()) => self.tell("WATCHDOG=1"),
                 Err(error) => {
@@ -69,6 +77,14 @@ impl ServiceManager {
             warn!(%error, state, "the service manager cannot be told");
         }
     }
+}
+
+fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address(name)?)?;
+    // A service manager that reads nothing must not stop the server.
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// A path, or a name that begins with `@` and is in no directory.
