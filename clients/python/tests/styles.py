@@ -158,3 +158,9 @@ def unnamed(a, b, /):
 
 def size_of(_item, *, table: bytes):
     return [len(table), os.getpid()]
+
+
+def refuses(x):
+    if x < 0:
+        raise windlass.BadInput(f"{x} is negative")
+    return x

@@ -27,6 +27,12 @@ def serve(starter):
     return starter(Supervisor)
 
 
+_REFUSED = {
+    "results": [1, None],
+    "errors": [{"item": 1, "type": "BadInput", "message": "-1 is negative", "traceback": "-1 is negative"}],
+}
+
+
 def as_json(**given):
     return json.dumps(given)
 
@@ -46,6 +52,12 @@ def as_json(**given):
         ("nothing", "{}", "called"),
         ("all_of", as_json(values=[1, 2]), 3),
         ("all_of", "[1, 2]", 3),
+        # Without `items` the parameters by name are one call.
+        ("one", as_json(x=3), 6),
+        ("with_default", as_json(item=2), 4),
+        ("with_default", as_json(item=2, power=3), 8),
+        ("with_setting", as_json(item=2, factor=3), 6),
+        ("refuses", as_json(items=[1, -1], keepGoing=True), _REFUSED),
     ],
 )
 def test_the_signature_or_the_mark_says_how_a_function_is_called(attempt, serve, function, given, expected):
@@ -70,6 +82,12 @@ def test_a_whole_input_is_one_call_in_one_process(attempt):
         ("with_setting", as_json(items=[], factor=1, ad=2), "did you mean add?"),
         ("with_setting", as_json(items=[], factor=1, item=2), "/item"),
         ("one", as_json(items=[], x=1), "/x beside"),
+        ("one", as_json(x=1, y=1), "unknown field at /y"),
+        ("with_default", as_json(power=2), "/items is missing, for a call with each, and /item, for one call of"),
+        ("pair", as_json(a=1), "unknown field at /a"),
+        ("pair", "{}", "/items is missing: pair("),
+        ("refuses", as_json(x=-1), "bad input: -1 is negative"),
+        ("refuses", as_json(items=[1, -2]), "bad input: item 1: -2 is negative"),
         ("several", as_json(a=1), "/b is missing: several(a, b, c=0) needs it"),
         ("several", as_json(a=1, b=2, d=3), "/d: several(a, b, c=0) has no such parameter"),
         ("several", "[1, 2]", "/b is missing"),
@@ -120,7 +138,7 @@ def test_functions_that_no_job_can_call_are_told_by_the_check():
 def test_an_input_that_is_no_json_is_the_first_argument(attempt, function, media_type, data, expected):
     one = attempt(f"styles:{function}", data, media_type=media_type)
     if expected is None:
-        assert one.end()[0] == 65
+        assert one.end()[0] == 70
     else:
         assert one.value() == expected and one.type() == "application/json"
 
@@ -199,7 +217,7 @@ def test_no_array_is_unpickled_and_a_damaged_one_is_told(attempt):
     status, said = attempt("styles:objects", "[1]", media_type="application/json", arguments=[]).end()
     assert status == 65 and "items" in said
     status, said = attempt("styles:objects", npy(numpy.arange(3)), media_type="application/x-npy").end()
-    assert status == 65 and "an array of Python objects cannot be given on" in said
+    assert status == 70 and "an array of Python objects cannot be given on" in said
 
 
 def test_tables_of_arrow_go_in_and_out(attempt):
@@ -228,7 +246,7 @@ def test_pickle_is_taken_only_where_the_command_says_so(attempt):
     one = attempt("styles:same", data, media_type=kind, arguments=["--pickle"])
     assert pickle.loads(one.output()) == {1, 2} and one.type() == kind
     status, said = attempt("styles:thing", data, media_type=BYTES).end()
-    assert status == 65 and "type 'Thing' is no JSON" in said
+    assert status == 70 and "type 'Thing' is no JSON" in said
 
 
 def test_files_are_arguments_of_their_names(attempt, serve):

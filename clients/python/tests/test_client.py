@@ -117,13 +117,14 @@ def test_a_failure_is_an_exception_with_the_traceback(client):
     with pytest.raises(windlass.JobFailed, match="ValueError: bad cannot be had") as caught:
         client.call("fail", {"items": [1, "bad"]})
     # The same item would raise again: it is told at once, after one attempt.
-    assert caught.value.reason == "BadInput" and caught.value.exit_code == 65
+    assert caught.value.reason == "FunctionError" and caught.value.http_status == 502
     assert "item 1: " in str(caught.value) and caught.value.job.status.attempt == 1
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.job) == (str(caught.value), caught.value.job)
     with pytest.raises(windlass.JobFailed) as caught:
         client.call("square", {"itmes": []})
-    assert caught.value.reason == "BadInput" and "/itmes" in str(caught.value)
+    assert caught.value.reason == "BadInput" and "/itmes" in caught.value.summary
+    assert "did you mean items?" in caught.value.summary
 
 
 def test_what_is_wrong_with_a_request_is_told_with_pointers(client):

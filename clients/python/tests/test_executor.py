@@ -112,7 +112,7 @@ def test_what_was_computed_is_kept_when_items_fail(server):
                 next(results)
             error = caught.value
             assert error.errors[0].item == 6 and error.errors[0].type == "ValueError"
-            assert "callees.py" in error.errors[0].traceback and error.reason == "BadInput"
+            assert "callees.py" in error.errors[0].traceback and error.reason == "FunctionError"
             kept = {4: 4, 5: 5, 7: "c"} if chunksize else {**dict(enumerate(items[:6])), 7: "c", 9: "d"}
             assert error.results == kept
             again = pickle.loads(pickle.dumps(error))

@@ -191,10 +191,10 @@ def test_what_fails_says_and_answers_as_version_1(serve, chunk):
     one = serve("callees:fail", ["--chunk", chunk]).ready()
     pids = one.children()
     reason, said = one.failure([1, "bad", 2])
-    assert reason == "input" and said.startswith("item 1: Traceback")
+    assert reason == "exception" and said.startswith("item 1: Traceback")
     assert said.rstrip().endswith("ValueError: bad cannot be had") and said.count("Traceback") == 1
-    assert one.failure([1, "nan"])[0] == "input" and "NaN and infinity" in one.said()
-    for text, blamed in [("", "not JSON"), ("{}", "/items must be"), ('{"items": [], "extra": 1}', "/extra")]:
+    assert one.failure([1, "nan"])[0] == "exception" and "NaN and infinity" in one.said()
+    for text, blamed in [("", "not JSON"), ("{}", "/items is missing"), ('{"items": [], "extra": 1}', "/extra")]:
         reason, said = one.failure(text)
         assert reason == "input" and said.startswith("bad input: ") and blamed in said
     # Nobody had to be replaced.
@@ -220,7 +220,7 @@ def test_after_an_exception_the_processes_that_still_work_are_replaced(serve):
     until_all_are_ready(one, 3)
     before = one.children()
     began = time.monotonic()
-    assert one.failure([60, 60, "bad"], 3)[0] == "input"
+    assert one.failure([60, 60, "bad"], 3)[0] == "exception"
     assert time.monotonic() - began < 20
     assert len(set(before) & set(one.children())) == 1 and len(one.children()) == 3
     assert len(set(one.result([0.05] * 6, 3))) <= 3
@@ -229,7 +229,7 @@ def test_after_an_exception_the_processes_that_still_work_are_replaced(serve):
 def test_after_an_exception_its_process_drops_the_rest_and_stays(serve):
     one = serve("callees:fail_or_sleep", ["--chunk", "2"]).ready()
     pids, began = one.children(), time.monotonic()
-    assert one.failure(["bad", 60])[0] == "input"
+    assert one.failure(["bad", 60])[0] == "exception"
     assert time.monotonic() - began < 20 and one.children() == pids
 
 
@@ -390,3 +390,58 @@ def test_what_is_imported_at_the_first_call_costs_once(serve):
         assert one.result([0]) == pids
         times.append(time.perf_counter() - began)
     assert one.said() == "" and min(times[1:]) < times[0] / 5
+
+
+OWN = """
+from edited_other import factor
+def f(x):
+    return [x * factor(), __import__("os").getpid()]
+"""
+
+
+def write(path, text):
+    """Another content, by its time as well: two of the same length within a tick of the clock look the same."""
+    path.write_text(text)
+    now = time.time_ns()
+    os.utime(path, ns=(now, now))
+
+
+def test_a_function_whose_code_has_changed_is_imported_anew(serve, tmp_path):
+    (tmp_path / "code").mkdir()
+    other, late = tmp_path / "code" / "edited_other.py", tmp_path / "code" / "edited_late.py"
+    write(tmp_path / "code" / "edited.py", OWN)
+    write(other, "def factor():\n    return 2\n")
+    one = serve("edited:f", cwd=tmp_path / "code").ready()
+    ((value, pid), (_, same)) = one.result([3, 3])
+    assert (value, same) == (6, pid) and one.result([3]) == [[6, pid]] and one.said() == ""
+    # A module that it imports, and then one that it imports only in a call.
+    write(other, "def factor():\n    import edited_late\n    return edited_late.FACTOR\n")
+    write(late, "FACTOR = 10\n")
+    results = one.result([3] * 6, 3)
+    assert {value for value, _ in results} == {30} and pid not in {pid for _, pid in results}
+    assert f"{other} has changed: the function is imported anew" in one.said()
+    write(late, "FACTOR = 20\n")
+    assert {value for value, _ in one.result([3] * 6, 3)} == {60}
+    # How it is called may be another, too.
+    write(tmp_path / "code" / "edited.py", "def f(a, b):\n    return a + b\n")
+    one.answer(one.begin(json.dumps({"a": 1, "b": 2})))
+    assert one.output() == 3
+    # What cannot be imported any more fails its job and has no other: the next process may have it mended.
+    write(tmp_path / "code" / "edited.py", "def f(a, b)\n")
+    name = one.begin(json.dumps({"a": 1, "b": 2}))
+    answer = one.answer(name)
+    assert answer["failed"] == name and answer["reason"] == "error"
+    assert answer["replace"] == "its function cannot be imported any more"
+    assert "SyntaxError" in one.said()
+
+
+def test_what_is_installed_is_not_looked_at_again(serve):
+    one = serve("callees:square").ready()
+    assert one.result([3]) == [9]
+    code = (
+        "from windlass._sources import Imported; import json, numbers, callees; "
+        "print([path.rpartition('/')[2] for path in Imported().new()])"
+    )
+    command, here = [sys.executable, "-c", code], pathlib.Path(__file__).parent
+    ended = subprocess.run(command, cwd=here, capture_output=True, text=True)
+    assert ended.stdout.strip() == "['callees.py']", ended

@@ -44,7 +44,7 @@ def test_failures_are_those_of_a_process_for_each_job(warm):
     with warm.client() as client:
         with pytest.raises(windlass.JobFailed, match="bad cannot be had") as failed:
             results(client, "fail", ["bad"])
-        assert failed.value.job.status.failure.reason == "BadInput"
+        assert failed.value.job.status.failure.reason == "FunctionError"
         with pytest.raises(windlass.JobFailed, match="a process of the pool ended by signal 9"):
             client.call("fail", {"items": ["die"]}, retries=0)
         job = client.submit("slow", {"items": [60, 60]}, parallelism=2)

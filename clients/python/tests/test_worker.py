@@ -62,7 +62,9 @@ def test_bad_input_exits_65_and_names_the_field(attempt):
     for text, blamed in [
         ("", "not JSON"),
         ("[1]", "must be an object"),
-        ("{}", "/items must be a list"),
+        ("{}", "/items is missing, for a call with each, and /x, for one call of square(x)"),
+        ('{"itmes": [1]}', "unknown field at /itmes: square(x) has no such parameter; did you mean items?"),
+        ('{"items": [1], "x": 1}', "unknown field at /x"),
         ('{"items": 3}', "/items must be a list"),
         ('{"items": [], "extra": 1}', "/extra"),
         ('{"items": [], "keepGoing": 1}', "/keepGoing"),
@@ -72,7 +74,7 @@ def test_bad_input_exits_65_and_names_the_field(attempt):
         assert blamed in said
 
 
-@pytest.mark.parametrize("flags, expected", [([], 65), (["--retry-exceptions"], 1)])
+@pytest.mark.parametrize("flags, expected", [([], 70), (["--retry-exceptions"], 1)])
 def test_an_exception_fails_the_job_with_its_item_and_the_end_of_its_traceback(attempt, flags, expected):
     one = attempt("callees:fail", items([1, "bad", 2]), arguments=flags)
     status, said = one.end()
@@ -160,14 +162,14 @@ def test_what_has_one_meaning_in_json_is_converted(attempt):
 )
 def test_what_is_no_json_is_refused_with_its_item_and_what_to_do(attempt, kind, why):
     status, said = attempt("callees:make", items(["tuple", kind])).end()
-    assert status == 65, said
+    assert status == 70, said
     assert said.startswith("item 1: its result cannot be given back: ") and why in said, said
 
 
 def test_a_debugger_and_a_question_say_that_there_is_no_terminal(attempt):
     for kind in ("breakpoint", "input", "pdb"):
         status, said = attempt("callees:make", items([kind])).end()
-        assert status == 65 and "terminal" in said.splitlines()[-1], said
+        assert status == 70 and "terminal" in said.splitlines()[-1], said
 
 
 def test_a_crash_in_native_code_leaves_a_traceback(attempt):

@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | exit 0 and a file at [`OUTPUT`] | success |
 //! | exit [`EXIT_BAD_INPUT`] | the input can never work; not retried |
+//! | exit [`EXIT_FUNCTION_ERROR`] | the function has raised an error that it would raise again; not retried |
 //! | anything else, or exit 0 without a file | a failed attempt, retried under the job's policy |
 //!
 //! SIGTERM means stop; [`STOP_GRACE_SECONDS`] later the whole process group is killed.
@@ -73,6 +74,10 @@ pub const THREAD_COUNT_VARIABLES: [&str; 8] = [
 
 /// Exit status of a function that refuses its input (`EX_DATAERR` of sysexits.h). Never retried.
 pub const EXIT_BAD_INPUT: u8 = 65;
+
+/// Exit status of a function that has raised an error of its own, and would raise it again (`EX_SOFTWARE` of sysexits.h).
+/// Never retried.
+pub const EXIT_FUNCTION_ERROR: u8 = 70;
 
 /// Exit status of a function that stopped because it was asked to: 128 + SIGTERM, as a shell would report it.
 pub const EXIT_CANCELLED: u8 = 143;

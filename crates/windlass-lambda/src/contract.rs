@@ -64,8 +64,8 @@ impl Job {
         })
     }
 
-    /// Writes the response where the result is expected, or tells the failure. Whether the input is to blame, if it
-    /// failed.
+    /// Writes the response where the result is expected, or tells the failure. Whether the function would
+    /// fail again, if it failed.
     fn conclude(&self, outcome: &Outcome) -> io::Result<Option<bool>> {
         match outcome {
             Outcome::Response(bytes) => {
@@ -77,7 +77,7 @@ impl Job {
             }
             Outcome::Failure(failure) => {
                 tell(&failure.text());
-                Ok(Some(failure.is_of_the_input()))
+                Ok(Some(failure.is_of_the_function()))
             }
         }
     }
@@ -110,7 +110,7 @@ async fn once(command: &[String], mut terminated: Signal) -> io::Result<u8> {
         Some(Ended::Died(why)) => Err(io::Error::other(why)),
         Some(Ended::Answered(outcome)) => Ok(match job.conclude(&outcome)? {
             None => 0,
-            Some(true) => contract::EXIT_BAD_INPUT,
+            Some(true) => contract::EXIT_FUNCTION_ERROR,
             Some(false) => 1,
         }),
     }
@@ -182,7 +182,7 @@ async fn do_job(
         };
         let mut answer = match job.conclude(&outcome)? {
             None => json!({ "done": name }),
-            Some(true) => json!({ "failed": name, "reason": "input" }),
+            Some(true) => json!({ "failed": name, "reason": "exception" }),
             Some(false) => json!({ "failed": name, "reason": "error" }),
         };
         if let Some(why) = runtime.settle().await? {

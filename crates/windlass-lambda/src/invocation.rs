@@ -42,9 +42,9 @@ impl Failure {
         failure
     }
 
-    /// Whether the event is to blame. As on Lambda, whoever waits for an answer gets the error and no other attempt; but
-    /// types that begin with `Runtime.` are of the runtime itself, such as a lack of memory.
-    pub(crate) fn is_of_the_input(&self) -> bool {
+    /// Whether the function has raised it, and would again. As on Lambda, whoever waits for an answer gets the error and
+    /// no other attempt; but types that begin with `Runtime.` are of the runtime itself, such as a lack of memory.
+    pub(crate) fn is_of_the_function(&self) -> bool {
         !self.error_type.starts_with("Runtime.")
     }
 
@@ -67,12 +67,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_of_the_input_unless_it_is_the_runtimes() {
+    fn a_failure_is_of_the_function_unless_it_is_the_runtimes() {
         let failure = Failure::read(br#"{"errorMessage":"no","errorType":"ValueError"}"#, None);
-        assert!(failure.is_of_the_input());
+        assert!(failure.is_of_the_function());
         assert_eq!(failure.text(), "ValueError: no");
         let failure = Failure::read(b"{}", Some("Runtime.OutOfMemory"));
-        assert!(!failure.is_of_the_input());
+        assert!(!failure.is_of_the_function());
         assert_eq!(Failure::read(b"plain", None).text(), "Unhandled: plain");
     }
 

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use windlass_core::contract::EXIT_BAD_INPUT;
+use windlass_core::contract::{EXIT_BAD_INPUT, EXIT_FUNCTION_ERROR};
 use windlass_core::status::{FailureReason, JobResult};
 use windlass_core::{Outcome, error::clip};
 
@@ -67,7 +67,9 @@ pub(crate) fn decide_outcome(
     stderr: &str,
     out_of_memory: bool,
 ) -> Outcome {
-    use FailureReason::{BadInput, CannotStart, Crashed, Killed, OutOfMemory, Timeout};
+    use FailureReason::{
+        BadInput, CannotStart, Crashed, FunctionError, Killed, OutOfMemory, Timeout,
+    };
     let status = match end {
         FunctionEnd::Exited(status) => status,
         FunctionEnd::TimedOut(limit) => {
@@ -94,6 +96,9 @@ pub(crate) fn decide_outcome(
         Some(0) => collected(output, "exited 0 without writing its output", code, stderr),
         Some(code) if code == i32::from(EXIT_BAD_INPUT) => {
             failed(BadInput, "refused its input (exit code 65)".into(), Some(code), stderr)
+        }
+        Some(code) if code == i32::from(EXIT_FUNCTION_ERROR) => {
+            failed(FunctionError, "raised an error (exit code 70)".into(), Some(code), stderr)
         }
         // What a shell and env(1) say of a program that is not there or not executable.
         Some(code @ (126 | 127)) => failed(
@@ -125,6 +130,7 @@ fn answered(served: Served, output: FunctionOutput, stderr: &str, out_of_memory:
             return collected(output, "was done without writing its output", None, stderr);
         }
         Served::BadInput(message) => (FailureReason::BadInput, with("refused its input", message)),
+        Served::Raised(message) => (FailureReason::FunctionError, with("raised an error", message)),
         Served::Failed(_) if out_of_memory => {
             (FailureReason::OutOfMemory, with(KILLED_BY_KERNEL, String::new()))
         }
@@ -196,6 +202,7 @@ mod tests {
                 Some(FailureReason::ResultTooLarge),
             ),
             (exited(65), result(), false, Some(FailureReason::BadInput)),
+            (exited(70), result(), false, Some(FailureReason::FunctionError)),
             (exited(1), result(), false, Some(FailureReason::Crashed)),
             (exited(127), FunctionOutput::None, false, Some(FailureReason::CannotStart)),
             (killed(), result(), false, Some(FailureReason::Killed)),

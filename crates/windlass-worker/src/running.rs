@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 use windlass_core::Cpus;
 use windlass_core::assignment::{Order, Preparation};
-use windlass_core::contract::EXIT_BAD_INPUT;
+use windlass_core::contract::{EXIT_BAD_INPUT, EXIT_FUNCTION_ERROR};
 use windlass_core::status::Usage;
 
 use crate::confine::MemoryWatch;
@@ -178,7 +178,8 @@ impl RunningFunction {
 /// Exit codes by which a function that runs once says something of its job. One that serves says it in its answer.
 fn is_answer_of_its_own(code: Option<i32>) -> bool {
     const NO_CONTRACT: i32 = 2;
-    [0, i32::from(EXIT_BAD_INPUT), NO_CONTRACT].map(Some).contains(&code)
+    let answers = [0, i32::from(EXIT_BAD_INPUT), i32::from(EXIT_FUNCTION_ERROR), NO_CONTRACT];
+    answers.map(Some).contains(&code)
 }
 
 /// Has a thread for files from now on: what would start the first one later panics where the function

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from windlass._callee import function
     from windlass._context import cancelled, files, parallelism, progress
+    from windlass._ends import BadInput
     from windlass.async_client import AsyncClient
     from windlass.client import Client
     from windlass.errors import (
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AsyncClient": "async_client",
+    "BadInput": "_ends",
     "Client": "client",
     "Executor": "executor",
     "JobFuture": "executor",
@@ -66,6 +68,7 @@ _HOMES = {
 __all__ = [
     "ApiError",
     "AsyncClient",
+    "BadInput",
     "Busy",
     "Client",
     "Conflict",

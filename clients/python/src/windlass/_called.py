@@ -11,8 +11,10 @@ What is said through the pipes, a line each. To the process:
 From the process:
 
 - `+` and a list: the function is imported, and this is its `windlass._callee.Callee`.
+- `@` and an object: the files of its own that the function has imported, as `windlass._sources` has them.
 - for each item its result as JSON; or `?` and an object with `type`, `message` and `traceback`, when the function has
-  raised or has returned what is no JSON; or `~` and a text, when the job does not give it what it needs. `null` for a
+  raised or has returned what is no JSON, and `refused` when it has raised `windlass.BadInput`; or `~` and a text,
+  when the job does not give it what it needs. `null` for a
   whole input.
 - `.` and a text: what the job has left, after a check; empty for nothing.
 - `!` and a text: the process cannot go on.
@@ -37,9 +39,14 @@ from windlass._callee import Unfit, describe, nearest
 from windlass._ends import FAILED, BadInput
 from windlass._json import NoJson, encode
 from windlass._left import Before
+from windlass._sources import Imported
 
 # At most as long may a result wait in a process for others to go with, in seconds.
 FLUSH_SECONDS = 0.05
+
+
+class Refused(Exception):
+    """The function has raised `windlass.BadInput`."""
 
 
 class NotFound(Exception):
@@ -86,7 +93,14 @@ def explained(error: BaseException) -> str:
 class Caller:
     """Calls the function for the parent's items."""
 
-    def __init__(self, function: Callable[..., Any], tasks: IO[bytes], results: IO[bytes], allow_pickle: bool) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        imported: Imported,
+        tasks: IO[bytes],
+        results: IO[bytes],
+        allow_pickle: bool,
+    ) -> None:
         self.function, self.results, self.allow_pickle = function, results, allow_pickle
         self.callee = describe(function)
         self.arguments = _whole.Arguments(function, self.callee, allow_pickle)
@@ -98,12 +112,19 @@ class Caller:
         self.before = Before()
         # What a job sets of it, such as the precision of `decimal`, is gone with the job.
         self.context = contextvars.copy_context()
+        self.imported = imported
+        self.tell_imported()
         self.say("+" + json.dumps(self.callee))
 
     def say(self, text: str) -> None:
         """Says a line now."""
         self.results.write(text.encode() + b"\n")
         self.flush()
+
+    def tell_imported(self) -> None:
+        """Says what the function has imported since this was told before, with the next line."""
+        if new := self.imported.new():
+            self.results.write(b"@" + json.dumps(new).encode() + b"\n")
 
     def flush(self) -> None:
         """Sends what was written."""
@@ -129,6 +150,7 @@ class Caller:
                 # One that the function has closed or replaced is found by the check.
                 with contextlib.suppress(Exception):
                     stream.flush()
+            self.tell_imported()
             self.say("." + json.dumps(self.before.left()))
 
     def call(self, items: list[Any], flags: bytes) -> None:
@@ -157,12 +179,21 @@ class Caller:
             raise
         except BadInput as error:
             return "~" + json.dumps(str(error))
+        except Refused as error:
+            return failed(BadInput(), str(error), str(error), refused=True)
         except NoJson as error:
             return failed(error, str(error), f"its result cannot be given back: {error}")
         except Exception as error:
             return failed(error, str(error), explained(error))
         finally:
             self.running.end()
+
+    def run(self, *positions: Any, **names: Any) -> Any:
+        """What the function returns."""
+        try:
+            return self.context.run(self.function, *positions, **names)
+        except BadInput as error:
+            raise Refused(str(error)) from None
 
     def one(self, item: Any) -> str:
         """Calls it with an item; the result."""
@@ -174,20 +205,20 @@ class Caller:
         if not self.callee.spreads:
             positions = [item]
         # Compact, and a line: JSON escapes line breaks.
-        return encode(self.context.run(self.function, *positions, **names, **self.settings))
+        return encode(self.run(*positions, **names, **self.settings))
 
     def whole(self, _: Any) -> str:
         """Calls it with the whole input, and writes the result."""
         given = self.arguments.whole(os.environ)
         first = [given.pop(self.callee.first)] if self.callee.first in given else []
-        result = self.context.run(self.function, *first, **given)
+        result = self.run(*first, **given)
         _whole.write(result, self.function, os.environ, self.allow_pickle)
         return "null"
 
 
-def failed(error: Exception, message: str, text: str) -> str:
+def failed(error: Exception, message: str, text: str, **more: bool) -> str:
     """The line of an item that has failed."""
-    return "?" + json.dumps({"type": type(error).__name__, "message": message, "traceback": text})
+    return "?" + json.dumps({"type": type(error).__name__, "message": message, "traceback": text, **more})
 
 
 def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool) -> int:
@@ -199,6 +230,7 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool)
         return FAILED
 
     sys.breakpointhook = no_debugger
+    imported = Imported()
     try:
         function = find(target)
     except NotFound as error:
@@ -206,7 +238,7 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool)
     except Exception:
         return fail(f"cannot import {target}\n{traceback.format_exc()}")
     try:
-        caller = Caller(function, tasks, results, allow_pickle)
+        caller = Caller(function, imported, tasks, results, allow_pickle)
         for line in tasks:
             caller.answer(line)
     except Unfit as error:

@@ -94,6 +94,8 @@ class Callee(NamedTuple):
     """Whether it takes any other name as well."""
     input_types: list[str]
     """The media types that it takes; empty for all."""
+    may_be_once: bool
+    """Whether an input without `items` may be the arguments of one call, of a function that gets items."""
 
 
 def describe(called: Callable[..., Any]) -> Callee:
@@ -104,7 +106,7 @@ def describe(called: Callable[..., Any]) -> Callee:
     except (TypeError, ValueError):
         # Some functions in C do not tell.
         whole = marks.items is False
-        return Callee(f"{name}(...)", not whole, False, None, [], [], [], whole, list(marks.input_types))
+        return Callee(f"{name}(...)", not whole, False, None, [], [], [], whole, list(marks.input_types), False)
     shown, listed = f"{name}{_without_types(signature)}", list(signature.parameters.values())
     positional = [each for each in listed if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     needed = [each for each in positional if each.default is each.empty]
@@ -130,6 +132,7 @@ def describe(called: Callable[..., Any]) -> Callee:
         [each.name for each in listed if each.default is each.empty and each.kind not in _VARIABLE],
         any(each.kind is each.VAR_KEYWORD for each in listed),
         list(marks.input_types),
+        by_item and marks.items is None and bool(positional),
     )
 
 
@@ -154,6 +157,19 @@ def check_names(callee: Callee, given: Iterable[str]) -> None:
     for name in callee.required:
         if name not in told and name not in callee.positions:
             raise BadInput(f"/{name} is missing: {callee.shown} needs it")
+
+
+def without_items(callee: Callee, given: set[str]) -> str:
+    """What is wrong with an input that has these names and no `items`, for a function that gets items."""
+    once = {callee.first} if callee.may_be_once and callee.first else set()
+    known = {*callee.names, *ITEM_FIELDS, *once}
+    unknown = sorted(given - known)
+    if unknown and not callee.takes_more:
+        return f"unknown field at /{unknown[0]}: {callee.shown} has no such parameter{nearest(unknown[0], known)}"
+    if not once:
+        return f"/items is missing: {callee.shown} is called with each of them"
+    missing = [name for name in (callee.first, *callee.required) if name not in given]
+    return f"/items is missing, for a call with each, and /{missing[0]}, for one call of {callee.shown}"
 
 
 def check_item(callee: Callee, number: int, item: Any) -> None:

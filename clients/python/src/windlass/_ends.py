@@ -6,14 +6,15 @@ import signal
 import time
 from typing import NoReturn
 
-FAILED, NO_CONTRACT, BAD_INPUT, CANCELLED = 1, 2, 65, 143
+FAILED, NO_CONTRACT, BAD_INPUT, FUNCTION_ERROR, CANCELLED = 1, 2, 65, 70, 143
 
 # Sent to the whole group, SIGTERM may reach the processes of the pool so much earlier, in seconds.
 PATIENCE_SECONDS = 0.05
 
 
 class BadInput(Exception):
-    """The input can never work; retrying is pointless."""
+    """The input can never work. A function raises it to refuse its input: the job fails as `BadInput`, is not tried
+    again, and whoever has called it over HTTP gets 422 with these words."""
 
 
 class Stop(Exception):

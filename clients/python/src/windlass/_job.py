@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from windlass._callee import ITEM_FIELDS, Callee, check_item, check_names
+from windlass._callee import ITEM_FIELDS, Callee, check_item, check_names, without_items
 from windlass._codecs import JSON, PICKLE, essence, is_json, matches
 from windlass._context import Progress, files_of
 from windlass._ends import BadInput
@@ -54,12 +54,13 @@ def run(
     With `variables` for the function, it is to be settled.
     """
     callee = pool.await_ready()
-    if is_whole(callee, manner, job):
+    value = None if is_whole(callee, manner, job) else read_input(job["WINDLASS_INPUT"])
+    if value is None or is_one_call(callee, value, files_of(job)):
         # Its process tells the progress, reads the input and writes the result.
         pool.size(1)
         pool.map(Work([None], {}, None, None, variables, is_whole=True), Progress(None))
         return None
-    work = work_of(callee, manner, job, variables)
+    work = work_of(callee, manner, job, value)._replace(variables=variables)
     return whole(pool.map(work, Progress(job.get("WINDLASS_PROGRESS"))), work.errors)
 
 
@@ -73,15 +74,26 @@ def is_whole(callee: Callee, manner: Manner, job: Mapping[str, str]) -> bool:
     return not callee.by_item or not is_json(media_type) or callee.first in files_of(job)
 
 
-def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], variables: Mapping[str, str] | None) -> Work:
+def is_one_call(callee: Callee, value: dict[str, Any], files: Iterable[str]) -> bool:
+    """Whether an input for a function of one item has no items, and is its arguments by name."""
+    if "items" in value or not callee.may_be_once:
+        return False
+    given = {*value, *files}
+    if callee.first not in given:
+        return False
+    return all(name in given for name in callee.required)
+
+
+def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], value: dict[str, Any]) -> Work:
     """The items of a job, and what each call gets beside its item. `BadInput` for what is not as it should be."""
-    value = read_input(job["WINDLASS_INPUT"])
     items, keep_going = value.get("items"), value.get("keepGoing", False)
     arguments = {name: given for name, given in value.items() if name not in ITEM_FIELDS}
     files = [name for name in files_of(job) if name in callee.names]
     for name in files:
         if name in arguments:
             raise BadInput(f"/{name} is in the input, and there is a file of that name as well")
+    if "items" not in value:
+        raise BadInput(without_items(callee, {*value, *files}))
     check_names(callee, [*arguments, *files])
     if not isinstance(items, list):
         raise BadInput("/items must be a list")
@@ -91,7 +103,7 @@ def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], variables: M
         for number, item in enumerate(items):
             check_item(callee, number, item)
     errors = Errors() if keep_going and not manner.retry_exceptions else None
-    return Work(items, arguments, manner.chunk, errors, variables)
+    return Work(items, arguments, manner.chunk, errors, None)
 
 
 def say_bad_input(error: BadInput) -> None:

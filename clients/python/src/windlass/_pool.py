@@ -17,6 +17,7 @@ from windlass._context import Progress
 from windlass._ends import BadInput
 from windlass._left import resident_bytes
 from windlass._process import Failed, Forked, Process, Target, end
+from windlass._sources import changed
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
 # supervisor gives us.
@@ -50,7 +51,7 @@ class Errors:
     def __init__(self) -> None:
         self.listed: list[dict[str, Any]] = []
 
-    def add(self, item: int, told: dict[str, str]) -> None:
+    def add(self, item: int, told: dict[str, Any]) -> None:
         """Notes what is told of an item. Ten thousand errors must not make a result that is too large."""
         error = {"item": item, "type": told["type"], "message": told["message"][:MESSAGE_CHARACTERS]}
         if len(self.listed) < TRACEBACKS:
@@ -150,6 +151,19 @@ class Pool:
             process.is_of_job = False
         return known[0]
 
+    def renew(self) -> bool:
+        """Ends the processes whose code is not what the function's files have now. Whether there were any."""
+        for _ in self.heard(wait=False):
+            pass  # What they have imported meanwhile.
+        found = changed(process.imported for process in self.processes)
+        path = next((path for path in found if path is not None), None)
+        if path is None:
+            return False
+        print(f"{path} has changed: the function is imported anew", file=sys.stderr)
+        # Of one that is importing it nobody knows which code it reads.
+        self.end([process for process, path in zip(self.processes, found) if path or not process.is_ready])
+        return True
+
     def choose(self) -> list[Process]:
         """The processes of the job that begins: those that are ready first. Of the others only few stay."""
         for _ in self.heard(wait=False):
@@ -233,6 +247,8 @@ def noted(process: Process, index: int, text: bytes, work: Work) -> bytes:
         process.unanswered.clear()
         if text.startswith(b"~"):
             raise BadInput(told)
+        if told.get("refused"):
+            raise BadInput(told["message"] if work.is_whole else f"item {index}: {told['message']}")
         raise Raised(told["traceback"] if work.is_whole else f"item {index}: {told['traceback']}")
     work.errors.add(index, told)
     return b"null"

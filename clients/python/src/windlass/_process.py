@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from windlass import _called
 from windlass._callee import Callee
 from windlass._ends import FAILED
+from windlass._sources import Stamp
 
 READ_BYTES = 1 << 16
 
@@ -126,6 +127,8 @@ class Process:
         self.pieces: list[bytes] = []
         # How its function is called, once it has imported it.
         self.callee: Callee | None = None
+        # The function's own files that it has imported.
+        self.imported: dict[str, Stamp] = {}
         # It has ended, or will answer no more.
         self.is_broken = False
         self.unsent = b""
@@ -181,6 +184,8 @@ class Process:
         for line in lines:
             if line.startswith(b"+"):
                 self.callee = Callee(*json.loads(line[1:]))
+            elif line.startswith(b"@"):
+                self.imported.update(json.loads(line[1:]))
             elif line.startswith(b"."):
                 self.left = json.loads(line[1:])
             elif line.startswith(b"!"):

@@ -96,6 +96,8 @@ class Serving:
         self.most_bytes = 0
         # Whether each job is one call, however many CPUs it has.
         self.calls_once = False
+        # Why this program is to have no other job; empty for none.
+        self.replace = ""
 
     def serve(self) -> int:
         """Serves until the socket is closed; the exit status."""
@@ -131,14 +133,23 @@ class Serving:
         elif isinstance(ended, Failed):
             say_failed(ended)
             is_final = isinstance(ended, Raised) and not self.manner.retry_exceptions
-            answer = {"failed": name, "reason": "input" if is_final else "error"}
+            answer = {"failed": name, "reason": "exception" if is_final else "error"}
         elif ended is not None:
             answer = {"cancelled": name}
         answer["processes"] = [process.pid for process in self.pool.processes]
         held = resident_bytes()
         if held > self.most_bytes:
-            answer["replace"] = f"its parent of processes holds {held >> 20} MiB of memory"
+            self.replace = f"its parent of processes holds {held >> 20} MiB of memory"
+        if self.replace:
+            answer["replace"] = self.replace
         return answer
+
+    def import_anew(self) -> None:
+        """Has a process import the function again. `Failed` when that cannot be: then this program is to end, too."""
+        self.replace = "its function cannot be imported any more"
+        self.pool.size(1)
+        self.calls_once = not self.pool.await_ready().by_item
+        self.replace = ""
 
     def ended(self, told: dict[str, Any]) -> list[bytes] | BadInput | Failed | Cancelled | None:
         """Does the job itself, and returns its result in pieces, or what has ended it before.
@@ -146,10 +157,12 @@ class Serving:
         None is a result that is written.
         """
         job = {name: variable(told[field]) for name, field in JOB_VARIABLES.items() if told.get(field)}
-        # Those that are missing start while the input is read.
-        self.pool.size(1 if self.calls_once else told["parallelism"])
         ended: list[bytes] | BadInput | Failed | Cancelled | None
         try:
+            if self.pool.renew():
+                self.import_anew()
+            # Those that are missing start while the input is read.
+            self.pool.size(1 if self.calls_once else told["parallelism"])
             ended = run(self.pool, self.manner, job, job)
         except (BadInput, Raised, Cancelled) as error:
             ended = error

@@ -52,8 +52,12 @@ class ApiError(WindlassError):
         """What is wrong with the request and where: JSON pointers into it, such as `/input/items/3`."""
         self.retry_after_seconds = retry_after_seconds
         """When the server would have us try again, if it said so."""
-        listed = "".join(f"\n  {problem.pointer or '/'}: {problem.message}" for problem in problems)
-        super().__init__(f"{detail or title or 'no reason was given'} ({status}){listed}")
+        listed = [f"{problem.pointer or '/'}: {problem.message}" for problem in problems]
+        said = detail or title or "no reason was given"
+        if len(listed) == 1:
+            # That there is one problem says nothing.
+            said, listed = listed[0], []
+        super().__init__("\n  ".join([f"{said} ({status})", *listed]))
 
     @property
     def http_status(self) -> int:
@@ -183,7 +187,7 @@ class JobFailed(JobEnded):
 
     @property
     def reason(self) -> str:
-        """One word: `BadInput`, `Crashed`, `OutOfMemory`, `Timeout`, ..."""
+        """One word: `BadInput`, `FunctionError`, `Crashed`, `OutOfMemory`, `Timeout`, ..."""
         failure = self.job.status.failure
         return failure.reason if failure else "Failed"
 
@@ -194,8 +198,11 @@ class JobFailed(JobEnded):
 
     @property
     def summary(self) -> str:
-        """The job and one word."""
-        return f"job {self.job.metadata.name}: {self.reason}"
+        """The job and one word; and why the function has refused its input, where it says so."""
+        failure = self.job.status.failure
+        _, _, refusal = (failure.message if failure else "").partition("bad input: ")
+        why = f": {refusal.splitlines()[0]}" if refusal and self.reason == "BadInput" else ""
+        return f"job {self.job.metadata.name}: {self.reason}{why}"
 
     @property
     def exit_code(self) -> int | None:
@@ -227,7 +234,7 @@ class ItemError(Model):
 class ItemsFailed(JobFailed):
     """Some items of a job have failed, by an exception of the function or by a result that is no JSON."""
 
-    reason = "BadInput"
+    reason = "FunctionError"
 
     def __init__(self, job: Job, results: dict[int, Any], errors: tuple[ItemError, ...]) -> None:
         self.results = results

@@ -122,6 +122,7 @@ class Condition(Model):
 FailureReason = Literal[
     "Invalid",
     "BadInput",
+    "FunctionError",
     "Crashed",
     "Killed",
     "OutOfMemory",

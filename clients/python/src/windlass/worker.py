@@ -12,6 +12,7 @@ Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker con
   runtimes size their thread pools (`OMP_NUM_THREADS` and so on).
 - `WINDLASS_PROGRESS` gets `done total`, counted in items, ten times a second at most.
 
+An input without `items` that has the function's parameters by name is one call, such as `{"x": 3}` for `f(x)`.
 A function with more parameters, or with none for an item, gets the whole input by one call in one process: a JSON
 object is its arguments by name. So does every function whose input is no JSON, such as an array or a picture: that is
 its first argument. It may use all CPUs itself. Files of the job whose names are those of parameters are arguments, too.
@@ -23,7 +24,8 @@ its first argument. It may use all CPUs itself. Files of the job whose names are
 | 0 | the result is written |
 | 1 | the function cannot be imported, or a process was killed or ran out of memory; stderr says which |
 | 2 | not started by a Windlass worker, or wrong arguments |
-| 65 | the input is not what the function takes; or it raised, or returned what cannot be given back |
+| 65 | the input is not what the function takes, or the function has raised `windlass.BadInput` |
+| 70 | the function has raised another exception, or returned what cannot be given back |
 | 143 | SIGTERM; no process is left |
 
 An exception is not tried again: the same item would raise again. With `--retry-exceptions` the exit status is 1
@@ -59,7 +61,17 @@ from typing import NamedTuple
 
 from windlass._called import NotFound, find
 from windlass._callee import Unfit, describe
-from windlass._ends import BAD_INPUT, CANCELLED, FAILED, NO_CONTRACT, BadInput, Stop, is_killed_with_us, stop
+from windlass._ends import (
+    BAD_INPUT,
+    CANCELLED,
+    FAILED,
+    FUNCTION_ERROR,
+    NO_CONTRACT,
+    BadInput,
+    Stop,
+    is_killed_with_us,
+    stop,
+)
 from windlass._job import Manner, run, say_bad_input, say_failed
 from windlass._output import write
 from windlass._pool import Pool, Raised
@@ -135,7 +147,7 @@ def run_once(manner: Manner) -> int:
         if is_killed_with_us():
             raise Stop from None
         say_failed(error)
-        return BAD_INPUT if isinstance(error, Raised) and not manner.retry_exceptions else FAILED
+        return FUNCTION_ERROR if isinstance(error, Raised) and not manner.retry_exceptions else FAILED
 
 
 def check(target: str) -> int:

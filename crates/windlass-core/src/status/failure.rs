@@ -34,7 +34,9 @@ pub enum FailureReason {
     Invalid,
     /// The function exited 65: it refuses the input. Never retried.
     BadInput,
-    /// The function exited with another code than 0 and 65, or a container that must run before it failed.
+    /// The function exited 70: it has raised an error of its own, and would do so again. Never retried.
+    FunctionError,
+    /// The function exited with another code than 0, 65 and 70, or a container that must run before it failed.
     Crashed,
     /// The function, or its worker, was ended by a signal that Windlass did not send; or its pod was evicted because
     /// it used more than its own limit.
@@ -68,6 +70,7 @@ impl FailureReason {
         match self {
             Self::Invalid
             | Self::BadInput
+            | Self::FunctionError
             | Self::OutOfMemory
             | Self::DiskExceeded
             | Self::ResultTooLarge
@@ -92,6 +95,7 @@ impl FailureReason {
         match self {
             Self::Invalid => "Invalid",
             Self::BadInput => "BadInput",
+            Self::FunctionError => "FunctionError",
             Self::Crashed => "Crashed",
             Self::Killed => "Killed",
             Self::OutOfMemory => "OutOfMemory",

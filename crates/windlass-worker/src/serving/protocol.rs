@@ -53,7 +53,10 @@ struct Line {
 enum Reason {
     /// The input's: it would fail again.
     Input,
+    /// The function's own: it would fail again.
+    Exception,
     /// Any other: another attempt may do better.
+    #[serde(other)]
     Error,
 }
 
@@ -64,6 +67,8 @@ pub(crate) enum Served {
     Done(Option<String>),
     /// The input can never work.
     BadInput(String),
+    /// The function has raised an error of its own.
+    Raised(String),
     Failed(String),
     Cancelled,
 }
@@ -102,6 +107,7 @@ pub(super) fn parse(line: &[u8], job: Option<&str>) -> Result<Said, String> {
         (Some(name), None, None) => (name, Served::Done(read.result)),
         (None, Some(name), None) => match read.reason {
             Some(Reason::Input) => (name, Served::BadInput(message)),
+            Some(Reason::Exception) => (name, Served::Raised(message)),
             Some(Reason::Error) | None => (name, Served::Failed(message)),
         },
         (None, None, Some(name)) => (name, Served::Cancelled),
@@ -131,7 +137,17 @@ mod tests {
             parse(br#"{"failed":"a","reason":"input","message":"no"}"#, Some("a")),
             answer(Served::BadInput("no".into()))
         );
-        assert_eq!(parse(br#"{"failed":"a"}"#, Some("a")), answer(Served::Failed("".into())));
+        assert_eq!(
+            parse(br#"{"failed":"a","reason":"exception","message":"no"}"#, Some("a")),
+            answer(Served::Raised("no".into()))
+        );
+        for line in ["{\"failed\":\"a\"}", "{\"failed\":\"a\",\"reason\":\"new\"}"] {
+            assert_eq!(
+                parse(line.as_bytes(), Some("a")),
+                answer(Served::Failed("".into())),
+                "{line}"
+            );
+        }
         assert_eq!(parse(br#"{"cancelled":"a"}"#, Some("a")), answer(Served::Cancelled));
         let kept = parse(br#"{"done":"a","processes":[7],"replace":"old"}"#, Some("a"));
         let expected =
