@@ -118,6 +118,7 @@ def test_a_failure_is_an_exception_with_the_traceback(client):
         client.call("fail", {"items": [1, "bad"]})
     # The same item would raise again: it is told at once, after one attempt.
     assert caught.value.reason == "FunctionError" and caught.value.http_status == 502
+    assert "callees.py" in str(caught.value) and "_called.py" not in str(caught.value)
     assert "item 1: " in str(caught.value) and caught.value.job.status.attempt == 1
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.job) == (str(caught.value), caught.value.job)
@@ -125,6 +126,25 @@ def test_a_failure_is_an_exception_with_the_traceback(client):
         client.call("square", {"itmes": []})
     assert caught.value.reason == "BadInput" and "/itmes" in caught.value.summary
     assert "did you mean items?" in caught.value.summary
+
+
+def test_a_call_that_waits_for_what_is_not_there_says_so(client, caplog):
+    began = time.monotonic()
+
+    def call():
+        with pytest.raises(windlass.JobCancelled):
+            client.call("echo", {}, queue="nowhere", labels={"lacks": "queue"})
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    while not caplog.records:
+        assert time.monotonic() - began < 20, "in vain"
+        time.sleep(0.05)
+    assert re.fullmatch(r'job \S+ waits \(QueueNotFound\): queue "nowhere" is not there', caplog.messages[0])
+    (job,) = client.list(label_selector="lacks=queue")
+    client.cancel(job)
+    caller.join(20)
+    assert len(caplog.records) == 1 and not caller.is_alive()
 
 
 def test_what_is_wrong_with_a_request_is_told_with_pointers(client):

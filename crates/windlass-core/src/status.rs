@@ -110,6 +110,16 @@ impl JobStatus {
         })
     }
 
+    /// Why the job waits for what somebody has to make or change first, such as a queue, if it does.
+    pub fn missing_requirement(&self) -> Option<&Condition> {
+        use reasons::{FUNCTION_DELETED, FUNCTION_NOT_FOUND, QUEUE_NOT_FOUND, QUEUE_TOO_SMALL};
+        let missing = [FUNCTION_NOT_FOUND, FUNCTION_DELETED, QUEUE_NOT_FOUND, QUEUE_TOO_SMALL];
+        let admitted = self.condition(ConditionType::Admitted);
+        admitted.filter(|admitted| {
+            admitted.status == Truth::False && missing.contains(&&*admitted.reason)
+        })
+    }
+
     /// The condition of this type, if it was ever set.
     pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)

@@ -62,9 +62,34 @@ async fn a_call_that_takes_longer_than_preferred_gives_the_job() {
 }
 
 #[tokio::test]
+async fn a_call_whose_job_lacks_its_queue_is_not_waited_for_and_one_that_waits_for_cpus_is() {
+    let server = Server::start().await;
+    let lacks = async {
+        until(|| server.backend.job("made-up").is_some()).await;
+        server.backend.waits("made-up", "QueueNotFound");
+    };
+    let ask = call("", &json!({})).header("prefer", "wait=50");
+    let (answer, ()) = tokio::join!(server.send(ask), lacks);
+    assert_eq!(answer.status, 202);
+    assert_eq!(answer.json()["status"]["conditions"][0]["reason"], "QueueNotFound");
+    // What it lacks may be there in time.
+    let server = Server::start().await;
+    let waits = async {
+        until(|| server.backend.job("made-up").is_some()).await;
+        server.backend.waits("made-up", "QueueNotFound");
+        server.backend.waits("made-up", "WaitingForCpus");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        server.backend.finish("made-up", b"{}", "application/json");
+    };
+    let (answer, ()) = tokio::join!(server.send(call("", &json!({}))), waits);
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
 async fn an_end_without_a_result_is_a_problem_that_names_the_job() {
     for (reason, status, kind) in [
         (Some(FailureReason::BadInput), 422, "/problems/input-refused"),
+        (Some(FailureReason::FunctionError), 502, "/problems/function-failed"),
         (Some(FailureReason::Crashed), 502, "/problems/function-failed"),
         (Some(FailureReason::Timeout), 502, "/problems/function-failed"),
         (None, 409, "/problems/cancelled"),

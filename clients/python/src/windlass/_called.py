@@ -32,6 +32,7 @@ import pkgutil
 import sys
 import time
 import traceback
+from types import TracebackType
 from typing import IO, Any, Callable, NoReturn
 
 from windlass import _context, _whole
@@ -87,7 +88,15 @@ def explained(error: BaseException) -> str:
     hint = ""
     if isinstance(error, bdb.BdbQuit) or (isinstance(error, EOFError) and "reading a line" in str(error)):
         hint = "there is no terminal here: a function can neither be debugged by pdb nor ask by input()\n"
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__)) + hint
+    return "".join(traceback.format_exception(type(error), error, _own(error.__traceback__))) + hint
+
+
+def _own(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first call that is not ours on."""
+    ours, own = os.path.dirname(__file__), trace
+    while own is not None and os.path.dirname(own.tb_frame.f_code.co_filename) == ours:
+        own = own.tb_next
+    return own or trace
 
 
 class Caller:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,10 @@ EVENT_SECONDS = 60.0
 WORKED_SECONDS = 10.0
 # So long one look at the job may take, however short the timeout is.
 LOOK_SECONDS = 1.0
+# Why a job waits for what somebody has to make or change first.
+MISSING = ("FunctionNotFound", "FunctionDeleted", "QueueNotFound", "QueueTooSmall")
+
+logger = logging.getLogger("windlass")
 
 
 def with_progress(job: Job, told: Mapping[str, Any]) -> Job:
@@ -46,6 +51,7 @@ class Follow:
         self.began = time.monotonic()
         self.last_id: str | None = None
         self.job: Job | None = None
+        self.warned = ""
 
     @property
     def end(self) -> Job | None:
@@ -115,6 +121,15 @@ class Follow:
         """The error of a wait that was in vain."""
         return TimeoutError(f"job {self.name} has not ended in {self.timeout_seconds} s")
 
+    def warn(self, told: Job) -> None:
+        """Logs what the job lacks, such as its queue: it may wait for that for ever. Once."""
+        lacks = next(
+            (each for each in told.status.conditions if each.type == "Admitted" and each.reason in MISSING), None
+        )
+        if lacks is not None and lacks.reason != self.warned:
+            logger.warning("job %s waits (%s): %s", self.name, lacks.reason, lacks.message)
+        self.warned = lacks.reason if lacks else ""
+
     def with_input(self, told: Job) -> Job:
         """The job with its input, if the caller has it: a stream does not carry what may have 128 KiB."""
         if self.known is None or self.known.metadata.uid != told.metadata.uid:
@@ -132,6 +147,7 @@ class Follow:
             told = with_progress(self.job, json.loads(event.data))
         else:
             return None
+        self.warn(told)
         if told != self.job:
             # A stream that tells again what is known is no better than none.
             self.patience.renew()

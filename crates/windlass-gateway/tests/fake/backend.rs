@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use windlass_core::changes::Change;
 use windlass_core::report::ReportRefusal;
 use windlass_core::result::{ByteStream, Stored, sha256};
-use windlass_core::status::{Failure, FailureReason};
+use windlass_core::status::{Condition, ConditionType, Failure, FailureReason, Truth};
 use windlass_core::{Error, Job, JobKey, JobSpec, Metadata, Phase, Report};
 
 /// What every call of the back end does instead.
@@ -99,6 +99,20 @@ impl FakeBackend {
             let version: u32 = job.metadata.resource_version.parse().unwrap();
             job.metadata.resource_version = (version + 1).to_string();
         });
+    }
+
+    /// It waits for this reason.
+    pub(crate) fn waits(&self, name: &str, reason: &str) {
+        self.jobs.lock().unwrap()[&JobKey::new("default", name)].send_modify(|job| {
+            job.as_mut().unwrap().status.conditions = vec![Condition {
+                kind: ConditionType::Admitted,
+                status: Truth::False,
+                reason: reason.into(),
+                message: "the words of admission".into(),
+                last_transition_time: jiff::Timestamp::UNIX_EPOCH,
+            }];
+        });
+        self.change(name, Phase::Queued);
     }
 
     pub(crate) fn fails(&self, name: &str, reason: FailureReason) {

@@ -15,6 +15,10 @@ use crate::protocol::prefer;
 use crate::server::connection_limit::ConnectionSlot;
 use crate::state::GatewayState;
 
+/// A job that lacks what somebody has to make first, such as its queue, is not waited for any longer: its caller should
+/// know soon, and what is being made at the same moment may still come.
+const MISSING_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long the caller wants to wait. Waiting shows what becomes of the job, so a caller who may not
 /// watch it is answered at once, the preference not applied.
 pub(crate) async fn permitted_wait(
@@ -38,8 +42,8 @@ pub(crate) struct WaitedJob {
 }
 
 /// The job once it has ended, or as it was last seen when `limit` is over, the server is about to
-/// end, the client has closed its side for a while, or the job cannot be followed: the job is created, and the caller can follow it at its
-/// Location, so none of these is an error. It is one that they may not watch the job any more.
+/// end, the client has closed its side for a while, the job lacks what it needs, or it cannot be followed: the job is
+/// created, and the caller can follow it at its Location, so none of these is an error. It is one that they may not watch the job any more.
 pub(crate) async fn wait_until_finished(
     state: &GatewayState,
     token: &BearerToken,
@@ -57,7 +61,14 @@ pub(crate) async fn wait_until_finished(
         // The first item is the job as it is: an end between submit and watch is not missed.
         let mut watch = state.gateway.jobs.watch(&key).await?;
         while !latest.status.is_finished() {
-            latest = watch.next().await?;
+            let next = watch.next();
+            latest = match latest.status.missing_requirement() {
+                None => next.await?,
+                Some(_) => match tokio::time::timeout(MISSING_PATIENCE, next).await {
+                    Ok(next) => next?,
+                    Err(_) => break,
+                },
+            };
         }
         Ok::<_, Error>(())
     };
