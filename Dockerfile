@@ -1,10 +1,17 @@
 # The image of the gateway, the controller and the built-in functions: one static binary; the worker alone, which pods of
 # other images get; and the certificate authorities by which the gateway knows an object store.
-# Without a container engine, tests/cluster/image makes the same from the same binary.
-FROM rust:1.95-bookworm AS build
+#
+#   docker build --tag registry.example/windlass:0.1.0 .
+#
+# Crates and what they compile to stay in the builder's cache (BuildKit, podman and buildah have one). The same source
+# gives the same bytes where the times of files are fixed, too: `podman build --timestamp 0`.
+# tests/install/image builds and installs it. Without a container engine, tests/cluster/image makes the same from a binary
+# that is there.
+FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --bins --workspace \
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bins --workspace \
  && mkdir /out && cp target/*/release/windlass target/*/release/windlass-worker target/*/release/misbehave /out/ \
  && strip /out/windlass-worker
 
@@ -17,6 +24,13 @@ USER 65532:65532
 ENTRYPOINT ["windlass"]
 
 FROM scratch
+ARG VERSION=0.1.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="Windlass" \
+      org.opencontainers.image.description="A compute server for few, expensive, parallel requests" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /out/windlass /out/windlass-worker /usr/local/bin/
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 ENV PATH=/usr/local/bin

@@ -42,6 +42,9 @@ disabled_plugins = [
   restrict_oom_score_adj = true
   disable_apparmor = true
   netns_mounts_under_state_dir = true
+  # A directory for each registry that is to be asked otherwise than by its name: tests/install/image has one.
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "$dir/registries"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "$cni_bin"
     conf_dir = "$dir/cni"

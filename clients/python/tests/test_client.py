@@ -235,6 +235,12 @@ def test_the_server_and_its_token_are_found_as_the_command_line_finds_them(serve
     monkeypatch.setenv("WINDLASS_TOKEN", token)
     assert windlass.Client().call("echo", ECHO) == ANSWER
     monkeypatch.delenv("WINDLASS_TOKEN")
+    # Its data directory says where it is and what opens it.
+    monkeypatch.delenv("WINDLASS_SERVER")
+    assert windlass.Client(data=server.data).call("echo", ECHO) == ANSWER
+    (tmp_path / "address").write_text("nothing\n")
+    assert _discovery.server_url(None, tmp_path) == _discovery.server_url(None, tmp_path / "none") == _discovery.LOCAL
+    monkeypatch.setenv("WINDLASS_SERVER", server.url + "/")
     # A token in a file is read at each request, since it is renewed.
     monkeypatch.setenv("WINDLASS_TOKEN_FILE", str(tmp_path / "renewed"))
     with windlass.Client() as client:

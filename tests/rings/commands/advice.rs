@@ -21,6 +21,9 @@ fn an_error_says_what_to_do_next() {
     // The token of this machine's server is found, and given to nobody else.
     let (code, said) = run(&|_| {}, &["list", "--server", &url, "--data", data]);
     assert_eq!(code, Some(0), "{said}");
+    // Its address is found there as well.
+    let (code, said) = run(&|_| {}, &["list", "--data", data]);
+    assert_eq!(code, Some(0), "{said}");
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("windlass")).unwrap();
     fs::write(home.path().join("windlass/token"), &server.client.token).unwrap();

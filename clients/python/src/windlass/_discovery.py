@@ -1,6 +1,7 @@
 """Where the server is and what opens it: as the command line finds it.
 
-The server is what is given, else `WINDLASS_SERVER`, else the one of this machine. The token is what is given, else
+The server is what is given, else `WINDLASS_SERVER`, else the one of this machine: where the file `address` of its data
+directory says that it is, else at port 7070. The token is what is given, else
 `WINDLASS_TOKEN`, else what the file `WINDLASS_TOKEN_FILE` holds, else the file `token` of the server's data directory:
 what is given, else `windlass` in `XDG_DATA_HOME`, else in `~/.local/share`. That last file is of the server on this
 machine and is sent to no other.
@@ -26,6 +27,8 @@ ADVICE = (
 MAX_TOKEN_BYTES = 16 << 10
 """Most bytes of a token: with this a request's head is still short enough."""
 
+MAX_URL_BYTES = 300
+
 Token = Union[str, Callable[[], str]]
 
 
@@ -36,9 +39,9 @@ class NoToken(WindlassError):
     _summary = "the compute server's token is not there"
 
 
-def server_url(given: str | None) -> str:
+def server_url(given: str | None, data: str | os.PathLike[str] | None = None) -> str:
     """The server, without a slash at its end."""
-    url = given or os.environ.get("WINDLASS_SERVER") or LOCAL
+    url = given or os.environ.get("WINDLASS_SERVER") or _local_url(data)
     if not isinstance(url, str):
         raise TypeError(f"a server is given by its URL, such as {LOCAL!r}, and not as {url!r}")
     parts = urllib.parse.urlsplit(url)
@@ -47,6 +50,15 @@ def server_url(given: str | None) -> str:
     if parts.query or parts.fragment or parts.username:
         raise ValueError(f"{parts.hostname}: the URL of a server has no query, no fragment and no user")
     return url.rstrip("/")
+
+
+def _local_url(data: str | os.PathLike[str] | None) -> str:
+    try:
+        with _path("address", data).open(encoding="ascii") as file:
+            url = file.read(MAX_URL_BYTES + 1).strip()
+    except (OSError, ValueError):
+        return LOCAL
+    return url if url.startswith("http") and len(url) <= MAX_URL_BYTES else LOCAL
 
 
 def is_loopback(url: str) -> bool:
@@ -73,8 +85,13 @@ def token_of(url: str, given: Token | None, data: str | os.PathLike[str] | None)
         return lambda: _read(Path(named), "WINDLASS_TOKEN_FILE names it")
     if data is None and not is_loopback(url):
         raise NoToken(f"no token for {url}: give it as `token`, in WINDLASS_TOKEN or in a file, WINDLASS_TOKEN_FILE")
-    path = (Path(data) if data is not None else data_directory()) / "token"
+    path = _path("token", data)
     return lambda: _read(path, ADVICE)
+
+
+def _path(name: str, data: str | os.PathLike[str] | None) -> Path:
+    """A file of the data directory of the server on this machine."""
+    return (Path(data) if data is not None else data_directory()) / name
 
 
 def data_directory() -> Path:

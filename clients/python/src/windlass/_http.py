@@ -31,7 +31,7 @@ class Target:
         data: str | os.PathLike[str] | None,
         ca: str | os.PathLike[str] | None,
     ) -> None:
-        self.server = _discovery.server_url(server)
+        self.server = _discovery.server_url(server, data)
         self.token: Callable[[], str] = _discovery.token_of(self.server, token, data)
         self.was_reached = False
         # The system's authorities, and the given one instead: a private server is signed by a private authority.

@@ -3,6 +3,8 @@
 //! In: what the command line and the environment name. Out: a `dyn Jobs`, so that every command is
 //! written once, and advice for whoever is refused there.
 
+use std::path::Path;
+
 use windlass_core::blobs::BlobSink;
 use windlass_core::jobs::{Draining, Submission};
 use windlass_core::validate::validate_labels;
@@ -20,6 +22,7 @@ use crate::flags::backend::BackendFlags;
 use crate::flags::bad_usage::BadUsage;
 use crate::flags::kubectl_plugin::is_kubectl_plugin;
 use crate::output::result_file::ResultFile;
+use crate::server::{address_file, engine_config};
 
 /// The namespace where nothing names another.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -41,6 +44,12 @@ pub(crate) struct DashboardLink {
     pub(crate) url: String,
     /// Whether whoever opens it has the token that is used here.
     pub(crate) signs_in: bool,
+}
+
+/// The server on this machine: where its data directory says that it is, else where it is if nothing else was said.
+fn local_server(data: Option<&Path>) -> anyhow::Result<String> {
+    let directory = data.map_or_else(engine_config::data_directory, |data| Ok(data.to_owned()))?;
+    Ok(address_file::read(&directory).unwrap_or_else(|| LOCAL.to_owned()))
 }
 
 impl Backend {
@@ -79,7 +88,8 @@ impl Backend {
             }
         }
         let kind = if server.is_some() { BackendKind::Server } else { BackendKind::ThisMachine };
-        let server = server.as_deref().unwrap_or(LOCAL);
+        let server = server.map_or_else(|| local_server(data.as_deref()), Ok)?;
+        let server = server.as_str();
         let client = Client::new(server, ca.as_deref(), || server_token(server, data.as_deref()))?;
         let blobs = Some(RestBlobs(client.clone()));
         let remote = RestJobs::new(client);

@@ -23,6 +23,7 @@ use windlass_worker::stop_signals::StopSignals;
 use crate::flags::bad_usage::BadUsage;
 use crate::output::log;
 use crate::server::access::TokenAccess;
+use crate::server::address_file::AddressFile;
 use crate::server::descriptors;
 use crate::server::engine_config;
 use crate::server::hosts;
@@ -146,6 +147,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     };
     let stored_bytes = engine.stored_bytes();
     let data = std::path::absolute(&data)?;
+    let _address = AddressFile::write(&data, address, tls.is_some()).context("its address")?;
     info!(
         %address, tls = tls.is_some(), cpus, stored_bytes, max_stored_bytes, data = %data.display(),
         landlock = hides_data, "windlass serves; the token is in the data directory"

@@ -1,6 +1,7 @@
 //! What the commands that serve share: the engine's configuration, who may call, and what the machine allows.
 
 pub(crate) mod access;
+pub(crate) mod address_file;
 pub(crate) mod authorities;
 pub(crate) mod builtin_functions;
 pub(crate) mod descriptors;
