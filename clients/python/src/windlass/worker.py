@@ -61,7 +61,7 @@ from windlass._called import NotFound, find
 from windlass._callee import Unfit, describe
 from windlass._ends import BAD_INPUT, CANCELLED, FAILED, NO_CONTRACT, BadInput, Stop, is_killed_with_us, stop
 from windlass._job import Manner, run, say_bad_input, say_failed
-from windlass._output import write
+from windlass._output import write_file
 from windlass._pool import Pool, Raised
 from windlass._process import Failed, Forked, Target
 from windlass._serving import serve
@@ -125,7 +125,7 @@ def run_once(manner: Manner) -> int:
         with Pool(manner.target, parallelism) as pool:
             result = run(pool, manner, os.environ)
             if result is not None:
-                write(os.environ["WINDLASS_OUTPUT"], result)
+                write_file(os.environ["WINDLASS_OUTPUT"], result)
         return 0
     except BadInput as error:
         say_bad_input(error)
