@@ -9,8 +9,8 @@ import fake_server
 import pytest
 
 import windlass
+from windlass._arguments import argument
 from windlass._data import Data
-from windlass._whole import argument
 
 LARGE = b"0123456789abcdef" * (1 << 16)  # 1 MiB: it is asked for before it is sent
 

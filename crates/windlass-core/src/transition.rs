@@ -75,13 +75,11 @@ pub(crate) fn next_status(
     match transition {
         Transition::Unchanged | Transition::Acknowledged => {}
         Transition::Waiting { why, place } => {
-            let shown = status.waiting.take();
-            status.queue(reasons::WAITING_FOR_CPUS, why, now);
+            let shown = queue(&mut status, reasons::WAITING_FOR_CPUS, why, now);
             status.waiting = coarsely(shown, place.cloned());
         }
         Transition::Blocked { reason, why, place } => {
-            let shown = status.waiting.take();
-            status.queue(reason, why, now);
+            let shown = queue(&mut status, reason, why, now);
             status.waiting = place.and_then(|place| coarsely(shown, Some(place.clone())));
         }
         Transition::Refused(Refusal { since, reason, message, .. }) => {
@@ -146,6 +144,13 @@ fn settle(
     };
     status.fail(limits, failed);
     status
+}
+
+/// Says that the job waits, and no longer where. Returns the place that was told so far.
+fn queue(status: &mut JobStatus, reason: &str, why: &str, now: Timestamp) -> Option<Place> {
+    let shown = status.waiting.take();
+    status.queue(reason, why, now);
+    shown
 }
 
 /// The place in a queue that the status tells: again only when it has changed by half, since each time is a write.

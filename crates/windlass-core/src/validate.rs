@@ -112,22 +112,8 @@ fn bound(
     let queue_max = queue.map_or(Cpus::MAX, QueueSpec::max_parallelism);
     let parallelism =
         spec.parallelism.unwrap_or_else(|| function.parallelism.default.min(queue_max));
-    if parallelism < 1 || parallelism > function.parallelism.max {
-        refuse(
-            "/parallelism",
-            format!(
-                "{parallelism} is not allowed; function {:?} takes 1 to {} CPUs",
-                spec.function, function.parallelism.max
-            ),
-        );
-    } else if spec.min_parallelism.unwrap_or(parallelism) > queue_max {
-        refuse(
-            "/parallelism",
-            format!(
-                "{parallelism} is not allowed; queue {:?} takes at most {queue_max} CPUs",
-                spec.queue()
-            ),
-        );
+    if let Some(takes) = narrower(spec, function, queue_max, parallelism) {
+        refuse("/parallelism", format!("{parallelism} is not allowed; {takes}"));
     }
     let min_parallelism = spec.min_parallelism.unwrap_or(parallelism);
     if spec.min_parallelism.is_some() && (min_parallelism < 1 || min_parallelism > parallelism) {
@@ -160,6 +146,21 @@ fn bound(
         max_result_bytes: function.max_result_bytes,
         start_deadline_seconds: function.start_deadline_seconds,
     }
+}
+
+/// What the function, or else the queue, takes instead of so many CPUs.
+fn narrower(
+    spec: &JobSpec,
+    function: &FunctionSpec,
+    queue_max: Cpus,
+    parallelism: Cpus,
+) -> Option<String> {
+    let max = function.parallelism.max;
+    if parallelism < 1 || parallelism > max {
+        return Some(format!("function {:?} takes 1 to {max} CPUs", spec.function));
+    }
+    let least = spec.min_parallelism.unwrap_or(parallelism);
+    (least > queue_max).then(|| format!("queue {:?} takes at most {queue_max} CPUs", spec.queue()))
 }
 
 /// Checks the name that a caller gives to a new job.

@@ -102,7 +102,7 @@ impl Signals {
 /// Runs the function and reports. `warm` is the function where it waits for an order already.
 pub(crate) async fn run_attempt(
     order: &Order,
-    mut warm: Option<Warm>,
+    warm: Option<Warm>,
     signals: &mut Signals,
     grace: Duration,
 ) -> io::Result<AttemptEnd> {
@@ -111,14 +111,7 @@ pub(crate) async fn run_attempt(
     let clock = Instant::now();
     let limit = Duration::from_secs(u64::from(assignment.timeout_seconds));
     let mut attempt = Attempt { assignment, started: now(), clock, limit, grace };
-    if let Some(waiting) = &mut warm
-        && waiting.function.has_ended()
-    {
-        // Somebody has ended it while it waited. What it had started ends before there is another.
-        report_unstopped(waiting.function.stop(grace).await);
-        report_unstopped(waiting.function.clear());
-        warm = None;
-    }
+    let mut warm = unless_ended(warm, grace).await;
     let started = tokio::select! {
         biased;
         _ = signals.stop.recv() => None,
@@ -164,17 +157,39 @@ pub(crate) async fn run_attempt(
         (None, None) => STOPPED,
     };
     let Running { memory, function, .. } = running;
-    let (RunningFunction::Serving { mut function, answer: Some(_) }, Some(settled)) =
+    let (RunningFunction::Serving { function, answer: Some(_) }, Some(settled)) =
         (function, settled)
     else {
         return Ok(code.into());
     };
+    let waits = unless_unsettled(Warm { function, memory }, settled, grace).await;
+    Ok(AttemptEnd { code, waits })
+}
+
+/// The function that waited for this job. If somebody has ended it meanwhile, what it had started ends before there is
+/// another.
+async fn unless_ended(warm: Option<Warm>, grace: Duration) -> Option<Warm> {
+    let mut waiting = warm?;
+    if !waiting.function.has_ended() {
+        return Some(waiting);
+    }
+    report_unstopped(waiting.function.stop(grace).await);
+    report_unstopped(waiting.function.clear());
+    None
+}
+
+/// The function, to wait for another job. It is ended where it has not settled.
+async fn unless_unsettled(
+    mut warm: Warm,
+    settled: Result<u64, String>,
+    grace: Duration,
+) -> Option<Warm> {
     match settled {
-        Ok(_) => Ok(AttemptEnd { code, waits: Some(Warm { function, memory }) }),
+        Ok(_) => Some(warm),
         Err(why) => {
             stdio::log_line(&format!("windlass worker: the function's process is replaced: {why}"));
-            report_unstopped(function.stop(REPLACED_GRACE.min(grace)).await);
-            Ok(code.into())
+            report_unstopped(warm.function.stop(REPLACED_GRACE.min(grace)).await);
+            None
         }
     }
 }

@@ -8,7 +8,7 @@ use windlass_core::result::sha256;
 
 use super::{MANY_SECONDS, running_pod};
 use crate::inputs::{call, noise, pointers, put, sent};
-use crate::support::cluster::{Bucket, Namespace, get, kubectl};
+use crate::support::cluster::{Bucket, Namespace, RELEASE, get, kubectl};
 use crate::support::eventually;
 use crate::support::http::{Answer, Client};
 
@@ -143,13 +143,19 @@ fn a_pod_gets_the_blobs_of_its_own_job_and_no_others() {
     ["mine", "other"].iter().for_each(|job| namespace.cancel(job));
 }
 
-/// Process ids of the gateways on this machine, which is the cluster's only node.
+/// Process ids of the release's gateways. This machine is the only node of the cluster, and of others beside it: a process
+/// is in the control group of its pod.
 pub(crate) fn gateways() -> Vec<String> {
+    let pods = get(&["pods", "-n", RELEASE, "-l", "app.kubernetes.io/component=gateway"]);
+    let uid = |pod: &Value| format!("/pod{}", pod["metadata"]["uid"].as_str().unwrap());
+    let uids: Vec<_> = pods["items"].as_array().unwrap().iter().map(uid).collect();
     let is_gateway = |pid: &String| {
+        let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = command.split(|byte| *byte == 0);
         words.next().is_some_and(|program| program.ends_with(b"windlass"))
             && words.next() == Some(b"gateway")
+            && uids.iter().any(|uid| group.contains(uid))
     };
     let entries = fs::read_dir("/proc").unwrap();
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());

@@ -35,11 +35,13 @@ import traceback
 from types import TracebackType
 from typing import IO, Any, Callable, NoReturn
 
-from windlass import _context, _whole
+from windlass import _context
+from windlass._arguments import Arguments
 from windlass._callee import Unfit, describe, nearest
 from windlass._ends import FAILED, BadInput
 from windlass._json import NoJson, encode
 from windlass._left import Before
+from windlass._output import write_result
 from windlass._sources import Imported
 
 # At most as long may a result wait in a process for others to go with, in seconds.
@@ -112,7 +114,7 @@ class Caller:
     ) -> None:
         self.function, self.results, self.allow_pickle = function, results, allow_pickle
         self.callee = describe(function)
-        self.arguments = _whole.Arguments(function, self.callee, allow_pickle)
+        self.arguments = Arguments(function, self.callee, allow_pickle)
         self.running = _context.enter(tasks.fileno())
         # Those of all calls of a job, and whether its files are among them yet.
         self.settings: dict[str, Any] = {}
@@ -221,7 +223,7 @@ class Caller:
         given = self.arguments.whole(os.environ)
         first = [given.pop(self.callee.first)] if self.callee.first in given else []
         result = self.run(*first, **given)
-        _whole.write(result, self.function, os.environ, self.allow_pickle)
+        write_result(result, self.function, os.environ, self.allow_pickle)
         return "null"
 
 

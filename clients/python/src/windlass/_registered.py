@@ -11,10 +11,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Callable
 
+from windlass._arguments import FILE_TYPES, type_names
 from windlass._batches import batches, keeps_going
 from windlass._callee import Callee, describe
 from windlass._codecs import encode
-from windlass._whole import FILE_TYPES, type_names
 from windlass.models import Function
 
 

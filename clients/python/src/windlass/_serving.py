@@ -14,7 +14,7 @@ from typing import Any
 from windlass._ends import FAILED, BadInput, Stop, is_killed_with_us
 from windlass._job import Manner, run, say_bad_input, say_failed
 from windlass._left import JOB_VARIABLES, memory_bound, resident_bytes
-from windlass._output import write
+from windlass._output import write_file
 from windlass._pool import Interrupted, Pool, Raised
 from windlass._process import Failed
 
@@ -124,7 +124,7 @@ class Serving:
             if sum(map(len, ended)) <= ANSWERED_BYTES:
                 answer["result"] = b"".join(ended).decode()
             else:
-                write(told["output"], ended)
+                write_file(told["output"], ended)
             # Its memory is not what is held between jobs.
             ended.clear()
         elif isinstance(ended, BadInput):

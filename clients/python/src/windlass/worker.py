@@ -73,7 +73,7 @@ from windlass._ends import (
     stop,
 )
 from windlass._job import Manner, run, say_bad_input, say_failed
-from windlass._output import write
+from windlass._output import write_file
 from windlass._pool import Pool, Raised
 from windlass._process import Failed, Forked, Target
 from windlass._serving import serve
@@ -137,7 +137,7 @@ def run_once(manner: Manner) -> int:
         with Pool(manner.target, parallelism) as pool:
             result = run(pool, manner, os.environ)
             if result is not None:
-                write(os.environ["WINDLASS_OUTPUT"], result)
+                write_file(os.environ["WINDLASS_OUTPUT"], result)
         return 0
     except BadInput as error:
         say_bad_input(error)

@@ -15,7 +15,7 @@ use windlass_core::plan::AdmissionDecision;
 use windlass_core::{Cpus, Job, JobLimits};
 
 use super::claim::{ClaimWrite, next_write, until_retaken};
-use super::state::{Held, JobRef, QueueKey, QueueState, Stage, State, is_claimed};
+use super::state::{Candidate, Held, JobRef, QueueKey, QueueState, Stage, State, is_claimed};
 use crate::cache::attempts::ChangedAttempt;
 use crate::crd::{ComputeQueue, QueueStatus};
 use crate::labels::{AttemptId, AttemptLabels};
@@ -178,29 +178,31 @@ impl ClusterAdmission {
         limits: &JobLimits,
         now: Timestamp,
     ) -> AdmissionDecision {
-        let key = QueueKey::of_job(job);
+        let key = &QueueKey::of_job(job);
         let mut state = self.lock();
-        if state.leave_other_queues(&attempt, &key) {
+        if state.leave_other_queues(&attempt, key) {
             return AdmissionDecision::NotAsked;
         }
+        let candidate = Candidate { job, attempt, key, limits };
+        let attempt = &candidate.attempt;
         // A claim stands also when its queue was deleted.
-        if !state.has_queue(&key) && !state.held.contains_key(&attempt) {
-            return if !self.require_queue && state.passes_without_queue(job, &key) {
+        if !state.has_queue(key) && !state.held.contains_key(attempt) {
+            return if !self.require_queue && state.passes_without_queue(job, key) {
                 AdmissionDecision::Granted(limits.parallelism)
             } else {
-                state.without_queue(job, attempt, &key, limits, now)
+                state.without_queue(&candidate, now)
             };
         }
-        if !state.held.contains_key(&attempt) {
-            state.enqueue(job, attempt.clone(), &key, limits, now);
+        if !state.held.contains_key(attempt) {
+            state.enqueue(&candidate, now);
             self.grant_available(&mut state, now);
         }
-        match state.held.get(&attempt) {
+        match state.held.get(attempt) {
             Some(held) if held.stage == Stage::Granted => return AdmissionDecision::NotAsked,
             Some(held) => return AdmissionDecision::Granted(held.cpus),
             None => {}
         }
-        state.why_it_waits(&attempt, &key, now)
+        state.why_it_waits(attempt, key, now)
     }
 
     /// A waiting job is enqueued and gets no answer: before grants begin.
@@ -211,15 +213,16 @@ impl ClusterAdmission {
         limits: &JobLimits,
         now: Timestamp,
     ) {
-        let key = QueueKey::of_job(job);
+        let key = &QueueKey::of_job(job);
         let mut state = self.lock();
         if state.held.contains_key(&attempt) {
             return;
         }
-        if state.has_queue(&key) {
-            state.enqueue(job, attempt, &key, limits, now);
+        let candidate = Candidate { job, attempt, key, limits };
+        if state.has_queue(key) {
+            state.enqueue(&candidate, now);
         } else {
-            state.keep_place(job, attempt, &key, limits, now);
+            state.keep_place(&candidate, now);
         }
     }
 

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use windlass_core::plan::AdmissionDecision;
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::status::{ConditionType, Place, reasons};
-use windlass_core::{Job, JobLimits, QueueSpec};
+use windlass_core::{Job, QueueSpec};
 
-use super::state::{QueueKey, QueueState, Stage, State};
+use super::state::{Candidate, QueueKey, QueueState, Stage, State};
 use crate::labels::AttemptId;
 
 /// Whether its status says that a job has waited in a queue: that queue was there.
@@ -53,18 +53,12 @@ impl State {
     }
 
     /// A job whose queue is not there keeps its place in the line, if it was in that queue. Whether it does.
-    pub(super) fn keep_place(
-        &mut self,
-        job: &Job,
-        attempt: AttemptId,
-        key: &QueueKey,
-        limits: &JobLimits,
-        now: Timestamp,
-    ) -> bool {
+    pub(super) fn keep_place(&mut self, candidate: &Candidate<'_>, now: Timestamp) -> bool {
+        let &Candidate { job, key, .. } = candidate;
         let has_place = self.queues.contains_key(key) || was_in_queue(job);
         if has_place {
             self.queues.entry(key.clone()).or_insert_with(QueueState::gone);
-            self.enqueue(job, attempt, key, limits, now);
+            self.enqueue(candidate, now);
         }
         has_place
     }
@@ -72,17 +66,14 @@ impl State {
     /// What is said to a job whose queue is not there, and which may not pass.
     pub(super) fn without_queue(
         &mut self,
-        job: &Job,
-        attempt: AttemptId,
-        key: &QueueKey,
-        limits: &JobLimits,
+        candidate: &Candidate<'_>,
         now: Timestamp,
     ) -> AdmissionDecision {
+        let Candidate { attempt, key, .. } = candidate;
         let name = &key.name;
-        let uid = attempt.job_uid.clone();
-        let (why, place) = if self.keep_place(job, attempt, key, limits, now) {
+        let (why, place) = if self.keep_place(candidate, now) {
             let last = self.scheduler.waiting_in(&key.scheduler_name());
-            let position = self.requests.get_mut(&uid).and_then(|request| {
+            let position = self.requests.get_mut(&attempt.job_uid).and_then(|request| {
                 request.reported_place = request.place;
                 request.place
             });

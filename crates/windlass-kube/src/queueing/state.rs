@@ -69,6 +69,14 @@ pub(super) enum Stage {
     Live,
 }
 
+/// A job that asks for CPUs for an attempt, in a queue.
+pub(super) struct Candidate<'a> {
+    pub(super) job: &'a Job,
+    pub(super) attempt: AttemptId,
+    pub(super) key: &'a QueueKey,
+    pub(super) limits: &'a JobLimits,
+}
+
 /// A job that waits for CPUs.
 pub(super) struct CpuRequest {
     pub(super) attempt: AttemptId,
@@ -181,14 +189,8 @@ impl State {
     }
 
     /// Puts a job into the queue, or changes what it asks for.
-    pub(super) fn enqueue(
-        &mut self,
-        job: &Job,
-        attempt: AttemptId,
-        key: &QueueKey,
-        limits: &JobLimits,
-        now: Timestamp,
-    ) {
+    pub(super) fn enqueue(&mut self, candidate: &Candidate<'_>, now: Timestamp) {
+        let &Candidate { job, ref attempt, key, limits } = candidate;
         let known = self.requests.get(&attempt.job_uid);
         // The API server gives times in seconds. Its versions go up: that in which a job is first seen is, for a new
         // job, that of its creation.
@@ -201,7 +203,7 @@ impl State {
             min: limits.min_parallelism,
             max: limits.parallelism,
         };
-        if known.is_some_and(|known| known.attempt == attempt && known.waiting == waiting) {
+        if known.is_some_and(|known| known.attempt == *attempt && known.waiting == waiting) {
             return;
         }
         let reported_place = job.status.waiting.as_ref().map(|place| place.position);
@@ -216,7 +218,7 @@ impl State {
         if let Some(before) = self.requests.insert(Arc::clone(&attempt.job_uid), request) {
             self.scheduler.leave(&before.attempt);
         }
-        self.scheduler.wait(attempt, waiting);
+        self.scheduler.wait(attempt.clone(), waiting);
         if let Some(queue) = self.queues.get_mut(key) {
             queue.places_changed = true;
         }

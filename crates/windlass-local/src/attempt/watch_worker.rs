@@ -130,10 +130,8 @@ impl Supervisor {
                 read = bounded.read_until(b'\n', &mut line) => match read {
                     Ok(1..) => {
                         // One that was told to end ends, whatever it said before it heard that.
-                        if may_stay
-                            && let Ok(Idle { idle_memory_bytes }) = serde_json::from_slice(&line)
-                        {
-                            break Closed::Idle { memory_bytes: idle_memory_bytes };
+                        if may_stay && let Some(memory_bytes) = idle_memory_bytes(&line) {
+                            break Closed::Idle { memory_bytes };
                         }
                         if let Some(report) = self.parse(&line) {
                             is_silent = false;
@@ -192,4 +190,9 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// The memory of a function that says that it waits for another job.
+fn idle_memory_bytes(line: &[u8]) -> Option<u64> {
+    serde_json::from_slice(line).ok().map(|Idle { idle_memory_bytes }| idle_memory_bytes)
 }

@@ -22,6 +22,27 @@ pub(crate) struct Advised {
     pub(super) advice: String,
 }
 
+/// What to do where nothing answers.
+fn unavailable(message: &str, kind: &BackendKind) -> &'static str {
+    match kind {
+        BackendKind::Server | BackendKind::ThisMachine if message.contains("certificate") => {
+            "--ca FILE names the authority that has signed the server's certificate, which is for the \
+             names that the server was given (`windlass serve --host`)."
+        }
+        BackendKind::ThisMachine => {
+            "Is it running? `windlass serve` starts a server here; --server or WINDLASS_SERVER \
+             names another, --context a cluster."
+        }
+        BackendKind::Server => {
+            "Is it running, and is that its address? --server or WINDLASS_SERVER names it."
+        }
+        BackendKind::Cluster => {
+            "Is it the right cluster? `kubectl config current-context` tells, --context names \
+             another, --server a Windlass server."
+        }
+    }
+}
+
 /// What to do about an error.
 pub(super) fn advice(
     error: &anyhow::Error,
@@ -30,26 +51,7 @@ pub(super) fn advice(
     program: &str,
 ) -> Option<String> {
     Some(match (error.downcast_ref::<Error>()?, kind) {
-        (Error::Unavailable { message, .. }, BackendKind::Server | BackendKind::ThisMachine)
-            if message.contains("certificate") =>
-        {
-            "--ca FILE names the authority that has signed the server's certificate, which is for the \
-             names that the server was given (`windlass serve --host`)."
-                .into()
-        }
-        (Error::Unavailable { .. }, BackendKind::ThisMachine) => {
-            "Is it running? `windlass serve` starts a server here; --server or WINDLASS_SERVER \
-             names another, --context a cluster."
-                .into()
-        }
-        (Error::Unavailable { .. }, BackendKind::Server) => {
-            "Is it running, and is that its address? --server or WINDLASS_SERVER names it.".into()
-        }
-        (Error::Unavailable { .. }, BackendKind::Cluster) => {
-            "Is it the right cluster? `kubectl config current-context` tells, --context names \
-             another, --server a Windlass server."
-                .into()
-        }
+        (Error::Unavailable { message, .. }, kind) => unavailable(message, kind).into(),
         (Error::Denied(why), BackendKind::Server | BackendKind::ThisMachine)
             if *why == Denied::Unauthenticated.to_string() =>
         {

@@ -107,11 +107,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     info!(address = %listener.local_addr()?, tls = tls.is_some(), "gateway listens");
-    let mut reports: Arc<dyn Reports> =
-        Arc::new(ClusterReports::new(client.clone(), results.clone()));
-    if let Some(traces) = Traces::from_environment()? {
-        reports = Arc::new(TracedReports::new(reports, traces));
-    }
+    let reports = traced(ClusterReports::new(client.clone(), results.clone()))?;
     let meters = Arc::new(Meters::beside(registry));
     let live = Arc::new(LiveProgress::default());
     let mut access = ClusterAccess::new(client.clone());
@@ -141,6 +137,15 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
     };
     run(listener, gateway).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What commits workers' reports, with traces of them where there is a collector.
+fn traced(reports: ClusterReports) -> anyhow::Result<Arc<dyn Reports>> {
+    let reports = Arc::new(reports);
+    Ok(match Traces::from_environment()? {
+        Some(traces) => Arc::new(TracedReports::new(reports, traces)),
+        None => reports,
+    })
 }
 
 /// Answers until the process is asked to stop.

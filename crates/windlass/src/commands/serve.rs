@@ -4,7 +4,7 @@ use crate::flags::listener::ListenerFlags;
 use crate::flags::machine::MachineFlags;
 use clap::Args;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,40 +84,11 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     }
     hosts::check(args.listen, &args.host)?;
     let manager = ServiceManager::find();
-    let data = args.data.map_or_else(engine_config::data_directory, Ok)?;
-    let max_stored_bytes = bytes("--max-stored", &args.max_stored)?;
-    let attempt_disk_bytes = bytes("--attempt-disk", &args.attempt_disk)?;
-    let warm_memory_bytes = match &args.warm_memory {
-        Some(quantity) => bytes("--warm-memory", quantity)?,
-        None => memory::machine_memory_bytes() / 4,
-    };
-    let machine =
-        engine_config::config(&args.machine, engine_config::library(&args.machine)?, &data)?;
-    let others = other_descriptors(machine.cpus);
+    let data = args.data.clone().map_or_else(engine_config::data_directory, Ok)?;
     let mut registry = Registry::default();
-    let metrics = JobMetrics::register(&mut registry);
-    metrics.register_warm(&mut registry);
-    let config = Config {
-        durable: true,
-        bounds: Bounds {
-            max_queued: args.max_queued,
-            max_stored_bytes,
-            attempt_disk_bytes: Some(attempt_disk_bytes).filter(|bytes| *bytes > 0),
-            warm_memory_bytes,
-        },
-        worker: WorkerOptions {
-            grace: Duration::from_secs(args.grace),
-            logs: Logs::Files,
-            descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
-            ..machine.worker
-        },
-        stop: Some(signals.clone()),
-        metrics,
-        ..machine
-    };
-    if let Some((name, why)) = windlass_local::wrong_function(&config).await {
-        return Err(BadUsage(format!("--function {name} cannot be called: {why}")).into());
-    }
+    let config = config(&args, &data, &signals, &mut registry).await?;
+    let max_stored_bytes = config.bounds.max_stored_bytes;
+    let others = other_descriptors(config.cpus);
     let (cpus, activity) = (config.cpus, Arc::clone(&config.activity));
     let hides_data = config.hides_data;
     let is_open = !hides_data && config.worker.run_as.is_none();
@@ -158,6 +129,47 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     // Whoever connects from now on is answered: the listener is there.
     manager.ready();
     run(listener, gateway, &engine, signals, &manager).await
+}
+
+/// What the flags say of the engine, which measures for this registry.
+async fn config(
+    args: &Serve,
+    data: &Path,
+    signals: &StopSignals,
+    registry: &mut Registry,
+) -> anyhow::Result<Config> {
+    let attempt_disk_bytes = bytes("--attempt-disk", &args.attempt_disk)?;
+    let bounds = Bounds {
+        max_queued: args.max_queued,
+        max_stored_bytes: bytes("--max-stored", &args.max_stored)?,
+        attempt_disk_bytes: Some(attempt_disk_bytes).filter(|bytes| *bytes > 0),
+        warm_memory_bytes: match &args.warm_memory {
+            Some(quantity) => bytes("--warm-memory", quantity)?,
+            None => memory::machine_memory_bytes() / 4,
+        },
+    };
+    let library = engine_config::library(&args.machine)?;
+    let machine = engine_config::config(&args.machine, library, data)?;
+    let others = other_descriptors(machine.cpus);
+    let metrics = JobMetrics::register(registry);
+    metrics.register_warm(registry);
+    let config = Config {
+        durable: true,
+        bounds,
+        worker: WorkerOptions {
+            grace: Duration::from_secs(args.grace),
+            logs: Logs::Files,
+            descriptors: descriptors::raise(others).context("the limit of file descriptors")?,
+            ..machine.worker
+        },
+        stop: Some(signals.clone()),
+        metrics,
+        ..machine
+    };
+    if let Some((name, why)) = windlass_local::wrong_function(&config).await {
+        return Err(BadUsage(format!("--function {name} cannot be called: {why}")).into());
+    }
+    Ok(config)
 }
 
 /// A quantity that a flag gives.

@@ -1,4 +1,4 @@
-"""One call with the whole input: its arguments read, its result written. For a process of the pool."""
+"""What a job gives a function as its arguments: the input, its files, and how each is read."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from typing import Any, Callable
 
 from windlass import _codecs as codecs
 from windlass import _context
-from windlass._callee import Callee, check_names, marks_of
+from windlass._callee import Callee, check_names
 from windlass._ends import BadInput
-from windlass._json import NoJson
-from windlass._json import encode as encode_json
-from windlass._output import write as write_output
 
 # What a parameter is given when it is annotated with a type of this name, and the media types in which a file of the
 # job, of which no type is told, may be that.
@@ -128,22 +125,3 @@ class Arguments:
             raise BadInput(f"not JSON: {error}") from error
         except (codecs.Undecodable, UnicodeDecodeError, ModuleNotFoundError) as error:
             raise BadInput(f"{what}: {error}") from error
-
-
-def write(result: Any, function: Callable[..., Any], job: Mapping[str, str], allow_pickle: bool) -> None:
-    """The result and its media type, each whole or not at all. `NoJson` when it cannot be given back."""
-    wanted = marks_of(function).output_type
-    encoded = codecs.encode_pickle(result) if wanted == codecs.PICKLE and allow_pickle else codecs.encode(result)
-    if encoded is None:
-        try:
-            encoded = codecs.Encoded(codecs.JSON, [encode_json(result).encode() + b"\n"])
-        except NoJson:
-            if not allow_pickle:
-                raise
-            encoded = codecs.encode_pickle(result)
-    media_type = encoded.media_type
-    if media_type == codecs.BYTES:
-        media_type = wanted or media_type
-    write_output(job["WINDLASS_OUTPUT"], encoded.pieces())
-    if type_path := job.get("WINDLASS_OUTPUT_TYPE"):
-        Path(type_path).write_text(media_type + "\n", encoding="ascii")
