@@ -34,6 +34,7 @@ mod fence;
 mod function;
 mod inputs;
 mod json_line;
+mod judge;
 mod log;
 mod log_times;
 mod orders;

@@ -15,6 +15,7 @@ use windlass_core::status::Progress;
 use crate::confine::MemoryWatch;
 use crate::disk::DiskWatch;
 use crate::ending::{cannot_start, ending, leave_word, now, stopped};
+use crate::judge::judge;
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::output_file::{CollectedOutput, collect_output, collect_text};
 use crate::pace::ProgressPace;
@@ -22,7 +23,7 @@ use crate::progress::ProgressFile;
 use crate::report::{Reporter, ServerSays};
 use crate::running::{RunningFunction, Warm};
 use crate::serving::protocol::Served;
-use crate::stop_signals::{StopSignals, heed_children, is_end_by_signal};
+use crate::stop_signals::{StopSignals, heed_children};
 use crate::{fence, inputs, running, stdio, stop};
 
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
@@ -32,10 +33,6 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long the outcome may still take to be reported after SIGTERM. A pod is killed 5 s after its
 /// function's grace.
 const LAST_CHANCE: Duration = Duration::from_secs(4);
-
-/// How long a function that was ended by a signal to stop waits for its judgement. Whoever stops every
-/// process at once may reach the function before its worker.
-const STOP_MOMENT: Duration = Duration::from_secs(1);
 
 /// When it is told that a function that serves runs.
 const RUNNING_DELAY: Duration = Duration::from_millis(3);
@@ -148,14 +145,7 @@ pub(crate) async fn run_attempt(
         _ => None,
     };
     let idle = settled.as_ref().and_then(|settled| settled.as_ref().ok()).copied();
-    let code = match (ending, idle) {
-        (Some(ending), _) => attempt.finish(&mut reporter, ending, idle, &signals.stop).await?,
-        (None, Some(bytes)) => {
-            reporter.say_idle(bytes).await;
-            STOPPED
-        }
-        (None, None) => STOPPED,
-    };
+    let code = attempt.tell(&mut reporter, ending, idle, &signals.stop).await?;
     let Running { memory, function, .. } = running;
     let (RunningFunction::Serving { function, answer: Some(_) }, Some(settled)) =
         (function, settled)
@@ -356,6 +346,22 @@ impl Attempt<'_> {
         self.clock + self.limit
     }
 
+    /// Reports the end, unless the attempt was stopped; and with how many bytes its function waits, if it does.
+    async fn tell(
+        &self,
+        reporter: &mut Reporter,
+        ending: Option<Ending>,
+        idle: Option<u64>,
+        stop: &StopSignals,
+    ) -> io::Result<u8> {
+        match (ending, idle) {
+            (Some(ending), _) => return self.finish(reporter, ending, idle, stop).await,
+            (None, Some(bytes)) => reporter.say_idle(bytes).await,
+            (None, None) => {}
+        }
+        Ok(STOPPED)
+    }
+
     /// Leaves the outcome in the termination message and reports it; with how many bytes its function waits, if it does.
     async fn finish(
         &self,
@@ -379,26 +385,4 @@ impl Attempt<'_> {
         }
         Ok(if succeeded { SUCCEEDED } else { FAILED })
     }
-}
-
-/// Whether the function has ended by itself. While a stop is under way that cannot be known: the same
-/// signals may have reached the function, or a part of it that it waited for.
-async fn judge(end: FunctionEnd, stop: &StopSignals, reporter: &Reporter) -> FunctionEnd {
-    let stopped = async {
-        tokio::select! {
-            _ = stop.recv() => {}
-            _ = reporter.server_says() => {}
-        }
-    };
-    let by_signal = matches!(end, FunctionEnd::Exited(status) if is_end_by_signal(status));
-    let is_stopped = match by_signal {
-        true => timeout(STOP_MOMENT, stopped).await.is_ok(),
-        // What has come is seen; a timer of no time would take a millisecond.
-        false => tokio::select! {
-            biased;
-            () = stopped => true,
-            () = tokio::task::yield_now() => false,
-        },
-    };
-    if is_stopped { FunctionEnd::Stopped } else { end }
 }
