@@ -74,7 +74,8 @@ def main():
         processes.end_all()
         shutil.rmtree(directory, ignore_errors=True)
     minutes = (time.monotonic() - began) / 60
-    text = report.write(all_measured, sizes, described, calibrated, direct, minutes, args.quick)
+    conditions = report.Conditions(described, calibrated, direct, minutes, args.quick)
+    text = report.write(all_measured, sizes, conditions)
     # Nobody's directories belong into a report that others read.
     for path, name in ((directory, "DIR"), (kernel.SOURCES, "tests/bench"), (Path.home(), "~")):
         text = text.replace(f"{path}/", f"{name}/").replace(str(path), name)

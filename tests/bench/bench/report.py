@@ -1,6 +1,8 @@
 """The report, in Markdown that can be read on a terminal, too."""
 
-from bench.kernel import CPUS
+from typing import NamedTuple
+
+from bench.kernel import CPUS, Kernel
 from bench.workloads import Measured
 
 
@@ -83,11 +85,22 @@ def ways(all_measured):
     return rows
 
 
-def write(all_measured, sizes, machine, kernel, direct, minutes, quick):
+class Conditions(NamedTuple):
+    """Under which all of it was measured."""
+
+    machine: list
+    kernel: Kernel
+    direct: float
+    """CPU-seconds of work that bare threads did in a second while the answers were computed."""
+    minutes: float
+    is_quick: bool
+
+
+def write(all_measured, sizes, conditions):
     second, small, mix = sizes.one_second, sizes.small, sizes.mix
     probes = [p for m in all_measured for r in (m.one_second, m.small, m.mix) for run in r for p in (run.before, run.after)]
     parts = ["# Windlass beside its alternatives"]
-    if quick:
+    if conditions.is_quick:
         parts.append("**Quick: too little work for figures that mean something.**")
     if probes and min(probes) < 0.93 * max(probes):
         parts.append(
@@ -141,9 +154,9 @@ def write(all_measured, sizes, machine, kernel, direct, minutes, quick):
         "## Systems",
         "\n".join(f"- {m.system.name}: {m.system.about}." for m in all_measured),
         "## Machine",
-        table(["", ""], [list(pair) for pair in machine]),
-        f"Kernel: {kernel.steps_per_second / 1e6:.0f} million steps a CPU-second. All answers computed directly, on bare "
-        f"threads: {direct:.2f} CPU-s of work a second; the probes between the loads: {min(probes, default=0):.2f} to "
-        f"{max(probes, default=0):.2f}. The run took {minutes:.0f} minutes.",
+        table(["", ""], [list(pair) for pair in conditions.machine]),
+        f"Kernel: {conditions.kernel.steps_per_second / 1e6:.0f} million steps a CPU-second. All answers computed directly, on bare "
+        f"threads: {conditions.direct:.2f} CPU-s of work a second; the probes between the loads: {min(probes, default=0):.2f} to "
+        f"{max(probes, default=0):.2f}. The run took {conditions.minutes:.0f} minutes.",
     ]
     return "\n\n".join(parts) + "\n"

@@ -5,8 +5,8 @@
 //!
 //! Time is real. Each story waits for most of its time, so that hundreds run side by side.
 //!
-//! `stories` has the tests, by subject. `story` says what a story may have, and `performance` plays one against the
-//! `server`, with the real controller of `controller` and what else a `cluster` does.
+//! `stories` has the tests, by subject. `story` says what a story may have. `play` plays them, each as a
+//! `performance` against the `server`, with the real controller of `controller` and what else a `cluster` does.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -14,6 +14,7 @@ mod cluster;
 mod controller;
 mod objects;
 mod performance;
+mod play;
 mod server;
 mod standby;
 mod stories;

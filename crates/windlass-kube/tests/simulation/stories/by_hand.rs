@@ -1,6 +1,6 @@
 //! Somebody deletes, orphans or suspends a batch Job, or has made one of the same name.
 
-use crate::performance::play_numbered;
+use crate::play::play_numbered;
 use crate::server::ReadFaults;
 use crate::story::{ByHand, Story};
 

@@ -11,7 +11,7 @@ use windlass_kube::{ReportEndpoint, Settings};
 use crate::cluster;
 use crate::controller::{settings, start_with};
 use crate::objects::{create_function, create_job};
-use crate::performance::{END, SETTLE};
+use crate::play::{END, SETTLE};
 use crate::server::Server;
 
 /// One controller with a defect: it panics at the first start of one job, and when another has ended.

@@ -12,7 +12,7 @@ use super::late_needs::{TOLD_WITHIN, block_on, has_reason, wait_for};
 use crate::cluster;
 use crate::controller::{settings, start, start_with};
 use crate::objects::{change_spec, create_function, create_job_of, create_queue_of};
-use crate::performance::play_numbered;
+use crate::play::play_numbered;
 use crate::server::{Server, key};
 use crate::story::{ByHand, Story};
 

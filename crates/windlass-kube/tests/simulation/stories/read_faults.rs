@@ -1,6 +1,6 @@
 //! Watches that are late and that end, and reads that are refused.
 
-use crate::performance::play_numbered;
+use crate::play::play_numbered;
 use crate::server::ReadFaults;
 use crate::story::{ByHand, Story};
 

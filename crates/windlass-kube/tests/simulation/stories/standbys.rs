@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::write_faults::FAULTS;
-use crate::performance::{play_all, play_numbered};
+use crate::play::{play_all, play_numbered};
 use crate::server::{ReadFaults, random_below};
 use crate::story::{Claims, Story};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::performance::{play_all, play_numbered};
+use crate::play::{play_all, play_numbered};
 use crate::server::{WriteFault, random_below};
 use crate::story::Story;
 
