@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde_json::json;
 use windlass_core::Function;
+use windlass_core::status::FailureReason;
 use windlass_local::Functions;
 
-use crate::support::{function, machine_with};
+use crate::support::{failure, function, machine_with};
 
 fn manifest(name: &str, spec: &str) -> String {
     format!(
@@ -45,6 +46,31 @@ async fn a_function_runs_in_the_directory_of_its_manifest() {
     let machine = machine_with(1, directory, functions);
     let name = machine.start("here").await;
     assert_eq!(String::from_utf8(machine.result(&name).await.bytes).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_relative_working_directory_is_below_the_manifests_and_holds_the_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = directory.path().join("below");
+    fs::create_dir(&below).unwrap();
+    fs::write(below.join("program"), "#!/bin/sh\npwd > \"$WINDLASS_OUTPUT\"\n").unwrap();
+    fs::set_permissions(below.join("program"), fs::Permissions::from_mode(0o755)).unwrap();
+    let spec = "{command: [./program], contentType: text/plain, workingDirectory: below}";
+    fs::write(directory.path().join("f.yaml"), manifest("f", spec)).unwrap();
+    let mut functions = Functions::default();
+    functions.load(directory.path()).unwrap();
+    assert_eq!(functions.directory_problem("f"), None);
+    let expected = format!("{}\n", below.canonicalize().unwrap().display());
+    let machine = machine_with(1, directory, functions);
+    let name = machine.start("f").await;
+    assert_eq!(String::from_utf8(machine.result(&name).await.bytes).unwrap(), expected);
+    // It is gone when a job starts.
+    fs::remove_dir_all(&below).unwrap();
+    let name = machine.start("f").await;
+    let job = machine.finished(&name).await;
+    let (reason, message) = failure(&job);
+    assert_eq!(reason, FailureReason::CannotStart);
+    assert!(message.contains(below.to_str().unwrap()), "{message}");
 }
 
 #[test]

@@ -946,8 +946,8 @@ export interface components {
         FunctionSpec: {
             /** @description Further arguments. */
             args?: string[];
-            /** @description Program and first arguments; never a shell string. On one machine a relative path is
-             *     resolved from the directory of the manifest. */
+            /** @description Program and first arguments; never a shell string. A relative path is resolved from the
+             *     `workingDirectory`. */
             command: string[];
             /**
              * @description Media type of the result, or `*\/*` for what it is found to be: JSON, text or bytes. Default
@@ -996,6 +996,9 @@ export interface components {
              *     }
              */
             parallelism: components["schemas"]["Parallelism"];
+            /** @description Variables of the server's environment that the function gets on one machine, by their names. One that is not
+             *     set there is not set here. On a cluster nobody looks at it. */
+            passEnv?: string[];
             /** @description What the function's pods are on a cluster, beside what Windlass says of them. Ignored on one machine. */
             podTemplate?: components["schemas"]["PodTemplate"];
             /**
@@ -1022,6 +1025,10 @@ export interface components {
             /** @description Processes that stay between jobs. Absent for a process of its own for each attempt. On a
              *     cluster this needs standbys, which are off by default. */
             warm?: components["schemas"]["Warm"];
+            /** @description Directory in which the function starts. On one machine a relative one is below the manifest's directory, which
+             *     is the default. On a cluster it is the container's `workingDir` and must be absolute; the default is an empty
+             *     directory. */
+            workingDirectory?: string;
         };
         /** @description A ComputeJob object: the same JSON in every answer, in both worlds. */
         Job: {

@@ -410,9 +410,7 @@ class FunctionSpec(
     """
 
     command: tuple[str, ...]
-    """Program and first arguments; never a shell string. On one machine a relative path is resolved from the
-    directory of the manifest.
-    """
+    """Program and first arguments; never a shell string. A relative path is resolved from the `workingDirectory`."""
     content_type: str
     """Media type of the result, or `*/*` for what it is found to be: JSON, text or bytes. Default
     `application/json`.
@@ -449,6 +447,10 @@ class FunctionSpec(
     """
     max_input_bytes: int | None = None
     """Most bytes of an input that is no inline JSON, and of each file. Default 1 GiB."""
+    pass_env: tuple[str, ...] = ()
+    """Variables of the server's environment that the function gets on one machine, by their names. One that is not
+    set there is not set here. On a cluster nobody looks at it.
+    """
     pod_template: PodTemplate | None = None
     """What the function's pods are on a cluster, beside what Windlass says of them. Ignored on one machine."""
     retries: int | None = None
@@ -456,6 +458,11 @@ class FunctionSpec(
     warm: Warm | None = None
     """Processes that stay between jobs. Absent for a process of its own for each attempt. On a cluster this needs
     standbys, which are off by default.
+    """
+    working_directory: str | None = None
+    """Directory in which the function starts. On one machine a relative one is below the manifest's directory, which
+    is the default. On a cluster it is the container's `workingDir` and must be absolute; the default is an empty
+    directory.
     """
 
 

@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::warn;
-use windlass_core::Error;
 use windlass_core::error::clip;
+use windlass_core::{Error, FunctionSpec};
 
 use super::context::Context;
 use super::refused_status::is_refusal;
@@ -133,7 +133,20 @@ async fn judge(ctx: &Context, function: &ComputeFunction) -> Result<(&'static st
         Some(refused) => Some(refused),
         None => dry_run(&ctx.client, namespace, &pod).await?,
     };
-    Ok(refused.map_or((ACCEPTED, String::new()), |message| (REFUSED, message)))
+    Ok(match refused {
+        Some(message) => (REFUSED, message),
+        None => (ACCEPTED, remark(&function.spec).to_owned()),
+    })
+}
+
+/// What is said of a function whose pods can be made.
+fn remark(function: &FunctionSpec) -> &'static str {
+    match function.pass_env.as_slice() {
+        [] => "",
+        _ => {
+            "passEnv has no meaning on a cluster: say the variables in podTemplate, such as from a Secret"
+        }
+    }
 }
 
 /// What the API server says against an object, if it would not create it.
@@ -228,6 +241,14 @@ mod tests {
         for (message, expected) in table {
             assert_eq!(is_no_fault(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn a_function_that_is_accepted_is_told_what_nobody_looks_at() {
+        let mut function = function(json!([])).to_core();
+        assert_eq!(remark(&function.spec), "");
+        function.spec.pass_env = vec!["KEY".into()];
+        assert!(remark(&function.spec).contains("passEnv has no meaning"));
     }
 
     #[test]

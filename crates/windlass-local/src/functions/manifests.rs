@@ -10,7 +10,7 @@ use serde_json::Value;
 use windlass_core::function::{EnvVar, RESERVED_NAME, RESERVED_PREFIX};
 use windlass_core::parse::{self, Unread};
 use windlass_core::warm::Warm;
-use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, media_type, name};
+use windlass_core::{API_VERSION, Function, FunctionSpec, GROUP, Problem, Queue, media_type, name};
 
 /// What may run on this machine.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +110,7 @@ impl Functions {
             return Err("/spec/command: is empty".into());
         }
         check_env(&function.spec.env)?;
+        check_pass_env(&function.spec)?;
         check_input_types(&function.spec.input_types)?;
         if let Some(why) = function.spec.warm.as_ref().and_then(Warm::problem) {
             return Err(format!("/spec/warm: {why}"));
@@ -219,9 +220,27 @@ impl Functions {
         self.queues.get(name).map(|(queue, _)| queue)
     }
 
-    /// The working directory of a function: that of its manifest, or where it was registered.
-    pub(crate) fn directory(&self, name: &str) -> Option<&Path> {
-        self.functions.get(name)?.source.directory()
+    /// The directory in which a function starts: what it says itself, by default that of its manifest, or where it
+    /// was registered.
+    pub(crate) fn directory(&self, name: &str) -> Option<PathBuf> {
+        let Entry { function, source } = self.functions.get(name)?;
+        let own = function.spec.working_directory.as_ref().map(PathBuf::from);
+        match (source.directory(), own) {
+            (Some(base), Some(own)) => Some(base.join(own)),
+            (base, own) => own.or_else(|| base.map(Path::to_owned)),
+        }
+    }
+
+    /// Why a function cannot start in the working directory that it says, as far as that is known now.
+    pub fn directory_problem(&self, name: &str) -> Option<String> {
+        self.functions.get(name)?.function.spec.working_directory.as_ref()?;
+        let directory = self.directory(name)?;
+        let why = match fs::metadata(&directory) {
+            Ok(found) if found.is_dir() => return None,
+            Ok(_) => "is no directory".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Some(format!("/spec/workingDirectory: {}: {why}", directory.display()))
     }
 }
 
@@ -270,25 +289,43 @@ fn check_input_types(types: &[String]) -> Result<(), String> {
 /// say: another server, or a fence, would believe them.
 fn check_env(env: &[EnvVar]) -> Result<(), String> {
     for (number, EnvVar { name, value }) in env.iter().enumerate() {
-        let refuse = |field: &str, why: &str| Err(format!("/spec/env/{number}/{field}: {why}"));
-        let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-        let mut bytes = name.bytes();
-        let is_name = bytes.next().is_some_and(is_letter)
-            && bytes.all(|byte| is_letter(byte) || byte.is_ascii_digit());
-        if !is_name {
-            return refuse(
-                "name",
-                &format!("{name:?} is no name: letters, digits and `_`, a digit not first"),
-            );
-        }
-        if name.starts_with(RESERVED_PREFIX) {
-            return refuse("name", RESERVED_NAME);
+        if let Some(why) = variable_problem(name) {
+            return Err(format!("/spec/env/{number}/name: {why}"));
         }
         if value.contains('\0') {
-            return refuse("value", "has a zero byte");
+            return Err(format!("/spec/env/{number}/value: has a zero byte"));
         }
     }
     Ok(())
+}
+
+/// Refuses, beside the same, what would be said twice and what no worker can be told.
+fn check_pass_env(spec: &FunctionSpec) -> Result<(), String> {
+    for (number, name) in spec.pass_env.iter().enumerate() {
+        let why = match variable_problem(name) {
+            Some(why) => why,
+            None if spec.env.iter().any(|own| own.name == *name) => {
+                format!("{name} is in env, too")
+            }
+            None if matches!(std::env::var(name), Err(std::env::VarError::NotUnicode(_))) => {
+                format!("the value of {name} is not UTF-8")
+            }
+            None => continue,
+        };
+        return Err(format!("/spec/passEnv/{number}: {why}"));
+    }
+    Ok(())
+}
+
+fn variable_problem(name: &str) -> Option<String> {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let mut bytes = name.bytes();
+    let is_name = bytes.next().is_some_and(is_letter)
+        && bytes.all(|byte| is_letter(byte) || byte.is_ascii_digit());
+    if !is_name {
+        return Some(format!("{name:?} is no name: letters, digits and `_`, a digit not first"));
+    }
+    name.starts_with(RESERVED_PREFIX).then(|| RESERVED_NAME.to_owned())
 }
 
 fn reasons(unread: Unread) -> String {
