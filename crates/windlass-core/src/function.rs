@@ -258,9 +258,9 @@ impl PodTemplate {
 pub struct Function {
     /// Always `windlass.dev/v1alpha1`.
     pub api_version: String,
-    /// Always `ComputeFunction`.
+    /// `ComputeFunction`, or `ClusterComputeFunction` of one that is for all namespaces.
     pub kind: String,
-    /// Name and namespace.
+    /// Name, and namespace of one that has one.
     pub metadata: Metadata,
     /// The program and its bounds.
     pub spec: FunctionSpec,
@@ -270,6 +270,9 @@ impl Function {
     /// Kind of the resource.
     pub const KIND: &'static str = "ComputeFunction";
 
+    /// Kind of one that is for all namespaces: it is used where a namespace has none of its name.
+    pub const CLUSTER_KIND: &'static str = "ClusterComputeFunction";
+
     /// A function of this name, without a namespace.
     pub fn new(name: impl Into<String>, spec: FunctionSpec) -> Self {
         Self {
@@ -278,6 +281,11 @@ impl Function {
             metadata: Metadata { name: name.into(), ..Metadata::default() },
             spec,
         }
+    }
+
+    /// Whether it is for all namespaces.
+    pub fn is_for_all(&self) -> bool {
+        self.kind == Self::CLUSTER_KIND
     }
 
     /// The same for whoever may not write it: the names of its variables without their values.

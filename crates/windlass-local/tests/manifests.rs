@@ -87,6 +87,28 @@ fn a_function_that_is_defined_twice_is_refused_with_both_places() {
 }
 
 #[test]
+fn a_function_for_all_gives_way_to_one_of_the_namespace() {
+    let directory = tempfile::tempdir().unwrap();
+    let (own, for_all) = (manifest("f", "{command: [own]}"), manifest("f", "{command: [all]}"));
+    let for_all = for_all.replace("ComputeFunction", "ClusterComputeFunction");
+    for (first, second) in [(&own, &for_all), (&for_all, &own)] {
+        fs::write(directory.path().join("1.yaml"), first).unwrap();
+        fs::write(directory.path().join("2.yaml"), second).unwrap();
+        let mut functions = Functions::default();
+        functions.load(directory.path()).unwrap();
+        assert_eq!(functions.get("f").unwrap().spec.command, ["own"]);
+    }
+    fs::write(directory.path().join("2.yaml"), &for_all).unwrap();
+    fs::write(directory.path().join("1.yaml"), &for_all).unwrap();
+    let twice = Functions::default().load(directory.path()).unwrap_err().to_string();
+    assert!(twice.contains("1.yaml too"), "{twice}");
+    fs::remove_file(directory.path().join("2.yaml")).unwrap();
+    let mut functions = Functions::default();
+    functions.load(directory.path()).unwrap();
+    assert_eq!(functions.get("f").unwrap().kind, "ClusterComputeFunction");
+}
+
+#[test]
 fn a_manifest_may_replace_a_built_in_function() {
     let directory = tempfile::tempdir().unwrap();
     let builtin: Function = function("f", directory.path(), json!({ "command": ["built-in"] }));

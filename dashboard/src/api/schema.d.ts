@@ -922,9 +922,9 @@ export interface components {
         Function: {
             /** @description Always `windlass.dev/v1alpha1`. */
             apiVersion: string;
-            /** @description Always `ComputeFunction`. */
+            /** @description `ComputeFunction`, or `ClusterComputeFunction` of one that is for all namespaces. */
             kind: string;
-            /** @description Name and namespace. */
+            /** @description Name, and namespace of one that has one. */
             metadata: components["schemas"]["Metadata"];
             /** @description The program and its bounds. */
             spec: components["schemas"]["FunctionSpec"];
@@ -1090,7 +1090,7 @@ export interface components {
             files?: {
                 [key: string]: components["schemas"]["BlobRef"];
             };
-            /** @description Name of a ComputeFunction in the same namespace. */
+            /** @description Name of a ComputeFunction in the same namespace or, where that has none, of a ClusterComputeFunction. */
             function: string;
             /**
              * @description What the function reads: a JSON object that meets the function's `inputSchema`. At most
@@ -2807,7 +2807,7 @@ export interface operations {
                             sha256: string;
                         };
                     };
-                    /** @description Name of a ComputeFunction in the same namespace. */
+                    /** @description Name of a ComputeFunction in the same namespace or, where that has none, of a ClusterComputeFunction. */
                     function: string;
                     /**
                      * @description What the function reads: a JSON object that meets the function's `inputSchema`. At most

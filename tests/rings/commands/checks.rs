@@ -67,10 +67,14 @@ fn a_function_that_has_no_working_directory_is_told_at_the_start_and_when_it_has
     script(here.path(), "hidden", "pwd > $WINDLASS_OUTPUT", &fields(&data));
     fs::create_dir(&data).unwrap();
     let server = Server::beside(here.path(), &["--landlock", "on"]);
-    let log = format!("{}{}", server.before(), server.said());
     let lost = format!("/spec/workingDirectory: {}: No such file", place.display());
-    assert!(log.contains(&lost), "{log}");
-    assert!(log.contains("is the server's, and no function reads it"), "{log}");
+    let mut log = server.before().to_owned();
+    eventually("both are told", Duration::from_secs(60), || {
+        log += &server.said();
+        let is_told =
+            log.contains(&lost) && log.contains("is the server's, and no function reads it");
+        is_told.then_some(())
+    });
     let failed = server.client.run(&json!({ "function": "lost" }));
     let failure = &failed["status"]["failure"];
     assert_eq!(failure["reason"], "CannotStart", "{failed}");

@@ -54,7 +54,7 @@ class JobSpec(Model, input_blob=BlobRef):
     cancel: bool
     """Set to true to cancel. Cannot be taken back."""
     function: str
-    """Name of a ComputeFunction in the same namespace."""
+    """Name of a ComputeFunction in the same namespace or, where that has none, of a ClusterComputeFunction."""
     input: Mapping[str, Any]
     """What the function reads: a JSON object that meets the function's `inputSchema`. At most 128 KiB, its integers
     from -2^63 to 2^63 - 1. Default `{}`.
@@ -473,9 +473,9 @@ class Function(Model, metadata=Metadata, spec=FunctionSpec):
     api_version: str
     """Always `windlass.dev/v1alpha1`."""
     kind: str
-    """Always `ComputeFunction`."""
+    """`ComputeFunction`, or `ClusterComputeFunction` of one that is for all namespaces."""
     metadata: Metadata
-    """Name and namespace."""
+    """Name, and namespace of one that has one."""
     spec: FunctionSpec
     """The program and its bounds."""
 

@@ -104,6 +104,7 @@ impl Functions {
         self.insert(function, Source::CommandLine(directory))
     }
 
+    /// One for all namespaces gives way to any other, whichever comes first.
     fn insert(&mut self, function: Function, source: Source) -> Result<(), String> {
         let name = checked_name(&function.metadata.name)?;
         if function.spec.command.is_empty() {
@@ -116,16 +117,20 @@ impl Functions {
             return Err(format!("/spec/warm: {why}"));
         }
         source.check()?;
-        let other = self.functions.get(&name).map(|entry| &entry.source);
-        if let Some(other) = other.filter(|other| !matches!(other, Source::Builtin)) {
-            return Err(format!("function {name:?} is defined in {other} too"));
+        let other = self.functions.get(&name);
+        if let Some(other) = other.filter(|other| !matches!(other.source, Source::Builtin)) {
+            match (function.is_for_all(), other.function.is_for_all()) {
+                (true, false) => return Ok(()),
+                (false, true) => {}
+                _ => return Err(format!("function {name:?} is defined in {} too", other.source)),
+            }
         }
         self.functions.insert(name, Entry { function, source });
         Ok(())
     }
 
     /// Adds the manifests of a file, or of all `.yaml`, `.yml` and `.json` files of a directory. A
-    /// function may take the place of a built-in one, and of no other. Other kinds of resources in the
+    /// function may take the place of a built-in one or of one for all namespaces, and of no other. Other kinds of resources in the
     /// files are left alone.
     pub fn load(&mut self, path: &Path) -> Result<(), LoadError> {
         let io = |error| LoadError::Io { path: path.to_owned(), error };
@@ -166,7 +171,8 @@ impl Functions {
             _ => return Ok(()),
         }
         match field("kind") {
-            Function::KIND => {
+            // All are those of the one namespace.
+            Function::KIND | Function::CLUSTER_KIND => {
                 let function: Function = parse::value_of(document).map_err(reasons)?;
                 self.insert(function, Source::Manifest(source.to_owned()))?;
             }
