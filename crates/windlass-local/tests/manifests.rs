@@ -87,6 +87,23 @@ fn a_function_that_is_defined_twice_is_refused_with_both_places() {
 }
 
 #[test]
+fn what_an_api_server_would_refuse_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let function = manifest("f", "{command: [f], retries: 101, maxResultBytes: 0}");
+    let said = problem(directory.path(), &function);
+    for part in ["/spec/retries: 101", "/spec/maxResultBytes: 0"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let queue = "apiVersion: windlass.dev/v1alpha1\nkind: ComputeQueue\nmetadata: {name: q}\n\
+                 spec: {cpus: 1, weight: 0}\n";
+    let said = problem(directory.path(), queue);
+    assert!(said.contains("/spec/weight: 0"), "{said}");
+    // Not even read: this is no end of it.
+    let said = Functions::default().load(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(said.contains("is larger than 4194304 bytes"), "{said}");
+}
+
+#[test]
 fn a_function_for_all_gives_way_to_one_of_the_namespace() {
     let directory = tempfile::tempdir().unwrap();
     let (own, for_all) = (manifest("f", "{command: [own]}"), manifest("f", "{command: [all]}"));

@@ -4,13 +4,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use windlass_core::function::{EnvVar, RESERVED_NAME, RESERVED_PREFIX};
 use windlass_core::parse::{self, Unread};
 use windlass_core::warm::Warm;
-use windlass_core::{API_VERSION, Function, FunctionSpec, GROUP, Problem, Queue, media_type, name};
+use windlass_core::{
+    API_VERSION, Function, FunctionSpec, GROUP, Problem, Queue, manifest, media_type, name,
+};
+
+/// Most bytes of a file of manifests.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// What may run on this machine.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +83,7 @@ pub enum LoadError {
         /// Which.
         path: PathBuf,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// A document is wrong.
     #[error("{}: {problem}", path.display())]
@@ -142,7 +148,7 @@ impl Functions {
 
     fn load_file(&mut self, path: &Path) -> Result<(), LoadError> {
         let io = |error| LoadError::Io { path: path.to_owned(), error };
-        let text = fs::read_to_string(path).map_err(io)?;
+        let text = read(path).map_err(io)?;
         self.load_text(path, &text)
     }
 
@@ -173,11 +179,15 @@ impl Functions {
         match field("kind") {
             // All are those of the one namespace.
             Function::KIND | Function::CLUSTER_KIND => {
+                let problems = manifest::function_problems(&document);
                 let function: Function = parse::value_of(document).map_err(reasons)?;
                 self.insert(function, Source::Manifest(source.to_owned()))?;
+                within_bounds(problems)?;
             }
             Queue::KIND => {
+                let problems = manifest::queue_problems(&document);
                 let queue: Queue = parse::value_of(document).map_err(reasons)?;
+                within_bounds(problems)?;
                 let name = checked_name(&queue.metadata.name)?;
                 if let Some((_, other)) = self.queues.get(&name) {
                     return Err(format!("queue {name:?} is defined in {} too", other.display()));
@@ -250,8 +260,19 @@ impl Functions {
     }
 }
 
+/// The text of a file of manifests.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let why = format!("is larger than {MAX_FILE_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
+}
+
 /// The manifests of a directory, or the file itself.
-pub(super) fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !fs::metadata(path)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -332,6 +353,11 @@ fn variable_problem(name: &str) -> Option<String> {
         return Some(format!("{name:?} is no name: letters, digits and `_`, a digit not first"));
     }
     name.starts_with(RESERVED_PREFIX).then(|| RESERVED_NAME.to_owned())
+}
+
+/// What nothing else has been said against may still break the bounds of the definitions.
+fn within_bounds(problems: Vec<Problem>) -> Result<(), String> {
+    if problems.is_empty() { Ok(()) } else { Err(reasons(Unread::Misshapen(problems))) }
 }
 
 fn reasons(unread: Unread) -> String {
