@@ -76,7 +76,7 @@ struct Meaning {
 enum OnCluster {
     Runs {
         /// Fields that nobody looks at there.
-        ignored: Option<&'static str>,
+        ignored: Vec<&'static str>,
         /// What it needs there.
         needs: Vec<&'static str>,
     },
@@ -87,10 +87,9 @@ enum OnCluster {
 fn meaning_of(function: &Function, unplaced: Option<String>) -> Meaning {
     let cluster = match windlass_kube::check_function(function) {
         _ if function.spec.image.is_none() => OnCluster::NoImage,
-        Ok(()) => OnCluster::Runs {
-            ignored: (!function.spec.pass_env.is_empty()).then_some("passEnv"),
-            needs: needs_of(&function.spec),
-        },
+        Ok(()) => {
+            OnCluster::Runs { ignored: ignored_by_cluster(function), needs: needs_of(function) }
+        }
         Err(error) => OnCluster::Refused(error),
     };
     Meaning { ignored: ignored_by_machine(&function.spec), unplaced, cluster }
@@ -105,12 +104,25 @@ fn ignored_by_machine(spec: &FunctionSpec) -> Vec<&'static str> {
     said.into_iter().filter_map(|(field, is_said)| is_said.then_some(field)).collect()
 }
 
-fn needs_of(spec: &FunctionSpec) -> Vec<&'static str> {
+fn ignored_by_cluster(function: &Function) -> Vec<&'static str> {
+    let said = [
+        ("passEnv", !function.spec.pass_env.is_empty()),
+        ("warm", function.is_for_all() && function.spec.warm.is_some()),
+    ];
+    said.into_iter().filter_map(|(field, is_said)| is_said.then_some(field)).collect()
+}
+
+fn needs_of(function: &Function) -> Vec<&'static str> {
+    let spec = &function.spec;
     let program = spec.command.first().map(String::as_str).unwrap_or_default();
     let is_lost = is_relative(program) && spec.working_directory.is_none();
     let said = [
         ("an absolute path in its command: it starts in an empty directory", is_lost),
-        ("`controller.standbys` of the chart, to be warm", spec.warm.is_some()),
+        (
+            "`controller.standbys` of the chart, to be warm",
+            spec.warm.is_some() && !function.is_for_all(),
+        ),
+        ("the right to use it, in each namespace", function.is_for_all()),
     ];
     said.into_iter().filter_map(|(need, is_said)| is_said.then_some(need)).collect()
 }
@@ -126,7 +138,7 @@ fn shown(function: &Function, meaning: &Meaning) -> String {
         None => runs(&meaning.ignored, &[]),
     };
     let cluster = match &meaning.cluster {
-        OnCluster::Runs { ignored, needs } => runs(ignored.as_slice(), needs),
+        OnCluster::Runs { ignored, needs } => runs(ignored, needs),
         OnCluster::NoImage => "does not run: it has no image".to_owned(),
         OnCluster::Refused(why) => format!("refused: {why}"),
     };
@@ -158,6 +170,16 @@ mod tests {
         let lines = text.strip_prefix("f\n  on one machine: ").unwrap();
         let (machine, cluster) = lines.trim_end().split_once("\n  on a cluster: ").unwrap();
         [machine.to_owned(), cluster.to_owned()]
+    }
+
+    #[test]
+    fn one_for_all_namespaces_needs_a_right_and_is_never_warm() {
+        let spec = json!({ "command": ["f"], "image": "i", "warm": {} });
+        let mut function = Function::new("f", serde_json::from_value(spec).unwrap());
+        function.kind = Function::CLUSTER_KIND.into();
+        let told = shown(&function, &meaning_of(&function, None));
+        let cluster = "runs; nobody looks at warm; needs the right to use it, in each namespace";
+        assert!(told.ends_with(&format!("on a cluster: {cluster}\n")), "{told}");
     }
 
     #[test]
