@@ -22,8 +22,8 @@ pub struct FunctionSpec {
     /// controller brings the worker to it; otherwise it must have the `windlass` program on its PATH.
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// Program and first arguments; never a shell string. On one machine a relative path is
-    /// resolved from the directory of the manifest.
+    /// Program and first arguments; never a shell string. A relative path is resolved from the
+    /// `workingDirectory`.
     #[schemars(length(min = 1, max = 64), inner(length(max = 4096)))]
     pub command: Vec<String>,
     /// Further arguments.
@@ -35,6 +35,25 @@ pub struct FunctionSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,
+    /// Variables of the server's environment that the function gets on one machine, by their names. One that is not
+    /// set there is not set here. On a cluster nobody looks at it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(min = 1, max = 256),
+            regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$")
+        ),
+        extend("x-kubernetes-validations" = schema::rules(&[
+            ("self.all(name, !name.startsWith('WINDLASS_'))", RESERVED_NAME),
+        ]))
+    )]
+    pub pass_env: Vec<String>,
+    /// Directory in which the function starts. On one machine a relative one is below the manifest's directory, which
+    /// is the default. On a cluster it is the container's `workingDir` and must be absolute; the default is an empty
+    /// directory.
+    #[schemars(length(min = 1, max = 4096))]
+    pub working_directory: Option<String>,
     /// JSON Schema (draft 2020-12) that a job's `input` must meet. Default: any JSON object.
     #[serde(default)]
     #[schemars(schema_with = "schema::any_object")]
@@ -239,9 +258,9 @@ impl PodTemplate {
 pub struct Function {
     /// Always `windlass.dev/v1alpha1`.
     pub api_version: String,
-    /// Always `ComputeFunction`.
+    /// `ComputeFunction`, or `ClusterComputeFunction` of one that is for all namespaces.
     pub kind: String,
-    /// Name and namespace.
+    /// Name, and namespace of one that has one.
     pub metadata: Metadata,
     /// The program and its bounds.
     pub spec: FunctionSpec,
@@ -251,6 +270,9 @@ impl Function {
     /// Kind of the resource.
     pub const KIND: &'static str = "ComputeFunction";
 
+    /// Kind of one that is for all namespaces: it is used where a namespace has none of its name.
+    pub const CLUSTER_KIND: &'static str = "ClusterComputeFunction";
+
     /// A function of this name, without a namespace.
     pub fn new(name: impl Into<String>, spec: FunctionSpec) -> Self {
         Self {
@@ -259,6 +281,11 @@ impl Function {
             metadata: Metadata { name: name.into(), ..Metadata::default() },
             spec,
         }
+    }
+
+    /// Whether it is for all namespaces.
+    pub fn is_for_all(&self) -> bool {
+        self.kind == Self::CLUSTER_KIND
     }
 
     /// The same for whoever may not write it: the names of its variables without their values.

@@ -25,7 +25,7 @@ pub const MAX_INPUT_BYTES: usize = 128 * 1024;
     "parallelism", "minParallelism", "retries", "timeoutSeconds", "inputBlob", "files",
 ])))]
 pub struct JobSpec {
-    /// Name of a ComputeFunction in the same namespace.
+    /// Name of a ComputeFunction in the same namespace or, where that has none, of a ClusterComputeFunction.
     #[schemars(length(min = 1, max = 63), extend("x-kubernetes-validations" = schema::immutable()))]
     pub function: String,
     /// What the function reads: a JSON object that meets the function's `inputSchema`. At most

@@ -74,9 +74,9 @@ pub trait Jobs: Send + Sync + 'static {
     /// of what is there that `range` asks for, then what follows. In bounded memory; a reader who is slow may miss
     /// some.
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error>;
-    /// One function.
+    /// The function that a job of this namespace means by a name: its own, or one that is for all namespaces.
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
-    /// The functions of one namespace.
+    /// The same for all names.
     async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error>;
     /// One queue, as a submission needs it; `None` when there is no such object: then it bounds nothing, and the job waits.
     async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error>;
@@ -115,6 +115,13 @@ pub trait Access: Send + Sync + 'static {
         &self,
         token: Option<&str>,
         namespace: &str,
+    ) -> Result<bool, Denied>;
+    /// Whether its holder may use the function of this name that is for all namespaces, in this one.
+    async fn may_use_function(
+        &self,
+        token: Option<&str>,
+        namespace: &str,
+        name: &str,
     ) -> Result<bool, Denied>;
     /// Lets whoever may end the server through, or says no. A world in which nobody may lets nobody through.
     async fn check_admin(&self, token: Option<&str>) -> Result<(), Denied> {

@@ -28,6 +28,7 @@ pub mod jobs;
 pub mod labels;
 pub mod live;
 pub mod log_tail;
+pub mod manifest;
 pub mod media_type;
 mod metadata;
 pub mod name;

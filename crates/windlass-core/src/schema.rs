@@ -5,8 +5,16 @@
 //! high: comparing strings or untyped values at spec level is, comparing one field with its old
 //! self is not.
 
+use jsonschema::{PatternOptions, Validator};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
+
+/// What checks values by a schema, or why it is none.
+pub(crate) fn validator(schema: &Value) -> Result<Validator, String> {
+    // The default engine backtracks: a pattern could take time without bound.
+    let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+    options.build(schema).map_err(|error| error.to_string())
+}
 
 /// A JSON object of any content.
 pub(crate) fn any_object(_: &mut SchemaGenerator) -> Schema {

@@ -182,10 +182,7 @@ fn against_schema(spec: &JobSpec, function: &FunctionSpec, problems: &mut Vec<Pr
         return;
     };
     let schema = serde_json::Value::Object(schema.clone());
-    // The default engine backtracks: a pattern could take time without bound.
-    let patterns = jsonschema::PatternOptions::regex();
-    let built = jsonschema::options().with_pattern_options(patterns).build(&schema);
-    let validator = match built {
+    let validator = match crate::schema::validator(&schema) {
         Ok(validator) => validator,
         Err(error) => {
             let message =

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use windlass_core::Phase;
 
-use crate::fake::{GOOD, READER};
+use crate::fake::{GOOD, READER, SUBMITTER};
 use crate::http::{Answer, Ask, Server};
 
 const JOBS: &str = "/v1/namespaces/default/jobs";
@@ -127,7 +127,35 @@ async fn the_values_of_a_functions_variables_are_shown_to_its_writers_alone() {
         assert_eq!(list.json()["items"][0]["spec"]["env"], variables);
         assert_eq!(one.json()["spec"]["env"], variables);
         assert_eq!(String::from_utf8_lossy(&one.body).contains("hunter2"), token == GOOD);
+        let templated = server.send(ask(&format!("{path}/any"))).await;
+        assert_eq!(String::from_utf8_lossy(&templated.body).contains("hunter3"), token == GOOD);
     }
+}
+
+#[tokio::test]
+async fn a_function_for_all_is_there_for_those_who_may_use_it() {
+    let server = Server::start().await;
+    let path = "/v1/namespaces/default/functions";
+    for (token, status) in [(GOOD, 200), (READER, 404)] {
+        let ask = |path: &str| Ask::new(Method::GET, path).token(token);
+        let list = server.send(ask(path)).await.json();
+        let names = list["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["name"]);
+        assert_eq!(names.filter(|name| **name == "shared").count(), usize::from(status == 200));
+        let one = server.send(ask(&format!("{path}/shared"))).await;
+        assert_eq!(one.status, status);
+        if status == 200 {
+            assert_eq!(one.json()["kind"], "ClusterComputeFunction");
+            // Not even for whoever may write those of the namespace.
+            assert_eq!(one.json()["spec"]["env"][0]["value"], "(hidden)");
+        }
+    }
+    let job = json!({ "function": "shared" });
+    let ask = |token| Ask::new(Method::POST, JOBS).token(token).json(&job);
+    assert_eq!(server.send(ask(GOOD)).await.status, 201);
+    let refused = server.send(ask(SUBMITTER)).await.problem(422);
+    let problem = json!({ "pointer": "/function",
+        "message": "there is no function \"shared\"; there are: price" });
+    assert_eq!(refused["problems"], json!([problem]));
 }
 
 #[tokio::test]

@@ -103,9 +103,10 @@ where
 
 /// The resource of a path, out of those that Windlass uses.
 fn resource(path: &str) -> &'static str {
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 13] = [
         "computejobs",
         "computefunctions",
+        "clustercomputefunctions",
         "computequeues",
         "jobs",
         "pods",

@@ -1,13 +1,12 @@
-//! The three resources as Kubernetes knows them.
+//! The four resources as Kubernetes knows them.
 //!
-//! The schemas are core's: a wrapper adds the group, names, printer columns and selectable fields.
-//! `windlass print crds` writes what [`all`] gives; `manifests/crds.yaml` is that output.
+//! The schemas are core's: a wrapper adds the group, names, printer columns and selectable fields. [`definitions`] adds
+//! the rules that see a whole object.
+
+mod definitions;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
-};
-use kube::{CustomResource, CustomResourceExt as _, ResourceExt as _};
+use kube::{CustomResource, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,6 +21,8 @@ use windlass_core::{
 use crate::function_status::FunctionStatus;
 use crate::labels::AttemptId;
 
+pub use self::definitions::all;
+
 /// Defines a custom resource of our group: a wrapper around core's specification, with what only Kubernetes knows of it.
 macro_rules! custom_resource {
     ($(#[$doc:meta])* $name:ident($spec:ident): $($kube:tt)*) => {
@@ -31,7 +32,6 @@ macro_rules! custom_resource {
             group = "windlass.dev",
             version = "v1alpha1",
             category = "windlass",
-            namespaced,
             derive = "PartialEq",
             $($kube)*
         )]
@@ -45,6 +45,7 @@ custom_resource! {
     ComputeJobSpec(JobSpec):
     kind = "ComputeJob",
     plural = "computejobs",
+    namespaced,
     shortname = "cjob",
     shortname = "cjobs",
     status = "JobStatus",
@@ -64,24 +65,45 @@ custom_resource! {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 }
 
-custom_resource! {
+/// Defines a kind of functions.
+macro_rules! function_resource {
+    ($(#[$doc:meta])* $name:ident: $($kube:tt)*) => {
+        custom_resource! {
+            $(#[$doc])*
+            $name(FunctionSpec):
+            status = "FunctionStatus",
+            printcolumn(
+                name = "Ready",
+                type_ = "string",
+                json_path = ".status.conditions[?(@.type=='Ready')].status"
+            ),
+            printcolumn(name = "Description", type_ = "string", json_path = ".spec.description"),
+            printcolumn(name = "Default", type_ = "integer", json_path = ".spec.parallelism.default"),
+            printcolumn(name = "Max", type_ = "integer", json_path = ".spec.parallelism.max"),
+            printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
+            printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+            $($kube)*
+        }
+    };
+}
+
+function_resource! {
     /// A program that requests may name.
-    ComputeFunctionSpec(FunctionSpec):
+    ComputeFunctionSpec:
     kind = "ComputeFunction",
     plural = "computefunctions",
+    namespaced,
     shortname = "cfn",
-    status = "FunctionStatus",
-    doc = "A program that requests may name.",
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].status"
-    ),
-    printcolumn(name = "Description", type_ = "string", json_path = ".spec.description"),
-    printcolumn(name = "Default", type_ = "integer", json_path = ".spec.parallelism.default"),
-    printcolumn(name = "Max", type_ = "integer", json_path = ".spec.parallelism.max"),
-    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    doc = "A program that requests may name."
+}
+
+function_resource! {
+    /// A program for all namespaces that have none of its name.
+    ClusterComputeFunctionSpec:
+    kind = "ClusterComputeFunction",
+    plural = "clustercomputefunctions",
+    shortname = "ccfn",
+    doc = "A program for all namespaces that have none of its name."
 }
 
 custom_resource! {
@@ -89,6 +111,7 @@ custom_resource! {
     ComputeQueueSpec(QueueSpec):
     kind = "ComputeQueue",
     plural = "computequeues",
+    namespaced,
     shortname = "cqueue",
     status = "QueueStatus",
     doc = "A quota of CPUs that jobs share.",
@@ -144,103 +167,6 @@ impl Claim {
     }
 }
 
-/// The three definitions, ready to be applied.
-pub fn all() -> Vec<CustomResourceDefinition> {
-    let mut job = ComputeJob::crd();
-    add_rules(
-        &mut job,
-        &[
-            ("!has(oldSelf.status) || has(self.status)", "the status cannot be dropped"),
-            ("size(self.metadata.name) <= 63", "the name has at most 63 characters"),
-            (&unless_started("self.spec.priority == oldSelf.spec.priority"), MOVED_TOO_LATE),
-            (
-                &unless_started(
-                    "(has(self.spec.queue) ? self.spec.queue : '') == \
-                     (has(oldSelf.spec.queue) ? oldSelf.spec.queue : '')",
-                ),
-                MOVED_TOO_LATE,
-            ),
-        ],
-    );
-    let (mut function, mut queue) = (ComputeFunction::crd(), ComputeQueue::crd());
-    for named in [&mut function, &mut queue] {
-        // Jobs name them, by a DNS label. That an object's name begins and ends with a letter or a digit is
-        // Kubernetes' own rule.
-        add_rules(
-            named,
-            &[(
-                "self.metadata.name.matches('^[a-z0-9-]{1,63}$')",
-                "the name has at most 63 lower-case letters, digits and '-'",
-            )],
-        );
-    }
-    add_rules(
-        &mut function,
-        &[(
-            "!has(self.spec.warm) || self.spec.warm.min <= self.spec.warm.max",
-            "spec.warm.min must not be above spec.warm.max",
-        )],
-    );
-    let mut all = [function, queue, job];
-    for root in all.iter_mut().flat_map(schemas) {
-        // The formats of Rust's integers mean nothing to an API server, which warns.
-        *root = without(root, &|key, value| {
-            key == "format" && value.as_str().is_some_and(|f| f.starts_with("uint"))
-        });
-    }
-    all.into()
-}
-
-/// What is said to somebody who changes the place of a job that has started.
-const MOVED_TOO_LATE: &str = "queue and priority can be changed only while the job has not started";
-
-/// A rule that holds from the first attempt on.
-fn unless_started(rule: &str) -> String {
-    let waits = "oldSelf.status.phase == 'Queued' && !has(oldSelf.status.attempt)";
-    format!("!has(oldSelf.status) || !has(oldSelf.status.phase) || ({waits}) || {rule}")
-}
-
-/// The schemas of all the versions of a definition.
-fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
-    let versions = crd.spec.versions.iter_mut();
-    versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
-}
-
-/// Adds CEL rules at the root of the schema, the only place that sees spec, status and metadata.
-/// A rule about the status of an object that has none yet would fail without `has`.
-fn add_rules(crd: &mut CustomResourceDefinition, rules: &[(&str, &str)]) {
-    let rules = rules.iter().map(|(rule, message)| ValidationRule {
-        rule: (*rule).into(),
-        message: Some((*message).into()),
-        ..ValidationRule::default()
-    });
-    for root in schemas(crd) {
-        root.x_kubernetes_validations.get_or_insert_default().extend(rules.clone());
-    }
-}
-
-/// A copy of the schema without the members for which `drop` holds.
-fn without<T: Serialize + for<'a> Deserialize<'a> + Clone>(
-    schema: &T,
-    drop: &dyn Fn(&str, &Value) -> bool,
-) -> T {
-    fn walk(value: Value, drop: &dyn Fn(&str, &Value) -> bool) -> Value {
-        match value {
-            Value::Object(map) => map
-                .into_iter()
-                .filter(|(key, value)| !drop(key, value))
-                .map(|(key, value)| (key, walk(value, drop)))
-                .collect(),
-            Value::Array(items) => items.into_iter().map(|item| walk(item, drop)).collect(),
-            other => other,
-        }
-    }
-    serde_json::to_value(schema)
-        .ok()
-        .and_then(|value| serde_json::from_value(walk(value, drop)).ok())
-        .unwrap_or_else(|| schema.clone())
-}
-
 impl ComputeJob {
     /// The object as core knows it.
     pub fn to_core(&self) -> Job {
@@ -255,6 +181,17 @@ impl ComputeFunction {
     /// The object as core knows it.
     pub fn to_core(&self) -> Function {
         Function {
+            metadata: metadata(&self.metadata),
+            ..Function::new(self.name_any(), self.spec.0.clone())
+        }
+    }
+}
+
+impl ClusterComputeFunction {
+    /// The object as core knows it.
+    pub fn to_core(&self) -> Function {
+        Function {
+            kind: Function::CLUSTER_KIND.into(),
             metadata: metadata(&self.metadata),
             ..Function::new(self.name_any(), self.spec.0.clone())
         }
@@ -346,32 +283,7 @@ pub(crate) fn job_reference(job: &Job) -> ObjectReference {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::function::{RESERVED_NAME, RESERVED_PREFIX};
-
     use super::*;
-
-    #[test]
-    fn functions_and_queues_have_names_that_a_job_can_name() {
-        for mut crd in all() {
-            let rules: Vec<_> = schemas(&mut crd)
-                .flat_map(|root| root.x_kubernetes_validations.clone().unwrap_or_default())
-                .map(|rule| rule.rule)
-                .collect();
-            let bounds_names = rules.iter().any(|rule| rule.contains("self.metadata.name"));
-            assert!(bounds_names, "{}: {rules:?}", crd.spec.names.kind);
-        }
-    }
-
-    #[test]
-    fn a_variable_of_windlass_itself_is_refused_by_an_api_server_too() {
-        let crds = serde_json::to_value(all()).unwrap();
-        let schema = &crds[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-        let name = "/properties/spec/properties/env/items/properties/name";
-        let name = schema.pointer(name).unwrap();
-        let rule = format!("!self.startsWith('{RESERVED_PREFIX}')");
-        let rules = json!([{ "rule": rule, "message": RESERVED_NAME }]);
-        assert_eq!(name["x-kubernetes-validations"], rules);
-    }
 
     #[test]
     fn a_merge_patch_names_only_what_differs() {

@@ -1,4 +1,4 @@
-//! What the status of a ComputeFunction says.
+//! What the status of a ComputeFunction, or of a ClusterComputeFunction, says.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;

@@ -16,6 +16,7 @@
 //! Deliberately absent: finalizers, admission webhooks, pod-shaped fields in a ComputeJob, and any
 //! write of what was not observed.
 
+mod access_review;
 mod attempt;
 mod cache;
 mod client;

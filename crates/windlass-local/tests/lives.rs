@@ -126,6 +126,28 @@ async fn watchers_see_progress_while_the_function_runs() {
 }
 
 #[tokio::test]
+async fn a_function_sees_the_variables_that_it_names_and_starts_in_the_directory_that_it_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let env = json!({
+        "command": ["/bin/sh", "-c", "env > $WINDLASS_OUTPUT; pwd >> $WINDLASS_OUTPUT"],
+        "passEnv": ["CARGO_MANIFEST_DIR", "NOT_SET_ANYWHERE"],
+        "workingDirectory": place.path(),
+    });
+    let functions =
+        windlass_local::Functions::builtin(vec![function("env", directory.path(), env)]);
+    let machine = machine_with(1, directory, functions);
+    let name = machine.submit("", spec("env", json!({}))).await.unwrap().metadata.name;
+    let text = String::from_utf8(machine.result(&name).await.bytes).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let passed = concat!("CARGO_MANIFEST_DIR=", env!("CARGO_MANIFEST_DIR"));
+    assert!(lines.contains(&passed), "{text}");
+    assert!(!text.contains("NOT_SET_ANYWHERE") && !text.contains("CARGO_PKG_NAME"), "{text}");
+    let place = place.path().canonicalize().unwrap();
+    assert_eq!(lines.last(), Some(&place.to_str().unwrap()));
+}
+
+#[tokio::test]
 async fn a_function_sees_its_contract_and_nothing_else_of_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let env = json!({

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde_json::json;
 use windlass_core::Function;
+use windlass_core::status::FailureReason;
 use windlass_local::Functions;
 
-use crate::support::{function, machine_with};
+use crate::support::{failure, function, machine_with};
 
 fn manifest(name: &str, spec: &str) -> String {
     format!(
@@ -47,6 +48,31 @@ async fn a_function_runs_in_the_directory_of_its_manifest() {
     assert_eq!(String::from_utf8(machine.result(&name).await.bytes).unwrap(), expected);
 }
 
+#[tokio::test]
+async fn a_relative_working_directory_is_below_the_manifests_and_holds_the_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = directory.path().join("below");
+    fs::create_dir(&below).unwrap();
+    fs::write(below.join("program"), "#!/bin/sh\npwd > \"$WINDLASS_OUTPUT\"\n").unwrap();
+    fs::set_permissions(below.join("program"), fs::Permissions::from_mode(0o755)).unwrap();
+    let spec = "{command: [./program], contentType: text/plain, workingDirectory: below}";
+    fs::write(directory.path().join("f.yaml"), manifest("f", spec)).unwrap();
+    let mut functions = Functions::default();
+    functions.load(directory.path()).unwrap();
+    assert_eq!(functions.directory_problem("f"), None);
+    let expected = format!("{}\n", below.canonicalize().unwrap().display());
+    let machine = machine_with(1, directory, functions);
+    let name = machine.start("f").await;
+    assert_eq!(String::from_utf8(machine.result(&name).await.bytes).unwrap(), expected);
+    // It is gone when a job starts.
+    fs::remove_dir_all(&below).unwrap();
+    let name = machine.start("f").await;
+    let job = machine.finished(&name).await;
+    let (reason, message) = failure(&job);
+    assert_eq!(reason, FailureReason::CannotStart);
+    assert!(message.contains(below.to_str().unwrap()), "{message}");
+}
+
 #[test]
 fn a_function_that_is_defined_twice_is_refused_with_both_places() {
     let directory = tempfile::tempdir().unwrap();
@@ -58,6 +84,45 @@ fn a_function_that_is_defined_twice_is_refused_with_both_places() {
     for part in ["one.yaml", "two.yml", "\"twice\""] {
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn what_an_api_server_would_refuse_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let function = manifest("f", "{command: [f], retries: 101, maxResultBytes: 0}");
+    let said = problem(directory.path(), &function);
+    for part in ["/spec/retries: 101", "/spec/maxResultBytes: 0"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let queue = "apiVersion: windlass.dev/v1alpha1\nkind: ComputeQueue\nmetadata: {name: q}\n\
+                 spec: {cpus: 1, weight: 0}\n";
+    let said = problem(directory.path(), queue);
+    assert!(said.contains("/spec/weight: 0"), "{said}");
+    // Not even read: this is no end of it.
+    let said = Functions::default().load(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(said.contains("is larger than 4194304 bytes"), "{said}");
+}
+
+#[test]
+fn a_function_for_all_gives_way_to_one_of_the_namespace() {
+    let directory = tempfile::tempdir().unwrap();
+    let (own, for_all) = (manifest("f", "{command: [own]}"), manifest("f", "{command: [all]}"));
+    let for_all = for_all.replace("ComputeFunction", "ClusterComputeFunction");
+    for (first, second) in [(&own, &for_all), (&for_all, &own)] {
+        fs::write(directory.path().join("1.yaml"), first).unwrap();
+        fs::write(directory.path().join("2.yaml"), second).unwrap();
+        let mut functions = Functions::default();
+        functions.load(directory.path()).unwrap();
+        assert_eq!(functions.get("f").unwrap().spec.command, ["own"]);
+    }
+    fs::write(directory.path().join("2.yaml"), &for_all).unwrap();
+    fs::write(directory.path().join("1.yaml"), &for_all).unwrap();
+    let twice = Functions::default().load(directory.path()).unwrap_err().to_string();
+    assert!(twice.contains("1.yaml too"), "{twice}");
+    fs::remove_file(directory.path().join("2.yaml")).unwrap();
+    let mut functions = Functions::default();
+    functions.load(directory.path()).unwrap();
+    assert_eq!(functions.get("f").unwrap().kind, "ClusterComputeFunction");
 }
 
 #[test]

@@ -23,7 +23,9 @@ pub(crate) fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureReason::DiskExceeded,
         _ => FailureReason::Lost,
     };
-    Outcome::failed(reason, format!("{program:?} cannot be started: {error}"))
+    let place = order.program.directory.as_ref().map(|path| format!(" in {path}"));
+    let place = place.unwrap_or_default();
+    Outcome::failed(reason, format!("{program:?} cannot be started{place}: {error}"))
 }
 
 pub(crate) fn ending(

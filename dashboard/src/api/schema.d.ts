@@ -922,9 +922,9 @@ export interface components {
         Function: {
             /** @description Always `windlass.dev/v1alpha1`. */
             apiVersion: string;
-            /** @description Always `ComputeFunction`. */
+            /** @description `ComputeFunction`, or `ClusterComputeFunction` of one that is for all namespaces. */
             kind: string;
-            /** @description Name and namespace. */
+            /** @description Name, and namespace of one that has one. */
             metadata: components["schemas"]["Metadata"];
             /** @description The program and its bounds. */
             spec: components["schemas"]["FunctionSpec"];
@@ -946,8 +946,8 @@ export interface components {
         FunctionSpec: {
             /** @description Further arguments. */
             args?: string[];
-            /** @description Program and first arguments; never a shell string. On one machine a relative path is
-             *     resolved from the directory of the manifest. */
+            /** @description Program and first arguments; never a shell string. A relative path is resolved from the
+             *     `workingDirectory`. */
             command: string[];
             /**
              * @description Media type of the result, or `*\/*` for what it is found to be: JSON, text or bytes. Default
@@ -996,6 +996,9 @@ export interface components {
              *     }
              */
             parallelism: components["schemas"]["Parallelism"];
+            /** @description Variables of the server's environment that the function gets on one machine, by their names. One that is not
+             *     set there is not set here. On a cluster nobody looks at it. */
+            passEnv?: string[];
             /** @description What the function's pods are on a cluster, beside what Windlass says of them. Ignored on one machine. */
             podTemplate?: components["schemas"]["PodTemplate"];
             /**
@@ -1022,6 +1025,10 @@ export interface components {
             /** @description Processes that stay between jobs. Absent for a process of its own for each attempt. On a
              *     cluster this needs standbys, which are off by default. */
             warm?: components["schemas"]["Warm"];
+            /** @description Directory in which the function starts. On one machine a relative one is below the manifest's directory, which
+             *     is the default. On a cluster it is the container's `workingDir` and must be absolute; the default is an empty
+             *     directory. */
+            workingDirectory?: string;
         };
         /** @description A ComputeJob object: the same JSON in every answer, in both worlds. */
         Job: {
@@ -1083,7 +1090,7 @@ export interface components {
             files?: {
                 [key: string]: components["schemas"]["BlobRef"];
             };
-            /** @description Name of a ComputeFunction in the same namespace. */
+            /** @description Name of a ComputeFunction in the same namespace or, where that has none, of a ClusterComputeFunction. */
             function: string;
             /**
              * @description What the function reads: a JSON object that meets the function's `inputSchema`. At most
@@ -2800,7 +2807,7 @@ export interface operations {
                             sha256: string;
                         };
                     };
-                    /** @description Name of a ComputeFunction in the same namespace. */
+                    /** @description Name of a ComputeFunction in the same namespace or, where that has none, of a ClusterComputeFunction. */
                     function: string;
                     /**
                      * @description What the function reads: a JSON object that meets the function's `inputSchema`. At most

@@ -1,6 +1,7 @@
 //! What only a real cluster can show: image, kubelet, real pods, real CPU requests.
 
 mod failures;
+mod functions;
 mod gateway;
 pub(crate) mod inputs;
 mod jobs;

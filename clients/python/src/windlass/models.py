@@ -54,7 +54,7 @@ class JobSpec(Model, input_blob=BlobRef):
     cancel: bool
     """Set to true to cancel. Cannot be taken back."""
     function: str
-    """Name of a ComputeFunction in the same namespace."""
+    """Name of a ComputeFunction in the same namespace or, where that has none, of a ClusterComputeFunction."""
     input: Mapping[str, Any]
     """What the function reads: a JSON object that meets the function's `inputSchema`. At most 128 KiB, its integers
     from -2^63 to 2^63 - 1. Default `{}`.
@@ -411,9 +411,7 @@ class FunctionSpec(
     """
 
     command: tuple[str, ...]
-    """Program and first arguments; never a shell string. On one machine a relative path is resolved from the
-    directory of the manifest.
-    """
+    """Program and first arguments; never a shell string. A relative path is resolved from the `workingDirectory`."""
     content_type: str
     """Media type of the result, or `*/*` for what it is found to be: JSON, text or bytes. Default
     `application/json`.
@@ -450,6 +448,10 @@ class FunctionSpec(
     """
     max_input_bytes: int | None = None
     """Most bytes of an input that is no inline JSON, and of each file. Default 1 GiB."""
+    pass_env: tuple[str, ...] = ()
+    """Variables of the server's environment that the function gets on one machine, by their names. One that is not
+    set there is not set here. On a cluster nobody looks at it.
+    """
     pod_template: PodTemplate | None = None
     """What the function's pods are on a cluster, beside what Windlass says of them. Ignored on one machine."""
     retries: int | None = None
@@ -457,6 +459,11 @@ class FunctionSpec(
     warm: Warm | None = None
     """Processes that stay between jobs. Absent for a process of its own for each attempt. On a cluster this needs
     standbys, which are off by default.
+    """
+    working_directory: str | None = None
+    """Directory in which the function starts. On one machine a relative one is below the manifest's directory, which
+    is the default. On a cluster it is the container's `workingDir` and must be absolute; the default is an empty
+    directory.
     """
 
 
@@ -467,9 +474,9 @@ class Function(Model, metadata=Metadata, spec=FunctionSpec):
     api_version: str
     """Always `windlass.dev/v1alpha1`."""
     kind: str
-    """Always `ComputeFunction`."""
+    """`ComputeFunction`, or `ClusterComputeFunction` of one that is for all namespaces."""
     metadata: Metadata
-    """Name and namespace."""
+    """Name, and namespace of one that has one."""
     spec: FunctionSpec
     """The program and its bounds."""
 

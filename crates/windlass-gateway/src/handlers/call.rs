@@ -12,6 +12,7 @@ use windlass_core::jobs::{Denied, Permission, Verb};
 use windlass_core::{Error, Job, JobKey, Phase, Problem, labels, name};
 
 use super::form::{Form, is_form};
+use super::functions::usable_function;
 use super::input::read_input;
 use super::jobs::job_request::{JobRequest, SubmittedJob, idempotency_key};
 use super::jobs::response::{job_path, job_response, mark_replayed, waited_response};
@@ -45,7 +46,7 @@ pub(crate) async fn call_function(
             return Err(Denied::Forbidden(Permission::jobs(verb)).into());
         }
     }
-    let request = read_request(&state, &function, &headers, &uri, body).await?;
+    let request = read_request(&state, &token, &function, &headers, &uri, body).await?;
     let preferred = prefer::wait_of(&headers, limits.wait);
     let longest = preferred.unwrap_or(limits.wait);
     let request = request.waited_for(Some(longest));
@@ -76,6 +77,7 @@ pub(crate) async fn call_function(
 /// The job that a call is: the body is its input, the query has other fields of its spec.
 async fn read_request(
     state: &GatewayState,
+    token: &BearerToken,
     function: &JobKey,
     headers: &HeaderMap,
     uri: &Uri,
@@ -85,10 +87,10 @@ async fn read_request(
     let mut fields = spec_fields(uri)?;
     fields.insert("function".into(), function.name.as_str().into());
     if is_form(headers) {
-        let form = Form::of(state, &function.namespace, headers, body)?;
+        let form = Form::of(state, token, &function.namespace, headers, body)?;
         fields.extend(form.inputs(&function.name).await?);
     } else {
-        let (field, value) = read_input(state, function, headers, body).await?.into_field();
+        let (field, value) = read_input(state, token, function, headers, body).await?.into_field();
         fields.insert(field.into(), value);
     }
     JobRequest::read(Value::Object(fields), key.as_ref())
@@ -105,7 +107,7 @@ async fn submit(
     match within(limit, request.submit(state, token, &function.namespace)).await? {
         Ok(submitted) => Ok(submitted),
         Err(error) => {
-            let found = state.gateway.jobs.function(&function.namespace, &function.name);
+            let found = usable_function(state, token, &function.namespace, &function.name);
             let is_missing = matches!(within(limit, found).await?, Err(Error::NotFound { .. }));
             Err(in_words_of_a_call(error, is_missing))
         }

@@ -23,6 +23,7 @@ use windlass_core::{FunctionSpec, Problem, media_type, parse};
 
 use super::input::{Incoming, Input, is_plain_json};
 use super::jobs::validate::find_function;
+use crate::protocol::bearer::BearerToken;
 use crate::protocol::body;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
@@ -43,6 +44,7 @@ const INPUT: &str = "input";
 /// A form on its way.
 pub(crate) struct Form<'a> {
     state: &'a GatewayState,
+    token: &'a BearerToken,
     namespace: &'a str,
     parts: Multipart<'static>,
     unused: Arc<AtomicUsize>,
@@ -57,6 +59,7 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
 impl<'a> Form<'a> {
     pub(crate) fn of(
         state: &'a GatewayState,
+        token: &'a BearerToken,
         namespace: &'a str,
         headers: &HeaderMap,
         body: Body,
@@ -68,7 +71,7 @@ impl<'a> Form<'a> {
         let unused = Arc::new(AtomicUsize::new(0));
         let content = body::bounded_silence(body, state.gateway.limits.body);
         let paced = Paced { content, unused: Arc::clone(&unused), rests: false };
-        Ok(Self { state, namespace, parts: Multipart::new(paced, boundary), unused })
+        Ok(Self { state, token, namespace, parts: Multipart::new(paced, boundary), unused })
     }
 
     /// The fields of a job: its part `job` comes first, and the others belong to it.
@@ -107,7 +110,8 @@ impl<'a> Form<'a> {
 
     async fn function(&self, name: &str) -> Result<Result<FunctionSpec, Problem>, ApiError> {
         let limit = self.state.gateway.limits.request;
-        let found = within(limit, find_function(self.state, self.namespace, name)).await??;
+        let found =
+            within(limit, find_function(self.state, self.token, self.namespace, name)).await??;
         Ok(found.map(|function| function.spec))
     }
 

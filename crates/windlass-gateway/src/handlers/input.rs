@@ -12,6 +12,7 @@ use windlass_core::validate::only_inline;
 use windlass_core::{BlobRef, FunctionSpec, JobKey, Problem, media_type, parse, strict_json};
 
 use super::jobs::validate::find_function;
+use crate::protocol::bearer::BearerToken;
 use crate::protocol::body::{self, Begin};
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
@@ -52,6 +53,7 @@ pub(crate) struct Incoming<'a> {
 /// Reads the body of a call.
 pub(crate) async fn read_input(
     state: &GatewayState,
+    token: &BearerToken,
     function: &JobKey,
     headers: &HeaderMap,
     body: Body,
@@ -60,7 +62,7 @@ pub(crate) async fn read_input(
     let JobKey { namespace, name } = function;
     let limits = &state.gateway.limits;
     let media_type = content_type(headers)?;
-    let found = within(limits.request, find_function(state, namespace, name)).await??;
+    let found = within(limits.request, find_function(state, token, namespace, name)).await??;
     let function = match found {
         Ok(function) => Some(function.spec),
         Err(_) if is_plain_json(&media_type) => None,

@@ -51,6 +51,15 @@ impl Access for Revocable {
     ) -> Result<bool, Denied> {
         Tokens.may_write_functions(token, namespace).await
     }
+
+    async fn may_use_function(
+        &self,
+        token: Option<&str>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, Denied> {
+        Tokens.may_use_function(token, namespace, name).await
+    }
 }
 
 /// Who may do what in the tests.
@@ -116,5 +125,14 @@ impl Access for Tokens {
         namespace: &str,
     ) -> Result<bool, Denied> {
         Ok(token == Some(GOOD) && namespace == "default")
+    }
+
+    async fn may_use_function(
+        &self,
+        token: Option<&str>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, Denied> {
+        Ok(token == Some(GOOD) && (namespace, name) == ("default", "shared"))
     }
 }

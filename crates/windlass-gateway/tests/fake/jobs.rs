@@ -31,12 +31,22 @@ fn price() -> Function {
     Function::new("price", spec)
 }
 
-/// A function that takes pictures and any JSON.
+/// A function that takes pictures and any JSON. Only its pods' template has variables.
 fn any() -> Function {
+    let container = json!({ "name": "function", "env": [{ "name": "KEY", "value": "hunter3" }] });
     let spec = serde_json::from_value(json!({
         "command": ["any"], "inputTypes": ["image/*", "application/json"], "maxInputBytes": 100,
+        "podTemplate": { "spec": { "containers": [container] } },
     }));
     Function::new("any", spec.unwrap())
+}
+
+/// Is for all namespaces.
+fn shared() -> Function {
+    let mut function = price();
+    function.kind = Function::CLUSTER_KIND.into();
+    function.metadata.name = "shared".into();
+    function
 }
 
 /// A function that nobody can call, whatever the input.
@@ -159,12 +169,15 @@ impl Jobs for FakeBackend {
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {
         self.meet_fault().await?;
         let missing = Error::NotFound { kind: Function::KIND, name: name.into() };
-        [price(), unusable(), any()].into_iter().find(|f| f.metadata.name == name).ok_or(missing)
+        [price(), unusable(), any(), shared()]
+            .into_iter()
+            .find(|f| f.metadata.name == name)
+            .ok_or(missing)
     }
 
     async fn functions(&self, _: &str) -> Result<Vec<Function>, Error> {
         self.meet_fault().await?;
-        Ok(vec![price()])
+        Ok(vec![price(), shared()])
     }
 
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {

@@ -48,7 +48,7 @@ impl StandbyTemplate {
         report: &ReportEndpoint,
         worker: Option<&WorkerSource>,
     ) -> Result<Self, Error> {
-        let Function { metadata, spec, .. } = function;
+        let Function { kind, metadata, spec, .. } = function;
         let labels = labels_of_standby(&metadata.name);
         let template = pod_template(spec)?;
         let pod = core_v1::PodTemplateSpec {
@@ -63,7 +63,7 @@ impl StandbyTemplate {
             function: metadata.name.clone(),
             owner: OwnerReference {
                 api_version: windlass_core::API_VERSION.into(),
-                kind: Function::KIND.into(),
+                kind: kind.clone(),
                 name: metadata.name.clone(),
                 uid: metadata.uid.clone(),
                 controller: Some(true),

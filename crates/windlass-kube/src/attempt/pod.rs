@@ -187,7 +187,7 @@ fn container(function: &FunctionSpec, name: &str) -> Result<core_v1::Container, 
             part_of_work("home", HOME_DIRECTORY),
             mount("shm", "/dev/shm", false),
         ]),
-        working_dir: Some(WORK_DIRECTORY.into()),
+        working_dir: Some(function.working_directory.as_deref().unwrap_or(WORK_DIRECTORY).into()),
         ..Default::default()
     })
 }

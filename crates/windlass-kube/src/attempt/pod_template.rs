@@ -20,11 +20,10 @@ const OWN_VOLUMES: [&str; 4] = ["input", "token", "work", "shm"];
 /// What Windlass says of a pod.
 const OF_POD: [&str; 2] = ["restartPolicy", "activeDeadlineSeconds"];
 /// What Windlass says of the function's container, where not the function itself does.
-const OF_CONTAINER: [(&str, &str); 8] = [
+const OF_CONTAINER: [(&str, &str); 7] = [
     ("image", "is the function's image"),
     ("command", "is the function's command"),
     ("args", "is the function's args"),
-    ("workingDir", "is said by Windlass"),
     ("restartPolicy", "is said by Windlass"),
     ("resizePolicy", "is said by Windlass"),
     ("terminationMessagePath", "is said by Windlass"),
@@ -37,6 +36,10 @@ const OWN_DIRECTORY: &str = "/windlass";
 
 /// The function's pod template. `Invalid`, with the paths, where it says what it must not.
 pub(crate) fn pod_template(function: &FunctionSpec) -> Result<core_v1::PodTemplateSpec, Error> {
+    if function.working_directory.as_ref().is_some_and(|path| !path.starts_with('/')) {
+        let why = "must be absolute on a cluster, where no manifest has a directory";
+        return Err(Error::Invalid(vec![Problem::at("/workingDirectory", why)]));
+    }
     let Some(template) = &function.pod_template else { return Ok(Default::default()) };
     let value = json!({ "metadata": template.metadata, "spec": template.spec });
     let read: core_v1::PodTemplateSpec = serde_json::from_value(value.clone())

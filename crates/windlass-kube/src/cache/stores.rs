@@ -1,4 +1,4 @@
-//! The ComputeJobs, ComputeFunctions and ComputeQueues that the watches have brought.
+//! The ComputeJobs, ComputeFunctions, ClusterComputeFunctions and ComputeQueues that the watches have brought.
 
 use std::sync::Arc;
 
@@ -7,21 +7,29 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use windlass_core::{Function, Job, QueueSpec};
 
 use super::job::WatchedJob;
-use crate::crd::{ComputeFunction, ComputeQueue};
+use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeQueue};
 use crate::labels::AttemptId;
 
-/// The three resources of ours.
+/// The four resources of ours.
 pub(crate) struct Stores {
     /// Without their inputs.
     pub(crate) jobs: Store<WatchedJob>,
     /// The functions.
     pub(crate) functions: Store<ComputeFunction>,
+    /// Those for all namespaces.
+    pub(crate) cluster_functions: Store<ClusterComputeFunction>,
     /// The queues.
     pub(crate) queues: Store<ComputeQueue>,
 }
 
 impl Stores {
-    /// The function that a job names.
+    /// The function for all namespaces that a job means if its own has none of this name.
+    pub(crate) fn cluster_function_of(&self, job: &Job) -> Option<Function> {
+        let key = ObjectRef::new(&job.spec.function);
+        self.cluster_functions.get(&key).map(|function| function.to_core())
+    }
+
+    /// The function of its own namespace that a job names.
     pub(crate) fn function_of(&self, job: &Job) -> Option<Function> {
         let key = ObjectRef::new(&job.spec.function).within(&job.metadata.namespace);
         self.functions.get(&key).map(|function| function.to_core())
@@ -43,12 +51,15 @@ impl Stores {
         self.jobs.state().iter().map(|job| ObjectRef::from_obj(job.as_ref())).collect()
     }
 
-    /// The jobs that wait for this function.
-    pub(crate) fn jobs_without(&self, function: &ComputeFunction) -> Vec<ObjectRef<WatchedJob>> {
-        let namespace = function.metadata.namespace.as_deref();
-        let name = function.metadata.name.as_deref().unwrap_or_default();
+    /// The jobs that wait for the function of this name, in a namespace or in all.
+    pub(crate) fn jobs_without(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Vec<ObjectRef<WatchedJob>> {
         let lacks = |job: &&Arc<WatchedJob>| {
-            job.meta().namespace.as_deref() == namespace && job.lacks_function(name)
+            namespace.is_none_or(|namespace| job.meta().namespace.as_deref() == Some(namespace))
+                && job.lacks_function(name)
         };
         let all = self.jobs.state();
         all.iter().filter(lacks).map(|job| ObjectRef::from_obj(job.as_ref())).collect()

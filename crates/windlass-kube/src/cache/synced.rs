@@ -12,6 +12,8 @@ pub(crate) enum Watched {
     Jobs,
     /// ComputeFunctions.
     Functions,
+    /// ClusterComputeFunctions.
+    ClusterFunctions,
     /// ComputeQueues.
     Queues,
     /// Batch Jobs.
@@ -26,6 +28,7 @@ impl Watched {
         match self {
             Self::Jobs => "computejobs",
             Self::Functions => "computefunctions",
+            Self::ClusterFunctions => "clustercomputefunctions",
             Self::Queues => "computequeues",
             Self::BatchJobs => "jobs",
             Self::Pods => "pods",
@@ -34,7 +37,7 @@ impl Watched {
 }
 
 /// So many watches there are.
-const WATCHES: usize = 5;
+const WATCHES: usize = 6;
 
 /// Whether the caches are complete. Before that, what is not in a cache may exist all the same.
 #[derive(Default)]
@@ -68,7 +71,13 @@ mod tests {
     #[tokio::test]
     async fn the_caches_are_complete_when_every_watch_has_listed() {
         let synced = Synced::default();
-        let but_pods = [Watched::Jobs, Watched::Functions, Watched::Queues, Watched::BatchJobs];
+        let but_pods = [
+            Watched::Jobs,
+            Watched::Functions,
+            Watched::ClusterFunctions,
+            Watched::Queues,
+            Watched::BatchJobs,
+        ];
         but_pods.into_iter().for_each(|watch| synced.mark(watch));
         synced.mark(Watched::Jobs);
         assert!(!synced.has_synced(), "pods are not listed yet");

@@ -12,6 +12,7 @@ use windlass_clock::Clock;
 
 use super::expectations::Expectations;
 use super::failure_events::FailureEvents;
+use super::function_rights::FunctionRights;
 use super::manage_jobs::JobsToManage;
 use super::managed_memory::ManagedMemory;
 use super::quarantine::Quarantine;
@@ -73,6 +74,8 @@ pub(crate) struct Context {
     pub(crate) managed: ManagedMemory,
     /// Whether the caches are complete.
     pub(crate) synced: Synced,
+    /// Which namespaces may use the functions for all.
+    pub(crate) function_rights: FunctionRights,
     /// Who may start.
     pub(crate) admission: ClusterAdmission,
     /// What was written and is not in the caches yet.
@@ -120,6 +123,7 @@ impl Context {
             worker: WorkerInjection::new(settings.worker.clone()),
             managed: ManagedMemory::new(),
             synced: Synced::default(),
+            function_rights: FunctionRights::default(),
             admission,
             expectations: Expectations::default(),
             refusals: StartRefusals::default(),

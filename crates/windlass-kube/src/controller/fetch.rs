@@ -11,10 +11,11 @@ use windlass_core::{Error, Function, Job, Problem, QueueSpec, name};
 use super::context::Context;
 use super::fetch_attempts::{FetchedAttempts, fetch_attempts};
 use super::fetch_failed_create::explain_missing_pod;
+use super::fetch_function::{Found, REFUSED_REQUEUE, fetch_function};
 use super::first_function::is_new;
 use super::silent_node::explain_silent_node;
-use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
-use crate::error::{call, from_kube, within_deadline};
+use crate::crd::{ComputeJob, ComputeQueue};
+use crate::error::{from_kube, within_deadline};
 use crate::labels::AttemptId;
 
 /// How often is looked whether a pod is gone that no watch shows.
@@ -30,6 +31,8 @@ pub(crate) struct Fetched {
     pub(crate) needs_cpus: bool,
     /// Its function, if there is one.
     pub(crate) function: Option<Function>,
+    /// Whether there is one for all namespaces that its own may not use.
+    pub(crate) is_function_refused: bool,
     /// Its ComputeQueue, if there is one.
     pub(crate) queue: Option<QueueSpec>,
     /// The whole job, where it was needed: before a new job is enqueued. `Invalid` when it cannot be read.
@@ -44,13 +47,24 @@ pub(crate) async fn fetch(job: &Job, ctx: &Context, now: Timestamp) -> Result<Fe
     let missing_pod = explain_missing_pod(job, &mut attempts, ctx, now).await;
     let silent_node = explain_silent_node(&mut attempts, ctx, now).await;
     let unlabelled = is_unlabelled.then_some(UNLABELLED_REQUEUE);
-    let look_again = [missing_pod, unlabelled, silent_node].into_iter().flatten().min();
-    let function = fetch_function(job, ctx).await?;
     let needs_cpus = needs_cpus(job, &attempts, now);
+    let function = fetch_function(job, needs_cpus, ctx).await?;
+    let is_function_refused = matches!(function, Found::Refused);
+    let refused = is_function_refused.then_some(REFUSED_REQUEUE);
+    let look_again = [missing_pod, unlabelled, silent_node, refused].into_iter().flatten().min();
     let next_attempt = next_attempt(job, &attempts);
     let whole = if needs_cpus && is_new(job) { Some(fetch_whole(job, ctx).await?) } else { None };
     let queue = ctx.stores.queue_of(job);
-    Ok(Fetched { attempts, next_attempt, needs_cpus, function, queue, whole, look_again })
+    Ok(Fetched {
+        attempts,
+        next_attempt,
+        needs_cpus,
+        function: function.into(),
+        is_function_refused,
+        queue,
+        whole,
+        look_again,
+    })
 }
 
 /// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may
@@ -77,21 +91,6 @@ pub(crate) async fn fetch_whole(job: &Job, ctx: &Context) -> Result<Result<Job, 
     } else {
         Err(Error::Conflict("the job has changed since it was read".into()))
     }
-}
-
-/// The function of a job. A cache may lag behind a function that was created a moment ago.
-async fn fetch_function(job: &Job, ctx: &Context) -> Result<Option<Function>, Error> {
-    if let Some(function) = ctx.stores.function_of(job) {
-        return Ok(Some(function));
-    }
-    // A name that nothing can have is not asked for: it may be of any length.
-    if job.status.is_finished() || name::problem(&job.spec.function).is_some() {
-        return Ok(None);
-    }
-    let functions: Api<ComputeFunction> =
-        Api::namespaced(ctx.client.clone(), &job.metadata.namespace);
-    let Some(found) = call(functions.get_opt(&job.spec.function)).await? else { return Ok(None) };
-    Ok(Some(found.to_core()))
 }
 
 /// Why a job must not pass by a queue that the watch has not brought: the queue is new, or it cannot be

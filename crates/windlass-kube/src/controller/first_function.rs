@@ -13,15 +13,26 @@ pub(super) fn is_new(job: &Job) -> bool {
 }
 
 /// Why a new job waits whose function is not there: a reason and a sentence. `None` when it has waited long enough, and
-/// for a name that no function can have.
-pub(super) fn why_it_waits(job: &Job, now: Timestamp) -> Option<(&'static str, String)> {
+/// for a name that no function can have. With `is_refused` there is one for all namespaces, which this one may not use.
+pub(super) fn why_it_waits(
+    job: &Job,
+    is_refused: bool,
+    now: Timestamp,
+) -> Option<(&'static str, String)> {
     if name::problem(&job.spec.function).is_some() {
         return None;
     }
     let created = job.metadata.creation_timestamp.unwrap_or(now);
     let longest = JobLimits::without_function(&job.spec).start_deadline();
     let waits = now.duration_since(created) < longest;
-    let why = || format!("function {:?} is not there yet", job.spec.function);
+    let (function, namespace) = (&job.spec.function, &job.metadata.namespace);
+    let why = || match is_refused {
+        true => format!(
+            "namespace {namespace:?} may not use the ClusterComputeFunction {function:?}: \
+             system:serviceaccounts:{namespace} needs the verb use on it"
+        ),
+        false => format!("function {function:?} is not there yet"),
+    };
     waits.then(|| (reasons::FUNCTION_NOT_FOUND, why()))
 }
 
@@ -44,13 +55,15 @@ mod tests {
             plan(job, &limits, &observed, at(1)).status
         };
         assert!(is_new(&job));
-        let (reason, why) = why_it_waits(&job, at(599)).unwrap();
+        let (reason, why) = why_it_waits(&job, false, at(599)).unwrap();
         job.status = told(&job, reason, format!("{why}, in other words"));
         assert!(is_new(&job), "it waits");
-        assert_eq!(why_it_waits(&job, at(600)), None);
+        assert_eq!(why_it_waits(&job, false, at(600)), None);
         job.status = told(&job, reasons::FUNCTION_DELETED, "it was there and is gone".into());
         assert!(!is_new(&job), "it was accepted");
+        let refused = why_it_waits(&job, true, at(1)).unwrap();
+        assert!(refused.1.contains("may not use the ClusterComputeFunction"), "{refused:?}");
         job.spec.function = "No Function".into();
-        assert_eq!(why_it_waits(&job, at(1)), None, "nothing can have this name");
+        assert_eq!(why_it_waits(&job, false, at(1)), None, "nothing can have this name");
     }
 }

@@ -1,9 +1,12 @@
-//! Says on each ComputeFunction whether its pods can be made: when it changes, and not at the first job.
+//! Says on each ComputeFunction and ClusterComputeFunction whether its pods can be made: when it changes, and not at the
+//! first job.
 //!
-//! What Windlass itself refuses is told with its path. The rest the API server is asked, by dry runs of a batch Job and a pod.
+//! What Windlass itself refuses is told with its path. The rest the API server is asked, by dry runs of a batch Job and a pod,
+//! for a ClusterComputeFunction in the namespace of the controller.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,15 +18,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::warn;
-use windlass_core::Error;
 use windlass_core::error::clip;
+use windlass_core::{Error, Function};
 
 use super::context::Context;
 use super::refused_status::is_refusal;
 use crate::attempt::build_standby::StandbyTemplate;
-use crate::crd::ComputeFunction;
+use crate::crd::{ClusterComputeFunction, ComputeFunction};
 use crate::error::{call, exceeds_quota, from_kube, within_deadline};
-use crate::function_status::{FunctionCondition, READY};
+use crate::function_status::{FunctionCondition, FunctionStatus, READY};
 
 /// How often is looked for functions that have changed.
 const TICK: Duration = Duration::from_secs(1);
@@ -43,47 +46,93 @@ const MAX_MESSAGE: usize = 1024;
 /// A function as it was at one time: its UID, and its generation.
 type Seen = (String, i64);
 
+/// An object whose condition is told.
+trait FunctionObject: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned {
+    fn function(&self) -> Function;
+    fn told(&self) -> Option<&FunctionStatus>;
+    /// Where such an object is.
+    fn api(&self, client: Client) -> Api<Self>;
+
+    /// What was told of it.
+    fn ready(&self) -> Option<&FunctionCondition> {
+        self.told()?.ready()
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        Some((self.uid()?, self.meta().generation?))
+    }
+}
+
+impl FunctionObject for ComputeFunction {
+    fn function(&self) -> Function {
+        self.to_core()
+    }
+
+    fn told(&self) -> Option<&FunctionStatus> {
+        self.status.as_ref()
+    }
+
+    fn api(&self, client: Client) -> Api<Self> {
+        Api::namespaced(client, &self.namespace().unwrap_or_default())
+    }
+}
+
+impl FunctionObject for ClusterComputeFunction {
+    fn function(&self) -> Function {
+        self.to_core()
+    }
+
+    fn told(&self) -> Option<&FunctionStatus> {
+        self.status.as_ref()
+    }
+
+    fn api(&self, client: Client) -> Api<Self> {
+        Api::all(client)
+    }
+}
+
 /// Keeps the conditions true, as long as it runs and this process leads.
 pub(crate) async fn run(ctx: &Context) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut asked: HashMap<Seen, Instant> = HashMap::new();
+    let (mut asked, mut asked_of_all) = (HashMap::new(), HashMap::new());
     loop {
         tick.tick().await;
         if !ctx.is_leading() || !ctx.synced.has_synced() {
             continue;
         }
-        let functions = ctx.stores.functions.state();
-        let functions: HashMap<Seen, _> =
-            functions.into_iter().filter_map(|one| Some((seen_of(&one)?, one))).collect();
-        asked.retain(|seen, _| functions.contains_key(seen));
-        for (seen, function) in functions {
-            if !is_due(&function, asked.get(&seen).map(Instant::elapsed)) {
-                continue;
-            }
-            asked.insert(seen, Instant::now());
-            if let Err(error) = tell(ctx, &function).await {
-                let function = function.name_any();
-                warn!(function, %error, "whether its pods can be made is not known");
-            }
+        tell_all(ctx, ctx.stores.functions.state(), &mut asked).await;
+        tell_all(ctx, ctx.stores.cluster_functions.state(), &mut asked_of_all).await;
+    }
+}
+
+/// Looks at those of the functions that are due. `asked` is when each was looked at.
+async fn tell_all<K: FunctionObject>(
+    ctx: &Context,
+    functions: Vec<Arc<K>>,
+    asked: &mut HashMap<Seen, Instant>,
+) {
+    let functions: HashMap<Seen, _> =
+        functions.into_iter().filter_map(|one| Some((one.seen()?, one))).collect();
+    asked.retain(|seen, _| functions.contains_key(seen));
+    for (seen, function) in functions {
+        if !is_due(function.as_ref(), asked.get(&seen).map(Instant::elapsed)) {
+            continue;
+        }
+        asked.insert(seen, Instant::now());
+        if let Err(error) = tell(ctx, function.as_ref()).await {
+            let function = function.name_any();
+            warn!(function, %error, "whether its pods can be made is not known");
         }
     }
 }
 
-fn seen_of(function: &ComputeFunction) -> Option<Seen> {
-    Some((function.uid()?, function.metadata.generation?))
-}
-
-/// What was told of a function.
-fn ready(function: &ComputeFunction) -> Option<&FunctionCondition> {
-    function.status.as_ref()?.ready()
-}
-
 /// Whether a function is to be looked at, which was looked at so long ago.
-fn is_due(function: &ComputeFunction, asked: Option<Duration>) -> bool {
+fn is_due(function: &impl FunctionObject, asked: Option<Duration>) -> bool {
     let is_past = |pause| asked.is_none_or(|elapsed| elapsed >= pause);
-    let told = ready(function)
-        .filter(|ready| Some(ready.observed_generation) == function.metadata.generation);
+    let told = function
+        .ready()
+        .filter(|ready| Some(ready.observed_generation) == function.meta().generation);
     match told {
         None => is_past(AGAIN),
         Some(ready) => ready.reason == REFUSED && is_past(REFUSED_AGAIN),
@@ -91,15 +140,14 @@ fn is_due(function: &ComputeFunction, asked: Option<Duration>) -> bool {
 }
 
 /// Writes the condition, if it is another one.
-async fn tell(ctx: &Context, function: &ComputeFunction) -> Result<(), Error> {
-    let (reason, message) = judge(ctx, function).await?;
-    let before = ready(function);
+async fn tell<K: FunctionObject>(ctx: &Context, function: &K) -> Result<(), Error> {
+    let (reason, message) = judge(ctx, function.function()).await?;
+    let before = function.ready();
     let Some(condition) = condition(function, reason, message, ctx.now()) else { return Ok(()) };
     if before == Some(&condition) {
         return Ok(());
     }
-    let functions: Api<ComputeFunction> =
-        Api::namespaced(ctx.client.clone(), &function.namespace().unwrap_or_default());
+    let functions = function.api(ctx.client.clone());
     let patch = Patch::Merge(json!({
         "metadata": { "uid": function.uid(), "resourceVersion": function.resource_version() },
         "status": { "conditions": [condition] },
@@ -109,9 +157,14 @@ async fn tell(ctx: &Context, function: &ComputeFunction) -> Result<(), Error> {
 }
 
 /// A reason, and a sentence.
-async fn judge(ctx: &Context, function: &ComputeFunction) -> Result<(&'static str, String), Error> {
+async fn judge(ctx: &Context, mut function: Function) -> Result<(&'static str, String), Error> {
     let worker = ctx.worker.source(&ctx.client).await;
-    let function = function.to_core();
+    let remark = remark(&function);
+    if function.is_for_all() {
+        let settings = &ctx.settings;
+        let own = settings.namespace.as_ref().or(settings.lease_namespace.as_ref());
+        function.metadata.namespace = own.cloned().unwrap_or_else(|| "default".into());
+    }
     let built = StandbyTemplate::new(&function, &ctx.settings.report, worker.as_ref());
     let template = match built {
         Ok(template) => template,
@@ -133,7 +186,22 @@ async fn judge(ctx: &Context, function: &ComputeFunction) -> Result<(&'static st
         Some(refused) => Some(refused),
         None => dry_run(&ctx.client, namespace, &pod).await?,
     };
-    Ok(refused.map_or((ACCEPTED, String::new()), |message| (REFUSED, message)))
+    Ok(match refused {
+        Some(message) => (REFUSED, message),
+        None => (ACCEPTED, remark),
+    })
+}
+
+/// What is said of a function whose pods can be made.
+fn remark(function: &Function) -> String {
+    const PASSES: &str = "passEnv has no meaning on a cluster: say the variables in podTemplate, such as from a Secret";
+    const WAITS: &str = "warm has no meaning here: standbys are those of a ComputeFunction";
+    let said = [
+        (PASSES, !function.spec.pass_env.is_empty()),
+        (WAITS, function.is_for_all() && function.spec.warm.is_some()),
+    ];
+    let said = said.iter().filter_map(|(remark, is_said)| is_said.then_some(*remark));
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// What the API server says against an object, if it would not create it.
@@ -160,19 +228,19 @@ fn is_no_fault(message: &str) -> bool {
 
 /// The condition of a function that was judged so. `None` of one that no API server has stored.
 fn condition(
-    function: &ComputeFunction,
+    function: &impl FunctionObject,
     reason: &str,
     message: String,
     now: Timestamp,
 ) -> Option<FunctionCondition> {
     let status = (reason == ACCEPTED).into();
-    let before = ready(function).filter(|ready| ready.status == status);
+    let before = function.ready().filter(|ready| ready.status == status);
     Some(FunctionCondition {
         kind: READY.into(),
         status,
         reason: reason.into(),
         message: clip(message, MAX_MESSAGE),
-        observed_generation: function.metadata.generation?,
+        observed_generation: function.meta().generation?,
         last_transition_time: before.map_or(now, |ready| ready.last_transition_time),
     })
 }
@@ -228,6 +296,17 @@ mod tests {
         for (message, expected) in table {
             assert_eq!(is_no_fault(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn a_function_that_is_accepted_is_told_what_nobody_looks_at() {
+        let mut function = function(json!([])).to_core();
+        function.spec.warm = Some(Default::default());
+        assert_eq!(remark(&function), "");
+        function.spec.pass_env = vec!["KEY".into()];
+        assert!(remark(&function).starts_with("passEnv has no meaning"));
+        function.kind = Function::CLUSTER_KIND.into();
+        assert!(remark(&function).contains("; warm has no meaning"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::cache::attempts::ChangedAttempt;
 use crate::cache::job::WatchedJob;
 use crate::cache::synced::Watched;
 use crate::cache::watch::{Change, DeletedObject, handle_changes};
-use crate::crd::{ComputeFunction, ComputeQueue};
+use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeQueue};
 use crate::labels::AttemptId;
 use crate::queueing::state::QueueKey;
 
@@ -80,7 +80,21 @@ pub(crate) fn functions(
     events: impl Stream<Item = Event<ComputeFunction>> + Send + 'static,
 ) -> JobRefs {
     handle(ctx, Watched::Functions, events, |ctx, change| match change {
-        Change::Applied(function) => ctx.stores.jobs_without(&function),
+        Change::Applied(function) => {
+            let namespace = function.namespace().unwrap_or_default();
+            ctx.stores.jobs_without(Some(&namespace), &function.name_any())
+        }
+        Change::Deleted(_) | Change::Listed | Change::Failed => Vec::new(),
+    })
+}
+
+/// The same of ClusterComputeFunctions.
+pub(crate) fn cluster_functions(
+    ctx: &Arc<Context>,
+    events: impl Stream<Item = Event<ClusterComputeFunction>> + Send + 'static,
+) -> JobRefs {
+    handle(ctx, Watched::ClusterFunctions, events, |ctx, change| match change {
+        Change::Applied(function) => ctx.stores.jobs_without(None, &function.name_any()),
         Change::Deleted(_) | Change::Listed | Change::Failed => Vec::new(),
     })
 }

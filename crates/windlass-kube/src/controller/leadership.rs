@@ -46,7 +46,9 @@ fn enqueue_all(ctx: &Context) {
             continue;
         }
         // A job that cannot be validated yet is validated when it is reconciled.
-        let Some(function) = ctx.stores.function_of(&job) else { continue };
+        let function = ctx.stores.function_of(&job);
+        let function = function.or_else(|| ctx.stores.cluster_function_of(&job));
+        let Some(function) = function else { continue };
         let queue = ctx.stores.queue_of(&job);
         let limits = limits(&job, Some(&function), queue.as_ref(), validate_without_input);
         let Ok(limits) = limits else { continue };

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures::stream::{self, SelectAll};
 use futures::{Stream, StreamExt as _};
-use kube::Client;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 use windlass_core::Error;
@@ -28,7 +28,7 @@ use crate::cache::prune::{prune_batch_job, prune_pod};
 use crate::cache::stores::Stores;
 use crate::cache::unreadable::Unreadable;
 use crate::cache::watch::{watch_config, watch_events};
-use crate::crd::{ComputeFunction, ComputeQueue};
+use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeQueue};
 use crate::labels::LABEL_JOB_UID;
 use crate::metrics::Metrics;
 use crate::queueing::admission::ClusterAdmission;
@@ -109,18 +109,25 @@ pub async fn run(
 struct Writers {
     jobs: Writer<WatchedJob>,
     functions: Writer<ComputeFunction>,
+    cluster_functions: Writer<ClusterComputeFunction>,
     queues: Writer<ComputeQueue>,
 }
 
 fn stores() -> (Stores, Writers) {
     let (jobs, job_writer): (Store<WatchedJob>, _) = reflector::store();
     let (functions, function_writer) = reflector::store();
+    let (cluster_functions, cluster_function_writer) = reflector::store();
     let (queues, queue_writer) = reflector::store();
-    let writers = Writers { jobs: job_writer, functions: function_writer, queues: queue_writer };
-    (Stores { jobs, functions, queues }, writers)
+    let writers = Writers {
+        jobs: job_writer,
+        functions: function_writer,
+        cluster_functions: cluster_function_writer,
+        queues: queue_writer,
+    };
+    (Stores { jobs, functions, cluster_functions, queues }, writers)
 }
 
-/// The five watches: each fills its cache, and says which jobs are to be reconciled.
+/// The six watches: each fills its cache, and says which jobs are to be reconciled.
 fn watches(
     ctx: &Arc<Context>,
     writers: Writers,
@@ -132,12 +139,18 @@ fn watches(
     let client = &ctx.client;
     let jobs = watch_events(api(client, namespace), all.clone(), unreadable(), WatchedJob::prune);
     let functions = watch_events(api(client, namespace), all.clone(), unreadable(), |_| ());
+    let cluster_functions =
+        watch_events(Api::all(client.clone()), all.clone(), unreadable(), |_| ());
     let queues = watch_events(api(client, namespace), all, unreadable(), |_| ());
     let batch_jobs =
         watch_events(api(client, namespace), ours.clone(), unreadable(), prune_batch_job);
     let pods = watch_events(api(client, namespace), ours, unreadable(), prune_pod);
     stream::select_all([
         handlers::functions(ctx, reflector::reflector(writers.functions, functions)),
+        handlers::cluster_functions(
+            ctx,
+            reflector::reflector(writers.cluster_functions, cluster_functions),
+        ),
         handlers::queues(ctx, reflector::reflector(writers.queues, queues)),
         handlers::batch_jobs(ctx, batch_jobs),
         handlers::pods(ctx, pods),

@@ -35,7 +35,8 @@ pub(crate) fn validate(job: &Job, fetched: &mut Fetched, now: Timestamp) -> Vali
     };
     let missing = match &limits {
         Err(_) if fetched.needs_cpus && is_new(job) => {
-            function.is_none().then(|| why_it_waits(job, now)).flatten()
+            let is_refused = fetched.is_function_refused;
+            function.is_none().then(|| why_it_waits(job, is_refused, now)).flatten()
         }
         Err(why) if fetched.needs_cpus => missing_requirement(job, function, why),
         _ => None,

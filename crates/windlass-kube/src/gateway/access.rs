@@ -3,20 +3,17 @@
 //! TokenReview says who the caller is, SubjectAccessReview what they may do; both answers are kept for a few seconds.
 //! The gateway uses its own rights for a caller only after both reviews.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::UserInfo;
-use k8s_openapi::api::authorization::v1::{
-    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
-};
 use kube::Client;
 use moka::future::Cache;
 use windlass_core::jobs::{Access, Caller, Checked, Denied, Permission, Resource};
 
-use super::token::{TokenDigest, digest, review_of, review_token, with_digest};
+use super::token::{TokenDigest, digest, review_token, unavailable, with_digest};
+use crate::access_review::{Deed, is_allowed};
 
 /// How long an answer is kept: the longest that a revoked right still works.
 const KEPT: Duration = Duration::from_secs(10);
@@ -82,9 +79,10 @@ impl ClusterAccess {
     /// Whether the holder of this token has this permission.
     async fn is_allowed(&self, token: Option<&str>, wanted: Wanted<'_>) -> Result<bool, Denied> {
         let (digest, caller) = self.authenticate(token).await?;
-        let (resource, verb, namespace) = wanted.names();
-        let key = (digest, resource, verb, namespace.to_owned());
-        let review = review_access(&self.client, caller, wanted);
+        let (resource, verb, place) = wanted.names();
+        let key = (digest, resource, verb, place);
+        let review =
+            async { is_allowed(&self.client, caller, wanted.deed()).await.map_err(unavailable) };
         self.rights.try_get_with(key, review).await.map_err(|e| (*e).clone())
     }
 }
@@ -114,6 +112,15 @@ impl Access for ClusterAccess {
         self.is_allowed(token, Wanted::WriteFunctions(namespace)).await
     }
 
+    async fn may_use_function(
+        &self,
+        token: Option<&str>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, Denied> {
+        self.is_allowed(token, Wanted::UseFunction { namespace, name }).await
+    }
+
     async fn check_peer(&self, token: Option<&str>) -> Result<(), Denied> {
         let (token, _) = with_digest(token)?;
         let path = self.own_token.as_ref().ok_or(Denied::Unauthenticated)?;
@@ -137,60 +144,40 @@ enum Wanted<'a> {
     On(Permission, &'a str),
     /// Changing the ComputeFunctions of a namespace.
     WriteFunctions(&'a str),
+    /// Using a ClusterComputeFunction in a namespace.
+    UseFunction { namespace: &'a str, name: &'a str },
     /// Reading `/metrics`, as of every component of a cluster.
     ReadMetrics,
 }
 
 impl Wanted<'_> {
     /// What tells it from every other permission.
-    fn names(&self) -> (&'static str, &'static str, &str) {
+    fn names(&self) -> (&'static str, &'static str, String) {
         match self {
             Self::On(Permission { resource, verb }, namespace) => {
-                (resource.as_str(), verb.as_str(), namespace)
+                (resource.as_str(), verb.as_str(), (*namespace).to_owned())
             }
-            Self::WriteFunctions(namespace) => (Resource::Functions.as_str(), "update", namespace),
-            Self::ReadMetrics => ("metrics", "get", ""),
+            Self::WriteFunctions(namespace) => {
+                (Resource::Functions.as_str(), "update", (*namespace).to_owned())
+            }
+            Self::UseFunction { namespace, name } => {
+                ("clustercomputefunctions", "use", format!("{namespace}/{name}"))
+            }
+            Self::ReadMetrics => ("metrics", "get", String::new()),
         }
     }
-}
 
-/// Whether the API server lets this caller do this.
-async fn review_access(
-    client: &Client,
-    caller: UserInfo,
-    wanted: Wanted<'_>,
-) -> Result<bool, Denied> {
-    let attributes = |resource: &str, verb: &str, namespace: &str| ResourceAttributes {
-        group: Some(windlass_core::GROUP.into()),
-        resource: Some(resource.into()),
-        namespace: Some(namespace.to_owned()),
-        verb: Some(verb.into()),
-        ..ResourceAttributes::default()
-    };
-    let (resource_attributes, non_resource_attributes) = match wanted {
-        Wanted::On(Permission { resource, verb }, namespace) => {
-            (Some(attributes(resource.as_str(), verb.as_str(), namespace)), None)
+    /// What the API server is asked.
+    fn deed(&self) -> Deed {
+        match *self {
+            Self::On(Permission { resource, verb }, namespace) => {
+                Deed::on(resource.as_str(), verb.as_str(), namespace)
+            }
+            Self::WriteFunctions(namespace) => {
+                Deed::on(Resource::Functions.as_str(), "update", namespace)
+            }
+            Self::UseFunction { namespace, name } => Deed::use_of(name, namespace),
+            Self::ReadMetrics => Deed::Get("/metrics"),
         }
-        Wanted::WriteFunctions(namespace) => {
-            (Some(attributes(Resource::Functions.as_str(), "update", namespace)), None)
-        }
-        Wanted::ReadMetrics => {
-            let (path, verb) = (Some("/metrics".into()), Some("get".into()));
-            (None, Some(NonResourceAttributes { path, verb }))
-        }
-    };
-    let extra: BTreeMap<_, _> = caller.extra.unwrap_or_default().into_iter().collect();
-    let review = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec {
-            user: caller.username,
-            uid: caller.uid,
-            groups: caller.groups,
-            extra: Some(extra),
-            resource_attributes,
-            non_resource_attributes,
-        },
-        ..SubjectAccessReview::default()
-    };
-    let answer = review_of(client, &review).await?;
-    Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+    }
 }

@@ -1,11 +1,12 @@
 //! The trait [`Jobs`] on ComputeJob resources: what the gateway and the command line ask of a cluster.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
@@ -18,7 +19,7 @@ use windlass_results::Results;
 use super::logs;
 use super::submit::submit;
 use super::watch::JobWatch;
-use crate::crd::{ComputeFunction, ComputeJob, ComputeQueue};
+use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeJob, ComputeQueue};
 use crate::error::{call, from_kube, is_status, within_deadline};
 
 /// Jobs on a page, when the caller does not say, and at most.
@@ -68,6 +69,20 @@ impl Cluster {
     {
         Ok(call(self.api(namespace).list(&ListParams::default().limit(PAGE))).await?.items)
     }
+}
+
+/// The function that a job of this namespace means by a name.
+pub(super) async fn function_of(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Function>, Error> {
+    let own: Api<ComputeFunction> = Api::namespaced(client.clone(), namespace);
+    if let Some(found) = call(own.get_opt(name)).await? {
+        return Ok(Some(found.to_core()));
+    }
+    let for_all: Api<ClusterComputeFunction> = Api::all(client.clone());
+    Ok(call(for_all.get_opt(name)).await?.map(|found| found.to_core()))
 }
 
 #[async_trait]
@@ -198,14 +213,18 @@ impl Jobs for Cluster {
     }
 
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {
-        let found: Option<ComputeFunction> = self.find(namespace, name).await?;
         let missing = || Error::NotFound { kind: Function::KIND, name: name.to_owned() };
-        found.map(|function| function.to_core()).ok_or_else(missing)
+        function_of(&self.client, namespace, name).await?.ok_or_else(missing)
     }
 
     async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error> {
         let found = self.first_page(namespace).await?;
-        Ok(found.iter().map(ComputeFunction::to_core).collect())
+        let for_all: Api<ClusterComputeFunction> = Api::all(self.client.clone());
+        let for_all = call(for_all.list(&ListParams::default().limit(PAGE))).await?.items;
+        let mut all: BTreeMap<_, _> =
+            for_all.iter().map(|one| (one.name_any(), one.to_core())).collect();
+        all.extend(found.iter().map(|one: &ComputeFunction| (one.name_any(), one.to_core())));
+        Ok(all.into_values().collect())
     }
 
     async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error> {

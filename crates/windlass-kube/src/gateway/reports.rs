@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{Timestamp, Unit};
-use kube::{Api, Client};
+use kube::Client;
 use moka::future::Cache;
 use tracing::{debug, info};
 use windlass_core::blobs::Blobs as _;
@@ -22,9 +22,8 @@ use windlass_core::{AttemptNumber, Error, Job, JobLimits, Outcome, validate};
 use windlass_results::{Failed, Results};
 
 use super::assign::{assign, mark_running};
+use super::jobs::function_of;
 use super::worker_identity::{RunningAttempt, WorkerPod, Workers, read_job};
-use crate::crd::ComputeFunction;
-use crate::error::call;
 use crate::status::write_status;
 
 /// Tries of one compare-and-set write: the controller may write at the same time, but each of its
@@ -84,12 +83,11 @@ impl ClusterReports {
     }
 
     async fn limits(&self, job: &Job) -> Result<JobLimits, Error> {
-        let functions: Api<ComputeFunction> =
-            Api::namespaced(self.client.clone(), &job.metadata.namespace);
-        let function = call(functions.get_opt(&job.spec.function)).await?;
+        let namespace = &job.metadata.namespace;
+        let function = function_of(&self.client, namespace, &job.spec.function).await?;
         // What ran was valid when it started.
         Ok(function
-            .and_then(|function| validate(&job.spec, &function.spec.0, None).ok())
+            .and_then(|function| validate(&job.spec, &function.spec, None).ok())
             .unwrap_or_else(|| JobLimits::without_function(&job.spec)))
     }
 

@@ -1,14 +1,12 @@
 //! Bearer tokens: who holds one, as the API server's TokenReview says.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use kube::api::PostParams;
-use kube::{Api, Client, Resource};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
 use sha2::{Digest as _, Sha256};
+use windlass_core::Error;
 use windlass_core::jobs::Denied;
 
 use crate::error::call;
@@ -43,20 +41,17 @@ pub(super) async fn review_token(
         },
         ..TokenReview::default()
     };
-    let status = review_of(client, &review).await?.status.unwrap_or_default();
+    // A review is a POST that creates nothing.
+    let reviews: Api<TokenReview> = Api::all(client.clone());
+    let answer =
+        call(reviews.create(&PostParams::default(), &review)).await.map_err(unavailable)?;
+    let status = answer.status.unwrap_or_default();
     let is_for_us = audience
         .is_none_or(|audience| status.audiences.iter().flatten().any(|known| known == audience));
     Ok(status.user.filter(|_| status.authenticated == Some(true) && is_for_us))
 }
 
-/// The API server's answer to a review. A review is a POST that creates nothing.
-pub(super) async fn review_of<R>(client: &Client, review: &R) -> Result<R, Denied>
-where
-    R: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
-{
-    let api: Api<R> = Api::all(client.clone());
-    call(api.create(&PostParams::default(), review)).await.map_err(|error| Denied::Unavailable {
-        message: error.to_string(),
-        retry_after: Duration::from_secs(1),
-    })
+/// Why nobody can say now who somebody is, or what they may do.
+pub(super) fn unavailable(error: Error) -> Denied {
+    Denied::Unavailable { message: error.to_string(), retry_after: Duration::from_secs(1) }
 }

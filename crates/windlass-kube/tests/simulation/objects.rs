@@ -8,15 +8,25 @@ pub(crate) fn create_function(server: &Server) {
     create_warm_function(server, None);
 }
 
+/// The same for all namespaces.
+pub(crate) fn create_cluster_function(server: &Server) {
+    let all = ("clustercomputefunctions".into(), String::new(), "f".into());
+    server.lock().create(all, function("ClusterComputeFunction"));
+}
+
+fn function(kind: &str) -> Value {
+    // It was looked at before: this server makes no dry runs.
+    let ready = json!({ "type": "Ready", "status": "True", "reason": "Accepted", "message": "",
+        "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z" });
+    json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": kind, "metadata": {},
+        "spec": { "image": "i", "command": ["f"], "retries": 2 },
+        "status": { "conditions": [ready] } })
+}
+
 /// With standbys, if it is to have some.
 pub(crate) fn create_warm_function(server: &Server, standbys: Option<u32>) {
     let mut state = server.lock();
-    let mut function = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction",
-        "metadata": {}, "spec": { "image": "i", "command": ["f"], "retries": 2 } });
-    // It was looked at before: this server makes no dry runs.
-    function["status"]["conditions"] = json!([{ "type": "Ready", "status": "True",
-        "reason": "Accepted", "message": "", "observedGeneration": 1,
-        "lastTransitionTime": "2026-01-01T00:00:00Z" }]);
+    let mut function = function("ComputeFunction");
     if let Some(min) = standbys {
         function["spec"]["warm"] = json!({ "min": min });
     }

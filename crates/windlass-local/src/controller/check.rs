@@ -1,4 +1,5 @@
-//! Whether Python's functions can be imported: told when the server starts and when a manifest changes, not by each job.
+//! Whether functions can start where they say, and Python's be imported: told when the server starts and when a manifest
+//! changes, not by each job.
 //!
 //! `python -m windlass.worker MODULE:FUNCTION` knows `--check`. Other programs have nothing of the kind.
 
@@ -18,6 +19,7 @@ use windlass_worker::dry_run;
 
 use super::program::program_of;
 use crate::config::Config;
+use crate::functions::Functions;
 use crate::process::{PASSED_VARIABLES, search_path};
 
 /// The module of the Python client that runs a function.
@@ -69,6 +71,28 @@ pub async fn wrong_function(config: &Config) -> Option<(String, String)> {
     None
 }
 
+/// The functions that cannot use the working directory that they say.
+fn wrong_directories<'a>(
+    config: &'a Config,
+    functions: &'a Functions,
+) -> impl Iterator<Item = (&'a Function, String)> {
+    let hidden = config.hidden();
+    functions.all().filter_map(move |function| {
+        let name = &function.metadata.name;
+        let why = functions.directory_problem(name).or_else(|| {
+            function.spec.working_directory.as_ref()?;
+            let directory = std::fs::canonicalize(functions.directory(name)?).ok()?;
+            directory.starts_with(hidden.as_ref()?).then(|| {
+                let directory = directory.display();
+                format!(
+                    "/spec/workingDirectory: {directory} is the server's, and no function reads it"
+                )
+            })
+        })?;
+        Some((function, why))
+    })
+}
+
 /// What is said when a check says nothing.
 const UNKNOWN: &str = "whether the function can be called is not known";
 
@@ -77,6 +101,8 @@ const UNKNOWN: &str = "whether the function can be called is not known";
 pub(super) struct Checks {
     /// As what each was checked.
     seen: HashMap<String, Program>,
+    /// The functions that cannot use their working directories, and why.
+    misplaced: HashMap<String, String>,
     running: JoinSet<()>,
 }
 
@@ -88,6 +114,14 @@ impl Checks {
             return;
         }
         let functions = config.functions.current();
+        let told = std::mem::take(&mut self.misplaced);
+        for (function, why) in wrong_directories(config, &functions) {
+            let name = &function.metadata.name;
+            if told.get(name) != Some(&why) {
+                warn!(function = %name, %why, "every job of this function will fail");
+            }
+            self.misplaced.insert(name.clone(), why);
+        }
         let seen = std::mem::take(&mut self.seen);
         let mut new = Vec::new();
         for function in functions.of_manifests().filter(|function| is_checked(function)) {

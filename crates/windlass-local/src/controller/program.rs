@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use windlass_core::Function;
 use windlass_core::assignment::Program;
+use windlass_core::function::EnvVar;
+use windlass_core::{Function, FunctionSpec};
 
 use crate::attempt::build;
 use crate::attempt::warm_pool::WarmKey;
@@ -14,9 +15,20 @@ use crate::functions::Functions;
 /// How a function is started.
 pub(super) fn program_of(config: &Config, functions: &Functions, function: &Function) -> Program {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let directory = functions.directory(&function.metadata.name).map(text);
+    let spec = &function.spec;
+    let directory = functions.directory(&function.metadata.name).as_deref().map(text);
     let hidden = config.hidden().as_deref().map(text);
-    build::program(&function.spec, directory, hidden, config.worker.run_as.clone())
+    let run_as = config.worker.run_as.clone();
+    Program { env: environment_of(spec), ..build::program(spec, directory, hidden, run_as) }
+}
+
+/// What a function is given of this process's environment, and its own variables.
+fn environment_of(spec: &FunctionSpec) -> Vec<EnvVar> {
+    // Those that are not UTF-8 were refused with their manifest.
+    let passed = spec.pass_env.iter().filter_map(|name| {
+        std::env::var(name).ok().map(|value| EnvVar { name: name.clone(), value })
+    });
+    passed.chain(spec.env.iter().cloned()).collect()
 }
 
 /// What its processes are told from others by, if it is kept warm.

@@ -1,11 +1,10 @@
 //! The functions and queues of a running server: the last good text of each manifest is in force.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::manifests::{Functions, LoadError, files_of};
+use super::manifests::{Functions, LoadError, files_of, read};
 
 /// The functions and queues of a server, read again when their files change.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ impl Library {
             let io = |error| LoadError::Io { path: path.clone(), error };
             for file in files_of(path).map_err(io)? {
                 let io = |error| LoadError::Io { path: file.clone(), error };
-                let text = fs::read_to_string(&file).map_err(io)?;
+                let text = read(&file).map_err(io)?;
                 functions.load_text(&file, &text)?;
                 good.insert(file, text);
             }
@@ -66,9 +65,8 @@ impl Library {
                 good.keys().filter(|file| file.starts_with(path)).cloned().collect()
             });
             for file in files {
-                let read = fs::read_to_string(&file)
-                    .map_err(|error| LoadError::Io { path: file.clone(), error });
-                let loaded = read.and_then(|text| {
+                let text = read(&file).map_err(|error| LoadError::Io { path: file.clone(), error });
+                let loaded = text.and_then(|text| {
                     functions.load_text(&file, &text)?;
                     Ok(text)
                 });

@@ -4,13 +4,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use windlass_core::function::{EnvVar, RESERVED_NAME, RESERVED_PREFIX};
 use windlass_core::parse::{self, Unread};
 use windlass_core::warm::Warm;
-use windlass_core::{API_VERSION, Function, GROUP, Problem, Queue, media_type, name};
+use windlass_core::{
+    API_VERSION, Function, FunctionSpec, GROUP, Problem, Queue, manifest, media_type, name,
+};
+
+/// Most bytes of a file of manifests.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// What may run on this machine.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +83,7 @@ pub enum LoadError {
         /// Which.
         path: PathBuf,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// A document is wrong.
     #[error("{}: {problem}", path.display())]
@@ -104,27 +110,33 @@ impl Functions {
         self.insert(function, Source::CommandLine(directory))
     }
 
+    /// One for all namespaces gives way to any other, whichever comes first.
     fn insert(&mut self, function: Function, source: Source) -> Result<(), String> {
         let name = checked_name(&function.metadata.name)?;
         if function.spec.command.is_empty() {
             return Err("/spec/command: is empty".into());
         }
         check_env(&function.spec.env)?;
+        check_pass_env(&function.spec)?;
         check_input_types(&function.spec.input_types)?;
         if let Some(why) = function.spec.warm.as_ref().and_then(Warm::problem) {
             return Err(format!("/spec/warm: {why}"));
         }
         source.check()?;
-        let other = self.functions.get(&name).map(|entry| &entry.source);
-        if let Some(other) = other.filter(|other| !matches!(other, Source::Builtin)) {
-            return Err(format!("function {name:?} is defined in {other} too"));
+        let other = self.functions.get(&name);
+        if let Some(other) = other.filter(|other| !matches!(other.source, Source::Builtin)) {
+            match (function.is_for_all(), other.function.is_for_all()) {
+                (true, false) => return Ok(()),
+                (false, true) => {}
+                _ => return Err(format!("function {name:?} is defined in {} too", other.source)),
+            }
         }
         self.functions.insert(name, Entry { function, source });
         Ok(())
     }
 
     /// Adds the manifests of a file, or of all `.yaml`, `.yml` and `.json` files of a directory. A
-    /// function may take the place of a built-in one, and of no other. Other kinds of resources in the
+    /// function may take the place of a built-in one or of one for all namespaces, and of no other. Other kinds of resources in the
     /// files are left alone.
     pub fn load(&mut self, path: &Path) -> Result<(), LoadError> {
         let io = |error| LoadError::Io { path: path.to_owned(), error };
@@ -136,7 +148,7 @@ impl Functions {
 
     fn load_file(&mut self, path: &Path) -> Result<(), LoadError> {
         let io = |error| LoadError::Io { path: path.to_owned(), error };
-        let text = fs::read_to_string(path).map_err(io)?;
+        let text = read(path).map_err(io)?;
         self.load_text(path, &text)
     }
 
@@ -165,12 +177,17 @@ impl Functions {
             _ => return Ok(()),
         }
         match field("kind") {
-            Function::KIND => {
+            // All are those of the one namespace.
+            Function::KIND | Function::CLUSTER_KIND => {
+                let problems = manifest::function_problems(&document);
                 let function: Function = parse::value_of(document).map_err(reasons)?;
                 self.insert(function, Source::Manifest(source.to_owned()))?;
+                within_bounds(problems)?;
             }
             Queue::KIND => {
+                let problems = manifest::queue_problems(&document);
                 let queue: Queue = parse::value_of(document).map_err(reasons)?;
+                within_bounds(problems)?;
                 let name = checked_name(&queue.metadata.name)?;
                 if let Some((_, other)) = self.queues.get(&name) {
                     return Err(format!("queue {name:?} is defined in {} too", other.display()));
@@ -219,14 +236,43 @@ impl Functions {
         self.queues.get(name).map(|(queue, _)| queue)
     }
 
-    /// The working directory of a function: that of its manifest, or where it was registered.
-    pub(crate) fn directory(&self, name: &str) -> Option<&Path> {
-        self.functions.get(name)?.source.directory()
+    /// The directory in which a function starts: what it says itself, by default that of its manifest, or where it
+    /// was registered.
+    pub(crate) fn directory(&self, name: &str) -> Option<PathBuf> {
+        let Entry { function, source } = self.functions.get(name)?;
+        let own = function.spec.working_directory.as_ref().map(PathBuf::from);
+        match (source.directory(), own) {
+            (Some(base), Some(own)) => Some(base.join(own)),
+            (base, own) => own.or_else(|| base.map(Path::to_owned)),
+        }
+    }
+
+    /// Why a function cannot start in the working directory that it says, as far as that is known now.
+    pub fn directory_problem(&self, name: &str) -> Option<String> {
+        self.functions.get(name)?.function.spec.working_directory.as_ref()?;
+        let directory = self.directory(name)?;
+        let why = match fs::metadata(&directory) {
+            Ok(found) if found.is_dir() => return None,
+            Ok(_) => "is no directory".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Some(format!("/spec/workingDirectory: {}: {why}", directory.display()))
     }
 }
 
+/// The text of a file of manifests.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let why = format!("is larger than {MAX_FILE_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
+}
+
 /// The manifests of a directory, or the file itself.
-pub(super) fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !fs::metadata(path)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -270,25 +316,48 @@ fn check_input_types(types: &[String]) -> Result<(), String> {
 /// say: another server, or a fence, would believe them.
 fn check_env(env: &[EnvVar]) -> Result<(), String> {
     for (number, EnvVar { name, value }) in env.iter().enumerate() {
-        let refuse = |field: &str, why: &str| Err(format!("/spec/env/{number}/{field}: {why}"));
-        let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-        let mut bytes = name.bytes();
-        let is_name = bytes.next().is_some_and(is_letter)
-            && bytes.all(|byte| is_letter(byte) || byte.is_ascii_digit());
-        if !is_name {
-            return refuse(
-                "name",
-                &format!("{name:?} is no name: letters, digits and `_`, a digit not first"),
-            );
-        }
-        if name.starts_with(RESERVED_PREFIX) {
-            return refuse("name", RESERVED_NAME);
+        if let Some(why) = variable_problem(name) {
+            return Err(format!("/spec/env/{number}/name: {why}"));
         }
         if value.contains('\0') {
-            return refuse("value", "has a zero byte");
+            return Err(format!("/spec/env/{number}/value: has a zero byte"));
         }
     }
     Ok(())
+}
+
+/// Refuses, beside the same, what would be said twice and what no worker can be told.
+fn check_pass_env(spec: &FunctionSpec) -> Result<(), String> {
+    for (number, name) in spec.pass_env.iter().enumerate() {
+        let why = match variable_problem(name) {
+            Some(why) => why,
+            None if spec.env.iter().any(|own| own.name == *name) => {
+                format!("{name} is in env, too")
+            }
+            None if matches!(std::env::var(name), Err(std::env::VarError::NotUnicode(_))) => {
+                format!("the value of {name} is not UTF-8")
+            }
+            None => continue,
+        };
+        return Err(format!("/spec/passEnv/{number}: {why}"));
+    }
+    Ok(())
+}
+
+fn variable_problem(name: &str) -> Option<String> {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let mut bytes = name.bytes();
+    let is_name = bytes.next().is_some_and(is_letter)
+        && bytes.all(|byte| is_letter(byte) || byte.is_ascii_digit());
+    if !is_name {
+        return Some(format!("{name:?} is no name: letters, digits and `_`, a digit not first"));
+    }
+    name.starts_with(RESERVED_PREFIX).then(|| RESERVED_NAME.to_owned())
+}
+
+/// What nothing else has been said against may still break the bounds of the definitions.
+fn within_bounds(problems: Vec<Problem>) -> Result<(), String> {
+    if problems.is_empty() { Ok(()) } else { Err(reasons(Unread::Misshapen(problems))) }
 }
 
 fn reasons(unread: Unread) -> String {

@@ -43,8 +43,14 @@ pub(crate) async fn check(args: Check) -> anyhow::Result<ExitCode> {
     if functions.is_empty() {
         return Err(BadUsage("there is no ComputeFunction in them".into()).into());
     }
-    let meanings: Vec<_> =
-        functions.iter().map(|function| (function, meaning_of(function))).collect();
+    let meanings: Vec<_> = functions
+        .iter()
+        .map(|function| {
+            // Of a function that a server told, nobody here knows where it starts.
+            let unplaced = manifests.directory_problem(&function.metadata.name);
+            (function, meaning_of(function, unplaced))
+        })
+        .collect();
     let text: String =
         meanings.iter().map(|(function, meaning)| shown(function, meaning)).collect();
     objects::print(&text)?;
@@ -62,11 +68,15 @@ pub(crate) async fn check(args: Check) -> anyhow::Result<ExitCode> {
 struct Meaning {
     /// Fields that one machine does not look at.
     ignored: Vec<&'static str>,
+    /// Why it does not start on this machine.
+    unplaced: Option<String>,
     cluster: OnCluster,
 }
 
 enum OnCluster {
     Runs {
+        /// Fields that nobody looks at there.
+        ignored: Vec<&'static str>,
         /// What it needs there.
         needs: Vec<&'static str>,
     },
@@ -74,13 +84,15 @@ enum OnCluster {
     Refused(Error),
 }
 
-fn meaning_of(function: &Function) -> Meaning {
+fn meaning_of(function: &Function, unplaced: Option<String>) -> Meaning {
     let cluster = match windlass_kube::check_function(function) {
         _ if function.spec.image.is_none() => OnCluster::NoImage,
-        Ok(()) => OnCluster::Runs { needs: needs_of(&function.spec) },
+        Ok(()) => {
+            OnCluster::Runs { ignored: ignored_by_cluster(function), needs: needs_of(function) }
+        }
         Err(error) => OnCluster::Refused(error),
     };
-    Meaning { ignored: ignored_by_machine(&function.spec), cluster }
+    Meaning { ignored: ignored_by_machine(&function.spec), unplaced, cluster }
 }
 
 fn ignored_by_machine(spec: &FunctionSpec) -> Vec<&'static str> {
@@ -92,11 +104,25 @@ fn ignored_by_machine(spec: &FunctionSpec) -> Vec<&'static str> {
     said.into_iter().filter_map(|(field, is_said)| is_said.then_some(field)).collect()
 }
 
-fn needs_of(spec: &FunctionSpec) -> Vec<&'static str> {
-    let program = spec.command.first().map(String::as_str).unwrap_or_default();
+fn ignored_by_cluster(function: &Function) -> Vec<&'static str> {
     let said = [
-        ("an absolute path in its command: it starts in an empty directory", is_relative(program)),
-        ("`controller.standbys` of the chart, to be warm", spec.warm.is_some()),
+        ("passEnv", !function.spec.pass_env.is_empty()),
+        ("warm", function.is_for_all() && function.spec.warm.is_some()),
+    ];
+    said.into_iter().filter_map(|(field, is_said)| is_said.then_some(field)).collect()
+}
+
+fn needs_of(function: &Function) -> Vec<&'static str> {
+    let spec = &function.spec;
+    let program = spec.command.first().map(String::as_str).unwrap_or_default();
+    let is_lost = is_relative(program) && spec.working_directory.is_none();
+    let said = [
+        ("an absolute path in its command: it starts in an empty directory", is_lost),
+        (
+            "`controller.standbys` of the chart, to be warm",
+            spec.warm.is_some() && !function.is_for_all(),
+        ),
+        ("the right to use it, in each namespace", function.is_for_all()),
     ];
     said.into_iter().filter_map(|(need, is_said)| is_said.then_some(need)).collect()
 }
@@ -107,18 +133,28 @@ fn is_relative(program: &str) -> bool {
 }
 
 fn shown(function: &Function, meaning: &Meaning) -> String {
-    let machine = match meaning.ignored.as_slice() {
-        [] => "runs".to_owned(),
-        fields => format!("runs; nobody looks at {}", fields.join(", ")),
+    let machine = match &meaning.unplaced {
+        Some(why) => format!("does not run on this one: {why}"),
+        None => runs(&meaning.ignored, &[]),
     };
     let cluster = match &meaning.cluster {
-        OnCluster::Runs { needs } if needs.is_empty() => "runs".to_owned(),
-        OnCluster::Runs { needs } => format!("runs; needs {}", needs.join("; ")),
+        OnCluster::Runs { ignored, needs } => runs(ignored, needs),
         OnCluster::NoImage => "does not run: it has no image".to_owned(),
         OnCluster::Refused(why) => format!("refused: {why}"),
     };
-    let [name, cluster] = [&function.metadata.name, &cluster].map(|text| terminal::line(text));
+    let texts = [&function.metadata.name, &machine, &cluster];
+    let [name, machine, cluster] = texts.map(|text| terminal::line(text));
     format!("{name}\n  on one machine: {machine}\n  on a cluster: {cluster}\n")
+}
+
+/// That it runs, with the fields that nobody looks at and what it needs.
+fn runs(ignored: &[&str], needs: &[&str]) -> String {
+    let part = |what: &str, list: String| match list.as_str() {
+        "" => list,
+        list => format!("; {what} {list}"),
+    };
+    let ignored = part("nobody looks at", ignored.join(", "));
+    format!("runs{ignored}{}", part("needs", needs.join("; ")))
 }
 
 #[cfg(test)]
@@ -130,10 +166,20 @@ mod tests {
     /// What is told of a function `f` with this specification, without its name.
     fn told(spec: Value) -> [String; 2] {
         let function = Function::new("f", serde_json::from_value(spec).unwrap());
-        let text = shown(&function, &meaning_of(&function));
+        let text = shown(&function, &meaning_of(&function, None));
         let lines = text.strip_prefix("f\n  on one machine: ").unwrap();
         let (machine, cluster) = lines.trim_end().split_once("\n  on a cluster: ").unwrap();
         [machine.to_owned(), cluster.to_owned()]
+    }
+
+    #[test]
+    fn one_for_all_namespaces_needs_a_right_and_is_never_warm() {
+        let spec = json!({ "command": ["f"], "image": "i", "warm": {} });
+        let mut function = Function::new("f", serde_json::from_value(spec).unwrap());
+        function.kind = Function::CLUSTER_KIND.into();
+        let told = shown(&function, &meaning_of(&function, None));
+        let cluster = "runs; nobody looks at warm; needs the right to use it, in each namespace";
+        assert!(told.ends_with(&format!("on a cluster: {cluster}\n")), "{told}");
     }
 
     #[test]
@@ -164,6 +210,19 @@ mod tests {
                 ],
             ),
         ];
+        let absolute = "refused: /workingDirectory: must be absolute on a cluster, where no manifest has \
+                        a directory";
+        let table = table.into_iter().chain([
+            (
+                json!({ "command": ["bin/f"], "image": "i", "workingDirectory": "/app",
+                    "passEnv": ["KEY"] }),
+                ["runs; nobody looks at image", "runs; nobody looks at passEnv"],
+            ),
+            (
+                json!({ "command": ["f"], "image": "i", "workingDirectory": "app" }),
+                ["runs; nobody looks at image", absolute],
+            ),
+        ]);
         for (spec, expected) in table {
             assert_eq!(told(spec.clone()), expected, "{spec}");
         }

@@ -55,7 +55,9 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
 
 /// At the place that is named.
 async fn elsewhere(args: Run) -> anyhow::Result<ExitCode> {
-    let MachineFlags { define, functions, cpus, landlock, function_user } = &args.machine;
+    // --pass-env goes with --function.
+    let MachineFlags { define, pass_env: _, functions, cpus, landlock, function_user } =
+        &args.machine;
     let is_told = cpus.is_some() || *landlock != Landlock::default() || function_user.is_some();
     if !define.is_empty() || !functions.is_empty() || is_told {
         let why = "--function, --functions, --cpus, --landlock and --function-user are for a run on this \

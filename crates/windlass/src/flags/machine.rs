@@ -15,6 +15,10 @@ pub(crate) struct MachineFlags {
     /// its arguments, quoted as for a shell but run without one, in this directory; may be repeated
     #[arg(long = "function", value_name = "NAME=PROGRAM ARGS")]
     pub(crate) define: Vec<FunctionFlag>,
+    /// A variable of this environment that the functions of --function get; may be repeated. A manifest
+    /// says `passEnv`
+    #[arg(long, value_name = "NAME", requires = "define")]
+    pub(crate) pass_env: Vec<String>,
     /// ComputeFunction and ComputeQueue manifests: a file or a directory; may be repeated
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) functions: Vec<PathBuf>,

@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use windlass_core::{API_VERSION, Function, GROUP, Job, Phase, Queue};
 
+use super::age::age;
+use super::terminal;
 use crate::flags::output_form::OutputForm;
-use crate::output::terminal;
 
 /// What a cell says that has nothing to say.
 const NOTHING: &str = "";
@@ -24,6 +25,11 @@ const GAP: usize = 3;
 pub(crate) trait Shown: Serialize {
     /// Its kind.
     const KIND: &'static str;
+
+    /// The kind of this one.
+    fn kind(&self) -> &str {
+        Self::KIND
+    }
 
     /// Its name.
     fn name(&self) -> &str;
@@ -85,7 +91,7 @@ pub(crate) fn many<T: Shown>(objects: &[T], shape: OutputForm) -> anyhow::Result
 
 /// The name of an object as kubectl takes it, and this program too.
 pub(crate) fn full_name<T: Shown>(object: &T) -> String {
-    let kind = T::KIND.to_ascii_lowercase();
+    let kind = terminal::printable(object.kind()).to_ascii_lowercase();
     format!("{kind}.{GROUP}/{}", terminal::printable(object.name()))
 }
 
@@ -243,12 +249,16 @@ impl Shown for Job {
 impl Shown for Function {
     const KIND: &'static str = Function::KIND;
 
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
     fn name(&self) -> &str {
         &self.metadata.name
     }
 
     fn columns() -> (&'static [&'static str], &'static [&'static str]) {
-        (&["NAME", "DEFAULT", "MAX", "DESCRIPTION"], &["TIMEOUT", "RESULT", "IMAGE"])
+        (&["NAME", "DEFAULT", "MAX", "DESCRIPTION"], &["TIMEOUT", "RESULT", "IMAGE", "KIND"])
     }
 
     fn cells(&self, _: Timestamp) -> Vec<String> {
@@ -261,6 +271,7 @@ impl Shown for Function {
             format!("{}s", spec.timeout_seconds.default),
             spec.content_type.clone(),
             spec.image.clone().unwrap_or_default(),
+            self.kind.clone(),
         ]
     }
 }
@@ -296,27 +307,6 @@ impl Shown for Queue {
 
 fn number(number: Option<u32>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
-}
-
-/// A time as kubectl shows it: its two largest units while it is short, one later.
-fn age(from: Timestamp, to: Timestamp) -> String {
-    let seconds = to.duration_since(from).as_secs().max(0);
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    if seconds < 120 {
-        format!("{seconds}s")
-    } else if minutes < 10 && seconds % 60 > 0 {
-        format!("{minutes}m{}s", seconds % 60)
-    } else if minutes < 180 {
-        format!("{minutes}m")
-    } else if hours < 8 && minutes % 60 > 0 {
-        format!("{hours}h{}m", minutes % 60)
-    } else if hours < 48 {
-        format!("{hours}h")
-    } else if days < 8 && hours % 24 > 0 {
-        format!("{days}d{}h", hours % 24)
-    } else {
-        format!("{days}d")
-    }
 }
 
 #[cfg(test)]
@@ -371,24 +361,5 @@ mod tests {
         assert!(!yaml.contains(terminal::steers), "{yaml:?}");
         let read: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
         assert_eq!(read["status"]["node"], terminal::printable(hostile));
-    }
-
-    #[test]
-    fn ages_are_kubectls() {
-        let zero = Timestamp::from_second(0).unwrap();
-        for (seconds, expected) in [
-            (-5, "0s"),
-            (119, "119s"),
-            (120, "2m"),
-            (121, "2m1s"),
-            (3_600, "60m"),
-            (10_860, "3h1m"),
-            (100_000, "27h"),
-            (180_000, "2d2h"),
-            (8_640_000, "100d"),
-        ] {
-            let to = Timestamp::from_second(seconds).unwrap();
-            assert_eq!(age(zero, to), expected, "{seconds}");
-        }
     }
 }

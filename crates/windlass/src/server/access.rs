@@ -97,6 +97,17 @@ impl Access for TokenAccess {
         })
     }
 
+    /// The one namespace has all functions.
+    async fn may_use_function(
+        &self,
+        token: Option<&str>,
+        namespace: &str,
+        _: &str,
+    ) -> Result<bool, Denied> {
+        self.holder(token)?;
+        Ok(namespace == NAMESPACE)
+    }
+
     /// Functions are files of the admin.
     async fn may_write_functions(&self, token: Option<&str>, _: &str) -> Result<bool, Denied> {
         Ok(matches!(self.holder(token)?, Holder::Admin))

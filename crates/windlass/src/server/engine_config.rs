@@ -39,7 +39,8 @@ fn without_manifests(args: &MachineFlags) -> anyhow::Result<Functions> {
     }
     let directory = std::env::current_dir().context("the working directory is not known")?;
     for definition in &args.define {
-        let function = definition.function(cpus(args)?);
+        let mut function = definition.function(cpus(args)?);
+        function.spec.pass_env.clone_from(&args.pass_env);
         let registered = functions.register(function, directory.clone());
         registered.map_err(|why| BadUsage(format!("--function {}: {why}", definition.name)))?;
     }

@@ -121,7 +121,8 @@ impl JobRequest {
         namespace: &str,
     ) -> Result<SubmittedJob, ApiError> {
         let (Some(name), Some(request)) = (&self.name, &self.request_sha256) else {
-            let job = validate_and_submit(state, self.submission(state, namespace).await?).await?;
+            let job =
+                validate_and_submit(state, token, self.submission(state, namespace).await?).await?;
             return Ok(SubmittedJob { job, is_replay: false });
         };
         let job_key = JobKey::new(namespace, name);
@@ -137,7 +138,8 @@ impl JobRequest {
                 Err(Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            match validate_and_submit(state, self.submission(state, namespace).await?).await {
+            match validate_and_submit(state, token, self.submission(state, namespace).await?).await
+            {
                 // Another request under the key was first.
                 Err(Error::Conflict(_)) => {}
                 submitted => return Ok(SubmittedJob { job: submitted?, is_replay: false }),

@@ -29,7 +29,7 @@ pub(crate) async fn submit_job(
     let limits = &state.gateway.limits;
     let key = idempotency_key(&headers)?;
     let fields = if is_form(&headers) {
-        Form::of(&state, &namespace, &headers, body)?.job().await?
+        Form::of(&state, &token, &namespace, &headers, body)?.job().await?
     } else {
         let bytes = body::read_json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await?;
         parse::submitted(&bytes)?

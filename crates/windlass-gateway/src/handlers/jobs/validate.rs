@@ -6,6 +6,8 @@ use windlass_core::jobs::Submission;
 use windlass_core::validate::{refuse_blobs, validate, validate_name};
 use windlass_core::{Error, Function, Job, Problem, Queue, labels, name};
 
+use crate::handlers::functions::{usable_function, usable_functions};
+use crate::protocol::bearer::BearerToken;
 use crate::state::GatewayState;
 
 /// When to retry after a queue was full. There is no better estimate.
@@ -14,6 +16,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(5);
 /// Checks a job against what is there, all problems at once, and submits it to the back end.
 pub(super) async fn validate_and_submit(
     state: &GatewayState,
+    token: &BearerToken,
     submission: Submission,
 ) -> Result<Job, Error> {
     let Submission { namespace, name, spec, labels, .. } = &submission;
@@ -25,7 +28,7 @@ pub(super) async fn validate_and_submit(
     if state.gateway.blobs.is_none() {
         problems.extend(refuse_blobs(spec));
     }
-    match find_function(state, namespace, &spec.function).await? {
+    match find_function(state, token, namespace, &spec.function).await? {
         Err(problem) => problems.push(problem),
         Ok(function) => {
             let queue = match name::problem(spec.queue()) {
@@ -59,16 +62,17 @@ fn is_full(queue: &Queue) -> bool {
 /// The function that a job names, or what is wrong with that name.
 pub(crate) async fn find_function(
     state: &GatewayState,
+    token: &BearerToken,
     namespace: &str,
     named: &str,
 ) -> Result<Result<Function, Problem>, Error> {
     if let Some(why) = name::problem(named) {
         return Ok(Err(Problem::at("/function", format!("{named:?} {why}"))));
     }
-    match state.gateway.jobs.function(namespace, named).await {
+    match usable_function(state, token, namespace, named).await {
         Ok(function) => Ok(Ok(function)),
         Err(Error::NotFound { .. }) => {
-            let message = unknown_function(state, namespace, named).await?;
+            let message = unknown_function(state, token, namespace, named).await?;
             Ok(Err(Problem::at("/function", message)))
         }
         Err(error) => Err(error),
@@ -78,12 +82,13 @@ pub(crate) async fn find_function(
 /// The message for a caller who names a function that does not exist: it lists those that do.
 async fn unknown_function(
     state: &GatewayState,
+    token: &BearerToken,
     namespace: &str,
     name: &str,
 ) -> Result<String, Error> {
     /// Most names that are listed.
     const MAX_LISTED: usize = 20;
-    let functions = state.gateway.jobs.functions(namespace).await?;
+    let functions = usable_functions(state, token, namespace).await?;
     let mut names: Vec<&str> = functions.iter().map(|f| f.metadata.name.as_str()).collect();
     names.sort_unstable();
     let more = names.len().saturating_sub(MAX_LISTED);

@@ -109,6 +109,28 @@ fn a_template_says_another_user_and_another_shm() {
 }
 
 #[test]
+fn a_function_starts_in_its_working_directory_unless_its_template_says_another() {
+    let working_dir = |directory: Value, template: Value| {
+        let function = json!({ "image": "i", "command": ["f"], "workingDirectory": directory,
+            "passEnv": ["KEY"], "podTemplate": { "spec": { "containers": [template] } } });
+        let pod = serde_json::to_value(template_of(&job(), function, 1)).unwrap();
+        assert!(!pod.to_string().contains("KEY"), "{pod}");
+        pod["spec"]["containers"][0]["workingDir"].clone()
+    };
+    let (plain, other) =
+        (json!({ "name": "function" }), json!({ "name": "function", "workingDir": "/b" }));
+    assert_eq!(working_dir(Value::Null, plain.clone()), "/windlass/work");
+    assert_eq!(working_dir(json!("/a"), plain), "/a");
+    assert_eq!(working_dir(json!("/a"), other), "/b");
+    let relative = json!({ "image": "i", "command": ["f"], "workingDirectory": "a" });
+    let Err(Error::Invalid(problems)) = pod_template(&serde_json::from_value(relative).unwrap())
+    else {
+        panic!("a relative directory is taken")
+    };
+    assert_eq!(problems[0].pointer, "/workingDirectory");
+}
+
+#[test]
 fn what_is_ours_is_refused_with_its_path() {
     let refused = |metadata: Value, spec: Value| {
         let function: FunctionSpec = serde_json::from_value(function(&metadata, &spec)).unwrap();
@@ -127,7 +149,6 @@ fn what_is_ours_is_refused_with_its_path() {
         ("image", json!({ "image": "x" })),
         ("command", json!({ "command": ["x"] })),
         ("args", json!({ "args": ["x"] })),
-        ("workingDir", json!({ "workingDir": "/x" })),
         ("resources/limits/cpu", json!({ "resources": { "limits": { "cpu": "1" } } })),
         ("resources/requests/memory", json!({ "resources": { "requests": { "memory": "1" } } })),
         ("env/0/name", json!({ "env": [{ "name": "WINDLASS_INPUT", "value": "x" }] })),

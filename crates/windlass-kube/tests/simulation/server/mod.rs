@@ -1,7 +1,7 @@
 //! An API server in memory: lists, watches, compare-and-set, owner references. It keeps the promises
 //! of a real one and checks ours at each write. Faults are those that a story names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,6 +50,8 @@ pub(crate) struct State {
     /// Controllers that have died by a fault.
     pub(crate) deaths: watch::Sender<Vec<usize>>,
     pub(crate) broken_promises: Vec<String>,
+    /// The functions for all that the namespace may use.
+    pub(crate) usable: BTreeSet<String>,
 }
 
 impl Server {
@@ -68,6 +70,7 @@ impl Server {
             minor: None,
             deaths: watch::Sender::new(Vec::new()),
             broken_promises: Vec::new(),
+            usable: BTreeSet::new(),
         })))
     }
 
@@ -98,6 +101,9 @@ impl Server {
         let Some(path) = Path::read(parts.uri.path()) else {
             return Ok(problem(404, "no such path"));
         };
+        if path.plural == "subjectaccessreviews" {
+            return Ok(self.lock().review_access(body));
+        }
         if parts.method != Method::GET {
             return self.write(controller, &parts.method, &path, body).await;
         }
@@ -170,6 +176,18 @@ impl State {
         version["major"] = json!("1");
         version["minor"] = json!(minor.to_string());
         json_answer(StatusCode::OK, &version)
+    }
+
+    /// Whether the service accounts of the namespace may use a function.
+    fn review_access(&self, mut review: Value) -> Answer {
+        let spec = &review["spec"];
+        let (wanted, groups) = (&spec["resourceAttributes"], spec["groups"].to_string());
+        let is_use = wanted["resource"] == "clustercomputefunctions"
+            && (&wanted["verb"], &wanted["namespace"]) == (&json!("use"), &json!("default"))
+            && groups.contains("\"system:serviceaccounts:default\"");
+        let name = wanted["name"].as_str().unwrap_or_default();
+        review["status"] = json!({ "allowed": is_use && self.usable.contains(name) });
+        json_answer(StatusCode::CREATED, &review)
     }
 
     /// Counts a write of a controller, and gives the fault that is meant for it. Leases and events belong to no job, and

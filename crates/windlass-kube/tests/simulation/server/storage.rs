@@ -72,7 +72,9 @@ impl State {
         let uid = format!("00000000-0000-4000-8000-{:012}", self.uids);
         object["metadata"]["uid"] = json!(uid);
         object["metadata"]["name"] = json!(key.2);
-        object["metadata"]["namespace"] = json!(key.1);
+        if !key.1.is_empty() {
+            object["metadata"]["namespace"] = json!(key.1);
+        }
         object["metadata"]["generation"] = json!(1);
         // Nobody here reads what a pod is made of, and each change of a batch Job would copy it many times.
         if key.0 == "jobs" {

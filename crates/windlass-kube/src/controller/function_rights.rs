@@ -1,0 +1,53 @@
+//! Whether a namespace may use a function that is for all namespaces.
+//!
+//! Nobody tells who has created a ComputeJob. So the right is that of the namespace: what the service accounts of the
+//! namespace may do, anybody may who can have a pod made there.
+
+use std::time::Duration;
+
+use k8s_openapi::api::authentication::v1::UserInfo;
+use kube::Client;
+use moka::future::Cache;
+use windlass_core::Error;
+
+use crate::access_review::{Deed, is_allowed};
+
+/// How long an answer is kept: the longest that a revoked right still works.
+const KEPT: Duration = Duration::from_secs(5);
+/// Most answers kept.
+const MOST_KEPT: u64 = 10_000;
+
+/// The API server's answers, by namespace and function.
+pub(crate) struct FunctionRights(Cache<(String, String), bool>);
+
+impl Default for FunctionRights {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT).build())
+    }
+}
+
+impl FunctionRights {
+    /// Whether this namespace may use this function.
+    pub(super) async fn may_use(
+        &self,
+        client: &Client,
+        namespace: &str,
+        function: &str,
+    ) -> Result<bool, Error> {
+        let key = (namespace.to_owned(), function.to_owned());
+        let asked =
+            is_allowed(client, service_account(namespace), Deed::use_of(function, namespace));
+        self.0.try_get_with(key, asked).await.map_err(|error| (*error).clone())
+    }
+}
+
+/// The service account that every namespace has, with the groups of all those of the namespace.
+fn service_account(namespace: &str) -> UserInfo {
+    let of_namespace = format!("system:serviceaccounts:{namespace}");
+    let groups = ["system:serviceaccounts", &of_namespace, "system:authenticated"];
+    UserInfo {
+        username: Some(format!("system:serviceaccount:{namespace}:default")),
+        groups: Some(groups.map(str::to_owned).into()),
+        ..UserInfo::default()
+    }
+}
