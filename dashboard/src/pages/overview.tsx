@@ -138,7 +138,7 @@ function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
           {all.slice(0, SHOWN).map((row) => (
             <JobLine key={row.name} namespace={namespace} name={row.name} cpus={row.wanted ?? 1}>
               <td>
-                {row.position === undefined ? <Text>{row.queue}</Text> : `place ${row.position}`}
+                {row.position === undefined ? <Text>{row.waits ?? row.queue}</Text> : `place ${row.position}`}
                 {row.estimatedStart !== undefined && ` · starts ${until(row.estimatedStart, current)}`}
               </td>
               <td class="muted">
