@@ -141,6 +141,7 @@ test("why a job waits is said in the server's words", async () => {
   await go(page, `#/default/jobs/${second}`);
   await page.locator(".why.is-waiting").getByText(waitsFor.slice(0, 20)).waitFor();
   await go(page, "#/default/overview");
+  await page.getByText("1 of 2 CPUs granted, 1 free").waitFor();
   await section(page, "Queues").getByText("1 of 1").waitFor();
   await section(page, "Who holds the CPUs").getByRole("link", { name: first }).waitFor();
   await section(page, "What waits").getByRole("link", { name: second }).waitFor();

@@ -288,6 +288,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/namespaces/{namespace}/capacity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tells what there is for all queues together
+         * @description On one machine: how many CPUs jobs may be granted. On a cluster only queues say that.
+         */
+        get: operations["readCapacity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/namespaces/{namespace}/events": {
         parameters: {
             query?: never;
@@ -1200,6 +1220,14 @@ export interface components {
              * @description How long it is good.
              */
             expiresInSeconds: number;
+        };
+        /** @description What a world has to grant. */
+        MachineCapacity: {
+            /**
+             * Format: uint32
+             * @description CPUs of the machine that jobs may be granted. Absent on a cluster, where queues say how many there are.
+             */
+            cpus?: number;
         };
         /** @description A list in the shape that the Kubernetes API gives. */
         Map_of_AnyValueList: {
@@ -2494,6 +2522,38 @@ export interface operations {
             408: components["responses"]["Slow"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["MediaType"];
+            421: components["responses"]["Host"];
+            422: components["responses"]["Invalid"];
+            429: components["responses"]["Rate"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Deadline"];
+        };
+    };
+    readCapacity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The namespace; `default` on one machine. */
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What there is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineCapacity"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["ForbiddenOrOrigin"];
+            404: components["responses"]["NotFound"];
             421: components["responses"]["Host"];
             422: components["responses"]["Invalid"];
             429: components["responses"]["Rate"];

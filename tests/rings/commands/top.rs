@@ -129,9 +129,9 @@ fn jobs_come_change_and_go_on_the_terminal_and_keys_act_on_them() {
     );
     let server = server_of(directory.path(), &[("slow", &slow), ("crash", "exit 65")]);
     let mut top = Top::start(&server, &[]);
-    top.shows(&["default", "live", "There are no jobs yet"]);
+    top.shows(&["default", "live", "There are no jobs yet", "0 of 2 CPUs granted"]);
     stdout_of(&server, &["submit", "slow", "--name", "at-work"]);
-    top.shows(&["at-work", "Running", "50%", "half", "1 CPUs granted"]);
+    top.shows(&["at-work", "Running", "50%", "half", "1 of 2 CPUs granted"]);
     stdout_of(&server, &["submit", "crash", "--name", "bad"]);
     top.shows(&["bad", "Failed", "BadInput"]);
     // The cursor is on the newest.

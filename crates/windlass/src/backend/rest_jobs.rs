@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use windlass_core::jobs::{Draining, Filter, Page, Submission, Watch};
+use windlass_core::jobs::{Draining, Filter, MachineCapacity, Page, Submission, Watch};
 use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Problem, Queue};
@@ -288,6 +288,11 @@ impl Jobs for RestJobs {
 
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
         self.list_all(&format!("/v1/namespaces/{namespace}/queues")).await
+    }
+
+    async fn capacity(&self, namespace: &str) -> Result<MachineCapacity, Error> {
+        let path = format!("/v1/namespaces/{namespace}/capacity");
+        self.0.json(Method::GET, &path, RequestParts::default()).await.map_err(no_namespace)
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use windlass_core::changes::Change;
 use windlass_core::jobs::Filter;
-use windlass_core::{Error, Queue};
+use windlass_core::{Cpus, Error, Queue};
 
 use super::table::Row;
 use crate::backend::resolve::Backend;
@@ -36,6 +36,8 @@ pub(super) enum News {
     },
     /// The queues, or why they are not known.
     Queues(Result<Vec<Queue>, String>),
+    /// CPUs of the machine.
+    Machine(Cpus),
 }
 
 /// Whether what is shown is how it is.
@@ -69,6 +71,11 @@ pub(super) async fn follow_jobs(backend: &Backend, news: &mpsc::Sender<News>) {
 
 /// Tells how the queues are, for ever.
 pub(super) async fn follow_queues(backend: &Backend, news: &mpsc::Sender<News>) {
+    // An earlier server tells no capacity; nor does a cluster.
+    let capacity = backend.jobs.capacity(&backend.namespace).await.unwrap_or_default();
+    if let Some(cpus) = capacity.cpus {
+        tell(news, News::Machine(cpus)).await;
+    }
     loop {
         let queues = backend.jobs.queues(&backend.namespace).await;
         tell(news, News::Queues(queues.map_err(|error| error.to_string()))).await;

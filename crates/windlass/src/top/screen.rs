@@ -1,7 +1,7 @@
 //! What is shown, and what a key does to it. No I/O.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use windlass_core::{Job, Queue};
+use windlass_core::{Cpus, Job, Queue};
 
 use super::feed::{Connection, News};
 use super::table::{JobTable, Row};
@@ -20,6 +20,8 @@ pub(super) struct Screen {
     /// Whether all jobs were listed once.
     pub(super) is_listed: bool,
     pub(super) queues: Result<Vec<Queue>, String>,
+    /// CPUs of the machine, where there is one.
+    pub(super) machine: Option<Cpus>,
     pub(super) view: View,
     pub(super) mode: Mode,
     /// The words that each job in the list has.
@@ -103,6 +105,7 @@ impl Screen {
             connection: Connection::Connecting,
             is_listed: false,
             queues: Ok(Vec::new()),
+            machine: None,
             view: View::Jobs,
             mode: Mode::Browse,
             search: String::new(),
@@ -130,6 +133,7 @@ impl Screen {
             News::Stored(row) => self.table.put(*row),
             News::Deleted { name, uid } => self.table.delete(&name, &uid),
             News::Queues(queues) => self.queues = queues,
+            News::Machine(cpus) => self.machine = Some(cpus),
         }
         if let View::Job(view) = &mut self.view {
             let uid = &view.job.metadata.uid;

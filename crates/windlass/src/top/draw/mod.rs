@@ -77,7 +77,8 @@ fn head(screen: &Screen, theme: Theme) -> Vec<Line<'static>> {
         counts.push(Span::styled(format!("{count} "), theme.title()));
         counts.push(Span::styled(format!("{}  ", phase.as_str()), theme.phase(Some(phase))));
     }
-    counts.push(Span::raw(format!("{} CPUs granted", summary::granted(&screen.table))));
+    let of = screen.machine.map(|cpus| format!(" of {cpus}")).unwrap_or_default();
+    counts.push(Span::raw(format!("{}{of} CPUs granted", summary::granted(&screen.table))));
     let mut lines = vec![Line::from(first), Line::from(counts)];
     if !matches!(screen.view, View::Overview) {
         let queues = screen.queues.as_deref().unwrap_or_default();

@@ -58,6 +58,9 @@ fn views(screen: &mut Screen) -> Vec<Buffer> {
 #[test]
 fn the_list_shows_what_runs_what_waits_and_what_failed() {
     let text = lines(&drawn(&screen(), 120, 12, true));
+    let mut machine = screen();
+    machine.take(News::Machine(8));
+    assert!(lines(&drawn(&machine, 120, 12, true))[1].ends_with("  4 of 8 CPUs granted"));
     let expected = [
         "windlass  default  lost, trying again: [2J31mend line",
         "1 Queued  0 Starting  1 Running  0 Succeeded  1 Failed  0 Cancelled  4 CPUs granted",
