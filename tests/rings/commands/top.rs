@@ -190,6 +190,19 @@ fn a_job_that_was_made_again_under_its_name_is_left_alone() {
 }
 
 #[test]
+fn who_may_list_and_neither_get_nor_watch_is_shown_the_jobs_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server_of(directory.path(), &[("slow", "sleep 300")]);
+    stdout_of(&server, &["submit", "slow", "--name", "first"]);
+    let data = server.data().to_str().unwrap();
+    let key = stdout_of(&server, &["keys", "create", "lister", "--verbs", "list", "--data", data]);
+    let mut top = Top::start(&server, &[("WINDLASS_TOKEN", key.trim())]);
+    top.shows(&["first", "Running", "asked every 5 s"]);
+    stdout_of(&server, &["submit", "slow", "--name", "second"]);
+    top.shows(&["first", "second"]);
+}
+
+#[test]
 fn the_terminal_is_given_back_on_sigterm_and_there_is_no_color_where_nobody_wants_any() {
     let directory = tempfile::tempdir().unwrap();
     let mut server = server_of(directory.path(), &[("crash", "exit 65")]);
