@@ -8,6 +8,11 @@ export interface Place {
   query: URLSearchParams;
 }
 
+/** A name in an address. The two that a browser takes for steps in a path are none. */
+export function nameIn(text: string | null | undefined): string | undefined {
+  return text && text !== "." && text !== ".." ? text : undefined;
+}
+
 function read(): Place {
   const [path = "", query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [namespace, page, name] = path.split("/").map((part) => {
@@ -18,9 +23,9 @@ function read(): Place {
     }
   });
   return {
-    namespace: namespace || "default",
+    namespace: nameIn(namespace) ?? "default",
     page: page || "jobs",
-    name: name || undefined,
+    name: nameIn(name),
     query: new URLSearchParams(query),
   };
 }

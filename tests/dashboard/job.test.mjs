@@ -98,6 +98,41 @@ test("the parts of its time sum to the whole, with earlier attempts", async () =
   assert.equal((await server.ask("GET", `jobs/${page.url().split("/").at(-1)}`)).spec.input.log, "the words");
 });
 
+test("the page of a job that is deleted says so, and goes on with the next one of its name", async () => {
+  await server.say({ text: "first", log: "first" }, { name: "again" });
+  await server.phase("again", "Succeeded");
+  const page = await openPage(browser, server);
+  await go(page, "#/default/jobs/again");
+  await section(page, "Result").getByText("first").waitFor();
+  await server.ask("DELETE", "jobs/again");
+  await page.getByText("This job was deleted.").waitFor();
+  await server.say({ text: "second", log: "second", steps: 5 }, { name: "again" });
+  await page.getByText("This is another one of the same name.").waitFor();
+  await section(page, "Result").getByText("second").waitFor();
+  await page.getByRole("log").getByText("second").first().waitFor();
+  // One that runs, too.
+  await server.say({ text: "a", steps: 600 }, { name: "runs" });
+  await go(page, "#/default/jobs/runs");
+  await page.locator(".title .phase-running").waitFor();
+  await server.ask("DELETE", "jobs/runs");
+  await page.getByText("This job was deleted.").waitFor();
+  await server.say({ text: "a" }, { name: "runs" });
+  await page.locator(".title .phase-succeeded").waitFor();
+});
+
+test("a traceback is shown once", async () => {
+  const lines = ["Traceback (most recent call last):", '  File "work.py", line 3, in work', "ValueError: no such year"];
+  const page = await openSaid({ text: "a", exit: 1, log: lines.join("\n") }, { retries: 0 });
+  await page.getByRole("log").getByText(lines[1]).waitFor();
+  await page.locator(".why.is-failed").getByText("ValueError: no such year").waitFor();
+  const places = [page.locator(".why.is-failed"), section(page, "Failure"), section(page, "Log")];
+  const shown = (await Promise.all(places.map((place) => place.innerText()))).join("\n");
+  assert.equal(shown.split("Traceback").length, 2, shown);
+  await section(page, "Failure").getByText("All that it said last").click();
+  await section(page, "Failure").getByText(lines[1]).waitFor();
+  assert.deepEqual(await violations(page), []);
+});
+
 test("why a job waits is said in the server's words", async () => {
   const first = await server.say({ text: "a", steps: 600 }, { queue: "small" });
   const second = await server.say({ text: "a" }, { queue: "small" });
@@ -106,6 +141,7 @@ test("why a job waits is said in the server's words", async () => {
   await go(page, `#/default/jobs/${second}`);
   await page.locator(".why.is-waiting").getByText(waitsFor.slice(0, 20)).waitFor();
   await go(page, "#/default/overview");
+  await page.getByText("1 of 2 CPUs granted, 1 free").waitFor();
   await section(page, "Queues").getByText("1 of 1").waitFor();
   await section(page, "Who holds the CPUs").getByRole("link", { name: first }).waitFor();
   await section(page, "What waits").getByRole("link", { name: second }).waitFor();

@@ -145,6 +145,82 @@ test("who may list and not watch is shown the jobs all the same", async () => {
   await page.getByText("the caller may not delete computejobs here").waitFor();
 });
 
+test("who may list and neither get nor watch is shown the jobs, too", async () => {
+  const key = server.key("list-only", "list");
+  const page = await (await newContext(browser)).newPage();
+  await page.goto(`${server.url}/dashboard/`);
+  await page.getByLabel("Token").fill(key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.locator(".connection.is-polling").waitFor();
+  await row(page, "later").waitFor();
+});
+
+test("a job that was made again under its name is not the one that was chosen", async () => {
+  await server.say({ text: "a", steps: 600 }, { name: "made-again" });
+  const page = await openPage(browser, server);
+  await page.getByLabel("Choose made-again").check();
+  await page.getByRole("button", { name: "Delete" }).click();
+  const [old] = (await server.ask("GET", "jobs")).items.filter(({ metadata }) => metadata.name === "made-again");
+  await server.ask("DELETE", "jobs/made-again");
+  await server.say({ text: "a", steps: 600 }, { name: "made-again" });
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByText("it was deleted and made again under its name: nothing was done").waitFor();
+  const { metadata } = await server.ask("GET", "jobs/made-again");
+  assert.notEqual(metadata.uid, old.metadata.uid);
+  assert.ok(!(await page.getByLabel("Choose made-again").isChecked()));
+  await server.ask("DELETE", "jobs/made-again");
+});
+
+test("the list says why a job waits", async () => {
+  await server.say({ text: "a", steps: 600 }, { name: "in-the-way", queue: "small" });
+  await server.say({ text: "a" }, { name: "waiting", queue: "small" });
+  await server.say({ text: "a" }, { name: "without-queue", queue: "nowhere" });
+  const page = await openPage(browser, server);
+  await row(page, "waiting").getByText("waits for 1 of the 2 CPUs of this machine").waitFor();
+  await row(page, "without-queue").getByText('queue "nowhere" is not there').waitFor();
+  await go(page, "#/default/overview");
+  await page.getByRole("region", { name: "What waits" }).getByText('queue "nowhere" is not there').waitFor();
+  for (const name of ["waiting", "without-queue", "in-the-way"]) await server.ask("DELETE", `jobs/${name}`);
+});
+
+test("a step in a path is no name of an address", async () => {
+  const page = await openPage(browser, server);
+  const asked = [];
+  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+  for (const name of ["..", ".", "%2e%2e"]) {
+    for (const hash of [`#/default/jobs/${name}`, `#/${name}/jobs`, `#/default/functions/${name}`, `#/default/functions/say?from=${name}`]) {
+      await go(page, hash);
+      await page.getByRole("heading", { level: 1 }).waitFor();
+    }
+  }
+  await go(page, "#/default/overview");
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  for (const path of asked) assert.match(path, /^\/v1\/namespaces\/default\/(jobs|events|functions|queues)/);
+  assert.deepEqual(page.complaints, []);
+});
+
+test("a page keeps twenty thousand jobs, and the newest of more", async () => {
+  const page = await (await newContext(browser)).newPage();
+  await page.route("**/v1/namespaces/default/jobs?*", (route) => {
+    const job = (at) => ({
+      metadata: { name: `old-${at}`, uid: `u${at}`, resourceVersion: "1" },
+      spec: { function: "say", cancel: false },
+      status: { phase: "Succeeded", timeline: { created: new Date(at * 1000).toISOString() } },
+    });
+    const items = Array.from({ length: 20_000 }, (_, at) => job(at));
+    return route.fulfill({ json: { items, metadata: {} } });
+  });
+  await page.goto(server.link());
+  await page.getByText("20,000 jobs", { exact: true }).waitFor();
+  await server.say({ text: "a", steps: 600 }, { name: "one-more" });
+  await row(page, "one-more").waitFor();
+  await page.getByText("20,000 jobs", { exact: true }).waitFor();
+  await page.getByText("There are more jobs than the 20,000 jobs").waitFor();
+  await page.getByRole("searchbox").fill("old-0");
+  await page.getByText("No job is like this.").waitFor();
+  await server.ask("DELETE", "jobs/one-more");
+});
+
 test("the keyboard reaches the jobs and goes from one to the next", async () => {
   const page = await openPage(browser, server);
   await rows(page).nth(1).waitFor();

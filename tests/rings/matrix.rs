@@ -61,6 +61,7 @@ const ENTRIES: &[Entry] = &[
     Entry("GET", "/v1/namespaces/{namespace}/blobs/{digest}", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/queues", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/queues/{name}", &[200]),
+    Entry("GET", "/v1/namespaces/{namespace}/capacity", &[200]),
     Entry("POST", "/v1/namespaces/{namespace}/jobs", &[201]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/events", &[200]),

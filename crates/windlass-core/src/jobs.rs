@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use crate::assignment::StandbyAssignment;
 use crate::labels::Selector;
@@ -15,7 +16,7 @@ use crate::live::Shown;
 use crate::log_tail::LogRange;
 use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
-use crate::{AttemptNumber, Error, Function, Job, JobKey, Phase, Queue, Report};
+use crate::{AttemptNumber, Cpus, Error, Function, Job, JobKey, Phase, Queue, Report};
 
 pub use submission::{RETRY_ANNOTATION, Submission};
 
@@ -82,8 +83,22 @@ pub trait Jobs: Send + Sync + 'static {
     async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error>;
     /// The queues of one namespace, in the order of their names, with what is in use of each.
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error>;
+    /// What there is for all queues of one namespace together.
+    async fn capacity(&self, namespace: &str) -> Result<MachineCapacity, Error> {
+        let _ = namespace;
+        Ok(MachineCapacity::default())
+    }
     /// Whether the world answers at all.
     async fn ready(&self) -> Result<(), Error>;
+}
+
+/// What a world has to grant.
+#[skip_serializing_none]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineCapacity {
+    /// CPUs of the machine that jobs may be granted. Absent on a cluster, where queues say how many there are.
+    pub cpus: Option<Cpus>,
 }
 
 /// The changes of one job. A call that is dropped before its answer loses nothing.

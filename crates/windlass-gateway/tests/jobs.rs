@@ -169,6 +169,13 @@ async fn queues_are_shown() {
 }
 
 #[tokio::test]
+async fn what_a_machine_has_is_told() {
+    let server = Server::start().await;
+    let capacity = get(&server, "/v1/namespaces/default/capacity").await.json();
+    assert_eq!(capacity, json!({ "cpus": 8 }));
+}
+
+#[tokio::test]
 async fn a_result_is_its_bytes_and_hostile() {
     let server = Server::start().await;
     let page = b"<script>alert(1)</script>\xff\x00";

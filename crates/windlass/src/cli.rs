@@ -25,6 +25,7 @@ use crate::commands::retry::Retry;
 use crate::commands::run::Run;
 use crate::commands::serve::Serve;
 use crate::commands::submit::Submit;
+use crate::commands::top::Top;
 use crate::commands::watch::Watch;
 use crate::commands::worker::Worker;
 use crate::flags::backend::OnBackend;
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Logs(OnBackend<Logs>),
     /// Tell where a job's time went, and what it waits for now
     Explain(OnBackend<Explain>),
+    /// Show jobs on this terminal, live
+    Top(OnBackend<Top>),
     /// Show a server's jobs in a browser
     Dashboard(OnBackend<Dashboard>),
     /// Send inputs and files before the jobs that name them

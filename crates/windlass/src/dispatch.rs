@@ -13,7 +13,7 @@ use crate::commands::functions::{Functions, FunctionsCommand};
 use crate::commands::{
     blobs, call, cancel, check_functions, completion, controller, dashboard, delete, drain,
     explain, function, functions, gateway, get, keys, lambda, list, logs, print, queues, result,
-    retry, run as run_command, serve, submit, watch, worker,
+    retry, run as run_command, serve, submit, top, watch, worker,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -41,6 +41,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => on_backend(args, logs::logs),
         Command::Explain(args) => on_backend(args, explain::explain),
         Command::Dashboard(args) => on_backend(args, dashboard::dashboard),
+        Command::Top(args) => on_backend(args, top::top),
         Command::Blobs(Blobs::Put(args)) => on_backend(args, blobs::put),
         Command::Functions(Functions { command: Some(FunctionsCommand::Check(args)), .. }) => {
             block_on(check_functions::check(args))

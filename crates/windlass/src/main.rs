@@ -10,6 +10,7 @@ mod flags;
 mod output;
 mod process;
 mod server;
+mod top;
 
 use std::process::ExitCode;
 

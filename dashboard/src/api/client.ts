@@ -45,9 +45,11 @@ export function post(path: string, body?: unknown, headers: HeadersInit = {}): P
   return ask(path, { method: "POST", body: JSON.stringify(body), headers: all });
 }
 
-/** A path below a namespace. */
-export function pathOf(namespace: string, ...parts: string[]): string {
-  return ["/v1/namespaces", namespace, ...parts].map((part, at) => (at ? encodeURIComponent(part) : part)).join("/");
+/** A path below a namespace. A browser would take `.` and `..` for steps to another path, however they are written. */
+export function pathOf(...parts: [namespace: string, ...string[]]): string {
+  const wrong = parts.find((part) => part === "" || part === "." || part === "..");
+  if (wrong !== undefined) throw new Error(`${JSON.stringify(wrong)} is no name`);
+  return ["/v1/namespaces", ...parts.map(encodeURIComponent)].join("/");
 }
 
 /** A key under which a request that is sent twice is one. */

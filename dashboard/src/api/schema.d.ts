@@ -288,6 +288,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/namespaces/{namespace}/capacity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tells what there is for all queues together
+         * @description On one machine: how many CPUs jobs may be granted. On a cluster only queues say that.
+         */
+        get: operations["readCapacity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/namespaces/{namespace}/events": {
         parameters: {
             query?: never;
@@ -904,7 +924,8 @@ export interface components {
          *
          *     - `Invalid`: The job asks for what its function or queue does not allow; no attempt was made.
          *     - `BadInput`: The function exited 65: it refuses the input. Never retried.
-         *     - `Crashed`: The function exited with another code than 0 and 65, or a container that must run before it failed.
+         *     - `FunctionError`: The function exited 70: it has raised an error of its own, and would do so again. Never retried.
+         *     - `Crashed`: The function exited with another code than 0, 65 and 70, or a container that must run before it failed.
          *     - `Killed`: The function, or its worker, was ended by a signal that Windlass did not send; or its pod was evicted because it used more than its own limit.
          *     - `OutOfMemory`: The function needed more memory than it has. Never retried: the next attempt would have as much.
          *     - `DiskExceeded`: The function's own directory took more of the disk than the server allows. Never retried: the next attempt would write as much.
@@ -917,7 +938,7 @@ export interface components {
          *     - `Lost`: The attempt is gone and left no outcome: preempted, deleted, evicted for the sake of its node, its node or server lost, or there was no room to start it. Does not count against the retries.
          * @enum {string}
          */
-        FailureReason: "Invalid" | "BadInput" | "Crashed" | "Killed" | "OutOfMemory" | "DiskExceeded" | "NoOutput" | "ResultTooLarge" | "ResultLost" | "Timeout" | "CannotStart" | "StartDeadline" | "Lost";
+        FailureReason: "Invalid" | "BadInput" | "FunctionError" | "Crashed" | "Killed" | "OutOfMemory" | "DiskExceeded" | "NoOutput" | "ResultTooLarge" | "ResultLost" | "Timeout" | "CannotStart" | "StartDeadline" | "Lost";
         /** @description A ComputeFunction object. */
         Function: {
             /** @description Always `windlass.dev/v1alpha1`. */
@@ -1207,6 +1228,14 @@ export interface components {
              * @description How long it is good.
              */
             expiresInSeconds: number;
+        };
+        /** @description What a world has to grant. */
+        MachineCapacity: {
+            /**
+             * Format: uint32
+             * @description CPUs of the machine that jobs may be granted. Absent on a cluster, where queues say how many there are.
+             */
+            cpus?: number;
         };
         /** @description A list in the shape that the Kubernetes API gives. */
         Map_of_AnyValueList: {
@@ -2501,6 +2530,38 @@ export interface operations {
             408: components["responses"]["Slow"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["MediaType"];
+            421: components["responses"]["Host"];
+            422: components["responses"]["Invalid"];
+            429: components["responses"]["Rate"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Deadline"];
+        };
+    };
+    readCapacity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The namespace; `default` on one machine. */
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What there is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineCapacity"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["ForbiddenOrOrigin"];
+            404: components["responses"]["NotFound"];
             421: components["responses"]["Host"];
             422: components["responses"]["Invalid"];
             429: components["responses"]["Rate"];

@@ -7,6 +7,7 @@ export type Phase = Schemas["Phase"];
 export type Explanation = Schemas["Explanation"];
 export type ComputeFunction = Schemas["Function"];
 export type Queue = Schemas["Queue"];
+export type MachineCapacity = Schemas["MachineCapacity"];
 export type Progress = Schemas["Progress"];
 export type Failure = Schemas["Failure"];
 export type BlobRef = Schemas["BlobRef"];

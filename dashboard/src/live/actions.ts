@@ -1,5 +1,6 @@
 // What is done to jobs, one or many, and what came of it.
-import { ask, pathOf, post, requestKey, wordsOf } from "../api/client";
+import { ask, askJson, pathOf, post, Refused, requestKey, wordsOf } from "../api/client";
+import type { Job } from "../api/types";
 
 export type Action = "cancel" | "retry" | "delete";
 
@@ -20,30 +21,49 @@ export interface Outcome {
 
 const AT_A_TIME = 4;
 
-export async function act(namespace: string, name: string, action: Action): Promise<void> {
+/** The job that was shown. Its name may be another job's by now. */
+export interface Target {
+  name: string;
+  uid: string;
+}
+
+/** Acts on this job. Another one of its name is left alone. */
+export async function act(namespace: string, { name, uid }: Target, action: Action): Promise<Response> {
   const path = pathOf(namespace, "jobs", name);
-  if (action === "delete") await ask(path, { method: "DELETE" });
-  else if (action === "cancel") await post(`${path}/cancel`);
-  else await post(`${path}/retry`, undefined, { "Idempotency-Key": requestKey() });
+  if (!(await isSame(path, uid))) throw new Error("it was deleted and made again under its name: nothing was done");
+  if (action === "delete") return ask(path, { method: "DELETE" });
+  if (action === "cancel") return post(`${path}/cancel`);
+  return post(`${path}/retry`, undefined, { "Idempotency-Key": requestKey() });
+}
+
+/** Whether the job of this path is that one, as far as the reader may know. */
+async function isSame(path: string, uid: string): Promise<boolean> {
+  try {
+    return (await askJson<Job>(`${path}?fields=metadata.uid`)).metadata.uid === uid;
+  } catch (error) {
+    // Who may act may not always read, and what is not there says so when it is acted on.
+    if (error instanceof Refused && (error.status === 403 || error.status === 404)) return true;
+    throw error;
+  }
 }
 
 /** The same for each of these. What is refused stops no other. */
 export async function actOnAll(
   namespace: string,
-  names: string[],
+  targets: Target[],
   action: Action,
   told: (outcome: Outcome) => void,
 ): Promise<void> {
-  const [rest, refused] = [[...names].reverse(), [] as Refusal[]];
+  const [rest, refused] = [[...targets].reverse(), [] as Refusal[]];
   let done = 0;
-  const tell = (isOver: boolean) => told({ action, done, all: names.length, refused: [...refused], isOver });
+  const tell = (isOver: boolean) => told({ action, done, all: targets.length, refused: [...refused], isOver });
   const worker = async () => {
-    for (let name = rest.pop(); name !== undefined; name = rest.pop()) {
+    for (let target = rest.pop(); target !== undefined; target = rest.pop()) {
       try {
-        await act(namespace, name, action);
+        await act(namespace, target, action);
         done += 1;
       } catch (error) {
-        refused.push({ name, why: wordsOf(error) });
+        refused.push({ name: target.name, why: wordsOf(error) });
       }
       tell(false);
     }

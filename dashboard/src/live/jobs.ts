@@ -2,7 +2,7 @@
 // each change is applied. A stream that breaks begins this again.
 import { askJson, pathOf, Refused, wordsOf } from "../api/client";
 import { readEvents, type ServerEvent } from "../api/events";
-import type { Job, Phase, Progress } from "../api/types";
+import { isFinished, type Job, type Phase, type Progress } from "../api/types";
 import { store } from "../store";
 import { pause } from "./pause";
 
@@ -25,8 +25,8 @@ const FIELDS = [
   "status.phase",
   "status.parallelism",
   "status.progress",
-  "status.failure.reason",
-  "status.failure.message",
+  "status.failure",
+  "status.conditions",
   "status.waiting",
   "status.timeline",
   "status.attempt",
@@ -48,6 +48,8 @@ export interface Row {
   progress: Progress | undefined;
   reason: string | undefined;
   message: string | undefined;
+  /** Why it waits, in the server's words. */
+  waits: string | undefined;
   position: number | undefined;
   estimatedStart: number | undefined;
   created: number;
@@ -95,6 +97,7 @@ export function rowOf(job: Job): Row {
     progress: status?.progress,
     reason: status?.failure?.reason,
     message: status?.failure?.message,
+    waits: waitsOf(status),
     position: status?.waiting?.position,
     estimatedStart: time(status?.waiting?.estimatedStart),
     created: time(timeline.created) ?? 0,
@@ -105,12 +108,21 @@ export function rowOf(job: Job): Row {
   };
 }
 
+/** What keeps a job from its CPUs, or its process from starting. */
+function waitsOf(status: Job["status"] | undefined): string | undefined {
+  const type = { Queued: "Admitted", Starting: "Running" }[status?.phase as string];
+  const condition = status?.conditions?.find((condition) => condition.type === type && condition.status !== "True");
+  return condition && (condition.message || condition.reason);
+}
+
 /** The rows by name and in their order. */
 class Table {
   private byName = new Map<string, Row>();
   private order: Row[] = [];
   private isSorted = true;
   private isOrderOld = false;
+  /** Whether there are more jobs than are kept. */
+  isCut = false;
 
   get size(): number {
     return this.byName.size;
@@ -123,7 +135,18 @@ class Table {
     else {
       this.isOrderOld = true;
       this.isSorted = false;
+      if (this.byName.size > MAX_JOBS) this.dropOldest();
     }
+  }
+
+  /** The oldest that has ended; where none has, the oldest. */
+  private dropOldest(): void {
+    let oldest: Row | undefined;
+    const isBefore = (row: Row, other: Row) =>
+      isFinished(row.phase) === isFinished(other.phase) ? row.created < other.created : isFinished(row.phase);
+    for (const row of this.byName.values()) if (!oldest || isBefore(row, oldest)) oldest = row;
+    if (oldest) this.byName.delete(oldest.name);
+    this.isCut = true;
   }
 
   /** What a list has: it may be older than what the stream has told. */
@@ -173,8 +196,13 @@ export async function followJobs(namespace: string, signal: AbortSignal): Promis
       else await poll(namespace, table, ended.signal);
     } catch (error) {
       if (signal.aborted) return;
-      if (mayWatch && error instanceof Refused && error.status === 403) mayWatch = false;
-      else show(table, { connection: { state: "lost", why: wordsOf(error) } });
+      // Who may neither watch nor get is told that there is nothing, as everybody who may do nothing here.
+      if (mayWatch && error instanceof Refused && (error.status === 403 || error.status === 404)) {
+        mayWatch = false;
+        continue;
+      }
+      mayWatch = true;
+      show(table, { connection: { state: "lost", why: wordsOf(error) } });
     } finally {
       ended.abort();
       signal.removeEventListener("abort", stop);
@@ -224,7 +252,7 @@ interface Told {
 async function list(namespace: string, table: Table, told: Told, signal: AbortSignal): Promise<void> {
   const missing = new Set(table.names());
   let next = "";
-  let isCut = false;
+  table.isCut = false;
   do {
     const query = new URLSearchParams({ limit: String(PAGE), fields: FIELDS, ...(next && { continue: next }) });
     type Listed = { items: Job[]; metadata: { continue?: string } };
@@ -235,13 +263,13 @@ async function list(namespace: string, table: Table, told: Told, signal: AbortSi
       if (!told.gone.has(row.uid)) table.putListed(row);
     }
     next = page.metadata.continue ?? "";
-    isCut = next !== "" && table.size >= MAX_JOBS;
+    table.isCut = next !== "" && table.size >= MAX_JOBS;
     showSoon(table);
-  } while (next !== "" && !isCut);
-  if (!isCut) {
+  } while (next !== "" && !table.isCut);
+  if (!table.isCut) {
     for (const name of missing) if (!told.names.has(name)) table.delete(name, table.get(name)?.uid ?? "");
   }
-  show(table, { isListed: true, isCut });
+  show(table, { isListed: true });
 }
 
 /** Asks again and again, for a reader who may list and not watch. */
@@ -254,7 +282,7 @@ async function poll(namespace: string, table: Table, signal: AbortSignal): Promi
 }
 
 function show(table: Table, changes: Partial<Jobs>): void {
-  jobs.set({ ...jobs.get(), ...changes, rows: table.rows() });
+  jobs.set({ ...jobs.get(), ...changes, isCut: table.isCut, rows: table.rows() });
 }
 
 let isDrawing = false;

@@ -8,7 +8,7 @@ import { countBy } from "../live/statistics";
 import { Command, Empty, Refusal, Text } from "../parts/common";
 import { LastHour } from "../parts/hour";
 import { JobForm } from "../parts/job-form";
-import { hrefOf, place } from "../router";
+import { hrefOf, nameIn, place } from "../router";
 import { useStore } from "../store";
 
 export function FunctionsPage() {
@@ -77,10 +77,10 @@ export function FunctionPage({ namespace, name }: { namespace: string; name: str
   const { query } = useStore(place);
   const { rows } = useStore(jobs);
   const own = useMemo(() => rows.filter((row) => row.function === name), [rows, name]);
-  const from = query.get("from");
+  const from = nameIn(query.get("from"));
   const { value, why } = useAnswer<ComputeFunction>(pathOf(namespace, "functions", name));
-  const first = useAnswer<Job>(from === null ? undefined : pathOf(namespace, "jobs", from));
-  const isReady = value !== undefined && (from === null || first.value !== undefined || first.why !== undefined);
+  const first = useAnswer<Job>(from === undefined ? undefined : pathOf(namespace, "jobs", from));
+  const isReady = value !== undefined && (from === undefined || first.value !== undefined || first.why !== undefined);
   return (
     <div class="page">
       <div class="title">

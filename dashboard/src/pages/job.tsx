@@ -1,20 +1,23 @@
 // One job: where its time went, what it says, what went in and what came out.
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { askJson, ask, pathOf, post, requestKey, wordsOf } from "../api/client";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { askJson, pathOf, wordsOf } from "../api/client";
 import { isFinished, type Job } from "../api/types";
+import { act } from "../live/actions";
 import { useExplanation, useJob } from "../live/job";
+import { jobs } from "../live/jobs";
 import { Bytes, Save } from "../parts/bytes";
 import { Ago, Command, PhaseWord, Refusal, Text } from "../parts/common";
 import { Confirm } from "../parts/confirm";
-import { Gantt, Why } from "../parts/gantt";
+import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
 import { Log } from "../parts/log";
 import { hrefOf } from "../router";
+import { useStore } from "../store";
 import { bytes, seconds } from "../text";
 
 export function JobPage({ namespace, name }: { namespace: string; name: string }) {
-  const { job, why } = useJob(namespace, name);
+  const { job, why, isAnother = false, isGone = false } = useJob(namespace, name);
   const explanation = useExplanation(namespace, name, job);
   if (!job) {
     if (why === undefined) return <div class="page" aria-busy="true" />;
@@ -32,7 +35,8 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
   const isOver = isFinished(status.phase);
   const { progress } = status;
   return (
-    <div class="page">
+    <div class="page" key={job.metadata.uid}>
+      <Fate name={name} uid={job.metadata.uid ?? ""} isAnother={isAnother} isGone={isGone} />
       <div class="title">
         <h1>
           <Text>{job.metadata.name}</Text>
@@ -72,9 +76,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
             {status.failure.exitCode !== undefined && `, exit code ${status.failure.exitCode}`}, attempt {status.failure.attempt},{" "}
             <Ago time={Date.parse(status.failure.time)} />
           </p>
-          <pre class="log text" tabIndex={0} role="region" aria-label="Why it failed">
-            <Text>{status.failure.message}</Text>
-          </pre>
+          <Said message={status.failure.message} isInLog={isOver && status.failure.attempt === status.attempt} />
         </Section>
       )}
       <Section title="Log">
@@ -82,6 +84,36 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
       </Section>
       <Input namespace={namespace} job={job} />
     </div>
+  );
+}
+
+/** That the job is gone, or that another one has its name now. */
+function Fate({ name, uid, isAnother, isGone }: { name: string; uid: string; isAnother: boolean; isGone: boolean }) {
+  const { rows, isListed, isCut, connection } = useStore(jobs);
+  const isThere = useMemo(() => rows.some((row) => row.name === name && row.uid === uid), [rows, name, uid]);
+  const wasThere = useRef(false);
+  if (isThere) wasThere.current = true;
+  const isUnlisted = isListed && !isCut && connection.state !== "lost" && !isThere && wasThere.current;
+  if (isGone || isUnlisted) {
+    return <p class="banner" role="status">This job was deleted. What you see is how it was.</p>;
+  }
+  if (!isAnother) return null;
+  return <p class="banner is-mild" role="status">The job that was here was deleted. This is another one of the same name.</p>;
+}
+
+/** What a failed attempt said last: folded where it is long and the log has it. */
+function Said({ message, isInLog }: { message: string; isInLog: boolean }) {
+  const said = (
+    <pre class="log text" tabIndex={0} role="region" aria-label="Why it failed">
+      <Text>{message}</Text>
+    </pre>
+  );
+  if (!isInLog || !isLong(message)) return said;
+  return (
+    <details>
+      <summary>All that it said last; the log has it, too</summary>
+      {said}
+    </details>
   );
 }
 
@@ -105,7 +137,7 @@ function Section({ title, children }: { title: string; children: ComponentChildr
 function Actions({ namespace, job }: { namespace: string; job: Job }) {
   const [why, setWhy] = useState<string | undefined>();
   const [asks, setAsks] = useState<"cancel" | "delete" | undefined>();
-  const path = pathOf(namespace, "jobs", job.metadata.name);
+  const target = { name: job.metadata.name, uid: job.metadata.uid ?? "" };
   const isOver = isFinished(job.status.phase);
   const attempt = async (action: () => Promise<void>) => {
     setAsks(undefined);
@@ -113,12 +145,12 @@ function Actions({ namespace, job }: { namespace: string; job: Job }) {
     await action().catch((error: unknown) => setWhy(wordsOf(error)));
   };
   const retry = async () => {
-    const answer = await post(`${path}/retry`, undefined, { "Idempotency-Key": requestKey() });
+    const answer = await act(namespace, target, "retry");
     const { metadata } = (await answer.json()) as Job;
     location.hash = hrefOf(namespace, "jobs", metadata.name);
   };
   const remove = async () => {
-    await ask(path, { method: "DELETE" });
+    await act(namespace, target, "delete");
     location.hash = hrefOf(namespace, "jobs");
   };
   return (
@@ -144,7 +176,7 @@ function Actions({ namespace, job }: { namespace: string; job: Job }) {
       </span>
       <Refusal>{why}</Refusal>
       {asks === "cancel" && (
-        <Confirm question="Cancel this job?" verb="Cancel it" yes={() => void attempt(() => post(`${path}/cancel`).then(() => {}))} no={() => setAsks(undefined)} />
+        <Confirm question="Cancel this job?" verb="Cancel it" yes={() => void attempt(() => act(namespace, target, "cancel").then(() => {}))} no={() => setAsks(undefined)} />
       )}
       {asks === "delete" && (
         <Confirm question="Delete this job, with its result and log?" verb="Delete it" yes={() => void attempt(remove)} no={() => setAsks(undefined)} />

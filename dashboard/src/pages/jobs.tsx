@@ -1,7 +1,7 @@
 // All jobs of a namespace, live.
 import { useCallback, useMemo, useRef, useState } from "preact/hooks";
 import { isFinished, PHASES } from "../api/types";
-import { actOnAll, PAST, type Action, type Outcome } from "../live/actions";
+import { actOnAll, PAST, type Action, type Outcome, type Target } from "../live/actions";
 import { jobs, MAX_JOBS, type Row } from "../live/jobs";
 import { Ago, Command, Empty, PhaseWord, Text } from "../parts/common";
 import { Confirm } from "../parts/confirm";
@@ -19,16 +19,17 @@ export function JobsPage() {
   const current = useStore(now);
   const moment = filters.since ? Math.floor(current / 10_000) : 0;
   const shown = useMemo(() => select(rows, filters, Date.now()), [rows, query, moment]);
+  // By their UIDs: a job that is made again under its name was not chosen.
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const names = useMemo(() => shown.filter((row) => chosen.has(row.name)).map((row) => row.name), [shown, chosen]);
-  const toggle = useCallback((name: string) => {
+  const targets = useMemo(() => shown.filter((row) => chosen.has(row.uid)), [shown, chosen]);
+  const toggle = useCallback((uid: string) => {
     setChosen((before) => {
       const next = new Set(before);
-      if (!next.delete(name)) next.add(name);
+      if (!next.delete(uid)) next.add(uid);
       return next;
     });
   }, []);
-  const toggleAll = () => setChosen(names.length === shown.length ? new Set() : new Set(shown.map((row) => row.name)));
+  const toggleAll = () => setChosen(targets.length === shown.length ? new Set() : new Set(shown.map((row) => row.uid)));
   return (
     <div class="page is-full">
       <div class="title">
@@ -39,17 +40,17 @@ export function JobsPage() {
         </span>
       </div>
       <FilterBar rows={rows} filters={filters} />
-      {isCut && <p class="banner is-mild">There are more jobs; these are {count(MAX_JOBS, "job")}, by name.</p>}
-      <Bulk namespace={namespace} names={names} clear={() => setChosen(new Set())} />
+      {isCut && <p class="banner is-mild">There are more jobs than the {count(MAX_JOBS, "job")} that a page keeps.</p>}
+      <Bulk namespace={namespace} targets={targets} clear={() => setChosen(new Set())} />
       {shown.length === 0 && isListed ? (
         <NoJobs namespace={namespace} filters={filters} />
       ) : (
         <VirtualTable
           rows={shown}
           label="Jobs"
-          head={<Head all={shown.length > 0 && names.length === shown.length} some={names.length > 0} toggle={toggleAll} />}
+          head={<Head all={shown.length > 0 && targets.length === shown.length} some={targets.length > 0} toggle={toggleAll} />}
           draw={(row, index) => (
-            <JobRow key={row.name} row={row} index={index} namespace={namespace} isChosen={chosen.has(row.name)} toggle={toggle} />
+            <JobRow key={row.name} row={row} index={index} namespace={namespace} isChosen={chosen.has(row.uid)} toggle={toggle} />
           )}
         />
       )}
@@ -110,20 +111,20 @@ const ACTIONS: [Action, string][] = [
 ];
 
 /** What can be done to the chosen jobs, and what came of it. */
-function Bulk({ namespace, names, clear }: { namespace: string; names: string[]; clear: () => void }) {
-  const [asked, setAsked] = useState<Action | undefined>();
+function Bulk({ namespace, targets, clear }: { namespace: string; targets: Target[]; clear: () => void }) {
+  const [asked, setAsked] = useState<{ action: Action; targets: Target[] } | undefined>();
   const [outcome, setOutcome] = useState<Outcome | undefined>();
-  const start = (action: Action) => {
+  const start = (action: Action, targets: Target[]) => {
     setAsked(undefined);
-    void actOnAll(namespace, names, action, setOutcome).then(clear);
+    void actOnAll(namespace, targets, action, setOutcome).then(clear);
   };
   return (
     <>
-      {names.length > 0 && (
+      {targets.length > 0 && (
         <div class="bulk" role="group" aria-label="Chosen jobs">
-          <strong>{count(names.length, "job")} chosen</strong>
+          <strong>{count(targets.length, "job")} chosen</strong>
           {ACTIONS.map(([action, title]) => (
-            <button type="button" key={action} onClick={() => (action === "retry" ? start(action) : setAsked(action))}>
+            <button type="button" key={action} onClick={() => (action === "retry" ? start(action, targets) : setAsked({ action, targets }))}>
               {title}
             </button>
           ))}
@@ -134,9 +135,9 @@ function Bulk({ namespace, names, clear }: { namespace: string; names: string[];
       )}
       {asked && (
         <Confirm
-          question={asked === "delete" ? `Delete ${count(names.length, "job")}, with results and logs?` : `Cancel ${count(names.length, "job")}?`}
-          verb={asked === "delete" ? "Delete" : "Cancel them"}
-          yes={() => start(asked)}
+          question={asked.action === "delete" ? `Delete ${count(asked.targets.length, "job")}, with results and logs?` : `Cancel ${count(asked.targets.length, "job")}?`}
+          verb={asked.action === "delete" ? "Delete" : "Cancel them"}
+          yes={() => start(asked.action, asked.targets)}
           no={() => setAsked(undefined)}
         />
       )}
@@ -194,14 +195,14 @@ interface RowProperties {
   index: number;
   namespace: string;
   isChosen: boolean;
-  toggle: (name: string) => void;
+  toggle: (uid: string) => void;
 }
 
 const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties) => {
   return (
     <div class={`row job-row${isChosen ? " is-chosen" : ""}`} role="row" aria-rowindex={index + 2}>
       <span role="cell">
-        <input type="checkbox" checked={isChosen} onChange={() => toggle(row.name)} aria-label={`Choose ${visible(row.name)}`} />
+        <input type="checkbox" checked={isChosen} onChange={() => toggle(row.uid)} aria-label={`Choose ${visible(row.name)}`} />
       </span>
       <span role="cell" class="of-job">
         <a href={hrefOf(namespace, "jobs", row.name)}>
@@ -253,9 +254,11 @@ function What({ row }: { row: Row }) {
   if (isFinished(row.phase)) return <Labels labels={row.labels} />;
   if (row.position !== undefined) {
     const start = row.estimatedStart === undefined ? "" : ` · starts ${until(row.estimatedStart, current)}`;
-    return <span>{`place ${row.position}${start}`}</span>;
+    const why = row.waits ? ` · ${visible(row.waits)}` : "";
+    return <span class="text" title={visible(row.waits ?? "")}>{`place ${row.position}${start}${why}`}</span>;
   }
   if (row.attempt !== undefined && row.reason) return <span class="text">{`again after ${row.reason}`}</span>;
+  if (row.waits) return <span class="text" title={visible(row.waits)}>{visible(row.waits)}</span>;
   return <Labels labels={row.labels} />;
 }
 

@@ -1,7 +1,7 @@
 // What runs, what waits, what fails, and who holds the CPUs.
 import type { ComponentChildren } from "preact";
 import { pathOf } from "../api/client";
-import { PHASES, type Queue } from "../api/types";
+import { PHASES, type MachineCapacity, type Queue } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs, type Row } from "../live/jobs";
 import { countBy, failures, holders, waiting } from "../live/statistics";
@@ -24,7 +24,7 @@ export function OverviewPage() {
     <div class="page">
       <div class="title">
         <h1>Overview</h1>
-        <span class="muted">{count(granted, "CPU")} granted</span>
+        <Machine namespace={namespace} granted={granted} />
       </div>
       <ul class="counts" aria-label="Jobs by phase">
         {PHASES.map((phase) => (
@@ -48,6 +48,18 @@ export function OverviewPage() {
         <Failures namespace={namespace} rows={rows} />
       </div>
     </div>
+  );
+}
+
+/** CPUs that are granted, of those of the machine where there is one. */
+function Machine({ namespace, granted }: { namespace: string; granted: number }) {
+  const cpus = useAnswer<MachineCapacity>(pathOf(namespace, "capacity")).value?.cpus;
+  if (cpus === undefined) return <span class="muted">{count(granted, "CPU")} granted</span>;
+  return (
+    <span>
+      <meter min={0} max={cpus} value={granted} aria-label="CPUs granted of this machine" /> {granted} of {count(cpus, "CPU")} granted,{" "}
+      {Math.max(0, cpus - granted)} free
+    </span>
   );
 }
 
@@ -138,7 +150,7 @@ function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
           {all.slice(0, SHOWN).map((row) => (
             <JobLine key={row.name} namespace={namespace} name={row.name} cpus={row.wanted ?? 1}>
               <td>
-                {row.position === undefined ? <Text>{row.queue}</Text> : `place ${row.position}`}
+                {row.position === undefined ? <Text>{row.waits ?? row.queue}</Text> : `place ${row.position}`}
                 {row.estimatedStart !== undefined && ` · starts ${until(row.estimatedStart, current)}`}
               </td>
               <td class="muted">

@@ -61,6 +61,17 @@ export function Gantt({ explanation, isOver }: { explanation: Explanation; isOve
   );
 }
 
+/** Of a traceback its last line, which says what went wrong. */
+function inShort(failure: string): string {
+  const lines = failure.trim().split("\n");
+  return isLong(failure) ? `${lines[0]} … ${lines.at(-1)?.trim()}` : failure;
+}
+
+/** Whether a function has said more than one line before it failed. */
+export function isLong(failure: string): boolean {
+  return failure.trim().split("\n").length > 2;
+}
+
 /** What it waits for, or why it failed, in the API's words. */
 export function Why({ explanation }: { explanation: Explanation }) {
   return (
@@ -72,7 +83,7 @@ export function Why({ explanation }: { explanation: Explanation }) {
       )}
       {explanation.failure && (
         <p class="why is-failed">
-          <Text>{explanation.failure}</Text>
+          <Text>{inShort(explanation.failure)}</Text>
         </p>
       )}
     </>

@@ -8,6 +8,7 @@
 //! - [`checks`]: functions that cannot be imported are told when the server starts;
 //! - [`logs`]: a log that is followed ends with an error when its job or its key is gone;
 //! - [`terminal`]: colours, bars, and bytes that would steer a terminal;
+//! - [`top`]: jobs on a terminal, live;
 //! - [`inputs`]: inputs of other types, large ones, and files;
 //! - [`kubectl`]: `kubectl windlass`, and the cluster of the kube context;
 //! - [`completion`]: completion scripts of shells.
@@ -25,6 +26,7 @@ mod lifecycle;
 mod listing;
 mod logs;
 mod terminal;
+mod top;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

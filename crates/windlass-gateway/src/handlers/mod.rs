@@ -4,6 +4,7 @@ pub(crate) mod api_document;
 pub(crate) mod assignment;
 pub(crate) mod blobs;
 pub(crate) mod call;
+pub(crate) mod capacity;
 pub(crate) mod dashboard;
 pub(crate) mod drain;
 pub(crate) mod form;

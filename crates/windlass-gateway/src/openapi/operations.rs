@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use windlass_core::blob::Blob;
 use windlass_core::explain::Explanation;
 use windlass_core::idempotency::MAX_KEY_BYTES;
-use windlass_core::jobs::Draining;
+use windlass_core::jobs::{Draining, MachineCapacity};
 use windlass_core::{Function, Job, Phase, Queue, Report};
 
 use super::operation::{Answer, Body, Content, Header, Operation, Parameter, Tag};
@@ -518,6 +518,16 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Reads one queue",
         text: "`status` is told coarsely, and absent on one machine.",
         answers: &[Answer::new(200, "The queue.", Content::Json(schema_of::<Queue>))],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/v1/namespaces/{namespace}/capacity"),
+        id: "readCapacity",
+        tag: Tag::Queues,
+        summary: "Tells what there is for all queues together",
+        text: "On one machine: how many CPUs jobs may be granted. On a cluster only queues say that.",
+        answers: &[Answer::new(200, "What there is.", Content::Json(schema_of::<MachineCapacity>))],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY
     },

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::json;
 use tokio::sync::watch;
-use windlass_core::jobs::{Drain, Draining, Filter, Jobs, Page, Submission, Watch};
+use windlass_core::jobs::{
+    Drain, Draining, Filter, Jobs, MachineCapacity, Page, Submission, Watch,
+};
 use windlass_core::log_tail::{LogRange, LogTail};
 use windlass_core::result::{ByteStream, Content, StoredResult};
 use windlass_core::{Error, Function, FunctionSpec, Job, JobKey, Metadata, Queue, QueueSpec};
@@ -178,6 +180,11 @@ impl Jobs for FakeBackend {
     async fn functions(&self, _: &str) -> Result<Vec<Function>, Error> {
         self.meet_fault().await?;
         Ok(vec![price(), shared()])
+    }
+
+    async fn capacity(&self, _: &str) -> Result<MachineCapacity, Error> {
+        self.meet_fault().await?;
+        Ok(MachineCapacity { cpus: Some(8) })
     }
 
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
-use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch};
 use windlass_core::live::Shown;
 use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
@@ -117,6 +117,11 @@ impl Jobs for Engine {
             queue.status = Some(status);
         }
         Ok(queues)
+    }
+
+    async fn capacity(&self, namespace: &str) -> Result<MachineCapacity, Error> {
+        let cpus = (namespace == NAMESPACE).then_some(self.ctx.config.cpus);
+        Ok(MachineCapacity { cpus })
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -11,6 +11,7 @@ pub(crate) mod local_file;
 pub(crate) mod named_functions;
 pub(crate) mod resolve;
 mod rest_blobs;
+mod rest_changes;
 mod rest_jobs;
 mod rest_path;
 mod rest_watch;

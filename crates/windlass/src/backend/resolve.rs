@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use windlass_core::blobs::BlobSink;
-use windlass_core::jobs::{Draining, Submission};
+use windlass_core::changes::Changes;
+use windlass_core::jobs::{Draining, Filter, Page, Submission};
 use windlass_core::validate::validate_labels;
 use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
@@ -30,6 +31,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// Where jobs are, and a namespace there.
 pub(crate) struct Backend {
     pub(crate) jobs: Box<dyn Jobs>,
+    /// What happens to all jobs of a namespace.
+    pub(crate) changes: Box<dyn Changes>,
     pub(crate) namespace: String,
     /// Whether the command line names the namespace.
     pub(crate) is_named: bool,
@@ -76,7 +79,8 @@ impl Backend {
                         .clone()
                         .unwrap_or_else(|| client.default_namespace().to_owned()),
                     is_named: namespace.is_some(),
-                    jobs: Box::new(Cluster::new(client, None)),
+                    jobs: Box::new(Cluster::new(client.clone(), None)),
+                    changes: Box::new(Cluster::new(client, None)),
                     server: None,
                     blobs: None,
                     kind: BackendKind::Cluster,
@@ -95,6 +99,7 @@ impl Backend {
         let remote = RestJobs::new(client);
         Ok(Self {
             jobs: Box::new(remote.clone()),
+            changes: Box::new(remote.clone()),
             server: Some(remote),
             blobs,
             namespace: namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()),
@@ -120,6 +125,14 @@ impl Backend {
     /// How its commands are typed.
     pub(crate) fn program(&self) -> &'static str {
         if is_kubectl_plugin() { "kubectl windlass" } else { "windlass" }
+    }
+
+    /// The next page of all jobs, without what a list of them does not show, where that can be left out.
+    pub(crate) async fn list_briefly(&self, filter: &Filter) -> Result<Page, Error> {
+        match &self.server {
+            Some(server) => server.list_briefly(&self.namespace, filter).await,
+            None => self.jobs.list(&self.namespace, filter).await,
+        }
     }
 
     /// Submits a job; the same key gives the same job again. What a gateway refuses is refused for a

@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use windlass_core::jobs::{Denied, Draining, Filter, Page, Submission, Watch};
+use windlass_core::jobs::{Denied, Draining, Filter, MachineCapacity, Page, Submission, Watch};
 use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Problem, Queue};
@@ -22,6 +22,14 @@ use super::rest_watch::RestWatch;
 
 /// Most jobs that are asked for at once: an answer of them is at most 16 MiB.
 const PAGE: u32 = 100;
+
+/// The same of jobs without input and result.
+const BRIEF_PAGE: u32 = 500;
+
+/// What a list of many jobs shows of each.
+pub(super) const BRIEF_FIELDS: &str = "apiVersion,kind,metadata,spec.function,spec.queue,\
+    spec.parallelism,spec.retries,spec.cancel,status.phase,status.conditions,status.attempt,\
+    status.parallelism,status.waiting,status.progress,status.failure,status.timeline";
 
 /// The jobs of a server.
 #[derive(Clone)]
@@ -82,6 +90,10 @@ impl RestJobs {
         }
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.0
+    }
+
     /// Its URL.
     pub(crate) fn server(&self) -> &str {
         self.0.server()
@@ -94,6 +106,22 @@ impl RestJobs {
             Err(Error::Unavailable { .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Jobs with the fields that a list of many shows.
+    pub(crate) async fn list_briefly(
+        &self,
+        namespace: &str,
+        filter: &Filter,
+    ) -> Result<Page, Error> {
+        let path = list_path(namespace, filter, BRIEF_PAGE);
+        self.page(format!("{path}&fields={BRIEF_FIELDS}")).await
+    }
+
+    async fn page(&self, path: String) -> Result<Page, Error> {
+        let page = self.0.json(Method::GET, &path, RequestParts::default()).await;
+        let page: ResourceList<Job> = page.map_err(no_namespace)?;
+        Ok(Page { items: page.items, continue_from: page.metadata.continue_from })
     }
 
     async fn of_job<T: DeserializeOwned>(
@@ -153,6 +181,26 @@ struct ListMetadata {
     continue_from: Option<String>,
 }
 
+/// Where the next page of jobs is, with at most so many of them.
+fn list_path(namespace: &str, filter: &Filter, most: u32) -> String {
+    let Filter { function, queue, phase, labels, limit, continue_from } = filter;
+    let limit = if *limit == 0 { most } else { (*limit).min(most) };
+    let mut path = format!("/v1/namespaces/{namespace}/jobs?limit={limit}");
+    let selector = Some(labels.to_string()).filter(|text| !text.is_empty());
+    for (name, value) in [
+        ("labelSelector", selector.as_deref()),
+        ("function", function.as_deref()),
+        ("queue", queue.as_deref()),
+        ("phase", phase.map(windlass_core::Phase::as_str)),
+        ("continue", continue_from.as_deref()),
+    ] {
+        if let Some(value) = value {
+            path += &format!("&{name}={}", escaped(value));
+        }
+    }
+    path
+}
+
 fn log_path(key: &JobKey, follow: &str, LogRange { tail, timestamps }: LogRange) -> String {
     // A server of an earlier version knows no times, and is asked for them only by whoever wants them.
     let times = if timestamps { "&timestamps=true" } else { "" };
@@ -178,24 +226,7 @@ impl Jobs for RestJobs {
     }
 
     async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error> {
-        let Filter { function, queue, phase, labels, limit, continue_from } = filter;
-        let limit = if *limit == 0 { PAGE } else { (*limit).min(PAGE) };
-        let mut path = format!("/v1/namespaces/{namespace}/jobs?limit={limit}");
-        let selector = Some(labels.to_string()).filter(|text| !text.is_empty());
-        for (name, value) in [
-            ("labelSelector", selector.as_deref()),
-            ("function", function.as_deref()),
-            ("queue", queue.as_deref()),
-            ("phase", phase.map(windlass_core::Phase::as_str)),
-            ("continue", continue_from.as_deref()),
-        ] {
-            if let Some(value) = value {
-                path += &format!("&{name}={}", escaped(value));
-            }
-        }
-        let page = self.0.json(Method::GET, &path, RequestParts::default()).await;
-        let page: ResourceList<Job> = page.map_err(no_namespace)?;
-        Ok(Page { items: page.items, continue_from: page.metadata.continue_from })
+        self.page(list_path(namespace, filter, PAGE)).await
     }
 
     async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
@@ -261,6 +292,11 @@ impl Jobs for RestJobs {
 
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
         self.list_all(&format!("/v1/namespaces/{namespace}/queues")).await
+    }
+
+    async fn capacity(&self, namespace: &str) -> Result<MachineCapacity, Error> {
+        let path = format!("/v1/namespaces/{namespace}/capacity");
+        self.0.json(Method::GET, &path, RequestParts::default()).await.map_err(no_namespace)
     }
 
     async fn ready(&self) -> Result<(), Error> {

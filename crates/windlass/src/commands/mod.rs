@@ -26,5 +26,6 @@ pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod submit;
+pub(crate) mod top;
 pub(crate) mod watch;
 pub(crate) mod worker;

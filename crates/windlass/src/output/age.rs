@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 /// A time as kubectl shows it: its two largest units while it is short, one later.
-pub(super) fn age(from: Timestamp, to: Timestamp) -> String {
+pub(crate) fn age(from: Timestamp, to: Timestamp) -> String {
     let seconds = to.duration_since(from).as_secs().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     if seconds < 120 {

@@ -1,6 +1,6 @@
 //! What is printed: on standard output, in a file, on the terminal.
 
-mod age;
+pub(crate) mod age;
 pub(crate) mod log;
 pub(crate) mod objects;
 pub(crate) mod result_file;

@@ -1,0 +1,13 @@
+//! `GET /v1/namespaces/{namespace}/capacity`: what there is for all queues together.
+
+use axum::Json;
+use windlass_core::jobs::MachineCapacity;
+
+use crate::middleware::target::{Namespace, Target};
+use crate::protocol::error::ApiError;
+
+pub(crate) async fn read_capacity(
+    Target { state, of: Namespace(namespace), .. }: Target<Namespace>,
+) -> Result<Json<MachineCapacity>, ApiError> {
+    Ok(Json(state.gateway.jobs.capacity(&namespace).await?))
+}

@@ -1,0 +1,100 @@
+//! Queues, who holds CPUs, what waits and what fails.
+
+use jiff::Timestamp;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use windlass_core::Queue;
+
+use super::jobs::what;
+use super::theme::Theme;
+use super::{lines_in, words};
+use crate::output::age::age;
+use crate::top::screen::Screen;
+use crate::top::summary;
+use crate::top::table::Row;
+
+/// Width of a meter, in characters.
+const METER: usize = 24;
+
+/// Most failures, and most queues.
+const SHOWN: usize = 8;
+
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    screen: &Screen,
+    theme: Theme,
+    now: Timestamp,
+) {
+    let title = |text: &'static str| Line::styled(text, theme.title());
+    let mut lines = vec![title("Queues")];
+    match &screen.queues {
+        Err(why) => lines.push(Line::styled(words(why), theme.bad())),
+        Ok(queues) if queues.is_empty() => {
+            lines.push("There are no queues, and so no quota.".into())
+        }
+        Ok(queues) => {
+            lines.extend(queues.iter().take(SHOWN).map(|queue| queue_line(queue, theme)));
+        }
+    }
+    lines.extend([Line::default(), title("Failures")]);
+    let failures = summary::failures(&screen.table);
+    if failures.is_empty() {
+        lines.push("No job that is kept has failed.".into());
+    }
+    lines.extend(failures.iter().take(SHOWN).map(|group| {
+        let (function, latest) = (words(group.function), words(group.latest));
+        let text = format!("{:>6}  {function}: {}, latest {latest}", group.count, group.reason);
+        Line::styled(text, theme.bad())
+    }));
+    lines.push(Line::default());
+    let height = Constraint::Length(u16::try_from(lines.len()).unwrap_or(u16::MAX));
+    let [above, below] = Layout::vertical([height, Constraint::Min(0)]).areas(area);
+    lines_in(frame, above, lines);
+    let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2);
+    let [left, right] = halves.areas(below);
+    let holders = summary::holders(&screen.table);
+    lines_in(frame, left, jobs("Who holds the CPUs", &holders, left, theme, now));
+    let waiting = summary::waiting(&screen.table);
+    lines_in(frame, right, jobs("What waits", &waiting, right, theme, now));
+}
+
+fn jobs(
+    title: &'static str,
+    rows: &[&Row],
+    area: Rect,
+    theme: Theme,
+    now: Timestamp,
+) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled(title, theme.title())];
+    if rows.is_empty() {
+        lines.push("none".into());
+    }
+    lines.extend(rows.iter().take(area.height.into()).map(|row| {
+        let status = &row.job.status;
+        let cpus = status.parallelism.or(row.job.spec.parallelism).unwrap_or(1);
+        let since = row.job.metadata.creation_timestamp.map(|created| age(created, now));
+        let head = format!("{cpus:>4} {}  {}  ", words(row.name()), since.unwrap_or_default());
+        Line::from(vec![Span::raw(head), what(&row.job, theme, now)])
+    }));
+    lines
+}
+
+/// The CPUs of a queue as a meter.
+pub(super) fn queue_line(queue: &Queue, theme: Theme) -> Line<'static> {
+    let status = queue.status.unwrap_or_default();
+    let cpus = queue.spec.cpus;
+    let part = f64::from(status.granted) / f64::from(cpus.max(1));
+    let full = ((part * METER as f64).round() as usize).min(METER);
+    let mut line = vec![
+        Span::raw(format!("{:<16} [", words(&queue.metadata.name))),
+        Span::styled("|".repeat(full), theme.good()),
+        Span::raw(format!("{}] ", " ".repeat(METER - full))),
+        Span::raw(format!("{} of {cpus} CPUs, {} waiting", status.granted, status.waiting)),
+    ];
+    if queue.spec.hold {
+        line.push(Span::styled(", on hold", theme.bad()));
+    }
+    Line::from(line)
+}

@@ -1,0 +1,142 @@
+//! What happens to the jobs and queues of a namespace, and whether that is known at once.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+use windlass_core::changes::Change;
+use windlass_core::jobs::Filter;
+use windlass_core::{Cpus, Error, Queue};
+
+use super::table::Row;
+use crate::backend::resolve::Backend;
+
+/// How often whoever may list and not watch asks again.
+const POLL: Duration = Duration::from_secs(5);
+
+/// How often the queues are asked for: no stream tells of them.
+const QUEUES: Duration = Duration::from_secs(3);
+
+/// First and longest pause between two tries.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
+
+/// How long a stream lasts that did not fail: its end has a reason, such as a new server.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// Something that is new.
+pub(super) enum News {
+    Connection(Connection),
+    ListBegun,
+    Listed(Vec<Row>),
+    ListEnded,
+    Stored(Box<Row>),
+    Deleted {
+        name: String,
+        uid: String,
+    },
+    /// The queues, or why they are not known.
+    Queues(Result<Vec<Queue>, String>),
+    /// CPUs of the machine.
+    Machine(Cpus),
+}
+
+/// Whether what is shown is how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    Connecting,
+    Live,
+    /// Asked again and again, and why changes are not told.
+    Polling(String),
+    Lost(String),
+}
+
+/// Tells what happens to the jobs, for ever.
+pub(super) async fn follow_jobs(backend: &Backend, news: &mpsc::Sender<News>) {
+    let mut pause = BACKOFF[0];
+    loop {
+        let begun = Instant::now();
+        let (connection, wait) = match follow_once(backend, news).await {
+            Ended::Unwatched(why) => match list(backend, news).await {
+                Ok(()) => (Connection::Polling(why.to_string()), POLL),
+                Err(error) => (Connection::Lost(error.to_string()), pause),
+            },
+            Ended::Broken(error) => (Connection::Lost(error.to_string()), pause),
+        };
+        tell(news, News::Connection(connection)).await;
+        tokio::time::sleep(wait).await;
+        pause = if begun.elapsed() > LASTING + wait { BACKOFF[0] } else { pause * 2 };
+        pause = pause.min(BACKOFF[1]);
+    }
+}
+
+/// Tells how the queues are, for ever.
+pub(super) async fn follow_queues(backend: &Backend, news: &mpsc::Sender<News>) {
+    // An earlier server tells no capacity; nor does a cluster.
+    let capacity = backend.jobs.capacity(&backend.namespace).await.unwrap_or_default();
+    if let Some(cpus) = capacity.cpus {
+        tell(news, News::Machine(cpus)).await;
+    }
+    loop {
+        let queues = backend.jobs.queues(&backend.namespace).await;
+        tell(news, News::Queues(queues.map_err(|error| error.to_string()))).await;
+        tokio::time::sleep(QUEUES).await;
+    }
+}
+
+/// How it came that nothing is told any more.
+enum Ended {
+    /// Changes cannot be followed here at all, now.
+    Unwatched(Error),
+    Broken(Error),
+}
+
+async fn follow_once(backend: &Backend, news: &mpsc::Sender<News>) -> Ended {
+    let mut changes = match backend.changes.changes(&backend.namespace).await {
+        Ok(changes) => changes,
+        Err(error) => return Ended::Unwatched(error),
+    };
+    let mut listing = std::pin::pin!(list(backend, news));
+    let mut is_listed = false;
+    loop {
+        tokio::select! {
+            listed = &mut listing, if !is_listed => match listed {
+                Ok(()) => {
+                    is_listed = true;
+                    tell(news, News::Connection(Connection::Live)).await;
+                }
+                Err(error) => return Ended::Broken(error),
+            },
+            change = changes.next() => match change {
+                Some(Ok(Change::Stored(shown))) => {
+                    let row = Row::new(shown.job().into_owned());
+                    tell(news, News::Stored(Box::new(row))).await;
+                }
+                Some(Ok(Change::Deleted { name, uid })) => {
+                    tell(news, News::Deleted { name, uid }).await;
+                }
+                Some(Err(error)) => return Ended::Broken(error),
+                None => return Ended::Broken(Error::unavailable("the stream has ended")),
+            },
+        }
+    }
+}
+
+async fn list(backend: &Backend, news: &mpsc::Sender<News>) -> Result<(), Error> {
+    tell(news, News::ListBegun).await;
+    let mut filter = Filter::default();
+    loop {
+        let page = backend.list_briefly(&filter).await?;
+        tell(news, News::Listed(page.items.into_iter().map(Row::new).collect())).await;
+        match page.continue_from {
+            Some(token) => filter.continue_from = Some(token),
+            None => break,
+        }
+    }
+    tell(news, News::ListEnded).await;
+    Ok(())
+}
+
+/// Nobody is told who does not listen any more.
+async fn tell(news: &mpsc::Sender<News>, what: News) {
+    drop(news.send(what).await);
+}
