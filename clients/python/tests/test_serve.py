@@ -411,7 +411,8 @@ def test_a_function_whose_code_has_changed_is_imported_anew(serve, tmp_path):
     other, late = tmp_path / "code" / "edited_other.py", tmp_path / "code" / "edited_late.py"
     write(tmp_path / "code" / "edited.py", OWN)
     write(other, "def factor():\n    return 2\n")
-    one = serve("edited:f", cwd=tmp_path / "code").ready()
+    # As for users: Python keeps what it has compiled.
+    one = serve("edited:f", cwd=tmp_path / "code", environment={"PYTHONDONTWRITEBYTECODE": ""}).ready()
     ((value, pid), (_, same)) = one.result([3, 3])
     assert (value, same) == (6, pid) and one.result([3]) == [[6, pid]] and one.said() == ""
     # A module that it imports, and then one that it imports only in a call.
@@ -435,13 +436,32 @@ def test_a_function_whose_code_has_changed_is_imported_anew(serve, tmp_path):
     assert "SyntaxError" in one.said()
 
 
-def test_what_is_installed_is_not_looked_at_again(serve):
-    one = serve("callees:square").ready()
-    assert one.result([3]) == [9]
-    code = (
-        "from windlass._sources import Imported; import json, numbers, callees; "
-        "print([path.rpartition('/')[2] for path in Imported().new()])"
-    )
-    command, here = [sys.executable, "-c", code], pathlib.Path(__file__).parent
-    ended = subprocess.run(command, cwd=here, capture_output=True, text=True)
-    assert ended.stdout.strip() == "['callees.py']", ended
+LOOKED_AT = """
+import importlib.util, json, numbers, os, sys, pytest, callees
+
+def lazy(name):
+    spec = importlib.util.find_spec(name)
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+class Odd:
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+lazy("leavers")
+sys.modules["odd"] = Odd()
+with open(os.path.join(os.environ["TMPDIR"], "generated.py"), "w") as file:
+    file.write("")
+sys.path.append(os.environ["TMPDIR"])
+import generated
+from windlass._sources import Imported
+print(sorted(os.path.basename(path) for path in Imported().new()), type(sys.modules["leavers"]).__name__)
+"""
+
+
+def test_only_the_functions_own_files_are_looked_at_and_nothing_is_imported_for_that(tmp_path):
+    command, here = [sys.executable, "-c", LOOKED_AT], pathlib.Path(__file__).parent
+    ours = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(command, cwd=here, env=ours, capture_output=True, text=True)
+    assert ended.stdout.strip() == "['callees.py', 'leavers.py'] _LazyModule", ended

@@ -17,7 +17,7 @@ from windlass._context import Progress
 from windlass._ends import BadInput
 from windlass._left import resident_bytes
 from windlass._process import Failed, Forked, Process, Target, end
-from windlass._sources import changed
+from windlass._sources import changed, forget_compiled
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
 # supervisor gives us.
@@ -160,6 +160,8 @@ class Pool:
         if path is None:
             return False
         print(f"{path} has changed: the function is imported anew", file=sys.stderr)
+        for changed_path in filter(None, found):
+            forget_compiled(changed_path)
         # Of one that is importing it nobody knows which code it reads.
         self.end([process for process, path in zip(self.processes, found) if path or not process.is_ready])
         return True

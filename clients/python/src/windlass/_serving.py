@@ -146,10 +146,15 @@ class Serving:
 
     def import_anew(self) -> None:
         """Has a process import the function again. `Failed` when that cannot be: then this program is to end, too."""
-        self.replace = "its function cannot be imported any more"
         self.pool.size(1)
-        self.calls_once = not self.pool.await_ready().by_item
-        self.replace = ""
+        try:
+            self.calls_once = not self.pool.await_ready().by_item
+        except Failed:
+            self.replace = "its function cannot be imported any more"
+            raise
+        except Cancelled:
+            self.replace = "it was stopped while it imported its function"
+            raise
 
     def ended(self, told: dict[str, Any]) -> list[bytes] | BadInput | Failed | Cancelled | None:
         """Does the job itself, and returns its result in pieces, or what has ended it before.

@@ -2,22 +2,27 @@
 
 A process that serves has imported the function once. When one of the function's own files is another by the next job,
 that job gets a process that imports it anew, as it would where each job has a process of its own. The function's own
-files are those of all modules that it has imported but Python's, those that are installed (`site-packages`) and ours.
-What is no module, such as a table that it reads, is not looked at.
+files are those of all modules that it has imported but Python's, those that are installed (`site-packages`), those in
+the directory for temporary files, which is emptied after each job, and ours. What is no module, such as a table that
+it reads, is not looked at.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import sys
-import sysconfig
 import time
 from collections.abc import Iterable, Mapping
 
 # Of a file that may be another than what was imported. None is so.
-UNSURE = [0, -1]
+UNSURE = [0, 0, -1]
 
-# What tells a file from the one that was there before: when it was written, in nanoseconds, and its bytes.
+# Directories of these names hold what is installed, wherever they are.
+INSTALLED = {"site-packages", "dist-packages"}
+
+# What tells a file from the one that was there before: its number, when it was written, in nanoseconds, and its bytes.
 Stamp = list[int]
 
 
@@ -27,12 +32,26 @@ def stamp(path: str) -> Stamp | None:
         found = os.stat(path)
     except OSError:
         return None
-    return [found.st_mtime_ns, found.st_size]
+    return [found.st_ino, found.st_mtime_ns, found.st_size]
 
 
 def _others() -> tuple[str, ...]:
-    installed = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return tuple(f"{directory}{os.sep}" for directory in {*installed, os.path.dirname(__file__)} if directory)
+    known = (os.path.dirname(os.__file__), os.path.dirname(__file__), os.environ.get("TMPDIR"))
+    return tuple(f"{directory.rstrip(os.sep)}{os.sep}" for directory in known if directory)
+
+
+def _file_of(module: object) -> str | None:
+    # Past the module's own `__getattr__`, which may be anything, and may import it only now.
+    with contextlib.suppress(Exception):
+        path = object.__getattribute__(module, "__dict__").get("__file__")
+        return path if isinstance(path, str) else None
+    return None
+
+
+def forget_compiled(path: str) -> None:
+    """Removes what Python keeps of a file that has changed: it tells an old one by whole seconds only."""
+    with contextlib.suppress(OSError, NotImplementedError, ValueError):
+        os.unlink(importlib.util.cache_from_source(path))
 
 
 class Imported:
@@ -51,13 +70,14 @@ class Imported:
         self.modules = len(sys.modules)
         found = {}
         for module in list(sys.modules.values()):
-            path = getattr(module, "__file__", None)
-            if not isinstance(path, str) or path in self.known:
+            path = _file_of(module)
+            if path is None or path in self.known:
                 continue
             self.known.add(path)
-            if not path.startswith(self.others) and (now := stamp(path)) is not None:
+            is_other = path.startswith(self.others) or not INSTALLED.isdisjoint(path.split(os.sep))
+            if not is_other and (now := stamp(path)) is not None:
                 # Of one that was written meanwhile, the content before may be what was imported.
-                is_sure = not self.began <= now[0] <= time.time_ns()
+                is_sure = not self.began <= now[1] <= time.time_ns()
                 found[os.path.abspath(path)] = now if is_sure else UNSURE
         return found
 

@@ -200,7 +200,8 @@ class JobFailed(JobEnded):
     def summary(self) -> str:
         """The job and one word; and why the function has refused its input, where it says so."""
         failure = self.job.status.failure
-        _, _, refusal = (failure.message if failure else "").partition("bad input: ")
+        # The last line that says so is ours: the function may have printed others.
+        _, _, refusal = (failure.message if failure else "").rpartition("bad input: ")
         why = f": {refusal.splitlines()[0]}" if refusal and self.reason == "BadInput" else ""
         return f"job {self.job.metadata.name}: {self.reason}{why}"
 
@@ -234,7 +235,10 @@ class ItemError(Model):
 class ItemsFailed(JobFailed):
     """Some items of a job have failed, by an exception of the function or by a result that is no JSON."""
 
-    reason = "FunctionError"
+    @property
+    def reason(self) -> str:
+        """`BadInput` where the function has refused each item that failed, else `FunctionError`."""
+        return "BadInput" if all(error.type == "BadInput" for error in self.errors) else "FunctionError"
 
     def __init__(self, job: Job, results: dict[int, Any], errors: tuple[ItemError, ...]) -> None:
         self.results = results
