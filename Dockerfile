@@ -3,16 +3,18 @@
 #
 #   docker build --tag registry.example/windlass:0.1.0 .
 #
-# Crates and what they compile to stay in the builder's cache (BuildKit, podman and buildah have one). The same source
-# gives the same bytes where the times of files are fixed, too: `podman build --timestamp 0`.
+# Crates and what they compile to stay in the builder's cache (BuildKit, podman and buildah have one). Of the source all is
+# compiled each time: cargo tells what is new by the times of files, which may be those of another checkout.
 # tests/install/image builds and installs it. Without a container engine, tests/cluster/image makes the same from a binary
 # that is there.
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bins --workspace \
- && mkdir /out && cp target/*/release/windlass target/*/release/windlass-worker target/*/release/misbehave /out/ \
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/target \
+    export CARGO_TARGET_DIR=/target/$(uname -m) \
+ && find . -type f -exec touch {} + \
+ && cargo build --release --locked --bins --workspace \
+ && mkdir /out && cd "$CARGO_TARGET_DIR"/*/release && cp windlass windlass-worker misbehave /out/ \
  && strip /out/windlass-worker
 
 # For the tests of a cluster: the function that fails in every way as well.

@@ -76,8 +76,12 @@ async fn a_call_whose_job_lacks_its_queue_is_not_waited_for_and_one_that_waits_f
     let server = Server::start().await;
     let waits = async {
         until(|| server.backend.job("made-up").is_some()).await;
+        // The gateway follows it, and sees that it lacks something.
+        until(|| server.backend.watchers("made-up") > 0).await;
         server.backend.waits("made-up", "QueueNotFound");
+        tokio::time::sleep(Duration::from_secs(1)).await;
         server.backend.waits("made-up", "WaitingForCpus");
+        // Longer than what is missing is waited for.
         tokio::time::sleep(Duration::from_secs(3)).await;
         server.backend.finish("made-up", b"{}", "application/json");
     };

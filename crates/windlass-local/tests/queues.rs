@@ -37,7 +37,7 @@ async fn a_job_waits_for_its_queue_and_a_deleted_queue_holds_its_jobs() {
     write_queue(&machine, "{cpus: 1}");
     machine.running("a").await;
     machine.submit("b", of_queue()).await.unwrap();
-    let why = "waits for 1 of the 1 CPUs of queue \"q\" and of the 4 of this machine";
+    let why = "waits for 1 free CPUs: queue \"q\" has 1 in all, this machine 4";
     machine.until("b", |job| says(job, "WaitingForCpus", why)).await;
     fs::remove_file(machine.path("manifests/q.yaml")).unwrap();
     machine.until("b", lacks_queue).await;

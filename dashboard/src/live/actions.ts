@@ -41,8 +41,8 @@ async function isSame(path: string, uid: string): Promise<boolean> {
   try {
     return (await askJson<Job>(`${path}?fields=metadata.uid`)).metadata.uid === uid;
   } catch (error) {
-    // Who may act may not always read, and what is not there says so when it is acted on.
-    if (error instanceof Refused && (error.status === 403 || error.status === 404)) return true;
+    // Who may act may not always read.
+    if (error instanceof Refused && error.status === 403) return true;
     throw error;
   }
 }

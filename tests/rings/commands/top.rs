@@ -147,11 +147,19 @@ fn jobs_come_change_and_go_on_the_terminal_and_keys_act_on_them() {
     top.press("n");
     top.shows(&["Running"]);
     top.press("cy");
-    top.shows(&["Cancelled"]);
-    top.press("r");
-    eventually("it is submitted again", LIMIT, || {
-        (stdout_of(&server, &["list", "-o", "name"]).lines().count() == 3).then_some(())
+    // The word is in the counts as well, from the beginning.
+    eventually("it is cancelled", LIMIT, || {
+        let ended = stdout_of(&server, &["list", "--phase", "Cancelled", "-o", "name"]);
+        ended.contains("at-work").then_some(())
     });
+    top.shows(&["Cancelled"]);
+    // Held down it submits nothing.
+    top.press("rrrr");
+    top.press("r");
+    top.shows(&["Submit at-work again?"]);
+    top.press("y");
+    top.shows(&["was submitted again as slow-"]);
+    assert_eq!(stdout_of(&server, &["list", "-o", "name"]).lines().count(), 3);
     top.press("qo");
     top.shows(&["Failures", "crash: BadInput, latest bad", "What waits"]);
     let tty = top.told("tty:");

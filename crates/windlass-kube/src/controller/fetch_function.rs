@@ -49,6 +49,11 @@ pub(super) async fn fetch_function(
         return Ok(Found::Function(function.into()));
     }
     let (namespace, name) = (&job.metadata.namespace, &job.spec.function);
+    let may_use = || ctx.function_rights.may_use(&ctx.client, namespace, name);
+    // Many jobs may ask again and again. A function of the namespace that has come meanwhile, its watch tells.
+    if cached.is_some() && !may_use().await? {
+        return Ok(Found::Refused);
+    }
     let functions: Api<ComputeFunction> = Api::namespaced(ctx.client.clone(), namespace);
     if let Some(found) = call(functions.get_opt(name)).await? {
         return Ok(Found::Function(found.to_core().into()));
@@ -61,6 +66,5 @@ pub(super) async fn fetch_function(
         }
     };
     let Some(function) = for_all else { return Ok(Found::Nothing) };
-    let may_use = ctx.function_rights.may_use(&ctx.client, namespace, name).await?;
-    Ok(if may_use { Found::Function(function.into()) } else { Found::Refused })
+    Ok(if may_use().await? { Found::Function(function.into()) } else { Found::Refused })
 }

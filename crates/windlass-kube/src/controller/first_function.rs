@@ -25,15 +25,23 @@ pub(super) fn why_it_waits(
     let created = job.metadata.creation_timestamp.unwrap_or(now);
     let longest = JobLimits::without_function(&job.spec).start_deadline();
     let waits = now.duration_since(created) < longest;
+    waits.then(|| match is_refused {
+        true => refused(job),
+        false => {
+            let why = format!("function {:?} is not there yet", job.spec.function);
+            (reasons::FUNCTION_NOT_FOUND, why)
+        }
+    })
+}
+
+/// That the namespace of a job may not use the function for all that it names: a reason and a sentence.
+pub(super) fn refused(job: &Job) -> (&'static str, String) {
     let (function, namespace) = (&job.spec.function, &job.metadata.namespace);
-    let why = || match is_refused {
-        true => format!(
-            "namespace {namespace:?} may not use the ClusterComputeFunction {function:?}: \
-             system:serviceaccounts:{namespace} needs the verb use on it"
-        ),
-        false => format!("function {function:?} is not there yet"),
-    };
-    waits.then(|| (reasons::FUNCTION_NOT_FOUND, why()))
+    let why = format!(
+        "namespace {namespace:?} may not use the ClusterComputeFunction {function:?}: \
+         system:serviceaccounts:{namespace} needs the verb use on it"
+    );
+    (reasons::FUNCTION_NOT_FOUND, why)
 }
 
 #[cfg(test)]

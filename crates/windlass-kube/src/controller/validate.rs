@@ -8,7 +8,7 @@ use windlass_core::{
 };
 
 use super::fetch::Fetched;
-use super::first_function::{is_new, why_it_waits};
+use super::first_function::{is_new, refused, why_it_waits};
 use crate::attempt::pod_template::pod_template;
 
 /// What a job is found to be.
@@ -37,6 +37,10 @@ pub(crate) fn validate(job: &Job, fetched: &mut Fetched, now: Timestamp) -> Vali
         Err(_) if fetched.needs_cpus && is_new(job) => {
             let is_refused = fetched.is_function_refused;
             function.is_none().then(|| why_it_waits(job, is_refused, now)).flatten()
+        }
+        // The right may be revoked between two attempts.
+        Err(_) if fetched.needs_cpus && function.is_none() && fetched.is_function_refused => {
+            Some(refused(job))
         }
         Err(why) if fetched.needs_cpus => missing_requirement(job, function, why),
         _ => None,

@@ -82,7 +82,18 @@ pub(super) async fn function_of(
         return Ok(Some(found.to_core()));
     }
     let for_all: Api<ClusterComputeFunction> = Api::all(client.clone());
-    Ok(call(for_all.get_opt(name)).await?.map(|found| found.to_core()))
+    let found = where_permitted(call(for_all.get_opt(name)).await)?;
+    Ok(found.flatten().map(|found| found.to_core()))
+}
+
+/// What is for all namespaces, for whoever may read it. Who has rights in one namespace alone sees what that has; so
+/// does everybody on a cluster whose definitions are of an earlier version.
+fn where_permitted<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::Denied(_) | Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[async_trait]
@@ -220,7 +231,8 @@ impl Jobs for Cluster {
     async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error> {
         let found = self.first_page(namespace).await?;
         let for_all: Api<ClusterComputeFunction> = Api::all(self.client.clone());
-        let for_all = call(for_all.list(&ListParams::default().limit(PAGE))).await?.items;
+        let for_all = call(for_all.list(&ListParams::default().limit(PAGE))).await;
+        let for_all = where_permitted(for_all)?.map_or_else(Vec::new, |list| list.items);
         let mut all: BTreeMap<_, _> =
             for_all.iter().map(|one| (one.name_any(), one.to_core())).collect();
         all.extend(found.iter().map(|one: &ComputeFunction| (one.name_any(), one.to_core())));

@@ -170,7 +170,7 @@ pub(crate) fn why_it_waits(
         }
         // Which of the two it is changes from moment to moment, and the status is written once.
         Some(spec) if spec.cpus < cpus => format!(
-            "waits for {min} of the {} CPUs of queue {queue:?} and of the {cpus} of this machine",
+            "waits for {min} free CPUs: queue {queue:?} has {} in all, this machine {cpus}",
             spec.cpus
         ),
         _ => format!("waits for {min} of the {cpus} CPUs of this machine"),

@@ -56,8 +56,8 @@ pub(super) fn advice(
             if *why == Denied::Unauthenticated.to_string() =>
         {
             "The token comes from WINDLASS_TOKEN, from the file that WINDLASS_TOKEN_FILE names or, for \
-             a server on this machine, from the file `token` in its data directory (--data DIR); for a cluster's gateway, `kubectl create \
-             token ACCOUNT` makes one."
+             a server on this machine, from the file `token` in its data directory (--data DIR); for a \
+             cluster's gateway, `kubectl create token ACCOUNT` makes one."
                 .into()
         }
         (Error::Denied(_), BackendKind::Server | BackendKind::ThisMachine) => {

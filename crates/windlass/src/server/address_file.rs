@@ -2,17 +2,18 @@
 //! no server.
 //!
 //! It is there while a server serves on a loopback address, and is as private as the token beside it. After a crash it
-//! stays, and names a server that is gone: whoever asks there is told that nobody answers.
+//! stays until the next server on this directory serves or ends. Whoever has that port by then gets what is sent there, as
+//! at the port that is asked without such a file.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "address";
 /// Most bytes of a URL that is read.
-const MAX_BYTES: usize = 300;
+const MAX_BYTES: u64 = 300;
 
 /// Removed when this is dropped.
 #[derive(Debug)]
@@ -53,9 +54,10 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Where the server of this directory is, if it says so.
 pub(crate) fn read(data: &Path) -> Option<String> {
-    let text = fs::read_to_string(data.join(FILE)).ok()?;
+    let mut text = String::new();
+    File::open(data.join(FILE)).ok()?.take(MAX_BYTES).read_to_string(&mut text).ok()?;
     let url = text.trim();
-    (text.len() <= MAX_BYTES && url.starts_with("http")).then(|| url.to_owned())
+    url.starts_with("http").then(|| url.to_owned())
 }
 
 #[cfg(test)]

@@ -219,7 +219,7 @@ impl Screen {
             KeyCode::Enter if matches!(self.view, View::Jobs) => return self.open(),
             KeyCode::Char('c') => self.ask(Action::Cancel),
             KeyCode::Char('d') => self.ask(Action::Delete),
-            KeyCode::Char('r') => return self.asked(Action::Retry).map(Wish::Do),
+            KeyCode::Char('r') => self.ask(Action::Retry),
             KeyCode::Up | KeyCode::Char('k') => self.go(-1),
             KeyCode::Down | KeyCode::Char('j') => self.go(1),
             KeyCode::PageUp => self.go(-PAGE),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_cancelled_or_deleted_without_a_yes() {
+    fn nothing_is_done_to_a_job_without_a_yes() {
         let asked = Asked { action: Action::Cancel, name: "new".into(), uid: "new".into() };
         for (keys, expected) in [
             ("c", None),
@@ -336,7 +336,8 @@ mod tests {
             ("cy", Some(Wish::Do(asked.clone()))),
             ("dn", None),
             ("dy", Some(Wish::Do(Asked { action: Action::Delete, ..asked.clone() }))),
-            ("r", Some(Wish::Do(Asked { action: Action::Retry, ..asked.clone() }))),
+            ("rrrr", None),
+            ("ry", Some(Wish::Do(Asked { action: Action::Retry, ..asked.clone() }))),
         ] {
             assert_eq!(press(&mut screen(), keys), expected, "{keys:?}");
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::time::Instant;
 use windlass_core::jobs::Verb;
 use windlass_core::{Error, Job};
 
@@ -41,9 +42,10 @@ pub(crate) struct WaitedJob {
     pub(crate) is_deleted: bool,
 }
 
-/// The job once it has ended, or as it was last seen when `limit` is over, the server is about to
-/// end, the client has closed its side for a while, the job lacks what it needs, or it cannot be followed: the job is
-/// created, and the caller can follow it at its Location, so none of these is an error. It is one that they may not watch the job any more.
+/// The job once it has ended, or as it was last seen when `limit` is over, the server is about to end,
+/// the client has closed its side for a while, the job lacks what it needs, or it cannot be followed: the job is
+/// created, and the caller can follow it at its Location, so none of these is an error. It is one that they may not
+/// watch the job any more.
 pub(crate) async fn wait_until_finished(
     state: &GatewayState,
     token: &BearerToken,
@@ -60,15 +62,20 @@ pub(crate) async fn wait_until_finished(
     let follow = async {
         // The first item is the job as it is: an end between submit and watch is not missed.
         let mut watch = state.gateway.jobs.watch(&key).await?;
+        let mut patience = None;
         while !latest.status.is_finished() {
             let next = watch.next();
-            latest = match latest.status.missing_requirement() {
-                None => next.await?,
-                Some(_) => match tokio::time::timeout(MISSING_PATIENCE, next).await {
-                    Ok(next) => next?,
-                    Err(_) => break,
-                },
-            };
+            if latest.status.missing_requirement().is_none() {
+                patience = None;
+                latest = next.await?;
+                continue;
+            }
+            // From when that was first seen: news of another kind may come.
+            let until = *patience.get_or_insert_with(|| Instant::now() + MISSING_PATIENCE);
+            match tokio::time::timeout_at(until, next).await {
+                Ok(next) => latest = next?,
+                Err(_) => break,
+            }
         }
         Ok::<_, Error>(())
     };
