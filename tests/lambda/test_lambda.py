@@ -193,7 +193,7 @@ class Clients(unittest.TestCase):
                 self.assertEqual((told["event"], told["deadline"]), ({"a": 1}, DEADLINE))
             with Adapter(program) as adapter:
                 status, said = adapter.cold({"do": "fail"})
-                self.assertEqual(status, 65)
+                self.assertEqual(status, 70)
                 self.assertIn("no such thing", said)
                 self.assertFalse((adapter.path / "output").exists())
             with Adapter(program) as adapter:
