@@ -176,7 +176,7 @@ test("the list says why a job waits", async () => {
   await server.say({ text: "a" }, { name: "waiting", queue: "small" });
   await server.say({ text: "a" }, { name: "without-queue", queue: "nowhere" });
   const page = await openPage(browser, server);
-  await row(page, "waiting").getByText("waits for 1 of the 2 CPUs of this machine").waitFor();
+  await row(page, "waiting").getByText('waits for 1 free CPUs: queue "small" has 1 in all, this machine 2').waitFor();
   await row(page, "without-queue").getByText('queue "nowhere" is not there').waitFor();
   await go(page, "#/default/overview");
   await page.getByRole("region", { name: "What waits" }).getByText('queue "nowhere" is not there').waitFor();
@@ -195,7 +195,7 @@ test("a step in a path is no name of an address", async () => {
   }
   await go(page, "#/default/overview");
   await page.getByRole("heading", { name: "Overview" }).waitFor();
-  for (const path of asked) assert.match(path, /^\/v1\/namespaces\/default\/(jobs|events|functions|queues)/);
+  for (const path of asked) assert.match(path, /^\/v1\/namespaces\/default\/(jobs|events|functions|queues|capacity)/);
   assert.deepEqual(page.complaints, []);
 });
 
