@@ -21,6 +21,7 @@
 
 mod attempt;
 mod blobs;
+pub mod bounded_file;
 mod config;
 mod confine;
 mod controller;

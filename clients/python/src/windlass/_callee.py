@@ -151,12 +151,14 @@ def check_names(callee: Callee, given: Iterable[str]) -> None:
     for name in sorted(told - known):
         if not callee.takes_more or name in callee.positions:
             fields = " beside `items` and `keepGoing`" if callee.by_item else ""
-            raise BadInput(
-                f"unknown field at /{name}{fields}: {callee.shown} has no such parameter{nearest(name, known)}"
-            )
+            raise BadInput(_unknown(callee, name, known, fields))
     for name in callee.required:
         if name not in told and name not in callee.positions:
             raise BadInput(f"/{name} is missing: {callee.shown} needs it")
+
+
+def _unknown(callee: Callee, name: str, known: Iterable[str], beside: str = "") -> str:
+    return f"unknown field at /{name}{beside}: {callee.shown} has no such parameter{nearest(name, known)}"
 
 
 def without_items(callee: Callee, given: set[str]) -> str:
@@ -165,7 +167,7 @@ def without_items(callee: Callee, given: set[str]) -> str:
     known = {*callee.names, *ITEM_FIELDS, *once}
     unknown = sorted(given - known)
     if unknown and not callee.takes_more:
-        return f"unknown field at /{unknown[0]}: {callee.shown} has no such parameter{nearest(unknown[0], known)}"
+        return _unknown(callee, unknown[0], known)
     if not once:
         return f"/items is missing: {callee.shown} is called with each of them"
     missing = [name for name in (callee.first, *callee.required) if name not in given]

@@ -54,8 +54,7 @@ def server_url(given: str | None, data: str | os.PathLike[str] | None = None) ->
 
 def _local_url(data: str | os.PathLike[str] | None) -> str:
     try:
-        with _path("address", data).open(encoding="ascii") as file:
-            url = file.read(MAX_URL_BYTES + 1).strip()
+        url = _text(_path("address", data), MAX_URL_BYTES).strip()
     except (OSError, ValueError):
         return LOCAL
     return url if url.startswith("http") and len(url) <= MAX_URL_BYTES else LOCAL
@@ -101,10 +100,15 @@ def data_directory() -> Path:
     return base / "windlass"
 
 
+def _text(path: Path, most: int) -> str:
+    """What a file holds. Of one that has more than `most` bytes, one byte more than that."""
+    with path.open(encoding="ascii") as file:
+        return file.read(most + 1)
+
+
 def _read(path: Path, advice: str) -> str:
     try:
-        with path.open(encoding="ascii") as file:
-            text = file.read(MAX_TOKEN_BYTES + 1)
+        text = _text(path, MAX_TOKEN_BYTES)
     except (OSError, ValueError) as error:
         raise NoToken(f"{path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
     if len(text) > MAX_TOKEN_BYTES:

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -14,6 +14,8 @@ use windlass_core::warm::Warm;
 use windlass_core::{
     API_VERSION, Function, FunctionSpec, GROUP, Problem, Queue, manifest, media_type, name,
 };
+
+use crate::bounded_file;
 
 /// Most bytes of a file of manifests.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -262,13 +264,7 @@ impl Functions {
 
 /// The text of a file of manifests.
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        let why = format!("is larger than {MAX_FILE_BYTES} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
-    }
-    Ok(text)
+    bounded_file::read(path, MAX_FILE_BYTES)
 }
 
 /// The manifests of a directory, or the file itself.

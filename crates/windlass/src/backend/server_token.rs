@@ -1,8 +1,9 @@
 //! The token with which a server is asked.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
+
+use windlass_local::bounded_file;
 
 use crate::flags::bad_usage::BadUsage;
 use crate::server::engine_config;
@@ -48,14 +49,14 @@ pub(super) fn server_token(server: &str, data: Option<&Path>) -> anyhow::Result<
 
 /// What a file holds that is a token: some text, and not more than one.
 fn read(path: &Path) -> io::Result<String> {
-    let mut token = String::new();
-    File::open(path)?.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut token)?;
-    let wrong = match token.trim() {
-        "" => "it is empty, and a token is not",
-        _ if token.len() as u64 > MAX_TOKEN_BYTES => "it is too large to be a token",
-        token => return Ok(token.to_owned()),
-    };
-    Err(io::Error::other(wrong))
+    let text = bounded_file::read(path, MAX_TOKEN_BYTES).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => io::Error::other("it is too large to be a token"),
+        _ => error,
+    })?;
+    match text.trim() {
+        "" => Err(io::Error::other("it is empty, and a token is not")),
+        token => Ok(token.to_owned()),
+    }
 }
 
 /// Whether what is sent to this URL stays on this machine.

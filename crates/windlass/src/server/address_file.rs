@@ -5,11 +5,13 @@
 //! stays until the next server on this directory serves or ends. Whoever has that port by then gets what is sent there, as
 //! at the port that is asked without such a file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use windlass_local::bounded_file;
 
 const FILE: &str = "address";
 /// Most bytes of a URL that is read.
@@ -54,8 +56,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Where the server of this directory is, if it says so.
 pub(crate) fn read(data: &Path) -> Option<String> {
-    let mut text = String::new();
-    File::open(data.join(FILE)).ok()?.take(MAX_BYTES).read_to_string(&mut text).ok()?;
+    let text = bounded_file::read(&data.join(FILE), MAX_BYTES).ok()?;
     let url = text.trim();
     url.starts_with("http").then(|| url.to_owned())
 }

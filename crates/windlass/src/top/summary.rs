@@ -31,15 +31,19 @@ pub(super) fn by_phase(table: &JobTable) -> [usize; Phase::ALL.len()] {
 
 /// CPUs that are granted.
 pub(super) fn granted(table: &JobTable) -> Cpus {
-    holders(table).iter().map(|row| cpus_of(row)).sum()
+    holding(table).map(cpus_of).sum()
 }
 
 /// Who holds CPUs, the most first.
 pub(super) fn holders(table: &JobTable) -> Vec<&Row> {
-    let holds = |row: &&Row| matches!(row.job.status.phase, Some(Phase::Starting | Phase::Running));
-    let mut holders: Vec<_> = table.rows().filter(holds).collect();
+    let mut holders: Vec<_> = holding(table).collect();
     holders.sort_by_key(|row| std::cmp::Reverse(cpus_of(row)));
     holders
+}
+
+fn holding(table: &JobTable) -> impl Iterator<Item = &Row> {
+    let holds = |row: &&Row| matches!(row.job.status.phase, Some(Phase::Starting | Phase::Running));
+    table.rows().filter(holds)
 }
 
 fn cpus_of(row: &Row) -> Cpus {

@@ -7,10 +7,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 use windlass_core::explain::explain;
 
-use super::jobs::{phase, what};
+use super::jobs::{age_of, phase, what};
 use super::theme::Theme;
 use super::{lines_in, words};
-use crate::output::age::age;
 use crate::output::terminal;
 use crate::top::screen::JobView;
 
@@ -47,7 +46,6 @@ fn facts(view: &JobView, theme: Theme, now: Timestamp) -> Vec<Line<'static>> {
     if view.is_gone {
         title.push(Span::styled("  it was deleted", theme.bad()));
     }
-    let created = job.metadata.creation_timestamp.map(|created| age(created, now));
     let cpus = match (job.status.parallelism, job.spec.parallelism) {
         (Some(cpus), _) => format!("{cpus} CPUs granted"),
         (None, Some(cpus)) => format!("{cpus} CPUs wanted"),
@@ -58,7 +56,7 @@ fn facts(view: &JobView, theme: Theme, now: Timestamp) -> Vec<Line<'static>> {
         words(&job.spec.function),
         words(job.spec.queue()),
         job.status.attempt.unwrap_or(0),
-        created.unwrap_or_default(),
+        age_of(job, now),
     );
     let explanation = explain(job, now);
     let parts = explanation.parts.iter().filter(|part| part.seconds > 0.0);

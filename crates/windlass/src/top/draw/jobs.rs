@@ -74,11 +74,14 @@ fn cell(head: &str, row: &Row, theme: Theme, now: Timestamp) -> Cell<'static> {
         }
         "WHAT" => what(job, theme, now),
         "TIME" => Span::raw(time(job, now)),
-        _ => {
-            let created = job.metadata.creation_timestamp;
-            Span::raw(created.map(|created| age(created, now)).unwrap_or_default())
-        }
+        _ => Span::raw(age_of(job, now)),
     })
+}
+
+/// How long ago it was created.
+pub(super) fn age_of(job: &Job, now: Timestamp) -> String {
+    let created = job.metadata.creation_timestamp;
+    created.map(|created| age(created, now)).unwrap_or_default()
 }
 
 /// The phase of a job, and whether it is asked to end.

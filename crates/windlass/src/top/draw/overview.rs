@@ -6,10 +6,9 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use windlass_core::Queue;
 
-use super::jobs::what;
+use super::jobs::{age_of, what};
 use super::theme::Theme;
 use super::{lines_in, words};
-use crate::output::age::age;
 use crate::top::screen::Screen;
 use crate::top::summary;
 use crate::top::table::Row;
@@ -74,8 +73,7 @@ fn jobs(
     lines.extend(rows.iter().take(area.height.into()).map(|row| {
         let status = &row.job.status;
         let cpus = status.parallelism.or(row.job.spec.parallelism).unwrap_or(1);
-        let since = row.job.metadata.creation_timestamp.map(|created| age(created, now));
-        let head = format!("{cpus:>4} {}  {}  ", words(row.name()), since.unwrap_or_default());
+        let head = format!("{cpus:>4} {}  {}  ", words(row.name()), age_of(&row.job, now));
         Line::from(vec![Span::raw(head), what(&row.job, theme, now)])
     }));
     lines
