@@ -101,7 +101,7 @@ fn run(n: usize) -> Vec<Cost> {
     let mut admission: Admission<Id> = Admission::new(Capacity(Some(CAPACITY)));
     for queue in 0..QUEUES / 2 {
         let quota = (queue % 4 == 0).then_some(8);
-        let share = Share { quota, weight: 1 + (queue % 3) as u32 };
+        let share = Share { quota, weight: 1 + (queue % 3) as u32, ..Share::default() };
         admission.set_queue(&format!("queue-{queue}"), Some(share));
     }
     while admission.waiting() < n {

@@ -1,9 +1,10 @@
 //! Who starts, with how many CPUs.
 //!
-//! Order: priority, then weighted fair share between queues by granted CPUs, then age. Not only the
-//! head of a queue is looked at: a large job that waits blocks no smaller one that fits, until it
-//! has waited [`RESERVE_AFTER_SECONDS`]; from then on what comes after it waits too, so that it is
-//! not starved: only its queue while the quota lacks, every queue while the machine lacks.
+//! Order: queues that hold less than what is guaranteed to them, then priority, then weighted fair share
+//! between queues by granted CPUs, then age. Not only the head of a queue is looked at: a large job that
+//! waits blocks no smaller one that fits, until it has waited [`RESERVE_AFTER_SECONDS`]; from then on what
+//! comes after it waits too, so that it is not starved: only its queue while the quota lacks, every queue
+//! while the capacity lacks.
 //!
 //! [`Admission`] is told what happens, one event at a time, and what it grants is what a look at
 //! all jobs would. An event costs `O(log n)` in the number of jobs. `next` also passes over the
@@ -311,6 +312,11 @@ impl<Id: Ord> QueueLine<Id> {
         self.share.unwrap_or_default().weight.max(1)
     }
 
+    /// Whether its jobs hold less than what is guaranteed to them.
+    fn is_owed(&self) -> bool {
+        self.granted < u64::from(self.share.unwrap_or_default().guaranteed)
+    }
+
     /// Takes a job out of the line, and gives back its key.
     fn remove(&mut self, id: Id, place: &QueueEntry) -> Id {
         let key = (place.age, id);
@@ -343,8 +349,10 @@ impl<Id: Ord> QueueLine<Id> {
         let left = self.left();
         // A range from above its end would be a panic.
         let sizes = (free < left).then_some((Bound::Excluded(free), Bound::Included(left)));
+        let is_before = self.is_owed() && !other.queue.is_owed();
+        let priority = if is_before { i32::MIN } else { other.priority };
         sizes
-            .and_then(|sizes| self.head(sizes, other.priority, |age| is_old(age, now)))
+            .and_then(|sizes| self.head(sizes, priority, |age| is_old(age, now)))
             .is_some_and(|head| head.precedes(other) && !self.waits_for_quota(left, &head, now))
     }
 
@@ -384,7 +392,8 @@ impl<Id: Ord> Head<'_, Id> {
             let mine = u128::from(self.queue.granted) * u128::from(other.queue.weight());
             mine.cmp(&(u128::from(other.queue.granted) * u128::from(self.queue.weight())))
         };
-        (other.priority.cmp(&self.priority))
+        (other.queue.is_owed().cmp(&self.queue.is_owed()))
+            .then_with(|| other.priority.cmp(&self.priority))
             .then_with(share)
             .then_with(|| (self.age, self.id).cmp(&(other.age, other.id)))
     }

@@ -23,6 +23,11 @@ pub struct QueueSpec {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1_000))]
     pub weight: u32,
+    /// CPUs that others may use while this queue leaves them idle. While its jobs hold less, they start before those of
+    /// queues that hold what is guaranteed to them, whatever their priority. Default 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = 1_000_000))]
+    pub guaranteed_cpus: Cpus,
     /// Jobs that may wait. Beyond it a submission is refused (429) until some have started.
     /// Default 10000.
     #[serde(default = "ten_thousand")]
@@ -44,7 +49,7 @@ impl QueueSpec {
 
     /// What admission is told of it.
     pub fn share(&self) -> Share {
-        Share { quota: Some(self.quota()), weight: self.weight }
+        Share { quota: Some(self.quota()), weight: self.weight, guaranteed: self.guaranteed_cpus }
     }
 
     /// Why a job of this queue, which has this name, waits although CPUs may be free elsewhere.
@@ -105,6 +110,10 @@ pub struct QueueStatus {
 impl Queue {
     /// Kind of the resource.
     pub const KIND: &'static str = "ComputeQueue";
+}
+
+fn is_zero(cpus: &Cpus) -> bool {
+    *cpus == 0
 }
 
 fn one() -> u32 {

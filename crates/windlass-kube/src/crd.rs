@@ -1,4 +1,4 @@
-//! The four resources as Kubernetes knows them.
+//! The five resources as Kubernetes knows them.
 //!
 //! The schemas are core's: a wrapper adds the group, names, printer columns and selectable fields. [`definitions`] adds
 //! the rules that see a whole object.
@@ -14,12 +14,15 @@ use serde_with_macros::skip_serializing_none;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::jobs::RETRY_ANNOTATION;
 use windlass_core::{
-    AttemptNumber, Cpus, Function, FunctionSpec, Job, JobSpec, JobStatus, Metadata, Queue,
-    QueueSpec,
+    AttemptNumber, ClusterQueueSpec, Cpus, Function, FunctionSpec, Job, JobSpec, JobStatus,
+    Metadata, Queue, QueueSpec,
 };
 
+use crate::condition::Condition;
 use crate::function_status::FunctionStatus;
 use crate::labels::AttemptId;
+use crate::queueing::ledger::LedgerKey;
+use crate::queueing::state::QueueKey;
 
 pub use self::definitions::all;
 
@@ -123,6 +126,39 @@ custom_resource! {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 }
 
+custom_resource! {
+    /// CPUs that the queues of several namespaces share.
+    ClusterComputeQueueSpec(ClusterQueueSpec):
+    kind = "ClusterComputeQueue",
+    plural = "clustercomputequeues",
+    shortname = "ccqueue",
+    status = "ClusterQueueStatus",
+    doc = "CPUs that the queues of several namespaces share.",
+    printcolumn(name = "CPUs", type_ = "integer", json_path = ".spec.cpus"),
+    printcolumn(name = "Granted", type_ = "integer", json_path = ".status.granted"),
+    printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.waiting"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(name = "Hold", type_ = "boolean", json_path = ".spec.hold"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+}
+
+/// How much of a ClusterComputeQueue is in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterQueueStatus {
+    /// The numbers and the claims of all its queues together.
+    #[serde(flatten)]
+    pub usage: QueueStatus,
+    /// One, `Ready`: whether it has every namespace that it selects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub conditions: Vec<Condition>,
+}
+
 /// How much of a queue is in use. Written with each grant, by compare-and-set, so that no two
 /// controllers can grant the same CPUs.
 #[skip_serializing_none]
@@ -145,6 +181,7 @@ pub struct QueueStatus {
 }
 
 /// CPUs that were granted to an attempt.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
@@ -155,11 +192,38 @@ pub struct Claim {
     pub attempt: AttemptNumber,
     /// CPUs.
     pub cpus: Cpus,
+    /// Namespace of the queue, where queues of several namespaces share CPUs.
+    #[schemars(length(max = 63))]
+    pub namespace: Option<String>,
+    /// Name of the queue, where queues of several namespaces share CPUs.
+    #[schemars(length(max = 63))]
+    pub queue: Option<String>,
+}
+
+impl QueueStatus {
+    /// Whether it names a claim of this attempt and of so many CPUs.
+    pub(crate) fn names(&self, attempt: &AttemptId, cpus: Cpus) -> bool {
+        self.claims.iter().any(|claim| claim.attempt() == *attempt && claim.cpus == cpus)
+    }
 }
 
 impl Claim {
-    pub(crate) fn new(attempt: &AttemptId, cpus: Cpus) -> Self {
-        Self { job_uid: attempt.job_uid.to_string(), attempt: attempt.number, cpus }
+    /// `queue` where the object that names the claim is not the queue itself.
+    pub(crate) fn new(attempt: &AttemptId, cpus: Cpus, queue: Option<QueueKey>) -> Self {
+        let (namespace, queue) = queue.map(|key| (key.namespace, key.name)).unzip();
+        let job_uid = attempt.job_uid.to_string();
+        Self { job_uid, attempt: attempt.number, cpus, namespace, queue }
+    }
+
+    /// The queue whose job has it, of a claim on this object.
+    pub(crate) fn queue_on(&self, ledger: &LedgerKey) -> Option<QueueKey> {
+        match ledger {
+            LedgerKey::Queue(key) => Some(key.clone()),
+            LedgerKey::ClusterQueue(_) => {
+                let (namespace, name) = self.namespace.clone().zip(self.queue.clone())?;
+                Some(QueueKey { namespace, name })
+            }
+        }
     }
 
     pub(crate) fn attempt(&self) -> AttemptId {

@@ -20,6 +20,7 @@ mod access_review;
 mod attempt;
 mod cache;
 mod client;
+pub mod condition;
 mod controller;
 pub mod crd;
 mod error;

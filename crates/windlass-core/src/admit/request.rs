@@ -11,11 +11,13 @@ pub struct Share {
     pub quota: Option<Cpus>,
     /// Its part beside other queues; 0 counts as 1.
     pub weight: u32,
+    /// While its jobs hold less, they come before those of queues that hold what is guaranteed to them.
+    pub guaranteed: Cpus,
 }
 
 impl Default for Share {
     fn default() -> Self {
-        Self { quota: None, weight: 1 }
+        Self { quota: None, weight: 1, guaranteed: 0 }
     }
 }
 

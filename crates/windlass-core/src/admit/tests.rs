@@ -153,10 +153,33 @@ fn a_moldable_job_takes_what_is_free() {
 fn a_queue_of_twice_the_weight_gets_twice_the_cpus() {
     let names = ["a", "b"];
     let mut admission = line(Some(30), (0..60).map(|i| job(names[i % 2], 1, 1)));
-    admission.set_queue("b", Some(Share { quota: None, weight: 2 }));
+    admission.set_queue("b", Some(Share { weight: 2, ..Share::default() }));
     let granted = grants(&mut admission, at(0));
     let second = granted.iter().filter(|(id, _)| id % 2 == 1).count();
     assert_eq!((granted.len(), second), (30, 20));
+}
+
+#[test]
+fn a_queue_that_holds_less_than_its_guarantee_comes_first_and_lends_what_it_does_not_use() {
+    let guaranteed = |guaranteed| Some(Share { guaranteed, ..Share::default() });
+    let mut admission = line(Some(4), (0..6).map(|_| job("borrower", 1, 1)));
+    admission.set_queue("owner", guaranteed(2));
+    assert_eq!(grants(&mut admission, at(0)).len(), 4, "what the owner leaves idle is lent");
+    for id in 10..14 {
+        admission.wait(id, Waiting { since: at(9), priority: -1, ..job("owner", 1, 1) });
+    }
+    assert_eq!((admission.release(&0), admission.release(&1)), (Some(1), Some(1)));
+    assert_eq!(grants(&mut admission, at(9)), [(10, 1), (11, 1)], "whatever its priority");
+    admission.release(&2);
+    assert_eq!(grants(&mut admission, at(9)), [(4, 1)], "beyond its guarantee it is one of two");
+    // A large old job of the owner holds back the borrower's urgent one.
+    admission.wait(20, job("owner", 3, 3));
+    admission.wait(21, Waiting { priority: 9, ..job("borrower", 1, 1) });
+    for id in 10..14 {
+        admission.leave(&id);
+        admission.release(&id);
+    }
+    assert_eq!(grants(&mut admission, at(RESERVE_AFTER_SECONDS)), []);
 }
 
 #[test]
@@ -165,7 +188,7 @@ fn shares_that_differ_by_little_are_told_apart() {
     for (id, (queue, weight)) in
         [("a", 4_000_000_000), ("b", 4_000_000_001)].into_iter().enumerate()
     {
-        admission.set_queue(queue, Some(Share { quota: None, weight }));
+        admission.set_queue(queue, Some(Share { weight, ..Share::default() }));
         admission.occupy(id, queue, 1);
         admission.wait(id + 2, job(queue, 1, 1));
     }
@@ -198,14 +221,17 @@ fn a_job_that_waits_again_has_only_its_new_place() {
 #[test]
 fn numbers_that_make_no_sense_are_taken_for_the_nearest_that_do() {
     let mut admission = line(Some(8), [job("a", 0, 0), job("b", 3, 1)]);
-    admission.set_queue("a", Some(Share { quota: None, weight: 0 }));
+    admission.set_queue("a", Some(Share { weight: 0, ..Share::default() }));
     assert_eq!(grants(&mut admission, at(0)), [(0, 1), (1, 3)]);
 }
 
 #[test]
 fn the_largest_numbers_are_no_trouble() {
     let mut admission = Admission::new(Capacity(Some(Cpus::MAX)));
-    admission.set_queue("a", Some(Share { quota: Some(Cpus::MAX), weight: u32::MAX }));
+    admission.set_queue(
+        "a",
+        Some(Share { quota: Some(Cpus::MAX), weight: u32::MAX, guaranteed: Cpus::MAX }),
+    );
     for id in 0..3 {
         admission.occupy(id, "a", Cpus::MAX);
     }

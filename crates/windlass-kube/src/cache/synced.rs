@@ -16,6 +16,10 @@ pub(crate) enum Watched {
     ClusterFunctions,
     /// ComputeQueues.
     Queues,
+    /// ClusterComputeQueues.
+    ClusterQueues,
+    /// Namespaces.
+    Namespaces,
     /// Batch Jobs.
     BatchJobs,
     /// Pods.
@@ -30,6 +34,8 @@ impl Watched {
             Self::Functions => "computefunctions",
             Self::ClusterFunctions => "clustercomputefunctions",
             Self::Queues => "computequeues",
+            Self::ClusterQueues => "clustercomputequeues",
+            Self::Namespaces => "namespaces",
             Self::BatchJobs => "jobs",
             Self::Pods => "pods",
         }
@@ -37,7 +43,7 @@ impl Watched {
 }
 
 /// So many watches there are.
-const WATCHES: usize = 6;
+const WATCHES: usize = 8;
 
 /// Whether the caches are complete. Before that, what is not in a cache may exist all the same.
 #[derive(Default)]
@@ -76,6 +82,8 @@ mod tests {
             Watched::Functions,
             Watched::ClusterFunctions,
             Watched::Queues,
+            Watched::ClusterQueues,
+            Watched::Namespaces,
             Watched::BatchJobs,
         ];
         but_pods.into_iter().for_each(|watch| synced.mark(watch));

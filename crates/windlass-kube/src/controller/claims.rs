@@ -1,4 +1,4 @@
-//! Grants become claims: they are written on the ComputeQueue by compare-and-set before any batch Job is created for
+//! Grants become claims: they are written on the ComputeQueue, or on the ClusterComputeQueue that it shares, by compare-and-set before any batch Job is created for
 //! them, many with one write.
 //!
 //! The claim is what makes two controllers at once safe. A grant is decided from what this process
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
+use kube::core::ObjectMeta;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tracing::{debug, warn};
@@ -22,14 +23,14 @@ use windlass_core::Error;
 use windlass_metrics::{QueueNumbers, Totals};
 
 use super::context::Context;
-use super::handlers::{batch_job_found, pod_changed, queue_changed};
+use super::handlers::{batch_job_found, cluster_queue_changed, pod_changed, queue_changed};
 use super::list::list_objects;
 use crate::cache::watch::Change;
-use crate::crd::{ComputeQueue, QueueStatus};
+use crate::crd::{ClusterComputeQueue, ComputeQueue, QueueStatus};
 use crate::error::call;
 use crate::labels::LABEL_QUEUE;
 use crate::queueing::claim::ClaimWrite;
-use crate::queueing::state::QueueKey;
+use crate::queueing::ledger::LedgerKey;
 
 /// How often places are counted.
 const TICK: Duration = Duration::from_secs(1);
@@ -60,10 +61,10 @@ pub(crate) async fn run(ctx: &Context) {
         }
         while let Some(write) = ctx.admission.next_claim_write(numbers, ctx.now()) {
             if let Err(error) = claim(ctx, &write).await {
-                warn!(queue = %write.queue.name, %error, "a claim failed");
-                ctx.admission.revert_grants(&write.queue);
+                warn!(queue = %write.ledger.name(), %error, "a claim failed");
+                ctx.admission.revert_grants(&write.ledger);
                 // This queue waits, the others do not.
-                ctx.admission.postpone_writes(&write.queue, ctx.now() + PAUSE);
+                ctx.admission.postpone_writes(&write.ledger, ctx.now() + PAUSE);
                 ctx.admission.grant_again(ctx.now());
             }
         }
@@ -75,22 +76,24 @@ async fn claim(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
     if !write.may_replace {
         return take_over(ctx, write).await;
     }
-    match write_status(ctx, &write.queue, &write.resource_version, &write.status).await {
-        Ok(queue) => {
+    match write_status(ctx, write, &write.resource_version, &write.status).await {
+        Ok(written) => {
             ctx.admission.confirm_claims(write, ctx.now());
-            queue_changed(ctx, &queue);
+            written.observe(ctx);
             Ok(())
         }
         Err(Error::Conflict(_)) => {
-            debug!(queue = %write.queue.name, "somebody else wrote");
-            ctx.admission.revert_grants(&write.queue);
-            refresh_queue(ctx, write).await?;
+            debug!(queue = %write.ledger.name(), "somebody else wrote");
+            ctx.admission.revert_grants(&write.ledger);
+            match Claimed::fetch(ctx, &write.ledger).await? {
+                Some(current) => current.observe(ctx),
+                None => deleted(ctx, write),
+            }
             ctx.admission.grant_again(ctx.now());
             Ok(())
         }
-        // The queue was deleted: its jobs wait until it is there again.
         Err(Error::NotFound { .. }) => {
-            ctx.admission.queue_deleted(&write.queue, &write.uid);
+            deleted(ctx, write);
             Ok(())
         }
         Err(error) => Err(error),
@@ -99,67 +102,121 @@ async fn claim(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
 
 /// From now on the other controller's claims fail. Then what it has created is counted.
 async fn take_over(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
-    ctx.admission.revert_grants(&write.queue);
-    let current = fetch_queue(ctx, &write.queue).await?;
-    let Some(current) = current else {
-        ctx.admission.queue_deleted(&write.queue, &write.uid);
+    ctx.admission.revert_grants(&write.ledger);
+    let Some(current) = Claimed::fetch(ctx, &write.ledger).await? else {
+        deleted(ctx, write);
         return Ok(());
     };
-    let status = current.status.clone().unwrap_or_default();
-    let status = QueueStatus { holder: write.status.holder.clone(), ..status };
-    let version = current.metadata.resource_version.clone().unwrap_or_default();
-    let queue = match write_status(ctx, &write.queue, &version, &status).await {
-        Ok(queue) => queue,
+    let status = QueueStatus { holder: write.status.holder.clone(), ..current.status() };
+    let version = current.meta().resource_version.clone().unwrap_or_default();
+    let taken = match write_status(ctx, write, &version, &status).await {
+        Ok(taken) => taken,
         Err(Error::Conflict(_)) => {
             ctx.admission.grant_again(ctx.now());
             return Ok(());
         }
         Err(error) => return Err(error),
     };
-    count_attempts(ctx, &write.queue).await?;
-    queue_changed(ctx, &queue);
-    ctx.admission.mark_counted(&write.queue);
+    count_attempts(ctx, &write.ledger).await?;
+    taken.observe(ctx);
+    ctx.admission.mark_counted(&write.ledger);
     ctx.admission.grant_again(ctx.now());
     Ok(())
+}
+
+/// The object was deleted. The jobs of a ComputeQueue wait until it is there again; those of a ClusterComputeQueue have
+/// the quotas of their own queues alone.
+fn deleted(ctx: &Context, write: &ClaimWrite) {
+    match &write.ledger {
+        LedgerKey::Queue(key) => ctx.admission.queue_deleted(key, &write.uid),
+        LedgerKey::ClusterQueue(name) => {
+            ctx.admission.cluster_queue_deleted(name, &write.uid, ctx.now());
+        }
+    }
+}
+
+/// The object on which grants are claimed, as the API server has it.
+enum Claimed {
+    Queue(ComputeQueue),
+    ClusterQueue(ClusterComputeQueue),
+}
+
+impl Claimed {
+    async fn fetch(ctx: &Context, key: &LedgerKey) -> Result<Option<Self>, Error> {
+        match key {
+            LedgerKey::Queue(key) => {
+                let api: Api<ComputeQueue> = Api::namespaced(ctx.client.clone(), &key.namespace);
+                Ok(call(api.get_opt(&key.name)).await?.map(Self::Queue))
+            }
+            LedgerKey::ClusterQueue(name) => {
+                let api: Api<ClusterComputeQueue> = Api::all(ctx.client.clone());
+                Ok(call(api.get_opt(name)).await?.map(Self::ClusterQueue))
+            }
+        }
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Queue(queue) => &queue.metadata,
+            Self::ClusterQueue(queue) => &queue.metadata,
+        }
+    }
+
+    fn status(&self) -> QueueStatus {
+        match self {
+            Self::Queue(queue) => queue.status.clone().unwrap_or_default(),
+            Self::ClusterQueue(queue) => queue.status.clone().unwrap_or_default().usage,
+        }
+    }
+
+    fn observe(&self, ctx: &Context) {
+        match self {
+            Self::Queue(queue) => drop(queue_changed(ctx, queue)),
+            Self::ClusterQueue(queue) => cluster_queue_changed(ctx, queue),
+        }
+    }
 }
 
 /// Writes the status in place of this version of the object.
 async fn write_status(
     ctx: &Context,
-    key: &QueueKey,
+    write: &ClaimWrite,
     resource_version: &str,
     status: &QueueStatus,
-) -> Result<ComputeQueue, Error> {
-    let api: Api<ComputeQueue> = Api::namespaced(ctx.client.clone(), &key.namespace);
-    let patch = Patch::Merge(json!({
+) -> Result<Claimed, Error> {
+    let mut patch = json!({
         "metadata": { "resourceVersion": resource_version },
         // A merge takes nothing away by itself.
         "status": {
             "holder": status.holder, "granted": status.granted, "waiting": status.waiting,
             "claims": status.claims,
         },
-    }));
-    let params = PatchParams::default();
-    call(api.patch_status(&key.name, &params, &patch)).await
-}
-
-async fn fetch_queue(ctx: &Context, key: &QueueKey) -> Result<Option<ComputeQueue>, Error> {
-    let api: Api<ComputeQueue> = Api::namespaced(ctx.client.clone(), &key.namespace);
-    call(api.get_opt(&key.name)).await
-}
-
-async fn refresh_queue(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
-    match fetch_queue(ctx, &write.queue).await? {
-        Some(queue) => drop(queue_changed(ctx, &queue)),
-        None => ctx.admission.queue_deleted(&write.queue, &write.uid),
+    });
+    if let Some(ready) = &write.ready {
+        patch["status"]["conditions"] = json!([ready]);
     }
-    Ok(())
+    let (patch, params) = (Patch::Merge(patch), PatchParams::default());
+    match &write.ledger {
+        LedgerKey::Queue(key) => {
+            let api: Api<ComputeQueue> = Api::namespaced(ctx.client.clone(), &key.namespace);
+            call(api.patch_status(&key.name, &params, &patch)).await.map(Claimed::Queue)
+        }
+        LedgerKey::ClusterQueue(name) => {
+            let api: Api<ClusterComputeQueue> = Api::all(ctx.client.clone());
+            call(api.patch_status(name, &params, &patch)).await.map(Claimed::ClusterQueue)
+        }
+    }
 }
 
 /// Counts the attempts that the API server has, whatever the watches have brought so far.
-async fn count_attempts(ctx: &Context, queue: &QueueKey) -> Result<(), Error> {
-    let labels = format!("{LABEL_QUEUE}={}", queue.name);
-    let found = list_objects(ctx, Some(&queue.namespace), &labels).await?;
+async fn count_attempts(ctx: &Context, key: &LedgerKey) -> Result<(), Error> {
+    let found = match key {
+        LedgerKey::Queue(queue) => {
+            let labels = format!("{LABEL_QUEUE}={}", queue.name);
+            list_objects(ctx, Some(&queue.namespace), &labels).await?
+        }
+        LedgerKey::ClusterQueue(_) => list_objects(ctx, None, LABEL_QUEUE).await?,
+    };
     found.batch_jobs.into_iter().for_each(|batch_job| batch_job_found(ctx, batch_job));
     for pod in found.pods.into_iter().filter(|object| ctx.attempts.is_unknown(object)) {
         pod.uid().into_iter().for_each(|uid| ctx.attempts.mark_unconfirmed(uid));

@@ -24,9 +24,10 @@ use windlass_core::{Error, Function};
 use super::context::Context;
 use super::refused_status::is_refusal;
 use crate::attempt::build_standby::StandbyTemplate;
+use crate::condition::{Condition, READY};
 use crate::crd::{ClusterComputeFunction, ComputeFunction};
 use crate::error::{call, exceeds_quota, from_kube, within_deadline};
-use crate::function_status::{FunctionCondition, FunctionStatus, READY};
+use crate::function_status::FunctionStatus;
 
 /// How often is looked for functions that have changed.
 const TICK: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ trait FunctionObject: Resource<DynamicType = ()> + Clone + Debug + DeserializeOw
     fn api(&self, client: Client) -> Api<Self>;
 
     /// What was told of it.
-    fn ready(&self) -> Option<&FunctionCondition> {
+    fn ready(&self) -> Option<&Condition> {
         self.told()?.ready()
     }
 
@@ -232,10 +233,10 @@ fn condition(
     reason: &str,
     message: String,
     now: Timestamp,
-) -> Option<FunctionCondition> {
+) -> Option<Condition> {
     let status = (reason == ACCEPTED).into();
     let before = function.ready().filter(|ready| ready.status == status);
-    Some(FunctionCondition {
+    Some(Condition {
         kind: READY.into(),
         status,
         reason: reason.into(),

@@ -19,7 +19,7 @@ use crate::cache::attempts::ChangedAttempt;
 use crate::cache::job::WatchedJob;
 use crate::cache::synced::Watched;
 use crate::cache::watch::{Change, DeletedObject, handle_changes};
-use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeQueue};
+use crate::crd::{ClusterComputeFunction, ClusterComputeQueue, ComputeFunction, ComputeQueue};
 use crate::labels::AttemptId;
 use crate::queueing::state::QueueKey;
 
@@ -117,6 +117,43 @@ pub(crate) fn queues(
     })
 }
 
+/// Handles the watch of ClusterComputeQueues. Admission itself has jobs reconciled: a queue may be in another pool now.
+pub(crate) fn cluster_queues(
+    ctx: &Arc<Context>,
+    events: impl Stream<Item = Event<ClusterComputeQueue>> + Send + 'static,
+) -> JobRefs {
+    handle(ctx, Watched::ClusterQueues, events, |ctx, change| {
+        match change {
+            Change::Applied(queue) => cluster_queue_changed(ctx, &queue),
+            Change::Deleted(queue) => {
+                ctx.admission.cluster_queue_deleted(&queue.name, &queue.uid, ctx.now());
+            }
+            Change::Listed | Change::Failed => {}
+        }
+        Vec::new()
+    })
+}
+
+/// Handles the watch of namespaces, whose labels say which CPUs their queues share.
+pub(crate) fn namespaces(
+    ctx: &Arc<Context>,
+    events: impl Stream<Item = Event<core_v1::Namespace>> + Send + 'static,
+) -> JobRefs {
+    handle(ctx, Watched::Namespaces, events, |ctx, change| {
+        match change {
+            Change::Applied(namespace) => {
+                let labels = namespace.labels().clone();
+                ctx.admission.namespace_changed(&namespace.name_any(), Some(labels), ctx.now());
+            }
+            Change::Deleted(namespace) => {
+                ctx.admission.namespace_changed(&namespace.name, None, ctx.now());
+            }
+            Change::Listed | Change::Failed => {}
+        }
+        Vec::new()
+    })
+}
+
 /// Handles the watch of batch Jobs.
 pub(crate) fn batch_jobs(
     ctx: &Arc<Context>,
@@ -173,11 +210,17 @@ fn job_deleted(ctx: &Context, job: &DeletedObject) {
 
 /// A ComputeQueue is there, or has changed. Whether its jobs are to be reconciled.
 pub(crate) fn queue_changed(ctx: &Context, queue: &ComputeQueue) -> bool {
-    let was_over = |attempt: &AttemptId| {
-        let objects = ctx.attempts.objects(&attempt.job_uid, attempt.number);
-        objects.is_some_and(|objects| !objects.is_live())
-    };
-    ctx.admission.queue_changed(queue, was_over, ctx.now())
+    ctx.admission.queue_changed(queue, |attempt| was_over(ctx, attempt), ctx.now())
+}
+
+/// A ClusterComputeQueue is there, or has changed.
+pub(crate) fn cluster_queue_changed(ctx: &Context, queue: &ClusterComputeQueue) {
+    ctx.admission.cluster_queue_changed(queue, |attempt| was_over(ctx, attempt), ctx.now());
+}
+
+fn was_over(ctx: &Context, attempt: &AttemptId) -> bool {
+    let objects = ctx.attempts.objects(&attempt.job_uid, attempt.number);
+    objects.is_some_and(|objects| !objects.is_live())
 }
 
 /// A batch Job has changed. The job that is to be reconciled.

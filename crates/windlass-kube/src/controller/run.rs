@@ -26,6 +26,7 @@ use super::{
 use crate::cache::job::WatchedJob;
 use crate::cache::prune::{prune_batch_job, prune_pod};
 use crate::cache::stores::Stores;
+use crate::cache::synced::Watched;
 use crate::cache::unreadable::Unreadable;
 use crate::cache::watch::{watch_config, watch_events};
 use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeQueue};
@@ -127,7 +128,7 @@ fn stores() -> (Stores, Writers) {
     (Stores { jobs, functions, cluster_functions, queues }, writers)
 }
 
-/// The six watches: each fills its cache, and says which jobs are to be reconciled.
+/// The watches: each fills its cache, and says which jobs are to be reconciled.
 fn watches(
     ctx: &Arc<Context>,
     writers: Writers,
@@ -145,7 +146,7 @@ fn watches(
     let batch_jobs =
         watch_events(api(client, namespace), ours.clone(), unreadable(), prune_batch_job);
     let pods = watch_events(api(client, namespace), ours, unreadable(), prune_pod);
-    stream::select_all([
+    let mut all = stream::select_all([
         handlers::functions(ctx, reflector::reflector(writers.functions, functions)),
         handlers::cluster_functions(
             ctx,
@@ -155,7 +156,27 @@ fn watches(
         handlers::batch_jobs(ctx, batch_jobs),
         handlers::pods(ctx, pods),
         handlers::jobs(ctx, reflector::reflector(writers.jobs, jobs)),
-    ])
+    ]);
+    all.extend(shared_queues(ctx, unreadable()));
+    all
+}
+
+/// The watches of what says which queues share CPUs. A controller of one namespace sees no other's attempts, which it
+/// would have to count: it leaves ClusterComputeQueues alone.
+fn shared_queues(
+    ctx: &Arc<Context>,
+    unreadable: mpsc::UnboundedSender<Unreadable>,
+) -> Vec<JobRefs> {
+    if ctx.settings.namespace.is_some() {
+        ctx.synced.mark(Watched::ClusterQueues);
+        ctx.synced.mark(Watched::Namespaces);
+        return Vec::new();
+    }
+    let client = &ctx.client;
+    let all = || watch_config(None);
+    let queues = watch_events(Api::all(client.clone()), all(), unreadable.clone(), |_| ());
+    let namespaces = watch_events(Api::all(client.clone()), all(), unreadable, |_| ());
+    vec![handlers::cluster_queues(ctx, queues), handlers::namespaces(ctx, namespaces)]
 }
 
 /// Stands for election, as long as it runs. Without a Lease this process leads from the start.

@@ -9,9 +9,11 @@ use kube::CustomResourceExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ClusterComputeFunction, ComputeFunction, ComputeJob, ComputeQueue};
+use super::{
+    ClusterComputeFunction, ClusterComputeQueue, ComputeFunction, ComputeJob, ComputeQueue,
+};
 
-/// The four definitions, ready to be applied.
+/// The five definitions, ready to be applied.
 pub fn all() -> Vec<CustomResourceDefinition> {
     let mut job = ComputeJob::crd();
     add_rules(
@@ -31,7 +33,8 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     );
     let (mut function, mut queue) = (ComputeFunction::crd(), ComputeQueue::crd());
     let mut cluster_function = ClusterComputeFunction::crd();
-    for named in [&mut function, &mut cluster_function, &mut queue] {
+    let mut cluster_queue = ClusterComputeQueue::crd();
+    for named in [&mut function, &mut cluster_function, &mut queue, &mut cluster_queue] {
         // Jobs name them, by a DNS label. That an object's name begins and ends with a letter or a digit is
         // Kubernetes' own rule.
         add_rules(
@@ -51,7 +54,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
             )],
         );
     }
-    let mut all = [function, cluster_function, queue, job];
+    let mut all = [function, cluster_function, queue, cluster_queue, job];
     for root in all.iter_mut().flat_map(schemas) {
         // The formats of Rust's integers mean nothing to an API server, which warns.
         *root = without(root, &|key, value| {

@@ -14,8 +14,8 @@ use tracing::debug;
 use windlass_core::plan::AdmissionDecision;
 use windlass_core::{Cpus, Job, JobLimits};
 
-use super::claim::{ClaimWrite, next_write, until_retaken};
-use super::state::{Candidate, Held, JobRef, QueueKey, QueueState, Stage, State, is_claimed};
+use super::ledger::LedgerKey;
+use super::state::{Candidate, Held, JobRef, QueueKey, QueueState, Stage, State};
 use crate::cache::attempts::ChangedAttempt;
 use crate::crd::{ComputeQueue, QueueStatus};
 use crate::labels::{AttemptId, AttemptLabels};
@@ -56,9 +56,10 @@ impl ClusterAdmission {
     pub(crate) fn stop_granting(&self) {
         let mut state = self.lock();
         state.may_grant = false;
-        for key in state.queues.keys().cloned().collect::<Vec<_>>() {
-            state.revert_grants(&key);
-        }
+        let queues = state.queues.keys().cloned().map(LedgerKey::Queue);
+        let shared = state.cluster_queues.iter().map(|(name, _)| name.clone());
+        let all: Vec<_> = queues.chain(shared.map(LedgerKey::ClusterQueue)).collect();
+        all.iter().for_each(|key| state.revert_grants(key));
     }
 
     /// A ComputeQueue is there, or has changed. Whether its jobs are to hear of it: it was not there before, or something
@@ -75,29 +76,20 @@ impl ClusterAdmission {
             namespace: queue.metadata.namespace.clone().unwrap_or_default(),
             name: queue.metadata.name.clone().unwrap_or_default(),
         };
-        if state.queues.get(&key).is_some_and(|known| known.is_newer_than(queue)) {
+        if state.queues.get(&key).is_some_and(|known| known.ledger.is_newer_than(&queue.metadata)) {
             return false;
         }
         let spec = &queue.spec.0;
-        state.scheduler.set_queue(&key.scheduler_name(), Some(spec.share()));
+        state.scheduler.set_queue(&key, Some(spec.share()));
         let status = queue.status.clone().unwrap_or_default();
-        self.adopt_claims(&mut state, &key, &status, was_over, now);
+        self.adopt_claims(&mut state, &LedgerKey::Queue(key.clone()), &status, was_over, now);
         let is_same =
             |known: &QueueState| !known.is_gone && (known.spec.quota() == 0) == (spec.quota() == 0);
         let concerns_jobs = !state.queues.get(&key).is_some_and(is_same);
         let known = state.queues.entry(key).or_insert_with(|| QueueState::new(spec.clone()));
         known.spec = spec.clone();
         known.is_gone = false;
-        known.resource_version = queue.metadata.resource_version.clone().unwrap_or_default();
-        known.uid = queue.metadata.uid.clone().unwrap_or_default();
-        let is_holder = |status: &QueueStatus| status.holder.as_ref() == Some(&self.identity);
-        if is_holder(&known.status) && !is_holder(&status) {
-            // Another controller acts too. It gets some time for its claims, or each would undo the other's for ever.
-            known.not_before = Some(now + until_retaken());
-        }
-        known.counted &= is_holder(&status);
-        known.settled.retain(|attempt| is_claimed(&status, attempt));
-        known.status = status;
+        known.ledger.observe(&queue.metadata, status, &self.identity, now);
         known.places_changed = true;
         self.grant_available(&mut state, now);
         concerns_jobs
@@ -109,14 +101,15 @@ impl ClusterAdmission {
     fn adopt_claims(
         &self,
         state: &mut State,
-        key: &QueueKey,
+        ledger: &LedgerKey,
         status: &QueueStatus,
         was_over: impl Fn(&AttemptId) -> bool,
         now: Timestamp,
     ) {
         for claim in &status.claims {
             let attempt = claim.attempt();
-            if !state.is_new_claim(key, &attempt) || was_over(&attempt) {
+            let Some(queue) = claim.queue_on(ledger) else { continue };
+            if !state.is_new_claim(ledger, &queue, &attempt) || was_over(&attempt) {
                 continue;
             }
             if let Some(request) = state.requests.get(&attempt.job_uid)
@@ -124,14 +117,14 @@ impl ClusterAdmission {
             {
                 self.requeue(request.job.clone());
             }
-            state.hold(attempt, key, claim.cpus, Stage::Claimed { since: now });
+            state.hold(attempt, &queue, claim.cpus, Stage::Claimed { since: now });
         }
     }
 
     /// A ComputeQueue of this UID is gone: the jobs that waited in it wait until it is there again.
     pub(crate) fn queue_deleted(&self, key: &QueueKey, uid: &str) {
         let mut state = self.lock();
-        if state.queues.get(key).is_none_or(|known| known.uid != uid) {
+        if state.queues.get(key).is_none_or(|known| known.ledger.uid != uid) {
             return;
         }
         state.mark_gone(key);
@@ -150,7 +143,8 @@ impl ClusterAdmission {
                 state.hold(attempt.clone(), &key, *cpus, Stage::Live);
                 state.requests.remove(&attempt.job_uid);
                 // There is room for another claim.
-                if state.queues.get(&key).is_some_and(|queue| !queue.granted.is_empty()) {
+                let ledger = state.ledger(&state.ledger_of(&key));
+                if ledger.is_some_and(|ledger| !ledger.granted.is_empty()) {
                     self.claims_wanted.notify_one();
                 }
             }
@@ -180,6 +174,10 @@ impl ClusterAdmission {
     ) -> AdmissionDecision {
         let key = &QueueKey::of_job(job);
         let mut state = self.lock();
+        if state.cluster_queues.is_unknown(&key.namespace) && !state.held.contains_key(&attempt) {
+            let why = "its namespace is new: whose CPUs it shares is not known yet".to_owned();
+            return AdmissionDecision::Waiting { why, place: None };
+        }
         if state.leave_other_queues(&attempt, key) {
             return AdmissionDecision::NotAsked;
         }
@@ -259,65 +257,6 @@ impl ClusterAdmission {
         self.grant_available(&mut state, now);
     }
 
-    /// The next write of a ComputeQueue that is due: grants to be claimed; with `numbers` also a queue whose numbers
-    /// have changed by half.
-    pub(crate) fn next_claim_write(&self, numbers: bool, now: Timestamp) -> Option<ClaimWrite> {
-        let mut state = self.lock();
-        if !state.may_grant {
-            return None;
-        }
-        self.revert_overcommitted(&mut state, now);
-        let write = next_write(&state, &self.identity, numbers, now)?;
-        if let Some(queue) = state.queues.get_mut(&write.queue) {
-            queue.writing = write.granted.iter().cloned().collect();
-        }
-        Some(write)
-    }
-
-    /// Claims were written: their grants may be used.
-    pub(crate) fn confirm_claims(&self, write: &ClaimWrite, now: Timestamp) {
-        let mut state = self.lock();
-        let State { queues, held, requests, .. } = &mut *state;
-        let Some(queue) = queues.get_mut(&write.queue) else { return };
-        queue.writing.clear();
-        for attempt in &write.granted {
-            queue.granted.remove(attempt);
-            let Some(held) = held.get_mut(attempt).filter(|held| held.queue == write.queue) else {
-                // Its job was withdrawn meanwhile, or is in another queue.
-                queue.settled.insert(attempt.clone());
-                continue;
-            };
-            if held.stage != Stage::Granted {
-                continue;
-            }
-            held.stage = Stage::Claimed { since: now };
-            debug!(job = %attempt.job_uid, attempt = attempt.number, cpus = held.cpus, "claimed");
-            if let Some(request) = requests.get(&attempt.job_uid) {
-                self.requeue(request.job.clone());
-            }
-        }
-    }
-
-    /// Claims were not written, or may not be before the CPUs in use were counted again: their grants are taken back,
-    /// and their jobs wait again.
-    pub(crate) fn revert_grants(&self, key: &QueueKey) {
-        self.lock().revert_grants(key);
-    }
-
-    /// All attempts of a queue that this process has taken over were counted.
-    pub(crate) fn mark_counted(&self, key: &QueueKey) {
-        if let Some(queue) = self.lock().queues.get_mut(key) {
-            queue.counted = true;
-        }
-    }
-
-    /// A queue is not written before this time.
-    pub(crate) fn postpone_writes(&self, key: &QueueKey, not_before: Timestamp) {
-        if let Some(queue) = self.lock().queues.get_mut(key) {
-            queue.not_before = Some(not_before);
-        }
-    }
-
     /// Grants again what was taken back.
     pub(crate) fn grant_again(&self, now: Timestamp) {
         let mut state = self.lock();
@@ -342,18 +281,6 @@ impl ClusterAdmission {
         state.numbers()
     }
 
-    /// Takes back grants that are not claimed yet and do not fit any more: another controller has claimed CPUs since,
-    /// or a quota was lowered.
-    fn revert_overcommitted(&self, state: &mut State, now: Timestamp) {
-        let overcommitted = state.overcommitted_queues();
-        for key in &overcommitted {
-            state.revert_grants(key);
-        }
-        if !overcommitted.is_empty() {
-            self.grant_available(state, now);
-        }
-    }
-
     /// Grants CPUs as long as there is a job that may start.
     fn grant_available(&self, state: &mut State, now: Timestamp) {
         if !state.may_grant {
@@ -367,8 +294,11 @@ impl ClusterAdmission {
             };
             let held =
                 Held { queue: request.queue.clone(), cpus: grant.cpus, stage: Stage::Granted };
+            let ledger = state.ledger_of(&held.queue);
+            if let Some(ledger) = state.ledger_mut(&ledger) {
+                ledger.granted.insert(grant.id.clone());
+            }
             if let Some(queue) = state.queues.get_mut(&held.queue) {
-                queue.granted.insert(grant.id.clone());
                 queue.pace.record_start(now);
                 queue.places_changed = true;
             }
@@ -393,5 +323,7 @@ impl ClusterAdmission {
     }
 }
 
+mod claims;
+mod shared;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The next write of a ComputeQueue: grants become claims, and the numbers that people see are updated.
+//! The next write of a ComputeQueue or a ClusterComputeQueue: grants become claims, and the numbers that people see are updated.
 
 use std::collections::BTreeSet;
 
@@ -6,110 +6,172 @@ use jiff::{SignedDuration, Timestamp};
 use windlass_core::Cpus;
 use windlass_core::plan::is_other;
 
+use super::cluster_queues::ClusterQueueState;
+use super::ledger::{Ledger, LedgerKey};
 use super::state::{Held, QueueKey, QueueState, Stage, State};
+use crate::condition::Condition;
 use crate::crd::{Claim, QueueStatus};
 use crate::labels::AttemptId;
 
-/// Most claims of a queue whose attempts were not observed yet. It is far below what the definition of a ComputeQueue
-/// accepts, and keeps the object small.
+/// Most claims of one object whose attempts were not observed yet. It is far below what the definition of the
+/// object accepts, and keeps the object small.
 pub(super) const MAX_CLAIMS: usize = 500;
 
 /// Shortest time that a queue is left to another controller, in milliseconds; the longest is twice as long.
 const RETAKE_MILLISECONDS: u128 = 500;
 
-/// A write of a ComputeQueue's status.
+/// A write of the status of a ComputeQueue or a ClusterComputeQueue.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimWrite {
-    /// Which queue.
-    pub(crate) queue: QueueKey,
-    /// UID of the queue.
+    /// Which object.
+    pub(crate) ledger: LedgerKey,
+    /// UID of the object.
     pub(crate) uid: String,
     /// The version that it may replace.
     pub(crate) resource_version: String,
-    /// Whether it may be written at once: this process made the last claim, so that it knows every attempt of the
-    /// queue; or the write has no claim.
+    /// Whether it may be written at once: this process made the last claim, so that it knows every attempt that counts
+    /// there; or the write has no claim.
     pub(crate) may_replace: bool,
     /// The new status.
     pub(crate) status: QueueStatus,
+    /// Whether a ClusterComputeQueue has the namespaces that it selects.
+    pub(crate) ready: Option<Condition>,
     /// The grants that become claims with it.
     pub(super) granted: Vec<AttemptId>,
 }
 
-/// The next write that is due: grants to be claimed by `identity`; with `numbers` also a queue whose numbers have
-/// changed by half since they were last written.
+/// What people see of a queue.
+struct Numbers {
+    waiting: u32,
+    used: Cpus,
+}
+
+/// The next write that is due: grants to be claimed by `identity`; with `numbers` also an object whose numbers have
+/// changed by half since they were last written, or whose condition has changed.
 pub(super) fn next_write(
     state: &State,
     identity: &str,
     numbers: bool,
     now: Timestamp,
 ) -> Option<ClaimWrite> {
-    state.queues.iter().find_map(|(key, queue)| {
-        let is_postponed = queue.not_before.is_some_and(|not_before| now < not_before);
-        let name = key.scheduler_name();
-        let waiting = u32::try_from(state.scheduler.waiting_in(&name)).unwrap_or(u32::MAX);
-        let used = state.scheduler.used_in(&name);
-        let numbers_due = numbers && numbers_changed(queue, waiting, used);
-        if queue.is_gone || is_postponed || (queue.granted.is_empty() && !numbers_due) {
-            return None;
-        }
-        let granted = grants_that_fit(state, key, queue);
-        if granted.is_empty() && !numbers_due {
-            return None;
-        }
-        let is_holder = queue.counted && queue.status.holder.as_deref() == Some(identity);
-        // Any controller may write the numbers alone. If that took the queue over, two controllers would do so for ever.
-        let only_numbers = granted.is_empty() && !is_holder;
-        let status = if only_numbers {
-            QueueStatus { granted: used, waiting, ..queue.status.clone() }
-        } else {
-            let holder = Some(identity.to_owned());
-            QueueStatus { holder, claims: claims(state, key, &granted), granted: used, waiting }
-        };
-        Some(ClaimWrite {
-            queue: key.clone(),
-            uid: queue.uid.clone(),
-            resource_version: queue.resource_version.clone(),
-            may_replace: is_holder || only_numbers,
-            status,
-            granted: granted.into_iter().collect(),
-        })
+    let of_queue = |(key, queue): (&QueueKey, &QueueState)| {
+        let waiting = state.scheduler.waiting_in(key);
+        let told = Numbers { waiting: at_most_u32(waiting), used: state.scheduler.used_in(key) };
+        let is_due = numbers && numbers_changed(queue, &told);
+        let key = LedgerKey::Queue(key.clone());
+        if queue.is_gone { None } else { write_of(state, &key, (told, is_due), identity, now) }
+    };
+    let of_cluster_queue = |(name, queue): (&String, &ClusterQueueState)| {
+        let (used, waiting) = state.scheduler.numbers_of(name);
+        let told = Numbers { waiting: at_most_u32(waiting), used };
+        let status = &queue.ledger.status;
+        let ready = numbers.then(|| queue.ready(now));
+        let is_due = numbers
+            && (is_other(status.waiting, told.waiting)
+                || is_other(status.granted, told.used)
+                || ready != queue.told_ready);
+        let key = LedgerKey::ClusterQueue(name.clone());
+        let write = write_of(state, &key, (told, is_due), identity, now)?;
+        Some(ClaimWrite { ready, ..write })
+    };
+    state
+        .queues
+        .iter()
+        .find_map(of_queue)
+        .or_else(|| state.cluster_queues.iter().find_map(of_cluster_queue))
+}
+
+/// The write of one object, if one is due.
+fn write_of(
+    state: &State,
+    key: &LedgerKey,
+    (told, is_due): (Numbers, bool),
+    identity: &str,
+    now: Timestamp,
+) -> Option<ClaimWrite> {
+    let ledger = state.ledger(key)?;
+    let is_postponed = ledger.not_before.is_some_and(|not_before| now < not_before);
+    if is_postponed || (ledger.granted.is_empty() && !is_due) {
+        return None;
+    }
+    let granted = grants_that_fit(state, key, ledger);
+    if granted.is_empty() && !is_due {
+        return None;
+    }
+    let Numbers { waiting, used } = told;
+    let is_holder = ledger.counted && ledger.status.holder.as_deref() == Some(identity);
+    // Any controller may write the numbers alone. If that took the queue over, two controllers would do so for ever.
+    let only_numbers = granted.is_empty() && !is_holder;
+    let status = if only_numbers {
+        QueueStatus { granted: used, waiting, ..ledger.status.clone() }
+    } else {
+        let holder = Some(identity.to_owned());
+        QueueStatus { holder, claims: claims(state, key, &granted), granted: used, waiting }
+    };
+    Some(ClaimWrite {
+        ledger: key.clone(),
+        uid: ledger.uid.clone(),
+        resource_version: ledger.resource_version.clone(),
+        may_replace: is_holder || only_numbers,
+        status,
+        ready: None,
+        granted: granted.into_iter().collect(),
     })
 }
 
+fn at_most_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 /// Whether what people see of a queue has changed by half, or by whether the queue is full.
-fn numbers_changed(queue: &QueueState, waiting: u32, used: Cpus) -> bool {
-    let written = queue.status.waiting;
+fn numbers_changed(queue: &QueueState, told: &Numbers) -> bool {
+    let status = &queue.ledger.status;
     let is_full = |waiting: u32| waiting >= queue.spec.max_queued;
-    is_other(written, waiting)
-        || is_full(written) != is_full(waiting)
-        || is_other(queue.status.granted, used)
+    is_other(status.waiting, told.waiting)
+        || is_full(status.waiting) != is_full(told.waiting)
+        || is_other(status.granted, told.used)
 }
 
-/// The grants of a queue that are claimed next. The others are claimed once the attempts of these were observed.
-fn grants_that_fit(state: &State, key: &QueueKey, queue: &QueueState) -> BTreeSet<AttemptId> {
+/// The grants that are claimed next. The others are claimed once the attempts of these were observed.
+fn grants_that_fit(state: &State, key: &LedgerKey, ledger: &Ledger) -> BTreeSet<AttemptId> {
+    if ledger.granted.is_empty() {
+        return BTreeSet::new();
+    }
     let claimed =
-        held_in(state, key).filter(|(_, held)| matches!(held.stage, Stage::Claimed { .. }));
+        held_on(state, key).filter(|(_, held)| matches!(held.stage, Stage::Claimed { .. }));
     let room = MAX_CLAIMS.saturating_sub(claimed.count());
-    queue.granted.iter().take(room).cloned().collect()
+    ledger.granted.iter().take(room).cloned().collect()
 }
 
-/// All claims that the ComputeQueue names after the write, in a fixed order.
-fn claims(state: &State, key: &QueueKey, granted: &BTreeSet<AttemptId>) -> Vec<Claim> {
-    let named = held_in(state, key).filter(|(id, held)| match held.stage {
+/// All claims that the object names after the write, in a fixed order.
+fn claims(state: &State, key: &LedgerKey, granted: &BTreeSet<AttemptId>) -> Vec<Claim> {
+    let named = held_on(state, key).filter(|(id, held)| match held.stage {
         Stage::Claimed { .. } => true,
         Stage::Granted => granted.contains(*id),
         Stage::Live => false,
     });
-    let mut claims: Vec<_> = named.map(|(id, held)| Claim::new(id, held.cpus)).collect();
+    let of_queue = |held: &Held| match key {
+        LedgerKey::Queue(_) => None,
+        LedgerKey::ClusterQueue(_) => Some(held.queue.clone()),
+    };
+    let claim = |(id, held): (&AttemptId, &Held)| Claim::new(id, held.cpus, of_queue(held));
+    let mut claims: Vec<_> = named.map(claim).collect();
     claims.sort_by(|a, b| (&a.job_uid, a.attempt).cmp(&(&b.job_uid, b.attempt)));
     claims
 }
 
-fn held_in<'a>(
+/// What is held of the CPUs whose grants are claimed on this object.
+fn held_on<'a>(
     state: &'a State,
-    key: &'a QueueKey,
+    key: &'a LedgerKey,
 ) -> impl Iterator<Item = (&'a AttemptId, &'a Held)> {
-    state.held.iter().filter(move |(_, held)| held.queue == *key)
+    state.held.iter().filter(move |(_, held)| {
+        match (key, state.scheduler.pool_of(&held.queue.namespace)) {
+            (LedgerKey::Queue(queue), None) => held.queue == *queue,
+            (LedgerKey::ClusterQueue(name), Some(pool)) => name == pool,
+            _ => false,
+        }
+    })
 }
 
 /// How long a queue is left to another controller that has taken it over. It differs each time, so that two controllers

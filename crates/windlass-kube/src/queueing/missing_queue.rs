@@ -27,18 +27,19 @@ impl State {
     }
 
     /// Whether a job may start without a queue: it names none, and its namespace has none, nor one that was deleted
-    /// while jobs waited in it.
+    /// while jobs waited in it, nor shares the CPUs of a ClusterComputeQueue.
     pub(super) fn passes_without_queue(&self, job: &Job, key: &QueueKey) -> bool {
         let first = QueueKey { namespace: key.namespace.clone(), name: String::new() };
         let mut from = self.queues.range(first..);
         let has_queues = from.next().is_some_and(|(other, _)| other.namespace == key.namespace);
-        key.name == DEFAULT_QUEUE && !has_queues && !was_in_queue(job)
+        let shares = self.scheduler.pool_of(&key.namespace).is_some();
+        key.name == DEFAULT_QUEUE && !has_queues && !shares && !was_in_queue(job)
     }
 
     /// A ComputeQueue is gone. The jobs that waited in it, or were granted CPUs that nobody has claimed, wait.
     pub(super) fn mark_gone(&mut self, key: &QueueKey) {
-        self.revert_grants(key);
-        self.scheduler.set_queue(&key.scheduler_name(), None);
+        self.revert_grants_in(key);
+        self.scheduler.set_queue(key, None);
         if let Some(queue) = self.queues.get_mut(key) {
             *queue = QueueState { pace: queue.pace, ..QueueState::gone() };
         }
@@ -48,7 +49,7 @@ impl State {
     /// A deleted queue in which nobody waits any more is forgotten.
     pub(super) fn forget_gone(&mut self) {
         let Self { queues, scheduler, .. } = self;
-        let is_waited_for = |key: &QueueKey| scheduler.waiting_in(&key.scheduler_name()) > 0;
+        let is_waited_for = |key: &QueueKey| scheduler.waiting_in(key) > 0;
         queues.retain(|key, queue| !queue.is_gone || is_waited_for(key));
     }
 
@@ -72,7 +73,7 @@ impl State {
         let Candidate { attempt, key, .. } = candidate;
         let name = &key.name;
         let (why, place) = if self.keep_place(candidate, now) {
-            let last = self.scheduler.waiting_in(&key.scheduler_name());
+            let last = self.scheduler.waiting_in(key);
             let position = self.requests.get_mut(&attempt.job_uid).and_then(|request| {
                 request.reported_place = request.place;
                 request.place

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use windlass_core::plan::{AdmissionDecision, is_other};
 use windlass_core::status::Place;
-use windlass_core::{Capacity, Cpus, Job, JobLimits, QueueSpec, Waiting, admit};
+use windlass_core::{Cpus, Job, JobLimits, QueueSpec, Waiting};
 
+use super::cluster_queues::ClusterQueues;
+use super::ledger::{Ledger, LedgerKey};
 use super::pace::Pace;
-use crate::crd::{ComputeQueue, QueueStatus};
+use super::schedulers::Schedulers;
 use crate::labels::AttemptId;
-use crate::version::{is_older, version_of};
 
 /// Namespace and name of a ComputeQueue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +43,9 @@ pub(super) struct State {
     /// Whether grants may be made: all CPUs in use are counted, and every waiting job is enqueued.
     pub(super) may_grant: bool,
     /// Core's decision who comes next.
-    pub(super) scheduler: admit::Admission<AttemptId>,
+    pub(super) scheduler: Schedulers,
     pub(super) queues: BTreeMap<QueueKey, QueueState>,
+    pub(super) cluster_queues: ClusterQueues,
     /// What holds CPUs: the stage of each, which `scheduler` does not know.
     pub(super) held: HashMap<AttemptId, Held>,
     /// The jobs that wait for CPUs or were just granted some, by UID.
@@ -94,49 +96,18 @@ pub(super) struct QueueState {
     pub(super) spec: QueueSpec,
     /// Whether it was deleted while jobs waited in it, which wait on.
     pub(super) is_gone: bool,
-    pub(super) resource_version: String,
-    pub(super) uid: String,
-    pub(super) status: QueueStatus,
-    /// Grants that are not claimed yet.
-    pub(super) granted: BTreeSet<AttemptId>,
-    /// Grants whose claims are being written. The claim of a grant that is not held any more means nothing: the grant
-    /// was given up meanwhile.
-    pub(super) writing: BTreeSet<AttemptId>,
-    /// Attempts that are over and that the ComputeQueue still names.
-    pub(super) settled: BTreeSet<AttemptId>,
+    /// Its object, where its grants are claimed unless its namespace shares the CPUs of a ClusterComputeQueue.
+    pub(super) ledger: Ledger,
     pub(super) pace: Pace,
-    /// Whether all attempts that the previous holder of the queue has made were counted.
-    pub(super) counted: bool,
     /// Whether places may have changed since they were last counted.
     pub(super) places_changed: bool,
-    /// No write before this time: the last one was refused, or another controller has taken the queue.
-    pub(super) not_before: Option<Timestamp>,
 }
 
 impl QueueState {
     /// A queue that was not known before.
     pub(super) fn new(spec: QueueSpec) -> Self {
-        Self {
-            spec,
-            is_gone: false,
-            resource_version: String::new(),
-            uid: String::new(),
-            status: QueueStatus::default(),
-            granted: BTreeSet::new(),
-            writing: BTreeSet::new(),
-            settled: BTreeSet::new(),
-            pace: Pace::default(),
-            counted: false,
-            places_changed: true,
-            not_before: None,
-        }
-    }
-
-    /// Whether a watch that is late shows a version that is older than what was seen, or written, before. Its claims may
-    /// be of attempts that are over and forgotten: they would be held, and used, once more.
-    pub(super) fn is_newer_than(&self, shown: &ComputeQueue) -> bool {
-        self.uid == shown.metadata.uid.as_deref().unwrap_or_default()
-            && is_older(version_of(&shown.metadata), self.resource_version.parse().ok())
+        let (ledger, pace) = (Ledger::default(), Pace::default());
+        Self { spec, is_gone: false, ledger, pace, places_changed: true }
     }
 }
 
@@ -145,18 +116,57 @@ impl State {
     pub(super) fn new() -> Self {
         Self {
             may_grant: false,
-            scheduler: admit::Admission::with_open(Capacity(None), |_| false),
+            scheduler: Schedulers::new(),
             queues: BTreeMap::new(),
+            cluster_queues: ClusterQueues::default(),
             held: HashMap::new(),
             requests: HashMap::new(),
         }
     }
 
-    /// Whether a claim on a ComputeQueue holds CPUs from now on: it is not known yet, and its attempt may still come.
-    pub(super) fn is_new_claim(&self, key: &QueueKey, attempt: &AttemptId) -> bool {
-        let held_here = self.held.get(attempt).filter(|held| held.queue == *key);
+    /// The object on which the grants of a queue are claimed.
+    pub(super) fn ledger_of(&self, key: &QueueKey) -> LedgerKey {
+        match self.scheduler.pool_of(&key.namespace) {
+            Some(pool) => LedgerKey::ClusterQueue(pool.to_owned()),
+            None => LedgerKey::Queue(key.clone()),
+        }
+    }
+
+    /// What is known of an object on which grants are claimed.
+    pub(super) fn ledger(&self, key: &LedgerKey) -> Option<&Ledger> {
+        match key {
+            LedgerKey::Queue(key) => self.queues.get(key).map(|queue| &queue.ledger),
+            LedgerKey::ClusterQueue(name) => self.cluster_queues.get(name).map(|q| &q.ledger),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn ledger_mut(&mut self, key: &LedgerKey) -> Option<&mut Ledger> {
+        match key {
+            LedgerKey::Queue(key) => self.queues.get_mut(key).map(|queue| &mut queue.ledger),
+            LedgerKey::ClusterQueue(name) => {
+                self.cluster_queues.get_mut(name).map(|queue| &mut queue.ledger)
+            }
+        }
+    }
+
+    /// The grants of a queue that are not claimed yet.
+    pub(super) fn unclaimed_in(&self, key: &QueueKey) -> Vec<AttemptId> {
+        let Some(ledger) = self.ledger(&self.ledger_of(key)) else { return Vec::new() };
+        let is_its = |id: &&AttemptId| self.held.get(*id).is_some_and(|held| held.queue == *key);
+        ledger.granted.iter().filter(is_its).cloned().collect()
+    }
+
+    /// Whether a claim holds CPUs of a queue from now on: it is not known yet, and its attempt may still come.
+    pub(super) fn is_new_claim(
+        &self,
+        ledger: &LedgerKey,
+        queue: &QueueKey,
+        attempt: &AttemptId,
+    ) -> bool {
+        let held_here = self.held.get(attempt).filter(|held| held.queue == *queue);
         let stage = held_here.map(|held| held.stage);
-        let means_nothing = self.queues.get(key).is_some_and(|known| {
+        let means_nothing = self.ledger(ledger).is_some_and(|known| {
             let was_given_up = stage.is_none() && known.writing.contains(attempt);
             was_given_up || known.settled.contains(attempt)
         });
@@ -164,20 +174,24 @@ impl State {
         stage.is_none_or(|stage| stage == Stage::Granted) && !means_nothing
     }
 
-    /// Queues with grants that are not claimed yet and whose CPUs in use are more than their quota.
-    pub(super) fn overcommitted_queues(&self) -> Vec<QueueKey> {
-        let is_overcommitted = |(key, queue): &(&QueueKey, &QueueState)| {
-            !queue.granted.is_empty()
-                && self.scheduler.used_in(&key.scheduler_name()) > queue.spec.quota()
+    /// Objects with grants that are not claimed yet, where more CPUs are in use than there are.
+    pub(super) fn overcommitted_ledgers(&self) -> Vec<LedgerKey> {
+        let exceeds = |(key, queue): &(&QueueKey, &QueueState)| {
+            self.scheduler.used_in(key) > queue.spec.quota() && !self.unclaimed_in(key).is_empty()
         };
-        self.queues.iter().filter(is_overcommitted).map(|(key, _)| key.clone()).collect()
+        let queues = self.queues.iter().filter(exceeds).map(|(key, _)| self.ledger_of(key));
+        let pools = self.cluster_queues.iter().filter(|(name, queue)| {
+            let (used, _) = self.scheduler.numbers_of(name);
+            !queue.ledger.granted.is_empty() && used > queue.spec.capacity()
+        });
+        let pools = pools.map(|(name, _)| LedgerKey::ClusterQueue(name.clone()));
+        queues.chain(pools).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Every queue with the number of jobs that wait in it and the CPUs that its jobs hold.
     pub(super) fn numbers(&self) -> Vec<(QueueKey, usize, Cpus)> {
         let numbers = |key: &QueueKey| {
-            let name = key.scheduler_name();
-            (key.clone(), self.scheduler.waiting_in(&name), self.scheduler.used_in(&name))
+            (key.clone(), self.scheduler.waiting_in(key), self.scheduler.used_in(key))
         };
         self.queues.iter().filter(|(_, queue)| !queue.is_gone).map(|(k, _)| numbers(k)).collect()
     }
@@ -218,7 +232,7 @@ impl State {
         if let Some(before) = self.requests.insert(Arc::clone(&attempt.job_uid), request) {
             self.scheduler.leave(&before.attempt);
         }
-        self.scheduler.wait(attempt.clone(), waiting);
+        self.scheduler.wait(attempt.clone(), key, waiting);
         if let Some(queue) = self.queues.get_mut(key) {
             queue.places_changed = true;
         }
@@ -231,14 +245,21 @@ impl State {
         key: &QueueKey,
         now: Timestamp,
     ) -> AdmissionDecision {
-        let Self { queues, requests, .. } = self;
+        let Self { queues, cluster_queues, scheduler, requests, .. } = self;
         let (Some(queue), Some(request)) = (queues.get(key), requests.get_mut(&attempt.job_uid))
         else {
             return AdmissionDecision::NotAsked;
         };
         request.reported_place = request.place;
+        let min = request.waiting.min;
+        let has_room = queue.spec.quota().saturating_sub(scheduler.used_in(key)) >= min;
+        let pool = scheduler.pool_of(&key.namespace).filter(|_| has_room);
+        let pool = pool.and_then(|name| Some((name, cluster_queues.get(name)?)));
         AdmissionDecision::Waiting {
-            why: queue.spec.why_jobs_wait(&key.name),
+            why: match pool {
+                Some((name, pool)) => pool.spec.why_jobs_wait(name, min),
+                None => queue.spec.why_jobs_wait(&key.name),
+            },
             place: request.place.map(|position| Place {
                 position,
                 estimated_start: queue.pace.estimate(position, now),
@@ -254,7 +275,7 @@ impl State {
             if !std::mem::take(&mut queue.places_changed) {
                 continue;
             }
-            for (index, attempt) in scheduler.line(&key.scheduler_name()).into_iter().enumerate() {
+            for (index, attempt) in scheduler.line(key).into_iter().enumerate() {
                 let Some(request) = requests.get_mut(&attempt.job_uid) else { continue };
                 let place = u32::try_from(index + 1).unwrap_or(u32::MAX);
                 request.place = Some(place);
@@ -268,11 +289,11 @@ impl State {
 
     /// An attempt holds CPUs from now on, or is at another stage.
     pub(super) fn hold(&mut self, attempt: AttemptId, key: &QueueKey, cpus: Cpus, stage: Stage) {
-        self.scheduler.occupy(attempt.clone(), &key.scheduler_name(), cpus);
+        self.scheduler.occupy(attempt.clone(), key, cpus);
         // A job that has changed its queue may have been granted CPUs in another one.
-        let before = self.held.get(&attempt).map_or(key, |held| &held.queue);
-        if let Some(queue) = self.queues.get_mut(before) {
-            queue.granted.remove(&attempt);
+        let before = self.ledger_of(self.held.get(&attempt).map_or(key, |held| &held.queue));
+        if let Some(ledger) = self.ledger_mut(&before) {
+            ledger.granted.remove(&attempt);
         }
         self.held.insert(attempt, Held { queue: key.clone(), cpus, stage });
     }
@@ -280,12 +301,14 @@ impl State {
     /// An attempt holds no CPUs any more.
     pub(super) fn release(&mut self, attempt: &AttemptId) {
         self.scheduler.release(attempt);
-        if let Some(held) = self.held.remove(attempt)
-            && let Some(queue) = self.queues.get_mut(&held.queue)
+        let Some(Held { queue: key, .. }) = self.held.remove(attempt) else { return };
+        if let LedgerKey::ClusterQueue(name) = self.ledger_of(&key)
+            && let Some(shared) = self.cluster_queues.get_mut(&name)
         {
-            if !queue.granted.remove(attempt) && is_claimed(&queue.status, attempt) {
-                queue.settled.insert(attempt.clone());
-            }
+            shared.ledger.release(attempt);
+        }
+        if let Some(queue) = self.queues.get_mut(&key) {
+            queue.ledger.release(attempt);
             queue.places_changed = true;
         }
     }
@@ -298,20 +321,23 @@ impl State {
         }
     }
 
-    /// The grants of a queue that are not claimed are taken back, and their jobs wait again.
-    pub(super) fn revert_grants(&mut self, key: &QueueKey) {
-        let Some(queue) = self.queues.get_mut(key) else { return };
-        queue.writing.clear();
-        for attempt in std::mem::take(&mut queue.granted) {
-            self.release(&attempt);
-            if let Some(request) = self.requests.get(&attempt.job_uid) {
-                self.scheduler.wait(attempt, request.waiting.clone());
-            }
+    /// The grants that are not claimed on an object are taken back, and their jobs wait again.
+    pub(super) fn revert_grants(&mut self, key: &LedgerKey) {
+        let Some(ledger) = self.ledger_mut(key) else { return };
+        ledger.writing.clear();
+        let granted = std::mem::take(&mut ledger.granted);
+        granted.into_iter().for_each(|attempt| self.revert(attempt));
+    }
+
+    /// The same for one queue.
+    pub(super) fn revert_grants_in(&mut self, key: &QueueKey) {
+        self.unclaimed_in(key).into_iter().for_each(|attempt| self.revert(attempt));
+    }
+
+    fn revert(&mut self, attempt: AttemptId) {
+        self.release(&attempt);
+        if let Some(request) = self.requests.get(&attempt.job_uid) {
+            self.scheduler.wait(attempt, &request.queue, request.waiting.clone());
         }
     }
-}
-
-/// Whether the status of a ComputeQueue names this attempt.
-pub(super) fn is_claimed(status: &QueueStatus, attempt: &AttemptId) -> bool {
-    status.claims.iter().any(|claim| claim.attempt() == *attempt)
 }

@@ -20,6 +20,13 @@ struct QueueState {
     quota: Option<Cpus>,
     granted: Cpus,
     weight: u32,
+    guaranteed: Cpus,
+}
+
+impl QueueState {
+    fn has_its_guarantee(&self) -> bool {
+        self.granted >= self.guaranteed
+    }
 }
 
 impl Model {
@@ -40,8 +47,8 @@ impl Model {
         let mut queues: Vec<_> = QUEUES
             .iter()
             .map(|name| {
-                let Share { quota, weight } = self.share(name);
-                QueueState { quota, granted: self.used_in(name), weight }
+                let Share { quota, weight, guaranteed } = self.share(name);
+                QueueState { quota, granted: self.used_in(name), weight, guaranteed }
             })
             .collect();
         let mut free = self.capacity.map(|capacity| capacity.saturating_sub(self.used()));
@@ -67,12 +74,9 @@ impl Model {
                 let (ours, theirs) = (&queues[queue], &queues[other_queue]);
                 let share = u64::from(ours.granted) * u64::from(theirs.weight);
                 let other_share = u64::from(theirs.granted) * u64::from(ours.weight);
-                (Reverse(job.priority), share, job.since, id).cmp(&(
-                    Reverse(other.priority),
-                    other_share,
-                    other.since,
-                    other_id,
-                ))
+                let before = (Reverse(job.priority), share, job.since, id);
+                let after = (Reverse(other.priority), other_share, other.since, other_id);
+                (ours.has_its_guarantee(), before).cmp(&(theirs.has_its_guarantee(), after))
             });
             let Some((queue, id)) = best else { break };
             lines[queue].pop();
@@ -130,8 +134,9 @@ prop_compose! {
 
 fn event() -> impl Strategy<Value = Event> {
     let queue = || prop::sample::select(&QUEUES[..]);
-    let share = (prop::option::weighted(0.7, 0_u32..12), 1_u32..4)
-        .prop_map(|(quota, weight)| Share { quota, weight });
+    let guaranteed = prop_oneof![Just(0), 1_u32..8];
+    let share = (prop::option::weighted(0.7, 0_u32..12), 1_u32..4, guaranteed)
+        .prop_map(|(quota, weight, guaranteed)| Share { quota, weight, guaranteed });
     prop_oneof![
         8 => wait(),
         2 => (0..JOBS).prop_map(Event::Leave),

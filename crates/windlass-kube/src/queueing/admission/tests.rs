@@ -1,12 +1,14 @@
 //! What is granted, claimed, given up and told, event by event.
 
+mod shared;
+
 use windlass_core::status::reasons;
 use windlass_core::{JobSpec, Metadata};
 
 use super::*;
 use crate::crd::Claim;
 use crate::crd::ComputeQueueSpec;
-use crate::queueing::claim::MAX_CLAIMS;
+use crate::queueing::claim::{ClaimWrite, MAX_CLAIMS};
 use crate::test_times::at;
 
 const ME: &str = "me";
@@ -48,7 +50,7 @@ impl Controller {
         queue.metadata.uid = Some("queue".into());
         let mut controller = Self { admission, woken, queue };
         controller.watch_status(QueueStatus { holder: Some(ME.into()), ..QueueStatus::default() });
-        controller.admission.mark_counted(&key());
+        controller.admission.mark_counted(&LedgerKey::Queue(key()));
         controller.admission.start_granting(at(0));
         controller
     }
@@ -122,7 +124,7 @@ fn a_watch_that_is_late_brings_no_claim_back() {
     controller.queue.metadata.uid = Some("another".into());
     controller.queue.metadata.resource_version = Some("1".into());
     controller.watch_status(nothing);
-    assert_eq!(controller.admission.lock().queues[&key()].resource_version, "1");
+    assert_eq!(controller.admission.lock().queues[&key()].ledger.resource_version, "1");
 }
 
 #[test]
@@ -217,7 +219,7 @@ fn an_old_claim_of_what_has_ended_means_nothing() {
 #[test]
 fn anothers_claim_counts_until_it_is_known_to_be_over() {
     let mut controller = Controller::new(2);
-    let claim = Claim::new(&attempt("a"), 2);
+    let claim = Claim::new(&attempt("a"), 2, None);
     let holder = Some("other".to_owned());
     controller.watch_status(QueueStatus { holder, claims: vec![claim], ..QueueStatus::default() });
     controller.request("b");
@@ -240,7 +242,7 @@ fn a_queue_may_replace_only_when_all_that_was_made_before_is_counted() {
     // Taken over, and not counted yet.
     controller.watch_status(held_by(ME));
     assert!(!controller.admission.next_claim_write(false, at(2)).unwrap().may_replace);
-    controller.admission.mark_counted(&key());
+    controller.admission.mark_counted(&LedgerKey::Queue(key()));
     assert!(controller.admission.next_claim_write(false, at(2)).unwrap().may_replace);
 }
 
@@ -274,7 +276,7 @@ fn what_is_granted_is_told_again_when_it_is_free() {
 #[test]
 fn numbers_are_told_without_taking_the_queue_over() {
     let mut controller = Controller::new(2);
-    let claims = vec![Claim::new(&attempt("z"), 1)];
+    let claims = vec![Claim::new(&attempt("z"), 1, None)];
     let told = QueueStatus { holder: Some("other".into()), granted: 9, waiting: 0, claims };
     controller.watch_status(told.clone());
     let write = controller.admission.next_claim_write(true, at(2)).unwrap();

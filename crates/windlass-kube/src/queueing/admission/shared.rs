@@ -1,0 +1,57 @@
+//! ClusterComputeQueues and namespaces come, change and go.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::ClusterAdmission;
+use crate::crd::ClusterComputeQueue;
+use crate::labels::AttemptId;
+use crate::queueing::ledger::LedgerKey;
+
+impl ClusterAdmission {
+    /// A ClusterComputeQueue is there, or has changed. `was_over` as for [`queue_changed`](Self::queue_changed).
+    pub(crate) fn cluster_queue_changed(
+        &self,
+        queue: &ClusterComputeQueue,
+        was_over: impl Fn(&AttemptId) -> bool,
+        now: Timestamp,
+    ) {
+        let mut state = self.lock();
+        let name = queue.metadata.name.clone().unwrap_or_default();
+        let known = state.cluster_queues.get(&name);
+        if known.is_some_and(|known| known.ledger.is_newer_than(&queue.metadata)) {
+            return;
+        }
+        let concerned = state.set_cluster_queue(&name, queue);
+        let status = queue.status.clone().unwrap_or_default().usage;
+        let key = LedgerKey::ClusterQueue(name);
+        self.adopt_claims(&mut state, &key, &status, was_over, now);
+        if let Some(ledger) = state.ledger_mut(&key) {
+            ledger.observe(&queue.metadata, status, &self.identity, now);
+        }
+        concerned.into_iter().for_each(|job| self.requeue(job));
+        self.grant_available(&mut state, now);
+    }
+
+    /// A ClusterComputeQueue of this UID is gone. Each queue of its namespaces has its own quota alone.
+    pub(crate) fn cluster_queue_deleted(&self, name: &str, uid: &str, now: Timestamp) {
+        let mut state = self.lock();
+        let concerned = state.remove_cluster_queue(name, uid);
+        concerned.into_iter().for_each(|job| self.requeue(job));
+        self.grant_available(&mut state, now);
+    }
+
+    /// A namespace has these labels; `None` when it is gone. Whether its jobs are to be reconciled.
+    pub(crate) fn namespace_changed(
+        &self,
+        name: &str,
+        labels: Option<BTreeMap<String, String>>,
+        now: Timestamp,
+    ) {
+        let mut state = self.lock();
+        let concerned = state.namespace_changed(name, labels);
+        concerned.into_iter().for_each(|job| self.requeue(job));
+        self.grant_available(&mut state, now);
+    }
+}
