@@ -1,5 +1,6 @@
 //! What only a real cluster can show: image, kubelet, real pods, real CPU requests.
 
+mod cluster_queues;
 mod failures;
 mod functions;
 mod gateway;

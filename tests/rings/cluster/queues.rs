@@ -17,7 +17,7 @@ fn admitted(namespace: &Namespace, job: &str) -> Value {
     conditions.into_iter().find(|condition| condition["type"] == "Admitted").unwrap_or_default()
 }
 
-fn is_told(namespace: &Namespace, job: &str, reason: &str, words: &str) {
+pub(super) fn is_told(namespace: &Namespace, job: &str, reason: &str, words: &str) {
     eventually(&format!("{job} says {reason}"), MANY_SECONDS, || {
         let told = admitted(namespace, job);
         let says = told["message"].as_str().is_some_and(|message| message.contains(words));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{Server, key};
+use crate::server::{Key, Server, key};
 
 pub(crate) fn create_function(server: &Server) {
     create_warm_function(server, None);
@@ -46,6 +46,33 @@ pub(crate) fn create_queue_of(server: &Server, name: &str, spec: Value) {
     );
 }
 
+/// CPUs that the queues `default` and `other` share.
+pub(crate) fn create_shared_queues(server: &Server, cpus: u32) {
+    create_namespace(server, "a");
+    create_cluster_queue(server, "pool", cpus);
+    create_queue_of(server, "default", json!({ "cpus": 9, "guaranteedCpus": 1 }));
+    create_queue_of(server, "other", json!({ "cpus": 9, "weight": 2 }));
+}
+
+/// The only namespace, with a label that says whose it is.
+pub(crate) fn create_namespace(server: &Server, team: &str) {
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "labels": { "team": team } } });
+    server.lock().create(("namespaces".into(), String::new(), "default".into()), namespace);
+}
+
+/// CPUs for the namespaces of team `a`.
+pub(crate) fn create_cluster_queue(server: &Server, name: &str, cpus: u32) {
+    let queue = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ClusterComputeQueue",
+        "metadata": {},
+        "spec": { "cpus": cpus, "namespaceSelector": { "matchLabels": { "team": "a" } } } });
+    server.lock().create(cluster_queue_key(name), queue);
+}
+
+pub(crate) fn cluster_queue_key(name: &str) -> Key {
+    ("clustercomputequeues".into(), String::new(), name.into())
+}
+
 /// Changes the specification of an object.
 pub(crate) fn change_spec(server: &Server, plural: &str, name: &str, field: &str, value: Value) {
     let mut state = server.lock();
@@ -56,8 +83,21 @@ pub(crate) fn change_spec(server: &Server, plural: &str, name: &str, field: &str
 
 /// Returns the job's UID.
 pub(crate) fn create_job(server: &Server, index: usize, crashes: u32) -> String {
-    let spec = json!({ "function": "f", "parallelism": 2, "minParallelism": 1 + index % 2,
+    create_job_in(server, None, index, crashes)
+}
+
+/// The same of a job in this queue.
+pub(crate) fn create_job_in(
+    server: &Server,
+    queue: Option<&str>,
+    index: usize,
+    crashes: u32,
+) -> String {
+    let mut spec = json!({ "function": "f", "parallelism": 2, "minParallelism": 1 + index % 2,
         "input": { "crashes": crashes } });
+    if let Some(queue) = queue {
+        spec["queue"] = json!(queue);
+    }
     create_job_of(server, &format!("j{index}"), spec)
 }
 

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 use crate::cluster;
 use crate::controller::start;
 use crate::objects::{
-    create_job, create_queue, create_queue_of, create_stranger, create_warm_function,
+    create_job_in, create_queue, create_queue_of, create_shared_queues, create_stranger,
+    create_warm_function,
 };
 use crate::server::{Key, Server, is_live, key};
 use crate::standby::is_waiting;
@@ -61,7 +62,9 @@ impl Performance {
             // Their watches have begun by then.
             sleep(Duration::from_millis(500)).await;
         }
-        if let Some(cpus) = story.quota {
+        if let Some(cpus) = story.quota.filter(|_| story.shared) {
+            create_shared_queues(&server, cpus);
+        } else if let Some(cpus) = story.quota {
             create_queue(&server, cpus);
             if matches!(story.by_hand, Some((ByHand::DeleteQueue(_), _))) {
                 // With another queue beside it. Where it was the only one, a job that names none passes when it is
@@ -76,7 +79,8 @@ impl Performance {
             sleep(Duration::from_millis(story.jobs_after)).await;
         }
         for (index, crashes) in story.jobs.iter().enumerate() {
-            let uid = create_job(&server, index, *crashes);
+            let queue = (story.shared && !index.is_multiple_of(2)).then_some("other");
+            let uid = create_job_in(&server, queue, index, *crashes);
             if index == 0 && story.stranger.is_some() {
                 create_stranger(&server, &uid);
             }

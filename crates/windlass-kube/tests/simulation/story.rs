@@ -39,6 +39,8 @@ pub(crate) struct Story {
     pub(crate) controllers: usize,
     /// CPUs of the queue; without it jobs pass straight through.
     pub(crate) quota: Option<u32>,
+    /// Whether these are the CPUs of a ClusterComputeQueue, which two queues share.
+    pub(crate) shared: bool,
     /// Crashes of each job before it succeeds.
     pub(crate) jobs: Vec<u32>,
     /// The first job is cancelled after so many milliseconds.
@@ -76,6 +78,7 @@ impl Default for Story {
             faults: BTreeMap::new(),
             controllers: 1,
             quota: Some(3),
+            shared: false,
             jobs: vec![0, 1],
             cancel: None,
             by_hand: None,

@@ -27,10 +27,12 @@ impl State {
         let Some((_, _, _, object)) = self.log.last() else { return };
         let labels = &object["metadata"]["labels"];
         let deleted = self.log.iter().filter_map(|(_, plural, kind, object)| {
-            let is_deleted = plural == "computequeues" && *kind == "DELETED";
-            (is_deleted && object["metadata"]["name"] == "default").then_some(object)
+            let is_default = plural == "computequeues" && object["metadata"]["name"] == "default";
+            let is_queue = is_default || plural == "clustercomputequeues";
+            (is_queue && *kind == "DELETED").then_some(object)
         });
-        let queues: Vec<_> = self.default_queue().into_iter().chain(deleted).collect();
+        let there = self.cluster_queue().or_else(|| self.default_queue());
+        let queues: Vec<_> = there.into_iter().chain(deleted).collect();
         if queues.is_empty() || path.plural != "jobs" {
             return;
         }
@@ -43,6 +45,7 @@ impl State {
             claim["jobUid"] == labels["windlass.dev/job-uid"]
                 && claim["attempt"].as_u64() == number("windlass.dev/attempt")
                 && claim["cpus"].as_u64() == number("windlass.dev/cpus")
+                && (claim["queue"].is_null() || claim["queue"] == labels["windlass.dev/queue"])
         };
         let claims = queues.iter().filter_map(|queue| queue["status"]["claims"].as_array());
         if !claims.flatten().any(is_its) {
@@ -84,11 +87,17 @@ impl State {
             broken.push(format!("{pods} live pods of job {job}"));
         }
         let granted: u64 = attempts.values().sum();
-        let quota = self.default_queue().and_then(|queue| queue["spec"]["cpus"].as_u64());
+        let queue = self.cluster_queue().or_else(|| self.default_queue());
+        let quota = queue.and_then(|queue| queue["spec"]["cpus"].as_u64());
         if let Some(quota) = quota.filter(|quota| granted > *quota) {
             broken.push(format!("{granted} CPUs granted of {quota}: {attempts:?}"));
         }
         self.broken_promises.extend(broken);
+    }
+
+    /// The one that the only namespace has.
+    fn cluster_queue(&self) -> Option<&Value> {
+        self.all("clustercomputequeues").map(|(_, queue)| queue).next()
     }
 
     fn default_queue(&self) -> Option<&Value> {

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod cluster_functions;
+mod cluster_queues;
 mod defects;
 mod late_needs;
 mod queues;

@@ -19,7 +19,7 @@ pub(super) const FAULTS: [WriteFault; 9] = [
 ];
 
 /// Writes of the story of two jobs.
-const WRITES: usize = 14;
+pub(super) const WRITES: usize = 14;
 
 /// Beside these, where the controller makes pods and tells the ends of batch Jobs.
 const WRITES_OF_PODS: usize = 8;
