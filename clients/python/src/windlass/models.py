@@ -495,6 +495,10 @@ class QueueSpec(Model):
     """Share of free CPUs beside other queues: a queue of weight 2 gets twice what one of weight 1 gets while both
     have jobs waiting. Default 1.
     """
+    guaranteed_cpus: int | None = None
+    """CPUs that others may use while this queue leaves them idle. While its jobs hold less, they start before those
+    of queues that hold what is guaranteed to them, whatever their priority. Default 0.
+    """
     max_parallelism_per_job: int | None = None
     """Most CPUs for one job of this queue. Default: no other limit than the function's."""
 
