@@ -65,7 +65,7 @@ pub(super) fn next_write(
         let (used, waiting) = state.scheduler.numbers_of(name);
         let told = Numbers { waiting: at_most_u32(waiting), used };
         let status = &queue.ledger.status;
-        let ready = numbers.then(|| queue.ready(now));
+        let ready = numbers.then(|| queue.ready(state.scheduler.guaranteed_of(name), now));
         let is_due = numbers
             && (is_other(status.waiting, told.waiting)
                 || is_other(status.granted, told.used)

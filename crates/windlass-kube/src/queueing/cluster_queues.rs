@@ -37,10 +37,15 @@ pub(super) struct ClusterQueueState {
 const MAX_NAMED: usize = 10;
 
 impl ClusterQueueState {
-    /// Whether it has the namespaces that it selects.
-    pub(super) fn ready(&self, now: Timestamp) -> Condition {
-        let status = Truth::from(self.taken.is_empty());
-        let (reason, message) = if self.taken.is_empty() {
+    /// Whether it has the namespaces that it selects, and as many CPUs as are `guaranteed` to their queues.
+    pub(super) fn ready(&self, guaranteed: u64, now: Timestamp) -> Condition {
+        let cpus = u64::from(self.spec.cpus);
+        let status = Truth::from(self.taken.is_empty() && guaranteed <= cpus);
+        let (reason, message) = if guaranteed > cpus {
+            let message =
+                format!("{guaranteed} CPUs are guaranteed to its queues, and it has {cpus}.");
+            ("GuaranteesExceedCpus", message)
+        } else if self.taken.is_empty() {
             ("Accepted", "The namespaces that it selects share its CPUs.".to_owned())
         } else {
             let named: Vec<_> = self.taken.iter().take(MAX_NAMED).map(String::as_str).collect();

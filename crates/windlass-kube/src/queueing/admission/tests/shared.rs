@@ -190,7 +190,7 @@ fn the_older_of_two_has_a_namespace_that_both_select_and_the_other_says_so() {
     shared.request_all("a", 4);
     assert_eq!(shared.claims(), [2, 0], "of the older one");
     let state = shared.admission.lock();
-    let ready = |name: &str| state.cluster_queues.get(name).unwrap().ready(at(7));
+    let ready = |name: &str| state.cluster_queues.get(name).unwrap().ready(0, at(7));
     assert_eq!((ready(POOL).status, ready(POOL).reason.as_str()), (Truth::True, "Accepted"));
     assert_eq!(
         (ready("all").status, ready("all").reason.as_str()),
@@ -237,4 +237,27 @@ fn a_grant_that_was_made_anew_with_other_cpus_is_not_taken_for_the_claimed_one()
     assert_eq!(write.status.claims[0].cpus, 3);
     shared.admission.confirm_claims(&write, at(0));
     assert_eq!(job(3), AdmissionDecision::Granted(3));
+}
+
+#[test]
+fn guarantees_above_the_cpus_are_told_until_they_fit() {
+    let guaranteed = |cpus: Cpus| json!({ "cpus": 9, "guaranteedCpus": cpus });
+    let shared = Shared::new(4, guaranteed(3), guaranteed(2));
+    let told = || {
+        let state = shared.admission.lock();
+        let guaranteed = state.scheduler.guaranteed_of(POOL);
+        (guaranteed, state.cluster_queues.get(POOL).unwrap().ready(guaranteed, at(7)).reason)
+    };
+    assert_eq!(told(), (5, "GuaranteesExceedCpus".into()));
+    shared.admission.queue_changed(&queue("b", guaranteed(1)), |_| false, at(0));
+    assert_eq!(told(), (4, "Accepted".into()));
+    shared.label("a", None);
+    assert_eq!(told(), (1, "Accepted".into()), "its namespace has left");
+    shared.label("a", Some("a"));
+    assert_eq!(told().0, 4);
+    let key = QueueKey { namespace: "a".into(), name: "q".into() };
+    shared.admission.queue_deleted(&key, "a");
+    assert_eq!(told().0, 1, "the queue was deleted");
+    shared.admission.cluster_queue_deleted(POOL, POOL, at(0));
+    assert_eq!(shared.admission.lock().scheduler.guaranteed_of(POOL), 0);
 }
