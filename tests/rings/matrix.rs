@@ -61,7 +61,10 @@ const ENTRIES: &[Entry] = &[
     Entry("GET", "/v1/namespaces/{namespace}/blobs/{digest}", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/queues", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/queues/{name}", &[200]),
+    Entry("POST", "/v1/namespaces/{namespace}/queues/{name}/hold", &[200]),
+    Entry("POST", "/v1/namespaces/{namespace}/queues/{name}/resume", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/capacity", &[200]),
+    Entry("GET", "/v1/namespaces/{namespace}/history", &[200]),
     Entry("POST", "/v1/namespaces/{namespace}/jobs", &[201]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/events", &[200]),
@@ -90,6 +93,8 @@ struct Rights {
     verbs: Vec<Verb>,
     metrics: bool,
     admin: bool,
+    /// Whether its verbs are good for queues, too, where they change something.
+    writes_queues: bool,
 }
 
 impl Role {
@@ -100,14 +105,21 @@ impl Role {
 
     fn who_is_admin(mut self) -> Self {
         if let Some(rights) = &mut self.rights {
-            rights.admin = true;
+            (rights.admin, rights.writes_queues) = (true, true);
+        }
+        self
+    }
+
+    fn who_writes_queues(mut self) -> Self {
+        if let Some(rights) = &mut self.rights {
+            rights.writes_queues = true;
         }
         self
     }
 
     fn known(name: impl Into<String>, token: &str, verbs: &[Verb], metrics: bool) -> Self {
         let shows = vec![format!("Bearer {token}")];
-        let rights = Rights { verbs: verbs.to_vec(), metrics, admin: false };
+        let rights = Rights { verbs: verbs.to_vec(), metrics, ..Rights::default() };
         Self { name: name.into(), shows, rights: Some(rights) }
     }
 }
@@ -184,7 +196,8 @@ fn every_cell_of_the_matrix_is_as_the_table_says_on_a_cluster() {
     roles.push(Role::known("no verbs", &account("none", &[]), &[], false));
     for verb in VERBS {
         let token = account(&format!("only-{}", verb.as_str()), &[verb.as_str()]);
-        roles.push(Role::known(format!("only {}", verb.as_str()), &token, &[verb], false));
+        let role = Role::known(format!("only {}", verb.as_str()), &token, &[verb], false);
+        roles.push(role.who_writes_queues());
     }
     Matrix { admin, of_a_cluster: true }.assert(&roles);
 }
@@ -278,7 +291,8 @@ impl Matrix {
             }
             Some(guard) => {
                 let verb = guard.permission().map(|wanted| wanted.verb);
-                match verb.is_some_and(|verb| rights.verbs.contains(&verb)) {
+                let writes = guard != Guard::Queues(Verb::Patch) || rights.writes_queues;
+                match writes && verb.is_some_and(|verb| rights.verbs.contains(&verb)) {
                     true => through(),
                     false if rights.verbs.contains(&Verb::Get) => vec![403],
                     false => vec![404],

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
 use crate::assignment::StandbyAssignment;
+use crate::history::HistoryReport;
 use crate::labels::Selector;
 use crate::live::Shown;
 use crate::log_tail::LogRange;
@@ -83,10 +84,17 @@ pub trait Jobs: Send + Sync + 'static {
     async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error>;
     /// The queues of one namespace, in the order of their names, with what is in use of each.
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error>;
+    /// Puts a queue on hold, or resumes it. Repeating it changes nothing.
+    async fn hold_queue(&self, key: &JobKey, hold: bool) -> Result<Queue, Error>;
     /// What there is for all queues of one namespace together.
     async fn capacity(&self, namespace: &str) -> Result<MachineCapacity, Error> {
         let _ = namespace;
         Ok(MachineCapacity::default())
+    }
+    /// What the last hour and the last day were like in a namespace.
+    async fn history(&self, namespace: &str) -> Result<HistoryReport, Error> {
+        let _ = namespace;
+        Err(Error::unavailable("nobody keeps a history here"))
     }
     /// Whether the world answers at all.
     async fn ready(&self) -> Result<(), Error>;
@@ -212,7 +220,7 @@ pub enum Verb {
     List,
     /// Follow one.
     Watch,
-    /// Cancel a job.
+    /// Cancel a job, or hold a queue.
     Patch,
     /// Delete a job.
     Delete,

@@ -23,6 +23,7 @@ pub mod error;
 pub mod explain;
 pub mod fields;
 pub mod function;
+pub mod history;
 pub mod idempotency;
 pub mod job;
 pub mod jobs;

@@ -9,8 +9,8 @@ use http::Method;
 use windlass_core::jobs::Verb;
 
 use crate::handlers::{
-    api_document, assignment, blobs, call, capacity, dashboard, drain, functions, health, jobs,
-    login, metrics, peers, queues, reports,
+    api_document, assignment, blobs, call, capacity, dashboard, drain, functions, health, history,
+    jobs, login, metrics, peers, queues, reports,
 };
 use crate::middleware::{guard, origin, response};
 use crate::openapi;
@@ -73,7 +73,12 @@ routes! {
     GET "/v1/namespaces/{namespace}/queues", Queues(Verb::List), Request => queues::list_queues;
     GET "/v1/namespaces/{namespace}/queues/{name}",
         Queues(Verb::Get), Request => queues::get_queue;
+    POST "/v1/namespaces/{namespace}/queues/{name}/hold",
+        Queues(Verb::Patch), Request => queues::hold_queue;
+    POST "/v1/namespaces/{namespace}/queues/{name}/resume",
+        Queues(Verb::Patch), Request => queues::resume_queue;
     GET "/v1/namespaces/{namespace}/capacity", Jobs(Verb::List), Request => capacity::read_capacity;
+    GET "/v1/namespaces/{namespace}/history", Jobs(Verb::List), Request => history::read_history;
     POST "/v1/namespaces/{namespace}/jobs", Jobs(Verb::Create), Handler => jobs::submit::submit_job;
     GET "/v1/namespaces/{namespace}/jobs", Jobs(Verb::List), Request => jobs::list::list_jobs;
     GET "/v1/namespaces/{namespace}/events",
@@ -153,6 +158,7 @@ mod tests {
                     | Guard::Admin
                     | Guard::LoginCode
                     | Guard::Jobs(Verb::Create | Verb::Patch | Verb::Delete)
+                    | Guard::Queues(Verb::Patch)
             );
             // What a worker does is read from its path.
             let changes =

@@ -176,6 +176,30 @@ async fn what_a_machine_has_is_told() {
 }
 
 #[tokio::test]
+async fn a_queue_is_held_and_resumed_by_whoever_may_patch_queues() {
+    let server = Server::start().await;
+    let path = |name: &str, what: &str| format!("/v1/namespaces/default/queues/{name}/{what}");
+    for (what, hold) in [("hold", true), ("resume", false)] {
+        let ask = |name: &str| Ask::good(Method::POST, path(name, what));
+        assert_eq!(server.send(ask("small")).await.json()["spec"]["hold"], hold);
+        server.send(ask("none")).await.problem(404);
+        server.send(ask("small").token(READER)).await.problem(403);
+    }
+}
+
+#[tokio::test]
+async fn the_last_hour_and_day_are_told() {
+    let server = Server::start().await;
+    let history = get(&server, "/v1/namespaces/default/history").await.json();
+    let window = |seconds: u32, from: &str| {
+        let all = json!({ "from": from, "succeeded": 0, "failed": 0, "cancelled": 0, "failures": {}, "started": 0 });
+        json!({ "slotSeconds": seconds, "all": all, "slots": [] })
+    };
+    let (hour, day) = (window(60, "1970-01-02T02:47:00Z"), window(900, "1970-01-01T04:00:00Z"));
+    assert_eq!(history, json!({ "hour": hour, "day": day }));
+}
+
+#[tokio::test]
 async fn a_result_is_its_bytes_and_hostile() {
     let server = Server::start().await;
     let page = b"<script>alert(1)</script>\xff\x00";

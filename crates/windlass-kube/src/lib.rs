@@ -45,6 +45,7 @@ pub use controller::run::{LONGEST_SILENCE, run};
 pub use controller::settings::{Ended, Settings};
 pub use controller::worker_injection::{Injection, WorkerSettings};
 pub use gateway::access::ClusterAccess;
+pub use gateway::history::ClusterHistory;
 pub use gateway::jobs::Cluster;
 pub use gateway::reports::ClusterReports;
 pub use gateway::store_gc::run_store_gc;

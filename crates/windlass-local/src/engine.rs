@@ -57,6 +57,8 @@ impl Engine {
 
         let (sender, events) = event::channel();
         let (store, store_failure) = Store::open(&config.data, config.durable, sender.clone())?;
+        let holds = store.holds().map_err(|error| io(io::Error::other(error.to_string())))?;
+        config.functions.set_holds(holds);
         let id = confine::server_id(&config.data).map_err(io)?;
         confine::thaw_leftovers(&id);
         let lost = controller::end_leftovers(&files).map_err(io)?;

@@ -50,6 +50,8 @@ pub(crate) enum Event {
     WorkerStarted(io::Result<IdleWorker>),
     /// Functions or queues have changed.
     ManifestsReloaded,
+    /// A queue was put on hold or resumed.
+    QueuesChanged,
     /// Somebody asks how many CPUs of these queues are in use, and how many jobs wait.
     QueueStatusRequested { queues: Vec<String>, reply: oneshot::Sender<Vec<QueueStatus>> },
     /// A round of deleting expired jobs is over.

@@ -2,10 +2,13 @@
 
 use std::fs;
 
+use futures::FutureExt as _;
 use serde_json::{Map, json};
-use windlass_core::{Job, Phase};
+use windlass_core::{Error, Job, Jobs as _, Phase};
 
-use crate::support::{Machine, machine_with_manifests, spec};
+use crate::support::{
+    Machine, eventually, key, machine_with_manifests, machine_with_manifests_in, spec,
+};
 
 /// Ends when there is a file `go`.
 const WAIT: &str = "while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
@@ -66,6 +69,58 @@ async fn nothing_starts_in_a_queue_on_hold() {
     machine.until("b", |job| says(job, "WaitingForCpus", "queue \"q\" has 0 CPUs")).await;
     write_queue(&machine, "{cpus: 2}");
     machine.result("b").await;
+}
+
+#[tokio::test]
+async fn a_hold_of_the_api_outlives_the_server_until_the_manifest_says_otherwise() {
+    let functions = [("wait", WAIT)];
+    let machine = machine_with_manifests(4, &functions);
+    fs::write(machine.path("go"), "").unwrap();
+    write_queue(&machine, "{cpus: 1}");
+    let q = key("q");
+    let none = machine.engine.hold_queue(&key("none"), true).await;
+    assert!(matches!(none, Err(Error::NotFound { .. })), "{none:?}");
+    // The manifest is read soon.
+    let held = loop {
+        match machine.engine.hold_queue(&q, true).await {
+            Err(Error::NotFound { .. }) => tokio::task::yield_now().await,
+            held => break held.unwrap(),
+        }
+    };
+    assert!(held.spec.hold && held.spec.cpus == 1);
+    machine.submit("a", spec("wait", json!({ "queue": "q" }))).await.unwrap();
+    machine.until("a", |job| says(job, "WaitingForCpus", "queue \"q\" is on hold")).await;
+
+    machine.engine.shutdown().await;
+    let Machine { engine, directory } = machine;
+    drop(engine);
+    let machine = machine_with_manifests_in(4, directory, &functions);
+    let is_held = async || machine.engine.queue("", "q").await.unwrap().unwrap().spec.hold;
+    assert!(is_held().await);
+    // What the manifest says otherwise does not end it, and what it says of the hold does.
+    write_queue(&machine, "{cpus: 2}");
+    eventually("it is read", || machine_cpus(&machine, 2)).await;
+    assert!(is_held().await);
+    assert!(!machine.engine.hold_queue(&q, false).await.unwrap().spec.hold);
+    machine.result("a").await;
+    machine.engine.hold_queue(&q, true).await.unwrap();
+    write_queue(&machine, "{cpus: 3, hold: true}");
+    eventually("it is read", || machine_cpus(&machine, 3)).await;
+    write_queue(&machine, "{cpus: 4}");
+    eventually("it is read", || machine_cpus(&machine, 4)).await;
+    assert!(!is_held().await);
+
+    machine.engine.shutdown().await;
+    let Machine { engine, directory } = machine;
+    drop(engine);
+    let machine = machine_with_manifests_in(4, directory, &functions);
+    assert!(!machine.engine.queue("", "q").await.unwrap().unwrap().spec.hold);
+}
+
+/// Whether the queue has so many CPUs by now.
+fn machine_cpus(machine: &Machine, cpus: u32) -> Option<()> {
+    let queue = machine.engine.queue("", "q").now_or_never()?.unwrap()?;
+    (queue.spec.cpus == cpus).then_some(())
 }
 
 #[tokio::test]

@@ -57,8 +57,17 @@ pub(crate) fn machine_at(
 /// A machine that reads the manifests in `manifests` of its directory again when they change.
 pub(crate) fn machine_with_manifests(cpus: u32, functions: &[(&str, &str)]) -> Machine {
     let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("manifests")).unwrap();
+    machine_with_manifests_in(cpus, directory, functions)
+}
+
+/// The same where there is such a directory.
+pub(crate) fn machine_with_manifests_in(
+    cpus: u32,
+    directory: TempDir,
+    functions: &[(&str, &str)],
+) -> Machine {
     let manifests = directory.path().join("manifests");
-    fs::create_dir(&manifests).unwrap();
     let library = Library::open(builtin(directory.path(), functions), vec![manifests]).unwrap();
     let data = directory.path().to_owned();
     machine_of(cpus, directory, library, data)

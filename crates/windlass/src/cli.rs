@@ -20,6 +20,7 @@ use crate::commands::lambda::Lambda;
 use crate::commands::list::List;
 use crate::commands::logs::Logs;
 use crate::commands::print::Print;
+use crate::commands::queues::Queues;
 use crate::commands::result::ResultOf;
 use crate::commands::retry::Retry;
 use crate::commands::run::Run;
@@ -29,7 +30,6 @@ use crate::commands::top::Top;
 use crate::commands::watch::Watch;
 use crate::commands::worker::Worker;
 use crate::flags::backend::OnBackend;
-use crate::flags::objects::ObjectsFlags;
 
 /// Runs expensive, parallel requests: grants CPUs, runs a function with exactly that many threads,
 /// reports progress and hands back the result.
@@ -75,8 +75,8 @@ pub(crate) enum Command {
     Blobs(Blobs),
     /// Show what may run, and what a manifest means
     Functions(Functions),
-    /// Show quotas of CPUs
-    Queues(OnBackend<ObjectsFlags>),
+    /// Show quotas of CPUs, hold and resume them
+    Queues(Queues),
     /// Answer the REST API on this machine
     Serve(Serve),
     /// Have a server take nothing new, let run what runs, and end

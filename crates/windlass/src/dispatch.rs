@@ -10,6 +10,7 @@ use crate::backend::resolve::Backend;
 use crate::cli::{self, Command, Started};
 use crate::commands::blobs::Blobs;
 use crate::commands::functions::{Functions, FunctionsCommand};
+use crate::commands::queues::{Queues, QueuesCommand};
 use crate::commands::{
     blobs, call, cancel, check_functions, completion, controller, dashboard, delete, drain,
     explain, function, functions, gateway, get, keys, lambda, list, logs, print, queues, result,
@@ -47,7 +48,11 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             block_on(check_functions::check(args))
         }
         Command::Functions(args) => on_backend(args.shown, functions::functions),
-        Command::Queues(args) => on_backend(args, queues::queues),
+        Command::Queues(Queues { command: Some(command), .. }) => match command {
+            QueuesCommand::Hold(args) => on_backend(args, queues::hold),
+            QueuesCommand::Resume(args) => on_backend(args, queues::resume),
+        },
+        Command::Queues(args) => on_backend(args.shown, queues::queues),
         Command::Drain(args) => on_backend(args, drain::drain),
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Gateway(args) => block_on(gateway::gateway(args)),

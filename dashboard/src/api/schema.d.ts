@@ -388,6 +388,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/namespaces/{namespace}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tells what the last hour and the last day were like
+         * @description How many jobs have ended and how, and how long they had waited, by minutes and by quarters of an hour. Jobs that were deleted since count, too. On a cluster each replica of the gateway counts what it has seen since it started.
+         */
+        get: operations["readHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/namespaces/{namespace}/jobs": {
         parameters: {
             query?: never;
@@ -590,6 +610,46 @@ export interface paths {
         get: operations["getQueue"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/namespaces/{namespace}/queues/{name}/hold": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Starts nothing new in a queue
+         * @description Sets the queue's `spec.hold`; what runs goes on. It needs the right to patch queues; on one machine the admin has it. There it outlives the server, until the queue's manifest says otherwise.
+         */
+        post: operations["holdQueue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/namespaces/{namespace}/queues/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Starts jobs of a queue again
+         * @description The opposite of holding it.
+         */
+        post: operations["resumeQueue"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1050,6 +1110,18 @@ export interface components {
              *     is the default. On a cluster it is the container's `workingDir` and must be absolute; the default is an empty
              *     directory. */
             workingDirectory?: string;
+        };
+        /** @description What the last hour and the last day were like. */
+        HistoryReport: {
+            /** @description The last day, by quarters of an hour. */
+            day: components["schemas"]["Window"];
+            /** @description The last hour, by minutes. */
+            hour: components["schemas"]["Window"];
+            /**
+             * Format: date-time
+             * @description When counting began. Absent where all that has happened was counted: on one machine.
+             */
+            since?: string;
         };
         /** @description A ComputeJob object: the same JSON in every answer, in both worlds. */
         Job: {
@@ -1569,6 +1641,48 @@ export interface components {
          * @enum {string}
          */
         ReportRefusal: "Cancelled" | "Finished" | "NotCurrent" | "OtherJob" | "Damaged" | "OtherBlob" | "BlobLost";
+        /** @description What happened in a slot of time. */
+        Slot: {
+            /**
+             * Format: uint32
+             * @description Jobs that were cancelled.
+             */
+            cancelled: number;
+            /**
+             * Format: uint32
+             * @description Jobs that have failed.
+             */
+            failed: number;
+            /** @description Failed jobs by reason. */
+            failures: {
+                [key: string]: number;
+            };
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            from: string;
+            /**
+             * Format: uint32
+             * @description Jobs whose first attempt has started.
+             */
+            started: number;
+            /**
+             * Format: uint32
+             * @description Jobs that have ended with a result.
+             */
+            succeeded: number;
+            /**
+             * Format: double
+             * @description Of those, half had waited at most so long from their acceptance. It is too long by 9 % at most.
+             */
+            waitP50Seconds?: number;
+            /**
+             * Format: double
+             * @description The same for 95 of 100.
+             */
+            waitP95Seconds?: number;
+        };
         /** @description When the job passed from one phase to the next, for its latest attempt. */
         Timeline: {
             /**
@@ -1675,6 +1789,18 @@ export interface components {
              * @default 1
              */
             min: number;
+        };
+        /** @description Some time up to now. */
+        Window: {
+            /** @description All slots together. */
+            all: components["schemas"]["Slot"];
+            /**
+             * Format: uint32
+             * @description Length of a slot in seconds.
+             */
+            slotSeconds: number;
+            /** @description The slots in which something happened, in their order. */
+            slots: components["schemas"]["Slot"][];
         };
     };
     responses: {
@@ -2771,6 +2897,38 @@ export interface operations {
             504: components["responses"]["Deadline"];
         };
     };
+    readHistory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The namespace; `default` on one machine. */
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Both. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryReport"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["ForbiddenOrOrigin"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["Host"];
+            422: components["responses"]["Invalid"];
+            429: components["responses"]["Rate"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Deadline"];
+        };
+    };
     listJobs: {
         parameters: {
             query?: {
@@ -3433,6 +3591,74 @@ export interface operations {
         };
     };
     getQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The namespace; `default` on one machine. */
+                namespace: string;
+                /** @description Its name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The queue. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["ForbiddenOrOrigin"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["Host"];
+            422: components["responses"]["Invalid"];
+            429: components["responses"]["Rate"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Deadline"];
+        };
+    };
+    holdQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The namespace; `default` on one machine. */
+                namespace: string;
+                /** @description Its name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The queue. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["ForbiddenOrOrigin"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["Host"];
+            422: components["responses"]["Invalid"];
+            429: components["responses"]["Rate"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Deadline"];
+        };
+    };
+    resumeQueue: {
         parameters: {
             query?: never;
             header?: never;

@@ -6,13 +6,18 @@ import { pause } from "./pause";
 export interface Asked<T> {
   value: T | undefined;
   why: string | undefined;
+  /** Asks at once. */
+  again: () => void;
 }
+
+const NOTHING = { value: undefined, why: undefined };
 
 /** The answer to a question; with `everyMs` the latest one. */
 export function useAnswer<T>(path: string | undefined, everyMs?: number): Asked<T> {
-  const [asked, setAsked] = useState<Asked<T>>({ value: undefined, why: undefined });
+  const [asked, setAsked] = useState<Omit<Asked<T>, "again">>(NOTHING);
+  const [turn, setTurn] = useState(0);
+  useEffect(() => setAsked(NOTHING), [path]);
   useEffect(() => {
-    setAsked({ value: undefined, why: undefined });
     if (path === undefined) return;
     const stop = new AbortController();
     const go = async () => {
@@ -29,6 +34,6 @@ export function useAnswer<T>(path: string | undefined, everyMs?: number): Asked<
     };
     void go();
     return () => stop.abort();
-  }, [path, everyMs]);
-  return asked;
+  }, [path, everyMs, turn]);
+  return { ...asked, again: () => setTurn((before) => before + 1) };
 }

@@ -14,8 +14,7 @@ export interface Bar {
 export interface LastHour {
   finished: number;
   failed: number;
-  /** Seconds of waiting, and of running, in their order. */
-  waits: number[];
+  /** Seconds of running, in their order. */
   runs: number[];
   bars: Bar[];
 }
@@ -24,9 +23,8 @@ export function lastHour(rows: Row[], now: number): LastHour {
   const width = HOUR_MS / BARS;
   const end = Math.ceil(now / width) * width;
   const bars = Array.from({ length: BARS }, (_, at) => ({ from: end - HOUR_MS + at * width, succeeded: 0, failed: 0 }));
-  const hour: LastHour = { finished: 0, failed: 0, waits: [], runs: [], bars };
+  const hour: LastHour = { finished: 0, failed: 0, runs: [], bars };
   for (const row of rows) {
-    if (row.admitted !== undefined && row.admitted >= now - HOUR_MS) hour.waits.push((row.admitted - row.created) / 1000);
     if (row.finished === undefined || !isFinished(row.phase)) continue;
     const bar = bars[Math.floor((row.finished - (end - HOUR_MS)) / width)];
     if (!bar) continue;
@@ -35,9 +33,22 @@ export function lastHour(rows: Row[], now: number): LastHour {
     else bar.succeeded += 1;
     if (row.running !== undefined && row.phase === "Succeeded") hour.runs.push((row.finished - row.running) / 1000);
   }
-  hour.waits.sort((a, b) => a - b);
   hour.runs.sort((a, b) => a - b);
   return hour;
+}
+
+/** How many of these times are below each bound and not below the one before. Bounds double, or grow faster where there would
+ * be more than ten. */
+export function histogram(sorted: number[]): { below: number; count: number }[] {
+  const stepOf = (seconds: number) => Math.floor(Math.log2(Math.max(seconds, 0.001) * 1000));
+  const [first, last] = [stepOf(sorted[0] ?? 0), stepOf(sorted[sorted.length - 1] ?? 0)];
+  const width = Math.ceil((last - first + 1) / 10);
+  const bars = Array.from({ length: Math.floor((last - first) / width) + 1 }, (_, at) => ({ below: 2 ** (first + (at + 1) * width) / 1000, count: 0 }));
+  for (const time of sorted) {
+    const bar = bars[Math.floor((stepOf(time) - first) / width)];
+    if (bar) bar.count += 1;
+  }
+  return bars;
 }
 
 /** How many rows there are of each kind. */

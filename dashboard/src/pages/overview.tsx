@@ -1,12 +1,13 @@
 // What runs, what waits, what fails, and who holds the CPUs.
 import type { ComponentChildren } from "preact";
-import { pathOf } from "../api/client";
+import { useState } from "preact/hooks";
+import { pathOf, post, wordsOf } from "../api/client";
 import { PHASES, type MachineCapacity, type Queue } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs, type Row } from "../live/jobs";
 import { countBy, failures, holders, waiting } from "../live/statistics";
 import { Ago, Command, Empty, PhaseWord, Refusal, Text } from "../parts/common";
-import { LastHour } from "../parts/hour";
+import { History } from "../parts/history";
 import { hrefOf, place } from "../router";
 import { now, useStore } from "../store";
 import { count, seconds, until } from "../text";
@@ -42,7 +43,7 @@ export function OverviewPage() {
       )}
       <div class="columns">
         <Queues namespace={namespace} />
-        <LastHour rows={rows} ofAll />
+        <History namespace={namespace} />
         <Holders namespace={namespace} all={holding} />
         <Waiting namespace={namespace} rows={rows} />
         <Failures namespace={namespace} rows={rows} />
@@ -64,7 +65,7 @@ function Machine({ namespace, granted }: { namespace: string; granted: number })
 }
 
 function Queues({ namespace }: { namespace: string }) {
-  const { value, why } = useAnswer<{ items: Queue[] }>(pathOf(namespace, "queues"), QUEUES_MS);
+  const { value, why, again } = useAnswer<{ items: Queue[] }>(pathOf(namespace, "queues"), QUEUES_MS);
   const queues = value?.items ?? [];
   return (
     <section aria-label="Queues">
@@ -80,6 +81,7 @@ function Queues({ namespace }: { namespace: string }) {
               <th scope="col" class="number">Free</th>
               <th scope="col" class="number">Waiting</th>
               <th scope="col" class="number">Weight</th>
+              <th scope="col">Hold</th>
             </tr>
           </thead>
           <tbody>
@@ -91,7 +93,7 @@ function Queues({ namespace }: { namespace: string }) {
                     <a href={hrefOf(namespace, "jobs", undefined, { queue: metadata.name })}>
                       <Text>{metadata.name}</Text>
                     </a>
-                    {spec.hold && <span class="bad"> held</span>}
+                    {spec.hold && <span class="bad"> on hold</span>}
                   </th>
                   <td>
                     <meter min={0} max={spec.cpus || 1} value={granted} aria-label={`CPUs granted of ${metadata.name}`} /> {granted} of {spec.cpus}
@@ -99,6 +101,9 @@ function Queues({ namespace }: { namespace: string }) {
                   <td class="number">{Math.max(0, spec.cpus - granted)}</td>
                   <td class="number">{status?.waiting ?? 0}</td>
                   <td class="number">{spec.weight ?? 1}</td>
+                  <td>
+                    <HoldButton namespace={namespace} queue={metadata.name} isHeld={spec.hold ?? false} again={again} />
+                  </td>
                 </tr>
               );
             })}
@@ -106,6 +111,31 @@ function Queues({ namespace }: { namespace: string }) {
         </table>
       )}
     </section>
+  );
+}
+
+/** Holds a queue or resumes it. What the server refuses is told beside it. */
+function HoldButton({ namespace, queue, isHeld, again }: { namespace: string; queue: string; isHeld: boolean; again: () => void }) {
+  const [isAsking, setAsking] = useState(false);
+  const [why, setWhy] = useState<string>();
+  const go = async () => {
+    setAsking(true);
+    try {
+      await post(pathOf(namespace, "queues", queue, isHeld ? "resume" : "hold"));
+      setWhy(undefined);
+    } catch (error) {
+      setWhy(wordsOf(error));
+    }
+    setAsking(false);
+    again();
+  };
+  return (
+    <>
+      <button type="button" disabled={isAsking} onClick={() => void go()} aria-label={`${isHeld ? "Resume" : "Hold"} ${queue}`}>
+        {isHeld ? "Resume" : "Hold"}
+      </button>
+      <Refusal>{why}</Refusal>
+    </>
   );
 }
 

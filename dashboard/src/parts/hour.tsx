@@ -1,14 +1,13 @@
-// How the last hour was.
+// How the last hour of a function was, of the jobs that the page has.
 import { useMemo } from "preact/hooks";
 import type { Row } from "../live/jobs";
-import { lastHour, quantile, type Bar } from "../live/statistics";
+import { histogram, lastHour, quantile, type Bar } from "../live/statistics";
 import { now, useStore } from "../store";
 import { count, seconds } from "../text";
 
 const AGAIN_MS = 5000;
 
-/** Of these jobs; `ofAll` says that they are all that there are. */
-export function LastHour({ rows, ofAll }: { rows: Row[]; ofAll?: boolean }) {
+export function LastHour({ rows }: { rows: Row[] }) {
   const current = useStore(now);
   const hour = useMemo(() => lastHour(rows, current), [rows, Math.floor(current / AGAIN_MS)]);
   return (
@@ -18,20 +17,19 @@ export function LastHour({ rows, ofAll }: { rows: Row[]; ofAll?: boolean }) {
         {count(hour.finished, "job")} ended
         {hour.failed > 0 && <span class="bad">, {hour.failed} failed</span>}
       </p>
-      {(ofAll || hour.finished > 0) && <Bars bars={hour.bars} />}
-      {ofAll && <Spread what="waited" sorted={hour.waits} />}
-      <Spread what="ran" sorted={hour.runs} />
-      {ofAll && <p class="muted">Of the jobs that are still kept.</p>}
+      {hour.finished > 0 && <Bars bars={hour.bars} />}
+      <Spread sorted={hour.runs} />
+      {hour.runs.length > 1 && <Times sorted={hour.runs} />}
     </section>
   );
 }
 
-function Spread({ what, sorted }: { what: string; sorted: number[] }) {
+function Spread({ sorted }: { sorted: number[] }) {
   const [half, most] = [quantile(sorted, 0.5), quantile(sorted, 0.95)];
   if (half === undefined || most === undefined) return null;
   return (
     <p>
-      Half {what} at most {seconds(half)}, 95 % at most {seconds(most)}.
+      Half ran at most {seconds(half)}, 95 % at most {seconds(most)}.
     </p>
   );
 }
@@ -49,5 +47,26 @@ function Bars({ bars }: { bars: Bar[] }) {
         </span>
       ))}
     </div>
+  );
+}
+
+/** How many ran how long. */
+function Times({ sorted }: { sorted: number[] }) {
+  const bars = histogram(sorted);
+  const most = Math.max(...bars.map((bar) => bar.count));
+  return (
+    <table class="times" aria-label="How long jobs ran">
+      <tbody>
+        {bars.map(({ below, count: jobs }) => (
+          <tr key={below}>
+            <th scope="row">below {seconds(below)}</th>
+            <td class="number">{jobs.toLocaleString("en")}</td>
+            <td class="bar">
+              <span style={{ width: `${(jobs * 100) / most}%` }} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
   );
 }

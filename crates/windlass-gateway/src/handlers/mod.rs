@@ -10,6 +10,7 @@ pub(crate) mod drain;
 pub(crate) mod form;
 pub(crate) mod functions;
 pub(crate) mod health;
+pub(crate) mod history;
 pub(crate) mod input;
 pub(crate) mod jobs;
 pub(crate) mod login;

@@ -24,3 +24,20 @@ pub(crate) async fn get_queue(
     let found = queues.into_iter().find(|queue| queue.metadata.name == key.name);
     Ok(Json(found.ok_or(Error::NotFound { kind: Queue::KIND, name: key.name })?))
 }
+
+/// Nothing new starts in this queue from now on.
+pub(crate) async fn hold_queue(target: Target<JobKey>) -> Result<Json<Queue>, ApiError> {
+    set_hold(target, true).await
+}
+
+/// Its jobs start again.
+pub(crate) async fn resume_queue(target: Target<JobKey>) -> Result<Json<Queue>, ApiError> {
+    set_hold(target, false).await
+}
+
+async fn set_hold(
+    Target { state, of: key, .. }: Target<JobKey>,
+    hold: bool,
+) -> Result<Json<Queue>, ApiError> {
+    Ok(Json(state.gateway.jobs.hold_queue(&key, hold).await?))
+}

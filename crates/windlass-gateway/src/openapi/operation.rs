@@ -46,9 +46,10 @@ impl Tag {
             Self::Functions => {
                 ("functions", "What may run. Admins write functions; here they are read.")
             }
-            Self::Queues => {
-                ("queues", "Who may use how much. Admins write queues; here they are read.")
-            }
+            Self::Queues => (
+                "queues",
+                "Who may use how much. Admins write queues; here they are read, held and resumed.",
+            ),
             Self::Operations => ("operations", "For those who keep the server running."),
             Self::Workers => (
                 "workers",

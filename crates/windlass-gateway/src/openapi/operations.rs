@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use windlass_core::blob::Blob;
 use windlass_core::explain::Explanation;
+use windlass_core::history::HistoryReport;
 use windlass_core::idempotency::MAX_KEY_BYTES;
 use windlass_core::jobs::{Draining, MachineCapacity};
 use windlass_core::{Function, Job, Phase, Queue, Report};
@@ -522,12 +523,45 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..Operation::EMPTY
     },
     Operation {
+        route: ("POST", "/v1/namespaces/{namespace}/queues/{name}/hold"),
+        id: "holdQueue",
+        tag: Tag::Queues,
+        summary: "Starts nothing new in a queue",
+        text: "Sets the queue's `spec.hold`; what runs goes on. It needs the right to patch queues; on one machine the \
+               admin has it. There it outlives the server, until the queue's manifest says otherwise.",
+        answers: &[Answer::new(200, "The queue.", Content::Json(schema_of::<Queue>))],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("POST", "/v1/namespaces/{namespace}/queues/{name}/resume"),
+        id: "resumeQueue",
+        tag: Tag::Queues,
+        summary: "Starts jobs of a queue again",
+        text: "The opposite of holding it.",
+        answers: &[Answer::new(200, "The queue.", Content::Json(schema_of::<Queue>))],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
+    },
+    Operation {
         route: ("GET", "/v1/namespaces/{namespace}/capacity"),
         id: "readCapacity",
         tag: Tag::Queues,
         summary: "Tells what there is for all queues together",
         text: "On one machine: how many CPUs jobs may be granted. On a cluster only queues say that.",
         answers: &[Answer::new(200, "What there is.", Content::Json(schema_of::<MachineCapacity>))],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/v1/namespaces/{namespace}/history"),
+        id: "readHistory",
+        tag: Tag::Jobs,
+        summary: "Tells what the last hour and the last day were like",
+        text: "How many jobs have ended and how, and how long they had waited, by minutes and by quarters of an \
+               hour. Jobs that were deleted since count, too. On a cluster each replica of the gateway counts what \
+               it has seen since it started.",
+        answers: &[Answer::new(200, "Both.", Content::Json(schema_of::<HistoryReport>))],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY
     },

@@ -5,8 +5,10 @@ use std::collections::btree_map::Entry;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::watch;
+use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{
     Drain, Draining, Filter, Jobs, MachineCapacity, Page, Submission, Watch,
 };
@@ -187,9 +189,21 @@ impl Jobs for FakeBackend {
         Ok(MachineCapacity { cpus: Some(8) })
     }
 
+    async fn history(&self, _: &str) -> Result<HistoryReport, Error> {
+        self.meet_fault().await?;
+        Ok(History::default().report(None, Timestamp::from_second(100_000).unwrap()))
+    }
+
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
         self.meet_fault().await?;
         Ok(self.queue(namespace, "small").await?.into_iter().collect())
+    }
+
+    async fn hold_queue(&self, key: &JobKey, hold: bool) -> Result<Queue, Error> {
+        let missing = || Error::NotFound { kind: Queue::KIND, name: key.name.clone() };
+        let mut queue = self.queue(&key.namespace, &key.name).await?.ok_or_else(missing)?;
+        queue.spec.hold = hold;
+        Ok(queue)
     }
 
     async fn queue(&self, _: &str, name: &str) -> Result<Option<Queue>, Error> {

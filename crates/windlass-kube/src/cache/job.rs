@@ -59,6 +59,16 @@ impl WatchedJob {
         self.metadata.uid.as_deref()
     }
 
+    /// Its namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// What is told of it, without the bytes of its result.
+    pub(crate) fn status(&self) -> &JobStatus {
+        &self.status
+    }
+
     /// Name of its queue.
     pub(crate) fn queue(&self) -> &str {
         self.spec.queue.as_deref().unwrap_or(windlass_core::queue::DEFAULT_QUEUE)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::NamespaceResourceScope;
@@ -9,6 +10,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Filter, Page, Submission, Watch};
 use windlass_core::log_tail::LogRange;
 use windlass_core::queue::DEFAULT_QUEUE;
@@ -16,6 +18,7 @@ use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, loc
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
 use windlass_results::Results;
 
+use super::history::ClusterHistory;
 use super::logs;
 use super::submit::submit;
 use super::watch::JobWatch;
@@ -33,12 +36,19 @@ pub struct Cluster {
     client: Client,
     /// The store of large results and blobs, if there is one.
     results: Option<Results>,
+    /// Only a gateway counts.
+    history: Option<Arc<ClusterHistory>>,
 }
 
 impl Cluster {
     /// With this client, and the store of large results and blobs.
     pub fn new(client: Client, results: Option<Results>) -> Self {
-        Self { client, results }
+        Self { client, results, history: None }
+    }
+
+    /// The same with what is counted of its jobs.
+    pub fn with_history(self, history: Arc<ClusterHistory>) -> Self {
+        Self { history: Some(history), ..self }
     }
 
     pub(super) fn api<K>(&self, namespace: &str) -> Api<K>
@@ -247,6 +257,24 @@ impl Jobs for Cluster {
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
         let found = self.first_page(namespace).await?;
         Ok(found.iter().map(ComputeQueue::to_core).collect())
+    }
+
+    async fn hold_queue(&self, key: &JobKey, hold: bool) -> Result<Queue, Error> {
+        let queues: Api<ComputeQueue> = self.api(&key.namespace);
+        let patch = Patch::Merge(json!({ "spec": { "hold": hold } }));
+        let params = PatchParams::default();
+        match within_deadline(queues.patch(&key.name, &params, &patch)).await? {
+            Ok(queue) => Ok(queue.to_core()),
+            Err(error) if is_status(&error, 404) => {
+                Err(Error::NotFound { kind: Queue::KIND, name: key.name.clone() })
+            }
+            Err(error) => Err(from_kube(error)),
+        }
+    }
+
+    async fn history(&self, namespace: &str) -> Result<HistoryReport, Error> {
+        let none = || Error::unavailable("only a gateway keeps a history");
+        Ok(self.history.as_ref().ok_or_else(none)?.report(namespace))
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! The back end of the REST gateway and of the command line, on a cluster.
 //!
-//! [`jobs`] serves what the REST API asks, [`submit`] takes a new job in, [`watch`], [`changes`] and [`logs`] are for what is
+//! [`jobs`] serves what the REST API asks, [`submit`] takes a new job in, [`history`] counts what happens to jobs, [`watch`], [`changes`] and [`logs`] are for what is
 //! followed. [`access`] asks the API
 //! server what a caller may do. [`reports`] writes what workers report into the status, once [`worker_identity`] knows which
 //! pod reports. [`store_gc`] deletes stored results whose job is gone, and
@@ -9,6 +9,7 @@
 pub(crate) mod access;
 mod assign;
 mod changes;
+pub(crate) mod history;
 pub(crate) mod jobs;
 mod logs;
 pub(crate) mod reports;

@@ -48,12 +48,11 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         }
         Event::WorkerStarted(worker) => state.attempts.add_worker(worker),
         Event::ManifestsReloaded => {
-            let functions = state.ctx.config.functions.current();
-            let changed = state.admission.set_queues(&functions);
-            announce_again(state, &changed);
+            set_queues(state);
             warm_functions::set_functions(state);
             state.checks.begin(&state.ctx.config);
         }
+        Event::QueuesChanged => set_queues(state),
         Event::QueueStatusRequested { queues, reply } => {
             let statuses = queues.iter().map(|queue| state.admission.queue_status(queue)).collect();
             // Who asked may have gone away.
@@ -66,6 +65,16 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         }
         Event::Shutdown => state.begin_shutdown(),
     }
+}
+
+/// Takes over the queues as they are now.
+fn set_queues(state: &mut State) {
+    let library = &state.ctx.config.functions;
+    for queue in library.take_settled_holds() {
+        state.ctx.store.forget_hold(queue);
+    }
+    let changed = state.admission.set_queues(&library.current());
+    announce_again(state, &changed);
 }
 
 /// The status of the jobs that wait in these queues may say something else now.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use uuid::Uuid;
+use windlass_core::history::Counted;
 use windlass_core::{Job, JobStatus, Phase};
 
 use super::ends::log_job;
@@ -15,6 +16,10 @@ pub(super) fn update_status(state: &mut State, uid: Uuid, job: &Job, status: Job
         return;
     }
     let ends = status.is_finished() && !job.status.is_finished();
+    let before = Counted::of(&job.status);
+    if before != Counted::of(&status) {
+        state.ctx.store.count(before, &status, state.ctx.clock.now());
+    }
     let is_urgent = !matches!(status.phase, Some(Phase::Starting | Phase::Running));
     let job = next_version(state, uid, Job { status, ..job.clone() });
     if ends {

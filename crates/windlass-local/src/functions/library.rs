@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
+use super::holds::Known;
 use super::manifests::{Functions, LoadError, files_of, read};
 
 /// The functions and queues of a server, read again when their files change.
@@ -13,7 +14,9 @@ pub struct Library {
     paths: Vec<PathBuf>,
     /// The last good text of each file.
     good: Mutex<BTreeMap<PathBuf, String>>,
-    current: RwLock<Arc<Functions>>,
+    known: RwLock<Known>,
+    /// Whoever holds a queue or resumes it has this meanwhile.
+    pub(crate) changing_holds: tokio::sync::Mutex<()>,
 }
 
 impl Library {
@@ -31,19 +34,51 @@ impl Library {
                 good.insert(file, text);
             }
         }
-        let (good, current) = (Mutex::new(good), RwLock::new(Arc::new(functions)));
-        Ok(Self { builtin, paths, good, current })
+        let (good, known) = (Mutex::new(good), RwLock::new(Known::new(functions)));
+        Ok(Self { builtin, paths, good, known, changing_holds: tokio::sync::Mutex::default() })
     }
 
     /// These functions, for good.
     pub fn fixed(functions: Functions) -> Self {
-        let current = RwLock::new(Arc::new(functions.clone()));
-        Self { builtin: functions, paths: Vec::new(), good: Mutex::default(), current }
+        let known = RwLock::new(Known::new(functions.clone()));
+        Self {
+            builtin: functions,
+            paths: Vec::new(),
+            good: Mutex::default(),
+            known,
+            changing_holds: tokio::sync::Mutex::default(),
+        }
     }
 
     /// What holds now.
     pub fn current(&self) -> Arc<Functions> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        self.known.read().unwrap_or_else(PoisonError::into_inner).current()
+    }
+
+    /// The same for what was said by the API.
+    fn change_known(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the API had said of queues before this server started.
+    pub(crate) fn set_holds(&self, holds: BTreeMap<String, bool>) {
+        self.change_known().set_holds(holds);
+    }
+
+    /// What is to be kept when the API holds or resumes this queue, if it is there: nothing where its manifest says the
+    /// same.
+    pub(crate) fn hold_to_keep(&self, queue: &str, hold: bool) -> Option<Option<bool>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).to_keep(queue, hold)
+    }
+
+    /// The API has said this of a queue, or what it had said is forgotten.
+    pub(crate) fn set_hold(&self, queue: &str, hold: Option<bool>) {
+        self.change_known().set_hold(queue, hold);
+    }
+
+    /// The queues of which nothing needs to be kept any more, because their manifests say the same.
+    pub(crate) fn take_settled_holds(&self) -> Vec<String> {
+        self.change_known().take_settled()
     }
 
     /// Where the manifests are.
@@ -84,7 +119,7 @@ impl Library {
             }
         }
         *good = still_good;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(functions);
+        self.change_known().set_read(functions);
         problems
     }
 }

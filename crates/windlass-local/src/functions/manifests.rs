@@ -233,6 +233,13 @@ impl Functions {
             .map(|entry| &entry.function)
     }
 
+    /// Says whether a queue is on hold, if it is there.
+    pub(super) fn set_hold(&mut self, name: &str, hold: bool) {
+        if let Some((queue, _)) = self.queues.get_mut(name) {
+            queue.spec.hold = hold;
+        }
+    }
+
     /// A queue by its name.
     pub fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.get(name).map(|(queue, _)| queue)

@@ -1,6 +1,7 @@
 //! The functions and queues that this machine knows: from manifests, kept up to date while the files
 //! change.
 
+mod holds;
 mod library;
 mod manifests;
 mod reload;

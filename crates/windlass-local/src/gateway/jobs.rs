@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
+use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch};
 use windlass_core::live::Shown;
 use windlass_core::log_tail::LogRange;
@@ -119,9 +120,33 @@ impl Jobs for Engine {
         Ok(queues)
     }
 
+    async fn hold_queue(&self, key: &JobKey, hold: bool) -> Result<Queue, Error> {
+        let missing = || Error::NotFound { kind: Queue::KIND, name: key.name.clone() };
+        if key.namespace != NAMESPACE {
+            return Err(missing());
+        }
+        let library = &self.ctx.config.functions;
+        let changing = library.changing_holds.lock().await;
+        let kept = library.hold_to_keep(&key.name, hold).ok_or_else(missing)?;
+        self.ctx.store.hold(&key.name, kept).await?;
+        library.set_hold(&key.name, kept);
+        self.ctx.events.send(Event::QueuesChanged);
+        drop(changing);
+        let queues = self.queues(NAMESPACE).await?;
+        queues.into_iter().find(|queue| queue.metadata.name == key.name).ok_or_else(missing)
+    }
+
     async fn capacity(&self, namespace: &str) -> Result<MachineCapacity, Error> {
         let cpus = (namespace == NAMESPACE).then_some(self.ctx.config.cpus);
         Ok(MachineCapacity { cpus })
+    }
+
+    async fn history(&self, namespace: &str) -> Result<HistoryReport, Error> {
+        let now = self.ctx.clock.now();
+        Ok(match namespace {
+            NAMESPACE => self.ctx.store.history(now),
+            _ => History::default().report(None, now),
+        })
     }
 
     async fn ready(&self) -> Result<(), Error> {

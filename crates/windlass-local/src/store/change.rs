@@ -10,6 +10,7 @@ use uuid::Uuid;
 use windlass_core::live::Shown;
 use windlass_core::{Error, Job, JobLimits};
 
+use super::holds;
 use super::rows::{self, DeletedJob};
 use crate::queueing::backlog::Reservation;
 
@@ -39,6 +40,12 @@ pub(super) enum Change {
     },
     Remove {
         uid: Uuid,
+        reply: Reply<()>,
+    },
+    /// Keeps whether a queue is on hold, or forgets it.
+    Hold {
+        queue: String,
+        hold: Option<bool>,
         reply: Reply<()>,
     },
     Expire {
@@ -71,6 +78,7 @@ pub(super) enum Executed {
     UpdatedSoon(Arc<Job>),
     Shown(Shown),
     Flushed(Reply<()>),
+    Held(Reply<()>),
     Nothing,
     Removed(Option<DeletedJob>, Reply<()>),
     Expired(Vec<DeletedJob>, Reply<Vec<DeletedJob>>),
@@ -119,6 +127,10 @@ impl Change {
             Self::Remove { uid, reply } => {
                 let (deleted, result) = run(skip, || rows::remove(db, uid));
                 (Executed::Removed(deleted.flatten(), reply), result)
+            }
+            Self::Hold { queue, hold, reply } => {
+                let (_, result) = run(skip, || holds::set(db, &queue, hold));
+                (Executed::Held(reply), result)
             }
             Self::Expire { now, reply } => {
                 let (deleted, result) = run(skip, || rows::expire(db, now));

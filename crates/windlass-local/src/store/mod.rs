@@ -8,7 +8,9 @@
 //! little memory.
 
 mod change;
+mod holds;
 mod job_cache;
+mod kept_history;
 mod presence;
 mod rows;
 mod schema;
@@ -18,7 +20,7 @@ mod transaction;
 mod watch_files;
 mod writer;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -27,14 +29,16 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{broadcast, oneshot};
 use uuid::Uuid;
+use windlass_core::history::{Counted, HistoryReport};
 use windlass_core::jobs::{Filter, Page};
 use windlass_core::live::Shown;
-use windlass_core::{Error, Job};
+use windlass_core::{Error, Job, JobStatus};
 
 use change::Change;
 pub(crate) use change::NewJob;
 use job_cache::JobCache;
 pub(crate) use job_cache::JobWatcher;
+use kept_history::KeptHistory;
 use presence::OpenFiles;
 pub(crate) use rows::{DeletedJob, Unfinished, job_uid};
 pub use schema::StoreError;
@@ -53,6 +57,7 @@ const MAX_IDLE_READERS: usize = 2;
 /// The jobs of a data directory.
 pub(crate) struct Store {
     cache: Arc<JobCache>,
+    history: Arc<KeptHistory>,
     /// `None` once it was closed.
     writer: Mutex<Option<mpsc::Sender<Change>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -74,6 +79,9 @@ impl Store {
     ) -> Result<(Self, StoreFailure), StoreError> {
         let path = schema::path(data);
         let connection = schema::open(&path, durable)?;
+        let history =
+            KeptHistory::load(&connection).map_err(|error| schema::wrong(&path, &error))?;
+        let history = Arc::new(history);
         let files = OpenFiles::of(&path).map_err(|error| StoreError::io(&path, error))?;
         let cache = Arc::new(JobCache::default());
         let (sender, receiver) = mpsc::channel();
@@ -81,13 +89,14 @@ impl Store {
         let bytes = Arc::new(AtomicU64::new(0));
         let hearers =
             Hearers { cache: Arc::clone(&cache), events, failure, bytes: Arc::clone(&bytes) };
-        let writer = Writer::new(connection, files, hearers);
+        let writer = Writer::new(connection, files, hearers, Arc::clone(&history));
         let thread = std::thread::Builder::new()
             .name("windlass-store".into())
             .spawn(move || writer.run(&receiver))
             .map_err(|error| StoreError::io(&path, error))?;
         let store = Self {
             cache,
+            history,
             writer: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
             readers: Mutex::default(),
@@ -119,6 +128,33 @@ impl Store {
     /// the updates.
     pub(crate) fn show(&self, shown: Shown) {
         self.send(Change::Show(shown));
+    }
+
+    /// Counts what has happened to a job. It is committed with the job's next change.
+    pub(crate) fn count(&self, before: Counted, status: &JobStatus, now: Timestamp) {
+        self.history.count(before, status, now);
+    }
+
+    /// What the last hour and the last day were like.
+    pub(crate) fn history(&self, now: Timestamp) -> HistoryReport {
+        self.history.report(now)
+    }
+
+    /// Keeps whether a queue is on hold, or forgets what was kept. Answers after the commit.
+    pub(crate) async fn hold(&self, queue: &str, hold: Option<bool>) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Change::Hold { queue: queue.to_owned(), hold, reply });
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Forgets whether the API had put a queue on hold.
+    pub(crate) fn forget_hold(&self, queue: String) {
+        self.send(Change::Hold { queue, hold: None, reply: oneshot::channel().0 });
+    }
+
+    /// Which queues the API has put on hold or resumed.
+    pub(crate) fn holds(&self) -> Result<BTreeMap<String, bool>, Error> {
+        self.read(holds::all)
     }
 
     /// Nothing more is said of a job that was begun and could not be stored.

@@ -14,7 +14,7 @@ use windlass_worker::private_files;
 const APPLICATION: i64 = 0x576e_646c;
 
 /// What has changed since, oldest first: a database of version `n` has seen the first `n`.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 6] = [
     // Times are milliseconds since 1970. `spec`, `status`, `limits` are JSON. `expires` is there
     // once the job has ended.
     "CREATE TABLE jobs (
@@ -43,6 +43,15 @@ const MIGRATIONS: [&str; 4] = [
     // The caller's labels as JSON, and the name of the job that this one repeats.
     "ALTER TABLE jobs ADD COLUMN labels TEXT;
      ALTER TABLE jobs ADD COLUMN retry_of TEXT;",
+    // What happened in slots of so many seconds, as JSON. `start` is in seconds since 1970.
+    "CREATE TABLE history (
+        seconds INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        counts TEXT NOT NULL,
+        PRIMARY KEY (seconds, start)
+     ) STRICT, WITHOUT ROWID;",
+    // Whether queues are on hold, where the API has said so and their manifests do not.
+    "CREATE TABLE holds (queue TEXT NOT NULL PRIMARY KEY, hold INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
 /// The file whose lock is the server's.
@@ -240,7 +249,7 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// A defect of the file, or of the file system.
-fn wrong(path: &Path, error: &rusqlite::Error) -> StoreError {
+pub(super) fn wrong(path: &Path, error: &rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, NotADatabase};
     match error.sqlite_error_code() {
         Some(DatabaseBusy) => StoreError::InUse {

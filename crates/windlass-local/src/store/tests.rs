@@ -16,6 +16,7 @@ use windlass_core::{Error, Job, JobLimits, JobSpec, Metadata, Phase};
 
 use super::change::{Change, NewJob};
 use super::job_cache::JobCache;
+use super::kept_history::KeptHistory;
 use super::presence::OpenFiles;
 use super::writer::{Hearers, Writer};
 use super::{rows, schema};
@@ -48,8 +49,9 @@ fn store(patience: Duration, pages: u32) -> Fixture {
     let (failure, _) = watch::channel(None);
     let cache = Arc::new(JobCache::default());
     let bytes = Arc::new(AtomicU64::new(0));
-    let mut writer =
-        Writer::new(db, files, Hearers { cache: Arc::clone(&cache), events, failure, bytes });
+    let hearers = Hearers { cache: Arc::clone(&cache), events, failure, bytes };
+    let history = Arc::new(KeptHistory::load(&db).unwrap());
+    let mut writer = Writer::new(db, files, hearers, history);
     writer.patience = patience;
     let (changes, received) = channel();
     let thread = Some(std::thread::spawn(move || writer.run(&received)));

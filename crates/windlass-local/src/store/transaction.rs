@@ -52,7 +52,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Runs statements of nobody's change.
-    pub(super) fn run(&mut self, statements: impl FnOnce(&Connection) -> rusqlite::Result<bool>) {
+    pub(super) fn run(&mut self, statements: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
         if self.failed.is_none() {
             self.failed = statements(self.db).err();
         }

@@ -13,6 +13,7 @@ use windlass_core::{Error, Job};
 
 use super::change::{Change, Executed, Reply};
 use super::job_cache::JobCache;
+use super::kept_history::{self, KeptHistory};
 use super::presence::OpenFiles;
 use super::rows::{self, job_uid};
 use super::transaction::{MAX_CHANGES, PATIENCE, Transacted, Transaction, latest, submit};
@@ -37,6 +38,7 @@ pub(super) struct Writer {
     db: Connection,
     files: OpenFiles,
     hearers: Hearers,
+    history: Arc<KeptHistory>,
     /// The latest state of jobs that the disk does not have yet, by UID: the disk was full, or there
     /// is no hurry.
     unsaved: HashMap<String, Unsaved>,
@@ -56,10 +58,15 @@ struct Unsaved {
 }
 
 impl Writer {
-    pub(super) fn new(db: Connection, files: OpenFiles, hearers: Hearers) -> Self {
+    pub(super) fn new(
+        db: Connection,
+        files: OpenFiles,
+        hearers: Hearers,
+        history: Arc<KeptHistory>,
+    ) -> Self {
         let (unsaved, save_at, refused) = (HashMap::new(), None, HashSet::new());
         let patience = PATIENCE;
-        Self { db, files, hearers, unsaved, save_at, refused, patience }
+        Self { db, files, hearers, history, unsaved, save_at, refused, patience }
     }
 
     /// Runs until the last sender is dropped, or the disk fails.
@@ -158,12 +165,12 @@ impl Writer {
 
     /// One transaction. What it did counts only when it was committed.
     fn transact(&mut self, batch: Vec<Change>, changes: &Receiver<Change>) -> Transacted {
-        let Self { db, hearers, unsaved, refused, patience, .. } = self;
+        let Self { db, hearers, history, unsaved, refused, patience, .. } = self;
         let mut transaction = Transaction::open(db, &hearers.events);
         let newer: HashSet<&str> = batch.iter().filter_map(Change::updated_uid).collect();
         for (uid, unsaved) in unsaved {
             if !newer.contains(uid.as_str()) {
-                transaction.run(|db| rows::update(db, &unsaved.job));
+                transaction.run(|db| rows::update(db, &unsaved.job).map(drop));
             }
         }
         batch.into_iter().for_each(|change| transaction.execute(change));
@@ -172,7 +179,13 @@ impl Writer {
         {
             sift(refused, change).into_iter().for_each(|change| transaction.execute(change));
         }
-        transaction.commit()
+        let slots = history.take_changed();
+        transaction.run(|db| kept_history::save(db, &slots));
+        let (executed, committed) = transaction.commit();
+        if committed.is_err() {
+            history.give_back(&slots);
+        }
+        (executed, committed)
     }
 
     /// After a commit: what is shown first, then who is told.
@@ -216,7 +229,7 @@ impl Writer {
             }
             Executed::UpdatedSoon(job) => self.save_later(job, true),
             Executed::Shown(shown) => self.hearers.cache.show(shown),
-            Executed::Flushed(reply) => answer(reply, Ok(())),
+            Executed::Flushed(reply) | Executed::Held(reply) => answer(reply, Ok(())),
             Executed::Nothing => {}
             Executed::Removed(deleted, reply) => {
                 if let Some(deleted) = deleted {
@@ -266,7 +279,7 @@ impl Writer {
             // What cannot be stored now is shown by the cache all the same.
             Executed::Flushed(reply) => answer(reply, Ok(())),
             Executed::Nothing => {}
-            Executed::Removed(_, reply) => answer(reply, Err(refused())),
+            Executed::Removed(_, reply) | Executed::Held(reply) => answer(reply, Err(refused())),
             Executed::Expired(_, reply) => answer(reply, Err(refused())),
         }
     }

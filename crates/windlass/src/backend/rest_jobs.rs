@@ -10,6 +10,7 @@ use hyper::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Denied, Draining, Filter, MachineCapacity, Page, Submission, Watch};
 use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
@@ -294,13 +295,34 @@ impl Jobs for RestJobs {
         self.list_all(&format!("/v1/namespaces/{namespace}/queues")).await
     }
 
+    async fn hold_queue(&self, key: &JobKey, hold: bool) -> Result<Queue, Error> {
+        let JobKey { namespace, name } = key;
+        let what = if hold { "hold" } else { "resume" };
+        let path = format!("/v1/namespaces/{namespace}/queues/{name}/{what}");
+        let answer = self.0.json(Method::POST, &path, RequestParts::default()).await;
+        answer.map_err(|error| no_queue(error, name))
+    }
+
     async fn capacity(&self, namespace: &str) -> Result<MachineCapacity, Error> {
         let path = format!("/v1/namespaces/{namespace}/capacity");
         self.0.json(Method::GET, &path, RequestParts::default()).await.map_err(no_namespace)
     }
 
+    async fn history(&self, namespace: &str) -> Result<HistoryReport, Error> {
+        let path = format!("/v1/namespaces/{namespace}/history");
+        self.0.json(Method::GET, &path, RequestParts::default()).await.map_err(no_namespace)
+    }
+
     async fn ready(&self) -> Result<(), Error> {
         self.0.whole(Method::GET, "/readyz", RequestParts::default()).await.map(drop)
+    }
+}
+
+/// What a 404 means where a queue is named.
+fn no_queue(error: Error, name: &str) -> Error {
+    match error {
+        Error::NotFound { .. } => Error::NotFound { kind: Queue::KIND, name: name.to_owned() },
+        other => other,
     }
 }
 

@@ -18,7 +18,7 @@ use windlass_core::blobs::Blobs;
 use windlass_core::jobs::Reports;
 use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, LiveProgress, PeerTrust, Peers, ServerLimits, share_progress};
-use windlass_kube::{Cluster, ClusterAccess, ClusterReports, Metrics};
+use windlass_kube::{Cluster, ClusterAccess, ClusterHistory, ClusterReports, Metrics};
 use windlass_results::Results;
 use windlass_traces::{TracedReports, Traces};
 use windlass_worker::tls::trusting_nobody;
@@ -54,6 +54,9 @@ pub(crate) struct GatewayArgs {
     /// nowhere; such a result fails its job, and such an input is refused]
     #[arg(long, env = "WINDLASS_RESULTS", value_name = "URL")]
     pub(crate) results: Option<String>,
+    /// Count what happens to the jobs of this namespace only [default: all]
+    #[arg(long, env = "WINDLASS_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
     /// Other replicas of this gateway, which are told of progress: a name with all their addresses
     #[arg(long, env = "WINDLASS_PEERS", value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) peers: Vec<String>,
@@ -115,7 +118,9 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         access = access.with_peers(peers.token.clone());
         tokio::spawn(share_progress(Arc::clone(&live), peers, Arc::clone(&meters)));
     }
-    let cluster = Arc::new(Cluster::new(client, results.clone()));
+    let history = Arc::new(ClusterHistory::default());
+    tokio::spawn(Arc::clone(&history).follow(client.clone(), args.namespace.clone()));
+    let cluster = Arc::new(Cluster::new(client, results.clone()).with_history(history));
     let gateway = Gateway {
         jobs: Arc::clone(&cluster) as Arc<_>,
         changes: cluster,

@@ -1,13 +1,61 @@
-//! `windlass queues`: quotas of CPUs, and how much of them is in use.
+//! `windlass queues`: quotas of CPUs, how much of them is in use, and whether they are on hold.
 
 use std::process::ExitCode;
 
+use clap::{Args, Subcommand};
 use windlass_core::{Error, Queue};
 
 use crate::backend::resolve::Backend;
+use crate::commands::each_name::each_name;
+use crate::flags::backend::OnBackend;
+use crate::flags::names::name;
 use crate::flags::objects::ObjectsFlags;
+use crate::flags::output_form::OutputForm;
 use crate::output::log;
 use crate::output::objects;
+
+/// Show quotas of CPUs, hold and resume them.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Queues {
+    #[command(subcommand)]
+    pub(crate) command: Option<QueuesCommand>,
+    #[command(flatten)]
+    pub(crate) shown: OnBackend<ObjectsFlags>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueuesCommand {
+    /// Start nothing new in these queues; what runs goes on
+    Hold(OnBackend<QueueNames>),
+    /// Start the jobs of these queues again
+    Resume(OnBackend<QueueNames>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueNames {
+    /// Names of queues
+    #[arg(required = true, value_name = "NAME", value_parser = name)]
+    names: Vec<String>,
+}
+
+pub(crate) async fn hold(backend: &Backend, args: &QueueNames) -> anyhow::Result<ExitCode> {
+    set_hold(backend, args, true).await
+}
+
+pub(crate) async fn resume(backend: &Backend, args: &QueueNames) -> anyhow::Result<ExitCode> {
+    set_hold(backend, args, false).await
+}
+
+async fn set_hold(backend: &Backend, args: &QueueNames, hold: bool) -> anyhow::Result<ExitCode> {
+    let set = async |name: &str| backend.jobs.hold_queue(&backend.key(name), hold).await;
+    let (queues, missing) = each_name(&args.names, set).await?;
+    objects::many(&queues, OutputForm::Name)?;
+    match missing {
+        Some(missing) => Err(missing.into()),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
 
 pub(crate) async fn queues(backend: &Backend, args: &ObjectsFlags) -> anyhow::Result<ExitCode> {
     let (jobs, namespace) = (&backend.jobs, &backend.namespace);

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use subtle::ConstantTimeEq as _;
-use windlass_core::jobs::{Access, Caller, Checked, Denied, Permission};
+use windlass_core::jobs::{Access, Caller, Checked, Denied, Permission, Resource, Verb};
 use windlass_gateway::{SECRET_DIGITS, random_secret};
 
 use super::keyring::Keyring;
@@ -68,6 +68,8 @@ impl Access for TokenAccess {
     async fn check(&self, token: Option<&str>, to: Permission, namespace: &str) -> Checked {
         let may = match self.holder(token)? {
             Holder::Admin => true,
+            // Queues are files of the admin.
+            Holder::Key(_) if to.resource == Resource::Queues && to.verb == Verb::Patch => false,
             Holder::Key(key) => {
                 key.namespace == namespace && key.verbs.contains(&Right::to(to.verb))
             }
@@ -135,8 +137,6 @@ fn create(path: &Path) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use windlass_core::jobs::Verb;
 
     use super::*;
     use crate::server::keys::{self, NewKey};

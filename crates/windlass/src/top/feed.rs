@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use windlass_core::changes::Change;
+use windlass_core::history::HistoryReport;
 use windlass_core::jobs::Filter;
 use windlass_core::{Cpus, Error, Queue};
 
@@ -38,6 +39,8 @@ pub(super) enum News {
     Queues(Result<Vec<Queue>, String>),
     /// CPUs of the machine.
     Machine(Cpus),
+    /// What the last hour and the last day were like.
+    History(Box<HistoryReport>),
 }
 
 /// Whether what is shown is how it is.
@@ -79,6 +82,10 @@ pub(super) async fn follow_queues(backend: &Backend, news: &mpsc::Sender<News>) 
     loop {
         let queues = backend.jobs.queues(&backend.namespace).await;
         tell(news, News::Queues(queues.map_err(|error| error.to_string()))).await;
+        // An earlier server keeps none; nor does a cluster without its gateway.
+        if let Ok(history) = backend.jobs.history(&backend.namespace).await {
+            tell(news, News::History(Box::new(history))).await;
+        }
         tokio::time::sleep(QUEUES).await;
     }
 }

@@ -1,6 +1,7 @@
 //! What is shown, and what a key does to it. No I/O.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use windlass_core::history::HistoryReport;
 use windlass_core::{Cpus, Job, Queue};
 
 use super::feed::{Connection, News};
@@ -22,6 +23,8 @@ pub(super) struct Screen {
     pub(super) queues: Result<Vec<Queue>, String>,
     /// CPUs of the machine, where there is one.
     pub(super) machine: Option<Cpus>,
+    /// What the last hour and the last day were like, where that is kept.
+    pub(super) history: Option<Box<HistoryReport>>,
     pub(super) view: View,
     pub(super) mode: Mode,
     /// The words that each job in the list has.
@@ -106,6 +109,7 @@ impl Screen {
             is_listed: false,
             queues: Ok(Vec::new()),
             machine: None,
+            history: None,
             view: View::Jobs,
             mode: Mode::Browse,
             search: String::new(),
@@ -134,6 +138,7 @@ impl Screen {
             News::Deleted { name, uid } => self.table.delete(&name, &uid),
             News::Queues(queues) => self.queues = queues,
             News::Machine(cpus) => self.machine = Some(cpus),
+            News::History(history) => self.history = Some(history),
         }
         if let View::Job(view) = &mut self.view {
             let uid = &view.job.metadata.uid;

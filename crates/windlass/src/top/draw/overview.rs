@@ -5,6 +5,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use windlass_core::Queue;
+use windlass_core::history::Slot;
 
 use super::jobs::{age_of, what};
 use super::theme::Theme;
@@ -36,6 +37,11 @@ pub(super) fn draw(
         Ok(queues) => {
             lines.extend(queues.iter().take(SHOWN).map(|queue| queue_line(queue, theme)));
         }
+    }
+    if let Some(history) = &screen.history {
+        lines.extend([Line::default(), title("What has ended")]);
+        lines.push(window_line("Last hour", &history.hour.all, theme));
+        lines.push(window_line("Last day", &history.day.all, theme));
     }
     lines.extend([Line::default(), title("Failures")]);
     let failures = summary::failures(&screen.table);
@@ -77,6 +83,26 @@ fn jobs(
         Line::from(vec![Span::raw(head), what(&row.job, theme, now)])
     }));
     lines
+}
+
+/// How many jobs have ended, why they failed and how long they had waited.
+fn window_line(name: &str, all: &Slot, theme: Theme) -> Line<'static> {
+    let mut line = vec![Span::raw(format!("{name:<10} {:>6} succeeded", all.succeeded))];
+    if all.failed > 0 {
+        let mut reasons: Vec<_> = all.failures.iter().collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let reasons = reasons.iter().map(|(reason, count)| format!("{} {count}", words(reason)));
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        line.push(Span::styled(format!(", {} failed ({reasons})", all.failed), theme.bad()));
+    }
+    if all.cancelled > 0 {
+        line.push(Span::raw(format!(", {} cancelled", all.cancelled)));
+    }
+    if let (Some(half), Some(most)) = (all.wait_p50_seconds, all.wait_p95_seconds) {
+        let waits = format!("; half waited at most {half:.1} s, 95 % at most {most:.1} s");
+        line.push(Span::raw(waits));
+    }
+    Line::from(line)
 }
 
 /// The CPUs of a queue as a meter.
