@@ -14,8 +14,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     export CARGO_TARGET_DIR=/target/$(uname -m) \
  && find . -type f -exec touch {} + \
  && cargo build --release --locked --bins --workspace \
- && mkdir /out && cd "$CARGO_TARGET_DIR"/*/release && cp windlass windlass-worker misbehave /out/ \
- && strip /out/windlass-worker
+ && cargo build --profile worker --locked --package windlass-worker \
+ && mkdir /out && cd "$CARGO_TARGET_DIR"/*/release \
+ && cp windlass misbehave ../worker/windlass-worker /out/ && strip /out/windlass
 
 # For the tests of a cluster: the function that fails in every way as well.
 FROM scratch AS test

@@ -39,7 +39,7 @@ fn the_charts_functions_are_the_built_in_ones() {
 }
 
 /// Every command that a user types, in the order of the help.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 28] = [
     "",
     "run",
     "call",
@@ -59,6 +59,9 @@ const COMMANDS: [&str; 25] = [
     "functions check",
     "queues",
     "serve",
+    "config",
+    "config check",
+    "config print",
     "drain",
     "keys",
     "gateway",

@@ -6,6 +6,7 @@ use crate::commands::blobs::Blobs;
 use crate::commands::call::Call;
 use crate::commands::cancel::Cancel;
 use crate::commands::completion::Completion;
+use crate::commands::config::ConfigCommand;
 use crate::commands::controller::ControllerArgs;
 use crate::commands::dashboard::Dashboard;
 use crate::commands::delete::Delete;
@@ -79,6 +80,9 @@ pub(crate) enum Command {
     Queues(Queues),
     /// Answer the REST API on this machine
     Serve(Serve),
+    /// Check the configuration file of `windlass serve`, or print one
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Have a server take nothing new, let run what runs, and end
     Drain(OnBackend<Drain>),
     /// Answer the REST API of a cluster, and its workers' reports

@@ -12,7 +12,7 @@ use crate::commands::blobs::Blobs;
 use crate::commands::functions::{Functions, FunctionsCommand};
 use crate::commands::queues::{Queues, QueuesCommand};
 use crate::commands::{
-    blobs, call, cancel, check_functions, completion, controller, dashboard, delete, drain,
+    blobs, call, cancel, check_functions, completion, config, controller, dashboard, delete, drain,
     explain, function, functions, gateway, get, keys, lambda, list, logs, print, queues, result,
     retry, run as run_command, serve, submit, top, watch, worker,
 };
@@ -55,6 +55,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Queues(args) => on_backend(args.shown, queues::queues),
         Command::Drain(args) => on_backend(args, drain::drain),
         Command::Serve(args) => block_on(serve::serve(args)),
+        Command::Config(what) => config::config(what),
         Command::Gateway(args) => block_on(gateway::gateway(args)),
         Command::Controller(args) => block_on(controller::controller(args)),
         Command::Keys(what) => keys::keys(what),

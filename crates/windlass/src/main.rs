@@ -22,9 +22,13 @@ fn main() -> ExitCode {
             Ok(dispatch::start(cli::Started::parse()))
         }
         _ => {
-            let matches = cli::command(flags::kubectl_plugin::is_kubectl_plugin()).get_matches();
-            let parsed = cli::Cli::from_arg_matches(&matches);
-            dispatch::run(parsed.unwrap_or_else(|error| error.exit()).command)
+            let command = cli::command(flags::kubectl_plugin::is_kubectl_plugin());
+            flags::config_file::matches(command, std::env::args_os().collect()).and_then(
+                |matches| {
+                    let parsed = cli::Cli::from_arg_matches(&matches);
+                    dispatch::run(parsed.unwrap_or_else(|error| error.exit()).command)
+                },
+            )
         }
     };
     match ended {

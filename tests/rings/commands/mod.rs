@@ -11,12 +11,14 @@
 //! - [`top`]: jobs on a terminal, live;
 //! - [`inputs`]: inputs of other types, large ones, and files;
 //! - [`kubectl`]: `kubectl windlass`, and the cluster of the kube context;
-//! - [`completion`]: completion scripts of shells.
+//! - [`completion`]: completion scripts of shells;
+//! - [`config`]: the configuration file of `windlass serve`.
 
 mod advice;
 mod check_functions;
 mod checks;
 mod completion;
+mod config;
 mod drain;
 mod exit_codes;
 mod inputs;

@@ -17,7 +17,7 @@ pub(crate) struct Server {
     data: PathBuf,
     child: Child,
     has_ended: bool,
-    /// What it said until it served.
+    /// What it said until it served, and that it does.
     before: String,
     /// What it says.
     log: Receiver<Value>,
@@ -78,6 +78,7 @@ impl Server {
         loop {
             match log.recv_timeout(Duration::from_secs(60)) {
                 Ok(event) if event["address"].is_string() => {
+                    before += &format!("{event}\n");
                     let address = event["address"].as_str().unwrap().to_owned();
                     let token = std::fs::read_to_string(data.join("token")).unwrap();
                     let client = Client { address, token, namespace: "default".into() };
@@ -102,7 +103,7 @@ impl Server {
         &self.data
     }
 
-    /// What it said until it served.
+    /// What it said until it served, and that it does.
     pub(crate) fn before(&self) -> &str {
         &self.before
     }

@@ -5,6 +5,7 @@ pub(crate) mod call;
 pub(crate) mod cancel;
 pub(crate) mod check_functions;
 pub(crate) mod completion;
+pub(crate) mod config;
 pub(crate) mod controller;
 pub(crate) mod dashboard;
 pub(crate) mod delete;

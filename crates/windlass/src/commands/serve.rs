@@ -13,14 +13,14 @@ use anyhow::{Context as _, bail};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
-use windlass_core::quantity;
 use windlass_gateway::metrics::Meters;
-use windlass_gateway::{Gateway, ServerLimits};
+use windlass_gateway::{Gateway, ServerLimits, Tls};
 use windlass_local::{Bounds, Config, Engine, Logs, WorkerOptions};
 use windlass_metrics::JobMetrics;
 use windlass_worker::stop_signals::StopSignals;
 
 use crate::flags::bad_usage::BadUsage;
+use crate::flags::quantity::quantity;
 use crate::output::log;
 use crate::server::access::TokenAccess;
 use crate::server::address_file::AddressFile;
@@ -36,6 +36,10 @@ const OWN_DESCRIPTORS: usize = 40;
 /// Answer the REST API on this machine.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
+    /// A file with these flags as its keys (TOML): `windlass config print` writes one. What the command line or the
+    /// environment says counts before it
+    #[arg(long, env = "WINDLASS_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Address to listen on; any but loopback needs TLS
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
@@ -57,18 +61,31 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     pub(crate) max_queued: u32,
     /// Most that jobs, results and logs may take on the disk; beyond it submissions get 503
-    #[arg(long, value_name = "QUANTITY", default_value = "10Gi")]
-    pub(crate) max_stored: String,
+    #[arg(long, value_name = "QUANTITY", default_value = "10Gi", value_parser = quantity)]
+    pub(crate) max_stored: u64,
     /// Most that one attempt may take of the disk, in its own directory (TMPDIR) and as its result; beyond it the job
     /// fails with DiskExceeded. 0 for no bound
-    #[arg(long, value_name = "QUANTITY", default_value = "10Gi")]
-    pub(crate) attempt_disk: String,
+    #[arg(long, value_name = "QUANTITY", default_value = "10Gi", value_parser = quantity)]
+    pub(crate) attempt_disk: u64,
     /// Most memory that warm functions may hold together while they wait for a job; those that have waited longest
     /// are ended. 0 keeps none [default: a quarter of the machine's]
-    #[arg(long, value_name = "QUANTITY")]
-    pub(crate) warm_memory: Option<String>,
+    #[arg(long, value_name = "QUANTITY", value_parser = quantity)]
+    pub(crate) warm_memory: Option<u64>,
     #[command(flatten)]
     pub(crate) machine: MachineFlags,
+}
+
+impl Serve {
+    /// The certificate and key, if any, with which it is safe to listen on this address by these names.
+    pub(crate) fn checked_tls(&self) -> anyhow::Result<Option<Tls>> {
+        let tls = self.listener.tls()?;
+        if tls.is_none() && !self.listen.ip().is_loopback() {
+            let why = format!("{} is not loopback: give --tls-cert and --tls-key", self.listen);
+            return Err(BadUsage(why).into());
+        }
+        hosts::check(self.listen, &self.host)?;
+        Ok(tls)
+    }
 }
 
 pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
@@ -77,12 +94,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     log::start("info");
     memory::keep_little();
     descriptors::keep_from_functions();
-    let tls = args.listener.tls()?;
-    if tls.is_none() && !args.listen.ip().is_loopback() {
-        let why = format!("{} is not loopback: give --tls-cert and --tls-key", args.listen);
-        return Err(BadUsage(why).into());
-    }
-    hosts::check(args.listen, &args.host)?;
+    let tls = args.checked_tls()?;
     let manager = ServiceManager::find();
     let data = args.data.clone().map_or_else(engine_config::data_directory, Ok)?;
     let mut registry = Registry::default();
@@ -138,15 +150,11 @@ async fn config(
     signals: &StopSignals,
     registry: &mut Registry,
 ) -> anyhow::Result<Config> {
-    let attempt_disk_bytes = bytes("--attempt-disk", &args.attempt_disk)?;
     let bounds = Bounds {
         max_queued: args.max_queued,
-        max_stored_bytes: bytes("--max-stored", &args.max_stored)?,
-        attempt_disk_bytes: Some(attempt_disk_bytes).filter(|bytes| *bytes > 0),
-        warm_memory_bytes: match &args.warm_memory {
-            Some(quantity) => bytes("--warm-memory", quantity)?,
-            None => memory::machine_memory_bytes() / 4,
-        },
+        max_stored_bytes: args.max_stored,
+        attempt_disk_bytes: Some(args.attempt_disk).filter(|bytes| *bytes > 0),
+        warm_memory_bytes: args.warm_memory.unwrap_or_else(|| memory::machine_memory_bytes() / 4),
     };
     let library = engine_config::library(&args.machine)?;
     let machine = engine_config::config(&args.machine, library, data)?;
@@ -170,12 +178,6 @@ async fn config(
         return Err(BadUsage(format!("--function {name} cannot be called: {why}")).into());
     }
     Ok(config)
-}
-
-/// A quantity that a flag gives.
-fn bytes(flag: &str, text: &str) -> anyhow::Result<u64> {
-    let bytes = quantity::bytes(text);
-    bytes.ok_or_else(|| BadUsage(format!("{flag}: {text:?} is no quantity")).into())
 }
 
 /// Answers until the process is asked to stop, or is drained.

@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod bad_usage;
+pub(crate) mod config_file;
 pub(crate) mod duration;
 pub(crate) mod function;
 pub(crate) mod function_user;
@@ -14,4 +15,5 @@ pub(crate) mod names;
 pub(crate) mod new_job;
 pub(crate) mod objects;
 pub(crate) mod output_form;
+pub(crate) mod quantity;
 pub(crate) mod wait;
