@@ -73,6 +73,7 @@ WRONG = [
     ('{"results": {"claimName": 5}}', "/results/claimName"),
     ('{"controller": {"deletedNodesAreFenced": "no"}}', "/controller/deletedNodesAreFenced"),
     ('{"controller": {"requireQueue": "false"}}', "/controller/requireQueue"),
+    ('{"controller": {"unschedulableTimeoutSeconds": "10s"}}', "/controller/unschedulableTimeoutSeconds"),
     ('{"controller": {"standbys": "false"}}', "/controller/standbys"),
     ('{"controller": {"manageJobs": "yes"}}', "/controller/manageJobs"),
     ('{"controller": {"operationsPort": 0}}', "/controller/operationsPort"),
@@ -239,6 +240,12 @@ class Rendered(unittest.TestCase):
                 text = deployments(controller={value: is_on})["windlass-controller"]
                 self.assertEqual(setting in text, is_on, value)
             self.assertNotIn(variable, deployments()["windlass-controller"])
+
+    def test_cpus_of_unschedulable_pods_are_given_back_unless_told_otherwise(self):
+        for values, seconds in (({}, 10), ({"unschedulableTimeoutSeconds": 0}, 0)):
+            text = deployments(controller=values)["windlass-controller"]
+            setting = f'- name: WINDLASS_UNSCHEDULABLE_TIMEOUT_SECONDS\n              value: "{seconds}"'
+            self.assertIn(setting, text)
 
     def test_a_digest_goes_before_a_tag(self):
         digest = "sha256:" + 64 * "a"

@@ -7,16 +7,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub mod next_try;
 pub mod observed;
 #[cfg(test)]
 mod tests;
 
+pub use next_try::{
+    FIRST_BACKOFF_MILLISECONDS, MAX_BACKOFF_MILLISECONDS, may_take_fewer, next_parallelism,
+    retry_at,
+};
 pub use observed::{AdmissionDecision, Attempt, AttemptState, End, Observed, Refusal};
 
 use crate::report;
 use crate::status::{ConditionType, FailureReason, Truth, reasons};
 pub use crate::transition::is_other;
-use crate::transition::{Transition, failure, is_over_start_deadline, next_status, not_started};
+use crate::transition::{
+    Transition, failure, found_no_node, is_over_start_deadline, next_status, not_started,
+};
 use crate::validate::JobLimits;
 use crate::{AttemptNumber, Cpus, Error, Job, JobStatus, Phase};
 
@@ -35,12 +42,6 @@ const NEWS_MILLISECONDS: u64 = 2_000;
 /// How long after its failure, in milliseconds, a batch Job that may start an attempt anew is waited for before
 /// it is removed.
 const RESTART_MILLISECONDS: i64 = 5_000;
-
-/// First back-off between two attempts, in milliseconds; it doubles up to
-/// [`MAX_BACKOFF_MILLISECONDS`].
-pub const FIRST_BACKOFF_MILLISECONDS: u64 = 1_000;
-/// Longest back-off between two attempts, in milliseconds.
-pub const MAX_BACKOFF_MILLISECONDS: u64 = 60_000;
 
 /// What to do for one job.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,8 +136,7 @@ fn decide<'a>(
     }
     match observed.attempts.last() {
         Some(current) if !report::is_settled(&job.status, current.number) => {
-            let grace = observed.running_grace;
-            let (transition, requeue_after) = follow(job, limits, current, grace, now);
+            let (transition, requeue_after) = follow(job, limits, current, observed, now);
             (Vec::new(), transition, requeue_after)
         }
         _ => next_attempt(job, limits, observed, now),
@@ -162,12 +162,21 @@ fn follow<'a>(
     job: &Job,
     limits: &JobLimits,
     attempt: &'a Attempt,
-    running_grace: Duration,
+    observed: &Observed,
     now: Timestamp,
 ) -> (Transition<'a>, Option<Duration>) {
+    let running_grace = observed.running_grace;
     match &attempt.state {
         AttemptState::Starting { reason, message } => {
-            start(job, limits, attempt, reason.as_deref(), message, now)
+            let gives_back_at = gives_back_at(attempt, observed.unschedulable_timeout);
+            if gives_back_at.is_some_and(|at| at <= now) {
+                let failure = found_no_node(job, limits, attempt, message, now);
+                return (Transition::NotStarted { attempt, failure }, Some(Duration::ZERO));
+            }
+            let (transition, requeue_after) =
+                start(job, limits, attempt, reason.as_deref(), message, now);
+            let given_back = gives_back_at.map(|at| until(at, now));
+            (transition, requeue_after.into_iter().chain(given_back).min())
         }
         // A start in the future is another clock's, and waiting for it of no use.
         AttemptState::Running { since } if *since <= now && *since + running_grace > now => {
@@ -181,6 +190,12 @@ fn follow<'a>(
         // What comes next is the retry, or the removal of what is left.
         AttemptState::Ended(end) => (Transition::Ended { attempt, end }, Some(Duration::ZERO)),
     }
+}
+
+/// When an attempt gives its CPUs back because no node has room for it.
+pub fn gives_back_at(attempt: &Attempt, timeout: Option<Duration>) -> Option<Timestamp> {
+    let (since, timeout) = attempt.unschedulable_since.zip(timeout)?;
+    since.checked_add(timeout).ok()
 }
 
 /// The attempt does not run yet, for this reason if one is known.
@@ -233,8 +248,15 @@ fn next_attempt<'a>(
     now: Timestamp,
 ) -> Decision<'a> {
     if observed.attempts.iter().any(Attempt::is_live) {
-        // An attempt that was settled by its worker's report may still be exiting.
-        return (Vec::new(), Transition::Acknowledged, None);
+        // An attempt that was settled by its worker's report may still be exiting. One that has given its CPUs back is
+        // ended, wherever it is by now.
+        let failure = job.status.failure.as_ref();
+        let given_back = failure.filter(|failure| failure.reason == FailureReason::Unschedulable);
+        let is_given_back = |attempt: &&Attempt| {
+            attempt.is_live() && given_back.is_some_and(|failure| failure.attempt == attempt.number)
+        };
+        let actions = observed.attempts.iter().filter(is_given_back).filter_map(removal).collect();
+        return (actions, Transition::Acknowledged, None);
     }
     if let Some(at) = retry_at(job).filter(|at| *at > now) {
         return (Vec::new(), Transition::Acknowledged, Some(until(at, now)));
@@ -319,25 +341,6 @@ pub fn reported_refusal(job: &Job, attempts: &[Attempt]) -> Option<Refusal> {
 /// Whether a start that is refused is given up.
 fn is_over(refusal: &Refusal, limits: &JobLimits, now: Timestamp) -> bool {
     refusal.is_final || is_over_start_deadline(limits, refusal.since, now)
-}
-
-/// When the next attempt may start: back-off after the last failure, jittered by a number that
-/// depends only on the job and the attempt, so that every observer computes the same.
-pub fn retry_at(job: &Job) -> Option<Timestamp> {
-    let failure = job.status.failure.as_ref()?;
-    // Also after attempts that do not count: what is lost again and again must not spin.
-    let doublings = failure.attempt.saturating_sub(1).min(10);
-    let full = (FIRST_BACKOFF_MILLISECONDS << doublings).min(MAX_BACKOFF_MILLISECONDS);
-    // Between half of the back-off and all of it.
-    let jitter = fnv1a(&job.metadata.uid, failure.attempt) % (full / 2 + 1);
-    failure.time.checked_add(SignedDuration::from_millis((full - jitter) as i64)).ok()
-}
-
-/// FNV-1a, 64 bits: a well-known spread of short keys; nothing depends on its quality.
-fn fnv1a(text: &str, number: u32) -> u64 {
-    text.bytes().chain(number.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 fn remove_all(observed: &Observed) -> Vec<Action> {

@@ -23,7 +23,7 @@ mod unreported;
 #[cfg(test)]
 pub(crate) use retry::MAX_ATTEMPTS;
 use unreported::refused_start;
-pub(crate) use unreported::{failure, is_over_start_deadline, not_started};
+pub(crate) use unreported::{failure, found_no_node, is_over_start_deadline, not_started};
 
 /// What a kubelet says in turn of an image that it cannot pull.
 const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
@@ -109,7 +109,7 @@ pub(crate) fn next_status(
         }
         Transition::Ended { attempt, end } => {
             status.show(attempt);
-            return settle(job, status, limits, attempt.number, end);
+            return settle(job, status, limits, attempt, end);
         }
         Transition::Cancelled { last } => {
             last.into_iter().for_each(|attempt| status.show(attempt));
@@ -125,22 +125,23 @@ fn settle(
     job: &Job,
     mut status: JobStatus,
     limits: &JobLimits,
-    attempt: AttemptNumber,
+    attempt: &Attempt,
     end: &End,
 ) -> JobStatus {
+    let number = attempt.number;
     let failed = match end {
         End::Reported(ending) => {
             let shown = Job { status: status.clone(), ..job.clone() };
-            match finish(&shown, limits, attempt, ending) {
+            match finish(&shown, limits, number, ending) {
                 Ok(finished) => return finished,
                 Err(refused) => {
                     let reason = FailureReason::ResultLost;
-                    failure(reason, refused.to_string(), attempt, ending.finished)
+                    failure(reason, refused.to_string(), number, ending.finished)
                 }
             }
         }
-        End::Unreported { reason, message, at } => failure(*reason, message.clone(), attempt, *at),
-        End::NotTaken { message, at } => refused_start(&job.status, limits, message, attempt, *at),
+        End::Unreported { reason, message, at } => failure(*reason, message.clone(), number, *at),
+        End::NotTaken { message, at } => refused_start(job, limits, attempt, message, *at),
     };
     status.fail(limits, failed);
     status

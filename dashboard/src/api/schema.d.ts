@@ -970,7 +970,8 @@ export interface components {
             reason: components["schemas"]["FailureReason"];
             /**
              * Format: date-time
-             * @description Since when the nodes to which its attempts were assigned have refused to start them, one after the other.
+             * @description Since when its attempts, one after the other, have found no node, or only nodes that refused to start them. The time
+             *     in which it waited for CPUs meanwhile is left out.
              */
             refusedSince?: string;
             /**
@@ -995,10 +996,11 @@ export interface components {
          *     - `Timeout`: The attempt ran longer than its timeout, or than a deadline that somebody else has set for its pod.
          *     - `CannotStart`: The function's program is not there or not executable. Never retried.
          *     - `StartDeadline`: The attempt did not start within its deadline. Never retried.
+         *     - `Unschedulable`: No node had room for the attempt: its CPUs were given back to the queue. The job is tried again until the start deadline, with fewer CPUs if it may take fewer. Does not count against the retries.
          *     - `Lost`: The attempt is gone and left no outcome: preempted, deleted, evicted for the sake of its node, its node or server lost, or there was no room to start it. Does not count against the retries.
          * @enum {string}
          */
-        FailureReason: "Invalid" | "BadInput" | "FunctionError" | "Crashed" | "Killed" | "OutOfMemory" | "DiskExceeded" | "NoOutput" | "ResultTooLarge" | "ResultLost" | "Timeout" | "CannotStart" | "StartDeadline" | "Lost";
+        FailureReason: "Invalid" | "BadInput" | "FunctionError" | "Crashed" | "Killed" | "OutOfMemory" | "DiskExceeded" | "NoOutput" | "ResultTooLarge" | "ResultLost" | "Timeout" | "CannotStart" | "StartDeadline" | "Unschedulable" | "Lost";
         /** @description A ComputeFunction object. */
         Function: {
             /** @description Always `windlass.dev/v1alpha1`. */

@@ -133,6 +133,7 @@ FailureReason = Literal[
     "Timeout",
     "CannotStart",
     "StartDeadline",
+    "Unschedulable",
     "Lost",
 ]
 """Why an attempt failed."""
@@ -153,7 +154,9 @@ class Failure(Model):
     exit_code: int | None = None
     """Exit code of the function, where it exited by itself."""
     refused_since: str | None = None
-    """Since when the nodes to which its attempts were assigned have refused to start them, one after the other."""
+    """Since when its attempts, one after the other, have found no node, or only nodes that refused to start them. The
+    time in which it waited for CPUs meanwhile is left out.
+    """
 
 
 Phase = Literal[

@@ -22,6 +22,9 @@ pub struct Observed {
     /// How long an attempt runs before the status says so. Where a write is dear, none is spent on an
     /// attempt that ends at once: its end tells when it ran.
     pub running_grace: Duration,
+    /// How long the attempt may wait for a node that has room. Then it gives its CPUs back, and the job is tried again
+    /// later. None where it waits until the start deadline.
+    pub unschedulable_timeout: Option<Duration>,
 }
 
 /// The creation of an attempt is refused.
@@ -77,6 +80,8 @@ pub struct Attempt {
     /// Since when it could have started: since its pod was created, on one machine since itself was.
     /// None while nobody has got round to making its pod.
     pub startable_since: Option<Timestamp>,
+    /// Since when its scheduler says that no node has room for it. None of one that has a node, or is about to.
+    pub unschedulable_since: Option<Timestamp>,
     /// Name of its `batch/v1` Job, where there is one.
     pub job: Option<String>,
     /// Name of its pod, where there is one.

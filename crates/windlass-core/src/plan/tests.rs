@@ -5,3 +5,4 @@ mod ends;
 mod fixtures;
 mod properties;
 mod small_world;
+mod unschedulable;

@@ -23,7 +23,8 @@ pub struct Failure {
     pub attempt: AttemptNumber,
     /// When it ended.
     pub time: Timestamp,
-    /// Since when the nodes to which its attempts were assigned have refused to start them, one after the other.
+    /// Since when its attempts, one after the other, have found no node, or only nodes that refused to start them. The time
+    /// in which it waited for CPUs meanwhile is left out.
     pub refused_since: Option<Timestamp>,
 }
 
@@ -59,6 +60,9 @@ pub enum FailureReason {
     CannotStart,
     /// The attempt did not start within its deadline. Never retried.
     StartDeadline,
+    /// No node had room for the attempt: its CPUs were given back to the queue. The job is tried again until the start
+    /// deadline, with fewer CPUs if it may take fewer. Does not count against the retries.
+    Unschedulable,
     /// The attempt is gone and left no outcome: preempted, deleted, evicted for the sake of its node, its node
     /// or server lost, or there was no room to start it. Does not count against the retries.
     Lost,
@@ -81,13 +85,14 @@ impl FailureReason {
             | Self::NoOutput
             | Self::ResultLost
             | Self::Timeout
+            | Self::Unschedulable
             | Self::Lost => true,
         }
     }
 
     /// Whether the attempt counts against the retries. What the job did not cause does not.
     pub fn counts(self) -> bool {
-        self != Self::Lost
+        !matches!(self, Self::Lost | Self::Unschedulable)
     }
 
     /// The word itself.
@@ -106,6 +111,7 @@ impl FailureReason {
             Self::Timeout => "Timeout",
             Self::CannotStart => "CannotStart",
             Self::StartDeadline => "StartDeadline",
+            Self::Unschedulable => "Unschedulable",
             Self::Lost => "Lost",
         }
     }

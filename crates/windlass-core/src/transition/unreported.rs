@@ -1,11 +1,13 @@
 //! Failures that no worker has reported.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::AttemptNumber;
 use crate::error::clip;
-use crate::status::{Failure, FailureReason, JobStatus};
+use crate::plan::next_try::retry_at;
+use crate::plan::observed::Attempt;
+use crate::status::{Failure, FailureReason};
 use crate::validate::JobLimits;
+use crate::{AttemptNumber, Job};
 
 /// Longest message of a failure that no worker has reported, in bytes.
 pub(super) const MAX_UNREPORTED_BYTES: usize = 4096;
@@ -13,19 +15,46 @@ pub(super) const MAX_UNREPORTED_BYTES: usize = 4096;
 /// A node has refused to start an attempt. That is tried again, as another node may not, until the start deadline
 /// since the first of several refusals in a row.
 pub(super) fn refused_start(
-    status: &JobStatus,
+    job: &Job,
     limits: &JobLimits,
+    attempt: &Attempt,
     message: &str,
-    attempt: AttemptNumber,
     at: Timestamp,
 ) -> Failure {
-    let since = status.failure.as_ref().and_then(|last| last.refused_since).unwrap_or(at);
+    let since = refused_since(job, attempt).unwrap_or(at);
     let failed = if is_over_start_deadline(limits, since, at) {
-        not_started(limits, "its nodes refuse it:", message, attempt, at)
+        not_started(limits, "its nodes refuse it:", message, attempt.number, at)
     } else {
-        failure(FailureReason::Lost, message.to_owned(), attempt, at)
+        failure(FailureReason::Lost, message.to_owned(), attempt.number, at)
     };
     Failure { refused_since: Some(since), ..failed }
+}
+
+/// No node has room for an attempt, as its scheduler says. That is tried again, as there may be room later, until the
+/// start deadline.
+pub(crate) fn found_no_node(
+    job: &Job,
+    limits: &JobLimits,
+    attempt: &Attempt,
+    message: &str,
+    now: Timestamp,
+) -> Failure {
+    let since = refused_since(job, attempt).or(attempt.startable_since).unwrap_or(attempt.created);
+    let reason = FailureReason::Unschedulable;
+    let failed = if is_over_start_deadline(limits, since, now) {
+        not_started(limits, reason.as_str(), message, attempt.number, now)
+    } else {
+        failure(reason, message.to_owned(), attempt.number, now)
+    };
+    Failure { refused_since: Some(since), ..failed }
+}
+
+/// Since when no node takes the attempts of a job, if that was so of the one before this. Since then it may have waited
+/// for CPUs, which is no fault of the nodes.
+fn refused_since(job: &Job, attempt: &Attempt) -> Option<Timestamp> {
+    let since = job.status.failure.as_ref()?.refused_since?;
+    let waited = attempt.created.duration_since(retry_at(job)?).max(SignedDuration::ZERO);
+    Some(since.checked_add(waited).unwrap_or(attempt.created))
 }
 
 /// Whether the time in which a job must start is over.

@@ -12,7 +12,7 @@ use windlass_core::plan::AttemptState;
 use super::managed::{self, ManagedJob};
 use super::managed_pod::is_placeholder;
 use super::owner::{PodOwner, own_batch_job, own_pod};
-use super::pod_state::{end_of, held_since, is_ready, pod_state, unknown};
+use super::pod_state::{end_of, held_since, is_ready, pod_state, unknown, unschedulable_since};
 use super::standby::claimed_since;
 use crate::labels::AttemptLabels;
 use crate::version::{is_older, version_of};
@@ -68,6 +68,8 @@ pub(crate) struct ObservedPod {
     pub(super) owner_uid: Option<String>,
     pub(super) stopping: bool,
     pub(super) state: AttemptState,
+    /// Since when its scheduler says that no node has room for it.
+    pub(super) unschedulable_since: Option<Timestamp>,
     /// Whether all its containers are ready.
     pub(super) is_ready: bool,
     /// Whether it has succeeded, once it has ended as a whole.
@@ -220,6 +222,11 @@ impl ObservedPod {
         self.node.as_deref()
     }
 
+    /// Since when no node has room for it, if nobody has deleted it.
+    pub(super) fn unschedulable_since(&self) -> Option<Timestamp> {
+        self.unschedulable_since.filter(|_| !self.stopping && self.is_live())
+    }
+
     /// Whether somebody must delete it: it runs, or its batch Job is gone; and nobody has deleted it yet.
     pub(crate) fn is_to_be_deleted(&self) -> bool {
         !self.stopping && (self.is_live() || self.is_orphan())
@@ -310,6 +317,7 @@ pub(crate) fn read_pod(
         } else {
             pod_state(object, &labels, now)
         },
+        unschedulable_since: unschedulable_since(object),
         is_ready: is_ready(object),
         succeeded: match phase {
             Some("Succeeded") => Some(true),

@@ -8,7 +8,7 @@ use windlass_core::report::{Ending, Outcome};
 use windlass_core::status::{FailureReason, reasons};
 use windlass_core::{AttemptNumber, Job};
 
-use super::objects::{AttemptObjects, ObservedBatchJob};
+use super::objects::{AttemptObjects, ObservedBatchJob, ObservedPod};
 
 /// The attempts of one job, in the order of their numbers. An attempt whose batch Job was deleted before its pod was
 /// seen may run: it counts as starting until the API server was asked.
@@ -31,6 +31,7 @@ pub(crate) fn lost(job: &Job, number: AttemptNumber, now: Timestamp) -> Attempt 
         cpus: job.status.parallelism.unwrap_or(1),
         created: job.status.timeline.admitted.unwrap_or(now),
         startable_since: None,
+        unschedulable_since: None,
         job: job.status.job.clone(),
         pod: job.status.pod.clone(),
         node: job.status.node.clone(),
@@ -99,6 +100,7 @@ fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> A
         cpus: batch_job.map(|batch_job| batch_job.cpus).or(pod.map(|pod| pod.cpus)).unwrap_or(1),
         created: created.unwrap_or(now),
         startable_since: paused_since.or(pod.and_then(|pod| pod.created)),
+        unschedulable_since: pod.and_then(ObservedPod::unschedulable_since),
         job: batch_job.map(|batch_job| batch_job.name.clone()),
         pod: pod.map(|pod| pod.name.clone()).or_else(|| objects.last_pod.clone()),
         node: pod.and_then(|pod| pod.node.clone()).or_else(|| objects.last_node.clone()),

@@ -81,15 +81,29 @@ pub(super) fn pod_state(
         let message = waiting.message.clone().unwrap_or_default();
         return AttemptState::Starting { reason: Some(reason), message };
     }
-    let unscheduled = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    let unscheduled = unscheduled(status);
     AttemptState::Starting {
         reason: unscheduled.and_then(|c| c.reason.clone()),
         message: unscheduled.and_then(|c| c.message.clone()).unwrap_or_default(),
     }
+}
+
+/// What its scheduler says of a pod that has no node.
+fn unscheduled(status: &core_v1::PodStatus) -> Option<&core_v1::PodCondition> {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")
+}
+
+/// Since when its scheduler says that no node has room for a pod. It says nothing of the kind while it makes room on a
+/// node, nor does whoever holds the pod back by a scheduling gate.
+pub(super) fn unschedulable_since(pod: &core_v1::Pod) -> Option<Timestamp> {
+    let status = pod.status.as_ref()?;
+    let has_node = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    let is_nominated = status.nominated_node_name.as_ref().is_some_and(|node| !node.is_empty());
+    let said =
+        unscheduled(status).filter(|said| said.reason.as_deref() == Some("Unschedulable"))?;
+    let since = said.last_transition_time.as_ref()?.0;
+    (!has_node && !is_nominated).then_some(since)
 }
 
 /// The reason of a waiting container, if it means more than "not yet".

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tracing::debug;
-use windlass_core::status::{ConditionType, Failure, Truth, reasons};
+use windlass_core::status::{ConditionType, Failure, FailureReason, Truth, reasons};
 use windlass_core::{Job, JobStatus, Phase};
 
 /// Longest note that an API server takes, in bytes.
@@ -56,7 +56,11 @@ pub(crate) fn status_event(job: &Job, next: &JobStatus) -> Option<Event> {
 pub(crate) fn failed(failure: &Failure, status: &JobStatus) -> Event {
     let ended = status.phase == Some(Phase::Failed);
     let then = if ended { "" } else { ", and is tried again" };
-    let note = format!("attempt {} failed{then}: {}", failure.attempt, failure.message);
+    let what = match (failure.reason, status.parallelism) {
+        (FailureReason::Unschedulable, Some(cpus)) => format!("gives {cpus} CPUs back"),
+        _ => "failed".to_owned(),
+    };
+    let note = format!("attempt {} {what}{then}: {}", failure.attempt, failure.message);
     let action = format!("RunAttempt{}", failure.attempt);
     event(EventType::Warning, failure.reason.as_str(), &action, note)
 }
@@ -91,7 +95,6 @@ fn event(type_: EventType, reason: &str, action: &str, note: String) -> Event {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use windlass_core::status::FailureReason;
     use windlass_core::{JobSpec, Metadata};
 
     use super::*;
@@ -138,5 +141,27 @@ mod tests {
         assert!(event.note.is_some_and(|note| note.len() <= MAX_NOTE_BYTES));
         let told = Job { status: failed.clone(), ..job() };
         assert_eq!(reason(&told, &failed), None);
+    }
+
+    #[test]
+    fn cpus_that_are_given_back_are_no_failure() {
+        let failure = Failure {
+            reason: FailureReason::Unschedulable,
+            message: "0/1 nodes are available: 1 Insufficient cpu.".into(),
+            exit_code: None,
+            attempt: 2,
+            time: Timestamp::UNIX_EPOCH,
+            refused_since: None,
+        };
+        let status = JobStatus {
+            failure: Some(failure),
+            phase: Some(Phase::Queued),
+            parallelism: Some(4),
+            ..JobStatus::default()
+        };
+        let event = status_event(&job(), &status).unwrap();
+        let note = "attempt 2 gives 4 CPUs back, and is tried again: \
+            0/1 nodes are available: 1 Insufficient cpu.";
+        assert_eq!((&*event.reason, event.note.as_deref()), ("Unschedulable", Some(note)));
     }
 }

@@ -11,6 +11,7 @@ use windlass_core::{AttemptNumber, Error, Job};
 use super::context::Context;
 use super::list::list_objects;
 use super::unlabelled::end_unlabelled_pod;
+use super::unschedulable::gives_back;
 use crate::attempt::observe;
 use crate::error::call;
 use crate::labels::LABEL_JOB_UID;
@@ -36,7 +37,12 @@ pub(super) async fn fetch_attempts(
         return Ok(FetchedAttempts { attempts, is_unlabelled });
     }
     // A watch of pods that is behind, or down, has not shown the pod of an attempt whose batch Job or status is known.
-    let may_lack = |attempt| lacks_its_pod(job, attempt) || is_settled_pause(job, attempt);
+    // One whose pod has a node by now does not give its CPUs back.
+    let may_lack = |attempt| {
+        lacks_its_pod(job, attempt)
+            || is_settled_pause(job, attempt)
+            || gives_back(job, attempt, ctx, now)
+    };
     if attempts.last().is_some_and(may_lack) {
         attempts = list_attempts(job, ctx, now).await?;
     }

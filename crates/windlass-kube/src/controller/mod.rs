@@ -46,6 +46,7 @@ mod start_rate;
 mod unfinished_jobs;
 mod unlabelled;
 pub(crate) mod unreadable_events;
+mod unschedulable;
 mod untold_ends;
 pub(crate) mod update_status;
 pub(crate) mod validate;

@@ -11,6 +11,7 @@ use super::admit::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
 use super::keep_standbys;
+use super::unschedulable::unschedulable_timeout;
 use super::untold_ends::hold_untold_ends;
 
 /// An attempt that ends within this time of its container's start, which is given in whole seconds, costs
@@ -41,7 +42,10 @@ pub(crate) fn plan(
     let refusal =
         ctx.refusals.of_attempt(&fetched.next_attempt).or_else(|| reported_refusal(job, &attempts));
     let admission = admitted.decision.clone();
-    let observed = Observed { admission, attempts, refusal, running_grace: RUNNING_GRACE };
+    let last = attempts.last();
+    let unschedulable_timeout = last.and_then(|last| unschedulable_timeout(job, last, ctx));
+    let running_grace = RUNNING_GRACE;
+    let observed = Observed { admission, attempts, refusal, running_grace, unschedulable_timeout };
     let mut plan = match &admitted.limits {
         Ok(limits) => core_plan(job, limits, &observed, now),
         Err(why) => plan_invalid(job, why, &observed, now),

@@ -1,6 +1,7 @@
 //! The settings of the controller.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use windlass_core::Job;
 
@@ -25,6 +26,9 @@ pub struct Settings {
     pub deleted_nodes_are_fenced: bool,
     /// Whether a job that names no queue waits for one also where its namespace has none.
     pub require_queue: bool,
+    /// How long a pod may wait for a node that has room before its CPUs are given back to its ComputeQueue; None for
+    /// as long as it may take to start.
+    pub unschedulable_timeout: Option<Duration>,
     /// Whether functions that say so have standbys.
     pub standbys: bool,
     /// Whether this controller manages the batch Jobs that it creates.

@@ -1,6 +1,7 @@
 //! Whether a job can run, and within which bounds. Pure: everything was fetched before.
 
 use jiff::Timestamp;
+use windlass_core::plan::next_parallelism;
 use windlass_core::status::reasons;
 use windlass_core::validate::validate_without_input;
 use windlass_core::{
@@ -48,7 +49,8 @@ pub(crate) fn validate(job: &Job, fetched: &mut Fetched, now: Timestamp) -> Vali
     Validated { limits, whole, missing }
 }
 
-/// The bounds of a job, as core finds them with or without the input.
+/// The bounds of a job, as core finds them with or without the input. No more CPUs than those for which a node may have
+/// room.
 pub(crate) fn limits(
     job: &Job,
     function: Option<&Function>,
@@ -67,7 +69,8 @@ pub(crate) fn limits(
     if let Err(why) = pod_template(&function.spec) {
         return Err(Error::Conflict(format!("function {:?}: {why}", job.spec.function)));
     }
-    core(&job.spec, &function.spec, queue)
+    let limits = core(&job.spec, &function.spec, queue)?;
+    Ok(JobLimits { parallelism: next_parallelism(job, &limits), ..limits })
 }
 
 /// What a job that was accepted before lacks now, if that is why it cannot run: a reason and a sentence. `None` when the

@@ -151,6 +151,8 @@ impl Cluster {
                 pod["status"] = json!({ "phase": "Failed" });
                 state.put(key, pod);
             }
+        } else if !running && is_live(&pod) && !stopping && !has_room(state, &pod) {
+            say_unschedulable(state, key, pod);
         } else if !running && is_live(&pod) && !stopping && delays.is_over(key, "run", 60) {
             pod["spec"]["nodeName"] = json!("n");
             pod["status"] = json!({ "phase": "Running", "containerStatuses": [{
@@ -165,6 +167,30 @@ impl Cluster {
         } else if running && !stopping {
             standby::say_running(state, key, pod, delays);
         }
+    }
+}
+
+/// Whether the node has room for a pod. Without a number it has room for all.
+fn has_room(state: &State, pod: &Value) -> bool {
+    let node = &state.objects[&("nodes".into(), String::new(), "n".into())];
+    let has_node = |pod: &&Value| !pod["spec"]["nodeName"].is_null() && is_live(pod);
+    let used: u64 = state.all("pods").map(|(_, pod)| pod).filter(has_node).map(cpus_of).sum();
+    let cpus = node["status"]["allocatable"]["cpu"].as_u64();
+    cpus.is_none_or(|cpus| used + cpus_of(pod) <= cpus)
+}
+
+fn cpus_of(pod: &Value) -> u64 {
+    let cpus = pod["metadata"]["labels"]["windlass.dev/cpus"].as_str();
+    cpus.map_or(0, |cpus| cpus.parse().unwrap())
+}
+
+/// What the scheduler says of a pod that it finds no node for.
+fn say_unschedulable(state: &mut State, key: &Key, mut pod: Value) {
+    if pod["status"]["conditions"].is_null() {
+        pod["status"]["conditions"] = json!([{ "type": "PodScheduled", "status": "False",
+            "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu.",
+            "lastTransitionTime": Timestamp::now() }]);
+        state.put(key, pod);
     }
 }
 

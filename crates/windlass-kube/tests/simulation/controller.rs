@@ -1,5 +1,7 @@
 //! The real controller, as a task of the test.
 
+use std::time::Duration;
+
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,6 +24,7 @@ pub(crate) fn settings() -> Settings {
         name: String::new(),
         deleted_nodes_are_fenced: false,
         require_queue: false,
+        unschedulable_timeout: Some(Duration::from_millis(300)),
         standbys: true,
         manage_jobs: ManageJobs::Never,
         worker: WorkerSettings::default(),

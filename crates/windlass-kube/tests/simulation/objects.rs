@@ -34,6 +34,15 @@ pub(crate) fn create_warm_function(server: &Server, standbys: Option<u32>) {
     state.create(("nodes".into(), String::new(), "n".into()), json!({ "metadata": {} }));
 }
 
+/// Gives the node so many CPUs.
+pub(crate) fn set_node_cpus(server: &Server, cpus: u32) {
+    let mut state = server.lock();
+    let key = ("nodes".into(), String::new(), "n".into());
+    let mut node = state.objects[&key].clone();
+    node["status"]["allocatable"]["cpu"] = json!(cpus);
+    state.put(&key, node);
+}
+
 pub(crate) fn create_queue(server: &Server, cpus: u32) {
     create_queue_of(server, "default", json!({ "cpus": cpus }));
 }

@@ -68,6 +68,8 @@ pub(crate) struct Story {
     pub(crate) managed: Option<bool>,
     /// Whether the API server stores only every second batch Job with `spec.managedBy`, as one of two of different versions.
     pub(crate) drops_managed_by: bool,
+    /// CPUs of the node, and after so many milliseconds it has room for all.
+    pub(crate) node_cpus: Option<(u32, u64)>,
     /// Makes each story take another course.
     pub(crate) spread: u64,
 }
@@ -93,6 +95,7 @@ impl Default for Story {
             claims: Claims { answered_within: 100, deferred: false },
             managed: None,
             drops_managed_by: false,
+            node_cpus: None,
             spread: 1,
         }
     }

@@ -77,6 +77,7 @@ fn observe(tracked: &TrackedAttempt, host: &str) -> Attempt {
         cpus: *cpus,
         created: *created,
         startable_since: Some(*created),
+        unschedulable_since: None,
         job: None,
         pod: None,
         node: Some(host.to_owned()),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
@@ -53,6 +54,15 @@ pub(crate) struct ControllerArgs {
     /// Let a job that names no queue wait for one also where its namespace has no ComputeQueue
     #[arg(long, env = "WINDLASS_REQUIRE_QUEUE")]
     pub(crate) require_queue: bool,
+    /// How long a pod may wait for a node that has room, in seconds. Then its CPUs go back to its ComputeQueue, and the job
+    /// is tried again later, with fewer CPUs if it may take fewer. With 0 it waits until its start deadline
+    #[arg(
+        long,
+        env = "WINDLASS_UNSCHEDULABLE_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 10
+    )]
+    pub(crate) unschedulable_timeout_seconds: u32,
     /// Keep pods of functions with `warm` that wait for jobs, and are resized to the CPUs of theirs; from Kubernetes 1.33
     #[arg(long, env = "WINDLASS_STANDBYS")]
     pub(crate) standbys: bool,
@@ -129,6 +139,8 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         name: host,
         deleted_nodes_are_fenced: args.deleted_nodes_are_fenced,
         require_queue: args.require_queue,
+        unschedulable_timeout: (args.unschedulable_timeout_seconds > 0)
+            .then(|| Duration::from_secs(args.unschedulable_timeout_seconds.into())),
         standbys: args.standbys,
         manage_jobs: args.manage_jobs.into(),
         worker,

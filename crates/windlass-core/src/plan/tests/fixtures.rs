@@ -47,6 +47,7 @@ pub(super) fn attempt(number: AttemptNumber, state: AttemptState) -> Attempt {
         cpus: 2,
         created: at(0),
         startable_since: Some(at(0)),
+        unschedulable_since: None,
         job: None,
         pod: None,
         node: None,

@@ -1,12 +1,16 @@
 //! A small world: a job, its attempts, and an observer whose view may be old.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::fixtures::*;
 use crate::plan::*;
 use crate::report::{self, Outcome};
+
+/// How long an attempt of this world may wait for a node: time passes in steps of up to four seconds.
+const UNSCHEDULABLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A world with one job: what is durable, and what an observer with an old view would see.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub(super) struct World {
 pub(super) enum Step {
     Pass(i64),
     Run,
+    /// No node has room for it, and its scheduler says so.
+    FindNoNode,
     Succeed {
         told: bool,
     },
@@ -52,6 +58,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (1_i64..4_000).prop_map(Step::Pass),
         3 => Just(Step::Run),
+        2 => Just(Step::FindNoNode),
         1 => any::<bool>().prop_map(|told| Step::Succeed { told }),
         2 => any::<bool>().prop_map(|told| Step::Crash { told }),
         1 => any::<bool>().prop_map(|may_restart| Step::Vanish { may_restart }),
@@ -109,7 +116,8 @@ impl World {
         let needs = needs_cpus(job, &attempts, at(self.now));
         let admission =
             if needs { AdmissionDecision::Granted(2) } else { AdmissionDecision::NotAsked };
-        Observed { admission, attempts, ..Observed::default() }
+        let unschedulable_timeout = Some(UNSCHEDULABLE_TIMEOUT);
+        Observed { admission, attempts, unschedulable_timeout, ..Observed::default() }
     }
 
     pub(super) fn view(&self) -> (Job, Vec<Attempt>) {
@@ -189,6 +197,15 @@ impl World {
                 let now = at(self.now);
                 if let Some(attempt) = self.live_attempt() {
                     attempt.state = AttemptState::Running { since: now };
+                    attempt.unschedulable_since = None;
+                }
+            }
+            Step::FindNoNode => {
+                let now = at(self.now);
+                if let Some(attempt) = self.live_attempt()
+                    && matches!(attempt.state, AttemptState::Starting { .. })
+                {
+                    attempt.unschedulable_since.get_or_insert(now);
                 }
             }
             Step::Succeed { told } => self.end(Outcome::Succeeded(result()), *told),

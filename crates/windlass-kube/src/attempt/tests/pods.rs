@@ -199,3 +199,20 @@ fn a_worker_is_told_what_to_fetch_and_gets_it_in_its_own_volume() {
     assert_eq!(beside["inputs"]["input"]["blob"]["mediaType"], "application/json");
     assert_eq!(beside["input"], "/windlass/work/input/input");
 }
+
+#[test]
+fn a_pod_is_unschedulable_since_its_scheduler_says_so() {
+    let said = |reason: &str, more: Value| {
+        let mut status = json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled",
+            "status": "False", "reason": reason, "message": "0/1 nodes are available",
+            "lastTransitionTime": at(7) }] });
+        status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        status
+    };
+    let since = |status: Value| observed_pod(status).unschedulable_since();
+    assert_eq!(since(said("Unschedulable", json!({}))), Some(at(7)));
+    assert_eq!(since(said("SchedulingGated", json!({}))), None);
+    // Its scheduler makes room for it.
+    assert_eq!(since(said("Unschedulable", json!({ "nominatedNodeName": "n" }))), None);
+    assert_eq!(since(json!({ "phase": "Pending" })), None);
+}

@@ -8,4 +8,5 @@ mod late_needs;
 mod queues;
 mod read_faults;
 mod standbys;
+mod unschedulable;
 mod write_faults;
