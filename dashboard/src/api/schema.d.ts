@@ -1952,18 +1952,6 @@ export interface components {
                 };
             };
         };
-        /** @description Wrong Idempotency-Key. */
-        Key: {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["ProblemDocument"] & {
-                    /** @enum {unknown} */
-                    type?: "/problems/idempotency-key";
-                };
-            };
-        };
         /** @description Malformed JSON. */
         Malformed: {
             headers: {
@@ -2045,6 +2033,18 @@ export interface components {
                 "application/problem+json": components["schemas"]["ProblemDocument"] & {
                     /** @enum {unknown} */
                     type?: "/problems/query";
+                };
+            };
+        };
+        /** @description Wrong query; or: Wrong Idempotency-Key. */
+        QueryOrKey: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ProblemDocument"] & {
+                    /** @enum {unknown} */
+                    type?: "/problems/query" | "/problems/idempotency-key";
                 };
             };
         };
@@ -3195,7 +3195,10 @@ export interface operations {
     };
     deleteJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description 409 when the job of the name has another `metadata.uid`: it was deleted, and made again. */
+                uid?: string;
+            };
             header?: never;
             path: {
                 /** @description The namespace; `default` on one machine. */
@@ -3214,6 +3217,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Query"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["ForbiddenOrOrigin"];
             404: components["responses"]["NotFound"];
@@ -3228,7 +3232,10 @@ export interface operations {
     };
     cancelJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description 409 when the job of the name has another `metadata.uid`: it was deleted, and made again. */
+                uid?: string;
+            };
             header?: {
                 /** @description `wait=N` answers when the job has ended, or after N seconds, at most 3600. What cannot be read is no preference (RFC 7240). */
                 Prefer?: string;
@@ -3269,6 +3276,7 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
+            400: components["responses"]["Query"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["ForbiddenOrOrigin"];
             404: components["responses"]["NotFound"];
@@ -3489,7 +3497,10 @@ export interface operations {
     };
     retryJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description 409 when the job of the name has another `metadata.uid`: it was deleted, and made again. */
+                uid?: string;
+            };
             header?: {
                 /** @description The same key and the same request give the same job, also when the first answer was lost; another request under it is 409. Visible ASCII characters. A key is known as long as its job is kept, a day at least. */
                 "Idempotency-Key"?: string;
@@ -3547,7 +3558,7 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            400: components["responses"]["Key"];
+            400: components["responses"]["QueryOrKey"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["ForbiddenOrOrigin"];
             404: components["responses"]["NotFound"];

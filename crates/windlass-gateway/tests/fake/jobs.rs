@@ -115,15 +115,15 @@ impl Jobs for FakeBackend {
         Ok(Page { items, continue_from })
     }
 
-    async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
-        self.get(key).await?;
+    async fn cancel(&self, key: &JobKey, uid: Option<&str>) -> Result<Job, Error> {
+        self.get(key).await?.check_uid(uid)?;
         let jobs = self.jobs.lock().unwrap();
         jobs[key].send_modify(|job| job.as_mut().unwrap().spec.cancel = true);
         Ok(jobs[key].borrow().clone().unwrap())
     }
 
-    async fn delete(&self, key: &JobKey) -> Result<(), Error> {
-        self.get(key).await?;
+    async fn delete(&self, key: &JobKey, uid: Option<&str>) -> Result<(), Error> {
+        self.get(key).await?.check_uid(uid)?;
         if let Some(job) = self.jobs.lock().unwrap().remove(key) {
             job.send_replace(None);
         }
