@@ -1,4 +1,4 @@
-"""Puts the program `windlass` into the wheel, where `./wheel` says which.
+"""Puts the program `windlass` and its manual pages into the wheel, where `./wheel` says which.
 
 Without WINDLASS_WHEEL_PROGRAM, as in an installation from source, the wheel is the client alone, for any machine.
 """
@@ -21,5 +21,7 @@ class ProgramHook(BuildHookInterface):  # type: ignore[type-arg]
         if not Path(program).is_file():
             raise FileNotFoundError(f"WINDLASS_WHEEL_PROGRAM: {program} is no file")
         build_data["shared_scripts"] = {program: "windlass"}
+        pages = Path(os.environ["WINDLASS_WHEEL_PAGES"])
+        build_data["shared_data"] = {str(page): f"share/man/man1/{page.name}" for page in sorted(pages.iterdir())}
         build_data["tag"] = f"py3-none-{os.environ['WINDLASS_WHEEL_PLATFORM']}"
         build_data["pure_python"] = False

@@ -20,6 +20,7 @@ use crate::commands::keys::Keys;
 use crate::commands::lambda::Lambda;
 use crate::commands::list::List;
 use crate::commands::logs::Logs;
+use crate::commands::man::Man;
 use crate::commands::print::Print;
 use crate::commands::queues::Queues;
 use crate::commands::result::ResultOf;
@@ -97,6 +98,9 @@ pub(crate) enum Command {
     Print(Print),
     /// Print a shell's completion script
     Completion(Completion),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man(Man),
 }
 
 /// What Windlass itself starts, once for each attempt. A command line of its own, so that nothing of the

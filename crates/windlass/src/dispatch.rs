@@ -13,8 +13,8 @@ use crate::commands::functions::{Functions, FunctionsCommand};
 use crate::commands::queues::{Queues, QueuesCommand};
 use crate::commands::{
     blobs, call, cancel, check_functions, completion, config, controller, dashboard, delete, drain,
-    explain, function, functions, gateway, get, keys, lambda, list, logs, print, queues, result,
-    retry, run as run_command, serve, submit, top, watch, worker,
+    explain, function, functions, gateway, get, keys, lambda, list, logs, man, print, queues,
+    result, retry, run as run_command, serve, submit, top, watch, worker,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -63,6 +63,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Completion(args) => {
             completion::completion(&args, cli::command(is_kubectl_plugin()))
         }
+        Command::Man(args) => man::man(&args, cli::command(false)),
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod keys;
 pub(crate) mod lambda;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod man;
 pub(crate) mod print;
 pub(crate) mod queues;
 pub(crate) mod result;
