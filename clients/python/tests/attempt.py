@@ -18,7 +18,18 @@ def items(values):
 class Attempt:
     """One run, in a directory and a process group of its own."""
 
-    def __init__(self, path, target, given, parallelism=2, without=None, arguments=(), media_type=None, files=None):
+    def __init__(
+        self,
+        path,
+        target,
+        given,
+        parallelism=2,
+        without=None,
+        arguments=(),
+        media_type=None,
+        files=None,
+        program=("-m", "windlass.worker"),
+    ):
         self.path = path
         (path / "input").write_bytes(given if isinstance(given, bytes) else given.encode())
         variables = {
@@ -34,7 +45,7 @@ class Attempt:
             (path / "files" / name).write_bytes(data)
         variables.pop(without, None)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "windlass.worker", *arguments, target],
+            [sys.executable, *program, *arguments, target],
             env={**os.environ, **variables},
             cwd=HERE,
             stderr=subprocess.PIPE,

@@ -7,7 +7,6 @@ import decimal
 import os
 import pathlib
 import pdb
-import sys
 import time
 import uuid
 
@@ -29,7 +28,7 @@ def fail(x):
     if x == "nan":
         return float("nan")
     if x == "exit":
-        sys.exit(3)
+        os._exit(3)
     return x
 
 

@@ -9,7 +9,7 @@ use serde_json::{Number, Value};
 use crate::{Problem, strict_json};
 
 /// Deepest nesting of arrays and objects in a document: serde_json's own bound.
-pub const MAX_DEPTH: usize = 128;
+pub const MAX_DEPTH: usize = 127;
 
 /// Why a document could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,24 +22,25 @@ From the process:
 
 from __future__ import annotations
 
-import bdb
 import contextlib
 import contextvars
 import importlib
+import inspect
 import json
 import os
 import pkgutil
 import sys
 import time
 import traceback
-from types import TracebackType
 from typing import IO, Any, Callable, NoReturn
 
 from windlass import _context
 from windlass._arguments import Arguments
 from windlass._callee import Unfit, describe, nearest
-from windlass._ends import FAILED, BadInput
-from windlass._json import NoJson, encode
+from windlass._ends import FAILED, BadInput, Unwritten
+from windlass._failure import Refused, explained, line_of, line_of_refusal, message_of
+from windlass._forks import OneProcess
+from windlass._json import MAX_DEPTH, NoJson, encode
 from windlass._left import Before
 from windlass._output import write_result
 from windlass._sources import Imported
@@ -47,9 +48,8 @@ from windlass._sources import Imported
 # At most as long may a result wait in a process for others to go with, in seconds.
 FLUSH_SECONDS = 0.05
 
-
-class Refused(Exception):
-    """The function has raised `windlass.BadInput`."""
+# The deepest result of an item: it is in a list in an object.
+ITEM_DEPTH = MAX_DEPTH - 2
 
 
 class NotFound(Exception):
@@ -85,22 +85,6 @@ def no_debugger(*_: object, **__: object) -> NoReturn:
     )
 
 
-def explained(error: BaseException) -> str:
-    """The traceback, with a hint where the last line says too little."""
-    hint = ""
-    if isinstance(error, bdb.BdbQuit) or (isinstance(error, EOFError) and "reading a line" in str(error)):
-        hint = "there is no terminal here: a function can neither be debugged by pdb nor ask by input()\n"
-    return "".join(traceback.format_exception(type(error), error, _own(error.__traceback__))) + hint
-
-
-def _own(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first call that is not ours on."""
-    ours, own = os.path.dirname(__file__), trace
-    while own is not None and os.path.dirname(own.tb_frame.f_code.co_filename) == ours:
-        own = own.tb_next
-    return own or trace
-
-
 class Caller:
     """Calls the function for the parent's items."""
 
@@ -124,6 +108,7 @@ class Caller:
         # What a job sets of it, such as the precision of `decimal`, is gone with the job.
         self.context = contextvars.copy_context()
         self.imported = imported
+        self.process = OneProcess()
         self.tell_imported()
         self.say("+" + json.dumps(self.callee))
 
@@ -186,25 +171,38 @@ class Caller:
         """The line that says what became of a call."""
         try:
             return work(item)
-        except MemoryError:
+        except (MemoryError, Unwritten):
             raise
         except BadInput as error:
-            return "~" + json.dumps(str(error))
+            return line_of_refusal(message_of(error))
         except Refused as error:
-            return failed(BadInput(), str(error), str(error), refused=True)
+            return line_of(BadInput, message_of(error), message_of(error), refused=True)
         except NoJson as error:
-            return failed(error, str(error), f"its result cannot be given back: {error}")
-        except Exception as error:
-            return failed(error, str(error), explained(error))
+            said = message_of(error)
+            return line_of(NoJson, said, f"its result cannot be given back: {said}")
+        except BaseException as error:
+            # As `concurrent.futures` has it, `sys.exit` in a function ends its call. SIGINT is ignored here.
+            return line_of(type(error), message_of(error), explained(error))
         finally:
             self.running.end()
 
     def run(self, *positions: Any, **names: Any) -> Any:
         """What the function returns."""
         try:
-            return self.context.run(self.function, *positions, **names)
+            with self.process:
+                return self.context.run(self.awaited, *positions, **names)
         except BadInput as error:
-            raise Refused(str(error)) from None
+            raise Refused(message_of(error)) from None
+
+    def awaited(self, *positions: Any, **names: Any) -> Any:
+        """The same, of an `async def` as well."""
+        result = self.function(*positions, **names)
+        if not inspect.iscoroutine(result):
+            return result
+        # It takes memory and time, and few functions need it.
+        import asyncio
+
+        return asyncio.run(result)
 
     def one(self, item: Any) -> str:
         """Calls it with an item; the result."""
@@ -216,7 +214,7 @@ class Caller:
         if not self.callee.spreads:
             positions = [item]
         # Compact, and a line: JSON escapes line breaks.
-        return encode(self.run(*positions, **names, **self.settings))
+        return encode(self.run(*positions, **names, **self.settings), most_depth=ITEM_DEPTH)
 
     def whole(self, _: Any) -> str:
         """Calls it with the whole input, and writes the result."""
@@ -225,11 +223,6 @@ class Caller:
         result = self.run(*first, **given)
         write_result(result, self.function, os.environ, self.allow_pickle)
         return "null"
-
-
-def failed(error: Exception, message: str, text: str, **more: bool) -> str:
-    """The line of an item that has failed."""
-    return "?" + json.dumps({"type": type(error).__name__, "message": message, "traceback": text, **more})
 
 
 def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool) -> int:
@@ -243,7 +236,8 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool)
     sys.breakpointhook = no_debugger
     imported = Imported()
     try:
-        function = find(target)
+        with OneProcess():
+            function = find(target)
     except NotFound as error:
         return fail(f"cannot import {target}: {error}")
     except Exception:
@@ -256,4 +250,6 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool)
         return fail(f"cannot call {target}: {error}")
     except MemoryError as error:
         return fail(explained(error))
+    except Unwritten as error:
+        return fail(str(error))
     return 0

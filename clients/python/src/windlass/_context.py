@@ -6,6 +6,7 @@ A program that Windlass starts without `windlass.worker` is told by the variable
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -32,11 +33,16 @@ class Progress:
             return
         self.due = now + PROGRESS_SECONDS
         # Not held open: a process that serves is to leave no file open.
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            os.write(file, f"{done} {total}\n".encode())
-        finally:
-            os.close(file)
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                os.write(file, f"{done} {total}\n".encode())
+            finally:
+                os.close(file)
+        except OSError as error:
+            # On a disk that is full, progress is not shown: no function fails by that.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
 
 
 class Call:

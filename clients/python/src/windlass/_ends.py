@@ -17,6 +17,10 @@ class BadInput(Exception):
     again, and whoever has called it over HTTP gets 422 with these words."""
 
 
+class Unwritten(Exception):
+    """The result cannot be written, such as to a disk that is full. The attempt fails, and may be tried again."""
+
+
 class Stop(Exception):
     """The supervisor asked to stop."""
 

@@ -46,6 +46,13 @@ ADVICE = {
 SUSPECT = re.compile(r'\d{19}|\\ud[89a-f]|[\ud800-\udfff]|"(-?\d[^"]*|true|false|null)":')
 
 
+# The deepest nesting of lists and objects that a server reads.
+MAX_DEPTH = 127
+
+STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+INNERMOST = re.compile(r"[\[{][^\[\]{}]*[\]}]")
+
+
 class NoJson(WindlassError, ValueError):
     """A value that cannot be JSON; the message says of what type, and what to give instead."""
 
@@ -101,12 +108,26 @@ def check(text: str) -> None:
         raise NoJson("a string has half of a surrogate pair: it is no text") from error
 
 
-def encode(value: Any, ensure_ascii: bool = True) -> str:
-    """The value as one line of JSON. `NoJson` when it cannot be."""
+def is_deeper(text: str, most: int) -> bool:
+    """Whether lists and objects of this JSON are nested deeper than that."""
+    if text.count("[") + text.count("{") <= most:
+        return False
+    text = STRING.sub("", text)
+    for _ in range(most):
+        text, peeled = INNERMOST.subn("", text)
+        if not peeled:
+            return False
+    return "[" in text or "{" in text
+
+
+def encode(value: Any, ensure_ascii: bool = True, most_depth: int | None = None) -> str:
+    """The value as one line of JSON. `NoJson` when it cannot be, or is nested deeper than that."""
     try:
         text = json.dumps(value, default=convert, allow_nan=False, separators=(",", ":"), ensure_ascii=ensure_ascii)
         if SUSPECT.search(text):
             check(text)
+        if most_depth is not None and is_deeper(text, most_depth):
+            raise NoJson(f"it is nested more than {most_depth} deep")
         return text
     except NoJson:
         raise

@@ -9,15 +9,19 @@ from typing import Any, Callable
 
 from windlass import _codecs as codecs
 from windlass._callee import marks_of
-from windlass._json import NoJson
+from windlass._ends import Unwritten
+from windlass._json import MAX_DEPTH, NoJson
 from windlass._json import encode as encode_json
 
 
 def write_file(path: str, result: Iterable[bytes]) -> None:
-    """Next to its place first, then renamed: half a result is never taken for one."""
-    with open(path + ".partial", "wb") as file:
-        file.writelines(result)
-    os.replace(path + ".partial", path)
+    """Next to its place first, then renamed: half a result is never taken for one. `Unwritten` when it cannot be."""
+    try:
+        with open(path + ".partial", "wb") as file:
+            file.writelines(result)
+        os.replace(path + ".partial", path)
+    except OSError as error:
+        raise Unwritten(f"the result cannot be written: {error}") from error
 
 
 def write_result(result: Any, function: Callable[..., Any], job: Mapping[str, str], allow_pickle: bool) -> None:
@@ -26,7 +30,7 @@ def write_result(result: Any, function: Callable[..., Any], job: Mapping[str, st
     encoded = codecs.encode_pickle(result) if wanted == codecs.PICKLE and allow_pickle else codecs.encode(result)
     if encoded is None:
         try:
-            encoded = codecs.Encoded(codecs.JSON, [encode_json(result).encode() + b"\n"])
+            encoded = codecs.Encoded(codecs.JSON, [encode_json(result, most_depth=MAX_DEPTH).encode() + b"\n"])
         except NoJson:
             if not allow_pickle:
                 raise
@@ -36,4 +40,7 @@ def write_result(result: Any, function: Callable[..., Any], job: Mapping[str, st
         media_type = wanted or media_type
     write_file(job["WINDLASS_OUTPUT"], encoded.pieces())
     if type_path := job.get("WINDLASS_OUTPUT_TYPE"):
-        Path(type_path).write_text(media_type + "\n", encoding="ascii")
+        try:
+            Path(type_path).write_text(media_type + "\n", encoding="ascii")
+        except OSError as error:
+            raise Unwritten(f"the type of the result cannot be written: {error}") from error

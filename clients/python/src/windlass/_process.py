@@ -191,8 +191,11 @@ class Process:
             elif line.startswith(b"!"):
                 self.is_broken = True
                 raise Failed(json.loads(line[1:]))
-            else:
+            elif self.unanswered:
                 answered.append((self.unanswered.popleft(), line))
+            else:
+                self.is_broken = True
+                raise Failed("a process of the pool answered more than it was asked: has the function forked it?")
         if is_over:
             self.is_broken = True
             status = self.wait()

@@ -11,7 +11,7 @@ import os
 import socket
 from typing import Any
 
-from windlass._ends import FAILED, BadInput, Stop, is_killed_with_us
+from windlass._ends import FAILED, BadInput, Stop, Unwritten, is_killed_with_us
 from windlass._job import Manner, run, say_bad_input, say_failed
 from windlass._left import JOB_VARIABLES, memory_bound, resident_bytes
 from windlass._output import write_file
@@ -118,15 +118,12 @@ class Serving:
         """Does a job; what there is to say of it."""
         name: str = told["job"]
         ended = self.ended(told)
+        if isinstance(ended, list) and sum(map(len, ended)) > ANSWERED_BYTES:
+            ended = written(told["output"], ended)
         # Everything is on stderr by now that the processes of the pool have to say, and this is its end.
         answer: dict[str, Any] = {"done": name}
         if isinstance(ended, list):
-            if sum(map(len, ended)) <= ANSWERED_BYTES:
-                answer["result"] = b"".join(ended).decode()
-            else:
-                write_file(told["output"], ended)
-            # Its memory is not what is held between jobs.
-            ended.clear()
+            answer["result"] = b"".join(ended).decode()
         elif isinstance(ended, BadInput):
             say_bad_input(ended)
             answer = {"failed": name, "reason": "input"}
@@ -177,6 +174,18 @@ class Serving:
             ended = error
         self.pool.settle()
         return ended
+
+
+def written(path: str, result: list[bytes]) -> Failed | None:
+    """Writes a result; why it cannot be written."""
+    try:
+        write_file(path, result)
+    except Unwritten as error:
+        return Failed(str(error))
+    finally:
+        # Its memory is not what is held between jobs.
+        result.clear()
+    return None
 
 
 def variable(told: Any) -> str:

@@ -69,6 +69,7 @@ from windlass._ends import (
     NO_CONTRACT,
     BadInput,
     Stop,
+    Unwritten,
     is_killed_with_us,
     stop,
 )
@@ -142,6 +143,9 @@ def run_once(manner: Manner) -> int:
     except BadInput as error:
         say_bad_input(error)
         return BAD_INPUT
+    except Unwritten as error:
+        say_failed(error)
+        return FAILED
     except Failed as error:
         # The processes have ended by now, so that this is the end of stderr.
         if is_killed_with_us():

@@ -1,0 +1,60 @@
+"""What is said of a call that has failed."""
+
+from __future__ import annotations
+
+import bdb
+import json
+import os
+import traceback
+from types import TracebackType
+
+# The longest message, and the longest part of a traceback: what is longer is cut in its middle. The end of a traceback,
+# which is what is kept of a long one, has the type of the exception as well.
+MESSAGE_CHARACTERS, PART_CHARACTERS = 8 << 10, 2 << 10
+
+
+class Refused(Exception):
+    """The function has raised `windlass.BadInput`."""
+
+
+def plain(text: str, most: int = MESSAGE_CHARACTERS) -> str:
+    """A text that can be in a result: of a bounded length, and without halves of surrogate pairs."""
+    if len(text) > most:
+        kept = most // 2
+        text = f"{text[:kept]} [... {len(text) - 2 * kept} characters ...] {text[-kept:]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def message_of(error: BaseException) -> str:
+    """What an exception says. Its own `__str__` may raise another."""
+    try:
+        return plain(str(error))
+    except Exception:
+        return "<str() failed>"
+
+
+def explained(error: BaseException) -> str:
+    """The traceback, with a hint where the last line says too little."""
+    hint = ""
+    if isinstance(error, bdb.BdbQuit) or (isinstance(error, EOFError) and "reading a line" in message_of(error)):
+        hint = "there is no terminal here: a function can neither be debugged by pdb nor ask by input()\n"
+    lines = traceback.format_exception(type(error), error, _own(error.__traceback__))
+    return "".join(plain(line, PART_CHARACTERS) for line in lines) + hint
+
+
+def _own(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first call that is not ours on."""
+    ours, own = os.path.dirname(__file__), trace
+    while own is not None and os.path.dirname(own.tb_frame.f_code.co_filename) == ours:
+        own = own.tb_next
+    return own or trace
+
+
+def line_of(kind: type[BaseException], message: str, text: str, **more: bool) -> str:
+    """The line of an item that has failed."""
+    return "?" + json.dumps({"type": kind.__name__, "message": message, "traceback": text, **more})
+
+
+def line_of_refusal(message: str) -> str:
+    """The line of a call for which the job does not give what it needs."""
+    return "~" + json.dumps(plain(message))
