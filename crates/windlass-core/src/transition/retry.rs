@@ -2,7 +2,7 @@
 
 use super::unreported::MAX_UNREPORTED_BYTES;
 use crate::error::clip;
-use crate::status::{ConditionType, Failure, reasons};
+use crate::status::{ConditionType, Failure, FailureReason, reasons};
 use crate::validate::JobLimits;
 use crate::{AttemptNumber, JobStatus, Phase};
 
@@ -32,13 +32,13 @@ impl JobStatus {
             self.timeline.remember(attempt, time);
             self.phase = Some(Phase::Queued);
             self.set_condition(ConditionType::Running, false, reason.as_str(), &message, time);
-            self.set_condition(
-                ConditionType::Admitted,
-                false,
-                reasons::RETRYING,
-                "waits for its next attempt",
-                time,
-            );
+            let why = match reason {
+                FailureReason::Unschedulable => {
+                    "no node had room for it: its CPUs were given back, and it waits for its next attempt"
+                }
+                _ => "waits for its next attempt",
+            };
+            self.set_condition(ConditionType::Admitted, false, reasons::RETRYING, why, time);
         } else {
             self.end(Phase::Failed, reason.as_str(), &message, time);
         }

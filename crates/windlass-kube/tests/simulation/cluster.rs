@@ -172,11 +172,12 @@ impl Cluster {
 
 /// Whether the node has room for a pod. Without a number it has room for all.
 fn has_room(state: &State, pod: &Value) -> bool {
-    let node = &state.objects[&("nodes".into(), String::new(), "n".into())];
+    let node = state.objects.get(&("nodes".into(), String::new(), "n".into()));
+    let cpus = node.and_then(|node| node["status"]["allocatable"]["cpu"].as_u64());
+    let Some(cpus) = cpus else { return true };
     let has_node = |pod: &&Value| !pod["spec"]["nodeName"].is_null() && is_live(pod);
     let used: u64 = state.all("pods").map(|(_, pod)| pod).filter(has_node).map(cpus_of).sum();
-    let cpus = node["status"]["allocatable"]["cpu"].as_u64();
-    cpus.is_none_or(|cpus| used + cpus_of(pod) <= cpus)
+    used + cpus_of(pod) <= cpus
 }
 
 fn cpus_of(pod: &Value) -> u64 {

@@ -59,6 +59,9 @@ fn it_gives_its_cpus_back_after_the_timeout_and_is_then_removed() {
     let status = &back.status;
     assert_eq!((status.phase, status.retries), (Some(Phase::Queued), 0));
     assert_eq!(told(status, ConditionType::Running), Some((Truth::False, "Unschedulable")));
+    let admitted = status.condition(ConditionType::Admitted).unwrap();
+    assert_eq!((admitted.status, admitted.reason.as_str()), (Truth::False, "Retrying"));
+    assert!(admitted.message.starts_with("no node had room for it"), "{}", admitted.message);
     assert_eq!(status.failure.as_ref().map(|failure| failure.message.as_str()), Some(NO_CPU));
     job.status = back.status;
     // Also one that has found a node meanwhile: its CPUs are promised to others.
