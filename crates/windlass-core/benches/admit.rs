@@ -1,4 +1,5 @@
-//! What an event costs while 1,000 to 1,000,000 jobs wait, on a machine that is full.
+//! What an event costs while 1,000 to 1,000,000 jobs wait, on a machine that is full; and with 1,000,000 jobs in 10,000
+//! queues, of which 100 each share the CPUs of a pool.
 //!
 //! `cargo bench -p windlass-core --bench admit`
 
@@ -15,6 +16,11 @@ const CAPACITY: Cpus = 64;
 const QUEUES: u64 = 32;
 const EVENTS: usize = 100_000;
 const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
+
+/// Pools, the queues of each, and the jobs that wait in all of them.
+const POOLS: usize = 100;
+const QUEUES_OF_POOL: u64 = 100;
+const WAITING_IN_POOLS: usize = 1_000_000;
 
 /// Numbers that are the same at each run.
 struct Random(u64);
@@ -35,9 +41,14 @@ struct Users {
     random: Random,
     submitted: u64,
     waiting: Vec<Id>,
+    queues: u64,
 }
 
 impl Users {
+    fn new(queues: u64, capacity: usize) -> Self {
+        Self { random: Random(1), submitted: 0, waiting: Vec::with_capacity(capacity), queues }
+    }
+
     /// A job every millisecond, with an ID in the order of time like a version 7 UUID.
     fn submit(&mut self) -> (Id, Waiting) {
         self.submitted += 1;
@@ -46,7 +57,7 @@ impl Users {
         id[8..].copy_from_slice(&self.random.below(u64::MAX).to_be_bytes());
         let min = [1, 1, 1, 2, 2, 4, 8, 16][self.random.below(8) as usize];
         let waiting = Waiting {
-            queue: format!("queue-{}", self.random.below(QUEUES)),
+            queue: format!("queue-{}", self.random.below(self.queues)),
             priority: self.random.below(5) as i32 - 2,
             since: self.now(),
             sequence: 0,
@@ -96,7 +107,7 @@ fn timed<T>(samples: &mut Vec<Duration>, event: impl FnOnce() -> T) -> T {
 }
 
 fn run(n: usize) -> Vec<Cost> {
-    let mut users = Users { random: Random(1), submitted: 0, waiting: Vec::with_capacity(2 * n) };
+    let mut users = Users::new(QUEUES, 2 * n);
     let before = memory();
     let mut admission: Admission<Id> = Admission::new(Capacity(Some(CAPACITY)));
     for queue in 0..QUEUES / 2 {
@@ -150,6 +161,48 @@ fn run(n: usize) -> Vec<Cost> {
     vec![Cost::of("wait", wait), Cost::of("next+release", next), Cost::of("leave", leave)]
 }
 
+/// A grant and a release in one of many pools, each with its own admission, as a cluster has them.
+fn run_pools() -> Cost {
+    let mut users = Users::new(QUEUES_OF_POOL, 0);
+    let mut pools: Vec<Admission<Id>> =
+        (0..POOLS).map(|_| Admission::new(Capacity(Some(CAPACITY)))).collect();
+    for admission in &mut pools {
+        for queue in 0..QUEUES_OF_POOL {
+            let weight = 1 + (queue % 3) as u32;
+            let guaranteed = (queue % 10 == 0).into();
+            let share = Share { quota: Some(32), weight, guaranteed };
+            admission.set_queue(&format!("queue-{queue}"), Some(share));
+        }
+    }
+    for number in 0..WAITING_IN_POOLS {
+        let (id, waiting) = users.submit();
+        pools[number % POOLS].wait(id, waiting);
+    }
+    let now = users.now();
+    let granted = |admission: &mut Admission<Id>| -> Vec<Grant<Id>> {
+        std::iter::from_fn(|| admission.next(now)).collect()
+    };
+    let mut running: Vec<_> = pools.iter_mut().map(granted).collect();
+    let mut samples = Vec::new();
+    for event in 0..EVENTS {
+        let pool = event % POOLS;
+        if running[pool].is_empty() {
+            continue;
+        }
+        let ended = users.random.below(running[pool].len() as u64) as usize;
+        let ended = running[pool].swap_remove(ended);
+        timed(&mut samples, || {
+            pools[pool].release(&ended.id);
+            while let Some(grant) = pools[pool].next(now) {
+                running[pool].push(grant);
+            }
+        });
+        let (id, waiting) = users.submit();
+        pools[pool].wait(id, waiting);
+    }
+    Cost::of("next+release", samples)
+}
+
 fn main() {
     // Only when asked for: test runners start every target.
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -171,6 +224,13 @@ fn main() {
             );
         }
     }
+    let Cost { kind, p50, p99, max, per_second } = run_pools();
+    println!(
+        "{WAITING_IN_POOLS:>9}  {kind:<12} {:>10} {:>10} {:>10} {per_second:>12.0}  in {POOLS} pools of {QUEUES_OF_POOL} queues",
+        format!("{p50:.2?}"),
+        format!("{p99:.2?}"),
+        format!("{max:.2?}"),
+    );
     println!();
     if let [few, .., many] = &all[..] {
         for (few, many) in few.iter().zip(many) {
