@@ -164,7 +164,7 @@ test("a job that was made again under its name is not the one that was chosen", 
   await server.ask("DELETE", "jobs/made-again");
   await server.say({ text: "a", steps: 600 }, { name: "made-again" });
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-  await page.getByText("it was deleted and made again under its name: nothing was done").waitFor();
+  await page.getByText("was deleted and made again: nothing was done").waitFor();
   const { metadata } = await server.ask("GET", "jobs/made-again");
   assert.notEqual(metadata.uid, old.metadata.uid);
   assert.ok(!(await page.getByLabel("Choose made-again").isChecked()));

@@ -99,6 +99,19 @@ def test_a_job_that_has_ended_is_handed_in_again(client):
     client.cancel(again)
 
 
+def test_a_job_is_meant_itself_and_a_name_means_whoever_has_it(client):
+    old = client.submit("slow", {"items": [30]}, name="made-again")
+    client.delete(old)
+    new = client.submit("slow", {"items": [30]}, name="made-again")
+    for refused in (client.cancel, client.retry, client.delete):
+        with pytest.raises(windlass.Conflict, match="was deleted and made again"):
+            refused(old)
+    assert not client.get(new).spec.cancel
+    assert client.cancel("made-again").metadata.uid == new.metadata.uid
+    client.wait(new, timeout_seconds=60)
+    client.delete(new)
+
+
 def test_wait_has_a_timeout(client):
     job = client.submit("slow", {"items": [20]})
     began = time.monotonic()

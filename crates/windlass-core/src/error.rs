@@ -94,6 +94,11 @@ impl Error {
         Self::Conflict(format!("a job {name:?} exists already"))
     }
 
+    /// `Conflict` for a job whose name another one has by now.
+    pub fn another_job(name: &str) -> Self {
+        Self::Conflict(format!("job {name:?} was deleted and made again: nothing was done"))
+    }
+
     /// `NotFound` for a ComputeJob.
     pub fn no_job(name: impl Into<String>) -> Self {
         Self::NotFound { kind: "ComputeJob", name: name.into() }

@@ -48,6 +48,14 @@ pub struct Page {
     pub continue_from: Option<String>,
 }
 
+/// `Conflict` where this is not the job with the UID that is meant, if one is.
+pub fn check_uid(job: &Job, uid: Option<&str>) -> Result<(), Error> {
+    match uid {
+        Some(uid) if uid != job.metadata.uid => Err(Error::another_job(&job.metadata.name)),
+        _ => Ok(()),
+    }
+}
+
 /// A world that runs jobs: one machine or a cluster.
 ///
 /// Every call may take as long as the world needs; the caller sets deadlines.
@@ -61,10 +69,11 @@ pub trait Jobs: Send + Sync + 'static {
     async fn get(&self, key: &JobKey) -> Result<Job, Error>;
     /// Jobs of one namespace.
     async fn list(&self, namespace: &str, filter: &Filter) -> Result<Page, Error>;
-    /// Asks for a job's end. Repeating it changes nothing; a finished job stays as it is.
-    async fn cancel(&self, key: &JobKey) -> Result<Job, Error>;
-    /// Ends and forgets a job.
-    async fn delete(&self, key: &JobKey) -> Result<(), Error>;
+    /// Asks for a job's end. Repeating it changes nothing; a finished job stays as it is. With a UID `Conflict` when
+    /// another job has the name.
+    async fn cancel(&self, key: &JobKey, uid: Option<&str>) -> Result<Job, Error>;
+    /// Ends and forgets a job. With a UID `Conflict` when another job has the name.
+    async fn delete(&self, key: &JobKey, uid: Option<&str>) -> Result<(), Error>;
     /// Every change of a job from now on. The first item is the job as it is.
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error>;
     /// A finished job's result; `Conflict` while there is none.

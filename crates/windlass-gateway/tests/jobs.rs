@@ -34,6 +34,29 @@ async fn one_job_is_read_cancelled_and_deleted() {
 }
 
 #[tokio::test]
+async fn nothing_is_done_to_another_job_of_the_name() {
+    let server = Server::start().await;
+    server.backend.put("a");
+    server.backend.finish("a", b"1", "text/plain");
+    let path = format!("{JOBS}/a");
+    let uid = get(&server, &path).await.json()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let asks =
+        [(Method::POST, "/cancel", 200), (Method::POST, "/retry", 201), (Method::DELETE, "", 204)];
+    for (method, rest, done) in asks {
+        let ask = |query: &str| Ask::good(method.clone(), format!("{path}{rest}?{query}"));
+        let refused = server.send(ask("uid=another")).await.problem(409);
+        assert!(
+            refused["detail"].as_str().unwrap().contains("was deleted and made again"),
+            "{refused}"
+        );
+        server.send(ask("uid=")).await.problem(400);
+        server.send(ask("uid=a&uid=a")).await.problem(400);
+        server.send(ask("other=a")).await.problem(400);
+        assert_eq!(server.send(ask(&format!("uid={uid}"))).await.status, done, "{rest}");
+    }
+}
+
+#[tokio::test]
 async fn lists_are_filtered_and_come_by_pages() {
     let server = Server::start().await;
     for name in ["a", "b", "c"] {
@@ -183,7 +206,8 @@ async fn a_queue_is_held_and_resumed_by_whoever_may_patch_queues() {
         let ask = |name: &str| Ask::good(Method::POST, path(name, what));
         assert_eq!(server.send(ask("small")).await.json()["spec"]["hold"], hold);
         server.send(ask("none")).await.problem(404);
-        server.send(ask("small").token(READER)).await.problem(403);
+        let reader = Ask::new(Method::POST, path("small", what)).token(READER);
+        server.send(reader).await.problem(403);
     }
 }
 

@@ -98,7 +98,7 @@ async fn a_job_that_waits_says_for_what_and_starts_when_it_is_free() {
     let waiting = machine.until("second", |job| job.status.phase == Some(Phase::Queued)).await;
     let message = &waiting.status.conditions[0].message;
     assert!(message.contains("waits for 1 of the 2 CPUs"), "{message}");
-    machine.engine.cancel(&key("first")).await.unwrap();
+    machine.engine.cancel(&key("first"), None).await.unwrap();
     machine.running("second").await;
     fs::write(machine.path("go"), "").unwrap();
     machine.result("second").await;

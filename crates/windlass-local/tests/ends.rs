@@ -38,6 +38,22 @@ async fn end_of(mut watch: Box<dyn Watch>) -> Error {
 }
 
 #[tokio::test]
+async fn another_job_of_the_name_is_left_alone() {
+    let machine = machine(1, &[("slow", "sleep 600")]);
+    let first = machine.submit("job", spec("slow", json!({}))).await.unwrap().metadata.uid;
+    machine.engine.delete(&key("job"), Some(&first)).await.unwrap();
+    let second = machine.submit("job", spec("slow", json!({}))).await.unwrap().metadata.uid;
+    let cancelled = machine.engine.cancel(&key("job"), Some(&first)).await.map(drop);
+    let deleted = machine.engine.delete(&key("job"), Some(&first)).await;
+    for refused in [cancelled, deleted] {
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    }
+    assert!(!machine.engine.get(&key("job")).await.unwrap().spec.cancel);
+    machine.engine.cancel(&key("job"), Some(&second)).await.unwrap();
+    assert_eq!(machine.finished("job").await.status.phase, Some(Phase::Cancelled));
+}
+
+#[tokio::test]
 async fn a_cancelled_job_is_told_when_nothing_of_it_runs_and_keeps_its_progress() {
     let script = format!("echo 3 9 >> $WINDLASS_PROGRESS; {}", stubborn("pids"));
     let machine = machine(1, &[("stubborn", &script), ("ok", "echo > $WINDLASS_OUTPUT")]);
@@ -46,8 +62,8 @@ async fn a_cancelled_job_is_told_when_nothing_of_it_runs_and_keeps_its_progress(
     let pids = machine.pids("pids").await;
     machine.submit("next", spec("ok", json!({}))).await.unwrap();
 
-    assert!(machine.engine.cancel(&key("job")).await.unwrap().spec.cancel);
-    machine.engine.cancel(&key("job")).await.unwrap();
+    assert!(machine.engine.cancel(&key("job"), None).await.unwrap().spec.cancel);
+    machine.engine.cancel(&key("job"), None).await.unwrap();
     let job = machine.finished("job").await;
     assert_eq!(job.status.phase, Some(Phase::Cancelled));
     assert_eq!((job.metadata.generation, job.status.attempt), (Some(2), Some(1)));
@@ -56,7 +72,7 @@ async fn a_cancelled_job_is_told_when_nothing_of_it_runs_and_keeps_its_progress(
     // Its CPU is free.
     machine.result("next").await;
     assert_eq!(
-        machine.engine.cancel(&key("next")).await.unwrap().status.phase,
+        machine.engine.cancel(&key("next"), None).await.unwrap().status.phase,
         Some(Phase::Succeeded)
     );
 }
@@ -68,7 +84,7 @@ async fn a_worker_that_hangs_is_killed_with_its_function() {
     machine.running("job").await;
     let pids = machine.pids("pids").await;
     kill_process(parent(pids[0]), Signal::STOP).unwrap();
-    machine.engine.cancel(&key("job")).await.unwrap();
+    machine.engine.cancel(&key("job"), None).await.unwrap();
     assert_eq!(machine.finished("job").await.status.phase, Some(Phase::Cancelled));
     assert_gone(&pids);
 }
@@ -80,7 +96,7 @@ async fn a_cancelled_job_that_waits_never_starts() {
     machine.running("first").await;
     machine.submit("second", spec("note", json!({}))).await.unwrap();
     machine.until("second", |job| job.status.phase == Some(Phase::Queued)).await;
-    machine.engine.cancel(&key("second")).await.unwrap();
+    machine.engine.cancel(&key("second"), None).await.unwrap();
     let job = machine.finished("second").await;
     assert_eq!((job.status.phase, job.status.attempt), (Some(Phase::Cancelled), None));
     machine.engine.shutdown().await;
@@ -94,10 +110,10 @@ async fn a_deleted_job_leaves_nothing() {
     machine.running("job").await;
     let pids = machine.pids("pids").await;
     let watch = machine.engine.watch(&key("job")).await.unwrap();
-    machine.engine.delete(&key("job")).await.unwrap();
+    machine.engine.delete(&key("job"), None).await.unwrap();
     assert!(matches!(end_of(watch).await, Error::NotFound { .. }));
     assert!(matches!(machine.engine.get(&key("job")).await, Err(Error::NotFound { .. })));
-    assert!(matches!(machine.engine.delete(&key("job")).await, Err(Error::NotFound { .. })));
+    assert!(matches!(machine.engine.delete(&key("job"), None).await, Err(Error::NotFound { .. })));
     // Another job of the same name waits until the CPU is free.
     machine.submit("job", spec("ok", json!({}))).await.unwrap();
     machine.result("job").await;
@@ -129,7 +145,7 @@ async fn a_shutdown_leaves_no_process_and_takes_no_job() {
     }
     let pids = [machine.pids("one").await, machine.pids("two").await];
     // Deleted, but not yet gone.
-    machine.engine.delete(&key("two")).await.unwrap();
+    machine.engine.delete(&key("two"), None).await.unwrap();
     machine.engine.shutdown().await;
     pids.iter().for_each(|pids| assert_gone(pids));
     assert!(machine.left().is_empty(), "{:?}", machine.left());
@@ -155,7 +171,7 @@ async fn jobs_that_are_cancelled_at_any_moment_leave_nothing() {
         machine.submit(&name, spec("f", json!({}))).await.unwrap();
         // From before the start to well after it.
         tokio::time::sleep(Duration::from_micros(number * 400)).await;
-        machine.engine.cancel(&key(&name)).await.unwrap();
+        machine.engine.cancel(&key(&name), None).await.unwrap();
     }
     for number in 0..40 {
         let job = machine.finished(&format!("job-{number}")).await;

@@ -63,7 +63,7 @@ async fn results_around_every_limit_are_the_same_bytes() {
         assert_eq!(result.sha256, sha256(&bytes));
         let status = machine.engine.get(&key(&name)).await.unwrap().status;
         assert_eq!(status.result.unwrap().location.is_some(), length > 32 * 1024, "{length}");
-        machine.engine.delete(&key(&name)).await.unwrap();
+        machine.engine.delete(&key(&name), None).await.unwrap();
     }
     eventually("no result outlives its job", || machine.left().is_empty().then_some(())).await;
 }
@@ -74,7 +74,7 @@ async fn the_history_counts_each_job_once_and_outlives_jobs_and_servers() {
     let (ok, bad) = (machine.start("ok").await, machine.start("bad").await);
     machine.finished(&ok).await;
     machine.finished(&bad).await;
-    machine.engine.delete(&key(&ok)).await.unwrap();
+    machine.engine.delete(&key(&ok), None).await.unwrap();
     let history = machine.engine.history("default").await.unwrap();
     let all = &history.hour.all;
     assert_eq!((all.succeeded, all.failed, all.cancelled, all.started), (1, 1, 0, 2), "{all:?}");
@@ -230,7 +230,7 @@ async fn a_name_is_taken_once_and_kept_to_the_rules() {
         Submission { namespace: "elsewhere".into(), spec: wanted(), ..Submission::default() };
     assert!(matches!(machine.engine.submit(elsewhere).await, Err(Error::NotFound { .. })));
     // The same name again after a delete is another job.
-    machine.engine.delete(&key("mine")).await.unwrap();
+    machine.engine.delete(&key("mine"), None).await.unwrap();
     let second = machine.submit("mine", wanted()).await.unwrap();
     assert_ne!(first.metadata.uid, second.metadata.uid);
     machine.result("mine").await;

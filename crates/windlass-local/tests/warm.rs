@@ -184,7 +184,7 @@ async fn a_job_that_is_cancelled_at_once_holds_up_no_other() {
     for _ in 0..30 {
         let fields = json!({ "input": { "do": "sleep", "mark": machine.path("mark") } });
         let name = machine.submit("", spec("warm", fields)).await.unwrap().metadata.name;
-        machine.engine.cancel(&key(&name)).await.unwrap();
+        machine.engine.cancel(&key(&name), None).await.unwrap();
         let started = std::time::Instant::now();
         assert_eq!(machine.finished(&name).await.status.phase, Some(Phase::Cancelled));
         assert!(started.elapsed() < std::time::Duration::from_secs(3), "{:?}", started.elapsed());
@@ -205,7 +205,7 @@ async fn a_cancel_and_a_timeout_end_the_process_and_cost_no_other_job() {
         let name = machine.submit("", spec("warm", fields)).await.unwrap().metadata.name;
         eventually("it begins", || fs::remove_file(&mark).ok()).await;
         if timeout.is_none() {
-            machine.engine.cancel(&key(&name)).await.unwrap();
+            machine.engine.cancel(&key(&name), None).await.unwrap();
         }
         let job = machine.finished(&name).await;
         let expected = if timeout.is_some() { Phase::Failed } else { Phase::Cancelled };
@@ -225,7 +225,7 @@ async fn a_process_that_obeys_a_cancel_stays() {
         let fields = json!({ "input": input, "retries": 3 });
         let name = machine.submit("", spec("warm", fields)).await.unwrap().metadata.name;
         eventually("it begins", || fs::remove_file(&mark).ok()).await;
-        machine.engine.cancel(&key(&name)).await.unwrap();
+        machine.engine.cancel(&key(&name), None).await.unwrap();
         let job = machine.finished(&name).await;
         assert_eq!(job.status.phase, Some(Phase::Cancelled), "{:#?}", job.status);
         assert_eq!(machine.pid().await, before);

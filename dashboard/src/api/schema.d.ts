@@ -1950,18 +1950,6 @@ export interface components {
                 };
             };
         };
-        /** @description Wrong Idempotency-Key. */
-        Key: {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["ProblemDocument"] & {
-                    /** @enum {unknown} */
-                    type?: "/problems/idempotency-key";
-                };
-            };
-        };
         /** @description Malformed JSON. */
         Malformed: {
             headers: {
@@ -2043,6 +2031,18 @@ export interface components {
                 "application/problem+json": components["schemas"]["ProblemDocument"] & {
                     /** @enum {unknown} */
                     type?: "/problems/query";
+                };
+            };
+        };
+        /** @description Wrong query; or: Wrong Idempotency-Key. */
+        QueryOrKey: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ProblemDocument"] & {
+                    /** @enum {unknown} */
+                    type?: "/problems/query" | "/problems/idempotency-key";
                 };
             };
         };
@@ -3193,7 +3193,10 @@ export interface operations {
     };
     deleteJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description 409 when the job of the name has another `metadata.uid`: it was deleted, and made again. */
+                uid?: string;
+            };
             header?: never;
             path: {
                 /** @description The namespace; `default` on one machine. */
@@ -3212,6 +3215,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Query"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["ForbiddenOrOrigin"];
             404: components["responses"]["NotFound"];
@@ -3226,7 +3230,10 @@ export interface operations {
     };
     cancelJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description 409 when the job of the name has another `metadata.uid`: it was deleted, and made again. */
+                uid?: string;
+            };
             header?: {
                 /** @description `wait=N` answers when the job has ended, or after N seconds, at most 3600. What cannot be read is no preference (RFC 7240). */
                 Prefer?: string;
@@ -3267,6 +3274,7 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
+            400: components["responses"]["Query"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["ForbiddenOrOrigin"];
             404: components["responses"]["NotFound"];
@@ -3487,7 +3495,10 @@ export interface operations {
     };
     retryJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description 409 when the job of the name has another `metadata.uid`: it was deleted, and made again. */
+                uid?: string;
+            };
             header?: {
                 /** @description The same key and the same request give the same job, also when the first answer was lost; another request under it is 409. Visible ASCII characters. A key is known as long as its job is kept, a day at least. */
                 "Idempotency-Key"?: string;
@@ -3545,7 +3556,7 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            400: components["responses"]["Key"];
+            400: components["responses"]["QueryOrKey"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["ForbiddenOrOrigin"];
             404: components["responses"]["NotFound"];

@@ -194,7 +194,7 @@ fn a_job_that_was_made_again_under_its_name_is_left_alone() {
     stdout_of(&server, &["delete", "same"]);
     stdout_of(&server, &["submit", "slow", "--name", "same"]);
     top.press("y");
-    top.shows(&["same was deleted and made again: nothing was done", "Running"]);
+    top.shows(&["\"same\" was deleted and made again: nothing was done", "Running"]);
 }
 
 #[test]

@@ -122,7 +122,11 @@ class Paths:
     def retry(self, job: JobOrName, key: str | None) -> Request:
         """The same job again, with a key of its own unless one is given."""
         headers = {"Idempotency-Key": _sendable(key or new_key())}
-        return Request("POST", self.job(job, "/retry"), headers=headers)
+        return Request("POST", self.job(job, "/retry"), uid_of(job), headers=headers)
+
+    def end(self, method: str, job: JobOrName, rest: str = "") -> Request:
+        """The end of a job. A job that is given as such is meant itself, and no other of its name."""
+        return Request(method, self.job(job, rest), uid_of(job))
 
     def submit(self, spec: Mapping[str, Any], key: str | None, wait: bool = False) -> Request:
         """A submission, with a key of its own unless one is given; `wait` for an answer with the finished job.
@@ -192,6 +196,11 @@ def name_of(job: JobOrName) -> str:
     if not isinstance(job, (str, Job)):
         raise TypeError(f"a job is given as a Job or by its name, and not as {job!r}")
     return job if isinstance(job, str) else job.metadata.name
+
+
+def uid_of(job: JobOrName) -> dict[str, str]:
+    """The parameter that says which job of the name is meant, where that is known."""
+    return {"uid": job.metadata.uid} if isinstance(job, Job) and job.metadata.uid else {}
 
 
 def _quote(part: str) -> str:

@@ -181,7 +181,7 @@ class AsyncClient:
 
     async def cancel(self, job: JobOrName) -> Job:
         """Asks for its end. A job that has ended stays as it is."""
-        return protocol.job_of((await self._send(Request("POST", self._paths.job(job, "/cancel")))).body)
+        return protocol.job_of((await self._send(self._paths.end("POST", job, "/cancel"))).body)
 
     async def retry(self, job: JobOrName, *, idempotency_key: str | None = None) -> Job:
         """Hands in a new job of the same spec and labels; see `Client.retry`."""
@@ -189,7 +189,7 @@ class AsyncClient:
 
     async def delete(self, job: JobOrName) -> None:
         """Ends and forgets it."""
-        await self._send(Request("DELETE", self._paths.job(job)))
+        await self._send(self._paths.end("DELETE", job))
 
     async def result(self, job: JobOrName) -> bytes:
         """The bytes that the function wrote. `Conflict` when there are none (yet)."""

@@ -222,7 +222,7 @@ class Client:
 
     def cancel(self, job: JobOrName) -> Job:
         """Asks for its end. A job that has ended stays as it is."""
-        return protocol.job_of(self._send(Request("POST", self._paths.job(job, "/cancel"))).body)
+        return protocol.job_of(self._send(self._paths.end("POST", job, "/cancel")).body)
 
     def retry(self, job: JobOrName, *, idempotency_key: str | None = None) -> Job:
         """Hands in a new job of the same spec and labels; `Conflict` while the job has not ended.
@@ -233,7 +233,7 @@ class Client:
 
     def delete(self, job: JobOrName) -> None:
         """Ends and forgets it."""
-        self._send(Request("DELETE", self._paths.job(job)))
+        self._send(self._paths.end("DELETE", job))
 
     def result(self, job: JobOrName) -> bytes:
         """The bytes that the function wrote. `Conflict` when there are none (yet)."""

@@ -40,6 +40,12 @@ const WAIT: Parameter = Parameter::header(
     || json!({ "type": "string", "examples": ["wait=10"] }),
 );
 
+const UID: Parameter = Parameter::query(
+    "uid",
+    "409 when the job of the name has another `metadata.uid`: it was deleted, and made again.",
+    || json!({ "type": "string", "minLength": 1 }),
+);
+
 const LOCATION: Header = Header::always(
     "Location",
     "Path of the job.",
@@ -643,8 +649,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Jobs,
         summary: "Ends and forgets a job",
         text: "Its result and its log go with it.",
+        parameters: &[UID],
         answers: &[Answer::new(204, "It is forgotten.", Content::None)],
-        refusals: &[ProblemKind::Invalid, ProblemKind::Conflict],
+        refusals: &[ProblemKind::Query, ProblemKind::Invalid, ProblemKind::Conflict],
         ..Operation::EMPTY
     },
     Operation {
@@ -654,12 +661,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Cancels a job",
         text: "Final, and repeating it changes nothing. The function gets SIGTERM and 30 \
                seconds. A job that has ended stays as it ended. A body is not read.",
-        parameters: &[WAIT],
+        parameters: &[UID, WAIT],
         answers: &[
             Answer::new(200, "The job has ended.", JOB).with(&[LOCATION, APPLIED]),
             Answer::new(202, "The job is asked to end.", JOB).with(&[LOCATION, APPLIED]),
         ],
-        refusals: &[ProblemKind::Invalid, ProblemKind::Conflict],
+        refusals: &[ProblemKind::Query, ProblemKind::Invalid, ProblemKind::Conflict],
         ..Operation::EMPTY
     },
     Operation {
@@ -671,9 +678,10 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                `windlass.dev/retry-of` names the job that it repeats. 409 while that has not ended; 422 where \
                its function refuses it by now, or a blob that it names is gone. A body is not read. Needs \
                the rights to create and get jobs.",
-        parameters: &[KEY, WAIT],
+        parameters: &[UID, KEY, WAIT],
         answers: ANSWERS_OF_A_SUBMISSION,
         refusals: &[
+            ProblemKind::Query,
             ProblemKind::Key,
             ProblemKind::KeyReused,
             ProblemKind::Conflict,

@@ -41,6 +41,19 @@ pub(crate) fn parse_fields(text: &str) -> Result<Fields, ApiError> {
     Fields::parse(text).map_err(|why| invalid_parameter("fields", &why))
 }
 
+/// The UID of the job that is meant, on a route with no other parameter than `?uid=`.
+pub(crate) fn only_uid(uri: &Uri) -> Result<Option<String>, ApiError> {
+    let mut uid = None;
+    for (parameter, value) in parameters(uri)? {
+        match parameter.as_str() {
+            "uid" if value.is_empty() => return Err(invalid_parameter("uid", "is empty")),
+            "uid" => uid = Some(value),
+            _ => return Err(unknown_parameter(parameter, "uid")),
+        }
+    }
+    Ok(uid)
+}
+
 /// The fields that are asked for, on a route with no other parameter than `?fields=`.
 pub(crate) fn only_fields(uri: &Uri) -> Result<Option<Fields>, ApiError> {
     let mut selected = None;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use windlass_core::history::HistoryReport;
-use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid};
 use windlass_core::log_tail::LogRange;
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
@@ -155,24 +155,36 @@ impl Jobs for Cluster {
         Ok(Page { items: Vec::new(), continue_from })
     }
 
-    async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
+    async fn cancel(&self, key: &JobKey, uid: Option<&str>) -> Result<Job, Error> {
         let job = self.get(key).await?;
+        check_uid(&job, uid)?;
         if job.status.is_finished() {
             return Ok(job);
         }
         let jobs = self.jobs(&key.namespace);
-        let patch = Patch::Merge(json!({ "spec": { "cancel": true } }));
+        let mut patch = json!({ "spec": { "cancel": true } });
+        if let Some(uid) = uid {
+            patch["metadata"] = json!({ "uid": uid });
+        }
+        let patch = Patch::Merge(patch);
         let params = PatchParams::default();
         match within_deadline(jobs.patch(&key.name, &params, &patch)).await? {
             Ok(job) => Ok(job.to_core()),
             Err(error) if is_status(&error, 404) => Err(Error::no_job(&key.name)),
+            // A UID does not change.
+            Err(error) if uid.is_some() && (is_status(&error, 409) || is_status(&error, 422)) => {
+                Err(Error::another_job(&key.name))
+            }
             Err(error) => Err(from_kube(error)),
         }
     }
 
-    async fn delete(&self, key: &JobKey) -> Result<(), Error> {
+    async fn delete(&self, key: &JobKey, uid: Option<&str>) -> Result<(), Error> {
         let jobs = self.jobs(&key.namespace);
-        match within_deadline(jobs.delete(&key.name, &DeleteParams::background())).await? {
+        let preconditions =
+            uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::background() };
+        match within_deadline(jobs.delete(&key.name, &params)).await? {
             Ok(deleted) => {
                 let uid = deleted.either(
                     |job| job.metadata.uid,
@@ -186,6 +198,9 @@ impl Jobs for Cluster {
                 Ok(())
             }
             Err(error) if is_status(&error, 404) => Err(Error::no_job(&key.name)),
+            Err(error) if uid.is_some() && is_status(&error, 409) => {
+                Err(Error::another_job(&key.name))
+            }
             Err(error) => Err(from_kube(error)),
         }
     }

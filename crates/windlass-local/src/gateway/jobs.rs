@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use windlass_core::history::{History, HistoryReport};
-use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch};
+use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid};
 use windlass_core::live::Shown;
 use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
@@ -37,14 +37,17 @@ impl Jobs for Engine {
         }
     }
 
-    async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
-        let uid = job_uid(&*self.find(key).await?)?;
+    async fn cancel(&self, key: &JobKey, uid: Option<&str>) -> Result<Job, Error> {
+        let job = self.find(key).await?;
+        check_uid(&job, uid)?;
+        let uid = job_uid(&job)?;
         self.request(|reply| Event::CancelRequested { uid, reply }).await?;
         self.find(key).await.map(Arc::unwrap_or_clone)
     }
 
-    async fn delete(&self, key: &JobKey) -> Result<(), Error> {
+    async fn delete(&self, key: &JobKey, uid: Option<&str>) -> Result<(), Error> {
         let job = self.find(key).await?;
+        check_uid(&job, uid)?;
         let uid = job_uid(&job)?;
         self.request(|reply| Event::DeleteRequested { uid, reply }).await?;
         let (files, last) = (Arc::clone(&self.ctx.files), job.status.attempt.unwrap_or(0));

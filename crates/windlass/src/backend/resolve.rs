@@ -7,7 +7,7 @@ use std::path::Path;
 
 use windlass_core::blobs::BlobSink;
 use windlass_core::changes::Changes;
-use windlass_core::jobs::{Draining, Filter, Page, Submission};
+use windlass_core::jobs::{Draining, Filter, Page, Submission, check_uid};
 use windlass_core::validate::validate_labels;
 use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
@@ -148,12 +148,20 @@ impl Backend {
         self.submit_without_gateway(submission, key).await
     }
 
-    /// Submits the same job again as one that has ended; the same key gives the same job again.
-    pub(crate) async fn retry(&self, job: &JobKey, key: Option<&str>) -> anyhow::Result<Job> {
+    /// Submits the same job again as one that has ended; the same key gives the same job again. With a UID no other job of
+    /// the name.
+    pub(crate) async fn retry(
+        &self,
+        job: &JobKey,
+        uid: Option<&str>,
+        key: Option<&str>,
+    ) -> anyhow::Result<Job> {
         if let Some(server) = &self.server {
-            return Ok(server.retry_once(job, key).await?);
+            return Ok(server.retry_once(job, uid, key).await?);
         }
-        let submission = Submission::retry_of(&self.jobs.get(job).await?)?;
+        let ended = self.jobs.get(job).await?;
+        check_uid(&ended, uid)?;
+        let submission = Submission::retry_of(&ended)?;
         self.submit_without_gateway(submission, key).await
     }
 

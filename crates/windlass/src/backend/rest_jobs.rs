@@ -63,8 +63,14 @@ impl RestJobs {
     }
 
     /// Submits the same job again. The same key gives the same job again.
-    pub(crate) async fn retry_once(&self, job: &JobKey, key: Option<&str>) -> Result<Job, Error> {
-        let retried = self.0.json(Method::POST, &path(job, "/retry"), under_key(key)?).await;
+    pub(crate) async fn retry_once(
+        &self,
+        job: &JobKey,
+        uid: Option<&str>,
+        key: Option<&str>,
+    ) -> Result<Job, Error> {
+        let path = path(job, &with_uid("/retry", uid));
+        let retried = self.0.json(Method::POST, &path, under_key(key)?).await;
         retried.map_err(|error| no_job(error, job))
     }
 
@@ -230,12 +236,13 @@ impl Jobs for RestJobs {
         self.page(list_path(namespace, filter, PAGE)).await
     }
 
-    async fn cancel(&self, key: &JobKey) -> Result<Job, Error> {
-        self.of_job(Method::POST, key, "/cancel").await
+    async fn cancel(&self, key: &JobKey, uid: Option<&str>) -> Result<Job, Error> {
+        self.of_job(Method::POST, key, &with_uid("/cancel", uid)).await
     }
 
-    async fn delete(&self, key: &JobKey) -> Result<(), Error> {
-        let deleted = self.0.whole(Method::DELETE, &path(key, ""), RequestParts::default()).await;
+    async fn delete(&self, key: &JobKey, uid: Option<&str>) -> Result<(), Error> {
+        let path = path(key, &with_uid("", uid));
+        let deleted = self.0.whole(Method::DELETE, &path, RequestParts::default()).await;
         deleted.map(drop).map_err(|error| no_job(error, key))
     }
 
@@ -324,6 +331,11 @@ fn no_queue(error: Error, name: &str) -> Error {
         Error::NotFound { .. } => Error::NotFound { kind: Queue::KIND, name: name.to_owned() },
         other => other,
     }
+}
+
+/// The end of a job's path, for the job with this UID.
+fn with_uid(rest: &str, uid: Option<&str>) -> String {
+    uid.map_or_else(|| rest.to_owned(), |uid| format!("{rest}?uid={}", escaped(uid)))
 }
 
 /// A value of a query.

@@ -64,7 +64,7 @@ pub(crate) async fn carry_out(
     let job = tokio::select! {
         ended = follow => ended?,
         () = process::stopped() => {
-            let cancelled = backend.jobs.cancel(&job_key).await.map(drop);
+            let cancelled = backend.jobs.cancel(&job_key, Some(&job.metadata.uid)).await.map(drop);
             log::tell(&interrupted(backend.program(), &job_key.name, cancelled));
             return Ok(ExitCode::from(INTERRUPTED));
         }

@@ -33,7 +33,7 @@ pub(crate) struct Cancel {
 
 pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<ExitCode> {
     // All are asked before one is waited for.
-    let cancel = async |name: &str| backend.jobs.cancel(&backend.key(name)).await;
+    let cancel = async |name: &str| backend.jobs.cancel(&backend.key(name), None).await;
     let (mut jobs, missing) = each_name(&args.jobs, cancel).await?;
     if args.wait.wait.is_some() {
         for job in &mut jobs {

@@ -20,7 +20,7 @@ pub(crate) struct Delete {
 
 pub(crate) async fn delete(backend: &Backend, args: &Delete) -> anyhow::Result<ExitCode> {
     let delete = async |name: &str| {
-        backend.jobs.delete(&backend.key(name)).await?;
+        backend.jobs.delete(&backend.key(name), None).await?;
         Ok(format!("{}.{GROUP}/{name} deleted\n", Job::KIND.to_ascii_lowercase()))
     };
     let (deleted, missing) = each_name(&args.jobs, delete).await?;

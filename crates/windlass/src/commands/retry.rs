@@ -29,6 +29,7 @@ pub(crate) struct Retry {
 }
 
 pub(crate) async fn retry(backend: &Backend, args: &Retry) -> anyhow::Result<ExitCode> {
-    let job = backend.retry(&backend.key(&args.job), args.how.idempotency_key.as_deref()).await?;
+    let key = args.how.idempotency_key.as_deref();
+    let job = backend.retry(&backend.key(&args.job), None, key).await?;
     show_new(backend, &job, &args.how).await
 }

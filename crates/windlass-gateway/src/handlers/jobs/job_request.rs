@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use windlass_core::idempotency::{self, Key};
 use windlass_core::job::MAX_INPUT_BYTES;
-use windlass_core::jobs::{Submission, Verb};
+use windlass_core::jobs::{Submission, Verb, check_uid};
 use windlass_core::labels::Labels;
 use windlass_core::parse::{self, Unread};
 use windlass_core::{Error, Job, JobKey, JobSpec, JobStatus, Problem};
@@ -35,8 +35,11 @@ pub(crate) struct JobRequest {
 /// What a caller asks for.
 enum Wanted {
     New(Box<JobSpec>, Labels),
-    /// The same again as this job, which is read when it is known that the request is no repetition.
-    RetryOf(String),
+    /// The same again as this job, with this UID if one is told, which is read when it is known that the request is no repetition.
+    RetryOf {
+        name: String,
+        uid: Option<String>,
+    },
 }
 
 /// A job that was submitted.
@@ -96,12 +99,15 @@ impl JobRequest {
     }
 
     /// The same again as this job.
-    pub(crate) fn retry_of(name: &str, key: Option<&Key>) -> Self {
+    pub(crate) fn retry_of(name: &str, uid: Option<String>, key: Option<&Key>) -> Self {
         // No body of a submission has such a field.
-        let request = json!({ "retryOf": name });
+        let mut request = json!({ "retryOf": name });
+        if let Some(uid) = &uid {
+            request["uid"] = json!(uid);
+        }
         Self {
             name: key.map(Key::job_name),
-            wanted: Wanted::RetryOf(name.to_owned()),
+            wanted: Wanted::RetryOf { name: name.to_owned(), uid },
             request_sha256: key.map(|_| idempotency::digest(&request)),
             is_waited_for: false,
         }
@@ -157,8 +163,9 @@ impl JobRequest {
                 labels: labels.clone(),
                 ..Submission::default()
             },
-            Wanted::RetryOf(name) => {
+            Wanted::RetryOf { name, uid } => {
                 let ended = state.gateway.jobs.get(&JobKey::new(namespace, name)).await?;
+                check_uid(&ended, uid.as_deref())?;
                 Submission::retry_of(&ended)?
             }
         };
