@@ -17,6 +17,7 @@ use crate::live::Shown;
 use crate::log_tail::LogRange;
 use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
+use crate::usage_over_time::UsageOverTime;
 use crate::{AttemptNumber, Cpus, Error, Function, Job, JobKey, Phase, Queue, Report};
 
 pub use submission::{RETRY_ANNOTATION, Submission};
@@ -85,6 +86,10 @@ pub trait Jobs: Send + Sync + 'static {
     /// of what is there that `range` asks for, then what follows. In bounded memory; a reader who is slow may miss
     /// some.
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error>;
+    /// What the latest attempt of a job uses, over its time. A world that takes no samples tells none.
+    async fn usage(&self, key: &JobKey) -> Result<UsageOverTime, Error> {
+        self.get(key).await.map(|_| UsageOverTime::default())
+    }
     /// The function that a job of this namespace means by a name: its own, or one that is for all namespaces.
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
     /// The same for all names.

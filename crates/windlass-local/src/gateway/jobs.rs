@@ -10,6 +10,7 @@ use windlass_core::live::Shown;
 use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
+use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
 
 use super::stored_file::StoredFile;
@@ -83,6 +84,17 @@ impl Jobs for Engine {
         let path = self.ctx.files.log(job_uid(&job)?, attempt);
         let read = tokio::task::spawn_blocking(move || {
             windlass_worker::read_log(&path, range)
+                .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
+        });
+        read.await.map_err(|error| Error::Bug(error.to_string()))?
+    }
+
+    async fn usage(&self, key: &JobKey) -> Result<UsageOverTime, Error> {
+        let job = self.find(key).await?;
+        let Some(attempt) = job.status.attempt else { return Ok(UsageOverTime::default()) };
+        let path = self.ctx.files.log(job_uid(&job)?, attempt);
+        let read = tokio::task::spawn_blocking(move || {
+            windlass_worker::read_usage(&path)
                 .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
         });
         read.await.map_err(|error| Error::Bug(error.to_string()))?
