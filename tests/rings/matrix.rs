@@ -74,6 +74,7 @@ const ENTRIES: &[Entry] = &[
     Entry("POST", "/v1/namespaces/{namespace}/jobs/{name}/retry", &[201]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}/result", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}/explain", &[200]),
+    Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}/usage", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}/logs", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs/{name}/events", &[200]),
 ];

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use serde_with_macros::skip_serializing_none;
 
 use crate::queue::DEFAULT_QUEUE;
-use crate::{BlobRef, Cpus, Error, JobStatus, Metadata, media_type, schema};
+use crate::{BlobRef, Cpus, JobStatus, Metadata, media_type, schema};
 
 /// Largest input, in bytes of compact JSON: 128 KiB. It travels to a pod as an annotation, and all
 /// annotations of an object together hold 256 KiB.
@@ -154,14 +154,6 @@ impl Job {
         let finished = self.status.timeline.finished.filter(|_| self.status.is_finished())?;
         let ttl = SignedDuration::from_secs(i64::from(self.spec.ttl_seconds_after_finished));
         Some(finished.checked_add(ttl).unwrap_or(Timestamp::MAX))
-    }
-
-    /// `Conflict` where this is not the job with the UID that is meant, if one is.
-    pub fn check_uid(&self, uid: Option<&str>) -> Result<(), Error> {
-        match uid {
-            Some(uid) if uid != self.metadata.uid => Err(Error::another_job(&self.metadata.name)),
-            _ => Ok(()),
-        }
     }
 
     /// Namespace and name.

@@ -17,6 +17,7 @@ use crate::live::Shown;
 use crate::log_tail::LogRange;
 use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
+use crate::usage_over_time::UsageOverTime;
 use crate::{AttemptNumber, Cpus, Error, Function, Job, JobKey, Phase, Queue, Report};
 
 pub use submission::{RETRY_ANNOTATION, Submission};
@@ -48,6 +49,14 @@ pub struct Page {
     pub continue_from: Option<String>,
 }
 
+/// `Conflict` where this is not the job with the UID that is meant, if one is.
+pub fn check_uid(job: &Job, uid: Option<&str>) -> Result<(), Error> {
+    match uid {
+        Some(uid) if uid != job.metadata.uid => Err(Error::another_job(&job.metadata.name)),
+        _ => Ok(()),
+    }
+}
+
 /// A world that runs jobs: one machine or a cluster.
 ///
 /// Every call may take as long as the world needs; the caller sets deadlines.
@@ -77,6 +86,10 @@ pub trait Jobs: Send + Sync + 'static {
     /// of what is there that `range` asks for, then what follows. In bounded memory; a reader who is slow may miss
     /// some.
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error>;
+    /// What the latest attempt of a job uses, over its time. A world that takes no samples tells none.
+    async fn usage(&self, key: &JobKey) -> Result<UsageOverTime, Error> {
+        self.get(key).await.map(|_| UsageOverTime::default())
+    }
     /// The function that a job of this namespace means by a name: its own, or one that is for all namespaces.
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
     /// The same for all names.

@@ -46,6 +46,7 @@ pub mod status;
 pub mod strict_json;
 pub mod trace;
 mod transition;
+pub mod usage_over_time;
 pub mod validate;
 pub mod warm;
 

@@ -94,6 +94,8 @@ routes! {
         Jobs(Verb::Get), Request => jobs::result::get_result;
     GET "/v1/namespaces/{namespace}/jobs/{name}/explain",
         Jobs(Verb::Get), Request => jobs::explain::explain_job;
+    GET "/v1/namespaces/{namespace}/jobs/{name}/usage",
+        Jobs(Verb::Get), Request => jobs::usage::read_usage;
     GET "/v1/namespaces/{namespace}/jobs/{name}/logs",
         Jobs(Verb::Get), Handler => jobs::logs::read_logs;
     GET "/v1/namespaces/{namespace}/jobs/{name}/events",

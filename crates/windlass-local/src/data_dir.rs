@@ -13,7 +13,7 @@ use tracing::warn;
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
 
-use windlass_worker::{log_files, private_files, stored_name};
+use windlass_worker::{log_files, private_files, stored_name, usage_files};
 
 use crate::blobs::BlobDirectory;
 
@@ -67,8 +67,7 @@ impl DataDir {
     /// Counts what an attempt has left. A result that does not count is deleted.
     pub(crate) fn count_attempt(&self, uid: Uuid, attempt: AttemptNumber, result_counts: bool) {
         let result = self.result(&stored_name(&uid.to_string(), attempt));
-        let log = log_files(&self.log(uid, attempt));
-        let mut left = log.iter().map(|path| size(path)).sum();
+        let mut left = said(&self.log(uid, attempt)).map(|path| size(&path)).sum();
         if result_counts {
             left += size(&result);
         } else {
@@ -81,7 +80,7 @@ impl DataDir {
     pub(crate) fn remove_job(&self, uid: Uuid, last: AttemptNumber) {
         for attempt in 1..=last {
             let result = self.result(&stored_name(&uid.to_string(), attempt));
-            for path in log_files(&self.log(uid, attempt)).into_iter().chain([result]) {
+            for path in said(&self.log(uid, attempt)).chain([result]) {
                 let bytes = remove(&path);
                 let less = |sum: u64| Some(sum.saturating_sub(bytes));
                 self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or(0);
@@ -115,6 +114,11 @@ impl DataDir {
         }
         Ok(())
     }
+}
+
+/// The files of a log, and of what was used meanwhile.
+fn said(log: &Path) -> impl Iterator<Item = PathBuf> {
+    log_files(log).into_iter().chain(usage_files(log))
 }
 
 fn size(path: &Path) -> u64 {

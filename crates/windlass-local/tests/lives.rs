@@ -5,7 +5,6 @@ use std::fs;
 
 use futures::TryStreamExt as _;
 use serde_json::json;
-use windlass_core::history::HistoryReport;
 use windlass_core::idempotency::is_of_request;
 use windlass_core::jobs::{Filter, RETRY_ANNOTATION, Submission};
 use windlass_core::labels::{self, Selector};
@@ -66,33 +65,6 @@ async fn results_around_every_limit_are_the_same_bytes() {
         machine.engine.delete(&key(&name), None).await.unwrap();
     }
     eventually("no result outlives its job", || machine.left().is_empty().then_some(())).await;
-}
-
-#[tokio::test]
-async fn the_history_counts_each_job_once_and_outlives_jobs_and_servers() {
-    let machine = machine(1, &[("ok", "echo 1 > $WINDLASS_OUTPUT"), ("bad", "exit 3")]);
-    let (ok, bad) = (machine.start("ok").await, machine.start("bad").await);
-    machine.finished(&ok).await;
-    machine.finished(&bad).await;
-    machine.engine.delete(&key(&ok), None).await.unwrap();
-    let history = machine.engine.history("default").await.unwrap();
-    let all = &history.hour.all;
-    assert_eq!((all.succeeded, all.failed, all.cancelled, all.started), (1, 1, 0, 2), "{all:?}");
-    assert_eq!(all.failures, BTreeMap::from([("Crashed".to_owned(), 1)]));
-    assert!(all.wait_p95_seconds >= all.wait_p50_seconds && history.since.is_none());
-    let none = machine.engine.history("other").await.unwrap();
-    assert_eq!((none.hour.all.succeeded, none.day.slots.len()), (0, 0));
-
-    machine.engine.shutdown().await;
-    let Machine { engine, directory } = machine;
-    drop(engine);
-    let machine = machine_with(1, directory, windlass_local::Functions::builtin(Vec::new()));
-    let again = machine.engine.history("default").await.unwrap();
-    let counts = |history: &HistoryReport| {
-        let all = &history.day.all;
-        (all.succeeded, all.failed, all.started, all.wait_p95_seconds, all.failures.clone())
-    };
-    assert_eq!(counts(&again), counts(&history));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! - [`capacity`]: who starts when, with how many CPUs;
 //! - [`ends`]: cancel, delete, expiry, shutdown, and that no process is left;
 //! - [`manifests`]: functions and queues from files;
+//! - [`numbers`]: what is counted and sampled;
 //! - [`queues`]: queues that are missing, deleted or on hold;
 //! - [`warm`]: functions that serve;
 //! - [`latency`]: what all this costs; ignored unless asked for.
@@ -18,6 +19,7 @@ mod failures;
 mod latency;
 mod lives;
 mod manifests;
+mod numbers;
 mod queues;
 mod support;
 mod warm;

@@ -55,6 +55,7 @@ mod stop;
 pub mod stop_signals;
 pub mod tls;
 mod usage;
+mod usage_file;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -70,6 +71,7 @@ pub use log::{LogFollower, files as log_files, read as read_log};
 pub use output_file::stored_name;
 pub use remove_tree::remove_tree;
 pub use shared_memory::{OWN_SHARED_MEMORY, can_own_shared_memory};
+pub use usage_file::{read_usage, usage_files};
 
 use function::GRACE;
 use run_attempt::Signals;

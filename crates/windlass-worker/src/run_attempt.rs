@@ -24,6 +24,7 @@ use crate::report::{Reporter, ServerSays};
 use crate::running::{RunningFunction, Warm};
 use crate::serving::protocol::Served;
 use crate::stop_signals::{StopSignals, heed_children};
+use crate::usage_file::UsageFile;
 use crate::{fence, inputs, running, stdio, stop};
 
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
@@ -269,6 +270,7 @@ impl Attempt<'_> {
         // When a function whose job was cancelled is ended.
         let mut cancelled = None::<Instant>;
         let (mut pace, mut has_orphans) = (ProgressPace::default(), false);
+        let mut usage = UsageFile::of(self.assignment);
         let mut disk = DiskWatch::new(Path::new(&self.assignment.work), self.assignment.disk_bytes);
         let mut ticks = interval_at(self.clock + POLL, POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -306,6 +308,7 @@ impl Attempt<'_> {
                     if let Some(bytes) = disk.exceeded() {
                         return Ok(FunctionEnd::DiskExceeded(bytes));
                     }
+                    usage.iter_mut().for_each(UsageFile::look);
                     if let Some(told) = pace.look(progress, self.clock, reporter) {
                         *last_progress = Some(told);
                     }

@@ -576,6 +576,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/namespaces/{namespace}/jobs/{name}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tells how many CPUs and how much memory a job uses, over its time
+         * @description Of its latest attempt, on one machine. On a cluster there are no samples.
+         */
+        get: operations["readUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/namespaces/{namespace}/queues": {
         parameters: {
             query?: never;
@@ -1756,6 +1776,40 @@ export interface components {
              * @description Largest resident memory of one process, in bytes.
              */
             peakMemoryBytes: number;
+        };
+        /** @description What an attempt used, over its time. */
+        UsageOverTime: {
+            /**
+             * Format: uint32
+             * @description The latest attempt; absent before the first.
+             */
+            attempt?: number;
+            /**
+             * Format: uint32
+             * @description CPUs that it was granted.
+             */
+            granted?: number;
+            /**
+             * Format: uint32
+             * @description Seconds between two samples: 1 at first, and twice as many each time that there are 120 samples.
+             */
+            intervalSeconds: number;
+            /** @description The samples in their order, at most 120. Absent are those of a cluster, and of an attempt that was over within a
+             *     second. */
+            samples: components["schemas"]["UsageSample"][];
+        };
+        /** @description What an attempt used between two samples. */
+        UsageSample: {
+            /**
+             * Format: double
+             * @description CPUs in use on average since the sample before.
+             */
+            cpus: number;
+            /**
+             * Format: uint64
+             * @description Resident memory of all processes at the end of that time.
+             */
+            memoryBytes: number;
         };
         /** @description How many processes of a function stay between jobs, and for how long. The function must follow version 2 of the
          *     worker contract: it is started once and serves one job after another. Each process has one job at a time and is of
@@ -3566,6 +3620,40 @@ export interface operations {
             421: components["responses"]["Host"];
             422: components["responses"]["Invalid"];
             429: components["responses"]["BusyOrRate"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Deadline"];
+        };
+    };
+    readUsage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The namespace; `default` on one machine. */
+                namespace: string;
+                /** @description Its name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The samples. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageOverTime"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["ForbiddenOrOrigin"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["Host"];
+            422: components["responses"]["Invalid"];
+            429: components["responses"]["Rate"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Deadline"];

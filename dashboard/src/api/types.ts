@@ -11,6 +11,7 @@ export type MachineCapacity = Schemas["MachineCapacity"];
 export type HistoryReport = Schemas["HistoryReport"];
 export type HistoryWindow = Schemas["Window"];
 export type HistorySlot = Schemas["Slot"];
+export type UsageOverTime = Schemas["UsageOverTime"];
 export type Progress = Schemas["Progress"];
 export type Failure = Schemas["Failure"];
 export type BlobRef = Schemas["BlobRef"];

@@ -12,6 +12,7 @@ import { Confirm } from "../parts/confirm";
 import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
 import { Log } from "../parts/log";
+import { Usage } from "../parts/usage";
 import { hrefOf } from "../router";
 import { useStore } from "../store";
 import { bytes, seconds } from "../text";
@@ -58,6 +59,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
       )}
       <Facts namespace={namespace} job={job} />
       <Section title="Time">{explanation && <Gantt explanation={explanation} isOver={isOver} />}</Section>
+      {status.timeline?.running !== undefined && <Usage key={status.attempt} namespace={namespace} job={job} />}
       {status.result && (
         <Section title="Result">
           <Bytes

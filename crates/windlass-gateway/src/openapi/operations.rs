@@ -9,6 +9,7 @@ use windlass_core::explain::Explanation;
 use windlass_core::history::HistoryReport;
 use windlass_core::idempotency::MAX_KEY_BYTES;
 use windlass_core::jobs::{Draining, MachineCapacity};
+use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{Function, Job, Phase, Queue, Report};
 
 use super::operation::{Answer, Body, Content, Header, Operation, Parameter, Tag};
@@ -739,6 +740,16 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Tells where a job's time went",
         text: "The parts follow each other without a gap and sum to `wallSeconds`.",
         answers: &[Answer::new(200, "The explanation.", Content::Json(schema_of::<Explanation>))],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/v1/namespaces/{namespace}/jobs/{name}/usage"),
+        id: "readUsage",
+        tag: Tag::Jobs,
+        summary: "Tells how many CPUs and how much memory a job uses, over its time",
+        text: "Of its latest attempt, on one machine. On a cluster there are no samples.",
+        answers: &[Answer::new(200, "The samples.", Content::Json(schema_of::<UsageOverTime>))],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY
     },

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{
-    Drain, Draining, Filter, Jobs, MachineCapacity, Page, Submission, Watch,
+    Drain, Draining, Filter, Jobs, MachineCapacity, Page, Submission, Watch, check_uid,
 };
 use windlass_core::log_tail::{LogRange, LogTail};
 use windlass_core::result::{ByteStream, Content, StoredResult};
@@ -116,14 +116,14 @@ impl Jobs for FakeBackend {
     }
 
     async fn cancel(&self, key: &JobKey, uid: Option<&str>) -> Result<Job, Error> {
-        self.get(key).await?.check_uid(uid)?;
+        check_uid(&self.get(key).await?, uid)?;
         let jobs = self.jobs.lock().unwrap();
         jobs[key].send_modify(|job| job.as_mut().unwrap().spec.cancel = true);
         Ok(jobs[key].borrow().clone().unwrap())
     }
 
     async fn delete(&self, key: &JobKey, uid: Option<&str>) -> Result<(), Error> {
-        self.get(key).await?.check_uid(uid)?;
+        check_uid(&self.get(key).await?, uid)?;
         if let Some(job) = self.jobs.lock().unwrap().remove(key) {
             job.send_replace(None);
         }

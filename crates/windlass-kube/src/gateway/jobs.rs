@@ -11,7 +11,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use windlass_core::history::HistoryReport;
-use windlass_core::jobs::{Filter, Page, Submission, Watch};
+use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid};
 use windlass_core::log_tail::LogRange;
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
@@ -157,7 +157,7 @@ impl Jobs for Cluster {
 
     async fn cancel(&self, key: &JobKey, uid: Option<&str>) -> Result<Job, Error> {
         let job = self.get(key).await?;
-        job.check_uid(uid)?;
+        check_uid(&job, uid)?;
         if job.status.is_finished() {
             return Ok(job);
         }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use windlass_core::history::{History, HistoryReport};
-use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch};
+use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid};
 use windlass_core::live::Shown;
 use windlass_core::log_tail::LogRange;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
+use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
 
 use super::stored_file::StoredFile;
@@ -39,7 +40,7 @@ impl Jobs for Engine {
 
     async fn cancel(&self, key: &JobKey, uid: Option<&str>) -> Result<Job, Error> {
         let job = self.find(key).await?;
-        job.check_uid(uid)?;
+        check_uid(&job, uid)?;
         let uid = job_uid(&job)?;
         self.request(|reply| Event::CancelRequested { uid, reply }).await?;
         self.find(key).await.map(Arc::unwrap_or_clone)
@@ -47,7 +48,7 @@ impl Jobs for Engine {
 
     async fn delete(&self, key: &JobKey, uid: Option<&str>) -> Result<(), Error> {
         let job = self.find(key).await?;
-        job.check_uid(uid)?;
+        check_uid(&job, uid)?;
         let uid = job_uid(&job)?;
         self.request(|reply| Event::DeleteRequested { uid, reply }).await?;
         let (files, last) = (Arc::clone(&self.ctx.files), job.status.attempt.unwrap_or(0));
@@ -83,6 +84,17 @@ impl Jobs for Engine {
         let path = self.ctx.files.log(job_uid(&job)?, attempt);
         let read = tokio::task::spawn_blocking(move || {
             windlass_worker::read_log(&path, range)
+                .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
+        });
+        read.await.map_err(|error| Error::Bug(error.to_string()))?
+    }
+
+    async fn usage(&self, key: &JobKey) -> Result<UsageOverTime, Error> {
+        let job = self.find(key).await?;
+        let Some(attempt) = job.status.attempt else { return Ok(UsageOverTime::default()) };
+        let path = self.ctx.files.log(job_uid(&job)?, attempt);
+        let read = tokio::task::spawn_blocking(move || {
+            windlass_worker::read_usage(&path)
                 .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
         });
         read.await.map_err(|error| Error::Bug(error.to_string()))?

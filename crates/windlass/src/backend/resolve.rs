@@ -7,7 +7,7 @@ use std::path::Path;
 
 use windlass_core::blobs::BlobSink;
 use windlass_core::changes::Changes;
-use windlass_core::jobs::{Draining, Filter, Page, Submission};
+use windlass_core::jobs::{Draining, Filter, Page, Submission, check_uid};
 use windlass_core::validate::validate_labels;
 use windlass_core::{Error, Job, JobKey, Jobs, Problem, validate};
 use windlass_kube::Cluster;
@@ -160,7 +160,7 @@ impl Backend {
             return Ok(server.retry_once(job, uid, key).await?);
         }
         let ended = self.jobs.get(job).await?;
-        ended.check_uid(uid)?;
+        check_uid(&ended, uid)?;
         let submission = Submission::retry_of(&ended)?;
         self.submit_without_gateway(submission, key).await
     }

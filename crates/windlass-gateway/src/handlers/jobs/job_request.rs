@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use windlass_core::idempotency::{self, Key};
 use windlass_core::job::MAX_INPUT_BYTES;
-use windlass_core::jobs::{Submission, Verb};
+use windlass_core::jobs::{Submission, Verb, check_uid};
 use windlass_core::labels::Labels;
 use windlass_core::parse::{self, Unread};
 use windlass_core::{Error, Job, JobKey, JobSpec, JobStatus, Problem};
@@ -165,7 +165,7 @@ impl JobRequest {
             },
             Wanted::RetryOf { name, uid } => {
                 let ended = state.gateway.jobs.get(&JobKey::new(namespace, name)).await?;
-                ended.check_uid(uid.as_deref())?;
+                check_uid(&ended, uid.as_deref())?;
                 Submission::retry_of(&ended)?
             }
         };

@@ -15,5 +15,6 @@ pub(crate) mod result;
 pub(crate) mod retry;
 pub(crate) mod stream_end;
 pub(crate) mod submit;
+pub(crate) mod usage;
 pub(crate) mod validate;
 pub(crate) mod wait;

@@ -2,6 +2,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Color;
+use windlass_core::history::History;
 use windlass_core::status::Progress;
 
 use super::*;
@@ -119,4 +120,26 @@ fn the_cursor_is_always_in_sight() {
         screen.chosen = Some(chosen.into());
         assert!(lines(&drawn(&screen, 80, 12, true)).iter().any(|line| line.starts_with(chosen)));
     }
+}
+
+#[test]
+fn the_overview_tells_what_has_ended_and_how_long_jobs_had_waited() {
+    let mut screen = screen();
+    screen.view = View::Overview;
+    let overview = |screen: &Screen| lines(&drawn(screen, 120, 30, false)).join("\n");
+    assert!(!overview(&screen).contains("What has ended"), "an earlier server tells none");
+    let mut history = History::default().report(None, Timestamp::UNIX_EPOCH);
+    let failures = [("Crashed", 1), (HOSTILE, 4)];
+    history.hour.all.failures = failures.map(|(reason, count)| (reason.to_owned(), count)).into();
+    history.hour.all.failed = 5;
+    history.hour.all.wait_p50_seconds = Some(0.5);
+    history.hour.all.wait_p95_seconds = Some(2.0);
+    history.day.all.cancelled = 2;
+    screen.take(News::History(Box::new(history)));
+    let text = overview(&screen);
+    let hour = text.lines().find(|line| line.contains("Last hour")).unwrap();
+    assert!(hour.contains("0 succeeded, 5 failed (") && hour.contains(" 4, Crashed 1)"), "{hour}");
+    assert!(hour.contains("half waited at most 0.5 s, 95 % at most 2.0 s"), "{hour}");
+    assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+    assert!(text.contains("Last day        0 succeeded, 2 cancelled"), "{text}");
 }

@@ -1,0 +1,75 @@
+//! How many CPUs and how much memory an attempt used, over its time and in bounded space.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
+
+use crate::{AttemptNumber, Cpus};
+
+/// Most samples of an attempt.
+pub const MAX_SAMPLES: usize = 120;
+
+/// What an attempt used, over its time.
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageOverTime {
+    /// The latest attempt; absent before the first.
+    pub attempt: Option<AttemptNumber>,
+    /// CPUs that it was granted.
+    pub granted: Option<Cpus>,
+    /// Seconds between two samples: 1 at first, and twice as many each time that there are 120 samples.
+    pub interval_seconds: u32,
+    /// The samples in their order, at most 120. Absent are those of a cluster, and of an attempt that was over within a
+    /// second.
+    #[schemars(length(max = 120))]
+    pub samples: Vec<UsageSample>,
+}
+
+/// What an attempt used between two samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageSample {
+    /// CPUs in use on average since the sample before.
+    pub cpus: f64,
+    /// Resident memory of all processes at the end of that time.
+    pub memory_bytes: u64,
+}
+
+impl UsageOverTime {
+    /// Adds a sample of the last interval. Where there are too many, each two become one, and the interval is longer.
+    pub fn add(&mut self, sample: UsageSample) {
+        self.samples.push(sample);
+        if self.samples.len() < MAX_SAMPLES {
+            return;
+        }
+        let pairs = self.samples.chunks_exact(2).map(|pair| UsageSample {
+            cpus: f64::midpoint(pair[0].cpus, pair[1].cpus),
+            memory_bytes: pair[0].memory_bytes.max(pair[1].memory_bytes),
+        });
+        self.samples = pairs.collect();
+        self.interval_seconds = self.interval_seconds.saturating_mul(2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_bounded_and_tell_the_same_time_and_work() {
+        let mut usage = UsageOverTime { interval_seconds: 1, ..UsageOverTime::default() };
+        let (mut told, mut seconds) = (0, 0);
+        while seconds < 100_000 {
+            // A longer interval has more work.
+            let interval = usage.interval_seconds;
+            (told, seconds) = (told + 1, seconds + interval);
+            let memory_bytes = if seconds < 10 { 7 } else { 1 };
+            usage.add(UsageSample { cpus: 2.0, memory_bytes });
+            assert!(usage.samples.len() < MAX_SAMPLES);
+            assert_eq!(usage.samples.len() as u32 * usage.interval_seconds, seconds);
+        }
+        assert!(told < 1000 && usage.samples.iter().all(|sample| sample.cpus == 2.0));
+        assert_eq!(usage.samples[0].memory_bytes, 7, "a peak stays");
+    }
+}

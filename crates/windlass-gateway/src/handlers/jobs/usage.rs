@@ -1,0 +1,14 @@
+//! `GET /v1/namespaces/{namespace}/jobs/{name}/usage`: what a job uses, over its time.
+
+use axum::Json;
+use windlass_core::JobKey;
+use windlass_core::usage_over_time::UsageOverTime;
+
+use crate::middleware::target::Target;
+use crate::protocol::error::ApiError;
+
+pub(crate) async fn read_usage(
+    Target { state, of: key, .. }: Target<JobKey>,
+) -> Result<Json<UsageOverTime>, ApiError> {
+    Ok(Json(state.gateway.jobs.usage(&key).await?))
+}
