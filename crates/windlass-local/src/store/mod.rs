@@ -8,6 +8,7 @@
 //! little memory.
 
 mod change;
+mod complaints;
 mod job_cache;
 mod presence;
 mod rows;
