@@ -75,6 +75,17 @@ def test_data_of_each_kind_is_sent_as_it_is(fake, call, tmp_path):
     assert fake.state.submitted[-1][0]["inputBlob"]["mediaType"] == "image/png"
 
 
+def test_an_input_that_is_too_large_for_a_job_goes_as_data(fake, call):
+    around = len('{"items":[""]}')
+    given = {"items": ["é" * ((131_072 - around) // 2)]}
+    call("f", given, files={"a": b""})
+    assert fake.state.submitted[-1][0]["input"] == given
+    given = {"items": [given["items"][0] + "é"]}
+    assert call("f", given) == given
+    sent, _ = fake.state.submitted[-1]
+    assert "input" not in sent and sent["inputBlob"]["mediaType"] == "application/json"
+
+
 def test_files_go_beside_the_input(fake, call, tmp_path):
     (tmp_path / "a.csv").write_bytes(b"1,2")
     call("f", {"scale": 2}, files={"table": tmp_path / "a.csv", "photo": b"\xff"}, parallelism=2)

@@ -43,6 +43,11 @@ def test_a_map_is_as_many_jobs_as_it_takes(server, phases):
         items = [1] * 70_000  # 140 KB of JSON
         assert list(pool.map(items)) == ["é"] * 70_000
         assert len(phases("text")) == 2
+    with server.executor("fail", parallelism=1) as pool:
+        large = "x" * 200_000  # more than a job can have with it
+        assert pool.submit(large).result(timeout=20) == large
+        assert list(pool.map(["a", large, "b"])) == ["a", large, "b"]
+        assert len(phases("fail")) == 4
 
 
 def test_a_function_of_another_kind_gets_each_item_as_its_input(server):
@@ -139,20 +144,43 @@ def test_a_cancelled_future_ends_its_job_also_while_it_runs(server, client):
         assert done.result(timeout=20) == 0
         assert not done.cancel()
         # So early that nobody knows whether there is a job.
-        early = [pool.submit(60) for _ in range(5)]
+        early = [pool.submit(60) for _ in range(60)]
         assert all(future.cancel() for future in early)
+        assert concurrent.futures.wait(early, timeout=20).not_done == set()
     active = ("Queued", "Starting", "Running")
     unfinished = [job for job in client.list(label_selector="test=cancel") if job.status.phase in active]
     assert {client.wait(job, timeout_seconds=20).status.phase for job in unfinished} <= {"Cancelled"}
 
 
-def test_a_job_that_somebody_else_cancels_is_a_cancelled_future(server, client):
+def test_a_job_that_somebody_else_cancels_is_a_cancelled_future(server, client, caplog):
     with server.executor("slow") as pool:
         future = pool.submit(60)
         until(lambda: future.job is not None)
         client.cancel(future.job)
         with pytest.raises(concurrent.futures.CancelledError):
             future.result(timeout=20)
+        assert concurrent.futures.wait([future], timeout=20).done == {future}
+    # As `concurrent.futures` tells of one that is told of twice.
+    assert "unexpected state" not in caplog.text
+
+
+def test_a_map_that_is_given_up_is_not_held_up_by_a_server_that_hangs(own_server):
+    with own_server.client() as client, own_server.executor("slow", parallelism=1) as pool:
+        jobs = client.map("slow", ({"items": [seconds]} for seconds in (0, 60, 60, 60)), parallelism=1)
+        next(jobs)
+        results = pool.map([0, 60, 60], chunksize=1)
+        next(results)
+        futures = [pool.submit(60) for _ in range(3)]
+        until(lambda: all(future.job for future in futures))
+        own_server.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        assert all(future.cancel() and future.cancel() for future in futures)
+        results.close()
+        pool.shutdown()
+        assert time.monotonic() - began < 10
+        jobs.close()
+        assert time.monotonic() - began < 20
+        own_server.process.send_signal(signal.SIGCONT)
 
 
 def test_a_map_has_a_timeout_and_cancels_what_is_left(server, phases):
@@ -161,7 +189,9 @@ def test_a_map_has_a_timeout_and_cancels_what_is_left(server, phases):
         assert next(results) == 0
         with pytest.raises(TimeoutError):
             next(results)
-    until(lambda: sorted(phases("slow")) == ["Cancelled", "Cancelled", "Succeeded"])
+        with pytest.raises(TimeoutError, match="1 job has not ended in time"):
+            next(pool.map([60], timeout=0.1))
+    until(lambda: sorted(phases("slow")) == ["Cancelled", "Cancelled", "Cancelled", "Succeeded"])
 
 
 def test_shutdown_waits_or_cancels_what_does_not_run(server):
@@ -295,6 +325,21 @@ def test_an_interrupt_ends_a_wait(server, nothing_left, waits):
     waiting.send_signal(signal.SIGINT)
     _, wrong = waiting.communicate(timeout=10)
     assert waiting.returncode != 0 and wrong.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_an_interrupt_cancels_the_job_of_a_call_that_nobody_could_find_again(server, client, nothing_left):
+    for options, phase in (("", "Cancelled"), (", idempotency_key='mine'", "Running")):
+        label = f"test=interrupt-{phase}"
+        call = f"client.call('slow', {{'items': [60]}}, labels=dict([{label!r}.split('=')]){options})"
+        waiting = script(server, call)
+        until(lambda label=label: [job.status.phase for job in client.list(label_selector=label)] == ["Running"])
+        waiting.send_signal(signal.SIGINT)
+        _, wrong = waiting.communicate(timeout=20)
+        assert wrong.rstrip().endswith("KeyboardInterrupt"), wrong
+        (job,) = client.list(label_selector=label)
+        if phase == "Cancelled":
+            job = client.wait(job, timeout_seconds=20)
+        assert job.status.phase == phase
 
 
 def in_child(work, seconds=20):

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from functools import partial
+from functools import partial, wraps
 
 import callees
 import pytest
@@ -38,6 +38,10 @@ def test_it_says_at_once_what_it_cannot_take(server, phases):
     def local(x):
         return x
 
+    @wraps(callees.square)
+    def wrapper(x):
+        return -callees.square(x)
+
     with server.executor("square") as pool:
         for function, why in [
             (lambda x: x, "a lambda has no name"),
@@ -49,6 +53,9 @@ def test_it_says_at_once_what_it_cannot_take(server, phases):
             for use in (pool.submit, pool.map):
                 with pytest.raises(TypeError, match=rf"'square' \(callees:square\): .*{why}"):
                     use(function, [1])
+        for use in (pool.submit, pool.map):
+            with pytest.raises(TypeError, match="it only has that function's name"):
+                use(wrapper, [1])
         with pytest.raises(TypeError, match="too many positional arguments"):
             pool.submit(callees.square, 1, 2)
     with server.executor("echo") as pool, pytest.raises(TypeError, match=r"no function of windlass\.worker"):

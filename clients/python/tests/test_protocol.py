@@ -1,6 +1,7 @@
 """What needs no server: events, batches, models."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,27 @@ def test_a_wrong_option_is_told_with_those_that_there_are():
                 misuse("f", {}, parallelizm=2)
             with pytest.raises(TypeError, match="the name of a function on the server, not <built-in function len>"):
                 misuse(len, {})
+
+
+def test_an_executor_makes_its_client_itself():
+    client = windlass.AsyncClient("http://127.0.0.1:1", token="t")
+    sync = windlass.Client("http://127.0.0.1:1", token="t")
+    for misuse in (client, sync, lambda: sync):
+        with pytest.raises(TypeError, match=r"write client=lambda: windlass\.AsyncClient\(\.\.\.\)"):
+            windlass.Executor("f", client=misuse, items=True)
+
+
+def test_a_script_that_works_when_it_is_imported_is_told_why_its_function_has_no_token(tmp_path):
+    (tmp_path / "script.py").write_text("import windlass\ndef f(x): pass\nwindlass.Client().functions()\n")
+    for command, why in (
+        (["-m", "windlass.worker", "--check", "script:f"], "below `if __name__ == '__main__':`"),
+        (["script.py"], "with another --data"),
+    ):
+        environment = {**os.environ, "HOME": str(tmp_path)}
+        ended = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert ended.returncode == 1 and why in ended.stderr.splitlines()[-1], ended.stderr
 
 
 def test_an_executor_takes_the_name_of_a_function():

@@ -64,3 +64,16 @@ def test_an_import_in_the_function_costs_once(warm):
             results(client, "heavy", [0])
             times.append(time.perf_counter() - began)
     assert statistics.median(times[5:]) < 0.1, times
+
+
+def test_why_a_function_was_never_ready_is_told(tmp_path):
+    server = Server(tmp_path, ["broken:f"], {"warm": {}})
+    try:
+        until = time.monotonic() + 60
+        while "ended before it was ready" not in (log := (tmp_path / "serve.log").read_text()):
+            assert time.monotonic() < until, log
+            time.sleep(0.05)
+        (line,) = [line for line in log.splitlines() if "ended before it was ready" in line]
+        assert "with exit status 7" in line and "function=f" in line
+    finally:
+        server.stop()

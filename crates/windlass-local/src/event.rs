@@ -44,8 +44,9 @@ pub(crate) enum Event {
     },
     /// A function that was started ahead waits for its first job.
     WarmStarted(Box<WarmWorker>),
-    /// A worker whose function has waited for a job, or was to, has ended; the slot that held it is empty.
-    WarmEnded { key: Arc<WarmKey>, slot: Option<Slot>, has_failed: bool },
+    /// A worker whose function has waited for a job, or was to, has ended; the slot that held it is empty. With why the
+    /// function never was ready, if so.
+    WarmEnded { key: Arc<WarmKey>, slot: Option<Slot>, failure: Option<String> },
     /// A worker that waits for an order is there, or could not be started.
     WorkerStarted(io::Result<IdleWorker>),
     /// Functions or queues have changed.

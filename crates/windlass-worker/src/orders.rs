@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
-use windlass_core::assignment::{Idle, Instruction};
+use windlass_core::assignment::{Idle, Instruction, NeverReady};
 
 use crate::json_line::json_line;
 use crate::report::inherited_socket;
@@ -45,6 +45,11 @@ impl Instructions {
     /// Says that the function waits for an order.
     fn say_idle(&mut self, idle_memory_bytes: u64) -> io::Result<()> {
         self.writer.write_all(&json_line(&Idle { idle_memory_bytes }))
+    }
+
+    /// Says why the function never was ready.
+    fn say_never_ready(&mut self, why: String) -> io::Result<()> {
+        self.writer.write_all(&json_line(&NeverReady { why }))
     }
 }
 
@@ -102,11 +107,11 @@ pub(crate) async fn follow(signals: &mut Signals, grace: Duration) -> io::Result
             Next::Stop => return end(warm, grace).await,
             Next::Gone(end) => {
                 if let Some(mut warm) = warm {
-                    let words = warm.function.last_words();
-                    log_line(&format!(
-                        "windlass worker: a function that waited has gone: {}\n{words}",
-                        why(&end)
-                    ));
+                    let why = format!("{}\n{}", why(&end), warm.function.last_words());
+                    log_line(&format!("windlass worker: a function that waited has gone: {why}"));
+                    if !warm.function.is_ready() {
+                        instructions.say_never_ready(why)?;
+                    }
                     warm.function.stop(IDLE_GRACE.min(grace)).await?;
                 }
                 return Ok(1);

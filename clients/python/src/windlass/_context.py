@@ -107,6 +107,7 @@ def progress(done: int, total: int) -> None:
     """Tells how much is done. It may be called as often as one likes: ten times a second it is passed on.
 
     Where the job has several items, their number is its progress, and this does nothing. So it does outside of a job.
+    `ValueError` unless `done` is from 0 to `total`: where the total is an estimate, tell `min(done, total)`.
     """
     global _told
     done, total = int(done), int(total)

@@ -10,13 +10,18 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
 from windlass import errors
-from windlass._codecs import BYTES, PIECE_BYTES, Encoded, encode
+from windlass._codecs import BYTES, JSON, PIECE_BYTES, Encoded, encode
+from windlass._json import encode as encode_json
 
 # What is smaller is sent without asking whether the server has it: the question would take as long.
 ASK_BYTES = 64 * 1024
 
 # An input that can be read but once is kept in memory up to this size, and then in a temporary file.
 SPOOL_BYTES = 1 << 20
+
+
+# The most bytes of an input that is sent in the job itself, by the server's own rule.
+INLINE_BYTES = 128 << 10
 
 
 class Data:
@@ -108,11 +113,16 @@ class Given(NamedTuple):
 def with_data(
     spec: dict[str, Any], data: Any = None, content_type: str | None = None, files: Mapping[str, Any] | None = None
 ) -> Given:
-    """A submission with data: reads it for its digest, once."""
+    """A submission with data: reads it for its digest, once. An input that is too large for a job is data as well."""
     if data is None and content_type is not None:
         raise TypeError("content_type is that of data, and there is none")
     if data is not None and spec["input"] is not None:
         raise TypeError("a job has either an input or data: give the rest as files, or by the function's defaults")
+    if (
+        spec["input"] is not None
+        and len(large := encode_json(spec["input"], ensure_ascii=False).encode()) > INLINE_BYTES
+    ):
+        data, content_type, spec = large, JSON, {**spec, "input": None}
     sent = []
     if data is not None:
         sent.append(Data(data, content_type))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import sys
 import urllib.parse
 from pathlib import Path
 from typing import Callable, Union
@@ -22,6 +23,11 @@ LOCAL = "http://127.0.0.1:7070"
 ADVICE = (
     "is `windlass serve` running with another --data? "
     "Give the token as `token` or in WINDLASS_TOKEN, or the directory as `data`"
+)
+
+IN_A_FUNCTION = (
+    "a function cannot read the server's token, and its module is imported to call it: "
+    "is the script's own work below `if __name__ == '__main__':`?"
 )
 
 MAX_TOKEN_BYTES = 16 << 10
@@ -100,6 +106,12 @@ def data_directory() -> Path:
     return base / "windlass"
 
 
+def _is_in_a_function() -> bool:
+    """Whether this program is `python -m windlass.worker`."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name == "windlass.worker"
+
+
 def _text(path: Path, most: int) -> str:
     """What a file holds. Of one that has more than `most` bytes, one byte more than that."""
     with path.open(encoding="ascii") as file:
@@ -110,6 +122,7 @@ def _read(path: Path, advice: str) -> str:
     try:
         text = _text(path, MAX_TOKEN_BYTES)
     except (OSError, ValueError) as error:
+        advice = IN_A_FUNCTION if _is_in_a_function() else advice
         raise NoToken(f"{path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
     if len(text) > MAX_TOKEN_BYTES:
         raise NoToken(f"{path}: it is too large to be a token; {advice}")

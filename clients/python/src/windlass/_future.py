@@ -42,9 +42,14 @@ class JobFuture(concurrent.futures.Future[Any]):
         """Cancels the job, also while it runs. False when it has ended already."""
         # A child of a fork leaves its parent's jobs alone.
         # The state of a future is pending until it is done, because a running job can be cancelled as well.
-        if self._executor._is_copy() or not super().cancel():
+        if self._executor._is_copy():
             return False
-        self._executor._forget(self)
+        # A second time must not interrupt what the first one has begun.
+        is_new = not self.cancelled()
+        if not super().cancel():
+            return False
+        if is_new:
+            self._executor._forget(self)
         return True
 
     def result(self, timeout: float | None = None) -> Any:

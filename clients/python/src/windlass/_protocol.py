@@ -30,6 +30,8 @@ ENDS = ("Succeeded", "Failed", "Cancelled")
 
 # The longest that a request may take whose answer does not wait for a job, in seconds.
 REQUEST_SECONDS = 60.0
+# The longest that a job is cancelled for which nobody waits any more, in seconds: whoever leaves is not held up.
+LEAVING_SECONDS = 3.0
 # Asked for with `Prefer: wait`: less than the 60 s after which proxies (nginx) give up.
 WAIT_SECONDS = 45
 
@@ -118,6 +120,10 @@ class Paths:
         if not with_input:
             wanted["fields"] = WITHOUT_INPUT
         return Request("GET", self.jobs(), {key: value for key, value in wanted.items() if value is not None})
+
+    def leave(self, job: JobOrName) -> Request:
+        """The end of a job for which nobody waits any more."""
+        return Request("POST", self.job(job, "/cancel"), timeout_seconds=LEAVING_SECONDS)
 
     def retry(self, job: JobOrName, key: str | None) -> Request:
         """The same job again, with a key of its own unless one is given."""

@@ -92,6 +92,9 @@ class Registered:
             why = f"{name} is defined in another function, where the server cannot find it"
         elif self.target.rpartition(":")[2] != name or not _is_same_module(self.target, mine):
             why = f"{mine} is another function"
+        elif not _is_found(called, name):
+            # As a wrapper by `functools.wraps` has the name of what it wraps.
+            why = f"it only has that function's name, and {mine} is another object"
         else:
             return
         told = f" ({self.target})" if self.target else ""
@@ -106,6 +109,15 @@ def _module(called: Callable[..., Any]) -> str:
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     return spec.name if spec is not None else Path(getattr(main, "__file__", None) or "__main__").stem
+
+
+def _is_found(called: Callable[..., Any], name: str) -> bool:
+    """Whether it is what its name leads to in its module, as a pickle of it would need."""
+    found: Any = sys.modules.get(getattr(called, "__module__", None) or "?")
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    # Each look at a method makes a new one.
+    return found is called or (inspect.ismethod(called) and found == called)
 
 
 def _is_same_module(target: str, mine: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from windlass import errors
-from windlass._protocol import Answer, Request
+from windlass._protocol import LEAVING_SECONDS, Answer, Request
 
 # Pauses between tries: from the first, doubling, to the longest, each taken at random from its upper half.
 FIRST_PAUSE_SECONDS = 0.1
@@ -64,6 +64,10 @@ class Sending:
     def __init__(self, request: Request, patience_seconds: float) -> None:
         self.request = request
         self.patience = Patience(patience_seconds)
+        if request.timeout_seconds <= LEAVING_SECONDS:
+            # All tries together take no longer.
+            self.patience = Patience(request.timeout_seconds)
+            self.patience.first_failure = time.monotonic()
         # Whether the server may have done what was asked, without an answer.
         self.may_be_done = False
         # The refusal of a name, while it is found out whose job has it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import itertools
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -129,10 +128,7 @@ class AsyncClient:
                 waiting.popleft()
                 yield value
         finally:
-            for job in waiting:
-                # What has ended stays as it is; a server that is gone has no say in how this ends.
-                with contextlib.suppress(errors.WindlassError):
-                    await self.cancel(job)
+            await self._cancel_left(waiting)
 
     async def value(self, job: JobOrName) -> Any:
         """The result of a job, once it has ended: a Python value where it is JSON, an array or a table, else bytes."""
@@ -268,6 +264,17 @@ class AsyncClient:
         for data in given.data:
             await self._send(self._paths.blob("PUT", data))
         return protocol.job_of((await self._send(request)).body)
+
+    async def _cancel_left(self, jobs: Iterable[Job]) -> bool:
+        """Cancels jobs for which nobody waits any more; see `Client._cancel_left`."""
+        for job in jobs:
+            try:
+                await self._send(self._paths.leave(job))
+            except errors.Unreachable:
+                return False
+            except errors.WindlassError:
+                pass
+        return True
 
     async def _has(self, data: Data) -> bool:
         if data.size < ASK_BYTES:

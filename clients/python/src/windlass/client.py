@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -127,9 +128,16 @@ class Client:
     ) -> Any:
         """Hands in a job and waits for its result: a Python value where it is JSON, an array or a table, else bytes.
 
-        Raises `JobFailed` or `JobCancelled` when there is none. The job goes on when this caller does not.
+        Raises `JobFailed` or `JobCancelled` when there is none. The job goes on when this caller does not; but Ctrl-C
+        cancels one without a key of yours, which nobody would find again.
         """
-        return self.value(self._hand_in(protocol.given_of(function, input, **options), idempotency_key, wait=True))
+        given, key = protocol.given_of(function, input, **options), idempotency_key or protocol.new_key()
+        try:
+            return self.value(self._hand_in(given, key, wait=True))
+        except KeyboardInterrupt:
+            if idempotency_key is None:
+                self._abandon(given, key)
+            raise
 
     def map(
         self, function: str, inputs: Iterable[Mapping[str, Any]], *, ahead: int = 256, **options: Unpack[Options]
@@ -163,10 +171,7 @@ class Client:
                 waiting.popleft()
                 yield value
         finally:
-            for job in waiting:
-                # What has ended stays as it is; a server that is gone has no say in how this ends.
-                with contextlib.suppress(errors.WindlassError):
-                    self.cancel(job)
+            self._cancel_left(waiting)
 
     def value(self, job: JobOrName) -> Any:
         """The result of a job, once it has ended: a Python value where it is JSON, an array or a table, else bytes."""
@@ -314,6 +319,26 @@ class Client:
         for data in given.data:
             self._send(self._paths.blob("PUT", data))
         return protocol.job_of(self._send(request).body)
+
+    def _cancel_left(self, jobs: Iterable[Job]) -> bool:
+        """Cancels jobs for which nobody waits any more; whether the server has answered.
+
+        What has ended stays as it is, and a server that is gone has no say in how this ends.
+        """
+        for job in jobs:
+            try:
+                self._send(self._paths.leave(job))
+            except errors.Unreachable:
+                return False
+            except errors.WindlassError:
+                pass
+        return True
+
+    def _abandon(self, given: Given, key: str) -> None:
+        """Cancels the job of a submission that was interrupted: under the same key it is the same job."""
+        request = replace(self._paths.submit(given.spec, key), timeout_seconds=protocol.LEAVING_SECONDS)
+        with contextlib.suppress(errors.WindlassError):
+            self._cancel_left([protocol.job_of(self._send(request).body)])
 
     def _has(self, data: Data) -> bool:
         if data.size < ASK_BYTES:

@@ -54,8 +54,9 @@ class ApiError(WindlassError):
         """When the server would have us try again, if it said so."""
         listed = [f"{problem.pointer or '/'}: {problem.message}" for problem in problems]
         said = detail or title or "no reason was given"
+        # That there is one problem, or two, says nothing to whoever reads a line.
+        self._reason = "; ".join(listed) or detail or title or "the compute server refuses"
         if len(listed) == 1:
-            # That there is one problem says nothing.
             said, listed = listed[0], []
         super().__init__("\n  ".join([f"{said} ({status})", *listed]))
 
@@ -71,7 +72,7 @@ class ApiError(WindlassError):
         """The server's reason, where it is about the request."""
         if self.http_status >= 500:
             return "the compute server cannot do this now" if self.http_status == 503 else "the compute server refuses"
-        return self.detail or self.title or "the compute server refuses"
+        return self._reason
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors travel between processes whole."""

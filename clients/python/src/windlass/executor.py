@@ -84,7 +84,7 @@ class Executor(concurrent.futures.Executor):
         options.setdefault("retries", 0)
         protocol.spec_of(function, {}, **options)  # wrong arguments are told here, and not by each future
         self._function, self._options = function, options
-        self._client = (client or AsyncClient)()
+        self._client = _made(client)
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._is_shut = False
@@ -94,6 +94,8 @@ class Executor(concurrent.futures.Executor):
         self._over: asyncio.Event
         self._submissions: asyncio.Semaphore
         self._questions: asyncio.Semaphore
+        self._cancels: asyncio.Semaphore
+        self._silent_until: float
         self._free_streams: int
         self._tasks: dict[JobFuture, asyncio.Task[None]] = {}
         started: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -170,7 +172,8 @@ class Executor(concurrent.futures.Executor):
                     result = futures[-1].result(left)
                 except concurrent.futures.TimeoutError:
                     # Before Python 3.11 it was no TimeoutError.
-                    raise TimeoutError(f"{len(futures)} jobs have not ended in time") from None
+                    jobs = "1 job has" if len(futures) == 1 else f"{len(futures)} jobs have"
+                    raise TimeoutError(f"{jobs} not ended in time") from None
                 except errors.ItemsFailed as error:
                     futures.pop()
                     # As a pool does: first the results before the item that failed.
@@ -260,18 +263,16 @@ class Executor(concurrent.futures.Executor):
         """From an input to the end of its future."""
         try:
             async with self._submissions:
-                if future.cancelled():
-                    return
-                future._job = await self._submit(future._work)
+                if not future.cancelled():
+                    future._job = await self._submit(future)
             if not future.cancelled():
                 await self._follow(future)
-            if not future.cancelled():
+            if future._job is not None and not future.cancelled():
                 value = await self._client.value(future._job)
                 future.set_result(self._result_of(value, future))
         except errors.JobCancelled:
             # By somebody else.
             concurrent.futures.Future.cancel(future)
-            future.set_running_or_notify_cancel()
         except asyncio.CancelledError:
             pass
         except Exception as error:
@@ -281,9 +282,10 @@ class Executor(concurrent.futures.Executor):
             future.set_running_or_notify_cancel()
             await self._cancel(future)
 
-    async def _submit(self, work: Work) -> Job:
+    async def _submit(self, future: JobFuture) -> Job | None:
+        """Its job; None when it was cancelled while there was no room."""
         # One for all tries: an answer may be lost before there is no room.
-        key = protocol.new_key()
+        work, key = future._work, protocol.new_key()
         while True:
             may_get_room = self._has_jobs()
             try:
@@ -295,6 +297,8 @@ class Executor(concurrent.futures.Executor):
                 if not may_get_room and not self._has_jobs():
                     raise
                 await asyncio.sleep(min(error.retry_after_seconds or 1.0, LONGEST_BUSY_SECONDS))
+            if future.cancelled():
+                return None
 
     def _has_jobs(self) -> bool:
         return any(future._job is not None and not protocol.is_finished(future._job) for future in self._tasks)
@@ -320,7 +324,8 @@ class Executor(concurrent.futures.Executor):
         if not work.has_items or job is None:
             return value
         results = value.get("results") if isinstance(value, dict) else None
-        if not isinstance(results, list) or len(results) != len(job.spec.input["items"]):
+        # Of the work: a large input is not in the job.
+        if not isinstance(results, list) or len(results) != len((work.input or {})["items"]):
             raise errors.WindlassError(f"the result of {self._function!r} has no list `results`, one for each item")
         if self._keeps_going and value.get("errors"):
             first = work.first
@@ -331,10 +336,24 @@ class Executor(concurrent.futures.Executor):
         return results[0] if work.is_single else results
 
     async def _cancel(self, future: JobFuture) -> None:
-        # What has ended stays as it is; a server that is gone has no say in how this ends.
-        if future._job is not None and not protocol.is_finished(future._job):
-            with contextlib.suppress(errors.WindlassError):
-                await self._client.cancel(future._job)
+        if future._job is None or protocol.is_finished(future._job):
+            return
+        async with self._cancels:
+            # One that has not answered is not asked for each of a thousand others.
+            if self._loop.time() >= self._silent_until and not await self._client._cancel_left([future._job]):
+                self._silent_until = self._loop.time() + protocol.LEAVING_SECONDS
+
+
+def _made(client: Callable[[], AsyncClient] | None) -> AsyncClient:
+    if client is None:
+        return AsyncClient()
+    made = client() if callable(client) else client
+    if callable(client) and isinstance(made, AsyncClient):
+        return made
+    raise TypeError(
+        "client makes the AsyncClient of the executor's thread: write client=lambda: windlass.AsyncClient(...), "
+        f"and give no {type(made).__name__}"
+    )
 
 
 def _of_whole(item: Any) -> Work:
@@ -361,6 +380,7 @@ async def _serve(executor: weakref.ref[Executor], started: concurrent.futures.Fu
     over, client = asyncio.Event(), served._client
     served._loop, served._over = asyncio.get_running_loop(), over
     served._submissions, served._questions = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(QUESTIONS)
+    served._cancels, served._silent_until = asyncio.Semaphore(SUBMISSIONS), 0.0
     served._free_streams = STREAMS
     del served
     started.set_result(None)

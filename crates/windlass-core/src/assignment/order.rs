@@ -77,6 +77,14 @@ pub struct Idle {
     pub idle_memory_bytes: u64,
 }
 
+/// What a worker on one machine says when its function has ended before it was ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NeverReady {
+    /// How it has ended, and the end of what it has said.
+    pub why: String,
+}
+
 /// A user of the machine.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
-use windlass_core::assignment::Idle;
+use windlass_core::assignment::{Idle, NeverReady};
 
 use super::running_attempts::LiveAttempts;
 use super::start::confinement;
@@ -77,11 +77,17 @@ impl LiveAttempts {
     }
 
     /// A worker that had, or was to have, a function that waits has ended.
-    pub(crate) fn warm_ended(&mut self, key: Arc<WarmKey>, slot: Option<Slot>, has_failed: bool) {
+    pub(crate) fn warm_ended(
+        &mut self,
+        key: Arc<WarmKey>,
+        slot: Option<Slot>,
+        failure: Option<String>,
+    ) {
         self.release_slot(slot);
         self.warm.remove(&key);
-        if has_failed {
-            warn!(function = %key.function, "a function that was started ahead has ended before it was ready");
+        if let Some(why) = failure {
+            let function = &key.function;
+            warn!(%function, %why, "a function that was started ahead has ended before it was ready");
             self.warm.note_failure(key);
         }
     }
@@ -93,7 +99,7 @@ impl LiveAttempts {
 
     pub(super) fn retire(&mut self, workers: Vec<WarmWorker>) {
         for worker in workers {
-            self.supervisors.spawn(end(worker, self.events.clone(), false));
+            self.supervisors.spawn(end(worker, self.events.clone(), None));
         }
     }
 }
@@ -114,7 +120,7 @@ async fn await_ready(
             _ = closing => None,
         }
     };
-    let Some(said) = said else { return end(worker, events, false).await };
+    let Some(said) = said else { return end(worker, events, None).await };
     match serde_json::from_slice(&line) {
         Ok(Idle { idle_memory_bytes }) if said => {
             worker.memory_bytes = idle_memory_bytes;
@@ -122,17 +128,42 @@ async fn await_ready(
             info!(function = %worker.key.function, "a function waits for its first job");
             events.send(Event::WarmStarted(Box::new(worker)));
         }
-        _ => end(worker, events, true).await,
+        _ => {
+            let failure = failure_of(said, &line);
+            end(worker, events, Some(failure)).await;
+        }
+    }
+}
+
+/// Why a function is not ready, by what its worker has said until then; `has_answered` is false when its time was over.
+fn failure_of(has_answered: bool, line: &[u8]) -> String {
+    match serde_json::from_slice(line) {
+        Ok(NeverReady { why }) => why,
+        Err(_) if has_answered => "its worker has ended without a word".to_owned(),
+        Err(_) => format!("it was not ready within {} s", START_PATIENCE.as_secs()),
     }
 }
 
 /// Ends a worker whose function waits, or was to.
-async fn end(waiting: WarmWorker, events: EventSender, has_failed: bool) {
+async fn end(waiting: WarmWorker, events: EventSender, failure: Option<String>) {
     let WarmWorker { key, mut worker, .. } = waiting;
     // It ends when its server is gone.
     worker.socket.shutdown().await.unwrap_or_default();
     let WorkerExit { is_orderly, .. } = worker.exited(WORKER_GRACE).await;
     worker.end_all(is_orderly, None).await;
     Worker::remove_home(worker.home).await;
-    events.send(Event::WarmEnded { key, slot: worker.slot, has_failed });
+    events.send(Event::WarmEnded { key, slot: worker.slot, failure });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_function_is_not_ready_is_in_its_workers_words_or_in_ours() {
+        let line = br#"{"why":"it ended: exit status: 7\nno licence"}"#;
+        assert_eq!(failure_of(true, line), "it ended: exit status: 7\nno licence");
+        assert_eq!(failure_of(true, b""), "its worker has ended without a word");
+        assert_eq!(failure_of(false, b""), "it was not ready within 300 s");
+    }
 }

@@ -4,7 +4,9 @@
 //! `python -m windlass.worker MODULE:FUNCTION` knows `--check`. Other programs have nothing of the kind.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -27,6 +29,10 @@ const PYTHON_WORKER: &str = "windlass.worker";
 
 /// It says only whether the function is there.
 const CHECK: &str = "--check";
+
+/// What Python says where a module, and not the client, has the name.
+const HIDDEN_CLIENT: [&str; 2] =
+    ["finding module specification for 'windlass.worker'", "on 'windlass'"];
 
 /// How long a check may take while somebody waits for the server, and while nobody does.
 const LIMITS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
@@ -55,11 +61,16 @@ pub async fn wrong_function(config: &Config) -> Option<(String, String)> {
     let hides_data = config.hides_data && data.is_some();
     let config = Config { hides_data, data: data.unwrap_or_default(), ..config.clone() };
     let functions = config.functions.current();
-    let named = functions.of_command_line().filter(|function| is_checked(function));
-    let checks = named.map(|function| {
+    let checks = functions.of_command_line().map(|function| {
         let program = program_of(&config, &functions, function);
         let path = config.worker.program.clone();
-        async move { (&function.metadata.name, checked(program, &path, LIMITS[0]).await) }
+        async move {
+            let found = match is_checked(function) {
+                true => checked(program, &path, LIMITS[0]).await,
+                false => looked_up(&program, &search_path(&path)),
+            };
+            (&function.metadata.name, found)
+        }
     });
     for (name, found) in futures::future::join_all(checks).await {
         match found {
@@ -155,6 +166,26 @@ fn is_checked(function: &Function) -> bool {
     is_python_worker(&[&function.spec.command[..], &function.spec.args].concat())
 }
 
+/// Whether the program of a function is there.
+fn looked_up(program: &Program, search_path: &OsStr) -> Checked {
+    let name = &program.command[0];
+    let own_path = program.env.iter().rfind(|variable| variable.name == "PATH");
+    let search_path = own_path.map_or(search_path, |variable| OsStr::new(&variable.value));
+    let here = program.directory.as_ref().map(PathBuf::from).unwrap_or_default();
+    let is_program = |path: &Path| {
+        std::fs::metadata(here.join(path))
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    match name.contains('/') {
+        true if is_program(Path::new(name)) => Checked::Good,
+        true => Checked::Bad(format!("{name:?}: there is no such program")),
+        false if std::env::split_paths(search_path).any(|path| is_program(&path.join(name))) => {
+            Checked::Good
+        }
+        false => Checked::Bad(format!("{name:?}: there is no such program on the server's PATH")),
+    }
+}
+
 async fn checked(mut program: Program, windlass: &Path, limit: Duration) -> Checked {
     program.command.push(CHECK.into());
     let output = async {
@@ -180,7 +211,10 @@ fn verdict(output: &Output) -> Checked {
     match output.status.code() {
         Some(0) => Checked::Good,
         // The client of this Python is older.
-        Some(2) if end.contains("unrecognized arguments") => Checked::Good,
+        Some(2) if end.ends_with(&format!("unrecognized arguments: {CHECK}")) => Checked::Good,
+        Some(_) if HIDDEN_CLIENT.iter().all(|part| end.contains(part)) => Checked::Bad(format!(
+            "{end}\na file windlass.py hides the Python client: give it another name"
+        )),
         Some(_) => Checked::Bad(end),
         None => Checked::Unknown(format!("the check ended with {}", output.status)),
     }
@@ -189,7 +223,6 @@ fn verdict(output: &Output) -> Checked {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -200,14 +233,46 @@ mod tests {
         fs::write(&python, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
         let command = ["./python", "-m", PYTHON_WORKER, "a:f"].map(str::to_owned);
-        let program = Program {
-            command: command.into(),
+        let program = Program { command: command.into(), ..program_in(here.path()) };
+        checked(program, Path::new("/opt/windlass"), limit).await
+    }
+
+    fn program_in(directory: &Path) -> Program {
+        Program {
+            command: Vec::new(),
             env: Vec::new(),
-            directory: Some(here.path().to_str().unwrap().to_owned()),
+            directory: Some(directory.to_str().unwrap().to_owned()),
             hidden: None,
             run_as: None,
+        }
+    }
+
+    #[test]
+    fn a_program_is_looked_up_where_it_will_be_started() {
+        let here = tempfile::tempdir().unwrap();
+        let file = |name: &str, mode| {
+            fs::write(here.path().join(name), "").unwrap();
+            fs::set_permissions(here.path().join(name), Permissions::from_mode(mode)).unwrap();
         };
-        checked(program, Path::new("/opt/windlass"), limit).await
+        file("good", 0o755);
+        file("data", 0o644);
+        let found = |name: &str, path: &Path| {
+            let program = Program { command: vec![name.to_owned()], ..program_in(here.path()) };
+            looked_up(&program, path.as_os_str())
+        };
+        assert!(matches!(found("./good", Path::new("")), Checked::Good));
+        assert!(matches!(found("good", here.path()), Checked::Good));
+        for (name, path) in [
+            ("./data", here.path()),
+            ("data", here.path()),
+            ("./gone", here.path()),
+            ("good", Path::new("/none")),
+        ] {
+            assert!(
+                matches!(found(name, path), Checked::Bad(why) if why.contains("no such program")),
+                "{name}"
+            );
+        }
     }
 
     #[tokio::test]
@@ -218,10 +283,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_hides_the_client_is_told() {
+        let python = "Error while finding module specification for 'windlass.worker' (ModuleNotFoundError: __path__ \
+                      attribute not found on 'windlass' while trying to find 'windlass.worker')";
+        let Checked::Bad(why) = by(&format!("echo \"{python}\" >&2; exit 1"), LIMITS[0]).await
+        else {
+            panic!()
+        };
+        assert!(
+            why.ends_with("a file windlass.py hides the Python client: give it another name"),
+            "{why}"
+        );
+    }
+
+    #[tokio::test]
     async fn what_says_nothing_of_the_function_is_not_held_against_it() {
         assert!(matches!(by("exit 0", LIMITS[0]).await, Checked::Good));
         let older = "echo 'error: unrecognized arguments: --check' >&2; exit 2";
         assert!(matches!(by(older, LIMITS[0]).await, Checked::Good));
+        let misspelt = "echo 'error: unrecognized arguments: --colld --check' >&2; exit 2";
+        assert!(
+            matches!(by(misspelt, LIMITS[0]).await, Checked::Bad(why) if why.contains("--colld"))
+        );
         let slow = by("exec sleep 600", Duration::from_millis(300)).await;
         assert!(matches!(slow, Checked::Unknown(why) if why.contains("not imported")));
         assert!(matches!(by("kill -KILL $$", LIMITS[0]).await, Checked::Unknown(_)));

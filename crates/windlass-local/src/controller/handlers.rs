@@ -42,8 +42,8 @@ pub(super) fn on_event(state: &mut State, event: Event) {
             refill(state);
         }
         Event::WarmStarted(worker) => state.attempts.keep_warm(*worker),
-        Event::WarmEnded { key, slot, has_failed } => {
-            state.attempts.warm_ended(key, slot, has_failed);
+        Event::WarmEnded { key, slot, failure } => {
+            state.attempts.warm_ended(key, slot, failure);
             refill(state);
         }
         Event::WorkerStarted(worker) => state.attempts.add_worker(worker),

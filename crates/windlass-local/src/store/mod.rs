@@ -8,6 +8,7 @@
 //! little memory.
 
 mod change;
+mod complaints;
 mod holds;
 mod job_cache;
 mod kept_history;

@@ -88,8 +88,9 @@ impl JobRequest {
             return Err(ApiError::new(
                 ProblemKind::TooLarge,
                 format!(
-                    "an input has at most {MAX_INPUT_BYTES} bytes of compact JSON; send a larger one before, as a \
-                     blob, and name it by inputBlob"
+                    "an input has at most {MAX_INPUT_BYTES} bytes of compact JSON; send a larger one before, by PUT to \
+                     .../blobs/sha256:DIGEST, and name it by inputBlob, of the mediaType application/json, in place of \
+                     input"
                 ),
             ));
         }
