@@ -85,6 +85,13 @@ struct QueueLine<Id> {
     line: BTreeMap<Cpus, BTreeMap<Reverse<i32>, Level<Id>>>,
 }
 
+/// CPUs for all queues.
+#[derive(Clone, Copy)]
+struct Room {
+    in_all: Cpus,
+    free: Cpus,
+}
+
 /// A job in the order of all jobs.
 struct Head<'a, Id> {
     queue: &'a QueueLine<Id>,
@@ -161,9 +168,9 @@ impl<Id: Clone + Ord> Admission<Id> {
 
     /// The best job that may start now: it waits no more and holds its CPUs.
     pub fn next(&mut self, now: Timestamp) -> Option<Grant<Id>> {
-        let free = self.free();
-        let best = self.best(free, now)?;
-        let fit = best.queue.left().min(free);
+        let room = self.room();
+        let best = self.best(room, now)?;
+        let fit = best.queue.left().min(room.free);
         let id = best.id.clone();
         let (owned, name, place) = self.take(&id)?;
         let cpus = place.max.min(fit);
@@ -234,19 +241,21 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.waited_for
     }
 
-    fn free(&self) -> Cpus {
-        self.capacity.0.map_or(Cpus::MAX, |capacity| capacity.saturating_sub(self.used()))
+    fn room(&self) -> Room {
+        let in_all = self.capacity.0.unwrap_or(Cpus::MAX);
+        let free = self.capacity.0.map_or(Cpus::MAX, |all| all.saturating_sub(self.used()));
+        Room { in_all, free }
     }
 
     /// The first job in the order of all that fits and that no old one holds back.
-    fn best(&self, free: Cpus, now: Timestamp) -> Option<Head<'_, Id>> {
-        if free == 0 {
+    fn best(&self, room: Room, now: Timestamp) -> Option<Head<'_, Id>> {
+        if room.free == 0 {
             return None;
         }
         // A full queue holds back only itself.
         let open = || self.queues.values().filter(|queue| queue.waiting > 0 && queue.left() > 0);
-        let best = open().filter_map(|queue| queue.first(free, now)).min_by(Head::order)?;
-        let held = open().any(|queue| queue.reserves(free, &best, now));
+        let best = open().filter_map(|queue| queue.first(room, now)).min_by(Head::order)?;
+        let held = open().any(|queue| queue.reserves(room, &best, now));
         (!held).then_some(best)
     }
 
@@ -337,30 +346,29 @@ impl<Id: Ord> QueueLine<Id> {
     }
 
     /// Its first job that fits, unless an old one that the quota has no room for comes before it.
-    fn first(&self, free: Cpus, now: Timestamp) -> Option<Head<'_, Id>> {
-        let left = self.left();
-        let first = self.head(..=left.min(free), i32::MIN, |_| true)?;
-        (!self.waits_for_quota(left, &first, now)).then_some(first)
+    fn first(&self, room: Room, now: Timestamp) -> Option<Head<'_, Id>> {
+        let first = self.head(..=self.left().min(room.free), i32::MIN, |_| true)?;
+        (!self.waits_for_quota(room, &first, now)).then_some(first)
     }
 
-    /// Whether an old job of this queue for which the machine lacks CPUs comes before `other`. Not
+    /// Whether an old job of this queue for which CPUs lack now, and will be there, comes before `other`. Not
     /// when it is held back itself.
-    fn reserves(&self, free: Cpus, other: &Head<'_, Id>, now: Timestamp) -> bool {
-        let left = self.left();
+    fn reserves(&self, room: Room, other: &Head<'_, Id>, now: Timestamp) -> bool {
+        let (free, most) = (room.free, self.left().min(room.in_all));
         // A range from above its end would be a panic.
-        let sizes = (free < left).then_some((Bound::Excluded(free), Bound::Included(left)));
+        let sizes = (free < most).then_some((Bound::Excluded(free), Bound::Included(most)));
         let is_before = self.is_owed() && !other.queue.is_owed();
         let priority = if is_before { i32::MIN } else { other.priority };
         sizes
             .and_then(|sizes| self.head(sizes, priority, |age| is_old(age, now)))
-            .is_some_and(|head| head.precedes(other) && !self.waits_for_quota(left, &head, now))
+            .is_some_and(|head| head.precedes(other) && !self.waits_for_quota(room, &head, now))
     }
 
     /// Whether an old job that the quota has no room for now comes before this one of the same queue. One that is larger
-    /// than the whole quota holds back nobody.
-    fn waits_for_quota(&self, left: Cpus, other: &Head<'_, Id>, now: Timestamp) -> bool {
-        let quota = self.quota().unwrap_or(Cpus::MAX);
-        let sizes = (left < quota).then_some((Bound::Excluded(left), Bound::Included(quota)));
+    /// than the whole quota, or than all CPUs, holds back nobody.
+    fn waits_for_quota(&self, room: Room, other: &Head<'_, Id>, now: Timestamp) -> bool {
+        let (left, most) = (self.left(), self.quota().unwrap_or(Cpus::MAX).min(room.in_all));
+        let sizes = (left < most).then_some((Bound::Excluded(left), Bound::Included(most)));
         sizes
             .and_then(|sizes| self.head(sizes, other.priority, |age| is_old(age, now)))
             .is_some_and(|head| head.precedes(other))

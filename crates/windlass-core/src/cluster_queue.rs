@@ -27,7 +27,7 @@ pub struct ClusterQueueSpec {
 pub struct NamespaceSelector {
     /// Labels that the namespace has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(extend("maxProperties" = 64), inner(length(max = 63)))]
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -46,7 +46,7 @@ pub struct LabelRequirement {
     pub operator: LabelOperator,
     /// The values of `In` and `NotIn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), inner(length(max = 63)))]
     pub values: Vec<String>,
 }
 

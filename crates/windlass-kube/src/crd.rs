@@ -153,7 +153,7 @@ pub struct ClusterQueueStatus {
     /// The numbers and the claims of all its queues together.
     #[serde(flatten)]
     pub usage: QueueStatus,
-    /// One, `Ready`: whether it has every namespace that it selects.
+    /// One, `Ready`: whether it has every namespace that it selects, and all the CPUs that are guaranteed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub conditions: Vec<Condition>,

@@ -143,6 +143,19 @@ fn a_job_that_is_held_back_holds_back_nobody() {
 }
 
 #[test]
+fn a_job_that_is_larger_than_all_cpus_holds_back_nobody() {
+    for quota in [None, quota(9)] {
+        let small = Waiting { since: at(1), ..job("b", 1, 1) };
+        let mut admission = line(Some(4), [job("a", 5, 5), job("a", 1, 1), small]);
+        admission.set_queue("a", quota);
+        let later = at(2 * RESERVE_AFTER_SECONDS);
+        assert_eq!(grants(&mut admission, later), [(1, 1), (2, 1)], "{quota:?}");
+        admission.set_capacity(Capacity(Some(8)));
+        assert_eq!(grants(&mut admission, later), [(0, 5)], "there are enough now");
+    }
+}
+
+#[test]
 fn a_moldable_job_takes_what_is_free() {
     let mut admission = line(None, [job("a", 1, 8)]);
     admission.set_queue("a", quota(3));

@@ -23,7 +23,7 @@ use crate::watch_backoff::WatchBackoff;
 const WATCH_SECONDS: u32 = 50;
 
 /// Objects on one page of a list. They may have 128 KiB each.
-const PAGE: u32 = 100;
+pub(crate) const PAGE: u32 = 100;
 
 /// One change.
 #[derive(Clone, Debug)]

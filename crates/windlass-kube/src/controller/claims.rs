@@ -23,8 +23,10 @@ use windlass_core::Error;
 use windlass_metrics::{QueueNumbers, Totals};
 
 use super::context::Context;
-use super::handlers::{batch_job_found, cluster_queue_changed, pod_changed, queue_changed};
-use super::list::list_objects;
+use super::handlers::{
+    batch_job_found, cluster_queue_changed, namespace_changed, pod_changed, queue_changed,
+};
+use super::list::{list_namespaces, list_objects};
 use crate::cache::watch::Change;
 use crate::crd::{ClusterComputeQueue, ComputeQueue, QueueStatus};
 use crate::error::call;
@@ -117,6 +119,12 @@ async fn take_over(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
         }
         Err(error) => return Err(error),
     };
+    if matches!(write.ledger, LedgerKey::ClusterQueue(_)) {
+        // Which namespaces share its CPUs, and whose claims and attempts count, whatever the watch has brought so far.
+        for namespace in list_namespaces(ctx).await? {
+            namespace_changed(ctx, &namespace);
+        }
+    }
     count_attempts(ctx, &write.ledger).await?;
     taken.observe(ctx);
     ctx.admission.mark_counted(&write.ledger);

@@ -141,12 +141,10 @@ pub(crate) fn namespaces(
 ) -> JobRefs {
     handle(ctx, Watched::Namespaces, events, |ctx, change| {
         match change {
-            Change::Applied(namespace) => {
-                let labels = namespace.labels().clone();
-                ctx.admission.namespace_changed(&namespace.name_any(), Some(labels), ctx.now());
-            }
+            Change::Applied(namespace) => namespace_changed(ctx, &namespace),
             Change::Deleted(namespace) => {
-                ctx.admission.namespace_changed(&namespace.name, None, ctx.now());
+                let was_over = |attempt: &AttemptId| was_over(ctx, attempt);
+                ctx.admission.namespace_changed(&namespace.name, None, was_over, ctx.now());
             }
             Change::Listed | Change::Failed => {}
         }
@@ -216,6 +214,13 @@ pub(crate) fn queue_changed(ctx: &Context, queue: &ComputeQueue) -> bool {
 /// A ClusterComputeQueue is there, or has changed.
 pub(crate) fn cluster_queue_changed(ctx: &Context, queue: &ClusterComputeQueue) {
     ctx.admission.cluster_queue_changed(queue, |attempt| was_over(ctx, attempt), ctx.now());
+}
+
+/// A namespace is there, or its labels have changed.
+pub(crate) fn namespace_changed(ctx: &Context, namespace: &core_v1::Namespace) {
+    let was_over = |attempt: &AttemptId| was_over(ctx, attempt);
+    let (name, shown) = (namespace.name_any(), Some(&namespace.metadata));
+    ctx.admission.namespace_changed(&name, shown, was_over, ctx.now());
 }
 
 fn was_over(ctx: &Context, attempt: &AttemptId) -> bool {

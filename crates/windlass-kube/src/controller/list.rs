@@ -1,14 +1,19 @@
 //! Lists batch Jobs and pods of ours at the API server itself, beside the watches.
 
+use std::fmt::Debug;
+
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;
+use kube::Api;
 use kube::api::ListParams;
+use serde::de::DeserializeOwned;
 use windlass_core::Error;
 
 use super::context::{Context, api};
 use crate::cache::attempts::AttemptCache;
-use crate::cache::watch::Change;
+use crate::cache::prune::{prune_batch_job, prune_pod};
+use crate::cache::watch::{Change, PAGE};
 use crate::error::call;
 use crate::labels::LABEL_CONTROLLER_UID;
 
@@ -43,11 +48,32 @@ pub(crate) async fn list_objects(
 ) -> Result<ListedObjects, Error> {
     let params = ListParams::default().labels(labels);
     let namespace = namespace.or(ctx.settings.namespace.as_deref());
-    let batch_jobs = api::<batch::Job>(&ctx.client, namespace);
-    let pods = api::<core_v1::Pod>(&ctx.client, namespace);
-    let batch_jobs = call(batch_jobs.list(&params)).await?.items;
-    let pods = call(pods.list(&params)).await?.items;
+    let batch_jobs = list_pages(api(&ctx.client, namespace), &params, prune_batch_job).await?;
+    let pods = list_pages(api(&ctx.client, namespace), &params, prune_pod).await?;
     Ok(ListedObjects { batch_jobs, pods })
+}
+
+/// The labels of all namespaces, as the API server itself has them.
+pub(crate) async fn list_namespaces(ctx: &Context) -> Result<Vec<core_v1::Namespace>, Error> {
+    list_pages(Api::all(ctx.client.clone()), &ListParams::default(), |_| ()).await
+}
+
+/// Lists page by page, and keeps of each page what `prune` leaves: an object may have an input of 128 KiB.
+async fn list_pages<K>(api: Api<K>, params: &ListParams, prune: fn(&mut K)) -> Result<Vec<K>, Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut params = params.clone().limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let mut page = call(api.list(&params)).await?;
+        page.items.iter_mut().for_each(prune);
+        all.append(&mut page.items);
+        match page.metadata.continue_.filter(|more| !more.is_empty()) {
+            Some(more) => params.continue_token = Some(more),
+            None => return Ok(all),
+        }
+    }
 }
 
 /// The pods of a batch Job, by its UID: whatever labels of ours they have or lack.

@@ -171,9 +171,10 @@ impl Jobs for Cluster {
         match within_deadline(jobs.patch(&key.name, &params, &patch)).await? {
             Ok(job) => Ok(job.to_core()),
             Err(error) if is_status(&error, 404) => Err(Error::no_job(&key.name)),
-            // A UID does not change.
+            // A UID does not change. But such an answer may have another reason, too.
             Err(error) if uid.is_some() && (is_status(&error, 409) || is_status(&error, 422)) => {
-                Err(Error::another_job(&key.name))
+                check_uid(&self.get(key).await?, uid)?;
+                Err(from_kube(error))
             }
             Err(error) => Err(from_kube(error)),
         }

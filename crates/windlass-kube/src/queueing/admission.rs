@@ -109,6 +109,10 @@ impl ClusterAdmission {
         for claim in &status.claims {
             let attempt = claim.attempt();
             let Some(queue) = claim.queue_on(ledger) else { continue };
+            // The namespace of the queue has another pool now: what was made of the claim counts there, by its attempt.
+            if state.ledger_of(&queue) != *ledger {
+                continue;
+            }
             if !state.is_new_claim(ledger, &queue, &attempt) || was_over(&attempt) {
                 continue;
             }
@@ -138,9 +142,10 @@ impl ClusterAdmission {
         let mut state = self.lock();
         if changed.is_live {
             let known = state.held.get(attempt);
+            let cpus = state.cpus_of_attempt(attempt, &key, *cpus);
             // A pod may be seen before its batch Job, which alone is believed.
-            if known.is_none_or(|held| held.stage != Stage::Live || held.cpus != *cpus) {
-                state.hold(attempt.clone(), &key, *cpus, Stage::Live);
+            if known.is_none_or(|held| held.stage != Stage::Live || held.cpus != cpus) {
+                state.hold(attempt.clone(), &key, cpus, Stage::Live);
                 state.requests.remove(&attempt.job_uid);
                 // There is room for another claim.
                 let ledger = state.ledger(&state.ledger_of(&key));
@@ -176,6 +181,8 @@ impl ClusterAdmission {
         let mut state = self.lock();
         if state.cluster_queues.is_unknown(&key.namespace) && !state.held.contains_key(&attempt) {
             let why = "its namespace is new: whose CPUs it shares is not known yet".to_owned();
+            let waiting = (job.metadata.namespace.clone(), job.metadata.name.clone());
+            state.cluster_queues.wake_when_known(waiting);
             return AdmissionDecision::Waiting { why, place: None };
         }
         if state.leave_other_queues(&attempt, key) {
@@ -292,8 +299,12 @@ impl ClusterAdmission {
                 state.scheduler.release(&grant.id);
                 continue;
             };
-            let held =
-                Held { queue: request.queue.clone(), cpus: grant.cpus, stage: Stage::Granted };
+            let held = Held {
+                queue: request.queue.clone(),
+                cpus: grant.cpus,
+                stage: Stage::Granted,
+                is_claimed: false,
+            };
             let ledger = state.ledger_of(&held.queue);
             if let Some(ledger) = state.ledger_mut(&ledger) {
                 ledger.granted.insert(grant.id.clone());

@@ -1,6 +1,6 @@
 //! The next write of a ComputeQueue or a ClusterComputeQueue: grants become claims, and the numbers that people see are updated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use windlass_core::Cpus;
@@ -16,6 +16,10 @@ use crate::labels::AttemptId;
 /// Most claims of one object whose attempts were not observed yet. It is far below what the definition of the
 /// object accepts, and keeps the object small.
 pub(super) const MAX_CLAIMS: usize = 500;
+
+/// The same of a ClusterComputeQueue, for all its queues and for one of them.
+const MAX_SHARED_CLAIMS: usize = 2_000;
+const MAX_CLAIMS_OF_SHARING: usize = 100;
 
 /// Shortest time that a queue is left to another controller, in milliseconds; the longest is twice as long.
 const RETAKE_MILLISECONDS: u128 = 500;
@@ -34,7 +38,7 @@ pub(crate) struct ClaimWrite {
     pub(crate) may_replace: bool,
     /// The new status.
     pub(crate) status: QueueStatus,
-    /// Whether a ClusterComputeQueue has the namespaces that it selects.
+    /// Whether a ClusterComputeQueue is as it should be.
     pub(crate) ready: Option<Condition>,
     /// The grants that become claims with it.
     pub(super) granted: Vec<AttemptId>,
@@ -132,15 +136,33 @@ fn numbers_changed(queue: &QueueState, told: &Numbers) -> bool {
         || is_other(status.granted, told.used)
 }
 
-/// The grants that are claimed next. The others are claimed once the attempts of these were observed.
+/// The grants that are claimed next. The others are claimed once the attempts of these were observed. A queue whose
+/// attempts cannot be made, such as for a ResourceQuota of its namespace, holds up no other that shares CPUs with it.
 fn grants_that_fit(state: &State, key: &LedgerKey, ledger: &Ledger) -> BTreeSet<AttemptId> {
     if ledger.granted.is_empty() {
         return BTreeSet::new();
     }
-    let claimed =
-        held_on(state, key).filter(|(_, held)| matches!(held.stage, Stage::Claimed { .. }));
-    let room = MAX_CLAIMS.saturating_sub(claimed.count());
-    ledger.granted.iter().take(room).cloned().collect()
+    let (most, most_of_queue) = match key {
+        LedgerKey::Queue(_) => (MAX_CLAIMS, MAX_CLAIMS),
+        LedgerKey::ClusterQueue(_) => (MAX_SHARED_CLAIMS, MAX_CLAIMS_OF_SHARING),
+    };
+    let mut of_queue: HashMap<&QueueKey, usize> = HashMap::new();
+    let mut all = 0;
+    for (_, held) in held_on(state, key) {
+        if matches!(held.stage, Stage::Claimed { .. }) {
+            all += 1;
+            *of_queue.entry(&held.queue).or_default() += 1;
+        }
+    }
+    let mut has_room = |attempt: &&AttemptId| {
+        let Some(held) = state.held.get(*attempt) else { return false };
+        let claims = of_queue.entry(&held.queue).or_default();
+        let has_room = all < most && *claims < most_of_queue;
+        all += usize::from(has_room);
+        *claims += usize::from(has_room);
+        has_room
+    };
+    ledger.granted.iter().filter(|attempt| has_room(attempt)).cloned().collect()
 }
 
 /// All claims that the object names after the write, in a fixed order.

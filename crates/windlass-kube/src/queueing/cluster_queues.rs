@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use kube::core::ObjectMeta;
 use windlass_core::ClusterQueueSpec;
 use windlass_core::status::Truth;
 
@@ -10,6 +11,7 @@ use super::ledger::Ledger;
 use super::state::{JobRef, QueueKey, State};
 use crate::condition::{Condition, READY, ready};
 use crate::crd::ClusterComputeQueue;
+use crate::version::{is_older, version_of};
 
 type Labels = BTreeMap<String, String>;
 
@@ -17,7 +19,15 @@ type Labels = BTreeMap<String, String>;
 #[derive(Default)]
 pub(super) struct ClusterQueues {
     by_name: BTreeMap<String, ClusterQueueState>,
-    namespaces: BTreeMap<String, Labels>,
+    namespaces: BTreeMap<String, KnownNamespace>,
+    /// Jobs that wait until their namespace is known.
+    of_unknown: BTreeSet<JobRef>,
+}
+
+/// One namespace.
+struct KnownNamespace {
+    labels: Labels,
+    version: Option<u64>,
 }
 
 /// One ClusterComputeQueue.
@@ -40,19 +50,26 @@ impl ClusterQueueState {
     /// Whether it has the namespaces that it selects, and as many CPUs as are `guaranteed` to their queues.
     pub(super) fn ready(&self, guaranteed: u64, now: Timestamp) -> Condition {
         let cpus = u64::from(self.spec.cpus);
-        let status = Truth::from(self.taken.is_empty() && guaranteed <= cpus);
-        let (reason, message) = if guaranteed > cpus {
-            let message =
-                format!("{guaranteed} CPUs are guaranteed to its queues, and it has {cpus}.");
-            ("GuaranteesExceedCpus", message)
-        } else if self.taken.is_empty() {
-            ("Accepted", "The namespaces that it selects share its CPUs.".to_owned())
-        } else {
+        let mut problems = Vec::new();
+        if !self.taken.is_empty() {
             let named: Vec<_> = self.taken.iter().take(MAX_NAMED).map(String::as_str).collect();
             let more = if self.taken.len() > MAX_NAMED { " and others" } else { "" };
             let named = named.join(", ");
             let message = format!("An older ClusterComputeQueue has the namespaces {named}{more}.");
-            ("NamespacesTaken", message)
+            problems.push(("NamespacesTaken", message));
+        }
+        if guaranteed > cpus {
+            let message =
+                format!("{guaranteed} CPUs are guaranteed to its queues, and it has {cpus}.");
+            problems.push(("GuaranteesExceedCpus", message));
+        }
+        let status = Truth::from(problems.is_empty());
+        let (reason, message) = match problems.first() {
+            None => ("Accepted", "The namespaces that it selects share its CPUs.".to_owned()),
+            Some((reason, _)) => {
+                let all: Vec<_> = problems.iter().map(|(_, message)| message.as_str()).collect();
+                (*reason, all.join(" "))
+            }
         };
         let before = self.told_ready.as_ref().filter(|ready| ready.status == status);
         Condition {
@@ -84,9 +101,14 @@ impl ClusterQueues {
         !self.by_name.is_empty() && !self.namespaces.contains_key(namespace)
     }
 
+    /// Has this job reconciled as soon as its namespace is known.
+    pub(super) fn wake_when_known(&mut self, job: JobRef) {
+        self.of_unknown.insert(job);
+    }
+
     /// Finds the ClusterComputeQueue of a namespace, and notes those that select it, too, and do not have it.
     fn assign(&mut self, namespace: &str) -> Option<String> {
-        let labels = self.namespaces.get(namespace);
+        let labels = self.namespaces.get(namespace).map(|known| &known.labels);
         let selects = |queue: &ClusterQueueState| {
             labels.is_some_and(|labels| queue.spec.namespace_selector.selects(labels))
         };
@@ -107,15 +129,30 @@ impl ClusterQueues {
 }
 
 impl State {
-    /// A namespace has these labels; `None` when it is gone. The jobs that are to hear of it.
-    pub(super) fn namespace_changed(&mut self, name: &str, labels: Option<Labels>) -> Vec<JobRef> {
-        let was_unknown = self.cluster_queues.is_unknown(name);
-        match labels {
-            Some(labels) => self.cluster_queues.namespaces.insert(name.to_owned(), labels),
-            None => self.cluster_queues.namespaces.remove(name),
-        };
-        let has_moved = self.assign_namespace(name);
-        if has_moved || was_unknown { self.jobs_in_namespace(name) } else { Vec::new() }
+    /// A namespace is like this; `None` when it is gone. The jobs that are to hear of it.
+    pub(super) fn namespace_changed(
+        &mut self,
+        name: &str,
+        shown: Option<&ObjectMeta>,
+    ) -> Vec<JobRef> {
+        let namespaces = &mut self.cluster_queues.namespaces;
+        if let Some(shown) = shown {
+            let version = version_of(shown);
+            // A watch that is late shows what a list beside it has shown newer.
+            if namespaces.get(name).is_some_and(|known| is_older(version, known.version)) {
+                return Vec::new();
+            }
+            let labels = shown.labels.clone().unwrap_or_default();
+            namespaces.insert(name.to_owned(), KnownNamespace { labels, version });
+        } else {
+            namespaces.remove(name);
+        }
+        let woken = self.cluster_queues.of_unknown.extract_if(.., |(here, _)| here == name);
+        let mut concerned: Vec<_> = woken.collect();
+        if self.assign_namespace(name) {
+            concerned.extend(self.jobs_in_namespace(name));
+        }
+        concerned
     }
 
     /// A ClusterComputeQueue is there, or has changed. The jobs that are to hear of it.

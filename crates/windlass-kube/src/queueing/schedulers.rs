@@ -65,7 +65,10 @@ impl Schedulers {
     /// A queue has another share. `None` when it is not there.
     pub(super) fn set_queue(&mut self, key: &QueueKey, share: Option<Share>) {
         let name = key.scheduler_name();
-        self.count_guarantee(key, share.map_or(0, |share| share.guaranteed));
+        self.count_guarantee(
+            key,
+            share.map_or(0, |share| share.guaranteed.min(share.quota.unwrap_or(Cpus::MAX))),
+        );
         if share.is_none() {
             self.all_mut().for_each(|admission| admission.set_queue(&name, None));
         } else {

@@ -58,6 +58,8 @@ pub(super) struct Held {
     pub(super) queue: QueueKey,
     pub(super) cpus: Cpus,
     pub(super) stage: Stage,
+    /// Whether they are as the claim said. Otherwise a label says so, which whoever may write batch Jobs can change.
+    pub(super) is_claimed: bool,
 }
 
 /// How far a grant is.
@@ -295,7 +297,20 @@ impl State {
         if let Some(ledger) = self.ledger_mut(&before) {
             ledger.granted.remove(&attempt);
         }
-        self.held.insert(attempt, Held { queue: key.clone(), cpus, stage });
+        let was_claimed = self.held.get(&attempt).is_some_and(|held| held.is_claimed);
+        let is_claimed = was_claimed || matches!(stage, Stage::Claimed { .. });
+        self.held.insert(attempt, Held { queue: key.clone(), cpus, stage, is_claimed });
+    }
+
+    /// The CPUs that a live attempt holds whose label says so many. The claim is believed first. Nobody takes more of a
+    /// shared pool by a label than the queue may have.
+    pub(super) fn cpus_of_attempt(&self, attempt: &AttemptId, key: &QueueKey, label: Cpus) -> Cpus {
+        if let Some(held) = self.held.get(attempt).filter(|held| held.is_claimed) {
+            return held.cpus;
+        }
+        let is_shared = self.scheduler.pool_of(&key.namespace).is_some();
+        let most = self.queues.get(key).filter(|queue| is_shared && !queue.is_gone);
+        most.map_or(label, |queue| label.min(queue.spec.cpus.max(1)))
     }
 
     /// An attempt holds no CPUs any more.

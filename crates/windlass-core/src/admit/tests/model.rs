@@ -90,10 +90,11 @@ impl Model {
                 state.granted += fits;
                 free = free.map(|cpus| cpus - fits);
                 grants.push((id, fits));
-            } else if now.duration_since(job.since).as_secs() >= RESERVE_AFTER_SECONDS {
-                // Whatever it lacks is kept for it: its queue's quota, or the machine.
+            } else if now.duration_since(job.since).as_secs() >= RESERVE_AFTER_SECONDS
+                && self.capacity.is_none_or(|capacity| job.min <= capacity)
+            {
+                // Whatever it lacks is kept for it, unless it can never start: its queue's quota, or the machine.
                 if left < job.min {
-                    // One that is larger than the whole quota never starts.
                     held[queue] = state.quota.is_some_and(|quota| job.min <= quota);
                 } else {
                     all_held = true;

@@ -52,6 +52,7 @@ impl ClusterAdmission {
             ledger.granted.remove(attempt);
             if let Some(held) = state.held.get_mut(attempt) {
                 held.stage = Stage::Claimed { since: now };
+                held.is_claimed = true;
             }
             debug!(job = %attempt.job_uid, attempt = attempt.number, cpus, "claimed");
             if let Some(request) = state.requests.get(&attempt.job_uid) {

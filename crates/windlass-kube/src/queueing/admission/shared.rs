@@ -1,8 +1,7 @@
 //! ClusterComputeQueues and namespaces come, change and go.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
+use kube::core::ObjectMeta;
 
 use super::ClusterAdmission;
 use crate::crd::ClusterComputeQueue;
@@ -42,16 +41,23 @@ impl ClusterAdmission {
         self.grant_available(&mut state, now);
     }
 
-    /// A namespace has these labels; `None` when it is gone. Whether its jobs are to be reconciled.
+    /// A namespace is like this; `None` when it is gone. `was_over` as for [`queue_changed`](Self::queue_changed).
     pub(crate) fn namespace_changed(
         &self,
         name: &str,
-        labels: Option<BTreeMap<String, String>>,
+        shown: Option<&ObjectMeta>,
+        was_over: impl Fn(&AttemptId) -> bool,
         now: Timestamp,
     ) {
         let mut state = self.lock();
-        let concerned = state.namespace_changed(name, labels);
+        let concerned = state.namespace_changed(name, shown);
         concerned.into_iter().for_each(|job| self.requeue(job));
+        // Claims that were written for its queues, and meant nothing while it was elsewhere.
+        if let Some(pool) = state.scheduler.pool_of(name) {
+            let key = LedgerKey::ClusterQueue(pool.to_owned());
+            let status = state.ledger(&key).map(|ledger| ledger.status.clone());
+            self.adopt_claims(&mut state, &key, &status.unwrap_or_default(), was_over, now);
+        }
         self.grant_available(&mut state, now);
     }
 }

@@ -31,6 +31,11 @@ fn pool(cpus: Cpus) -> ClusterComputeQueue {
     cluster_queue(POOL, 0, json!({ "cpus": cpus, "namespaceSelector": selector }))
 }
 
+fn claim_in(namespace: &str, job: &str, cpus: Cpus) -> Claim {
+    let key = QueueKey { namespace: namespace.into(), name: "q".into() };
+    Claim::new(&attempt(job), cpus, Some(key))
+}
+
 fn queue(namespace: &str, spec: Value) -> ComputeQueue {
     serde_json::from_value(json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeQueue",
         "metadata": { "name": "q", "namespace": namespace, "uid": namespace }, "spec": spec }))
@@ -57,8 +62,26 @@ impl Shared {
     }
 
     fn label(&self, namespace: &str, team: Option<&str>) {
+        self.label_at(namespace, team, None);
+    }
+
+    /// The namespace as it is in this version.
+    fn label_at(&self, namespace: &str, team: Option<&str>, version: Option<u64>) {
         let labels = team.map(|team| ("team".to_owned(), team.to_owned()));
-        self.admission.namespace_changed(namespace, Some(labels.into_iter().collect()), at(0));
+        let shown = kube::core::ObjectMeta {
+            labels: Some(labels.into_iter().collect()),
+            resource_version: version.map(|version| version.to_string()),
+            ..Default::default()
+        };
+        self.admission.namespace_changed(namespace, Some(&shown), |_| false, at(0));
+    }
+
+    /// The pool with these claims.
+    fn watch_claims(&self, cpus: Cpus, claims: Vec<Claim>) {
+        let mut pool = pool(cpus);
+        let usage = QueueStatus { holder: Some(ME.into()), claims, ..QueueStatus::default() };
+        pool.status = Some(crate::crd::ClusterQueueStatus { usage, conditions: Vec::new() });
+        self.watch(&pool);
     }
 
     /// A job of one CPU asks.
@@ -136,16 +159,69 @@ fn a_queue_borrows_what_others_leave_idle_up_to_its_own_quota_and_gives_it_back(
 fn what_another_controller_claims_for_any_queue_counts() {
     let shared = Shared::new(2, json!({ "cpus": 9 }), json!({ "cpus": 9 }));
     shared.request("a", "a0");
-    let mut pool = pool(2);
-    let key = QueueKey { namespace: "b".into(), name: "q".into() };
-    let claims = ["x", "y"].map(|name| Claim::new(&attempt(name), 1, Some(key.clone())));
-    let usage = QueueStatus { claims: claims.into(), ..QueueStatus::default() };
-    pool.status = Some(crate::crd::ClusterQueueStatus { usage, conditions: Vec::new() });
-    shared.watch(&pool);
+    shared.watch_claims(2, ["x", "y"].map(|name| claim_in("b", name, 1)).into());
     assert!(shared.next_write().is_none(), "the grant that is not claimed is taken back");
     shared.admission.release_attempt(&attempt("x"), at(0));
-    let write = shared.admission.next_claim_write(false, at(2)).unwrap();
-    assert!(!write.may_replace, "it is taken over first");
+    assert_eq!(shared.claims(), [1, 1], "y's still counts");
+}
+
+/// As a new controller sees it whose watch of namespaces is late.
+#[test]
+fn claims_of_a_namespace_that_is_seen_late_count_once_it_is_seen() {
+    let shared = Shared::new(2, json!({ "cpus": 9 }), json!({ "cpus": 9 }));
+    shared.label_at("b", None, Some(5));
+    shared.watch_claims(2, vec![claim_in("b", "x", 2)]);
+    shared.request("a", "a0");
+    assert_eq!(shared.claims(), [1, 0]);
+    shared.label_at("b", Some("b"), Some(7));
+    assert!(shared.next_write().is_none(), "both CPUs are claimed");
+    shared.label_at("b", None, Some(6));
+    assert!(shared.next_write().is_none(), "that was before");
+    shared.label_at("b", None, Some(8));
+    assert_eq!(shared.claims(), [1, 0]);
+}
+
+#[test]
+fn a_claim_that_a_namespace_has_left_behind_means_nothing() {
+    let shared = Shared::new(4, json!({ "cpus": 9 }), json!({ "cpus": 9 }));
+    shared.request("b", "b0");
+    let write = shared.next_write().unwrap();
+    shared.admission.confirm_claims(&write, at(0));
+    shared.observe("b", "b0", true);
+    shared.label("b", None);
+    shared.observe("b", "b0", false);
+    shared.watch_claims(4, write.status.claims);
+    assert_eq!(shared.admission.cpus_in_use(), 0, "its attempt is over");
+}
+
+#[test]
+fn nobody_takes_or_hides_cpus_of_others_by_a_label() {
+    let shared = Shared::new(4, json!({ "cpus": 2 }), json!({ "cpus": 9 }));
+    let label = |name: &str, cpus| {
+        let labels = AttemptLabels {
+            attempt: attempt(name),
+            namespace: "a".into(),
+            job: name.into(),
+            queue: "q".into(),
+            cpus,
+        };
+        shared.admission.attempt_changed(&ChangedAttempt { labels, is_live: true }, at(0));
+        shared.admission.cpus_in_use()
+    };
+    shared.request("a", "a0");
+    shared.admission.confirm_claims(&shared.next_write().unwrap(), at(0));
+    assert_eq!(["0", "1", "900"].map(|cpus| label("a0", cpus.parse().unwrap())), [1, 1, 1]);
+    assert_eq!(label("forged", 4_000_000_000), 3, "as many as its queue may have");
+}
+
+#[test]
+fn a_queue_whose_attempts_are_never_seen_leaves_the_others_their_claims() {
+    let shared = Shared::new(5_000, json!({ "cpus": 5_000 }), json!({ "cpus": 5_000 }));
+    shared.request_all("a", 500);
+    shared.admission.confirm_claims(&shared.next_write().unwrap(), at(0));
+    assert!(shared.next_write().is_none(), "so many may be unseen");
+    shared.request_all("b", 3);
+    assert_eq!(shared.claims()[1], 3);
 }
 
 #[test]
@@ -201,11 +277,13 @@ fn the_older_of_two_has_a_namespace_that_both_select_and_the_other_says_so() {
 
 #[test]
 fn nobody_passes_by_the_pool() {
-    let shared = Shared::new(2, json!({ "cpus": 9 }), json!({ "cpus": 9 }));
+    let mut shared = Shared::new(2, json!({ "cpus": 9 }), json!({ "cpus": 9 }));
     // Its namespace is not known yet.
     assert!(matches!(shared.request("new", "n0"), AdmissionDecision::Waiting { .. }));
+    assert!(shared.woken.try_recv().is_err());
     // The namespace has no ComputeQueue, where a job that names none would pass.
     shared.label("new", Some("c"));
+    assert_eq!(shared.woken.try_recv().unwrap(), ("new".into(), "n0".into()));
     let mut nameless = job("n1");
     nameless.metadata.namespace = "new".into();
     nameless.spec.queue = None;
