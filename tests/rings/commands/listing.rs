@@ -110,3 +110,21 @@ fn a_name_that_is_not_there_keeps_no_other_from_its_turn() {
         }
     }
 }
+
+#[test]
+fn a_queue_is_held_and_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = "apiVersion: windlass.dev/v1alpha1\nkind: ComputeQueue\nmetadata: {name: q}\nspec: {cpus: 1}\n";
+    std::fs::write(directory.path().join("queue.yaml"), queue).unwrap();
+    let server = server_of(directory.path(), &[("f", "echo > $WINDLASS_OUTPUT")]);
+    for (command, is_held) in [("hold", true), ("hold", true), ("resume", false)] {
+        assert_eq!(stdout_of(&server, &["queues", command, "q"]), "computequeue.windlass.dev/q\n");
+        let shown = stdout_of(&server, &["queues", "q", "-o", "json"]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["spec"]["hold"], is_held, "{shown}");
+    }
+    let output = run_windlass(&server, &["queues", "hold", "none", "q"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let all = stdout_of(&server, &["queues", "-o", "json"]);
+    assert!(all.contains("\"hold\": true"), "the other one is held: {all}");
+}
