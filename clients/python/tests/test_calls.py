@@ -365,3 +365,6 @@ def test_a_program_of_its_own_is_told_by_the_variables_of_the_contract(monkeypat
         windlass.progress(done, 1000)
     told = (tmp_path / "progress").read_text().splitlines()
     assert told[0] == "0 1000" and told[-1] == "1000 1000" and len(told) < 10
+    # A disk that is full is no reason to fail.
+    monkeypatch.setenv("WINDLASS_PROGRESS", "/dev/full")
+    windlass.progress(1, 1)

@@ -31,6 +31,16 @@ fn a_function_that_cannot_be_imported_is_told_at_the_start() {
     assert_eq!(status.code(), Some(2), "{log}");
     assert!(log.contains("--function f cannot be called") && log.contains(said), "{log}");
 
+    let refused =
+        Server::try_start(Command::new(windlass()), &data, &["--function", "g=no-such-program 1"]);
+    let (status, log) = refused.err().unwrap();
+    assert_eq!(status.code(), Some(2), "{log}");
+    assert!(
+        log.contains("--function g cannot be called")
+            && log.contains("no such program on the PATH"),
+        "{log}"
+    );
+
     // A server with many manifests goes on with the others.
     let manifests = here.path().join("manifests");
     fs::create_dir(&manifests).unwrap();

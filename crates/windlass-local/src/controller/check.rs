@@ -182,7 +182,7 @@ fn looked_up(program: &Program, search_path: &OsStr) -> Checked {
         false if std::env::split_paths(search_path).any(|path| is_program(&path.join(name))) => {
             Checked::Good
         }
-        false => Checked::Bad(format!("{name:?}: there is no such program on the server's PATH")),
+        false => Checked::Bad(format!("{name:?}: there is no such program on the PATH")),
     }
 }
 
