@@ -70,8 +70,8 @@ pub(super) fn on_event(state: &mut State, event: Event) {
 /// Takes over the queues as they are now.
 fn set_queues(state: &mut State) {
     let library = &state.ctx.config.functions;
-    for queue in library.take_settled_holds() {
-        state.ctx.store.forget_hold(queue);
+    for (queue, hold) in library.take_settled_holds() {
+        state.ctx.store.settle_hold(queue, hold);
     }
     let changed = state.admission.set_queues(&library.current());
     announce_again(state, &changed);

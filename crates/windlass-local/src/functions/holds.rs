@@ -15,8 +15,8 @@ pub(super) struct Known {
     read: Functions,
     /// What the API has said, where that is something else.
     holds: BTreeMap<String, bool>,
-    /// Queues whose manifests say by now what the API had said.
-    settled: Vec<String>,
+    /// Queues whose manifests say by now what the API had said, and what that is.
+    settled: Vec<(String, bool)>,
     current: Arc<Functions>,
 }
 
@@ -56,7 +56,7 @@ impl Known {
     }
 
     /// The queues of which nothing needs to be kept any more.
-    pub(super) fn take_settled(&mut self) -> Vec<String> {
+    pub(super) fn take_settled(&mut self) -> Vec<(String, bool)> {
         std::mem::take(&mut self.settled)
     }
 
@@ -66,7 +66,7 @@ impl Known {
         holds.retain(|name, hold| {
             let is_settled = read.queue(name).is_some_and(|queue| queue.spec.hold == *hold);
             if is_settled {
-                settled.push(name.clone());
+                settled.push((name.clone(), *hold));
             }
             !is_settled
         });

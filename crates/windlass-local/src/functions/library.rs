@@ -77,7 +77,7 @@ impl Library {
     }
 
     /// The queues of which nothing needs to be kept any more, because their manifests say the same.
-    pub(crate) fn take_settled_holds(&self) -> Vec<String> {
+    pub(crate) fn take_settled_holds(&self) -> Vec<(String, bool)> {
         self.change_known().take_settled()
     }
 

@@ -48,6 +48,11 @@ pub(super) enum Change {
         hold: Option<bool>,
         reply: Reply<()>,
     },
+    /// Forgets that the API had said this of a queue, if it has said nothing else since.
+    SettleHold {
+        queue: String,
+        hold: bool,
+    },
     Expire {
         now: Timestamp,
         reply: Reply<Vec<DeletedJob>>,
@@ -131,6 +136,10 @@ impl Change {
             Self::Hold { queue, hold, reply } => {
                 let (_, result) = run(skip, || holds::set(db, &queue, hold));
                 (Executed::Held(reply), result)
+            }
+            Self::SettleHold { queue, hold } => {
+                let (_, result) = run(skip, || holds::settle(db, &queue, hold));
+                (Executed::Nothing, result)
             }
             Self::Expire { now, reply } => {
                 let (deleted, result) = run(skip, || rows::expire(db, now));

@@ -10,6 +10,13 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<BTreeMap<String, bool>> {
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
+/// Forgets that this was said, if nothing else was said since.
+pub(super) fn settle(db: &Connection, queue: &str, hold: bool) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM holds WHERE queue = ?1 AND hold = ?2")?
+        .execute(params![queue, hold])?;
+    Ok(())
+}
+
 /// Keeps it, or forgets what was said.
 pub(super) fn set(db: &Connection, queue: &str, hold: Option<bool>) -> rusqlite::Result<()> {
     match hold {

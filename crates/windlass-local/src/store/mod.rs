@@ -148,9 +148,9 @@ impl Store {
         answer.await.map_err(|_| stopped())?
     }
 
-    /// Forgets whether the API had put a queue on hold.
-    pub(crate) fn forget_hold(&self, queue: String) {
-        self.send(Change::Hold { queue, hold: None, reply: oneshot::channel().0 });
+    /// Forgets that the API had said this of a queue, if it has said nothing else since.
+    pub(crate) fn settle_hold(&self, queue: String, hold: bool) {
+        self.send(Change::SettleHold { queue, hold });
     }
 
     /// Which queues the API has put on hold or resumed.
