@@ -1,5 +1,6 @@
 """Warm functions of `windlass.worker`, in a real `windlass serve`."""
 
+import json
 import statistics
 import time
 
@@ -74,6 +75,6 @@ def test_why_a_function_was_never_ready_is_told(tmp_path):
             assert time.monotonic() < until, log
             time.sleep(0.05)
         (line,) = [line for line in log.splitlines() if "ended before it was ready" in line]
-        assert "with exit status 7" in line and "function=f" in line
+        assert "with exit status 7" in line and json.loads(line)["function"] == "f"
     finally:
         server.stop()

@@ -5,6 +5,7 @@ from flask import Flask, abort, request, url_for
 from werkzeug.exceptions import HTTPException
 
 app = Flask(__name__)
+app.config["MAX_CONTENT_LENGTH"] = 100_000  # of a request; a larger one is refused with 413
 # Briefly: a web worker that tries again for half a minute is one that answers nobody else.
 client = windlass.Client(patience_seconds=3)
 
