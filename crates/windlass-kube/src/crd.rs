@@ -21,8 +21,6 @@ use windlass_core::{
 use crate::condition::Condition;
 use crate::function_status::FunctionStatus;
 use crate::labels::AttemptId;
-use crate::queueing::ledger::LedgerKey;
-use crate::queueing::state::QueueKey;
 
 pub use self::definitions::all;
 
@@ -208,22 +206,10 @@ impl QueueStatus {
 }
 
 impl Claim {
-    /// `queue` where the object that names the claim is not the queue itself.
-    pub(crate) fn new(attempt: &AttemptId, cpus: Cpus, queue: Option<QueueKey>) -> Self {
-        let (namespace, queue) = queue.map(|key| (key.namespace, key.name)).unzip();
+    /// Of the queue on which it stands.
+    pub(crate) fn new(attempt: &AttemptId, cpus: Cpus) -> Self {
         let job_uid = attempt.job_uid.to_string();
-        Self { job_uid, attempt: attempt.number, cpus, namespace, queue }
-    }
-
-    /// The queue whose job has it, of a claim on this object.
-    pub(crate) fn queue_on(&self, ledger: &LedgerKey) -> Option<QueueKey> {
-        match ledger {
-            LedgerKey::Queue(key) => Some(key.clone()),
-            LedgerKey::ClusterQueue(_) => {
-                let (namespace, name) = self.namespace.clone().zip(self.queue.clone())?;
-                Some(QueueKey { namespace, name })
-            }
-        }
+        Self { job_uid, attempt: attempt.number, cpus, namespace: None, queue: None }
     }
 
     pub(crate) fn attempt(&self) -> AttemptId {

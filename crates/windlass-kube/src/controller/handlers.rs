@@ -21,7 +21,7 @@ use crate::cache::synced::Watched;
 use crate::cache::watch::{Change, DeletedObject, handle_changes};
 use crate::crd::{ClusterComputeFunction, ClusterComputeQueue, ComputeFunction, ComputeQueue};
 use crate::labels::AttemptId;
-use crate::queueing::state::QueueKey;
+use crate::queueing::key::QueueKey;
 
 /// Jobs that are to be reconciled.
 pub(crate) type JobRefs = BoxStream<'static, ObjectRef<WatchedJob>>;

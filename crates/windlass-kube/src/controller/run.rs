@@ -33,7 +33,7 @@ use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeQueue};
 use crate::labels::LABEL_JOB_UID;
 use crate::metrics::Metrics;
 use crate::queueing::admission::ClusterAdmission;
-use crate::queueing::state::JobRef;
+use crate::queueing::key::JobRef;
 
 /// Reconciles at the same time. Each waits for the API server most of its time.
 const CONCURRENCY: u16 = 32;

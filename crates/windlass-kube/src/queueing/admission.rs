@@ -14,8 +14,9 @@ use tracing::debug;
 use windlass_core::plan::AdmissionDecision;
 use windlass_core::{Cpus, Job, JobLimits};
 
+use super::key::{JobRef, QueueKey};
 use super::ledger::LedgerKey;
-use super::state::{Candidate, Held, JobRef, QueueKey, QueueState, Stage, State};
+use super::state::{Candidate, Held, QueueState, Stage, State};
 use crate::cache::attempts::ChangedAttempt;
 use crate::crd::{ComputeQueue, QueueStatus};
 use crate::labels::{AttemptId, AttemptLabels};
@@ -108,7 +109,7 @@ impl ClusterAdmission {
     ) {
         for claim in &status.claims {
             let attempt = claim.attempt();
-            let Some(queue) = claim.queue_on(ledger) else { continue };
+            let Some(queue) = ledger.queue_of(claim) else { continue };
             // The namespace of the queue has another pool now: what was made of the claim counts there, by its attempt.
             if state.ledger_of(&queue) != *ledger {
                 continue;

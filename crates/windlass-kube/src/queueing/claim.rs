@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use windlass_core::Cpus;
 use windlass_core::plan::is_other;
 
 use super::cluster_queues::ClusterQueueState;
+use super::key::QueueKey;
 use super::ledger::{Ledger, LedgerKey};
-use super::state::{Held, QueueKey, QueueState, Stage, State};
+use super::state::{Held, QueueState, Stage, State};
 use crate::condition::Condition;
 use crate::crd::{Claim, QueueStatus};
 use crate::labels::AttemptId;
@@ -20,9 +21,6 @@ pub(super) const MAX_CLAIMS: usize = 500;
 /// The same of a ClusterComputeQueue, for all its queues and for one of them.
 const MAX_SHARED_CLAIMS: usize = 2_000;
 const MAX_CLAIMS_OF_SHARING: usize = 100;
-
-/// Shortest time that a queue is left to another controller, in milliseconds; the longest is twice as long.
-const RETAKE_MILLISECONDS: u128 = 500;
 
 /// A write of the status of a ComputeQueue or a ClusterComputeQueue.
 #[derive(Clone, Debug)]
@@ -172,11 +170,7 @@ fn claims(state: &State, key: &LedgerKey, granted: &BTreeSet<AttemptId>) -> Vec<
         Stage::Granted => granted.contains(*id),
         Stage::Live => false,
     });
-    let of_queue = |held: &Held| match key {
-        LedgerKey::Queue(_) => None,
-        LedgerKey::ClusterQueue(_) => Some(held.queue.clone()),
-    };
-    let claim = |(id, held): (&AttemptId, &Held)| Claim::new(id, held.cpus, of_queue(held));
+    let claim = |(id, held): (&AttemptId, &Held)| key.claim(id, held.cpus, &held.queue);
     let mut claims: Vec<_> = named.map(claim).collect();
     claims.sort_by(|a, b| (&a.job_uid, a.attempt).cmp(&(&b.job_uid, b.attempt)));
     claims
@@ -194,11 +188,4 @@ fn held_on<'a>(
             _ => false,
         }
     })
-}
-
-/// How long a queue is left to another controller that has taken it over. It differs each time, so that two controllers
-/// do not take it from each other for ever.
-pub(super) fn until_retaken() -> SignedDuration {
-    let jitter = uuid::Uuid::new_v4().as_u128() % RETAKE_MILLISECONDS;
-    SignedDuration::from_millis((RETAKE_MILLISECONDS + jitter) as i64)
 }

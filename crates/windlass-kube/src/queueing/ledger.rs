@@ -4,14 +4,17 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::core::ObjectMeta;
+use windlass_core::Cpus;
 
-use super::claim::until_retaken;
-use super::state::QueueKey;
-use crate::crd::QueueStatus;
+use super::key::QueueKey;
+use crate::crd::{Claim, QueueStatus};
 use crate::labels::AttemptId;
 use crate::version::{is_older, version_of};
+
+/// Shortest time that a queue is left to another controller, in milliseconds; the longest is twice as long.
+const RETAKE_MILLISECONDS: u128 = 500;
 
 /// The object whose status names the claims.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +31,30 @@ impl LedgerKey {
         match self {
             Self::Queue(key) => &key.name,
             Self::ClusterQueue(name) => name,
+        }
+    }
+
+    /// A claim of CPUs of this queue, as it stands on the object: which queue it is of goes without saying on the
+    /// queue itself.
+    pub(super) fn claim(&self, attempt: &AttemptId, cpus: Cpus, queue: &QueueKey) -> Claim {
+        let claim = Claim::new(attempt, cpus);
+        match self {
+            Self::Queue(_) => claim,
+            Self::ClusterQueue(_) => {
+                let (namespace, queue) = (queue.namespace.clone(), queue.name.clone());
+                Claim { namespace: Some(namespace), queue: Some(queue), ..claim }
+            }
+        }
+    }
+
+    /// The queue of a claim that stands on the object.
+    pub(super) fn queue_of(&self, claim: &Claim) -> Option<QueueKey> {
+        match self {
+            Self::Queue(key) => Some(key.clone()),
+            Self::ClusterQueue(_) => {
+                let (namespace, name) = claim.namespace.clone().zip(claim.queue.clone())?;
+                Some(QueueKey { namespace, name })
+            }
         }
     }
 }
@@ -90,4 +117,11 @@ impl Ledger {
 /// Whether the status names this attempt.
 pub(super) fn is_claimed(status: &QueueStatus, attempt: &AttemptId) -> bool {
     status.claims.iter().any(|claim| claim.attempt() == *attempt)
+}
+
+/// How long a queue is left to another controller that has taken it over. It differs each time, so that two controllers
+/// do not take it from each other for ever.
+fn until_retaken() -> SignedDuration {
+    let jitter = uuid::Uuid::new_v4().as_u128() % RETAKE_MILLISECONDS;
+    SignedDuration::from_millis((RETAKE_MILLISECONDS + jitter) as i64)
 }

@@ -7,7 +7,8 @@ use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::status::{ConditionType, Place, reasons};
 use windlass_core::{Job, QueueSpec};
 
-use super::state::{Candidate, QueueKey, QueueState, Stage, State};
+use super::key::QueueKey;
+use super::state::{Candidate, QueueState, Stage, State};
 use crate::labels::AttemptId;
 
 /// Whether its status says that a job has waited in a queue: that queue was there.

@@ -2,14 +2,16 @@
 //!
 //! [`admission`] answers jobs and takes in what the watches bring. [`state`] is what it knows, [`missing_queue`] what it
 //! says to jobs without their queue, and [`claim`] is the next write of a ComputeQueue or a ClusterComputeQueue.
-//! [`cluster_queues`] has the namespaces that share CPUs, [`schedulers`] core's decisions for each such pool, and
+//! [`cluster_queues`] and [`sharing`] say which namespaces share CPUs, [`schedulers`] has core's decisions for each such pool, and
 //! [`ledger`] what is claimed of one.
 
 pub(crate) mod admission;
 pub(crate) mod claim;
 mod cluster_queues;
+pub(crate) mod key;
 pub(crate) mod ledger;
 mod missing_queue;
 mod pace;
 mod schedulers;
+mod sharing;
 pub(crate) mod state;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use windlass_core::{Capacity, Cpus, Grant, Share, Waiting, admit};
 
-use super::state::QueueKey;
+use super::key::QueueKey;
 use crate::labels::AttemptId;
 
 type Admission = admit::Admission<AttemptId>;

@@ -9,34 +9,11 @@ use windlass_core::status::Place;
 use windlass_core::{Cpus, Job, JobLimits, QueueSpec, Waiting};
 
 use super::cluster_queues::ClusterQueues;
+use super::key::{JobRef, QueueKey};
 use super::ledger::{Ledger, LedgerKey};
 use super::pace::Pace;
 use super::schedulers::Schedulers;
 use crate::labels::AttemptId;
-
-/// Namespace and name of a ComputeQueue.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct QueueKey {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-/// Namespace and name of a ComputeJob.
-pub(crate) type JobRef = (String, String);
-
-impl QueueKey {
-    /// The queue that a job names.
-    pub(super) fn of_job(job: &Job) -> Self {
-        Self { namespace: job.metadata.namespace.clone(), name: job.spec.queue().to_owned() }
-    }
-
-    /// The name by which core's admission knows the queue: unique among all namespaces.
-    pub(super) fn scheduler_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-}
 
 /// All of it.
 pub(super) struct State {

@@ -219,7 +219,7 @@ fn an_old_claim_of_what_has_ended_means_nothing() {
 #[test]
 fn anothers_claim_counts_until_it_is_known_to_be_over() {
     let mut controller = Controller::new(2);
-    let claim = Claim::new(&attempt("a"), 2, None);
+    let claim = Claim::new(&attempt("a"), 2);
     let holder = Some("other".to_owned());
     controller.watch_status(QueueStatus { holder, claims: vec![claim], ..QueueStatus::default() });
     controller.request("b");
@@ -276,7 +276,7 @@ fn what_is_granted_is_told_again_when_it_is_free() {
 #[test]
 fn numbers_are_told_without_taking_the_queue_over() {
     let mut controller = Controller::new(2);
-    let claims = vec![Claim::new(&attempt("z"), 1, None)];
+    let claims = vec![Claim::new(&attempt("z"), 1)];
     let told = QueueStatus { holder: Some("other".into()), granted: 9, waiting: 0, claims };
     controller.watch_status(told.clone());
     let write = controller.admission.next_claim_write(true, at(2)).unwrap();

@@ -33,7 +33,7 @@ fn pool(cpus: Cpus) -> ClusterComputeQueue {
 
 fn claim_in(namespace: &str, job: &str, cpus: Cpus) -> Claim {
     let key = QueueKey { namespace: namespace.into(), name: "q".into() };
-    Claim::new(&attempt(job), cpus, Some(key))
+    ledger().claim(&attempt(job), cpus, &key)
 }
 
 fn queue(namespace: &str, spec: Value) -> ComputeQueue {
