@@ -52,15 +52,21 @@ impl Drop for Pool {
     }
 }
 
-/// From when to when each job of a namespace held its CPU, in seconds.
+/// From when to when each attempt of a namespace's jobs held its CPU, in seconds.
 fn times(namespace: &Namespace) -> Vec<[f64; 2]> {
     let jobs = get(&["cjobs", "-n", &namespace.0])["items"].take();
-    let time = |job: &Value, step: &str| {
-        let time = job["status"]["timeline"][step].as_str().unwrap();
-        time.parse::<jiff::Timestamp>().unwrap().as_duration().as_secs_f64()
+    let seconds = |time: &Value| {
+        let time: jiff::Timestamp = time.as_str().unwrap().parse().unwrap();
+        time.as_duration().as_secs_f64()
     };
-    let of = |job: &Value| ["admitted", "finished"].map(|step| time(job, step));
-    jobs.as_array().unwrap().iter().map(of).collect()
+    let of_job = |job: &Value| {
+        let timeline = &job["status"]["timeline"];
+        let last = [seconds(&timeline["admitted"]), seconds(&timeline["finished"])];
+        let earlier = timeline["earlier"].as_array().cloned().unwrap_or_default().into_iter();
+        let earlier = earlier.map(|one| [seconds(&one["admitted"]), seconds(&one["ended"])]);
+        earlier.chain([last]).collect::<Vec<_>>()
+    };
+    jobs.as_array().unwrap().iter().flat_map(of_job).collect()
 }
 
 /// CPU seconds that these jobs held before `end`.
