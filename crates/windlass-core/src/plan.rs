@@ -237,9 +237,9 @@ fn is_shown_to_start(status: &JobStatus, attempt: AttemptNumber) -> bool {
 
 /// No attempt is unsettled: the next one may start when none is alive and CPUs are granted.
 ///
-/// The objects of the last failed attempt (its batch Job, on a cluster) stay until the job has ended, or the next attempt has failed. While they
-/// are there, a controller with an old view of the job cannot start that attempt a second time under the same name. A
-/// batch Job that may by itself start its attempt anew does not stay, nor does one that has given its CPUs back. Its name
+/// The objects of the last failed attempt (its batch Job, on a cluster) stay until the job has ended, or the next attempt
+/// has failed. While they are there, a controller with an old view of the job cannot start that attempt a second time
+/// under the same name. A batch Job that may by itself start its attempt anew does not stay, nor does one that has given its CPUs back. Its name
 /// is free again then, and a start checks that the job is as it was read.
 fn next_attempt<'a>(
     job: &Job,

@@ -198,13 +198,6 @@ pub struct Claim {
     pub queue: Option<String>,
 }
 
-impl QueueStatus {
-    /// Whether it names a claim of this attempt and of so many CPUs.
-    pub(crate) fn names(&self, attempt: &AttemptId, cpus: Cpus) -> bool {
-        self.claims.iter().any(|claim| claim.attempt() == *attempt && claim.cpus == cpus)
-    }
-}
-
 impl Claim {
     /// Of the queue on which it stands.
     pub(crate) fn new(attempt: &AttemptId, cpus: Cpus) -> Self {

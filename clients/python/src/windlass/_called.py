@@ -202,7 +202,12 @@ class Caller:
         # It takes memory and time, and few functions need it.
         import asyncio
 
-        return asyncio.run(result)
+        async def called() -> Any:
+            # A child of a fork leaves before the event loop, which it shares with its parent, is closed.
+            with self.process:
+                return await result
+
+        return asyncio.run(called())
 
     def one(self, item: Any) -> str:
         """Calls it with an item; the result."""

@@ -123,7 +123,7 @@ class Paths:
 
     def leave(self, job: JobOrName) -> Request:
         """The end of a job for which nobody waits any more."""
-        return Request("POST", self.job(job, "/cancel"), timeout_seconds=LEAVING_SECONDS)
+        return Request("POST", self.job(job, "/cancel"), uid_of(job), timeout_seconds=LEAVING_SECONDS)
 
     def retry(self, job: JobOrName, key: str | None) -> Request:
         """The same job again, with a key of its own unless one is given."""

@@ -56,6 +56,9 @@ STREAMS = 64
 QUESTIONS = 16
 QUESTION_SECONDS = 0.25
 
+# So long a server that does not answer is told again that a job is cancelled.
+CANCEL_SECONDS = 30.0
+
 # So long a submission that was refused because there is too much to do waits at most before the next.
 LONGEST_BUSY_SECONDS = 30.0
 
@@ -98,6 +101,8 @@ class Executor(concurrent.futures.Executor):
         self._silent_until: float
         self._free_streams: int
         self._tasks: dict[JobFuture, asyncio.Task[None]] = {}
+        # Those whose jobs are waited for: only that may be interrupted.
+        self._followed: set[JobFuture] = set()
         started: concurrent.futures.Future[None] = concurrent.futures.Future()
         arguments = weakref.ref(self), started
         self._thread = threading.Thread(target=_run, args=arguments, name=f"windlass-{function}", daemon=True)
@@ -254,9 +259,9 @@ class Executor(concurrent.futures.Executor):
         self._in_loop(self._interrupt, future)
 
     def _interrupt(self, future: JobFuture) -> None:
-        # A submission under way is not interrupted: nobody would know whether there is a job to cancel.
+        # A submission under way is not interrupted: nobody would know whether there is a job to cancel. Nor is a cancel.
         task = self._tasks.get(future)
-        if task is not None and future._job is not None:
+        if task is not None and future in self._followed:
             task.cancel()
 
     async def _carry(self, future: JobFuture) -> None:
@@ -266,6 +271,7 @@ class Executor(concurrent.futures.Executor):
                 if not future.cancelled():
                     future._job = await self._submit(future)
             if not future.cancelled():
+                self._followed.add(future)
                 await self._follow(future)
             if future._job is not None and not future.cancelled():
                 value = await self._client.value(future._job)
@@ -278,6 +284,8 @@ class Executor(concurrent.futures.Executor):
         except Exception as error:
             with contextlib.suppress(concurrent.futures.InvalidStateError):
                 future.set_exception(error)
+        finally:
+            self._followed.discard(future)
         if future.cancelled():
             future.set_running_or_notify_cancel()
             await self._cancel(future)
@@ -339,9 +347,15 @@ class Executor(concurrent.futures.Executor):
         if future._job is None or protocol.is_finished(future._job):
             return
         async with self._cancels:
-            # One that has not answered is not asked for each of a thousand others.
-            if self._loop.time() >= self._silent_until and not await self._client._cancel_left([future._job]):
+            give_up = self._loop.time() + CANCEL_SECONDS
+            # While the program goes on, so does the job until the server hears of this: it may be starting anew. Whoever
+            # leaves is not held up, and one that has not answered is not asked for each of a thousand others.
+            while not self._is_shut or self._loop.time() >= self._silent_until:
+                if await self._client._cancel_left([future._job]):
+                    return
                 self._silent_until = self._loop.time() + protocol.LEAVING_SECONDS
+                if self._loop.time() >= give_up:
+                    return
 
 
 def _made(client: Callable[[], AsyncClient] | None) -> AsyncClient:

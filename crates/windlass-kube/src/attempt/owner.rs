@@ -2,8 +2,8 @@
 //!
 //! Labels can be anybody's, and anybody may remove them. A batch Job is ours when the ComputeJob controls it, by UID,
 //! and it has the name that is computed for the attempt or is a standby that was claimed. A pod is ours when such a
-//! batch Job controls it. A pod without owners was left behind by somebody who deleted its batch Job. It is known by its name, which proves nothing: it is
-//! ended, and what it says is not believed.
+//! batch Job controls it. A pod without owners was left behind by somebody who deleted its batch Job. It is
+//! known by its name, which proves nothing: it is ended, and what it says is not believed.
 
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1 as core_v1;

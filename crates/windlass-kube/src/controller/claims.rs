@@ -1,4 +1,5 @@
-//! Grants become claims: they are written on the ComputeQueue, or on the ClusterComputeQueue that it shares, by compare-and-set before any batch Job is created for
+//! Grants become claims: they are written by compare-and-set on the ComputeQueue, or on the ClusterComputeQueue whose
+//! CPUs it shares, before any batch Job is created for
 //! them, many with one write.
 //!
 //! The claim is what makes two controllers at once safe. A grant is decided from what this process
@@ -136,7 +137,7 @@ async fn take_over(ctx: &Context, write: &ClaimWrite) -> Result<(), Error> {
 /// the quotas of their own queues alone.
 fn deleted(ctx: &Context, write: &ClaimWrite) {
     match &write.ledger {
-        LedgerKey::Queue(key) => ctx.admission.queue_deleted(key, &write.uid),
+        LedgerKey::Queue(key) => ctx.admission.queue_deleted(key, &write.uid, ctx.now()),
         LedgerKey::ClusterQueue(name) => {
             ctx.admission.cluster_queue_deleted(name, &write.uid, ctx.now());
         }

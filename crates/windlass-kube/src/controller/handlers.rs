@@ -110,7 +110,7 @@ pub(crate) fn queues(
         }
         Change::Deleted(queue) => {
             let key = QueueKey { namespace: queue.namespace, name: queue.name };
-            ctx.admission.queue_deleted(&key, &queue.uid);
+            ctx.admission.queue_deleted(&key, &queue.uid, ctx.now());
             Vec::new()
         }
         Change::Applied(_) | Change::Listed | Change::Failed => Vec::new(),

@@ -44,7 +44,8 @@ pub(super) fn hold_untold_ends(
 fn ends_by_itself(status: &JobStatus, attempt: AttemptNumber) -> bool {
     let failure = status.failure.as_ref();
     let did_not_start = failure.is_some_and(|failure| {
-        failure.attempt == attempt && failure.reason == FailureReason::StartDeadline
+        failure.attempt == attempt
+            && matches!(failure.reason, FailureReason::StartDeadline | FailureReason::Unschedulable)
     });
     status.attempt == Some(attempt) && !did_not_start
 }

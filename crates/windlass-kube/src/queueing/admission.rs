@@ -18,7 +18,7 @@ use super::key::{JobRef, QueueKey};
 use super::ledger::LedgerKey;
 use super::state::{Candidate, Held, QueueState, Stage, State};
 use crate::cache::attempts::ChangedAttempt;
-use crate::crd::{ComputeQueue, QueueStatus};
+use crate::crd::{Claim, ComputeQueue};
 use crate::labels::{AttemptId, AttemptLabels};
 
 /// Decides who may start, and has those jobs reconciled.
@@ -83,7 +83,13 @@ impl ClusterAdmission {
         let spec = &queue.spec.0;
         state.scheduler.set_queue(&key, Some(spec.share()));
         let status = queue.status.clone().unwrap_or_default();
-        self.adopt_claims(&mut state, &LedgerKey::Queue(key.clone()), &status, was_over, now);
+        self.adopt_claims(
+            &mut state,
+            &LedgerKey::Queue(key.clone()),
+            &status.claims,
+            was_over,
+            now,
+        );
         let is_same =
             |known: &QueueState| !known.is_gone && (known.spec.quota() == 0) == (spec.quota() == 0);
         let concerns_jobs = !state.queues.get(&key).is_some_and(is_same);
@@ -103,11 +109,11 @@ impl ClusterAdmission {
         &self,
         state: &mut State,
         ledger: &LedgerKey,
-        status: &QueueStatus,
+        claims: &[Claim],
         was_over: impl Fn(&AttemptId) -> bool,
         now: Timestamp,
     ) {
-        for claim in &status.claims {
+        for claim in claims {
             let attempt = claim.attempt();
             let Some(queue) = ledger.queue_of(claim) else { continue };
             // The namespace of the queue has another pool now: what was made of the claim counts there, by its attempt.
@@ -127,13 +133,15 @@ impl ClusterAdmission {
     }
 
     /// A ComputeQueue of this UID is gone: the jobs that waited in it wait until it is there again.
-    pub(crate) fn queue_deleted(&self, key: &QueueKey, uid: &str) {
+    pub(crate) fn queue_deleted(&self, key: &QueueKey, uid: &str, now: Timestamp) {
         let mut state = self.lock();
         if state.queues.get(key).is_none_or(|known| known.ledger.uid != uid) {
             return;
         }
         state.mark_gone(key);
         state.jobs_in(key).into_iter().for_each(|job| self.requeue(job));
+        // Another queue of the same pool may have what is free now.
+        self.grant_available(&mut state, now);
     }
 
     /// An attempt has changed: its CPUs are in use, or free.
@@ -196,7 +204,10 @@ impl ClusterAdmission {
             return if !self.require_queue && state.passes_without_queue(job, key) {
                 AdmissionDecision::Granted(limits.parallelism)
             } else {
-                state.without_queue(&candidate, now)
+                let told = state.without_queue(&candidate, now);
+                // It may have left CPUs in the queue that it was in.
+                self.grant_available(&mut state, now);
+                told
             };
         }
         if !state.held.contains_key(attempt) {
@@ -222,6 +233,11 @@ impl ClusterAdmission {
         let key = &QueueKey::of_job(job);
         let mut state = self.lock();
         if state.held.contains_key(&attempt) {
+            return;
+        }
+        if state.cluster_queues.is_unknown(&key.namespace) {
+            let waiting = (job.metadata.namespace.clone(), job.metadata.name.clone());
+            state.cluster_queues.wake_when_known(waiting);
             return;
         }
         let candidate = Candidate { job, attempt, key, limits };

@@ -1,4 +1,5 @@
-//! The next write of a ComputeQueue or a ClusterComputeQueue: grants become claims, and the numbers that people see are updated.
+//! The next write of a ComputeQueue or a ClusterComputeQueue: grants become claims, and the numbers that people see are
+//! updated.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -135,7 +136,7 @@ fn numbers_changed(queue: &QueueState, told: &Numbers) -> bool {
 }
 
 /// The grants that are claimed next. The others are claimed once the attempts of these were observed. A queue whose
-/// attempts cannot be made, such as for a ResourceQuota of its namespace, holds up no other that shares CPUs with it.
+/// attempts cannot be made, such as for a ResourceQuota of its namespace, leaves the others room for their claims.
 fn grants_that_fit(state: &State, key: &LedgerKey, ledger: &Ledger) -> BTreeSet<AttemptId> {
     if ledger.granted.is_empty() {
         return BTreeSet::new();

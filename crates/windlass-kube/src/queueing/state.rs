@@ -15,6 +15,9 @@ use super::pace::Pace;
 use super::schedulers::Schedulers;
 use crate::labels::AttemptId;
 
+/// The most CPUs of a job, as the definition of a ComputeJob has it.
+const MAX_PARALLELISM: Cpus = 1024;
+
 /// All of it.
 pub(super) struct State {
     /// Whether grants may be made: all CPUs in use are counted, and every waiting job is enqueued.
@@ -279,15 +282,18 @@ impl State {
         self.held.insert(attempt, Held { queue: key.clone(), cpus, stage, is_claimed });
     }
 
-    /// The CPUs that a live attempt holds whose label says so many. The claim is believed first. Nobody takes more of a
-    /// shared pool by a label than the queue may have.
+    /// The CPUs that a live attempt holds whose label says so many. The claim is believed first. Where CPUs are shared, a
+    /// label takes no more of them than a job may have, and gives nothing back.
     pub(super) fn cpus_of_attempt(&self, attempt: &AttemptId, key: &QueueKey, label: Cpus) -> Cpus {
-        if let Some(held) = self.held.get(attempt).filter(|held| held.is_claimed) {
+        let held = self.held.get(attempt);
+        if let Some(held) = held.filter(|held| held.is_claimed) {
             return held.cpus;
         }
-        let is_shared = self.scheduler.pool_of(&key.namespace).is_some();
-        let most = self.queues.get(key).filter(|queue| is_shared && !queue.is_gone);
-        most.map_or(label, |queue| label.min(queue.spec.cpus.max(1)))
+        if self.scheduler.pool_of(&key.namespace).is_none() {
+            return label;
+        }
+        let before = held.filter(|held| held.stage == Stage::Live).map_or(0, |held| held.cpus);
+        label.min(MAX_PARALLELISM).max(before)
     }
 
     /// An attempt holds no CPUs any more.

@@ -33,7 +33,10 @@ impl ClusterAdmission {
             let held = state.held.get(attempt);
             let is_here = held.is_some_and(|held| state.ledger_of(&held.queue) == write.ledger);
             let (stage, cpus) = held.map_or((None, 0), |held| (Some(held.stage), held.cpus));
-            let is_as_claimed = write.status.names(attempt, cpus);
+            let is_as_claimed = held.is_some_and(|held| {
+                let claim = write.ledger.claim(attempt, held.cpus, &held.queue);
+                write.status.claims.contains(&claim)
+            });
             let Some(ledger) = state.ledger_mut(&write.ledger) else { return };
             if !is_here {
                 // Its job was withdrawn meanwhile, or is in another queue.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
 use super::ClusterAdmission;
-use crate::crd::ClusterComputeQueue;
+use crate::crd::{Claim, ClusterComputeQueue};
 use crate::labels::AttemptId;
 use crate::queueing::ledger::LedgerKey;
 
@@ -25,7 +25,7 @@ impl ClusterAdmission {
         let concerned = state.set_cluster_queue(&name, queue);
         let status = queue.status.clone().unwrap_or_default().usage;
         let key = LedgerKey::ClusterQueue(name);
-        self.adopt_claims(&mut state, &key, &status, was_over, now);
+        self.adopt_claims(&mut state, &key, &status.claims, was_over, now);
         if let Some(ledger) = state.ledger_mut(&key) {
             ledger.observe(&queue.metadata, status, &self.identity, now);
         }
@@ -50,13 +50,19 @@ impl ClusterAdmission {
         now: Timestamp,
     ) {
         let mut state = self.lock();
+        let before = state.scheduler.pool_of(name).map(str::to_owned);
         let concerned = state.namespace_changed(name, shown);
         concerned.into_iter().for_each(|job| self.requeue(job));
+        let pool = state.scheduler.pool_of(name).map(str::to_owned);
         // Claims that were written for its queues, and meant nothing while it was elsewhere.
-        if let Some(pool) = state.scheduler.pool_of(name) {
-            let key = LedgerKey::ClusterQueue(pool.to_owned());
-            let status = state.ledger(&key).map(|ledger| ledger.status.clone());
-            self.adopt_claims(&mut state, &key, &status.unwrap_or_default(), was_over, now);
+        if let Some(pool) = pool.filter(|pool| before.as_ref() != Some(pool)) {
+            let key = LedgerKey::ClusterQueue(pool);
+            let is_its = |claim: &&Claim| claim.namespace.as_deref() == Some(name);
+            let ledger = state.ledger(&key);
+            let claims: Vec<_> = ledger
+                .map(|ledger| ledger.status.claims.iter().filter(is_its).cloned().collect())
+                .unwrap_or_default();
+            self.adopt_claims(&mut state, &key, &claims, was_over, now);
         }
         self.grant_available(&mut state, now);
     }

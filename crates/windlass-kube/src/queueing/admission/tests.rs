@@ -6,8 +6,8 @@ use windlass_core::status::reasons;
 use windlass_core::{JobSpec, Metadata};
 
 use super::*;
-use crate::crd::Claim;
 use crate::crd::ComputeQueueSpec;
+use crate::crd::{Claim, QueueStatus};
 use crate::queueing::claim::{ClaimWrite, MAX_CLAIMS};
 use crate::test_times::at;
 
@@ -291,9 +291,9 @@ fn a_queue_that_is_deleted_holds_those_who_waited_in_it() {
     let mut controller = Controller::new(2);
     controller.request("a");
     controller.request("b");
-    controller.admission.queue_deleted(&key(), "another queue of that name");
+    controller.admission.queue_deleted(&key(), "another queue of that name", at(0));
     assert!(controller.admission.has_queue(&job("b")));
-    controller.admission.queue_deleted(&key(), "queue");
+    controller.admission.queue_deleted(&key(), "queue", at(0));
     assert!(!controller.admission.has_queue(&job("b")));
     let mut woken =
         vec![controller.woken.try_recv().unwrap().1, controller.woken.try_recv().unwrap().1];

@@ -211,7 +211,11 @@ fn nobody_takes_or_hides_cpus_of_others_by_a_label() {
     shared.request("a", "a0");
     shared.admission.confirm_claims(&shared.next_write().unwrap(), at(0));
     assert_eq!(["0", "1", "900"].map(|cpus| label("a0", cpus.parse().unwrap())), [1, 1, 1]);
-    assert_eq!(label("forged", 4_000_000_000), 3, "as many as its queue may have");
+    assert_eq!(label("forged", 4_000_000_000), 1 + 1024, "as many as a job may have");
+    assert_eq!(label("forged", 0), 1 + 1024);
+    // What was found running counts whatever becomes of its queue's quota.
+    shared.admission.queue_changed(&queue("a", json!({ "cpus": 0 })), |_| false, at(0));
+    assert_eq!(label("found", 8), 1 + 1024 + 8);
 }
 
 #[test]
@@ -334,7 +338,7 @@ fn guarantees_above_the_cpus_are_told_until_they_fit() {
     shared.label("a", Some("a"));
     assert_eq!(told().0, 4);
     let key = QueueKey { namespace: "a".into(), name: "q".into() };
-    shared.admission.queue_deleted(&key, "a");
+    shared.admission.queue_deleted(&key, "a", at(0));
     assert_eq!(told().0, 1, "the queue was deleted");
     shared.admission.cluster_queue_deleted(POOL, POOL, at(0));
     assert_eq!(shared.admission.lock().scheduler.guaranteed_of(POOL), 0);
