@@ -15,6 +15,7 @@ import time
 import pytest
 
 import windlass
+from windlass._protocol import LEAVING_SECONDS
 
 
 def until(condition, seconds=20):
@@ -162,6 +163,43 @@ def test_a_job_that_somebody_else_cancels_is_a_cancelled_future(server, client, 
         assert concurrent.futures.wait([future], timeout=20).done == {future}
     # As `concurrent.futures` tells of one that is told of twice.
     assert "unexpected state" not in caplog.text
+
+
+def test_a_cancel_under_way_is_not_interrupted_by_itself(server, client):
+    with server.executor("slow") as pool:
+        pool.submit(0).result(timeout=20)
+        submit, cancel = pool._client.submit, pool._client._cancel_left
+        is_sent, is_told = threading.Event(), threading.Event()
+
+        async def submitted(*positions, **names):
+            is_sent.set()
+            await asyncio.sleep(0.2)
+            return await submit(*positions, **names)
+
+        async def slowly(jobs):
+            is_told.set()
+            await asyncio.sleep(1)
+            return await cancel(jobs)
+
+        pool._client.submit, pool._client._cancel_left = submitted, slowly
+        future = pool.submit(60)
+        assert is_sent.wait(20)
+        # Before there is a job. What is done then takes until it is cancelled.
+        future.add_done_callback(lambda _: is_told.wait(20))
+        assert future.cancel()
+        assert client.wait(future.job, timeout_seconds=20).status.phase == "Cancelled"
+
+
+def test_a_job_that_is_cancelled_while_its_server_is_away_is_cancelled_when_it_is_there_again(own_server):
+    with own_server.client() as client, own_server.executor("slow") as pool:
+        future = pool.submit(60)
+        until(lambda: future.running())
+        own_server.kill()
+        assert future.cancel()
+        # Longer than one request for it takes.
+        time.sleep(2 * LEAVING_SECONDS)
+        own_server.start()
+        until(lambda: client.get(future.job).status.phase == "Cancelled")
 
 
 def test_a_map_that_is_given_up_is_not_held_up_by_a_server_that_hangs(own_server):

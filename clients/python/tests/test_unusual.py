@@ -61,6 +61,11 @@ def test_a_forked_child_answers_for_nobody(function, how, status):
     assert {"raise": "ValueError: of the child", "bye": "bye", "return": "os.fork()"}.get(how, "") in one.said
 
 
+@pytest.mark.parametrize("how, status", [(5, 5), ("return", 1)])
+def test_a_child_that_an_async_function_forks_leaves_its_parents_loop_alone(function, how, status):
+    assert function("forks_in_a_loop").value(json.dumps({"how": how})) == [how, status]
+
+
 RAISED = {
     "exit": ("SystemExit", "bye"),
     "interrupt": ("KeyboardInterrupt", ""),

@@ -24,6 +24,14 @@ def forks_once(how):
     return [how, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
 
 
+async def forks_in_a_loop(how):
+    """The same of an `async def`, which waits for the child beside the event loop."""
+    if (child := os.fork()) == 0:
+        return forks_once.__name__ if how == "return" else sys.exit(how)
+    _, status = await asyncio.to_thread(os.waitpid, child, 0)
+    return [how, os.waitstatus_to_exitcode(status)]
+
+
 class Mute(Exception):
     def __str__(self):
         raise RuntimeError("no words")

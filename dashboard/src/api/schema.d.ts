@@ -1594,6 +1594,12 @@ export interface components {
              */
             cpus: number;
             /**
+             * Format: uint32
+             * @description CPUs that others may use while this queue leaves them idle. While its jobs hold less, they start before those of
+             *     queues that hold what is guaranteed to them, whatever their priority. Default 0.
+             */
+            guaranteedCpus?: number;
+            /**
              * @description Whether its jobs wait: nothing new starts, and what runs goes on. Default false.
              * @default false
              */
