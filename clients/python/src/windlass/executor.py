@@ -259,7 +259,8 @@ class Executor(concurrent.futures.Executor):
         self._in_loop(self._interrupt, future)
 
     def _interrupt(self, future: JobFuture) -> None:
-        # A submission under way is not interrupted: nobody would know whether there is a job to cancel. Nor is a cancel.
+        # A submission under way is not interrupted: nobody would know whether there is a job to cancel. Nor is a
+        # cancel.
         task = self._tasks.get(future)
         if task is not None and future in self._followed:
             task.cancel()
@@ -348,8 +349,8 @@ class Executor(concurrent.futures.Executor):
             return
         async with self._cancels:
             give_up = self._loop.time() + CANCEL_SECONDS
-            # While the program goes on, so does the job until the server hears of this: it may be starting anew. Whoever
-            # leaves is not held up, and one that has not answered is not asked for each of a thousand others.
+            # While the program goes on, so does the job until the server hears of this: it may be starting anew.
+            # Whoever leaves is not held up, and a server that has not answered is not asked for each of a thousand.
             while not self._is_shut or self._loop.time() >= self._silent_until:
                 if await self._client._cancel_left([future._job]):
                     return
