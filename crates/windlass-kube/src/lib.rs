@@ -29,6 +29,7 @@ mod gateway;
 pub mod kubeconfig;
 mod labels;
 pub mod metrics;
+mod pages;
 mod queueing;
 mod status;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::cache::prune::{prune_batch_job, prune_pod};
 use crate::cache::watch::{Change, PAGE};
 use crate::error::call;
 use crate::labels::LABEL_CONTROLLER_UID;
+use crate::pages::each_page;
 
 /// Batch Jobs and pods, as the API server itself has them.
 pub(crate) struct ListedObjects {
@@ -58,22 +59,20 @@ pub(crate) async fn list_namespaces(ctx: &Context) -> Result<Vec<core_v1::Namesp
     list_pages(Api::all(ctx.client.clone()), &ListParams::default(), |_| ()).await
 }
 
-/// Lists page by page, and keeps of each page what `prune` leaves: an object may have an input of 128 KiB.
+/// Lists page by page, and keeps of each object what `prune` leaves: it may have an input of 128 KiB.
 async fn list_pages<K>(api: Api<K>, params: &ListParams, prune: fn(&mut K)) -> Result<Vec<K>, Error>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let mut params = params.clone().limit(PAGE);
+    let api = &api;
+    let list = |params| async move { call(api.list(&params)).await };
     let mut all = Vec::new();
-    loop {
-        let mut page = call(api.list(&params)).await?;
-        page.items.iter_mut().for_each(prune);
-        all.append(&mut page.items);
-        match page.metadata.continue_.filter(|more| !more.is_empty()) {
-            Some(more) => params.continue_token = Some(more),
-            None => return Ok(all),
-        }
-    }
+    each_page(params.clone().limit(PAGE), list, |mut object| {
+        prune(&mut object);
+        all.push(object);
+    })
+    .await?;
+    Ok(all)
 }
 
 /// The pods of a batch Job, by its UID: whatever labels of ours they have or lack.

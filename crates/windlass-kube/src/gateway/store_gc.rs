@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use kube::api::ListParams;
-use kube::core::{ApiResource, NotUsed, Object, ObjectList};
+use kube::core::{ApiResource, NotUsed, Object};
 use kube::{Api, Client};
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,6 +16,7 @@ use windlass_results::Results;
 
 use crate::crd::ComputeJob;
 use crate::error::call;
+use crate::pages::each_page;
 
 /// Between two collections.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -69,7 +70,8 @@ async fn job_uids(client: &Client, namespace: &str) -> Result<BTreeSet<String>, 
     let jobs = &jobs;
     let list = |params| async move { call(jobs.list_metadata(&params)).await };
     let mut found = BTreeSet::new();
-    each_page(PAGE, list, |job| found.extend(job.metadata.uid)).await?;
+    each_page(ListParams::default().limit(PAGE), list, |job| found.extend(job.metadata.uid))
+        .await?;
     Ok(found)
 }
 
@@ -89,7 +91,7 @@ async fn named_blobs(client: &Client, namespace: &str) -> Result<HashSet<String>
     let jobs = &jobs;
     let list = |params| async move { call(jobs.list(&params)).await };
     let mut found = HashSet::new();
-    each_page(WHOLE_PAGE, list, |job: JobBlobs| {
+    each_page(ListParams::default().limit(WHOLE_PAGE), list, |job: JobBlobs| {
         let NamedBlobs { input_blob, files } = &job.spec;
         let files = files.as_object().into_iter().flat_map(|files| files.values());
         let digests = files.chain([input_blob]).filter_map(|blob| blob["sha256"].as_str());
@@ -97,23 +99,6 @@ async fn named_blobs(client: &Client, namespace: &str) -> Result<HashSet<String>
     })
     .await?;
     Ok(found)
-}
-
-/// Lists all objects, a page at a time.
-async fn each_page<K: Clone, F: Future<Output = Result<ObjectList<K>, Error>>>(
-    limit: u32,
-    list: impl Fn(ListParams) -> F,
-    mut each: impl FnMut(K),
-) -> Result<(), Error> {
-    let mut params = ListParams::default().limit(limit);
-    loop {
-        let page = list(params.clone()).await?;
-        page.items.into_iter().for_each(&mut each);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

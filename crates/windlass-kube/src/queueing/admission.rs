@@ -188,10 +188,8 @@ impl ClusterAdmission {
     ) -> AdmissionDecision {
         let key = &QueueKey::of_job(job);
         let mut state = self.lock();
-        if state.cluster_queues.is_unknown(&key.namespace) && !state.held.contains_key(&attempt) {
+        if !state.held.contains_key(&attempt) && state.cluster_queues.has_to_wait(job) {
             let why = "its namespace is new: whose CPUs it shares is not known yet".to_owned();
-            let waiting = (job.metadata.namespace.clone(), job.metadata.name.clone());
-            state.cluster_queues.wake_when_known(waiting);
             return AdmissionDecision::Waiting { why, place: None };
         }
         if state.leave_other_queues(&attempt, key) {
@@ -232,12 +230,7 @@ impl ClusterAdmission {
     ) {
         let key = &QueueKey::of_job(job);
         let mut state = self.lock();
-        if state.held.contains_key(&attempt) {
-            return;
-        }
-        if state.cluster_queues.is_unknown(&key.namespace) {
-            let waiting = (job.metadata.namespace.clone(), job.metadata.name.clone());
-            state.cluster_queues.wake_when_known(waiting);
+        if state.held.contains_key(&attempt) || state.cluster_queues.has_to_wait(job) {
             return;
         }
         let candidate = Candidate { job, attempt, key, limits };

@@ -39,8 +39,8 @@ pub(crate) struct ClaimWrite {
     pub(crate) status: QueueStatus,
     /// Whether a ClusterComputeQueue is as it should be.
     pub(crate) ready: Option<Condition>,
-    /// The grants that become claims with it.
-    pub(super) granted: Vec<AttemptId>,
+    /// The grants that become claims with it, as they are claimed.
+    pub(super) granted: Vec<(AttemptId, Held)>,
 }
 
 /// What people see of a queue.
@@ -58,11 +58,13 @@ pub(super) fn next_write(
     now: Timestamp,
 ) -> Option<ClaimWrite> {
     let of_queue = |(key, queue): (&QueueKey, &QueueState)| {
+        if queue.is_gone || !numbers && queue.ledger.granted.is_empty() {
+            return None;
+        }
         let waiting = state.scheduler.waiting_in(key);
         let told = Numbers { waiting: at_most_u32(waiting), used: state.scheduler.used_in(key) };
         let is_due = numbers && numbers_changed(queue, &told);
-        let key = LedgerKey::Queue(key.clone());
-        if queue.is_gone { None } else { write_of(state, &key, (told, is_due), identity, now) }
+        write_of(state, &LedgerKey::Queue(key.clone()), (told, is_due), identity, now)
     };
     let of_cluster_queue = |(name, queue): (&String, &ClusterQueueState)| {
         let (used, waiting) = state.scheduler.numbers_of(name);
@@ -111,6 +113,10 @@ fn write_of(
         let holder = Some(identity.to_owned());
         QueueStatus { holder, claims: claims(state, key, &granted), granted: used, waiting }
     };
+    let as_held = |attempt: AttemptId| {
+        let held = state.held.get(&attempt)?.clone();
+        Some((attempt, held))
+    };
     Some(ClaimWrite {
         ledger: key.clone(),
         uid: ledger.uid.clone(),
@@ -118,7 +124,7 @@ fn write_of(
         may_replace: is_holder || only_numbers,
         status,
         ready: None,
-        granted: granted.into_iter().collect(),
+        granted: granted.into_iter().filter_map(as_held).collect(),
     })
 }
 

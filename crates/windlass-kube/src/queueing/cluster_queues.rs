@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use windlass_core::ClusterQueueSpec;
 use windlass_core::status::Truth;
+use windlass_core::{ClusterQueueSpec, Job};
 
-use super::key::JobRef;
+use super::key::{JobRef, reference};
 use super::ledger::Ledger;
 use crate::condition::{Condition, READY};
 
@@ -93,33 +93,32 @@ impl ClusterQueues {
         self.by_name.iter()
     }
 
-    /// Whether nobody knows yet which ClusterComputeQueue a namespace has: there are some, and the namespace is new.
-    pub(super) fn is_unknown(&self, namespace: &str) -> bool {
-        !self.by_name.is_empty() && !self.namespaces.contains_key(namespace)
-    }
-
-    /// Has this job reconciled as soon as its namespace is known.
-    pub(super) fn wake_when_known(&mut self, job: JobRef) {
-        self.of_unknown.insert(job);
+    /// Whether nobody knows yet which ClusterComputeQueue the namespace of a job has: there are some, and the namespace is
+    /// new. The job is reconciled as soon as it is known.
+    pub(super) fn has_to_wait(&mut self, job: &Job) -> bool {
+        let is_unknown =
+            !self.by_name.is_empty() && !self.namespaces.contains_key(&job.metadata.namespace);
+        if is_unknown {
+            self.of_unknown.insert(reference(job));
+        }
+        is_unknown
     }
 
     /// Finds the ClusterComputeQueue of a namespace, and notes those that select it, too, and do not have it.
     pub(super) fn assign(&mut self, namespace: &str) -> Option<String> {
         let labels = self.namespaces.get(namespace).map(|known| &known.labels);
-        let selects = |queue: &ClusterQueueState| {
-            labels.is_some_and(|labels| queue.spec.namespace_selector.selects(labels))
-        };
-        let selecting = self.by_name.iter().filter(|(_, queue)| selects(queue));
-        let first = selecting.min_by_key(|(name, queue)| (queue.created, *name));
-        let first = first.map(|(name, _)| name.clone());
+        let mut selecting = Vec::new();
         for (name, queue) in &mut self.by_name {
-            if first.as_ref() != Some(name)
-                && labels.is_some_and(|labels| queue.spec.namespace_selector.selects(labels))
-            {
-                queue.taken.insert(namespace.to_owned());
-            } else {
-                queue.taken.remove(namespace);
+            queue.taken.remove(namespace);
+            if labels.is_some_and(|labels| queue.spec.namespace_selector.selects(labels)) {
+                selecting.push((name, queue));
             }
+        }
+        selecting.sort_by_key(|(_, queue)| queue.created);
+        let mut selecting = selecting.into_iter();
+        let first = selecting.next().map(|(name, _)| name.clone());
+        for (_, queue) in selecting {
+            queue.taken.insert(namespace.to_owned());
         }
         first
     }

@@ -25,3 +25,8 @@ impl QueueKey {
         format!("{}/{}", self.namespace, self.name)
     }
 }
+
+/// The namespace and name of a job.
+pub(super) fn reference(job: &Job) -> JobRef {
+    (job.metadata.namespace.clone(), job.metadata.name.clone())
+}

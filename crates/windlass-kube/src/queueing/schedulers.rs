@@ -19,10 +19,8 @@ pub(super) struct Schedulers {
     shared: BTreeMap<String, Admission>,
     /// The ClusterComputeQueue of each namespace that has one.
     members: BTreeMap<String, String>,
-    /// The ClusterComputeQueue of each queue to which CPUs of it are guaranteed, and how many.
-    guaranteed: BTreeMap<QueueKey, (String, Cpus)>,
-    /// The sums of these.
-    guaranteed_of: BTreeMap<String, u64>,
+    /// By ClusterComputeQueue, the CPUs that are guaranteed to each queue.
+    guaranteed: BTreeMap<String, BTreeMap<QueueKey, Cpus>>,
 }
 
 impl Schedulers {
@@ -33,7 +31,6 @@ impl Schedulers {
             shared: BTreeMap::new(),
             members: BTreeMap::new(),
             guaranteed: BTreeMap::new(),
-            guaranteed_of: BTreeMap::new(),
         }
     }
 
@@ -46,7 +43,7 @@ impl Schedulers {
     pub(super) fn set_capacity(&mut self, pool: &str, cpus: Option<Cpus>) {
         let Some(cpus) = cpus else {
             self.shared.remove(pool);
-            self.guaranteed_of.remove(pool);
+            self.guaranteed.remove(pool);
             return;
         };
         let known = self.shared.entry(pool.to_owned()).or_insert_with(unlimited);
@@ -65,10 +62,13 @@ impl Schedulers {
     /// A queue has another share. `None` when it is not there.
     pub(super) fn set_queue(&mut self, key: &QueueKey, share: Option<Share>) {
         let name = key.scheduler_name();
-        self.count_guarantee(
-            key,
-            share.map_or(0, |share| share.guaranteed.min(share.quota.unwrap_or(Cpus::MAX))),
-        );
+        for queues in self.guaranteed.values_mut() {
+            queues.remove(key);
+        }
+        if let (Some(share), Some(pool)) = (share, self.members.get(&key.namespace)) {
+            let cpus = share.guaranteed.min(share.quota.unwrap_or(Cpus::MAX));
+            self.guaranteed.entry(pool.clone()).or_default().insert(key.clone(), cpus);
+        }
         if share.is_none() {
             self.all_mut().for_each(|admission| admission.set_queue(&name, None));
         } else {
@@ -76,21 +76,10 @@ impl Schedulers {
         }
     }
 
-    fn count_guarantee(&mut self, key: &QueueKey, cpus: Cpus) {
-        if let Some((pool, before)) = self.guaranteed.remove(key)
-            && let Some(sum) = self.guaranteed_of.get_mut(&pool)
-        {
-            *sum -= u64::from(before);
-        }
-        if let Some(pool) = self.members.get(&key.namespace).filter(|_| cpus > 0) {
-            *self.guaranteed_of.entry(pool.clone()).or_default() += u64::from(cpus);
-            self.guaranteed.insert(key.clone(), (pool.clone(), cpus));
-        }
-    }
-
     /// CPUs that are guaranteed to the queues of a ClusterComputeQueue, together.
     pub(super) fn guaranteed_of(&self, pool: &str) -> u64 {
-        self.guaranteed_of.get(pool).copied().unwrap_or_default()
+        let queues = self.guaranteed.get(pool).into_iter().flat_map(BTreeMap::values);
+        queues.map(|cpus| u64::from(*cpus)).sum()
     }
 
     /// A job joins the line of its queue, and waits nowhere else.

@@ -9,7 +9,7 @@ use windlass_core::status::Place;
 use windlass_core::{Cpus, Job, JobLimits, QueueSpec, Waiting};
 
 use super::cluster_queues::ClusterQueues;
-use super::key::{JobRef, QueueKey};
+use super::key::{JobRef, QueueKey, reference};
 use super::ledger::{Ledger, LedgerKey};
 use super::pace::Pace;
 use super::schedulers::Schedulers;
@@ -33,7 +33,7 @@ pub(super) struct State {
 }
 
 /// CPUs that an attempt holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) queue: QueueKey,
     pub(super) cpus: Cpus,
@@ -158,16 +158,21 @@ impl State {
 
     /// Objects with grants that are not claimed yet, where more CPUs are in use than there are.
     pub(super) fn overcommitted_ledgers(&self) -> Vec<LedgerKey> {
-        let exceeds = |(key, queue): &(&QueueKey, &QueueState)| {
-            self.scheduler.used_in(key) > queue.spec.quota() && !self.unclaimed_in(key).is_empty()
+        let exceeds = |key: &QueueKey| {
+            let queue = self.queues.get(key);
+            queue.is_some_and(|queue| self.scheduler.used_in(key) > queue.spec.quota())
         };
-        let queues = self.queues.iter().filter(exceeds).map(|(key, _)| self.ledger_of(key));
-        let pools = self.cluster_queues.iter().filter(|(name, queue)| {
+        let queues = self.queues.iter();
+        let queues = queues.filter(|(key, queue)| !queue.ledger.granted.is_empty() && exceeds(key));
+        let queues = queues.map(|(key, _)| LedgerKey::Queue(key.clone()));
+        let pools = self.cluster_queues.iter().filter(|(name, pool)| {
+            let granted = pool.ledger.granted.iter().filter_map(|id| self.held.get(id));
+            let queues: BTreeSet<_> = granted.map(|held| &held.queue).collect();
             let (used, _) = self.scheduler.numbers_of(name);
-            !queue.ledger.granted.is_empty() && used > queue.spec.capacity()
+            !queues.is_empty() && (used > pool.spec.capacity() || queues.into_iter().any(exceeds))
         });
         let pools = pools.map(|(name, _)| LedgerKey::ClusterQueue(name.clone()));
-        queues.chain(pools).collect::<BTreeSet<_>>().into_iter().collect()
+        queues.chain(pools).collect()
     }
 
     /// Every queue with the number of jobs that wait in it and the CPUs that its jobs hold.
@@ -206,7 +211,7 @@ impl State {
         let request = CpuRequest {
             attempt: attempt.clone(),
             queue: key.clone(),
-            job: (job.metadata.namespace.clone(), job.metadata.name.clone()),
+            job: reference(job),
             waiting: waiting.clone(),
             reported_place,
             place: None,

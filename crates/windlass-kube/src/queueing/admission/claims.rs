@@ -19,7 +19,7 @@ impl ClusterAdmission {
         self.revert_overcommitted(&mut state, now);
         let write = next_write(&state, &self.identity, numbers, now)?;
         if let Some(ledger) = state.ledger_mut(&write.ledger) {
-            ledger.writing = write.granted.iter().cloned().collect();
+            ledger.writing = write.granted.iter().map(|(attempt, _)| attempt.clone()).collect();
         }
         Some(write)
     }
@@ -29,35 +29,25 @@ impl ClusterAdmission {
         let mut state = self.lock();
         let Some(ledger) = state.ledger_mut(&write.ledger) else { return };
         ledger.writing.clear();
-        for attempt in &write.granted {
+        for (attempt, claimed) in &write.granted {
             let held = state.held.get(attempt);
-            let is_here = held.is_some_and(|held| state.ledger_of(&held.queue) == write.ledger);
-            let (stage, cpus) = held.map_or((None, 0), |held| (Some(held.stage), held.cpus));
-            let is_as_claimed = held.is_some_and(|held| {
-                let claim = write.ledger.claim(attempt, held.cpus, &held.queue);
-                write.status.claims.contains(&claim)
-            });
-            let Some(ledger) = state.ledger_mut(&write.ledger) else { return };
-            if !is_here {
-                // Its job was withdrawn meanwhile, or is in another queue.
+            let held = held.filter(|held| state.ledger_of(&held.queue) == write.ledger).cloned();
+            let is_unclaimed = held.as_ref().is_some_and(|held| held.stage == Stage::Granted);
+            if is_unclaimed && held.as_ref() != Some(claimed) {
+                // It was given up and granted anew meanwhile, for another queue or with other CPUs: that is claimed next.
+                continue;
+            }
+            if let Some(ledger) = state.ledger_mut(&write.ledger) {
                 ledger.granted.remove(attempt);
-                ledger.settled.insert(attempt.clone());
-                continue;
+                if held.is_none() {
+                    // Its job was withdrawn meanwhile, or is in another queue.
+                    ledger.settled.insert(attempt.clone());
+                }
             }
-            if stage != Some(Stage::Granted) {
-                ledger.granted.remove(attempt);
-                continue;
-            }
-            if !is_as_claimed {
-                // It was given up and granted anew meanwhile, with other CPUs: that is claimed next.
-                continue;
-            }
-            ledger.granted.remove(attempt);
-            if let Some(held) = state.held.get_mut(attempt) {
-                held.stage = Stage::Claimed { since: now };
-                held.is_claimed = true;
-            }
-            debug!(job = %attempt.job_uid, attempt = attempt.number, cpus, "claimed");
+            let Some(held) = state.held.get_mut(attempt).filter(|_| is_unclaimed) else { continue };
+            held.stage = Stage::Claimed { since: now };
+            held.is_claimed = true;
+            debug!(job = %attempt.job_uid, attempt = attempt.number, cpus = held.cpus, "claimed");
             if let Some(request) = state.requests.get(&attempt.job_uid) {
                 self.requeue(request.job.clone());
             }

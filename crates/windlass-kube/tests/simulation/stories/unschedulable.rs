@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use windlass_kube::Settings;
 
 use super::late_needs::{TOLD_WITHIN, block_on, has_reason, wait_for};
-use super::write_faults::FAULTS;
+use super::write_faults::random_faults;
 use crate::cluster;
 use crate::controller::{settings, start, start_with};
 use crate::objects::{create_function, create_job_of, create_queue, set_node_cpus};
@@ -151,12 +151,9 @@ fn faults_and_deaths_while_there_is_no_room_break_no_promise() {
     play_numbered(48, |seed| {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut random = |below: u64| random_below(&mut state, below);
-        let faults = (0..random(4)).map(|_| {
-            let write = usize::try_from(random(24)).unwrap();
-            (write, FAULTS[usize::try_from(random(9)).unwrap()])
-        });
+        let faults = random_faults(&mut random);
         Story {
-            faults: faults.collect(),
+            faults,
             node_cpus: Some((1, 600 + random(4_000))),
             jobs: vec![0; 3],
             cancel: seed.is_multiple_of(5).then(|| random(2_000)),

@@ -78,17 +78,24 @@ fn two_or_three_controllers_at_once_break_no_promise() {
     });
 }
 
+/// Up to three faults, each at any of the first writes.
+pub(super) fn random_faults(random: &mut impl FnMut(u64) -> u64) -> BTreeMap<usize, WriteFault> {
+    let count = random(4);
+    let one = |_| {
+        let write = usize::try_from(random(24)).unwrap();
+        (write, FAULTS[usize::try_from(random(9)).unwrap()])
+    };
+    (0..count).map(one).collect()
+}
+
 #[test]
 fn random_faults_and_deaths_break_no_promise() {
     play_numbered(80, |seed| {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut random = |below: u64| random_below(&mut state, below);
-        let faults = (0..random(4)).map(|_| {
-            let write = usize::try_from(random(24)).unwrap();
-            (write, FAULTS[usize::try_from(random(9)).unwrap()])
-        });
+        let faults = random_faults(&mut random);
         Story {
-            faults: faults.collect(),
+            faults,
             quota: (!seed.is_multiple_of(5)).then_some(2 + u32::try_from(random(3)).unwrap()),
             jobs: vec![0, 2, 0],
             cancel: seed.is_multiple_of(3).then(|| random(600)),
