@@ -32,7 +32,7 @@ use crate::cache::watch::Change;
 use crate::crd::{ClusterComputeQueue, ComputeQueue, QueueStatus};
 use crate::error::call;
 use crate::labels::LABEL_QUEUE;
-use crate::queueing::claim::ClaimWrite;
+use crate::queueing::claim_write::ClaimWrite;
 use crate::queueing::ledger::LedgerKey;
 
 /// How often places are counted.

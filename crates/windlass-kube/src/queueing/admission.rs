@@ -344,7 +344,7 @@ impl ClusterAdmission {
     }
 }
 
-mod claims;
-mod shared;
+mod cluster_queues;
+mod grants;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! Who may start, for jobs whose queue is a ComputeQueue. No file here asks the API server.
 //!
 //! [`admission`] answers jobs and takes in what the watches bring. [`state`] is what it knows, [`missing_queue`] what it
-//! says to jobs without their queue, and [`claim`] is the next write of a ComputeQueue or a ClusterComputeQueue.
+//! says to jobs without their queue, and [`claim_write`] is the next write of a ComputeQueue or a ClusterComputeQueue.
 //! [`cluster_queues`] and [`sharing`] say which namespaces share CPUs, [`schedulers`] has core's decisions for each such
 //! pool, and [`ledger`] what is claimed of one.
 
 pub(crate) mod admission;
-pub(crate) mod claim;
+pub(crate) mod claim_write;
 mod cluster_queues;
 pub(crate) mod key;
 pub(crate) mod ledger;

@@ -8,7 +8,7 @@ use windlass_core::{JobSpec, Metadata};
 use super::*;
 use crate::crd::ComputeQueueSpec;
 use crate::crd::{Claim, QueueStatus};
-use crate::queueing::claim::{ClaimWrite, MAX_CLAIMS};
+use crate::queueing::claim_write::{ClaimWrite, MAX_CLAIMS};
 use crate::test_times::at;
 
 const ME: &str = "me";

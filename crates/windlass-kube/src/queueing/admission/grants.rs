@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::ClusterAdmission;
-use crate::queueing::claim::{ClaimWrite, next_write};
+use crate::queueing::claim_write::{ClaimWrite, next_write};
 use crate::queueing::ledger::LedgerKey;
 use crate::queueing::state::{Stage, State};
 
