@@ -131,7 +131,7 @@ def test_a_failure_is_an_exception_with_the_traceback(client):
         client.call("fail", {"items": [1, "bad"]})
     # The same item would raise again: it is told at once, after one attempt.
     assert caught.value.reason == "FunctionError" and caught.value.http_status == 502
-    assert "callees.py" in str(caught.value) and "_called.py" not in str(caught.value)
+    assert "callees.py" in str(caught.value) and "_pool_process.py" not in str(caught.value)
     assert "item 1: " in str(caught.value) and caught.value.job.status.attempt == 1
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.job) == (str(caught.value), caught.value.job)

@@ -455,7 +455,7 @@ with open(os.path.join(os.environ["TMPDIR"], "generated.py"), "w") as file:
     file.write("")
 sys.path.append(os.environ["TMPDIR"])
 import generated
-from windlass._sources import Imported
+from windlass._code_changes import Imported
 print(sorted(os.path.basename(path) for path in Imported().new()), type(sys.modules["leavers"]).__name__)
 """
 

@@ -11,6 +11,12 @@
 //! | `controller` | reconciles each ComputeJob that has changed | yes |
 //! | `gateway` | serves the REST gateway and the command line | yes |
 //!
+//! One job by file names: `gateway/submit` creates the ComputeJob. `cache/watch` brings it, `controller/on_watch` has it
+//! reconciled, and `controller/reconcile` calls `fetch`, `validate`, `admit`, which asks `queueing/admission`, `plan`, `apply`
+//! and `update_status`. `controller/claims` writes a grant. `attempt/build_batch_job` makes the batch Job, whose pod the
+//! cluster's own Job controller makes, or `controller/managed`. The worker in the pod reports, and
+//! `gateway/reports` writes its result to the status. `controller/remove_attempt` deletes pod and batch Job.
+//!
 //! The files beside the folders are their shared ground: each folder may use them, and the folders above it in the table.
 //!
 //! Deliberately absent: finalizers, admission webhooks, pod-shaped fields in a ComputeJob, and any

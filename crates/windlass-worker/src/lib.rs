@@ -34,7 +34,6 @@ mod fence;
 mod function;
 mod inputs;
 mod json_line;
-mod judge;
 mod log;
 mod log_times;
 mod orders;
@@ -56,6 +55,7 @@ pub mod stop_signals;
 pub mod tls;
 mod usage;
 mod usage_file;
+mod whose_end;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -15,7 +15,6 @@ use windlass_core::status::Progress;
 use crate::confine::MemoryWatch;
 use crate::disk::DiskWatch;
 use crate::ending::{cannot_start, ending, leave_word, now, stopped};
-use crate::judge::judge;
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::output_file::{CollectedOutput, collect_output, collect_text};
 use crate::pace::ProgressPace;
@@ -25,6 +24,7 @@ use crate::running::{RunningFunction, Warm};
 use crate::serving::protocol::Served;
 use crate::stop_signals::{StopSignals, heed_children};
 use crate::usage_file::UsageFile;
+use crate::whose_end::whose_end;
 use crate::{fence, inputs, running, stdio, stop};
 
 /// Least time between two reads of the progress file, and of the memory. Reading a file that has not
@@ -286,7 +286,7 @@ impl Attempt<'_> {
                     ServerSays::Cancel | ServerSays::Closed => return Ok(FunctionEnd::Stopped),
                 },
                 end = function.wait() => return Ok(match (cancelled, end?) {
-                    (None, end) => judge(end, &signals.stop, reporter).await,
+                    (None, end) => whose_end(end, &signals.stop, reporter).await,
                     (Some(_), FunctionEnd::Answered(_)) => FunctionEnd::Cancelled,
                     (Some(_), _) => FunctionEnd::Stopped,
                 }),

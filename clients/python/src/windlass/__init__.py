@@ -22,7 +22,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from windlass._callee import function
+    from windlass._signature import function
     from windlass._context import cancelled, files, parallelism, progress
     from windlass._ends import BadInput
     from windlass.async_client import AsyncClient
@@ -59,7 +59,7 @@ _HOMES = {
     "Client": "client",
     "Executor": "executor",
     "JobFuture": "executor",
-    "function": "_callee",
+    "function": "_signature",
     **dict.fromkeys(("cancelled", "files", "parallelism", "progress"), "_context"),
     **dict.fromkeys(("Explanation", "Function", "Job", "Problem", "Queue"), "models"),
 }

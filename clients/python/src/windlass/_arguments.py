@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 from windlass import _codecs as codecs
 from windlass import _context
-from windlass._callee import Callee, check_names
+from windlass._signature import Callee, check_names
 from windlass._ends import BadInput
 
 # What a parameter is given when it is annotated with a type of this name, and the media types in which a file of the

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from windlass._callee import ITEM_FIELDS, Callee, check_item, check_names, without_items
+from windlass._signature import ITEM_FIELDS, Callee, check_item, check_names, without_items
 from windlass._codecs import JSON, PICKLE, essence, is_json, matches
 from windlass._context import Progress, files_of
 from windlass._ends import BadInput

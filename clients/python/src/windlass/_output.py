@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from windlass import _codecs as codecs
-from windlass._callee import marks_of
+from windlass._signature import marks_of
 from windlass._ends import Unwritten
 from windlass._json import MAX_DEPTH, NoJson
 from windlass._json import encode as encode_json

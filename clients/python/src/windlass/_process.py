@@ -1,6 +1,6 @@
 """The parent's side of a process of the pool, and how processes are begun and ended.
 
-`windlass._called` is the other side. A process is forked, while the parent has a single thread and has imported nothing
+`windlass._pool_process` is the other side. A process is forked, while the parent has a single thread and has imported nothing
 of the function: that takes a millisecond, and the interpreter's memory is there once for all.
 """
 
@@ -19,10 +19,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from windlass import _called
-from windlass._callee import Callee
+from windlass import _pool_process
+from windlass._signature import Callee
 from windlass._ends import FAILED
-from windlass._sources import Stamp
+from windlass._code_changes import Stamp
 
 READ_BYTES = 1 << 16
 
@@ -80,7 +80,7 @@ class Forked(BaseException):
         os.environ.pop("WINDLASS_SERVE", None)
         try:
             with open(self.tasks, "rb") as source, open(self.results, "wb", closefd=False) as sink:
-                return _called.serve(self.target.name, source, sink, self.target.allow_pickle)
+                return _pool_process.serve(self.target.name, source, sink, self.target.allow_pickle)
         except BrokenPipeError:
             # Whoever asked has ended. Python would try once more at its own end, and say so.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.results)
@@ -151,7 +151,7 @@ class Process:
         self.unsent = b"j" + _json({"arguments": arguments, "variables": variables}) + b"\n"
 
     def give(self, first: int, items: list[Any], flags: bytes) -> None:
-        """Hands it items; their results will be those from `first` on. The flags are those of `windlass._called`."""
+        """Hands it items; their results will be those from `first` on. The flags are those of `windlass._pool_process`."""
         line = self.unsent + flags + _json(items) + b"\n"
         self.unsent, self.has_begun, self.is_asked = b"", True, b"c" in flags
         self.unanswered.extend(range(first, first + len(items)))

@@ -1,7 +1,7 @@
 """Version 2 of the worker contract: one job after another, over the socket that `WINDLASS_SERVE` names.
 
 The pool and its imports stay between jobs, and each job has as many processes as it was granted CPUs. Nothing of a job
-is in this process, which never imports the function; `windlass._left` looks at the processes that do.
+is in this process, which never imports the function; `windlass._leftovers` looks at the processes that do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from windlass._ends import FAILED, BadInput, Stop, Unwritten, is_killed_with_us
 from windlass._job import Manner, run, say_bad_input, say_failed
-from windlass._left import JOB_VARIABLES, memory_bound, resident_bytes
+from windlass._leftovers import JOB_VARIABLES, memory_bound, resident_bytes
 from windlass._output import write_file
 from windlass._pool import Interrupted, Pool, Raised
 from windlass._process import Failed

@@ -16,7 +16,7 @@ An input without `items` that has the function's parameters by name is one call,
 A function with more parameters, or with none for an item, gets the whole input by one call in one process: a JSON
 object is its arguments by name. So does every function whose input is no JSON, such as an array or a picture: that is
 its first argument. It may use all CPUs itself. Files of the job whose names are those of parameters are arguments, too.
-`windlass._callee` says how a signature is read, `windlass._codecs` which media types are which values,
+`windlass._signature` says how a signature is read, `windlass._codecs` which media types are which values,
 `windlass._context` what a function may ask.
 
 | exit | when |
@@ -40,7 +40,7 @@ dataclasses are converted, NaN and bytes are refused (`windlass._json` has the t
 
 Where `WINDLASS_SERVE` names a socket it serves: it does one job after another, and the processes with their imports
 stay between them (`windlass._serving`, version 2 of the worker contract). A job has as many processes as it was granted
-CPUs, and fails as in the table. A process in which it has left something is replaced: `windlass._left` has the list.
+CPUs, and fails as in the table. A process in which it has left something is replaced: `windlass._leftovers` has the list.
 With `--cold` it does one job all the same.
 
 Each process imports the function itself, as with `multiprocessing`'s `forkserver`: they are forked from one that has a
@@ -59,8 +59,8 @@ import sys
 import traceback
 from typing import NamedTuple
 
-from windlass._called import NotFound, find
-from windlass._callee import Unfit, describe
+from windlass._pool_process import NotFound, find
+from windlass._signature import Unfit, describe
 from windlass._ends import (
     BAD_INPUT,
     CANCELLED,

@@ -13,7 +13,7 @@ use windlass_core::blob::is_sha256;
 use windlass_core::blobs::{Blobs, NewBlob, StoredBlob};
 
 use super::jobs::result::{ReadyResult, answer_read};
-use crate::middleware::target::{Namespace, Target};
+use crate::middleware::path_target::{Namespace, Target};
 use crate::protocol::body;
 use crate::protocol::error::ApiError;
 use crate::protocol::headers::single_value;

@@ -22,7 +22,7 @@ use windlass_core::result::ByteStream;
 use windlass_core::{FunctionSpec, Problem, media_type, parse};
 
 use super::input::{Incoming, Input, is_plain_json};
-use super::jobs::validate::find_function;
+use super::jobs::validate_and_submit::find_function;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::body;
 use crate::protocol::deadline::within;

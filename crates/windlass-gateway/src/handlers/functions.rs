@@ -7,7 +7,7 @@ use axum::Json;
 use windlass_core::jobs::Denied;
 use windlass_core::{Error, Function, JobKey};
 
-use crate::middleware::target::{Namespace, Target};
+use crate::middleware::path_target::{Namespace, Target};
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::error::ApiError;
 use crate::protocol::resource_list::ResourceList;

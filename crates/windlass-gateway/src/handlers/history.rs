@@ -3,7 +3,7 @@
 use axum::Json;
 use windlass_core::history::HistoryReport;
 
-use crate::middleware::target::{Namespace, Target};
+use crate::middleware::path_target::{Namespace, Target};
 use crate::protocol::error::ApiError;
 
 pub(crate) async fn read_history(

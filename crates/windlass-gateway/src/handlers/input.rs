@@ -11,7 +11,7 @@ use windlass_core::result::ByteStream;
 use windlass_core::validate::only_inline;
 use windlass_core::{BlobRef, FunctionSpec, JobKey, Problem, media_type, parse, strict_json};
 
-use super::jobs::validate::find_function;
+use super::jobs::validate_and_submit::find_function;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::body::{self, Begin};
 use crate::protocol::deadline::within;

@@ -3,7 +3,7 @@
 use axum::Json;
 use windlass_core::{Error, JobKey, Queue};
 
-use crate::middleware::target::{Namespace, Target};
+use crate::middleware::path_target::{Namespace, Target};
 use crate::protocol::error::ApiError;
 use crate::protocol::resource_list::ResourceList;
 

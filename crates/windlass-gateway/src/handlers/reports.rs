@@ -136,12 +136,12 @@ fn upload_of(
 /// The same bytes. The first are asked for once it is known that they may be stored, and so who sends them: from
 /// then on the connection is kept for the upload, however many others there are.
 fn kept_upload(content: ByteStream, slot: Option<Arc<ConnectionSlot>>) -> ByteStream {
-    let seated = async move {
+    let counted = async move {
         let uploads = Caller { name: UPLOADS.into(), is_admin: false };
-        match slot.map_or(Ok(()), |slot| slot.take_seat(uploads)) {
+        match slot.map_or(Ok(()), |slot| slot.count_as_busy(uploads)) {
             Ok(()) => Ok(content),
             Err(_) => Err(io::Error::other("too many results are being stored")),
         }
     };
-    Box::pin(futures::stream::once(seated).try_flatten())
+    Box::pin(futures::stream::once(counted).try_flatten())
 }

@@ -13,8 +13,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use windlass_core::jobs::Caller;
 use windlass_core::{JobKey, name};
 
+use super::path_target::Namespace;
 use super::permissions;
-use super::target::Namespace;
 use crate::protocol::address::PeerAddress;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::deadline::within;
@@ -22,12 +22,12 @@ use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
 use crate::protocol::rate_limit::CountedRequest;
 use crate::protocol::route::{Deadline, Guard, Route, RouteTable};
+use crate::server::busy_connections::TooManyBusy;
 use crate::server::connection_limit::ConnectionSlot;
-use crate::server::seats::NoSeat;
 use crate::state::GatewayState;
 
-/// When to try again after all seats were taken. There is no better estimate.
-const SEAT_PAUSE: Duration = Duration::from_secs(1);
+/// When to try again after a caller has been refused another busy connection. There is no better estimate.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the other replicas are called as one caller. No user has a name with a space.
 const REPLICAS: &str = "other replicas";
@@ -84,7 +84,7 @@ impl CallerState {
         let caller = state.gateway.access.caller(Some(token.as_str())).await?;
         self.counted = state.rate_limits.count_request(&caller.name, Instant::now());
         self.counted.map_or(Ok(()), |counted| counted.check())?;
-        self.take_seat(caller)?;
+        self.count_as_busy(caller)?;
         Ok(token)
     }
 
@@ -100,16 +100,16 @@ impl CallerState {
     }
 
     /// Keeps the connection for the caller until the answer has arrived.
-    fn take_seat(&self, caller: Caller) -> Result<(), ApiError> {
+    fn count_as_busy(&self, caller: Caller) -> Result<(), ApiError> {
         let Some(slot) = &self.slot else { return Ok(()) };
-        let detail = match slot.take_seat(caller) {
+        let detail = match slot.count_as_busy(caller) {
             Ok(()) => return Ok(()),
-            Err(NoSeat::OfCaller(most)) => {
+            Err(TooManyBusy::OfCaller(most)) => {
                 format!("a caller may have {most} requests at a time that are being answered")
             }
-            Err(NoSeat::OfAll) => "too many requests are being answered".to_owned(),
+            Err(TooManyBusy::OfAll) => "too many requests are being answered".to_owned(),
         };
-        Err(ApiError::retry_later(ProblemKind::Rate, detail, SEAT_PAUSE))
+        Err(ApiError::retry_later(ProblemKind::Rate, detail, BUSY_PAUSE))
     }
 
     /// The same for a worker, whose token is checked with its report.
@@ -187,7 +187,7 @@ async fn authorize(
         Some(Guard::Peer) if state.gateway.reports.is_some() => {
             let token = caller.uncounted_token(state, &parts.headers)?;
             state.gateway.access.check_peer(Some(token.as_str())).await?;
-            caller.take_seat(Caller { name: REPLICAS.into(), is_admin: false })?;
+            caller.count_as_busy(Caller { name: REPLICAS.into(), is_admin: false })?;
         }
         Some(Guard::Admin) if state.gateway.drain.is_some() => {
             let token = caller.require_admin(state, &parts.headers).await?;

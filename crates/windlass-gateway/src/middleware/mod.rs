@@ -3,6 +3,6 @@
 
 pub(crate) mod guard;
 pub(crate) mod origin;
+pub(crate) mod path_target;
 pub(crate) mod permissions;
 pub(crate) mod response;
-pub(crate) mod target;

@@ -4,7 +4,7 @@
 //! time is over. So at the bound a connection makes room for the next: of those that are not kept for a known
 //! caller, the one that has been so longest. It is idle, or is answered something that needs no token, however
 //! slowly its client reads. One that is being answered to a known caller never makes room. The
-//! [`seats`](super::seats) bound their number, so that some are always left.
+//! [`busy_connections`](super::busy_connections) bound their number, so that some are always left.
 //!
 //! Making room takes until the connection's task runs, which under load is a while. So a sixteenth is kept free: each
 //! newcomer that takes of it has another one go at once, and waits for none.
@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use windlass_core::jobs::Caller;
 
-use super::seats::{NoSeat, Seats};
+use super::busy_connections::{BusyConnections, TooManyBusy};
 use crate::protocol::address::network_of;
 
 /// What a worker is called as a caller. No user has a name with a space.
@@ -44,7 +44,7 @@ struct Open {
     /// The connections that are kept for nobody, by the order in which they became so.
     evictable: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
     by_address: HashMap<IpAddr, usize>,
-    seats: Seats,
+    busy: BusyConnections,
 }
 
 impl ConnectionLimiter {
@@ -53,7 +53,7 @@ impl ConnectionLimiter {
             next: 0,
             evictable: BTreeMap::new(),
             by_address: HashMap::new(),
-            seats: Seats::among(max),
+            busy: BusyConnections::among(max),
         };
         Self {
             permits: Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS))),
@@ -157,8 +157,8 @@ struct State {
     caller: Option<Caller>,
     /// The turn of a request of nobody known, until its caller is known or it is answered.
     request_turn: Option<OwnedSemaphorePermit>,
-    /// Whether the caller has a seat for it: while it is busy.
-    has_seat: bool,
+    /// Whether it counts among the busy ones of the caller: while it is busy.
+    counts_as_busy: bool,
     /// What is known of the client's side.
     client: ClientSide,
 }
@@ -189,7 +189,7 @@ impl ConnectionSlot {
         let mut state = self.state();
         let waits = state.has_asked && state.caller.is_none();
         state.has_asked = true;
-        if !state.has_seat {
+        if !state.counts_as_busy {
             state.caller = None;
         }
         state.busy += 1;
@@ -201,9 +201,9 @@ impl ConnectionSlot {
     pub(super) fn keep_busy(self: &Arc<Self>) -> BusyGuard {
         let mut state = self.state();
         state.busy += 1;
-        if let (false, Some(caller)) = (state.has_seat, &state.caller) {
-            self.limiter.open().seats.take_again(caller);
-            self.be_seated(&mut state);
+        if let (false, Some(caller)) = (state.counts_as_busy, &state.caller) {
+            self.limiter.open().busy.take_again(caller);
+            self.counted(&mut state);
         }
         drop(state);
         BusyGuard(self.clone())
@@ -223,37 +223,37 @@ impl ConnectionSlot {
     /// A worker has shown a good token: its next request does not wait in line.
     pub(crate) fn is_workers(&self) {
         let mut state = self.state();
-        if !state.has_seat {
+        if !state.counts_as_busy {
             state.caller = Some(Caller { name: WORKER.into(), is_admin: false });
         }
     }
 
     /// Keeps the connection for this caller until it is not busy any more.
-    pub(crate) fn take_seat(&self, caller: Caller) -> Result<(), NoSeat> {
+    pub(crate) fn count_as_busy(&self, caller: Caller) -> Result<(), TooManyBusy> {
         let mut state = self.state();
-        if state.has_seat && state.caller.as_ref() == Some(&caller) {
+        if state.counts_as_busy && state.caller.as_ref() == Some(&caller) {
             return Ok(());
         }
-        self.limiter.open().seats.take(&caller)?;
-        self.leave_seat(&mut state);
+        self.limiter.open().busy.take(&caller)?;
+        self.count_no_more(&mut state);
         state.request_turn = None;
         state.caller = Some(caller);
-        self.be_seated(&mut state);
+        self.counted(&mut state);
         Ok(())
     }
 
-    fn be_seated(&self, state: &mut State) {
-        state.has_seat = true;
+    fn counted(&self, state: &mut State) {
+        state.counts_as_busy = true;
         if let Some(turn) = state.turn.take() {
             self.limiter.open().evictable.remove(&turn);
         }
     }
 
-    fn leave_seat(&self, state: &mut State) {
-        if let (true, Some(caller)) = (state.has_seat, &state.caller) {
-            self.limiter.open().seats.leave(caller);
+    fn count_no_more(&self, state: &mut State) {
+        if let (true, Some(caller)) = (state.counts_as_busy, &state.caller) {
+            self.limiter.open().busy.leave(caller);
         }
-        state.has_seat = false;
+        state.counts_as_busy = false;
     }
 
     fn become_evictable(&self, state: &mut State) {
@@ -309,7 +309,7 @@ impl ConnectionSlot {
 
     /// Whether it closes now that it was evicted: not when a known caller came first.
     pub(super) fn accept_eviction(&self) -> bool {
-        let closes = !self.state().has_seat;
+        let closes = !self.state().counts_as_busy;
         if !closes {
             self.limiter.changed.notify_waiters();
         }
@@ -331,7 +331,7 @@ impl Drop for ConnectionSlot {
         self.limiter.activity.notify_one();
         drop(self.permit.take());
         let mut state = self.state();
-        self.leave_seat(&mut state);
+        self.count_no_more(&mut state);
         let mut open = self.limiter.open();
         if let Some(turn) = state.turn.take() {
             open.evictable.remove(&turn);
@@ -359,8 +359,8 @@ impl Drop for BusyGuard {
         }
         self.0.limiter.activity.notify_one();
         state.client.wake_reader();
-        if state.has_seat {
-            self.0.leave_seat(&mut state);
+        if state.counts_as_busy {
+            self.0.count_no_more(&mut state);
             self.0.become_evictable(&mut state);
         }
     }

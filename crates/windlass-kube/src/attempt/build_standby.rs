@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use windlass_core::result::hex;
 use windlass_core::{Error, Function};
 
-use super::build::{active_deadline_seconds, batch_job_spec, input_text, labels, owner};
+use super::build_batch_job::{active_deadline_seconds, batch_job_spec, input_text, labels, owner};
 use super::new_attempt::NewAttempt;
 use super::pod::{memory_bytes, standby_assignment, standby_pod_spec};
 use super::pod_template::{pod_metadata, pod_template};

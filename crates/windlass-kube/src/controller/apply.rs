@@ -15,13 +15,13 @@ use windlass_core::{AttemptNumber, Cpus, Error, Function, Job, JobLimits};
 
 use super::context::Context;
 use super::delete::{deleted, only_of};
-use super::handlers::batch_job_found;
 use super::manage_jobs::JobsToManage;
 use super::managed::{create_pod, never_made};
 use super::managed_memory::ManagedMemory;
+use super::on_watch::batch_job_found;
 use super::plan::Planned;
 use super::refused_status::is_refusal;
-use crate::attempt::build::batch_job;
+use crate::attempt::build_batch_job::batch_job;
 use crate::attempt::managed;
 use crate::attempt::managed_pod::pod_of;
 use crate::attempt::new_attempt::NewAttempt;

@@ -17,8 +17,8 @@ use windlass_core::status::reasons;
 use windlass_core::{Error, name};
 
 use super::apply::{Actor, Applied};
-use super::handlers::batch_job_found;
-use super::list::list_pods_of;
+use super::list_live::list_pods_of;
+use super::on_watch::batch_job_found;
 use super::refused_status::is_refusal;
 use crate::attempt::build_standby::{StandbyTemplate, claim_patch, pod_patch, resize_patch};
 use crate::attempt::new_attempt::NewAttempt;

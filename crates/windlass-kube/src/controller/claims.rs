@@ -24,10 +24,10 @@ use windlass_core::Error;
 use windlass_metrics::{QueueNumbers, Totals};
 
 use super::context::Context;
-use super::handlers::{
+use super::list_live::{list_namespaces, list_objects};
+use super::on_watch::{
     batch_job_found, cluster_queue_changed, namespace_changed, pod_changed, queue_changed,
 };
-use super::list::{list_namespaces, list_objects};
 use crate::cache::watch::Change;
 use crate::crd::{ClusterComputeQueue, ComputeQueue, QueueStatus};
 use crate::error::call;

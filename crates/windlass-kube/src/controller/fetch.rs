@@ -12,7 +12,7 @@ use super::context::Context;
 use super::fetch_attempts::{FetchedAttempts, fetch_attempts};
 use super::fetch_failed_create::explain_missing_pod;
 use super::fetch_function::{Found, REFUSED_REQUEUE, fetch_function};
-use super::first_function::is_new;
+use super::job_before_function::is_new;
 use super::silent_node::explain_silent_node;
 use crate::crd::{ComputeJob, ComputeQueue};
 use crate::error::{from_kube, within_deadline};

@@ -9,7 +9,7 @@ use windlass_core::status::reasons;
 use windlass_core::{AttemptNumber, Error, Job};
 
 use super::context::Context;
-use super::list::list_objects;
+use super::list_live::list_objects;
 use super::unlabelled::end_unlabelled_pod;
 use super::unschedulable::gives_back;
 use crate::attempt::observe;

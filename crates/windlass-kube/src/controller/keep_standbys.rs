@@ -17,7 +17,7 @@ use windlass_core::{Error, Function};
 
 use super::context::Context;
 use super::delete::{deleted, only_of};
-use super::list::list_pods_of;
+use super::list_live::list_pods_of;
 use super::wanted_standbys::{Changes, SURPLUS, Wanted, changes, free_numbers};
 use crate::attempt::build_standby::StandbyTemplate;
 use crate::attempt::standby::Standby;

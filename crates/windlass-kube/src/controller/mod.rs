@@ -1,7 +1,7 @@
 //! The controller. One job goes through [`guard`] -> [`reconcile`]: [`fetch`] -> [`validate`] -> [`admit`] -> [`plan`] ->
 //! [`apply`] -> [`update_status`]. [`remove_attempt`] deletes pods and batch Jobs. For batch Jobs that no other controller manages [`managed`] does the rest. What each reaches is in [`context`].
 //!
-//! [`run`] wires the watches: [`handlers`] say what follows from a change. Beside the reconciles run [`claims`],
+//! [`run`] wires the watches: [`on_watch`] say what follows from a change. Beside the reconciles run [`claims`],
 //! [`resync`], [`orphans`], [`keep_standbys`], [`leadership`] with its [`lease`], and [`unreadable_events`].
 
 pub(crate) mod admit;
@@ -19,18 +19,18 @@ pub(crate) mod fetch;
 mod fetch_attempts;
 mod fetch_failed_create;
 mod fetch_function;
-mod first_function;
 mod function_readiness;
 mod function_rights;
 pub(crate) mod guard;
-pub(crate) mod handlers;
+mod job_before_function;
 pub(crate) mod keep_standbys;
 pub(crate) mod leadership;
 pub(crate) mod lease;
-mod list;
+mod list_live;
 pub(crate) mod manage_jobs;
 mod managed;
 mod managed_memory;
+pub(crate) mod on_watch;
 pub(crate) mod orphans;
 pub(crate) mod plan;
 mod quarantine;

@@ -12,8 +12,8 @@ use windlass_core::report::has_ended;
 use windlass_core::{Error, Job};
 
 use super::context::Context;
-use super::handlers::attempt_changed;
-use super::list::list_objects;
+use super::list_live::list_objects;
+use super::on_watch::attempt_changed;
 use crate::cache::attempts::AttemptCache;
 use crate::cache::job::WatchedJob;
 use crate::labels::{AttemptId, LABEL_JOB_UID};

@@ -17,8 +17,8 @@ use windlass_core::Error;
 
 use super::context::{Channels, Context, api};
 use super::guard::{on_error, reconcile_guarded};
-use super::handlers::{self, JobRefs};
 use super::lease::Candidate;
+use super::on_watch::{self, JobRefs};
 use super::settings::Settings;
 use super::{
     claims, function_readiness, keep_standbys, leadership, orphans, resync, unreadable_events,
@@ -147,15 +147,15 @@ fn watches(
         watch_events(api(client, namespace), ours.clone(), unreadable(), prune_batch_job);
     let pods = watch_events(api(client, namespace), ours, unreadable(), prune_pod);
     let mut all = stream::select_all([
-        handlers::functions(ctx, reflector::reflector(writers.functions, functions)),
-        handlers::cluster_functions(
+        on_watch::functions(ctx, reflector::reflector(writers.functions, functions)),
+        on_watch::cluster_functions(
             ctx,
             reflector::reflector(writers.cluster_functions, cluster_functions),
         ),
-        handlers::queues(ctx, reflector::reflector(writers.queues, queues)),
-        handlers::batch_jobs(ctx, batch_jobs),
-        handlers::pods(ctx, pods),
-        handlers::jobs(ctx, reflector::reflector(writers.jobs, jobs)),
+        on_watch::queues(ctx, reflector::reflector(writers.queues, queues)),
+        on_watch::batch_jobs(ctx, batch_jobs),
+        on_watch::pods(ctx, pods),
+        on_watch::jobs(ctx, reflector::reflector(writers.jobs, jobs)),
     ]);
     all.extend(shared_queues(ctx, unreadable()));
     all
@@ -176,7 +176,7 @@ fn shared_queues(
     let all = || watch_config(None);
     let queues = watch_events(Api::all(client.clone()), all(), unreadable.clone(), |_| ());
     let namespaces = watch_events(Api::all(client.clone()), all(), unreadable, |_| ());
-    vec![handlers::cluster_queues(ctx, queues), handlers::namespaces(ctx, namespaces)]
+    vec![on_watch::cluster_queues(ctx, queues), on_watch::namespaces(ctx, namespaces)]
 }
 
 /// Stands for election, as long as it runs. Without a Lease this process leads from the start.

@@ -9,7 +9,7 @@ use windlass_core::{
 };
 
 use super::fetch::Fetched;
-use super::first_function::{is_new, refused, why_it_waits};
+use super::job_before_function::{is_new, refused, why_it_waits};
 use crate::attempt::pod_template::pod_template;
 
 /// What a job is found to be.

@@ -344,7 +344,7 @@ impl ClusterAdmission {
     }
 }
 
+mod claiming;
 mod cluster_queues;
-mod grants;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,13 @@
 //! One try at running a job: a worker process with its function, its CPUs and its memory.
 //!
-//! [`build`] makes the order for its worker and [`observe`] makes core's attempt of what is known of
+//! [`build_order`] makes the order for its worker and [`observe`] makes core's attempt of what is known of
 //! it; both are pure. [`start`] starts it, [`running_attempts`] knows what runs and stops it,
-//! [`instruct`] gives the order to its worker,
+//! [`give_order`] gives the order to its worker,
 //! [`watch_worker`] attends its [`worker`] until nothing of it is left, [`record`] tells a later server that it was started. Workers that have no order yet wait in
 //! [`worker_pool`], functions that serve in [`warm_pool`]; [`keep_warm`] starts those ahead and ends them.
 
-pub(crate) mod build;
-mod instruct;
+pub(crate) mod build_order;
+mod give_order;
 pub(crate) mod keep_warm;
 pub(crate) mod observe;
 pub(crate) mod record;

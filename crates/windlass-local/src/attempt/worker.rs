@@ -15,7 +15,7 @@ use uuid::Uuid;
 use windlass_core::assignment::{Instruction, Order};
 use windlass_worker::remove_tree;
 
-use super::instruct::{give, say};
+use super::give_order::{give, say};
 use crate::confine::Slot;
 use crate::process::{IdleWorker, leftovers, signal};
 

@@ -13,7 +13,7 @@ use windlass_core::Cpus;
 use windlass_core::assignment::{Confinement, Instruction, Order, Preparation, Program};
 use windlass_worker::private_files;
 
-use super::instruct::{give, input_path, say, text, work_path};
+use super::give_order::{give, input_path, say, text, work_path};
 use crate::event::{Event, EventSender};
 use crate::process::{IdleWorker, Logs, WorkerCommand};
 

@@ -11,7 +11,7 @@ use windlass_core::{Action, AttemptNumber, BlobRef, Cpus, Job, JobSpec};
 
 use super::program::{program_of, warm_key_of};
 use super::state::State;
-use crate::attempt::build::{self, Placement};
+use crate::attempt::build_order::{self, Placement};
 use crate::attempt::observe::{Exit, TrackedAttempt, Unreported};
 use crate::blobs::BlobDirectory;
 use crate::process::Logs;
@@ -86,7 +86,7 @@ fn start_worker(
         confinement: allocation.confinement(),
     };
     let function = (&function.spec, program);
-    let mut order = build::order(job, &limits, function, attempt, cpus, placement);
+    let mut order = build_order::order(job, &limits, function, attempt, cpus, placement);
     order.assignment.disk_bytes = ctx.config.bounds.attempt_disk_bytes;
     order.serves = warm.is_some();
     order.assignment.inputs = inputs_of(&job.spec, &ctx.files.blobs);

@@ -1,6 +1,6 @@
 //! The one task that owns the jobs that have not ended.
 //!
-//! [`run`] takes events and hands them to [`handlers`], which change what is known of a job and have
+//! [`run`] takes events and hands them to [`on_event`], which change what is known of a job and have
 //! it [`reconcile`]d. Events that arrived together are one turn. Jobs that need CPUs wait for the end
 //! of the turn, when [`grants`] starts those that admission chooses from all of them. A job that waits
 //! is kept by the store alone; here is only what admission needs of it.
@@ -15,7 +15,7 @@ mod ends;
 mod expiry;
 mod fetch;
 mod grants;
-mod handlers;
+mod on_event;
 mod program;
 mod reconcile;
 mod recover;

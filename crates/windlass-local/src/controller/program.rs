@@ -7,7 +7,7 @@ use windlass_core::assignment::Program;
 use windlass_core::function::EnvVar;
 use windlass_core::{Function, FunctionSpec};
 
-use crate::attempt::build;
+use crate::attempt::build_order;
 use crate::attempt::warm_pool::WarmKey;
 use crate::config::Config;
 use crate::functions::Functions;
@@ -19,7 +19,7 @@ pub(super) fn program_of(config: &Config, functions: &Functions, function: &Func
     let directory = functions.directory(&function.metadata.name).as_deref().map(text);
     let hidden = config.hidden().as_deref().map(text);
     let run_as = config.worker.run_as.clone();
-    Program { env: environment_of(spec), ..build::program(spec, directory, hidden, run_as) }
+    Program { env: environment_of(spec), ..build_order::program(spec, directory, hidden, run_as) }
 }
 
 /// What a function is given of this process's environment, and its own variables.

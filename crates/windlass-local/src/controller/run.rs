@@ -11,7 +11,7 @@ use super::context::Context;
 use super::delay_queue::DelayQueue;
 use super::expiry::Expiry;
 use super::grants::{announce_waiting, start_granted};
-use super::handlers::{on_event, on_time};
+use super::on_event::{on_event, on_time};
 use super::recover::{self, LostAttempts};
 use super::state::State;
 use super::warm_functions;

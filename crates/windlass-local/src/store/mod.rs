@@ -8,11 +8,11 @@
 //! little memory.
 
 mod change;
-mod complaints;
+mod files_still_there;
 mod holds;
 mod job_cache;
 mod kept_history;
-mod presence;
+mod repeated_errors;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -37,10 +37,10 @@ use windlass_core::{Error, Job, JobStatus};
 
 use change::Change;
 pub(crate) use change::NewJob;
+use files_still_there::OpenFiles;
 use job_cache::JobCache;
 pub(crate) use job_cache::JobWatcher;
 use kept_history::KeptHistory;
-use presence::OpenFiles;
 pub(crate) use rows::{DeletedJob, Unfinished, job_uid};
 pub use schema::StoreError;
 pub(crate) use schema::lock_directory;

@@ -15,9 +15,9 @@ use windlass_core::live::Shown;
 use windlass_core::{Error, Job, JobLimits, JobSpec, Metadata, Phase};
 
 use super::change::{Change, NewJob};
+use super::files_still_there::OpenFiles;
 use super::job_cache::JobCache;
 use super::kept_history::KeptHistory;
-use super::presence::OpenFiles;
 use super::writer::{Hearers, Writer};
 use super::{rows, schema};
 use crate::event::{self, Event};

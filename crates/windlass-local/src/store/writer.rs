@@ -12,10 +12,10 @@ use tracing::{error, warn};
 use windlass_core::{Error, Job};
 
 use super::change::{Change, Executed, Reply};
-use super::complaints::Complaints;
+use super::files_still_there::OpenFiles;
 use super::job_cache::JobCache;
 use super::kept_history::{self, KeptHistory};
-use super::presence::OpenFiles;
+use super::repeated_errors::RepeatedErrors;
 use super::rows::{self, job_uid};
 use super::transaction::{MAX_CHANGES, PATIENCE, Transacted, Transaction, latest, submit};
 use crate::event::{Event, EventSender, Refusal};
@@ -48,7 +48,7 @@ pub(super) struct Writer {
     /// UIDs of jobs that had begun and could not be stored, until the controller has heard of it: what
     /// it still says of them is not to be shown.
     refused: HashSet<String>,
-    complaints: Complaints,
+    errors: RepeatedErrors,
     /// How long a transaction waits for the ends of jobs that it has begun.
     pub(super) patience: Duration,
 }
@@ -68,8 +68,8 @@ impl Writer {
     ) -> Self {
         let (unsaved, save_at, refused) = (HashMap::new(), None, HashSet::new());
         let patience = PATIENCE;
-        let complaints = Complaints::default();
-        Self { db, files, hearers, history, unsaved, save_at, refused, complaints, patience }
+        let errors = RepeatedErrors::default();
+        Self { db, files, hearers, history, unsaved, save_at, refused, errors, patience }
     }
 
     /// Runs until the last sender is dropped, or the disk fails.
@@ -127,7 +127,7 @@ impl Writer {
                 // Nobody is told of what went to a file that was removed.
                 self.files.check()?;
                 self.save_at = None;
-                self.complaints = Complaints::default();
+                self.errors = RepeatedErrors::default();
                 self.measure();
                 for unsaved in self.unsaved.drain().map(|(_, unsaved)| unsaved) {
                     if !unsaved.shown {
@@ -140,7 +140,7 @@ impl Writer {
             Err(error) => {
                 let Some(why) = passing_reason(&error) else { return Err(error.to_string()) };
                 self.files.check()?;
-                if self.complaints.is_due(why, Instant::now()) {
+                if self.errors.is_due(why, Instant::now()) {
                     warn!(%error, "{why}: submissions are refused");
                 }
                 self.save_at = Some(Instant::now() + SAVE_INTERVAL);

@@ -7,7 +7,7 @@ use super::response::{finished_or_accepted, job_response, waited_response};
 use super::wait::{permitted_wait, wait_until_finished};
 use windlass_core::JobKey;
 
-use crate::middleware::target::Target;
+use crate::middleware::path_target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::only_uid;

@@ -34,7 +34,7 @@ use super::stream_end::stream_over;
 use crate::live::job_event::{begun_bytes, problem_bytes};
 use crate::live::namespace_watch::{Moment, NamespaceEvent, NamespaceWatch};
 use crate::metrics::OpenStream;
-use crate::middleware::target::{Namespace, Target};
+use crate::middleware::path_target::{Namespace, Target};
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::only_fields;

@@ -38,7 +38,7 @@ use super::stream_end::stream_over;
 use crate::live::job_event::{JobEvent, problem_bytes};
 use crate::live::shared_watch::{SharedWatch, Updates, WatchUpdate};
 use crate::metrics::OpenStream;
-use crate::middleware::target::Target;
+use crate::middleware::path_target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::headers::single_value;

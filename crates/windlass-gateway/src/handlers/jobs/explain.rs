@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use windlass_core::JobKey;
 use windlass_core::explain::{Explanation, explain};
 
-use crate::middleware::target::Target;
+use crate::middleware::path_target::Target;
 use crate::protocol::error::ApiError;
 
 pub(crate) async fn explain_job(

@@ -6,7 +6,7 @@ use http::Uri;
 
 use windlass_core::JobKey;
 
-use crate::middleware::target::Target;
+use crate::middleware::path_target::Target;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::only_fields;
 

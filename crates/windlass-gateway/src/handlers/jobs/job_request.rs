@@ -11,7 +11,7 @@ use windlass_core::labels::Labels;
 use windlass_core::parse::{self, Unread};
 use windlass_core::{Error, Job, JobKey, JobSpec, JobStatus, Problem};
 
-use super::validate::validate_and_submit;
+use super::validate_and_submit::validate_and_submit;
 use crate::middleware::permissions::is_also_permitted;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::error::ApiError;

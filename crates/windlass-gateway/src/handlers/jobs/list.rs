@@ -9,7 +9,7 @@ use windlass_core::jobs::{Filter, Page};
 use windlass_core::labels::Selector;
 use windlass_core::{Phase, name};
 
-use crate::middleware::target::{Namespace, Target};
+use crate::middleware::path_target::{Namespace, Target};
 use crate::protocol::error::ApiError;
 use crate::protocol::query::{invalid_parameter, parameters, parse_fields, unknown_parameter};
 use crate::protocol::resource_list::ResourceList;

@@ -12,7 +12,7 @@ use windlass_core::jobs::Verb;
 use windlass_core::log_tail::LogRange;
 
 use super::stream_end::stream_over;
-use crate::middleware::target::Target;
+use crate::middleware::path_target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};

@@ -16,5 +16,5 @@ pub(crate) mod retry;
 pub(crate) mod stream_end;
 pub(crate) mod submit;
 pub(crate) mod usage;
-pub(crate) mod validate;
+pub(crate) mod validate_and_submit;
 pub(crate) mod wait;

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use windlass_core::JobKey;
 use windlass_core::result::StoredResult;
 
-use crate::middleware::target::Target;
+use crate::middleware::path_target::Target;
 use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
 use crate::protocol::range::{self, RequestedPart};

@@ -7,8 +7,8 @@ use windlass_core::jobs::{Denied, Permission, Verb};
 
 use super::job_request::{JobRequest, idempotency_key};
 use super::submit::submit_and_answer;
+use crate::middleware::path_target::{Namespace, Target};
 use crate::middleware::permissions::is_also_permitted;
-use crate::middleware::target::{Namespace, Target};
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::only_uid;

@@ -9,7 +9,7 @@ use super::job_request::{JobRequest, SubmittedJob, idempotency_key};
 use super::response::{job_response, mark_replayed, waited_response};
 use super::wait::{permitted_wait, wait_until_finished};
 use crate::handlers::form::{Form, is_form};
-use crate::middleware::target::{Namespace, Target};
+use crate::middleware::path_target::{Namespace, Target};
 use crate::protocol::body;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;

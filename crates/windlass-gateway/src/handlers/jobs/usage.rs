@@ -4,7 +4,7 @@ use axum::Json;
 use windlass_core::JobKey;
 use windlass_core::usage_over_time::UsageOverTime;
 
-use crate::middleware::target::Target;
+use crate::middleware::path_target::Target;
 use crate::protocol::error::ApiError;
 
 pub(crate) async fn read_usage(

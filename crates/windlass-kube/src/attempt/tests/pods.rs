@@ -3,7 +3,7 @@
 use serde_json::json;
 use windlass_core::{FunctionSpec, Job, JobLimits, JobSpec, Metadata};
 
-use super::super::build::batch_job;
+use super::super::build_batch_job::batch_job;
 use super::super::new_attempt::NewAttempt;
 use super::super::report_endpoint::ReportEndpoint;
 use super::super::worker_source::{Way, WorkerImage, WorkerSource};

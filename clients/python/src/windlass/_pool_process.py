@@ -10,8 +10,8 @@ What is said through the pipes, a line each. To the process:
 
 From the process:
 
-- `+` and a list: the function is imported, and this is its `windlass._callee.Callee`.
-- `@` and an object: the files of its own that the function has imported, as `windlass._sources` has them.
+- `+` and a list: the function is imported, and this is its `windlass._signature.Callee`.
+- `@` and an object: the files of its own that the function has imported, as `windlass._code_changes` has them.
 - for each item its result as JSON; or `?` and an object with `type`, `message` and `traceback`, when the function has
   raised or has returned what is no JSON, and `refused` when it has raised `windlass.BadInput`; or `~` and a text,
   when the job does not give it what it needs. `null` for a
@@ -36,14 +36,14 @@ from typing import IO, Any, Callable, NoReturn
 
 from windlass import _context
 from windlass._arguments import Arguments
-from windlass._callee import Unfit, describe, nearest
+from windlass._signature import Unfit, describe, nearest
 from windlass._ends import FAILED, BadInput, Unwritten
 from windlass._failure import Refused, explained, line_of, line_of_refusal, message_of
 from windlass._forks import OneProcess
 from windlass._json import MAX_DEPTH, NoJson, encode
-from windlass._left import Before
+from windlass._leftovers import Before
 from windlass._output import write_result
-from windlass._sources import Imported
+from windlass._code_changes import Imported
 
 # At most as long may a result wait in a process for others to go with, in seconds.
 FLUSH_SECONDS = 0.05

@@ -7,11 +7,11 @@ const INTERVAL: Duration = Duration::from_mins(1);
 
 /// What was told last.
 #[derive(Default)]
-pub(super) struct Complaints {
+pub(super) struct RepeatedErrors {
     last: Option<(&'static str, Instant)>,
 }
 
-impl Complaints {
+impl RepeatedErrors {
     /// Whether the reason is to be told now. Then it counts as told.
     pub(super) fn is_due(&mut self, why: &'static str, now: Instant) -> bool {
         let is_told = self.last.is_some_and(|(last, at)| last == why && now < at + INTERVAL);
@@ -28,12 +28,12 @@ mod tests {
 
     #[test]
     fn a_reason_is_told_when_it_is_new_and_once_a_minute() {
-        let (mut complaints, begin) = (Complaints::default(), Instant::now());
+        let (mut errors, begin) = (RepeatedErrors::default(), Instant::now());
         let after = |millis| begin + Duration::from_millis(millis);
-        assert!(complaints.is_due("full", begin));
-        assert!((1..300).all(|tries| !complaints.is_due("full", after(200 * tries))));
-        assert!(complaints.is_due("full", after(60_000)));
-        assert!(complaints.is_due("held", after(60_200)));
-        assert!(complaints.is_due("full", after(60_400)));
+        assert!(errors.is_due("full", begin));
+        assert!((1..300).all(|tries| !errors.is_due("full", after(200 * tries))));
+        assert!(errors.is_due("full", after(60_000)));
+        assert!(errors.is_due("held", after(60_200)));
+        assert!(errors.is_due("full", after(60_400)));
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use windlass_core::jobs::Caller;
 
 /// What is kept busy now, and its bounds.
-pub(super) struct Seats {
+pub(super) struct BusyConnections {
     each: usize,
     most: usize,
     by_caller: HashMap<String, usize>,
@@ -17,29 +17,29 @@ pub(super) struct Seats {
     taken: usize,
 }
 
-/// Why there is no seat.
+/// Why a caller may keep no other connection busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoSeat {
+pub(crate) enum TooManyBusy {
     /// The caller has so many, and may have no more.
     OfCaller(usize),
     /// All callers together have as many as they may.
     OfAll,
 }
 
-impl Seats {
+impl BusyConnections {
     /// For so many connections.
     pub(super) fn among(connections: usize) -> Self {
         let part = |eighths: usize| (connections.saturating_mul(eighths) / 8).max(1);
         Self { each: part(2), most: part(5), by_caller: HashMap::new(), taken: 0 }
     }
 
-    /// A seat for a connection that this caller keeps busy.
-    pub(super) fn take(&mut self, caller: &Caller) -> Result<(), NoSeat> {
+    /// Counts a connection that this caller keeps busy, if it may.
+    pub(super) fn take(&mut self, caller: &Caller) -> Result<(), TooManyBusy> {
         if self.by_caller.get(&caller.name).is_some_and(|taken| *taken >= self.each) {
-            return Err(NoSeat::OfCaller(self.each));
+            return Err(TooManyBusy::OfCaller(self.each));
         }
         if !caller.is_admin && self.taken >= self.most {
-            return Err(NoSeat::OfAll);
+            return Err(TooManyBusy::OfAll);
         }
         self.take_again(caller);
         Ok(())
@@ -72,29 +72,29 @@ mod tests {
 
     #[test]
     fn no_caller_takes_more_than_a_quarter_and_room_is_left_for_the_admin() {
-        let mut seats = Seats::among(16);
+        let mut busy = BusyConnections::among(16);
         for taken in 0..4 {
-            assert_eq!(seats.take(&caller("a")), Ok(()), "{taken}");
+            assert_eq!(busy.take(&caller("a")), Ok(()), "{taken}");
         }
-        assert_eq!(seats.take(&caller("a")), Err(NoSeat::OfCaller(4)));
+        assert_eq!(busy.take(&caller("a")), Err(TooManyBusy::OfCaller(4)));
         for name in ["b", "b", "b", "b", "c", "d"] {
-            assert_eq!(seats.take(&caller(name)), Ok(()), "{name}");
+            assert_eq!(busy.take(&caller(name)), Ok(()), "{name}");
         }
-        assert_eq!(seats.take(&caller("e")), Err(NoSeat::OfAll));
+        assert_eq!(busy.take(&caller("e")), Err(TooManyBusy::OfAll));
         for _ in 0..4 {
-            assert_eq!(seats.take(&caller("admin")), Ok(()));
+            assert_eq!(busy.take(&caller("admin")), Ok(()));
         }
-        assert_eq!(seats.take(&caller("admin")), Err(NoSeat::OfCaller(4)));
-        seats.leave(&caller("d"));
-        assert_eq!(seats.take(&caller("e")), Ok(()));
+        assert_eq!(busy.take(&caller("admin")), Err(TooManyBusy::OfCaller(4)));
+        busy.leave(&caller("d"));
+        assert_eq!(busy.take(&caller("e")), Ok(()));
     }
 
     #[test]
-    fn the_smallest_server_has_a_seat() {
-        let mut seats = Seats::among(1);
-        assert_eq!(seats.take(&caller("a")), Ok(()));
-        assert!(seats.take(&caller("a")).is_err());
-        seats.leave(&caller("a"));
-        assert!(seats.by_caller.is_empty());
+    fn the_smallest_server_lets_one_be_busy() {
+        let mut busy = BusyConnections::among(1);
+        assert_eq!(busy.take(&caller("a")), Ok(()));
+        assert!(busy.take(&caller("a")).is_err());
+        busy.leave(&caller("a"));
+        assert!(busy.by_caller.is_empty());
     }
 }

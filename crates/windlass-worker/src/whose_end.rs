@@ -14,7 +14,7 @@ const STOP_MOMENT: Duration = Duration::from_secs(1);
 
 /// Whether the function has ended by itself. While a stop is under way that cannot be known: the same
 /// signals may have reached the function, or a part of it that it waited for.
-pub(crate) async fn judge(
+pub(crate) async fn whose_end(
     end: FunctionEnd,
     stop: &StopSignals,
     reporter: &Reporter,
