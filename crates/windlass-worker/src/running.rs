@@ -98,11 +98,6 @@ impl RunningFunction {
         }
     }
 
-    /// Whether it stays when its attempt is over.
-    pub(crate) fn serves(&self) -> bool {
-        matches!(self, Self::Serving { .. })
-    }
-
     /// Where the result is expected.
     pub(crate) fn output_path(&self) -> PathBuf {
         match self {
