@@ -13,7 +13,7 @@ use serde_with_macros::skip_serializing_none;
 
 pub use crate::outcome::{Ending, Outcome, ReportRefusal};
 use crate::status::Progress;
-pub use crate::transition::finish;
+pub use crate::transition::{finish, finish_unshown};
 use crate::{AttemptNumber, Job, JobStatus, Phase};
 
 /// One message from the worker of an attempt, which may be of a later release: fields that are not known are ignored.

@@ -130,16 +130,13 @@ fn settle(
 ) -> JobStatus {
     let number = attempt.number;
     let failed = match end {
-        End::Reported(ending) => {
-            let shown = Job { status: status.clone(), ..job.clone() };
-            match finish(&shown, limits, number, ending) {
-                Ok(finished) => return finished,
-                Err(refused) => {
-                    let reason = FailureReason::ResultLost;
-                    failure(reason, refused.to_string(), number, ending.finished)
-                }
+        End::Reported(ending) => match finished(job, status.clone(), limits, number, ending) {
+            Ok(finished) => return finished,
+            Err(refused) => {
+                let reason = FailureReason::ResultLost;
+                failure(reason, refused.to_string(), number, ending.finished)
             }
-        }
+        },
         End::Unreported { reason, message, at } => failure(*reason, message.clone(), number, *at),
         End::NotTaken { message, at } => refused_start(job, limits, attempt, message, *at),
     };
@@ -177,8 +174,34 @@ pub fn finish(
     attempt: AttemptNumber,
     ending: &Ending,
 ) -> Result<JobStatus, ReportRefusal> {
-    let Ending { outcome, started, running, finished, parallelism, usage, progress } = ending;
+    finished(job, job.status.clone(), limits, attempt, ending)
+}
+
+/// The same where its end may be the first that is told of the attempt: the status says as well what it would have said
+/// while that ran.
+pub fn finish_unshown(
+    job: &Job,
+    limits: &JobLimits,
+    attempt: &Attempt,
+    ending: &Ending,
+) -> Result<JobStatus, ReportRefusal> {
     let mut status = job.status.clone();
+    if let Some(since) = ending.running {
+        status.show(attempt);
+        status.run(attempt.created, since);
+    }
+    finished(job, status, limits, attempt.number, ending)
+}
+
+/// What a status becomes by the end of an attempt.
+fn finished(
+    job: &Job,
+    mut status: JobStatus,
+    limits: &JobLimits,
+    attempt: AttemptNumber,
+    ending: &Ending,
+) -> Result<JobStatus, ReportRefusal> {
+    let Ending { outcome, started, running, finished, parallelism, usage, progress } = ending;
     status.observed_generation = job.metadata.generation;
     status.begin_attempt(attempt);
     status.parallelism = Some(*parallelism);

@@ -200,8 +200,9 @@ impl Machine {
     pub(crate) fn left(&self) -> Vec<PathBuf> {
         let files = ["attempts", "results"].map(|name| fs::read_dir(self.path(name)).unwrap());
         let paths = files.into_iter().flatten().map(|entry| entry.unwrap().path());
-        let has_record =
-            |path: &Path| fs::read(path.join("attempt.json")).is_ok_and(|text| text != b"null");
+        let has_record = |path: &Path| {
+            fs::read(path.join("attempt.json")).is_ok_and(|text| text.trim_ascii() != b"null")
+        };
         paths.filter(|path| path.is_file() || has_record(path)).collect()
     }
 }

@@ -77,6 +77,7 @@ async fn one_process_has_job_after_job_each_with_files_of_its_own() {
     // Its log is each job's own.
     let job = machine.does(json!({ "do": "progress" }), 1).await;
     assert_eq!(job.status.progress.as_ref().map(|progress| progress.done), Some(3));
+    assert!(job.status.node.is_some(), "a job that is over soon has a place too");
     let log = fs::read_to_string(log_of(&machine, &job)).unwrap();
     assert_eq!(log, format!("said for {}\n", job.metadata.name));
     eventually("nothing of an attempt is left", || machine.left().is_empty().then_some(())).await;

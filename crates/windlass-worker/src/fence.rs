@@ -12,8 +12,9 @@
 //! starting a small program. So a worker that waits for its order does it ahead. What has changed until
 //! the order comes has it done again: an entry or a mount that is new has no rule.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +24,7 @@ use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
     Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, Scope,
 };
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What a function may do with a file that it was given to read.
 const READ: BitFlags<AccessFs> = landlock::make_bitflags!(AccessFs::{ReadFile});
@@ -39,15 +41,16 @@ struct Ahead {
     hidden: PathBuf,
     rules: RulesetCreated,
     surroundings: Surroundings,
+    mounts: Mounts,
 }
 
-/// Directories, and all mounts, as they are at one time.
+/// Directories as they are at one time: device, inode, and the time of the last change.
 #[derive(PartialEq, Eq)]
-struct Surroundings {
-    /// Device, inode, and the time of the last change.
-    directories: Vec<(u64, u64, i64, i64)>,
-    mounts: Vec<u8>,
-}
+struct Surroundings(Vec<(u64, u64, i64, i64)>);
+
+/// All mounts, from one time on. The kernel tells each change; to read them all takes longer than starting a small
+/// program.
+struct Mounts(File);
 
 /// A fence that is ready to be put around a process.
 pub(crate) struct Fence(RulesetCreated);
@@ -89,12 +92,13 @@ pub(crate) fn prepare() {
 /// What hinders it is told when the fence is needed.
 fn prepare_around(hidden: &Path) {
     let above = || hidden.ancestors().skip(1);
-    if let Ok(surroundings) = Surroundings::of(above())
+    if let Ok(mounts) = Mounts::watch()
+        && let Ok(surroundings) = Surroundings::of(above())
         && surroundings.are_settled()
         && let Ok(rules) = allow_beside(hidden)
     {
         let hidden = hidden.to_owned();
-        *ahead() = Some(Ahead { hidden, rules, surroundings });
+        *ahead() = Some(Ahead { hidden, rules, surroundings, mounts });
     }
 }
 
@@ -107,7 +111,7 @@ fn ahead() -> std::sync::MutexGuard<'static, Option<Ahead>> {
 fn take_ahead(hidden: &Path) -> Option<RulesetCreated> {
     let ahead = ahead().take().filter(|ahead| ahead.hidden == hidden)?;
     let now = Surroundings::of(hidden.ancestors().skip(1)).ok()?;
-    (now == ahead.surroundings).then_some(ahead.rules)
+    (now == ahead.surroundings && !ahead.mounts.have_changed()).then_some(ahead.rules)
 }
 
 impl Surroundings {
@@ -116,8 +120,7 @@ impl Surroundings {
             let found = fs::metadata(path)?;
             Ok((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
         };
-        let directories = directories.map(state).collect::<io::Result<_>>()?;
-        Ok(Self { directories, mounts: fs::read("/proc/self/mountinfo")? })
+        Ok(Self(directories.map(state).collect::<io::Result<_>>()?))
     }
 
     /// Whether each later change can be told from these.
@@ -130,7 +133,20 @@ impl Surroundings {
             let changed = changed.map(|(seconds, nanos)| Duration::new(seconds, nanos));
             changed.zip(until).is_some_and(|(changed, until)| changed < until)
         };
-        self.directories.iter().all(|&(_, _, seconds, nanoseconds)| is_old(seconds, nanoseconds))
+        self.0.iter().all(|&(_, _, seconds, nanoseconds)| is_old(seconds, nanoseconds))
+    }
+}
+
+impl Mounts {
+    /// What this thread sees; all see the same.
+    fn watch() -> io::Result<Self> {
+        File::open("/proc/thread-self/mountinfo").map(Self)
+    }
+
+    /// Whether anything was mounted, moved or unmounted. What cannot be asked counts as a change.
+    fn have_changed(&self) -> bool {
+        let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::POLLPRI)];
+        poll(&mut polled, PollTimeout::ZERO) != Ok(0)
     }
 }
 
@@ -228,6 +244,9 @@ fn beside(hidden: &Path) -> Result<Vec<PathBuf>, NoFence> {
 
 #[cfg(test)]
 mod tests {
+    use nix::mount::{MsFlags, mount, umount};
+    use nix::sched::{CloneFlags, unshare};
+
     use super::*;
 
     /// Waits until what changes from now on can be told from what is there.
@@ -257,6 +276,29 @@ mod tests {
             assert!(before == settled(above.path()), "nothing has changed");
             change().unwrap();
             assert!(before != Surroundings::of([above.path()].into_iter()).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_or_unmounted_is_seen() {
+        // In a thread of its own, whose mounts nobody else sees. Only root may do that.
+        let seen = std::thread::spawn(|| {
+            let above = tempfile::tempdir().unwrap();
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).ok()?;
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).ok()?;
+            let changed = |change: &dyn Fn() -> nix::Result<()>| {
+                let mounts = Mounts::watch().unwrap();
+                assert!(!mounts.have_changed(), "nothing has changed");
+                change().unwrap();
+                mounts.have_changed()
+            };
+            let mounted =
+                changed(&|| mount(none, above.path(), Some("tmpfs"), MsFlags::empty(), none));
+            Some((mounted, changed(&|| umount(above.path()))))
+        });
+        if let Some(seen) = seen.join().unwrap() {
+            assert_eq!(seen, (true, true));
         }
     }
 }

@@ -35,7 +35,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// function's grace.
 const LAST_CHANCE: Duration = Duration::from_secs(4);
 
-/// When it is told that a function that serves runs.
+/// When it is told that a function runs: most that are called are over by then.
 const RUNNING_DELAY: Duration = Duration::from_millis(3);
 
 /// The same where it costs a write: on a standby. What ends sooner costs none.
@@ -113,7 +113,7 @@ pub(crate) async fn run_attempt(
     let started = tokio::select! {
         biased;
         _ = signals.stop.recv() => None,
-        started = attempt.start(order, &mut warm, &mut reporter) => Some(started),
+        started = attempt.start(order, &mut warm, &reporter) => Some(started),
     };
     let mut running = match started {
         Some(Ok(running)) => running,
@@ -193,13 +193,12 @@ fn report_unstopped(stopped: io::Result<()>) {
 }
 
 impl Attempt<'_> {
-    /// Starts the function, and reports that it runs. Of one that serves, or is in a pod that waited, that is told
-    /// later: most jobs are over by then.
+    /// Starts the function.
     async fn start(
         &mut self,
         order: &Order,
         warm: &mut Option<Warm>,
-        reporter: &mut Reporter,
+        reporter: &Reporter,
     ) -> io::Result<Running> {
         let inputs = inputs::fetch(order, reporter, self.deadline());
         let (function, memory, progress) = running::start(order, warm, self.limit, inputs).await?;
@@ -209,11 +208,7 @@ impl Attempt<'_> {
         }
         let since = now();
         let process_group = Some(function.group().as_raw_pid().cast_unsigned());
-        let mut untold =
-            Some(Event::Running { started: self.started, running: since, process_group });
-        if !function.serves() && !self.assignment.on_standby {
-            untold.take().into_iter().for_each(|event| reporter.send(event));
-        }
+        let untold = Some(Event::Running { started: self.started, running: since, process_group });
         Ok(Running { since, memory, function, progress, last_progress: None, untold })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 use windlass_core::Cpus;
-use windlass_core::assignment::{Order, Preparation};
+use windlass_core::assignment::{Order, Preparation, ReportTo};
 use windlass_core::contract::{EXIT_BAD_INPUT, EXIT_FUNCTION_ERROR};
 use windlass_core::status::Usage;
 
@@ -63,7 +63,9 @@ pub(crate) async fn start(
     let confinement = assignment.confinement.as_ref();
     if !order.serves {
         let memory = MemoryWatch::confine(confinement)?;
-        keep_a_thread()?;
+        if matches!(assignment.report, ReportTo::Http { .. }) {
+            keep_a_thread()?;
+        }
         inputs.await?;
         let (mut process, progress) = FunctionProcess::start(order, limit)?;
         let relay = Relay::start(process.take_output(), assignment.log.as_deref());
@@ -96,11 +98,6 @@ impl RunningFunction {
             Self::Once { process, .. } => process.group(),
             Self::Serving { function, .. } => function.group(),
         }
-    }
-
-    /// Whether it stays when its attempt is over.
-    pub(crate) fn serves(&self) -> bool {
-        matches!(self, Self::Serving { .. })
     }
 
     /// Where the result is expected.
@@ -182,7 +179,7 @@ fn is_answer_of_its_own(code: Option<i32>) -> bool {
     answers.map(Some).contains(&code)
 }
 
-/// Has a thread for files from now on: what would start the first one later panics where the function
+/// Has a thread for names and files from now on: what would start the first one later panics where the function
 /// has left no room for any.
 fn keep_a_thread() -> io::Result<()> {
     // The same is tried first by somebody who can say no.

@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{ChildStderr, ChildStdout};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::log::RotatingLog;
 
@@ -33,11 +35,11 @@ impl Relay {
         (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
         log: Option<&str>,
     ) -> Self {
-        let log = log.map(|path| Arc::new(Mutex::new(RotatingLog::at(path))));
+        let log = Arc::new(Mutex::new(LogThread::new(log.map(RotatingLog::at))));
         let kept = Arc::new(Mutex::new(VecDeque::new()));
         let mut tasks = Vec::new();
         if let Some(stdout) = stdout {
-            tasks.push(tokio::spawn(relay(stdout, None, log.clone())));
+            tasks.push(tokio::spawn(relay(stdout, None, Arc::clone(&log))));
         }
         if let Some(stderr) = stderr {
             tasks.push(tokio::spawn(relay(stderr, Some(Arc::clone(&kept)), log)));
@@ -61,7 +63,7 @@ impl Relay {
 async fn relay(
     mut pipe: impl AsyncRead + Unpin,
     kept: Option<Arc<Mutex<VecDeque<u8>>>>,
-    log: Option<Arc<Mutex<RotatingLog>>>,
+    log: Arc<Mutex<LogThread>>,
 ) {
     let mut buffer = vec![0; CHUNK_BYTES];
     while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
@@ -69,17 +71,67 @@ async fn relay(
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             keep_end(&mut kept, &buffer[..length]);
         }
-        // In a thread of its own: a log that nobody takes may hold the function up, as it would
-        // without a worker, but neither its timeout nor its stop.
-        let log = log.clone();
-        let written = spawn_blocking(move || {
-            let bytes = &buffer[..length];
-            let mut log =
-                log.as_deref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner));
-            put(log.as_deref_mut(), bytes);
-            buffer
-        });
+        let written = log.lock().unwrap_or_else(PoisonError::into_inner).write(buffer, length);
         buffer = written.await.unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
+    }
+}
+
+/// Writes what a function says, in a thread of its own: a log that nobody takes may hold the function up, as it would
+/// without a worker, but neither its timeout nor its stop. The thread is started when there is something to write: most
+/// functions that are called say nothing.
+enum LogThread {
+    /// Nothing was said yet, or the function has left no room for a thread.
+    Unstarted(Option<RotatingLog>),
+    Started(mpsc::Sender<Said>),
+}
+
+/// A piece of what a function says, and who waits for its buffer.
+struct Said {
+    buffer: Vec<u8>,
+    length: usize,
+    written: oneshot::Sender<Vec<u8>>,
+}
+
+impl LogThread {
+    fn new(log: Option<RotatingLog>) -> Self {
+        Self::Unstarted(log)
+    }
+
+    /// Writes the start of a buffer, which comes back when that is done.
+    fn write(&mut self, buffer: Vec<u8>, length: usize) -> oneshot::Receiver<Vec<u8>> {
+        let (written, receiver) = oneshot::channel();
+        let said = Said { buffer, length, written };
+        self.start();
+        match self {
+            // It ends with the last sender only.
+            Self::Started(thread) => thread.send(said).unwrap_or_default(),
+            Self::Unstarted(log) => said.put(log.as_mut()),
+        }
+        receiver
+    }
+
+    fn start(&mut self) {
+        let Self::Unstarted(log) = self else { return };
+        let (sender, said) = mpsc::channel::<Said>();
+        // Handed over once there is a thread: without one the log stays here.
+        let (give, given) = mpsc::channel::<Option<RotatingLog>>();
+        let run = move || {
+            let mut log = given.recv().unwrap_or_default();
+            said.into_iter().for_each(|said| said.put(log.as_mut()));
+        };
+        if thread::Builder::new().spawn(run).is_ok() {
+            // It waits for that.
+            give.send(log.take()).unwrap_or_default();
+            *self = Self::Started(sender);
+        }
+    }
+}
+
+impl Said {
+    fn put(self, log: Option<&mut RotatingLog>) {
+        put(log, &self.buffer[..self.length]);
+        // Nobody reads on.
+        self.written.send(self.buffer).unwrap_or_default();
     }
 }
 

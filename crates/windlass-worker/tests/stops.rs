@@ -132,13 +132,13 @@ fn a_function_does_not_outlive_a_killed_worker() {
 fn what_a_function_leaves_in_its_group_is_ended() {
     let bench = Bench::new();
     let script = r#"
+        echo $$ > "$DIR/group"
         for i in 1 2 3; do (trap '' TERM; sleep 1000) & done
         printf done > "$WINDLASS_OUTPUT"
     "#;
-    let mut worker = bench.sh(script);
-    let group = worker.group();
+    let worker = bench.sh(script);
     assert_eq!(worker.result().text.as_deref(), Some("done"));
-    assert_gone(group);
+    assert_gone(bench.pid_of("group"));
 }
 
 #[test]

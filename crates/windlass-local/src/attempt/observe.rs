@@ -57,10 +57,11 @@ impl TrackedAttempt {
 
 /// The attempts of one job as core sees them.
 pub(crate) fn attempts(tracked: &[TrackedAttempt], host: &str) -> Vec<Attempt> {
-    tracked.iter().map(|attempt| observe(attempt, host)).collect()
+    tracked.iter().map(|attempt| self::attempt(attempt, host)).collect()
 }
 
-fn observe(tracked: &TrackedAttempt, host: &str) -> Attempt {
+/// One of them.
+pub(crate) fn attempt(tracked: &TrackedAttempt, host: &str) -> Attempt {
     let TrackedAttempt { number, cpus, created, running, reported, exit, stopping } = tracked;
     let state = match (exit, reported, running) {
         (Some(_), Some(ending), _) => AttemptState::Ended(End::Reported(ending.clone())),

@@ -12,7 +12,10 @@ use windlass_worker::private_files;
 /// Name of the file in a worker's directory.
 const FILE: &str = "attempt.json";
 
-/// What the file says of no attempt: not nothing, see [`private_files::write`].
+/// Bytes of the file, whatever it says: one that gets shorter and longer takes the file system longer.
+const BYTES: usize = 96;
+
+/// What the file says of no attempt.
 const NO_ATTEMPT: &[u8] = b"null";
 
 /// One attempt that was given to a worker.
@@ -25,14 +28,20 @@ pub(crate) struct AttemptRecord {
 impl AttemptRecord {
     /// Writes it into a worker's directory.
     pub(super) fn write(&self, home: &Path) -> io::Result<()> {
-        private_files::write(&home.join(FILE), &serde_json::to_vec(self)?)
+        write(home, serde_json::to_vec(self)?)
     }
 
     /// The worker of this directory has no attempt any more. The file is used again, because file systems take longer
     /// to make and remove one.
     pub(super) fn clear(home: &Path) -> io::Result<()> {
-        private_files::write(&home.join(FILE), NO_ATTEMPT)
+        write(home, NO_ATTEMPT.to_vec())
     }
+}
+
+/// Writes what is JSON with and without space after it.
+fn write(home: &Path, mut said: Vec<u8>) -> io::Result<()> {
+    said.resize(said.len().max(BYTES), b' ');
+    private_files::write(&home.join(FILE), &said)
 }
 
 /// The attempts that an earlier server has started and not seen the end of, from the directory of

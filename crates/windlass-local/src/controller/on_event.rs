@@ -20,7 +20,7 @@ use super::reconcile::reconcile;
 use super::state::State;
 use super::update_status::{next_version, update_status};
 use super::warm_functions;
-use crate::attempt::observe::{Exit, Unreported, server_time, server_times};
+use crate::attempt::observe::{self, Exit, Unreported, server_time, server_times};
 use crate::event::{Event, Refusal};
 use crate::queueing::admission::QueueEntry;
 
@@ -206,7 +206,9 @@ fn on_report(state: &mut State, report: &Report) {
             let ending = server_times(ending, now);
             attempt.reported = Some(ending.clone());
             log_attempt(&job.metadata.name, attempt);
-            match report::finish(&job, &active.limits, *number, &ending) {
+            // Most calls are over before it is told that they run.
+            let attempt = observe::attempt(attempt, &state.ctx.host);
+            match report::finish_unshown(&job, &active.limits, &attempt, &ending) {
                 Ok(status) => update_status(state, uid, &job, status),
                 Err(refused) => warn!(%uid, attempt = number, %refused, "an outcome is refused"),
             }

@@ -90,6 +90,14 @@ impl JobCache {
         self.tell(|| Change::Stored(now));
     }
 
+    /// A new job whose caller waits for its end and is about to watch it: then nobody reads it from the database.
+    pub(crate) fn keep(&self, job: &Arc<Job>) {
+        let waits = || watch::Sender::new(Some(Shown::new(Arc::clone(job), None)));
+        if !job.status.is_finished() {
+            self.lock().entry(job.metadata.name.clone()).or_insert_with(waits);
+        }
+    }
+
     /// What the first watcher has read. A change that came meanwhile is newer.
     pub(crate) fn fill(&self, job: Arc<Job>) {
         if let Some(entry) = self.lock().get(&job.metadata.name) {

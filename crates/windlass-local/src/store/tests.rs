@@ -190,6 +190,20 @@ fn a_job_whose_end_takes_long_is_stored_before_it() {
 }
 
 #[test]
+fn who_waits_for_a_job_that_is_stored_finds_it_without_reading() {
+    let store = store(Duration::from_millis(1), ENDLESS);
+    let slow = job("slow");
+    assert!(store.insert(&slow, true).blocking_recv().unwrap().is_ok());
+    assert_eq!(
+        store.cache.get("slow").map(|found| found.metadata.uid.clone()),
+        Some(slow.metadata.uid.clone())
+    );
+    store.update(later(&slow, Phase::Succeeded, 0));
+    store.flush();
+    assert!(store.cache.get("slow").is_none(), "one that nobody watches stays");
+}
+
+#[test]
 fn a_name_is_taken_by_a_job_that_is_not_stored_yet() {
     let mut store = store(LONG, ENDLESS);
     let first = job("mine");

@@ -221,7 +221,10 @@ impl Writer {
                 self.hearers.cache.announce(&job);
                 answer(reply, Ok(job));
             }
-            Executed::Begun(job, reply) => answer(reply, Ok(job)),
+            Executed::Begun(job, reply) => {
+                self.hearers.cache.keep(&job);
+                answer(reply, Ok(job));
+            }
             Executed::NameTaken(reply, why) => answer(reply, Err(why)),
             Executed::Updated(job, is_there, reply) => {
                 // Of the same transaction, and older.
