@@ -334,6 +334,29 @@ class Rendered(unittest.TestCase):
         self.assertEqual(re.findall("namespaceSelector:(.*)", text(watchNamespace="jobs")), 2 * [only])
 
 
+class Definitions(unittest.TestCase):
+    """The chart of the CRDs has those of the other chart."""
+
+    CHART = CHECKOUT / "charts" / "windlass-crds"
+
+    def template(self, *values):
+        command = [HELM, "template", "crds", self.CHART, *values]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def test_they_are_the_committed_ones_and_stay_unless_told_otherwise(self):
+        lines = re.compile(r"^# Source:.*\n|^\n|^---\n", flags=re.MULTILINE)
+        committed = lines.sub("", (CHART / "crds/crds.yaml").read_text(encoding="utf-8"))
+        self.assertEqual(lines.sub("", self.template("--set", "keep=false").stdout), committed)
+        kept = lines.sub("", self.template().stdout)
+        keep = "  annotations:\n    helm.sh/resource-policy: keep\n"
+        self.assertEqual((kept.count(keep), kept.replace(keep, "")), (5, committed))
+
+    def test_a_wrong_value_is_refused(self):
+        refused = self.template("--set", "kep=false")
+        self.assertRegex(refused.stderr, "''.*kep")
+        self.assertRegex(self.template("--set-string", "keep=no").stderr, "/keep")
+
+
 class Monitoring(unittest.TestCase):
     """Each expression is one that Prometheus reads, of metrics that there are."""
 

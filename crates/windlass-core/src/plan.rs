@@ -154,7 +154,10 @@ fn clean_up<'a>(job: &Job, observed: &Observed, now: Timestamp) -> Decision<'a> 
         Some(expiry) => Some(until(expiry, now)),
         None => None,
     };
-    (actions, Transition::Unchanged, requeue_after)
+    // What is changed after the end changes nothing. Whoever waits until the change was seen is told.
+    let is_told = job.status.observed_generation == job.metadata.generation;
+    let transition = if is_told { Transition::Unchanged } else { Transition::Acknowledged };
+    (actions, transition, requeue_after)
 }
 
 /// The current attempt exists and is not settled: how far it is.

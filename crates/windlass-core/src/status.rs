@@ -44,12 +44,13 @@ pub const MAX_FAILURE_MESSAGE_BYTES: usize = 5 * 1024;
     ),
 ])))]
 pub struct JobStatus {
-    /// The generation of the spec that this status tells about. What is changed after the end changes nothing,
-    /// and is not told.
+    /// The generation of the spec that this status tells about. Until a cluster's controller has seen the job, -1 in
+    /// its object.
     pub observed_generation: Option<i64>,
     /// One word for where the job is. Absent until it was first seen.
     pub phase: Option<Phase>,
-    /// Admitted, Running and Finished. Finished is True for every end, its reason says which.
+    /// Admitted, Running and Finished. Finished is True for every end, its reason says which. Reconciling is there until
+    /// the end, and Stalled after a failure: kstatus, and so Helm and Flux, read these two.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
@@ -194,6 +195,10 @@ pub enum ConditionType {
     Running,
     /// The job has ended, well or not.
     Finished,
+    /// It has not ended yet. Absent afterwards.
+    Reconciling,
+    /// It has failed. Absent otherwise.
+    Stalled,
 }
 
 /// The words that a condition gives as its reason, beside the [`FailureReason`]s and what the world

@@ -301,12 +301,14 @@ impl JobStatus {
     fn doubt(&mut self, message: &str, since: Timestamp) {
         let (kind, reason) = (ConditionType::Running, reasons::NODE_DELETED);
         self.set_condition(kind, Truth::Unknown, reason, message, since);
+        self.set_condition(ConditionType::Reconciling, true, reason, message, since);
     }
 
     /// It waits in its queue for this reason.
     fn queue(&mut self, reason: &str, why: &str, now: Timestamp) {
         self.phase = Some(Phase::Queued);
         self.set_condition(ConditionType::Admitted, false, reason, why, now);
+        self.set_condition(ConditionType::Reconciling, true, reason, why, now);
     }
 
     /// CPUs are granted since `admitted`, and its attempt runs.
@@ -315,6 +317,7 @@ impl JobStatus {
         self.timeline.running = Some(since);
         self.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
         self.set_condition(ConditionType::Running, true, reasons::RUNNING, "", since);
+        self.set_condition(ConditionType::Reconciling, true, reasons::RUNNING, "", since);
     }
 
     /// CPUs are granted since `admitted`, and its attempt does not run for this reason.
@@ -337,6 +340,7 @@ impl JobStatus {
         self.phase = Some(Phase::Starting);
         self.set_condition(ConditionType::Admitted, true, reasons::GRANTED, "", admitted);
         self.set_condition(ConditionType::Running, false, &reason, &message, since);
+        self.set_condition(ConditionType::Reconciling, true, &reason, &message, since);
     }
 
     /// Tells the end of the job.
@@ -352,5 +356,9 @@ impl JobStatus {
         }
         self.set_condition(ConditionType::Running, false, reasons::ENDED, "", now);
         self.set_condition(ConditionType::Finished, true, reason, message, now);
+        self.conditions.retain(|condition| condition.kind != ConditionType::Reconciling);
+        if phase == Phase::Failed {
+            self.set_condition(ConditionType::Stalled, true, reason, message, now);
+        }
     }
 }

@@ -5,8 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use windlass_core::status::Truth;
 
-/// The type of the one condition.
+/// The type of the condition that every object has.
 pub(crate) const READY: &str = "Ready";
+/// The type of the condition of an object that has to be changed.
+pub(crate) const STALLED: &str = "Stalled";
 
 /// A condition of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -151,6 +151,9 @@ pub struct ClusterQueueStatus {
     /// The numbers and the claims of all its queues together.
     #[serde(flatten)]
     pub usage: QueueStatus,
+    /// The generation of the queue that this is about. -1 until it was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
     /// One, `Ready`: whether it has every namespace that it selects, and all the CPUs that are guaranteed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -214,7 +217,7 @@ impl ComputeJob {
     /// The object as core knows it.
     pub fn to_core(&self) -> Job {
         Job {
-            status: self.status.clone().unwrap_or_default(),
+            status: seen(self.status.clone().unwrap_or_default()),
             ..Job::new(metadata(&self.metadata), self.spec.0.clone())
         }
     }
@@ -255,6 +258,12 @@ impl ComputeQueue {
             }),
         }
     }
+}
+
+/// A status without the generation that [`definitions`] gives to one that nobody has written.
+pub(crate) fn seen(mut status: JobStatus) -> JobStatus {
+    status.observed_generation.take_if(|generation| *generation == definitions::UNSEEN);
+    status
 }
 
 pub(crate) fn metadata(meta: &kube::core::ObjectMeta) -> Metadata {

@@ -832,9 +832,11 @@ export interface components {
          *     - `Admitted`: CPUs are granted.
          *     - `Running`: The function runs.
          *     - `Finished`: The job has ended, well or not.
+         *     - `Reconciling`: It has not ended yet. Absent afterwards.
+         *     - `Stalled`: It has failed. Absent otherwise.
          * @enum {string}
          */
-        ConditionType: "Admitted" | "Running" | "Finished";
+        ConditionType: "Admitted" | "Running" | "Finished" | "Reconciling" | "Stalled";
         /** @description The data of `event: deleted`. */
         DeletedEvent: {
             /** @description The name of the job that is gone. */
@@ -1260,7 +1262,8 @@ export interface components {
              * @description Number of the latest attempt that was seen, 1 for the first.
              */
             attempt?: number;
-            /** @description Admitted, Running and Finished. Finished is True for every end, its reason says which. */
+            /** @description Admitted, Running and Finished. Finished is True for every end, its reason says which. Reconciling is there until
+             *     the end, and Stalled after a failure: kstatus, and so Helm and Flux, read these two. */
             conditions?: components["schemas"]["Condition"][];
             /** @description Why the job, or its latest failed attempt, failed. */
             failure?: components["schemas"]["Failure"];
@@ -1270,8 +1273,7 @@ export interface components {
             node?: string;
             /**
              * Format: int64
-             * @description The generation of the spec that this status tells about. What is changed after the end changes nothing,
-             *     and is not told.
+             * @description The generation of the spec that this status tells about. -1 until the job was first seen.
              */
             observedGeneration?: number;
             /**

@@ -4,6 +4,7 @@ mod cluster_queues;
 mod failures;
 mod functions;
 mod gateway;
+mod health;
 pub(crate) mod inputs;
 mod jobs;
 mod managed;

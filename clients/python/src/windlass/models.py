@@ -99,6 +99,8 @@ ConditionType = Literal[
     "Admitted",
     "Running",
     "Finished",
+    "Reconciling",
+    "Stalled",
 ]
 """What a condition is about."""
 
@@ -278,7 +280,9 @@ class JobStatus(
     attempt: int | None = None
     """Number of the latest attempt that was seen, 1 for the first."""
     conditions: tuple[Condition, ...] = ()
-    """Admitted, Running and Finished. Finished is True for every end, its reason says which."""
+    """Admitted, Running and Finished. Finished is True for every end, its reason says which. Reconciling is there
+    until the end, and Stalled after a failure: kstatus, and so Helm and Flux, read these two.
+    """
     failure: Failure | None = None
     """Why the job, or its latest failed attempt, failed."""
     job: str | None = None
@@ -286,8 +290,8 @@ class JobStatus(
     node: str | None = None
     """Node of the pod; the host's name on one machine."""
     observed_generation: int | None = None
-    """The generation of the spec that this status tells about. What is changed after the end changes nothing, and is
-    not told.
+    """The generation of the spec that this status tells about. Until a cluster's controller has seen the job, -1 in
+    its object.
     """
     parallelism: int | None = None
     """CPUs granted to the latest attempt."""

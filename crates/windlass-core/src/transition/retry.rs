@@ -38,7 +38,11 @@ impl JobStatus {
                 }
                 _ => "waits for its next attempt",
             };
-            self.set_condition(ConditionType::Admitted, false, reasons::RETRYING, why, time);
+            for (kind, status) in
+                [(ConditionType::Admitted, false), (ConditionType::Reconciling, true)]
+            {
+                self.set_condition(kind, status, reasons::RETRYING, why, time);
+            }
         } else {
             self.end(Phase::Failed, reason.as_str(), &message, time);
         }

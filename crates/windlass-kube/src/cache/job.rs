@@ -14,7 +14,7 @@ use serde::Deserialize;
 use windlass_core::status::{ConditionType, Failure, reasons};
 use windlass_core::{Cpus, Job, JobSpec, JobStatus};
 
-use crate::crd::{ComputeJob, metadata};
+use crate::crd::{ComputeJob, metadata, seen};
 
 /// A ComputeJob without its input.
 #[derive(Clone, Debug, Deserialize)]
@@ -112,7 +112,7 @@ impl WatchedJob {
             ttl_seconds_after_finished: ttl.unwrap_or(JobSpec::default_ttl_seconds()),
             cancel: kept.cancel,
         };
-        Job { status: self.status.clone(), ..Job::new(metadata(&self.metadata), spec) }
+        Job { status: seen(self.status.clone()), ..Job::new(metadata(&self.metadata), spec) }
     }
 
     /// A reference to the job of this namespace and name.

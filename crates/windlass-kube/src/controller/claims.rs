@@ -202,6 +202,7 @@ async fn write_status(
         },
     });
     if let Some(ready) = &write.ready {
+        patch["status"]["observedGeneration"] = json!(ready.observed_generation);
         patch["status"]["conditions"] = json!([ready]);
     }
     let (patch, params) = (Patch::Merge(patch), PatchParams::default());

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,13 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::warn;
 use windlass_core::error::clip;
+use windlass_core::status::Truth;
 use windlass_core::{Error, Function};
 
 use super::context::Context;
 use super::refused_status::is_refusal;
 use crate::attempt::build_standby::StandbyTemplate;
-use crate::condition::{Condition, READY};
+use crate::condition::{Condition, READY, STALLED};
 use crate::crd::{ClusterComputeFunction, ComputeFunction};
 use crate::error::{call, exceeds_quota, from_kube, within_deadline};
 use crate::function_status::FunctionStatus;
@@ -148,10 +150,11 @@ async fn tell<K: FunctionObject>(ctx: &Context, function: &K) -> Result<(), Erro
     if before == Some(&condition) {
         return Ok(());
     }
+    let generation = condition.observed_generation;
     let functions = function.api(ctx.client.clone());
     let patch = Patch::Merge(json!({
         "metadata": { "uid": function.uid(), "resourceVersion": function.resource_version() },
-        "status": { "conditions": [condition] },
+        "status": { "observedGeneration": generation, "conditions": all(condition) },
     }));
     let (name, params) = (function.name_any(), PatchParams::default());
     call(functions.patch_status(&name, &params, &patch)).await.map(drop)
@@ -246,10 +249,16 @@ fn condition(
     })
 }
 
+/// All that is told of a function. What Windlass refuses stays refused until somebody changes the function.
+fn all(ready: Condition) -> Vec<Condition> {
+    let is_stalled = ready.reason == INVALID;
+    let stalled = Condition { kind: STALLED.into(), status: Truth::True, ..ready.clone() };
+    iter::once(ready).chain(is_stalled.then_some(stalled)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use windlass_core::status::Truth;
 
     use super::*;
 

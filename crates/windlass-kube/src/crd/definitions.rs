@@ -3,11 +3,11 @@
 //! `windlass print crds` writes what [`all`] gives; `manifests/crds.yaml` is that output.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
+    CustomResourceDefinition, JSON, JSONSchemaProps, ValidationRule,
 };
 use kube::CustomResourceExt as _;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     ClusterComputeFunction, ClusterComputeQueue, ComputeFunction, ComputeJob, ComputeQueue,
@@ -54,6 +54,11 @@ pub fn all() -> Vec<CustomResourceDefinition> {
             )],
         );
     }
+    for crd in [&mut function, &mut cluster_function, &mut cluster_queue, &mut job] {
+        for status in schemas(crd).filter_map(|root| root.properties.as_mut()?.get_mut("status")) {
+            status.default = Some(JSON(json!({ "observedGeneration": UNSEEN })));
+        }
+    }
     let mut all = [function, cluster_function, queue, cluster_queue, job];
     for root in all.iter_mut().flat_map(schemas) {
         // The formats of Rust's integers mean nothing to an API server, which warns.
@@ -63,6 +68,10 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     }
     all.into()
 }
+
+/// The generation that an API server gives to a status that nobody has written. What waits for an object by kstatus would
+/// take one without any status for one that is done.
+pub(super) const UNSEEN: i64 = -1;
 
 /// What is said to somebody who changes the place of a job that has started.
 const MOVED_TOO_LATE: &str = "queue and priority can be changed only while the job has not started";

@@ -102,3 +102,20 @@ fn back_off_doubles_to_a_minute_and_is_jittered_by_half_at_most() {
         assert!((full / 2..=full).contains(&wait), "attempt {number}: {wait} ms");
     }
 }
+
+#[test]
+fn a_change_after_the_end_is_seen_and_changes_nothing_else() {
+    let mut job = job();
+    let ended = Outcome::Succeeded(result());
+    let world = seen(vec![attempt(1, AttemptState::Ended(End::Reported(ending(ended, at(9)))))]);
+    job.status = plan(&job, &limits(), &world, at(10)).status;
+    assert_eq!(
+        (job.status.phase, job.status.observed_generation),
+        (Some(Phase::Succeeded), Some(1))
+    );
+    job.metadata.generation = Some(2);
+    job.spec.cancel = true;
+    let again = plan(&job, &limits(), &world, at(11));
+    let expected = JobStatus { observed_generation: Some(2), ..job.status };
+    assert_eq!(again.status, expected);
+}

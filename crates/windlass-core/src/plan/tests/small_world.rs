@@ -275,6 +275,13 @@ impl World {
     pub(super) fn check(&self) -> Result<(), TestCaseError> {
         prop_assert!(self.live() <= 1, "{} live attempts: {:#?}", self.live(), self.attempts);
         prop_assert!(self.committed <= 1, "{} committed results", self.committed);
+        // What kstatus says: in progress until the end, and then failed or not.
+        let status = &self.job.status;
+        let is_true = |kind| told(status, kind).is_some_and(|(status, _)| status == Truth::True);
+        let said = (is_true(ConditionType::Reconciling), is_true(ConditionType::Stalled));
+        let is_unfinished = status.phase.is_some() && !status.is_finished();
+        let expected = (is_unfinished, status.phase == Some(Phase::Failed));
+        prop_assert_eq!(said, expected, "{:?}: {:?}", status.phase, status.conditions);
         Ok(())
     }
 }

@@ -80,7 +80,7 @@ impl Shared {
     fn watch_claims(&self, cpus: Cpus, claims: Vec<Claim>) {
         let mut pool = pool(cpus);
         let usage = QueueStatus { holder: Some(ME.into()), claims, ..QueueStatus::default() };
-        pool.status = Some(crate::crd::ClusterQueueStatus { usage, conditions: Vec::new() });
+        pool.status = Some(crate::crd::ClusterQueueStatus { usage, ..Default::default() });
         self.watch(&pool);
     }
 
