@@ -75,6 +75,31 @@ test("the life of a job, from the form to its picture, and once more with edits"
   assert.deepEqual(page.complaints.filter((text) => !text.includes("422")), []);
 });
 
+test("a job that is submitted once more with edits keeps its data, its files and its bounds", async () => {
+  const send = async (text) => {
+    const headers = { Authorization: `Bearer ${server.token}`, "Content-Type": "application/json" };
+    return (await fetch(`${server.url}/v1/namespaces/default/blobs`, { method: "POST", headers, body: text })).json();
+  };
+  const { sha256, bytes } = await send(JSON.stringify({ text: "of data" }));
+  const inputBlob = { sha256, bytes, mediaType: "text/plain" };
+  const files = { "a.csv": { ...(await send("1,2")), mediaType: "text/csv" }, "b.csv": { ...(await send("3,4")), mediaType: "text/csv" } };
+  const bounds = { retries: 1, timeoutSeconds: 77, parallelism: 2, minParallelism: 1, ttlSecondsAfterFinished: 4321 };
+  const name = await server.submit({ function: "count", inputBlob, files, ...bounds });
+  await server.phase(name, "Succeeded");
+  const page = await openPage(browser, server);
+  await go(page, `#/default/jobs/${name}`);
+  await page.getByRole("link", { name: "Retry with edits" }).click();
+  await page.getByText(`The input of ${name}`).waitFor();
+  await page.locator("p", { hasText: "b.csv" }).getByRole("button", { name: "Leave it out" }).click();
+  await page.getByRole("button", { name: "Submit" }).click();
+  await page.locator(".title .phase-succeeded").waitFor();
+  await until("it is another job", () => !page.url().endsWith(name) && !page.url().includes("functions"));
+  const { spec } = await server.ask("GET", `jobs/${decodeURIComponent(page.url().split("/").at(-1))}?fields=input`);
+  const kept = Object.fromEntries(Object.keys(bounds).map((field) => [field, spec[field]]));
+  assert.deepEqual({ ...kept, inputBlob: spec.inputBlob, files: Object.keys(spec.files) }, { ...bounds, inputBlob, files: ["a.csv"] });
+  assert.deepEqual(page.complaints, []);
+});
+
 test("the parts of its time sum to the whole, with earlier attempts", async () => {
   const page = await openSaid({ text: "a", exit: 3, log: "the words" }, { retries: 1 });
   const name = page.url().split("/").at(-1);

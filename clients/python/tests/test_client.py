@@ -136,6 +136,9 @@ def test_a_failure_is_an_exception_with_the_traceback(client):
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.job) == (str(caught.value), caught.value.job)
     with pytest.raises(windlass.JobFailed) as caught:
+        client.call("fail", {"items": [1, "bad"]}, retries=1)
+    assert caught.value.reason == "FunctionError" and caught.value.job.status.attempt == 2, "it was asked for"
+    with pytest.raises(windlass.JobFailed) as caught:
         client.call("square", {"itmes": []})
     assert caught.value.reason == "BadInput" and "/itmes" in caught.value.summary
     assert "did you mean items?" in caught.value.summary

@@ -88,7 +88,7 @@ pub(crate) fn next_status(
         }
         Transition::NotCreated(failure) => {
             status.begin_attempt(failure.attempt);
-            status.fail(limits, failure);
+            status.fail(&job.spec, limits, failure);
         }
         Transition::Starting { attempt, reason, message, now } => {
             status.show(attempt);
@@ -105,7 +105,7 @@ pub(crate) fn next_status(
         }
         Transition::NotStarted { attempt, failure } => {
             status.show(attempt);
-            status.fail(limits, failure);
+            status.fail(&job.spec, limits, failure);
         }
         Transition::Ended { attempt, end } => {
             status.show(attempt);
@@ -115,7 +115,7 @@ pub(crate) fn next_status(
             last.into_iter().for_each(|attempt| status.show(attempt));
             status.end(Phase::Cancelled, reasons::CANCELLED, "spec.cancel was set", now);
         }
-        Transition::Invalid(failure) => status.fail(limits, failure),
+        Transition::Invalid(failure) => status.fail(&job.spec, limits, failure),
     }
     status
 }
@@ -140,7 +140,7 @@ fn settle(
         End::Unreported { reason, message, at } => failure(*reason, message.clone(), number, *at),
         End::NotTaken { message, at } => refused_start(job, limits, attempt, message, *at),
     };
-    status.fail(limits, failed);
+    status.fail(&job.spec, limits, failed);
     status
 }
 
@@ -227,6 +227,7 @@ fn finished(
     };
     let message = clip(message, MAX_FAILURE_MESSAGE_BYTES);
     status.fail(
+        &job.spec,
         limits,
         Failure { reason, message, exit_code, attempt, time: *finished, refused_since: None },
     );

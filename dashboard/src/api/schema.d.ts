@@ -1273,7 +1273,8 @@ export interface components {
             node?: string;
             /**
              * Format: int64
-             * @description The generation of the spec that this status tells about. -1 until the job was first seen.
+             * @description The generation of the spec that this status tells about. Until a cluster's controller has seen the job, -1 in
+             *     its object.
              */
             observedGeneration?: number;
             /**

@@ -1,7 +1,7 @@
 // What is asked once, or now and then, and has no stream.
 import { useEffect, useState } from "preact/hooks";
 import { askJson, wordsOf } from "../api/client";
-import { pause } from "./pause";
+import { pause, untilVisible } from "./pause";
 
 export interface Asked<T> {
   value: T | undefined;
@@ -29,7 +29,10 @@ export function useAnswer<T>(path: string | undefined, everyMs?: number): Asked<
           if (stop.signal.aborted) return;
           setAsked((before) => ({ ...before, why: wordsOf(error) }));
         }
-        if (everyMs !== undefined) await pause(everyMs, stop.signal);
+        if (everyMs !== undefined) {
+          await pause(everyMs, stop.signal);
+          await untilVisible(stop.signal);
+        }
       } while (everyMs !== undefined && !stop.signal.aborted);
     };
     void go();

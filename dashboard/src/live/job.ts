@@ -4,7 +4,7 @@ import { askJson, pathOf, Refused, wordsOf } from "../api/client";
 import { readEvents, type ServerEvent } from "../api/events";
 import { isFinished, type Explanation, type Job, type Progress } from "../api/types";
 import { jobs, type Row } from "./jobs";
-import { pause } from "./pause";
+import { pause, untilVisible } from "./pause";
 
 const FIELDS = [
   "metadata",
@@ -141,6 +141,7 @@ export function useExplanation(namespace: string, name: string, job: Job | undef
         }
         if (isOver) return;
         await pause(EXPLAIN_MS, stop.signal);
+        await untilVisible(stop.signal);
       } while (!stop.signal.aborted);
     };
     void ask();

@@ -4,7 +4,7 @@ import { askJson, pathOf, Refused, wordsOf } from "../api/client";
 import { readEvents, type ServerEvent } from "../api/events";
 import { isFinished, type Job, type Phase, type Progress } from "../api/types";
 import { store } from "../store";
-import { pause } from "./pause";
+import { pause, untilVisible } from "./pause";
 
 /** Most jobs that a page keeps. */
 export const MAX_JOBS = 20_000;
@@ -278,6 +278,7 @@ async function poll(namespace: string, table: Table, signal: AbortSignal): Promi
     await list(namespace, table, { names: new Set(), gone: new Set() }, signal);
     show(table, { connection: { state: "polling", why: "you may not watch jobs here" } });
     await pause(POLL_MS, signal);
+    await untilVisible(signal);
   }
 }
 

@@ -21,6 +21,8 @@ export function JobForm({ namespace, of, from }: Properties) {
   const [raw, setRaw] = useState(() => JSON.stringify(from?.spec.input ?? {}, null, 2));
   const [isRaw, setIsRaw] = useState(fields.length === 0);
   const [file, setFile] = useState<File | undefined>();
+  const [keptBlob, setKeptBlob] = useState(from?.spec.inputBlob);
+  const [files, setFiles] = useState(from?.spec.files ?? {});
   const [options, setOptions] = useState(() => optionsOf(from));
   const [refused, setRefused] = useState<unknown>();
   const [isBusy, setBusy] = useState(false);
@@ -32,8 +34,8 @@ export function JobForm({ namespace, of, from }: Properties) {
     setRefused(undefined);
     try {
       const input = isRaw ? (JSON.parse(raw) as unknown) : inputOf(fields, values);
-      const blob = file === undefined ? undefined : await send(namespace, file);
-      const body = { function: metadata.name, ...(blob ? { inputBlob: blob } : { input }), ...specOf(options) };
+      const blob = file === undefined ? keptBlob : await send(namespace, file);
+      const body = { ...keptOf(from, options), function: metadata.name, files, ...(blob ? { inputBlob: blob } : { input }), ...specOf(options) };
       const answer = await post(pathOf(namespace, "jobs"), body, { "Idempotency-Key": requestKey() });
       const job = (await answer.json()) as Job;
       location.hash = hrefOf(namespace, "jobs", job.metadata.name);
@@ -54,7 +56,16 @@ export function JobForm({ namespace, of, from }: Properties) {
   return (
     <form class="job-form" onSubmit={(event) => void submit(event)} noValidate>
       {takesFiles && <FileField types={spec.inputTypes ?? []} set={setFile} />}
+      {file === undefined && keptBlob !== undefined && (
+        <p class="field">
+          The input of {from?.metadata.name}: <Text>{keptBlob.mediaType}</Text>, {keptBlob.bytes.toLocaleString("en")} bytes{" "}
+          <button type="button" class="quiet" onClick={() => setKeptBlob(undefined)}>
+            Write another input
+          </button>
+        </p>
+      )}
       {file === undefined &&
+        keptBlob === undefined &&
         (isRaw ? (
           <label class="field">
             <span>Input, as JSON</span>
@@ -79,6 +90,14 @@ export function JobForm({ namespace, of, from }: Properties) {
             </button>
           </>
         ))}
+      {Object.entries(files).map(([name, { bytes }]) => (
+        <p key={name} class="field">
+          File <Text>{name}</Text>, {bytes.toLocaleString("en")} bytes{" "}
+          <button type="button" class="quiet" onClick={() => setFiles(Object.fromEntries(Object.entries(files).filter(([other]) => other !== name)))}>
+            Leave it out
+          </button>
+        </p>
+      ))}
       <Options options={options} set={setOptions} function={spec} />
       <Refusal>{refused === undefined ? undefined : wordsOf(refused)}</Refusal>
       <button type="submit" class="primary" disabled={isBusy}>
@@ -149,6 +168,19 @@ function InputField({ field, value, set, wrong }: FieldProperties) {
       <Refusal>{wrong || undefined}</Refusal>
     </div>
   );
+}
+
+/** What a job that is submitted once more keeps of its spec, beside what the form shows. */
+function keptOf(from: Job | undefined, { parallelism }: JobOptions): Record<string, unknown> {
+  if (from === undefined) return {};
+  const { retries, timeoutSeconds, minParallelism, ttlSecondsAfterFinished } = from.spec;
+  const isBelow = minParallelism !== undefined && (!parallelism || minParallelism <= Number(parallelism));
+  return {
+    ...(retries !== undefined && { retries }),
+    ...(timeoutSeconds !== undefined && { timeoutSeconds }),
+    ...(isBelow && { minParallelism }),
+    ttlSecondsAfterFinished,
+  };
 }
 
 interface JobOptions {

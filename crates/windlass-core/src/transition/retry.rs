@@ -4,7 +4,7 @@ use super::unreported::MAX_UNREPORTED_BYTES;
 use crate::error::clip;
 use crate::status::{ConditionType, Failure, FailureReason, reasons};
 use crate::validate::JobLimits;
-use crate::{AttemptNumber, JobStatus, Phase};
+use crate::{AttemptNumber, JobSpec, JobStatus, Phase};
 
 /// Most attempts of a job, whatever each has failed of. What is lost so often is lost again. With the back-off
 /// between them they take more than three hours.
@@ -12,13 +12,13 @@ pub(crate) const MAX_ATTEMPTS: AttemptNumber = 200;
 
 impl JobStatus {
     /// Settles a failed attempt: the job ends, or waits for its next attempt.
-    pub(super) fn fail(&mut self, limits: &JobLimits, mut failure: Failure) {
+    pub(super) fn fail(&mut self, spec: &JobSpec, limits: &JobLimits, mut failure: Failure) {
         let reason = failure.reason;
         if reason.counts() && failure.attempt > 0 {
             self.retries += 1;
         }
         // `retries` counts failures; the first attempt is no retry.
-        let mut is_tried_again = reason.is_retried() && self.retries <= limits.retries;
+        let mut is_tried_again = is_retried(reason, spec) && self.retries <= limits.retries;
         if is_tried_again && failure.attempt >= MAX_ATTEMPTS {
             is_tried_again = false;
             let said = clip(failure.message, MAX_UNREPORTED_BYTES);
@@ -47,4 +47,10 @@ impl JobStatus {
             self.end(Phase::Failed, reason.as_str(), &message, time);
         }
     }
+}
+
+/// Whether another attempt is wanted. An error of the function would come again, unless the job itself says that it may
+/// not: the default of retries, and a function's, are for ends that another attempt can change.
+fn is_retried(reason: FailureReason, spec: &JobSpec) -> bool {
+    reason.is_retried() || reason == FailureReason::FunctionError && spec.retries.is_some()
 }

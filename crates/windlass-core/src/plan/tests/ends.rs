@@ -70,6 +70,22 @@ fn a_refusal_of_a_node_after_another_end_is_the_first() {
 }
 
 #[test]
+fn an_error_of_the_function_is_tried_again_where_the_job_itself_asks_for_it() {
+    let fails = |job: &Job, limits: &JobLimits| {
+        let outcome = Outcome::failed(FailureReason::FunctionError, "ValueError");
+        let end = AttemptState::Ended(End::Reported(ending(outcome, at(50))));
+        plan(job, limits, &seen(vec![attempt(1, end)]), at(60)).status.phase
+    };
+    let mut job = job();
+    assert!(limits().retries > 0, "those of the function");
+    assert_eq!(fails(&job, &limits()), Some(Phase::Failed));
+    job.spec.retries = Some(1);
+    assert_eq!(fails(&job, &JobLimits { retries: 1, ..limits() }), Some(Phase::Queued));
+    job.spec.retries = Some(0);
+    assert_eq!(fails(&job, &JobLimits { retries: 0, ..limits() }), Some(Phase::Failed));
+}
+
+#[test]
 fn want_of_memory_is_not_tried_again() {
     let outcome = Outcome::failed(FailureReason::OutOfMemory, "");
     let end = AttemptState::Ended(End::Reported(ending(outcome, at(50))));
