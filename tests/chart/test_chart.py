@@ -71,6 +71,8 @@ WRONG = [
     ('{"results": {"secretname": "s3"}}', "/results'.*secretname"),
     ('{"results": {"env": {"AWS_ALLOW_HTTP": true}}}', "/results/env/AWS_ALLOW_HTTP"),
     ('{"results": {"claimName": 5}}', "/results/claimName"),
+    ('{"results": {"blobQuota": "much"}}', "/results/blobQuota"),
+    ('{"results": {"namespaceBlobQuota": 50000000000}}', "/results/namespaceBlobQuota"),
     ('{"controller": {"deletedNodesAreFenced": "no"}}', "/controller/deletedNodesAreFenced"),
     ('{"controller": {"requireQueue": "false"}}', "/controller/requireQueue"),
     ('{"controller": {"unschedulableTimeoutSeconds": "10s"}}', "/controller/unschedulableTimeoutSeconds"),
@@ -246,6 +248,14 @@ class Rendered(unittest.TestCase):
             text = deployments(controller=values)["windlass-controller"]
             setting = f'- name: WINDLASS_UNSCHEDULABLE_TIMEOUT_SECONDS\n              value: "{seconds}"'
             self.assertIn(setting, text)
+
+    def test_gateways_are_told_the_quotas_of_blobs(self):
+        quotas = {"namespaceBlobQuota": "50Gi", "blobQuota": "1000000000000"}
+        told = [*release(results={"url": "s3://bucket", **quotas}), *release(results=quotas)]
+        gateways = [each["text"] for each in told if each["kind"] == "Deployment" and "gateway" in each["name"]]
+        for name, value in [("NAMESPACE_BLOB_QUOTA", "50Gi"), ("BLOB_QUOTA", "1000000000000")]:
+            line = f'- name: WINDLASS_{name}\n              value: "{value}"\n'
+            self.assertEqual([line in gateway for gateway in gateways], [True, False], name)
 
     def test_a_digest_goes_before_a_tag(self):
         digest = "sha256:" + 64 * "a"

@@ -1,5 +1,5 @@
-//! Bytes that nobody should send, for each parser of the core: twenty thousand of each, made of good ones by
-//! chance. Nothing panics, and what is taken is within its bounds. `tests/run fuzz` searches the same parsers,
+//! Bytes that nobody should send, for each parser of the core and that of forms: twenty thousand of each, made of good
+//! ones by chance. Nothing panics, and what is taken is within its bounds. `tests/run fuzz` searches the same parsers,
 //! with the same good ones.
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -104,4 +104,6 @@ each_parser! {
     no_progress_line_breaks_its_parser: progress_line;
     no_quantity_breaks_its_parser: quantity;
     no_idempotency_key_breaks_its_parser: idempotency_key;
+    no_name_of_a_blob_breaks_its_parser: blob_name;
+    no_form_breaks_its_parser: form;
 }

@@ -10,11 +10,10 @@ use windlass_core::result::sha256;
 
 use crate::support::http::{Answer, Client};
 use crate::support::server::Server;
-use crate::support::uploads::{acknowledges, upload_until_killed};
 use crate::support::{eventually, script};
 
 /// Says the type of its input, and its digest.
-const SEES: &str =
+pub(crate) const SEES: &str =
     "{ echo $WINDLASS_INPUT_TYPE; sha256sum < $WINDLASS_INPUT; } > $WINDLASS_OUTPUT; exit 0";
 
 /// Says what is in its files.
@@ -37,7 +36,7 @@ pub(crate) fn sent(client: &Client, bytes: &[u8], media_type: &str) -> Value {
     json!({ "sha256": sha256(bytes), "bytes": bytes.len(), "mediaType": media_type })
 }
 
-fn text_of(job: &Value) -> String {
+pub(crate) fn text_of(job: &Value) -> String {
     let text = job["status"]["result"]["text"].as_str();
     text.unwrap_or_else(|| panic!("{job}")).to_owned()
 }
@@ -58,7 +57,7 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     std::iter::repeat_with(&mut next).take(length).collect()
 }
 
-fn blobs_of(data: &Path) -> usize {
+pub(crate) fn blobs_of(data: &Path) -> usize {
     let entries = fs::read_dir(data.join("blobs")).unwrap();
     entries.filter(|entry| entry.as_ref().is_ok_and(|found| found.path().is_file())).count()
 }
@@ -310,63 +309,4 @@ fn an_upload_goes_to_the_disk_and_not_into_the_memory() {
     assert!(crate::support::text(&answer.body).contains(&sha256(&bytes)), "{answer:?}");
     println!("{} MiB", peak());
     assert!(peak() < 64, "{} MiB", peak());
-}
-
-#[test]
-fn a_server_that_is_killed_amid_uploads_loses_none_that_it_acknowledged_and_leaves_none_half() {
-    let here = tempfile::tempdir().unwrap();
-    let mut acknowledged = Vec::new();
-    for life in 0..3 {
-        let server = Server::beside(here.path(), &[]);
-        let client = server.client.clone();
-        acknowledged.extend(upload_until_killed(&client, life, |stored| {
-            acknowledges(stored, 30);
-            server.kill();
-        }));
-    }
-    let server = Server::beside(here.path(), &[]);
-    for bytes in &acknowledged {
-        assert_eq!(put(&server.client, bytes).status, 200);
-        let path = format!("/v1/namespaces/default/blobs/sha256:{}", sha256(bytes));
-        assert!(server.client.get(&path).body == *bytes);
-    }
-    println!("{} acknowledged uploads, all there", acknowledged.len());
-    let blobs = server.data().join("blobs");
-    assert_eq!(fs::read_dir(blobs.join("new")).unwrap().count(), 0);
-    for entry in fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap().path()) {
-        if entry.is_file() {
-            let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
-            assert_eq!(sha256(&fs::read(&entry).unwrap()), name, "half of a blob is visible");
-        }
-    }
-}
-
-#[test]
-fn an_upload_that_breaks_off_leaves_nothing() {
-    use std::io::Write as _;
-    let server = Server::start(&[]);
-    let path = format!("/v1/namespaces/default/blobs/sha256:{}", sha256(b"never"));
-    for _ in 0..5 {
-        let mut socket = std::net::TcpStream::connect(&server.client.address).unwrap();
-        let head = format!(
-            "PUT {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: 1000000\r\n\r\n",
-            server.client.address, server.client.token
-        );
-        socket.write_all(head.as_bytes()).unwrap();
-        socket.write_all(&noise(500_000)).unwrap();
-    }
-    let left = || fs::read_dir(server.data().join("blobs/new")).unwrap().count();
-    eventually("nothing is left", Duration::from_secs(30), || (left() == 0).then_some(()));
-    assert_eq!(server.client.get(&path).status, 404);
-}
-
-#[test]
-fn a_full_directory_takes_no_uploads_and_says_so() {
-    let here = tempfile::tempdir().unwrap();
-    let server = Server::beside(here.path(), &["--max-stored", "1Mi"]);
-    let answer = put(&server.client, &noise(3 << 20));
-    assert_eq!(answer.status, 503, "{answer:?}");
-    assert!(answer.json()["detail"].as_str().unwrap().contains("blobs"), "{answer:?}");
-    assert_eq!(blobs_of(server.data()), 0);
-    assert_eq!(put(&server.client, b"small").status, 201);
 }

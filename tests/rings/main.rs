@@ -13,6 +13,7 @@
 //! - [`crowds`]: callers that hold all the connections they can get, beside an honest one;
 //! - [`hostile`]: bytes by chance for each parser;
 //! - [`inputs`]: inputs of any size and type, and files beside them;
+//! - [`uploads`]: those that are too many, that break off, and those to a server that is killed;
 //! - [`kills`]: the server is killed at random instants, and nothing is lost, done twice or left;
 //! - [`faults`]: full and broken disks, few descriptors, functions that misbehave;
 //! - [`operations`]: what a server tells whoever runs it, and what it takes after a load;
@@ -55,5 +56,6 @@ mod speedup;
 mod streams;
 mod support;
 mod tls;
+mod uploads;
 mod warm;
 mod writes;

@@ -19,6 +19,31 @@ pub struct NewBlob {
     pub is_json: bool,
     /// Their sender waits to be asked for them: they are left alone when they are there already.
     pub waits: bool,
+    /// How many they are, if their sender has said.
+    pub announced: Option<u64>,
+}
+
+/// A bound of the bytes of blobs that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The flag that sets it.
+    pub name: &'static str,
+    /// Most bytes.
+    pub limit: u64,
+}
+
+impl Quota {
+    /// Whether so many bytes may be kept beside those that are there.
+    pub fn check(&self, used: u64, requested: u64) -> Result<(), Error> {
+        if used.saturating_add(requested) <= self.limit {
+            return Ok(());
+        }
+        let Self { name, limit } = self;
+        Err(Error::Refused(format!(
+            "exceeded quota: {name}, requested: {requested} bytes, used: {used}, limited: {limit}; \
+             a blob that no job names is deleted after an hour"
+        )))
+    }
 }
 
 /// A blob that is there.

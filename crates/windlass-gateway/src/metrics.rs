@@ -10,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use windlass_core::Error;
+use windlass_core::blobs::{BlobReply, NotStored, StoredBlob};
 
 use crate::protocol::error::ApiError;
 
@@ -41,6 +43,8 @@ pub struct Meters {
     reports: Family<VerdictLabels, Counter>,
     uploads: Family<VerdictLabels, Counter>,
     uploaded: Counter,
+    blob_uploads: Family<VerdictLabels, Counter>,
+    blobs_stored: Counter,
     streams: Gauge,
     peers: Gauge,
     batches: Family<VerdictLabels, Counter>,
@@ -74,12 +78,30 @@ impl Meters {
         windlass.register("result_uploads", "Large results that workers sent", uploads.clone());
         let help = "Large results that were stored";
         windlass.register_with_unit("results_stored", help, Unit::Bytes, uploaded.clone());
+        let (blob_uploads, blobs_stored): (Family<VerdictLabels, Counter>, Counter) =
+            Default::default();
+        let help = "Inputs and files that callers sent";
+        windlass.register("blob_uploads", help, blob_uploads.clone());
+        let help = "Inputs and files that were stored";
+        windlass.register_with_unit("blobs_stored", help, Unit::Bytes, blobs_stored.clone());
         windlass.register("event_streams", "Open streams of events", streams.clone());
         let (peers, batches): (Gauge, Family<VerdictLabels, Counter>) = Default::default();
         windlass.register("peers", "Other replicas that are told of progress", peers.clone());
         let help = "Batches of progress for other replicas";
         windlass.register("peer_batches", help, batches.clone());
-        Self { registry, requests, seconds, reports, uploads, uploaded, streams, peers, batches }
+        Self {
+            registry,
+            requests,
+            seconds,
+            reports,
+            uploads,
+            uploaded,
+            blob_uploads,
+            blobs_stored,
+            streams,
+            peers,
+            batches,
+        }
     }
 
     pub(crate) fn record_request(
@@ -111,6 +133,23 @@ impl Meters {
     pub(crate) fn record_upload(&self, (verdict, bytes): (&'static str, u64)) {
         self.uploads.get_or_create(&VerdictLabels { verdict }).inc();
         self.uploaded.inc_by(bytes);
+    }
+
+    /// What became of a blob, which is handed on.
+    pub(crate) fn record_blob(&self, stored: BlobReply) -> BlobReply {
+        let (verdict, bytes) = match &stored {
+            Ok(StoredBlob { is_known: true, .. }) => ("known", 0),
+            Ok(StoredBlob { blob, .. }) => ("stored", blob.bytes),
+            Err(NotStored::Failed(Error::Refused(_))) => ("exceeds_quota", 0),
+            Err(NotStored::Failed(Error::Busy { .. })) => ("busy", 0),
+            Err(NotStored::Failed(Error::Invalid(_))) => ("refused", 0),
+            Err(NotStored::Failed(_)) => ("failed", 0),
+            Err(NotStored::Content(_)) => ("broken_off", 0),
+            Err(NotStored::TooLarge(_) | NotStored::Malformed(_)) => ("refused", 0),
+        };
+        self.blob_uploads.get_or_create(&VerdictLabels { verdict }).inc();
+        self.blobs_stored.inc_by(bytes);
+        stored
     }
 
     pub(crate) fn set_peers(&self, peers: usize) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 use windlass_core::Cpus;
+use windlass_core::blobs::Quota;
 use windlass_metrics::JobMetrics;
 use windlass_worker::stop_signals::StopSignals;
 
@@ -49,6 +50,8 @@ pub struct Bounds {
     pub max_queued: u32,
     /// Most bytes of jobs, results, logs and blobs that are kept. Beyond it submissions are refused.
     pub max_stored_bytes: u64,
+    /// Most bytes of blobs; beyond it uploads are refused.
+    pub blob_quota: Option<Quota>,
     /// Most that the directory of one attempt may take of the disk, in bytes; `None` for no bound.
     pub attempt_disk_bytes: Option<u64>,
     /// Most resident memory of all functions together that wait for a job, in bytes; 0 to keep none.

@@ -82,6 +82,7 @@ fn machine_of(cpus: u32, directory: TempDir, library: Library, data: PathBuf) ->
         bounds: Bounds {
             max_queued: 1_000_000,
             max_stored_bytes: 1 << 30,
+            blob_quota: None,
             attempt_disk_bytes: Some(64 << 20),
             warm_memory_bytes: 1 << 30,
         },

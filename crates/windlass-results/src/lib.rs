@@ -12,6 +12,7 @@
 //! Deliberately absent: encryption and life cycles (the bucket has them; give it a rule that aborts
 //! incomplete multipart uploads), signed URLs (who may read is decided for each request).
 
+mod blob_quotas;
 mod blobs;
 mod directory;
 mod result_gc;
@@ -34,7 +35,8 @@ use tracing::warn;
 use windlass_core::Error;
 use windlass_core::result::{ByteStream, Stored};
 
-use turns::{UploadTurn, UploadTurns};
+use blob_quotas::BlobQuotas;
+use turns::UploadTurns;
 
 pub use store_url::InvalidStoreUrl;
 
@@ -60,6 +62,7 @@ pub struct Results {
     turn: Duration,
     /// Held by whoever looks whether a blob is JSON.
     checks: Arc<Semaphore>,
+    quotas: Arc<BlobQuotas>,
 }
 
 /// Why bytes were not stored.
@@ -94,13 +97,20 @@ impl Results {
         let (store, directory) = store_url::open(url, environment)?;
         let (uploads, blob_uploads) = (UploadTurns::new(), UploadTurns::new());
         let checks = Arc::new(Semaphore::new(1));
-        Ok(Self { store, directory, uploads, blob_uploads, turn: TURN, checks })
+        let quotas = Arc::default();
+        Ok(Self { store, directory, uploads, blob_uploads, turn: TURN, checks, quotas })
     }
 
     /// The same with another time for which an upload of a blob waits for its turn, and has one however slow it is.
     #[must_use]
     pub fn with_turn(self, turn: Duration) -> Self {
         Self { turn, ..self }
+    }
+
+    /// The same with bounds of the bytes of blobs: of one namespace, and of all together.
+    #[must_use]
+    pub fn with_blob_quotas(self, namespace: Option<u64>, all: Option<u64>) -> Self {
+        Self { quotas: Arc::new(BlobQuotas::new(namespace, all)), ..self }
     }
 
     /// Whether the store answers and lets us list.
@@ -124,7 +134,7 @@ impl Results {
     /// The same for whoever may upload now.
     async fn put_at(
         &self,
-        turn: UploadTurn,
+        turn: impl Send + 'static,
         path: Path,
         part: usize,
         content: ByteStream,

@@ -119,6 +119,84 @@ async fn holds_what_jobs_name(results: &Results) {
     assert_eq!(held(job(b"missing", "a/b", 7)).await, ["/inputBlob/sha256", "/files/a/sha256"]);
 }
 
+/// Whether a quota of this name refuses it, with these numbers.
+fn assert_over(refused: Result<StoredBlob, NotStored>, name: &str, requested: u64, used: u64) {
+    let refused = refused.unwrap_err();
+    let words =
+        format!("exceeded quota: {name}, requested: {requested} bytes, used: {used}, limited: ");
+    assert!(
+        matches!(&refused, NotStored::Failed(Error::Refused(why)) if why.starts_with(&words)),
+        "{refused}"
+    );
+}
+
+/// Two gateways of one store, of which neither knows what the other has taken.
+async fn keeps_quotas(results: Results) {
+    let gateways = [(); 2].map(|()| results.clone().with_blob_quotas(Some(100), Some(150)));
+    let [one, other] = &gateways;
+    for (gateway, byte) in [(one, b'a'), (other, b'b')] {
+        store(gateway, NewBlob::default(), &[byte; 40]).await.unwrap();
+    }
+    for new in [named(&[b'c'; 30]), NewBlob::default()] {
+        assert_over(store(one, new, &[b'c'; 30]).await, "namespace-blob-quota", 30, 80);
+    }
+    // What is announced is refused before it comes, and what is there already needs no room.
+    let announced = NewBlob { announced: Some(21), ..NewBlob::default() };
+    let never = Box::pin(futures::stream::pending());
+    let refused = other.store(NAMESPACE, &announced, never).await;
+    assert_over(refused, "namespace-blob-quota", 21, 80);
+    assert!(store(other, named(&[b'a'; 40]), &[b'a'; 40]).await.unwrap().is_known);
+    store(other, named(&[b'c'; 20]), &[b'c'; 20]).await.unwrap();
+    // All namespaces together have a bound of their own.
+    let elsewhere = |bytes: &'static [u8]| {
+        one.store(
+            "other",
+            const {
+                &NewBlob {
+                    sha256: None,
+                    max_bytes: None,
+                    is_json: false,
+                    waits: false,
+                    announced: None,
+                }
+            },
+            stream(bytes),
+        )
+    };
+    assert_over(elsewhere(&[b'd'; 51]).await, "blob-quota", 51, 100);
+    elsewhere(&[b'd'; 50]).await.unwrap();
+    assert!(matches!(read(one, &sha256(&[b'c'; 30])).await, Err(Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_quotas() {
+    let s3 = S3::start();
+    keeps_quotas(s3.results("some/prefix").await).await;
+    assert!(!s3.uploads().await.contains("<UploadId>"), "an upload is left");
+}
+
+#[tokio::test]
+async fn a_directory_keeps_quotas() {
+    let store = Directory::new();
+    keeps_quotas(store.results.clone()).await;
+    assert_eq!(store.files().len(), 4, "{:?}", store.files());
+}
+
+#[tokio::test]
+async fn what_exceeds_a_quota_is_at_most_what_was_under_way() {
+    let store = Directory::new();
+    let results = store.results.clone().with_blob_quotas(Some(1_000), None);
+    let uploads = (0..60_u8).map(|byte| {
+        let (results, bytes) = (results.clone(), [byte; 100]);
+        let new = if byte % 2 == 0 { named(&bytes) } else { NewBlob::default() };
+        async move { super::blobs::store(&results, new, &bytes).await }
+    });
+    let ends = futures::future::join_all(uploads).await;
+    let stored = ends.iter().filter(|end| end.is_ok()).count();
+    // Three at a time of one namespace.
+    assert!((10..=12).contains(&stored), "{stored}");
+}
+
 #[tokio::test]
 async fn a_bucket_keeps_blobs() {
     let s3 = S3::start();

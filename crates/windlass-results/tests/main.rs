@@ -11,11 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::{SinkExt as _, TryStreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use windlass_core::Error;
 use windlass_core::result::{ByteStream, checked, location, sha256};
 use windlass_results::{Failed, Results};
 
-use s3::S3;
+use s3::{S3, results_at};
 
 /// So many bytes that are all different from their neighbours.
 fn bytes(length: usize) -> Vec<u8> {
@@ -191,4 +193,28 @@ async fn a_store_that_is_gone_is_said_within_bounds() {
     assert!(matches!(failed, Failed::Store(Error::Unavailable { .. })), "{failed}");
     assert!(results.check().await.is_err());
     assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn bytes_that_their_readers_check_are_not_signed_unless_told_so() {
+    let signed = sha256(b"x");
+    let told: [(&[_], _); 2] =
+        [(&[], "UNSIGNED-PAYLOAD"), (&[("AWS_UNSIGNED_PAYLOAD", "false")], &signed)];
+    for (more, said) in told {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let results = results_at(&listener.local_addr().unwrap().to_string(), "", more);
+        let answered = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\nx") {
+                assert!(socket.read_buf(&mut asked).await.unwrap() > 0, "the request breaks off");
+            }
+            let answer = b"HTTP/1.1 200 OK\r\netag: \"e\"\r\ncontent-length: 0\r\n\r\n";
+            socket.write_all(answer).await.unwrap();
+            String::from_utf8(asked).unwrap()
+        };
+        let (put, asked) = tokio::join!(results.put("a/1/1-x", stream(b"x", b"x")), answered);
+        put.unwrap();
+        assert!(asked.contains(&format!("x-amz-content-sha256: {said}\r\n")), "{asked}");
+    }
 }

@@ -34,16 +34,7 @@ impl S3 {
     pub(crate) async fn results(&self, prefix: &str) -> Results {
         let made = self.ask("PUT", &format!("/{BUCKET}")).await;
         assert!(made.starts_with("HTTP/1.1 200"), "{made}");
-        let environment = [
-            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
-            ("AWS_ALLOW_HTTP", "true".into()),
-            ("AWS_REGION", "us-east-1".into()),
-            ("AWS_ACCESS_KEY_ID", "id".into()),
-            ("AWS_SECRET_ACCESS_KEY", "secret".into()),
-            ("PATH", "/not/for/the/store".into()),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value));
-        Results::open_with(&format!("s3://{BUCKET}/{prefix}"), environment).unwrap()
+        results_at(&self.address, prefix, &[])
     }
 
     /// The multipart uploads that are under way, as the server tells them.
@@ -62,6 +53,22 @@ impl S3 {
         socket.read_to_string(&mut answer).await.unwrap();
         answer
     }
+}
+
+/// What is stored below this prefix at an address, with further settings.
+pub(crate) fn results_at(address: &str, prefix: &str, more: &[(&str, &str)]) -> Results {
+    let endpoint = format!("http://{address}");
+    let environment = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("PATH", "/not/for/the/store"),
+    ];
+    let environment = environment.iter().chain(more);
+    let environment = environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Results::open_with(&format!("s3://{BUCKET}/{prefix}"), environment).unwrap()
 }
 
 impl Drop for S3 {

@@ -103,3 +103,29 @@ fn kubectl_windlass_asks_the_cluster_of_the_kube_context() {
         .unwrap();
     assert!(text(&output.stdout).contains("Succeeded"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn files_for_a_kube_context_are_refused_with_what_to_do_before_anything_is_asked() {
+    let (url, requests) = api_server();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (kubeconfig, table) = (path("kubeconfig"), path("big.csv"));
+    fs::write(&kubeconfig, kubeconfig_of(&url)).unwrap();
+    fs::write(&table, "a,b").unwrap();
+    let (file, input) = (format!("data={table}"), format!("@{table}"));
+    for command in [
+        &["run", "sum", "--file", &file][..],
+        &["submit", "sum", "--file", &file],
+        &["call", "sum", "--input", &input],
+        &["blobs", "put", &table],
+    ] {
+        let mut windlass = without_settings(&windlass());
+        let output = windlass.args(command).args(["--kubeconfig", &kubeconfig]).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+        for words in ["kubectl port-forward", "`windlass` with --server http://127.0.0.1:7070"] {
+            assert!(said.contains(words), "{command:?}: {said}");
+        }
+    }
+    assert!(requests.try_iter().next().is_none(), "a cluster was asked");
+}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import encodings.idna
 import math
 import os
 import ssl
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Callable, TypeVar
 
 import httpcore
@@ -88,12 +90,40 @@ class Target:
         )
         return unreachable
 
+    @contextlib.contextmanager
+    def streaming(self, http: httpx.Client, request: Request) -> Iterator[httpx.Response]:
+        """An answer of success whose body is read piece by piece."""
+        try:
+            with http.stream(**self.arguments(request)) as response:
+                if not response.is_success:
+                    response.read()
+                self._reached(response)
+                yield response
+        except httpx.TransportError as error:
+            raise self.unreachable(error) from None
+
+    @contextlib.asynccontextmanager
+    async def async_streaming(self, http: httpx.AsyncClient, request: Request) -> AsyncIterator[httpx.Response]:
+        """The same for asyncio."""
+        try:
+            async with http.stream(**self.arguments(request)) as response:
+                if not response.is_success:
+                    await response.aread()
+                self._reached(response)
+                yield response
+        except httpx.TransportError as error:
+            raise self.unreachable(error) from None
+
     def answer_of(self, response: httpx.Response) -> Answer:
         """What was read, if it is a success; its error otherwise."""
+        self._reached(response)
+        return Answer(response.content, response.headers.get("etag", ""))
+
+    def _reached(self, response: httpx.Response) -> None:
+        """The server has answered. Raises the error of an answer that is no success, whose body was read."""
         self.was_reached = True
         if not response.is_success:
             raise errors.from_answer(response.status_code, response.content, response.headers.get("retry-after"))
-        return Answer(response.content, response.headers.get("etag", ""))
 
 
 _Client = TypeVar("_Client")

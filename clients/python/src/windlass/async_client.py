@@ -15,6 +15,7 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
+from windlass._download import Destination, Download
 from windlass._follow import Follow
 from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
@@ -191,6 +192,20 @@ class AsyncClient:
         """The bytes that the function wrote. `Conflict` when there are none (yet)."""
         return protocol.checked(await self._send(Request("GET", self._paths.job(job, "/result"))))
 
+    async def download(self, job: JobOrName, to: Destination) -> None:
+        """Writes the bytes of the result to a path or to a binary file, piece by piece; see `Client.download`."""
+        with Download(self._paths.job(job, "/result"), to, self._patience_seconds) as download:
+            while not download.is_whole:
+                try:
+                    async with self._target.async_streaming(self._connection(), download.request()) as response:
+                        download.begin(response)
+                        async for piece in response.aiter_raw():
+                            # A disk that is slow keeps nobody else waiting.
+                            await asyncio.to_thread(download.take, piece)
+                    await asyncio.to_thread(download.end)
+                except (errors.Unreachable, errors.ApiError) as error:
+                    await asyncio.sleep(download.pause_after(error))
+
     async def logs(self, job: JobOrName, *, timestamps: bool = False) -> str:
         """The end of what the function says on stdout and stderr, as it is now; see `Client.logs`."""
         return (await self._send(self._paths.logs(job, timestamps))).body.decode("utf-8", "replace")
@@ -220,16 +235,9 @@ class AsyncClient:
     async def _log(self, job: JobOrName, timestamps: bool) -> AsyncGenerator[str, None]:
         """What one stream tells."""
         request = self._paths.follow_logs(job, timestamps)
-        try:
-            async with self._connection().stream(**self._target.arguments(request)) as response:
-                self._target.was_reached = True
-                if not response.is_success:
-                    await response.aread()
-                    self._target.answer_of(response)
-                async for piece in response.aiter_text():
-                    yield piece
-        except httpx.TransportError as error:
-            raise self._target.unreachable(error) from None
+        async with self._target.async_streaming(self._connection(), request) as response:
+            async for piece in response.aiter_text():
+                yield piece
 
     async def explain(self, job: JobOrName) -> Explanation:
         """Where its time went, and what it waits for now."""
@@ -338,20 +346,12 @@ class AsyncClient:
     async def _stream(self, follow: Follow) -> AsyncGenerator[Job, None]:
         """The job on each change that one stream tells."""
         request = follow.open(self._paths)
-        try:
-            async with self._connection().stream(**self._target.arguments(request)) as response:
-                self._target.was_reached = True
-                if response.status_code != 200:
-                    await response.aread()
-                    self._target.answer_of(response)
-                else:
-                    async for piece in response.aiter_raw():
-                        for told in follow.take(piece):
-                            yield told
-                        if follow.is_over():
-                            return
-        except httpx.TransportError as error:
-            raise self._target.unreachable(error) from None
+        async with self._target.async_streaming(self._connection(), request) as response:
+            async for piece in response.aiter_raw():
+                for told in follow.take(piece):
+                    yield told
+                if follow.is_over():
+                    return
         raise errors.Unreachable(f"the events of job {follow.name} end before it does")
 
 

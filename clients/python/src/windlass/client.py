@@ -19,6 +19,7 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
+from windlass._download import Destination, Download
 from windlass._follow import Follow
 from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
@@ -244,6 +245,19 @@ class Client:
         """The bytes that the function wrote. `Conflict` when there are none (yet)."""
         return protocol.checked(self._send(Request("GET", self._paths.job(job, "/result"))))
 
+    def download(self, job: JobOrName, to: Destination) -> None:
+        """Writes the result, however large, to a path (whole or not at all) or to a binary file, piece by piece."""
+        with Download(self._paths.job(job, "/result"), to, self._patience_seconds) as download:
+            while not download.is_whole:
+                try:
+                    with self._target.streaming(self._connection(), download.request()) as response:
+                        download.begin(response)
+                        for piece in response.iter_raw():
+                            download.take(piece)
+                    download.end()
+                except (errors.Unreachable, errors.ApiError) as error:
+                    time.sleep(download.pause_after(error))
+
     def logs(self, job: JobOrName, *, timestamps: bool = False) -> str:
         """The end of what the function says on stdout and stderr, as it is now.
 
@@ -276,15 +290,8 @@ class Client:
     def _log(self, job: JobOrName, timestamps: bool) -> Iterator[str]:
         """What one stream tells."""
         request = self._paths.follow_logs(job, timestamps)
-        try:
-            with self._connection().stream(**self._target.arguments(request)) as response:
-                self._target.was_reached = True
-                if not response.is_success:
-                    response.read()
-                    self._target.answer_of(response)
-                yield from response.iter_text()
-        except httpx.TransportError as error:
-            raise self._target.unreachable(error) from None
+        with self._target.streaming(self._connection(), request) as response:
+            yield from response.iter_text()
 
     def explain(self, job: JobOrName) -> Explanation:
         """Where its time went, and what it waits for now."""
@@ -383,17 +390,9 @@ class Client:
     def _stream(self, follow: Follow) -> Iterator[Job]:
         """The job on each change that one stream tells."""
         request = follow.open(self._paths)
-        try:
-            with self._connection().stream(**self._target.arguments(request)) as response:
-                self._target.was_reached = True
-                if response.status_code != 200:
-                    response.read()
-                    self._target.answer_of(response)
-                else:
-                    for piece in response.iter_raw():
-                        yield from follow.take(piece)
-                        if follow.is_over():
-                            return
-        except httpx.TransportError as error:
-            raise self._target.unreachable(error) from None
+        with self._target.streaming(self._connection(), request) as response:
+            for piece in response.iter_raw():
+                yield from follow.take(piece)
+                if follow.is_over():
+                    return
         raise errors.Unreachable(f"the events of job {follow.name} end before it does")

@@ -82,7 +82,9 @@ async fn store(
     let blobs = blobs_of(state)?;
     body::refuse_encoding(headers)?;
     let content = body::bounded_silence(body, state.gateway.limits.body);
-    let StoredBlob { blob, is_known } = blobs.store(namespace, &new, content).await?;
+    let new = NewBlob { announced: body::announced_bytes(headers), ..new };
+    let stored = blobs.store(namespace, &new, content).await;
+    let StoredBlob { blob, is_known } = state.gateway.meters.record_blob(stored)?;
     let status = if is_known { StatusCode::OK } else { StatusCode::CREATED };
     let location = format!("/v1/namespaces/{namespace}/blobs/sha256:{}", blob.sha256);
     let mut response = (status, Json(blob)).into_response();

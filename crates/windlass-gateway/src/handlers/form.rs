@@ -1,24 +1,14 @@
 //! `multipart/form-data`: an input and files in one request, as `curl -F` and the form of a page send them.
 //!
-//! Each part goes to the store as it comes. The parser of parts takes all that is ready, so it is given one piece
-//! at a time, and no head of a part is longer than a bound.
+//! Each part goes to the store as it comes.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use bytes::Bytes;
-use futures::{Stream, TryStreamExt as _};
 use http::{HeaderMap, header};
-use multer::{Field, Multipart};
 use serde_json::{Map, Value, json};
 use windlass_core::blob::{MAX_FILES, file_name_problem};
 use windlass_core::blobs::NotStored;
-use windlass_core::result::ByteStream;
 use windlass_core::{FunctionSpec, Problem, media_type, parse};
 
 use super::input::{Incoming, Input, is_plain_json};
@@ -29,14 +19,9 @@ use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::headers::single_value;
 use crate::protocol::limits::MAX_SUBMIT_BYTES;
+use crate::protocol::multipart::{JOB, Part, Parts, Unread};
 use crate::protocol::problem::ProblemKind;
 use crate::state::GatewayState;
-
-/// Most bytes that may come without a part that goes on or begins: the head of one.
-const MAX_HEAD_BYTES: usize = 1 << 20;
-
-/// The part that is a job's spec.
-const JOB: &str = "job";
 
 /// The part that is the input.
 const INPUT: &str = "input";
@@ -46,8 +31,7 @@ pub(crate) struct Form<'a> {
     state: &'a GatewayState,
     token: &'a BearerToken,
     namespace: &'a str,
-    parts: Multipart<'static>,
-    unused: Arc<AtomicUsize>,
+    parts: Parts,
 }
 
 /// Whether a request has a form.
@@ -66,12 +50,10 @@ impl<'a> Form<'a> {
     ) -> Result<Self, ApiError> {
         body::refuse_encoding(headers)?;
         let said = single_value(headers, header::CONTENT_TYPE).unwrap_or_default();
-        let boundary = multer::parse_boundary(said)
-            .map_err(|_| ApiError::new(ProblemKind::MediaType, "the form names no boundary"))?;
-        let unused = Arc::new(AtomicUsize::new(0));
         let content = body::bounded_silence(body, state.gateway.limits.body);
-        let paced = Paced { content, unused: Arc::clone(&unused), rests: false };
-        Ok(Self { state, token, namespace, parts: Multipart::new(paced, boundary), unused })
+        let no_boundary = || ApiError::new(ProblemKind::MediaType, "the form names no boundary");
+        let parts = Parts::of(said, content).ok_or_else(no_boundary)?;
+        Ok(Self { state, token, namespace, parts })
     }
 
     /// The fields of a job: its part `job` comes first, and the others belong to it.
@@ -167,94 +149,14 @@ impl<'a> Form<'a> {
     }
 
     async fn next(&mut self) -> Result<Option<Part>, ApiError> {
-        self.unused.store(0, Ordering::Relaxed);
-        let field = self.parts.next_field().await;
-        let field = field.map_err(|error| match failure(error) {
-            Failure::Content(error) => NotStored::Content(error).into(),
-            Failure::Form(why) => ApiError::new(ProblemKind::Malformed, why),
-        })?;
-        field.map(|field| Part::of(field, &self.unused)).transpose()
-    }
-}
-
-/// A part of a form.
-struct Part {
-    name: String,
-    media_type: String,
-    content: ByteStream,
-}
-
-impl Part {
-    fn of(field: Field<'static>, unused: &Arc<AtomicUsize>) -> Result<Self, ApiError> {
-        let Some(name) = field.name().map(str::to_owned) else {
-            return Err(ApiError::new(ProblemKind::Malformed, "a part of the form has no name"));
-        };
-        let said = field.headers().get(header::CONTENT_TYPE);
-        let media_type = match said.map(|said| said.to_str().unwrap_or_default()) {
-            Some(said) => said.to_owned(),
-            None if field.file_name().is_some() => media_type::BYTES.to_owned(),
-            None if name == JOB => media_type::JSON.to_owned(),
-            None => "text/plain".to_owned(),
-        };
-        if let Some(why) = media_type::problem(&media_type) {
-            return Err(wrong(format!("/{name}"), format!("its Content-Type {why}")));
-        }
-        let unused = Arc::clone(unused);
-        let content = field.map_err(|error| match failure(error) {
-            Failure::Content(error) => error,
-            Failure::Form(why) => io::Error::other(why),
-        });
-        let content = content.inspect_ok(move |_| unused.store(0, Ordering::Relaxed));
-        Ok(Self { name, media_type, content: Box::pin(content) })
+        self.parts.next().await.map_err(|why| match why {
+            Unread::Content(error) => NotStored::Content(error).into(),
+            Unread::Form(why) => ApiError::new(ProblemKind::Malformed, why),
+            Unread::Part { name, why } => wrong(format!("/{name}"), why),
+        })
     }
 }
 
 fn wrong(pointer: impl Into<String>, why: impl Into<String>) -> ApiError {
     ApiError::invalid(vec![Problem::at(pointer, why)])
-}
-
-/// Why a form cannot be read on.
-enum Failure {
-    /// Its bytes do not come.
-    Content(io::Error),
-    /// It is none.
-    Form(String),
-}
-
-fn failure(error: multer::Error) -> Failure {
-    match error {
-        multer::Error::StreamReadFailed(error) => Failure::Content(match error.downcast() {
-            Ok(error) => *error,
-            Err(error) => io::Error::other(error),
-        }),
-        error => Failure::Form(format!("the form cannot be read: {error}")),
-    }
-}
-
-/// A body in pieces, of which each is taken before the next one is given.
-struct Paced {
-    content: ByteStream,
-    /// Bytes that were given since the last that a part was made of.
-    unused: Arc<AtomicUsize>,
-    rests: bool,
-}
-
-impl Stream for Paced {
-    type Item = io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if std::mem::take(&mut self.rests) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let piece = ready!(self.content.as_mut().poll_next(context));
-        if let Some(Ok(piece)) = &piece {
-            self.rests = true;
-            let before = self.unused.fetch_add(piece.len(), Ordering::Relaxed);
-            if before > MAX_HEAD_BYTES {
-                return Poll::Ready(Some(Err(io::Error::other("the head of a part is too long"))));
-            }
-        }
-        Poll::Ready(piece)
-    }
 }

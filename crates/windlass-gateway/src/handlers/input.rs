@@ -144,8 +144,9 @@ impl Incoming<'_> {
         if let Some(max) = max.filter(|max| announced.is_some_and(|bytes| bytes > *max)) {
             return Err(body::too_large(max));
         }
-        let new = NewBlob { max_bytes: max, is_json, ..NewBlob::default() };
-        let stored = blobs.store(self.namespace, &new, content).await?.blob;
+        let new = NewBlob { max_bytes: max, is_json, announced, ..NewBlob::default() };
+        let stored = blobs.store(self.namespace, &new, content).await;
+        let stored = self.state.gateway.meters.record_blob(stored)?.blob;
         let media_type = self.media_type.clone();
         Ok(BlobRef { sha256: stored.sha256, bytes: stored.bytes, media_type })
     }

@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod headers;
 pub(crate) mod limits;
 pub(crate) mod login_codes;
+pub(crate) mod multipart;
 pub(crate) mod prefer;
 pub(crate) mod problem;
 pub(crate) mod query;

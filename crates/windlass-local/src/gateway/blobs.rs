@@ -37,6 +37,7 @@ impl BlobSink for Engine {
             }
             return Ok(StoredBlob { blob, is_known: true });
         }
+        check_quota(&self.ctx, new.announced.unwrap_or(1))?;
         let blobs = Arc::clone(&self.ctx.files.blobs);
         let upload = in_thread(move || Upload::begin(&blobs).map_err(|e| not_written(&e))).await?;
         let upload = self.receive(upload, new, content).await?;
@@ -92,6 +93,7 @@ impl Engine {
                     None => is_over = true,
                 }
             }
+            check_quota(&self.ctx, bytes as u64)?;
             upload = in_thread(move || {
                 upload.write(&batch).map_err(|error| not_written(&error))?;
                 Ok(upload)
@@ -100,6 +102,12 @@ impl Engine {
         }
         Ok(upload)
     }
+}
+
+/// Whether blobs may have so many bytes more. Those on their way count.
+fn check_quota(ctx: &Context, requested: u64) -> Result<(), Error> {
+    let quota = &ctx.config.bounds.blob_quota;
+    quota.map_or(Ok(()), |quota| quota.check(ctx.files.blobs.bytes(), requested))
 }
 
 /// A blob that is there already, and stays for another hour.

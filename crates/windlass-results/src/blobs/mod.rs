@@ -15,6 +15,7 @@
 
 mod blob_gc;
 mod received;
+mod room;
 mod store;
 
 use std::io::{self, Read};

@@ -10,6 +10,8 @@ use windlass_core::blob::Blob;
 use windlass_core::blobs::{NewBlob, NotStored, another_digest};
 use windlass_core::result::{ByteStream, hex};
 
+use super::room::refusal;
+
 /// What has become of the bytes, once their stream has ended.
 #[derive(Clone, Default)]
 pub(super) struct Received(Arc<Mutex<Option<Result<Blob, NotStored>>>>);
@@ -54,7 +56,7 @@ pub(super) fn received(content: ByteStream, new: &NewBlob, most: u64) -> (ByteSt
                     receiving.hash.update(&piece);
                     Some((Ok(piece), Some(receiving)))
                 }
-                Some(Err(error)) => refuse(NotStored::Content(error)),
+                Some(Err(error)) => refuse(refusal(error)),
                 None => {
                     let sha256 = hex(&receiving.hash.finalize());
                     if expected.is_some_and(|expected| expected != sha256) {

@@ -4,6 +4,7 @@
 //! their digest is known.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ use windlass_core::{Error, media_type};
 
 use super::received::received;
 use super::{BYTES, JSON, path_of};
-use crate::turns::Demand;
+use crate::turns::{Demand, UploadTurn};
 use crate::{BLOB_PART, Failed, Results, namespace_of, unavailable};
 
 /// The directory of uploads of a namespace that have no name yet. No job has this UID.
@@ -50,7 +51,9 @@ impl BlobSink for Results {
             let blob = Blob { sha256: sha256.clone(), bytes: held.bytes };
             return Ok(StoredBlob { blob, is_known: true });
         }
-        let blob = self.upload(path_of(namespace, sha256, BYTES), new, content, most).await?;
+        let turn = self.blob_turn(namespace).await?;
+        let place = path_of(namespace, sha256, BYTES);
+        let blob = self.upload(turn, place, new, content, most).await?;
         self.settle(namespace, &blob, new.is_json).await?;
         Ok(StoredBlob { blob, is_known: false })
     }
@@ -82,7 +85,9 @@ impl Results {
     ) -> Result<StoredBlob, NotStored> {
         let id = Uuid::new_v4().simple().to_string();
         let nameless = Path::from_iter([namespace, UPLOADS, &id]);
-        let blob = self.upload(nameless.clone(), new, content, most).await?;
+        // It is kept until the blob has its place: then whoever has the next turn sees its bytes.
+        let turn = self.blob_turn(namespace).await?;
+        let blob = self.upload(Arc::clone(&turn), nameless.clone(), new, content, most).await?;
         let named = self.name(namespace, new, &nameless, &blob).await;
         if !matches!(named, Ok(false)) {
             self.delete_object(&nameless).await?;
@@ -91,6 +96,7 @@ impl Results {
         if !is_known {
             self.settle(namespace, &blob, new.is_json).await?;
         }
+        drop(turn);
         Ok(StoredBlob { blob, is_known })
     }
 
@@ -143,20 +149,30 @@ impl Results {
         }))
     }
 
+    async fn blob_turn(&self, namespace: &str) -> Result<Arc<UploadTurn>, Error> {
+        let turn = timeout(self.turn, self.blob_uploads.acquire(namespace)).await;
+        let busy = |_| Error::Busy {
+            message: "too many blobs are being stored".into(),
+            retry_after: Duration::from_secs(1),
+        };
+        let turn = turn.map_err(busy)?.map_err(|error| Error::Bug(error.to_string()))?;
+        Ok(Arc::new(turn))
+    }
+
     async fn upload(
         &self,
+        turn: Arc<UploadTurn>,
         path: Path,
         new: &NewBlob,
         content: ByteStream,
         most: u64,
     ) -> Result<Blob, NotStored> {
-        let turn = timeout(self.turn, self.blob_uploads.acquire(namespace_of(&path))).await;
-        let busy = || Error::Busy {
-            message: "too many blobs are being stored".into(),
-            retry_after: Duration::from_secs(1),
+        let content = self.paced(content, turn.demand());
+        let content = match self.room(namespace_of(&path)).await? {
+            Some(room) => room.bound(content, new.announced)?,
+            None => content,
         };
-        let turn = turn.map_err(|_| busy())?.map_err(|error| Error::Bug(error.to_string()))?;
-        let (content, received) = received(self.paced(content, turn.demand()), new, most);
+        let (content, received) = received(content, new, most);
         match (self.put_at(turn, path, BLOB_PART, content).await, received.take()) {
             (Err(Failed::Store(error)), _) => Err(error.into()),
             (_, Some(end)) => end,

@@ -183,7 +183,7 @@ impl Backend {
     pub(crate) fn blobs(&self) -> anyhow::Result<&dyn BlobSink> {
         let why = "files and large inputs are sent to a server: --server or --data names it. That of a cluster is \
                    its gateway: `kubectl port-forward -n windlass service/windlass-gateway 7070`, and \
-                   --server http://127.0.0.1:7070";
+                   `windlass` with --server http://127.0.0.1:7070";
         let blobs = self.blobs.as_ref().ok_or_else(|| BadUsage(why.into()))?;
         Ok(blobs)
     }

@@ -24,6 +24,7 @@ use windlass_traces::{TracedReports, Traces};
 use windlass_worker::tls::trusting_nobody;
 
 use crate::flags::bad_usage::BadUsage;
+use crate::flags::quantity::quantity;
 use crate::output::log;
 use crate::process;
 use crate::server::authorities;
@@ -54,6 +55,24 @@ pub(crate) struct GatewayArgs {
     /// nowhere; such a result fails its job, and such an input is refused]
     #[arg(long, env = "WINDLASS_RESULTS", value_name = "URL")]
     pub(crate) results: Option<String>,
+    /// Most bytes of inputs and files there, of one namespace; beyond it they are refused with 403
+    #[arg(
+        long,
+        env = "WINDLASS_NAMESPACE_BLOB_QUOTA",
+        value_name = "QUANTITY",
+        value_parser = quantity,
+        requires = "results"
+    )]
+    pub(crate) namespace_blob_quota: Option<u64>,
+    /// Most bytes of inputs and files there, of all namespaces together
+    #[arg(
+        long,
+        env = "WINDLASS_BLOB_QUOTA",
+        value_name = "QUANTITY",
+        value_parser = quantity,
+        requires = "results"
+    )]
+    pub(crate) blob_quota: Option<u64>,
     /// Count what happens to the jobs of this namespace only [default: all]
     #[arg(long, env = "WINDLASS_NAMESPACE")]
     pub(crate) namespace: Option<String>,
@@ -100,7 +119,10 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
     let client =
         windlass_kube::client(&metrics, None).await.context("no cluster can be reached")?;
     let results = match &args.results {
-        Some(url) => Some(results(url).await?),
+        Some(url) => {
+            let results = results(url).await?;
+            Some(results.with_blob_quotas(args.namespace_blob_quota, args.blob_quota))
+        }
         None => None,
     };
     if let Some(results) = &results {

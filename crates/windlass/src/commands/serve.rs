@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
+use windlass_core::blobs::Quota;
 use windlass_gateway::metrics::Meters;
 use windlass_gateway::{Gateway, ServerLimits, Tls};
 use windlass_local::{Bounds, Config, Engine, Logs, WorkerOptions};
@@ -63,6 +64,9 @@ pub(crate) struct Serve {
     /// Most that jobs, results and logs may take on the disk; beyond it submissions get 503
     #[arg(long, value_name = "QUANTITY", default_value = "10Gi", value_parser = quantity)]
     pub(crate) max_stored: u64,
+    /// Most bytes of inputs and files; beyond it they are refused with 403 [default: what --max-stored leaves]
+    #[arg(long, value_name = "QUANTITY", value_parser = quantity)]
+    pub(crate) blob_quota: Option<u64>,
     /// Most that one attempt may take of the disk, in its own directory (TMPDIR) and as its result; beyond it the job
     /// fails with DiskExceeded. 0 for no bound
     #[arg(long, value_name = "QUANTITY", default_value = "10Gi", value_parser = quantity)]
@@ -153,6 +157,7 @@ async fn config(
     let bounds = Bounds {
         max_queued: args.max_queued,
         max_stored_bytes: args.max_stored,
+        blob_quota: args.blob_quota.map(|limit| Quota { name: "blob-quota", limit }),
         attempt_disk_bytes: Some(args.attempt_disk).filter(|bytes| *bytes > 0),
         warm_memory_bytes: args.warm_memory.unwrap_or_else(|| memory::machine_memory_bytes() / 4),
     };

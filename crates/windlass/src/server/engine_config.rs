@@ -73,6 +73,7 @@ pub(crate) fn config(
         bounds: Bounds {
             max_queued: u32::MAX,
             max_stored_bytes: u64::MAX,
+            blob_quota: None,
             attempt_disk_bytes: None,
             warm_memory_bytes: 0,
         },
