@@ -13,4 +13,5 @@ mod nodes;
 mod objects;
 mod requests;
 mod times;
+mod upgrades;
 mod uploads;

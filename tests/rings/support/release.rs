@@ -7,7 +7,7 @@ use crate::support::cluster::{RELEASE, get};
 use crate::support::{checkout, eventually, text};
 
 /// Other tests have scaled what Helm owns.
-const APPLIED: [&str; 3] = ["--force-conflicts", "--wait", "--timeout=2m"];
+pub(crate) const APPLIED: [&str; 3] = ["--force-conflicts", "--wait", "--timeout=2m"];
 
 /// Runs a program to its good end.
 pub(crate) fn run(program: &str, arguments: &[&str]) {

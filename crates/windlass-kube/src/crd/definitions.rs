@@ -19,7 +19,6 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     add_rules(
         &mut job,
         &[
-            ("!has(oldSelf.status) || has(self.status)", "the status cannot be dropped"),
             ("size(self.metadata.name) <= 63", "the name has at most 63 characters"),
             (&unless_started("self.spec.priority == oldSelf.spec.priority"), MOVED_TOO_LATE),
             (
