@@ -4,6 +4,9 @@ mod cost;
 mod model;
 mod threads;
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn at(seconds: i64) -> Timestamp {
@@ -34,7 +37,7 @@ fn grants<Id: Clone + Ord>(admission: &mut Admission<Id>, now: Timestamp) -> Vec
 /// Nothing is left of the jobs: what a long life would pile up.
 fn assert_empty<Id: Clone + Ord>(admission: &Admission<Id>) {
     assert_eq!((admission.used(), admission.waiting(), admission.cpus_waited_for()), (0, 0, 0));
-    assert!(admission.jobs.is_empty() && admission.queues.is_empty());
+    assert!(admission.jobs.is_empty() && admission.queues.is_empty() && admission.index.is_empty());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What an event costs grows with the logarithm of the number of jobs, counted, not timed.
+//! What an event costs grows with the logarithm of the number of jobs and of queues, counted, not timed.
 
 use std::cell::Cell;
 
@@ -77,4 +77,32 @@ fn a_hundred_times_the_jobs_cost_an_event_only_a_logarithm_more() {
     // ln 100,000 / ln 1,000 is 1.67; a node of a B-tree that is fuller makes some difference.
     assert!(many < few * 5 / 2, "{few} comparisons among 1,000 jobs, {many} among 100,000");
     assert!(many < 400, "{many} comparisons");
+}
+
+/// The most comparisons of any of 1,000 grants with the release before it, while jobs wait in so many queues.
+fn most_comparisons_among(queues: u32) -> u64 {
+    let mut admission = Admission::new(Capacity(Some(8)));
+    for id in 0..4 * queues {
+        admission.wait(Counted(id), job(&format!("queue-{}", id % queues), 1 + id % 3, 4));
+    }
+    let mut running: Vec<_> = std::iter::from_fn(|| admission.next(at(1000))).collect();
+    let mut most = 0;
+    for i in 4 * queues..4 * queues + 1000 {
+        let ended = running.swap_remove(i as usize % running.len());
+        let (started, cost) = counted(|| {
+            admission.release(&ended.id);
+            std::iter::from_fn(|| admission.next(at(1000))).collect::<Vec<_>>()
+        });
+        most = most.max(cost / (1 + started.len() as u64));
+        running.extend(started);
+        admission.wait(Counted(i), job(&format!("queue-{}", i % queues), 1 + i % 3, 4));
+    }
+    most
+}
+
+#[test]
+fn a_hundred_times_the_queues_cost_a_grant_only_a_logarithm_more() {
+    let (few, many) = (most_comparisons_among(20), most_comparisons_among(2000));
+    // ln 2,000 / ln 20 is 2.54.
+    assert!(many < few * 4, "{few} comparisons among 20 queues, {many} among 2,000");
 }

@@ -112,12 +112,17 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Wait { id: u8, age: i64, waiting: Waiting },
+    Wait {
+        id: u8,
+        age: i64,
+        waiting: Waiting,
+    },
     Leave(u8),
     Occupy(u8, &'static str, Cpus),
     Release(u8),
     Queue(&'static str, Option<Share>),
     Capacity(Option<Cpus>),
+    /// So many seconds.
     Pass(i64),
     Next,
     Drain,
@@ -146,6 +151,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (queue(), prop::option::weighted(0.8, share)).prop_map(|(queue, share)| Event::Queue(queue, share)),
         1 => prop::option::weighted(0.8, 0_u32..20).prop_map(Event::Capacity),
         2 => (0_i64..40).prop_map(Event::Pass),
+        // The clock is set back.
+        1 => (-90_i64..0).prop_map(Event::Pass),
         4 => Just(Event::Next),
         2 => Just(Event::Drain),
     ]
@@ -177,6 +184,20 @@ fn assert_agrees(admission: &Admission<u8>, model: &Model) {
         assert!(levels().all(|level| !level.is_empty()), "an empty level stays");
         assert_eq!(queue.waiting, waiting);
     }
+}
+
+/// The index of all queues is what a look at all of them gives.
+fn assert_index_is_new(admission: &Admission<u8>, now: Timestamp) {
+    let (mut known, mut anew) = (admission.clone(), admission.clone());
+    anew.index = Index::new();
+    for (name, queue) in &mut anew.queues {
+        queue.indexed = Default::default();
+        anew.index.mark_changed(name);
+    }
+    let in_all = admission.room().in_all;
+    known.index.update(&mut known.queues, in_all, now);
+    anew.index.update(&mut anew.queues, in_all, now);
+    assert_eq!(known.index, anew.index);
 }
 
 /// P11: a grant brings neither the machine nor a queue above what it may use.
@@ -250,6 +271,7 @@ fn replay(capacity: Option<Cpus>, events: Vec<Event>) {
             assert_within(&model, &queue);
         }
         assert_agrees(&admission, &model);
+        assert_index_is_new(&admission, now);
     }
     for id in 0..JOBS {
         admission.leave(&id);
@@ -262,6 +284,8 @@ fn replay(capacity: Option<Cpus>, events: Vec<Event>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
     #[test]
     fn any_history_gives_the_grants_of_a_look_at_everything(
         capacity in prop::option::weighted(0.8, 0_u32..20),
