@@ -19,17 +19,16 @@ use jiff::Timestamp;
 use crate::Cpus;
 use index::Index;
 use line::{QueueEntry, QueueLine};
+use request::Room;
 
+mod head;
 mod index;
 mod line;
 mod request;
 #[cfg(test)]
 mod tests;
 
-pub use request::{Capacity, Grant, Share, Waiting};
-
-/// After this time, in seconds, a job that does not fit holds back the jobs behind it.
-pub const RESERVE_AFTER_SECONDS: i64 = 60;
+pub use request::{Capacity, Grant, RESERVE_AFTER_SECONDS, Share, Waiting};
 
 /// The jobs that wait for CPUs and those that hold some. Total and deterministic: any call may
 /// follow any other, and a grant exceeds neither the capacity nor a queue's quota.
@@ -59,13 +58,6 @@ struct KnownJob {
 enum JobState {
     Waiting(QueueEntry),
     Granted(Cpus),
-}
-
-/// CPUs for all queues.
-#[derive(Clone, Copy)]
-struct Room {
-    in_all: Cpus,
-    free: Cpus,
 }
 
 impl<Id: Clone + Ord> Admission<Id> {

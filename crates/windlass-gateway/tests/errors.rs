@@ -52,6 +52,15 @@ async fn what_is_out_of_reach_has_a_time_to_come_back() {
 }
 
 #[tokio::test]
+async fn what_a_rule_refuses_is_403_with_its_words() {
+    let server = Server::start().await;
+    let words = "exceeded quota: jobs, requested: count/computejobs.windlass.dev=1";
+    server.backend.fail(Fault::Fails(Error::Refused(words.into())));
+    let submit = Ask::good(Method::POST, JOBS).json(&json!({"function": "price"}));
+    assert_eq!(server.send(submit).await.problem(403)["detail"], words);
+}
+
+#[tokio::test]
 async fn a_back_end_that_hangs_is_504() {
     let server =
         Server::start_with(|gateway| gateway.limits.request = Duration::from_millis(100)).await;

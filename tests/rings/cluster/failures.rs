@@ -68,6 +68,25 @@ fn a_function_or_queue_that_no_job_could_name_is_refused() {
 
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
+fn a_quota_of_jobs_is_told_in_the_api_servers_words() {
+    let namespace = Namespace::new("quota-of-jobs");
+    let client = namespace.client();
+    let counted = "count/computejobs.windlass.dev";
+    let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": { "name": "no-jobs", "namespace": namespace.0 }, "spec": { "hard": { counted: "0" } } });
+    kubectl(&["create", "-f", "-"], &quota.to_string()).unwrap();
+    eventually("the quota is in force", MANY_SECONDS, || {
+        let status = get(&["resourcequota", "no-jobs", "-n", &namespace.0])["status"].take();
+        (status["hard"][counted] == "0").then_some(())
+    });
+    let answer = client.submit(&json!({ "function": "echo", "input": {} }));
+    let detail = answer.json()["detail"].take();
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert!(detail.as_str().is_some_and(|said| said.contains("exceeded quota: no-jobs")), "{detail}");
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
 fn each_way_to_fail_has_its_reason() {
     let namespace = Namespace::new("failures");
     let table = [

@@ -1,17 +1,14 @@
 //! Which job of all queues comes first, without a pass over the queues.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::line::{Age, QueueLine, between};
-use super::{RESERVE_AFTER_SECONDS, Room};
+use super::head::{Head, Heads, Nanoseconds};
+use super::line::{QueueLine, between};
+use super::request::Room;
 use crate::Cpus;
-
-/// A time in nanoseconds: the sum of any two is one, too.
-type Nanoseconds = i128;
 
 /// The jobs of all queues that decide, by size. They are those of the time of the last [`update`](Self::update): a
 /// queue is looked at again once it has changed, or once other jobs of it are old.
@@ -31,32 +28,6 @@ pub(super) struct Index<Id> {
 
 /// The first jobs of queues, by the fewest CPUs that they need.
 type BySize<Id> = BTreeMap<Cpus, BTreeSet<Head<Id>>>;
-
-/// A job in the order of all jobs.
-#[derive(Clone, Debug)]
-pub(super) struct Head<Id> {
-    pub(super) is_owed: bool,
-    pub(super) priority: i32,
-    pub(super) granted: u64,
-    pub(super) weight: u32,
-    pub(super) age: Age,
-    pub(super) id: Id,
-}
-
-/// The jobs of one queue that decide, with their sizes.
-#[derive(Clone, Debug)]
-pub(super) struct Heads<Id> {
-    pub(super) ready: Vec<(Cpus, Head<Id>)>,
-    pub(super) old: Vec<(Cpus, Head<Id>)>,
-    pub(super) period: Period,
-}
-
-/// From when until when the same jobs are old, as far as somebody asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Period {
-    begin: Option<Nanoseconds>,
-    end: Option<Nanoseconds>,
-}
 
 impl<Id: Clone + Ord> Index<Id> {
     pub(super) fn new() -> Self {
@@ -95,15 +66,24 @@ impl<Id: Clone + Ord> Index<Id> {
         now: Timestamp,
     ) {
         let time = now.as_nanosecond();
-        while let Some((_, name)) = self.ends.first().filter(|(end, _)| *end <= time) {
-            self.update_queue(&Arc::clone(name), queues, in_all, now);
-        }
+        let ended = self.ends.iter().take_while(|(end, _)| *end <= time);
         // The clock was set back.
-        while let Some((_, name)) = self.begins.last().filter(|(begin, _)| *begin > time) {
-            self.update_queue(&Arc::clone(name), queues, in_all, now);
+        let begun_later = self.begins.iter().rev().take_while(|(begin, _)| *begin > time);
+        let due = ended.chain(begun_later).map(|(_, name)| Arc::clone(name));
+        self.changed.extend(due);
+        let mut renewed = Vec::new();
+        for name in std::mem::take(&mut self.changed) {
+            let Some(queue) = queues.get_mut(&name) else { continue };
+            let heads = queue.heads(in_all, now);
+            if heads != queue.indexed {
+                let before = std::mem::replace(&mut queue.indexed, heads);
+                self.remove(&name, &before);
+                renewed.push(name);
+            }
         }
-        while let Some(name) = self.changed.first() {
-            self.update_queue(&Arc::clone(name), queues, in_all, now);
+        // Only now: a job that has moved from one queue to another is the same head in both.
+        for name in renewed {
+            queues.get(&name).into_iter().for_each(|queue| self.insert(&name, &queue.indexed));
         }
     }
 
@@ -116,23 +96,6 @@ impl<Id: Clone + Ord> Index<Id> {
             old.any(|head| head < first)
         });
         (!is_held).then_some(&first.id)
-    }
-
-    fn update_queue(
-        &mut self,
-        name: &Arc<str>,
-        queues: &mut BTreeMap<Arc<str>, QueueLine<Id>>,
-        in_all: Cpus,
-        now: Timestamp,
-    ) {
-        self.changed.remove(name);
-        let Some(queue) = queues.get_mut(name) else { return };
-        let heads = queue.heads(in_all, now);
-        if heads != queue.indexed {
-            self.remove(name, &queue.indexed);
-            self.insert(name, &heads);
-            queue.indexed = heads;
-        }
     }
 
     fn insert(&mut self, name: &Arc<str>, heads: &Heads<Id>) {
@@ -164,26 +127,6 @@ impl<Id: Clone + Ord> Index<Id> {
     }
 }
 
-impl Period {
-    /// Whether a job of this time is old now.
-    pub(super) fn is_old(&mut self, since: Timestamp, now: Timestamp) -> bool {
-        let from = since.as_nanosecond() + i128::from(RESERVE_AFTER_SECONDS) * 1_000_000_000;
-        let is_old = from <= now.as_nanosecond();
-        if is_old {
-            self.begin = self.begin.max(Some(from));
-        } else {
-            self.end = Some(self.end.map_or(from, |end| end.min(from)));
-        }
-        is_old
-    }
-}
-
-impl<Id> Default for Heads<Id> {
-    fn default() -> Self {
-        Self { ready: Vec::new(), old: Vec::new(), period: Period::default() }
-    }
-}
-
 #[cfg(test)]
 impl<Id: Ord> PartialEq for Index<Id> {
     fn eq(&self, other: &Self) -> bool {
@@ -191,37 +134,3 @@ impl<Id: Ord> PartialEq for Index<Id> {
             && (&self.begins, &self.ends) == (&other.begins, &other.ends)
     }
 }
-
-impl<Id: Ord> PartialEq for Heads<Id> {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.ready, &self.old, self.period) == (&other.ready, &other.old, other.period)
-    }
-}
-
-impl<Id: Ord> Ord for Head<Id> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let share = || {
-            // Granted CPUs by weight, without rounding.
-            let mine = u128::from(self.granted) * u128::from(other.weight);
-            mine.cmp(&(u128::from(other.granted) * u128::from(self.weight)))
-        };
-        (other.is_owed.cmp(&self.is_owed))
-            .then_with(|| other.priority.cmp(&self.priority))
-            .then_with(share)
-            .then_with(|| (self.age, &self.id).cmp(&(other.age, &other.id)))
-    }
-}
-
-impl<Id: Ord> PartialOrd for Head<Id> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<Id: Ord> PartialEq for Head<Id> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<Id: Ord> Eq for Head<Id> {}

@@ -6,12 +6,9 @@ use std::ops::{Bound, RangeBounds};
 
 use jiff::Timestamp;
 
-use super::index::{Head, Heads, Period};
+use super::head::{Age, Head, Heads, Period};
 use super::request::Share;
 use crate::Cpus;
-
-/// When a job was created, and its number among those of that time.
-pub(super) type Age = (Timestamp, u64);
 
 /// What decides where a job is in the line of its queue.
 #[derive(Clone, Copy, Debug)]

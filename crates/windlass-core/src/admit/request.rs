@@ -4,6 +4,9 @@ use jiff::Timestamp;
 
 use crate::Cpus;
 
+/// After this time, in seconds, a job that does not fit holds back the jobs behind it.
+pub const RESERVE_AFTER_SECONDS: i64 = 60;
+
 /// A queue's share. The name of a queue is any text, such as `namespace/name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -49,4 +52,11 @@ pub struct Grant<Id> {
     pub id: Id,
     /// Its CPUs.
     pub cpus: Cpus,
+}
+
+/// CPUs for all queues.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    pub(super) in_all: Cpus,
+    pub(super) free: Cpus,
 }
