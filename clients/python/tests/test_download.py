@@ -97,6 +97,28 @@ def test_a_download_that_fails_leaves_what_was_there(fake, tmp_path, style):
 
 
 @pytest.mark.parametrize("style", ["threads", "asyncio"])
+def test_a_download_goes_where_a_link_leads_and_replaces_no_device_or_directory(fake, tmp_path, style):
+    private = tmp_path / "private"
+    private.touch(mode=0o600)
+    link = tmp_path / "link"
+    link.symlink_to("private")
+    downloaded(style, fake, link)
+    assert link.is_symlink() and private.stat().st_size == fake.size and private.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(IsADirectoryError, match="is a directory"):
+        downloaded(style, fake, tmp_path)
+    asked = len(fake.asked)
+    assert asked == 1, "what cannot be written is not asked for"
+    os.mkfifo(pipe := tmp_path / "pipe")
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    read = []
+    reader.start()
+    downloaded(style, fake, pipe)
+    reader.join(10)
+    assert read == [bytes(fake.size)] and pipe.is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe", "private"]
+
+
+@pytest.mark.parametrize("style", ["threads", "asyncio"])
 def test_a_download_takes_no_memory(fake, tmp_path, style):
     fake.size = 256 << 20
     fake.digests = ["a6d72ac7690f53be6ae46ba88506bd97302a093f7108472bd9efc3cefda06484"]

@@ -63,7 +63,8 @@ pub struct JobSpec {
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub priority: i32,
-    /// Further attempts after the first one failed. Default: the function's, else 2.
+    /// Further attempts after the first one failed, also with `FunctionError`. Default: the function's, else 2, and none
+    /// after a `FunctionError`.
     #[schemars(range(max = 100), extend("x-kubernetes-validations" = schema::immutable()))]
     pub retries: Option<u32>,
     /// How long one attempt may run, in seconds. Default and maximum are the function's.

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_with_macros::skip_serializing_none;
 
 mod failure;
@@ -51,7 +52,7 @@ pub struct JobStatus {
     pub phase: Option<Phase>,
     /// Admitted, Running and Finished. Finished is True for every end, its reason says which. Reconciling is there until
     /// the end, and Stalled after a failure: kstatus, and so Helm and Flux, read these two.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known_conditions")]
     #[schemars(
         length(max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
@@ -184,6 +185,18 @@ impl Phase {
             Self::Cancelled => "Cancelled",
         }
     }
+}
+
+/// Those of the types that this version knows: a newer one may have more.
+fn known_conditions<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Condition>, D::Error> {
+    let all = Vec::<Value>::deserialize(deserializer)?;
+    let is_known = |condition: &Value| {
+        condition.get("type").is_none_or(|kind| ConditionType::deserialize(kind).is_ok())
+    };
+    let known = all.into_iter().filter(is_known).map(serde_json::from_value);
+    known.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 /// What a condition is about.
@@ -320,4 +333,29 @@ pub struct JobResult {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn conditions_of_a_newer_version_are_passed_over_and_bad_ones_are_not() {
+        let condition = |kind: &str| {
+            json!({ "type": kind, "status": "True", "reason": "R",
+                "lastTransitionTime": "2026-01-01T00:00:00Z" })
+        };
+        let read =
+            |conditions| serde_json::from_value::<JobStatus>(json!({ "conditions": conditions }));
+        let status =
+            read(json!([condition("Running"), condition("Dreaming"), condition("Finished")]));
+        let kinds: Vec<_> =
+            status.unwrap().conditions.into_iter().map(|known| known.kind).collect();
+        assert_eq!(kinds, [ConditionType::Running, ConditionType::Finished]);
+        for bad in [json!([{ "type": "Running" }]), json!([{}]), json!([condition("Running"), 3])] {
+            assert!(read(bad.clone()).is_err(), "{bad}");
+        }
+    }
 }

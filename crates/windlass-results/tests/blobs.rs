@@ -183,6 +183,21 @@ async fn a_directory_keeps_quotas() {
 }
 
 #[tokio::test]
+async fn an_upload_whose_caller_has_gone_counts_until_it_is_collected() {
+    let store = Directory::new();
+    let results = store.results.clone().with_blob_quotas(Some(100), None);
+    let left = store.root.path().join(NAMESPACE).join("_uploads");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("0123456789abcdef0123456789abcdef"), [0; 90]).unwrap();
+    let bytes = [b'a'; 20];
+    let refused = super::blobs::store(&results, named(&bytes), &bytes).await;
+    assert_over(refused, "namespace-blob-quota", 20, 90);
+    make_old(&left.join("0123456789abcdef0123456789abcdef"), HOUR);
+    store.collect(&[]).await;
+    super::blobs::store(&results, named(&bytes), &bytes).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_exceeds_a_quota_is_at_most_what_was_under_way() {
     let store = Directory::new();
     let results = store.results.clone().with_blob_quotas(Some(1_000), None);

@@ -1007,7 +1007,7 @@ export interface components {
          *
          *     - `Invalid`: The job asks for what its function or queue does not allow; no attempt was made.
          *     - `BadInput`: The function exited 65: it refuses the input. Never retried.
-         *     - `FunctionError`: The function exited 70: it has raised an error of its own, and would do so again. Never retried.
+         *     - `FunctionError`: The function exited 70: it has raised an error of its own, and would do so again. Retried only if the job itself says `retries`.
          *     - `Crashed`: The function exited with another code than 0, 65 and 70, or a container that must run before it failed.
          *     - `Killed`: The function, or its worker, was ended by a signal that Windlass did not send; or its pod was evicted because it used more than its own limit.
          *     - `OutOfMemory`: The function needed more memory than it has. Never retried: the next attempt would have as much.
@@ -1240,7 +1240,8 @@ export interface components {
             queue?: string;
             /**
              * Format: uint32
-             * @description Further attempts after the first one failed. Default: the function's, else 2.
+             * @description Further attempts after the first one failed, also with `FunctionError`. Default: the function's, else 2, and none
+             *     after a `FunctionError`.
              */
             retries?: number;
             /**
@@ -3143,7 +3144,8 @@ export interface operations {
                     queue?: string | null;
                     /**
                      * Format: uint32
-                     * @description Further attempts after the first one failed. Default: the function's, else 2.
+                     * @description Further attempts after the first one failed, also with `FunctionError`. Default: the function's, else 2, and none
+                     *     after a `FunctionError`.
                      */
                     retries?: number | null;
                     /**

@@ -174,7 +174,7 @@ function InputField({ field, value, set, wrong }: FieldProperties) {
 function keptOf(from: Job | undefined, { parallelism }: JobOptions): Record<string, unknown> {
   if (from === undefined) return {};
   const { retries, timeoutSeconds, minParallelism, ttlSecondsAfterFinished } = from.spec;
-  const isBelow = minParallelism !== undefined && (!parallelism || minParallelism <= Number(parallelism));
+  const isBelow = minParallelism !== undefined && minParallelism <= Number(parallelism);
   return {
     ...(retries !== undefined && { retries }),
     ...(timeoutSeconds !== undefined && { timeoutSeconds }),

@@ -82,7 +82,10 @@ fn a_quota_of_jobs_is_told_in_the_api_servers_words() {
     let answer = client.submit(&json!({ "function": "echo", "input": {} }));
     let detail = answer.json()["detail"].take();
     assert_eq!(answer.status, 403, "{answer:?}");
-    assert!(detail.as_str().is_some_and(|said| said.contains("exceeded quota: no-jobs")), "{detail}");
+    assert!(
+        detail.as_str().is_some_and(|said| said.contains("exceeded quota: no-jobs")),
+        "{detail}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import uuid
 from typing import IO, TYPE_CHECKING, Union
 
@@ -30,12 +31,20 @@ class Download:
         self._digest, self._received, self._skipped = hashlib.sha256(), 0, 0
         self._etag: str | None = None
         self.is_whole = False
-        self._place = os.fspath(to) if isinstance(to, (str, os.PathLike)) else None
+        # Where a link leads to, so that the link stays.
+        self._place = os.path.realpath(to) if isinstance(to, (str, os.PathLike)) else None
+        if self._place is not None and os.path.isdir(self._place):
+            raise IsADirectoryError(f"a result is written to a file, and {self._place!r} is a directory")
+        self._is_opened = False
         self._file: IO[bytes]
         if self._place is None:
             if not callable(getattr(to, "write", None)):
                 raise TypeError(f"a result is written to a path or to a binary file, and not to {to!r}")
             self._file = to  # type: ignore[assignment]
+        elif os.path.exists(self._place) and not os.path.isfile(self._place):
+            # Such as /dev/stdout, or a pipe.
+            self._file = open(self._place, "wb")  # noqa: SIM115
+            self._place, self._is_opened = None, True
         else:
             # Beside its place, so that it gets there whole or not at all.
             self._partial = f"{self._place}.{uuid.uuid4().hex[:8]}.partial"
@@ -45,12 +54,17 @@ class Download:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._is_opened:
+            self._file.close()
         if self._place is None:
             return
         self._file.close()
-        if self.is_whole:
-            os.replace(self._partial, self._place)
-        else:
+        try:
+            if self.is_whole:
+                with contextlib.suppress(FileNotFoundError):
+                    os.chmod(self._partial, stat.S_IMODE(os.stat(self._place).st_mode))
+                os.replace(self._partial, self._place)
+        finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._partial)
 

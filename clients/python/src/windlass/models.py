@@ -82,7 +82,9 @@ class JobSpec(Model, input_blob=BlobRef):
     which may be missing where there is no queue at all: then there is no quota.
     """
     retries: int | None = None
-    """Further attempts after the first one failed. Default: the function's, else 2."""
+    """Further attempts after the first one failed, also with `FunctionError`. Default: the function's, else 2, and
+    none after a `FunctionError`.
+    """
     timeout_seconds: int | None = None
     """How long one attempt may run, in seconds. Default and maximum are the function's."""
 

@@ -28,7 +28,8 @@ its first argument. It may use all CPUs itself. Files of the job whose names are
 | 70 | the function has raised another exception, or returned what cannot be given back |
 | 143 | SIGTERM; no process is left |
 
-An exception is not tried again: the same item would raise again. With `--retry-exceptions` the exit status is 1
+An exception is not tried again, unless the job itself says `retries`: the same item would raise again. With
+`--retry-exceptions` the exit status is 1
 instead, also with `keepGoing`, and the job's retries decide. Either way stderr has the number of the item, from 0, and
 the traceback.
 
@@ -102,7 +103,7 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     parser.add_argument(
         "--retry-exceptions",
         action="store_true",
-        help="let the job's retries decide about an exception of the function [default: it is never tried again]",
+        help="let the job's retries decide about an exception of the function [default: only those that the job itself says]",
     )
     parser.add_argument(
         "--cold", action="store_true", help="do one job and end, also where a worker would keep the processes"

@@ -35,7 +35,8 @@ pub enum FailureReason {
     Invalid,
     /// The function exited 65: it refuses the input. Never retried.
     BadInput,
-    /// The function exited 70: it has raised an error of its own, and would do so again. Never retried.
+    /// The function exited 70: it has raised an error of its own, and would do so again. Retried only if the job
+    /// itself says `retries`.
     FunctionError,
     /// The function exited with another code than 0, 65 and 70, or a container that must run before it failed.
     Crashed,

@@ -133,21 +133,27 @@ async fn tell_all<K: FunctionObject>(
 /// Whether a function is to be looked at, which was looked at so long ago.
 fn is_due(function: &impl FunctionObject, asked: Option<Duration>) -> bool {
     let is_past = |pause| asked.is_none_or(|elapsed| elapsed >= pause);
-    let told = function
-        .ready()
-        .filter(|ready| Some(ready.observed_generation) == function.meta().generation);
+    let told = function.ready().filter(|ready| is_told(function, ready));
     match told {
         None => is_past(AGAIN),
         Some(ready) => ready.reason == REFUSED && is_past(REFUSED_AGAIN),
     }
 }
 
+/// Whether the status says all that follows from this condition, of the function as it is now.
+fn is_told(function: &impl FunctionObject, ready: &Condition) -> bool {
+    let generation = function.meta().generation;
+    Some(ready.observed_generation) == generation
+        && function.told().is_some_and(|told| {
+            told.observed_generation == generation && told.conditions == all(ready.clone())
+        })
+}
+
 /// Writes the condition, if it is another one.
 async fn tell<K: FunctionObject>(ctx: &Context, function: &K) -> Result<(), Error> {
     let (reason, message) = judge(ctx, function.function()).await?;
-    let before = function.ready();
     let Some(condition) = condition(function, reason, message, ctx.now()) else { return Ok(()) };
-    if before == Some(&condition) {
+    if is_told(function, &condition) {
         return Ok(());
     }
     let generation = condition.observed_generation;
@@ -263,16 +269,35 @@ mod tests {
     use super::*;
 
     fn function(conditions: Value) -> ComputeFunction {
+        observed(2, conditions)
+    }
+
+    fn observed(generation: i64, conditions: Value) -> ComputeFunction {
         serde_json::from_value(json!({ "apiVersion": "windlass.dev/v1alpha1",
             "kind": "ComputeFunction", "metadata": { "name": "f", "uid": "u", "generation": 2 },
-            "spec": { "command": ["f"] }, "status": { "conditions": conditions } }))
+            "spec": { "command": ["f"] },
+            "status": { "observedGeneration": generation, "conditions": conditions } }))
         .unwrap()
     }
 
     fn told(reason: &str, generation: i64) -> Value {
         let status = if reason == ACCEPTED { "True" } else { "False" };
-        json!([{ "type": "Ready", "status": status, "reason": reason, "message": "",
-            "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z" }])
+        let ready = json!({ "type": "Ready", "status": status, "reason": reason, "message": "",
+            "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let mut stalled = ready.clone();
+        stalled["type"] = "Stalled".into();
+        stalled["status"] = "True".into();
+        if reason == INVALID { json!([ready, stalled]) } else { json!([ready]) }
+    }
+
+    #[test]
+    fn what_an_older_controller_has_told_is_told_anew() {
+        assert!(is_due(&observed(-1, told(ACCEPTED, 2)), None), "the CRD's default");
+        assert!(is_due(&observed(1, told(ACCEPTED, 2)), None));
+        let mut without_stalled = told(INVALID, 2);
+        without_stalled.as_array_mut().unwrap().pop();
+        assert!(is_due(&observed(2, without_stalled), None));
+        assert!(!is_due(&observed(2, told(INVALID, 2)), None));
     }
 
     #[test]

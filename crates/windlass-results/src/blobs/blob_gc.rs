@@ -10,8 +10,7 @@ use tracing::warn;
 use uuid::Uuid;
 use windlass_core::Error;
 
-use super::store::UPLOADS;
-use super::{DELETING, DIRECTORY, Found, path_of};
+use super::{DELETING, DIRECTORY, Found, UPLOADS, path_of};
 use crate::result_gc::YOUNG;
 use crate::{Results, unavailable};
 

@@ -35,6 +35,9 @@ use crate::{Results, unavailable};
 /// The directory of the blobs of a namespace. No job has this UID.
 const DIRECTORY: &str = "_blobs";
 
+/// The directory of uploads of a namespace that have no name yet. No job has this UID.
+const UPLOADS: &str = "_uploads";
+
 /// Names of the objects of a blob.
 const BYTES: &str = "bytes";
 const USED: &str = "used";

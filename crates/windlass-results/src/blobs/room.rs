@@ -18,7 +18,7 @@ use windlass_core::Error;
 use windlass_core::blobs::{NotStored, Quota};
 use windlass_core::result::ByteStream;
 
-use super::{BYTES, DIRECTORY};
+use super::{BYTES, DIRECTORY, UPLOADS};
 use crate::blob_quotas::{BlobQuotas, List};
 use crate::{Results, unavailable};
 
@@ -66,11 +66,13 @@ impl Results {
     }
 
     async fn blob_bytes(&self, namespace: &str) -> Result<u64, Error> {
-        let prefix = Path::from_iter([namespace, DIRECTORY]);
-        let blobs = self.store.list(Some(&prefix));
+        // Uploads without a name count as well: one whose caller has gone stays for an hour.
+        let uploads = self.store.list(Some(&Path::from_iter([namespace, UPLOADS])));
+        let blobs = self.store.list(Some(&Path::from_iter([namespace, DIRECTORY])));
         let blobs = blobs
             .try_filter(|object| std::future::ready(object.location.filename() == Some(BYTES)));
-        let bytes = blobs.try_fold(0, async |sum, object| Ok(sum + object.size)).await;
+        let all = uploads.chain(blobs);
+        let bytes = all.try_fold(0, async |sum, object| Ok(sum + object.size)).await;
         bytes.map_err(|error| unavailable(&error))
     }
 }

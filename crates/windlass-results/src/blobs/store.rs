@@ -19,12 +19,9 @@ use windlass_core::result::{ByteStream, Content, StoredResult};
 use windlass_core::{Error, media_type};
 
 use super::received::received;
-use super::{BYTES, JSON, path_of};
+use super::{BYTES, JSON, UPLOADS, path_of};
 use crate::turns::{Demand, UploadTurn};
 use crate::{BLOB_PART, Failed, Results, namespace_of, unavailable};
-
-/// The directory of uploads of a namespace that have no name yet. No job has this UID.
-pub(super) const UPLOADS: &str = "_uploads";
 
 /// Most bytes that can get another name in a bucket: 5 GiB.
 const MOST_RENAMED: u64 = 5 << 30;
@@ -167,8 +164,10 @@ impl Results {
         content: ByteStream,
         most: u64,
     ) -> Result<Blob, NotStored> {
+        // The time of the list is not the sender's.
+        let room = self.room(namespace_of(&path)).await?;
         let content = self.paced(content, turn.demand());
-        let content = match self.room(namespace_of(&path)).await? {
+        let content = match room {
             Some(room) => room.bound(content, new.announced)?,
             None => content,
         };

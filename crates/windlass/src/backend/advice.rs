@@ -99,10 +99,8 @@ mod tests {
 
     #[test]
     fn who_is_to_come_back_later_is_told_when_and_not_asked_whether_the_server_runs() {
-        let full = Error::Busy {
-            message: "the disk is full".into(),
-            retry_after: Duration::from_secs(5),
-        };
+        let full =
+            Error::Busy { message: "the disk is full".into(), retry_after: Duration::from_secs(5) };
         for kind in [BackendKind::Server, BackendKind::ThisMachine, BackendKind::Cluster] {
             let full = anyhow::Error::new(full.clone());
             let advice = advice(&full, &kind, "default", "windlass").unwrap();

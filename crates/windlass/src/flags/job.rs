@@ -56,7 +56,8 @@ pub(crate) struct JobSpecFlags {
     /// Longest run of one attempt, in seconds [default: the function's]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<u32>,
-    /// Further attempts after the first failed [default: the function's]
+    /// Further attempts after the first failed, also with an error of the function [default: the
+    /// function's, and none after such an error]
     #[arg(long, value_name = "N")]
     pub(crate) retries: Option<u32>,
     /// How long the job and its result are kept after its end, in seconds [default: 86400, a day]

@@ -81,6 +81,9 @@ fn an_error_of_the_function_is_tried_again_where_the_job_itself_asks_for_it() {
     assert_eq!(fails(&job, &limits()), Some(Phase::Failed));
     job.spec.retries = Some(1);
     assert_eq!(fails(&job, &JobLimits { retries: 1, ..limits() }), Some(Phase::Queued));
+    job.status.retries = 1;
+    assert_eq!(fails(&job, &JobLimits { retries: 1, ..limits() }), Some(Phase::Failed), "used up");
+    job.status.retries = 0;
     job.spec.retries = Some(0);
     assert_eq!(fails(&job, &JobLimits { retries: 0, ..limits() }), Some(Phase::Failed));
 }
