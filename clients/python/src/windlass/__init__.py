@@ -22,9 +22,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from windlass._signature import function
     from windlass._context import cancelled, files, parallelism, progress
     from windlass._ends import BadInput
+    from windlass._signature import function
     from windlass.async_client import AsyncClient
     from windlass.client import Client
     from windlass.errors import (

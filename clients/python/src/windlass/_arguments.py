@@ -11,8 +11,8 @@ from typing import Any, Callable
 
 from windlass import _codecs as codecs
 from windlass import _context
-from windlass._signature import Callee, check_names
 from windlass._ends import BadInput
+from windlass._signature import Callee, check_names
 
 # What a parameter is given when it is annotated with a type of this name, and the media types in which a file of the
 # job, of which no type is told, may be that.

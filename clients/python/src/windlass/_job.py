@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from windlass._signature import ITEM_FIELDS, Callee, check_item, check_names, without_items
 from windlass._codecs import JSON, PICKLE, essence, is_json, matches
 from windlass._context import Progress, files_of
 from windlass._ends import BadInput
 from windlass._pool import Errors, Pool, Work
 from windlass._process import Target
+from windlass._signature import ITEM_FIELDS, Callee, check_item, check_names, without_items
 
 
 class Manner(NamedTuple):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 from windlass import _codecs as codecs
-from windlass._signature import marks_of
 from windlass._ends import Unwritten
 from windlass._json import MAX_DEPTH, NoJson
 from windlass._json import encode as encode_json
+from windlass._signature import marks_of
 
 
 def write_file(path: str, result: Iterable[bytes]) -> None:

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
-from windlass._signature import Callee
+from windlass._code_changes import changed, forget_compiled
 from windlass._context import Progress
 from windlass._ends import BadInput
 from windlass._leftovers import resident_bytes
 from windlass._process import Failed, Forked, Process, Target, end
-from windlass._code_changes import changed, forget_compiled
+from windlass._signature import Callee
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
 # supervisor gives us.

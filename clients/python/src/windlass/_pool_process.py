@@ -36,14 +36,14 @@ from typing import IO, Any, Callable, NoReturn
 
 from windlass import _context
 from windlass._arguments import Arguments
-from windlass._signature import Unfit, describe, nearest
+from windlass._code_changes import Imported
 from windlass._ends import FAILED, BadInput, Unwritten
 from windlass._failure import Refused, explained, line_of, line_of_refusal, message_of
 from windlass._forks import OneProcess
 from windlass._json import MAX_DEPTH, NoJson, encode
 from windlass._leftovers import Before
 from windlass._output import write_result
-from windlass._code_changes import Imported
+from windlass._signature import Unfit, describe, nearest
 
 # At most as long may a result wait in a process for others to go with, in seconds.
 FLUSH_SECONDS = 0.05

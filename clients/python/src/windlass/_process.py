@@ -1,7 +1,7 @@
 """The parent's side of a process of the pool, and how processes are begun and ended.
 
-`windlass._pool_process` is the other side. A process is forked, while the parent has a single thread and has imported nothing
-of the function: that takes a millisecond, and the interpreter's memory is there once for all.
+`windlass._pool_process` is the other side. A process is forked, while the parent has a single thread and has imported
+nothing of the function: that takes a millisecond, and the interpreter's memory is there once for all.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from windlass import _pool_process
-from windlass._signature import Callee
-from windlass._ends import FAILED
 from windlass._code_changes import Stamp
+from windlass._ends import FAILED
+from windlass._signature import Callee
 
 READ_BYTES = 1 << 16
 
@@ -151,7 +151,7 @@ class Process:
         self.unsent = b"j" + _json({"arguments": arguments, "variables": variables}) + b"\n"
 
     def give(self, first: int, items: list[Any], flags: bytes) -> None:
-        """Hands it items; their results will be those from `first` on. The flags are those of `windlass._pool_process`."""
+        """Hands it items; their results will be those from `first` on. `_pool_process` says what the flags are."""
         line = self.unsent + flags + _json(items) + b"\n"
         self.unsent, self.has_begun, self.is_asked = b"", True, b"c" in flags
         self.unanswered.extend(range(first, first + len(items)))

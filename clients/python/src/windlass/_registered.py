@@ -13,8 +13,8 @@ from typing import Any, Callable
 
 from windlass._arguments import FILE_TYPES, type_names
 from windlass._batches import batches, keeps_going
-from windlass._signature import Callee, describe
 from windlass._codecs import encode
+from windlass._signature import Callee, describe
 from windlass.models import Function
 
 

@@ -41,7 +41,8 @@ dataclasses are converted, NaN and bytes are refused (`windlass._json` has the t
 
 Where `WINDLASS_SERVE` names a socket it serves: it does one job after another, and the processes with their imports
 stay between them (`windlass._serving`, version 2 of the worker contract). A job has as many processes as it was granted
-CPUs, and fails as in the table. A process in which it has left something is replaced: `windlass._leftovers` has the list.
+CPUs, and fails as in the table. A process in which it has left something is replaced: `windlass._leftovers` has the
+list.
 With `--cold` it does one job all the same.
 
 Each process imports the function itself, as with `multiprocessing`'s `forkserver`: they are forked from one that has a
@@ -60,8 +61,6 @@ import sys
 import traceback
 from typing import NamedTuple
 
-from windlass._pool_process import NotFound, find
-from windlass._signature import Unfit, describe
 from windlass._ends import (
     BAD_INPUT,
     CANCELLED,
@@ -77,8 +76,10 @@ from windlass._ends import (
 from windlass._job import Manner, run, say_bad_input, say_failed
 from windlass._output import write_file
 from windlass._pool import Pool, Raised
+from windlass._pool_process import NotFound, find
 from windlass._process import Failed, Forked, Target
 from windlass._serving import serve
+from windlass._signature import Unfit, describe
 
 
 class Arguments(NamedTuple):
@@ -103,7 +104,7 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     parser.add_argument(
         "--retry-exceptions",
         action="store_true",
-        help="let the job's retries decide about an exception of the function [default: only those that the job itself says]",
+        help="let retries decide about an exception, also those of the function [default: only the job's own]",
     )
     parser.add_argument(
         "--cold", action="store_true", help="do one job and end, also where a worker would keep the processes"
