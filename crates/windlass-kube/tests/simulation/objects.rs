@@ -20,7 +20,7 @@ fn function(kind: &str) -> Value {
         "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z" });
     json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": kind, "metadata": {},
         "spec": { "image": "i", "command": ["f"], "retries": 2 },
-        "status": { "conditions": [ready] } })
+        "status": { "observedGeneration": 1, "conditions": [ready] } })
 }
 
 /// With standbys, if it is to have some.
