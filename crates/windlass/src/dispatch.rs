@@ -12,9 +12,9 @@ use crate::commands::blobs::Blobs;
 use crate::commands::functions::{Functions, FunctionsCommand};
 use crate::commands::queues::{Queues, QueuesCommand};
 use crate::commands::{
-    blobs, call, cancel, check_functions, completion, config, controller, dashboard, delete, drain,
-    explain, function, functions, gateway, get, keys, lambda, list, logs, man, print, queues,
-    result, retry, run as run_command, serve, submit, top, watch, worker,
+    backup, blobs, call, cancel, check_functions, completion, config, controller, dashboard,
+    delete, drain, explain, function, functions, gateway, get, keys, lambda, list, logs, man,
+    print, queues, result, retry, run as run_command, serve, submit, top, watch, worker,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
@@ -59,6 +59,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gateway(args) => block_on(gateway::gateway(args)),
         Command::Controller(args) => block_on(controller::controller(args)),
         Command::Keys(what) => keys::keys(what),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
         Command::Print(what) => print::print(what),
         Command::Completion(args) => {
             completion::completion(&args, cli::command(is_kubectl_plugin()))
