@@ -19,6 +19,7 @@ use crate::commands::{
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
 use crate::flags::kubectl_plugin::is_kubectl_plugin;
+use crate::server::first_process;
 
 /// Bad usage or input, as clap exits for what it refuses itself.
 const BAD_USAGE: u8 = 2;
@@ -54,6 +55,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         },
         Command::Queues(args) => on_backend(args.shown, queues::queues),
         Command::Drain(args) => on_backend(args, drain::drain),
+        Command::Serve(_) if first_process::is_this() => block_on(first_process::stand_in()),
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Config(what) => config::config(what),
         Command::Gateway(args) => block_on(gateway::gateway(args)),
