@@ -173,7 +173,9 @@ test("why a job waits is said in the server's words", async () => {
   await section(page, "Failures").getByText("Crashed").waitFor();
   await go(page, `#/default/jobs/${first}`);
   await page.getByRole("button", { name: "Cancel" }).click();
-  await page.getByRole("button", { name: "Cancel it" }).click();
+  const dialog = page.getByRole("dialog", { name: `Cancel job ${first}?` });
+  await dialog.getByRole("button", { name: "Keep it" }).waitFor();
+  await dialog.getByRole("button", { name: "Cancel the job" }).click();
   await page.locator(".title .phase-cancelled").waitFor();
 });
 

@@ -85,14 +85,22 @@ test("many jobs are cancelled, retried and deleted, and refusals are told in the
   await page.getByText("only a job that has ended").first().waitFor();
   await page.getByRole("button", { name: "Close" }).click();
   await page.getByLabel("Choose all shown").check();
+  await server.say({ text: "a" }, { name: "bulk-ended" });
+  await server.ask("POST", "jobs/bulk-ended/cancel");
+  await row(page, "bulk-ended").getByText("Cancelled").waitFor();
+  await page.getByLabel("Choose bulk-ended").check();
   await page.getByRole("button", { name: "Cancel", exact: true }).click();
-  await page.getByRole("button", { name: "Cancel them" }).click();
-  await until("all are cancelled", async () => (await rows(page).getByText("Cancelled").count()) === 3);
+  const dialog = page.getByRole("dialog", { name: "Cancel 3 jobs?" });
+  await dialog.getByText("1 of 4 have ended").waitFor();
+  await dialog.getByRole("button", { name: "Keep them" }).waitFor();
+  await dialog.getByRole("button", { name: "Cancel 3 jobs" }).click();
+  await until("all are cancelled", async () => (await rows(page).getByText("Cancelled").count()) === 4);
   await page.getByText("3 jobs cancelled").waitFor();
   await page.getByLabel("Choose all shown").check();
+  assert.ok(await page.getByRole("button", { name: "Cancel", exact: true }).isDisabled());
   await page.getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-  await page.getByText("No job is like this.").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete 4 jobs" }).click();
+  await page.getByText("No job matches.").waitFor();
   assert.deepEqual(page.complaints.filter((text) => !text.includes("409")), []);
 });
 
@@ -163,7 +171,9 @@ test("a job that was made again under its name is not the one that was chosen", 
   const [old] = (await server.ask("GET", "jobs")).items.filter(({ metadata }) => metadata.name === "made-again");
   await server.ask("DELETE", "jobs/made-again");
   await server.say({ text: "a", steps: 600 }, { name: "made-again" });
-  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  const dialog = page.getByRole("dialog", { name: "Delete job made-again?" });
+  await dialog.getByRole("button", { name: "Keep it" }).waitFor();
+  await dialog.getByRole("button", { name: "Delete the job" }).click();
   await page.getByText("was deleted and made again: nothing was done").waitFor();
   const { metadata } = await server.ask("GET", "jobs/made-again");
   assert.notEqual(metadata.uid, old.metadata.uid);
@@ -217,7 +227,7 @@ test("a page keeps twenty thousand jobs, and the newest of more", async () => {
   await page.getByText("20,000 jobs", { exact: true }).waitFor();
   await page.getByText("There are more jobs than the 20,000 jobs").waitFor();
   await page.getByRole("searchbox").fill("old-0");
-  await page.getByText("No job is like this.").waitFor();
+  await page.getByText("No job matches.").waitFor();
   await server.ask("DELETE", "jobs/one-more");
 });
 

@@ -8,7 +8,7 @@ import { useExplanation, useJob } from "../live/job";
 import { jobs } from "../live/jobs";
 import { Bytes, Save } from "../parts/bytes";
 import { Ago, Command, PhaseWord, Refusal, Text } from "../parts/common";
-import { Confirm } from "../parts/confirm";
+import { Confirm, questionOf } from "../parts/confirm";
 import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
 import { Log } from "../parts/log";
@@ -178,10 +178,10 @@ function Actions({ namespace, job }: { namespace: string; job: Job }) {
       </span>
       <Refusal>{why}</Refusal>
       {asks === "cancel" && (
-        <Confirm question="Cancel this job?" verb="Cancel it" yes={() => void attempt(() => act(namespace, target, "cancel").then(() => {}))} no={() => setAsks(undefined)} />
+        <Confirm {...questionOf("cancel", [target])} yes={() => void attempt(() => act(namespace, target, "cancel").then(() => {}))} no={() => setAsks(undefined)} />
       )}
       {asks === "delete" && (
-        <Confirm question="Delete this job, with its result and log?" verb="Delete it" yes={() => void attempt(remove)} no={() => setAsks(undefined)} />
+        <Confirm {...questionOf("delete", [target])} yes={() => void attempt(remove)} no={() => setAsks(undefined)} />
       )}
     </>
   );

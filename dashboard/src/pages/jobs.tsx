@@ -4,7 +4,7 @@ import { isFinished, PHASES } from "../api/types";
 import { actOnAll, PAST, type Action, type Outcome, type Target } from "../live/actions";
 import { jobs, MAX_JOBS, type Row } from "../live/jobs";
 import { Ago, Command, Empty, PhaseWord, Text } from "../parts/common";
-import { Confirm } from "../parts/confirm";
+import { Confirm, questionOf } from "../parts/confirm";
 import { memo } from "../parts/memo";
 import { VirtualTable } from "../parts/virtual";
 import { hrefOf, place, setQuery } from "../router";
@@ -110,33 +110,48 @@ const ACTIONS: [Action, string][] = [
   ["delete", "Delete"],
 ];
 
+interface Asked {
+  action: "cancel" | "delete";
+  targets: Target[];
+  /** How many of the chosen have ended and cannot be cancelled. */
+  ended: number;
+}
+
 /** What can be done to the chosen jobs, and what came of it. */
-function Bulk({ namespace, targets, clear }: { namespace: string; targets: Target[]; clear: () => void }) {
-  const [asked, setAsked] = useState<{ action: Action; targets: Target[] } | undefined>();
+function Bulk({ namespace, targets, clear }: { namespace: string; targets: Row[]; clear: () => void }) {
+  const [asked, setAsked] = useState<Asked | undefined>();
   const [outcome, setOutcome] = useState<Outcome | undefined>();
   const start = (action: Action, targets: Target[]) => {
     setAsked(undefined);
     void actOnAll(namespace, targets, action, setOutcome).then(clear);
+  };
+  const lasting = targets.filter((row) => !isFinished(row.phase));
+  const choose = (action: Action) => {
+    if (action === "retry") start(action, targets);
+    else if (action === "delete") setAsked({ action, targets, ended: 0 });
+    else setAsked({ action, targets: lasting, ended: targets.length - lasting.length });
   };
   return (
     <>
       {targets.length > 0 && (
         <div class="bulk" role="group" aria-label="Chosen jobs">
           <strong>{count(targets.length, "job")} chosen</strong>
-          {ACTIONS.map(([action, title]) => (
-            <button type="button" key={action} onClick={() => (action === "retry" ? start(action, targets) : setAsked({ action, targets }))}>
-              {title}
-            </button>
-          ))}
+          {ACTIONS.map(([action, title]) => {
+            const isIdle = action === "cancel" && lasting.length === 0;
+            return (
+              <button type="button" key={action} disabled={isIdle} title={isIdle ? "All that are chosen have ended" : undefined} onClick={() => choose(action)}>
+                {title}
+              </button>
+            );
+          })}
           <button type="button" class="quiet" onClick={clear}>
-            Choose none
+            Clear selection
           </button>
         </div>
       )}
       {asked && (
         <Confirm
-          question={asked.action === "delete" ? `Delete ${count(asked.targets.length, "job")}, with results and logs?` : `Cancel ${count(asked.targets.length, "job")}?`}
-          verb={asked.action === "delete" ? "Delete" : "Cancel them"}
+          {...questionOf(asked.action, asked.targets, asked.ended)}
           yes={() => start(asked.action, asked.targets)}
           no={() => setAsked(undefined)}
         />
@@ -283,7 +298,7 @@ function Lasted({ row }: { row: Row }) {
 }
 
 function NoJobs({ namespace, filters }: { namespace: string; filters: Filters }) {
-  if (isFiltered(filters)) return <Empty title="No job is like this." />;
+  if (isFiltered(filters)) return <Empty title="No job matches." />;
   const where = namespace === "default" ? "" : ` --namespace ${namespace}`;
   return (
     <Empty title="There are no jobs yet.">
