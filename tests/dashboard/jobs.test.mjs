@@ -240,6 +240,53 @@ test("the keyboard reaches the jobs and goes from one to the next", async () => 
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), second);
 });
 
+/** Whether the ring around what has the focus is there, and cut by nothing around it. */
+function isRingWhole() {
+  const at = document.activeElement;
+  const { outlineStyle, outlineWidth, outlineOffset } = getComputedStyle(at);
+  if (outlineStyle === "none") return false;
+  const more = parseFloat(outlineWidth) + parseFloat(outlineOffset);
+  const ring = at.getBoundingClientRect();
+  const holds = (box) =>
+    box.left <= ring.left - more && box.right >= ring.right + more && box.top <= ring.top - more && box.bottom >= ring.bottom + more;
+  for (let around = at.parentElement; around; around = around.parentElement) {
+    if (getComputedStyle(around).overflowX !== "visible" && !holds(around.getBoundingClientRect())) return false;
+  }
+  return true;
+}
+
+test("the focus is seen on the boxes and links of rows, and on the list", async () => {
+  await server.say({ text: "a" }, { name: "ringed" });
+  for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844 }]) {
+    const page = await openPage(browser, server, { viewport });
+    await row(page, "ringed").getByText("Succeeded").waitFor();
+    // By the keyboard: a ring is not drawn around what a mouse chose.
+    await page.keyboard.press("Tab");
+    for (const place of [page.getByLabel("Choose all shown"), page.locator(".tbody"), page.getByLabel("Choose ringed"), row(page, "ringed").locator("a")]) {
+      await place.focus();
+      assert.ok(await page.evaluate(isRingWhole), `${place} at ${viewport.width}`);
+    }
+  }
+});
+
+test("why a job failed or waits has room, and its labels are beside it", async () => {
+  const labels = { team: "blue" };
+  await server.say({ text: "a", exit: 65, log: "Traceback\nValueError: no such year" }, { name: "told-failed", labels });
+  await server.say({ text: "a" }, { name: "told-waiting", queue: "nowhere", labels });
+  for (const width of [1280, 390]) {
+    const page = await openPage(browser, server, { viewport: { width, height: 800 } });
+    const failed = row(page, "told-failed");
+    await failed.getByText("BadInput: ValueError: no such year").waitFor();
+    await row(page, "told-waiting").getByText('queue "nowhere" is not there').waitFor();
+    for (const one of [failed, row(page, "told-waiting")]) {
+      await one.getByText("team=blue").waitFor();
+      const [clip, all] = await one.locator(".reason").evaluate((reason) => [reason.clientHeight, reason.scrollHeight]);
+      assert.ok(all <= clip + 1, `${all} px of text in ${clip} px at ${width}`);
+    }
+  }
+  await server.ask("DELETE", "jobs/told-waiting");
+});
+
 test("axe finds nothing wrong in either theme, nor on a phone", async () => {
   const phone = { width: 390, height: 844 };
   for (const options of [{ colorScheme: "light" }, { colorScheme: "dark" }, { colorScheme: "dark", viewport: phone }]) {

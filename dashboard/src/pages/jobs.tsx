@@ -205,6 +205,9 @@ function Head({ all, some, toggle }: { all: boolean; some: boolean; toggle: () =
   );
 }
 
+/** Most characters of what a failed job has said. */
+const MOST_SAID = 300;
+
 interface RowProperties {
   row: Row;
   index: number;
@@ -249,7 +252,7 @@ const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties)
   );
 });
 
-/** How far it is, what it waits for, or why it failed. */
+/** How far it is, what it waits for, or why it failed, and its labels. */
 function What({ row }: { row: Row }) {
   const current = useStore(now);
   if (row.phase === "Running" && row.progress) {
@@ -265,19 +268,36 @@ function What({ row }: { row: Row }) {
       </>
     );
   }
-  if (row.phase === "Failed") return <span class="bad text" title={visible(row.message ?? "")}>{row.reason}</span>;
-  if (isFinished(row.phase)) return <Labels labels={row.labels} />;
+  const reason = reasonOf(row, current);
+  return (
+    <>
+      {reason !== undefined && (
+        <span class={`text reason${row.phase === "Failed" ? " bad" : ""}`} title={visible(row.message ?? row.waits ?? "")}>
+          {visible(reason)}
+        </span>
+      )}
+      <Labels labels={row.labels} />
+    </>
+  );
+}
+
+/** Why it failed, by the last line of what it said, or what it waits for. */
+function reasonOf(row: Row, current: number): string | undefined {
+  if (row.phase === "Failed") {
+    const said = row.message?.trim().split("\n").at(-1)?.trim().slice(0, MOST_SAID);
+    return said ? `${row.reason}: ${said}` : row.reason;
+  }
+  if (isFinished(row.phase)) return undefined;
   if (row.position !== undefined) {
     const start = row.estimatedStart === undefined ? "" : ` · starts ${until(row.estimatedStart, current)}`;
-    const why = row.waits ? ` · ${visible(row.waits)}` : "";
-    return <span class="text" title={visible(row.waits ?? "")}>{`place ${row.position}${start}${why}`}</span>;
+    return `place ${row.position}${start}${row.waits ? ` · ${row.waits}` : ""}`;
   }
-  if (row.attempt !== undefined && row.reason) return <span class="text">{`again after ${row.reason}`}</span>;
-  if (row.waits) return <span class="text" title={visible(row.waits)}>{visible(row.waits)}</span>;
-  return <Labels labels={row.labels} />;
+  if (row.attempt !== undefined && row.reason) return `again after ${row.reason}`;
+  return row.waits;
 }
 
 function Labels({ labels }: { labels: Record<string, string> }) {
+  if (Object.keys(labels).length === 0) return null;
   return (
     <span class="labels">
       {Object.entries(labels).map(([key, value]) => (
