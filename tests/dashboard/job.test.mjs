@@ -224,6 +224,21 @@ test("large JSON and large text are bounded and the page goes on", async () => {
   await tree.getByRole("heading", { name: "Jobs" }).waitFor();
 });
 
+test("small JSON is open at once, as deep as it is", async () => {
+  const page = await openSaid({ text: '{"a": {"b": {"c": [{"d": "deep"}]}}}', type: "application/json" });
+  await section(page, "Result").getByText("deep").waitFor();
+});
+
+test("the time in the list is the one in all", async () => {
+  const page = await openSaid({ text: "a", steps: 3 });
+  const sum = page.locator(".gantt .sum");
+  const [time, meaning] = [await sum.locator(".number").textContent(), await sum.getAttribute("title")];
+  const name = page.url().split("/").at(-1);
+  await go(page, `#/default/jobs?q=${name}`);
+  const shown = page.locator(".tbody [role=row] .of-time span");
+  assert.deepEqual([await shown.textContent(), await shown.getAttribute("title")], [time, meaning]);
+});
+
 test("text that turns its direction is isolated and shown", async () => {
   const page = await openSaid({ text: "safe\u202Egnp.exe", log: "log\u202Etxt" });
   await section(page, "Result").getByText("safe[U+202E]gnp.exe").waitFor();

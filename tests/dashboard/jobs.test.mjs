@@ -72,6 +72,45 @@ test("filters are in the address and select by name, label, function, phase and 
   await shown("find-failed");
   await page.getByRole("button", { name: "Show all" }).click();
   await shown("find-blue", "find-echo", "find-failed");
+  // Words of a fact, and a label that is clicked.
+  for (const [words, name] of [["phase=Failed", "find-failed"], ["queue=small", "find-failed"], ["function=echo", "find-echo"], ["reason=BadInput", "find-failed"]]) {
+    await page.getByRole("searchbox").fill(`find ${words}`);
+    await shown(name);
+  }
+  await page.getByRole("searchbox").fill("find");
+  await row(page, "find-blue").getByRole("button", { name: "team=blue" }).click();
+  await shown("find-blue");
+  assert.match(page.url(), /q=team%3Dblue/);
+});
+
+test("failures of the overview lead to the jobs that failed so", async () => {
+  const page = await openPage(browser, server);
+  for (const [section, link] of [["Failures", "BadInput"], ["Failures", "1 job"], ["What has ended", "BadInput"]]) {
+    await go(page, "#/default/overview");
+    await page.getByRole("region", { name: section, exact: true }).getByRole("link", { name: link, exact: true }).click();
+    await until(`one row after ${link}`, async () => (await rows(page).count()) === 1);
+    await row(page, "find-failed").waitFor();
+  }
+});
+
+test("a slash goes to the search, Enter opens its only match, Escape leaves it", async () => {
+  const page = await openPage(browser, server);
+  await rows(page).nth(1).waitFor();
+  const search = page.getByRole("searchbox");
+  const isIn = () => search.evaluate((box) => box === document.activeElement);
+  await page.keyboard.press("/");
+  assert.ok(await isIn());
+  await page.keyboard.type("find-");
+  await page.keyboard.press("Escape");
+  assert.ok(!(await isIn()));
+  assert.equal(await search.inputValue(), "find-");
+  await page.keyboard.press("/");
+  await page.keyboard.press("Enter");
+  assert.match(page.url(), /\/jobs\?/);
+  await page.keyboard.type("find-echo");
+  await until("one row", async () => (await rows(page).count()) === 1);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "find-echo" }).waitFor();
 });
 
 test("many jobs are cancelled, retried and deleted, and refusals are told in the server's words", async () => {

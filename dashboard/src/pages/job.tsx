@@ -193,7 +193,7 @@ function Facts({ namespace, job }: { namespace: string; job: Job }) {
   const facts: [string, ComponentChildren][] = [
     ["Function", <a href={hrefOf(namespace, "functions", spec.function)}><Text>{spec.function}</Text></a>],
     ["Queue", <Text>{spec.queue ?? "default"}</Text>],
-    ["CPUs", status.parallelism === undefined ? `${spec.parallelism ?? "the function's"} wanted` : `${status.parallelism} granted`],
+    ["CPUs", status.parallelism === undefined ? `${spec.parallelism ?? "as many as its function says"}, not granted yet` : `${status.parallelism} granted`],
   ];
   if (waiting) facts.push(["Place", `${waiting.position} in its queue`]);
   if (usage) {
@@ -275,9 +275,5 @@ function InlineInput({ namespace, name }: { namespace: string; name: string }) {
     return () => stop.abort();
   }, [namespace, name]);
   if (input === undefined) return <Refusal>{why}</Refusal>;
-  return (
-    <div class="tree">
-      <JsonTree value={input} />
-    </div>
-  );
+  return <JsonTree value={input} length={JSON.stringify(input).length} />;
 }

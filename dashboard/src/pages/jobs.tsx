@@ -1,5 +1,5 @@
 // All jobs of a namespace, live.
-import { useCallback, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isFinished, PHASES } from "../api/types";
 import { actOnAll, PAST, type Action, type Outcome, type Target } from "../live/actions";
 import { jobs, MAX_JOBS, type Row } from "../live/jobs";
@@ -9,7 +9,7 @@ import { memo } from "../parts/memo";
 import { VirtualTable } from "../parts/virtual";
 import { hrefOf, place, setQuery } from "../router";
 import { now, useStore } from "../store";
-import { count, seconds, until, visible } from "../text";
+import { count, seconds, until, visible, WALL_TIME } from "../text";
 import { filtersOf, isFiltered, select, SINCE, valuesOf, type Filters } from "./jobs-filter";
 
 export function JobsPage() {
@@ -39,7 +39,7 @@ export function JobsPage() {
           {isListed ? "" : " so far"}
         </span>
       </div>
-      <FilterBar rows={rows} filters={filters} />
+      <FilterBar rows={rows} filters={filters} only={shown.length === 1 ? shown[0] : undefined} />
       {isCut && <p class="banner is-mild">There are more jobs than the {count(MAX_JOBS, "job")} that a page keeps.</p>}
       <Bulk namespace={namespace} targets={targets} clear={() => setChosen(new Set())} />
       {shown.length === 0 && isListed ? (
@@ -58,16 +58,43 @@ export function JobsPage() {
   );
 }
 
-function FilterBar({ rows, filters }: { rows: Row[]; filters: Filters }) {
+/** `only` is the job that is shown when no other is: Enter opens it. */
+function FilterBar({ rows, filters, only }: { rows: Row[]; filters: Filters; only: Row | undefined }) {
+  const { namespace } = useStore(place);
+  const box = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    const typed = (event: KeyboardEvent) => {
+      const isWriting = event.target instanceof HTMLElement && event.target.closest("input:not([type=checkbox]), select, textarea, dialog");
+      if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || isWriting) return;
+      event.preventDefault();
+      box.current?.select();
+    };
+    addEventListener("keydown", typed);
+    return () => removeEventListener("keydown", typed);
+  }, []);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    if (only && filters.q) location.hash = hrefOf(namespace, "jobs", only.name);
+  };
+  const leave = (event: KeyboardEvent) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    document.querySelector<HTMLElement>(".tbody")?.focus();
+    box.current?.blur();
+  };
   const functions = useMemo(() => valuesOf(rows, "function", filters.function), [rows, filters.function]);
   const queues = useMemo(() => valuesOf(rows, "queue", filters.queue), [rows, filters.queue]);
   return (
-    <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+    <form class="filters" role="search" onSubmit={submit}>
       <input
         type="search"
+        ref={box}
         aria-label="Search by name, function or label"
-        placeholder="Name, function or label=value"
+        aria-keyshortcuts="/"
+        title="/ goes here, Enter opens the only match, Escape leaves. Words such as phase=Failed, queue=NAME, reason=Crashed and label=value are filters."
+        placeholder="Name, function, label=value or phase=Failed"
         value={filters.q}
+        onKeyDown={leave}
         onInput={(event) => setQuery({ q: event.currentTarget.value })}
       />
       <Choice label="Phase" name="phase" value={filters.phase} options={PHASES.map((phase) => [phase, phase])} all="any phase" />
@@ -196,8 +223,8 @@ function Head({ all, some, toggle }: { all: boolean; some: boolean; toggle: () =
       <span role="columnheader">
         <input type="checkbox" ref={box} checked={all} onChange={toggle} aria-label="Choose all shown" />
       </span>
-      {["Job", "Phase", "Function", "Queue", "CPUs", "What", "Time", "Created"].map((title) => (
-        <span role="columnheader" key={title} class={`of-${title.toLowerCase()}`}>
+      {["Job", "Phase", "Function", "Queue", "CPUs", "Details", "Time", "Created"].map((title) => (
+        <span role="columnheader" key={title} class={`of-${title.toLowerCase()}`} title={title === "Time" ? WALL_TIME : undefined}>
           {title}
         </span>
       ))}
@@ -239,8 +266,8 @@ const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties)
       <span role="cell" class="of-cpus">
         {row.granted ?? row.wanted ?? "–"}
       </span>
-      <span role="cell" class="of-what">
-        <What row={row} />
+      <span role="cell" class="of-details">
+        <Details row={row} />
       </span>
       <span role="cell" class="of-time">
         <Lasted row={row} />
@@ -253,7 +280,7 @@ const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties)
 });
 
 /** How far it is, what it waits for, or why it failed, and its labels. */
-function What({ row }: { row: Row }) {
+function Details({ row }: { row: Row }) {
   const current = useStore(now);
   if (row.phase === "Running" && row.progress) {
     const { fraction, percent, estimatedRemainingSeconds: left, message } = row.progress;
@@ -265,6 +292,7 @@ function What({ row }: { row: Row }) {
           {left !== undefined && ` · ${seconds(left)} left`}
           {message && ` · ${visible(message)}`}
         </span>
+        <Labels labels={row.labels} />
       </>
     );
   }
@@ -301,20 +329,19 @@ function Labels({ labels }: { labels: Record<string, string> }) {
   return (
     <span class="labels">
       {Object.entries(labels).map(([key, value]) => (
-        <span class="label" key={key}>
+        <button type="button" class="label" key={key} title="Show the jobs with this label" onClick={() => setQuery({ q: `${key}=${value}` })}>
           <Text>{`${key}=${value}`}</Text>
-        </span>
+        </button>
       ))}
     </span>
   );
 }
 
-/** How long it ran, or has waited. */
+/** From its acceptance to its end, or up to now. */
 function Lasted({ row }: { row: Row }) {
   const current = useStore(now);
-  const from = row.phase === "Queued" || row.admitted === undefined ? row.created : row.admitted;
-  const to = row.finished ?? current;
-  return <span>{from ? seconds(Math.max(0, to - from) / 1000) : "–"}</span>;
+  const { created, finished = current } = row;
+  return <span title={WALL_TIME}>{created ? seconds(Math.max(0, finished - created) / 1000) : "–"}</span>;
 }
 
 function NoJobs({ namespace, filters }: { namespace: string; filters: Filters }) {
@@ -327,5 +354,3 @@ function NoJobs({ namespace, filters }: { namespace: string; filters: Filters })
     </Empty>
   );
 }
-
-

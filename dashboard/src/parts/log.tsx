@@ -35,7 +35,7 @@ export function Log({ namespace, name, version }: Properties) {
     <>
       <Refusal>{why}</Refusal>
       <pre class="log text" ref={box} tabIndex={0} role="log" aria-label="Log" />
-      {isEmpty && <p class="muted">It has said nothing.</p>}
+      {isEmpty && <p class="muted">Nothing was printed.</p>}
     </>
   );
 }
