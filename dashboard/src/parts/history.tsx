@@ -22,7 +22,7 @@ export function History({ namespace }: { namespace: string }) {
   const since = value?.since === undefined ? undefined : Date.parse(value.since);
   return (
     <section aria-label="What has ended">
-      <h2>What has ended</h2>
+      <h2>The last {name}</h2>
       <p>
         <a href={hrefOf(namespace, "overview")} aria-current={!isDay}>Last hour</a>{" · "}
         <a href={hrefOf(namespace, "overview", undefined, { window: "day" })} aria-current={isDay}>Last day</a>
