@@ -313,6 +313,18 @@ test("the time in the list is the one in all", async () => {
   assert.deepEqual([await shown.textContent(), await shown.getAttribute("title")], [time, meaning]);
 });
 
+test("what a page of a job shows is of one width, on a wide screen", async () => {
+  const page = await openPage(browser, server, { viewport: { width: 1600, height: 900 } });
+  const name = await server.say({ text: "a", steps: 25, exit: 65, log: "words" });
+  await server.phase(name, "Failed");
+  await go(page, `#/default/jobs/${name}`);
+  await page.getByRole("img", { name: "of memory" }).waitFor();
+  assert.match(await page.locator(".scale").last().innerText(), /MiB\s+0$/);
+  const boxes = page.locator("section, .why, .title, section svg, section .log, .gantt");
+  const ends = await boxes.evaluateAll((all) => all.map((one) => Math.round(one.getBoundingClientRect().right)));
+  assert.ok(ends.length > 8 && new Set(ends).size === 1, `${ends}`);
+});
+
 test("text that turns its direction is isolated and shown", async () => {
   const page = await openSaid({ text: "safe\u202Egnp.exe", log: "log\u202Etxt" });
   await section(page, "Result").getByText("safe[U+202E]gnp.exe").waitFor();

@@ -229,6 +229,9 @@ test("the list says why a job waits", async () => {
   await row(page, "without-queue").getByText('queue "nowhere" is not there').waitFor();
   await go(page, "#/default/overview");
   await page.getByRole("region", { name: "What waits" }).getByText('queue "nowhere" is not there').waitFor();
+  await page.setViewportSize({ width: 390, height: 800 });
+  const short = page.getByRole("region", { name: "What waits" }).locator("a, time");
+  for (const lines of await short.evaluateAll((all) => all.map((one) => one.getClientRects().length))) assert.equal(lines, 1);
   for (const name of ["waiting", "without-queue", "in-the-way"]) await server.ask("DELETE", `jobs/${name}`);
 });
 
