@@ -42,7 +42,8 @@ fn template_with(
 ) -> core_v1::PodTemplateSpec {
     let function: FunctionSpec = serde_json::from_value(function).unwrap();
     let limits = JobLimits::without_function(&job.spec);
-    let report = ReportEndpoint { url: "http://gateway".into(), authorities: None };
+    let report =
+        ReportEndpoint { url: "http://gateway".into(), authorities: None, keep_log_bytes: None };
     let (limits, function, report) = (&limits, &function, &report);
     let attempt =
         NewAttempt { maker: None, job, limits, function, number, cpus: 2, report, worker };

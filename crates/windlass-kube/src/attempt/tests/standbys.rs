@@ -16,7 +16,11 @@ use crate::labels::AttemptId;
 use windlass_core::plan::AttemptState;
 
 fn report() -> ReportEndpoint {
-    ReportEndpoint { url: "http://gateway/v1/reports".into(), authorities: None }
+    ReportEndpoint {
+        url: "http://gateway/v1/reports".into(),
+        authorities: None,
+        keep_log_bytes: None,
+    }
 }
 
 fn function() -> Function {
