@@ -72,6 +72,8 @@ WRONG = [
     ('{"results": {"env": {"AWS_ALLOW_HTTP": true}}}', "/results/env/AWS_ALLOW_HTTP"),
     ('{"results": {"claimName": 5}}', "/results/claimName"),
     ('{"results": {"blobQuota": "much"}}', "/results/blobQuota"),
+    ('{"results": {"logBytes": 1048577}}', "/results/logBytes"),
+    ('{"results": {"logBytes": "1Mi"}}', "/results/logBytes"),
     ('{"results": {"namespaceBlobQuota": 50000000000}}', "/results/namespaceBlobQuota"),
     ('{"controller": {"deletedNodesAreFenced": "no"}}', "/controller/deletedNodesAreFenced"),
     ('{"controller": {"requireQueue": "false"}}', "/controller/requireQueue"),

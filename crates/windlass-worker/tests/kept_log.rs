@@ -10,6 +10,7 @@ use windlass_core::report::Event;
 use crate::bench::Bench;
 use crate::fake_gateway::{CannedAnswer, FakeGateway, Request, Upload};
 use crate::http::exited;
+use crate::standby::SERVES;
 
 const ALL: Option<u64> = Some(MAX_KEPT_LOG_BYTES);
 
@@ -115,4 +116,42 @@ fn without_being_told_to_nothing_is_sent() {
     assert_eq!(exited(bench.sh("echo said >&2; exit 3")).code, 1);
     let [request] = &gateway.rest()[..] else { panic!() };
     assert_eq!(log_bytes(request), None);
+}
+
+/// Serves, and says something before its job and during it.
+fn talks() -> String {
+    let said = |text: &str| format!("print({text:?}, flush=True); os.write(2, b\"error\\n\")\n");
+    let ready = "say({\"ready\": 2})\n";
+    let job = "    job = json.loads(line)\n";
+    SERVES
+        .replace(ready, &(said("before") + ready))
+        .replace(job, &(job.to_owned() + "    " + &said("during")))
+}
+
+#[test]
+fn a_standby_sends_what_was_said_for_its_job_and_no_half_of_it() {
+    // The order that it waits with may be of a controller that kept no logs yet: then its stdout is not heard.
+    for (of_order, requests) in [(ALL, 1), (None, 0)] {
+        let answers = [CannedAnswer::Assigned("{}"), CannedAnswer::Status(201)];
+        let (mut bench, gateway) = keeping(&answers);
+        bench.assignment.keep_log_bytes = of_order;
+        let mut worker = bench.start_standby(&["python3", "-c", &talks()]);
+        worker.hang_up();
+        let request = gateway.next_request();
+        assert_eq!(worker.exited().code, 0);
+        let uploads = gateway.uploads_so_far();
+        assert_eq!(uploads.len(), requests);
+        match uploads.first() {
+            Some(upload) => {
+                let mut lines: Vec<_> =
+                    said(upload).split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+                lines.sort();
+                assert_eq!(lines, [&b""[..], b"during", b"error"]);
+                assert_eq!(log_bytes(&request), Some(upload.bytes.len() as u64));
+            }
+            None => assert_eq!(log_bytes(&request), None),
+        }
+        let stdout = std::fs::read_to_string(bench.path("stdout")).unwrap();
+        assert_eq!(stdout, "before\nduring\n");
+    }
 }

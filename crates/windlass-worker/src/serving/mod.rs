@@ -29,7 +29,6 @@ use crate::confine::descendants;
 use crate::function::{command, deadline, files_of, group_of, traceparent};
 use crate::inputs;
 use crate::json_line::json_line;
-use crate::output_end::OutputEnd;
 use crate::private_files;
 use crate::private_files::give;
 use crate::progress::ProgressFile;
@@ -173,7 +172,7 @@ impl ServingFunction {
         let (output, progress) = (self.output_path(), self.work.join(PROGRESS_FILE));
         self.rest()?;
         let file = self.progress.take().ok_or(io::ErrorKind::NotFound)?;
-        self.relay.begin(assignment.log.as_deref(), OutputEnd::new(assignment.keep_log_bytes));
+        self.relay.begin(assignment.log.as_deref(), assignment.keep_log_bytes);
         let line = json_line(&JobLine {
             job: &assignment.job,
             attempt: assignment.attempt,

@@ -18,12 +18,16 @@ pub(super) struct ServingRelay {
     log: Option<RotatingLog>,
     /// The end of what was said since the job has begun.
     end: OutputEnd,
+    /// Both streams come through pipes: half of a log is not kept.
+    hears_both: bool,
     buffer: Vec<u8>,
 }
 
 impl ServingRelay {
     pub(super) fn new(stdout: Option<OwnedFd>, stderr: OwnedFd) -> io::Result<Self> {
+        let hears_both = stdout.is_some();
         Ok(Self {
+            hears_both,
             stdout: stdout.map(Receiver::from_owned_fd).transpose()?,
             stderr: Some(Receiver::from_owned_fd(stderr)?),
             log: None,
@@ -33,9 +37,9 @@ impl ServingRelay {
     }
 
     /// What comes from now on is of another job.
-    pub(super) fn begin(&mut self, log: Option<&str>, end: OutputEnd) {
+    pub(super) fn begin(&mut self, log: Option<&str>, keep_log_bytes: Option<u64>) {
         self.drain();
-        self.end = end;
+        self.end = OutputEnd::new(keep_log_bytes.filter(|_| self.hears_both));
         self.log = log.map(RotatingLog::at);
     }
 
@@ -61,7 +65,7 @@ impl ServingRelay {
 
     /// Takes what is in the pipes.
     fn drain(&mut self) {
-        let Self { stdout, stderr, log, end, buffer } = self;
+        let Self { stdout, stderr, log, end, buffer, .. } = self;
         for (pipe, from) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             take(pipe, buffer, |bytes| {
                 end.push(from, bytes);
