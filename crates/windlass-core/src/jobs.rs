@@ -87,9 +87,9 @@ pub trait Jobs: Send + Sync + 'static {
         attempt: Option<AttemptNumber>,
         range: LogRange,
     ) -> Result<Vec<u8>, Error>;
-    /// What the job says from now on, attempt by attempt, until it has ended: first the end
-    /// of what is there that `range` asks for, then what follows. Of a job that has ended, [`logs`](Self::logs). In bounded memory; a reader who is slow may miss
-    /// some.
+    /// What the job says from now on, attempt by attempt, until it has ended: first the end of what is there that
+    /// `range` asks for, then what follows. Of a job that has ended, [`logs`](Self::logs). In bounded memory; a reader
+    /// who is slow may miss some.
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error>;
     /// What the latest attempt of a job uses, over its time. A world that takes no samples tells none.
     async fn usage(&self, key: &JobKey) -> Result<UsageOverTime, Error> {
