@@ -309,6 +309,11 @@ class Rendered(unittest.TestCase):
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(f"gateway.{kind}.{missing}", done.stderr)
 
+    def test_calls_and_probes_have_two_ports(self):
+        done = helm("template", "windlass", str(CHART), values=json.dumps({"gateway": {"port": 9090}}))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("gateway.operationsPort", done.stderr)
+
     def test_an_ingress_may_be_for_all_names_below_one(self):
         host = {"enabled": True, "host": "*.windlass.example", "tlsSecretName": "tls"}
         (ingress,) = [one["text"] for one in release(gateway={"ingress": host}) if one["kind"] == "Ingress"]

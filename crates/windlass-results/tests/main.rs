@@ -10,7 +10,7 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use futures::{SinkExt as _, TryStreamExt as _};
+use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use windlass_core::Error;
@@ -73,6 +73,41 @@ async fn keeps_logs_beside_results(results: &Results) {
     results.put(&result, stream(b"result", b"result")).await.unwrap();
     assert_eq!(results.forget("team", "uid-log").await.unwrap(), 2);
     assert_eq!(results.length(&place).await.unwrap(), None);
+}
+
+/// Functions of two namespaces that send a byte now and then, by the token of their worker.
+#[tokio::test]
+async fn logs_that_come_slowly_hold_up_others_for_seconds_and_leave_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let results = Results::open(&format!("file://{}", directory.path().display())).unwrap();
+    let place = |namespace: &str, number| log_location(namespace, "uid-slow", number);
+    let slow = || -> ByteStream {
+        let bytes = futures::stream::repeat_with(|| Ok(Bytes::from_static(b"x")));
+        Box::pin(bytes.then(async |byte| {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            byte
+        }))
+    };
+    let begun = Instant::now();
+    let all = ["a", "b"].into_iter().flat_map(|namespace| (0..12).map(move |n| (namespace, n)));
+    let putting: Vec<_> = all
+        .map(|(namespace, number)| {
+            let (results, place, slow) = (results.clone(), place(namespace, number), slow());
+            tokio::spawn(async move { results.put_log(&place, slow).await })
+        })
+        .collect();
+    let (mut cut, mut busy) = (0, 0);
+    for put in putting {
+        match put.await.unwrap().unwrap_err() {
+            Failed::Content(error) if error.kind() == io::ErrorKind::TimedOut => cut += 1,
+            Failed::Store(Error::Busy { .. }) => busy += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((cut, busy), (16, 8));
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    results.put_log(&place("a", 1), stream(b"log", b"log")).await.unwrap();
+    assert_eq!(results.length(&place("b", 1)).await.unwrap(), None);
 }
 
 async fn keeps_nothing_of_what_is_wrong(results: &Results) {

@@ -84,21 +84,21 @@ impl KeptLogs<'_> {
         let why = match (self.results, failure) {
             (Some(_), _) if is_sent => "it was deleted from the store".to_owned(),
             (None, _) if is_sent => "only a gateway can read the store that has it".to_owned(),
-            (None, _) => "its pod is gone, and this server has no store that would keep it: the chart's results.url \
-                          names one"
+            (None, _) => "only the latest attempt is read from its pod while that is there, and this server has no \
+                          store that would keep it: the chart's results.url names one"
                 .to_owned(),
             (Some(_), Some(failure)) if usage.is_none() => format!(
-                "its pod is gone, and its worker was ended before it could send it ({})",
+                "its pod is not read any more, and its worker was ended before it could send it ({})",
                 failure.reason.as_str()
             ),
-            _ => "it said nothing, or its worker could not send it, and its pod is gone".to_owned(),
+            _ => "it said nothing, or its worker could not send it, and its pod is not read any more".to_owned(),
         };
         Error::Gone(format!("nothing is kept of what attempt {attempt} has said: {why}"))
     }
 }
 
 /// Whether it is known that the function of the latest attempt has said nothing: its worker counted no bytes, or there was
-/// no function.
+/// no function. A shell whose last command is missing cannot be started, too, by its exit code: then there is usage.
 fn has_said_nothing(job: &Job) -> bool {
     let status = &job.status;
     let failure = status.failure.as_ref().filter(|failure| Some(failure.attempt) == status.attempt);
@@ -111,7 +111,8 @@ fn has_said_nothing(job: &Job) -> bool {
                 | FailureReason::Unschedulable
         )
     });
-    never_ran || status.usage.as_ref().is_some_and(|usage| usage.log_bytes == Some(0))
+    never_ran && status.usage.is_none()
+        || status.usage.as_ref().is_some_and(|usage| usage.log_bytes == Some(0))
 }
 
 #[cfg(test)]
@@ -257,6 +258,10 @@ mod tests {
         assert!(earlier.contains("attempt 1 has said: it said nothing, or"), "{earlier}");
         let silent = ended(failure(2, "Crashed"), used(json!(0)));
         let never = ended(failure(2, "StartDeadline"), Value::Null);
+        // `echo; exit 127`.
+        let shell = ended(failure(2, "CannotStart"), used(json!(7)));
+        let why = read(Some(&empty), false, &shell, None).await.unwrap_err();
+        assert!(why.contains("deleted from the store"), "{why}");
         for job in [silent, never] {
             assert!(read(None, false, &job, None).await.unwrap().is_empty());
         }

@@ -43,10 +43,8 @@ impl GatewayClient {
         let answer = self.request(request.body(body), TRY).await?;
         Ok(match answer.status() {
             status if status.is_success() => GatewayResponse::Accepted(()),
-            status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
-                GatewayResponse::RetryLater(status)
-            }
-            // A gateway of an earlier version knows no such route.
+            status @ StatusCode::REQUEST_TIMEOUT => GatewayResponse::RetryLater(status),
+            // A gateway of an earlier version knows no such route, and one that has many to store has let it wait.
             status if status.is_client_error() => GatewayResponse::Rejected(status, None),
             status => GatewayResponse::RetryLater(status),
         })
