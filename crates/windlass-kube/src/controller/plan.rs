@@ -45,7 +45,14 @@ pub(crate) fn plan(
     let last = attempts.last();
     let unschedulable_timeout = last.and_then(|last| unschedulable_timeout(job, last, ctx));
     let running_grace = RUNNING_GRACE;
-    let observed = Observed { admission, attempts, refusal, running_grace, unschedulable_timeout };
+    let observed = Observed {
+        admission,
+        attempts,
+        refusal,
+        running_grace,
+        unschedulable_timeout,
+        preempted: None,
+    };
     let mut plan = match &admitted.limits {
         Ok(limits) => core_plan(job, limits, &observed, now),
         Err(why) => plan_invalid(job, why, &observed, now),

@@ -1,10 +1,12 @@
 //! The end of a turn: admission chooses who starts, from all jobs that wait.
 
-use windlass_core::plan::AdmissionDecision;
+use uuid::Uuid;
+use windlass_core::plan::{AdmissionDecision, Attempt, Preempted, preempted_for};
 
 use super::reconcile::reconcile;
 use super::state::State;
-use crate::queueing::admission::why_it_waits;
+use crate::config::NAMESPACE;
+use crate::queueing::admission::{QueueEntry, why_it_waits};
 
 /// Starts jobs until nobody who waits may start.
 pub(super) fn start_granted(state: &mut State) {
@@ -17,6 +19,27 @@ pub(super) fn start_granted(state: &mut State) {
             state.admission.release(&uid);
         }
     }
+}
+
+/// Ends attempts for jobs that fit no other way, where their queues say so.
+pub(super) fn preempt(state: &mut State) {
+    while state.may_start()
+        && let Some(preempted) = state.admission.next_preemption(state.ctx.clock.now())
+    {
+        if let Some(by) = state.jobs.get(preempted.by) {
+            let ended = preempted.victims.len();
+            state.ctx.metrics.preempted(NAMESPACE, &by.entry.queue, ended);
+        }
+        preempted.victims.into_iter().for_each(|victim| reconcile(state, victim, None));
+    }
+}
+
+/// For whom the attempt of a job is to end, if for another job.
+pub(super) fn preempted(state: &State, uid: Uuid, attempts: &[Attempt]) -> Option<Preempted> {
+    let by = state.jobs.get(*state.admission.preempted_by(&uid)?)?;
+    let QueueEntry { queue, priority, .. } = &by.entry;
+    let attempt = attempts.last()?.number;
+    Some(Preempted { attempt, message: preempted_for(queue, *priority) })
 }
 
 /// Has the status of those that have come to wait say so.

@@ -17,6 +17,7 @@ use windlass_core::{Action, Job, Plan, plan};
 use super::admit::admit;
 use super::apply::apply;
 use super::fetch::fetch;
+use super::grants::preempted;
 use super::state::State;
 use super::update_status::update_status;
 use super::validate::missing_requirement;
@@ -32,7 +33,8 @@ pub(super) fn reconcile(state: &mut State, uid: Uuid, mut decision: Option<Admis
         let now = state.ctx.clock.now();
         // observe: pure.
         let attempts = observe::attempts(&active.attempts, &state.ctx.host);
-        let mut observed = Observed { attempts, ..Observed::default() };
+        let preempted = preempted(state, uid, &attempts);
+        let mut observed = Observed { attempts, preempted, ..Observed::default() };
         // validate: pure.
         let missing = missing_requirement(&job, &state.ctx.config.functions.current());
         let plan = if let Some(why) = missing {
