@@ -63,15 +63,16 @@ impl<Id: Clone + Ord> Admission<Id> {
         Some(Preempted { by, victims })
     }
 
-    /// What is known of an attempt that [occupies](Self::occupy) CPUs. Before, it is ended for nobody.
-    pub fn set_standing(&mut self, id: &Id, standing: Standing) {
+    /// What is known of an attempt that [occupies](Self::occupy) CPUs. Before, it is ended for nobody. Says whether it is
+    /// news.
+    pub fn set_standing(&mut self, id: &Id, standing: Standing) -> bool {
         let Some(KnownJob { queue, state: JobState::Granted(_, known) }) = self.jobs.get_mut(id)
         else {
-            return;
+            return false;
         };
         let before = known.replace(standing);
         if before == Some(standing) {
-            return;
+            return false;
         }
         if let Some(line) = self.queues.get_mut(queue) {
             before.into_iter().for_each(|before| {
@@ -80,12 +81,21 @@ impl<Id: Clone + Ord> Admission<Id> {
             line.running.insert(standing.running(id.clone()));
         }
         self.reservations.changed = true;
+        true
     }
 
     /// An attempt is ending for another job, which nobody here knows. Until it is gone, nothing is ended in its place.
     pub fn set_ending(&mut self, id: &Id) {
         if self.granted(id).is_some() {
             self.reservations.victims.entry(id.clone()).or_insert(None);
+        }
+    }
+
+    /// An attempt was to end for a job that waits no more, and nobody has told it so: it goes on.
+    pub fn spare(&mut self, id: &Id) {
+        if self.reservations.victims.get(id) == Some(&None) {
+            self.reservations.victims.remove(id);
+            self.reservations.changed = true;
         }
     }
 
