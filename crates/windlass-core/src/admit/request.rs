@@ -29,6 +29,15 @@ impl Preemption {
     pub fn is_none(&self) -> bool {
         *self == Self::None
     }
+
+    /// The word itself.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::LowerPriority => "lowerPriority",
+            Self::Reclaim => "reclaim",
+        }
+    }
 }
 
 /// A queue's share. The name of a queue is any text, such as `namespace/name`.
