@@ -39,7 +39,7 @@ fn the_charts_functions_are_the_built_in_ones() {
 }
 
 /// Every command that a user types, in the order of the help.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 30] = [
     "",
     "run",
     "call",
@@ -64,6 +64,8 @@ const COMMANDS: [&str; 28] = [
     "config print",
     "drain",
     "keys",
+    "backup",
+    "restore",
     "gateway",
     "controller",
     "print",

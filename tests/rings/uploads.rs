@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use windlass_core::result::sha256;
 
-use crate::inputs::{SEES, blobs_of, call, noise, put, text_of};
+use crate::inputs::{SEES, blobs_of, call, noise, nothing_is_half_sent, put, text_of};
 use crate::support::http::Client;
 use crate::support::server::Server;
 use crate::support::uploads::{acknowledges, upload_until_killed};
@@ -149,9 +149,7 @@ fn a_quota_of_blobs_refuses_what_exceeds_it_and_nothing_else() {
     ] {
         assert!(metrics.contains(&format!("\n{line}\n")), "{line}\n{metrics}");
     }
-    eventually("nothing is left", Duration::from_secs(30), || {
-        (fs::read_dir(server.data().join("blobs/new")).unwrap().count() == 0).then_some(())
-    });
+    nothing_is_half_sent(server.data());
 }
 
 #[test]
@@ -168,8 +166,7 @@ fn an_upload_that_breaks_off_leaves_nothing() {
         socket.write_all(head.as_bytes()).unwrap();
         socket.write_all(&noise(500_000)).unwrap();
     }
-    let left = || fs::read_dir(server.data().join("blobs/new")).unwrap().count();
-    eventually("nothing is left", Duration::from_secs(30), || (left() == 0).then_some(()));
+    nothing_is_half_sent(server.data());
     assert_eq!(server.client.get(&path).status, 404);
 }
 

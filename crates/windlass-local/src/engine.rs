@@ -14,6 +14,7 @@ use uuid::Uuid;
 use windlass_core::Error;
 use windlass_core::jobs::{Drain, Draining};
 
+use crate::backup;
 use crate::config::Config;
 use crate::confine::{self, Cgroups, Cores};
 use crate::controller::{self, Context, Controller};
@@ -53,6 +54,7 @@ impl Engine {
         // Without its signal a worker that has ended could not be waited for.
         drop(heed_children().map_err(io)?);
         let lock = store::lock_directory(&config.data)?;
+        backup::check_whole(&config.data)?;
         let files = Arc::new(DataDir::open(&config.data, config.durable).map_err(io)?);
 
         let (sender, events) = event::channel();

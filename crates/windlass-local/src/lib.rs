@@ -14,6 +14,7 @@
 //! | [`controller`] | the one task that owns the jobs, and reconciles them one at a time |
 //! | [`attempt`] | one try: the order for its worker, its supervision, what is observed of it |
 //! | [`confine`] | which CPUs and how much memory an attempt has |
+//! | [`backup`] | copies a data directory into an archive, and makes one of it |
 //! | [`process`] | starts workers, and ends what an earlier server left |
 //! | [`functions`] | functions and queues from manifests |
 //!
@@ -41,6 +42,7 @@
 //! Deliberately absent: HTTP (the gateway's), and any second process that must be there.
 
 mod attempt;
+pub mod backup;
 mod blobs;
 pub mod bounded_file;
 mod config;

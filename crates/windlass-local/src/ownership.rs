@@ -23,7 +23,7 @@ const ENTRIES: [&str; 8] = [
 
 /// The secrets of a data directory. One that others could read is refused by who reads it, and so is
 /// not closed here as if nothing had happened.
-const SECRETS: [&str; 2] = ["token", "keys.json"];
+pub(crate) const SECRETS: [&str; 2] = ["token", "keys.json"];
 
 /// Makes a data directory that nobody else can look into, or takes over one that is there. It is
 /// refused where somebody else could have written, because then nobody knows what is in it.
@@ -71,7 +71,7 @@ fn claim(data: &Path, owner: u32) -> io::Result<()> {
 }
 
 /// Whether nothing is in a directory, but for what some file systems have from the start.
-fn is_unused(directory: &Path) -> io::Result<bool> {
+pub(crate) fn is_unused(directory: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
         if entry?.file_name() != "lost+found" {
             return Ok(false);

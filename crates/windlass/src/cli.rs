@@ -2,6 +2,7 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::commands::backup::{Backup, Restore};
 use crate::commands::blobs::Blobs;
 use crate::commands::call::Call;
 use crate::commands::cancel::Cancel;
@@ -93,6 +94,10 @@ pub(crate) enum Command {
     /// Give other services keys of their own to the server on this machine, or take them back
     #[command(subcommand)]
     Keys(Keys),
+    /// Write the jobs, results, logs and keys of the server on this machine into one file
+    Backup(Backup),
+    /// Make a data directory of a backup, for a server that is started on it
+    Restore(Restore),
     /// Print what is installed on a cluster, and what the REST API is
     #[command(subcommand)]
     Print(Print),

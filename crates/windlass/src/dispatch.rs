@@ -12,13 +12,14 @@ use crate::commands::blobs::Blobs;
 use crate::commands::functions::{Functions, FunctionsCommand};
 use crate::commands::queues::{Queues, QueuesCommand};
 use crate::commands::{
-    blobs, call, cancel, check_functions, completion, config, controller, dashboard, delete, drain,
-    explain, function, functions, gateway, get, keys, lambda, list, logs, man, print, queues,
-    result, retry, run as run_command, serve, submit, top, watch, worker,
+    backup, blobs, call, cancel, check_functions, completion, config, controller, dashboard,
+    delete, drain, explain, function, functions, gateway, get, keys, lambda, list, logs, man,
+    print, queues, result, retry, run as run_command, serve, submit, top, watch, worker,
 };
 use crate::flags::backend::OnBackend;
 use crate::flags::bad_usage::BadUsage;
 use crate::flags::kubectl_plugin::is_kubectl_plugin;
+use crate::server::first_process;
 
 /// Bad usage or input, as clap exits for what it refuses itself.
 const BAD_USAGE: u8 = 2;
@@ -54,11 +55,14 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         },
         Command::Queues(args) => on_backend(args.shown, queues::queues),
         Command::Drain(args) => on_backend(args, drain::drain),
+        Command::Serve(_) if first_process::is_this() => block_on(first_process::stand_in()),
         Command::Serve(args) => block_on(serve::serve(args)),
         Command::Config(what) => config::config(what),
         Command::Gateway(args) => block_on(gateway::gateway(args)),
         Command::Controller(args) => block_on(controller::controller(args)),
         Command::Keys(what) => keys::keys(what),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
         Command::Print(what) => print::print(what),
         Command::Completion(args) => {
             completion::completion(&args, cli::command(is_kubectl_plugin()))

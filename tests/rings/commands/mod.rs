@@ -3,6 +3,7 @@
 //! - [`lifecycle`]: a job from its submission to its deletion, command by command;
 //! - [`listing`]: which jobs are listed in which order, and which can still be cancelled;
 //! - [`drain`]: a server that is drained for an upgrade;
+//! - [`backup`]: a backup of a server, and a data directory that is made of one;
 //! - [`exit_codes`]: done, failed, misused and interrupted;
 //! - [`advice`]: an error says what to do next;
 //! - [`checks`]: functions that cannot be imported are told when the server starts;
@@ -15,6 +16,7 @@
 //! - [`config`]: the configuration file of `windlass serve`.
 
 mod advice;
+mod backup;
 mod check_functions;
 mod checks;
 mod completion;

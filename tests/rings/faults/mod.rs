@@ -2,6 +2,7 @@
 //! acknowledged.
 
 mod bounds;
+mod containers;
 mod disks;
 mod fence;
 mod functions;

@@ -20,6 +20,7 @@ use windlass_results::Results;
 
 use super::history::ClusterHistory;
 use super::logs;
+use super::shared_list::SharedList;
 use super::submit::submit;
 use super::watch::JobWatch;
 use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeJob, ComputeQueue};
@@ -38,12 +39,14 @@ pub struct Cluster {
     results: Option<Results>,
     /// Only a gateway counts.
     history: Option<Arc<ClusterHistory>>,
+    /// Each open dashboard asks for them every few seconds.
+    queues: SharedList<Queue>,
 }
 
 impl Cluster {
     /// With this client, and the store of large results and blobs.
     pub fn new(client: Client, results: Option<Results>) -> Self {
-        Self { client, results, history: None }
+        Self { client, results, history: None, queues: SharedList::default() }
     }
 
     /// The same with what is counted of its jobs.
@@ -271,15 +274,20 @@ impl Jobs for Cluster {
     }
 
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {
-        let found = self.first_page(namespace).await?;
-        Ok(found.iter().map(ComputeQueue::to_core).collect())
+        let ask = async {
+            let found = self.first_page(namespace).await?;
+            Ok(found.iter().map(ComputeQueue::to_core).collect())
+        };
+        self.queues.get(namespace, ask).await
     }
 
     async fn hold_queue(&self, key: &JobKey, hold: bool) -> Result<Queue, Error> {
         let queues: Api<ComputeQueue> = self.api(&key.namespace);
         let patch = Patch::Merge(json!({ "spec": { "hold": hold } }));
         let params = PatchParams::default();
-        match within_deadline(queues.patch(&key.name, &params, &patch)).await? {
+        let patched = within_deadline(queues.patch(&key.name, &params, &patch)).await;
+        self.queues.forget(&key.namespace);
+        match patched? {
             Ok(queue) => Ok(queue.to_core()),
             Err(error) if is_status(&error, 404) => {
                 Err(Error::NotFound { kind: Queue::KIND, name: key.name.clone() })

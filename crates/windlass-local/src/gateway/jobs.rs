@@ -115,8 +115,9 @@ impl Jobs for Engine {
         Ok(self.ctx.config.functions.current().all().cloned().collect())
     }
 
-    async fn queue(&self, _: &str, name: &str) -> Result<Option<Queue>, Error> {
-        Ok(self.ctx.config.functions.current().queue(name).cloned())
+    async fn queue(&self, namespace: &str, name: &str) -> Result<Option<Queue>, Error> {
+        let functions = self.ctx.config.functions.current();
+        Ok(functions.queue(name).filter(|_| namespace == NAMESPACE).cloned())
     }
 
     async fn queues(&self, namespace: &str) -> Result<Vec<Queue>, Error> {

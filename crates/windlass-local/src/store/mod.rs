@@ -15,6 +15,7 @@ mod kept_history;
 mod repeated_errors;
 mod rows;
 mod schema;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -43,7 +44,8 @@ pub(crate) use job_cache::JobWatcher;
 use kept_history::KeptHistory;
 pub(crate) use rows::{DeletedJob, Unfinished, job_uid};
 pub use schema::StoreError;
-pub(crate) use schema::lock_directory;
+pub(crate) use schema::{LOCK, lock_directory, path as database_path};
+pub(crate) use snapshot::{KeptJob, Snapshot, check_restored};
 pub(crate) use watch_files::watch_files;
 use writer::{Hearers, Writer};
 

@@ -95,6 +95,14 @@ pub enum StoreError {
         /// What was found.
         why: String,
     },
+    /// A restore was cut off.
+    #[error(
+        "{} was not restored to its end: delete what is in it and restore it again", path.display()
+    )]
+    HalfRestored {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A later Windlass made it. Nothing was changed.
     #[error(
         "{} has version {found}, this windlass knows up to {known}; use a newer one. Nothing was \
@@ -189,18 +197,23 @@ pub(super) fn open(path: &Path, durable: bool) -> Result<Connection, StoreError>
         connection.pragma_update(None, "synchronous", "OFF").map_err(sql)?;
     }
     connection.set_prepared_statement_cache_capacity(32);
-    let version = version(&connection).map_err(sql)?;
-    let transaction = connection.transaction().map_err(sql)?;
-    for (number, migration) in (1_i64..).zip(MIGRATIONS) {
-        if number > version {
-            transaction.execute_batch(migration).map_err(sql)?;
-            transaction.pragma_update(None, "user_version", number).map_err(sql)?;
-        }
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION).map_err(sql)?;
-    transaction.commit().map_err(sql)?;
+    migrate(&mut connection).map_err(sql)?;
     connection.busy_timeout(BUSY_PATIENCE).map_err(sql)?;
     Ok(connection)
+}
+
+/// Brings a database to the latest version.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let version = version(connection)?;
+    let transaction = connection.transaction()?;
+    for (number, migration) in (1_i64..).zip(MIGRATIONS) {
+        if number > version {
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "user_version", number)?;
+        }
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.commit()
 }
 
 /// Opens the database for reading what is committed.
@@ -219,7 +232,6 @@ fn check(path: &Path) -> Result<(), StoreError> {
     if !path.try_exists().map_err(|error| StoreError::io(path, error))? {
         return Ok(());
     }
-    let damaged = |why: String| StoreError::Damaged { path: path.to_owned(), why };
     let sql = |error: rusqlite::Error| wrong(path, &error);
     // Read-write, because a log that a killed server left is read through an index that is
     // written; no statement changes anything. Closing would move the log into the file.
@@ -228,7 +240,14 @@ fn check(path: &Path) -> Result<(), StoreError> {
     connection
         .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(sql)?;
-    let found = version(&connection).map_err(sql)?;
+    check_open(&connection, path)
+}
+
+/// The same for a database that is open; `path` is told.
+pub(super) fn check_open(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let damaged = |why: String| StoreError::Damaged { path: path.to_owned(), why };
+    let sql = |error: rusqlite::Error| wrong(path, &error);
+    let found = version(connection).map_err(sql)?;
     let application: i64 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sql)?;
     let tables: i64 = connection

@@ -71,6 +71,12 @@ pub(crate) struct Data {
     pub(crate) data: Option<PathBuf>,
 }
 
+impl Data {
+    pub(crate) fn directory(self) -> anyhow::Result<PathBuf> {
+        self.data.map_or_else(engine_config::data_directory, Ok)
+    }
+}
+
 pub(crate) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
     match command {
         Keys::Create(args) => create(args)?,
@@ -87,7 +93,7 @@ pub(crate) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
 /// The server's data directory. Whoever means one that no server has used is told: a key there is good
 /// for nothing until a server is started on it.
 fn directory(data: Data) -> anyhow::Result<PathBuf> {
-    let directory = data.data.map_or_else(engine_config::data_directory, Ok)?;
+    let directory = data.directory()?;
     if !access::is_in(&directory) {
         let shown = directory.display();
         log::tell(&format!(

@@ -1,5 +1,6 @@
 //! One file a command: its flags, and what it does.
 
+pub(crate) mod backup;
 pub(crate) mod blobs;
 pub(crate) mod call;
 pub(crate) mod cancel;

@@ -6,6 +6,7 @@ pub(crate) mod authorities;
 pub(crate) mod builtin_functions;
 pub(crate) mod descriptors;
 pub(crate) mod engine_config;
+pub(crate) mod first_process;
 pub(crate) mod hosts;
 mod keyring;
 pub(crate) mod keys;
