@@ -231,6 +231,8 @@ fn fewest<Id>(victims: Vec<Victim<'_, Id>>, lacks: Cpus) -> Option<Vec<Victim<'_
             spared.push(index);
         }
     }
-    spared.into_iter().for_each(|index| drop(chosen.remove(index)));
+    for index in spared {
+        chosen.remove(index);
+    }
     Some(chosen)
 }

@@ -304,6 +304,7 @@ impl Performance {
                 wrong.push(format!("j{index} has attempt {}", job["status"]["attempt"]));
             }
         }
+        drop(state);
         wrong.extend(self.wrong_preemptions());
         wrong
     }

@@ -45,7 +45,7 @@ fn one_fault_at_any_write_breaks_no_promise_to_who_is_ended_for_another() {
 
 #[test]
 fn two_or_three_controllers_end_jobs_for_others_and_break_no_promise() {
-    play_numbered(6, |number| {
+    play_numbered(40, |number| {
         let two = Story { controllers: 2, ..urgent(number) };
         Story {
             cancel: number.is_multiple_of(3).then_some(number * 13),
