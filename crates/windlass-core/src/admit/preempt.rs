@@ -63,8 +63,8 @@ impl<Id: Clone + Ord> Admission<Id> {
         Some(Preempted { by, victims })
     }
 
-    /// What is known of an attempt that [occupies](Self::occupy) CPUs. Before, it is ended for nobody. Says whether it is
-    /// news.
+    /// What is known of an attempt that [occupies](Self::occupy) CPUs. Before, it is ended for nobody. Says whether
+    /// it is news.
     pub fn set_standing(&mut self, id: &Id, standing: Standing) -> bool {
         let Some(KnownJob { queue, state: JobState::Granted(_, known) }) = self.jobs.get_mut(id)
         else {

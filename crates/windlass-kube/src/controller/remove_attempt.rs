@@ -21,9 +21,9 @@ impl Actor<'_> {
         };
         // Deleting the batch Job would end its pod, too, but later: when the garbage collector comes to it. And the Job
         // controller changes a pod whose Job is deleted; a kubelet that has seen that change looks at the
-        // containers only a second later. So while somebody waits for the end, since the job was cancelled or its CPUs are
-        // wanted, the pod is deleted first. The batch Job makes no other pod. A pod whose worker has reported its end is not deleted by
-        // a write of its own.
+        // containers only a second later. So while somebody waits for the end, since the job was cancelled or its CPUs
+        // are wanted, the pod is deleted first. The batch Job makes no other pod. A pod whose worker has reported its
+        // end is not deleted by a write of its own.
         let failure = self.job.status.failure.as_ref();
         let is_preempted = failure.is_some_and(|failure| {
             failure.reason == FailureReason::Preempted && failure.attempt == attempt

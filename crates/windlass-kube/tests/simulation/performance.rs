@@ -67,19 +67,7 @@ impl Performance {
             // Their watches have begun by then.
             sleep(Duration::from_millis(500)).await;
         }
-        if let Some(cpus) = story.quota.filter(|_| story.shared) {
-            create_shared_queues(&server, cpus);
-        } else if let Some(cpus) = story.quota {
-            create_queue(&server, cpus);
-            if matches!(story.by_hand, Some((ByHand::DeleteQueue(_), _))) {
-                // With another queue beside it. Where it was the only one, a job that names none passes when it is
-                // retried: docs/queues.md.
-                create_queue_of(&server, "other", json!({ "cpus": 1 }));
-            }
-        }
-        if story.urgent_after.is_some() {
-            let_queue_preempt(&server, story.quota.filter(|_| story.shared));
-        }
+        create_queues(&server, &story);
         let cluster = cluster::play(server.clone(), story.longest, story.spread, story.claims);
         let cluster = tokio::spawn(cluster);
         if story.jobs_after > 0 {
@@ -325,6 +313,23 @@ impl Performance {
         };
         let wrong = jobs.filter(|(name, status)| is_wrong(name, status));
         wrong.map(|(name, status)| format!("{name} is {status}")).collect()
+    }
+}
+
+/// Makes the queues of a story.
+fn create_queues(server: &Server, story: &Story) {
+    if let Some(cpus) = story.quota.filter(|_| story.shared) {
+        create_shared_queues(server, cpus);
+    } else if let Some(cpus) = story.quota {
+        create_queue(server, cpus);
+        if matches!(story.by_hand, Some((ByHand::DeleteQueue(_), _))) {
+            // With another queue beside it. Where it was the only one, a job that names none passes when it is
+            // retried: docs/queues.md.
+            create_queue_of(server, "other", json!({ "cpus": 1 }));
+        }
+    }
+    if story.urgent_after.is_some() {
+        let_queue_preempt(server, story.quota.filter(|_| story.shared));
     }
 }
 
