@@ -26,6 +26,7 @@ use reservation::Reservations;
 
 mod head;
 mod index;
+mod keep_cpus;
 mod line;
 mod preempt;
 mod request;

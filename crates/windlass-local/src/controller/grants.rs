@@ -1,12 +1,11 @@
 //! The end of a turn: admission chooses who starts, from all jobs that wait.
 
-use uuid::Uuid;
-use windlass_core::plan::{AdmissionDecision, Attempt, Preempted, preempted_for};
+use windlass_core::plan::AdmissionDecision;
 
 use super::reconcile::reconcile;
 use super::state::State;
 use crate::config::NAMESPACE;
-use crate::queueing::admission::{QueueEntry, why_it_waits};
+use crate::queueing::admission::why_it_waits;
 
 /// Starts jobs until nobody who waits may start.
 pub(super) fn start_granted(state: &mut State) {
@@ -32,14 +31,6 @@ pub(super) fn preempt(state: &mut State) {
         }
         preempted.victims.into_iter().for_each(|victim| reconcile(state, victim, None));
     }
-}
-
-/// For whom the attempt of a job is to end, if for another job.
-pub(super) fn preempted(state: &State, uid: Uuid, attempts: &[Attempt]) -> Option<Preempted> {
-    let by = state.jobs.get(*state.admission.preempted_by(&uid)?)?;
-    let QueueEntry { queue, priority, .. } = &by.entry;
-    let attempt = attempts.last()?.number;
-    Some(Preempted { attempt, message: preempted_for(queue, *priority) })
 }
 
 /// Has the status of those that have come to wait say so.

@@ -14,10 +14,9 @@ use uuid::Uuid;
 use windlass_core::plan::{AdmissionDecision, Observed, plan_invalid};
 use windlass_core::{Action, Job, Plan, plan};
 
-use super::admit::admit;
+use super::admit::{admit, preempted};
 use super::apply::apply;
 use super::fetch::fetch;
-use super::grants::preempted;
 use super::state::State;
 use super::update_status::update_status;
 use super::validate::missing_requirement;
