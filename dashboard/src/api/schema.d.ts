@@ -1039,10 +1039,11 @@ export interface components {
          *     - `CannotStart`: The function's program is not there or not executable. Never retried.
          *     - `StartDeadline`: The attempt did not start within its deadline. Never retried.
          *     - `Unschedulable`: No node had room for the attempt: its CPUs were given back to the queue. The job is tried again until the start deadline, with fewer CPUs if it may take fewer. Does not count against the retries.
-         *     - `Lost`: The attempt is gone and left no outcome: preempted, deleted, evicted for the sake of its node, its node or server lost, or there was no room to start it. Does not count against the retries.
+         *     - `Preempted`: The attempt was ended for a job that comes before it, as the `preemption` of that job's queue says. The job waits for CPUs again, at its old place. Does not count against the retries.
+         *     - `Lost`: The attempt is gone and left no outcome: preempted by the Kubernetes scheduler, deleted, evicted for the sake of its node, its node or server lost, or there was no room to start it. Does not count against the retries.
          * @enum {string}
          */
-        FailureReason: "Invalid" | "BadInput" | "FunctionError" | "Crashed" | "Killed" | "OutOfMemory" | "DiskExceeded" | "NoOutput" | "ResultTooLarge" | "ResultLost" | "Timeout" | "CannotStart" | "StartDeadline" | "Unschedulable" | "Lost";
+        FailureReason: "Invalid" | "BadInput" | "FunctionError" | "Crashed" | "Killed" | "OutOfMemory" | "DiskExceeded" | "NoOutput" | "ResultTooLarge" | "ResultLost" | "Timeout" | "CannotStart" | "StartDeadline" | "Unschedulable" | "Preempted" | "Lost";
         /** @description A ComputeFunction object. */
         Function: {
             /** @description Always `windlass.dev/v1alpha1`. */
@@ -1515,6 +1516,15 @@ export interface components {
             /** @description A PodSpec, without what Windlass says. */
             spec?: Record<string, never>;
         };
+        /**
+         * @description Whose running attempts a queue may end for a job of it that waits.
+         *
+         *     - `none`: Nobody's.
+         *     - `lowerPriority`: Those of its own jobs with a lower priority than the one that waits.
+         *     - `reclaim`: These, and those of other queues that hold more than what is guaranteed to them, while this one holds less.
+         * @enum {string}
+         */
+        Preemption: "none" | "lowerPriority" | "reclaim";
         /** @description One thing that is wrong with what somebody wrote. */
         Problem: {
             /** @description What is wrong and what is allowed. At most 1 KiB. */
@@ -1640,6 +1650,10 @@ export interface components {
              * @default 10000
              */
             maxQueued: number;
+            /** @description Whose running attempts are ended for a job of this queue that waits: `none`; `lowerPriority`, those of this queue with a
+             *     lower priority; `reclaim`, these and, while this queue holds less than what is guaranteed to it, those of other
+             *     queues that hold more than what is guaranteed to them. Default `none`. */
+            preemption?: components["schemas"]["Preemption"];
             /**
              * Format: uint32
              * @description Share of free CPUs beside other queues: a queue of weight 2 gets twice what one of weight 1
