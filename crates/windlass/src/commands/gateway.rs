@@ -128,7 +128,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
     if let Some(results) = &results {
         tokio::spawn(windlass_kube::run_store_gc(client.clone(), results.clone()));
     }
-    let listener = TcpListener::bind(args.listen)
+    let listener = windlass_gateway::listen(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     info!(address = %listener.local_addr()?, tls = tls.is_some(), "gateway listens");
