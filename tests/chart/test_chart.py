@@ -80,6 +80,8 @@ WRONG = [
     ('{"results": {"env": {"AWS_ALLOW_HTTP": true}}}', "/results/env/AWS_ALLOW_HTTP"),
     ('{"results": {"claimName": 5}}', "/results/claimName"),
     ('{"results": {"blobQuota": "much"}}', "/results/blobQuota"),
+    ('{"results": {"logBytes": 1048577}}', "/results/logBytes"),
+    ('{"results": {"logBytes": "1Mi"}}', "/results/logBytes"),
     ('{"results": {"namespaceBlobQuota": 50000000000}}', "/results/namespaceBlobQuota"),
     ('{"controller": {"deletedNodesAreFenced": "no"}}', "/controller/deletedNodesAreFenced"),
     ('{"controller": {"requireQueue": "false"}}', "/controller/requireQueue"),
@@ -256,6 +258,13 @@ class Rendered(unittest.TestCase):
             text = deployments(controller=values)["windlass-controller"]
             setting = f'- name: WINDLASS_UNSCHEDULABLE_TIMEOUT_SECONDS\n              value: "{seconds}"'
             self.assertIn(setting, text)
+
+    def test_logs_are_kept_where_there_is_a_store(self):
+        line = "- name: WINDLASS_KEEP_LOG_BYTES\n              value: "
+        store = {"url": "s3://bucket"}
+        for results, expected in ((store, '"1048576"\n'), ({**store, "logBytes": 0}, '"0"\n'), ({"logBytes": 7}, None)):
+            text = deployments(results=results)["windlass-controller"]
+            self.assertEqual(line + expected in text if expected else line not in text, True, results)
 
     def test_gateways_are_told_the_quotas_of_blobs(self):
         quotas = {"namespaceBlobQuota": "50Gi", "blobQuota": "1000000000000"}

@@ -4,13 +4,17 @@ import asyncio
 import concurrent.futures
 import gc
 import os
+import pathlib
 import pickle
+import random
+import re
 import select
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -49,6 +53,37 @@ def test_a_map_is_as_many_jobs_as_it_takes(server, phases):
         assert pool.submit(large).result(timeout=20) == large
         assert list(pool.map(["a", large, "b"])) == ["a", large, "b"]
         assert len(phases("fail")) == 4
+
+
+def test_a_map_of_more_than_fits_the_streams_ends_asks_little_and_leaves_the_server_small(own_server):
+    rows = [[random.random() for _ in range(100)] for _ in range(10_000)]
+    with own_server.executor("fail", parallelism=1) as pool:
+        began = time.monotonic()
+        assert list(pool.map(rows, timeout=300)) == rows
+    took = time.monotonic() - began
+    with own_server.client() as client:
+        jobs = [job for job in client.list(function="fail") if job.status.phase == "Succeeded"]
+    assert len(jobs) > 150
+    # Each is submitted, is heard of, and is asked for; who waits asks again now and then.
+    asked = requests_to(own_server)
+    assert asked <= 4 * len(jobs) + took, (asked, len(jobs), took)
+    until(lambda: anonymous_memory(own_server) <= 25 << 20, 60)
+
+
+def requests_to(server):
+    """How many the server has answered."""
+    token = (server.data / "token").read_text()
+    request = urllib.request.Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    counts = [line for line in lines if line.startswith("windlass_http_requests_total{")]
+    return sum(int(line.rsplit(" ", 1)[1]) for line in counts)
+
+
+def anonymous_memory(server):
+    """In bytes; what is read of a file may go at any time, and is not counted."""
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"RssAnon:\s*(\d+) kB", status)[1]) * 1024
 
 
 def test_a_function_of_another_kind_gets_each_item_as_its_input(server):

@@ -27,6 +27,7 @@ pub mod history;
 pub mod idempotency;
 pub mod job;
 pub mod jobs;
+pub mod kept_log;
 pub mod labels;
 pub mod live;
 pub mod log_tail;

@@ -1,10 +1,9 @@
-//! A server for a process that answers no callers, such as the controller: whether it lives, whether
-//! it is ready, and its metrics.
+//! A port that callers of the API do not reach, however many they are: whether the process lives, whether it is ready, and
+//! its metrics. The controller has no other port.
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -13,7 +12,7 @@ use axum::routing::get;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use windlass_core::jobs::Access;
+use windlass_core::jobs::{Access, Jobs};
 
 use crate::handlers::health;
 use crate::metrics::Meters;
@@ -22,6 +21,7 @@ use crate::protocol::error::ApiError;
 use crate::protocol::limits::ServerLimits;
 use crate::server::listener;
 use crate::server::tls::Tls;
+use crate::state::Gateway;
 
 /// What is served.
 #[derive(Clone)]
@@ -30,16 +30,45 @@ pub struct OperationsServer {
     pub meters: Arc<Meters>,
     /// Who may read the metrics.
     pub access: Arc<dyn Access>,
-    /// Whether the process is ready.
-    pub ready: watch::Receiver<bool>,
+    /// Who knows whether the process is ready.
+    pub ready: Readiness,
     /// With it only TLS is spoken.
     pub tls: Option<Tls>,
 }
 
 impl OperationsServer {
-    /// For these, without TLS.
+    /// For a controller, without TLS.
     pub fn new(registry: Registry, access: Arc<dyn Access>, ready: watch::Receiver<bool>) -> Self {
+        let ready = Readiness::Told(ready);
         Self { meters: Arc::new(Meters::beside(registry)), access, ready, tls: None }
+    }
+
+    /// Beside a gateway, of which it says what the gateway says itself.
+    pub fn beside(gateway: &Gateway) -> Self {
+        Self {
+            meters: Arc::clone(&gateway.meters),
+            access: Arc::clone(&gateway.access),
+            ready: Readiness::Asked(Arc::clone(&gateway.jobs)),
+            tls: gateway.tls.clone(),
+        }
+    }
+}
+
+/// How it is known whether a process is ready.
+#[derive(Clone)]
+pub enum Readiness {
+    /// It says so itself.
+    Told(watch::Receiver<bool>),
+    /// The back end behind it answers.
+    Asked(Arc<dyn Jobs>),
+}
+
+impl Readiness {
+    async fn is_ready(&self) -> bool {
+        match self {
+            Self::Told(ready) => *ready.borrow(),
+            Self::Asked(jobs) => health::back_end_answers(jobs.as_ref()).await,
+        }
     }
 }
 
@@ -67,11 +96,7 @@ fn router(operations: OperationsServer) -> Router {
 }
 
 async fn is_ready(State(operations): State<OperationsServer>) -> Result<&'static str, ApiError> {
-    if *operations.ready.borrow() {
-        Ok("ready\n")
-    } else {
-        Err(ApiError::unavailable("not ready", Duration::from_secs(1)))
-    }
+    if operations.ready.is_ready().await { Ok("ready\n") } else { Err(health::not_ready()) }
 }
 
 async fn read_metrics(State(operations): State<OperationsServer>, request: Request) -> Response {

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use windlass_core::Error;
+use windlass_gateway::operations_server::{self, OperationsServer};
 
-use crate::fake::{GOOD, READER, SUBMITTER};
-use crate::http::{Ask, Server, bounded};
+use crate::fake::{Fault, GOOD, READER, SUBMITTER};
+use crate::http::{Ask, Server, bounded, until};
 
 const CONNECTIONS: usize = 32;
 /// Longest time of an honest request.
@@ -178,4 +181,51 @@ async fn whoever_waits_after_a_health_check_holds_up_no_other() {
         drop(bounded(socket.read(&mut rest)).await);
     }
     assert!(began.elapsed() < HONEST, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn probes_at_a_port_of_their_own_are_answered_while_the_other_has_no_room() {
+    let mut beside = None;
+    let server = Server::start_with(|gateway| {
+        gateway.limits.connections = 1;
+        beside = Some(OperationsServer::beside(gateway));
+    })
+    .await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let probed = tokio::spawn(operations_server::serve(listener, beside.unwrap(), stopped));
+    let get = async |path: &str, more: &str| {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
+        status_of(&mut socket, &request).await.map(|status| status.as_u16())
+    };
+
+    // Its only connection waits for a job.
+    let mut busy = server.connect().await;
+    let wait =
+        request("jobs", GOOD, "prefer: wait=600\r\n", r#"{"function": "price", "name": "a"}"#);
+    busy.write_all(wait.as_bytes()).await.unwrap();
+    until(|| server.backend.names() == ["a"]).await;
+    let mut caller = server.connect().await;
+    let health = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    let answer = tokio::time::timeout(HONEST / 4, status_of(&mut caller, health)).await;
+    assert!(answer.is_err(), "there is room: {answer:?}");
+    for _ in 0..CONNECTIONS {
+        let began = Instant::now();
+        assert_eq!(get("/healthz", "").await, Some(200));
+        assert_eq!(get("/readyz", "").await, Some(200));
+        assert!(began.elapsed() < HONEST, "{:?}", began.elapsed());
+    }
+    let token = format!("authorization: Bearer {GOOD}\r\n");
+    assert_eq!(get("/metrics", &token).await, Some(200));
+    assert_eq!(get("/metrics", "").await, Some(401));
+    assert_eq!(get("/v1/namespaces/default/jobs", &token).await, Some(404));
+
+    server.backend.fail(Fault::Fails(Error::unavailable("away")));
+    assert_eq!(get("/readyz", "").await, Some(503));
+    assert_eq!(get("/healthz", "").await, Some(200));
+    drop(stop);
+    bounded(probed).await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err(), "a process that ends is not ready");
 }

@@ -95,7 +95,8 @@ async fn a_hold_of_the_api_outlives_the_server_until_the_manifest_says_otherwise
     let Machine { engine, directory } = machine;
     drop(engine);
     let machine = machine_with_manifests_in(4, directory, &functions);
-    let is_held = async || machine.engine.queue("", "q").await.unwrap().unwrap().spec.hold;
+    assert!(machine.engine.queue("other", "q").await.unwrap().is_none(), "it has one namespace");
+    let is_held = async || machine.engine.queue("default", "q").await.unwrap().unwrap().spec.hold;
     assert!(is_held().await);
     // What the manifest says otherwise does not end it, and what it says of the hold does.
     write_queue(&machine, "{cpus: 2}");
@@ -114,12 +115,12 @@ async fn a_hold_of_the_api_outlives_the_server_until_the_manifest_says_otherwise
     let Machine { engine, directory } = machine;
     drop(engine);
     let machine = machine_with_manifests_in(4, directory, &functions);
-    assert!(!machine.engine.queue("", "q").await.unwrap().unwrap().spec.hold);
+    assert!(!machine.engine.queue("default", "q").await.unwrap().unwrap().spec.hold);
 }
 
 /// Whether the queue has so many CPUs by now.
 fn machine_cpus(machine: &Machine, cpus: u32) -> Option<()> {
-    let queue = machine.engine.queue("", "q").now_or_never()?.unwrap()?;
+    let queue = machine.engine.queue("default", "q").now_or_never()?.unwrap()?;
     (queue.spec.cpus == cpus).then_some(())
 }
 

@@ -59,6 +59,8 @@ pub struct Results {
     uploads: UploadTurns,
     /// Of blobs, which wait for their turn.
     blob_uploads: UploadTurns,
+    /// Of logs, which wait as well: they are small.
+    log_uploads: UploadTurns,
     turn: Duration,
     /// Held by whoever looks whether a blob is JSON.
     checks: Arc<Semaphore>,
@@ -95,10 +97,11 @@ impl Results {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, InvalidStoreUrl> {
         let (store, directory) = store_url::open(url, environment)?;
-        let (uploads, blob_uploads) = (UploadTurns::new(), UploadTurns::new());
+        let [uploads, blob_uploads, log_uploads] = std::array::from_fn(|_| UploadTurns::new());
         let checks = Arc::new(Semaphore::new(1));
         let quotas = Arc::default();
-        Ok(Self { store, directory, uploads, blob_uploads, turn: TURN, checks, quotas })
+        let turn = TURN;
+        Ok(Self { store, directory, uploads, blob_uploads, log_uploads, turn, checks, quotas })
     }
 
     /// The same with another time for which an upload of a blob waits for its turn, and has one however slow it is.
@@ -128,6 +131,14 @@ impl Results {
             let retry_after = Duration::from_secs(1);
             return Err(Failed::Store(Error::Busy { message, retry_after }));
         };
+        self.put_at(turn, path, PART, content).await
+    }
+
+    /// The same of a log, when it is its turn. One that is there is replaced.
+    pub async fn put_log(&self, location: &str, content: ByteStream) -> Result<(), Failed> {
+        let path = path(location).map_err(Failed::Store)?;
+        let turn = self.log_uploads.acquire(namespace_of(&path)).await;
+        let turn = turn.map_err(|error| Failed::Store(Error::Bug(error.to_string())))?;
         self.put_at(turn, path, PART, content).await
     }
 

@@ -14,6 +14,7 @@ use futures::{SinkExt as _, TryStreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use windlass_core::Error;
+use windlass_core::kept_log::log_location;
 use windlass_core::result::{ByteStream, checked, location, sha256};
 use windlass_results::{Failed, Results};
 
@@ -53,6 +54,25 @@ async fn keeps_what_it_is_given(results: &Results) {
         let expected = &bytes[part.start as usize..part.end as usize];
         assert!(read(results, &place, part).await == expected, "{length}");
     }
+}
+
+async fn keeps_logs_beside_results(results: &Results) {
+    let place = log_location("team", "uid-log", 2);
+    for log in [b"begun\n".to_vec(), bytes(1 << 20)] {
+        results.put_log(&place, stream(&log, &log)).await.unwrap();
+        let length = log.len() as u64;
+        assert_eq!(results.length(&place).await.unwrap(), Some(length));
+        assert!(read(results, &place, 0..length).await == log);
+    }
+    let wrong = results.put_log(&place, stream(b"torn", b"whole")).await;
+    assert!(matches!(wrong, Err(Failed::Content(_))));
+    assert_eq!(results.length(&place).await.unwrap(), Some(1 << 20));
+    assert!(results.jobs("team").await.unwrap().contains("uid-log"));
+    // It goes with the results of its job.
+    let result = location("team", "uid-log", 2, &sha256(b"result"));
+    results.put(&result, stream(b"result", b"result")).await.unwrap();
+    assert_eq!(results.forget("team", "uid-log").await.unwrap(), 2);
+    assert_eq!(results.length(&place).await.unwrap(), None);
 }
 
 async fn keeps_nothing_of_what_is_wrong(results: &Results) {
@@ -100,6 +120,7 @@ async fn a_directory_keeps_results() {
     let directory = tempfile::tempdir().unwrap();
     let results = Results::open(&format!("file://{}", directory.path().display())).unwrap();
     keeps_what_it_is_given(&results).await;
+    keeps_logs_beside_results(&results).await;
     keeps_nothing_of_what_is_wrong(&results).await;
     forgets_a_job(&results).await;
     let mut stack = vec![directory.path().to_owned()];
@@ -137,6 +158,7 @@ async fn a_bucket_keeps_results() {
     let s3 = S3::start();
     let results = s3.results("some/prefix").await;
     keeps_what_it_is_given(&results).await;
+    keeps_logs_beside_results(&results).await;
     keeps_nothing_of_what_is_wrong(&results).await;
     forgets_a_job(&results).await;
     assert!(!s3.uploads().await.contains("<UploadId>"), "an upload is left");

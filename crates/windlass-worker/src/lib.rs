@@ -38,6 +38,7 @@ mod log;
 mod log_times;
 mod orders;
 mod outcome;
+mod output_end;
 mod output_file;
 mod pace;
 pub mod private_files;

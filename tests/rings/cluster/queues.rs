@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{MANY_SECONDS, pods, spinning};
-use crate::support::cluster::{Namespace, get, kubectl};
+use crate::support::cluster::{Namespace, get, kubectl, node_cpus};
 use crate::support::eventually;
 
 /// Longest time until a job whose queue has come has ended.
@@ -110,13 +110,6 @@ fn queue_and_priority_are_changed_until_a_job_has_started() {
         assert!(refused.contains("only while the job has not started"), "{late}: {refused}");
     }
     change(&json!({ "queue": "open", "priority": 5 })).unwrap();
-}
-
-/// The CPUs of the largest node.
-fn node_cpus() -> u64 {
-    let nodes = get(&["nodes"]);
-    let of_node = |node: &Value| node["status"]["allocatable"]["cpu"].as_str()?.parse().ok();
-    nodes["items"].as_array().unwrap().iter().filter_map(of_node).max().unwrap()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use windlass_tests::Controller;
-use windlass_tests::api::compute_jobs;
+use windlass_tests::api::{batch_jobs, compute_jobs};
 use windlass_tests::cluster::compute_job;
 
 use crate::support::cluster::Namespace;
@@ -113,6 +113,46 @@ fn a_cancelled_jobs_cpus_are_free_within_a_second() {
         anyhow::ensure!(most <= SECOND, "p99 {most:?}");
         Ok(())
     });
+}
+
+/// Longest time from an API server that takes writes again to a new job's batch Job.
+const BACK: Duration = Duration::from_secs(5);
+
+#[test]
+#[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
+fn new_jobs_start_within_five_seconds_of_an_api_server_that_is_back() {
+    on_a_cluster("back", async |bed| {
+        let mut controller = bed.controller("controller")?;
+        runs(&bed, "before", MINUTE).await?;
+        let mut accepted = vec!["before".to_owned()];
+        for away in [SECOND, SECOND * 15, SECOND * long_or(60, 30)] {
+            bed.cluster.script("stop", &["kube-apiserver", "KILL"]).await?;
+            tokio::time::sleep(away).await;
+            bed.cluster.script("restart", &["kube-apiserver"]).await?;
+            let name = format!("after-{}", away.as_secs());
+            let job = compute_job(&name, 1, "default", &json!({ "run": "100ms" }));
+            bed.create(&compute_jobs(&bed.namespace, ""), &job).await?;
+            let began = Instant::now();
+            while !has_batch_job(&bed, &name).await? {
+                anyhow::ensure!(began.elapsed() < MINUTE, "{name}: {}", bed.state().await);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let took = began.elapsed();
+            println!(
+                "the API server was away for {away:?}: a job's batch Job is there {took:.1?} after it was accepted"
+            );
+            anyhow::ensure!(took <= BACK, "{took:?} of {BACK:?}\n{}", bed.state().await);
+            accepted.push(name);
+        }
+        println!("{}", bed.converges(&accepted, false).await?);
+        controller.must_be_running()
+    });
+}
+
+/// Asked of the API server, as the test's own watch has to come back, too.
+async fn has_batch_job(bed: &TestBed, job: &str) -> anyhow::Result<bool> {
+    let found = bed.admin.list(&batch_jobs(&bed.namespace, "")).await?;
+    Ok(found.iter().any(|batch_job| batch_job["metadata"]["labels"]["windlass.dev/job"] == job))
 }
 
 /// A process, by its directory in /proc, which another one may take over only long after.

@@ -282,3 +282,10 @@ impl Bucket {
         Client { address, token: String::new(), namespace: String::new() }
     }
 }
+
+/// The CPUs of the largest node.
+pub(crate) fn node_cpus() -> u64 {
+    let nodes = get(&["nodes"]);
+    let of_node = |node: &Value| node["status"]["allocatable"]["cpu"].as_str()?.parse().ok();
+    nodes["items"].as_array().unwrap().iter().filter_map(of_node).max().unwrap()
+}

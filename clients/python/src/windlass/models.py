@@ -250,6 +250,10 @@ class Usage(Model):
     """`cpuSeconds / (running time * parallelism)`: 1 is every granted CPU busy all the time."""
     peak_memory_bytes: int
     """Largest resident memory of one process, in bytes."""
+    log_bytes: int | None = None
+    """Bytes of its log that are kept with its result: 0 when the function said nothing. Absent where none are
+    kept.
+    """
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use windlass_core::jobs::Jobs;
 
 use crate::protocol::error::ApiError;
 use crate::state::GatewayState;
@@ -17,15 +18,22 @@ pub(crate) async fn is_alive() -> &'static str {
 pub(crate) async fn is_ready(
     State(state): State<Arc<GatewayState>>,
 ) -> Result<&'static str, ApiError> {
-    let not_ready = || ApiError::unavailable("not ready", Duration::from_secs(1));
-    if state.shutdown.has_started() {
-        return Err(not_ready());
+    if !state.shutdown.has_started() && back_end_answers(state.gateway.jobs.as_ref()).await {
+        Ok("ready\n")
+    } else {
+        Err(not_ready())
     }
-    match state.gateway.jobs.ready().await {
-        Ok(()) => Ok("ready\n"),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            Err(not_ready())
-        }
+}
+
+/// Whether it does; why not is in the log.
+pub(crate) async fn back_end_answers(jobs: &dyn Jobs) -> bool {
+    let answer = jobs.ready().await;
+    if let Err(error) = &answer {
+        tracing::warn!(%error, "not ready");
     }
+    answer.is_ok()
+}
+
+pub(crate) fn not_ready() -> ApiError {
+    ApiError::unavailable("not ready", Duration::from_secs(1))
 }

@@ -21,7 +21,11 @@ pub(crate) async fn get_queue(
 ) -> Result<Json<Queue>, ApiError> {
     // A back end may not know of a single queue what is in use; of the list it does.
     let queues = state.gateway.jobs.queues(&key.namespace).await?;
-    let found = queues.into_iter().find(|queue| queue.metadata.name == key.name);
+    let mut found = queues.into_iter().find(|queue| queue.metadata.name == key.name);
+    // A list may be a second old.
+    if found.is_none() {
+        found = state.gateway.jobs.queue(&key.namespace, &key.name).await?;
+    }
     Ok(Json(found.ok_or(Error::NotFound { kind: Queue::KIND, name: key.name })?))
 }
 

@@ -151,7 +151,7 @@ impl ClusterAdmission {
         let mut state = self.lock();
         if changed.is_live {
             let known = state.held.get(attempt);
-            let cpus = state.cpus_of_attempt(attempt, &key, *cpus);
+            let cpus = state.cpus_of_attempt(attempt, *cpus);
             // A pod may be seen before its batch Job, which alone is believed.
             if known.is_none_or(|held| held.stage != Stage::Live || held.cpus != cpus) {
                 state.hold(attempt.clone(), &key, cpus, Stage::Live);

@@ -287,15 +287,12 @@ impl State {
         self.held.insert(attempt, Held { queue: key.clone(), cpus, stage, is_claimed });
     }
 
-    /// The CPUs that a live attempt holds whose label says so many. The claim is believed first. Where CPUs are shared, a
-    /// label takes no more of them than a job may have, and gives nothing back.
-    pub(super) fn cpus_of_attempt(&self, attempt: &AttemptId, key: &QueueKey, label: Cpus) -> Cpus {
+    /// The CPUs that a live attempt holds whose label says so many. The claim is believed first. A label takes no more than a
+    /// job may have, and gives nothing back.
+    pub(super) fn cpus_of_attempt(&self, attempt: &AttemptId, label: Cpus) -> Cpus {
         let held = self.held.get(attempt);
         if let Some(held) = held.filter(|held| held.is_claimed) {
             return held.cpus;
-        }
-        if self.scheduler.pool_of(&key.namespace).is_none() {
-            return label;
         }
         let before = held.filter(|held| held.stage == Stage::Live).map_or(0, |held| held.cpus);
         label.min(MAX_PARALLELISM).max(before)

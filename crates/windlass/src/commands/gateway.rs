@@ -17,6 +17,7 @@ use tracing::info;
 use windlass_core::blobs::Blobs;
 use windlass_core::jobs::Reports;
 use windlass_gateway::metrics::Meters;
+use windlass_gateway::operations_server::{self, OperationsServer};
 use windlass_gateway::{Gateway, LiveProgress, PeerTrust, Peers, ServerLimits, share_progress};
 use windlass_kube::{Cluster, ClusterAccess, ClusterHistory, ClusterReports, Metrics};
 use windlass_results::Results;
@@ -31,8 +32,8 @@ use crate::server::authorities;
 use crate::server::descriptors;
 use crate::server::memory;
 
-/// Descriptors of the runtime, of calls to the API server, and of one watch for each job that is followed.
-const OWN_DESCRIPTORS: usize = 200;
+/// Descriptors of the runtime, of calls to the API server, of probes, and of one watch for each job that is followed.
+const OWN_DESCRIPTORS: usize = 240;
 
 /// Between two looks whether the caller of a long answer may still have it. Each asks the API server
 /// twice, for each caller.
@@ -50,6 +51,10 @@ pub(crate) struct GatewayArgs {
     pub(crate) plain_http: bool,
     #[command(flatten)]
     pub(crate) listener: ListenerFlags,
+    /// Address that answers `/healthz`, `/readyz` and, to whoever may, `/metrics`, however many callers
+    /// there are at the other one, and with TLS where that has it [default: none]
+    #[arg(long, env = "WINDLASS_OPERATIONS", value_name = "ADDRESS:PORT")]
+    pub(crate) operations: Option<SocketAddr>,
     /// Where results above 32 KiB, larger inputs and files are kept: s3://BUCKET/PREFIX, with credentials,
     /// region and endpoint in AWS_* variables, or file:///DIRECTORY, which all gateways share [default:
     /// nowhere; such a result fails its job, and such an input is refused]
@@ -128,9 +133,11 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
     if let Some(results) = &results {
         tokio::spawn(windlass_kube::run_store_gc(client.clone(), results.clone()));
     }
-    let listener = windlass_gateway::listen(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = listen(args.listen).await?;
+    let operations = match args.operations {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     info!(address = %listener.local_addr()?, tls = tls.is_some(), "gateway listens");
     let reports = traced(ClusterReports::new(client.clone(), results.clone()))?;
     let meters = Arc::new(Meters::beside(registry));
@@ -162,7 +169,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         tls,
         activity: Arc::default(),
     };
-    run(listener, gateway).await?;
+    run(listener, operations, gateway).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -175,11 +182,27 @@ fn traced(reports: ClusterReports) -> anyhow::Result<Arc<dyn Reports>> {
     })
 }
 
-/// Answers until the process is asked to stop.
-async fn run(listener: TcpListener, gateway: Gateway) -> io::Result<()> {
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    windlass_gateway::listen(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Answers until the process is asked to stop. Then probes are answered no more: it is not ready.
+async fn run(
+    listener: TcpListener,
+    operations: Option<TcpListener>,
+    gateway: Gateway,
+) -> io::Result<()> {
     let activity = Arc::clone(&gateway.activity);
+    let probed = OperationsServer::beside(&gateway);
+    let probes = async {
+        match operations {
+            Some(listener) => operations_server::serve(listener, probed, process::stopped()).await,
+            None => Ok(()),
+        }
+    };
+    let calls = windlass_gateway::serve(listener, gateway, process::stopped());
     tokio::select! {
-        served = windlass_gateway::serve(listener, gateway, process::stopped()) => served,
+        served = async { tokio::try_join!(calls, probes) } => served.map(|_| ()),
         never = memory::give_back(&activity, async || ()) => match never {},
     }
 }

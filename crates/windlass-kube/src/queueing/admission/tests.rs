@@ -93,15 +93,31 @@ impl Controller {
     }
 
     fn observe(&self, name: &str, is_live: bool) {
+        self.observe_with(name, is_live, 2);
+    }
+
+    /// An attempt whose label says so many CPUs.
+    fn observe_with(&self, name: &str, is_live: bool, cpus: Cpus) {
         let labels = AttemptLabels {
             attempt: attempt(name),
             namespace: "n".into(),
             job: name.into(),
             queue: "q".into(),
-            cpus: 2,
+            cpus,
         };
         self.admission.attempt_changed(&ChangedAttempt { labels, is_live }, at(0));
     }
+}
+
+#[test]
+fn a_label_takes_no_more_than_a_job_may_have_and_gives_nothing_back() {
+    let controller = Controller::new(2_000);
+    for (label, held) in [(4_000_000_000, 1024), (0, 1024)] {
+        controller.observe_with("forged", true, label);
+        assert_eq!(controller.admission.cpus_in_use(), held, "{label}");
+    }
+    controller.observe_with("forged", false, 0);
+    assert_eq!(controller.admission.cpus_in_use(), 0);
 }
 
 /// The claim that it shows is of an attempt that is over and that no cache has any more.
