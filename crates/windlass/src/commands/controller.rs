@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 use windlass_core::kept_log::MAX_KEPT_LOG_BYTES;
@@ -169,8 +168,9 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         controller(ready).await?;
         return Ok(ExitCode::SUCCESS);
     };
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = windlass_gateway::listen(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
     info!(address = %listener.local_addr()?, "answers probes and whoever may read metrics");
     let access = Arc::new(ClusterAccess::new(client.clone()));
     let operations = OperationsServer::new(registry, access, ready.subscribe());
