@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,8 +16,8 @@ HERE = Path(__file__).resolve().parent
 COMPOSE = yaml.safe_load((HERE / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 DATA = [{"seed": seed, "rounds": 10} for seed in range(8)]
-# What a container has of its own, but for files.
-NAMESPACES = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+# What a container has of its own, but for files and network.
+NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -26,19 +27,19 @@ def test_no_service_has_rights_that_it_does_not_need(name):
     assert user > 0 and group > 0
     assert service["read_only"] and service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    for volume in service["volumes"]:
+    for volume in service.get("volumes", []):
         source = volume.split(":")[0]
         assert (HERE / source).is_file() if source.startswith(".") else source in COMPOSE["volumes"]
-    if name != "windlass":
-        assert service["network_mode"] == "service:windlass" and "ports" not in service
+    if name != "network":
+        assert service["network_mode"] == "service:network" and "ports" not in service
 
 
 def test_the_server_has_time_to_stop_and_is_not_published():
     service = SERVICES["windlass"]
+    assert SERVICES["network"]["ports"] == ["8080:8080"]
     help_text = subprocess.run([os.environ["WINDLASS_BIN"], "serve", "--help"], capture_output=True, text=True).stdout
     grace = help_text.split("--grace")[1].split("[default: ")[1].split("]")[0]
     assert int(service["stop_grace_period"].rstrip("s")) > int(grace)
-    assert service["ports"] == ["8080:8080"]
 
 
 def until(condition, seconds=30):
@@ -50,10 +51,10 @@ def until(condition, seconds=30):
 
 
 class Stack:
-    """The three services in one network. The server is the first process of its namespace."""
+    """The services in one network. The server is the first process of its namespace."""
 
     def __init__(self, directory):
-        self.directory, self.started = directory, []
+        self.directory, self.started = directory, {}
         shutil.copytree(HERE.parent / "flask" / "after", directory / "app")
         shutil.copy(HERE / "nginx.conf", directory / "app")
         (directory / "bin").mkdir()
@@ -64,16 +65,36 @@ class Stack:
             script = directory / "bin" / name
             script.write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
             script.chmod(0o755)
-        outer = self.start("windlass", *NAMESPACES, "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-        self.server = until(lambda: self.child_of(outer.pid))
-        until(self.is_healthy)
+
+    def __enter__(self):
+        try:
+            self.begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def begin(self):
+        self.start("network", "unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+        until(lambda: Path(f"/proc/{self.started['network'].pid}/cmdline").read_text().startswith("sleep\0"))
+        self.start_server()
         self.start("web", *self.inside)
         self.start("nginx", *self.inside)
         until(lambda: self.ask("GET", "/no-such")[0] == 404)
 
+    def start_server(self):
+        self.start("windlass", *self.inside, *NAMESPACES)
+        until(self.is_healthy)
+
+    def stop_server(self, number):
+        """Ends the server, and tells its status. `unshare` has its status, and ends with it."""
+        outer = self.started["windlass"]
+        os.kill(until(lambda: self.child_of(outer.pid)), number)
+        return outer.wait(30)
+
     @property
     def inside(self):
-        return ["nsenter", "--net", "--target", str(self.server)]
+        return ["nsenter", "--net", "--target", str(self.started["network"].pid)]
 
     def start(self, name, *before):
         """Starts the command of a service. Its paths are those of this test."""
@@ -86,8 +107,7 @@ class Stack:
                 [*before, *map(move, service["command"])], cwd=self.directory / "app",
                 env={"PATH": path, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        self.started.append(process)
-        return process
+        self.started[name] = process
 
     def child_of(self, pid):
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -95,14 +115,14 @@ class Stack:
 
     def is_healthy(self):
         """What the health check of the service says."""
-        assert self.started[0].poll() is None, (self.directory / "log").read_text()
+        assert self.started["windlass"].poll() is None, (self.directory / "log").read_text()
         check = SERVICES["windlass"]["healthcheck"]["test"][1:]
         command = [*self.inside, sys.executable, *check[1:]]
         return subprocess.run(command, capture_output=True).returncode == 0
 
     def ask(self, method, path, value=None):
         """Status, `Location` and text of an answer of the app, through nginx at the port that is published."""
-        port = SERVICES["windlass"]["ports"][0].split(":")[1]
+        port = SERVICES["network"]["ports"][0].split(":")[1]
         command = [
             *self.inside,
             "curl",
@@ -120,18 +140,17 @@ class Stack:
         status, _, location = told.partition(" ")
         return int(status), location, body
 
-    def end(self):
-        for process in self.started[1:]:
-            process.terminate()
-            process.wait(30)
-        os.kill(self.server, 15)
-        return self.started[0].wait(30)
+    def __exit__(self, *_):
+        """Nothing stays. The server ends with its `unshare`, which passes over SIGTERM."""
+        for name, process in reversed(self.started.items()):
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL if name == "windlass" else signal.SIGTERM)
+                process.wait(30)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root makes these namespaces")
 def test_the_commands_of_the_services_make_a_service_that_computes(tmp_path):
-    stack = Stack(tmp_path)
-    try:
+    with Stack(tmp_path) as stack:
         status, location, body = stack.ask("POST", "/estimates", {"data": DATA})
         assert status == 202, body
 
@@ -140,6 +159,8 @@ def test_the_commands_of_the_services_make_a_service_that_computes(tmp_path):
             return json.loads(body) if status == 200 else None
 
         assert len(until(ended)["results"]) == len(DATA)
-    finally:
-        status = stack.end()
-    assert status == 0, (tmp_path / "log").read_text()
+        # The server ends and starts anew: the others still reach it.
+        stack.stop_server(signal.SIGKILL)
+        stack.start_server()
+        assert len(until(ended)["results"]) == len(DATA)
+        assert stack.stop_server(signal.SIGTERM) == 0, (tmp_path / "log").read_text()

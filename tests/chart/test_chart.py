@@ -4,10 +4,12 @@ Every wrong value is refused with its path, every value of values.yaml is in val
 round, and what is set comes where it belongs. helm is the one of tests/cluster/build.
 """
 
+import base64
 import json
 import os
 import re
 import subprocess
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -46,6 +48,12 @@ WRONG = [
     ('{"gateway": {"ingress": {"hosts": ["a.example"]}}}', "/gateway/ingress'.*hosts"),
     ('{"gateway": {"httpRoute": {"parentRefs": [{"namespace": "a"}]}}}', "/gateway/httpRoute/parentRefs/0"),
     ('{"gateway": {"tls": {"caKey": "a/b"}}}', "/gateway/tls/caKey"),
+    ('{"gateway": {"tls": {"selfSigned": "no"}}}', "/gateway/tls/selfSigned"),
+    ('{"gateway": {"tls": {"certManager": {"issuer": "a"}}}}', "/gateway/tls/certManager'.*issuer"),
+    ('{"gateway": {"tls": {"dnsNames": ["https://a.example"]}}}', "/gateway/tls/dnsNames/0"),
+    ('{"ipFamilyPolicy": "DualStack"}', "/ipFamilyPolicy"),
+    ('{"ipFamilies": ["ipv6"]}', "/ipFamilies/0"),
+    ('{"aggregateAuthorToAdmin": "true"}', "/aggregateAuthorToAdmin"),
     ('{"metrics": {"podMonitor": {"interval": 30}}}', "/metrics/podMonitor/interval"),
     ('{"metrics": {"serviceMonitor": {}}}', "/metrics'.*serviceMonitor"),
     ('{"metrics": {"alerts": {"labels": {"a": 1}}}}', "/metrics/alerts/labels/a"),
@@ -72,6 +80,8 @@ WRONG = [
     ('{"results": {"env": {"AWS_ALLOW_HTTP": true}}}', "/results/env/AWS_ALLOW_HTTP"),
     ('{"results": {"claimName": 5}}', "/results/claimName"),
     ('{"results": {"blobQuota": "much"}}', "/results/blobQuota"),
+    ('{"results": {"logBytes": 1048577}}', "/results/logBytes"),
+    ('{"results": {"logBytes": "1Mi"}}', "/results/logBytes"),
     ('{"results": {"namespaceBlobQuota": 50000000000}}', "/results/namespaceBlobQuota"),
     ('{"controller": {"deletedNodesAreFenced": "no"}}', "/controller/deletedNodesAreFenced"),
     ('{"controller": {"requireQueue": "false"}}', "/controller/requireQueue"),
@@ -166,7 +176,7 @@ class Values(unittest.TestCase):
         values = keys(json.loads(done.stdout)["chart"]["values"])
         known = schema_keys(SCHEMA)
         # Helm's own, and what only those have who set it; a resource is named by Kubernetes.
-        free = re.compile("/global|/.*/(affinity|resources)/.*|/metrics/.*/labels/.*")
+        free = re.compile("/global|/.*/(affinity|resources)/.*|/metrics/.*/labels/.*|/.*/issuerRef/group")
         self.assertEqual({path for path in values - known if not free.fullmatch(path)}, set())
         self.assertEqual({path for path in known - values if not free.fullmatch(path)}, set())
 
@@ -249,6 +259,13 @@ class Rendered(unittest.TestCase):
             setting = f'- name: WINDLASS_UNSCHEDULABLE_TIMEOUT_SECONDS\n              value: "{seconds}"'
             self.assertIn(setting, text)
 
+    def test_logs_are_kept_where_there_is_a_store(self):
+        line = "- name: WINDLASS_KEEP_LOG_BYTES\n              value: "
+        store = {"url": "s3://bucket"}
+        for results, expected in ((store, '"1048576"\n'), ({**store, "logBytes": 0}, '"0"\n'), ({"logBytes": 7}, None)):
+            text = deployments(results=results)["windlass-controller"]
+            self.assertEqual(line + expected in text if expected else line not in text, True, results)
+
     def test_gateways_are_told_the_quotas_of_blobs(self):
         quotas = {"namespaceBlobQuota": "50Gi", "blobQuota": "1000000000000"}
         told = [*release(results={"url": "s3://bucket", **quotas}), *release(results=quotas)]
@@ -300,6 +317,11 @@ class Rendered(unittest.TestCase):
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(f"gateway.{kind}.{missing}", done.stderr)
 
+    def test_calls_and_probes_have_two_ports(self):
+        done = helm("template", "windlass", str(CHART), values=json.dumps({"gateway": {"port": 9090}}))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("gateway.operationsPort", done.stderr)
+
     def test_an_ingress_may_be_for_all_names_below_one(self):
         host = {"enabled": True, "host": "*.windlass.example", "tlsSecretName": "tls"}
         (ingress,) = [one["text"] for one in release(gateway={"ingress": host}) if one["kind"] == "Ingress"]
@@ -311,6 +333,83 @@ class Rendered(unittest.TestCase):
             (pod,) = [one["text"] for one in release(gateway={"tls": tls}) if one["kind"] == "Pod"]
             self.assertIn(f"items: [{{ key: {item}, path: ca.crt }}]", pod)
             self.assertIn("value: https://windlass-gateway", pod)
+
+    def test_the_chart_makes_a_certificate_for_all_names_by_which_the_gateway_is_called(self):
+        names = ["windlass-gateway.windlass.svc.cluster.local", "windlass-gateway.windlass.svc", "windlass.example"]
+        objects = release(gateway={"tls": {"selfSigned": True, "dnsNames": names[2:]}})
+        (secret,) = [one["text"] for one in objects if one["kind"] == "Secret"]
+        with tempfile.TemporaryDirectory() as work:
+            for name in ("ca.crt", "tls.crt", "tls.key"):
+                encoded = re.search(rf"^  {re.escape(name)}: (\S+)$", secret, re.MULTILINE)[1]
+                Path(work, name).write_bytes(base64.b64decode(encoded))
+            for name in names:
+                verify = ["openssl", "verify", "-CAfile", "ca.crt", "-verify_hostname", name, "tls.crt"]
+                done = subprocess.run(verify, cwd=work, capture_output=True, text=True, check=False)
+                self.assertEqual(done.stdout, "tls.crt: OK\n", done.stderr)
+        self.assert_tls(objects, "windlass-gateway-tls")
+
+    def test_cert_manager_makes_the_certificate_where_it_is_told_to(self):
+        issuer = {"name": "internal", "kind": "ClusterIssuer"}
+        objects = release(gateway={"tls": {"certManager": {"enabled": True, "issuerRef": issuer}}})
+        (certificate,) = [one["text"] for one in objects if one["kind"] == "Certificate"]
+        for line in (
+            "secretName: windlass-gateway-tls",
+            "- windlass-gateway.windlass.svc.cluster.local\n    - windlass-gateway.windlass.svc\n",
+            "kind: ClusterIssuer\n    name: internal",
+        ):
+            self.assertIn(line, certificate)
+        self.assert_tls(objects, "windlass-gateway-tls")
+
+    def assert_tls(self, objects, secret):
+        """Gateway, controller and the pod of `helm test` have this Secret, and speak https."""
+        pods = [one["text"] for one in objects if one["kind"] in ("Deployment", "Pod")]
+        self.assertEqual(len(pods), 3)
+        for text in pods:
+            self.assertRegex(text, rf"(secretName|name): {secret}\b")
+            self.assertNotIn("http://", text)
+            self.assertNotIn("--plain-http", text)
+
+    def test_a_certificate_that_cannot_be_is_refused(self):
+        issuer = {"enabled": True, "issuerRef": {"name": "a"}}
+        for tls, why in (
+            ({"secretName": "a", "selfSigned": True}, "only one of"),
+            ({"selfSigned": True, "certManager": issuer}, "only one of"),
+            ({"certManager": {"enabled": True}}, "issuerRef.name is needed"),
+        ):
+            done = helm("template", "windlass", str(CHART), values=json.dumps({"gateway": {"tls": tls}}))
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(why, done.stderr)
+
+    def test_pods_listen_on_all_their_addresses_and_services_have_the_families_that_are_set(self):
+        texts = deployments()
+        self.assertIn('--listen, "[::]:7070"', texts["windlass-gateway"])
+        self.assertIn('value: "[::]:9090"', texts["windlass-controller"])
+        for values, lines in (
+            ({}, ""),
+            ({"ipFamilyPolicy": "PreferDualStack"}, "  ipFamilyPolicy: PreferDualStack\n"),
+            (
+                {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]},
+                '  ipFamilyPolicy: RequireDualStack\n  ipFamilies: ["IPv6","IPv4"]\n',
+            ),
+        ):
+            services = [one["text"] for one in release(**values) if one["kind"] == "Service"]
+            self.assertEqual(len(services), 2)
+            for text in services:
+                self.assertEqual("".join(re.findall(r"^  ipFamil.*\n", text, re.MULTILINE)), lines)
+
+    def test_the_values_for_several_replicas_make_them(self):
+        done = helm("template", "windlass", str(CHART), "--values", str(CHART / "values-ha.yaml"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("\n  replicas: 2\n"), 2)
+        self.assertEqual(done.stdout.count("kind: PodDisruptionBudget"), 2)
+
+    def test_authors_may_write_functions_and_queues_and_admins_only_where_they_are_let(self):
+        label = 'rbac.authorization.k8s.io/aggregate-to-admin: "true"'
+        for let in (False, True):
+            objects = release(aggregateAuthorToAdmin=let)
+            (role,) = [one["text"] for one in objects if one["name"] == "windlass-author"]
+            self.assertEqual(label in role, let)
+            self.assertIn("resources: [computefunctions, computequeues]", role)
 
     def test_policies_let_in_those_that_windlass_needs(self):
         def policy(component, **values):

@@ -365,3 +365,30 @@ test("axe finds nothing wrong with any page in either theme", async () => {
     }
   }
 });
+
+test("the log of an earlier attempt is chosen, and the server's words are shown where it is not kept", async () => {
+  const name = await server.say({ text: "", log: "said by this attempt", exit: 3 }, { retries: 1 });
+  await server.phase(name, "Failed");
+  const page = await openPage(browser, server);
+  await go(page, `#/default/jobs/${name}`);
+  const log = section(page, "Log");
+  await log.getByRole("log").getByText("said by this attempt").waitFor();
+  const choice = log.getByLabel("Attempt");
+  const asked = page.waitForRequest((request) => request.url().includes("logs?attempt=1&"));
+  await choice.selectOption("1");
+  await asked;
+  await log.getByRole("log").getByText("said by this attempt").waitFor();
+  await choice.selectOption("");
+  await log.getByRole("log").getByText("said by this attempt").waitFor();
+  // As a cluster says it without a store.
+  const words = "nothing is kept of what attempt 1 has said: its pod is gone";
+  await page.route("**/logs?attempt=1&*", (route) => {
+    const body = JSON.stringify({ type: "/problems/gone", title: "Gone", status: 410, detail: words });
+    return route.fulfill({ status: 410, contentType: "application/problem+json", body });
+  });
+  await choice.selectOption("1");
+  await log.getByRole("alert").filter({ hasText: words }).waitFor();
+  assert.equal(await log.getByText("said by this attempt").count(), 0);
+  assert.equal(await log.getByText("It has said nothing.").count(), 0);
+  assert.deepEqual(await violations(page), []);
+});

@@ -50,6 +50,7 @@ const ENTRIES: &[Entry] = &[
     // Nobody but workers and replicas: see `expected`.
     Entry("POST", "/v1/reports", &[]),
     Entry("PUT", "/v1/reports/{job_uid}/{attempt}/result", &[]),
+    Entry("PUT", "/v1/reports/{job_uid}/{attempt}/log", &[]),
     Entry("GET", "/v1/reports/{job_uid}/{attempt}/blobs/{digest}", &[]),
     Entry("POST", "/v1/reports/assignment", &[]),
     Entry("POST", "/v1/peers/progress", &[]),

@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -170,6 +172,27 @@ fn with_a_secret_everything_goes_over_tls_and_a_renewed_one_is_taken() {
     let forward = Forward::to(&format!("service/{RELEASE}-gateway"));
     let client = Client { address: forward.address.clone(), ..client };
     assert_eq!(client.get(&client.jobs("")).status, 200);
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn the_certificate_that_helm_makes_is_used_and_outlives_upgrades() {
+    let namespace = Namespace::new("tls-own");
+    let own = || get(&["secret", "windlass-gateway-tls", "-n", RELEASE])["data"].take();
+    let first = Upgraded::to("gateway.tls.selfSigned=true,gateway.tls.dnsNames={localhost}");
+    let made = own();
+    let authority = Authority(tempfile::tempdir().unwrap());
+    let pem = BASE64.decode(made["ca.crt"].as_str().unwrap()).unwrap();
+    std::fs::write(authority.file("ca.crt"), pem).unwrap();
+    call(&authority, &namespace.client(), INLINE);
+
+    let second = Upgraded::to("gateway.rateLimit=200");
+    assert!(own() == made, "an upgrade has made another certificate");
+    drop(second);
+    let third = Upgraded::to("gateway.tls.dnsNames={localhost,windlass.example}");
+    assert!(own() != made, "it is not for the new name");
+    drop(third);
+    drop(first);
 }
 
 /// The release with TLS by this authority, at two gateways, until it is dropped.

@@ -36,6 +36,27 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "windlass.fullname" . }}-gateway.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}
 {{- end }}
 
+{{/* Of a Service: which of IPv4 and IPv6 it has. */}}
+{{- define "windlass.ipFamilies" -}}
+{{- with .Values.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.ipFamilies }}
+ipFamilies: {{ toJson . }}
+{{- end }}
+{{- end }}
+
+{{/* The Secret with the gateway's certificate: one that is named, or that of templates/certificate.yaml. Empty without TLS. */}}
+{{- define "windlass.tlsSecret" -}}
+{{- $tls := .Values.gateway.tls }}
+{{- $ways := 0 }}
+{{- range list $tls.secretName $tls.selfSigned $tls.certManager.enabled }}{{ if . }}{{ $ways = add1 $ways }}{{ end }}{{ end }}
+{{- if gt $ways 1 }}
+{{- fail "gateway.tls: only one of secretName, selfSigned and certManager.enabled can be set" }}
+{{- end }}
+{{- if or $tls.selfSigned $tls.certManager.enabled }}{{ include "windlass.fullname" . }}-gateway-tls{{ else }}{{ $tls.secretName }}{{ end }}
+{{- end }}
+
 {{/* Who has signed the gateway's certificate: the first of these that the Secret has. */}}
 {{- define "windlass.authorities" -}}
 /run/windlass/tls/ca.crt,/run/windlass/tls/tls.crt

@@ -208,6 +208,12 @@ def test_a_log_is_followed_to_the_jobs_end(client):
     assert list(lines) == ["0 s", "0.3 s", "0.3 s"]
     assert list(times) == sorted(times) and all(datetime.fromisoformat(time).tzinfo for time in times)
     assert "".join(client.follow_logs(job, timestamps=True)) == timed
+    assert client.logs(job, attempt=1) == "".join(pieces)
+    for beyond in (2, 4_294_967_295):
+        with pytest.raises(windlass.NotFound, match="attempt"):
+            client.logs(job, attempt=beyond)
+    with pytest.raises(windlass.Invalid, match="attempt"):
+        client.logs(job, attempt=0)
     with pytest.raises(windlass.NotFound):
         list(client.follow_logs("no-such"))
 

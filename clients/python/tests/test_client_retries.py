@@ -151,7 +151,10 @@ def test_patience_has_an_end_and_refusals_have_none(moody):
         moody.moods = [(500, {}, b"<html>")]
         with pytest.raises(windlass.ServerError):
             client.submit("echo", {})
-    assert len(moody.seen) == 2
+        moody.moods = [(410, {}, b'{"detail": "nothing is kept"}')]
+        with pytest.raises(windlass.Gone, match="nothing is kept"):
+            client.submit("echo", {})
+    assert len(moody.seen) == 3
     moody.moods = ["lost"] * 100
     with windlass.Client(moody.url, token="t", patience_seconds=1) as client:
         began = time.monotonic()

@@ -170,7 +170,7 @@ fn run_pools() -> Cost {
         for queue in 0..QUEUES_OF_POOL {
             let weight = 1 + (queue % 3) as u32;
             let guaranteed = (queue % 10 == 0).into();
-            let share = Share { quota: Some(32), weight, guaranteed };
+            let share = Share { quota: Some(32), weight, guaranteed, ..Share::default() };
             admission.set_queue(&format!("queue-{queue}"), Some(share));
         }
     }

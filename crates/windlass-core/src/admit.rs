@@ -6,6 +6,8 @@
 //! comes after it waits too, so that it is not starved: only its queue while the quota lacks, every queue
 //! while the capacity lacks.
 //!
+//! Where a queue says so, a job that waits has running attempts ended for it: see [`Admission::preempt`].
+//!
 //! [`Admission`] is told what happens, one event at a time, and what it grants is what a look at
 //! all jobs would. An event costs `O(log n)` in the number of jobs and in that of queues. A grant also looks at each
 //! distinct size, and in a queue that has changed at each of its sizes and priorities. A change of the capacity passes
@@ -20,15 +22,21 @@ use crate::Cpus;
 use index::Index;
 use line::{QueueEntry, QueueLine};
 use request::Room;
+use reservation::Reservations;
 
 mod head;
 mod index;
+mod keep_cpus;
 mod line;
+mod preempt;
 mod request;
+mod reservation;
 #[cfg(test)]
 mod tests;
 
-pub use request::{Capacity, Grant, RESERVE_AFTER_SECONDS, Share, Waiting};
+pub use request::{
+    Capacity, Grant, Preempted, Preemption, RESERVE_AFTER_SECONDS, Share, Standing, Waiting,
+};
 
 /// The jobs that wait for CPUs and those that hold some. Total and deterministic: any call may
 /// follow any other, and a grant exceeds neither the capacity nor a queue's quota.
@@ -40,12 +48,14 @@ pub struct Admission<Id> {
     used: u64,
     waiting: usize,
     waited_for: u64,
-    /// A job either waits or holds CPUs.
+    /// A job either waits or holds CPUs. Some that wait have CPUs kept for them.
     jobs: BTreeMap<Id, KnownJob>,
     /// Those that have a share set, a job waiting or CPUs granted: names of the past cost nothing.
     queues: BTreeMap<Arc<str>, QueueLine<Id>>,
     /// Which of them comes first.
     index: Index<Id>,
+    /// The CPUs that are kept for jobs for which attempts are ended.
+    reservations: Reservations<Id>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,7 +67,9 @@ struct KnownJob {
 #[derive(Clone, Copy, Debug)]
 enum JobState {
     Waiting(QueueEntry),
-    Granted(Cpus),
+    /// It waits, and CPUs are kept for it.
+    Reserved(QueueEntry),
+    Granted(Cpus, Option<Standing>),
 }
 
 impl<Id: Clone + Ord> Admission<Id> {
@@ -77,6 +89,7 @@ impl<Id: Clone + Ord> Admission<Id> {
             jobs: BTreeMap::new(),
             queues: BTreeMap::new(),
             index: Index::new(),
+            reservations: Reservations::new(),
         }
     }
 
@@ -85,6 +98,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         if self.capacity != capacity {
             self.capacity = capacity;
             self.queues.keys().for_each(|name| self.index.mark_changed(name));
+            self.reservations.changed = true;
         }
     }
 
@@ -93,47 +107,66 @@ impl<Id: Clone + Ord> Admission<Id> {
         let (name, queue) = self.queue(name);
         queue.share = share;
         self.index.mark_changed(&name);
+        self.reservations.set_queue(&name, share.unwrap_or_default().preemption);
         self.settle(&name);
     }
 
     /// A job joins the line. If it waits already, its place is replaced; if it holds CPUs, nothing
-    /// happens.
+    /// happens. What is kept for it stays so while it is in the same queue and needs as much.
     pub fn wait(&mut self, id: Id, waiting: Waiting) {
+        let Waiting { queue, priority, since, sequence, min, max } = waiting;
+        let (min, age) = (min.max(1), (since, sequence));
+        let place = QueueEntry { priority, age, min, max: max.max(min) };
+        if self.reserves(&id, &queue, &place) {
+            return;
+        }
         self.leave(&id);
         if self.jobs.contains_key(&id) {
             return;
         }
-        let Waiting { queue, priority, since, sequence, min, max } = waiting;
-        let (min, age) = (min.max(1), (since, sequence));
-        let place = QueueEntry { priority, age, min, max: max.max(min) };
-        let (name, queue) = self.queue(&queue);
+        let (name, _) = self.queue(&queue);
+        self.join(id, name, place);
+    }
+
+    fn join(&mut self, id: Id, name: Arc<str>, place: QueueEntry) {
+        let Some(queue) = self.queues.get_mut(&name) else { return };
         let is_first = queue.insert(id.clone(), &place);
         if is_first {
             self.index.mark_changed(&name);
         }
+        self.reservations.changed = true;
         self.waiting += 1;
-        self.waited_for += u64::from(min);
+        self.waited_for += u64::from(place.min);
         self.jobs.insert(id, KnownJob { queue: name, state: JobState::Waiting(place) });
     }
 
     /// A job waits no more. Says whether it did.
     pub fn leave(&mut self, id: &Id) -> bool {
-        let Some((_, name, _)) = self.take(id) else { return false };
+        let name = match self.take(id) {
+            Some((_, name, _)) => name,
+            None => match self.give_up(id) {
+                Some((name, _)) => name,
+                None => return false,
+            },
+        };
         self.settle(&name);
         true
     }
 
     /// A job holds these CPUs whatever is free, such as one that was found running at a restart.
-    /// Whatever was known of it is replaced.
+    /// Whatever was known of it is replaced, but for whether it is to end for another.
     pub fn occupy(&mut self, id: Id, queue: &str, cpus: Cpus) {
         self.leave(&id);
-        self.release(&id);
+        let standing = self.drop_granted(&id).and_then(|(_, standing)| standing);
         let (name, _) = self.queue(queue);
-        self.hold(id, name, cpus);
+        self.hold(id, name, cpus, standing);
     }
 
     /// The best job that may start now: it waits no more and holds its CPUs.
     pub fn next(&mut self, now: Timestamp) -> Option<Grant<Id>> {
+        if let Some(grant) = self.next_reserved(now) {
+            return Some(grant);
+        }
         let room = self.room();
         if room.free == 0 {
             return None;
@@ -143,28 +176,39 @@ impl<Id: Clone + Ord> Admission<Id> {
         let fit = self.queues.get(&self.jobs.get(&id)?.queue)?.left().min(room.free);
         let (owned, name, place) = self.take(&id)?;
         let cpus = place.max.min(fit);
-        self.hold(owned, name, cpus);
+        let standing = Standing { priority: place.priority, since: now };
+        self.hold(owned, name, cpus, Some(standing));
         Some(Grant { id, cpus })
     }
 
-    /// What a job held is free. Says how much it was.
+    /// What a job held is free, or kept for the one for which it has ended. Says how much it was.
     pub fn release(&mut self, id: &Id) -> Option<Cpus> {
-        let cpus = self.granted(id)?;
+        let (cpus, _) = self.drop_granted(id)?;
+        self.pass_on(id, cpus);
+        Some(cpus)
+    }
+
+    fn drop_granted(&mut self, id: &Id) -> Option<(Cpus, Option<Standing>)> {
+        let JobState::Granted(cpus, standing) = self.jobs.get(id)?.state else { return None };
         let job = self.jobs.remove(id)?;
         self.used -= u64::from(cpus);
+        self.reservations.changed = true;
         if let Some(queue) = self.queues.get_mut(&job.queue) {
             queue.granted -= u64::from(cpus);
+            standing.into_iter().for_each(|standing| {
+                queue.running.remove(&standing.running(id.clone()));
+            });
             self.index.mark_changed(&job.queue);
         }
         self.settle(&job.queue);
-        Some(cpus)
+        Some((cpus, standing))
     }
 
     /// The CPUs that a job holds.
     pub fn granted(&self, id: &Id) -> Option<Cpus> {
         match self.jobs.get(id)?.state {
-            JobState::Granted(cpus) => Some(cpus),
-            JobState::Waiting(_) => None,
+            JobState::Granted(cpus, _) => Some(cpus),
+            JobState::Waiting(_) | JobState::Reserved(_) => None,
         }
     }
 
@@ -235,19 +279,22 @@ impl<Id: Clone + Ord> Admission<Id> {
         Some((id, job.queue, place))
     }
 
-    fn hold(&mut self, id: Id, name: Arc<str>, cpus: Cpus) {
+    fn hold(&mut self, id: Id, name: Arc<str>, cpus: Cpus, standing: Option<Standing>) {
         self.used += u64::from(cpus);
+        self.reservations.changed = true;
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.granted += u64::from(cpus);
+            queue.running.extend(standing.map(|standing| standing.running(id.clone())));
             self.index.mark_changed(&name);
         }
-        self.jobs.insert(id, KnownJob { queue: name, state: JobState::Granted(cpus) });
+        self.jobs.insert(id, KnownJob { queue: name, state: JobState::Granted(cpus, standing) });
     }
 
     /// Something of a queue is over: without anything else it is forgotten.
     fn settle(&mut self, name: &str) {
         let over = |queue: &QueueLine<Id>| {
-            queue.share.is_none() && queue.waiting == 0 && queue.granted == 0
+            let is_empty = queue.waiting == 0 && queue.granted == 0 && queue.coming == 0;
+            queue.share.is_none() && is_empty
         };
         if self.queues.get(name).is_some_and(over)
             && let Some((name, queue)) = self.queues.remove_entry(name)

@@ -77,6 +77,9 @@ pub struct Assignment {
     /// File that takes what the function says on stdout and stderr, bounded. Without it they are the
     /// worker's own.
     pub log: Option<String>,
+    /// Most bytes of the [end of what the function says](crate::kept_log) that the worker sends before it reports the
+    /// end. Without it none are.
+    pub keep_log_bytes: Option<u64>,
     /// What holds its CPUs and memory. A pod is held by its container.
     pub confinement: Option<Confinement>,
     /// Most that its directory may take of the disk, in bytes. A pod is held by the limits of its node.
@@ -115,11 +118,17 @@ impl Assignment {
             report,
             results: None,
             log: None,
+            keep_log_bytes: None,
             confinement: None,
             disk_bytes: None,
             termination_message: None,
             on_standby: false,
         }
+    }
+
+    /// Whether the worker hears what its function says on stdout, and passes it on. Else that goes its own way.
+    pub fn takes_stdout(&self) -> bool {
+        self.log.is_some() || self.keep_log_bytes.is_some()
     }
 
     /// The media type of the input.
@@ -160,6 +169,7 @@ pub struct SourceFile {
 }
 
 /// What a worker knows that waits in a pod until that becomes an attempt.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StandbyOrder {
@@ -172,6 +182,8 @@ pub struct StandbyOrder {
     pub input: String,
     /// Directory in which it may write.
     pub work: String,
+    /// As that of its attempt will be.
+    pub keep_log_bytes: Option<u64>,
 }
 
 /// What a worker that waits in a pod is given when its pod becomes an attempt.

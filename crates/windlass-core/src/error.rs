@@ -52,6 +52,9 @@ pub enum Error {
         /// Its name as the caller gave it.
         name: String,
     },
+    /// It was there, or would have been, and will not come back.
+    #[error("{0}")]
+    Gone(String),
     /// It exists already, or its state does not allow this.
     #[error("{0}")]
     Conflict(String),

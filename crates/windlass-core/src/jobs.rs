@@ -79,12 +79,17 @@ pub trait Jobs: Send + Sync + 'static {
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error>;
     /// A finished job's result; `Conflict` while there is none.
     async fn result(&self, key: &JobKey) -> Result<StoredResult, Error>;
-    /// What the function of the latest attempt has said on stdout and stderr: the end of it
-    /// that `range` asks for, of which the end is the latest.
-    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error>;
-    /// What the job says from now on, attempt by attempt, until it has ended: first the end
-    /// of what is there that `range` asks for, then what follows. In bounded memory; a reader who is slow may miss
-    /// some.
+    /// What the function of an attempt, or of the latest one, has said on stdout and stderr: the end of it
+    /// that `range` asks for. `NotFound` for an attempt that was not made, `Gone` where nothing is kept of it.
+    async fn logs(
+        &self,
+        key: &JobKey,
+        attempt: Option<AttemptNumber>,
+        range: LogRange,
+    ) -> Result<Vec<u8>, Error>;
+    /// What the job says from now on, attempt by attempt, until it has ended: first the end of what is there that
+    /// `range` asks for, then what follows. Of a job that has ended, [`logs`](Self::logs). In bounded memory; a reader
+    /// who is slow may miss some.
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error>;
     /// What the latest attempt of a job uses, over its time. A world that takes no samples tells none.
     async fn usage(&self, key: &JobKey) -> Result<UsageOverTime, Error> {
@@ -302,7 +307,7 @@ pub trait Reports: Send + Sync + 'static {
     /// Takes a report from the worker that holds this token. When it returns `Accepted`, what the
     /// report tells is durable.
     async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError>;
-    /// Takes the bytes of a result that is too large for a report, from the worker that holds this
+    /// Takes the bytes of a result that is too large for a report, or of a log, from the worker that holds this
     /// token. Nothing of `content` is read before it is known that they may be stored.
     async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply;
     /// A blob that the attempt of the worker with this token reads. Its digest is for the worker to check.
@@ -332,9 +337,20 @@ pub struct WantedBlob {
 /// What [`Reports::store`] answers.
 pub type StoreReply = Result<Storing, ReportError>;
 
-/// Bytes of a result that a worker wants to store.
+/// What a worker wants to store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadKind {
+    /// A result that is too large for a report.
+    Result,
+    /// The end of what the function has said, see [`kept_log`](crate::kept_log).
+    Log,
+}
+
+/// Bytes that a worker wants to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upload {
+    /// What they are.
+    pub what: UploadKind,
     /// UID of the job.
     pub job_uid: String,
     /// The attempt that made them.
@@ -348,7 +364,7 @@ pub struct Upload {
 /// What became of bytes that were to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storing {
-    /// They are stored; this is their [`location`](crate::result::location).
+    /// They are stored; this is where.
     At(String),
     /// They are not wanted and never will be.
     Refused(ReportRefusal),

@@ -27,6 +27,7 @@ pub mod history;
 pub mod idempotency;
 pub mod job;
 pub mod jobs;
+pub mod kept_log;
 pub mod labels;
 pub mod live;
 pub mod log_tail;
@@ -52,7 +53,7 @@ pub mod warm;
 
 pub use windlass_contract as contract;
 
-pub use admit::{Admission, Capacity, Grant, Share, Waiting};
+pub use admit::{Admission, Capacity, Grant, Preemption, Share, Standing, Waiting};
 pub use assignment::Assignment;
 pub use blob::BlobRef;
 pub use blobs::Blobs;

@@ -1,5 +1,23 @@
 //! Which part of a log somebody wants, and how its end is kept while it is read.
 
+use crate::{AttemptNumber, Error, Job};
+
+/// The attempt whose log is wanted: the one that is asked for, else the latest, if there is one. `NotFound` for an attempt
+/// that was not made.
+pub fn wanted_attempt(
+    job: &Job,
+    asked: Option<AttemptNumber>,
+) -> Result<Option<AttemptNumber>, Error> {
+    let latest = job.status.attempt;
+    match asked {
+        Some(asked) if !(1..=latest.unwrap_or(0)).contains(&asked) => {
+            let name = format!("{asked} of {}", job.metadata.name);
+            Err(Error::NotFound { kind: "attempt", name })
+        }
+        asked => Ok(asked.or(latest)),
+    }
+}
+
 /// What to give of a log that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRange {

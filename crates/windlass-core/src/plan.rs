@@ -16,7 +16,9 @@ pub use next_try::{
     FIRST_BACKOFF_MILLISECONDS, MAX_BACKOFF_MILLISECONDS, may_take_fewer, next_parallelism,
     retry_at,
 };
-pub use observed::{AdmissionDecision, Attempt, AttemptState, End, Observed, Refusal};
+pub use observed::{
+    AdmissionDecision, Attempt, AttemptState, End, Observed, Preempted, Refusal, preempted_for,
+};
 
 use crate::report;
 use crate::status::{ConditionType, FailureReason, Truth, reasons};
@@ -169,12 +171,19 @@ fn follow<'a>(
     now: Timestamp,
 ) -> (Transition<'a>, Option<Duration>) {
     let running_grace = observed.running_grace;
+    if let Some(preempted) = observed.preempted.as_ref().filter(|p| p.attempt == attempt.number)
+        && attempt.is_live()
+    {
+        let (reason, message) = (FailureReason::Preempted, preempted.message.clone());
+        let failure = failure(reason, message, attempt.number, now);
+        return (Transition::GivenUp { attempt, failure }, Some(Duration::ZERO));
+    }
     match &attempt.state {
         AttemptState::Starting { reason, message } => {
             let gives_back_at = gives_back_at(attempt, observed.unschedulable_timeout);
             if gives_back_at.is_some_and(|at| at <= now) {
                 let failure = found_no_node(job, limits, attempt, message, now);
-                return (Transition::NotStarted { attempt, failure }, Some(Duration::ZERO));
+                return (Transition::GivenUp { attempt, failure }, Some(Duration::ZERO));
             }
             let (transition, requeue_after) =
                 start(job, limits, attempt, reason.as_deref(), message, now);
@@ -219,7 +228,7 @@ fn start<'a>(
     if left.is_some_and(|left| left <= SignedDuration::ZERO) {
         let why = reason.unwrap_or(if message.is_empty() { "nothing said why" } else { "" });
         let failure = not_started(limits, why, message, attempt.number, now);
-        (Transition::NotStarted { attempt, failure }, None)
+        (Transition::GivenUp { attempt, failure }, None)
     } else if reason.is_none() && is_shown_to_start(&job.status, attempt.number) {
         // Which pod it is, is told with the next news.
         (Transition::Unchanged, left.map(to_std))
@@ -254,7 +263,7 @@ fn next_attempt<'a>(
         // An attempt that was settled by its worker's report may still be exiting. One that has given its CPUs back is
         // ended, wherever it is by now.
         let failure = job.status.failure.as_ref();
-        let given_back = failure.filter(|failure| failure.reason == FailureReason::Unschedulable);
+        let given_back = failure.filter(|failure| failure.reason.gives_back());
         let is_given_back = |attempt: &&Attempt| {
             attempt.is_live() && given_back.is_some_and(|failure| failure.attempt == attempt.number)
         };

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
-use crate::admit::Share;
+use crate::admit::{Preemption, Share};
 use crate::{Cpus, Metadata};
 
 /// Name of the queue of a job that names none.
@@ -28,6 +28,11 @@ pub struct QueueSpec {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(max = 1_000_000))]
     pub guaranteed_cpus: Cpus,
+    /// Whose running attempts are ended for a job of this queue that waits: `none`; `lowerPriority`, those of this queue with a
+    /// lower priority; `reclaim`, these and, while this queue holds less than what is guaranteed to it, those of other
+    /// queues that hold more than what is guaranteed to them. Default `none`.
+    #[serde(default, skip_serializing_if = "Preemption::is_none")]
+    pub preemption: Preemption,
     /// Jobs that may wait. Beyond it a submission is refused (429) until some have started.
     /// Default 10000.
     #[serde(default = "ten_thousand")]
@@ -49,7 +54,12 @@ impl QueueSpec {
 
     /// What admission is told of it.
     pub fn share(&self) -> Share {
-        Share { quota: Some(self.quota()), weight: self.weight, guaranteed: self.guaranteed_cpus }
+        Share {
+            quota: Some(self.quota()),
+            weight: self.weight,
+            guaranteed: self.guaranteed_cpus,
+            preemption: self.preemption,
+        }
     }
 
     /// Why a job of this queue, which has this name, waits although CPUs may be free elsewhere.

@@ -49,8 +49,8 @@ pub(crate) enum Transition<'a> {
     Running { attempt: &'a Attempt, since: Timestamp },
     /// Whether its attempt runs, nobody knows since then.
     Unreachable { attempt: &'a Attempt, message: &'a str, since: Timestamp },
-    /// Its attempt did not start in time.
-    NotStarted { attempt: &'a Attempt, failure: Failure },
+    /// Its attempt did not start in time, or gives its CPUs back.
+    GivenUp { attempt: &'a Attempt, failure: Failure },
     /// Its attempt has ended.
     Ended { attempt: &'a Attempt, end: &'a End },
     /// It is cancelled, and nothing of it runs any more.
@@ -103,7 +103,7 @@ pub(crate) fn next_status(
             status.show(attempt);
             status.doubt(message, since);
         }
-        Transition::NotStarted { attempt, failure } => {
+        Transition::GivenUp { attempt, failure } => {
             status.show(attempt);
             status.fail(&job.spec, limits, failure);
         }

@@ -47,6 +47,7 @@ pub use live::live_progress::LiveProgress;
 pub use live::peers::{PeerTrust, Peers, share_progress};
 pub use protocol::limits::{RequestRates, ServerLimits};
 pub use protocol::secret::{SECRET_DIGITS, random_secret};
+pub use server::bind::listen;
 pub use server::tls::{Tls, TlsError};
 pub use state::Gateway;
 

@@ -75,8 +75,12 @@ impl Meters {
         let help = "Time to the head of an answer, waits for a job's end included";
         windlass.register_with_unit("http_request_duration", help, Unit::Seconds, seconds.clone());
         windlass.register("worker_reports", "Reports of workers", reports.clone());
-        windlass.register("result_uploads", "Large results that workers sent", uploads.clone());
-        let help = "Large results that were stored";
+        windlass.register(
+            "result_uploads",
+            "Large results and logs that workers sent",
+            uploads.clone(),
+        );
+        let help = "Large results and logs that were stored";
         windlass.register_with_unit("results_stored", help, Unit::Bytes, uploaded.clone());
         let (blob_uploads, blobs_stored): (Family<VerdictLabels, Counter>, Counter) =
             Default::default();

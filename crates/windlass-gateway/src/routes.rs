@@ -56,6 +56,7 @@ routes! {
     GET "/metrics", Metrics, Request => metrics::read_metrics;
     POST "/v1/reports", Worker, Request => reports::report;
     PUT "/v1/reports/{job_uid}/{attempt}/result", Worker, Handler => reports::store_result;
+    PUT "/v1/reports/{job_uid}/{attempt}/log", Worker, Handler => reports::store_log;
     GET "/v1/reports/{job_uid}/{attempt}/blobs/{digest}", Worker, Request => reports::fetch_blob;
     POST "/v1/reports/assignment", Worker, Handler => assignment::assign_attempt;
     POST "/v1/peers/progress", Peer, Request => peers::share_peer_progress;

@@ -25,9 +25,35 @@ async fn the_end_of_a_log_is_given_and_hostile() {
     assert_eq!(&server.send(ask("?tailBytes=0&follow=false")).await.body[..], b"");
     let stamped = server.send(ask("?timestamps=true")).await;
     assert_eq!(&stamped.body[..], b"2026-01-02T03:04:05.678901Z <script>one line</script>\n");
-    for query in ["?timestamps=1", "?tailBytes=-1", "?tailBytes=1048577", "?follow=yes", "?x=1"] {
+    for query in [
+        "?timestamps=1",
+        "?tailBytes=-1",
+        "?tailBytes=1048577",
+        "?follow=yes",
+        "?x=1",
+        "?attempt=0",
+        "?attempt=x",
+        "?attempt=-1",
+        "?attempt=4294967296",
+        "?attempt=1&follow=true",
+    ] {
         server.send(ask(query)).await.problem(400);
     }
+}
+
+#[tokio::test]
+async fn an_attempt_is_asked_for_by_its_number() {
+    let server = Server::start().await;
+    server.backend.put("a");
+    server.send(ask("?attempt=1")).await.problem(404);
+    server.backend.attempted("a", 2);
+    assert_eq!(server.send(ask("?attempt=2")).await.status, 200);
+    server.send(ask("?attempt=3")).await.problem(404);
+    let gone = server.send(ask("?attempt=1")).await.problem(410);
+    assert_eq!(
+        (&gone["type"], &gone["detail"]),
+        (&"/problems/gone".into(), &"nothing is kept of it".into())
+    );
 }
 
 #[tokio::test]

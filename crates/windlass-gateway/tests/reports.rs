@@ -105,6 +105,21 @@ async fn a_large_result_is_stored_and_its_location_told() {
 }
 
 #[tokio::test]
+async fn a_log_is_stored_like_a_result_and_for_a_worker_only() {
+    let server = Server::start().await;
+    let log = || Ask::new(Method::PUT, "/v1/reports/uid/2/log");
+    let answer = server.send(log().token(WORKER).content(b"said\n")).await;
+    assert_eq!((answer.status.as_u16(), answer.json()), (201, json!({"location": "uid/2-log"})));
+    assert_eq!(server.backend.stored.lock().unwrap()[..], [b"said\n".to_vec()]);
+    server.send(log().token(WORKER).body("x")).await.problem(400);
+    server.send(log().token(GOOD).content(b"said\n")).await.problem(401);
+    server.send(log().token(WORKER).content(&vec![7; 100_001])).await.problem(413);
+    let right = log().token(WORKER).content(b"right");
+    server.send(right.body("wrong")).await.problem(409);
+    assert_eq!(server.backend.stored.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn an_upload_says_first_how_much_and_what_it_is() {
     let server = Server::start().await;
     let ask = || Ask::new(Method::PUT, "/v1/reports/uid/2/result").token(WORKER).body("x");

@@ -1,6 +1,6 @@
 //! Whose a data directory is: this user's alone, and nobody else may read or write what is in it.
 
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -43,9 +43,9 @@ fn claim(data: &Path, owner: u32) -> io::Result<()> {
     private_files::make_directory(data)?;
     let mut found = fs::metadata(data)?;
     // A new file system is open to all. What nobody has used is closed, and was used by nobody meanwhile.
-    if found.uid() == owner && found.mode() & 0o022 != 0 && is_unused(data)? {
+    if found.uid() == owner && found.mode() & 0o022 != 0 && has_nothing_but(data, &[NEW])? {
         close_to_others(data, &found)?;
-        if is_unused(data)? {
+        if has_nothing_but(data, &[NEW])? {
             found = fs::metadata(data)?;
         }
     }
@@ -70,14 +70,37 @@ fn claim(data: &Path, owner: u32) -> io::Result<()> {
     close_to_others(data, &found)
 }
 
-/// Whether nothing is in a directory, but for what some file systems have from the start.
-pub(crate) fn is_unused(directory: &Path) -> io::Result<bool> {
+/// What some file systems have from the start.
+pub(crate) const NEW: &str = "lost+found";
+
+/// Whether nothing is in a directory, but for these.
+pub(crate) fn has_nothing_but(directory: &Path, names: &[&str]) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
-        if entry?.file_name() != "lost+found" {
+        let found = entry?.file_name();
+        if !names.iter().any(|name| found == *name) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Opens a secret of a data directory, or what it is a link to, where nobody but the directory's user could have
+/// written it. `None` where there is none.
+pub(crate) fn open_secret(data: &Path, name: &str) -> io::Result<Option<File>> {
+    let path = data.join(name);
+    let link = match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        link => link?,
+    };
+    let owner = fs::metadata(data)?.uid();
+    check_owner(&path, &link, owner)?;
+    let found = fs::metadata(&path)?;
+    check_owner(&path, &found, owner)?;
+    if !found.is_file() {
+        let why = format!("{} is no regular file", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    File::open(&path).map(Some)
 }
 
 /// Nobody but the owner has been able to write.

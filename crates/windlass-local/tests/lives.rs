@@ -365,7 +365,8 @@ async fn a_job_is_heard_from_attempt_to_attempt_until_it_has_ended() {
     assert_eq!(pieces.concat(), b"done\n");
     // With the times at which its lines came, of the attempt that said them last.
     let timed = LogRange { tail: 1 << 20, timestamps: true };
-    let said = String::from_utf8(machine.engine.logs(&key(name), timed).await.unwrap()).unwrap();
+    let said = machine.engine.logs(&key(name), None, timed).await.unwrap();
+    let said = String::from_utf8(said).unwrap();
     let (mut lines, ended) = (said.lines(), jiff::Timestamp::now().as_microsecond());
     for expected in ["attempt 2", "done"] {
         let (time, line) = lines.next().unwrap().split_once(' ').unwrap();
@@ -373,4 +374,16 @@ async fn a_job_is_heard_from_attempt_to_attempt_until_it_has_ended() {
         assert!(line == expected && (begun..=ended).contains(&time.as_microsecond()), "{said}");
     }
     assert_eq!(lines.next(), None);
+    // An earlier attempt's is there as long.
+    let plain = LogRange { tail: 1 << 20, timestamps: false };
+    let first = machine.engine.logs(&key(name), Some(1), plain).await.unwrap();
+    assert_eq!(first, b"attempt 1\ndone\n");
+    assert_eq!(
+        machine.engine.logs(&key(name), Some(2), plain).await.unwrap(),
+        b"attempt 2\ndone\n"
+    );
+    for beyond in [0, 3] {
+        let error = machine.engine.logs(&key(name), Some(beyond), plain).await.unwrap_err();
+        assert!(matches!(error, Error::NotFound { kind: "attempt", .. }), "{error}");
+    }
 }

@@ -1,9 +1,11 @@
 //! Queues that are missing, deleted, or on hold.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use serde_json::{Map, json};
+use windlass_core::status::FailureReason;
 use windlass_core::{Error, Job, Jobs as _, Phase};
 
 use crate::support::{
@@ -157,4 +159,36 @@ async fn a_job_that_came_before_its_queue_keeps_to_the_most_for_one_job() {
     machine.until("rigid", |job| says(job, "QueueTooSmall", why)).await;
     write_queue(&machine, "{cpus: 4, maxParallelismPerJob: 3}");
     machine.result("rigid").await;
+}
+
+/// Runs until there is a file `go`, and says how often it was started.
+const LONG: &str = "echo >> $HERE/starts; trap 'exit 0' TERM; \
+    while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
+
+#[tokio::test]
+async fn an_urgent_job_has_one_of_lower_priority_ended_which_is_run_again() {
+    let machine =
+        machine_with_manifests(2, &[("long", LONG), ("urgent", "echo > $WINDLASS_OUTPUT")]);
+    write_queue(&machine, "{cpus: 2, preemption: lowerPriority}");
+    let low = || spec("long", json!({ "queue": "q", "parallelism": 2, "priority": -1 }));
+    machine.submit("low", low()).await.unwrap();
+    eventually("it has begun", || machine.path("starts").exists().then_some(())).await;
+    // One of the same priority ends nobody's.
+    let same = spec("urgent", json!({ "queue": "q", "parallelism": 1, "priority": -1 }));
+    machine.submit("same", same).await.unwrap();
+    let began = Instant::now();
+    let high = spec("urgent", json!({ "queue": "q", "parallelism": 2, "priority": 5 }));
+    machine.submit("high", high).await.unwrap();
+    machine.result("high").await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    machine.result("same").await;
+    let ended = machine.until("low", |job| job.status.attempt == Some(2)).await;
+    let failure = ended.status.failure.unwrap();
+    assert_eq!((failure.reason, failure.attempt), (FailureReason::Preempted, 1));
+    assert_eq!(failure.message, "ended for a job of queue \"q\" with priority 5");
+    fs::write(machine.path("go"), "").unwrap();
+    machine.result("low").await;
+    let low = machine.until("low", |job| job.status.phase == Some(Phase::Succeeded)).await;
+    assert_eq!((low.status.attempt, low.status.retries), (Some(2), 0));
+    assert_eq!(fs::read_to_string(machine.path("starts")).unwrap().lines().count(), 2);
 }

@@ -71,6 +71,7 @@ struct Meters {
     grants: Counter,
     granted_cpus: Counter,
     finished: Family<EndLabels, Counter>,
+    preemptions: Family<QueueLabels, Counter>,
     phases: Histograms<PhaseLabels>,
 }
 
@@ -106,6 +107,7 @@ impl JobMetrics {
             grants: Counter::default(),
             granted_cpus: Counter::default(),
             finished: Family::default(),
+            preemptions: Family::default(),
             phases: Family::new_with_constructor(job_seconds),
         };
         let windlass = registry.sub_registry_with_prefix("windlass");
@@ -120,6 +122,8 @@ impl JobMetrics {
         windlass.register("grants", "Attempts made", m.grants.clone());
         windlass.register("granted_cpus", "CPUs of the attempts made", m.granted_cpus.clone());
         windlass.register("jobs_finished", "Jobs that have ended", m.finished.clone());
+        let help = "Attempts that were ended for a job of this queue";
+        windlass.register("preemptions", help, m.preemptions.clone());
         let help = "How long jobs were in a phase, counted when they have ended";
         windlass.register_with_unit("job_phase_duration", help, Unit::Seconds, m.phases.clone());
         Self(Arc::new(m))
@@ -171,6 +175,13 @@ impl JobMetrics {
     pub fn granted(&self, cpus: Cpus) {
         self.0.grants.inc();
         self.0.granted_cpus.inc_by(u64::from(cpus));
+    }
+
+    /// So many attempts are ended for a job of this queue.
+    pub fn preempted(&self, namespace: &str, queue: &str, attempts: usize) {
+        let labels = QueueLabels { namespace: namespace.to_owned(), queue: queue.to_owned() };
+        let attempts = u64::try_from(attempts).unwrap_or(u64::MAX);
+        self.0.preemptions.get_or_create(&labels).inc_by(attempts);
     }
 
     /// A job was seen to have ended: once for each job that this process saw before its end.

@@ -31,6 +31,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 use windlass_core::Error;
 use windlass_core::result::{ByteStream, Stored};
@@ -40,14 +41,24 @@ use turns::UploadTurns;
 
 pub use store_url::InvalidStoreUrl;
 
-/// Bytes of one part of a result's upload, the same of a blob's, which is the least that a bucket takes, and how many parts are on their way at a time beside the one that
-/// fills up.
+/// Bytes of one part of a result's upload, the same of a blob's, which is the least that a bucket takes, and how many parts
+/// are on their way at a time beside the one that fills up.
 const PART: usize = 8 << 20;
 const BLOB_PART: usize = 5 << 20;
 const CONCURRENT_PARTS: usize = 2;
 
 /// How long an upload of a blob waits for its turn, and has one however slow it is.
 const TURN: Duration = Duration::from_secs(20);
+
+/// Uploads at a time, of results or of blobs.
+const UPLOADS: usize = 4;
+
+/// The same of logs, of which each is a megabyte at most.
+const LOG_UPLOADS: usize = 16;
+
+/// How long an upload of a log waits for its turn, and how long it may take then: the end of a job waits for it.
+const LOG_TURN: Duration = Duration::from_secs(2);
+const LOG_TIME: Duration = Duration::from_secs(5);
 
 /// Where results are.
 #[derive(Clone)]
@@ -59,6 +70,8 @@ pub struct Results {
     uploads: UploadTurns,
     /// Of blobs, which wait for their turn.
     blob_uploads: UploadTurns,
+    /// Of logs, which wait as well, and not for long.
+    log_uploads: UploadTurns,
     turn: Duration,
     /// Held by whoever looks whether a blob is JSON.
     checks: Arc<Semaphore>,
@@ -95,10 +108,12 @@ impl Results {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, InvalidStoreUrl> {
         let (store, directory) = store_url::open(url, environment)?;
-        let (uploads, blob_uploads) = (UploadTurns::new(), UploadTurns::new());
+        let [uploads, blob_uploads] = std::array::from_fn(|_| UploadTurns::new(UPLOADS));
+        let log_uploads = UploadTurns::new(LOG_UPLOADS);
         let checks = Arc::new(Semaphore::new(1));
         let quotas = Arc::default();
-        Ok(Self { store, directory, uploads, blob_uploads, turn: TURN, checks, quotas })
+        let turn = TURN;
+        Ok(Self { store, directory, uploads, blob_uploads, log_uploads, turn, checks, quotas })
     }
 
     /// The same with another time for which an upload of a blob waits for its turn, and has one however slow it is.
@@ -131,6 +146,19 @@ impl Results {
         self.put_at(turn, path, PART, content).await
     }
 
+    /// The same of a log, unless others take all turns for too long. One that is there is replaced.
+    pub async fn put_log(&self, location: &str, content: ByteStream) -> Result<(), Failed> {
+        let path = path(location).map_err(Failed::Store)?;
+        let turn = timeout(LOG_TURN, self.log_uploads.acquire(namespace_of(&path))).await;
+        let busy = |_| Error::Busy {
+            message: "too many logs are being stored".to_owned(),
+            retry_after: Duration::from_secs(1),
+        };
+        let turn = turn.map_err(|late| Failed::Store(busy(late)))?;
+        let turn = turn.map_err(|error| Failed::Store(Error::Bug(error.to_string())))?;
+        self.put_at(turn, path, PART, ends_by(Instant::now() + LOG_TIME, content)).await
+    }
+
     /// The same for whoever may upload now.
     async fn put_at(
         &self,
@@ -161,6 +189,16 @@ impl Results {
     pub fn stored_at(&self, location: &str) -> Box<dyn Stored> {
         Box::new(StoredObject { store: Arc::clone(&self.store), location: location.to_owned() })
     }
+}
+
+/// The same bytes, and an error once it is later than this: who sends slowly keeps no turn from others.
+fn ends_by(deadline: Instant, content: ByteStream) -> ByteStream {
+    Box::pin(futures::stream::try_unfold(content, move |mut content| async move {
+        match timeout_at(deadline, content.try_next()).await {
+            Ok(piece) => Ok(piece?.map(|piece| (piece, content))),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }))
 }
 
 /// All that is stored lies below its namespace.

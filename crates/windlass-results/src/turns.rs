@@ -6,15 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// Uploads at a time.
-const UPLOADS: usize = 4;
-
-/// Uploads of one namespace at a time. It leaves a turn to the others.
-const UPLOADS_OF_A_NAMESPACE: usize = UPLOADS - 1;
-
 #[derive(Debug, Clone)]
 pub(crate) struct UploadTurns {
     all: Arc<Turns>,
+    /// How many one namespace has at most.
+    of_a_namespace: usize,
     /// Of the namespaces that upload or wait.
     namespaces: Arc<Mutex<HashMap<String, Weak<Turns>>>>,
 }
@@ -38,8 +34,10 @@ pub(crate) struct UploadTurn {
 pub(crate) struct Demand([Arc<Turns>; 2]);
 
 impl UploadTurns {
-    pub(crate) fn new() -> Self {
-        Self { all: Arc::new(Turns::new(UPLOADS)), namespaces: Arc::default() }
+    /// So many turns, of which a namespace leaves a quarter to the others.
+    pub(crate) fn new(number: usize) -> Self {
+        let all = Arc::new(Turns::new(number));
+        Self { all, of_a_namespace: number - number / 4, namespaces: Arc::default() }
     }
 
     /// Waits for a turn, in the order of arrival.
@@ -64,7 +62,7 @@ impl UploadTurns {
         let known = namespaces.get(namespace).and_then(Weak::upgrade);
         let turns = known.unwrap_or_else(|| {
             namespaces.retain(|_, turns| turns.strong_count() > 0);
-            let turns = Arc::new(Turns::new(UPLOADS_OF_A_NAMESPACE));
+            let turns = Arc::new(Turns::new(self.of_a_namespace));
             namespaces.insert(namespace.to_owned(), Arc::downgrade(&turns));
             turns
         });
@@ -122,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_namespace_leaves_a_turn_to_others_and_all_together_have_no_more_than_there_are() {
-        let turns = UploadTurns::new();
+        let turns = UploadTurns::new(4);
         let mut busy: Vec<_> = (0..3).map(|_| turns.try_acquire("a").unwrap()).collect();
         assert!(turns.try_acquire("a").is_none());
         let other = turns.try_acquire("b").unwrap();
@@ -134,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_the_turn_of_its_namespace_holds_none_of_the_others() {
-        let turns = UploadTurns::new();
+        let turns = UploadTurns::new(4);
         let busy: Vec<_> = (0..3).map(|_| turns.try_acquire("a").unwrap()).collect();
         let waits = tokio::spawn({
             let turns = turns.clone();
@@ -159,7 +157,7 @@ mod tests {
 
     #[test]
     fn namespaces_that_have_ended_are_forgotten() {
-        let turns = UploadTurns::new();
+        let turns = UploadTurns::new(4);
         for number in 0..100 {
             turns.try_acquire(&number.to_string()).unwrap();
         }

@@ -10,10 +10,11 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use futures::{SinkExt as _, TryStreamExt as _};
+use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use windlass_core::Error;
+use windlass_core::kept_log::log_location;
 use windlass_core::result::{ByteStream, checked, location, sha256};
 use windlass_results::{Failed, Results};
 
@@ -53,6 +54,60 @@ async fn keeps_what_it_is_given(results: &Results) {
         let expected = &bytes[part.start as usize..part.end as usize];
         assert!(read(results, &place, part).await == expected, "{length}");
     }
+}
+
+async fn keeps_logs_beside_results(results: &Results) {
+    let place = log_location("team", "uid-log", 2);
+    for log in [b"begun\n".to_vec(), bytes(1 << 20)] {
+        results.put_log(&place, stream(&log, &log)).await.unwrap();
+        let length = log.len() as u64;
+        assert_eq!(results.length(&place).await.unwrap(), Some(length));
+        assert!(read(results, &place, 0..length).await == log);
+    }
+    let wrong = results.put_log(&place, stream(b"torn", b"whole")).await;
+    assert!(matches!(wrong, Err(Failed::Content(_))));
+    assert_eq!(results.length(&place).await.unwrap(), Some(1 << 20));
+    assert!(results.jobs("team").await.unwrap().contains("uid-log"));
+    // It goes with the results of its job.
+    let result = location("team", "uid-log", 2, &sha256(b"result"));
+    results.put(&result, stream(b"result", b"result")).await.unwrap();
+    assert_eq!(results.forget("team", "uid-log").await.unwrap(), 2);
+    assert_eq!(results.length(&place).await.unwrap(), None);
+}
+
+/// Functions of two namespaces that send a byte now and then, by the token of their worker.
+#[tokio::test]
+async fn logs_that_come_slowly_hold_up_others_for_seconds_and_leave_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let results = Results::open(&format!("file://{}", directory.path().display())).unwrap();
+    let place = |namespace: &str, number| log_location(namespace, "uid-slow", number);
+    let slow = || -> ByteStream {
+        let bytes = futures::stream::repeat_with(|| Ok(Bytes::from_static(b"x")));
+        Box::pin(bytes.then(async |byte| {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            byte
+        }))
+    };
+    let begun = Instant::now();
+    let all = ["a", "b"].into_iter().flat_map(|namespace| (0..12).map(move |n| (namespace, n)));
+    let putting: Vec<_> = all
+        .map(|(namespace, number)| {
+            let (results, place, slow) = (results.clone(), place(namespace, number), slow());
+            tokio::spawn(async move { results.put_log(&place, slow).await })
+        })
+        .collect();
+    let (mut cut, mut busy) = (0, 0);
+    for put in putting {
+        match put.await.unwrap().unwrap_err() {
+            Failed::Content(error) if error.kind() == io::ErrorKind::TimedOut => cut += 1,
+            Failed::Store(Error::Busy { .. }) => busy += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((cut, busy), (16, 8));
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    results.put_log(&place("a", 1), stream(b"log", b"log")).await.unwrap();
+    assert_eq!(results.length(&place("b", 1)).await.unwrap(), None);
 }
 
 async fn keeps_nothing_of_what_is_wrong(results: &Results) {
@@ -100,6 +155,7 @@ async fn a_directory_keeps_results() {
     let directory = tempfile::tempdir().unwrap();
     let results = Results::open(&format!("file://{}", directory.path().display())).unwrap();
     keeps_what_it_is_given(&results).await;
+    keeps_logs_beside_results(&results).await;
     keeps_nothing_of_what_is_wrong(&results).await;
     forgets_a_job(&results).await;
     let mut stack = vec![directory.path().to_owned()];
@@ -137,6 +193,7 @@ async fn a_bucket_keeps_results() {
     let s3 = S3::start();
     let results = s3.results("some/prefix").await;
     keeps_what_it_is_given(&results).await;
+    keeps_logs_beside_results(&results).await;
     keeps_nothing_of_what_is_wrong(&results).await;
     forgets_a_job(&results).await;
     assert!(!s3.uploads().await.contains("<UploadId>"), "an upload is left");

@@ -1,4 +1,4 @@
-//! The last word on an attempt, and where it is left for whoever missed the report.
+//! The last words on an attempt, and where it is left for whoever missed the report.
 
 use std::io;
 
@@ -8,7 +8,9 @@ use windlass_core::assignment::{Assignment, Order, termination_message};
 use windlass_core::report::Ending;
 use windlass_core::status::{FailureReason, Progress, Usage};
 
+use crate::report::Reporter;
 use crate::stdio;
+use crate::stop_signals::StopSignals;
 
 /// A program that is not there stays so; what the machine lacks now it may have later.
 pub(crate) fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
@@ -51,6 +53,18 @@ pub(crate) fn leave_word(assignment: &Assignment, ending: &Ending) {
         && let Err(error) = std::fs::write(path, termination_message(ending))
     {
         stdio::log_line(&format!("windlass worker: {path}: {error}"));
+    }
+}
+
+/// Has a log kept, unless the worker is told to stop meanwhile: then it has little time for the rest.
+pub(crate) async fn keep_log(
+    reporter: &Reporter,
+    log: Option<Vec<u8>>,
+    stop: &StopSignals,
+) -> Option<u64> {
+    tokio::select! {
+        kept = reporter.keep_log(log) => kept,
+        _ = stop.recv() => None,
     }
 }
 

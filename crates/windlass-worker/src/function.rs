@@ -54,7 +54,7 @@ impl FunctionProcess {
             .env(contract::ATTEMPT, assignment.attempt.to_string())
             .envs(traceparent(assignment).map(|parent| (contract::TRACEPARENT, parent)))
             .envs(contract::THREAD_COUNT_VARIABLES.map(|name| (name, parallelism.as_str())));
-        if assignment.log.is_some() {
+        if assignment.takes_stdout() {
             process.stdout(Stdio::piped());
         }
         let child = process.spawn()?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use windlass_core::log_tail::{LogRange, LogTail};
 
-use crate::log_times::{Stamps, TimesWriter, times_of};
+use crate::log_times::{Stamps, TimesWriter, noted, times_of};
 use crate::private_files;
 
 /// Largest part, in bytes. What is kept is between one part and two: the last 512 KiB, or the writes of the last
@@ -226,6 +226,35 @@ fn read_up_to(file: &mut File, most: usize) -> io::Result<Vec<u8>> {
 pub fn files(path: &Path) -> [PathBuf; 4] {
     let previous = previous_part(path);
     [times_of(&previous), times_of(path), previous, path.to_owned()]
+}
+
+/// Copies of the files of a log as they are now, under their paths. `most` bytes of a part, at most.
+pub fn copies(path: &Path, most: u64) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let previous = previous_part(path);
+    let candidates = [path, previous.as_path()];
+    let mut copies = Vec::new();
+    for (name, part) in candidates.into_iter().zip(parts(candidates)?) {
+        let Some(part) = part else { continue };
+        let mut said = Vec::new();
+        (&part).take(most).read_to_end(&mut said)?;
+        copies.push((name.to_owned(), said));
+        // After its bytes: what was said has its times already.
+        if let Some(times) = noted(inode(&part)?, candidates)? {
+            copies.push((times_of(name), times));
+        }
+    }
+    Ok(copies)
+}
+
+/// The latest part and the one before it, at one instant: none has taken the place of another meanwhile.
+fn parts([path, previous]: [&Path; 2]) -> io::Result<[Option<File>; 2]> {
+    let number = |part: &Option<File>| part.as_ref().map(inode).transpose();
+    loop {
+        let parts = [open(path)?, open(previous)?];
+        if number(&open(path)?)? == number(&parts[0])? {
+            return Ok(parts);
+        }
+    }
 }
 
 /// Where the part before is.

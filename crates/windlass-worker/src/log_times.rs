@@ -7,7 +7,8 @@
 //! times of another part.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ use crate::private_files;
 
 const RECORD_BYTES: usize = 16;
 
+/// What the name of a part's times ends in.
+const ENDING: &str = "times";
+
 /// Writes that follow each other within so many microseconds share a time.
 const PRECISION: i64 = 1_000;
 
@@ -27,8 +31,30 @@ const MOST: u64 = 32 * 1024;
 /// Where the times of a part are.
 pub(crate) fn times_of(part: &Path) -> PathBuf {
     let mut name = part.as_os_str().to_owned();
-    name.push(".times");
+    name.push(".");
+    name.push(ENDING);
     name.into()
+}
+
+/// What is noted for the part with this inode, where `candidates` has it.
+pub(crate) fn noted(inode: u64, candidates: [&Path; 2]) -> io::Result<Option<Vec<u8>>> {
+    let Some(mut file) = PartTimes::open(inode, candidates)?.file else { return Ok(None) };
+    let mut bytes = record(inode, 0).to_vec();
+    file.read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Makes the times in a directory of logs that were copied there those of the parts beside them.
+pub fn adopt(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension() != Some(OsStr::new(ENDING)) {
+            continue;
+        }
+        let part = fs::symlink_metadata(path.with_extension(""))?;
+        private_files::open_or_create(&path)?.write_all(&record(part.ino(), 0))?;
+    }
+    Ok(())
 }
 
 /// The times of a part that is being written.
@@ -167,13 +193,13 @@ impl PartTimes {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use windlass_core::log_tail::LogRange;
 
     use super::*;
-    use crate::log::{LogFollower, RotatingLog, files, read};
+    use crate::log::{LogFollower, RotatingLog, copies, files, read};
 
     const TIMED: LogRange = LogRange { tail: u64::MAX, timestamps: true };
 
@@ -263,6 +289,58 @@ mod tests {
         let mut times = TimesWriter::create(&path, &File::open(&path).unwrap()).unwrap();
         times.records = MOST;
         assert!(times.is_full());
+    }
+
+    #[test]
+    fn a_copy_of_a_log_has_its_parts_and_their_times_also_when_one_becomes_the_part_before() {
+        let FollowedLog { _directory, path, mut log, .. } = FollowedLog::new();
+        let line = [b"x".repeat(9_999), b"\n".to_vec()].concat();
+        for written in 1..150 {
+            later_than(Timestamp::now());
+            log.write(&line).unwrap();
+            if written % 49 > 0 {
+                continue;
+            }
+            let told = read(&path, TIMED).unwrap();
+            let copy = tempfile::tempdir().unwrap();
+            for (name, bytes) in copies(&path, u64::MAX).unwrap() {
+                fs::write(copy.path().join(name.file_name().unwrap()), bytes).unwrap();
+            }
+            adopt(copy.path()).unwrap();
+            assert!(read(&copy.path().join("log"), TIMED).unwrap() == told, "{written}");
+        }
+    }
+
+    /// The numbers of the whole lines of a copy.
+    fn numbers(copied: Vec<(PathBuf, Vec<u8>)>) -> Vec<u64> {
+        let parts = copied.into_iter().rev();
+        let parts = parts.filter(|(name, _)| name.extension() != Some(OsStr::new(ENDING)));
+        let text = String::from_utf8(parts.flat_map(|(_, bytes)| bytes).collect()).unwrap();
+        let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        whole.map(|line| line.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_copy_beside_a_writer_lacks_nothing_between_its_first_and_its_last_line() {
+        let FollowedLog { _directory, path, mut log, .. } = FollowedLog::new();
+        let over = AtomicBool::new(false);
+        let copied: Vec<_> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0.. {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    log.write(format!("{number:050000}\n").as_bytes()).unwrap();
+                }
+            });
+            let copied = (0..200).map(|_| copies(&path, u64::MAX).map(numbers)).collect();
+            over.store(true, Ordering::Relaxed);
+            copied
+        });
+        for numbers in copied {
+            let numbers = numbers.unwrap();
+            assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+        }
     }
 
     #[test]

@@ -249,6 +249,7 @@ mod tests {
             report: ReportTo::Socket,
             results: results.map(|path| path.to_string_lossy().into_owned()),
             log: None,
+            keep_log_bytes: None,
             confinement: None,
             disk_bytes: None,
             termination_message: None,

@@ -10,11 +10,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout
 use windlass_core::Outcome;
 use windlass_core::assignment::{Assignment, Order};
 use windlass_core::report::{Ending, Event};
-use windlass_core::status::Progress;
+use windlass_core::status::{Progress, Usage};
 
 use crate::confine::MemoryWatch;
 use crate::disk::DiskWatch;
-use crate::ending::{cannot_start, ending, leave_word, now, stopped};
+use crate::ending::{cannot_start, ending, keep_log, leave_word, now, stopped};
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::output_file::{CollectedOutput, collect_output, collect_text};
 use crate::pace::ProgressPace;
@@ -225,9 +225,12 @@ impl Attempt<'_> {
         let (wall, finished) = (self.clock.elapsed(), now());
         let Running { since, memory, function, progress, last_progress, .. } = running;
         let stderr = function.last_words().await;
+        let log = function.take_log();
         let stopped = stopped(assignment, started, *since);
         if matches!(end, FunctionEnd::Stopped | FunctionEnd::Cancelled) {
             leave_word(assignment, &stopped);
+            // It is of no more use than the attempt, but may say why somebody has ended that.
+            timeout(LAST_CHANCE, reporter.keep_log(log)).await.unwrap_or_default();
             return None;
         }
         if let Some(line) = progress.latest() {
@@ -236,10 +239,13 @@ impl Attempt<'_> {
         }
         let usage = function.usage(wall, assignment.parallelism);
         let path = function.output_path();
-        let Some(output) = self.collect_result(&end, &path, reporter, stop).await else {
+        let result = self.collect_result(&end, &path, reporter, stop);
+        let (log_bytes, output) = tokio::join!(keep_log(reporter, log, stop), result);
+        let Some(output) = output else {
             leave_word(assignment, &stopped);
             return None;
         };
+        let usage = Usage { log_bytes, ..usage };
         let was_short = !end.is_success() && memory.was_short();
         let mut outcome = decide_outcome(end, output, &stderr, was_short);
         if let (Some(hidden), Outcome::Failed { message, .. }) =

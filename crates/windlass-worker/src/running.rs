@@ -13,6 +13,7 @@ use windlass_core::status::Usage;
 use crate::confine::MemoryWatch;
 use crate::function::FunctionProcess;
 use crate::outcome::FunctionEnd;
+use crate::output_end::OutputEnd;
 use crate::progress::ProgressFile;
 use crate::serving::protocol::Answer;
 use crate::serving::{ServingEnd, ServingFunction};
@@ -68,7 +69,8 @@ pub(crate) async fn start(
         }
         inputs.await?;
         let (mut process, progress) = FunctionProcess::start(order, limit)?;
-        let relay = Relay::start(process.take_output(), assignment.log.as_deref());
+        let end = OutputEnd::new(assignment.keep_log_bytes);
+        let relay = Relay::start(process.take_output(), assignment.log.as_deref(), end);
         return Ok((RunningFunction::Once { process, relay }, memory, progress));
     }
     let preparation = || Preparation {
@@ -76,7 +78,7 @@ pub(crate) async fn start(
         confinement: assignment.confinement.clone(),
         input: assignment.input.clone(),
         work: assignment.work.clone(),
-        has_logs: assignment.log.is_some(),
+        has_logs: assignment.takes_stdout(),
     };
     let waiting = match warm {
         Some(waiting) => {
@@ -160,6 +162,14 @@ impl RunningFunction {
         match self {
             Self::Once { relay, .. } => relay.last_words().await,
             Self::Serving { function, .. } => function.last_words(),
+        }
+    }
+
+    /// What is to be kept of what it has said, after its last words. Once.
+    pub(crate) fn take_log(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Once { relay, .. } => relay.take_log(),
+            Self::Serving { function, .. } => function.take_log(),
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) async fn wait_and_run(
     grace: Duration,
 ) -> Result<u8, Error> {
     let text = std::env::var(STANDBY).map_err(|_| Error::NoOrder)?;
-    let StandbyOrder { report, input, work, .. } =
+    let StandbyOrder { report, input, work, keep_log_bytes, .. } =
         read_told(&text).map_err(|why| Error::Told(STANDBY, why))?;
     let command = command.to_vec();
     let program = Program { command, env: Vec::new(), directory: None, hidden: None, run_as: None };
@@ -51,7 +51,7 @@ pub(crate) async fn wait_and_run(
         confinement: None,
         input: input.clone(),
         work,
-        has_logs: false,
+        has_logs: keep_log_bytes.is_some(),
     };
     let mut warm = Some(Warm::prepare(&preparation)?);
     let told = match wait(&report, &mut warm, signals, grace).await? {

@@ -1,8 +1,6 @@
-//! What the function says on stdout and stderr: into its log, or relayed as it is, and the end of
-//! stderr kept for the failure message.
+//! What the function says on stdout and stderr: into its log, or relayed as it is, and its [end](OutputEnd) kept.
 
-use std::collections::VecDeque;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -13,9 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::log::RotatingLog;
-
-/// The end of stderr that goes into a failure message, in bytes.
-const KEPT_BYTES: usize = 4096;
+use crate::output_end::{OutputEnd, Stream};
 
 /// Most that is read at once, in bytes.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
@@ -25,54 +21,65 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// A function's output on its way.
 pub(crate) struct Relay {
-    kept: Arc<Mutex<VecDeque<u8>>>,
+    end: Arc<Mutex<OutputEnd>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Relay {
-    /// Relays until the pipes are closed: into the log, where there is one, else stderr to ours.
+    /// Relays until the pipes are closed: into the log, where there is one, else to our stdout and stderr.
     pub(crate) fn start(
         (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
         log: Option<&str>,
+        end: OutputEnd,
     ) -> Self {
         let log = Arc::new(Mutex::new(LogThread::new(log.map(RotatingLog::at))));
-        let kept = Arc::new(Mutex::new(VecDeque::new()));
+        let end = Arc::new(Mutex::new(end));
         let mut tasks = Vec::new();
         if let Some(stdout) = stdout {
-            tasks.push(tokio::spawn(relay(stdout, None, Arc::clone(&log))));
+            tasks.push(tokio::spawn(relay(
+                stdout,
+                Stream::Stdout,
+                Arc::clone(&end),
+                Arc::clone(&log),
+            )));
         }
         if let Some(stderr) = stderr {
-            tasks.push(tokio::spawn(relay(stderr, Some(Arc::clone(&kept)), log)));
+            tasks.push(tokio::spawn(relay(stderr, Stream::Stderr, Arc::clone(&end), log)));
         }
-        Self { kept, tasks }
+        Self { end, tasks }
     }
 
     /// The end of stderr as text without control characters.
     pub(crate) async fn last_words(&mut self) -> String {
-        let end = tokio::time::Instant::now() + LONGEST_WAIT;
+        let until = tokio::time::Instant::now() + LONGEST_WAIT;
         for task in &mut self.tasks {
-            if tokio::time::timeout_at(end, &mut *task).await.is_err() {
+            if tokio::time::timeout_at(until, &mut *task).await.is_err() {
                 task.abort();
             }
         }
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        readable(&kept.iter().copied().collect::<Vec<_>>())
+        self.tasks.clear();
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).last_words()
+    }
+
+    /// What is to be kept of both streams, after the last words. Once.
+    pub(crate) fn take_log(&mut self) -> Option<Vec<u8>> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).take_log()
     }
 }
 
 async fn relay(
     mut pipe: impl AsyncRead + Unpin,
-    kept: Option<Arc<Mutex<VecDeque<u8>>>>,
+    from: Stream,
+    end: Arc<Mutex<OutputEnd>>,
     log: Arc<Mutex<LogThread>>,
 ) {
     let mut buffer = vec![0; CHUNK_BYTES];
     while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
-        if let Some(kept) = &kept {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            keep_end(&mut kept, &buffer[..length]);
-        }
-        let written = log.lock().unwrap_or_else(PoisonError::into_inner).write(buffer, length);
-        buffer = written.await.unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
+        end.lock().unwrap_or_else(PoisonError::into_inner).push(from, &buffer[..length]);
+        let (written, receiver) = oneshot::channel();
+        let said = Said { from, buffer, length, written };
+        log.lock().unwrap_or_else(PoisonError::into_inner).write(said);
+        buffer = receiver.await.unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
     }
 }
 
@@ -87,6 +94,7 @@ enum LogThread {
 
 /// A piece of what a function says, and who waits for its buffer.
 struct Said {
+    from: Stream,
     buffer: Vec<u8>,
     length: usize,
     written: oneshot::Sender<Vec<u8>>,
@@ -97,17 +105,14 @@ impl LogThread {
         Self::Unstarted(log)
     }
 
-    /// Writes the start of a buffer, which comes back when that is done.
-    fn write(&mut self, buffer: Vec<u8>, length: usize) -> oneshot::Receiver<Vec<u8>> {
-        let (written, receiver) = oneshot::channel();
-        let said = Said { buffer, length, written };
+    /// Writes a piece, whose buffer comes back when that is done.
+    fn write(&mut self, said: Said) {
         self.start();
         match self {
             // It ends with the last sender only.
             Self::Started(thread) => thread.send(said).unwrap_or_default(),
             Self::Unstarted(log) => said.put(log.as_mut()),
         }
-        receiver
     }
 
     fn start(&mut self) {
@@ -129,51 +134,29 @@ impl LogThread {
 
 impl Said {
     fn put(self, log: Option<&mut RotatingLog>) {
-        put(log, &self.buffer[..self.length]);
+        put(log, self.from, &self.buffer[..self.length]);
         // Nobody reads on.
         self.written.send(self.buffer).unwrap_or_default();
     }
 }
 
-/// Writes into a log, or to this process's stderr where there is none. Neither is a reason to fail.
-pub(crate) fn put(log: Option<&mut RotatingLog>, bytes: &[u8]) {
-    match log {
-        Some(log) => {
+/// Writes into a log, or to this process's own stream where there is none. Neither is a reason to fail.
+pub(crate) fn put(log: Option<&mut RotatingLog>, from: Stream, bytes: &[u8]) {
+    match (log, from) {
+        (Some(log), _) => {
             if let Err(error) = log.write(bytes) {
                 log_line(&format!("windlass worker: {error}"));
             }
         }
-        None => std::io::stderr().write_all(bytes).unwrap_or_default(),
+        (None, Stream::Stdout) => {
+            let mut stdout = io::stdout();
+            stdout.write_all(bytes).and_then(|()| stdout.flush()).unwrap_or_default();
+        }
+        (None, Stream::Stderr) => io::stderr().write_all(bytes).unwrap_or_default(),
     }
-}
-
-/// Adds to the end that is kept.
-pub(crate) fn keep_end(kept: &mut VecDeque<u8>, bytes: &[u8]) {
-    kept.extend(&bytes[bytes.len().saturating_sub(KEPT_BYTES)..]);
-    let surplus = kept.len().saturating_sub(KEPT_BYTES);
-    kept.drain(..surplus);
-}
-
-/// Text that a terminal and a JSON document can show.
-pub(crate) fn readable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let shown = |c: &char| matches!(c, '\n' | '\t') || !c.is_control();
-    // A cut in the middle of a character leaves a replacement character at the start.
-    text.trim_start_matches('\u{fffd}').chars().filter(shown).collect::<String>().trim().to_owned()
 }
 
 /// Writes one line to stderr.
 pub(crate) fn log_line(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap_or_default();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_kept_of_stderr_cannot_steer_a_terminal() {
-        assert_eq!(readable(b"a\x1b[31mb\r\nc\td\x07\0"), "a[31mb\nc\td");
-        assert_eq!(readable(&"ä".as_bytes()[1..]), "");
-    }
+    writeln!(io::stderr(), "{line}").unwrap_or_default();
 }

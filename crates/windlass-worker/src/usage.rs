@@ -31,6 +31,7 @@ pub(crate) fn of(cpu: Duration, peak_memory_bytes: u64, wall: Duration, cpus: Cp
         cpu_seconds: rounded(cpu_seconds),
         peak_memory_bytes,
         efficiency: if available > 0.0 { rounded(cpu_seconds / available) } else { 0.0 },
+        log_bytes: None,
     }
 }
 

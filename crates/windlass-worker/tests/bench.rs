@@ -50,6 +50,7 @@ impl Bench {
             report: ReportTo::Socket,
             results: None,
             log: None,
+            keep_log_bytes: None,
             confinement: None,
             disk_bytes: None,
             termination_message: Some(path("termination")),
@@ -99,9 +100,15 @@ impl Bench {
 
     /// Starts a worker that waits until its pod is an attempt.
     pub fn start_standby(&self, command: &[&str]) -> Worker {
-        let Assignment { report, input, work, .. } = self.assignment.clone();
-        let order =
-            serde_json::to_string(&StandbyOrder { version: 1, report, input, work }).unwrap();
+        let Assignment { report, input, work, keep_log_bytes, .. } = self.assignment.clone();
+        let order = serde_json::to_string(&StandbyOrder {
+            version: 1,
+            report,
+            input,
+            work,
+            keep_log_bytes,
+        })
+        .unwrap();
         let mut program = Command::new(worker());
         program.arg("--standby").env(STANDBY, order);
         let stderr = File::create(self.path("stderr")).unwrap().into();
@@ -137,7 +144,7 @@ impl Bench {
             .env("WINDLASS_GRACE_SECONDS", self.grace.to_string())
             .env("DIR", self.directory.path())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
+            .stdout(File::create(self.path("stdout")).unwrap())
             .stderr(stderr)
             .spawn()
             .unwrap();

@@ -173,6 +173,11 @@ impl FakeGateway {
         self.uploads.recv_timeout(PATIENCE).expect("an upload within the patience")
     }
 
+    /// The uploads that came since.
+    pub fn uploads_so_far(&self) -> Vec<Upload> {
+        self.uploads.try_iter().collect()
+    }
+
     /// What was asked for since.
     pub fn questions(&self) -> Vec<String> {
         self.questions.try_iter().collect()

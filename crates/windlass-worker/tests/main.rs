@@ -11,6 +11,7 @@ mod fake_gateway;
 mod fence;
 mod held_up;
 mod http;
+mod kept_log;
 mod outcomes;
 mod processes;
 mod program;

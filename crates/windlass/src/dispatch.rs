@@ -91,7 +91,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         Some(
             Error::Refused(_) | Error::Denied(_) | Error::Busy { .. } | Error::Unavailable { .. },
         ) => REFUSED,
-        Some(Error::Conflict(_) | Error::Bug(_)) => 1,
+        Some(Error::Gone(_) | Error::Conflict(_) | Error::Bug(_)) => 1,
         None if error.is::<BadUsage>() => BAD_USAGE,
         None => 1,
     }

@@ -525,7 +525,7 @@ export interface paths {
         };
         /**
          * Reads what the function says
-         * @description The end of its stdout and stderr, at most a MiB, also while it runs. Whatever bytes it wrote: they are not always UTF-8.
+         * @description The end of its stdout and stderr, at most a MiB, also while it runs. Whatever bytes it wrote: they are not always UTF-8. 410 says why nothing is kept of an attempt.
          */
         get: operations["readLogs"];
         put?: never;
@@ -749,6 +749,26 @@ export interface paths {
          */
         get: operations["fetchBlob"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/reports/{job_uid}/{attempt}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Stores the end of what a function has said
+         * @description Sent before the report of the end. Each line begins with the time at which it came and a space. At most a MiB; 413 also where there is no store.
+         */
+        put: operations["storeLog"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1019,10 +1039,11 @@ export interface components {
          *     - `CannotStart`: The function's program is not there or not executable. Never retried.
          *     - `StartDeadline`: The attempt did not start within its deadline. Never retried.
          *     - `Unschedulable`: No node had room for the attempt: its CPUs were given back to the queue. The job is tried again until the start deadline, with fewer CPUs if it may take fewer. Does not count against the retries.
-         *     - `Lost`: The attempt is gone and left no outcome: preempted, deleted, evicted for the sake of its node, its node or server lost, or there was no room to start it. Does not count against the retries.
+         *     - `Preempted`: The attempt was ended for a job that comes before it, as the `preemption` of that job's queue says. The job waits for CPUs again, at its old place. Does not count against the retries.
+         *     - `Lost`: The attempt is gone and left no outcome: preempted by the Kubernetes scheduler, deleted, evicted for the sake of its node, its node or server lost, or there was no room to start it. Does not count against the retries.
          * @enum {string}
          */
-        FailureReason: "Invalid" | "BadInput" | "FunctionError" | "Crashed" | "Killed" | "OutOfMemory" | "DiskExceeded" | "NoOutput" | "ResultTooLarge" | "ResultLost" | "Timeout" | "CannotStart" | "StartDeadline" | "Unschedulable" | "Lost";
+        FailureReason: "Invalid" | "BadInput" | "FunctionError" | "Crashed" | "Killed" | "OutOfMemory" | "DiskExceeded" | "NoOutput" | "ResultTooLarge" | "ResultLost" | "Timeout" | "CannotStart" | "StartDeadline" | "Unschedulable" | "Preempted" | "Lost";
         /** @description A ComputeFunction object. */
         Function: {
             /** @description Always `windlass.dev/v1alpha1`. */
@@ -1495,6 +1516,15 @@ export interface components {
             /** @description A PodSpec, without what Windlass says. */
             spec?: Record<string, never>;
         };
+        /**
+         * @description Whose running attempts a queue may end for a job of it that waits.
+         *
+         *     - `none`: Nobody's.
+         *     - `lowerPriority`: Those of its own jobs with a lower priority than the one that waits.
+         *     - `reclaim`: These, and those of other queues that hold more than what is guaranteed to them, while this one holds less.
+         * @enum {string}
+         */
+        Preemption: "none" | "lowerPriority" | "reclaim";
         /** @description One thing that is wrong with what somebody wrote. */
         Problem: {
             /** @description What is wrong and what is allowed. At most 1 KiB. */
@@ -1527,7 +1557,7 @@ export interface components {
              * @description The kind of the problem. These are stable: a program may tell them apart.
              * @enum {string}
              */
-            type: "/problems/malformed" | "/problems/query" | "/problems/idempotency-key" | "/problems/unannounced" | "/problems/unauthenticated" | "/problems/forbidden" | "/problems/origin" | "/problems/not-found" | "/problems/method" | "/problems/slow" | "/problems/conflict" | "/problems/idempotency-key-reused" | "/problems/refused" | "/problems/too-large" | "/problems/media-type" | "/problems/range" | "/problems/host" | "/problems/invalid" | "/problems/input-refused" | "/problems/cancelled" | "/problems/function-failed" | "/problems/internal" | "/problems/busy" | "/problems/rate" | "/problems/unavailable" | "/problems/deadline";
+            type: "/problems/malformed" | "/problems/query" | "/problems/idempotency-key" | "/problems/unannounced" | "/problems/unauthenticated" | "/problems/forbidden" | "/problems/origin" | "/problems/not-found" | "/problems/gone" | "/problems/method" | "/problems/slow" | "/problems/conflict" | "/problems/idempotency-key-reused" | "/problems/refused" | "/problems/too-large" | "/problems/media-type" | "/problems/range" | "/problems/host" | "/problems/invalid" | "/problems/input-refused" | "/problems/cancelled" | "/problems/function-failed" | "/problems/internal" | "/problems/busy" | "/problems/rate" | "/problems/unavailable" | "/problems/deadline";
         };
         /** @description How far an attempt is, as its function tells. */
         Progress: {
@@ -1620,6 +1650,10 @@ export interface components {
              * @default 10000
              */
             maxQueued: number;
+            /** @description Whose running attempts are ended for a job of this queue that waits: `none`; `lowerPriority`, those of this queue with a
+             *     lower priority; `reclaim`, these and, while this queue holds less than what is guaranteed to it, those of other
+             *     queues that hold more than what is guaranteed to them. Default `none`. */
+            preemption?: components["schemas"]["Preemption"];
             /**
              * Format: uint32
              * @description Share of free CPUs beside other queues: a queue of weight 2 gets twice what one of weight 1
@@ -1781,6 +1815,11 @@ export interface components {
              * @description `cpuSeconds / (running time * parallelism)`: 1 is every granted CPU busy all the time.
              */
             efficiency: number;
+            /**
+             * Format: uint64
+             * @description Bytes of its log that are kept with its result: 0 when the function said nothing. Absent where none are kept.
+             */
+            logBytes?: number;
             /**
              * Format: uint64
              * @description Largest resident memory of one process, in bytes.
@@ -1965,6 +2004,18 @@ export interface components {
                 "application/problem+json": components["schemas"]["ProblemDocument"] & {
                     /** @enum {unknown} */
                     type?: "/problems/function-failed";
+                };
+            };
+        };
+        /** @description Gone. */
+        Gone: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ProblemDocument"] & {
+                    /** @enum {unknown} */
+                    type?: "/problems/gone";
                 };
             };
         };
@@ -2766,7 +2817,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only these fields, separated by commas, such as `metadata.name,status.phase`. */
-                fields?: ("apiVersion" | "kind" | "metadata" | "metadata.annotations" | "metadata.creationTimestamp" | "metadata.deletionTimestamp" | "metadata.generation" | "metadata.labels" | "metadata.name" | "metadata.namespace" | "metadata.resourceVersion" | "metadata.uid" | "spec" | "spec.cancel" | "spec.files" | "spec.function" | "spec.input" | "spec.inputBlob" | "spec.inputBlob.bytes" | "spec.inputBlob.mediaType" | "spec.inputBlob.sha256" | "spec.minParallelism" | "spec.parallelism" | "spec.priority" | "spec.queue" | "spec.retries" | "spec.timeoutSeconds" | "spec.ttlSecondsAfterFinished" | "status" | "status.attempt" | "status.conditions" | "status.failure" | "status.failure.attempt" | "status.failure.exitCode" | "status.failure.message" | "status.failure.reason" | "status.failure.refusedSince" | "status.failure.time" | "status.job" | "status.node" | "status.observedGeneration" | "status.parallelism" | "status.phase" | "status.pod" | "status.progress" | "status.progress.done" | "status.progress.estimatedRemainingSeconds" | "status.progress.fraction" | "status.progress.message" | "status.progress.percent" | "status.progress.total" | "status.result" | "status.result.base64" | "status.result.bytes" | "status.result.contentType" | "status.result.location" | "status.result.sha256" | "status.result.text" | "status.retries" | "status.timeline" | "status.timeline.admitted" | "status.timeline.created" | "status.timeline.earlier" | "status.timeline.finished" | "status.timeline.running" | "status.timeline.started" | "status.usage" | "status.usage.cpuSeconds" | "status.usage.efficiency" | "status.usage.peakMemoryBytes" | "status.waiting" | "status.waiting.estimatedStart" | "status.waiting.position")[];
+                fields?: ("apiVersion" | "kind" | "metadata" | "metadata.annotations" | "metadata.creationTimestamp" | "metadata.deletionTimestamp" | "metadata.generation" | "metadata.labels" | "metadata.name" | "metadata.namespace" | "metadata.resourceVersion" | "metadata.uid" | "spec" | "spec.cancel" | "spec.files" | "spec.function" | "spec.input" | "spec.inputBlob" | "spec.inputBlob.bytes" | "spec.inputBlob.mediaType" | "spec.inputBlob.sha256" | "spec.minParallelism" | "spec.parallelism" | "spec.priority" | "spec.queue" | "spec.retries" | "spec.timeoutSeconds" | "spec.ttlSecondsAfterFinished" | "status" | "status.attempt" | "status.conditions" | "status.failure" | "status.failure.attempt" | "status.failure.exitCode" | "status.failure.message" | "status.failure.reason" | "status.failure.refusedSince" | "status.failure.time" | "status.job" | "status.node" | "status.observedGeneration" | "status.parallelism" | "status.phase" | "status.pod" | "status.progress" | "status.progress.done" | "status.progress.estimatedRemainingSeconds" | "status.progress.fraction" | "status.progress.message" | "status.progress.percent" | "status.progress.total" | "status.result" | "status.result.base64" | "status.result.bytes" | "status.result.contentType" | "status.result.location" | "status.result.sha256" | "status.result.text" | "status.retries" | "status.timeline" | "status.timeline.admitted" | "status.timeline.created" | "status.timeline.earlier" | "status.timeline.finished" | "status.timeline.running" | "status.timeline.started" | "status.usage" | "status.usage.cpuSeconds" | "status.usage.efficiency" | "status.usage.logBytes" | "status.usage.peakMemoryBytes" | "status.waiting" | "status.waiting.estimatedStart" | "status.waiting.position")[];
             };
             header?: never;
             path: {
@@ -3007,7 +3058,7 @@ export interface operations {
                 /** @description Only jobs with such labels, in the grammar of `kubectl get -l`. */
                 labelSelector?: string;
                 /** @description Only these fields, separated by commas, such as `metadata.name,status.phase`. */
-                fields?: ("apiVersion" | "kind" | "metadata" | "metadata.annotations" | "metadata.creationTimestamp" | "metadata.deletionTimestamp" | "metadata.generation" | "metadata.labels" | "metadata.name" | "metadata.namespace" | "metadata.resourceVersion" | "metadata.uid" | "spec" | "spec.cancel" | "spec.files" | "spec.function" | "spec.input" | "spec.inputBlob" | "spec.inputBlob.bytes" | "spec.inputBlob.mediaType" | "spec.inputBlob.sha256" | "spec.minParallelism" | "spec.parallelism" | "spec.priority" | "spec.queue" | "spec.retries" | "spec.timeoutSeconds" | "spec.ttlSecondsAfterFinished" | "status" | "status.attempt" | "status.conditions" | "status.failure" | "status.failure.attempt" | "status.failure.exitCode" | "status.failure.message" | "status.failure.reason" | "status.failure.refusedSince" | "status.failure.time" | "status.job" | "status.node" | "status.observedGeneration" | "status.parallelism" | "status.phase" | "status.pod" | "status.progress" | "status.progress.done" | "status.progress.estimatedRemainingSeconds" | "status.progress.fraction" | "status.progress.message" | "status.progress.percent" | "status.progress.total" | "status.result" | "status.result.base64" | "status.result.bytes" | "status.result.contentType" | "status.result.location" | "status.result.sha256" | "status.result.text" | "status.retries" | "status.timeline" | "status.timeline.admitted" | "status.timeline.created" | "status.timeline.earlier" | "status.timeline.finished" | "status.timeline.running" | "status.timeline.started" | "status.usage" | "status.usage.cpuSeconds" | "status.usage.efficiency" | "status.usage.peakMemoryBytes" | "status.waiting" | "status.waiting.estimatedStart" | "status.waiting.position")[];
+                fields?: ("apiVersion" | "kind" | "metadata" | "metadata.annotations" | "metadata.creationTimestamp" | "metadata.deletionTimestamp" | "metadata.generation" | "metadata.labels" | "metadata.name" | "metadata.namespace" | "metadata.resourceVersion" | "metadata.uid" | "spec" | "spec.cancel" | "spec.files" | "spec.function" | "spec.input" | "spec.inputBlob" | "spec.inputBlob.bytes" | "spec.inputBlob.mediaType" | "spec.inputBlob.sha256" | "spec.minParallelism" | "spec.parallelism" | "spec.priority" | "spec.queue" | "spec.retries" | "spec.timeoutSeconds" | "spec.ttlSecondsAfterFinished" | "status" | "status.attempt" | "status.conditions" | "status.failure" | "status.failure.attempt" | "status.failure.exitCode" | "status.failure.message" | "status.failure.reason" | "status.failure.refusedSince" | "status.failure.time" | "status.job" | "status.node" | "status.observedGeneration" | "status.parallelism" | "status.phase" | "status.pod" | "status.progress" | "status.progress.done" | "status.progress.estimatedRemainingSeconds" | "status.progress.fraction" | "status.progress.message" | "status.progress.percent" | "status.progress.total" | "status.result" | "status.result.base64" | "status.result.bytes" | "status.result.contentType" | "status.result.location" | "status.result.sha256" | "status.result.text" | "status.retries" | "status.timeline" | "status.timeline.admitted" | "status.timeline.created" | "status.timeline.earlier" | "status.timeline.finished" | "status.timeline.running" | "status.timeline.started" | "status.usage" | "status.usage.cpuSeconds" | "status.usage.efficiency" | "status.usage.logBytes" | "status.usage.peakMemoryBytes" | "status.waiting" | "status.waiting.estimatedStart" | "status.waiting.position")[];
                 /** @description Most jobs of a page. */
                 limit?: number;
                 /** @description `metadata.continue` of the page before. */
@@ -3224,7 +3275,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only these fields, separated by commas, such as `metadata.name,status.phase`. */
-                fields?: ("apiVersion" | "kind" | "metadata" | "metadata.annotations" | "metadata.creationTimestamp" | "metadata.deletionTimestamp" | "metadata.generation" | "metadata.labels" | "metadata.name" | "metadata.namespace" | "metadata.resourceVersion" | "metadata.uid" | "spec" | "spec.cancel" | "spec.files" | "spec.function" | "spec.input" | "spec.inputBlob" | "spec.inputBlob.bytes" | "spec.inputBlob.mediaType" | "spec.inputBlob.sha256" | "spec.minParallelism" | "spec.parallelism" | "spec.priority" | "spec.queue" | "spec.retries" | "spec.timeoutSeconds" | "spec.ttlSecondsAfterFinished" | "status" | "status.attempt" | "status.conditions" | "status.failure" | "status.failure.attempt" | "status.failure.exitCode" | "status.failure.message" | "status.failure.reason" | "status.failure.refusedSince" | "status.failure.time" | "status.job" | "status.node" | "status.observedGeneration" | "status.parallelism" | "status.phase" | "status.pod" | "status.progress" | "status.progress.done" | "status.progress.estimatedRemainingSeconds" | "status.progress.fraction" | "status.progress.message" | "status.progress.percent" | "status.progress.total" | "status.result" | "status.result.base64" | "status.result.bytes" | "status.result.contentType" | "status.result.location" | "status.result.sha256" | "status.result.text" | "status.retries" | "status.timeline" | "status.timeline.admitted" | "status.timeline.created" | "status.timeline.earlier" | "status.timeline.finished" | "status.timeline.running" | "status.timeline.started" | "status.usage" | "status.usage.cpuSeconds" | "status.usage.efficiency" | "status.usage.peakMemoryBytes" | "status.waiting" | "status.waiting.estimatedStart" | "status.waiting.position")[];
+                fields?: ("apiVersion" | "kind" | "metadata" | "metadata.annotations" | "metadata.creationTimestamp" | "metadata.deletionTimestamp" | "metadata.generation" | "metadata.labels" | "metadata.name" | "metadata.namespace" | "metadata.resourceVersion" | "metadata.uid" | "spec" | "spec.cancel" | "spec.files" | "spec.function" | "spec.input" | "spec.inputBlob" | "spec.inputBlob.bytes" | "spec.inputBlob.mediaType" | "spec.inputBlob.sha256" | "spec.minParallelism" | "spec.parallelism" | "spec.priority" | "spec.queue" | "spec.retries" | "spec.timeoutSeconds" | "spec.ttlSecondsAfterFinished" | "status" | "status.attempt" | "status.conditions" | "status.failure" | "status.failure.attempt" | "status.failure.exitCode" | "status.failure.message" | "status.failure.reason" | "status.failure.refusedSince" | "status.failure.time" | "status.job" | "status.node" | "status.observedGeneration" | "status.parallelism" | "status.phase" | "status.pod" | "status.progress" | "status.progress.done" | "status.progress.estimatedRemainingSeconds" | "status.progress.fraction" | "status.progress.message" | "status.progress.percent" | "status.progress.total" | "status.result" | "status.result.base64" | "status.result.bytes" | "status.result.contentType" | "status.result.location" | "status.result.sha256" | "status.result.text" | "status.retries" | "status.timeline" | "status.timeline.admitted" | "status.timeline.created" | "status.timeline.earlier" | "status.timeline.finished" | "status.timeline.running" | "status.timeline.started" | "status.usage" | "status.usage.cpuSeconds" | "status.usage.efficiency" | "status.usage.logBytes" | "status.usage.peakMemoryBytes" | "status.waiting" | "status.waiting.estimatedStart" | "status.waiting.position")[];
             };
             header?: never;
             path: {
@@ -3358,7 +3409,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only these fields, separated by commas, such as `metadata.name,status.phase`. */
-                fields?: ("apiVersion" | "kind" | "metadata" | "metadata.annotations" | "metadata.creationTimestamp" | "metadata.deletionTimestamp" | "metadata.generation" | "metadata.labels" | "metadata.name" | "metadata.namespace" | "metadata.resourceVersion" | "metadata.uid" | "spec" | "spec.cancel" | "spec.files" | "spec.function" | "spec.input" | "spec.inputBlob" | "spec.inputBlob.bytes" | "spec.inputBlob.mediaType" | "spec.inputBlob.sha256" | "spec.minParallelism" | "spec.parallelism" | "spec.priority" | "spec.queue" | "spec.retries" | "spec.timeoutSeconds" | "spec.ttlSecondsAfterFinished" | "status" | "status.attempt" | "status.conditions" | "status.failure" | "status.failure.attempt" | "status.failure.exitCode" | "status.failure.message" | "status.failure.reason" | "status.failure.refusedSince" | "status.failure.time" | "status.job" | "status.node" | "status.observedGeneration" | "status.parallelism" | "status.phase" | "status.pod" | "status.progress" | "status.progress.done" | "status.progress.estimatedRemainingSeconds" | "status.progress.fraction" | "status.progress.message" | "status.progress.percent" | "status.progress.total" | "status.result" | "status.result.base64" | "status.result.bytes" | "status.result.contentType" | "status.result.location" | "status.result.sha256" | "status.result.text" | "status.retries" | "status.timeline" | "status.timeline.admitted" | "status.timeline.created" | "status.timeline.earlier" | "status.timeline.finished" | "status.timeline.running" | "status.timeline.started" | "status.usage" | "status.usage.cpuSeconds" | "status.usage.efficiency" | "status.usage.peakMemoryBytes" | "status.waiting" | "status.waiting.estimatedStart" | "status.waiting.position")[];
+                fields?: ("apiVersion" | "kind" | "metadata" | "metadata.annotations" | "metadata.creationTimestamp" | "metadata.deletionTimestamp" | "metadata.generation" | "metadata.labels" | "metadata.name" | "metadata.namespace" | "metadata.resourceVersion" | "metadata.uid" | "spec" | "spec.cancel" | "spec.files" | "spec.function" | "spec.input" | "spec.inputBlob" | "spec.inputBlob.bytes" | "spec.inputBlob.mediaType" | "spec.inputBlob.sha256" | "spec.minParallelism" | "spec.parallelism" | "spec.priority" | "spec.queue" | "spec.retries" | "spec.timeoutSeconds" | "spec.ttlSecondsAfterFinished" | "status" | "status.attempt" | "status.conditions" | "status.failure" | "status.failure.attempt" | "status.failure.exitCode" | "status.failure.message" | "status.failure.reason" | "status.failure.refusedSince" | "status.failure.time" | "status.job" | "status.node" | "status.observedGeneration" | "status.parallelism" | "status.phase" | "status.pod" | "status.progress" | "status.progress.done" | "status.progress.estimatedRemainingSeconds" | "status.progress.fraction" | "status.progress.message" | "status.progress.percent" | "status.progress.total" | "status.result" | "status.result.base64" | "status.result.bytes" | "status.result.contentType" | "status.result.location" | "status.result.sha256" | "status.result.text" | "status.retries" | "status.timeline" | "status.timeline.admitted" | "status.timeline.created" | "status.timeline.earlier" | "status.timeline.finished" | "status.timeline.running" | "status.timeline.started" | "status.usage" | "status.usage.cpuSeconds" | "status.usage.efficiency" | "status.usage.logBytes" | "status.usage.peakMemoryBytes" | "status.waiting" | "status.waiting.estimatedStart" | "status.waiting.position")[];
             };
             header?: {
                 /** @description The `id` of the last event that was seen; browsers send it by themselves. */
@@ -3446,6 +3497,8 @@ export interface operations {
     readLogs: {
         parameters: {
             query?: {
+                /** @description That of this attempt, 1 for the first. Without it that of the latest. Not with `follow`. */
+                attempt?: number;
                 /** @description All that is said until the job has ended. */
                 follow?: boolean;
                 /** @description Most bytes of what was said already. */
@@ -3477,6 +3530,7 @@ export interface operations {
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["ForbiddenOrOrigin"];
             404: components["responses"]["NotFound"];
+            410: components["responses"]["Gone"];
             421: components["responses"]["Host"];
             422: components["responses"]["Invalid"];
             429: components["responses"]["Rate"];
@@ -3944,6 +3998,53 @@ export interface operations {
             421: components["responses"]["Host"];
             422: components["responses"]["Invalid"];
             429: components["responses"]["Rate"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Deadline"];
+        };
+    };
+    storeLog: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The digest of the bytes: `sha-256=:BASE64:`. */
+                "Content-Digest": string;
+            };
+            path: {
+                /** @description UID of the job. */
+                job_uid: string;
+                /** @description Number of the attempt. */
+                attempt: number;
+            };
+            cookie?: never;
+        };
+        /** @description The bytes, with their `Content-Length`. */
+        requestBody: {
+            content: {
+                "application/octet-stream": unknown;
+            };
+        };
+        responses: {
+            /** @description They are stored. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Where, for the report. */
+                        location: string;
+                    };
+                };
+            };
+            400: components["responses"]["Unannounced"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["ForbiddenOrOrigin"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["ConflictOrRefused"];
+            413: components["responses"]["TooLarge"];
+            421: components["responses"]["Host"];
+            429: components["responses"]["BusyOrRate"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Deadline"];

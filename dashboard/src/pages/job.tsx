@@ -11,7 +11,7 @@ import { Ago, Command, PhaseWord, Refusal, Text } from "../parts/common";
 import { Confirm, questionOf } from "../parts/confirm";
 import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
-import { Log } from "../parts/log";
+import { Logs } from "../parts/log";
 import { Usage } from "../parts/usage";
 import { hrefOf } from "../router";
 import { useStore } from "../store";
@@ -82,7 +82,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
         </Section>
       )}
       <Section title="Log">
-        <Log namespace={namespace} name={name} version={`${job.metadata.uid}`} />
+        <Logs namespace={namespace} name={name} version={`${job.metadata.uid}`} attempts={status.attempt ?? 1} />
       </Section>
       <Input namespace={namespace} job={job} />
     </div>

@@ -87,6 +87,7 @@ function Queues({ namespace }: { namespace: string }) {
               <th scope="col" class="number">Free</th>
               <th scope="col" class="number">Waiting</th>
               <th scope="col" class="number">Weight</th>
+              <th scope="col">Preemption</th>
               <th scope="col">Hold</th>
             </tr>
           </thead>
@@ -107,6 +108,7 @@ function Queues({ namespace }: { namespace: string }) {
                   <td class="number">{Math.max(0, spec.cpus - granted)}</td>
                   <td class="number">{status?.waiting ?? 0}</td>
                   <td class="number">{spec.weight ?? 1}</td>
+                  <td>{spec.preemption ?? "none"}</td>
                   <td>
                     <HoldButton namespace={namespace} queue={metadata.name} isHeld={spec.hold ?? false} again={again} />
                   </td>

@@ -11,11 +11,39 @@ const MAX_CHARACTERS = 400_000;
 interface Properties {
   namespace: string;
   name: string;
-  /** Changes when another attempt, or the end, makes another stream. */
+  /** Changes when another job makes another stream. */
   version: string;
+  /** An earlier attempt; else the latest, as it comes. */
+  attempt?: number | undefined;
 }
 
-export function Log({ namespace, name, version }: Properties) {
+/** The log of the latest attempt as it comes, or of the one that is chosen. */
+export function Logs({ attempts, ...of }: Properties & { attempts: number }) {
+  const [attempt, setAttempt] = useState<number | undefined>();
+  const earlier = Array.from({ length: attempts - 1 }, (_, index) => attempts - 1 - index);
+  return (
+    <>
+      {earlier.length > 0 && (
+        <p>
+          <label>
+            Attempt{" "}
+            <select value={attempt ?? ""} onChange={(event) => setAttempt(Number(event.currentTarget.value) || undefined)}>
+              <option value="">{attempts}, the latest</option>
+              {earlier.map((number) => (
+                <option key={number} value={number}>
+                  {number}
+                </option>
+              ))}
+            </select>
+          </label>
+        </p>
+      )}
+      <Log key={attempt ?? "latest"} {...of} attempt={attempt} />
+    </>
+  );
+}
+
+function Log({ namespace, name, version, attempt }: Properties) {
   const box = useRef<HTMLPreElement>(null);
   const [why, setWhy] = useState<string | undefined>();
   const [isEmpty, setEmpty] = useState(true);
@@ -25,17 +53,18 @@ export function Log({ namespace, name, version }: Properties) {
     if (!pre) return;
     setWhy(undefined);
     setEmpty(true);
-    const path = `${pathOf(namespace, "jobs", name, "logs")}?follow=true&tailBytes=${TAIL_BYTES}`;
+    const what = attempt === undefined ? "follow=true" : `attempt=${attempt}`;
+    const path = `${pathOf(namespace, "jobs", name, "logs")}?${what}&tailBytes=${TAIL_BYTES}`;
     read(path, stop.signal, appender(pre, () => setEmpty(false))).catch((error) => {
       if (!stop.signal.aborted) setWhy(wordsOf(error));
     });
     return () => stop.abort();
-  }, [namespace, name, version]);
+  }, [namespace, name, version, attempt]);
   return (
     <>
       <Refusal>{why}</Refusal>
       <pre class="log text" ref={box} tabIndex={0} role="log" aria-label="Log" />
-      {isEmpty && <p class="muted">Nothing was printed.</p>}
+      {isEmpty && why === undefined && <p class="muted">Nothing was printed.</p>}
     </>
   );
 }

@@ -64,8 +64,8 @@ fn a_large_result_is_deleted_with_its_job() {
     };
     let stored =
         |job: &Value| bucket.keys_of(&namespace.0, job["metadata"]["uid"].as_str().unwrap());
-    // The largest that is inline, the smallest that is not, and one of three parts.
-    for (bytes, objects) in [(32_768, 0), (32_769, 1), (20 << 20, 1)] {
+    // The largest that is inline, the smallest that is not, and one of three parts; and the log of each.
+    for (bytes, objects) in [(32_768, 1), (32_769, 2), (20 << 20, 2)] {
         let job = submit(bytes);
         assert_eq!(stored(&job), objects, "{bytes}");
         let path = client.jobs(&format!("/{}", job["metadata"]["name"].as_str().unwrap()));

@@ -7,6 +7,7 @@ mod gateway;
 mod health;
 pub(crate) mod inputs;
 mod jobs;
+mod logs;
 mod managed;
 mod queues;
 

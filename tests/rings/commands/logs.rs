@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{server_of, stdout_of, windlass_with, with_slow};
+use super::{run_windlass, server_of, stdout_of, windlass_with, with_slow};
 use crate::support::server::Server;
 use crate::support::{eventually, text, traces};
 
@@ -137,5 +137,30 @@ fn a_log_is_followed_from_one_server_to_the_next() {
         assert_eq!(lines, ["attempt 2 begins", "over"], "{}", text(&output.stderr));
         let times = times.iter().map(|time| time.parse::<jiff::Timestamp>().unwrap());
         assert!(times.is_sorted(), "{said}");
+    }
+    an_earlier_attempt_is_asked_for(&second);
+}
+
+/// The job `a` has two attempts.
+fn an_earlier_attempt_is_asked_for(server: &Server) {
+    for before in [&["--attempt", "1"][..], &["--previous"], &["-p"]] {
+        let said = stdout_of(server, &[&["logs", "a"], before].concat());
+        assert_eq!(said, "attempt 1 begins\n", "{before:?}");
+    }
+    let latest = stdout_of(server, &["logs", "a", "--attempt", "2"]);
+    assert_eq!(latest, "attempt 2 begins\nover\n");
+    let once = run_windlass(server, &["submit", "slow", "--name", "once", "--wait"]);
+    assert_eq!(once.status.code(), Some(1), "it has no output");
+    for (wrong, expected) in [
+        (&["a", "--attempt", "3"][..], "attempt \"3 of a\" was not found"),
+        (&["a", "--attempt", "0"], "0"),
+        (&["nothing", "--attempt", "1"], "ComputeJob \"nothing\" was not found"),
+        (&["once", "--previous"], "no attempt before"),
+        (&["a", "-f", "--attempt", "1"], "cannot be used with"),
+    ] {
+        let output = run_windlass(server, &[&["logs"], wrong].concat());
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {told}");
+        assert!(told.contains(expected), "{wrong:?}: {told}");
     }
 }

@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::support::cluster::{RELEASE, get};
 use crate::support::{checkout, eventually, text};
 
@@ -16,13 +18,16 @@ pub(crate) fn run(program: &str, arguments: &[&str]) {
 }
 
 /// The release with other values, until it is dropped.
-pub(crate) struct Upgraded;
+pub(crate) struct Upgraded {
+    /// The revision that it had.
+    before: u64,
+}
 
 impl Upgraded {
     /// `a.b=c,d=e`.
     pub(crate) fn to(values: &str) -> Self {
         let upgrade = ["upgrade", RELEASE, "charts/windlass", "-n", RELEASE, "--reuse-values"];
-        let upgraded = Self;
+        let upgraded = Self { before: revision() };
         run("helm", &[&upgrade[..], &["--set", values], &APPLIED].concat());
         the_controller_before_is_gone();
         upgraded
@@ -31,9 +36,17 @@ impl Upgraded {
 
 impl Drop for Upgraded {
     fn drop(&mut self) {
-        run("helm", &[&["rollback", RELEASE, "-n", RELEASE][..], &APPLIED].concat());
+        let before = self.before.to_string();
+        run("helm", &[&["rollback", RELEASE, &before, "-n", RELEASE][..], &APPLIED].concat());
         the_controller_before_is_gone();
     }
+}
+
+fn revision() -> u64 {
+    let told = ["get", "metadata", RELEASE, "-n", RELEASE, "--output=json"];
+    let output = Command::new("helm").args(told).output().unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["revision"].as_u64().unwrap()
 }
 
 /// Until then it acts as it was told.

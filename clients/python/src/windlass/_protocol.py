@@ -163,9 +163,12 @@ class Paths:
         headers = {"Content-Type": BYTES, "Content-Length": str(data.size)}
         return Request(method, path, headers=headers, data=data)
 
-    def logs(self, job: JobOrName, timestamps: bool) -> Request:
+    def logs(self, job: JobOrName, timestamps: bool, attempt: int | None = None) -> Request:
         """The end of the log, as it is now."""
-        return Request("GET", self.job(job, "/logs"), {"timestamps": "true"} if timestamps else {})
+        params = {"timestamps": "true"} if timestamps else {}
+        if attempt is not None:
+            params["attempt"] = str(attempt)
+        return Request("GET", self.job(job, "/logs"), params)
 
     def follow_logs(self, job: JobOrName, timestamps: bool) -> Request:
         """The log, as it comes. A function may be silent for as long as it likes."""

@@ -206,9 +206,9 @@ class AsyncClient:
                 except (errors.Unreachable, errors.ApiError) as error:
                     await asyncio.sleep(download.pause_after(error))
 
-    async def logs(self, job: JobOrName, *, timestamps: bool = False) -> str:
+    async def logs(self, job: JobOrName, *, timestamps: bool = False, attempt: int | None = None) -> str:
         """The end of what the function says on stdout and stderr, as it is now; see `Client.logs`."""
-        return (await self._send(self._paths.logs(job, timestamps))).body.decode("utf-8", "replace")
+        return (await self._send(self._paths.logs(job, timestamps, attempt))).body.decode("utf-8", "replace")
 
     async def follow_logs(self, job: JobOrName, *, timestamps: bool = False) -> AsyncGenerator[str, None]:
         """The same and then all that comes, until the job has ended; see `Client.follow_logs`."""

@@ -258,12 +258,13 @@ class Client:
                 except (errors.Unreachable, errors.ApiError) as error:
                     time.sleep(download.pause_after(error))
 
-    def logs(self, job: JobOrName, *, timestamps: bool = False) -> str:
+    def logs(self, job: JobOrName, *, timestamps: bool = False, attempt: int | None = None) -> str:
         """The end of what the function says on stdout and stderr, as it is now.
 
-        With `timestamps` each line begins with the time at which it came.
+        With `timestamps` each line begins with the time at which it came. `attempt` is 1 for the first, and by default
+        the latest. Raises `Gone` where nothing of it is kept.
         """
-        return self._send(self._paths.logs(job, timestamps)).body.decode("utf-8", "replace")
+        return self._send(self._paths.logs(job, timestamps, attempt)).body.decode("utf-8", "replace")
 
     def follow_logs(self, job: JobOrName, *, timestamps: bool = False) -> Iterator[str]:
         """The same and then all that comes, piece by piece, until the job has ended.

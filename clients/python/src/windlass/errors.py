@@ -103,6 +103,10 @@ class Conflict(ApiError):
     """It exists already, has no result yet, or an Idempotency-Key was used for another request (409)."""
 
 
+class Gone(ApiError, LookupError):
+    """Nothing is kept of what an attempt has said; the text says why (410)."""
+
+
 class Busy(ApiError):
     """There is too much to do, and still was after all tries (429)."""
 
@@ -121,6 +125,7 @@ _CLASSES: dict[int, type[ApiError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    410: Gone,
     413: TooLarge,
     415: Invalid,
     416: Invalid,

@@ -138,6 +138,7 @@ FailureReason = Literal[
     "CannotStart",
     "StartDeadline",
     "Unschedulable",
+    "Preempted",
     "Lost",
 ]
 """Why an attempt failed."""
@@ -250,6 +251,10 @@ class Usage(Model):
     """`cpuSeconds / (running time * parallelism)`: 1 is every granted CPU busy all the time."""
     peak_memory_bytes: int
     """Largest resident memory of one process, in bytes."""
+    log_bytes: int | None = None
+    """Bytes of its log that are kept with its result: 0 when the function said nothing. Absent where none are
+    kept.
+    """
 
 
 @dataclass(frozen=True)
@@ -490,6 +495,14 @@ class Function(Model, metadata=Metadata, spec=FunctionSpec):
     """The program and its bounds."""
 
 
+Preemption = Literal[
+    "none",
+    "lowerPriority",
+    "reclaim",
+]
+"""Whose running attempts a queue may end for a job of it that waits."""
+
+
 @dataclass(frozen=True)
 class QueueSpec(Model):
     """A quota of CPUs that jobs share. A job that names a queue which is not there waits for it."""
@@ -510,6 +523,11 @@ class QueueSpec(Model):
     """
     max_parallelism_per_job: int | None = None
     """Most CPUs for one job of this queue. Default: no other limit than the function's."""
+    preemption: Preemption | None = None
+    """Whose running attempts are ended for a job of this queue that waits: `none`; `lowerPriority`, those of this
+    queue with a lower priority; `reclaim`, these and, while this queue holds less than what is guaranteed to it,
+    those of other queues that hold more than what is guaranteed to them. Default `none`.
+    """
 
 
 @dataclass(frozen=True)
@@ -615,6 +633,7 @@ __all__ = [
     "Phase",
     "Place",
     "PodTemplate",
+    "Preemption",
     "Problem",
     "Progress",
     "Queue",

@@ -91,11 +91,15 @@ impl<Id: Clone + Ord> Index<Id> {
     pub(super) fn first(&self, room: Room) -> Option<&Id> {
         let fitting = self.ready.range(..=room.free);
         let first = fitting.filter_map(|(_, heads)| heads.first()).min()?;
-        let is_held = between(room.free, room.in_all).is_some_and(|sizes| {
+        (!self.is_held_back(first, room)).then_some(&first.id)
+    }
+
+    /// Whether what is free is kept for an old job that comes before this one.
+    pub(super) fn is_held_back(&self, head: &Head<Id>, room: Room) -> bool {
+        between(room.free, room.in_all).is_some_and(|sizes| {
             let mut old = self.old.range(sizes).filter_map(|(_, heads)| heads.first());
-            old.any(|head| head < first)
-        });
-        (!is_held).then_some(&first.id)
+            old.any(|old| old < head)
+        })
     }
 
     fn insert(&mut self, name: &Arc<str>, heads: &Heads<Id>) {

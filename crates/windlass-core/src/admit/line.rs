@@ -25,6 +25,9 @@ type Level<Id> = BTreeSet<(Age, Id)>;
 /// The jobs of the same size, the higher priority first.
 type Levels<Id> = BTreeMap<Reverse<i32>, Level<Id>>;
 
+/// A running attempt by priority, and the younger first.
+pub(super) type Running<Id> = (i32, Reverse<Timestamp>, Id);
+
 /// A job's place in the line of its queue.
 type Rank<'a, Id> = (Reverse<i32>, Age, &'a Id);
 
@@ -34,6 +37,10 @@ pub(super) struct QueueLine<Id> {
     /// Whether it has no quota while nobody has described it.
     is_open: bool,
     pub(super) granted: u64,
+    /// CPUs of its quota that are kept for jobs of it, and that attempts of other queues still hold.
+    pub(super) coming: u64,
+    /// What of it may be ended for other jobs: the first is ended first.
+    pub(super) running: BTreeSet<Running<Id>>,
     pub(super) waiting: usize,
     /// By size, which is the fewest CPUs, so that what fits is a range; then the higher priority
     /// first. An old job of a priority is at the head of its level, so that finding it needs no
@@ -49,26 +56,28 @@ impl<Id: Clone + Ord> QueueLine<Id> {
             share: None,
             is_open,
             granted: 0,
+            coming: 0,
+            running: BTreeSet::new(),
             waiting: 0,
             line: BTreeMap::new(),
             indexed: Heads::default(),
         }
     }
 
-    fn quota(&self) -> Option<Cpus> {
+    pub(super) fn quota(&self) -> Option<Cpus> {
         let undescribed = if self.is_open { None } else { Some(0) };
         self.share.map_or(undescribed, |share| share.quota)
     }
 
     /// What its quota leaves.
     pub(super) fn left(&self) -> Cpus {
-        let granted = Cpus::try_from(self.granted).unwrap_or(Cpus::MAX);
+        let granted = Cpus::try_from(self.granted + self.coming).unwrap_or(Cpus::MAX);
         self.quota().map_or(Cpus::MAX, |quota| quota.saturating_sub(granted))
     }
 
     /// Whether its jobs hold less than what is guaranteed to them.
     fn is_owed(&self) -> bool {
-        self.granted < u64::from(self.share.unwrap_or_default().guaranteed)
+        self.granted + self.coming < u64::from(self.share.unwrap_or_default().guaranteed)
     }
 
     /// Puts a job into the line. Says whether it is the first of its size and priority.
@@ -111,6 +120,14 @@ impl<Id: Clone + Ord> QueueLine<Id> {
             .collect();
         line.sort_unstable();
         line.into_iter().map(|(_, _, id)| id).collect()
+    }
+
+    /// The first job of each size, the one that comes first in front.
+    pub(super) fn firsts(&self) -> Vec<(Cpus, Head<Id>)> {
+        let first = |(size, levels): (&Cpus, _)| Some((first_that(levels, |_| true)?, *size));
+        let mut firsts: Vec<_> = self.line.iter().filter_map(first).collect();
+        firsts.sort_unstable();
+        firsts.into_iter().map(|(rank, size)| (size, self.head(rank))).collect()
     }
 
     /// Which of its jobs count for all queues at this time, with so many CPUs in all.

@@ -2,6 +2,7 @@
 
 mod cost;
 mod model;
+mod preemption;
 mod threads;
 
 use std::cmp::{Ordering, Reverse};
@@ -38,6 +39,7 @@ fn grants<Id: Clone + Ord>(admission: &mut Admission<Id>, now: Timestamp) -> Vec
 fn assert_empty<Id: Clone + Ord>(admission: &Admission<Id>) {
     assert_eq!((admission.used(), admission.waiting(), admission.cpus_waited_for()), (0, 0, 0));
     assert!(admission.jobs.is_empty() && admission.queues.is_empty() && admission.index.is_empty());
+    assert!(admission.reservations.is_empty());
 }
 
 #[test]
@@ -246,7 +248,12 @@ fn the_largest_numbers_are_no_trouble() {
     let mut admission = Admission::new(Capacity(Some(Cpus::MAX)));
     admission.set_queue(
         "a",
-        Some(Share { quota: Some(Cpus::MAX), weight: u32::MAX, guaranteed: Cpus::MAX }),
+        Some(Share {
+            quota: Some(Cpus::MAX),
+            weight: u32::MAX,
+            guaranteed: Cpus::MAX,
+            ..Share::default()
+        }),
     );
     for id in 0..3 {
         admission.occupy(id, "a", Cpus::MAX);

@@ -44,6 +44,10 @@ fn backoff(job: &Job, failure: &Failure) -> u64 {
         let longest = MAX_UNSCHEDULABLE_BACKOFF_MILLISECONDS.max(so_far / 16);
         return so_far.clamp(FIRST_UNSCHEDULABLE_BACKOFF_MILLISECONDS, longest);
     }
+    if failure.reason == FailureReason::Preempted {
+        // Its place in the queue says when it comes next.
+        return FIRST_BACKOFF_MILLISECONDS;
+    }
     // Also after attempts that do not count: what is lost again and again must not spin.
     let doublings = failure.attempt.saturating_sub(1).min(10);
     (FIRST_BACKOFF_MILLISECONDS << doublings).min(MAX_BACKOFF_MILLISECONDS)

@@ -25,6 +25,22 @@ pub struct Observed {
     /// How long the attempt may wait for a node that has room. Then it gives its CPUs back, and the job is tried again
     /// later. None where it waits until the start deadline.
     pub unschedulable_timeout: Option<Duration>,
+    /// For whom an attempt is to end, if for another job.
+    pub preempted: Option<Preempted>,
+}
+
+/// An attempt is to end for another job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preempted {
+    /// Which attempt. What was said of another means nothing.
+    pub attempt: AttemptNumber,
+    /// For whom, in a sentence.
+    pub message: String,
+}
+
+/// Why an attempt is to end for a job of this queue, in a sentence. It names no job: that may be another tenant's.
+pub fn preempted_for(queue: &str, priority: i32) -> String {
+    format!("ended for a job of queue {queue:?} with priority {priority}")
 }
 
 /// The creation of an attempt is refused.

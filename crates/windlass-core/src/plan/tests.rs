@@ -3,6 +3,7 @@
 mod decisions;
 mod ends;
 mod fixtures;
+mod preempted;
 mod properties;
 mod small_world;
 mod unschedulable;

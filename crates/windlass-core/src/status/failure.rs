@@ -64,7 +64,10 @@ pub enum FailureReason {
     /// No node had room for the attempt: its CPUs were given back to the queue. The job is tried again until the start
     /// deadline, with fewer CPUs if it may take fewer. Does not count against the retries.
     Unschedulable,
-    /// The attempt is gone and left no outcome: preempted, deleted, evicted for the sake of its node, its node
+    /// The attempt was ended for a job that comes before it, as the `preemption` of that job's queue says. The job waits
+    /// for CPUs again, at its old place. Does not count against the retries.
+    Preempted,
+    /// The attempt is gone and left no outcome: preempted by the Kubernetes scheduler, deleted, evicted for the sake of its node, its node
     /// or server lost, or there was no room to start it. Does not count against the retries.
     Lost,
 }
@@ -87,13 +90,19 @@ impl FailureReason {
             | Self::ResultLost
             | Self::Timeout
             | Self::Unschedulable
+            | Self::Preempted
             | Self::Lost => true,
         }
     }
 
     /// Whether the attempt counts against the retries. What the job did not cause does not.
     pub fn counts(self) -> bool {
-        !matches!(self, Self::Lost | Self::Unschedulable)
+        !matches!(self, Self::Lost | Self::Unschedulable | Self::Preempted)
+    }
+
+    /// Whether the attempt is told to have failed while it runs: it has given its CPUs back, and is ended then.
+    pub fn gives_back(self) -> bool {
+        matches!(self, Self::Unschedulable | Self::Preempted)
     }
 
     /// The word itself.
@@ -113,6 +122,7 @@ impl FailureReason {
             Self::CannotStart => "CannotStart",
             Self::StartDeadline => "StartDeadline",
             Self::Unschedulable => "Unschedulable",
+            Self::Preempted => "Preempted",
             Self::Lost => "Lost",
         }
     }

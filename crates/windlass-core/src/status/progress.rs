@@ -48,6 +48,7 @@ impl Progress {
 }
 
 /// What an attempt used, from the kernel's accounting of the function's process and its children.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
@@ -57,4 +58,6 @@ pub struct Usage {
     pub peak_memory_bytes: u64,
     /// `cpuSeconds / (running time * parallelism)`: 1 is every granted CPU busy all the time.
     pub efficiency: f64,
+    /// Bytes of its log that are kept with its result: 0 when the function said nothing. Absent where none are kept.
+    pub log_bytes: Option<u64>,
 }

@@ -36,6 +36,9 @@ impl JobStatus {
                 FailureReason::Unschedulable => {
                     "no node had room for it: its CPUs were given back, and it waits for its next attempt"
                 }
+                FailureReason::Preempted => {
+                    "was ended for another job, and waits for its next attempt"
+                }
                 _ => "waits for its next attempt",
             };
             for (kind, status) in

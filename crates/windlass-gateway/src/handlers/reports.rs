@@ -1,5 +1,6 @@
 //! `POST /v1/reports`: what the workers of attempts report. `PUT /v1/reports/{uid}/{attempt}/result`: the
-//! bytes of a result that is too large for a report, which then names their location.
+//! bytes of a result that is too large for a report, which then names their location. `.../log`: the end of what the function
+//! has said.
 //! `GET /v1/reports/{uid}/{attempt}/blobs/{digest}`: a blob that the attempt reads.
 
 use std::io;
@@ -14,7 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::TryStreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use windlass_core::jobs::{Caller, ReportError, Storing, Upload, Verdict, WantedBlob};
+use windlass_core::jobs::{Caller, ReportError, Storing, Upload, UploadKind, Verdict, WantedBlob};
 use windlass_core::result::{ByteStream, Content, StoredResult, hex};
 use windlass_core::{Error, Report, parse};
 
@@ -59,20 +60,46 @@ pub(crate) async fn report(
     }
 }
 
+/// What comes with an upload, beside its path and bytes.
+type Sender = (
+    State<Arc<GatewayState>>,
+    Extension<BearerToken>,
+    Option<Extension<Arc<ConnectionSlot>>>,
+    HeaderMap,
+);
+
+/// What an upload is answered.
+type UploadReply = Result<(StatusCode, Json<Value>), ApiError>;
+
 /// 201 with the location when the bytes are stored; 409 when nobody wants them, 413 when they are too
 /// many, 429 or 503 when they should be sent again.
 pub(crate) async fn store_result(
-    State(state): State<Arc<GatewayState>>,
-    Extension(token): Extension<BearerToken>,
-    slot: Option<Extension<Arc<ConnectionSlot>>>,
     path: Path<(String, String)>,
-    headers: HeaderMap,
+    sender: Sender,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> UploadReply {
+    store(UploadKind::Result, path, sender, body).await
+}
+
+/// The same of a log; 413 also where none are kept.
+pub(crate) async fn store_log(
+    path: Path<(String, String)>,
+    sender: Sender,
+    body: Body,
+) -> UploadReply {
+    store(UploadKind::Log, path, sender, body).await
+}
+
+async fn store(
+    what: UploadKind,
+    path: Path<(String, String)>,
+    (State(state), Extension(token), slot, headers): Sender,
+    body: Body,
+) -> UploadReply {
     let Some(reports) = &state.gateway.reports else {
         return Err(ApiError::no_such_path());
     };
-    let upload = upload_of(path, &headers)?;
+    let upload = upload_of(what, path, &headers)?;
     let content = body::bounded_silence(body, state.gateway.limits.body);
     let content = kept_upload(content, slot.map(|Extension(slot)| slot));
     let stored = reports.store(Some(token.as_str()), &upload, content).await;
@@ -115,6 +142,7 @@ pub(crate) async fn fetch_blob(
 
 /// What the head of an upload says: all of it is needed before a byte is read.
 fn upload_of(
+    what: UploadKind,
     Path((job_uid, attempt)): Path<(String, String)>,
     headers: &HeaderMap,
 ) -> Result<Upload, ApiError> {
@@ -125,7 +153,9 @@ fn upload_of(
         .and_then(|digest| BASE64.decode(digest).ok())
         .filter(|digest| digest.len() == 32);
     match (bytes, sha256) {
-        (Some(bytes), Some(sha256)) => Ok(Upload { job_uid, attempt, bytes, sha256: hex(&sha256) }),
+        (Some(bytes), Some(sha256)) => {
+            Ok(Upload { what, job_uid, attempt, bytes, sha256: hex(&sha256) })
+        }
         _ => Err(ApiError::new(
             ProblemKind::Unannounced,
             "send Content-Length and Content-Digest: sha-256=:BASE64:",

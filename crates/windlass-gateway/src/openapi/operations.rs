@@ -139,6 +139,44 @@ const BLOB_REFUSALS: &[ProblemKind] = &[
     ProblemKind::Invalid,
 ];
 
+/// What a worker stores: the same whatever it is.
+const UPLOAD: Operation = Operation {
+    parameters: &[Parameter {
+        location: "header",
+        name: "Content-Digest",
+        text: "The digest of the bytes: `sha-256=:BASE64:`.",
+        schema: digest_line,
+        required: true,
+    }],
+    body: Some(Body {
+        media_type: "application/octet-stream",
+        text: "The bytes, with their `Content-Length`.",
+        schema: |_| json!({}),
+        example: None,
+    }),
+    answers: &[Answer::new(
+        201,
+        "They are stored.",
+        Content::Json(|_| {
+            json!({
+                "type": "object",
+                "required": ["location"],
+                "properties": {
+                    "location": { "type": "string", "description": "Where, for the report." }
+                }
+            })
+        }),
+    )],
+    refusals: &[
+        ProblemKind::Unannounced,
+        ProblemKind::TooLarge,
+        ProblemKind::Conflict,
+        ProblemKind::Refused,
+        ProblemKind::Busy,
+    ],
+    ..Operation::EMPTY
+};
+
 /// All the operations, in the order of the table of routes.
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -290,39 +328,16 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Stores a result that is too large for a report",
         text: "Whether the pod may store it is decided before a byte is read. The report \
                that follows names the location.",
-        parameters: &[Parameter {
-            location: "header",
-            name: "Content-Digest",
-            text: "The digest of the bytes: `sha-256=:BASE64:`.",
-            schema: digest_line,
-            required: true,
-        }],
-        body: Some(Body {
-            media_type: "application/octet-stream",
-            text: "The bytes, with their `Content-Length`.",
-            schema: |_| json!({}),
-            example: None,
-        }),
-        answers: &[Answer::new(
-            201,
-            "They are stored.",
-            Content::Json(|_| {
-                json!({
-                    "type": "object",
-                    "required": ["location"],
-                    "properties": {
-                        "location": { "type": "string", "description": "Where, for the report." }
-                    }
-                })
-            }),
-        )],
-        refusals: &[
-            ProblemKind::Unannounced,
-            ProblemKind::TooLarge,
-            ProblemKind::Conflict,
-            ProblemKind::Refused,
-            ProblemKind::Busy,
-        ],
+        ..UPLOAD
+    },
+    Operation {
+        route: ("PUT", "/v1/reports/{job_uid}/{attempt}/log"),
+        id: "storeLog",
+        tag: Tag::Workers,
+        summary: "Stores the end of what a function has said",
+        text: "Sent before the report of the end. Each line begins with the time at which it came and a space. At most \
+               a MiB; 413 also where there is no store.",
+        ..UPLOAD
     },
     Operation {
         route: ("GET", "/v1/reports/{job_uid}/{attempt}/blobs/{digest}"),
@@ -759,8 +774,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Jobs,
         summary: "Reads what the function says",
         text: "The end of its stdout and stderr, at most a MiB, also while it runs. \
-               Whatever bytes it wrote: they are not always UTF-8.",
+               Whatever bytes it wrote: they are not always UTF-8. 410 says why nothing is kept of an attempt.",
         parameters: &[
+            Parameter::query(
+                "attempt",
+                "That of this attempt, 1 for the first. Without it that of the latest. Not with `follow`.",
+                || json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }),
+            ),
             Parameter::query(
                 "follow",
                 "All that is said until the job has ended.",
@@ -778,7 +798,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             ),
         ],
         answers: &[Answer::new(200, "The end of the log.", Content::Text("text/plain"))],
-        refusals: &[ProblemKind::Query, ProblemKind::Invalid],
+        refusals: &[ProblemKind::Query, ProblemKind::Gone, ProblemKind::Invalid],
         ..Operation::EMPTY
     },
     Operation {

@@ -213,6 +213,7 @@ impl From<Error> for ApiError {
         match error {
             Error::Invalid(problems) => Self::invalid(problems),
             Error::NotFound { .. } => Self::new(ProblemKind::NotFound, error.to_string()),
+            Error::Gone(detail) => Self::new(ProblemKind::Gone, detail),
             Error::Conflict(detail) => Self::new(ProblemKind::Conflict, detail),
             Error::Busy { message, retry_after } => {
                 Self::retry_later(ProblemKind::Busy, message, retry_after)

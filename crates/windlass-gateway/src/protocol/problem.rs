@@ -43,6 +43,8 @@ problem_kinds! {
     Origin FORBIDDEN "/problems/origin" "Foreign origin";
     /// It does not exist, or the caller may not know that it does.
     NotFound NOT_FOUND "/problems/not-found" "Not found";
+    /// It was there, or would have been, and will not come back.
+    Gone GONE "/problems/gone" "Gone";
     /// The path exists, the method does not.
     Method METHOD_NOT_ALLOWED "/problems/method" "Method not allowed";
     /// The body did not arrive in time.

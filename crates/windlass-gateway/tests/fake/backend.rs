@@ -91,6 +91,13 @@ impl FakeBackend {
         self.jobs.lock().unwrap().insert(job.key(), watch::Sender::new(Some(job)));
     }
 
+    /// So many attempts of a job were made.
+    pub(crate) fn attempted(&self, name: &str, attempts: u32) {
+        self.jobs.lock().unwrap()[&JobKey::new("default", name)].send_modify(|job| {
+            job.as_mut().unwrap().status.attempt = Some(attempts);
+        });
+    }
+
     pub(crate) fn change(&self, name: &str, phase: Phase) {
         let jobs = self.jobs.lock().unwrap();
         jobs[&JobKey::new("default", name)].send_modify(|job| {

@@ -12,9 +12,11 @@ use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{
     Drain, Draining, Filter, Jobs, MachineCapacity, Page, Submission, Watch, check_uid,
 };
-use windlass_core::log_tail::{LogRange, LogTail};
+use windlass_core::log_tail::{LogRange, LogTail, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult};
-use windlass_core::{Error, Function, FunctionSpec, Job, JobKey, Metadata, Queue, QueueSpec};
+use windlass_core::{
+    AttemptNumber, Error, Function, FunctionSpec, Job, JobKey, Metadata, Queue, QueueSpec,
+};
 
 use super::backend::{FakeBackend, made};
 
@@ -149,8 +151,17 @@ impl Jobs for FakeBackend {
         })
     }
 
-    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error> {
-        self.get(key).await?;
+    async fn logs(
+        &self,
+        key: &JobKey,
+        attempt: Option<AttemptNumber>,
+        range: LogRange,
+    ) -> Result<Vec<u8>, Error> {
+        let job = self.get(key).await?;
+        let attempt = wanted_attempt(&job, attempt)?;
+        if attempt < job.status.attempt {
+            return Err(Error::Gone("nothing is kept of it".into()));
+        }
         let mut end = LogTail::new(range);
         if range.timestamps {
             end.push(b"2026-01-02T03:04:05.678901Z ");
@@ -160,7 +171,7 @@ impl Jobs for FakeBackend {
     }
 
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error> {
-        let first = self.logs(key, range).await?;
+        let first = self.logs(key, None, range).await?;
         let changes = self.watch(key).await?;
         let next = async |mut changes: Box<dyn Watch>| match changes.next().await {
             Ok(job) if !job.status.is_finished() => Ok(Some((Bytes::from("more\n"), changes))),

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use windlass_core::blobs::Blobs as _;
 use windlass_core::jobs::{
-    AssignReply, Denied, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
-    WantedBlob,
+    AssignReply, Denied, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, UploadKind,
+    Verdict, WantedBlob,
 };
 use windlass_core::report::ReportRefusal;
 use windlass_core::result::{ByteStream, checked};
@@ -80,6 +80,7 @@ impl Reports for FakeReports {
             }
         }
         self.0.stored.lock().unwrap().push(bytes.into());
-        Ok(Storing::At(format!("{}/{}", upload.job_uid, upload.attempt)))
+        let what = if upload.what == UploadKind::Log { "-log" } else { "" };
+        Ok(Storing::At(format!("{}/{}{what}", upload.job_uid, upload.attempt)))
     }
 }

@@ -109,7 +109,7 @@ impl StandbyTemplate {
 /// What Windlass has against the pods of a function, as far as that is known without a cluster. `Conflict` when it has
 /// no image, or too much memory to be counted; `Invalid` when its template says what it must not.
 pub fn check_function(function: &Function) -> Result<(), Error> {
-    let report = ReportEndpoint { url: String::new(), authorities: None };
+    let report = ReportEndpoint { url: String::new(), authorities: None, keep_log_bytes: None };
     StandbyTemplate::new(function, &report, None).map(drop)
 }
 

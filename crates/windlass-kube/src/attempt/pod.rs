@@ -75,6 +75,7 @@ pub(super) fn standby_pod_spec(
         report: report.current(),
         input: INPUT_FILE.into(),
         work: SERVE_DIRECTORY.into(),
+        keep_log_bytes: report.keep_log_bytes,
     };
     let order = serde_json::to_string(&order)
         .map_err(|error| Error::Bug(format!("the order of a standby: {error}")))?;
@@ -252,6 +253,7 @@ fn assignment(attempt: &NewAttempt<'_>) -> Assignment {
         termination_message: Some(TERMINATION_MESSAGE.into()),
         input_digest: Some(input_digest(&job.spec)),
         inputs: fetched_inputs(&job.spec),
+        keep_log_bytes: report.keep_log_bytes,
         ..Assignment::new(job, limits, function, number, cpus, report.current())
     }
 }

@@ -18,6 +18,8 @@ pub struct ReportEndpoint {
     pub url: String,
     /// Who is trusted with an `https` URL; nobody is without.
     pub authorities: Option<Authorities>,
+    /// Most bytes of an attempt's log that they send there to be kept. Without it they send none.
+    pub keep_log_bytes: Option<u64>,
 }
 
 impl ReportEndpoint {

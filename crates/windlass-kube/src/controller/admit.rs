@@ -75,6 +75,9 @@ pub(crate) async fn admit<'a>(
     }
     let mut admitted = Admitted::not_asked(limits, whole);
     if !fetched.needs_cpus {
+        if let Some(last) = fetched.attempts.last().filter(|last| last.is_live()) {
+            ctx.admission.observe_running(job, last, now);
+        }
         if fetched.attempts.iter().all(|attempt| !attempt.is_live()) {
             ctx.admission.withdraw(&job.metadata.uid, now);
         }

@@ -57,7 +57,9 @@ pub(crate) fn failed(failure: &Failure, status: &JobStatus) -> Event {
     let ended = status.phase == Some(Phase::Failed);
     let then = if ended { "" } else { ", and is tried again" };
     let what = match (failure.reason, status.parallelism) {
-        (FailureReason::Unschedulable, Some(cpus)) => format!("gives {cpus} CPUs back"),
+        (FailureReason::Unschedulable | FailureReason::Preempted, Some(cpus)) => {
+            format!("gives {cpus} CPUs back")
+        }
         _ => "failed".to_owned(),
     };
     let note = format!("attempt {} {what}{then}: {}", failure.attempt, failure.message);

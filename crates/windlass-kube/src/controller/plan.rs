@@ -44,8 +44,10 @@ pub(crate) fn plan(
     let admission = admitted.decision.clone();
     let last = attempts.last();
     let unschedulable_timeout = last.and_then(|last| unschedulable_timeout(job, last, ctx));
+    let preempted = last.and_then(|last| ctx.admission.preempted(job, last));
     let running_grace = RUNNING_GRACE;
-    let observed = Observed { admission, attempts, refusal, running_grace, unschedulable_timeout };
+    let observed =
+        Observed { admission, attempts, refusal, running_grace, unschedulable_timeout, preempted };
     let mut plan = match &admitted.limits {
         Ok(limits) => core_plan(job, limits, &observed, now),
         Err(why) => plan_invalid(job, why, &observed, now),

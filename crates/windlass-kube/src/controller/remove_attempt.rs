@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PropagationPolicy};
 use windlass_core::report::is_settled;
+use windlass_core::status::FailureReason;
 use windlass_core::{AttemptNumber, Error};
 
 use super::apply::Actor;
@@ -20,10 +21,15 @@ impl Actor<'_> {
         };
         // Deleting the batch Job would end its pod, too, but later: when the garbage collector comes to it. And the Job
         // controller changes a pod whose Job is deleted; a kubelet that has seen that change looks at the
-        // containers only a second later. So while somebody waits for the end, since the job was cancelled, the pod is
-        // deleted first. The batch Job makes no other pod. A pod whose worker has reported its end is not deleted by
-        // a write of its own.
-        let is_reported = self.job.status.is_finished() || is_settled(&self.job.status, attempt);
+        // containers only a second later. So while somebody waits for the end, since the job was cancelled or its CPUs
+        // are wanted, the pod is deleted first. The batch Job makes no other pod. A pod whose worker has reported its
+        // end is not deleted by a write of its own.
+        let failure = self.job.status.failure.as_ref();
+        let is_preempted = failure.is_some_and(|failure| {
+            failure.reason == FailureReason::Preempted && failure.attempt == attempt
+        });
+        let is_reported = !is_preempted
+            && (self.job.status.is_finished() || is_settled(&self.job.status, attempt));
         let mut stopped = Ok(());
         let must_go =
             |pod: &ObservedPod| pod.is_to_be_deleted() && (!is_reported || pod.is_orphan());

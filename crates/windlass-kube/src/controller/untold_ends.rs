@@ -39,13 +39,13 @@ pub(super) fn hold_untold_ends(
     (actions.len() < before).then_some(left.unsigned_abs())
 }
 
-/// Whether the status tells the end of this attempt as its worker or its pod did. One that did not start in time may
-/// start yet, and another one may run.
+/// Whether the status tells the end of this attempt as its worker or its pod did. One that did not start in time, or
+/// gives its CPUs back, may run yet.
 fn ends_by_itself(status: &JobStatus, attempt: AttemptNumber) -> bool {
     let failure = status.failure.as_ref();
-    let did_not_start = failure.is_some_and(|failure| {
+    let is_told_early = failure.is_some_and(|failure| {
         failure.attempt == attempt
-            && matches!(failure.reason, FailureReason::StartDeadline | FailureReason::Unschedulable)
+            && (failure.reason == FailureReason::StartDeadline || failure.reason.gives_back())
     });
-    status.attempt == Some(attempt) && !did_not_start
+    status.attempt == Some(attempt) && !is_told_early
 }

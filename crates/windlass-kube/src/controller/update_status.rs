@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use windlass_core::plan::{AttemptState, End};
 use windlass_core::report::is_settled;
-use windlass_core::status::FailureReason;
+use windlass_core::status::{Failure, FailureReason};
 use windlass_core::{Error, Job, JobLimits, Observed, Problem, plan};
 
 use super::context::Context;
@@ -44,12 +44,24 @@ pub(crate) async fn update_status(
         ctx.expectations.expect_newer(job);
         if let Some(failure) = &status.failure {
             ctx.failure_events.mark_published(job, failure);
+            count_preemption(job, failure, planned, ctx);
         }
         if let Some(event) = events::status_event(job, &status) {
             events::publish(&ctx.recorder, &job_reference(job), &event).await;
         }
     }
     Ok(true)
+}
+
+/// Counts an attempt that is ended for another job.
+fn count_preemption(job: &Job, failure: &Failure, planned: &Planned, ctx: &Context) {
+    let last = planned.observed.attempts.last();
+    if failure.reason == FailureReason::Preempted
+        && job.status.failure.as_ref() != Some(failure)
+        && let Some(queue) = last.and_then(|last| ctx.admission.preempting_queue(job, last))
+    {
+        ctx.metrics.jobs().preempted(&queue.namespace, &queue.name, 1);
+    }
 }
 
 /// Publishes the Event of a failure that a gateway has written into the status.

@@ -15,10 +15,11 @@ use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid};
 use windlass_core::log_tail::LogRange;
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
-use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
+use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Queue};
 use windlass_results::Results;
 
 use super::history::ClusterHistory;
+use super::kept_logs::KeptLogs;
 use super::logs;
 use super::shared_list::SharedList;
 use super::submit::submit;
@@ -52,6 +53,10 @@ impl Cluster {
     /// The same with what is counted of its jobs.
     pub fn with_history(self, history: Arc<ClusterHistory>) -> Self {
         Self { history: Some(history), ..self }
+    }
+
+    fn kept_logs(&self) -> KeptLogs<'_> {
+        KeptLogs { client: &self.client, results: self.results.as_ref() }
     }
 
     pub(super) fn api<K>(&self, namespace: &str) -> Api<K>
@@ -243,13 +248,24 @@ impl Jobs for Cluster {
         })
     }
 
-    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error> {
+    async fn logs(
+        &self,
+        key: &JobKey,
+        attempt: Option<AttemptNumber>,
+        range: LogRange,
+    ) -> Result<Vec<u8>, Error> {
         let job = self.get(key).await?;
-        logs::end_of_log(&self.client, &job, range).await
+        self.kept_logs().end_of_log(&job, attempt, range).await
     }
 
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error> {
-        logs::follow_logs(self.client.clone(), self.watch(key).await?, range).await
+        let mut changes = self.watch(key).await?;
+        let job = changes.next().await?;
+        if !job.status.is_finished() {
+            return Ok(logs::follow_logs(self.client.clone(), job, changes, range));
+        }
+        let said = self.kept_logs().end_of_log(&job, None, range).await?;
+        Ok(Box::pin(futures::stream::iter([Ok(said.into())])))
     }
 
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error> {

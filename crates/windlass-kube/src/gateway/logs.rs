@@ -1,4 +1,5 @@
-//! What a job writes to its log: the end of it, or all of it, from one pod to the next, until the job has ended.
+//! What the pods of a job write to their logs: the end of it, or all of it, from one pod to the next, until the job has
+//! ended. What is kept longer is in [`kept_logs`](super::kept_logs).
 
 use std::io;
 use std::pin::Pin;
@@ -36,13 +37,13 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 type LogStream = Pin<Box<dyn AsyncBufRead + Send>>;
 
-/// The end of the log of the job's pod; nothing when there is no log.
-pub(super) async fn end_of_log(
+/// The end of the log of the pod of the job's latest attempt; `None` when there is no pod or it has no log.
+pub(super) async fn log_of_pod(
     client: &Client,
     job: &Job,
     range: LogRange,
-) -> Result<Vec<u8>, Error> {
-    let Some(pod) = own_pod(client, job).await? else { return Ok(Vec::new()) };
+) -> Result<Option<Vec<u8>>, Error> {
+    let Some(pod) = own_pod(client, job).await? else { return Ok(None) };
     let pods: Api<Pod> = Api::namespaced(client.clone(), &job.metadata.namespace);
     let params = LogParams {
         tail_lines: Some(LOG_LINES),
@@ -52,7 +53,7 @@ pub(super) async fn end_of_log(
     let read = async {
         let mut log: LogStream = match pods.log_stream(&pod, &params).await {
             Ok(log) => Box::pin(log),
-            Err(error) if has_no_log(&error) => return Ok(Vec::new()),
+            Err(error) if has_no_log(&error) => return Ok(None),
             Err(error) => return Err(from_kube(error)),
         };
         let mut tail = LogTail::new(range);
@@ -61,7 +62,7 @@ pub(super) async fn end_of_log(
             let piece =
                 piece.map_err(|error| Error::unavailable(format!("the log broke off: {error}")))?;
             if piece.is_empty() {
-                return Ok(tail.into_bytes());
+                return Ok(Some(tail.into_bytes()));
             }
             tail.push(&piece);
         }
@@ -77,14 +78,14 @@ async fn own_pod(client: &Client, job: &Job) -> Result<Option<String>, Error> {
     Ok(is_pod_of(client, &pod, job).await?.then(|| name.clone()))
 }
 
-/// What the pods of a job write, in memory of twice the end that `range` asks for: that end of what is
+/// What the pods of a job that has not ended write, in memory of twice the end that `range` asks for: that end of what is
 /// there, then all that follows, until the job has ended or is gone.
-pub(super) async fn follow_logs(
+pub(super) fn follow_logs(
     client: Client,
-    mut changes: Box<dyn Watch>,
+    job: Job,
+    changes: Box<dyn Watch>,
     range: LogRange,
-) -> Result<ByteStream, Error> {
-    let job = changes.next().await?;
+) -> ByteStream {
     let follower = LogFollower {
         pods: Api::namespaced(client.clone(), &job.metadata.namespace),
         client,
@@ -97,9 +98,9 @@ pub(super) async fn follow_logs(
         last_read: Instant::now(),
         deadline: None,
     };
-    Ok(Box::pin(stream::try_unfold(follower, |mut follower| async {
+    Box::pin(stream::try_unfold(follower, |mut follower| async {
         Ok(follower.next_piece().await?.map(|piece| (piece, follower)))
-    })))
+    }))
 }
 
 struct LogFollower {

@@ -13,8 +13,10 @@ use moka::future::Cache;
 use tracing::{debug, info};
 use windlass_core::blobs::Blobs as _;
 use windlass_core::jobs::{
-    AssignReply, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict, WantedBlob,
+    AssignReply, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, UploadKind,
+    Verdict, WantedBlob,
 };
+use windlass_core::kept_log::{MAX_KEPT_LOG_BYTES, log_location};
 use windlass_core::report::{self, Ending, Event, PROGRESS_WRITE_INTERVAL, Report, ReportRefusal};
 use windlass_core::result::{ByteStream, checked, location};
 use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
@@ -244,31 +246,57 @@ impl Reports for ClusterReports {
     }
 
     async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply {
-        let Upload { job_uid, attempt, bytes, sha256 } = upload;
+        let Upload { what, job_uid, attempt, bytes, sha256 } = upload;
         let worker = self.workers.authenticate(token).await?;
         let Some(results) = &self.results else {
             let most = MAX_INLINE_RESULT_BYTES;
-            return Ok(Storing::TooLarge(format!("without an object store the most is {most}")));
+            return Ok(Storing::TooLarge(match what {
+                UploadKind::Result => format!("without an object store the most is {most}"),
+                UploadKind::Log => "without an object store no log is kept".into(),
+            }));
         };
-        let job = match self.job_of_current(&worker, job_uid, *attempt).await? {
+        let job = match what {
+            UploadKind::Result => self.job_of_current(&worker, job_uid, *attempt).await?,
+            // What an attempt has said is worth as much when it was cancelled.
+            UploadKind::Log => {
+                self.unless_deleted(&worker, job_uid, *attempt).await?.map(|(job, _)| job)
+            }
+        };
+        let job = match job {
             Ok(job) => job,
             Err(refused) => return Ok(Storing::Refused(refused)),
         };
-        let most = self.limits(&job).await?.max_result_bytes;
+        let most = match what {
+            UploadKind::Result => self.limits(&job).await?.max_result_bytes,
+            UploadKind::Log => MAX_KEPT_LOG_BYTES,
+        };
         if *bytes > most {
             return Ok(Storing::TooLarge(format!("the function may write {most}")));
         }
-        let own = location(&job.metadata.namespace, job_uid, *attempt, sha256);
-        match results.put(&own, checked(content, *bytes, sha256.clone())).await {
+        let namespace = &job.metadata.namespace;
+        let content = checked(content, *bytes, sha256.clone());
+        let (own, stored) = match what {
+            UploadKind::Result => {
+                let own = location(namespace, job_uid, *attempt, sha256);
+                let stored = results.put(&own, content).await;
+                (own, stored)
+            }
+            UploadKind::Log => {
+                let own = log_location(namespace, job_uid, *attempt);
+                let stored = results.put_log(&own, content).await;
+                (own, stored)
+            }
+        };
+        match stored {
             Ok(()) => {
-                info!(job = %job.key(), attempt, bytes, "result stored");
+                info!(job = %job.key(), attempt, bytes, ?what, "stored for a worker");
                 Ok(Storing::At(own))
             }
             Err(Failed::Content(error)) if error.kind() == ErrorKind::InvalidData => {
                 Ok(Storing::Refused(ReportRefusal::Damaged))
             }
             Err(Failed::Content(error)) => {
-                Err(Error::unavailable(format!("the result broke off: {error}")).into())
+                Err(Error::unavailable(format!("what it stores broke off: {error}")).into())
             }
             Err(Failed::Store(error)) => Err(error.into()),
         }

@@ -329,6 +329,7 @@ impl ClusterAdmission {
         if any {
             self.claims_wanted.notify_one();
         }
+        self.preempt(state, now);
     }
 
     /// Has a job reconciled.
@@ -346,5 +347,6 @@ impl ClusterAdmission {
 
 mod claiming;
 mod cluster_queues;
+mod preemption;
 #[cfg(test)]
 mod tests;

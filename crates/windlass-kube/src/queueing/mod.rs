@@ -3,7 +3,7 @@
 //! [`admission`] answers jobs and takes in what the watches bring. [`state`] is what it knows, [`missing_queue`] what it
 //! says to jobs without their queue, and [`claim_write`] is the next write of a ComputeQueue or a ClusterComputeQueue.
 //! [`cluster_queues`] and [`sharing`] say which namespaces share CPUs, [`schedulers`] has core's decisions for each such
-//! pool, and [`ledger`] what is claimed of one.
+//! pool, and [`ledger`] what is claimed of one. `admission/preemption.rs` ends attempts for jobs that fit no other way.
 
 pub(crate) mod admission;
 pub(crate) mod claim_write;

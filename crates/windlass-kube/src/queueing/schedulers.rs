@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use windlass_core::{Capacity, Cpus, Grant, Share, Waiting, admit};
+use windlass_core::admit::Preempted;
+use windlass_core::{Capacity, Cpus, Grant, Share, Standing, Waiting, admit};
 
 use super::key::QueueKey;
 use crate::labels::AttemptId;
@@ -95,8 +96,16 @@ impl Schedulers {
 
     /// An attempt holds these CPUs in this queue, and none elsewhere.
     pub(super) fn occupy(&mut self, attempt: AttemptId, key: &QueueKey, cpus: Cpus) {
-        self.leave(&attempt);
-        self.release(&attempt);
+        let pool = self.members.get(&key.namespace).filter(|pool| self.shared.contains_key(*pool));
+        let pool = pool.cloned();
+        if pool.is_some() {
+            self.alone.leave(&attempt);
+            self.alone.release(&attempt);
+        }
+        for (_, other) in self.shared.iter_mut().filter(|(name, _)| pool.as_ref() != Some(*name)) {
+            other.leave(&attempt);
+            other.release(&attempt);
+        }
         self.of_mut(key).occupy(attempt, &key.scheduler_name(), cpus);
     }
 
@@ -108,6 +117,37 @@ impl Schedulers {
     /// The next grant from any pool.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<Grant<AttemptId>> {
         self.all_mut().find_map(|admission| admission.next(now))
+    }
+
+    /// The next job for which attempts are to end, in any pool, and these.
+    pub(super) fn preempt(&mut self, now: Timestamp) -> Option<Preempted<AttemptId>> {
+        self.all_mut().find_map(|admission| admission.preempt(now))
+    }
+
+    /// What is known of an attempt that holds CPUs. `is_ending` says whether it was told to end for another job. Returns
+    /// whether that may let other jobs start.
+    pub(super) fn set_running(
+        &mut self,
+        attempt: &AttemptId,
+        standing: Standing,
+        is_ending: bool,
+    ) -> bool {
+        let mut is_news = false;
+        for admission in self.all_mut().filter(|known| known.granted(attempt).is_some()) {
+            is_news |= admission.set_standing(attempt, standing);
+            if is_ending {
+                admission.set_ending(attempt);
+            } else {
+                admission.spare(attempt);
+            }
+        }
+        is_news
+    }
+
+    /// The attempt for whose sake this one is to end.
+    pub(super) fn preempted_by(&self, attempt: &AttemptId) -> Option<&AttemptId> {
+        let all = std::iter::once(&self.alone).chain(self.shared.values());
+        all.filter_map(|admission| admission.preempted_by(attempt)).next()
     }
 
     /// CPUs that the jobs of a queue hold.

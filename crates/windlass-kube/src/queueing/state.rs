@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) held: HashMap<AttemptId, Held>,
     /// The jobs that wait for CPUs or were just granted some, by UID.
     pub(super) requests: HashMap<Arc<str>, CpuRequest>,
+    /// The jobs of attempts that hold CPUs, as far as these jobs were reconciled.
+    pub(super) running: HashMap<AttemptId, JobRef>,
 }
 
 /// CPUs that an attempt holds.
@@ -103,6 +105,7 @@ impl State {
             cluster_queues: ClusterQueues::default(),
             held: HashMap::new(),
             requests: HashMap::new(),
+            running: HashMap::new(),
         }
     }
 
@@ -301,6 +304,7 @@ impl State {
     /// An attempt holds no CPUs any more.
     pub(super) fn release(&mut self, attempt: &AttemptId) {
         self.scheduler.release(attempt);
+        self.running.remove(attempt);
         let Some(Held { queue: key, .. }) = self.held.remove(attempt) else { return };
         if let LedgerKey::ClusterQueue(name) = self.ledger_of(&key)
             && let Some(shared) = self.cluster_queues.get_mut(&name)

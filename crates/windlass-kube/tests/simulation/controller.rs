@@ -19,7 +19,11 @@ pub(crate) fn start(server: &Server, controller: usize, manages: bool) -> JoinHa
 pub(crate) fn settings() -> Settings {
     Settings {
         namespace: None,
-        report: ReportEndpoint { url: "http://gateway/v1/reports".into(), authorities: None },
+        report: ReportEndpoint {
+            url: "http://gateway/v1/reports".into(),
+            authorities: None,
+            keep_log_bytes: None,
+        },
         lease_namespace: None,
         name: String::new(),
         deleted_nodes_are_fenced: false,

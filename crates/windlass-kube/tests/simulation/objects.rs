@@ -55,6 +55,22 @@ pub(crate) fn create_queue_of(server: &Server, name: &str, spec: Value) {
     );
 }
 
+/// The queue `default`, which ends jobs for more urgent ones, and takes back its share where CPUs are shared.
+pub(crate) fn let_queue_preempt(server: &Server, cpus: Option<u32>) {
+    let preemption = if cpus.is_some() { "reclaim" } else { "lowerPriority" };
+    change_spec(server, "computequeues", "default", "preemption", json!(preemption));
+    if let Some(cpus) = cpus {
+        change_spec(server, "computequeues", "default", "guaranteedCpus", json!(cpus - 1));
+    }
+}
+
+/// A job of two CPUs that is more urgent than all others.
+pub(crate) fn create_urgent_job(server: &Server) {
+    let spec =
+        json!({ "function": "f", "parallelism": 2, "priority": 9, "input": { "crashes": 0 } });
+    create_job_of(server, "urgent", spec);
+}
+
 /// CPUs that the queues `default` and `other` share.
 pub(crate) fn create_shared_queues(server: &Server, cpus: u32) {
     create_namespace(server, "a");

@@ -11,7 +11,7 @@ use crate::cluster;
 use crate::controller::start;
 use crate::objects::{
     create_job_in, create_queue, create_queue_of, create_shared_queues, create_stranger,
-    create_warm_function, set_node_cpus,
+    create_urgent_job, create_warm_function, let_queue_preempt, set_node_cpus,
 };
 use crate::server::{Key, Server, is_live, key};
 use crate::standby::is_waiting;
@@ -48,6 +48,8 @@ pub(crate) struct Performance {
     no_queue_until: Option<Instant>,
     /// When the node has room for all.
     narrow_until: Option<Instant>,
+    /// When the urgent job comes.
+    urgent_at: Option<Instant>,
 }
 
 impl Performance {
@@ -65,16 +67,7 @@ impl Performance {
             // Their watches have begun by then.
             sleep(Duration::from_millis(500)).await;
         }
-        if let Some(cpus) = story.quota.filter(|_| story.shared) {
-            create_shared_queues(&server, cpus);
-        } else if let Some(cpus) = story.quota {
-            create_queue(&server, cpus);
-            if matches!(story.by_hand, Some((ByHand::DeleteQueue(_), _))) {
-                // With another queue beside it. Where it was the only one, a job that names none passes when it is
-                // retried: docs/queues.md.
-                create_queue_of(&server, "other", json!({ "cpus": 1 }));
-            }
-        }
+        create_queues(&server, &story);
         let cluster = cluster::play(server.clone(), story.longest, story.spread, story.claims);
         let cluster = tokio::spawn(cluster);
         if story.jobs_after > 0 {
@@ -109,6 +102,7 @@ impl Performance {
             suspended: None,
             no_queue_until: None,
             narrow_until: story.node_cpus.map(|(_, until)| after(until)),
+            urgent_at: story.urgent_after.map(after),
             server,
             story,
         }
@@ -130,6 +124,9 @@ impl Performance {
         }
         if is_due(&mut self.no_queue_until) {
             self.story.quota.into_iter().for_each(|cpus| create_queue(&self.server, cpus));
+        }
+        if is_due(&mut self.urgent_at) {
+            create_urgent_job(&self.server);
         }
         if is_due(&mut self.narrow_until) {
             set_node_cpus(&self.server, 1_000);
@@ -256,7 +253,8 @@ impl Performance {
         let phase = |job: &Value| job["status"]["phase"].as_str().unwrap_or("").to_owned();
         let over =
             |job: &Value| matches!(phase(job).as_str(), "Succeeded" | "Failed" | "Cancelled");
-        state.all("computejobs").all(|(_, job)| over(job))
+        self.urgent_at.is_none()
+            && state.all("computejobs").all(|(_, job)| over(job))
             && state.all("jobs").all(|(_, job)| is_waiting(job))
             && state.all("pods").all(|(_, pod)| is_waiting(pod))
     }
@@ -294,7 +292,44 @@ impl Performance {
                 wrong.push(format!("j{index} has attempt {}", job["status"]["attempt"]));
             }
         }
+        drop(state);
+        wrong.extend(self.wrong_preemptions());
         wrong
+    }
+
+    /// Of a story in which jobs are ended for an urgent one: who has ended otherwise, or whose end counts.
+    fn wrong_preemptions(&self) -> Vec<String> {
+        if self.story.urgent_after.is_none() {
+            return Vec::new();
+        }
+        let state = self.server.lock();
+        let jobs = state.all("computejobs").map(|(key, job)| (&key.2, &job["status"]));
+        let is_wrong = |name: &str, status: &Value| {
+            let crashes = name.strip_prefix('j').and_then(|index| index.parse::<usize>().ok());
+            let crashes = crashes.map_or(0, |index| self.story.jobs[index]);
+            status["phase"] == "Succeeded"
+                && status["retries"].as_u64().unwrap_or(0) > crashes.into()
+                || name == "urgent" && status["phase"] != "Succeeded"
+        };
+        let wrong = jobs.filter(|(name, status)| is_wrong(name, status));
+        wrong.map(|(name, status)| format!("{name} is {status}")).collect()
+    }
+}
+
+/// Makes the queues of a story.
+fn create_queues(server: &Server, story: &Story) {
+    if let Some(cpus) = story.quota.filter(|_| story.shared) {
+        create_shared_queues(server, cpus);
+    } else if let Some(cpus) = story.quota {
+        create_queue(server, cpus);
+        if matches!(story.by_hand, Some((ByHand::DeleteQueue(_), _))) {
+            // With another queue beside it. Where it was the only one, a job that names none passes when it is
+            // retried: docs/queues.md.
+            create_queue_of(server, "other", json!({ "cpus": 1 }));
+        }
+    }
+    if story.urgent_after.is_some() {
+        let_queue_preempt(server, story.quota.filter(|_| story.shared));
     }
 }
 

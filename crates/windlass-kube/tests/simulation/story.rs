@@ -41,6 +41,8 @@ pub(crate) struct Story {
     pub(crate) quota: Option<u32>,
     /// Whether these are the CPUs of a ClusterComputeQueue, which two queues share.
     pub(crate) shared: bool,
+    /// Queues preempt, and after so many milliseconds a job comes that is more urgent than all others.
+    pub(crate) urgent_after: Option<u64>,
     /// Crashes of each job before it succeeds.
     pub(crate) jobs: Vec<u32>,
     /// The first job is cancelled after so many milliseconds.
@@ -81,6 +83,7 @@ impl Default for Story {
             controllers: 1,
             quota: Some(3),
             shared: false,
+            urgent_after: None,
             jobs: vec![0, 1],
             cancel: None,
             by_hand: None,

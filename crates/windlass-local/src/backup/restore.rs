@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use tar::{Archive, Entry};
-use windlass_worker::{private_files, remove_tree};
+use windlass_worker::{adopt_log_times, private_files, remove_tree};
 
 use super::archive::{END, End, FORM, HEAD, Head, MAX_JSON_BYTES, Sum};
 use super::{BackupError, Contents, UNFINISHED, check_whole};
@@ -22,7 +22,7 @@ pub fn restore(from: impl Read, data: &Path) -> Result<Contents, BackupError> {
     let not_empty = || BackupError::NotEmpty { path: data.to_owned() };
     private_files::make_directory(data).map_err(io)?;
     check_whole(data)?;
-    if !ownership::is_unused(data).map_err(io)? {
+    if !ownership::has_nothing_but(data, &[ownership::NEW, store::LOCK]).map_err(io)? {
         return Err(not_empty());
     }
     ownership::claim_directory(data).map_err(io)?;
@@ -35,6 +35,8 @@ pub fn restore(from: impl Read, data: &Path) -> Result<Contents, BackupError> {
     private_files::create(&mark).and_then(|mark| mark.sync_all()).map_err(io)?;
     sync(data).map_err(io)?;
     let unpacked = unpack(from, data).and_then(|contents| {
+        let logs = data.join("logs");
+        adopt_log_times(&logs).map_err(|error| StoreError::io(&logs, error))?;
         check_restored(data)?;
         Ok(contents)
     });
@@ -56,11 +58,11 @@ fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Deletes what was unpacked, the mark last.
+/// Deletes what was unpacked, the mark last. The lock stays: a server may wait for it, and the next one has to find it.
 fn empty(data: &Path) -> io::Result<()> {
     let database = database_path(Path::new(""));
     let names = DIRECTORIES.map(Path::new).into_iter().chain(SECRETS.map(Path::new));
-    for name in names.chain([database.as_path(), Path::new(store::LOCK), Path::new(UNFINISHED)]) {
+    for name in names.chain([database.as_path(), Path::new(UNFINISHED)]) {
         let path = data.join(name);
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_dir() => remove_tree(&path)?,

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 use uuid::Uuid;
 use windlass_worker::private_files::open_plain;
-use windlass_worker::{log_files, stored_name, usage_files};
+use windlass_worker::{log_copies, stored_name, usage_files};
 
 use super::archive::Writer;
 use super::{BackupError, Contents, check_whole};
-use crate::ownership::SECRETS;
+use crate::ownership::{SECRETS, open_secret};
 use crate::store::{KeptJob, Snapshot, StoreError, database_path};
 
 /// Bytes that are written at once.
@@ -40,7 +40,7 @@ pub fn backup(data: &Path, scratch: &Path, to: impl Write) -> Result<Contents, B
         Ok::<_, BackupError>(())
     })?;
     for name in SECRETS {
-        files.add(name)?;
+        files.add_secret(name)?;
     }
     files.end(snapshot, &deleted)
 }
@@ -86,16 +86,34 @@ impl<W: Write> Files<'_, W> {
     fn add_log(&mut self, uid: Uuid, attempt: u32) -> Result<(), BackupError> {
         let name = format!("logs/{}", stored_name(&uid.to_string(), attempt));
         let log = self.data.join(&name);
-        for path in log_files(&log).into_iter().chain(usage_files(&log)) {
+        let copies =
+            log_copies(&log, MAX_LOG_BYTES).map_err(|error| StoreError::io(&log, error))?;
+        for (path, said) in copies {
+            self.add_bytes(&path, &said)?;
+        }
+        for path in usage_files(&log) {
             let Some((file, _)) = open(&path)? else { continue };
-            let mut said = Vec::new();
-            let read = file.take(MAX_LOG_BYTES).read_to_end(&mut said);
+            let mut used = Vec::new();
+            let read = file.take(MAX_LOG_BYTES).read_to_end(&mut used);
             read.map_err(|error| StoreError::io(&path, error))?;
-            let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-            let added = self.archive.add(&format!("logs/{file_name}"), said.len() as u64, &*said);
-            added.map_err(BackupError::Archive)?;
+            self.add_bytes(&path, &used)?;
         }
         Ok(())
+    }
+
+    /// Adds what was read of a file of a log.
+    fn add_bytes(&mut self, path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
+        let name = format!("logs/{}", path.file_name().unwrap_or_default().to_string_lossy());
+        self.archive.add(&name, bytes.len() as u64, bytes).map_err(BackupError::Archive)
+    }
+
+    /// Adds a secret, which may be a link.
+    fn add_secret(&mut self, name: &str) -> Result<(), BackupError> {
+        let path = self.data.join(name);
+        let io = |error| StoreError::io(&path, error);
+        let Some(file) = open_secret(self.data, name).map_err(io)? else { return Ok(()) };
+        let bytes = file.metadata().map_err(io)?.len();
+        self.archive.add(name, bytes, file).map_err(BackupError::Archive)
     }
 
     /// Adds the database without jobs that were deleted meanwhile, and ends the archive.

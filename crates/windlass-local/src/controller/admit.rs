@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 use windlass_core::Job;
-use windlass_core::plan::{AdmissionDecision, Attempt, needs_cpus};
+use windlass_core::plan::{AdmissionDecision, Attempt, Preempted, needs_cpus, preempted_for};
 
 use super::state::State;
+use crate::queueing::admission::QueueEntry;
 
 /// What admission says to a job. `decision` is what it has just said, and counts once. `None` when the
 /// job has joined a queue: the decision comes at the end of the turn.
@@ -35,4 +36,12 @@ pub(super) fn enqueue(state: &mut State, uid: Uuid) {
         active.enter_backlog(&state.ctx.backlog);
         state.admission.enqueue(uid, &active.entry, &active.limits);
     }
+}
+
+/// For whom the attempt of a job is to end, if for another job.
+pub(super) fn preempted(state: &State, uid: Uuid, attempts: &[Attempt]) -> Option<Preempted> {
+    let by = state.jobs.get(*state.admission.preempted_by(&uid)?)?;
+    let QueueEntry { queue, priority, .. } = &by.entry;
+    let attempt = attempts.last()?.number;
+    Some(Preempted { attempt, message: preempted_for(queue, *priority) })
 }

@@ -4,6 +4,7 @@ use windlass_core::plan::AdmissionDecision;
 
 use super::reconcile::reconcile;
 use super::state::State;
+use crate::config::NAMESPACE;
 use crate::queueing::admission::why_it_waits;
 
 /// Starts jobs until nobody who waits may start.
@@ -16,6 +17,19 @@ pub(super) fn start_granted(state: &mut State) {
         if !state.attempts.any_of(uid) {
             state.admission.release(&uid);
         }
+    }
+}
+
+/// Ends attempts for jobs that fit no other way, where their queues say so.
+pub(super) fn preempt(state: &mut State) {
+    while state.may_start()
+        && let Some(preempted) = state.admission.next_preemption(state.ctx.clock.now())
+    {
+        if let Some(by) = state.jobs.get(preempted.by) {
+            let ended = preempted.victims.len();
+            state.ctx.metrics.preempted(NAMESPACE, &by.entry.queue, ended);
+        }
+        preempted.victims.into_iter().for_each(|victim| reconcile(state, victim, None));
     }
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use windlass_core::plan::{AdmissionDecision, Observed, plan_invalid};
 use windlass_core::{Action, Job, Plan, plan};
 
-use super::admit::admit;
+use super::admit::{admit, preempted};
 use super::apply::apply;
 use super::fetch::fetch;
 use super::state::State;
@@ -32,7 +32,8 @@ pub(super) fn reconcile(state: &mut State, uid: Uuid, mut decision: Option<Admis
         let now = state.ctx.clock.now();
         // observe: pure.
         let attempts = observe::attempts(&active.attempts, &state.ctx.host);
-        let mut observed = Observed { attempts, ..Observed::default() };
+        let preempted = preempted(state, uid, &attempts);
+        let mut observed = Observed { attempts, preempted, ..Observed::default() };
         // validate: pure.
         let missing = missing_requirement(&job, &state.ctx.config.functions.current());
         let plan = if let Some(why) = missing {

@@ -10,7 +10,7 @@ use super::check::Checks;
 use super::context::Context;
 use super::delay_queue::DelayQueue;
 use super::expiry::Expiry;
-use super::grants::{announce_waiting, start_granted};
+use super::grants::{announce_waiting, preempt, start_granted};
 use super::on_event::{on_event, on_time};
 use super::recover::{self, LostAttempts};
 use super::state::State;
@@ -108,6 +108,7 @@ impl Controller {
 /// Starts who may start, of all that the turn's events have brought.
 fn end_turn(state: &mut State) {
     start_granted(state);
+    preempt(state);
     announce_waiting(state);
     state.admission.measure(&state.ctx.metrics);
     let (waiting, memory_bytes) = state.attempts.warm_idle();

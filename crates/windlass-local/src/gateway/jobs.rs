@@ -7,11 +7,11 @@ use tokio::sync::oneshot;
 use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid};
 use windlass_core::live::Shown;
-use windlass_core::log_tail::LogRange;
+use windlass_core::log_tail::{LogRange, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
 use windlass_core::usage_over_time::UsageOverTime;
-use windlass_core::{Error, Function, Job, JobKey, Jobs, Queue};
+use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Queue};
 
 use super::stored_file::StoredFile;
 use super::{logs, submit};
@@ -78,9 +78,14 @@ impl Jobs for Engine {
         Ok(StoredResult { bytes, content_type, sha256, content })
     }
 
-    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error> {
+    async fn logs(
+        &self,
+        key: &JobKey,
+        attempt: Option<AttemptNumber>,
+        range: LogRange,
+    ) -> Result<Vec<u8>, Error> {
         let job = self.find(key).await?;
-        let Some(attempt) = job.status.attempt else { return Ok(Vec::new()) };
+        let Some(attempt) = wanted_attempt(&job, attempt)? else { return Ok(Vec::new()) };
         let path = self.ctx.files.log(job_uid(&job)?, attempt);
         let read = tokio::task::spawn_blocking(move || {
             windlass_worker::read_log(&path, range)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use windlass_core::admit::Admission;
+use windlass_core::admit::{Admission, Preempted};
 use windlass_core::plan::AdmissionDecision;
 use windlass_core::queue::{DEFAULT_QUEUE, QueueSpec, QueueStatus};
 use windlass_core::status::reasons;
@@ -107,6 +107,16 @@ impl MachineAdmission {
             self.backlog.record_start(interval);
         }
         Some((grant.id, grant.cpus))
+    }
+
+    /// For which job attempts are to end, of all that wait and fit no other way, and which.
+    pub(crate) fn next_preemption(&mut self, now: Timestamp) -> Option<Preempted<Uuid>> {
+        self.admission.preempt(now)
+    }
+
+    /// The job for which the attempt of this one is to end, if for any.
+    pub(crate) fn preempted_by(&self, uid: &Uuid) -> Option<&Uuid> {
+        self.admission.preempted_by(uid)
     }
 
     /// What is granted and who waits, for whoever reads the metrics. The default queue is there without an object, too.

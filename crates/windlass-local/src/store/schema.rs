@@ -203,10 +203,14 @@ pub(super) fn open(path: &Path, durable: bool) -> Result<Connection, StoreError>
 }
 
 /// Brings a database to the latest version.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    migrate_to(connection, MIGRATIONS.len() as i64)
+}
+
+pub(super) fn migrate_to(connection: &mut Connection, latest: i64) -> rusqlite::Result<()> {
     let version = version(connection)?;
     let transaction = connection.transaction()?;
-    for (number, migration) in (1_i64..).zip(MIGRATIONS) {
+    for (number, migration) in (1..=latest).zip(MIGRATIONS) {
         if number > version {
             transaction.execute_batch(migration)?;
             transaction.pragma_update(None, "user_version", number)?;
@@ -265,7 +269,7 @@ pub(super) fn check_open(connection: &Connection, path: &Path) -> Result<(), Sto
     if verdict != "ok" { Err(damaged(verdict)) } else { Ok(()) }
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 

@@ -12,7 +12,7 @@ use windlass_worker::private_files;
 use super::rows;
 use super::schema::{self, StoreError, wrong};
 
-/// A copy of the database, beside the database itself.
+/// A copy of the database, beside the database itself. It keeps its version: the windlass that made it can restore it.
 pub(crate) struct Snapshot {
     live: Connection,
     copy: Connection,
@@ -49,7 +49,6 @@ impl Snapshot {
         }
         copy.pragma_update(None, "journal_mode", "DELETE").map_err(sql)?;
         schema::check_open(&copy, &from)?;
-        schema::migrate(&mut copy).map_err(sql)?;
         Ok(Self { live, copy, path })
     }
 
@@ -59,10 +58,15 @@ impl Snapshot {
         mut each: impl FnMut(KeptJob) -> Result<(), E>,
     ) -> Result<u64, E> {
         let sql = |error: rusqlite::Error| E::from(wrong(&self.path, &error));
-        let mut statement = self
-            .copy
-            .prepare("SELECT uid, name, attempt, status ->> '$.result.location', blobs FROM jobs")
-            .map_err(sql)?;
+        let has = |column: &str| self.copy.column_exists(None, "jobs", column);
+        if !has("uid").map_err(sql)? {
+            // A server has just begun to make it.
+            return Ok(0);
+        }
+        let blobs = if has("blobs").map_err(sql)? { "blobs" } else { "NULL" };
+        let jobs =
+            format!("SELECT uid, name, attempt, status ->> '$.result.location', {blobs} FROM jobs");
+        let mut statement = self.copy.prepare(&jobs).map_err(sql)?;
         let mut rows = statement.query([]).map_err(sql)?;
         let mut jobs = 0;
         while let Some(row) = rows.next().map_err(sql)? {
@@ -108,4 +112,32 @@ pub(crate) fn check_restored(data: &Path) -> Result<(), StoreError> {
     let path = schema::path(data);
     let connection = schema::open_reader(&path).map_err(|error| wrong(&path, &error))?;
     schema::check_open(&connection, &path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_keeps_the_version_of_a_database_that_an_older_program_has_made() {
+        let (data, into) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut made = Connection::open(schema::path(data.path())).unwrap();
+        for (version, jobs) in [(0, 0), (1, 1), (2, 1), (3, 1)] {
+            schema::migrate_to(&mut made, version).unwrap();
+            if version == 1 {
+                let job = "INSERT INTO jobs VALUES (zeroblob(16), 'a', 'f', 'q', 0, 0, '{}', '{}', NULL, 1, 1, 1, '{}', NULL)";
+                made.execute(job, []).unwrap();
+            }
+            let snapshot = Snapshot::take(data.path(), into.path()).unwrap();
+            let found = snapshot.each_job(|job| {
+                assert!(job.name == "a" && job.blobs.is_empty());
+                Ok::<_, StoreError>(())
+            });
+            assert_eq!(found.unwrap(), jobs, "{version}");
+            snapshot.without(&[]).unwrap();
+            check_restored(into.path()).unwrap();
+            let copy = schema::open_reader(&schema::path(into.path())).unwrap();
+            assert_eq!(schema::version(&copy).unwrap(), version);
+        }
+    }
 }

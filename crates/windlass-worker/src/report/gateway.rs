@@ -244,7 +244,7 @@ pub(super) struct ProblemDetail {
 }
 
 /// A SHA-256 as `Content-Digest` has it (RFC 9530).
-fn digest_field(sha256: &str) -> String {
+pub(super) fn digest_field(sha256: &str) -> String {
     let byte = |at: usize| u8::from_str_radix(sha256.get(at..at + 2)?, 16).ok();
     let bytes: Vec<u8> = (0..sha256.len()).step_by(2).map_while(byte).collect();
     format!("sha-256=:{}:", BASE64.encode(bytes))

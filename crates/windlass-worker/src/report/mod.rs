@@ -2,6 +2,7 @@
 
 mod fetch;
 mod gateway;
+mod keep_log;
 mod retry;
 mod socket;
 
@@ -101,6 +102,13 @@ impl Reporter {
             }
             Self::Socket { .. } => too_large_to_inline(large.result.bytes),
         }
+    }
+
+    /// Has the end of the function's log kept. How many bytes of it are; `None` where none are.
+    pub(crate) async fn keep_log(&self, log: Option<Vec<u8>>) -> Option<u64> {
+        let (Self::Http { gateway, who, .. }, Some(log)) = (self, log) else { return None };
+        let bytes = log.len() as u64;
+        (bytes == 0 || gateway.keep_log(who, &log.into()).await).then_some(bytes)
     }
 
     /// Writes a blob of the job into a file. Tries until the deadline; what is `TimedOut` may come later.

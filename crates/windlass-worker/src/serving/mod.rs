@@ -172,7 +172,7 @@ impl ServingFunction {
         let (output, progress) = (self.output_path(), self.work.join(PROGRESS_FILE));
         self.rest()?;
         let file = self.progress.take().ok_or(io::ErrorKind::NotFound)?;
-        self.relay.begin(assignment.log.as_deref());
+        self.relay.begin(assignment.log.as_deref(), assignment.keep_log_bytes);
         let line = json_line(&JobLine {
             job: &assignment.job,
             attempt: assignment.attempt,
@@ -264,6 +264,11 @@ impl ServingFunction {
     /// The end of its stderr since the job has begun.
     pub(crate) fn last_words(&mut self) -> String {
         self.relay.last_words()
+    }
+
+    /// What is to be kept of what its job has said, after its last words. Once.
+    pub(crate) fn take_log(&mut self) -> Option<Vec<u8>> {
+        self.relay.take_log()
     }
 
     /// Makes ready what the next job needs, unless that was done since the last one: an empty progress file, and a new

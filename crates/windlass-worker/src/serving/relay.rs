@@ -1,41 +1,45 @@
 //! What a function that serves says on stdout and stderr: into the log of the job that it has.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use tokio::net::unix::pipe::Receiver;
 
 use crate::log::RotatingLog;
-use crate::stdio::{CHUNK_BYTES, keep_end, put, readable};
+use crate::output_end::{OutputEnd, Stream};
+use crate::stdio::{CHUNK_BYTES, put};
 
 /// The pipes of one process, and where to what comes through them goes.
 pub(super) struct ServingRelay {
     /// Each is none once it is closed.
     stdout: Option<Receiver>,
     stderr: Option<Receiver>,
-    /// The log of the job that it has; none where there are no logs: then it goes to this process's stderr.
+    /// The log of the job that it has; none where there are no logs: then it goes to this process's own streams.
     log: Option<RotatingLog>,
-    /// The end of stderr since the job has begun.
-    kept: VecDeque<u8>,
+    /// The end of what was said since the job has begun.
+    end: OutputEnd,
+    /// Both streams come through pipes: half of a log is not kept.
+    hears_both: bool,
     buffer: Vec<u8>,
 }
 
 impl ServingRelay {
     pub(super) fn new(stdout: Option<OwnedFd>, stderr: OwnedFd) -> io::Result<Self> {
+        let hears_both = stdout.is_some();
         Ok(Self {
+            hears_both,
             stdout: stdout.map(Receiver::from_owned_fd).transpose()?,
             stderr: Some(Receiver::from_owned_fd(stderr)?),
             log: None,
-            kept: VecDeque::new(),
+            end: OutputEnd::new(None),
             buffer: vec![0; CHUNK_BYTES],
         })
     }
 
     /// What comes from now on is of another job.
-    pub(super) fn begin(&mut self, log: Option<&str>) {
+    pub(super) fn begin(&mut self, log: Option<&str>, keep_log_bytes: Option<u64>) {
         self.drain();
-        self.kept.clear();
+        self.end = OutputEnd::new(keep_log_bytes.filter(|_| self.hears_both));
         self.log = log.map(RotatingLog::at);
     }
 
@@ -51,17 +55,23 @@ impl ServingRelay {
     /// The end of stderr of the job that has just ended, as text without control characters.
     pub(super) fn last_words(&mut self) -> String {
         self.drain();
-        readable(&self.kept.iter().copied().collect::<Vec<_>>())
+        self.end.last_words()
+    }
+
+    /// What is to be kept of what that job has said, after its last words. Once.
+    pub(super) fn take_log(&mut self) -> Option<Vec<u8>> {
+        self.end.take_log()
     }
 
     /// Takes what is in the pipes.
     fn drain(&mut self) {
-        let Self { stdout, stderr, log, kept, buffer } = self;
-        take(stdout, buffer, |bytes| put(log.as_mut(), bytes));
-        take(stderr, buffer, |bytes| {
-            keep_end(kept, bytes);
-            put(log.as_mut(), bytes);
-        });
+        let Self { stdout, stderr, log, end, buffer, .. } = self;
+        for (pipe, from) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
+            take(pipe, buffer, |bytes| {
+                end.push(from, bytes);
+                put(log.as_mut(), from, bytes);
+            });
+        }
     }
 }
 

@@ -262,6 +262,7 @@ fn refusal(status: StatusCode, body: &[u8], retry_after: Duration) -> Error {
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied(detail),
         StatusCode::NOT_FOUND => Error::NotFound { kind: "path", name: detail },
+        StatusCode::GONE => Error::Gone(detail),
         StatusCode::CONFLICT => Error::Conflict(detail),
         StatusCode::TOO_MANY_REQUESTS => Error::Busy { message: detail, retry_after },
         StatusCode::BAD_REQUEST

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Denied, Draining, Filter, MachineCapacity, Page, Submission, Watch};
-use windlass_core::log_tail::LogRange;
+use windlass_core::log_tail::{LogRange, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
-use windlass_core::{Error, Function, Job, JobKey, Jobs, Problem, Queue};
+use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Problem, Queue};
 
 use super::events::next_piece;
 use super::http_client::{Client, RequestParts};
@@ -208,10 +208,10 @@ fn list_path(namespace: &str, filter: &Filter, most: u32) -> String {
     path
 }
 
-fn log_path(key: &JobKey, follow: &str, LogRange { tail, timestamps }: LogRange) -> String {
+fn log_path(key: &JobKey, what: &str, LogRange { tail, timestamps }: LogRange) -> String {
     // A server of an earlier version knows no times, and is asked for them only by whoever wants them.
     let times = if timestamps { "&timestamps=true" } else { "" };
-    path(key, &format!("/logs?{follow}tailBytes={tail}{times}"))
+    path(key, &format!("/logs?{what}tailBytes={tail}{times}"))
 }
 
 /// What a 404 means where a namespace alone is named: nobody says whether there is one.
@@ -269,8 +269,18 @@ impl Jobs for RestJobs {
         })
     }
 
-    async fn logs(&self, key: &JobKey, range: LogRange) -> Result<Vec<u8>, Error> {
-        let path = log_path(key, "", range);
+    async fn logs(
+        &self,
+        key: &JobKey,
+        attempt: Option<AttemptNumber>,
+        range: LogRange,
+    ) -> Result<Vec<u8>, Error> {
+        if attempt.is_some() {
+            // Who finds no such attempt is told so, and not that there is no such job.
+            wanted_attempt(&self.get(key).await?, attempt)?;
+        }
+        let of = attempt.map(|number| format!("attempt={number}&")).unwrap_or_default();
+        let path = log_path(key, &of, range);
         let logs = self.0.whole(Method::GET, &path, RequestParts::default()).await;
         Ok(logs.map_err(|error| no_job(error, key))?.to_vec())
     }

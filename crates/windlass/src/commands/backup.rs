@@ -1,7 +1,7 @@
 //! `windlass backup` and `windlass restore`: the data directory of a server on one machine as one file. They work on
 //! the directory itself; the server may run during a backup.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Read, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -85,6 +85,14 @@ fn to_standard_output(data: &Path) -> anyhow::Result<Contents> {
 
 /// The file has its name once it is whole and on the disk.
 fn to_file(data: &Path, file: &Path) -> anyhow::Result<Contents> {
+    match fs::symlink_metadata(file) {
+        Ok(found) if !found.is_file() => {
+            let why = "is no regular file: a backup takes the place of nothing else";
+            return Err(BadUsage(format!("{} {why}", file.display())).into());
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
     let parent = file.parent().filter(|parent| *parent != Path::new(""));
     let directory = parent.unwrap_or(Path::new("."));
     let scratch = scratch(directory)?;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
+use windlass_core::kept_log::MAX_KEPT_LOG_BYTES;
 use windlass_gateway::operations_server::{self, OperationsServer};
 use windlass_kube::Ended;
 use windlass_kube::{
@@ -38,6 +38,16 @@ pub(crate) struct ControllerArgs {
     /// files the first that is there and not empty, read again when it changes; 16 KiB at most
     #[arg(long, env = "WINDLASS_REPORT_CA", value_name = "FILE", value_delimiter = ',')]
     pub(crate) report_ca: Vec<PathBuf>,
+    /// Most bytes of what each attempt says that its worker sends to the gateway, which keeps them with the results: for
+    /// gateways with `--results`. With 0 none are sent
+    #[arg(
+        long,
+        env = "WINDLASS_KEEP_LOG_BYTES",
+        value_name = "BYTES",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u64).range(..=MAX_KEPT_LOG_BYTES)
+    )]
+    pub(crate) keep_log_bytes: u64,
     /// Address that answers `/healthz`, `/readyz` and, to whoever may, `/metrics` [default: none]
     #[arg(long, env = "WINDLASS_OPERATIONS", value_name = "ADDRESS:PORT")]
     pub(crate) operations: Option<SocketAddr>,
@@ -124,7 +134,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
     log::start("info");
     memory::keep_little();
     let worker = worker_settings(&args)?;
-    let report = report_place(args.report_url, args.report_ca)?;
+    let report = report_place(args.report_url, args.report_ca, args.keep_log_bytes)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let client = windlass_kube::client(&metrics, Some(windlass_kube::LONGEST_SILENCE))
@@ -158,8 +168,9 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         controller(ready).await?;
         return Ok(ExitCode::SUCCESS);
     };
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = windlass_gateway::listen(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
     info!(address = %listener.local_addr()?, "answers probes and whoever may read metrics");
     let access = Arc::new(ClusterAccess::new(client.clone()));
     let operations = OperationsServer::new(registry, access, ready.subscribe());
@@ -187,9 +198,14 @@ fn worker_settings(args: &ControllerArgs) -> Result<WorkerSettings, BadUsage> {
 }
 
 /// Workers trust nobody but who is named: an image of a function has no authorities of its own.
-fn report_place(url: String, files: Vec<PathBuf>) -> Result<ReportEndpoint, BadUsage> {
+fn report_place(
+    url: String,
+    files: Vec<PathBuf>,
+    keep_log_bytes: u64,
+) -> Result<ReportEndpoint, BadUsage> {
+    let keep_log_bytes = Some(keep_log_bytes).filter(|bytes| *bytes > 0);
     let authorities = match (url.starts_with("https://"), files.is_empty()) {
-        (false, true) => return Ok(ReportEndpoint { url, authorities: None }),
+        (false, true) => return Ok(ReportEndpoint { url, authorities: None, keep_log_bytes }),
         (false, false) => return Err(BadUsage("--report-ca is for an https --report-url".into())),
         (true, true) => return Err(BadUsage("an https --report-url needs --report-ca".into())),
         (true, false) => {
@@ -197,5 +213,5 @@ fn report_place(url: String, files: Vec<PathBuf>) -> Result<ReportEndpoint, BadU
         }
     };
     let now = move || Arc::clone(&authorities.borrow().pem);
-    Ok(ReportEndpoint { url, authorities: Some(Arc::new(now)) })
+    Ok(ReportEndpoint { url, authorities: Some(Arc::new(now)), keep_log_bytes })
 }

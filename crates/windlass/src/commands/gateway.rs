@@ -183,7 +183,7 @@ fn traced(reports: ClusterReports) -> anyhow::Result<Arc<dyn Reports>> {
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    windlass_gateway::listen(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// Answers until the process is asked to stop. Then probes are answered no more: it is not ready.

@@ -13,6 +13,7 @@ use windlass_core::result::ByteStream;
 use windlass_core::{AttemptNumber, Error, Job, JobKey, Phase};
 
 use crate::backend::resolve::Backend;
+use crate::flags::bad_usage::BadUsage;
 use crate::output::log;
 use crate::output::terminal::Printable;
 use crate::process::{self, INTERRUPTED};
@@ -27,6 +28,12 @@ pub(crate) struct Logs {
     /// log of the next attempt follows
     #[arg(short, long)]
     pub(crate) follow: bool,
+    /// What this attempt has said, 1 for the first [default: the latest]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "follow")]
+    pub(crate) attempt: Option<AttemptNumber>,
+    /// What the attempt before the latest has said
+    #[arg(short, long, conflicts_with_all = ["attempt", "follow"])]
+    pub(crate) previous: bool,
     /// Only the end of it, in bytes [default: 1 MiB, the most]
     #[arg(long, value_name = "BYTES", default_value_t = LONGEST_TAIL, hide_default_value = true, value_parser = clap::value_parser!(u64).range(..=LONGEST_TAIL))]
     pub(crate) tail: u64,
@@ -61,12 +68,26 @@ pub(crate) async fn logs(backend: &Backend, args: &Logs) -> anyhow::Result<ExitC
         if args.follow {
             return follow(backend, &key, range, &mut out).await;
         }
-        let said = backend.jobs.logs(&key, range).await?;
+        let attempt =
+            if args.previous { Some(previous(backend, &key).await?) } else { args.attempt };
+        let said = backend.jobs.logs(&key, attempt, range).await?;
         show(Box::pin(futures::stream::iter([Ok(said.into())])), &mut out).await.map(drop)
     };
     tokio::select! {
         shown = shown => shown.map(|()| ExitCode::SUCCESS),
         () = process::stopped() => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+/// The attempt before the latest.
+async fn previous(backend: &Backend, key: &JobKey) -> anyhow::Result<AttemptNumber> {
+    let job = backend.jobs.get(key).await?;
+    match job.status.attempt {
+        Some(latest @ 2..) => Ok(latest - 1),
+        _ => {
+            Err(BadUsage(format!("--previous: {:?} has no attempt before its latest", key.name))
+                .into())
+        }
     }
 }
 

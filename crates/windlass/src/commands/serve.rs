@@ -108,7 +108,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let (cpus, activity) = (config.cpus, Arc::clone(&config.activity));
     let hides_data = config.hides_data;
     let is_open = !hides_data && config.worker.run_as.is_none();
-    let listener = TcpListener::bind(args.listen)
+    let listener = windlass_gateway::listen(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;

@@ -286,7 +286,7 @@ impl Shown for Queue {
     fn columns() -> (&'static [&'static str], &'static [&'static str]) {
         (
             &["NAME", "CPUS", "GRANTED", "WAITING", "WEIGHT", "HOLD"],
-            &["MAX-QUEUED", "MAX-PARALLELISM"],
+            &["MAX-QUEUED", "MAX-PARALLELISM", "PREEMPTION"],
         )
     }
 
@@ -301,6 +301,7 @@ impl Shown for Queue {
             spec.hold.to_string(),
             spec.max_queued.to_string(),
             number(spec.max_parallelism_per_job),
+            spec.preemption.as_str().to_owned(),
         ]
     }
 }

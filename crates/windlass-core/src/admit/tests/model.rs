@@ -47,7 +47,7 @@ impl Model {
         let mut queues: Vec<_> = QUEUES
             .iter()
             .map(|name| {
-                let Share { quota, weight, guaranteed } = self.share(name);
+                let Share { quota, weight, guaranteed, .. } = self.share(name);
                 QueueState { quota, granted: self.used_in(name), weight, guaranteed }
             })
             .collect();
@@ -141,8 +141,9 @@ prop_compose! {
 fn event() -> impl Strategy<Value = Event> {
     let queue = || prop::sample::select(&QUEUES[..]);
     let guaranteed = prop_oneof![Just(0), 1_u32..8];
-    let share = (prop::option::weighted(0.7, 0_u32..12), 1_u32..4, guaranteed)
-        .prop_map(|(quota, weight, guaranteed)| Share { quota, weight, guaranteed });
+    let share = (prop::option::weighted(0.7, 0_u32..12), 1_u32..4, guaranteed).prop_map(
+        |(quota, weight, guaranteed)| Share { quota, weight, guaranteed, ..Share::default() },
+    );
     prop_oneof![
         8 => wait(),
         2 => (0..JOBS).prop_map(Event::Leave),

@@ -1,15 +1,15 @@
 //! `GET /v1/namespaces/{namespace}/jobs/{name}/logs`: what the function says on stdout and stderr.
 //!
-//! The end of it, as it is now: it can be read while the function runs. With `follow=true` all that it
-//! says until the job has ended. Like a result it is hostile.
+//! The end of it, as it is now: it can be read while the function runs. With `attempt` that of an earlier attempt. With
+//! `follow=true` all that it says until the job has ended. Like a result it is hostile.
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use http::{HeaderName, Method, Uri, header};
-use windlass_core::JobKey;
 use windlass_core::jobs::Verb;
 use windlass_core::log_tail::LogRange;
+use windlass_core::{AttemptNumber, JobKey};
 
 use super::stream_end::stream_over;
 use crate::middleware::path_target::Target;
@@ -20,16 +20,23 @@ use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};
 /// Most of what was said already that is given, in bytes: the last MiB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// `?follow=&tailBytes=&timestamps=`
+/// What is asked for.
+struct LogQuery {
+    follows: bool,
+    attempt: Option<AttemptNumber>,
+    range: LogRange,
+}
+
+/// `?attempt=&follow=&tailBytes=&timestamps=`
 pub(crate) async fn read_logs(
     Target { state, of: key, token, .. }: Target<JobKey>,
     method: Method,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let (follows, range) = query_of(&uri)?;
+    let LogQuery { follows, attempt, range } = query_of(&uri)?;
     let (jobs, limits) = (&state.gateway.jobs, &state.gateway.limits);
     let body = match (follows, &method) {
-        (false, _) => within(limits.request, jobs.logs(&key, range)).await??.into(),
+        (false, _) => within(limits.request, jobs.logs(&key, attempt, range)).await??.into(),
         (true, &Method::HEAD) => {
             within(limits.request, jobs.get(&key)).await??;
             Body::empty()
@@ -50,22 +57,29 @@ pub(crate) async fn read_logs(
     Ok((headers, body).into_response())
 }
 
-/// Whether to follow, and what to give of what was said before.
-fn query_of(uri: &Uri) -> Result<(bool, LogRange), ApiError> {
-    let (mut follows, mut range) = (false, LogRange { tail: MAX_BYTES, timestamps: false });
+fn query_of(uri: &Uri) -> Result<LogQuery, ApiError> {
+    let (mut follows, mut attempt) = (false, None);
+    let mut range = LogRange { tail: MAX_BYTES, timestamps: false };
     let yes_or_no = |key: &'static str, value: &str| {
         value.parse().map_err(|_| invalid_parameter(key, "true or false"))
     };
     for (key, value) in parameters(uri)? {
         match key.as_str() {
+            "attempt" => match value.parse() {
+                Ok(number @ 1..) => attempt = Some(number),
+                _ => return Err(invalid_parameter("attempt", "a number from 1 on")),
+            },
             "follow" => follows = yes_or_no("follow", &value)?,
             "timestamps" => range.timestamps = yes_or_no("timestamps", &value)?,
             "tailBytes" => match value.parse() {
                 Ok(bytes @ 0..=MAX_BYTES) => range.tail = bytes,
                 _ => return Err(invalid_parameter("tailBytes", "a number from 0 to 1048576")),
             },
-            _ => return Err(unknown_parameter(key, "follow, tailBytes, timestamps")),
+            _ => return Err(unknown_parameter(key, "attempt, follow, tailBytes, timestamps")),
         }
     }
-    Ok((follows, range))
+    if follows && attempt.is_some() {
+        return Err(invalid_parameter("attempt", "follow=true goes from the latest attempt on"));
+    }
+    Ok(LogQuery { follows, attempt, range })
 }

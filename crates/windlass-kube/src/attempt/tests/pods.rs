@@ -42,7 +42,8 @@ fn template_with(
 ) -> core_v1::PodTemplateSpec {
     let function: FunctionSpec = serde_json::from_value(function).unwrap();
     let limits = JobLimits::without_function(&job.spec);
-    let report = ReportEndpoint { url: "http://gateway".into(), authorities: None };
+    let report =
+        ReportEndpoint { url: "http://gateway".into(), authorities: None, keep_log_bytes: Some(7) };
     let (limits, function, report) = (&limits, &function, &report);
     let attempt =
         NewAttempt { maker: None, job, limits, function, number, cpus: 2, report, worker };
@@ -186,6 +187,7 @@ fn a_worker_is_told_what_to_fetch_and_gets_it_in_its_own_volume() {
         (&inline["input"], &inline["inputs"]),
         (&json!("/windlass/input/input.json"), &Value::Null)
     );
+    assert_eq!(inline["keepLogBytes"], 7);
     let fetched = told(json!({ "function": "f", "inputBlob": blob, "files": { "a": blob } }));
     assert_eq!(fetched["input"], "/windlass/work/input/input");
     assert_eq!(

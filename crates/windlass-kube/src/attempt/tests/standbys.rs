@@ -16,7 +16,11 @@ use crate::labels::AttemptId;
 use windlass_core::plan::AttemptState;
 
 fn report() -> ReportEndpoint {
-    ReportEndpoint { url: "http://gateway/v1/reports".into(), authorities: None }
+    ReportEndpoint {
+        url: "http://gateway/v1/reports".into(),
+        authorities: None,
+        keep_log_bytes: Some(7),
+    }
 }
 
 fn function() -> Function {
@@ -145,6 +149,9 @@ fn a_standby_has_its_worker_brought_as_well_and_tells_its_own_from_others() {
     let began = ["/windlass/worker/windlass-worker", "--standby", "--", "f"];
     assert_eq!(container["command"], json!(began));
     assert_ne!(digest, of(Way::ImageVolume).0);
+    let order = container["env"].as_array().unwrap().iter();
+    let order = order.rev().find(|variable| variable["name"] == "WINDLASS_STANDBY").unwrap();
+    assert!(order["value"].as_str().unwrap().contains("\"keepLogBytes\":7"), "{order}");
 }
 
 /// A pod whose requests are its limits is of another class (Guaranteed), and a resize must not change the class.

@@ -30,7 +30,11 @@ fn a_panic_at_one_of_a_hundred_jobs_stops_no_other() {
         };
         let url = "http://gateway/v1/reports".to_owned();
         let settings = Settings {
-            report: ReportEndpoint { url, authorities: Some(Arc::new(authorities)) },
+            report: ReportEndpoint {
+                url,
+                authorities: Some(Arc::new(authorities)),
+                keep_log_bytes: None,
+            },
             ended: Some(Arc::new(|job| assert!(job.metadata.name != "j7", "another defect"))),
             ..settings()
         };

@@ -5,6 +5,7 @@ mod cluster_functions;
 mod cluster_queues;
 mod defects;
 mod late_needs;
+mod preemption;
 mod queues;
 mod read_faults;
 mod standbys;

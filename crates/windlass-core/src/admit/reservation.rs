@@ -1,0 +1,55 @@
+//! CPUs that are kept for the jobs for which attempts are ended. They come from nobody else: what a victim held goes to
+//! the job for which it has ended, before anybody else sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::request::Preemption;
+use crate::Cpus;
+
+/// All of them.
+#[derive(Clone, Debug)]
+pub(super) struct Reservations<Id> {
+    /// Whether anything has changed since it was last looked for attempts to end.
+    pub(super) changed: bool,
+    /// Queues that may end attempts.
+    pub(super) queues: BTreeSet<Arc<str>>,
+    pub(super) by_job: BTreeMap<Id, Reservation<Id>>,
+    /// Attempts that are ending, and for whom: for nobody, if that job waits no more.
+    pub(super) victims: BTreeMap<Id, Option<Id>>,
+}
+
+/// What is kept for one job.
+#[derive(Clone, Debug)]
+pub(super) struct Reservation<Id> {
+    /// The fewest CPUs with which it starts.
+    pub(super) need: Cpus,
+    /// The most that it takes of what its victims held.
+    pub(super) most: Cpus,
+    /// What is there. It counts as used.
+    pub(super) kept: Cpus,
+    /// What attempts of other queues still hold of it. It counts in the quota.
+    pub(super) coming: Cpus,
+    pub(super) victims: BTreeSet<Id>,
+}
+
+impl<Id: Ord> Reservations<Id> {
+    pub(super) fn new() -> Self {
+        let (queues, by_job, victims) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        Self { changed: false, queues, by_job, victims }
+    }
+
+    pub(super) fn set_queue(&mut self, name: &Arc<str>, preemption: Preemption) {
+        self.changed = true;
+        if preemption.is_none() {
+            self.queues.remove(name);
+        } else {
+            self.queues.insert(Arc::clone(name));
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.is_empty() && self.by_job.is_empty() && self.victims.is_empty()
+    }
+}

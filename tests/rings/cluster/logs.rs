@@ -1,0 +1,110 @@
+//! What attempts have said, after their batch Jobs are gone.
+
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use super::{Gateways, MANY_SECONDS, pods, spinning};
+use crate::support::cluster::{Bucket, Namespace, RELEASE, kubectl};
+use crate::support::eventually;
+
+/// Waits until nothing of a job is left but its ComputeJob.
+fn without_pods(namespace: &Namespace, job: &str) {
+    eventually("its pods are gone", MANY_SECONDS, || pods(namespace, job).is_empty().then_some(()));
+}
+
+/// Replaces the gateways, and waits until the Service at this address leads to the new ones.
+fn restart_gateways(address: &str) {
+    let before = Gateways::pods();
+    let deployment = format!("deployment/{RELEASE}-gateway");
+    kubectl(&["rollout", "restart", &deployment, "-n", RELEASE], "").unwrap();
+    let wait = ["rollout", "status", &deployment, "-n", RELEASE, "--timeout=60s"];
+    kubectl(&wait, "").unwrap();
+    let is_there = |pod: &String| kubectl(&["get", "pod", pod, "-n", RELEASE], "").is_ok();
+    eventually("the old gateways are gone", MANY_SECONDS, || {
+        (!before.iter().any(is_there)).then_some(())
+    });
+    eventually("there are new ones", MANY_SECONDS, || TcpStream::connect(address).ok());
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn what_attempts_said_is_read_when_their_pods_are_gone_and_deleted_with_their_job() {
+    let Some(bucket) = Bucket::of_the_release() else { return };
+    let namespace = Namespace::new("kept-logs");
+    let input = json!({ "mode": "crash" });
+    let spec = json!({ "function": "misbehave", "input": input, "retries": 1 });
+    namespace.apply("crashes", &spec).unwrap();
+    spinning(&namespace, "spins", &[]);
+    let said = b"about to \"spin\"\n\xff\xfe\n";
+    // By the Service: a forward ends with the gateway's pod.
+    let client = namespace.direct_client();
+    let ask = |path: &str| client.get(&client.jobs(path));
+    eventually("it has said something", MANY_SECONDS, || {
+        (ask("/spins/logs").body == said).then_some(())
+    });
+    namespace.cancel("spins");
+    let job = namespace.wait("crashes");
+    assert_eq!(job["status"]["attempt"], 2, "{job}");
+    for job in ["crashes", "spins"] {
+        without_pods(&namespace, job);
+    }
+    restart_gateways(&client.address);
+    for query in ["", "?attempt=1", "?attempt=2", "?follow=true"] {
+        let log = ask(&format!("/crashes/logs{query}"));
+        assert_eq!((log.status, &log.body[..]), (200, &b"about to \"crash\"\n"[..]), "{query}");
+    }
+    let timed = ask("/crashes/logs?attempt=1&timestamps=true");
+    let timed = String::from_utf8(timed.body).unwrap();
+    let (time, line) = timed.split_once(' ').unwrap();
+    assert!(time.parse::<jiff::Timestamp>().is_ok() && line == "about to \"crash\"\n", "{timed}");
+    // What is cancelled has lost its batch Job, by which its worker is known: most often it is too late to send.
+    let cancelled = ask("/spins/logs");
+    assert!(cancelled.body == said || cancelled.status == 410, "{cancelled:?}");
+    assert_eq!(ask("/crashes/logs?attempt=3").status, 404);
+    assert_eq!(ask("/crashes/logs?attempt=0").status, 400);
+    // It is counted and deleted like a result, and another job of the name has none of it.
+    let uid = job["metadata"]["uid"].as_str().unwrap();
+    assert_eq!(bucket.keys_of(&namespace.0, uid), 2);
+    assert!(client.send("DELETE", &client.jobs("/crashes"), &[], b"").status < 300);
+    assert_eq!(bucket.keys_of(&namespace.0, uid), 0);
+    let again = json!({ "function": "echo", "input": {} });
+    namespace.apply("crashes", &again).unwrap();
+    namespace.wait("crashes");
+    without_pods(&namespace, "crashes");
+    let silent = ask("/crashes/logs");
+    assert_eq!((silent.status, silent.body.len()), (200, 0), "it is known to have said nothing");
+    assert_eq!(ask("/crashes/logs?attempt=2").status, 404);
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_log_of_a_pod_that_is_deleted_by_force_is_kept_or_says_why_it_is_not() {
+    if Bucket::of_the_release().is_none() {
+        return;
+    }
+    let namespace = Namespace::new("lost-logs");
+    let pod = spinning(&namespace, "spins", &[]);
+    let client = namespace.direct_client();
+    let said = b"about to \"spin\"\n\xff\xfe\n";
+    eventually("it has said something", MANY_SECONDS, || {
+        (client.get(&client.jobs("/spins/logs")).body == said).then_some(())
+    });
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let delete = ["delete", "pod", name, "-n", &namespace.0, "--grace-period=0", "--force"];
+    kubectl(&delete, "").unwrap();
+    eventually("there is a second attempt", MANY_SECONDS, || {
+        (namespace.job("spins")["status"]["attempt"] == 2).then_some(())
+    });
+    // Its worker may have had the time, and may not: never is it nothing.
+    let log = client.get(&client.jobs("/spins/logs?attempt=1"));
+    match log.status {
+        200 => assert_eq!(log.body, said),
+        410 => {
+            let told = String::from_utf8(log.body).unwrap();
+            assert!(told.contains("nothing is kept of what attempt 1 has said: "), "{told}");
+        }
+        _ => panic!("{log:?}"),
+    }
+    namespace.cancel("spins");
+}
