@@ -25,6 +25,9 @@ export function seconds(value: number): string {
   return rest === 0 || minutes >= 10 ? `${minutes} min` : `${minutes} min ${rest} s`;
 }
 
+/** What is meant by the time of a job as a whole. */
+export const WALL_TIME = "From its acceptance to its end, or to now: with waiting, starting and all attempts";
+
 export function ago(time: number, now: number): string {
   const past = (now - time) / 1000;
   if (past < 1) return "now";

@@ -42,6 +42,77 @@ async function openSaid(input, job = {}) {
   return page;
 }
 
+/** That a field is red, has the focus, says this, and nothing else does. */
+async function wrongField(page, label, words) {
+  const field = page.getByLabel(label, { exact: true }).or(page.getByLabel(`${label} required`, { exact: true }));
+  await page.locator('[aria-invalid="true"]').first().waitFor();
+  await until(`${label} has the focus`, () => field.evaluate((at) => at === document.activeElement && at.getAttribute("aria-invalid") === "true"));
+  const about = await field.evaluate((at) => document.getElementById(at.getAttribute("aria-describedby")).innerText);
+  assert.ok(about.includes(words), `${label}: ${about}`);
+  const said = await page.getByRole("alert").allInnerTexts();
+  assert.equal(new Set(said).size, said.length, `said twice: ${said}`);
+  assert.ok(!said.some((text) => text.includes("/input") || text.includes("/parallelism")), `${said}`);
+  const seen = await field.evaluate((at) => at.getBoundingClientRect().top >= 0 && at.getBoundingClientRect().bottom <= innerHeight);
+  assert.ok(seen, `${label} is out of sight`);
+}
+
+test("what is wrong in the form is said at its field, which gets the focus", async () => {
+  const page = await openPage(browser, server, { viewport: { width: 1280, height: 500 } });
+  await go(page, "#/default/functions/say");
+  const submit = () => page.getByRole("button", { name: "Submit" }).click();
+  await page.getByLabel("Labels").waitFor();
+  await submit();
+  await wrongField(page, "text", "this is required");
+  assert.deepEqual(await violations(page), []);
+  await page.getByLabel("text required").fill("a");
+  for (const [label, value, words, right] of [
+    ["Labels", "team=blue urgent", '"urgent" is no label: write name=value', "team=blue"],
+    ["CPUs", "99", "2", "1"],
+    ["Priority", "2000000000000", "", "0"],
+    ["Name", "No Name", "", "by-the-form"],
+  ]) {
+    await page.getByLabel(label, { exact: true }).fill(value);
+    await submit();
+    await wrongField(page, label, words);
+    await page.getByLabel(label, { exact: true }).fill(right);
+  }
+  await page.getByRole("button", { name: "Write it as JSON" }).click();
+  await page.getByLabel("Input, as JSON").fill("{");
+  await submit();
+  await wrongField(page, "Input, as JSON", "this is not JSON");
+  await page.getByLabel("Input, as JSON").fill('{"text": "b", "odd": 1}');
+  await page.getByRole("button", { name: "Write it in fields" }).click();
+  await wrongField(page, "Input, as JSON", "no field can say this: odd");
+  await page.getByLabel("Input, as JSON").fill('{"text": "b"}');
+  await page.getByRole("button", { name: "Write it in fields" }).click();
+  assert.equal(await page.getByLabel("text required").inputValue(), "b");
+  await page.getByLabel("Queue").fill("smal");
+  await page.getByText("There is no such queue here now").waitFor();
+  assert.ok((await page.locator("#queues option").evaluateAll((all) => all.map((one) => one.value))).includes("small"));
+  await page.getByLabel("Queue").fill("");
+  await submit();
+  await page.getByRole("heading", { name: "by-the-form" }).waitFor();
+  await go(page, "#/default/functions/say");
+  await page.getByLabel("text required").fill("another");
+  await page.getByLabel("Name", { exact: true }).fill("by-the-form");
+  await submit();
+  await wrongField(page, "Name", "by-the-form");
+});
+
+test("a field of JSON shows what it looks like", async () => {
+  const page = await openPage(browser, server);
+  const properties = { shape: { type: "object", properties: { size: { type: "number" }, names: { type: "array", items: { type: "string" } } } }, given: { type: "array", examples: [[1, 2]] } };
+  await page.route("**/functions/say", async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    return route.fulfill({ response, json: { ...json, spec: { ...json.spec, inputSchema: { type: "object", properties } } } });
+  });
+  await go(page, "#/default/functions/say");
+  const about = async (label) => JSON.parse((await page.locator(".field", { hasText: label }).locator(".example").textContent()).replace("Such as ", ""));
+  assert.deepEqual(await about("shape"), { size: "number", names: ["string"] });
+  assert.deepEqual(await about("given"), [1, 2]);
+});
+
 test("the life of a job, from the form to its picture, and once more with edits", async () => {
   const page = await openPage(browser, server);
   await page.getByRole("link", { name: "Functions" }).click();
@@ -49,7 +120,10 @@ test("the life of a job, from the form to its picture, and once more with edits"
   // The form sends what it has; the server says what is wrong with it.
   await page.getByLabel("repeat").fill("0");
   await page.getByRole("button", { name: "Submit" }).click();
-  await page.getByRole("alert").filter({ hasText: "/input/repeat" }).waitFor();
+  await page.getByText("this is required").waitFor();
+  await page.getByLabel("text", { exact: false }).first().fill("a");
+  await page.getByRole("button", { name: "Submit" }).click();
+  await wrongField(page, "repeat", "1");
   await page.getByLabel("repeat").fill("1");
   await page.getByLabel("text", { exact: false }).first().fill(png(40, 30).toString("base64"));
   await page.getByLabel("base64").selectOption("true");
@@ -173,7 +247,9 @@ test("why a job waits is said in the server's words", async () => {
   await section(page, "Failures").getByText("Crashed").waitFor();
   await go(page, `#/default/jobs/${first}`);
   await page.getByRole("button", { name: "Cancel" }).click();
-  await page.getByRole("button", { name: "Cancel it" }).click();
+  const dialog = page.getByRole("dialog", { name: `Cancel job ${first}?` });
+  await dialog.getByRole("button", { name: "Keep it" }).waitFor();
+  await dialog.getByRole("button", { name: "Cancel the job" }).click();
   await page.locator(".title .phase-cancelled").waitFor();
 });
 
@@ -220,6 +296,33 @@ test("large JSON and large text are bounded and the page goes on", async () => {
   assert.ok((await section(tree, "Result").locator(".leaf").count()) <= 100);
   await tree.getByRole("link", { name: "Jobs" }).click();
   await tree.getByRole("heading", { name: "Jobs" }).waitFor();
+});
+
+test("small JSON is open at once, as deep as it is", async () => {
+  const page = await openSaid({ text: '{"a": {"b": {"c": [{"d": "deep"}]}}}', type: "application/json" });
+  await section(page, "Result").getByText("deep").waitFor();
+});
+
+test("the time in the list is the one in all", async () => {
+  const page = await openSaid({ text: "a", steps: 3 });
+  const sum = page.locator(".gantt .sum");
+  const [time, meaning] = [await sum.locator(".number").textContent(), await sum.getAttribute("title")];
+  const name = page.url().split("/").at(-1);
+  await go(page, `#/default/jobs?q=${name}`);
+  const shown = page.locator(".tbody [role=row] .of-time span");
+  assert.deepEqual([await shown.textContent(), await shown.getAttribute("title")], [time, meaning]);
+});
+
+test("what a page of a job shows is of one width, on a wide screen", async () => {
+  const page = await openPage(browser, server, { viewport: { width: 1600, height: 900 } });
+  const name = await server.say({ text: "a", steps: 25, exit: 65, log: "words" });
+  await server.phase(name, "Failed");
+  await go(page, `#/default/jobs/${name}`);
+  await page.getByRole("img", { name: "of memory" }).waitFor();
+  assert.match(await page.locator(".scale").last().innerText(), /MiB\s+0$/);
+  const boxes = page.locator("section, .why, .title, section svg, section .log, .gantt");
+  const ends = await boxes.evaluateAll((all) => all.map((one) => Math.round(one.getBoundingClientRect().right)));
+  assert.ok(ends.length > 8 && new Set(ends).size === 1, `${ends}`);
 });
 
 test("text that turns its direction is isolated and shown", async () => {

@@ -72,6 +72,45 @@ test("filters are in the address and select by name, label, function, phase and 
   await shown("find-failed");
   await page.getByRole("button", { name: "Show all" }).click();
   await shown("find-blue", "find-echo", "find-failed");
+  // Words of a fact, and a label that is clicked.
+  for (const [words, name] of [["phase=Failed", "find-failed"], ["queue=small", "find-failed"], ["function=echo", "find-echo"], ["reason=BadInput", "find-failed"]]) {
+    await page.getByRole("searchbox").fill(`find ${words}`);
+    await shown(name);
+  }
+  await page.getByRole("searchbox").fill("find");
+  await row(page, "find-blue").getByRole("button", { name: "team=blue" }).click();
+  await shown("find-blue");
+  assert.match(page.url(), /q=team%3Dblue/);
+});
+
+test("failures of the overview lead to the jobs that failed so", async () => {
+  const page = await openPage(browser, server);
+  for (const [section, link] of [["Failures", "BadInput"], ["Failures", "1 job"], ["What has ended", "BadInput"]]) {
+    await go(page, "#/default/overview");
+    await page.getByRole("region", { name: section, exact: true }).getByRole("link", { name: link, exact: true }).click();
+    await until(`one row after ${link}`, async () => (await rows(page).count()) === 1);
+    await row(page, "find-failed").waitFor();
+  }
+});
+
+test("a slash goes to the search, Enter opens its only match, Escape leaves it", async () => {
+  const page = await openPage(browser, server);
+  await rows(page).nth(1).waitFor();
+  const search = page.getByRole("searchbox");
+  const isIn = () => search.evaluate((box) => box === document.activeElement);
+  await page.keyboard.press("/");
+  assert.ok(await isIn());
+  await page.keyboard.type("find-");
+  await page.keyboard.press("Escape");
+  assert.ok(!(await isIn()));
+  assert.equal(await search.inputValue(), "find-");
+  await page.keyboard.press("/");
+  await page.keyboard.press("Enter");
+  assert.match(page.url(), /\/jobs\?/);
+  await page.keyboard.type("find-echo");
+  await until("one row", async () => (await rows(page).count()) === 1);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "find-echo" }).waitFor();
 });
 
 test("many jobs are cancelled, retried and deleted, and refusals are told in the server's words", async () => {
@@ -85,14 +124,22 @@ test("many jobs are cancelled, retried and deleted, and refusals are told in the
   await page.getByText("only a job that has ended").first().waitFor();
   await page.getByRole("button", { name: "Close" }).click();
   await page.getByLabel("Choose all shown").check();
+  await server.say({ text: "a" }, { name: "bulk-ended" });
+  await server.ask("POST", "jobs/bulk-ended/cancel");
+  await row(page, "bulk-ended").getByText("Cancelled").waitFor();
+  await page.getByLabel("Choose bulk-ended").check();
   await page.getByRole("button", { name: "Cancel", exact: true }).click();
-  await page.getByRole("button", { name: "Cancel them" }).click();
-  await until("all are cancelled", async () => (await rows(page).getByText("Cancelled").count()) === 3);
+  const dialog = page.getByRole("dialog", { name: "Cancel 3 jobs?" });
+  await dialog.getByText("1 of 4 have ended").waitFor();
+  await dialog.getByRole("button", { name: "Keep them" }).waitFor();
+  await dialog.getByRole("button", { name: "Cancel 3 jobs" }).click();
+  await until("all are cancelled", async () => (await rows(page).getByText("Cancelled").count()) === 4);
   await page.getByText("3 jobs cancelled").waitFor();
   await page.getByLabel("Choose all shown").check();
+  assert.ok(await page.getByRole("button", { name: "Cancel", exact: true }).isDisabled());
   await page.getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-  await page.getByText("No job is like this.").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete 4 jobs" }).click();
+  await page.getByText("No job matches.").waitFor();
   assert.deepEqual(page.complaints.filter((text) => !text.includes("409")), []);
 });
 
@@ -163,7 +210,9 @@ test("a job that was made again under its name is not the one that was chosen", 
   const [old] = (await server.ask("GET", "jobs")).items.filter(({ metadata }) => metadata.name === "made-again");
   await server.ask("DELETE", "jobs/made-again");
   await server.say({ text: "a", steps: 600 }, { name: "made-again" });
-  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  const dialog = page.getByRole("dialog", { name: "Delete job made-again?" });
+  await dialog.getByRole("button", { name: "Keep it" }).waitFor();
+  await dialog.getByRole("button", { name: "Delete the job" }).click();
   await page.getByText("was deleted and made again: nothing was done").waitFor();
   const { metadata } = await server.ask("GET", "jobs/made-again");
   assert.notEqual(metadata.uid, old.metadata.uid);
@@ -180,6 +229,9 @@ test("the list says why a job waits", async () => {
   await row(page, "without-queue").getByText('queue "nowhere" is not there').waitFor();
   await go(page, "#/default/overview");
   await page.getByRole("region", { name: "What waits" }).getByText('queue "nowhere" is not there').waitFor();
+  await page.setViewportSize({ width: 390, height: 800 });
+  const short = page.getByRole("region", { name: "What waits" }).locator("a, time");
+  for (const lines of await short.evaluateAll((all) => all.map((one) => one.getClientRects().length))) assert.equal(lines, 1);
   for (const name of ["waiting", "without-queue", "in-the-way"]) await server.ask("DELETE", `jobs/${name}`);
 });
 
@@ -217,7 +269,7 @@ test("a page keeps twenty thousand jobs, and the newest of more", async () => {
   await page.getByText("20,000 jobs", { exact: true }).waitFor();
   await page.getByText("There are more jobs than the 20,000 jobs").waitFor();
   await page.getByRole("searchbox").fill("old-0");
-  await page.getByText("No job is like this.").waitFor();
+  await page.getByText("No job matches.").waitFor();
   await server.ask("DELETE", "jobs/one-more");
 });
 
@@ -228,6 +280,53 @@ test("the keyboard reaches the jobs and goes from one to the next", async () => 
   await page.keyboard.press("ArrowDown");
   const second = await rows(page).nth(1).locator("a").textContent();
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), second);
+});
+
+/** Whether the ring around what has the focus is there, and cut by nothing around it. */
+function isRingWhole() {
+  const at = document.activeElement;
+  const { outlineStyle, outlineWidth, outlineOffset } = getComputedStyle(at);
+  if (outlineStyle === "none") return false;
+  const more = parseFloat(outlineWidth) + parseFloat(outlineOffset);
+  const ring = at.getBoundingClientRect();
+  const holds = (box) =>
+    box.left <= ring.left - more && box.right >= ring.right + more && box.top <= ring.top - more && box.bottom >= ring.bottom + more;
+  for (let around = at.parentElement; around; around = around.parentElement) {
+    if (getComputedStyle(around).overflowX !== "visible" && !holds(around.getBoundingClientRect())) return false;
+  }
+  return true;
+}
+
+test("the focus is seen on the boxes and links of rows, and on the list", async () => {
+  await server.say({ text: "a" }, { name: "ringed" });
+  for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844 }]) {
+    const page = await openPage(browser, server, { viewport });
+    await row(page, "ringed").getByText("Succeeded").waitFor();
+    // By the keyboard: a ring is not drawn around what a mouse chose.
+    await page.keyboard.press("Tab");
+    for (const place of [page.getByLabel("Choose all shown"), page.locator(".tbody"), page.getByLabel("Choose ringed"), row(page, "ringed").locator("a")]) {
+      await place.focus();
+      assert.ok(await page.evaluate(isRingWhole), `${place} at ${viewport.width}`);
+    }
+  }
+});
+
+test("why a job failed or waits has room, and its labels are beside it", async () => {
+  const labels = { team: "blue" };
+  await server.say({ text: "a", exit: 65, log: "Traceback\nValueError: no such year" }, { name: "told-failed", labels });
+  await server.say({ text: "a" }, { name: "told-waiting", queue: "nowhere", labels });
+  for (const width of [1280, 390]) {
+    const page = await openPage(browser, server, { viewport: { width, height: 800 } });
+    const failed = row(page, "told-failed");
+    await failed.getByText("BadInput: ValueError: no such year").waitFor();
+    await row(page, "told-waiting").getByText('queue "nowhere" is not there').waitFor();
+    for (const one of [failed, row(page, "told-waiting")]) {
+      await one.getByText("team=blue").waitFor();
+      const [clip, all] = await one.locator(".reason").evaluate((reason) => [reason.clientHeight, reason.scrollHeight]);
+      assert.ok(all <= clip + 1, `${all} px of text in ${clip} px at ${width}`);
+    }
+  }
+  await server.ask("DELETE", "jobs/told-waiting");
 });
 
 test("axe finds nothing wrong in either theme, nor on a phone", async () => {

@@ -22,7 +22,7 @@ test("the last hour and day outlive jobs and a killed server", async () => {
   await history.getByText(/^Half waited at most/).waitFor();
   await history.getByRole("row", { name: "Crashed 1 job" }).waitFor();
   await history.getByRole("img", { name: "2 jobs ended in the last hour, at most" }).waitFor();
-  await history.getByRole("link", { name: "By quarters of an hour" }).click();
+  await history.getByRole("link", { name: "Last day" }).click();
   await history.getByRole("heading", { name: "The last day" }).waitFor();
   await history.getByText("2 jobs ended, 1 failed").waitFor();
   assert.match(page.url(), /overview\?window=day$/);

@@ -56,7 +56,15 @@ export function FunctionsPage() {
                   <td class="number">
                     <a href={hrefOf(namespace, "jobs", undefined, { function: metadata.name })}>{(counts.get(metadata.name) ?? 0).toLocaleString("en")}</a>
                   </td>
-                  <td class={`number${failed > 0 ? " bad" : ""}`}>{failed.toLocaleString("en")}</td>
+                  <td class="number">
+                    {failed === 0 ? (
+                      0
+                    ) : (
+                      <a class="bad" href={hrefOf(namespace, "jobs", undefined, { phase: "Failed", function: metadata.name })}>
+                        {failed.toLocaleString("en")}
+                      </a>
+                    )}
+                  </td>
                 </tr>
               );
             })}

@@ -8,7 +8,7 @@ import { useExplanation, useJob } from "../live/job";
 import { jobs } from "../live/jobs";
 import { Bytes, Save } from "../parts/bytes";
 import { Ago, Command, PhaseWord, Refusal, Text } from "../parts/common";
-import { Confirm } from "../parts/confirm";
+import { Confirm, questionOf } from "../parts/confirm";
 import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
 import { Logs } from "../parts/log";
@@ -178,10 +178,10 @@ function Actions({ namespace, job }: { namespace: string; job: Job }) {
       </span>
       <Refusal>{why}</Refusal>
       {asks === "cancel" && (
-        <Confirm question="Cancel this job?" verb="Cancel it" yes={() => void attempt(() => act(namespace, target, "cancel").then(() => {}))} no={() => setAsks(undefined)} />
+        <Confirm {...questionOf("cancel", [target])} yes={() => void attempt(() => act(namespace, target, "cancel").then(() => {}))} no={() => setAsks(undefined)} />
       )}
       {asks === "delete" && (
-        <Confirm question="Delete this job, with its result and log?" verb="Delete it" yes={() => void attempt(remove)} no={() => setAsks(undefined)} />
+        <Confirm {...questionOf("delete", [target])} yes={() => void attempt(remove)} no={() => setAsks(undefined)} />
       )}
     </>
   );
@@ -193,7 +193,7 @@ function Facts({ namespace, job }: { namespace: string; job: Job }) {
   const facts: [string, ComponentChildren][] = [
     ["Function", <a href={hrefOf(namespace, "functions", spec.function)}><Text>{spec.function}</Text></a>],
     ["Queue", <Text>{spec.queue ?? "default"}</Text>],
-    ["CPUs", status.parallelism === undefined ? `${spec.parallelism ?? "the function's"} wanted` : `${status.parallelism} granted`],
+    ["CPUs", status.parallelism === undefined ? `${spec.parallelism ?? "as many as its function says"}, not granted yet` : `${status.parallelism} granted`],
   ];
   if (waiting) facts.push(["Place", `${waiting.position} in its queue`]);
   if (usage) {
@@ -275,9 +275,5 @@ function InlineInput({ namespace, name }: { namespace: string; name: string }) {
     return () => stop.abort();
   }, [namespace, name]);
   if (input === undefined) return <Refusal>{why}</Refusal>;
-  return (
-    <div class="tree">
-      <JsonTree value={input} />
-    </div>
-  );
+  return <JsonTree value={input} length={JSON.stringify(input).length} />;
 }

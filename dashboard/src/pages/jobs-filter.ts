@@ -19,7 +19,18 @@ export function isFiltered(filters: Filters): boolean {
   return FILTERS.some((name) => filters[name] !== "");
 }
 
-/** The rows that are wanted. Each word must be in the name, the function or a label (`key=value`). */
+/** What a word such as `phase=Failed` can ask of a row. */
+const FACTS = ["phase", "function", "queue", "reason"] as const;
+
+/** Whether a word, in lower case, is in the name, the function or a label (`key=value`), or says a fact (`phase=failed`). */
+function has(row: Row, word: string): boolean {
+  if (row.words.includes(word)) return true;
+  const at = word.indexOf("=");
+  const fact = FACTS.find((name) => name === word.slice(0, at));
+  return fact !== undefined && (row[fact] ?? "").toLowerCase().startsWith(word.slice(at + 1));
+}
+
+/** The rows that are wanted. Each word must be true of them. */
 export function select(rows: Row[], filters: Filters, now: number): Row[] {
   if (!isFiltered(filters)) return rows;
   const words = filters.q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -30,7 +41,7 @@ export function select(rows: Row[], filters: Filters, now: number): Row[] {
       (filters.function === "" || row.function === filters.function) &&
       (filters.queue === "" || row.queue === filters.queue) &&
       (past === 0 || row.created >= now - past) &&
-      words.every((word) => row.words.includes(word)),
+      words.every((word) => has(row, word)),
   );
 }
 

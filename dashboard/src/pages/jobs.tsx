@@ -1,15 +1,15 @@
 // All jobs of a namespace, live.
-import { useCallback, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isFinished, PHASES } from "../api/types";
 import { actOnAll, PAST, type Action, type Outcome, type Target } from "../live/actions";
 import { jobs, MAX_JOBS, type Row } from "../live/jobs";
 import { Ago, Command, Empty, PhaseWord, Text } from "../parts/common";
-import { Confirm } from "../parts/confirm";
+import { Confirm, questionOf } from "../parts/confirm";
 import { memo } from "../parts/memo";
 import { VirtualTable } from "../parts/virtual";
 import { hrefOf, place, setQuery } from "../router";
 import { now, useStore } from "../store";
-import { count, seconds, until, visible } from "../text";
+import { count, seconds, until, visible, WALL_TIME } from "../text";
 import { filtersOf, isFiltered, select, SINCE, valuesOf, type Filters } from "./jobs-filter";
 
 export function JobsPage() {
@@ -39,7 +39,7 @@ export function JobsPage() {
           {isListed ? "" : " so far"}
         </span>
       </div>
-      <FilterBar rows={rows} filters={filters} />
+      <FilterBar rows={rows} filters={filters} only={shown.length === 1 ? shown[0] : undefined} />
       {isCut && <p class="banner is-mild">There are more jobs than the {count(MAX_JOBS, "job")} that a page keeps.</p>}
       <Bulk namespace={namespace} targets={targets} clear={() => setChosen(new Set())} />
       {shown.length === 0 && isListed ? (
@@ -58,16 +58,43 @@ export function JobsPage() {
   );
 }
 
-function FilterBar({ rows, filters }: { rows: Row[]; filters: Filters }) {
+/** `only` is the job that is shown when no other is: Enter opens it. */
+function FilterBar({ rows, filters, only }: { rows: Row[]; filters: Filters; only: Row | undefined }) {
+  const { namespace } = useStore(place);
+  const box = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    const typed = (event: KeyboardEvent) => {
+      const isWriting = event.target instanceof HTMLElement && event.target.closest("input:not([type=checkbox]), select, textarea, dialog");
+      if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || isWriting) return;
+      event.preventDefault();
+      box.current?.select();
+    };
+    addEventListener("keydown", typed);
+    return () => removeEventListener("keydown", typed);
+  }, []);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    if (only && filters.q) location.hash = hrefOf(namespace, "jobs", only.name);
+  };
+  const leave = (event: KeyboardEvent) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    document.querySelector<HTMLElement>(".tbody")?.focus();
+    box.current?.blur();
+  };
   const functions = useMemo(() => valuesOf(rows, "function", filters.function), [rows, filters.function]);
   const queues = useMemo(() => valuesOf(rows, "queue", filters.queue), [rows, filters.queue]);
   return (
-    <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+    <form class="filters" role="search" onSubmit={submit}>
       <input
         type="search"
+        ref={box}
         aria-label="Search by name, function or label"
-        placeholder="Name, function or label=value"
+        aria-keyshortcuts="/"
+        title="/ goes here, Enter opens the only match, Escape leaves. Words such as phase=Failed, queue=NAME, reason=Crashed and label=value are filters."
+        placeholder="Name, function, label=value or phase=Failed"
         value={filters.q}
+        onKeyDown={leave}
         onInput={(event) => setQuery({ q: event.currentTarget.value })}
       />
       <Choice label="Phase" name="phase" value={filters.phase} options={PHASES.map((phase) => [phase, phase])} all="any phase" />
@@ -110,33 +137,48 @@ const ACTIONS: [Action, string][] = [
   ["delete", "Delete"],
 ];
 
+interface Asked {
+  action: "cancel" | "delete";
+  targets: Target[];
+  /** How many of the chosen have ended and cannot be cancelled. */
+  ended: number;
+}
+
 /** What can be done to the chosen jobs, and what came of it. */
-function Bulk({ namespace, targets, clear }: { namespace: string; targets: Target[]; clear: () => void }) {
-  const [asked, setAsked] = useState<{ action: Action; targets: Target[] } | undefined>();
+function Bulk({ namespace, targets, clear }: { namespace: string; targets: Row[]; clear: () => void }) {
+  const [asked, setAsked] = useState<Asked | undefined>();
   const [outcome, setOutcome] = useState<Outcome | undefined>();
   const start = (action: Action, targets: Target[]) => {
     setAsked(undefined);
     void actOnAll(namespace, targets, action, setOutcome).then(clear);
+  };
+  const lasting = targets.filter((row) => !isFinished(row.phase));
+  const choose = (action: Action) => {
+    if (action === "retry") start(action, targets);
+    else if (action === "delete") setAsked({ action, targets, ended: 0 });
+    else setAsked({ action, targets: lasting, ended: targets.length - lasting.length });
   };
   return (
     <>
       {targets.length > 0 && (
         <div class="bulk" role="group" aria-label="Chosen jobs">
           <strong>{count(targets.length, "job")} chosen</strong>
-          {ACTIONS.map(([action, title]) => (
-            <button type="button" key={action} onClick={() => (action === "retry" ? start(action, targets) : setAsked({ action, targets }))}>
-              {title}
-            </button>
-          ))}
+          {ACTIONS.map(([action, title]) => {
+            const isIdle = action === "cancel" && lasting.length === 0;
+            return (
+              <button type="button" key={action} disabled={isIdle} title={isIdle ? "All that are chosen have ended" : undefined} onClick={() => choose(action)}>
+                {title}
+              </button>
+            );
+          })}
           <button type="button" class="quiet" onClick={clear}>
-            Choose none
+            Clear selection
           </button>
         </div>
       )}
       {asked && (
         <Confirm
-          question={asked.action === "delete" ? `Delete ${count(asked.targets.length, "job")}, with results and logs?` : `Cancel ${count(asked.targets.length, "job")}?`}
-          verb={asked.action === "delete" ? "Delete" : "Cancel them"}
+          {...questionOf(asked.action, asked.targets, asked.ended)}
           yes={() => start(asked.action, asked.targets)}
           no={() => setAsked(undefined)}
         />
@@ -181,14 +223,17 @@ function Head({ all, some, toggle }: { all: boolean; some: boolean; toggle: () =
       <span role="columnheader">
         <input type="checkbox" ref={box} checked={all} onChange={toggle} aria-label="Choose all shown" />
       </span>
-      {["Job", "Phase", "Function", "Queue", "CPUs", "What", "Time", "Created"].map((title) => (
-        <span role="columnheader" key={title} class={`of-${title.toLowerCase()}`}>
+      {["Job", "Phase", "Function", "Queue", "CPUs", "Details", "Time", "Created"].map((title) => (
+        <span role="columnheader" key={title} class={`of-${title.toLowerCase()}`} title={title === "Time" ? WALL_TIME : undefined}>
           {title}
         </span>
       ))}
     </div>
   );
 }
+
+/** Most characters of what a failed job has said. */
+const MOST_SAID = 300;
 
 interface RowProperties {
   row: Row;
@@ -221,8 +266,8 @@ const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties)
       <span role="cell" class="of-cpus">
         {row.granted ?? row.wanted ?? "–"}
       </span>
-      <span role="cell" class="of-what">
-        <What row={row} />
+      <span role="cell" class="of-details">
+        <Details row={row} />
       </span>
       <span role="cell" class="of-time">
         <Lasted row={row} />
@@ -234,8 +279,8 @@ const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties)
   );
 });
 
-/** How far it is, what it waits for, or why it failed. */
-function What({ row }: { row: Row }) {
+/** How far it is, what it waits for, or why it failed, and its labels. */
+function Details({ row }: { row: Row }) {
   const current = useStore(now);
   if (row.phase === "Running" && row.progress) {
     const { fraction, percent, estimatedRemainingSeconds: left, message } = row.progress;
@@ -247,43 +292,60 @@ function What({ row }: { row: Row }) {
           {left !== undefined && ` · ${seconds(left)} left`}
           {message && ` · ${visible(message)}`}
         </span>
+        <Labels labels={row.labels} />
       </>
     );
   }
-  if (row.phase === "Failed") return <span class="bad text" title={visible(row.message ?? "")}>{row.reason}</span>;
-  if (isFinished(row.phase)) return <Labels labels={row.labels} />;
+  const reason = reasonOf(row, current);
+  return (
+    <>
+      {reason !== undefined && (
+        <span class={`text reason${row.phase === "Failed" ? " bad" : ""}`} title={visible(row.message ?? row.waits ?? "")}>
+          {visible(reason)}
+        </span>
+      )}
+      <Labels labels={row.labels} />
+    </>
+  );
+}
+
+/** Why it failed, by the last line of what it said, or what it waits for. */
+function reasonOf(row: Row, current: number): string | undefined {
+  if (row.phase === "Failed") {
+    const said = row.message?.trim().split("\n").at(-1)?.trim().slice(0, MOST_SAID);
+    return said ? `${row.reason}: ${said}` : row.reason;
+  }
+  if (isFinished(row.phase)) return undefined;
   if (row.position !== undefined) {
     const start = row.estimatedStart === undefined ? "" : ` · starts ${until(row.estimatedStart, current)}`;
-    const why = row.waits ? ` · ${visible(row.waits)}` : "";
-    return <span class="text" title={visible(row.waits ?? "")}>{`place ${row.position}${start}${why}`}</span>;
+    return `place ${row.position}${start}${row.waits ? ` · ${row.waits}` : ""}`;
   }
-  if (row.attempt !== undefined && row.reason) return <span class="text">{`again after ${row.reason}`}</span>;
-  if (row.waits) return <span class="text" title={visible(row.waits)}>{visible(row.waits)}</span>;
-  return <Labels labels={row.labels} />;
+  if (row.attempt !== undefined && row.reason) return `again after ${row.reason}`;
+  return row.waits;
 }
 
 function Labels({ labels }: { labels: Record<string, string> }) {
+  if (Object.keys(labels).length === 0) return null;
   return (
     <span class="labels">
       {Object.entries(labels).map(([key, value]) => (
-        <span class="label" key={key}>
+        <button type="button" class="label" key={key} title="Show the jobs with this label" onClick={() => setQuery({ q: `${key}=${value}` })}>
           <Text>{`${key}=${value}`}</Text>
-        </span>
+        </button>
       ))}
     </span>
   );
 }
 
-/** How long it ran, or has waited. */
+/** From its acceptance to its end, or up to now. */
 function Lasted({ row }: { row: Row }) {
   const current = useStore(now);
-  const from = row.phase === "Queued" || row.admitted === undefined ? row.created : row.admitted;
-  const to = row.finished ?? current;
-  return <span>{from ? seconds(Math.max(0, to - from) / 1000) : "–"}</span>;
+  const { created, finished = current } = row;
+  return <span title={WALL_TIME}>{created ? seconds(Math.max(0, finished - created) / 1000) : "–"}</span>;
 }
 
 function NoJobs({ namespace, filters }: { namespace: string; filters: Filters }) {
-  if (isFiltered(filters)) return <Empty title="No job is like this." />;
+  if (isFiltered(filters)) return <Empty title="No job matches." />;
   const where = namespace === "default" ? "" : ` --namespace ${namespace}`;
   return (
     <Empty title="There are no jobs yet.">
@@ -292,5 +354,3 @@ function NoJobs({ namespace, filters }: { namespace: string; filters: Filters })
     </Empty>
   );
 }
-
-

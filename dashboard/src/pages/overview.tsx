@@ -5,7 +5,7 @@ import { pathOf, post, wordsOf } from "../api/client";
 import { PHASES, type MachineCapacity, type Queue } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs, type Row } from "../live/jobs";
-import { countBy, failures, holders, waiting } from "../live/statistics";
+import { countBy, failures, holders, waiting, type FailureGroup } from "../live/statistics";
 import { Ago, Command, Empty, PhaseWord, Refusal, Text } from "../parts/common";
 import { History } from "../parts/history";
 import { hrefOf, place } from "../router";
@@ -14,6 +14,8 @@ import { count, seconds, until } from "../text";
 
 const QUEUES_MS = 3000;
 const SHOWN = 12;
+/** Names up to so many characters stay on one line. */
+const SHORT = 20;
 
 export function OverviewPage() {
   const { namespace } = useStore(place);
@@ -42,11 +44,15 @@ export function OverviewPage() {
         </Empty>
       )}
       <div class="columns">
-        <Queues namespace={namespace} />
-        <History namespace={namespace} />
-        <Holders namespace={namespace} all={holding} />
-        <Waiting namespace={namespace} rows={rows} />
-        <Failures namespace={namespace} rows={rows} />
+        <div>
+          <Queues namespace={namespace} />
+          <Holders namespace={namespace} all={holding} />
+          <Waiting namespace={namespace} rows={rows} />
+        </div>
+        <div>
+          <Failures namespace={namespace} rows={rows} />
+          <History namespace={namespace} />
+        </div>
       </div>
     </div>
   );
@@ -199,10 +205,16 @@ function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
 
 function Failures({ namespace, rows }: { namespace: string; rows: Row[] }) {
   const groups = failures(rows);
+  const oldest = rows.at(-1);
   return (
     <section aria-label="Failures">
       <h2>Failures</h2>
-      {groups.length === 0 && <p class="muted">No job that is kept has failed.</p>}
+      {oldest && (
+        <p class="muted">
+          Of the {count(rows.length, "job")} in the list, the oldest from <Ago time={oldest.created} />
+          {groups.length === 0 && ": none"}.
+        </p>
+      )}
       <table class="list">
         <tbody>
           {groups.slice(0, SHOWN).map((group) => (
@@ -212,8 +224,12 @@ function Failures({ namespace, rows }: { namespace: string; rows: Row[] }) {
                   <Text>{group.function}</Text>
                 </a>
               </th>
-              <td class="bad">{group.reason}</td>
-              <td class="number">{count(group.count, "job")}</td>
+              <td>
+                <a class="bad" href={failedBy(namespace, group)}>{group.reason}</a>
+              </td>
+              <td class="number">
+                <a href={failedBy(namespace, group)}>{count(group.count, "job")}</a>
+              </td>
               <td>
                 latest <JobLink namespace={namespace} name={group.latest.name} /> <span class="muted"><Ago time={group.latest.finished} /></span>
               </td>
@@ -223,6 +239,11 @@ function Failures({ namespace, rows }: { namespace: string; rows: Row[] }) {
       </table>
     </section>
   );
+}
+
+/** The jobs of a function that failed for a reason. */
+function failedBy(namespace: string, { function: name, reason }: FailureGroup): string {
+  return hrefOf(namespace, "jobs", undefined, { phase: "Failed", function: name, q: `reason=${reason}` });
 }
 
 /** A line about one job: its name, CPUs, and what else there is to say. */
@@ -240,7 +261,7 @@ function JobLine({ namespace, name, cpus, children }: { namespace: string; name:
 
 function JobLink({ namespace, name }: { namespace: string; name: string }) {
   return (
-    <a href={hrefOf(namespace, "jobs", name)}>
+    <a href={hrefOf(namespace, "jobs", name)} class={name.length <= SHORT ? "is-short" : undefined}>
       <Text>{name}</Text>
     </a>
   );

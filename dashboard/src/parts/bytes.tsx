@@ -91,11 +91,7 @@ function Shown({ path, shape, mediaType, size }: { path: string; shape: Shape; m
     case "picture":
       return <Picture {...content} />;
     case "json":
-      return (
-        <div class="tree">
-          <JsonTree value={content.value} />
-        </div>
-      );
+      return <JsonTree value={content.value} length={size} />;
     case "table":
       return <Cells rows={content.rows} />;
     case "text":

@@ -1,7 +1,7 @@
 // Where a job's time went: its parts one after the other, which sum to the whole.
 import type { Explanation } from "../api/types";
 import { now, useStore } from "../store";
-import { exact, seconds } from "../text";
+import { exact, seconds, WALL_TIME } from "../text";
 import { Text } from "./common";
 
 const MEANING: Record<string, string> = {
@@ -36,7 +36,7 @@ export function Gantt({ explanation, isOver }: { explanation: Explanation; isOve
           .map((part) => (
             <tr key={`${part.name}-${part.from}`} title={`${MEANING[part.name] ?? ""}, from ${exact(part.from)}`}>
               <th scope="row">
-                {part.name}
+                {part.name === "earlier" ? "earlier attempt" : part.name}
                 {part.attempt !== undefined && earlier > 1 ? ` ${part.attempt}` : ""}
               </th>
               <td class="bar">
@@ -51,7 +51,7 @@ export function Gantt({ explanation, isOver }: { explanation: Explanation; isOve
               <td class="number">{seconds(part.seconds)}</td>
             </tr>
           ))}
-        <tr class="sum">
+        <tr class="sum" title={WALL_TIME}>
           <th scope="row">in all</th>
           <td />
           <td class="number">{seconds(wall)}</td>

@@ -24,8 +24,8 @@ export function History({ namespace }: { namespace: string }) {
     <section aria-label="What has ended">
       <h2>The last {name}</h2>
       <p>
-        <a href={hrefOf(namespace, "overview")} aria-current={!isDay}>By minutes</a>{" · "}
-        <a href={hrefOf(namespace, "overview", undefined, { window: "day" })} aria-current={isDay}>By quarters of an hour</a>
+        <a href={hrefOf(namespace, "overview")} aria-current={!isDay}>Last hour</a>{" · "}
+        <a href={hrefOf(namespace, "overview", undefined, { window: "day" })} aria-current={isDay}>Last day</a>
       </p>
       <Refusal>{why}</Refusal>
       {window && <Ended name={name} window={window} />}
@@ -60,7 +60,11 @@ function Ended({ name, window }: { name: string; window: HistoryWindow }) {
           <tbody>
             {reasons.map(([reason, failed]) => (
               <tr key={reason}>
-                <th scope="row" class="bad"><Text>{reason}</Text></th>
+                <th scope="row">
+                  <a class="bad" href={hrefOf(place.get().namespace, "jobs", undefined, { phase: "Failed", q: `reason=${reason}` })}>
+                    <Text>{reason}</Text>
+                  </a>
+                </th>
                 <td class="number">{count(failed, "job")}</td>
               </tr>
             ))}

@@ -1,11 +1,12 @@
 // A form made from a function's `inputSchema`, that submits a job.
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ask, pathOf, post, Refused, requestKey, wordsOf } from "../api/client";
 import type { BlobRef, ComputeFunction, Job } from "../api/types";
 import { hrefOf } from "../router";
 import { visible } from "../text";
 import { Refusal, Text } from "./common";
-import { fieldsOf, inputOf, type Field } from "./schema";
+import { OPTION_POINTERS, Options, optionsOf, specOf, type JobOptions } from "./job-options";
+import { exampleOf, fieldsOf, inputOf, parsed, pointerTo, valuesOf, wrongAt, type Field, type Schema, type Wrong } from "./schema";
 
 interface Properties {
   namespace: string;
@@ -16,46 +17,48 @@ interface Properties {
 
 export function JobForm({ namespace, of, from }: Properties) {
   const { spec, metadata } = of;
-  const fields = useMemo(() => fieldsOf(spec.inputSchema as Record<string, unknown> | undefined, from?.spec.input), [of, from]);
-  const [values, setValues] = useState(() => Object.fromEntries(fields.map(({ name, first }) => [name, first])));
-  const [raw, setRaw] = useState(() => JSON.stringify(from?.spec.input ?? {}, null, 2));
-  const [isRaw, setIsRaw] = useState(fields.length === 0);
+  const form = useRef<HTMLFormElement>(null);
+  const writing = useInput(spec.inputSchema as Schema | undefined, from?.spec.input);
   const [file, setFile] = useState<File | undefined>();
   const [keptBlob, setKeptBlob] = useState(from?.spec.inputBlob);
   const [files, setFiles] = useState(from?.spec.files ?? {});
   const [options, setOptions] = useState(() => optionsOf(from));
   const [refused, setRefused] = useState<unknown>();
+  const [wrong, setWrong] = useState<Wrong[]>([]);
   const [isBusy, setBusy] = useState(false);
-  const takesFiles = (spec.inputTypes ?? []).length > 0;
+  const isWritten = file === undefined && keptBlob === undefined;
 
+  const refuse = (wrong: Wrong[], why?: unknown) => {
+    setWrong(wrong);
+    setRefused(why);
+    setBusy(false);
+  };
   const submit = async (event: Event) => {
     event.preventDefault();
+    const [input, asked] = [isWritten ? writing.read() : { wrong: [] }, specOf(options)];
+    const found = [...unreadable(form.current), ...input.wrong, ...asked.wrong];
+    if (found.length > 0) return refuse(found.filter((one, at) => found.findIndex(({ pointer }) => pointer === one.pointer) === at));
     setBusy(true);
-    setRefused(undefined);
     try {
-      const input = isRaw ? (JSON.parse(raw) as unknown) : inputOf(fields, values);
       const blob = file === undefined ? keptBlob : await send(namespace, file);
-      const body = { ...keptOf(from, options), function: metadata.name, files, ...(blob ? { inputBlob: blob } : { input }), ...specOf(options) };
-      const answer = await post(pathOf(namespace, "jobs"), body, { "Idempotency-Key": requestKey() });
+      const body = { ...keptOf(from, options), function: metadata.name, files, ...(blob ? { inputBlob: blob } : { input: input.input }), ...asked.spec };
+      // A name makes a request that is sent twice one job, as a key does.
+      const answer = await post(pathOf(namespace, "jobs"), body, asked.spec.name ? {} : { "Idempotency-Key": requestKey() });
       const job = (await answer.json()) as Job;
       location.hash = hrefOf(namespace, "jobs", job.metadata.name);
     } catch (error) {
-      setRefused(error);
-      setBusy(false);
+      refuse(wrongOf(error, asked.spec.name !== undefined), error);
     }
   };
-  const problems = refused instanceof Refused ? (refused.problem.problems ?? []) : [];
-  const toRaw = () => {
-    try {
-      setRaw(JSON.stringify(inputOf(fields, values), null, 2));
-      setIsRaw(true);
-    } catch (error) {
-      setRefused(error);
-    }
-  };
+  useEffect(() => {
+    const first = form.current?.querySelector<HTMLElement>('[aria-invalid="true"]');
+    first?.scrollIntoView({ block: "center" });
+    first?.focus({ preventScroll: true });
+  }, [wrong]);
+  const shown = [...OPTION_POINTERS, ...(isWritten ? writing.pointers : [])];
   return (
-    <form class="job-form" onSubmit={(event) => void submit(event)} noValidate>
-      {takesFiles && <FileField types={spec.inputTypes ?? []} set={setFile} />}
+    <form class="job-form" ref={form} onSubmit={(event) => void submit(event)} noValidate>
+      {(spec.inputTypes ?? []).length > 0 && <FileField types={spec.inputTypes ?? []} set={setFile} />}
       {file === undefined && keptBlob !== undefined && (
         <p class="field">
           The input of {from?.metadata.name}: <Text>{keptBlob.mediaType}</Text>, {keptBlob.bytes.toLocaleString("en")} bytes{" "}
@@ -64,32 +67,7 @@ export function JobForm({ namespace, of, from }: Properties) {
           </button>
         </p>
       )}
-      {file === undefined &&
-        keptBlob === undefined &&
-        (isRaw ? (
-          <label class="field">
-            <span>Input, as JSON</span>
-            <textarea rows={12} spellcheck={false} value={raw} onInput={(event) => setRaw(event.currentTarget.value)} />
-          </label>
-        ) : (
-          <>
-            {fields.map((field) => (
-              <InputField
-                key={field.name}
-                field={field}
-                value={values[field.name] ?? ""}
-                set={(value) => setValues({ ...values, [field.name]: value })}
-                wrong={problems
-                  .filter(({ pointer }) => pointer === `/input/${field.name}` || pointer.startsWith(`/input/${field.name}/`))
-                  .map(({ message }) => message)
-                  .join("\n")}
-              />
-            ))}
-            <button type="button" class="quiet" onClick={toRaw}>
-              Write it as JSON
-            </button>
-          </>
-        ))}
+      {isWritten && <Input writing={writing} wrong={wrong} refuse={refuse} />}
       {Object.entries(files).map(([name, { bytes }]) => (
         <p key={name} class="field">
           File <Text>{name}</Text>, {bytes.toLocaleString("en")} bytes{" "}
@@ -98,12 +76,135 @@ export function JobForm({ namespace, of, from }: Properties) {
           </button>
         </p>
       ))}
-      <Options options={options} set={setOptions} function={spec} />
-      <Refusal>{refused === undefined ? undefined : wordsOf(refused)}</Refusal>
+      <Options namespace={namespace} options={options} set={setOptions} function={spec} wrong={wrong} />
+      <Refusal>{restOf(refused, wrong, shown)}</Refusal>
       <button type="submit" class="primary" disabled={isBusy}>
         {isBusy ? "Submitting" : "Submit"}
       </button>
     </form>
+  );
+}
+
+/** What a refusal says is wrong. A conflict is about the name, where the job has one. */
+function wrongOf(error: unknown, isNamed: boolean): Wrong[] {
+  if (!(error instanceof Refused)) return [];
+  const { problems = [], detail } = error.problem;
+  if (isNamed && error.status === 409 && problems.length === 0) return [{ pointer: "/name", message: detail ?? "this name is taken" }];
+  return problems;
+}
+
+/** What was refused and no field shows. */
+function restOf(refused: unknown, wrong: Wrong[], shown: string[]): string | undefined {
+  if (refused === undefined) return undefined;
+  const rest = wrong.filter(({ pointer }) => !shown.some((place) => pointer === place || pointer.startsWith(`${place}/`)));
+  if (wrong.length === 0 || rest.length === wrong.length) return wordsOf(refused);
+  return rest.map(({ pointer, message }) => `${pointer}: ${message}`).join("\n") || undefined;
+}
+
+/** What the browser cannot read as a number, and so has no value. */
+function unreadable(form: HTMLFormElement | null): Wrong[] {
+  const fields = [...(form?.elements ?? [])].filter((field): field is HTMLInputElement => field instanceof HTMLInputElement);
+  return fields.filter((field) => field.validity.badInput).map((field) => ({ pointer: field.name, message: "this is not a number" }));
+}
+
+/** The input as it is written: by fields, or as JSON. */
+function useInput(schema: Schema | undefined, given: Record<string, unknown> | undefined) {
+  const fields = useMemo(() => fieldsOf(schema, given), [schema, given]);
+  const [values, setValues] = useState(() => Object.fromEntries(fields.map(({ name, first }) => [name, first])));
+  const [raw, setRaw] = useState(() => JSON.stringify(given ?? {}, null, 2));
+  const [isRaw, setIsRaw] = useState(fields.length === 0);
+  const read = (): { input?: unknown; wrong: Wrong[] } => {
+    if (!isRaw) return inputOf(fields, values);
+    const { value, why } = parsed(raw);
+    return { input: value, wrong: why === undefined ? [] : [{ pointer: "/input", message: why }] };
+  };
+  const toRaw = () => {
+    const { input, wrong } = inputOf(fields, values);
+    // What is empty is no hindrance: it can be written there.
+    const broken = wrong.filter(({ pointer }) => fields.some(({ name }) => pointer === pointerTo("input", name) && values[name]));
+    if (broken.length > 0) return broken;
+    setRaw(JSON.stringify(input, null, 2));
+    setIsRaw(true);
+    return [];
+  };
+  const toFields = () => {
+    const { value, why } = parsed(raw);
+    const found = why === undefined ? valuesOf(fields, value) : { why };
+    if (!found.values) return [{ pointer: "/input", message: found.why ?? "" }];
+    setValues(found.values);
+    setIsRaw(false);
+    return [];
+  };
+  const example = fields.length === 0 && schema ? exampleOf(schema, schema) : "";
+  const pointers = isRaw ? ["/input"] : fields.map(({ name }) => pointerTo("input", name));
+  return { fields, values, setValues, raw, setRaw, isRaw, read, toRaw, toFields, example, pointers };
+}
+
+interface InputProperties {
+  writing: ReturnType<typeof useInput>;
+  wrong: Wrong[];
+  refuse: (wrong: Wrong[]) => void;
+}
+
+function Input({ writing, wrong, refuse }: InputProperties) {
+  const { fields, values, setValues, raw, setRaw, isRaw } = writing;
+  if (!isRaw) {
+    return (
+      <>
+        {fields.map((field) => (
+          <InputField
+            key={field.name}
+            field={field}
+            value={values[field.name] ?? ""}
+            set={(value) => setValues({ ...values, [field.name]: value })}
+            wrong={wrongAt(wrong, pointerTo("input", field.name))}
+          />
+        ))}
+        <button type="button" onClick={() => refuse(writing.toRaw())}>
+          Write it as JSON
+        </button>
+      </>
+    );
+  }
+  const why = wrongAt(wrong, "/input");
+  return (
+    <>
+      <div class="field">
+        <label for="input">Input, as JSON</label>
+        <textarea
+          id="input"
+          rows={12}
+          spellcheck={false}
+          value={raw}
+          aria-invalid={why !== ""}
+          aria-describedby="input-about"
+          onInput={(event) => setRaw(event.currentTarget.value)}
+        />
+        <div id="input-about">
+          <Example>{writing.example}</Example>
+          <Refusal>{why || undefined}</Refusal>
+        </div>
+      </div>
+      {fields.length > 0 && (
+        <button type="button" onClick={() => refuse(writing.toFields())}>
+          Write it in fields
+        </button>
+      )}
+    </>
+  );
+}
+
+const EXAMPLE_LINES = 24;
+
+/** What JSON of a field looks like. */
+function Example({ children }: { children: string }) {
+  if (!children) return null;
+  const lines = children.split("\n");
+  const shown = lines.length > EXAMPLE_LINES ? [...lines.slice(0, EXAMPLE_LINES), "…"] : lines;
+  return (
+    <pre class="example muted text">
+      <Text>{`Such as ${shown.join("\n")}`}</Text>
+    </pre>
   );
 }
 
@@ -138,7 +239,7 @@ interface FieldProperties {
 function InputField({ field, value, set, wrong }: FieldProperties) {
   const { name, kind, description, isRequired } = field;
   const id = `field-${name}`;
-  const common = { id, "aria-describedby": `${id}-about`, "aria-invalid": wrong !== "", required: isRequired };
+  const common = { id, name: pointerTo("input", name), "aria-describedby": `${id}-about`, "aria-invalid": wrong !== "", required: isRequired };
   const typed = (event: Event & { currentTarget: HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement }) => set(event.currentTarget.value);
   return (
     <div class="field">
@@ -160,12 +261,15 @@ function InputField({ field, value, set, wrong }: FieldProperties) {
       ) : (
         <textarea {...common} rows={kind === "json" ? 6 : Math.min(8, value.split("\n").length)} maxLength={field.maxLength} spellcheck={kind === "text"} value={value} onInput={typed} />
       )}
-      <small class="muted" id={`${id}-about`}>
-        {kind === "json" && "JSON. "}
-        <Text>{description}</Text>
-        {field.minimum !== undefined && field.maximum !== undefined && ` · from ${field.minimum} to ${field.maximum}`}
-      </small>
-      <Refusal>{wrong || undefined}</Refusal>
+      <div id={`${id}-about`}>
+        <small class="muted">
+          {kind === "json" && "JSON. "}
+          <Text>{description}</Text>
+          {field.minimum !== undefined && field.maximum !== undefined && ` · from ${field.minimum} to ${field.maximum}`}
+        </small>
+        <Example>{field.example}</Example>
+        <Refusal>{wrong || undefined}</Refusal>
+      </div>
     </div>
   );
 }
@@ -181,62 +285,4 @@ function keptOf(from: Job | undefined, { parallelism }: JobOptions): Record<stri
     ...(isBelow && { minParallelism }),
     ttlSecondsAfterFinished,
   };
-}
-
-interface JobOptions {
-  parallelism: string;
-  queue: string;
-  priority: string;
-  labels: string;
-}
-
-function optionsOf(from: Job | undefined): JobOptions {
-  const { parallelism, queue, priority } = from?.spec ?? {};
-  const labels = Object.entries(from?.metadata.labels ?? {}).map(([key, value]) => `${key}=${value}`);
-  return {
-    parallelism: parallelism === undefined ? "" : String(parallelism),
-    queue: queue ?? "",
-    priority: priority ? String(priority) : "",
-    labels: labels.join(" "),
-  };
-}
-
-/** What the options say of a job's spec. What is wrong with them the server says. */
-function specOf({ parallelism, queue, priority, labels }: JobOptions): Record<string, unknown> {
-  const pairs = labels.split(/[\s,]+/).filter(Boolean);
-  const labelled = pairs.map((pair) => {
-    const at = pair.indexOf("=");
-    return at < 0 ? [pair, ""] : [pair.slice(0, at), pair.slice(at + 1)];
-  });
-  return {
-    ...(parallelism && { parallelism: Number(parallelism) }),
-    ...(queue && { queue }),
-    ...(priority && { priority: Number(priority) }),
-    ...(pairs.length > 0 && { labels: Object.fromEntries(labelled) as Record<string, string> }),
-  };
-}
-
-interface OptionsProperties {
-  options: JobOptions;
-  set: (options: JobOptions) => void;
-  function: ComputeFunction["spec"];
-}
-
-function Options({ options, set, function: spec }: OptionsProperties) {
-  const fields: [keyof JobOptions, string, string, string][] = [
-    ["parallelism", "CPUs", "number", `${spec.parallelism?.default ?? 1}`],
-    ["queue", "Queue", "text", "default"],
-    ["priority", "Priority", "number", "0"],
-    ["labels", "Labels", "text", "team=blue"],
-  ];
-  return (
-    <div class="options">
-      {fields.map(([key, title, type, hint]) => (
-        <label key={key}>
-          <span>{title}</span>
-          <input type={type} value={options[key]} placeholder={hint} onInput={(event) => set({ ...options, [key]: event.currentTarget.value })} />
-        </label>
-      ))}
-    </div>
-  );
 }

@@ -2,10 +2,24 @@
 import { useState } from "preact/hooks";
 import { Text } from "./common";
 
+/** Characters of a document that is open as a whole. */
+const SMALL = 2048;
+/** How deep a larger one is open. */
+const OPEN_DEPTH = 2;
 const CHILDREN = 100;
 const LONG = 2000;
 
-export function JsonTree({ value, name, depth = 0 }: { value: unknown; name?: string; depth?: number }) {
+/** `length` is that of its text. */
+export function JsonTree({ value, length }: { value: unknown; length: number }) {
+  return (
+    <div class="tree">
+      <Node value={value} open={length < SMALL ? Infinity : OPEN_DEPTH} />
+    </div>
+  );
+}
+
+/** `open` is how many levels of it are open at first. */
+function Node({ value, name, open }: { value: unknown; name?: string; open: number }) {
   const label = name === undefined ? null : <span class="key"><Text>{name}</Text>: </span>;
   if (value === null || typeof value !== "object") {
     return (
@@ -15,19 +29,19 @@ export function JsonTree({ value, name, depth = 0 }: { value: unknown; name?: st
       </div>
     );
   }
-  return <Branch label={label} value={value} depth={depth} />;
+  return <Branch label={label} value={value} levels={open} />;
 }
 
-function Branch({ label, value, depth }: { label: preact.ComponentChild; value: object; depth: number }) {
+function Branch({ label, value, levels }: { label: preact.ComponentChild; value: object; levels: number }) {
   const entries = Array.isArray(value) ? undefined : Object.keys(value);
   const length = entries?.length ?? (value as unknown[]).length;
-  const [isOpen, setOpen] = useState(depth < 2 && length <= CHILDREN);
+  const [isOpen, setOpen] = useState(levels > 0 && (levels === Infinity || length <= CHILDREN));
   const [most, setMost] = useState(CHILDREN);
   const [open, close] = entries ? ["{", "}"] : ["[", "]"];
   if (length === 0) return <div class="leaf">{label}{open}{close}</div>;
   const child = (at: number) => {
     const key = entries ? (entries[at] ?? "") : String(at);
-    return <JsonTree key={key} name={key} value={(value as Record<string, unknown>)[key]} depth={depth + 1} />;
+    return <Node key={key} name={key} value={(value as Record<string, unknown>)[key]} open={levels - 1} />;
   };
   return (
     <div class="branch">

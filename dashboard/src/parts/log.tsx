@@ -64,7 +64,7 @@ function Log({ namespace, name, version, attempt }: Properties) {
     <>
       <Refusal>{why}</Refusal>
       <pre class="log text" ref={box} tabIndex={0} role="log" aria-label="Log" />
-      {isEmpty && why === undefined && <p class="muted">It has said nothing.</p>}
+      {isEmpty && why === undefined && <p class="muted">Nothing was printed.</p>}
     </>
   );
 }

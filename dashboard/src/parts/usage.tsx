@@ -26,22 +26,37 @@ export function Usage({ namespace, job }: { namespace: string; job: Job }) {
       <p>
         {told} in {length} of attempt {value.attempt}; the line is what was granted.
       </p>
-      <Area values={cpus} top={top} line={granted} label={told} />
+      <Area values={cpus} top={top} words={(value) => `${Number(value.toFixed(1))}`} line={granted} label={told} />
       <p>At most {bytes(peak)} of memory at a sample.</p>
-      <Area values={memory} top={Math.max(peak, 1)} label={`At most ${bytes(peak)} of memory`} />
+      <Area values={memory} top={Math.max(peak, 1)} words={bytes} label={`At most ${bytes(peak)} of memory`} />
     </section>
   );
 }
 
-/** Values from left to right, and what they are held against. */
-function Area({ values, top, line, label }: { values: number[]; top: number; line?: number; label: string }) {
+interface AreaProperties {
+  values: number[];
+  /** The value at the upper edge. */
+  top: number;
+  words: (value: number) => string;
+  line?: number;
+  label: string;
+}
+
+/** Values from left to right with their scale, and what they are held against. */
+function Area({ values, top, words, line, label }: AreaProperties) {
   const heightOf = (value: number) => HEIGHT - 1 - (value / top) * (HEIGHT - 2);
   const width = WIDTH / values.length;
   const steps = values.map((value, at) => `L${at * width},${heightOf(value)}H${(at + 1) * width}`).join("");
   return (
-    <svg class="history" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={label}>
-      <path class="is-used" d={`M0,${HEIGHT}${steps}V${HEIGHT}Z`} />
-      {line !== undefined && <path class="is-granted" d={`M0,${heightOf(line)}H${WIDTH}`} />}
-    </svg>
+    <div class="scaled">
+      <div class="scale" aria-hidden="true">
+        <span>{words(top)}</span>
+        <span>0</span>
+      </div>
+      <svg class="history" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={label}>
+        <path class="is-used" d={`M0,${HEIGHT}${steps}V${HEIGHT}Z`} />
+        {line !== undefined && <path class="is-granted" d={`M0,${heightOf(line)}H${WIDTH}`} />}
+      </svg>
+    </div>
   );
 }
