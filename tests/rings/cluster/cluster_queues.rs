@@ -147,3 +147,61 @@ fn a_namespace_without_a_queue_does_not_pass_by_the_pool() {
     namespace.apply_queue("default", &json!({ "cpus": 100 }));
     assert_eq!(namespace.wait("waits")["status"]["phase"], "Succeeded");
 }
+
+/// A job that lingers for so many seconds.
+fn lingering(seconds: u64, priority: i32) -> Value {
+    json!({ "function": "misbehave", "parallelism": 1, "priority": priority,
+        "input": { "mode": "linger", "milliseconds": 1000 * seconds } })
+}
+
+fn becomes(namespace: &Namespace, job: &str, what: &str, is_so: impl Fn(&Value) -> bool) {
+    let what = format!("{job} {what}");
+    eventually(&what, ALL_ENDED, || is_so(&namespace.job(job)["status"]).then_some(()));
+}
+
+/// A job was ended for one of this queue and priority, and has succeeded since, without a retry.
+fn was_ended_once_for(namespace: &Namespace, job: &str, queue: &str, priority: i32) {
+    let status = namespace.wait(job)["status"].take();
+    assert_eq!(
+        (&status["phase"], &status["attempt"]),
+        (&json!("Succeeded"), &json!(2)),
+        "{status}"
+    );
+    assert!(status["retries"].is_null(), "{status}");
+    let about = format!("involvedObject.name={job},reason=Preempted");
+    let events = get(&["events", "-n", &namespace.0, "--field-selector", &about]);
+    let words = format!("ended for a job of queue {queue:?} with priority {priority}");
+    let note = events["items"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(note.contains(&words), "{events}");
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn jobs_are_ended_for_urgent_ones_and_for_what_is_guaranteed_and_run_again() {
+    let (owner, borrower) = (Namespace::new("owner"), Namespace::new("borrower"));
+    // A queue of its own: the lower priority ends for the higher.
+    owner.apply_queue("default", &json!({ "cpus": 1, "preemption": "lowerPriority" }));
+    owner.apply("low", &lingering(10, 0)).unwrap();
+    becomes(&owner, "low", "runs", |status| status["phase"] == "Running");
+    owner.apply("urgent", &lingering(1, 5)).unwrap();
+    assert_eq!(owner.wait("urgent")["status"]["phase"], "Succeeded");
+    was_ended_once_for(&owner, "low", "default", 5);
+
+    // A shared pool: what is lent comes back.
+    let pool = Pool::new("reclaim", &json!({ "cpus": 1 }));
+    owner.apply_queue(
+        "default",
+        &json!({ "cpus": 1, "guaranteedCpus": 1, "preemption": "reclaim" }),
+    );
+    borrower.apply_queue("default", &json!({ "cpus": 1 }));
+    pool.select(&owner);
+    pool.select(&borrower);
+    pool.becomes_ready();
+    borrower.apply("lent", &lingering(10, 9)).unwrap();
+    becomes(&borrower, "lent", "runs", |status| status["phase"] == "Running");
+    owner.apply("guaranteed", &lingering(1, 0)).unwrap();
+    assert_eq!(owner.wait("guaranteed")["status"]["phase"], "Succeeded");
+    was_ended_once_for(&borrower, "lent", &format!("{}/default", owner.0), 0);
+    owner.becomes_empty("jobs,pods");
+    borrower.becomes_empty("jobs,pods");
+}
