@@ -6,14 +6,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::late_needs::{block_on, wait_for};
-use super::write_faults::{FAULTS, WRITES};
 use crate::cluster;
 use crate::controller::start;
 use crate::objects::{
     create_function, create_job_of, create_queue_of, create_shared_queues, create_urgent_job,
     let_queue_preempt,
 };
-use crate::play::{play_all, play_numbered};
+use crate::play::play_numbered;
 use crate::server::{ReadFaults, Server};
 use crate::story::Story;
 
@@ -29,18 +28,6 @@ fn urgent(number: u64) -> Story {
         jobs: vec![0, 0, 1],
         ..Story::numbered(number)
     }
-}
-
-#[test]
-fn one_fault_at_any_write_breaks_no_promise_to_who_is_ended_for_another() {
-    let stories = (0..WRITES).flat_map(|write| {
-        FAULTS.iter().enumerate().map(move |(index, fault)| Story {
-            faults: BTreeMap::from([(write, *fault)]),
-            managed: Some(false),
-            ..urgent((write + index) as u64)
-        })
-    });
-    play_all(stories);
 }
 
 #[test]
