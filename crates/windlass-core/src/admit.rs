@@ -217,9 +217,9 @@ impl<Id: Clone + Ord> Admission<Id> {
         Cpus::try_from(self.used).unwrap_or(Cpus::MAX)
     }
 
-    /// How many jobs wait.
+    /// How many jobs wait, those included for which CPUs are kept.
     pub fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting + self.reservations.len()
     }
 
     /// CPUs that the jobs of a queue hold.
@@ -228,9 +228,9 @@ impl<Id: Clone + Ord> Admission<Id> {
         Cpus::try_from(granted).unwrap_or(Cpus::MAX)
     }
 
-    /// How many jobs of a queue wait.
+    /// How many jobs of a queue wait, those included for which CPUs are kept.
     pub fn waiting_in(&self, queue: &str) -> usize {
-        self.queues.get(queue).map_or(0, |queue| queue.waiting)
+        self.queues.get(queue).map_or(0, |queue| queue.waiting + queue.reserved)
     }
 
     /// The jobs that wait in a queue, the one that comes first in front. It need not be the one that
@@ -293,8 +293,8 @@ impl<Id: Clone + Ord> Admission<Id> {
     /// Something of a queue is over: without anything else it is forgotten.
     fn settle(&mut self, name: &str) {
         let over = |queue: &QueueLine<Id>| {
-            let is_empty = queue.waiting == 0 && queue.granted == 0 && queue.coming == 0;
-            queue.share.is_none() && is_empty
+            let has_jobs = queue.waiting > 0 || queue.reserved > 0 || queue.granted > 0;
+            queue.share.is_none() && !has_jobs && queue.coming == 0
         };
         if self.queues.get(name).is_some_and(over)
             && let Some((name, queue)) = self.queues.remove_entry(name)

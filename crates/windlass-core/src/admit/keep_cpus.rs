@@ -21,6 +21,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.granted += u64::from(reservation.kept);
             queue.coming += u64::from(reservation.coming);
+            queue.reserved += 1;
             self.index.mark_changed(&name);
         }
         self.reservations.by_job.insert(id.clone(), reservation);
@@ -53,6 +54,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         if let Some(queue) = self.queues.get_mut(&job.queue) {
             queue.granted -= u64::from(reservation.kept);
             queue.coming -= u64::from(reservation.coming);
+            queue.reserved -= 1;
             self.index.mark_changed(&job.queue);
         }
         Some((job.queue, place))

@@ -42,6 +42,8 @@ pub(super) struct QueueLine<Id> {
     /// What of it may be ended for other jobs: the first is ended first.
     pub(super) running: BTreeSet<Running<Id>>,
     pub(super) waiting: usize,
+    /// Jobs that wait and for which CPUs are kept: they are not in the line.
+    pub(super) reserved: usize,
     /// By size, which is the fewest CPUs, so that what fits is a range; then the higher priority
     /// first. An old job of a priority is at the head of its level, so that finding it needs no
     /// order of its own and nothing moves when a job becomes old.
@@ -59,6 +61,7 @@ impl<Id: Clone + Ord> QueueLine<Id> {
             coming: 0,
             running: BTreeSet::new(),
             waiting: 0,
+            reserved: 0,
             line: BTreeMap::new(),
             indexed: Heads::default(),
         }

@@ -33,6 +33,15 @@ struct Candidate<'a, Id> {
     max: Cpus,
     /// CPUs that are free for it.
     free: Cpus,
+    may_reclaim: bool,
+}
+
+/// What is the same for all jobs that are looked at in turn.
+struct Scope {
+    room: Room,
+    /// Whether attempts of other queues may be ended for what is guaranteed.
+    may_reclaim: bool,
+    now: Timestamp,
 }
 
 impl<Id: Clone + Ord> Admission<Id> {
@@ -40,8 +49,8 @@ impl<Id: Clone + Ord> Admission<Id> {
     /// nothing more to grant; until then a job that fits counts as held back. The CPUs of the victims go to that job
     /// once they are [released](Self::release).
     ///
-    /// It passes over the queues that preempt, the sizes of their jobs and what runs; and over nothing while none
-    /// preempts, or nothing has changed.
+    /// For each size of the jobs of each queue that preempts it passes over what runs; and over nothing while none preempts,
+    /// or nothing has changed.
     pub fn preempt(&mut self, now: Timestamp) -> Option<Preempted<Id>> {
         if !std::mem::take(&mut self.reservations.changed) || self.reservations.queues.is_empty() {
             return None;
@@ -50,12 +59,17 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.index.update(&mut self.queues, room.in_all, now);
         let mut queues: Vec<_> = self.reservations.queues.iter().collect();
         queues.retain(|name| self.queues.get(*name).is_some_and(|queue| queue.waiting > 0));
+        // More may be guaranteed than there is. Then nobody can tell whose it is, and nobody is ended for it.
+        let guaranteed = self.queues.values().filter_map(|queue| queue.share);
+        let guaranteed = guaranteed.fold(0_u64, |sum, share| sum + u64::from(share.guaranteed));
+        let may_reclaim = guaranteed <= u64::from(room.in_all);
         let mut lines: Vec<_> = queues
             .into_iter()
             .filter_map(|name| Some((name, self.queues.get(name)?.firsts())))
             .collect();
         lines.sort_by(|(_, a), (_, b)| a.first().map(|x| &x.1).cmp(&b.first().map(|x| &x.1)));
-        let found = lines.into_iter().find_map(|(name, line)| self.first_of(name, line, room, now));
+        let scope = Scope { room, may_reclaim, now };
+        let found = lines.into_iter().find_map(|(name, line)| self.first_of(name, line, &scope));
         let (by, reservation) = found?;
         let victims = reservation.victims.iter().cloned().collect();
         self.reserve(&by, reservation);
@@ -99,6 +113,29 @@ impl<Id: Clone + Ord> Admission<Id> {
         }
     }
 
+    /// An attempt is out of reach, as on a node that is lost: it can be ended for nobody, and whoever waits for its end may
+    /// have others ended instead. Says whether it is news.
+    pub fn set_out_of_reach(&mut self, id: &Id) -> bool {
+        let Some(KnownJob { queue, state: JobState::Granted(_, standing) }) = self.jobs.get_mut(id)
+        else {
+            return false;
+        };
+        let before = standing.take();
+        if let (Some(before), Some(line)) = (before, self.queues.get_mut(queue)) {
+            line.running.remove(&before.running(id.clone()));
+        }
+        let by = self.reservations.victims.get(id).cloned();
+        if let Some((name, place, by)) =
+            by.clone().flatten().and_then(|by| self.give_up(&by).map(|(name, at)| (name, at, by)))
+        {
+            self.join(by, name, place);
+        }
+        self.reservations.victims.remove(id);
+        let is_news = before.is_some() || by.is_some();
+        self.reservations.changed |= is_news;
+        is_news
+    }
+
     /// The job for which an attempt is ending.
     pub fn preempted_by(&self, id: &Id) -> Option<&Id> {
         self.reservations.victims.get(id)?.as_ref()
@@ -109,16 +146,16 @@ impl<Id: Clone + Ord> Admission<Id> {
         &self,
         name: &Arc<str>,
         line: Vec<(Cpus, Head<Id>)>,
-        room: Room,
-        now: Timestamp,
+        scope: &Scope,
     ) -> Option<(Id, Reservation<Id>)> {
+        let Scope { room, may_reclaim, now } = *scope;
         let queue = self.queues.get(name)?;
         let most = queue.quota().unwrap_or(Cpus::MAX).min(room.in_all);
         for (min, head) in line.into_iter().filter(|(min, _)| *min <= most) {
             let JobState::Waiting(place) = self.jobs.get(&head.id)?.state else { return None };
             let free = if self.index.is_held_back(&head, room) { 0 } else { room.free };
             let (age, max) = (place.age.0, place.max);
-            let candidate = Candidate { head, name, queue, min, max, free };
+            let candidate = Candidate { head, name, queue, min, max, free, may_reclaim };
             if let Some(reservation) = self.reservation_for(&candidate) {
                 return Some((candidate.head.id, reservation));
             }
@@ -144,7 +181,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         let freed = victims.iter().fold(0, |sum: Cpus, victim| sum.saturating_add(victim.cpus));
         let kept = min.saturating_sub(freed);
         let most = if fits_quota { (*max).min(left) } else { *max };
-        let coming = if fits_quota { most - kept } else { 0 };
+        let coming = if fits_quota { freed.min(most - kept) } else { 0 };
         let victims = victims.into_iter().map(|victim| victim.id.clone()).collect();
         Some(Reservation { need: *min, most, kept, coming, victims })
     }
@@ -155,10 +192,11 @@ impl<Id: Clone + Ord> Admission<Id> {
         candidate: &Candidate<'a, Id>,
         fits_quota: bool,
     ) -> Option<Vec<Victim<'a, Id>>> {
-        let Candidate { head, name, queue, min, .. } = candidate;
+        let Candidate { head, name, queue, min, may_reclaim, .. } = candidate;
         let share = queue.share.unwrap_or_default();
         let after = queue.granted + queue.coming + u64::from(*min);
-        let reclaims = share.preemption == Preemption::Reclaim
+        let reclaims = *may_reclaim
+            && share.preemption == Preemption::Reclaim
             && fits_quota
             && after <= u64::from(share.guaranteed);
         let ending_for_nobody = self.reservations.victims.iter().filter(|(_, by)| by.is_none());

@@ -48,6 +48,11 @@ impl<Id: Ord> Reservations<Id> {
         }
     }
 
+    /// Jobs for which CPUs are kept.
+    pub(super) fn len(&self) -> usize {
+        self.by_job.len()
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.queues.is_empty() && self.by_job.is_empty() && self.victims.is_empty()

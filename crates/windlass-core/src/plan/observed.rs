@@ -38,9 +38,17 @@ pub struct Preempted {
     pub message: String,
 }
 
-/// Why an attempt is to end for a job of this queue, in a sentence. It names no job: that may be another tenant's.
-pub fn preempted_for(queue: &str, priority: i32) -> String {
-    format!("ended for a job of queue {queue:?} with priority {priority}")
+/// Why an attempt is to end for a job of this queue and priority, in a sentence. It names no job; and no queue where that is
+/// of another namespace.
+pub fn preempted_for(own: Option<(&str, i32)>) -> String {
+    match own {
+        Some((queue, priority)) => {
+            format!("ended for a job of queue {queue:?} with priority {priority}")
+        }
+        None => {
+            "ended for a job of another namespace, to which these CPUs are guaranteed".to_owned()
+        }
+    }
 }
 
 /// The creation of an attempt is refused.
@@ -178,7 +186,7 @@ impl Attempt {
     }
 
     /// Whether anything of it can still be told to end.
-    pub(super) fn is_within_reach(&self) -> bool {
+    pub fn is_within_reach(&self) -> bool {
         self.is_live() && !matches!(self.state, AttemptState::Unreachable { .. })
     }
 }

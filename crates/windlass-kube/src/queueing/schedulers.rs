@@ -144,6 +144,12 @@ impl Schedulers {
         is_news
     }
 
+    /// An attempt is on a node that is out of reach. Returns whether that may let other jobs start.
+    pub(super) fn set_out_of_reach(&mut self, attempt: &AttemptId) -> bool {
+        let known = self.all_mut().filter(|known| known.granted(attempt).is_some());
+        known.fold(false, |is_news, admission| admission.set_out_of_reach(attempt) || is_news)
+    }
+
     /// The attempt for whose sake this one is to end.
     pub(super) fn preempted_by(&self, attempt: &AttemptId) -> Option<&AttemptId> {
         let all = std::iter::once(&self.alone).chain(self.shared.values());

@@ -43,5 +43,5 @@ pub(super) fn preempted(state: &State, uid: Uuid, attempts: &[Attempt]) -> Optio
     let by = state.jobs.get(*state.admission.preempted_by(&uid)?)?;
     let QueueEntry { queue, priority, .. } = &by.entry;
     let attempt = attempts.last()?.number;
-    Some(Preempted { attempt, message: preempted_for(queue, *priority) })
+    Some(Preempted { attempt, message: preempted_for(Some((queue, *priority))) })
 }

@@ -100,6 +100,58 @@ fn a_guarantee_is_taken_back_and_no_other_is_touched() {
 }
 
 #[test]
+fn more_guaranteed_than_there_is_ends_nobody() {
+    let shares = [
+        ("a", share(Preemption::Reclaim, 1_000_000, 1_000_000)),
+        ("b", share(Preemption::None, 0, 9)),
+    ];
+    let mut admission = running(4, &shares, [of_priority("b", 0, 4)]);
+    admission.wait(9, of_priority("a", 9, 2));
+    assert_eq!(preempted(&mut admission), None);
+    admission.set_queue("a", share(Preemption::Reclaim, 2, 9));
+    assert_eq!(preempted(&mut admission), Some((9, vec![0])));
+}
+
+#[test]
+fn a_job_for_which_others_end_outlives_its_queue() {
+    let lower = share(Preemption::LowerPriority, 0, 4);
+    let mut admission = Admission::with_open(Capacity(Some(9)), |_| false);
+    admission.set_queue("a", lower);
+    admission.wait(0, of_priority("a", 0, 4));
+    assert_eq!(grants(&mut admission, at(0)), [(0, 4)]);
+    admission.wait(5, of_priority("a", 9, 2));
+    assert_eq!(preempted(&mut admission), Some((5, vec![0])));
+    assert_eq!((admission.waiting(), admission.waiting_in("a")), (1, 1), "it waits still");
+    admission.set_queue("a", None);
+    admission.release(&0);
+    assert_eq!(grants(&mut admission, at(60)), [], "its queue is not there");
+    assert_eq!((admission.waiting(), admission.used()), (1, 0));
+    admission.set_queue("a", lower);
+    assert_eq!(grants(&mut admission, at(61)), [(5, 2)]);
+    admission.release(&5);
+    admission.set_queue("a", None);
+    assert_empty(&admission);
+}
+
+#[test]
+fn what_is_out_of_reach_is_ended_for_nobody_and_another_is_in_its_place() {
+    let lower = share(Preemption::LowerPriority, 0, 4);
+    let jobs = [of_priority("a", 0, 2), of_priority("a", 0, 2)];
+    let mut admission = running(4, &[("a", lower)], jobs);
+    admission.wait(5, of_priority("a", 9, 2));
+    assert_eq!(preempted(&mut admission), Some((5, vec![1])));
+    assert!(admission.set_out_of_reach(&1));
+    assert!(!admission.set_out_of_reach(&1), "it is known");
+    assert_eq!(preempted(&mut admission), Some((5, vec![0])));
+    admission.release(&0);
+    assert_eq!(grants(&mut admission, at(60)), [(5, 2)]);
+    // Its node is back.
+    admission.set_standing(&1, Standing { priority: 0, since: at(0) });
+    admission.wait(6, of_priority("a", 9, 2));
+    assert_eq!(preempted(&mut admission), Some((6, vec![1])));
+}
+
+#[test]
 fn what_was_ended_for_a_job_that_is_gone_makes_room_before_another_is_ended() {
     let lower = share(Preemption::LowerPriority, 0, 4);
     let jobs = [of_priority("a", 0, 2), of_priority("a", 0, 2)];

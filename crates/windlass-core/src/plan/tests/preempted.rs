@@ -6,7 +6,7 @@ use crate::plan::*;
 #[test]
 fn it_is_told_and_then_ended_and_costs_no_retry() {
     let running = attempt(1, AttemptState::Running { since: at(0) });
-    let message = preempted_for("research", 5);
+    let message = preempted_for(Some(("research", 5)));
     let preempted = |attempt| Some(Preempted { attempt, message: message.clone() });
     let world = |attempt| Observed { preempted: preempted(attempt), ..seen(vec![running.clone()]) };
     let mut job = job();

@@ -21,6 +21,12 @@ impl ClusterAdmission {
         if !state.held.contains_key(&id) {
             return;
         }
+        if !attempt.is_within_reach() {
+            if state.scheduler.set_out_of_reach(&id) {
+                self.grant_available(&mut state, now);
+            }
+            return;
+        }
         let failure = job.status.failure.as_ref();
         let is_ending = failure.is_some_and(|failure| {
             failure.reason == FailureReason::Preempted && failure.attempt == attempt.number
@@ -39,9 +45,9 @@ impl ClusterAdmission {
         let state = self.lock();
         let by = state.scheduler.preempted_by(&id_of(job, attempt))?;
         let priority = state.requests.get(&by.job_uid)?.waiting.priority;
-        let queue =
-            if namespace == job.metadata.namespace { name } else { format!("{namespace}/{name}") };
-        Some(ToEnd { attempt: attempt.number, message: preempted_for(&queue, priority) })
+        // Of other namespaces nobody learns a name, nor what is urgent there.
+        let own = (namespace == job.metadata.namespace).then_some((name.as_str(), priority));
+        Some(ToEnd { attempt: attempt.number, message: preempted_for(own) })
     }
 
     /// The queue of the job for which it is to end.
