@@ -146,8 +146,11 @@ impl Schedulers {
 
     /// An attempt is on a node that is out of reach. Returns whether that may let other jobs start.
     pub(super) fn set_out_of_reach(&mut self, attempt: &AttemptId) -> bool {
-        let known = self.all_mut().filter(|known| known.granted(attempt).is_some());
-        known.fold(false, |is_news, admission| admission.set_out_of_reach(attempt) || is_news)
+        let mut is_news = false;
+        for admission in self.all_mut().filter(|known| known.granted(attempt).is_some()) {
+            is_news |= admission.set_out_of_reach(attempt);
+        }
+        is_news
     }
 
     /// The attempt for whose sake this one is to end.
