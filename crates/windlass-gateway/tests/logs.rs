@@ -35,7 +35,6 @@ async fn the_end_of_a_log_is_given_and_hostile() {
         "?attempt=x",
         "?attempt=-1",
         "?attempt=4294967296",
-        "?attempt=1&follow=true",
     ] {
         server.send(ask(query)).await.problem(400);
     }
@@ -49,6 +48,9 @@ async fn an_attempt_is_asked_for_by_its_number() {
     server.backend.attempted("a", 2);
     assert_eq!(server.send(ask("?attempt=2")).await.status, 200);
     server.send(ask("?attempt=3")).await.problem(404);
+    // It says no more, so that there is nothing to follow.
+    server.send(ask("?attempt=3&follow=true")).await.problem(404);
+    server.send(ask("?attempt=1&follow=true")).await.problem(410);
     let gone = server.send(ask("?attempt=1")).await.problem(410);
     assert_eq!(
         (&gone["type"], &gone["detail"]),
@@ -62,7 +64,8 @@ async fn a_followed_log_ends_with_its_job() {
     server.backend.put("a");
     let head = server.send(Ask::good(Method::HEAD, format!("{LOGS}?follow=true"))).await;
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
-    let mut open = server.open(ask("?follow=true&tailBytes=10")).await;
+    server.backend.attempted("a", 1);
+    let mut open = server.open(ask("?follow=true&attempt=1&tailBytes=10")).await;
     assert_eq!(open.headers()["content-type"], "text/plain; charset=utf-8");
     let mut heard = Vec::new();
     while !heard.ends_with(b"more\n") {

@@ -3497,7 +3497,7 @@ export interface operations {
     readLogs: {
         parameters: {
             query?: {
-                /** @description That of this attempt, 1 for the first. Without it that of the latest. Not with `follow`. */
+                /** @description That of this attempt, 1 for the first. Without it that of the latest. That of an earlier one ends, also with `follow`. */
                 attempt?: number;
                 /** @description All that is said until the job has ended. */
                 follow?: boolean;

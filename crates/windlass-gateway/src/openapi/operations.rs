@@ -778,7 +778,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         parameters: &[
             Parameter::query(
                 "attempt",
-                "That of this attempt, 1 for the first. Without it that of the latest. Not with `follow`.",
+                "That of this attempt, 1 for the first. Without it that of the latest. That of an earlier one ends, also with `follow`.",
                 || json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }),
             ),
             Parameter::query(

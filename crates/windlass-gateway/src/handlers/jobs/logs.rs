@@ -16,6 +16,7 @@ use crate::middleware::path_target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};
+use crate::state::GatewayState;
 
 /// Most of what was said already that is given, in bytes: the last MiB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -41,6 +42,10 @@ pub(crate) async fn read_logs(
             within(limits.request, jobs.get(&key)).await??;
             Body::empty()
         }
+        // What an earlier attempt has said goes on no more.
+        (true, _) if is_earlier(&state, &key, attempt).await? => {
+            within(limits.request, jobs.logs(&key, attempt, range)).await??.into()
+        }
         (true, _) => {
             let said = within(limits.request, jobs.follow_logs(&key, range)).await??;
             let over = stream_over(&state, &token, Verb::Get, &key.namespace);
@@ -55,6 +60,17 @@ pub(crate) async fn read_logs(
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, body).into_response())
+}
+
+/// Whether this attempt of a job is not the latest, or was never made.
+async fn is_earlier(
+    state: &GatewayState,
+    key: &JobKey,
+    attempt: Option<AttemptNumber>,
+) -> Result<bool, ApiError> {
+    let Some(attempt) = attempt else { return Ok(false) };
+    let job = within(state.gateway.limits.request, state.gateway.jobs.get(key)).await??;
+    Ok(job.status.attempt != Some(attempt))
 }
 
 fn query_of(uri: &Uri) -> Result<LogQuery, ApiError> {
@@ -77,9 +93,6 @@ fn query_of(uri: &Uri) -> Result<LogQuery, ApiError> {
             },
             _ => return Err(unknown_parameter(key, "attempt, follow, tailBytes, timestamps")),
         }
-    }
-    if follows && attempt.is_some() {
-        return Err(invalid_parameter("attempt", "follow=true goes from the latest attempt on"));
     }
     Ok(LogQuery { follows, attempt, range })
 }
