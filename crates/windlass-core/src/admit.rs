@@ -195,9 +195,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.reservations.changed = true;
         if let Some(queue) = self.queues.get_mut(&job.queue) {
             queue.granted -= u64::from(cpus);
-            standing.into_iter().for_each(|standing| {
-                queue.running.remove(&standing.running(id.clone()));
-            });
+            queue.forget_running(id, standing);
             self.index.mark_changed(&job.queue);
         }
         self.settle(&job.queue);

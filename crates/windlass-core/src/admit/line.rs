@@ -7,7 +7,7 @@ use std::ops::{Bound, RangeBounds};
 use jiff::Timestamp;
 
 use super::head::{Age, Head, Heads, Period};
-use super::request::Share;
+use super::request::{Share, Standing};
 use crate::Cpus;
 
 /// What decides where a job is in the line of its queue.
@@ -53,6 +53,13 @@ pub(super) struct QueueLine<Id> {
 }
 
 impl<Id: Clone + Ord> QueueLine<Id> {
+    /// An attempt of which this was known, if anything, may not be ended for others any more.
+    pub(super) fn forget_running(&mut self, id: &Id, standing: Option<Standing>) {
+        if let Some(standing) = standing {
+            self.running.remove(&standing.running(id.clone()));
+        }
+    }
+
     pub(super) fn new(is_open: bool) -> Self {
         Self {
             share: None,

@@ -89,9 +89,7 @@ impl<Id: Clone + Ord> Admission<Id> {
             return false;
         }
         if let Some(line) = self.queues.get_mut(queue) {
-            before.into_iter().for_each(|before| {
-                line.running.remove(&before.running(id.clone()));
-            });
+            line.forget_running(id, before);
             line.running.insert(standing.running(id.clone()));
         }
         self.reservations.changed = true;
@@ -121,17 +119,17 @@ impl<Id: Clone + Ord> Admission<Id> {
             return false;
         };
         let before = standing.take();
-        if let (Some(before), Some(line)) = (before, self.queues.get_mut(queue)) {
-            line.running.remove(&before.running(id.clone()));
+        if let Some(line) = self.queues.get_mut(queue) {
+            line.forget_running(id, before);
         }
-        let by = self.reservations.victims.get(id).cloned();
-        if let Some((name, place, by)) =
-            by.clone().flatten().and_then(|by| self.give_up(&by).map(|(name, at)| (name, at, by)))
+        let ending = self.reservations.victims.get(id).cloned();
+        if let Some(Some(by)) = &ending
+            && let Some((name, place)) = self.give_up(by)
         {
-            self.join(by, name, place);
+            self.join(by.clone(), name, place);
         }
         self.reservations.victims.remove(id);
-        let is_news = before.is_some() || by.is_some();
+        let is_news = before.is_some() || ending.is_some();
         self.reservations.changed |= is_news;
         is_news
     }

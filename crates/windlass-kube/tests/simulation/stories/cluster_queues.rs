@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::late_needs::{block_on, wait_for};
+use super::late_needs::{block_on, phase_is, wait_for};
 use super::write_faults::{FAULTS, WRITES};
 use crate::cluster;
 use crate::controller::start;
@@ -53,10 +53,6 @@ fn two_or_three_controllers_share_cpus_and_break_no_promise() {
             ..two.one_more_controller_every(5)
         }
     });
-}
-
-fn phase_is(phase: &'static str) -> impl Fn(&Value) -> bool {
-    move |status| status["phase"] == phase
 }
 
 fn submit(server: &Server, name: &str) {

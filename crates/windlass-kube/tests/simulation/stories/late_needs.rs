@@ -25,6 +25,11 @@ async fn wait(server: &Server, within: Duration, is_so: impl Fn(&Value) -> bool)
     wait_for(server, "j0", within, is_so).await;
 }
 
+/// Whether a status has this phase.
+pub(super) fn phase_is(phase: &'static str) -> impl Fn(&Value) -> bool {
+    move |status| status["phase"] == phase
+}
+
 /// Waits until the status of this job is so.
 pub(super) async fn wait_for(
     server: &Server,

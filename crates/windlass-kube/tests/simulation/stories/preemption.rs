@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::late_needs::{block_on, wait_for};
+use super::late_needs::{block_on, phase_is, wait_for};
 use crate::cluster;
 use crate::controller::start;
 use crate::objects::{
@@ -42,10 +42,6 @@ fn two_or_three_controllers_end_jobs_for_others_and_break_no_promise() {
             ..two.one_more_controller_every(5)
         }
     });
-}
-
-fn phase_is(phase: &'static str) -> impl Fn(&Value) -> bool {
-    move |status| status["phase"] == phase
 }
 
 #[test]
