@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
+use crate::advice::{OF_A_POD, advice, of_failure};
 use crate::plan;
-use crate::status::{ConditionType, Timeline};
+use crate::status::{ConditionType, JobStatus, Timeline, reasons};
 use crate::{AttemptNumber, Job, Phase};
 
 /// Where a job's time went.
@@ -30,6 +31,8 @@ pub struct Explanation {
     pub attempts: AttemptNumber,
     /// Why the last attempt that failed did, in a sentence.
     pub failure: Option<String>,
+    /// What helps a job that waits or has failed; absent where there is nothing to do.
+    pub advice: Option<String>,
 }
 
 /// A part of a job's time.
@@ -123,11 +126,31 @@ pub fn explain(job: &Job, now: Timestamp) -> Explanation {
             let reason = failure.reason.as_str();
             format!("attempt {}: {reason}: {}", failure.attempt, failure.message)
         }),
+        advice: what_helps(&job.status, job.spec.cancel).map(str::to_owned),
     }
 }
 
 fn part(name: PartName, from: Timestamp, to: Timestamp) -> Part {
     Part { name, from, to, seconds: to.duration_since(from).as_secs_f64() }
+}
+
+/// What helps against what a job waits for, or against its failure where that is why.
+fn what_helps(status: &JobStatus, is_cancelled: bool) -> Option<&'static str> {
+    let failed = || status.failure.as_ref().map(|failure| of_failure(failure.reason));
+    let reason = |kind| Some(status.condition(kind)?.reason.as_str());
+    match status.phase? {
+        Phase::Failed => failed(),
+        phase if phase.is_final() || is_cancelled => None,
+        Phase::Queued => match reason(ConditionType::Admitted)? {
+            reasons::RETRYING => failed().or_else(|| advice(reasons::RETRYING)),
+            reason => advice(reason),
+        },
+        Phase::Starting => {
+            let reason = reason(ConditionType::Running)?;
+            advice(reason).or(Some(OF_A_POD))
+        }
+        _ => reason(ConditionType::Running).and_then(advice),
+    }
 }
 
 fn waits_for(job: &Job, now: Timestamp) -> Option<String> {
@@ -171,7 +194,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::status::{Earlier, Place, reasons};
+    use crate::status::{Earlier, Failure, FailureReason, Place};
     use crate::{JobSpec, Metadata};
 
     fn at(seconds: i64) -> Timestamp {
@@ -260,6 +283,40 @@ mod tests {
         let expected =
             "WaitingForCpus: 2 CPUs; about number 7 in the line, likely to start in 50 s";
         assert_eq!(told.waits_for.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_helps_is_told_of_what_waits_or_has_failed() {
+        let helps = |job: &Job| explain(job, at(110)).advice;
+        let mut job = job(Phase::Queued, Timeline::default());
+        assert_eq!(helps(&job), None);
+        let say = |job: &mut Job, kind, reason| {
+            job.status.set_condition(kind, false, reason, "", at(100));
+            helps(job)
+        };
+        let admitted = ConditionType::Admitted;
+        let told = say(&mut job, admitted, reasons::QUEUE_NOT_FOUND);
+        assert_eq!(told.as_deref(), advice(reasons::QUEUE_NOT_FOUND));
+        let failure = Failure {
+            reason: FailureReason::Timeout,
+            message: String::new(),
+            exit_code: None,
+            attempt: 1,
+            time: at(105),
+            refused_since: None,
+        };
+        job.status.failure = Some(failure);
+        let of_timeout = Some(of_failure(FailureReason::Timeout));
+        assert_eq!(say(&mut job, admitted, reasons::RETRYING).as_deref(), of_timeout);
+        job.status.phase = Some(Phase::Starting);
+        let told = say(&mut job, ConditionType::Running, "ErrImagePull");
+        assert_eq!(told.as_deref(), Some(OF_A_POD));
+        for (phase, expected) in
+            [(Phase::Running, None), (Phase::Failed, of_timeout), (Phase::Succeeded, None)]
+        {
+            job.status.phase = Some(phase);
+            assert_eq!(helps(&job).as_deref(), expected, "{phase:?}");
+        }
     }
 
     proptest! {

@@ -91,9 +91,10 @@ pub trait Jobs: Send + Sync + 'static {
     /// `range` asks for, then what follows. Of a job that has ended, [`logs`](Self::logs). In bounded memory; a reader
     /// who is slow may miss some.
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error>;
-    /// What the latest attempt of a job uses, over its time. A world that takes no samples tells none.
-    async fn usage(&self, key: &JobKey) -> Result<UsageOverTime, Error> {
-        self.get(key).await.map(|_| UsageOverTime::default())
+    /// What the latest attempt of a job uses, over its time. A world that keeps no samples tells none.
+    async fn usage(&self, job: &Job) -> Result<UsageOverTime, Error> {
+        let _ = job;
+        Ok(UsageOverTime::default())
     }
     /// The function that a job of this namespace means by a name: its own, or one that is for all namespaces.
     async fn function(&self, namespace: &str, name: &str) -> Result<Function, Error>;
@@ -121,11 +122,14 @@ pub trait Jobs: Send + Sync + 'static {
 
 /// What a world has to grant.
 #[skip_serializing_none]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineCapacity {
     /// CPUs of the machine that jobs may be granted. Absent on a cluster, where queues say how many there are.
     pub cpus: Option<Cpus>,
+    /// CPUs that the running jobs of the namespace use, by the latest sample of each. Absent on a cluster while there is no
+    /// sample.
+    pub used: Option<f64>,
 }
 
 /// The changes of one job. A call that is dropped before its answer loses nothing.
@@ -310,6 +314,8 @@ pub trait Reports: Send + Sync + 'static {
     /// Takes the bytes of a result that is too large for a report, or of a log, from the worker that holds this
     /// token. Nothing of `content` is read before it is known that they may be stored.
     async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply;
+    /// The namespace of the worker that holds this token.
+    async fn namespace(&self, token: Option<&str>) -> Result<String, Denied>;
     /// A blob that the attempt of the worker with this token reads. Its digest is for the worker to check.
     async fn fetch(&self, token: Option<&str>, wanted: &WantedBlob) -> FetchReply;
     /// Tells the worker that holds this token what to do once its pod is an attempt, for which this waits at most so

@@ -13,6 +13,7 @@
 //! **Observed** what was seen of it, **Plan** what is decided, **status** what is told.
 
 pub mod admit;
+pub mod advice;
 pub mod assignment;
 pub mod blob;
 pub mod blobs;

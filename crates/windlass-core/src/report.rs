@@ -14,6 +14,7 @@ use serde_with_macros::skip_serializing_none;
 pub use crate::outcome::{Ending, Outcome, ReportRefusal};
 use crate::status::Progress;
 pub use crate::transition::{finish, finish_unshown};
+use crate::usage_over_time::UsageOverTime;
 use crate::{AttemptNumber, Job, JobStatus, Phase};
 
 /// One message from the worker of an attempt, which may be of a later release: fields that are not known are ignored.
@@ -53,6 +54,16 @@ pub enum Event {
         message: String,
         /// Seconds since the function's process started, on the monotonic clock.
         elapsed_seconds: f64,
+    },
+    /// What the function has used so far, over its time.
+    Usage {
+        /// All samples.
+        over_time: UsageOverTime,
+        /// Whether no more follow: where there is an object store, it keeps them.
+        #[serde(default)]
+        is_last: bool,
+        /// Namespace of the job. A gateway writes it, whatever the worker says, for its other replicas.
+        namespace: Option<String>,
     },
     /// The attempt ended.
     Finished(Ending),

@@ -9,6 +9,18 @@ use crate::{AttemptNumber, Cpus};
 /// Most samples of an attempt.
 pub const MAX_SAMPLES: usize = 120;
 
+/// More than all samples of an attempt are as JSON, in bytes.
+pub const MAX_USAGE_BYTES: u64 = 64 * 1024;
+
+/// Least seconds between two reports of samples to a gateway, and before the first.
+const TELLING_SECONDS: u32 = 5;
+
+/// Where the object store of a cluster keeps the samples of an attempt: `NAMESPACE/JOB-UID/ATTEMPT-usage`, beside the
+/// results of the job, with which they are deleted.
+pub fn usage_location(namespace: &str, job_uid: &str, attempt: AttemptNumber) -> String {
+    format!("{namespace}/{job_uid}/{attempt}-usage")
+}
+
 /// What an attempt used, over its time.
 #[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,8 +32,8 @@ pub struct UsageOverTime {
     pub granted: Option<Cpus>,
     /// Seconds between two samples: 1 at first, and twice as many each time that there are 120 samples.
     pub interval_seconds: u32,
-    /// The samples in their order, at most 120. Absent are those of a cluster, and of an attempt that was over within a
-    /// second.
+    /// The samples in their order, at most 120. There are none of an attempt that was over within a second. On a cluster
+    /// the first are told after 5 s, and those of an attempt that has ended are kept where there is an object store.
     #[schemars(length(max = 120))]
     pub samples: Vec<UsageSample>,
 }
@@ -37,6 +49,27 @@ pub struct UsageSample {
 }
 
 impl UsageOverTime {
+    /// Before the first sample of an attempt.
+    pub fn begin(attempt: AttemptNumber, granted: Cpus) -> Self {
+        let (attempt, granted) = (Some(attempt), Some(granted));
+        Self { attempt, granted, interval_seconds: 1, samples: Vec::new() }
+    }
+
+    /// The seconds that all samples are about.
+    pub fn seconds(&self) -> u64 {
+        self.samples.len() as u64 * u64::from(self.interval_seconds)
+    }
+
+    /// After how many seconds a worker tells a gateway more samples.
+    pub fn telling_seconds(&self) -> u32 {
+        self.interval_seconds.max(TELLING_SECONDS)
+    }
+
+    /// CPUs in use at the end.
+    pub fn cpus_now(&self) -> Option<f64> {
+        self.samples.last().map(|sample| sample.cpus)
+    }
+
     /// Adds a sample of the last interval. Where there are too many, each two become one, and the interval is longer.
     pub fn add(&mut self, sample: UsageSample) {
         self.samples.push(sample);

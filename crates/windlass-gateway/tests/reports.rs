@@ -214,3 +214,31 @@ async fn a_worker_gets_the_blobs_of_its_job_and_nobody_else_does() {
         (&json!("BlobLost"), &json!("the blob is lost"))
     );
 }
+
+/// Samples of the job "a", whose worker says that it is of another namespace.
+pub(crate) fn samples(count: usize) -> Value {
+    let sample = json!({ "cpus": 1.5, "memoryBytes": 7 });
+    let over_time =
+        json!({ "attempt": 1, "granted": 2, "intervalSeconds": 1, "samples": vec![sample; count] });
+    let usage = json!({ "overTime": over_time, "isLast": false, "namespace": "team" });
+    json!({ "jobUid": "uid-of-a", "attempt": 1, "event": { "usage": usage } })
+}
+
+#[tokio::test]
+async fn what_a_job_uses_is_told_while_it_runs_and_counts_in_the_namespace_of_its_worker() {
+    let server = Server::start().await;
+    server.backend.put("a");
+    let get = async |path: &str| server.send(Ask::good(Method::GET, path)).await.json();
+    let usage = "/v1/namespaces/default/jobs/a/usage";
+    assert_eq!(get(usage).await["samples"], json!([]));
+    for (sent, kept) in [(5, 5), (4, 5), (4000, 120)] {
+        assert_eq!(server.send(report(&samples(sent))).await.status, 204);
+        let told = get(usage).await;
+        assert_eq!(told["samples"].as_array().unwrap().len(), kept, "{told}");
+        assert_eq!((&told["granted"], &told["samples"][0]["cpus"]), (&json!(2), &json!(1.5)));
+    }
+    assert_eq!(get("/v1/namespaces/default/capacity").await["used"], json!(1.5));
+    assert_eq!(get("/v1/namespaces/team/capacity").await["used"], Value::Null);
+    *server.backend.refuses.lock().unwrap() = Some(ReportRefusal::OtherJob);
+    server.send(report(&samples(120))).await.problem(409);
+}

@@ -43,7 +43,13 @@ async fn what_a_job_uses_is_sampled_while_it_runs_and_kept_as_long_as_its_log() 
     let machine = machine(2, &[("spin", script), ("short", "echo > $WINDLASS_OUTPUT")]);
     let name = machine.submit("", spec("spin", json!({ "parallelism": 2 }))).await.unwrap();
     let name = name.metadata.name;
-    let usage = async || machine.engine.usage(&key(&name)).await.unwrap();
+    let of = async |name: &str| {
+        let job = machine.engine.get(&key(name)).await.unwrap();
+        machine.engine.usage(&job).await.unwrap()
+    };
+    let usage = async || of(&name).await;
+    let in_use = async || machine.engine.capacity("default").await.unwrap().used;
+    assert_eq!(in_use().await, Some(0.0));
     machine.running(&name).await;
     let some = async {
         loop {
@@ -61,13 +67,16 @@ async fn what_a_job_uses_is_sampled_while_it_runs_and_kept_as_long_as_its_log() 
         assert!(sample.cpus > 0.02 && sample.cpus < 1.2, "{told:?}");
         assert!(sample.memory_bytes > 100_000, "{told:?}");
     }
+    let used = in_use().await.unwrap();
+    assert!(used > 0.02 && used < 1.2, "{used}");
     fs::write(machine.path("go"), "").unwrap();
     machine.result(&name).await;
+    assert_eq!(in_use().await, Some(0.0));
     assert!(usage().await.samples.starts_with(&told.samples));
     assert_eq!(fs::read_dir(machine.path("logs")).unwrap().count(), 1);
     machine.engine.delete(&key(&name), None).await.unwrap();
     assert_eq!(fs::read_dir(machine.path("logs")).unwrap().count(), 0);
     let short = machine.start("short").await;
     machine.result(&short).await;
-    assert!(machine.engine.usage(&key(&short)).await.unwrap().samples.is_empty());
+    assert!(of(&short).await.samples.is_empty());
 }

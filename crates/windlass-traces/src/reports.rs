@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::Status;
 use windlass_core::jobs::{
-    AssignReply, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict, WantedBlob,
+    AssignReply, Denied, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+    WantedBlob,
 };
 use windlass_core::report::{Ending, Event};
 use windlass_core::result::ByteStream;
@@ -70,6 +71,10 @@ fn attempt_name(attempt: AttemptNumber) -> String {
 
 #[async_trait]
 impl Reports for TracedReports {
+    async fn namespace(&self, token: Option<&str>) -> Result<String, Denied> {
+        self.inner.namespace(token).await
+    }
+
     async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError> {
         let Event::Finished(ending) = &report.event else {
             return self.inner.report(token, report).await;

@@ -17,7 +17,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use windlass_core::jobs::{
-    AssignReply, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict, WantedBlob,
+    AssignReply, Denied, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, Verdict,
+    WantedBlob,
 };
 use windlass_core::report::{Ending, Event, ReportRefusal};
 use windlass_core::result::{ByteStream, hex, inline_result};
@@ -119,6 +120,10 @@ struct FakeReports;
 impl Reports for FakeReports {
     async fn assign(&self, _: Option<&str>, _: Duration) -> AssignReply {
         Ok(None)
+    }
+
+    async fn namespace(&self, _: Option<&str>) -> Result<String, Denied> {
+        Ok("team".into())
     }
 
     async fn report(&self, token: Option<&str>, _: Report) -> Result<Verdict, ReportError> {

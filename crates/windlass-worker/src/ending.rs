@@ -5,7 +5,7 @@ use std::io;
 use jiff::{Timestamp, Unit};
 use windlass_core::Outcome;
 use windlass_core::assignment::{Assignment, Order, termination_message};
-use windlass_core::report::Ending;
+use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
 
 use crate::report::Reporter;
@@ -56,14 +56,15 @@ pub(crate) fn leave_word(assignment: &Assignment, ending: &Ending) {
     }
 }
 
-/// Has a log kept, unless the worker is told to stop meanwhile: then it has little time for the rest.
+/// Has a log and samples kept, unless the worker is told to stop meanwhile: then it has little time for the rest.
 pub(crate) async fn keep_log(
     reporter: &Reporter,
     log: Option<Vec<u8>>,
+    samples: Option<Event>,
     stop: &StopSignals,
 ) -> Option<u64> {
     tokio::select! {
-        kept = reporter.keep_log(log) => kept,
+        (kept, ()) = async { tokio::join!(reporter.keep_log(log), reporter.keep_usage(samples)) } => kept,
         _ = stop.recv() => None,
     }
 }

@@ -23,7 +23,7 @@ use crate::report::{Reporter, ServerSays};
 use crate::running::{RunningFunction, Warm};
 use crate::serving::protocol::Served;
 use crate::stop_signals::{StopSignals, heed_children};
-use crate::usage_file::UsageFile;
+use crate::usage_file::UsageSamples;
 use crate::whose_end::whose_end;
 use crate::{fence, inputs, running, stdio, stop};
 
@@ -74,6 +74,8 @@ struct Running {
     last_progress: Option<Progress>,
     /// That it runs, until that is told.
     untold: Option<Event>,
+    /// What the function uses over time.
+    usage: Option<UsageSamples>,
 }
 
 /// What is left when an attempt is over.
@@ -209,7 +211,8 @@ impl Attempt<'_> {
         let since = now();
         let process_group = Some(function.group().as_raw_pid().cast_unsigned());
         let untold = Some(Event::Running { started: self.started, running: since, process_group });
-        Ok(Running { since, memory, function, progress, last_progress: None, untold })
+        let usage = UsageSamples::of(self.assignment);
+        Ok(Running { since, memory, function, progress, last_progress: None, untold, usage })
     }
 
     /// Judges how the function ended. `None` when it was stopped: then nothing is reported.
@@ -223,14 +226,17 @@ impl Attempt<'_> {
     ) -> Option<Ending> {
         let (assignment, started) = (self.assignment, self.started);
         let (wall, finished) = (self.clock.elapsed(), now());
-        let Running { since, memory, function, progress, last_progress, .. } = running;
+        let Running { since, memory, function, progress, last_progress, usage: samples, .. } =
+            running;
         let stderr = function.last_words().await;
         let log = function.take_log();
+        let samples = samples.as_ref().and_then(UsageSamples::to_keep);
         let stopped = stopped(assignment, started, *since);
         if matches!(end, FunctionEnd::Stopped | FunctionEnd::Cancelled) {
             leave_word(assignment, &stopped);
             // It is of no more use than the attempt, but may say why somebody has ended that.
-            timeout(LAST_CHANCE, reporter.keep_log(log)).await.unwrap_or_default();
+            let kept = async { tokio::join!(reporter.keep_log(log), reporter.keep_usage(samples)) };
+            timeout(LAST_CHANCE, kept).await.unwrap_or_default();
             return None;
         }
         if let Some(line) = progress.latest() {
@@ -240,7 +246,8 @@ impl Attempt<'_> {
         let usage = function.usage(wall, assignment.parallelism);
         let path = function.output_path();
         let result = self.collect_result(&end, &path, reporter, stop);
-        let (log_bytes, output) = tokio::join!(keep_log(reporter, log, stop), result);
+        let kept = keep_log(reporter, log, samples, stop);
+        let (log_bytes, output) = tokio::join!(kept, result);
         let Some(output) = output else {
             leave_word(assignment, &stopped);
             return None;
@@ -265,13 +272,12 @@ impl Attempt<'_> {
         reporter: &mut Reporter,
         signals: &mut Signals,
     ) -> io::Result<FunctionEnd> {
-        let Running { memory, function, progress, last_progress, untold, .. } = running;
+        let Running { memory, function, progress, last_progress, untold, usage, .. } = running;
         let delay = if self.assignment.on_standby { STANDBY_RUNNING_DELAY } else { RUNNING_DELAY };
         let tell_at = self.clock + delay;
         // When a function whose job was cancelled is ended.
         let mut cancelled = None::<Instant>;
         let (mut pace, mut has_orphans) = (ProgressPace::default(), false);
-        let mut usage = UsageFile::of(self.assignment);
         let mut disk = DiskWatch::new(Path::new(&self.assignment.work), self.assignment.disk_bytes);
         let mut ticks = interval_at(self.clock + POLL, POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -309,7 +315,7 @@ impl Attempt<'_> {
                     if let Some(bytes) = disk.exceeded() {
                         return Ok(FunctionEnd::DiskExceeded(bytes));
                     }
-                    usage.iter_mut().for_each(UsageFile::look);
+                    usage.iter_mut().for_each(|usage| usage.look(reporter));
                     if let Some(told) = pace.look(progress, self.clock, reporter) {
                         *last_progress = Some(told);
                     }

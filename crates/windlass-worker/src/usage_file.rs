@@ -1,4 +1,5 @@
-//! What the function uses over time, in a small file beside its log. A server on one machine reads it.
+//! What the function uses over time: in a small file beside its log, which a server on one machine reads, or told to a
+//! gateway now and then.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -6,40 +7,42 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use windlass_core::assignment::Assignment;
-use windlass_core::usage_over_time::{UsageOverTime, UsageSample};
+use windlass_core::assignment::{Assignment, ReportTo};
+use windlass_core::report::Event;
+use windlass_core::usage_over_time::{MAX_USAGE_BYTES, UsageOverTime, UsageSample};
 
 use crate::confine::descendants;
 use crate::private_files;
+use crate::report::Reporter;
 use crate::usage;
 
-/// More than a file with all its samples has.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
-
-/// Samples that are being written.
-pub(crate) struct UsageFile {
-    path: PathBuf,
+/// Samples that are being taken.
+pub(crate) struct UsageSamples {
+    /// The file, or none where they are told.
+    path: Option<PathBuf>,
+    /// Whether the last are kept where they are told.
+    are_kept: bool,
     usage: UsageOverTime,
+    /// How many seconds the samples were about that were told.
+    told_seconds: u64,
     /// When the last sample was taken, and the CPU time that had been used by then.
     last: Option<(Instant, Duration)>,
 }
 
-impl UsageFile {
-    /// Of an attempt whose log is a file.
+impl UsageSamples {
+    /// Of an attempt whose log is a file, or that reports to a gateway.
     pub(crate) fn of(assignment: &Assignment) -> Option<Self> {
-        let path = usage_of(Path::new(assignment.log.as_ref()?));
-        let granted = Some(assignment.parallelism);
-        let usage = UsageOverTime {
-            attempt: Some(assignment.attempt),
-            granted,
-            interval_seconds: 1,
-            samples: Vec::new(),
-        };
-        Some(Self { path, usage, last: None })
+        let path = assignment.log.as_ref().map(|log| usage_of(Path::new(log)));
+        if path.is_none() && !matches!(assignment.report, ReportTo::Http { .. }) {
+            return None;
+        }
+        let usage = UsageOverTime::begin(assignment.attempt, assignment.parallelism);
+        let are_kept = assignment.keep_log_bytes.is_some();
+        Some(Self { path, are_kept, usage, told_seconds: 0, last: None })
     }
 
     /// Takes a sample when it is time. What cannot be written is not told: it is no reason to fail.
-    pub(crate) fn look(&mut self) {
+    pub(crate) fn look(&mut self, reporter: &mut Reporter) {
         let interval = Duration::from_secs(self.usage.interval_seconds.into());
         if self.last.is_some_and(|(at, _)| at.elapsed() < interval) {
             return;
@@ -51,15 +54,37 @@ impl UsageFile {
             let cpus = used.saturating_sub(before).as_secs_f64() / wall;
             let memory_bytes = usage::resident(&processes);
             self.usage.add(UsageSample { cpus: (cpus * 1000.0).round() / 1000.0, memory_bytes });
-            self.write().unwrap_or_default();
+            match &self.path {
+                Some(path) => self.write(path).unwrap_or_default(),
+                None => self.tell(reporter),
+            }
         }
     }
 
+    /// Tells the samples where there are enough new ones.
+    fn tell(&mut self, reporter: &mut Reporter) {
+        let seconds = self.usage.seconds();
+        if seconds.saturating_sub(self.told_seconds) >= self.usage.telling_seconds().into() {
+            self.told_seconds = seconds;
+            reporter.send(self.event(false));
+        }
+    }
+
+    /// All samples, where somebody keeps them.
+    pub(crate) fn to_keep(&self) -> Option<Event> {
+        let is_told = self.path.is_none() && !self.usage.samples.is_empty();
+        (is_told && self.are_kept).then(|| self.event(true))
+    }
+
+    fn event(&self, is_last: bool) -> Event {
+        Event::Usage { over_time: self.usage.clone(), is_last, namespace: None }
+    }
+
     /// Whoever reads it meanwhile has the one before.
-    fn write(&self) -> io::Result<()> {
-        let new = being_written(&self.path);
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let new = being_written(path);
         private_files::write(&new, &serde_json::to_vec(&self.usage)?)?;
-        fs::rename(new, &self.path)
+        fs::rename(new, path)
     }
 }
 
@@ -74,7 +99,7 @@ pub fn read_usage(log: &Path) -> io::Result<UsageOverTime> {
         Err(error) => return Err(error),
     };
     let mut text = Vec::new();
-    file.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
+    file.take(MAX_USAGE_BYTES).read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text).unwrap_or_default())
 }
 

@@ -18,3 +18,4 @@ mod program;
 mod progress;
 mod standby;
 mod stops;
+mod usage;

@@ -590,6 +590,8 @@ class Explanation(Model, parts=Part):
     """What it was, one after the other. Their seconds sum to `wallSeconds`."""
     wall_seconds: float
     """From its acceptance to its end, or to now, in seconds."""
+    advice: str | None = None
+    """What helps a job that waits or has failed; absent where there is nothing to do."""
     failure: str | None = None
     """Why the last attempt that failed did, in a sentence."""
     phase: Phase | None = None

@@ -73,6 +73,26 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Invalid,
+        Self::BadInput,
+        Self::FunctionError,
+        Self::Crashed,
+        Self::Killed,
+        Self::OutOfMemory,
+        Self::DiskExceeded,
+        Self::NoOutput,
+        Self::ResultTooLarge,
+        Self::ResultLost,
+        Self::Timeout,
+        Self::CannotStart,
+        Self::StartDeadline,
+        Self::Unschedulable,
+        Self::Preempted,
+        Self::Lost,
+    ];
+
     /// Whether another attempt could end otherwise.
     pub fn is_retried(self) -> bool {
         match self {

@@ -9,5 +9,7 @@ use crate::protocol::error::ApiError;
 pub(crate) async fn read_capacity(
     Target { state, of: Namespace(namespace), .. }: Target<Namespace>,
 ) -> Result<Json<MachineCapacity>, ApiError> {
-    Ok(Json(state.gateway.jobs.capacity(&namespace).await?))
+    let capacity = state.gateway.jobs.capacity(&namespace).await?;
+    let used = capacity.used.or_else(|| state.gateway.live.usage.in_use(&namespace));
+    Ok(Json(MachineCapacity { used, ..capacity }))
 }

@@ -24,7 +24,7 @@ pub(crate) async fn share_peer_progress(
     let bytes = body::read_json(&headers, body, MAX_BATCH_BYTES, limit).await?;
     let batch: ReportBatch = parse::message(&bytes)?;
     for report in &batch.reports {
-        state.gateway.live.record_progress(report);
+        state.gateway.live.hear(report);
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -16,7 +16,9 @@ use futures::TryStreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use windlass_core::jobs::{Caller, ReportError, Storing, Upload, UploadKind, Verdict, WantedBlob};
+use windlass_core::report::Event;
 use windlass_core::result::{ByteStream, Content, StoredResult, hex};
+use windlass_core::usage_over_time::MAX_SAMPLES;
 use windlass_core::{Error, Report, parse};
 
 use super::blobs::sha256_of;
@@ -44,7 +46,11 @@ pub(crate) async fn report(
     };
     let limit = state.gateway.limits.body;
     let bytes = body::read_json(&headers, body, MAX_REPORT_BYTES, limit).await?;
-    let report: Report = parse::message(&bytes)?;
+    let mut report: Report = parse::message(&bytes)?;
+    if let Event::Usage { over_time, namespace, .. } = &mut report.event {
+        over_time.samples.truncate(MAX_SAMPLES);
+        *namespace = Some(reports.namespace(Some(token.as_str())).await?);
+    }
     let verdict = reports.report(Some(token.as_str()), report.clone()).await;
     if matches!(verdict, Ok(Verdict::Accepted)) {
         state.gateway.live.record(report);

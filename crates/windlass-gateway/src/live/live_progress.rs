@@ -9,11 +9,13 @@ use super::namespace_watch::NamespaceWatches;
 use super::outbox::Outboxes;
 use super::progress_cache::ProgressCache;
 use super::shared_watch::SharedWatches;
+use super::usage_cache::UsageCache;
 
 /// Progress on its way.
 #[derive(Default)]
 pub struct LiveProgress {
     pub(crate) cache: Arc<ProgressCache>,
+    pub(crate) usage: UsageCache,
     pub(crate) watches: Arc<SharedWatches>,
     pub(crate) namespaces: Arc<NamespaceWatches>,
     pub(crate) outboxes: Outboxes,
@@ -23,18 +25,24 @@ impl LiveProgress {
     /// Takes a report that was accepted from a worker here.
     pub(crate) fn record(&self, report: Report) {
         match &report.event {
-            Event::Progress { .. } => {
-                if self.record_progress(&report) {
+            Event::Progress { .. } | Event::Usage { .. } => {
+                if self.hear(&report) {
                     self.outboxes.post(&report);
                 }
             }
-            Event::Finished(_) => self.cache.remove(&report.job_uid),
+            Event::Finished(_) => {
+                self.cache.remove(&report.job_uid);
+                self.usage.ended(&report.job_uid);
+            }
             Event::Running { .. } => {}
         }
     }
 
-    /// Takes progress that was reported here or to another replica; whether it is news.
-    pub(crate) fn record_progress(&self, report: &Report) -> bool {
-        Live::of(report).is_some_and(|live| self.cache.update(&report.job_uid, live))
+    /// Takes what was reported here or to another replica; whether it is news.
+    pub(crate) fn hear(&self, report: &Report) -> bool {
+        match &report.event {
+            Event::Usage { .. } => self.usage.update(report),
+            _ => Live::of(report).is_some_and(|live| self.cache.update(&report.job_uid, live)),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In: progress that workers report, here or to another replica, and the changes of the jobs that
 //! somebody follows. Out: [`job_event`]s for the streams, and batches for the other replicas.
-//! The latest progress of each job is in the [`progress_cache`]. A [`shared_watch`] for each job that
+//! The latest progress of each job is in the [`progress_cache`], what it uses in the [`usage_cache`]. A [`shared_watch`] for each job that
 //! is followed puts it together with the job. [`outbox`] and [`peers`] send on what was reported here.
 //!
 //! Deliberately absent: any promise. A report that is lost on its way is in the status within seconds.
@@ -15,3 +15,4 @@ pub(crate) mod peers;
 pub(crate) mod progress_cache;
 mod shared_task;
 pub(crate) mod shared_watch;
+pub(crate) mod usage_cache;

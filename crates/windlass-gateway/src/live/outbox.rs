@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::Notify;
 use windlass_core::Report;
+use windlass_core::report::Event;
 
 use crate::protocol::limits::MAX_BATCH_BYTES;
 
@@ -42,12 +43,15 @@ impl Outboxes {
         if outboxes.is_empty() {
             return;
         }
+        // Neither takes the place of the other.
+        let what = if matches!(report.event, Event::Usage { .. }) { "usage" } else { "progress" };
+        let key = format!("{}/{what}", report.job_uid);
         // A report that was read can be written.
         let written = Bytes::from(serde_json::to_vec(report).unwrap_or_default());
         for outbox in outboxes.values() {
             let mut reports = lock(&outbox.reports);
-            if reports.len() < MAX_JOBS || reports.contains_key(&report.job_uid) {
-                reports.insert(report.job_uid.clone(), written.clone());
+            if reports.len() < MAX_JOBS || reports.contains_key(&key) {
+                reports.insert(key.clone(), written.clone());
             }
             outbox.posted.notify_one();
         }
@@ -92,7 +96,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use serde_json::Value;
     use windlass_core::parse;
-    use windlass_core::report::Event;
 
     use super::*;
 

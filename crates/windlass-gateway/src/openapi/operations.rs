@@ -310,7 +310,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         route: ("POST", "/v1/reports"),
         id: "report",
         tag: Tag::Workers,
-        summary: "Tells that an attempt runs, how far it is, or how it ended",
+        summary: "Tells that an attempt runs, how far it is, what it uses, or how it ended",
         text: "A report that was accepted is durable. One that is refused will be refused \
                for ever; `reason` in the problem says why.",
         body: Body::json(
@@ -570,7 +570,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "readCapacity",
         tag: Tag::Queues,
         summary: "Tells what there is for all queues together",
-        text: "On one machine: how many CPUs jobs may be granted. On a cluster only queues say that.",
+        text: "On one machine: how many CPUs jobs may be granted. On a cluster only queues say that. In both worlds: how \
+               many are in use.",
         answers: &[Answer::new(200, "What there is.", Content::Json(schema_of::<MachineCapacity>))],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY
@@ -763,7 +764,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "readUsage",
         tag: Tag::Jobs,
         summary: "Tells how many CPUs and how much memory a job uses, over its time",
-        text: "Of its latest attempt, on one machine. On a cluster there are no samples.",
+        text: "Of its latest attempt. On a cluster a gateway keeps in memory what workers have told it while they run; of an \
+               attempt that has ended there may be none without an object store.",
         answers: &[Answer::new(200, "The samples.", Content::Json(schema_of::<UsageOverTime>))],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY

@@ -197,7 +197,7 @@ impl Jobs for FakeBackend {
 
     async fn capacity(&self, _: &str) -> Result<MachineCapacity, Error> {
         self.meet_fault().await?;
-        Ok(MachineCapacity { cpus: Some(8) })
+        Ok(MachineCapacity { used: None, cpus: Some(8) })
     }
 
     async fn history(&self, _: &str) -> Result<HistoryReport, Error> {

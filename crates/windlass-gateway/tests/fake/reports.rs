@@ -33,6 +33,10 @@ impl Reports for FakeReports {
         Ok(None)
     }
 
+    async fn namespace(&self, token: Option<&str>) -> Result<String, Denied> {
+        if token == Some(WORKER) { Ok("default".into()) } else { Err(Denied::Unauthenticated) }
+    }
+
     async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError> {
         if token != Some(WORKER) {
             return Err(Denied::Unauthenticated.into());

@@ -15,11 +15,13 @@ use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid};
 use windlass_core::log_tail::LogRange;
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
+use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Queue};
 use windlass_results::Results;
 
 use super::history::ClusterHistory;
 use super::kept_logs::KeptLogs;
+use super::kept_usage;
 use super::logs;
 use super::shared_list::SharedList;
 use super::submit::submit;
@@ -256,6 +258,13 @@ impl Jobs for Cluster {
     ) -> Result<Vec<u8>, Error> {
         let job = self.get(key).await?;
         self.kept_logs().end_of_log(&job, attempt, range).await
+    }
+
+    async fn usage(&self, job: &Job) -> Result<UsageOverTime, Error> {
+        match &self.results {
+            Some(results) => kept_usage::read(results, job).await,
+            None => Ok(UsageOverTime::default()),
+        }
     }
 
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error> {

@@ -2,7 +2,7 @@
 //!
 //! [`jobs`] serves what the REST API asks, [`submit`] takes a new job in, [`history`] counts what happens to jobs, [`watch`],
 //! [`changes`] and [`logs`] are for what is followed, [`shared_list`] for what many ask for again and again.
-//! [`kept_logs`] has what attempts have said whose pods are gone. [`access`] asks the API server what a caller may do.
+//! [`kept_logs`] has what attempts have said whose pods are gone, [`kept_usage`] what they have used. [`access`] asks the API server what a caller may do.
 //! [`reports`] writes what workers report into the status, once [`worker_identity`] knows which pod reports. [`store_gc`]
 //! deletes stored results whose job is gone, and blobs that no job names.
 
@@ -12,6 +12,7 @@ mod changes;
 pub(crate) mod history;
 pub(crate) mod jobs;
 mod kept_logs;
+mod kept_usage;
 mod logs;
 pub(crate) mod reports;
 mod shared_list;

@@ -13,18 +13,20 @@ use moka::future::Cache;
 use tracing::{debug, info};
 use windlass_core::blobs::Blobs as _;
 use windlass_core::jobs::{
-    AssignReply, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, UploadKind,
+    AssignReply, Denied, FetchReply, ReportError, Reports, StoreReply, Storing, Upload, UploadKind,
     Verdict, WantedBlob,
 };
 use windlass_core::kept_log::{MAX_KEPT_LOG_BYTES, log_location};
 use windlass_core::report::{self, Ending, Event, PROGRESS_WRITE_INTERVAL, Report, ReportRefusal};
 use windlass_core::result::{ByteStream, checked, location};
 use windlass_core::status::{MAX_INLINE_RESULT_BYTES, Progress};
+use windlass_core::usage_over_time::{UsageOverTime, usage_location};
 use windlass_core::{AttemptNumber, Error, Job, JobLimits, Outcome, validate};
 use windlass_results::{Failed, Results};
 
 use super::assign::{assign, mark_running};
 use super::jobs::function_of;
+use super::kept_usage;
 use super::worker_identity::{RunningAttempt, WorkerPod, Workers, read_job};
 use crate::status::write_status;
 
@@ -184,6 +186,29 @@ impl ClusterReports {
         Ok(Verdict::Accepted)
     }
 
+    /// Accepts samples. Nothing of them goes to the API server; the last are stored.
+    async fn accept_usage(
+        &self,
+        worker: WorkerPod,
+        report: &Report,
+        over_time: &UsageOverTime,
+        is_last: bool,
+    ) -> Result<Verdict, ReportError> {
+        let Report { job_uid, attempt, .. } = report;
+        let verified = (worker.uid.clone(), job_uid.clone(), *attempt);
+        if self.verified.get(&verified).await.is_none() {
+            match self.unless_deleted(&worker, job_uid, *attempt).await? {
+                Ok(_) => self.verified.insert(verified, ()).await,
+                Err(refused) => return Ok(Verdict::Refused(refused)),
+            }
+        }
+        if let Some(results) = self.results.as_ref().filter(|_| is_last) {
+            let location = usage_location(&worker.namespace, job_uid, *attempt);
+            kept_usage::write(results, &location, over_time).await?;
+        }
+        Ok(Verdict::Accepted)
+    }
+
     /// Progress goes to the status only when it is 1 % further.
     async fn write_progress(&self, job: &Job, report: &Report, new: Progress) -> Result<(), Error> {
         let Some(status) = report::progress(&job.status, report.attempt, new) else {
@@ -213,6 +238,9 @@ impl Reports for ClusterReports {
                 let progress = Progress::new(*done, *total, message, *elapsed_seconds);
                 self.accept_progress(worker, &report, progress, *elapsed_seconds).await
             }
+            Event::Usage { over_time, is_last, .. } => {
+                self.accept_usage(worker, &report, over_time, *is_last).await
+            }
             Event::Finished(ending) => {
                 match self.unless_deleted(&worker, &report.job_uid, report.attempt).await? {
                     Ok((job, running)) => self.commit_ending(job, running, &report, ending).await,
@@ -220,6 +248,10 @@ impl Reports for ClusterReports {
                 }
             }
         }
+    }
+
+    async fn namespace(&self, token: Option<&str>) -> Result<String, Denied> {
+        Ok(self.workers.authenticate(token).await?.namespace)
     }
 
     async fn assign(&self, token: Option<&str>, within: Duration) -> AssignReply {

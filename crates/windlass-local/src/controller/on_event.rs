@@ -202,6 +202,8 @@ fn on_report(state: &mut State, report: &Report) {
             active.job = Some(Arc::clone(&job));
             state.ctx.store.show(Shown::new(job, Some(live)));
         }
+        // On one machine they are in a file.
+        ReportEvent::Usage { .. } => {}
         ReportEvent::Finished(ending) => {
             let ending = server_times(ending, now);
             attempt.reported = Some(ending.clone());

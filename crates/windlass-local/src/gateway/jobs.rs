@@ -11,7 +11,7 @@ use windlass_core::log_tail::{LogRange, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
 use windlass_core::usage_over_time::UsageOverTime;
-use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Queue};
+use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Phase, Queue};
 
 use super::stored_file::StoredFile;
 use super::{logs, submit};
@@ -94,10 +94,9 @@ impl Jobs for Engine {
         read.await.map_err(|error| Error::Bug(error.to_string()))?
     }
 
-    async fn usage(&self, key: &JobKey) -> Result<UsageOverTime, Error> {
-        let job = self.find(key).await?;
+    async fn usage(&self, job: &Job) -> Result<UsageOverTime, Error> {
         let Some(attempt) = job.status.attempt else { return Ok(UsageOverTime::default()) };
-        let path = self.ctx.files.log(job_uid(&job)?, attempt);
+        let path = self.ctx.files.log(job_uid(job)?, attempt);
         let read = tokio::task::spawn_blocking(move || {
             windlass_worker::read_usage(&path)
                 .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
@@ -158,8 +157,11 @@ impl Jobs for Engine {
     }
 
     async fn capacity(&self, namespace: &str) -> Result<MachineCapacity, Error> {
-        let cpus = (namespace == NAMESPACE).then_some(self.ctx.config.cpus);
-        Ok(MachineCapacity { cpus })
+        if namespace != NAMESPACE {
+            return Ok(MachineCapacity::default());
+        }
+        let (cpus, used) = (Some(self.ctx.config.cpus), Some(self.cpus_in_use().await?));
+        Ok(MachineCapacity { cpus, used })
     }
 
     async fn history(&self, namespace: &str) -> Result<HistoryReport, Error> {
@@ -176,6 +178,14 @@ impl Jobs for Engine {
 }
 
 impl Engine {
+    /// CPUs that running jobs use, by the latest sample of each.
+    async fn cpus_in_use(&self) -> Result<f64, Error> {
+        let filter = Filter { phase: Some(Phase::Running), ..Filter::default() };
+        let running = self.list(NAMESPACE, &filter).await?.items;
+        let used = futures::future::try_join_all(running.iter().map(|job| self.usage(job))).await?;
+        Ok(used.iter().filter_map(UsageOverTime::cpus_now).sum())
+    }
+
     async fn find(&self, key: &JobKey) -> Result<Arc<Job>, Error> {
         check_namespace(key)?;
         self.ctx.store.get(&key.name).await

@@ -134,7 +134,7 @@ impl GatewayClient {
         }
     }
 
-    async fn send(&self, report: &Report) -> Result<GatewayResponse<()>, String> {
+    pub(super) async fn send(&self, report: &Report) -> Result<GatewayResponse<()>, String> {
         let body = Full::from(json_line(report)).map_err(|never| match never {}).boxed_unsync();
         let request = self
             .authorize(Request::post(&self.url))?

@@ -5,6 +5,7 @@ mod gateway;
 mod keep_log;
 mod retry;
 mod socket;
+mod usage;
 
 use std::fs::File;
 use std::io;
@@ -25,6 +26,7 @@ use crate::stdio::log_line;
 use gateway::{GatewayClient, send_progress};
 use retry::retry_until;
 use socket::{write_all, write_some};
+use usage::send_usage;
 
 pub(crate) use socket::{ServerSays, inherited as inherited_socket};
 
@@ -40,6 +42,7 @@ pub(crate) enum Reporter {
     Http {
         gateway: GatewayClient,
         progress: watch::Sender<Option<Report>>,
+        usage: watch::Sender<Option<Report>>,
         who: (String, u32),
         tells_running: bool,
     },
@@ -55,7 +58,15 @@ impl Reporter {
                 let gateway = GatewayClient::new(url, token, authorities.as_deref())?;
                 let (progress, latest) = watch::channel(None);
                 tokio::spawn(send_progress(gateway.clone(), latest));
-                Ok(Self::Http { gateway, progress, who, tells_running: assignment.on_standby })
+                let (usage, latest) = watch::channel(None);
+                tokio::spawn(send_usage(gateway.clone(), latest));
+                Ok(Self::Http {
+                    gateway,
+                    progress,
+                    usage,
+                    who,
+                    tells_running: assignment.on_standby,
+                })
             }
             ReportTo::Socket => {
                 let (socket, writer) = socket::inherited()?;
@@ -67,9 +78,12 @@ impl Reporter {
     /// Sends what may be lost, such as progress. It delays nothing.
     pub(crate) fn send(&mut self, event: Event) {
         match self {
-            Self::Http { gateway, progress, who, tells_running } => match event {
+            Self::Http { gateway, progress, usage, who, tells_running } => match event {
                 Event::Progress { .. } => {
                     progress.send_replace(Some(report_of(who, event)));
+                }
+                Event::Usage { .. } => {
+                    usage.send_replace(Some(report_of(who, event)));
                 }
                 // Whether any other pod runs, its cluster knows by itself.
                 Event::Running { .. } if *tells_running => {
@@ -109,6 +123,13 @@ impl Reporter {
         let (Self::Http { gateway, who, .. }, Some(log)) = (self, log) else { return None };
         let bytes = log.len() as u64;
         (bytes == 0 || gateway.keep_log(who, &log.into()).await).then_some(bytes)
+    }
+
+    /// Has samples kept.
+    pub(crate) async fn keep_usage(&self, samples: Option<Event>) {
+        if let (Self::Http { gateway, who, .. }, Some(event)) = (self, samples) {
+            gateway.keep_usage(&report_of(who, event)).await;
+        }
     }
 
     /// Writes a blob of the job into a file. Tries until the deadline; what is `TimedOut` may come later.

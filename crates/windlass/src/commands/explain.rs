@@ -39,7 +39,8 @@ pub(crate) async fn explain(backend: &Backend, args: &Explain) -> anyhow::Result
 }
 
 fn table(explanation: &Explanation) -> String {
-    let Explanation { phase, wall_seconds, parts, waits_for, attempts, failure } = explanation;
+    let Explanation { phase, wall_seconds, parts, waits_for, attempts, failure, advice } =
+        explanation;
     let phase = phase.map_or("new", windlass_core::Phase::as_str);
     let mut text = format!("{phase}, {wall_seconds:.3} s, attempts: {attempts}\n");
     for part in parts {
@@ -56,5 +57,6 @@ fn table(explanation: &Explanation) -> String {
     };
     line("waits for", waits_for);
     line("last failure", failure);
+    line("what helps", advice);
     text
 }

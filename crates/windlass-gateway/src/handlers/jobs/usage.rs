@@ -10,5 +10,9 @@ use crate::protocol::error::ApiError;
 pub(crate) async fn read_usage(
     Target { state, of: key, .. }: Target<JobKey>,
 ) -> Result<Json<UsageOverTime>, ApiError> {
-    Ok(Json(state.gateway.jobs.usage(&key).await?))
+    let job = state.gateway.jobs.get(&key).await?;
+    Ok(Json(match state.gateway.live.usage.of(&job) {
+        Some(heard) => heard,
+        None => state.gateway.jobs.usage(&job).await?,
+    }))
 }

@@ -1,0 +1,156 @@
+//! What each running job uses over time, as workers have reported it: here or to another replica.
+//!
+//! What is here is a hint that may be lost. Where there is an object store, it has the samples of what has ended.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use windlass_core::report::{Event, Report};
+use windlass_core::usage_over_time::UsageOverTime;
+use windlass_core::{AttemptNumber, Job};
+
+/// Most jobs whose samples are kept. Each costs 2 KiB at most.
+const MAX_JOBS: usize = 4096;
+
+/// What a job uses.
+struct Heard {
+    namespace: String,
+    attempt: AttemptNumber,
+    usage: UsageOverTime,
+    at: Instant,
+    has_ended: bool,
+}
+
+/// By the job's UID.
+#[derive(Default)]
+pub(crate) struct UsageCache(Mutex<HashMap<String, Heard>>);
+
+impl UsageCache {
+    /// Keeps what a worker has reported. Returns whether it is news: samples of less time than those that are kept are
+    /// not, nor are those that there is no room for.
+    pub(super) fn update(&self, report: &Report) -> bool {
+        self.update_at(report, Instant::now())
+    }
+
+    fn update_at(&self, report: &Report, at: Instant) -> bool {
+        let Event::Usage { over_time, is_last, namespace: Some(namespace) } = &report.event else {
+            return false;
+        };
+        let mut jobs = self.lock();
+        let attempt = report.attempt;
+        let place = (attempt, over_time.seconds(), *is_last);
+        let known = jobs.get(&report.job_uid);
+        if known.is_some_and(|known| place <= known.place()) {
+            return false;
+        }
+        if known.is_none() && jobs.len() >= MAX_JOBS {
+            jobs.retain(|_, heard| heard.is_current(at));
+            if jobs.len() >= MAX_JOBS {
+                return false;
+            }
+        }
+        let (namespace, usage) = (namespace.clone(), over_time.clone());
+        let heard = Heard { namespace, attempt, usage, at, has_ended: *is_last };
+        jobs.insert(report.job_uid.clone(), heard);
+        true
+    }
+
+    /// A job's attempt has ended. What it has used stays while there is room.
+    pub(super) fn ended(&self, uid: &str) {
+        if let Some(heard) = self.lock().get_mut(uid) {
+            heard.has_ended = true;
+        }
+    }
+
+    /// What the latest attempt of a job uses, if anything was heard of that.
+    pub(crate) fn of(&self, job: &Job) -> Option<UsageOverTime> {
+        let jobs = self.lock();
+        let heard = jobs.get(&job.metadata.uid)?;
+        (heard.attempt >= job.status.attempt.unwrap_or(1)).then(|| heard.usage.clone())
+    }
+
+    /// CPUs in use by the jobs of a namespace, if anything was heard of one that runs.
+    pub(crate) fn in_use(&self, namespace: &str) -> Option<f64> {
+        let now = Instant::now();
+        let jobs = self.lock();
+        let running = jobs.values().filter(|job| job.namespace == namespace && job.is_current(now));
+        running.filter_map(|heard| heard.usage.cpus_now()).reduce(|sum, cpus| sum + cpus)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Heard>> {
+        // A map is one after a panic, too.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Heard {
+    fn place(&self) -> (AttemptNumber, u64, bool) {
+        (self.attempt, self.usage.seconds(), self.has_ended)
+    }
+
+    /// Whether it runs, as far as is known: its worker would have said more since.
+    fn is_current(&self, now: Instant) -> bool {
+        let silence = Duration::from_secs(2 * u64::from(self.usage.telling_seconds()));
+        !self.has_ended && now.saturating_duration_since(self.at) < silence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::usage_over_time::UsageSample;
+    use windlass_core::{JobSpec, Metadata};
+
+    use super::*;
+
+    fn report(uid: &str, attempt: AttemptNumber, cpus: &[f64], is_last: bool) -> Report {
+        let mut over_time = UsageOverTime::begin(attempt, 4);
+        for cpus in cpus {
+            over_time.add(UsageSample { cpus: *cpus, memory_bytes: 1 });
+        }
+        let event = Event::Usage { over_time, is_last, namespace: Some("team".into()) };
+        Report { job_uid: uid.into(), attempt, event }
+    }
+
+    fn job(uid: &str, attempt: AttemptNumber) -> Job {
+        let metadata = Metadata { uid: uid.into(), ..Metadata::default() };
+        let mut job = Job::new(metadata, JobSpec::default());
+        job.status.attempt = Some(attempt);
+        job
+    }
+
+    #[test]
+    fn what_is_in_use_is_that_of_the_latest_samples_of_what_runs() {
+        let cache = UsageCache::default();
+        assert_eq!(cache.in_use("team"), None);
+        assert!(cache.update(&report("a", 1, &[1.0, 3.0], false)));
+        assert!(cache.update(&report("b", 1, &[0.5], false)));
+        assert_eq!((cache.in_use("team"), cache.in_use("other")), (Some(3.5), None));
+        // What came late on its way is no news.
+        assert!(!cache.update(&report("a", 1, &[1.0], false)));
+        assert!(!cache.update(&report("a", 1, &[1.0, 3.0], false)));
+        cache.ended("b");
+        assert_eq!(cache.in_use("team"), Some(3.0));
+        assert!(cache.update(&report("a", 1, &[1.0, 3.0], true)));
+        assert_eq!(cache.in_use("team"), None);
+        let of = |uid, attempt| cache.of(&job(uid, attempt)).map(|usage| usage.samples.len());
+        assert_eq!(
+            (of("a", 1), of("b", 1), of("a", 2), of("c", 1)),
+            (Some(2), Some(1), None, None)
+        );
+        assert!(cache.update(&report("a", 2, &[2.0], false)));
+        assert_eq!((of("a", 2), cache.in_use("team")), (Some(1), Some(2.0)));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_the_silent_make_room() {
+        let (cache, now) = (UsageCache::default(), Instant::now());
+        for job in 0..MAX_JOBS + 5 {
+            let report = report(&job.to_string(), 1, &[1.0], false);
+            assert_eq!(cache.update_at(&report, now), job < MAX_JOBS, "{job}");
+        }
+        let later = now + Duration::from_secs(10);
+        assert!(cache.update_at(&report("new", 1, &[1.0; 119], false), later));
+        assert_eq!(cache.lock().len(), 1);
+    }
+}
