@@ -10,21 +10,22 @@ import { Frame, SignIn } from "./parts/frame";
 import { place, reread } from "./router";
 import { redeemCode, session } from "./session";
 import { useStore } from "./store";
+import { followTheme } from "./theme";
 import "./style.css";
 
 function App() {
-  const { token } = useStore(session);
+  const { isSignedIn, token } = useStore(session);
   const { namespace, page, name } = useStore(place);
   useEffect(() => {
-    if (!token) return;
+    if (!isSignedIn) return;
     const stop = new AbortController();
     void followJobs(namespace, stop.signal);
     return () => stop.abort();
-  }, [token, namespace]);
+  }, [isSignedIn, token, namespace]);
   useEffect(() => {
     document.title = `${name ?? page} · Windlass`;
   }, [page, name]);
-  if (!token) return <SignIn />;
+  if (!isSignedIn) return <SignIn />;
   return (
     <Frame>
       <Page />
@@ -42,6 +43,7 @@ function Page() {
 }
 
 async function start(): Promise<void> {
+  followTheme();
   await redeemCode();
   reread();
   // A link of `windlass dashboard` may be pasted into a tab that shows the page already.

@@ -1,24 +1,30 @@
-// The reader's token. It is kept for this tab alone, and never in an address.
+// The reader's token. It is kept for this tab alone, and never in an address. Where an ingress signs its users in, that adds
+// it to each request, and the page has none.
 import { store } from "./store";
 
 const KEY = "windlass.token";
 
+/** Whether an ingress signs the reader in: the server says it in the page. */
+export const isByIngress = document.querySelector('meta[name="windlass-sign-in"][content="ingress"]') !== null;
+
 export interface Session {
+  isSignedIn: boolean;
   token: string | undefined;
   /** Why there is none any more. */
   why: string | undefined;
 }
 
-export const session = store<Session>({ token: sessionStorage.getItem(KEY) ?? undefined, why: undefined });
+const kept = sessionStorage.getItem(KEY) ?? undefined;
+export const session = store<Session>({ isSignedIn: isByIngress || kept !== undefined, token: kept, why: undefined });
 
 export function signIn(token: string): void {
   sessionStorage.setItem(KEY, token);
-  session.set({ token, why: undefined });
+  session.set({ isSignedIn: true, token, why: undefined });
 }
 
 export function signOut(why?: string): void {
   sessionStorage.removeItem(KEY);
-  session.set({ token: undefined, why });
+  session.set({ isSignedIn: false, token: undefined, why });
 }
 
 /** Redeems the code of a link of `windlass dashboard`. It leaves the address before it is used. */

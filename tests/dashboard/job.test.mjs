@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { browser, go, openPage, server, startBoth, until, violations } from "./support.mjs";
+import { browser, go, newContext, openPage, server, startBoth, until, violations } from "./support.mjs";
 
 startBoth();
 
@@ -149,6 +149,27 @@ test("the life of a job, from the form to its picture, and once more with edits"
   assert.deepEqual(page.complaints.filter((text) => !text.includes("422")), []);
 });
 
+test("files are sent under their names, and a refused name is said at its file", async () => {
+  const page = await openPage(browser, server);
+  await go(page, "#/default/functions/list");
+  const files = ["a.csv", "b.csv"].map((name) => ({ name, mimeType: "text/csv", buffer: Buffer.from(`of ${name}`) }));
+  await page.getByLabel("Add files").setInputFiles(files);
+  await page.getByLabel("Name of file 2").fill("a.csv");
+  const submit = () => page.getByRole("button", { name: "Submit" }).click();
+  await submit();
+  await wrongField(page, "Add files", 'there are two files "a.csv"');
+  await page.getByLabel("Name of file 2").fill("../up");
+  await submit();
+  await wrongField(page, "Add files", '"../up"');
+  await page.getByLabel("Name of file 2").fill("renamed.csv");
+  assert.deepEqual(await violations(page), []);
+  await submit();
+  await section(page, "Result").getByText("a.csv of a.csv").waitFor();
+  await section(page, "Result").getByText("renamed.csv of b.csv").waitFor();
+  const { spec } = await server.ask("GET", `jobs/${page.url().split("/").at(-1)}`);
+  assert.deepEqual(Object.entries(spec.files).map(([name, { mediaType, bytes }]) => [name, mediaType, bytes]), [["a.csv", "text/csv", 8], ["renamed.csv", "text/csv", 8]]);
+});
+
 test("a job that is submitted once more with edits keeps its data, its files and its bounds", async () => {
   const send = async (text) => {
     const headers = { Authorization: `Bearer ${server.token}`, "Content-Type": "application/json" };
@@ -164,7 +185,7 @@ test("a job that is submitted once more with edits keeps its data, its files and
   await go(page, `#/default/jobs/${name}`);
   await page.getByRole("link", { name: "Retry with edits" }).click();
   await page.getByText(`The input of ${name}`).waitFor();
-  await page.locator("p", { hasText: "b.csv" }).getByRole("button", { name: "Leave it out" }).click();
+  await page.getByRole("button", { name: "Leave out b.csv" }).click();
   await page.getByRole("button", { name: "Submit" }).click();
   await page.locator(".title .phase-succeeded").waitFor();
   await until("it is another job", () => !page.url().endsWith(name) && !page.url().includes("functions"));
@@ -235,12 +256,13 @@ test("a traceback is shown once", async () => {
 test("why a job waits is said in the server's words", async () => {
   const first = await server.say({ text: "a", steps: 600 }, { queue: "small" });
   const second = await server.say({ text: "a" }, { queue: "small" });
-  const { waitsFor } = await server.ask("GET", `jobs/${second}/explain`);
+  const { waitsFor, advice } = await server.ask("GET", `jobs/${second}/explain`);
   const page = await openPage(browser, server);
   await go(page, `#/default/jobs/${second}`);
   await page.locator(".why.is-waiting").getByText(waitsFor.slice(0, 20)).waitFor();
+  await page.locator(".helps").getByText(advice).waitFor();
   await go(page, "#/default/overview");
-  await page.getByText("1 of 2 CPUs granted, 1 free").waitFor();
+  await page.getByText(/1 of 2 CPUs granted, [01]\.[0-9] used, 1 free/).waitFor();
   await section(page, "Queues").getByText("1 of 1").waitFor();
   await section(page, "Who holds the CPUs").getByRole("link", { name: first }).waitFor();
   await section(page, "What waits").getByRole("link", { name: second }).waitFor();
@@ -251,6 +273,59 @@ test("why a job waits is said in the server's words", async () => {
   await dialog.getByRole("button", { name: "Keep it" }).waitFor();
   await dialog.getByRole("button", { name: "Cancel the job" }).click();
   await page.locator(".title .phase-cancelled").waitFor();
+});
+
+/** Presses Tab until this has the focus. */
+async function tabTo(page, name) {
+  for (let pressed = 0; pressed < 60; pressed += 1) {
+    await page.keyboard.press("Tab");
+    const at = await page.evaluate(() => document.activeElement?.labels?.[0]?.innerText ?? document.activeElement?.innerText);
+    if (at?.trim() === name) return;
+  }
+  assert.fail(`Tab does not lead to ${name}`);
+}
+
+test("from the sign-in to a cancelled job by the keyboard alone", async () => {
+  const name = await server.say({ text: "a", steps: 600 });
+  await server.phase(name, "Running");
+  const page = await (await newContext(browser)).newPage();
+  page.setDefaultTimeout(15_000);
+  await page.goto(`${server.url}/dashboard/#/default/jobs`);
+  const { keyboard } = page;
+  await tabTo(page, "Token");
+  await keyboard.type(server.token);
+  await keyboard.press("Enter");
+  await page.locator(".connection.is-live").waitFor();
+  await page.getByRole("link", { name, exact: true }).waitFor();
+  await keyboard.press("/");
+  await keyboard.type(name);
+  await page.getByText(/^1 of /).waitFor();
+  await keyboard.press("Enter");
+  await page.locator(".title .phase-running").waitFor();
+  await tabTo(page, "Cancel");
+  await keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await tabTo(page, "Cancel the job");
+  await keyboard.press("Enter");
+  await page.locator(".title .phase-cancelled").waitFor();
+});
+
+test("the theme is chosen and kept in the browser", async () => {
+  const page = await openPage(browser, server, { colorScheme: "dark" });
+  const color = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const [dark, light] = ["rgb(15, 19, 24)", "rgb(255, 255, 255)"];
+  assert.equal(await color(), dark);
+  await page.getByLabel("Theme").selectOption("light");
+  assert.equal(await color(), light);
+  assert.deepEqual(await violations(page), []);
+  await page.reload();
+  await page.locator(".connection.is-live").waitFor();
+  assert.deepEqual([await color(), await page.getByLabel("Theme").inputValue()], [light, "light"]);
+  // Another tab follows.
+  const other = await page.context().newPage();
+  await other.goto(server.link());
+  await page.getByLabel("Theme").selectOption("dark");
+  await until("the other tab is dark", async () => (await other.evaluate(() => getComputedStyle(document.body).backgroundColor)) === dark);
 });
 
 const SCRIPT = "window.hacked = true; document.title = 'hacked'";
@@ -296,6 +371,14 @@ test("large JSON and large text are bounded and the page goes on", async () => {
   assert.ok((await section(tree, "Result").locator(".leaf").count()) <= 100);
   await tree.getByRole("link", { name: "Jobs" }).click();
   await tree.getByRole("heading", { name: "Jobs" }).waitFor();
+});
+
+test("JSON above the bound is shown as the beginning of a text", async () => {
+  const page = await openSaid({ text: '{"a": 1},', type: "application/json", repeat: 500_000, list: true });
+  await section(page, "Result").getByText("This is the beginning.").waitFor();
+  assert.equal(await section(page, "Result").locator(".tree").count(), 0);
+  assert.ok((await section(page, "Result").locator("pre").textContent()).length <= 256 * 1024);
+  assert.deepEqual(page.complaints, []);
 });
 
 test("small JSON is open at once, as deep as it is", async () => {

@@ -55,6 +55,8 @@ test("CPUs in use are shown against those that were granted, and how long jobs o
   const usage = section(page, "CPUs and memory");
   await usage.getByText("of 1 CPUs in use on average in").waitFor();
   await usage.getByRole("img", { name: /^At most .*iB of memory$/ }).waitFor();
+  await go(page, "#/default/overview");
+  await page.getByText(/1 of 2 CPUs granted, 0\.[0-9] used, 1 free/).waitFor();
   for (const name of names) await server.phase(name, "Succeeded");
   assert.deepEqual(await violations(page), []);
   await go(page, "#/default/functions/say");

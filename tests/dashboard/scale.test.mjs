@@ -1,5 +1,6 @@
 // Ten thousand jobs of which a hundred change each second, how soon the page is there, and what fifty readers cost. Prints
-// what it measures; the bounds are wide, because the machine may have other things to do.
+// what it measures. On a quiet machine the medians of three runs are held against what is promised, else one run against
+// wider bounds.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -27,8 +28,38 @@ function busy(of) {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
+/** CPU time of the whole machine so far that was not idle, in seconds. */
+function busyMachine() {
+  const [user, nice, system, , , irq, softirq, steal] = readFileSync("/proc/stat", "utf8").split("\n")[0].split(/\s+/).slice(1).map(Number);
+  return (user + nice + system + irq + softirq + steal) / 100;
+}
+
+/** Whether nobody else computes: a browser, a server and this test need all CPUs. */
+async function isQuiet() {
+  const before = busyMachine();
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  const used = (busyMachine() - before) / 2;
+  console.log(`others use ${used.toFixed(2)} CPUs${used < 0.2 ? "" : ": the machine is not quiet, so the bounds are wide"}`);
+  return used < 0.2;
+}
+
+function median(values) {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+/** Memory of the processes of tabs, each page they share with others divided among these, in MiB. */
+async function tabMemory() {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  await session.detach();
+  const tabs = processInfo.filter(({ type }) => type === "renderer");
+  const sizes = tabs.map(({ id }) => Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${id}/smaps_rollup`, "utf8"))[1]) / 1024);
+  return Math.max(...sizes);
+}
+
 test("the page is painted soon", async () => {
   const page = await openPage(browser, server);
+  const quiet = await isQuiet();
   const times = [];
   for (let at = 0; at < 5; at += 1) {
     await page.reload();
@@ -39,25 +70,25 @@ test("the page is painted soon", async () => {
   }
   times.sort((a, b) => a - b);
   console.log(`first contentful paint of 5 loads: ${times.map((time) => time.toFixed(0)).join(", ")} ms`);
-  assert.ok(times[0] <= 1000, `${times}`);
+  assert.ok(quiet ? median(times) <= 300 : times[0] <= 1000, `${times}`);
+  await page.context().close();
 });
 
-test("ten thousand jobs scroll while a hundred change each second", async () => {
-  const page = await openPage(browser, server);
-  const began = Date.now();
-  await page.getByText(`${(JOBS + 1).toLocaleString("en")} jobs`, { exact: true }).waitFor({ timeout: 60_000 });
-  console.log(`all ${JOBS} jobs are there ${Date.now() - began} ms after the page`);
-  await page.getByText("so far").waitFor({ state: "detached" });
-  assert.ok((await page.locator(".tbody [role=row]").count()) < 60);
-  let [changed, isOver] = [0, false];
-  const change = (async () => {
-    const start = Date.now();
-    while (!isOver) {
-      if (changed < ((Date.now() - start) / 1000) * 100) await server.ask("POST", `jobs/job-${changed++}/cancel`);
-      else await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    return changed / ((Date.now() - start) / 1000);
-  })();
+/** Cancels a hundred jobs a second from this one on, until it is over. */
+async function changeFrom(first, isOver) {
+  const start = Date.now();
+  let changed = first;
+  while (!isOver()) {
+    if (changed - first < ((Date.now() - start) / 1000) * 100) await server.ask("POST", `jobs/job-${changed++}/cancel`);
+    else await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return { changed, rate: (changed - first) / ((Date.now() - start) / 1000) };
+}
+
+/** Scrolls the table for 8 s while something goes on: how often it was drawn. */
+async function scrollWhile(page, work) {
+  let isOver = false;
+  const working = work(() => isOver);
   const frames = await page.evaluate(async () => {
     const body = document.querySelector(".tbody");
     const times = [];
@@ -71,15 +102,33 @@ test("ten thousand jobs scroll while a hundred change each second", async () => 
     return { perSecond: gaps.length / seconds, p99: gaps[Math.floor(gaps.length * 0.99)], longest: gaps.at(-1) };
   });
   isOver = true;
-  const rate = await change;
+  return { ...frames, until: await working };
+}
+
+test("ten thousand jobs scroll while a hundred change each second", async () => {
+  const page = await openPage(browser, server);
+  const began = Date.now();
+  await page.getByText(`${(JOBS + 1).toLocaleString("en")} jobs`, { exact: true }).waitFor({ timeout: 60_000 });
+  console.log(`all ${JOBS} jobs are there ${Date.now() - began} ms after the page`);
+  await page.getByText("so far").waitFor({ state: "detached" });
+  assert.ok((await page.locator(".tbody [role=row]").count()) < 60);
+  const quiet = await isQuiet();
+  let changed = 0;
+  const runs = [];
+  for (let run = 0; run < (quiet ? 3 : 1); run += 1) {
+    const { perSecond, p99, longest, until } = await scrollWhile(page, (isOver) => changeFrom(changed, isOver));
+    changed = until.changed;
+    runs.push(perSecond);
+    console.log(`${perSecond.toFixed(1)} frames a second at ${until.rate.toFixed(0)} changes a second; 99 % of gaps at most ${p99.toFixed(0)} ms, longest ${longest.toFixed(0)} ms`);
+    assert.ok(!quiet || until.rate >= 95, `${until.rate} changes a second`);
+  }
   const session = await page.context().newCDPSession(page);
   await session.send("HeapProfiler.collectGarbage");
   const { usedSize } = await session.send("Runtime.getHeapUsage");
-  const { perSecond, p99, longest } = frames;
-  console.log(`${perSecond.toFixed(1)} frames a second at ${rate.toFixed(0)} changes a second; 99 % of gaps at most ${p99.toFixed(0)} ms, longest ${longest.toFixed(0)} ms`);
-  console.log(`JavaScript's heap: ${(usedSize / 2 ** 20).toFixed(1)} MiB`);
-  assert.ok(perSecond >= 20, "frames");
-  assert.ok(usedSize <= 150 * 2 ** 20, "memory");
+  const memory = await tabMemory();
+  console.log(`JavaScript's heap: ${(usedSize / 2 ** 20).toFixed(1)} MiB; the tab's process: ${memory.toFixed(0)} MiB`);
+  assert.ok(median(runs) >= (quiet ? 50 : 20), `frames: ${runs}`);
+  assert.ok(memory <= 150, "memory");
   // What has changed is shown.
   await page.getByLabel("Phase").selectOption("Cancelled");
   await page.getByText(`${changed.toLocaleString("en")} of ${(JOBS + 1).toLocaleString("en")} jobs`).waitFor();

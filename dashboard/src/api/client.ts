@@ -25,13 +25,13 @@ export function wordsOf(error: unknown): string {
 /** The answer to a request that succeeds. */
 export async function ask(path: string, options: RequestInit = {}): Promise<Response> {
   const headers = new Headers(options.headers);
-  const { token } = session.get();
+  const { isSignedIn, token } = session.get();
   if (token) headers.set("Authorization", `Bearer ${token}`);
   const answer = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
   if (answer.ok) return answer;
   const problem = (await answer.json().catch(() => ({}))) as Partial<ProblemDocument>;
   const refused = new Refused(answer.status, problem);
-  if (answer.status === 401 && token) signOut(refused.message);
+  if (answer.status === 401 && isSignedIn) signOut(refused.message);
   throw refused;
 }
 

@@ -297,7 +297,7 @@ export interface paths {
         };
         /**
          * Tells what there is for all queues together
-         * @description On one machine: how many CPUs jobs may be granted. On a cluster only queues say that.
+         * @description On one machine: how many CPUs jobs may be granted. On a cluster only queues say that. In both worlds: how many are in use.
          */
         get: operations["readCapacity"];
         put?: never;
@@ -585,7 +585,7 @@ export interface paths {
         };
         /**
          * Tells how many CPUs and how much memory a job uses, over its time
-         * @description Of its latest attempt, on one machine. On a cluster there are no samples.
+         * @description Of its latest attempt. On a cluster a gateway keeps in memory what workers have told it while they run; of an attempt that has ended there may be none without an object store.
          */
         get: operations["readUsage"];
         put?: never;
@@ -706,7 +706,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Tells that an attempt runs, how far it is, or how it ended
+         * Tells that an attempt runs, how far it is, what it uses, or how it ended
          * @description A report that was accepted is durable. One that is refused will be refused for ever; `reason` in the problem says why.
          */
         post: operations["report"];
@@ -971,10 +971,24 @@ export interface components {
                 total: number;
             };
         } | {
+            usage: {
+                /**
+                 * @description Whether no more follow: where there is an object store, it keeps them.
+                 * @default false
+                 */
+                isLast: boolean;
+                /** @description Namespace of the job. A gateway writes it, whatever the worker says, for its other replicas. */
+                namespace?: string;
+                /** @description All samples. */
+                overTime: components["schemas"]["UsageOverTime"];
+            };
+        } | {
             finished: components["schemas"]["Ending"];
         };
         /** @description Where a job's time went. */
         Explanation: {
+            /** @description What helps a job that waits or has failed; absent where there is nothing to do. */
+            advice?: string;
             /**
              * Format: uint32
              * @description Attempts so far.
@@ -1355,6 +1369,12 @@ export interface components {
              * @description CPUs of the machine that jobs may be granted. Absent on a cluster, where queues say how many there are.
              */
             cpus?: number;
+            /**
+             * Format: double
+             * @description CPUs that the running jobs of the namespace use, by the latest sample of each. Absent on a cluster while there is no
+             *     sample.
+             */
+            used?: number;
         };
         /** @description A list in the shape that the Kubernetes API gives. */
         Map_of_AnyValueList: {
@@ -1843,8 +1863,8 @@ export interface components {
              * @description Seconds between two samples: 1 at first, and twice as many each time that there are 120 samples.
              */
             intervalSeconds: number;
-            /** @description The samples in their order, at most 120. Absent are those of a cluster, and of an attempt that was over within a
-             *     second. */
+            /** @description The samples in their order, at most 120. There are none of an attempt that was over within a second. On a cluster
+             *     the first are told after 5 s, and those of an attempt that has ended are kept where there is an object store. */
             samples: components["schemas"]["UsageSample"][];
         };
         /** @description What an attempt used between two samples. */

@@ -58,14 +58,21 @@ export function OverviewPage() {
   );
 }
 
-/** CPUs that are granted, of those of the machine where there is one. */
+/** CPUs that are granted, of those of the machine where there is one, and how many of them are in use. */
 function Machine({ namespace, granted }: { namespace: string; granted: number }) {
-  const cpus = useAnswer<MachineCapacity>(pathOf(namespace, "capacity")).value?.cpus;
-  if (cpus === undefined) return <span class="muted">{count(granted, "CPU")} granted</span>;
+  const { cpus, used } = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
+  const inUse = used !== undefined && `, ${used.toFixed(1)} used`;
+  if (cpus === undefined) {
+    return (
+      <span class="muted">
+        {count(granted, "CPU")} granted{inUse}
+      </span>
+    );
+  }
   return (
     <span>
-      <meter min={0} max={cpus} value={granted} aria-label="CPUs granted of this machine" /> {granted} of {count(cpus, "CPU")} granted,{" "}
-      {Math.max(0, cpus - granted)} free
+      <meter min={0} max={cpus} value={granted} aria-label="CPUs granted of this machine" /> {granted} of {count(cpus, "CPU")} granted
+      {inUse}, {Math.max(0, cpus - granted)} free
     </span>
   );
 }

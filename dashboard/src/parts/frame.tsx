@@ -3,8 +3,9 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { jobs } from "../live/jobs";
 import { hrefOf, place } from "../router";
-import { session, signIn, signOut } from "../session";
+import { isByIngress, session, signIn, signOut } from "../session";
 import { useStore } from "../store";
+import { choose, theme, THEMES, type Theme } from "../theme";
 import { Command, Refusal, Text } from "./common";
 
 export const PAGES = [
@@ -37,9 +38,12 @@ export function Frame({ children }: { children: ComponentChildren }) {
           <span class="dot" aria-hidden="true" />
           {connection.state === "polling" ? "every 10 s" : connection.state}
         </span>
-        <button type="button" class="quiet" onClick={() => signOut()}>
-          Sign out
-        </button>
+        <ThemeChoice />
+        {!isByIngress && (
+          <button type="button" class="quiet" onClick={() => signOut()}>
+            Sign out
+          </button>
+        )}
       </header>
       {connection.state === "lost" && (
         <p class="banner" role="alert">
@@ -55,6 +59,19 @@ export function Frame({ children }: { children: ComponentChildren }) {
         {children}
       </main>
     </>
+  );
+}
+
+function ThemeChoice() {
+  const chosen = useStore(theme);
+  return (
+    <select aria-label="Theme" value={chosen} onChange={(event) => choose(event.currentTarget.value as Theme)}>
+      {THEMES.map((name) => (
+        <option key={name} value={name}>
+          {name}
+        </option>
+      ))}
+    </select>
   );
 }
 
@@ -86,6 +103,11 @@ export function SignIn() {
     <main class="sign-in" id="main">
       <h1>Windlass</h1>
       <Refusal>{why}</Refusal>
+      {isByIngress && (
+        <p>
+          Who you are is said by the ingress of this page. <a href="/dashboard/">Load it again</a>, or use a token:
+        </p>
+      )}
       <form onSubmit={submit}>
         <label for="token">Token</label>
         <input

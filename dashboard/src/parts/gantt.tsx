@@ -72,7 +72,7 @@ export function isLong(failure: string): boolean {
   return failure.trim().split("\n").length > 2;
 }
 
-/** What it waits for, or why it failed, in the API's words. */
+/** What it waits for, or why it failed, and what helps, in the API's words. */
 export function Why({ explanation }: { explanation: Explanation }) {
   return (
     <>
@@ -84,6 +84,11 @@ export function Why({ explanation }: { explanation: Explanation }) {
       {explanation.failure && (
         <p class="why is-failed">
           <Text>{inShort(explanation.failure)}</Text>
+        </p>
+      )}
+      {explanation.advice && (
+        <p class="helps">
+          <strong>What helps:</strong> <Text>{explanation.advice}</Text>
         </p>
       )}
     </>

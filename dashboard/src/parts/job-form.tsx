@@ -1,10 +1,11 @@
 // A form made from a function's `inputSchema`, that submits a job.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { ask, pathOf, post, Refused, requestKey, wordsOf } from "../api/client";
-import type { BlobRef, ComputeFunction, Job } from "../api/types";
+import { pathOf, post, Refused, requestKey, wordsOf } from "../api/client";
+import type { ComputeFunction, Job } from "../api/types";
 import { hrefOf } from "../router";
 import { visible } from "../text";
 import { Refusal, Text } from "./common";
+import { JobFiles, namedOf, send, sendAll, wrongNames } from "./job-files";
 import { OPTION_POINTERS, Options, optionsOf, specOf, type JobOptions } from "./job-options";
 import { exampleOf, fieldsOf, inputOf, parsed, pointerTo, valuesOf, wrongAt, type Field, type Schema, type Wrong } from "./schema";
 
@@ -21,7 +22,7 @@ export function JobForm({ namespace, of, from }: Properties) {
   const writing = useInput(spec.inputSchema as Schema | undefined, from?.spec.input);
   const [file, setFile] = useState<File | undefined>();
   const [keptBlob, setKeptBlob] = useState(from?.spec.inputBlob);
-  const [files, setFiles] = useState(from?.spec.files ?? {});
+  const [files, setFiles] = useState(() => namedOf(from?.spec.files));
   const [options, setOptions] = useState(() => optionsOf(from));
   const [refused, setRefused] = useState<unknown>();
   const [wrong, setWrong] = useState<Wrong[]>([]);
@@ -36,12 +37,12 @@ export function JobForm({ namespace, of, from }: Properties) {
   const submit = async (event: Event) => {
     event.preventDefault();
     const [input, asked] = [isWritten ? writing.read() : { wrong: [] }, specOf(options)];
-    const found = [...unreadable(form.current), ...input.wrong, ...asked.wrong];
+    const found = [...unreadable(form.current), ...input.wrong, ...wrongNames(files), ...asked.wrong];
     if (found.length > 0) return refuse(found.filter((one, at) => found.findIndex(({ pointer }) => pointer === one.pointer) === at));
     setBusy(true);
     try {
       const blob = file === undefined ? keptBlob : await send(namespace, file);
-      const body = { ...keptOf(from, options), function: metadata.name, files, ...(blob ? { inputBlob: blob } : { input: input.input }), ...asked.spec };
+      const body = { ...keptOf(from, options), function: metadata.name, files: await sendAll(namespace, files), ...(blob ? { inputBlob: blob } : { input: input.input }), ...asked.spec };
       // A name makes a request that is sent twice one job, as a key does.
       const answer = await post(pathOf(namespace, "jobs"), body, asked.spec.name ? {} : { "Idempotency-Key": requestKey() });
       const job = (await answer.json()) as Job;
@@ -55,7 +56,7 @@ export function JobForm({ namespace, of, from }: Properties) {
     first?.scrollIntoView({ block: "center" });
     first?.focus({ preventScroll: true });
   }, [wrong]);
-  const shown = [...OPTION_POINTERS, ...(isWritten ? writing.pointers : [])];
+  const shown = [...OPTION_POINTERS, "/files", ...(isWritten ? writing.pointers : [])];
   return (
     <form class="job-form" ref={form} onSubmit={(event) => void submit(event)} noValidate>
       {(spec.inputTypes ?? []).length > 0 && <FileField types={spec.inputTypes ?? []} set={setFile} />}
@@ -68,14 +69,7 @@ export function JobForm({ namespace, of, from }: Properties) {
         </p>
       )}
       {isWritten && <Input writing={writing} wrong={wrong} refuse={refuse} />}
-      {Object.entries(files).map(([name, { bytes }]) => (
-        <p key={name} class="field">
-          File <Text>{name}</Text>, {bytes.toLocaleString("en")} bytes{" "}
-          <button type="button" class="quiet" onClick={() => setFiles(Object.fromEntries(Object.entries(files).filter(([other]) => other !== name)))}>
-            Leave it out
-          </button>
-        </p>
-      ))}
+      <JobFiles files={files} set={setFiles} wrong={wrong} />
       <Options namespace={namespace} options={options} set={setOptions} function={spec} wrong={wrong} />
       <Refusal>{restOf(refused, wrong, shown)}</Refusal>
       <button type="submit" class="primary" disabled={isBusy}>
@@ -206,15 +200,6 @@ function Example({ children }: { children: string }) {
       <Text>{`Such as ${shown.join("\n")}`}</Text>
     </pre>
   );
-}
-
-/** Sends a file, of which the server makes the digest. */
-async function send(namespace: string, file: File): Promise<BlobRef> {
-  const mediaType = file.type || "application/octet-stream";
-  const headers = { "Content-Type": mediaType };
-  const answer = await ask(pathOf(namespace, "blobs"), { method: "POST", body: file, headers });
-  const { sha256, bytes } = (await answer.json()) as BlobRef;
-  return { sha256, bytes, mediaType };
 }
 
 function FileField({ types, set }: { types: string[]; set: (file: File | undefined) => void }) {

@@ -22,5 +22,9 @@ said = base64.b64decode(text) if job.get("base64") else text.encode()
 with open(os.environ["WINDLASS_OUTPUT_TYPE"], "w", encoding="utf-8") as file:
     file.write(job.get("type", "text/plain"))
 with open(os.environ["WINDLASS_OUTPUT"], "wb") as file:
+    if job.get("list"):
+        file.write(b"[")
     for _ in range(job.get("repeat", 1)):
         file.write(said)
+    if job.get("list"):
+        file.write(b"0]")
