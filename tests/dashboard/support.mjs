@@ -30,6 +30,19 @@ export async function until(what, isSo, seconds = 20) {
   }
 }
 
+/** How long a server or a browser may take to end. */
+const ENDING_SECONDS = 30;
+const LATE = Symbol("late");
+
+/** What becomes of this, or `LATE`. */
+async function within(seconds, promise) {
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, seconds * 1000, LATE)));
+  const first = await Promise.race([promise, late]);
+  clearTimeout(timer);
+  return first;
+}
+
 export class Server {
   static async start(...flags) {
     const server = new Server();
@@ -48,7 +61,13 @@ export class Server {
     this.log = "";
     this.process.stderr.on("data", (text) => (this.log += text));
     this.ended = new Promise((resolve) => this.process.once("exit", resolve));
-    await until(`the server answers: ${this.log}`, () => fetch(`${this.url}/readyz`).then((r) => r.ok, () => false));
+    try {
+      await until(`the server answers: ${this.log}`, () => fetch(`${this.url}/readyz`).then((r) => r.ok, () => false));
+    } catch (error) {
+      // Nobody has it who could end it, and this process would wait for it.
+      await this.kill();
+      throw error;
+    }
   }
 
   async kill() {
@@ -58,7 +77,10 @@ export class Server {
 
   async stop() {
     this.process.kill("SIGTERM");
-    await this.ended;
+    if ((await within(ENDING_SECONDS, this.ended)) === LATE) {
+      await this.kill();
+      throw new Error(`the server did not end in ${ENDING_SECONDS} s: ${this.log}`);
+    }
     rmSync(this.data, { recursive: true, force: true });
   }
 
@@ -95,8 +117,23 @@ export class Server {
   }
 }
 
+/** A browser whose `close` ends in bounded time: one that does not close by itself is killed, with all that it has started. */
 export async function openBrowser() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+  const launched = await chromium.launchServer({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+  const browser = await chromium.connect(launched.wsEndpoint());
+  const close = async () => {
+    if ((await within(ENDING_SECONDS, launched.close())) !== LATE) return;
+    console.log(`the browser did not close in ${ENDING_SECONDS} s, and is killed:\n${processesOf(launched.process().pid)}`);
+    // What outlives its group must not be waited for.
+    if ((await within(ENDING_SECONDS, launched.kill())) === LATE) throw new Error("the browser cannot be killed");
+  };
+  return Object.assign(browser, { close });
+}
+
+/** The processes of a group, each with what it waits for. */
+function processesOf(group) {
+  const all = execFileSync("ps", ["-eo", "pgid,pid,ppid,stat,wchan:24,args"], { encoding: "utf8" }).split("\n");
+  return all.filter((line) => line.trim().startsWith(`${group} `)).map((line) => line.slice(0, 200)).join("\n");
 }
 
 /** Those of a file of tests, as long as they run. */

@@ -1,9 +1,8 @@
-// The page of the Flask example in a browser: what a Python developer sees in the first hour. On demand, by
-// `tests/dashboard/run tests/dashboard/flask.mjs`: in one of four runs its browser did not close behind the last test.
+// The page of the Flask example in a browser: what a Python developer sees in the first hour.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { join } from "node:path";
-import { after, before, beforeEach, test } from "node:test";
+import { after, afterEach, before, beforeEach, test } from "node:test";
 import { Server, freePort, openBrowser, root, until } from "./support.mjs";
 
 const example = join(root, "examples/flask/after");
@@ -23,6 +22,7 @@ async function startFlask(port) {
 }
 
 async function stopFlask() {
+  if (!flask) return;
   flask.process.kill("SIGKILL");
   await flask.ended;
 }
@@ -36,6 +36,9 @@ after(async () => {
   await browser?.close();
   await stopFlask();
   await server?.stop();
+});
+afterEach(async () => {
+  await page?.close();
 });
 beforeEach(async () => {
   page = await browser.newPage();
