@@ -328,6 +328,12 @@ class Rendered(unittest.TestCase):
         self.assertIn('- host: "*.windlass.example"', ingress)
         self.assertIn('- hosts: ["*.windlass.example"]', ingress)
 
+    def test_an_ingress_signs_in_where_the_values_say_so_and_nowhere_else(self):
+        for ingress, expected in (({}, []), ({"signsIn": False}, []), ({"signsIn": True}, ["true"])):
+            texts = [one["text"] for one in release(gateway={"ingress": ingress})]
+            told = re.findall(r"name: WINDLASS_INGRESS_SIGNS_IN\s+value: \"(\w+)\"", "\n".join(texts))
+            self.assertEqual(told, expected)
+
     def test_the_pod_of_helm_test_trusts_the_authority_that_the_values_name(self):
         for tls, item in (({"secretName": "a"}, "ca.crt"), ({"secretName": "a", "caKey": "tls.crt"}, "tls.crt")):
             (pod,) = [one["text"] for one in release(gateway={"tls": tls}) if one["kind"] == "Pod"]

@@ -341,3 +341,32 @@ test("axe finds nothing wrong in either theme, nor on a phone", async () => {
     assert.deepEqual(await violations(page), [], "signed out");
   }
 });
+
+test("where an ingress signs its users in, the page asks for no token and sends none", async () => {
+  const context = await newContext(browser);
+  // As the gateway writes it with --ingress-signs-in, and as an ingress does.
+  await context.route(/\/dashboard\/$/, async (route) => {
+    const response = await route.fetch();
+    const page = (await response.text()).replace("<head>", '<head>\n    <meta name="windlass-sign-in" content="ingress" />');
+    return route.fulfill({ response, body: page });
+  });
+  let isSignedIn = true;
+  const sent = new Set();
+  await context.route("**/v1/**", (route) => {
+    const headers = { ...route.request().headers() };
+    sent.add(headers.authorization);
+    return route.continue({ headers: isSignedIn ? { ...headers, authorization: `Bearer ${server.token}` } : headers });
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  await page.goto(`${server.url}/dashboard/#/default/functions`);
+  await page.getByRole("link", { name: "say", exact: true }).waitFor();
+  await page.locator(".connection.is-live").waitFor();
+  assert.equal(await page.getByLabel("Token").count() + (await page.getByRole("button", { name: "Sign out" }).count()), 0);
+  assert.deepEqual([...sent], [undefined]);
+  // Whom the ingress does not know any more is told so.
+  isSignedIn = false;
+  await go(page, "#/default/functions/say");
+  await page.getByText("Who you are is said by the ingress of this page.").waitFor();
+  assert.deepEqual(await violations(page), []);
+});

@@ -48,6 +48,18 @@ test("a queue is held and resumed, and a refusal is told", async () => {
   await section(other, "Queues").getByText("the caller may not patch computequeues here").waitFor();
 });
 
+test("a queue has its share, and what it borrows beyond what is guaranteed to it", async () => {
+  const page = await openPage(browser, server);
+  const queue = (name, weight, guaranteedCpus, granted) => ({ metadata: { name }, spec: { cpus: 8, weight, guaranteedCpus }, status: { granted, waiting: 0 } });
+  await page.route("**/queues", (route) => route.fulfill({ json: { items: [queue("a", 3, 2, 5), queue("b", 1, 4, 1)] } }));
+  await go(page, "#/default/overview");
+  const cells = (name) => section(page, "Queues").getByRole("row").filter({ has: page.getByRole("rowheader", { name, exact: true }) }).locator("td.number").allInnerTexts();
+  await section(page, "Queues").getByRole("columnheader", { name: "Borrowed" }).waitFor();
+  assert.deepEqual(await cells("a"), ["3", "0", "75 %", "2", "3"]);
+  assert.deepEqual(await cells("b"), ["7", "0", "25 %", "4", "0"]);
+  assert.deepEqual(await violations(page), []);
+});
+
 test("CPUs in use are shown against those that were granted, and how long jobs of a function ran", async () => {
   const names = [await server.say({ text: "a", steps: 60 }), await server.say({ text: "a" })];
   const page = await openPage(browser, server);

@@ -38,6 +38,9 @@ pub struct Gateway {
     /// itself: a web page cannot reach the gateway by a name of its own (DNS rebinding). `None`
     /// asks neither.
     pub allowed_hosts: Option<Vec<String>>,
+    /// Whether an ingress in front of the gateway signs the users of a browser in: it adds their `Authorization: Bearer`. The
+    /// dashboard then asks for no token, and what a page of another site has a browser send changes nothing.
+    pub ingress_signs_in: bool,
     /// Bounds of time and size.
     pub limits: ServerLimits,
     /// What is measured.

@@ -38,3 +38,32 @@ async fn a_page_of_another_origin_is_refused_even_with_the_token() {
     }
     assert_eq!(server.send(with("http://localhost:8080")).await.status, 200);
 }
+
+#[tokio::test]
+async fn where_an_ingress_signs_in_the_page_says_so_and_other_sites_change_nothing() {
+    let plain = Server::start().await;
+    let signed_in = Server::start_with(|gateway| gateway.ingress_signs_in = true).await;
+    let page = async |server: &Server| {
+        let answer = server.send(Ask::new(Method::GET, "/dashboard/")).await;
+        let etag = answer.header("etag").unwrap().to_owned();
+        (String::from_utf8(answer.body.to_vec()).unwrap(), etag)
+    };
+    let ((asks, first), (knows, second)) = (page(&plain).await, page(&signed_in).await);
+    assert!(!asks.contains("windlass-sign-in") && knows.contains("content=\"ingress\""));
+    assert_ne!(first, second);
+    let job = serde_json::json!({ "function": "price", "input": {} });
+    let submit = |site: &str| {
+        let ask = Ask::good(Method::POST, "/v1/namespaces/default/jobs").json(&job);
+        ask.header("sec-fetch-site", site)
+    };
+    for site in ["cross-site", "same-site", "odd"] {
+        signed_in.send(submit(site)).await.problem(403);
+        let read = Ask::good(Method::GET, "/v1/namespaces/default/jobs");
+        assert_eq!(signed_in.send(read.header("sec-fetch-site", site)).await.status, 200);
+    }
+    assert_eq!(signed_in.send(submit("same-origin")).await.status, 201);
+    // Nobody is anybody without a token, whatever an ingress says beside it.
+    let user =
+        Ask::new(Method::GET, "/v1/namespaces/default/jobs").header("x-forwarded-user", "admin");
+    signed_in.send(user).await.problem(401);
+}

@@ -47,6 +47,7 @@ impl Server {
             blobs: Some(backend.clone()),
             drain: Some(backend.clone()),
             allowed_hosts: None,
+            ingress_signs_in: false,
             limits: ServerLimits::default(),
             meters: Arc::default(),
             tls: None,

@@ -70,10 +70,9 @@ impl UsageSamples {
         }
     }
 
-    /// All samples, where somebody keeps them.
+    /// All samples, where somebody keeps them and has been told some.
     pub(crate) fn to_keep(&self) -> Option<Event> {
-        let is_told = self.path.is_none() && !self.usage.samples.is_empty();
-        (is_told && self.are_kept).then(|| self.event(true))
+        (self.told_seconds > 0 && self.are_kept).then(|| self.event(true))
     }
 
     fn event(&self, is_last: bool) -> Event {

@@ -80,6 +80,8 @@ function Machine({ namespace, granted }: { namespace: string; granted: number })
 function Queues({ namespace }: { namespace: string }) {
   const { value, why, again } = useAnswer<{ items: Queue[] }>(pathOf(namespace, "queues"), QUEUES_MS);
   const queues = value?.items ?? [];
+  const weights = queues.reduce((sum, { spec }) => sum + (spec.weight ?? 1), 0);
+  const isGuaranteed = queues.some(({ spec }) => spec.guaranteedCpus);
   return (
     <section aria-label="Queues">
       <h2>Queues</h2>
@@ -93,7 +95,13 @@ function Queues({ namespace }: { namespace: string }) {
               <th scope="col">CPUs granted</th>
               <th scope="col" class="number">Free</th>
               <th scope="col" class="number">Waiting</th>
-              <th scope="col" class="number">Weight</th>
+              <th scope="col" class="number" title="Of free CPUs, while all queues have jobs that wait">Share</th>
+              {isGuaranteed && (
+                <>
+                  <th scope="col" class="number">Guaranteed</th>
+                  <th scope="col" class="number" title="CPUs that it holds beyond what is guaranteed to it">Borrowed</th>
+                </>
+              )}
               <th scope="col">Preemption</th>
               <th scope="col">Hold</th>
             </tr>
@@ -114,7 +122,15 @@ function Queues({ namespace }: { namespace: string }) {
                   </td>
                   <td class="number">{Math.max(0, spec.cpus - granted)}</td>
                   <td class="number">{status?.waiting ?? 0}</td>
-                  <td class="number">{spec.weight ?? 1}</td>
+                  <td class="number" title={`Weight ${spec.weight ?? 1}`}>
+                    {Math.round((100 * (spec.weight ?? 1)) / weights)} %
+                  </td>
+                  {isGuaranteed && (
+                    <>
+                      <td class="number">{spec.guaranteedCpus ?? 0}</td>
+                      <td class="number">{Math.max(0, granted - (spec.guaranteedCpus ?? 0))}</td>
+                    </>
+                  )}
                   <td>{spec.preemption ?? "none"}</td>
                   <td>
                     <HoldButton namespace={namespace} queue={metadata.name} isHeld={spec.hold ?? false} again={again} />

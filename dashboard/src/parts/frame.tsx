@@ -105,7 +105,7 @@ export function SignIn() {
       <Refusal>{why}</Refusal>
       {isByIngress && (
         <p>
-          Who you are is said by the ingress of this page. <a href="/dashboard/">Load it again</a>, or use a token:
+          Who you are is said by the ingress of this page. Load it again, or use a token:
         </p>
       )}
       <form onSubmit={submit}>

@@ -1,4 +1,4 @@
-//! What attempts have said, after their batch Jobs are gone.
+//! What attempts have said and used, after their batch Jobs are gone.
 
 use std::net::TcpStream;
 
@@ -107,4 +107,35 @@ fn a_log_of_a_pod_that_is_deleted_by_force_is_kept_or_says_why_it_is_not() {
         _ => panic!("{log:?}"),
     }
     namespace.cancel("spins");
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn what_a_job_uses_is_told_while_it_runs_and_kept_with_its_results() {
+    let Some(bucket) = Bucket::of_the_release() else { return };
+    let namespace = Namespace::new("used");
+    let spec = json!({ "function": "misbehave", "input": { "mode": "spin" }, "parallelism": 1 });
+    namespace.apply("spins", &spec).unwrap();
+    // By the Service: a forward ends with the gateway's pod.
+    let client = namespace.direct_client();
+    let usage = || client.get(&client.jobs("/spins/usage")).json();
+    let told = eventually("samples are told", MANY_SECONDS, || {
+        let usage = usage();
+        (usage["samples"].as_array()?.len() >= 5).then_some(usage)
+    });
+    assert_eq!((&told["attempt"], &told["granted"]), (&json!(1), &json!(1)), "{told}");
+    let used = told["samples"][1]["cpus"].as_f64().unwrap();
+    assert!(used > 0.02 && used < 1.5, "{told}");
+    let capacity = client.get(&format!("/v1/namespaces/{}/capacity", namespace.0)).json();
+    assert!(capacity["used"].as_f64().is_some_and(|used| used > 0.0), "{capacity}");
+    // What has ended is read from the store by a gateway that has heard nothing of it.
+    let ends =
+        json!({ "function": "misbehave", "input": { "mode": "linger", "milliseconds": 9000 } });
+    namespace.apply("ends", &ends).unwrap();
+    let uid = namespace.wait("ends")["metadata"]["uid"].as_str().unwrap().to_owned();
+    let objects = bucket.keys_of(&namespace.0, &uid);
+    assert_eq!(objects, 2, "its log and its samples");
+    restart_gateways(&client.address);
+    let kept = client.get(&client.jobs("/ends/usage")).json();
+    assert!(kept["samples"].as_array().is_some_and(|samples| samples.len() >= 5), "{kept}");
 }

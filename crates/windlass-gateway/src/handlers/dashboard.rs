@@ -4,14 +4,16 @@
 //! one. What the page shows it asks of the API, with its reader's token. They are made from `dashboard/` by
 //! `dashboard/build`; script and style are stored compressed, and so are sent compressed to everybody.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use sha2::{Digest as _, Sha256};
 use windlass_core::result::hex;
 
 use crate::protocol::headers::single_value;
+use crate::state::GatewayState;
 
 const PAGE: &[u8] = include_bytes!("../../dashboard/index.html");
 const SCRIPT: &[u8] = include_bytes!("../../dashboard/app.js.gz");
@@ -26,6 +28,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// Nobody has to say who they are for these. So they get them once for each connection, as the documents of the API.
 const LAST: (HeaderName, &str) = (header::CONNECTION, "close");
 
+/// The page where an ingress signs its readers in.
+static SIGNED_IN_PAGE: LazyLock<String> = LazyLock::new(|| {
+    let sign_in = "<head>\n    <meta name=\"windlass-sign-in\" content=\"ingress\" />";
+    String::from_utf8_lossy(PAGE).replacen("<head>", sign_in, 1)
+});
+
+static SIGNED_IN_ETAG: LazyLock<String> =
+    LazyLock::new(|| format!("\"{}\"", version(SIGNED_IN_PAGE.as_bytes())));
+
 static ETAGS: LazyLock<[String; 3]> =
     LazyLock::new(|| [PAGE, SCRIPT, STYLE].map(|bytes| format!("\"{}\"", version(bytes))));
 
@@ -34,8 +45,17 @@ fn version(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..8])
 }
 
-pub(crate) async fn read_dashboard(uri: Uri, headers: HeaderMap) -> Response {
-    let mut response = file(&uri, &headers, "text/html; charset=utf-8", PAGE, &ETAGS[0]);
+pub(crate) async fn read_dashboard(
+    State(state): State<Arc<GatewayState>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let (page, etag) = if state.gateway.ingress_signs_in {
+        (SIGNED_IN_PAGE.as_bytes(), SIGNED_IN_ETAG.as_str())
+    } else {
+        (PAGE, ETAGS[0].as_str())
+    };
+    let mut response = file(&uri, &headers, "text/html; charset=utf-8", page, etag);
     let policy = HeaderValue::from_static(POLICY);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response

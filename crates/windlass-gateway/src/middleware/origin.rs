@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Method, Uri, header};
 
 use crate::protocol::error::ApiError;
 use crate::protocol::headers::single_value;
@@ -26,7 +26,22 @@ pub(crate) async fn check_origin(
         let scheme = if state.gateway.tls.is_some() { "https" } else { "http" };
         validate_origin(hosts, scheme, request.uri(), request.headers())?;
     }
+    if state.gateway.ingress_signs_in {
+        refuse_other_sites(request.method(), request.headers())?;
+    }
     Ok(next.run(request).await)
+}
+
+/// Who is signed in by an ingress is so in whatever page a browser has: only the gateway's own may change something.
+/// Browsers always say where a request comes from, and no script can change that.
+fn refuse_other_sites(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    let site = single_value(headers, "sec-fetch-site");
+    let is_other = site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
+        || headers.get_all("sec-fetch-site").iter().count() > 1;
+    if is_other && !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(ApiError::new(ProblemKind::Origin, "requests from other sites are refused"));
+    }
+    Ok(())
 }
 
 fn validate_origin(

@@ -228,10 +228,14 @@ impl Backend {
     /// Where its dashboard is.
     pub(crate) async fn dashboard_link(&self) -> anyhow::Result<DashboardLink> {
         let Some(server) = &self.server else {
-            let why = "a server has a dashboard: --server or --data names it. That of a cluster is its gateway: \
-                       `kubectl port-forward -n windlass service/windlass-gateway 7070`, and \
-                       --server http://127.0.0.1:7070";
-            return Err(BadUsage(why.into()).into());
+            let namespace = &self.namespace;
+            let why = format!(
+                "a server has a dashboard: --server or --data names it. That of a cluster is its gateway:\n\
+                 kubectl port-forward -n windlass service/windlass-gateway 7070\n\
+                 Then the page is http://127.0.0.1:7070/dashboard/#/{namespace}/jobs; it takes a token as this one:\n\
+                 kubectl create token ACCOUNT -n {namespace}"
+            );
+            return Err(BadUsage(why).into());
         };
         let page = format!("{}/dashboard/#/{}/jobs", server.server(), self.namespace);
         Ok(match server.login_code().await? {

@@ -2,6 +2,7 @@
 
 use crate::flags::listener::ListenerFlags;
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -78,6 +79,10 @@ pub(crate) struct GatewayArgs {
         requires = "results"
     )]
     pub(crate) blob_quota: Option<u64>,
+    /// The ingress in front of the gateway signs the users of a browser in, and adds their token as
+    /// `Authorization: Bearer`: the dashboard asks for none
+    #[arg(long, env = "WINDLASS_INGRESS_SIGNS_IN", value_parser = FalseyValueParser::new())]
+    pub(crate) ingress_signs_in: bool,
     /// Count what happens to the jobs of this namespace only [default: all]
     #[arg(long, env = "WINDLASS_NAMESPACE")]
     pub(crate) namespace: Option<String>,
@@ -159,6 +164,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> anyhow::Result<ExitCode> {
         drain: None,
         // Inside a cluster every Host is somebody's name of the Service; the token decides.
         allowed_hosts: None,
+        ingress_signs_in: args.ingress_signs_in,
         limits: args.listener.limits(ServerLimits {
             connections: descriptors::connections(OWN_DESCRIPTORS),
             recheck: RECHECK,

@@ -122,6 +122,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
         reports: None,
         blobs: Some(Arc::clone(&engine) as Arc<_>),
         drain: Some(Arc::clone(&engine) as Arc<_>),
+        ingress_signs_in: false,
         allowed_hosts: Some(hosts::allowed(address, &args.host, tls.is_some())),
         limits: args.listener.limits(ServerLimits {
             connections: descriptors::connections(others),
