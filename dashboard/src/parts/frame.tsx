@@ -65,10 +65,10 @@ export function Frame({ children }: { children: ComponentChildren }) {
 function ThemeChoice() {
   const chosen = useStore(theme);
   return (
-    <select aria-label="Theme" value={chosen} onChange={(event) => choose(event.currentTarget.value as Theme)}>
+    <select aria-label="Theme" title="Theme" value={chosen} onChange={(event) => choose(event.currentTarget.value as Theme)}>
       {THEMES.map((name) => (
         <option key={name} value={name}>
-          {name}
+          {name === "system" ? "auto" : name}
         </option>
       ))}
     </select>
