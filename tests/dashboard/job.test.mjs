@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { browser, go, newContext, openPage, server, startBoth, until, violations } from "./support.mjs";
+import { browser, go, openPage, server, startBoth, until, violations, wrongField } from "./support.mjs";
 
 startBoth();
 
@@ -42,77 +42,6 @@ async function openSaid(input, job = {}) {
   return page;
 }
 
-/** That a field is red, has the focus, says this, and nothing else does. */
-async function wrongField(page, label, words) {
-  const field = page.getByLabel(label, { exact: true }).or(page.getByLabel(`${label} required`, { exact: true }));
-  await page.locator('[aria-invalid="true"]').first().waitFor();
-  await until(`${label} has the focus`, () => field.evaluate((at) => at === document.activeElement && at.getAttribute("aria-invalid") === "true"));
-  const about = await field.evaluate((at) => document.getElementById(at.getAttribute("aria-describedby")).innerText);
-  assert.ok(about.includes(words), `${label}: ${about}`);
-  const said = await page.getByRole("alert").allInnerTexts();
-  assert.equal(new Set(said).size, said.length, `said twice: ${said}`);
-  assert.ok(!said.some((text) => text.includes("/input") || text.includes("/parallelism")), `${said}`);
-  const seen = await field.evaluate((at) => at.getBoundingClientRect().top >= 0 && at.getBoundingClientRect().bottom <= innerHeight);
-  assert.ok(seen, `${label} is out of sight`);
-}
-
-test("what is wrong in the form is said at its field, which gets the focus", async () => {
-  const page = await openPage(browser, server, { viewport: { width: 1280, height: 500 } });
-  await go(page, "#/default/functions/say");
-  const submit = () => page.getByRole("button", { name: "Submit" }).click();
-  await page.getByLabel("Labels").waitFor();
-  await submit();
-  await wrongField(page, "text", "this is required");
-  assert.deepEqual(await violations(page), []);
-  await page.getByLabel("text required").fill("a");
-  for (const [label, value, words, right] of [
-    ["Labels", "team=blue urgent", '"urgent" is no label: write name=value', "team=blue"],
-    ["CPUs", "99", "2", "1"],
-    ["Priority", "2000000000000", "", "0"],
-    ["Name", "No Name", "", "by-the-form"],
-  ]) {
-    await page.getByLabel(label, { exact: true }).fill(value);
-    await submit();
-    await wrongField(page, label, words);
-    await page.getByLabel(label, { exact: true }).fill(right);
-  }
-  await page.getByRole("button", { name: "Write it as JSON" }).click();
-  await page.getByLabel("Input, as JSON").fill("{");
-  await submit();
-  await wrongField(page, "Input, as JSON", "this is not JSON");
-  await page.getByLabel("Input, as JSON").fill('{"text": "b", "odd": 1}');
-  await page.getByRole("button", { name: "Write it in fields" }).click();
-  await wrongField(page, "Input, as JSON", "no field can say this: odd");
-  await page.getByLabel("Input, as JSON").fill('{"text": "b"}');
-  await page.getByRole("button", { name: "Write it in fields" }).click();
-  assert.equal(await page.getByLabel("text required").inputValue(), "b");
-  await page.getByLabel("Queue").fill("smal");
-  await page.getByText("There is no such queue here now").waitFor();
-  assert.ok((await page.locator("#queues option").evaluateAll((all) => all.map((one) => one.value))).includes("small"));
-  await page.getByLabel("Queue").fill("");
-  await submit();
-  await page.getByRole("heading", { name: "by-the-form" }).waitFor();
-  await go(page, "#/default/functions/say");
-  await page.getByLabel("text required").fill("another");
-  await page.getByLabel("Name", { exact: true }).fill("by-the-form");
-  await submit();
-  await wrongField(page, "Name", "by-the-form");
-});
-
-test("a field of JSON shows what it looks like", async () => {
-  const page = await openPage(browser, server);
-  const properties = { shape: { type: "object", properties: { size: { type: "number" }, names: { type: "array", items: { type: "string" } } } }, given: { type: "array", examples: [[1, 2]] } };
-  await page.route("**/functions/say", async (route) => {
-    const response = await route.fetch();
-    const json = await response.json();
-    return route.fulfill({ response, json: { ...json, spec: { ...json.spec, inputSchema: { type: "object", properties } } } });
-  });
-  await go(page, "#/default/functions/say");
-  const about = async (label) => JSON.parse((await page.locator(".field", { hasText: label }).locator(".example").textContent()).replace("Such as ", ""));
-  assert.deepEqual(await about("shape"), { size: "number", names: ["string"] });
-  assert.deepEqual(await about("given"), [1, 2]);
-});
-
 test("the life of a job, from the form to its picture, and once more with edits", async () => {
   const page = await openPage(browser, server);
   await page.getByRole("link", { name: "Functions" }).click();
@@ -147,52 +76,6 @@ test("the life of a job, from the form to its picture, and once more with edits"
   await page.getByRole("img", { name: "The result" }).waitFor();
   assert.ok(!page.url().endsWith(name));
   assert.deepEqual(page.complaints.filter((text) => !text.includes("422")), []);
-});
-
-test("files are sent under their names, and a refused name is said at its file", async () => {
-  const page = await openPage(browser, server);
-  await go(page, "#/default/functions/list");
-  const files = ["a.csv", "b.csv"].map((name) => ({ name, mimeType: "text/csv", buffer: Buffer.from(`of ${name}`) }));
-  await page.getByLabel("Add files").setInputFiles(files);
-  await page.getByLabel("Name of file 2").fill("a.csv");
-  const submit = () => page.getByRole("button", { name: "Submit" }).click();
-  await submit();
-  await wrongField(page, "Add files", 'there are two files "a.csv"');
-  await page.getByLabel("Name of file 2").fill("../up");
-  await submit();
-  await wrongField(page, "Add files", '"../up"');
-  await page.getByLabel("Name of file 2").fill("renamed.csv");
-  assert.deepEqual(await violations(page), []);
-  await submit();
-  await section(page, "Result").getByText("a.csv of a.csv").waitFor();
-  await section(page, "Result").getByText("renamed.csv of b.csv").waitFor();
-  const { spec } = await server.ask("GET", `jobs/${page.url().split("/").at(-1)}`);
-  assert.deepEqual(Object.entries(spec.files).map(([name, { mediaType, bytes }]) => [name, mediaType, bytes]), [["a.csv", "text/csv", 8], ["renamed.csv", "text/csv", 8]]);
-});
-
-test("a job that is submitted once more with edits keeps its data, its files and its bounds", async () => {
-  const send = async (text) => {
-    const headers = { Authorization: `Bearer ${server.token}`, "Content-Type": "application/json" };
-    return (await fetch(`${server.url}/v1/namespaces/default/blobs`, { method: "POST", headers, body: text })).json();
-  };
-  const { sha256, bytes } = await send(JSON.stringify({ text: "of data" }));
-  const inputBlob = { sha256, bytes, mediaType: "text/plain" };
-  const files = { "a.csv": { ...(await send("1,2")), mediaType: "text/csv" }, "b.csv": { ...(await send("3,4")), mediaType: "text/csv" } };
-  const bounds = { retries: 1, timeoutSeconds: 77, parallelism: 2, minParallelism: 1, ttlSecondsAfterFinished: 123456 };
-  const name = await server.submit({ function: "count", inputBlob, files, ...bounds });
-  await server.phase(name, "Succeeded");
-  const page = await openPage(browser, server);
-  await go(page, `#/default/jobs/${name}`);
-  await page.getByRole("link", { name: "Retry with edits" }).click();
-  await page.getByText(`The input of ${name}`).waitFor();
-  await page.getByRole("button", { name: "Leave out b.csv" }).click();
-  await page.getByRole("button", { name: "Submit" }).click();
-  await page.locator(".title .phase-succeeded").waitFor();
-  await until("it is another job", () => !page.url().endsWith(name) && !page.url().includes("functions"));
-  const { spec } = await server.ask("GET", `jobs/${decodeURIComponent(page.url().split("/").at(-1))}`);
-  const kept = Object.fromEntries(Object.keys(bounds).map((field) => [field, spec[field]]));
-  assert.deepEqual({ ...kept, inputBlob: spec.inputBlob, files: Object.keys(spec.files) }, { ...bounds, inputBlob, files: ["a.csv"] });
-  assert.deepEqual(page.complaints, []);
 });
 
 test("the parts of its time sum to the whole, with earlier attempts", async () => {
@@ -273,59 +156,6 @@ test("why a job waits is said in the server's words", async () => {
   await dialog.getByRole("button", { name: "Keep it" }).waitFor();
   await dialog.getByRole("button", { name: "Cancel the job" }).click();
   await page.locator(".title .phase-cancelled").waitFor();
-});
-
-/** Presses Tab until this has the focus. */
-async function tabTo(page, name) {
-  for (let pressed = 0; pressed < 60; pressed += 1) {
-    await page.keyboard.press("Tab");
-    const at = await page.evaluate(() => document.activeElement?.labels?.[0]?.innerText ?? document.activeElement?.innerText);
-    if (at?.trim() === name) return;
-  }
-  assert.fail(`Tab does not lead to ${name}`);
-}
-
-test("from the sign-in to a cancelled job by the keyboard alone", async () => {
-  const name = await server.say({ text: "a", steps: 600 });
-  await server.phase(name, "Running");
-  const page = await (await newContext(browser)).newPage();
-  page.setDefaultTimeout(15_000);
-  await page.goto(`${server.url}/dashboard/#/default/jobs`);
-  const { keyboard } = page;
-  await tabTo(page, "Token");
-  await keyboard.type(server.token);
-  await keyboard.press("Enter");
-  await page.locator(".connection.is-live").waitFor();
-  await page.getByRole("link", { name, exact: true }).waitFor();
-  await keyboard.press("/");
-  await keyboard.type(name);
-  await page.getByText(/^1 of /).waitFor();
-  await keyboard.press("Enter");
-  await page.locator(".title .phase-running").waitFor();
-  await tabTo(page, "Cancel");
-  await keyboard.press("Enter");
-  await page.getByRole("dialog").waitFor();
-  await tabTo(page, "Cancel the job");
-  await keyboard.press("Enter");
-  await page.locator(".title .phase-cancelled").waitFor();
-});
-
-test("the theme is chosen and kept in the browser", async () => {
-  const page = await openPage(browser, server, { colorScheme: "dark" });
-  const color = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-  const [dark, light] = ["rgb(15, 19, 24)", "rgb(255, 255, 255)"];
-  assert.equal(await color(), dark);
-  await page.getByLabel("Theme").selectOption("light");
-  assert.equal(await color(), light);
-  assert.deepEqual(await violations(page), []);
-  await page.reload();
-  await page.locator(".connection.is-live").waitFor();
-  assert.deepEqual([await color(), await page.getByLabel("Theme").inputValue()], [light, "light"]);
-  // Another tab follows.
-  const other = await page.context().newPage();
-  await other.goto(server.link());
-  await page.getByLabel("Theme").selectOption("dark");
-  await until("the other tab is dark", async () => (await other.evaluate(() => getComputedStyle(document.body).backgroundColor)) === dark);
 });
 
 const SCRIPT = "window.hacked = true; document.title = 'hacked'";

@@ -1,4 +1,5 @@
 // A server of its own and a real browser for each file of tests.
+import assert from "node:assert/strict";
 import { spawn, execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -187,4 +188,18 @@ export async function violations(page) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run());
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
+}
+
+/** That a field is red, has the focus, says this, and nothing else does. */
+export async function wrongField(page, label, words) {
+  const field = page.getByLabel(label, { exact: true }).or(page.getByLabel(`${label} required`, { exact: true }));
+  await page.locator('[aria-invalid="true"]').first().waitFor();
+  await until(`${label} has the focus`, () => field.evaluate((at) => at === document.activeElement && at.getAttribute("aria-invalid") === "true"));
+  const about = await field.evaluate((at) => document.getElementById(at.getAttribute("aria-describedby")).innerText);
+  assert.ok(about.includes(words), `${label}: ${about}`);
+  const said = await page.getByRole("alert").allInnerTexts();
+  assert.equal(new Set(said).size, said.length, `said twice: ${said}`);
+  assert.ok(!said.some((text) => text.includes("/input") || text.includes("/parallelism")), `${said}`);
+  const seen = await field.evaluate((at) => at.getBoundingClientRect().top >= 0 && at.getBoundingClientRect().bottom <= innerHeight);
+  assert.ok(seen, `${label} is out of sight`);
 }
