@@ -1,5 +1,5 @@
 // Requests to the API of the server that gave the page, with its reader's token.
-import { session, signOut } from "../session";
+import { isByIngress, session, signOut } from "../session";
 import type { ProblemDocument } from "./types";
 
 /** A refusal, in the API's own words. */
@@ -27,8 +27,15 @@ export async function ask(path: string, options: RequestInit = {}): Promise<Resp
   const headers = new Headers(options.headers);
   const { isSignedIn, token } = session.get();
   if (token) headers.set("Authorization", `Bearer ${token}`);
-  const answer = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
+  // The API redirects nobody. An ingress whose session is over does, to where one signs in.
+  const redirect = isByIngress ? "manual" : "error";
+  const answer = await fetch(path, { ...options, headers, cache: "no-store", redirect });
   if (answer.ok) return answer;
+  if (answer.type === "opaqueredirect") {
+    const refused = new Refused(401, { detail: "the ingress has signed you out" });
+    signOut(refused.message);
+    throw refused;
+  }
   const problem = (await answer.json().catch(() => ({}))) as Partial<ProblemDocument>;
   const refused = new Refused(answer.status, problem);
   if (answer.status === 401 && isSignedIn) signOut(refused.message);

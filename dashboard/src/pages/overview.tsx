@@ -61,7 +61,7 @@ export function OverviewPage() {
 /** CPUs that are granted, of those of the machine where there is one, and how many of them are in use. */
 function Machine({ namespace, granted }: { namespace: string; granted: number }) {
   const { cpus, used } = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
-  const inUse = used !== undefined && `, ${used.toFixed(1)} used`;
+  const inUse = used != null && `, ${used.toFixed(1)} used`;
   if (cpus === undefined) {
     return (
       <span class="muted">

@@ -22,22 +22,30 @@ export function wrongNames(files: Named[]): Wrong[] {
   return twice.map(({ name }) => ({ pointer: "/files", message: `there are two files "${name}"` }));
 }
 
-/** Sends a file, of which the server makes the digest. */
+/** Files that were sent: a form that is refused sends them once. The server keeps what no job names for an hour. */
+const sent = new WeakMap<File, { namespace: string; at: number; blob: BlobRef }>();
+const KEPT_MS = 30 * 60_000;
+
+/** Sends a file, of which the server makes the digest, unless it has lately. */
 export async function send(namespace: string, file: File): Promise<BlobRef> {
+  const before = sent.get(file);
+  if (before?.namespace === namespace && Date.now() - before.at < KEPT_MS) return before.blob;
   const mediaType = file.type || "application/octet-stream";
   const headers = { "Content-Type": mediaType };
   const answer = await ask(pathOf(namespace, "blobs"), { method: "POST", body: file, headers });
   const { sha256, bytes } = (await answer.json()) as BlobRef;
-  return { sha256, bytes, mediaType };
+  const blob = { sha256, bytes, mediaType };
+  sent.set(file, { namespace, at: Date.now(), blob });
+  return blob;
 }
 
 /** All of them as a job names them: what the server does not have is sent, one after the other. */
 export async function sendAll(namespace: string, files: Named[]): Promise<Record<string, BlobRef>> {
-  const sent: [string, BlobRef][] = [];
+  const named: [string, BlobRef][] = [];
   for (const { name, content } of files) {
-    sent.push([name, content instanceof File ? await send(namespace, content) : content]);
+    named.push([name, content instanceof File ? await send(namespace, content) : content]);
   }
-  return Object.fromEntries(sent);
+  return Object.fromEntries(named);
 }
 
 interface Properties {

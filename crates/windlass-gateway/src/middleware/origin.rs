@@ -33,12 +33,25 @@ pub(crate) async fn check_origin(
 }
 
 /// Who is signed in by an ingress is so in whatever page a browser has: only the gateway's own may change something.
-/// Browsers always say where a request comes from, and no script can change that.
+/// A browser says where a request comes from in `Sec-Fetch-Site`, but only over HTTPS, and in `Origin` with all that may
+/// change something. No script can change either. What comes with a cookie and says neither is refused.
 fn refuse_other_sites(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
-    let site = single_value(headers, "sec-fetch-site");
-    let is_other = site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
-        || headers.get_all("sec-fetch-site").iter().count() > 1;
-    if is_other && !matches!(*method, Method::GET | Method::HEAD) {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let is_known = |name: &str| headers.contains_key(name);
+    let is_same_site = single_value(headers, "sec-fetch-site")
+        .is_some_and(|site| matches!(site, "same-origin" | "none"));
+    let is_same_host = single_value(headers, header::ORIGIN)
+        .and_then(|origin| origin.split_once("://"))
+        .zip(single_value(headers, header::HOST))
+        .is_some_and(|((scheme, origin), host)| {
+            Host::read(origin, scheme).is_some_and(|read| Host::read(host, scheme) == Some(read))
+        });
+    let is_other = is_known("sec-fetch-site") && !is_same_site
+        || is_known("origin") && !is_same_host
+        || is_known("cookie") && !is_known("sec-fetch-site") && !is_known("origin");
+    if is_other {
         return Err(ApiError::new(ProblemKind::Origin, "requests from other sites are refused"));
     }
     Ok(())
@@ -156,6 +169,43 @@ mod tests {
         );
         assert_eq!(verdict(&[host, host], "/"), Some(421));
         assert_eq!(verdict(&[host], "http://evil.example/"), Some(421));
+    }
+
+    #[test]
+    fn who_is_signed_in_by_an_ingress_changes_nothing_from_another_site() {
+        let verdict = |method, lines: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, value.parse().unwrap());
+            }
+            refuse_other_sites(&method, &headers).is_ok()
+        };
+        let (host, cookie) = (("host", "windlass.example"), ("cookie", "session=1"));
+        let origin = |origin| ("origin", origin);
+        let site = |site| ("sec-fetch-site", site);
+        for good in [
+            vec![host, cookie, origin("https://windlass.example"), site("same-origin")],
+            vec![host, cookie, origin("http://windlass.example")],
+            vec![host, cookie, site("same-origin")],
+            // No browser, and nobody whom a cookie signs in.
+            vec![host],
+        ] {
+            assert!(verdict(Method::POST, &good), "{good:?}");
+        }
+        for bad in [
+            vec![host, cookie, origin("http://wiki.example")],
+            vec![host, cookie, origin("http://windlass.example:8080")],
+            vec![host, cookie, origin("null")],
+            vec![host, cookie, origin("https://windlass.example"), origin("https://windlass.example")],
+            vec![host, cookie, origin("https://windlass.example"), site("same-site")],
+            vec![host, cookie, site("same-origin"), site("same-origin")],
+            vec![cookie, origin("https://windlass.example")],
+            vec![host, cookie],
+        ] {
+            assert!(!verdict(Method::POST, &bad), "{bad:?}");
+            assert!(!verdict(Method::DELETE, &bad), "{bad:?}");
+            assert!(verdict(Method::GET, &bad), "{bad:?}");
+        }
     }
 
     #[test]
