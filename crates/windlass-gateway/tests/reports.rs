@@ -239,6 +239,18 @@ async fn what_a_job_uses_is_told_while_it_runs_and_counts_in_the_namespace_of_it
     }
     assert_eq!(get("/v1/namespaces/default/capacity").await["used"], json!(1.5));
     assert_eq!(get("/v1/namespaces/team/capacity").await["used"], Value::Null);
+    let odd = [
+        ("/event/usage/overTime/intervalSeconds", json!(4_294_967_295_u32)),
+        ("/event/usage/overTime/samples/0/cpus", json!(1e308)),
+        ("/event/usage/overTime/samples/0/cpus", json!(-1)),
+        ("/event/usage/overTime/attempt", json!(2)),
+    ];
+    for (pointer, value) in odd {
+        let mut told = samples(1);
+        *told.pointer_mut(pointer).unwrap() = value;
+        let answer = server.send(report(&told)).await;
+        assert_eq!(answer.pointers(422), ["/event/usage/overTime"], "{pointer}");
+    }
     *server.backend.refuses.lock().unwrap() = Some(ReportRefusal::OtherJob);
     server.send(report(&samples(120))).await.problem(409);
 }

@@ -27,8 +27,8 @@ struct Heard {
 pub(crate) struct UsageCache(Mutex<HashMap<String, Heard>>);
 
 impl UsageCache {
-    /// Keeps what a worker has reported. Returns whether it is news: samples of less time than those that are kept are
-    /// not, nor are those that there is no room for.
+    /// Keeps what a worker has reported, in place of the oldest where there is no room. Returns whether it is news:
+    /// samples of less time than those that are kept are not.
     pub(super) fn update(&self, report: &Report) -> bool {
         self.update_at(report, Instant::now())
     }
@@ -39,16 +39,19 @@ impl UsageCache {
         };
         let mut jobs = self.lock();
         let attempt = report.attempt;
+        if !over_time.is_plausible(attempt) {
+            return false;
+        }
         let place = (attempt, over_time.seconds(), *is_last);
         let known = jobs.get(&report.job_uid);
         if known.is_some_and(|known| place <= known.place()) {
             return false;
         }
         if known.is_none() && jobs.len() >= MAX_JOBS {
-            jobs.retain(|_, heard| heard.is_current(at));
-            if jobs.len() >= MAX_JOBS {
-                return false;
-            }
+            // What has ended goes first.
+            let oldest = jobs.iter().min_by_key(|(_, heard)| (heard.is_current(at), heard.at));
+            let oldest = oldest.map(|(uid, _)| uid.clone());
+            oldest.and_then(|uid| jobs.remove(&uid));
         }
         let (namespace, usage) = (namespace.clone(), over_time.clone());
         let heard = Heard { namespace, attempt, usage, at, has_ended: *is_last };
@@ -143,14 +146,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_the_silent_make_room() {
+    fn what_is_kept_is_bounded_and_the_oldest_makes_room() {
         let (cache, now) = (UsageCache::default(), Instant::now());
-        for job in 0..MAX_JOBS + 5 {
-            let report = report(&job.to_string(), 1, &[1.0], false);
-            assert_eq!(cache.update_at(&report, now), job < MAX_JOBS, "{job}");
+        let hear = |job: &str, cpus: f64, milliseconds| {
+            let at = now + Duration::from_millis(milliseconds);
+            cache.update_at(&report(job, 1, &[cpus], false), at)
+        };
+        for job in 0..MAX_JOBS as u64 {
+            assert!(hear(&job.to_string(), 1.0, job), "{job}");
         }
-        let later = now + Duration::from_secs(10);
-        assert!(cache.update_at(&report("new", 1, &[1.0; 119], false), later));
-        assert_eq!(cache.lock().len(), 1);
+        cache.ended("7");
+        for (new, gone) in [("a", "7"), ("b", "0"), ("c", "1")] {
+            assert!(hear(new, 1.0, 5000), "{new}");
+            assert_eq!((cache.of(&job(gone, 1)), cache.lock().len()), (None, MAX_JOBS));
+        }
+        assert!(!hear("d", f64::NAN, 5000) && !hear("d", 1e300, 5000));
     }
 }
