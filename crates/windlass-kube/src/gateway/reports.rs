@@ -196,7 +196,8 @@ impl ClusterReports {
     ) -> Result<Verdict, ReportError> {
         let Report { job_uid, attempt, .. } = report;
         let verified = (worker.uid.clone(), job_uid.clone(), *attempt);
-        if self.verified.get(&verified).await.is_none() {
+        // What is stored of a job that was deleted meanwhile, nobody would delete.
+        if is_last || self.verified.get(&verified).await.is_none() {
             match self.unless_deleted(&worker, job_uid, *attempt).await? {
                 Ok(_) => self.verified.insert(verified, ()).await,
                 Err(refused) => return Ok(Verdict::Refused(refused)),
