@@ -235,8 +235,11 @@ impl Attempt<'_> {
         if matches!(end, FunctionEnd::Stopped | FunctionEnd::Cancelled) {
             leave_word(assignment, &stopped);
             // It is of no more use than the attempt, but may say why somebody has ended that.
-            let kept = async { tokio::join!(reporter.keep_log(log), reporter.keep_usage(samples)) };
-            timeout(LAST_CHANCE, kept).await.unwrap_or_default();
+            let last_words = async {
+                reporter.keep_log(log).await;
+                reporter.send_last_usage(samples).await;
+            };
+            timeout(LAST_CHANCE, last_words).await.unwrap_or_default();
             return None;
         }
         if let Some(line) = progress.latest() {

@@ -48,6 +48,27 @@ fn samples_are_told_while_the_function_runs_and_the_last_where_they_are_kept() {
 }
 
 #[test]
+fn the_last_samples_come_after_the_log_and_are_tried_once() {
+    let mut bench = Bench::new();
+    bench.assignment.keep_log_bytes = Some(MAX_KEPT_LOG_BYTES);
+    let [taken, busy] = [204, 503].map(CannedAnswer::Status);
+    let answers = [taken, CannedAnswer::Stored("somewhere"), busy, taken];
+    let gateway = FakeGateway::plain(&mut bench, &answers);
+    let worker = bench.sh(&format!("echo said; {SPIN}"));
+    assert!(matches!(samples(&gateway.next_request()), (_, false)));
+    std::fs::write(bench.path("go"), "").unwrap();
+    let exited = exited(worker);
+    assert!(exited.stderr.contains("the last samples were not taken: 503"), "{exited:#?}");
+    let log = gateway.upload();
+    let rest = gateway.rest();
+    let [last, Request { report, .. }] = &rest[..] else { panic!("{rest:#?}") };
+    assert!(matches!(samples(last), (_, true)));
+    let Event::Finished(ending) = &report.event else { panic!("{report:?}") };
+    let log_bytes = ending.usage.as_ref().unwrap().log_bytes;
+    assert_eq!(log_bytes, Some(log.bytes.len() as u64));
+}
+
+#[test]
 fn a_gateway_of_before_refuses_samples_once_and_a_short_function_has_none() {
     let mut bench = Bench::new();
     let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(422)]);
