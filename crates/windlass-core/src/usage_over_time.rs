@@ -18,9 +18,6 @@ const MAX_CPUS: f64 = 1e6;
 /// Longest time between two samples, in seconds: that of an attempt of two years.
 const MAX_INTERVAL_SECONDS: u32 = 1 << 20;
 
-/// Least seconds between two reports of samples to a gateway, and before the first.
-const TELLING_SECONDS: u32 = 5;
-
 /// Where the object store of a cluster keeps the samples of an attempt: `NAMESPACE/JOB-UID/ATTEMPT-usage`, beside the
 /// results of the job, with which they are deleted.
 pub fn usage_location(namespace: &str, job_uid: &str, attempt: AttemptNumber) -> String {
@@ -75,11 +72,6 @@ impl UsageOverTime {
     /// The seconds that all samples are about.
     pub fn seconds(&self) -> u64 {
         self.samples.len() as u64 * u64::from(self.interval_seconds)
-    }
-
-    /// After how many seconds a worker tells a gateway more samples.
-    pub fn telling_seconds(&self) -> u32 {
-        self.interval_seconds.max(TELLING_SECONDS)
     }
 
     /// CPUs in use at the end.

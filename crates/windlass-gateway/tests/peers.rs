@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::TLS13;
+use windlass_core::report::{Ending, Event};
+use windlass_core::status::FailureReason;
+use windlass_core::{Outcome, Report};
 use windlass_gateway::{LiveProgress, PeerTrust, Peers, Tls, share_progress};
 
 use crate::events::{Stream, tell};
@@ -199,6 +203,38 @@ async fn a_replica_that_knows_no_samples_is_still_told_progress() {
         tell(&replica.server, told as u64, told as f64).await;
         assert_eq!(bounded(batches.recv()).await, Some(false), "{told}");
     }
+}
+
+#[tokio::test]
+async fn all_replicas_know_what_is_in_use_and_that_a_job_has_ended() {
+    let server = Server::start().await;
+    let replica = Replica::start(vec![server.address.to_string()], PEER).await;
+    let used_is = async |wanted: Value| {
+        bounded(async {
+            let capacity = "/v1/namespaces/default/capacity";
+            while server.send(Ask::good(Method::GET, capacity)).await.json()["used"] != wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    };
+    used_is(Value::Null).await;
+    report(&replica.server, &samples(5)).await;
+    used_is(json!(1.5)).await;
+    // Its worker has told no last samples.
+    let now = Timestamp::now();
+    let ending = Ending {
+        outcome: Outcome::failed(FailureReason::Crashed, "x"),
+        started: now,
+        running: None,
+        finished: now,
+        parallelism: 1,
+        usage: None,
+        progress: None,
+    };
+    let ended = Report { job_uid: "uid-of-a".into(), attempt: 1, event: Event::Finished(ending) };
+    report(&replica.server, &serde_json::to_value(ended).unwrap()).await;
+    used_is(Value::Null).await;
 }
 
 #[tokio::test]

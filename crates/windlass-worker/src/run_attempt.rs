@@ -230,7 +230,7 @@ impl Attempt<'_> {
             running;
         let stderr = function.last_words().await;
         let log = function.take_log();
-        let samples = samples.as_ref().and_then(UsageSamples::to_keep);
+        let samples = samples.as_ref().and_then(UsageSamples::last_event);
         let stopped = stopped(assignment, started, *since);
         if matches!(end, FunctionEnd::Stopped | FunctionEnd::Cancelled) {
             leave_word(assignment, &stopped);

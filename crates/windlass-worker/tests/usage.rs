@@ -21,9 +21,8 @@ fn samples(request: &Request) -> (&UsageOverTime, bool) {
 }
 
 #[test]
-fn samples_are_told_while_the_function_runs_and_the_last_where_they_are_kept() {
+fn samples_are_told_while_the_function_runs_and_the_last_when_it_ends() {
     let mut bench = Bench::new();
-    bench.assignment.keep_log_bytes = Some(MAX_KEPT_LOG_BYTES);
     // One that is not taken is among the next.
     let answers = [CannedAnswer::Status(503), CannedAnswer::Status(204)];
     let gateway = FakeGateway::plain(&mut bench, &answers);
