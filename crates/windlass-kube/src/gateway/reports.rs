@@ -228,7 +228,10 @@ impl ClusterReports {
 impl Reports for ClusterReports {
     async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError> {
         // The caller is known before anything is done, whatever it reports.
-        let worker = self.workers.authenticate(token).await?;
+        let worker = match &report.event {
+            Event::Usage { is_last: false, .. } => self.workers.recognize(token).await?,
+            _ => self.workers.authenticate(token).await?,
+        };
         match &report.event {
             // The controller observes it from the pod, which says it of a standby only when it is told.
             Event::Running { .. } => {
@@ -252,7 +255,7 @@ impl Reports for ClusterReports {
     }
 
     async fn namespace(&self, token: Option<&str>) -> Result<String, Denied> {
-        Ok(self.workers.authenticate(token).await?.namespace)
+        Ok(self.workers.recognize(token).await?.namespace)
     }
 
     async fn assign(&self, token: Option<&str>, within: Duration) -> AssignReply {
