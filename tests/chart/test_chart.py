@@ -487,6 +487,17 @@ class Monitoring(unittest.TestCase):
                 self.assertEqual(rule["annotations"]["runbook"], f"docs/alerts.md#{rule['alert'].lower()}")
                 self.assertIn(rule["labels"]["severity"], ("critical", "warning", "info"))
 
+    def test_the_page_names_every_metric_and_no_other(self):
+        page = (CHECKOUT / "docs/operations.md").read_text(encoding="utf-8")
+        section = page.split("\n## Metrics\n")[1].split("\n## ")[0]
+        table = [row.split("|")[1] for row in re.findall(r"^\| `.*$", section, re.MULTILINE)]
+        (others,) = re.findall(r"Its own metrics are (.*?)\.\n", section, re.DOTALL)
+        named = {f"windlass_{name}" for name in re.findall(r"`(\w+)`", " ".join([*table, others]))}
+        endings = re.compile("(_total|_bucket|_count|_sum)$")
+        registered = {name for name in exposed_metrics() if not endings.search(name)}
+        self.assertEqual(named - registered, set())
+        self.assertEqual(registered - named, set())
+
     def test_the_dashboard_is_of_metrics_that_there_are(self):
         dashboard = json.loads((CHART / "files/dashboard.json").read_text(encoding="utf-8"))
         expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
@@ -516,9 +527,10 @@ def exposed_metrics() -> set[str]:
     names = set()
     for file in CHECKOUT.glob("crates/*/src/**/*.rs"):
         text = file.read_text(encoding="utf-8")
-        for unit, name, rest in re.findall(r'\.register(_with_unit)?\(\s*"(\w+)",(?=(.{0,60}))', text, re.DOTALL):
-            of_unit = re.search(r"Unit::(\w+)", rest)
-            names.add(f"windlass_{name}" + ((f"_{of_unit[1].lower()}" if of_unit else "_seconds") if unit else ""))
+        for call in re.finditer(r'\.register(_with_unit)?\(\s*"(\w+)",([^;]*);', text):
+            # The unit is an argument, or a variable that was set before.
+            units = re.findall(r"Unit::(\w+)", text[: call.start()]) + re.findall(r"Unit::(\w+)", call[3])
+            names.add(f"windlass_{call[2]}" + (f"_{units[-1].lower()}" if call[1] else ""))
     assert len(names) > 20, names
     return names | {f"{name}{ending}" for name in names for ending in ("_total", "_bucket", "_count", "_sum")}
 
