@@ -9,6 +9,7 @@ pub(crate) mod inputs;
 mod jobs;
 mod logs;
 mod managed;
+mod moving;
 mod queues;
 
 use std::time::Duration;
