@@ -95,6 +95,8 @@ WRONG = [
     ('{"traces": {"endpoint": "collector:4318"}}', "/traces/endpoint"),
     ('{"watchNamespace": "a,b"}', "/watchNamespace"),
     ('{"watchNamespace": ["a"]}', "/watchNamespace"),
+    ('{"watchNamespaces": "a,b"}', "/watchNamespaces"),
+    ('{"watchNamespaces": ["a", ""]}', "/watchNamespaces/1"),
     ('{"builtinFunctions": "no"}', "/builtinFunctions"),
     ('{"aggregateRoles": 0}', "/aggregateRoles"),
 ]
@@ -300,9 +302,41 @@ class Rendered(unittest.TestCase):
             self.assertEqual(objects("red", values) & objects("blue", values), set())
 
     def test_the_built_in_functions_are_where_jobs_are_served(self):
-        for values, namespace in (({}, "windlass"), ({"watchNamespace": "research"}, "research")):
+        for values, namespaces in (
+            ({}, ["windlass"]),
+            ({"watchNamespace": "research"}, ["research"]),
+            ({"watchNamespaces": ["red", "blue"]}, ["red", "blue"]),
+        ):
             functions = [one for one in release(**values) if one["kind"] == "ComputeFunction"]
-            self.assertEqual({one["namespace"] for one in functions}, {namespace})
+            names = ("echo", "price", "render")
+            self.assertEqual(
+                sorted((one["namespace"], one["name"]) for one in functions),
+                sorted((namespace, name) for namespace in namespaces for name in names),
+            )
+
+    def test_a_release_has_its_rights_where_it_serves_and_says_so_to_both_components(self):
+        # Named twice is named once.
+        objects = release(watchNamespaces=["red", "blue"], watchNamespace="red")
+        roles = [(one["kind"], one["namespace"], one["name"]) for one in objects if one["name"].endswith("-jobs")]
+        expected = [
+            (kind, namespace, f"windlass-{part}-jobs")
+            for kind in ("Role", "RoleBinding")
+            for namespace in ("red", "blue")
+            for part in ("controller", "gateway")
+        ]
+        self.assertEqual(sorted(roles), sorted(expected))
+        everywhere = [one["text"] for one in objects if one["kind"] == "ClusterRole" and "author" not in one["name"]]
+        self.assertNotIn("resources: [computejobs]\n    verbs: [get, list, watch, ", "".join(everywhere))
+        for text in deployments(watchNamespaces=["red", "blue"], watchNamespace="red").values():
+            self.assertIn("- name: WINDLASS_NAMESPACE\n              value: red,blue\n", text)
+
+    def test_the_notes_name_a_namespace_that_is_served(self):
+        for namespaces, expected in (([], "windlass"), (["red", "blue"], "red"), (["red", "windlass"], "windlass")):
+            values = json.dumps({"watchNamespaces": namespaces})
+            shown = ("--dry-run=client", "--namespace", "windlass", "--output", "json")
+            done = helm("install", "windlass", str(CHART), *shown, values=values)
+            notes = json.loads(done.stdout)["info"]["notes"]
+            self.assertIn(f"kubectl apply -n {expected} -f", notes)
 
     def test_what_is_for_some_clusters_is_left_out_by_default(self):
         kinds = {one["kind"] for one in release()}
@@ -439,8 +473,9 @@ class Rendered(unittest.TestCase):
 
         # Nothing after the colon would be the policy's own namespace.
         self.assertEqual(re.findall("namespaceSelector:(.*)", text()), 2 * [" {}"])
-        only = " { matchLabels: { kubernetes.io/metadata.name: jobs } }"
-        self.assertEqual(re.findall("namespaceSelector:(.*)", text(watchNamespace="jobs")), 2 * [only])
+        only = " { matchExpressions: [{ key: kubernetes.io/metadata.name, operator: In, values: [%s] }] }"
+        for values, names in (({"watchNamespace": "jobs"}, "jobs"), ({"watchNamespaces": ["red", "blue"]}, "red, blue")):
+            self.assertEqual(re.findall("namespaceSelector:(.*)", text(**values)), 2 * [only % names])
 
 
 class Definitions(unittest.TestCase):
