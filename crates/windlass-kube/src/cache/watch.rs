@@ -19,7 +19,7 @@ use tracing::{error, warn};
 
 use super::merged_watches::merged;
 use super::unreadable::Unreadable;
-use crate::watch_backoff::WatchBackoff;
+use crate::watch_backoff::with_pauses;
 
 /// A watch whose server is dead is noticed after this many seconds and 5 more.
 const WATCH_SECONDS: u32 = 50;
@@ -73,7 +73,7 @@ where
 {
     let prune = Arc::new(prune);
     let watches = apis.into_iter().map(|api| {
-        let events = watcher(api, config.clone()).backoff(WatchBackoff::default());
+        let events = with_pauses(watcher(api, config.clone()));
         let prune = Arc::clone(&prune);
         readable_events(events, unreadable.clone())
             .modify(move |object: &mut K| {
