@@ -136,7 +136,7 @@ def release(name: str = "windlass", namespace: str = "windlass", **values) -> li
         {
             "kind": re.search(r"^kind: (\S+)", text, re.MULTILINE)[1],
             "name": re.search(r"^  name: (\S+)", text, re.MULTILINE)[1],
-            "namespace": (re.search(r"^  namespace: (\S+)", text, re.MULTILINE) or [None, None])[1],
+            "namespace": (re.search(r'^  namespace: "?([^\s"]+)', text, re.MULTILINE) or [None, None])[1],
             "text": text,
         }
         for text in documents
@@ -328,7 +328,13 @@ class Rendered(unittest.TestCase):
         everywhere = [one["text"] for one in objects if one["kind"] == "ClusterRole" and "author" not in one["name"]]
         self.assertNotIn("resources: [computejobs]\n    verbs: [get, list, watch, ", "".join(everywhere))
         for text in deployments(watchNamespaces=["red", "blue"], watchNamespace="red").values():
-            self.assertIn("- name: WINDLASS_NAMESPACE\n              value: red,blue\n", text)
+            self.assertIn("- name: WINDLASS_NAMESPACE\n              value: \"red,blue\"\n", text)
+
+    def test_values_of_a_release_that_knew_no_list_are_taken(self):
+        # As by `helm upgrade --reuse-values`.
+        roles = [one for one in release(watchNamespaces=None, watchNamespace="1") if one["kind"] == "Role"]
+        self.assertEqual({one["namespace"] for one in roles if one["name"].endswith("-jobs")}, {"1"})
+        self.assertTrue(all('namespace: "1"' in one["text"] for one in roles if one["name"].endswith("-jobs")))
 
     def test_the_notes_name_a_namespace_that_is_served(self):
         for namespaces, expected in (([], "windlass"), (["red", "blue"], "red"), (["red", "windlass"], "windlass")):
@@ -474,7 +480,7 @@ class Rendered(unittest.TestCase):
         # Nothing after the colon would be the policy's own namespace.
         self.assertEqual(re.findall("namespaceSelector:(.*)", text()), 2 * [" {}"])
         only = " { matchExpressions: [{ key: kubernetes.io/metadata.name, operator: In, values: [%s] }] }"
-        for values, names in (({"watchNamespace": "jobs"}, "jobs"), ({"watchNamespaces": ["red", "blue"]}, "red, blue")):
+        for values, names in (({"watchNamespace": "jobs"}, '"jobs"'), ({"watchNamespaces": ["1e3", "2"]}, '"1e3","2"')):
             self.assertEqual(re.findall("namespaceSelector:(.*)", text(**values)), 2 * [only % names])
 
 

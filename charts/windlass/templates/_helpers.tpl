@@ -10,7 +10,7 @@
 
 {{/* The namespaces that are served, separated by commas. Nothing: all. */}}
 {{- define "windlass.watched" -}}
-{{ concat (list .Values.watchNamespace) .Values.watchNamespaces | compact | uniq | join "," }}
+{{ concat (list .Values.watchNamespace) (.Values.watchNamespaces | default list) | compact | uniq | join "," }}
 {{- end }}
 
 {{/* Where the built-in functions are, separated by commas: where jobs are served. */}}
@@ -149,7 +149,7 @@ capabilities: { drop: [ALL] }
 {{/* In which namespaces the pods of jobs are. Nothing would mean the policy's own. */}}
 {{- define "windlass.jobsNamespaces" -}}
 {{- with include "windlass.watched" . -}}
-{ matchExpressions: [{ key: kubernetes.io/metadata.name, operator: In, values: [{{ . | replace "," ", " }}] }] }
+{ matchExpressions: [{ key: kubernetes.io/metadata.name, operator: In, values: {{ splitList "," . | toJson }} }] }
 {{- else }}{}{{ end }}
 {{- end }}
 

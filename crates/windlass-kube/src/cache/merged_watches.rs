@@ -7,8 +7,20 @@ use std::collections::{HashMap, HashSet};
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
-use kube::runtime::watcher::{Event, Result};
+use kube::runtime::watcher::{Error, Event, Result};
 use kube::{Resource, ResourceExt as _};
+use tracing::warn;
+
+/// The rights of a release may come a moment after its pods: so often a first list may be refused.
+const MAX_REFUSALS: u32 = 3;
+
+/// Whether the API server answers, and refuses.
+fn is_refused(error: &Error) -> bool {
+    match error {
+        Error::InitialListFailed(kube::Error::Api(status)) => matches!(status.code, 403 | 404),
+        _ => false,
+    }
+}
 
 /// The events of all these watches, of one namespace each.
 pub(crate) fn merged<K>(
@@ -25,11 +37,15 @@ where
         .into_iter()
         .enumerate()
         .map(|(number, watch)| watch.map(move |event| (number, event)));
-    let events = stream::select_all(numbered)
-        .map(move |(number, event)| event.map(|event| merge.after(number, event)));
-    let events = events.flat_map(|events| match events {
-        Ok(events) => stream::iter(events).map(Ok).left_stream(),
-        Err(error) => stream::iter([Err(error)]).right_stream(),
+    let events = stream::select_all(numbered).flat_map(move |(number, event)| {
+        let (failed, events) = match event {
+            Ok(event) => (None, merge.after(number, event)),
+            Err(error) => {
+                let events = merge.after_error(number, &error);
+                (Some(Err(error)), events)
+            }
+        };
+        stream::iter(failed.into_iter().chain(events.into_iter().map(Ok)).collect::<Vec<_>>())
     });
     stream::iter([Ok(Event::Init)]).chain(events).boxed()
 }
@@ -48,11 +64,14 @@ struct OneWatch<K> {
     /// What a list that has begun has shown so far.
     listed: Option<HashSet<String>>,
     has_listed: bool,
+    /// How often its first list was refused.
+    refusals: u32,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone> Merge<K> {
     fn new(watches: usize) -> Self {
-        let new = || OneWatch { there: HashMap::new(), listed: None, has_listed: false };
+        let new =
+            || OneWatch { there: HashMap::new(), listed: None, has_listed: false, refusals: 0 };
         let watches = std::iter::repeat_with(new).take(watches).collect();
         Self { watches, gone: Vec::new(), has_listed: false }
     }
@@ -87,6 +106,22 @@ impl<K: Resource<DynamicType = ()> + Clone> Merge<K> {
         }
     }
 
+    /// The events after an error of a watch. A namespace that is gone, or whose Role is, must not hold up the others: when
+    /// its first list was refused several times, it counts as empty. It joins as soon as a list of it works.
+    fn after_error(&mut self, number: usize, error: &Error) -> Vec<Event<K>> {
+        let watch = &mut self.watches[number];
+        if !is_refused(error) || watch.has_listed {
+            return Vec::new();
+        }
+        watch.refusals += 1;
+        if watch.refusals < MAX_REFUSALS {
+            return Vec::new();
+        }
+        warn!(kind = %K::kind(&()), %error, "a namespace that is refused counts as empty");
+        watch.has_listed = true;
+        self.all_listed()
+    }
+
     fn applied(&mut self, number: usize, object: K) -> Vec<Event<K>> {
         self.watches[number].there.insert(object.name_any(), object.clone());
         if self.has_listed {
@@ -119,6 +154,7 @@ impl<K: Resource<DynamicType = ()> + Clone> Merge<K> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::Pod;
+    use kube::core::Status;
 
     use super::*;
 
@@ -169,6 +205,30 @@ mod tests {
         let listed = [(0, "["), (0, "*a"), (0, "*b"), (0, "]"), (1, "["), (1, "*a"), (1, "]")];
         let again = [&listed[..], &[(0, "["), (0, "*b"), (0, "*c"), (0, "]")]].concat();
         assert_eq!(told(&again)[4..], ["+0b", "+0c", "-0a"]);
+    }
+
+    #[test]
+    fn a_namespace_that_is_refused_holds_up_no_other_and_joins_when_it_is_listed() {
+        let refused = |code| {
+            let status = Status { code, ..Status::default() };
+            Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+        };
+        let mut merge = Merge::new(2);
+        for event in [Event::Init, Event::InitApply(pod("0", "a")), Event::InitDone] {
+            merge.after(0, event);
+        }
+        // A server that is away says nothing of the namespace.
+        let (away, forbidden) = (refused(503), refused(403));
+        let errors = [&away, &away, &away, &forbidden, &forbidden];
+        assert!(errors.iter().all(|error| merge.after_error(1, error).is_empty()));
+        let events = merge.after_error(1, &forbidden);
+        assert!(matches!(events[..], [Event::InitDone]), "the other has listed");
+        assert!(merge.after_error(1, &forbidden).is_empty(), "once");
+
+        assert!(merge.after(1, Event::Init).is_empty());
+        let events = merge.after(1, Event::InitApply(pod("1", "b")));
+        assert!(matches!(&events[..], [Event::Apply(pod)] if pod.name_any() == "b"));
+        assert!(merge.after(1, Event::InitDone).is_empty());
     }
 
     #[test]
