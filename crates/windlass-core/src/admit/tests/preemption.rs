@@ -274,7 +274,8 @@ impl World {
                 self.start(id, cpus);
                 self.assert_within();
             }
-            let Some(preempted) = self.admission.preempt(self.now) else { return preemptions };
+            let preempted = preemption_scan::preempt(&mut self.admission, self.now);
+            let Some(preempted) = preempted else { return preemptions };
             self.check(&preempted);
             self.ending.extend(preempted.victims.iter().map(|id| (*id, Some(preempted.by))));
             preemptions += 1;
