@@ -31,6 +31,7 @@ mod keep_cpus;
 mod line;
 mod preempt;
 mod preemption_index;
+mod queue_preemption;
 mod request;
 mod reservation;
 mod running;
@@ -219,7 +220,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         }
     }
 
-    /// CPUs held in all.
+    /// CPUs held in all, with those that are kept for jobs that wait.
     pub fn used(&self) -> Cpus {
         Cpus::try_from(self.used).unwrap_or(Cpus::MAX)
     }
@@ -229,10 +230,22 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.waiting + self.reservations.len()
     }
 
-    /// CPUs that the jobs of a queue hold.
+    /// CPUs that the jobs of a queue hold, with those that are kept for some that wait.
     pub fn used_in(&self, queue: &str) -> Cpus {
         let granted = self.queues.get(queue).map_or(0, |queue| queue.granted);
         Cpus::try_from(granted).unwrap_or(Cpus::MAX)
+    }
+
+    /// CPUs in all that no attempt holds yet: they are kept for jobs for which others have ended.
+    pub fn reserved(&self) -> Cpus {
+        let kept = self.reservations.by_job.values().map(|known| known.kept);
+        kept.fold(0, Cpus::saturating_add)
+    }
+
+    /// CPUs of a queue that no attempt holds yet: they are kept for jobs for which others have ended.
+    pub fn reserved_in(&self, queue: &str) -> Cpus {
+        let kept = self.queues.get(queue).map_or(0, |queue| queue.kept);
+        Cpus::try_from(kept).unwrap_or(Cpus::MAX)
     }
 
     /// How many jobs of a queue wait, those included for which CPUs are kept.

@@ -144,8 +144,13 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         // What has no number yet is not shown.
-        let queue =
-            QueueNumbers { namespace: "n".into(), name: "q".into(), waiting: 1, granted: 1 };
+        let queue = QueueNumbers {
+            namespace: "n".into(),
+            name: "q".into(),
+            waiting: 1,
+            granted: 1,
+            reserved: 0,
+        };
         metrics.jobs().set_queues([queue], Totals::default());
         let mut job = Job::new(Default::default(), Default::default());
         let now = Some(jiff::Timestamp::UNIX_EPOCH);

@@ -21,6 +21,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.used += u64::from(reservation.kept);
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.granted += u64::from(reservation.kept);
+            queue.kept += u64::from(reservation.kept);
             queue.coming += u64::from(reservation.coming);
             queue.reserved += 1;
             self.mark_changed(&name);
@@ -54,6 +55,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.used -= u64::from(reservation.kept);
         if let Some(queue) = self.queues.get_mut(&job.queue) {
             queue.granted -= u64::from(reservation.kept);
+            queue.kept -= u64::from(reservation.kept);
             queue.coming -= u64::from(reservation.coming);
             queue.reserved -= 1;
             self.mark_changed(&job.queue);
@@ -74,6 +76,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.used += u64::from(passed);
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.granted += u64::from(passed);
+            queue.kept += u64::from(passed);
             queue.coming -= u64::from(arrived);
             self.mark_changed(&name);
         }

@@ -7,9 +7,8 @@ use std::ops::{Bound, RangeBounds};
 use jiff::Timestamp;
 
 use super::head::{Age, Head, Heads, Period};
-use super::preemption_index::QueuePreemption;
 use super::request::Share;
-use super::running::Running;
+use super::running::{QueuePreemption, Running};
 use crate::Cpus;
 
 /// What decides where a job is in the line of its queue.
@@ -38,6 +37,8 @@ pub(super) struct QueueLine<Id> {
     pub(super) granted: u64,
     /// CPUs of its quota that are kept for jobs of it, and that attempts of other queues still hold.
     pub(super) coming: u64,
+    /// CPUs that are granted and held by nobody yet: they are kept for jobs of it.
+    pub(super) kept: u64,
     /// CPUs of its attempts that are ending for other jobs.
     pub(super) ending: u64,
     /// Its other attempts of which it is known in which order they are ended.
@@ -62,6 +63,7 @@ impl<Id: Clone + Ord> QueueLine<Id> {
             is_open,
             granted: 0,
             coming: 0,
+            kept: 0,
             ending: 0,
             running: Running::new(),
             waiting: 0,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::line::QueueLine;
 use super::request::{Preemption, Share};
+use super::running::QueuePreemption;
 use crate::Cpus;
 
 /// What decides whether attempts are ended for a job, by queue. It is that of the time of the last
@@ -23,17 +24,6 @@ pub(super) struct PreemptionIndex {
     reclaimable: u64,
     /// What is guaranteed to all queues.
     guaranteed: u64,
-}
-
-/// What the index has of one queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct QueuePreemption {
-    /// So many CPUs must be free so that ending its own attempts helps one of its jobs.
-    pub(super) own: Option<Cpus>,
-    /// So many must be free or reclaimable so that ending attempts of others helps.
-    pub(super) reclaim: Option<Cpus>,
-    /// CPUs of its attempts that may be ended for the guarantees of others.
-    pub(super) reclaimable: u64,
 }
 
 impl PreemptionIndex {

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::line::QueueLine;
-use super::preemption_index::QueuePreemption;
-use super::request::{Preemption, Standing};
+use super::request::Standing;
 use crate::Cpus;
 
 /// The lower priority first. An attempt that is ending for another job is none of them.
@@ -21,6 +19,17 @@ pub(super) struct Running<Id> {
 struct Level<Id> {
     cpus: u64,
     attempts: BTreeMap<(Reverse<Timestamp>, Id), Cpus>,
+}
+
+/// What the index of preemption has of one queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct QueuePreemption {
+    /// So many CPUs must be free so that ending its own attempts helps one of its jobs.
+    pub(super) own: Option<Cpus>,
+    /// So many must be free or reclaimable so that ending attempts of others helps.
+    pub(super) reclaim: Option<Cpus>,
+    /// CPUs of its attempts that may be ended for the guarantees of others.
+    pub(super) reclaimable: u64,
 }
 
 /// An attempt by priority, and the younger first, with its CPUs.
@@ -60,87 +69,5 @@ impl<Id: Clone + Ord> Running<Id> {
     /// CPUs of those with a lower priority.
     pub(super) fn cpus_below(&self, priority: i32) -> u64 {
         self.levels.range(..priority).map(|(_, level)| level.cpus).sum()
-    }
-}
-
-impl<Id: Clone + Ord> QueueLine<Id> {
-    /// An attempt holds CPUs.
-    pub(super) fn add_attempt(
-        &mut self,
-        id: &Id,
-        attempt: (Option<Standing>, Cpus),
-        is_ending: bool,
-    ) {
-        let (standing, cpus) = attempt;
-        if is_ending {
-            self.ending += u64::from(cpus);
-        } else if let Some(standing) = standing {
-            self.running.insert(id.clone(), standing, cpus);
-        }
-    }
-
-    /// It holds them no more.
-    pub(super) fn remove_attempt(
-        &mut self,
-        id: &Id,
-        attempt: (Option<Standing>, Cpus),
-        is_ending: bool,
-    ) {
-        let (standing, cpus) = attempt;
-        if is_ending {
-            self.ending -= u64::from(cpus);
-        } else if let Some(standing) = standing {
-            self.running.remove(id, standing);
-        }
-    }
-
-    /// What it holds above what is guaranteed to it, and what is not ending.
-    fn above_guarantee(&self) -> u64 {
-        let guaranteed = u64::from(self.share.unwrap_or_default().guaranteed);
-        self.granted.saturating_sub(guaranteed).saturating_sub(self.ending)
-    }
-
-    /// Its attempts that may be ended for the guarantees of other queues: it keeps what is guaranteed to it.
-    pub(super) fn reclaimable(&self) -> impl Iterator<Item = Attempt<'_, Id>> {
-        let mut above = self.above_guarantee();
-        let attempts = self.running.iter().map_while(move |attempt| {
-            let cpus = u64::from(attempt.3);
-            let may_end = cpus <= above;
-            let is_over = above == 0;
-            above -= if may_end { cpus } else { 0 };
-            (!is_over).then_some(may_end.then_some(attempt))
-        });
-        attempts.flatten()
-    }
-
-    /// Whether a job may have attempts of other queues ended: with it the queue holds no more than its guarantee.
-    pub(super) fn reclaims(&self, min: Cpus) -> bool {
-        let share = self.share.unwrap_or_default();
-        let after = self.granted + self.coming + u64::from(min);
-        share.preemption == Preemption::Reclaim
-            && min <= self.left()
-            && after <= u64::from(share.guaranteed)
-    }
-
-    /// When ending attempts helps its jobs, and which of its own may be ended.
-    pub(super) fn look_at_preemption(&self) -> QueuePreemption {
-        let reclaimable = self.reclaimable().map(|(.., cpus)| u64::from(cpus)).sum();
-        let mut known = QueuePreemption { own: None, reclaim: None, reclaimable };
-        if self.share.unwrap_or_default().preemption.is_none() {
-            return known;
-        }
-        let least = |known: Option<Cpus>, cpus| Some(known.map_or(cpus, |known| known.min(cpus)));
-        for (&min, levels) in &self.line {
-            let Some((Reverse(priority), _)) = levels.first_key_value() else { continue };
-            let own = Cpus::try_from(self.running.cpus_below(*priority)).unwrap_or(Cpus::MAX);
-            let lacks = min.saturating_sub(own);
-            if own > 0 && lacks <= self.left() {
-                known.own = least(known.own, lacks);
-            }
-            if self.reclaims(min) {
-                known.reclaim = least(known.reclaim, lacks);
-            }
-        }
-        known
     }
 }

@@ -228,6 +228,10 @@ fn assert_sums(admission: &Admission<u8>) {
             }
         }
         running.sort_unstable();
+        let reserved = admission.reservations.by_job.iter();
+        let reserved = reserved.filter(|(id, _)| admission.jobs[id].queue == *name);
+        let kept: Cpus = reserved.map(|(_, known)| known.kept).sum();
+        assert_eq!(admission.reserved_in(name), kept);
         assert_eq!(queue.ending, ending);
         assert_eq!(queue.running.iter().collect::<Vec<_>>(), running);
         let below = running.iter().filter(|(priority, ..)| *priority < 2);
