@@ -164,7 +164,7 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         let names = text.lines().filter_map(|line| line.strip_prefix("# HELP windlass_"));
         let names: Vec<_> = names.filter_map(|rest| rest.split(' ').next()).collect();
-        assert_eq!(names.len(), 14, "{text}");
+        assert_eq!(names.len(), 15, "{text}");
         for name in names {
             assert!(document.contains(&format!("`{name}`")), "{name}");
         }
