@@ -255,12 +255,15 @@ fn end_of_silent<'a>(
     failure: &Failure,
     now: Timestamp,
 ) -> (Transition<'a>, Option<Duration>) {
+    let is_unreachable = matches!(attempt.state, AttemptState::Unreachable { .. });
+    // Nobody tells that a node has come back.
+    let looks = is_unreachable.then_some(UNREACHABLE_REQUEUE);
     if failure.reason != FailureReason::Lost {
-        return (Transition::Acknowledged, None);
+        return (Transition::Acknowledged, looks);
     }
     let left = limits.start_deadline() - now.duration_since(failure.time);
     if left.is_positive() {
-        return (Transition::Acknowledged, Some(to_std(left)));
+        return (Transition::Acknowledged, looks.into_iter().chain([to_std(left)]).min());
     }
     let failure = not_ended(limits, failure, now);
     (Transition::GivenUp { attempt, failure }, None)

@@ -200,6 +200,20 @@ fn a_node_that_neither_starts_nor_ends_an_attempt_fails_its_job_after_a_second_d
 }
 
 #[test]
+fn what_was_given_up_on_a_node_that_was_deleted_may_run_and_no_other_starts() {
+    for reason in [FailureReason::Lost, FailureReason::Preempted] {
+        let mut job = job();
+        not_started_on_a_node(&mut job, 1, 600, NOT_MOUNTED);
+        job.status.failure.as_mut().unwrap().reason = reason;
+        let state = AttemptState::Unreachable { message: "deleted".into(), since: at(700_000) };
+        let unreachable = Attempt { is_present: false, ..attempt(1, state) };
+        let waits = plan(&job, &limits(), &seen(vec![unreachable]), at(700_000));
+        assert_eq!((&waits.actions[..], waits.status.phase), (&[][..], Some(Phase::Queued)));
+        assert_eq!(waits.requeue_after, Some(Duration::from_secs(30)));
+    }
+}
+
+#[test]
 fn what_every_node_would_say_is_not_tried_on_another() {
     let missing =
         "failed to resolve reference \"registry.example/f:1\": registry.example/f:1: not found";
