@@ -23,7 +23,9 @@ mod unreported;
 #[cfg(test)]
 pub(crate) use retry::MAX_ATTEMPTS;
 use unreported::refused_start;
-pub(crate) use unreported::{failure, found_no_node, is_over_start_deadline, not_started};
+pub(crate) use unreported::{
+    did_not_start, failure, found_no_node, is_over_start_deadline, not_ended, not_started,
+};
 
 /// What a kubelet says in turn of an image that it cannot pull.
 const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
