@@ -12,7 +12,7 @@ use windlass_worker::private_files;
 mod contents;
 mod stays_closed;
 
-use contents::check_contents;
+use contents::{check_contents, check_owner};
 pub(crate) use stays_closed::keep_closed;
 
 /// What a server keeps in its data directory.
@@ -108,26 +108,6 @@ pub(crate) fn open_secret(data: &Path, name: &str) -> io::Result<Option<File>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     File::open(&path).map(Some)
-}
-
-/// Nobody but the owner has been able to write.
-fn check_owner(path: &Path, found: &Metadata, owner: u32) -> io::Result<()> {
-    let refuse = |why: String| {
-        let why = format!("{} {why}", path.display());
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
-    };
-    if found.uid() != owner {
-        return refuse(format!("belongs to user {}, and not to user {owner}", found.uid()));
-    }
-    // The mode of a link says nothing.
-    if !found.is_symlink() && found.mode() & 0o022 != 0 {
-        return refuse(
-            "may be written by other users: look whether all in it is yours, then use \
-             `chmod -R go-w`"
-                .into(),
-        );
-    }
-    Ok(())
 }
 
 /// Others may pass through a directory to files of theirs: see [`let_pass`].

@@ -6,12 +6,14 @@ use crate::error::clip;
 use crate::plan::next_try::retry_at;
 use crate::plan::observed::Attempt;
 use crate::status::{Failure, FailureReason, reasons};
-use crate::transition::PULLS_NO_IMAGE;
 use crate::validate::JobLimits;
 use crate::{AttemptNumber, Job};
 
 /// Longest message of a failure that no worker has reported, in bytes.
 pub(super) const MAX_UNREPORTED_BYTES: usize = 4096;
+
+/// What a kubelet says in turn of an image that it cannot pull.
+pub(super) const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
 
 /// A node has refused to start an attempt. That is tried again, as another node may not, until the start deadline
 /// since the first of several refusals in a row.

@@ -7,8 +7,6 @@ use std::path::Path;
 
 use tracing::warn;
 
-use super::check_owner;
-
 /// Directories of which everything is the server's. Others cannot pass into those that this version makes.
 const OWN: [&str; 3] = ["results", "logs", "blobs"];
 /// Of an attempt, what the server reads after a restart. The rest is its function's, and is deleted then.
@@ -74,4 +72,24 @@ fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::D
         found => Some(found?),
     };
     Ok(found.into_iter().flatten())
+}
+
+/// Nobody but the owner has been able to write.
+pub(super) fn check_owner(path: &Path, found: &Metadata, owner: u32) -> io::Result<()> {
+    let refuse = |why: String| {
+        let why = format!("{} {why}", path.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+    };
+    if found.uid() != owner {
+        return refuse(format!("belongs to user {}, and not to user {owner}", found.uid()));
+    }
+    // The mode of a link says nothing.
+    if !found.is_symlink() && found.mode() & 0o022 != 0 {
+        return refuse(
+            "may be written by other users: look whether all in it is yours, then use \
+             `chmod -R go-w`"
+                .into(),
+        );
+    }
+    Ok(())
 }
