@@ -56,8 +56,17 @@ pub(crate) fn leave_word(assignment: &Assignment, ending: &Ending) {
     }
 }
 
-/// Has a log kept, and then tells the last samples, unless the worker is told to stop meanwhile: then it has little time
-/// for the rest.
+/// Has a log kept, and then tells the last samples.
+pub(crate) async fn send_last_words(
+    reporter: &Reporter,
+    log: Option<Vec<u8>>,
+    samples: Option<Event>,
+) {
+    reporter.keep_log(log).await;
+    reporter.send_last_usage(samples).await;
+}
+
+/// The same, unless the worker is told to stop meanwhile: then it has little time for the rest.
 pub(crate) async fn keep_log(
     reporter: &Reporter,
     log: Option<Vec<u8>>,

@@ -14,7 +14,7 @@ use windlass_core::status::{Progress, Usage};
 
 use crate::confine::MemoryWatch;
 use crate::disk::DiskWatch;
-use crate::ending::{cannot_start, ending, keep_log, leave_word, now, stopped};
+use crate::ending::{cannot_start, ending, keep_log, leave_word, now, send_last_words, stopped};
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::output_file::{CollectedOutput, collect_output, collect_text};
 use crate::pace::ProgressPace;
@@ -235,11 +235,8 @@ impl Attempt<'_> {
         if matches!(end, FunctionEnd::Stopped | FunctionEnd::Cancelled) {
             leave_word(assignment, &stopped);
             // It is of no more use than the attempt, but may say why somebody has ended that.
-            let last_words = async {
-                reporter.keep_log(log).await;
-                reporter.send_last_usage(samples).await;
-            };
-            timeout(LAST_CHANCE, last_words).await.unwrap_or_default();
+            let sent = send_last_words(reporter, log, samples);
+            timeout(LAST_CHANCE, sent).await.unwrap_or_default();
             return None;
         }
         if let Some(line) = progress.latest() {

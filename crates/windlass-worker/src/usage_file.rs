@@ -19,7 +19,8 @@ use crate::usage;
 /// Seconds that the samples are about which a gateway has not been told, before it is.
 const TELLING_SECONDS: u32 = 5;
 
-/// The longest that a gateway is told nothing, once it was told anything. It takes what is silent for 70 s to have ended.
+/// The longest that a gateway is told nothing, once it was told anything. It takes what is silent for 70 s to have
+/// ended.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
 /// Samples that are being taken.

@@ -1,5 +1,7 @@
-//! What waits to be sent to the other replicas: an outbox for each, with the latest reports of each job. A batch has
-//! reports of one kind: a replica of an earlier release refuses the whole of a batch that has one that it does not know.
+//! What waits to be sent to the other replicas: an outbox for each, with the latest reports of each job.
+//!
+//! A batch has reports of one kind: a replica of an earlier release refuses a whole batch for one that it does not
+//! know.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

@@ -62,8 +62,8 @@ impl UsageCache {
         true
     }
 
-    /// A job's attempt has ended. What it has used stays while there is room. Returns what other replicas are to be told,
-    /// if its worker has not told it.
+    /// A job's attempt has ended. What it has used stays while there is room. Returns what other replicas are to be
+    /// told, if its worker has not told it.
     pub(super) fn end(&self, uid: &str, attempt: AttemptNumber) -> Option<Report> {
         let mut jobs = self.lock();
         let heard = jobs.get_mut(uid)?;
