@@ -33,7 +33,9 @@ fn of_condition(reason: &str) -> Option<&'static str> {
             "change the policy that the message names, or the controller's rights"
         }
         reasons::NAME_TAKEN => "delete that object",
-        reasons::NODE_NOT_READY => "bring the node back, or submit the job again",
+        reasons::NODE_NOT_READY => {
+            "bring the node back; with controller.deletedNodesAreFenced, delete its Node object if it is gone"
+        }
         reasons::SUSPENDED => "resume the batch Job, or delete it",
         reasons::NODE_DELETED => {
             "bring the node back, or cancel; or set controller.deletedNodesAreFenced"

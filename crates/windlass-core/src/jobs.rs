@@ -314,7 +314,7 @@ pub trait Reports: Send + Sync + 'static {
     /// Takes the bytes of a result that is too large for a report, or of a log, from the worker that holds this
     /// token. Nothing of `content` is read before it is known that they may be stored.
     async fn store(&self, token: Option<&str>, upload: &Upload, content: ByteStream) -> StoreReply;
-    /// The namespace of the worker that holds this token.
+    /// The namespace of the worker that holds this token, or has held it within minutes.
     async fn namespace(&self, token: Option<&str>) -> Result<String, Denied>;
     /// A blob that the attempt of the worker with this token reads. Its digest is for the worker to check.
     async fn fetch(&self, token: Option<&str>, wanted: &WantedBlob) -> FetchReply;

@@ -12,8 +12,11 @@ pub const MAX_SAMPLES: usize = 120;
 /// More than all samples of an attempt are as JSON, in bytes.
 pub const MAX_USAGE_BYTES: u64 = 64 * 1024;
 
-/// Least seconds between two reports of samples to a gateway, and before the first.
-const TELLING_SECONDS: u32 = 5;
+/// More CPUs than any machine has.
+const MAX_CPUS: f64 = 1e6;
+
+/// Longest time between two samples, in seconds: that of an attempt of two years.
+const MAX_INTERVAL_SECONDS: u32 = 1 << 20;
 
 /// Where the object store of a cluster keeps the samples of an attempt: `NAMESPACE/JOB-UID/ATTEMPT-usage`, beside the
 /// results of the job, with which they are deleted.
@@ -55,14 +58,20 @@ impl UsageOverTime {
         Self { attempt, granted, interval_seconds: 1, samples: Vec::new() }
     }
 
+    /// Whether a worker can have taken these samples of this attempt.
+    pub fn is_plausible(&self, attempt: AttemptNumber) -> bool {
+        let interval = self.interval_seconds;
+        let has_cpus = |sample: &UsageSample| (0.0..=MAX_CPUS).contains(&sample.cpus);
+        self.attempt == Some(attempt)
+            && interval.is_power_of_two()
+            && interval <= MAX_INTERVAL_SECONDS
+            && self.samples.len() <= MAX_SAMPLES
+            && self.samples.iter().all(has_cpus)
+    }
+
     /// The seconds that all samples are about.
     pub fn seconds(&self) -> u64 {
         self.samples.len() as u64 * u64::from(self.interval_seconds)
-    }
-
-    /// After how many seconds a worker tells a gateway more samples.
-    pub fn telling_seconds(&self) -> u32 {
-        self.interval_seconds.max(TELLING_SECONDS)
     }
 
     /// CPUs in use at the end.
@@ -104,5 +113,22 @@ mod tests {
         }
         assert!(told < 1000 && usage.samples.iter().all(|sample| sample.cpus == 2.0));
         assert_eq!(usage.samples[0].memory_bytes, 7, "a peak stays");
+    }
+
+    #[test]
+    fn what_no_worker_can_have_measured_is_not_plausible() {
+        let usage = |interval_seconds, cpus| UsageOverTime {
+            interval_seconds,
+            samples: vec![UsageSample { cpus, memory_bytes: 1 }],
+            ..UsageOverTime::begin(2, 4)
+        };
+        assert!(usage(1, 0.0).is_plausible(2) && usage(1 << 20, 1e6).is_plausible(2));
+        assert!(!usage(1, 0.0).is_plausible(1), "of another attempt");
+        for interval in [0, 3, 1 << 21, u32::MAX] {
+            assert!(!usage(interval, 1.0).is_plausible(2), "{interval}");
+        }
+        for cpus in [-0.5, 1e308, f64::INFINITY, f64::NAN] {
+            assert!(!usage(1, cpus).is_plausible(2), "{cpus}");
+        }
     }
 }

@@ -5,17 +5,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use http::Method;
+use http::{Method, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::TLS13;
+use windlass_core::report::{Ending, Event};
+use windlass_core::status::FailureReason;
+use windlass_core::{Outcome, Report};
 use windlass_gateway::{LiveProgress, PeerTrust, Peers, Tls, share_progress};
 
 use crate::events::{Stream, tell};
 use crate::fake::{GOOD, PEER, WORKER};
 use crate::http::{Ask, Server, bounded};
+use crate::reports::samples;
 use crate::tls::{certificates, trusting};
 
 /// Longest way of progress from one replica to a stream at the other.
@@ -73,6 +79,11 @@ impl Replica {
         let value = text.lines().find_map(|line| line.strip_prefix(sample));
         value.is_some_and(|value| so(value.trim().parse().unwrap()))
     }
+}
+
+async fn report(server: &Server, told: &Value) {
+    let ask = Ask::new(Method::POST, "/v1/reports").token(WORKER).json(told);
+    assert_eq!(server.send(ask).await.status, 204);
 }
 
 async fn follower() -> (Server, Stream) {
@@ -170,6 +181,63 @@ async fn who_is_no_replica_tells_nothing() {
 }
 
 #[tokio::test]
+async fn a_replica_that_knows_no_samples_is_still_told_progress() {
+    let (heard, mut batches) = mpsc::unbounded_channel();
+    let take = move |body: String| {
+        let is_usage = body.contains("\"usage\"");
+        heard.send(is_usage).unwrap();
+        let status = if is_usage { 422 } else { 204 };
+        std::future::ready(StatusCode::from_u16(status).unwrap())
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let name = listener.local_addr().unwrap().to_string();
+    let router = axum::Router::new().route("/v1/peers/progress", axum::routing::post(take));
+    let mut earlier = JoinSet::new();
+    earlier.spawn(async { axum::serve(listener, router).await.unwrap() });
+    let replica = Replica::start(vec![name], PEER).await;
+    for (told, expected) in [(1, Some(true)), (2, None)] {
+        report(&replica.server, &samples(told)).await;
+        if expected.is_some() {
+            assert_eq!(bounded(batches.recv()).await, expected);
+        }
+        tell(&replica.server, told as u64, told as f64).await;
+        assert_eq!(bounded(batches.recv()).await, Some(false), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn all_replicas_know_what_is_in_use_and_that_a_job_has_ended() {
+    let server = Server::start().await;
+    let replica = Replica::start(vec![server.address.to_string()], PEER).await;
+    let used_is = async |wanted: Value| {
+        bounded(async {
+            let capacity = "/v1/namespaces/default/capacity";
+            while server.send(Ask::good(Method::GET, capacity)).await.json()["used"] != wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    };
+    used_is(Value::Null).await;
+    report(&replica.server, &samples(5)).await;
+    used_is(json!(1.5)).await;
+    // Its worker has told no last samples.
+    let now = Timestamp::now();
+    let ending = Ending {
+        outcome: Outcome::failed(FailureReason::Crashed, "x"),
+        started: now,
+        running: None,
+        finished: now,
+        parallelism: 1,
+        usage: None,
+        progress: None,
+    };
+    let ended = Report { job_uid: "uid-of-a".into(), attempt: 1, event: Event::Finished(ending) };
+    report(&replica.server, &serde_json::to_value(ended).unwrap()).await;
+    used_is(Value::Null).await;
+}
+
+#[tokio::test]
 async fn a_batch_is_bounded_and_only_its_progress_counts() {
     let (server, mut stream) = follower().await;
     let send = async |body: &Value| {
@@ -177,7 +245,7 @@ async fn a_batch_is_bounded_and_only_its_progress_counts() {
     };
     // A gateway of a later release may tell more.
     assert_eq!(send(&json!({"reports": [], "more": 1})).await.status, 204);
-    send(&json!({"reports": [{"jobUid": "uid-of-a"}]})).await.problem(422);
+    send(&json!({"reports": "none"})).await.problem(422);
     send(&json!({"reports": ["x".repeat(1 << 20)]})).await.problem(413);
     let now = "2026-01-01T00:00:00Z";
     let running = json!({"jobUid": "uid-of-a", "attempt": 1,
@@ -186,6 +254,10 @@ async fn a_batch_is_bounded_and_only_its_progress_counts() {
         {"done": 2, "total": 10, "message": "", "elapsedSeconds": 1.0}}});
     let here = json!({"jobUid": "uid-of-a", "attempt": 1, "event": {"progress":
         {"done": 3, "total": 10, "message": "", "elapsedSeconds": 1.0}}});
-    assert_eq!(send(&json!({"reports": [running, elsewhere, here]})).await.status, 204);
+    // So may it of a kind that is not known here; the others count.
+    let torn = json!({"jobUid": "uid-of-a"});
+    let later = json!({"jobUid": "uid-of-a", "attempt": 1, "event": {"later": {"a": 1}}});
+    let reports = [torn, later, running, elsewhere, here];
+    assert_eq!(send(&json!({ "reports": reports })).await.status, 204);
     assert_eq!(stream.next().await.unwrap().data["progress"]["done"], 3);
 }

@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 use windlass_core::report::{Event, ReportRefusal};
 use windlass_core::result::sha256;
+use windlass_core::usage_over_time::{UsageOverTime, UsageSample};
 use windlass_core::{Error, Report};
 
 use crate::fake::{Fault, GOOD, WORKER};
@@ -239,6 +240,27 @@ async fn what_a_job_uses_is_told_while_it_runs_and_counts_in_the_namespace_of_it
     }
     assert_eq!(get("/v1/namespaces/default/capacity").await["used"], json!(1.5));
     assert_eq!(get("/v1/namespaces/team/capacity").await["used"], Value::Null);
+    // What is stored counts once the job has ended.
+    let mut stored = UsageOverTime::begin(1, 2);
+    stored.add(UsageSample { cpus: 7.0, memory_bytes: 7 });
+    *server.backend.usage.lock().unwrap() = stored;
+    assert_eq!(get(usage).await["samples"][0]["cpus"], json!(1.5));
+    server.backend.finish("a", b"1", "application/json");
+    assert_eq!(get(usage).await["samples"][0]["cpus"], json!(7.0));
+    *server.backend.usage.lock().unwrap() = UsageOverTime::default();
+    assert_eq!(get(usage).await["samples"][0]["cpus"], json!(1.5));
+    let odd = [
+        ("/event/usage/overTime/intervalSeconds", json!(4_294_967_295_u32)),
+        ("/event/usage/overTime/samples/0/cpus", json!(1e308)),
+        ("/event/usage/overTime/samples/0/cpus", json!(-1)),
+        ("/event/usage/overTime/attempt", json!(2)),
+    ];
+    for (pointer, value) in odd {
+        let mut told = samples(1);
+        *told.pointer_mut(pointer).unwrap() = value;
+        let answer = server.send(report(&told)).await;
+        assert_eq!(answer.pointers(422), ["/event/usage/overTime"], "{pointer}");
+    }
     *server.backend.refuses.lock().unwrap() = Some(ReportRefusal::OtherJob);
     server.send(report(&samples(120))).await.problem(409);
 }

@@ -69,6 +69,13 @@ async fn what_a_job_uses_is_sampled_while_it_runs_and_kept_as_long_as_its_log() 
     }
     let used = in_use().await.unwrap();
     assert!(used > 0.02 && used < 1.2, "{used}");
+    // What cannot be read is as if nothing was used.
+    let (logs, away) = (machine.path("logs"), machine.path("away"));
+    fs::rename(&logs, &away).unwrap();
+    fs::write(&logs, "").unwrap();
+    assert_eq!(in_use().await, Some(0.0));
+    fs::remove_file(&logs).unwrap();
+    fs::rename(&away, &logs).unwrap();
     fs::write(machine.path("go"), "").unwrap();
     machine.result(&name).await;
     assert_eq!(in_use().await, Some(0.0));

@@ -56,6 +56,9 @@ const UPLOADS: usize = 4;
 /// The same of logs, of which each is a megabyte at most.
 const LOG_UPLOADS: usize = 16;
 
+/// The same of samples, of which each is some kilobytes.
+const SAMPLES_UPLOADS: usize = 8;
+
 /// How long an upload of a log waits for its turn, and how long it may take then: the end of a job waits for it.
 const LOG_TURN: Duration = Duration::from_secs(2);
 const LOG_TIME: Duration = Duration::from_secs(5);
@@ -72,6 +75,8 @@ pub struct Results {
     blob_uploads: UploadTurns,
     /// Of logs, which wait as well, and not for long.
     log_uploads: UploadTurns,
+    /// Of samples: who finds no turn keeps none.
+    samples_uploads: UploadTurns,
     turn: Duration,
     /// Held by whoever looks whether a blob is JSON.
     checks: Arc<Semaphore>,
@@ -110,10 +115,21 @@ impl Results {
         let (store, directory) = store_url::open(url, environment)?;
         let [uploads, blob_uploads] = std::array::from_fn(|_| UploadTurns::new(UPLOADS));
         let log_uploads = UploadTurns::new(LOG_UPLOADS);
+        let samples_uploads = UploadTurns::new(SAMPLES_UPLOADS);
         let checks = Arc::new(Semaphore::new(1));
         let quotas = Arc::default();
         let turn = TURN;
-        Ok(Self { store, directory, uploads, blob_uploads, log_uploads, turn, checks, quotas })
+        Ok(Self {
+            store,
+            directory,
+            uploads,
+            blob_uploads,
+            log_uploads,
+            samples_uploads,
+            turn,
+            checks,
+            quotas,
+        })
     }
 
     /// The same with another time for which an upload of a blob waits for its turn, and has one however slow it is.
@@ -156,6 +172,19 @@ impl Results {
         };
         let turn = turn.map_err(|late| Failed::Store(busy(late)))?;
         let turn = turn.map_err(|error| Failed::Store(Error::Bug(error.to_string())))?;
+        self.put_at(turn, path, PART, ends_by(Instant::now() + LOG_TIME, content)).await
+    }
+
+    /// The same of what an attempt has used, unless others take all turns now. They are not those of logs.
+    pub async fn put_samples(&self, location: &str, content: ByteStream) -> Result<(), Failed> {
+        let path = path(location).map_err(Failed::Store)?;
+        let Some(turn) = self.samples_uploads.try_acquire(namespace_of(&path)) else {
+            let message = "too many samples are being stored".to_owned();
+            return Err(Failed::Store(Error::Busy {
+                message,
+                retry_after: Duration::from_secs(1),
+            }));
+        };
         self.put_at(turn, path, PART, ends_by(Instant::now() + LOG_TIME, content)).await
     }
 

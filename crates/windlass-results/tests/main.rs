@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use windlass_core::Error;
 use windlass_core::kept_log::log_location;
 use windlass_core::result::{ByteStream, checked, location, sha256};
+use windlass_core::usage_over_time::usage_location;
 use windlass_results::{Failed, Results};
 
 use s3::{S3, results_at};
@@ -96,6 +97,9 @@ async fn logs_that_come_slowly_hold_up_others_for_seconds_and_leave_nothing() {
             tokio::spawn(async move { results.put_log(&place, slow).await })
         })
         .collect();
+    // Samples are not held up by them.
+    let samples = usage_location("a", "uid-slow", 1);
+    results.put_samples(&samples, stream(b"[]", b"[]")).await.unwrap();
     let (mut cut, mut busy) = (0, 0);
     for put in putting {
         match put.await.unwrap().unwrap_err() {

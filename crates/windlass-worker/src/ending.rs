@@ -56,17 +56,32 @@ pub(crate) fn leave_word(assignment: &Assignment, ending: &Ending) {
     }
 }
 
-/// Has a log and samples kept, unless the worker is told to stop meanwhile: then it has little time for the rest.
+/// Has a log kept, and then tells the last samples.
+pub(crate) async fn send_last_words(
+    reporter: &Reporter,
+    log: Option<Vec<u8>>,
+    samples: Option<Event>,
+) {
+    reporter.keep_log(log).await;
+    reporter.send_last_usage(samples).await;
+}
+
+/// The same, unless the worker is told to stop meanwhile: then it has little time for the rest.
 pub(crate) async fn keep_log(
     reporter: &Reporter,
     log: Option<Vec<u8>>,
     samples: Option<Event>,
     stop: &StopSignals,
 ) -> Option<u64> {
+    let kept = tokio::select! {
+        kept = reporter.keep_log(log) => kept,
+        _ = stop.recv() => return None,
+    };
     tokio::select! {
-        (kept, ()) = async { tokio::join!(reporter.keep_log(log), reporter.keep_usage(samples)) } => kept,
-        _ = stop.recv() => None,
+        () = reporter.send_last_usage(samples) => {}
+        _ = stop.recv() => {}
     }
+    kept
 }
 
 /// The time, in whole milliseconds: what is told is read by people.

@@ -14,7 +14,7 @@ use windlass_core::status::{Progress, Usage};
 
 use crate::confine::MemoryWatch;
 use crate::disk::DiskWatch;
-use crate::ending::{cannot_start, ending, keep_log, leave_word, now, stopped};
+use crate::ending::{cannot_start, ending, keep_log, leave_word, now, send_last_words, stopped};
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::output_file::{CollectedOutput, collect_output, collect_text};
 use crate::pace::ProgressPace;
@@ -230,13 +230,13 @@ impl Attempt<'_> {
             running;
         let stderr = function.last_words().await;
         let log = function.take_log();
-        let samples = samples.as_ref().and_then(UsageSamples::to_keep);
+        let samples = samples.as_ref().and_then(UsageSamples::last_event);
         let stopped = stopped(assignment, started, *since);
         if matches!(end, FunctionEnd::Stopped | FunctionEnd::Cancelled) {
             leave_word(assignment, &stopped);
             // It is of no more use than the attempt, but may say why somebody has ended that.
-            let kept = async { tokio::join!(reporter.keep_log(log), reporter.keep_usage(samples)) };
-            timeout(LAST_CHANCE, kept).await.unwrap_or_default();
+            let sent = send_last_words(reporter, log, samples);
+            timeout(LAST_CHANCE, sent).await.unwrap_or_default();
             return None;
         }
         if let Some(line) = progress.latest() {

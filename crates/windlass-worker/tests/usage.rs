@@ -21,9 +21,8 @@ fn samples(request: &Request) -> (&UsageOverTime, bool) {
 }
 
 #[test]
-fn samples_are_told_while_the_function_runs_and_the_last_where_they_are_kept() {
+fn samples_are_told_while_the_function_runs_and_the_last_when_it_ends() {
     let mut bench = Bench::new();
-    bench.assignment.keep_log_bytes = Some(MAX_KEPT_LOG_BYTES);
     // One that is not taken is among the next.
     let answers = [CannedAnswer::Status(503), CannedAnswer::Status(204)];
     let gateway = FakeGateway::plain(&mut bench, &answers);
@@ -45,6 +44,27 @@ fn samples_are_told_while_the_function_runs_and_the_last_where_they_are_kept() {
     let (last, true) = samples(last) else { panic!("{last:?}") };
     assert!(last.samples.starts_with(&second.samples));
     assert!(matches!(report.event, Event::Finished(_)));
+}
+
+#[test]
+fn the_last_samples_come_after_the_log_and_are_tried_once() {
+    let mut bench = Bench::new();
+    bench.assignment.keep_log_bytes = Some(MAX_KEPT_LOG_BYTES);
+    let [taken, busy] = [204, 503].map(CannedAnswer::Status);
+    let answers = [taken, CannedAnswer::Stored("somewhere"), busy, taken];
+    let gateway = FakeGateway::plain(&mut bench, &answers);
+    let worker = bench.sh(&format!("echo said; {SPIN}"));
+    assert!(matches!(samples(&gateway.next_request()), (_, false)));
+    std::fs::write(bench.path("go"), "").unwrap();
+    let exited = exited(worker);
+    assert!(exited.stderr.contains("the last samples were not taken: 503"), "{exited:#?}");
+    let log = gateway.upload();
+    let rest = gateway.rest();
+    let [last, Request { report, .. }] = &rest[..] else { panic!("{rest:#?}") };
+    assert!(matches!(samples(last), (_, true)));
+    let Event::Finished(ending) = &report.event else { panic!("{report:?}") };
+    let log_bytes = ending.usage.as_ref().unwrap().log_bytes;
+    assert_eq!(log_bytes, Some(log.bytes.len() as u64));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::protocol::limits::MAX_BATCH_BYTES;
 use crate::state::GatewayState;
 
 /// Answers 204. Progress that is older than the one that is known here changes nothing, nor does a report
-/// that has no progress. Nothing is sent on.
+/// that has no progress or cannot be read. Nothing is sent on.
 pub(crate) async fn share_peer_progress(
     State(state): State<Arc<GatewayState>>,
     headers: HeaderMap,
@@ -23,8 +23,8 @@ pub(crate) async fn share_peer_progress(
     let limit = state.gateway.limits.body;
     let bytes = body::read_json(&headers, body, MAX_BATCH_BYTES, limit).await?;
     let batch: ReportBatch = parse::message(&bytes)?;
-    for report in &batch.reports {
-        state.gateway.live.hear(report);
+    for report in batch.reports() {
+        state.gateway.live.hear(&report);
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -19,7 +19,7 @@ use windlass_core::jobs::{Caller, ReportError, Storing, Upload, UploadKind, Verd
 use windlass_core::report::Event;
 use windlass_core::result::{ByteStream, Content, StoredResult, hex};
 use windlass_core::usage_over_time::MAX_SAMPLES;
-use windlass_core::{Error, Report, parse};
+use windlass_core::{Error, Problem, Report, parse};
 
 use super::blobs::sha256_of;
 use crate::protocol::bearer::BearerToken;
@@ -49,6 +49,10 @@ pub(crate) async fn report(
     let mut report: Report = parse::message(&bytes)?;
     if let Event::Usage { over_time, namespace, .. } = &mut report.event {
         over_time.samples.truncate(MAX_SAMPLES);
+        if !over_time.is_plausible(report.attempt) {
+            let why = "no attempt can have used this over its time";
+            return Err(ApiError::invalid(vec![Problem::at("/event/usage/overTime", why)]));
+        }
         *namespace = Some(reports.namespace(Some(token.as_str())).await?);
     }
     let verdict = reports.report(Some(token.as_str()), report.clone()).await;

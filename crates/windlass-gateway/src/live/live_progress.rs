@@ -32,7 +32,9 @@ impl LiveProgress {
             }
             Event::Finished(_) => {
                 self.cache.remove(&report.job_uid);
-                self.usage.ended(&report.job_uid);
+                if let Some(last) = self.usage.end(&report.job_uid, report.attempt) {
+                    self.outboxes.post(&last);
+                }
             }
             Event::Running { .. } => {}
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use http_body_util::Full;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -153,8 +153,18 @@ impl PeerSender {
             self.outbox.posted.notified().await;
             sleep(BATCH_DELAY).await;
             while let Some(batch) = self.outbox.next_batch() {
-                let sent = timeout(BATCH_TIMEOUT, self.send(batch)).await;
+                let sent = timeout(BATCH_TIMEOUT, self.send(batch.body)).await;
                 let sent = sent.unwrap_or_else(|_| Err("no answer in time".into()));
+                let status = sent.as_ref().ok().copied();
+                if batch.is_usage && status.is_some_and(is_unreadable) {
+                    tracing::debug!(url = self.url, ?status, "a replica does not know samples");
+                    self.outbox.refuse_usage();
+                    continue;
+                }
+                let sent = sent.and_then(|status| match status {
+                    status if status.is_success() => Ok(()),
+                    status => Err(status.to_string()),
+                });
                 self.meters.batch_sent(sent.is_ok());
                 if let Err(why) = sent {
                     tracing::debug!(url = self.url, why, "progress was not sent to a replica");
@@ -164,7 +174,7 @@ impl PeerSender {
         }
     }
 
-    async fn send(&self, batch: Bytes) -> Result<(), String> {
+    async fn send(&self, batch: Bytes) -> Result<StatusCode, String> {
         let token = tokio::fs::read_to_string(&self.token)
             .await
             .map_err(|error| format!("{}: {error}", self.token.display()))?;
@@ -174,11 +184,19 @@ impl PeerSender {
             .body(Full::from(batch))
             .map_err(|error| error.to_string())?;
         let answer = self.client.request(request).await.map_err(|error| error.to_string())?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(status.to_string()),
-        }
+        Ok(answer.status())
     }
+}
+
+/// Whether a peer will never read what it was sent: what says who may send, or when, is not about that.
+fn is_unreadable(status: StatusCode) -> bool {
+    let is_about_more = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    status.is_client_error() && !is_about_more.contains(&status)
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use windlass_core::{AttemptNumber, Job};
 /// Most jobs whose samples are kept. Each costs 2 KiB at most.
 const MAX_JOBS: usize = 4096;
 
+/// After so long a silence a job counts no more: its worker would have said the same again.
+const SILENCE: Duration = Duration::from_secs(70);
+
 /// What a job uses.
 struct Heard {
     namespace: String,
@@ -27,8 +30,8 @@ struct Heard {
 pub(crate) struct UsageCache(Mutex<HashMap<String, Heard>>);
 
 impl UsageCache {
-    /// Keeps what a worker has reported. Returns whether it is news: samples of less time than those that are kept are
-    /// not, nor are those that there is no room for.
+    /// Keeps what a worker has reported, in place of the oldest where there is no room. Returns whether it is news:
+    /// samples of less time than those that are kept are not. The same ones say that the job still runs.
     pub(super) fn update(&self, report: &Report) -> bool {
         self.update_at(report, Instant::now())
     }
@@ -39,16 +42,19 @@ impl UsageCache {
         };
         let mut jobs = self.lock();
         let attempt = report.attempt;
+        if !over_time.is_plausible(attempt) {
+            return false;
+        }
         let place = (attempt, over_time.seconds(), *is_last);
         let known = jobs.get(&report.job_uid);
-        if known.is_some_and(|known| place <= known.place()) {
+        if known.is_some_and(|known| place < known.place() || known.is_at_last(place)) {
             return false;
         }
         if known.is_none() && jobs.len() >= MAX_JOBS {
-            jobs.retain(|_, heard| heard.is_current(at));
-            if jobs.len() >= MAX_JOBS {
-                return false;
-            }
+            // What has ended goes first.
+            let oldest = jobs.iter().min_by_key(|(_, heard)| (heard.is_current(at), heard.at));
+            let oldest = oldest.map(|(uid, _)| uid.clone());
+            oldest.and_then(|uid| jobs.remove(&uid));
         }
         let (namespace, usage) = (namespace.clone(), over_time.clone());
         let heard = Heard { namespace, attempt, usage, at, has_ended: *is_last };
@@ -56,11 +62,18 @@ impl UsageCache {
         true
     }
 
-    /// A job's attempt has ended. What it has used stays while there is room.
-    pub(super) fn ended(&self, uid: &str) {
-        if let Some(heard) = self.lock().get_mut(uid) {
-            heard.has_ended = true;
+    /// A job's attempt has ended. What it has used stays while there is room. Returns what other replicas are to be
+    /// told, if its worker has not told it.
+    pub(super) fn end(&self, uid: &str, attempt: AttemptNumber) -> Option<Report> {
+        let mut jobs = self.lock();
+        let heard = jobs.get_mut(uid)?;
+        if heard.has_ended || heard.attempt > attempt {
+            return None;
         }
+        heard.has_ended = true;
+        let (over_time, namespace) = (heard.usage.clone(), Some(heard.namespace.clone()));
+        let event = Event::Usage { over_time, is_last: true, namespace };
+        Some(Report { job_uid: uid.to_owned(), attempt: heard.attempt, event })
     }
 
     /// What the latest attempt of a job uses, if anything was heard of that.
@@ -89,10 +102,14 @@ impl Heard {
         (self.attempt, self.usage.seconds(), self.has_ended)
     }
 
-    /// Whether it runs, as far as is known: its worker would have said more since.
+    /// Whether this is known, and that no more follows.
+    fn is_at_last(&self, place: (AttemptNumber, u64, bool)) -> bool {
+        self.has_ended && place == self.place()
+    }
+
+    /// Whether it runs, as far as is known.
     fn is_current(&self, now: Instant) -> bool {
-        let silence = Duration::from_secs(2 * u64::from(self.usage.telling_seconds()));
-        !self.has_ended && now.saturating_duration_since(self.at) < silence
+        !self.has_ended && now.saturating_duration_since(self.at) < SILENCE
     }
 }
 
@@ -128,10 +145,18 @@ mod tests {
         assert_eq!((cache.in_use("team"), cache.in_use("other")), (Some(3.5), None));
         // What came late on its way is no news.
         assert!(!cache.update(&report("a", 1, &[1.0], false)));
-        assert!(!cache.update(&report("a", 1, &[1.0, 3.0], false)));
-        cache.ended("b");
+        assert!(cache.end("nobody", 1).is_none());
+        let end = cache.end("b", 1).unwrap();
+        assert_eq!(end, report("b", 1, &[0.5], true));
+        assert!(cache.end("b", 1).is_none());
+        // The same at another replica, which has heard of it later.
+        let other = UsageCache::default();
+        assert!(other.update(&report("b", 1, &[0.5], false)) && other.update(&end));
+        assert_eq!(other.in_use("team"), None);
+        assert!(!other.update(&report("b", 1, &[0.5], false)));
         assert_eq!(cache.in_use("team"), Some(3.0));
         assert!(cache.update(&report("a", 1, &[1.0, 3.0], true)));
+        assert!(!cache.update(&report("a", 1, &[1.0, 3.0], true)));
         assert_eq!(cache.in_use("team"), None);
         let of = |uid, attempt| cache.of(&job(uid, attempt)).map(|usage| usage.samples.len());
         assert_eq!(
@@ -143,14 +168,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_the_silent_make_room() {
+    fn what_is_kept_is_bounded_and_the_oldest_makes_room() {
         let (cache, now) = (UsageCache::default(), Instant::now());
-        for job in 0..MAX_JOBS + 5 {
-            let report = report(&job.to_string(), 1, &[1.0], false);
-            assert_eq!(cache.update_at(&report, now), job < MAX_JOBS, "{job}");
+        let hear = |job: &str, cpus: f64, milliseconds| {
+            let at = now + Duration::from_millis(milliseconds);
+            cache.update_at(&report(job, 1, &[cpus], false), at)
+        };
+        for job in 0..MAX_JOBS as u64 {
+            assert!(hear(&job.to_string(), 1.0, job), "{job}");
         }
-        let later = now + Duration::from_secs(10);
-        assert!(cache.update_at(&report("new", 1, &[1.0; 119], false), later));
-        assert_eq!(cache.lock().len(), 1);
+        cache.end("7", 1);
+        for (new, gone) in [("a", "7"), ("b", "0"), ("c", "1")] {
+            assert!(hear(new, 1.0, 5000), "{new}");
+            assert_eq!((cache.of(&job(gone, 1)), cache.lock().len()), (None, MAX_JOBS));
+        }
+        assert!(!hear("d", f64::NAN, 5000) && !hear("d", 1e300, 5000));
+    }
+
+    #[test]
+    fn who_says_the_same_again_still_runs_and_who_is_silent_does_not() {
+        let cache = UsageCache::default();
+        let said = |seconds| {
+            let at = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+            assert!(cache.update_at(&report("a", 1, &[1.0; 119], false), at));
+            cache.in_use("team")
+        };
+        assert_eq!((said(100), said(71), said(60), said(1)), (None, None, Some(1.0), Some(1.0)));
     }
 }

@@ -14,6 +14,7 @@ use windlass_core::changes::Change;
 use windlass_core::report::ReportRefusal;
 use windlass_core::result::{ByteStream, Stored, sha256};
 use windlass_core::status::{Condition, ConditionType, Failure, FailureReason, Truth};
+use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{Error, Job, JobKey, JobSpec, Metadata, Phase, Report};
 
 /// What every call of the back end does instead.
@@ -37,6 +38,8 @@ pub(crate) struct FakeBackend {
     pub(crate) stored: Mutex<Vec<Bytes>>,
     /// Where changes are told, while somebody follows them.
     pub(super) changes: Mutex<Option<mpsc::UnboundedSender<Result<Change, Error>>>>,
+    /// The samples of every job.
+    pub(crate) usage: Mutex<UsageOverTime>,
     /// By their digests.
     pub(crate) blobs: Mutex<BTreeMap<String, Bytes>>,
 }

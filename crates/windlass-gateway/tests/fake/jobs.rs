@@ -14,6 +14,7 @@ use windlass_core::jobs::{
 };
 use windlass_core::log_tail::{LogRange, LogTail, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult};
+use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{
     AttemptNumber, Error, Function, FunctionSpec, Job, JobKey, Metadata, Queue, QueueSpec,
 };
@@ -179,6 +180,10 @@ impl Jobs for FakeBackend {
         };
         let more = futures::stream::try_unfold(changes, next);
         Ok(Box::pin(futures::stream::iter([Ok(first.into())]).chain(more)))
+    }
+
+    async fn usage(&self, _: &Job) -> Result<UsageOverTime, Error> {
+        Ok(self.usage.lock().unwrap().clone())
     }
 
     async fn function(&self, _: &str, name: &str) -> Result<Function, Error> {

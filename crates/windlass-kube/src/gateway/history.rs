@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use kube::{Api, Client};
+use kube::Client;
 use tokio::sync::mpsc;
 use windlass_clock::Clock;
 use windlass_core::JobStatus;
@@ -13,6 +13,7 @@ use windlass_core::history::{Counted, History, HistoryReport};
 
 use crate::cache::job::WatchedJob;
 use crate::cache::watch::{Change, handle_changes, watch_config, watch_events};
+use crate::served::apis;
 
 /// What happened to the jobs of all namespaces.
 pub struct ClusterHistory {
@@ -47,12 +48,9 @@ impl ClusterHistory {
         }
     }
 
-    /// Counts what happens to the jobs of this namespace, or of all, for ever.
-    pub async fn follow(self: Arc<Self>, client: Client, namespace: Option<String>) {
-        let jobs = match &namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
-        };
+    /// Counts what happens to the jobs of these namespaces, or of all where none is named, for ever.
+    pub async fn follow(self: Arc<Self>, client: Client, namespaces: Vec<String>) {
+        let jobs = apis(&client, &namespaces);
         // What cannot be read is logged by the watch.
         let (unreadable, _) = mpsc::unbounded_channel();
         let events = watch_events(jobs, watch_config(None), unreadable, WatchedJob::prune);

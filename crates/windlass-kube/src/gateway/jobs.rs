@@ -16,7 +16,7 @@ use windlass_core::log_tail::LogRange;
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
 use windlass_core::usage_over_time::UsageOverTime;
-use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Queue};
+use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Phase, Queue};
 use windlass_results::Results;
 
 use super::history::ClusterHistory;
@@ -261,9 +261,12 @@ impl Jobs for Cluster {
     }
 
     async fn usage(&self, job: &Job) -> Result<UsageOverTime, Error> {
+        // The samples of an attempt are stored when it ends.
         match &self.results {
-            Some(results) => kept_usage::read(results, job).await,
-            None => Ok(UsageOverTime::default()),
+            Some(results) if job.status.phase != Some(Phase::Running) => {
+                kept_usage::read(results, job).await
+            }
+            _ => Ok(UsageOverTime::default()),
         }
     }
 

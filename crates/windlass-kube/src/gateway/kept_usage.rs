@@ -15,7 +15,7 @@ pub(super) async fn write(
 ) -> Result<(), Error> {
     let bytes = serde_json::to_vec(usage).map_err(|error| Error::Bug(error.to_string()))?;
     let content = Box::pin(futures::stream::iter([Ok(bytes.into())]));
-    results.put_log(location, content).await.map_err(|failed| match failed {
+    results.put_samples(location, content).await.map_err(|failed| match failed {
         Failed::Store(error) => error,
         Failed::Content(error) => Error::unavailable(format!("they broke off: {error}")),
     })

@@ -196,7 +196,8 @@ impl ClusterReports {
     ) -> Result<Verdict, ReportError> {
         let Report { job_uid, attempt, .. } = report;
         let verified = (worker.uid.clone(), job_uid.clone(), *attempt);
-        if self.verified.get(&verified).await.is_none() {
+        // What is stored of a job that was deleted meanwhile, nobody would delete.
+        if is_last || self.verified.get(&verified).await.is_none() {
             match self.unless_deleted(&worker, job_uid, *attempt).await? {
                 Ok(_) => self.verified.insert(verified, ()).await,
                 Err(refused) => return Ok(Verdict::Refused(refused)),
@@ -227,7 +228,10 @@ impl ClusterReports {
 impl Reports for ClusterReports {
     async fn report(&self, token: Option<&str>, report: Report) -> Result<Verdict, ReportError> {
         // The caller is known before anything is done, whatever it reports.
-        let worker = self.workers.authenticate(token).await?;
+        let worker = match &report.event {
+            Event::Usage { is_last: false, .. } => self.workers.recognize(token).await?,
+            _ => self.workers.authenticate(token).await?,
+        };
         match &report.event {
             // The controller observes it from the pod, which says it of a standby only when it is told.
             Event::Running { .. } => {
@@ -251,7 +255,7 @@ impl Reports for ClusterReports {
     }
 
     async fn namespace(&self, token: Option<&str>) -> Result<String, Denied> {
-        Ok(self.workers.authenticate(token).await?.namespace)
+        Ok(self.workers.recognize(token).await?.namespace)
     }
 
     async fn assign(&self, token: Option<&str>, within: Duration) -> AssignReply {

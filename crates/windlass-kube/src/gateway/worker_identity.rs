@@ -23,6 +23,9 @@ use crate::labels::{AUDIENCE, AttemptLabels};
 /// it reports is checked against the pod itself.
 const KEPT: Duration = Duration::from_secs(30);
 
+/// The same for samples that follow others: they are hints in memory, and a job sends some every 30 s.
+const KEPT_FOR_SAMPLES: Duration = Duration::from_secs(600);
+
 /// Most tokens that are known.
 const MOST_KEPT: u64 = 10_000;
 
@@ -47,12 +50,14 @@ pub(super) struct RunningAttempt {
 pub(super) struct Workers {
     client: Client,
     pods: Cache<TokenDigest, WorkerPod>,
+    pods_of_samples: Cache<TokenDigest, WorkerPod>,
 }
 
 impl Workers {
     pub(super) fn new(client: Client) -> Self {
-        let pods = Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT).build();
-        Self { client, pods }
+        let [pods, pods_of_samples] = [KEPT, KEPT_FOR_SAMPLES]
+            .map(|kept| Cache::builder().max_capacity(MOST_KEPT).time_to_live(kept).build());
+        Self { client, pods, pods_of_samples }
     }
 
     /// The pod that reports, from the token that only it holds.
@@ -64,7 +69,17 @@ impl Workers {
         let user = review_token(&self.client, token, Some(AUDIENCE)).await?;
         let worker = user.as_ref().and_then(pod_of_token).ok_or(Denied::Unauthenticated)?;
         self.pods.insert(digest, worker.clone()).await;
+        self.pods_of_samples.insert(digest, worker.clone()).await;
         Ok(worker)
+    }
+
+    /// The same of a worker that reports samples which are not stored: it may have been known for longer.
+    pub(super) async fn recognize(&self, token: Option<&str>) -> Result<WorkerPod, Denied> {
+        let (_, digest) = with_digest(token)?;
+        match self.pods_of_samples.get(&digest).await {
+            Some(known) => Ok(known),
+            None => self.authenticate(token).await,
+        }
     }
 
     /// The job that the pod works for, if the pod is that of the attempt that it reports of. The chain of controllers
@@ -153,6 +168,8 @@ fn pod_of_token(user: &UserInfo) -> Option<WorkerPod> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http::{Request, Response};
     use http_body_util::Full;
@@ -249,6 +266,33 @@ mod tests {
         let client = client(&[("pods", &pod), ("jobs", &batch_job), ("computejobs", &job)]);
         let worker = WorkerPod { namespace: "n".into(), name: "p".into(), uid: "u".into() };
         assert!(Workers::new(client).job_of(&worker, UID, 1).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_token_is_reviewed_rarely_for_samples_alone() {
+        let reviews = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&reviews);
+        let service = tower::service_fn(move |_: Request<Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let extra = json!({ "authentication.kubernetes.io/pod-name": ["p"],
+                "authentication.kubernetes.io/pod-uid": ["u"] });
+            let user = json!({ "username": "system:serviceaccount:n:default", "extra": extra });
+            let status = json!({ "authenticated": true, "audiences": [AUDIENCE], "user": user });
+            let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+                "metadata": {}, "spec": {}, "status": status });
+            let answer = Response::new(Full::from(review.to_string()));
+            std::future::ready(Ok::<_, std::convert::Infallible>(answer))
+        });
+        let workers = Workers::new(Client::new(service, "n"));
+        assert!(workers.recognize(None).await.is_err());
+        for _ in 0..3 {
+            assert_eq!(workers.recognize(Some("t")).await.unwrap().name, "p");
+            // As after 30 s.
+            workers.pods.invalidate_all();
+        }
+        assert_eq!(reviews.load(Ordering::Relaxed), 1);
+        workers.authenticate(Some("t")).await.unwrap();
+        assert_eq!(reviews.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use tokio::sync::oneshot;
+use tracing::debug;
 use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid};
 use windlass_core::live::Shown;
@@ -178,12 +180,19 @@ impl Jobs for Engine {
 }
 
 impl Engine {
-    /// CPUs that running jobs use, by the latest sample of each.
+    /// CPUs that running jobs use, by the latest sample of each; none of one whose samples cannot be read.
     async fn cpus_in_use(&self) -> Result<f64, Error> {
         let filter = Filter { phase: Some(Phase::Running), ..Filter::default() };
         let running = self.list(NAMESPACE, &filter).await?.items;
-        let used = futures::future::try_join_all(running.iter().map(|job| self.usage(job))).await?;
-        Ok(used.iter().filter_map(UsageOverTime::cpus_now).sum())
+        let used = join_all(running.iter().map(|job| self.usage(job))).await;
+        let readable = used.into_iter().filter_map(|used| match used {
+            Ok(used) => used.cpus_now(),
+            Err(error) => {
+                debug!(%error, "samples of a running job are left out");
+                None
+            }
+        });
+        Ok(readable.sum())
     }
 
     async fn find(&self, key: &JobKey) -> Result<Arc<Job>, Error> {

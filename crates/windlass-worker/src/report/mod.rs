@@ -125,10 +125,12 @@ impl Reporter {
         (bytes == 0 || gateway.keep_log(who, &log.into()).await).then_some(bytes)
     }
 
-    /// Has samples kept.
-    pub(crate) async fn keep_usage(&self, samples: Option<Event>) {
-        if let (Self::Http { gateway, who, .. }, Some(event)) = (self, samples) {
-            gateway.keep_usage(&report_of(who, event)).await;
+    /// Sends the last samples, unless the gateway has refused those before.
+    pub(crate) async fn send_last_usage(&self, samples: Option<Event>) {
+        if let (Self::Http { gateway, usage, who, .. }, Some(event)) = (self, samples)
+            && !usage.is_closed()
+        {
+            gateway.send_last_usage(&report_of(who, event)).await;
         }
     }
 

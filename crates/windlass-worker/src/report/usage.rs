@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::timeout;
 use windlass_core::report::Report;
 
 use super::gateway::GatewayClient;
-use super::retry::{GatewayResponse, retry_until};
+use super::retry::GatewayResponse;
 use crate::stdio::log_line;
 
-/// How long all tries at the last samples may take: the result waits for them.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last samples may take: the result waits for them.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sends the latest samples. What is not taken is among the next ones; a gateway that refuses them, as one of an earlier
 /// version does, gets no more.
@@ -35,13 +35,16 @@ pub(super) async fn send_usage(
 }
 
 impl GatewayClient {
-    /// Has the last samples kept, if it can be done in time.
-    pub(super) async fn keep_usage(&self, report: &Report) {
-        let why = match retry_until(Instant::now() + PATIENCE, || self.send(report)).await {
-            Some(Ok(())) => return,
-            Some(Err((status, _))) => format!("they were refused ({status})"),
-            None => "they reached nobody".into(),
+    /// Sends the last samples, once: no more than a hint is lost with them.
+    pub(super) async fn send_last_usage(&self, report: &Report) {
+        let why = match timeout(PATIENCE, self.send(report)).await {
+            Ok(Ok(GatewayResponse::Accepted(()))) => return,
+            Ok(Ok(GatewayResponse::Rejected(status, _) | GatewayResponse::RetryLater(status))) => {
+                status.to_string()
+            }
+            Ok(Err(why)) => why,
+            Err(_) => "the gateway did not answer in time".into(),
         };
-        log_line(&format!("windlass worker: the samples are not kept: {why}"));
+        log_line(&format!("windlass worker: the last samples were not taken: {why}"));
     }
 }

@@ -11,8 +11,14 @@ pub(crate) async fn read_usage(
     Target { state, of: key, .. }: Target<JobKey>,
 ) -> Result<Json<UsageOverTime>, ApiError> {
     let job = state.gateway.jobs.get(&key).await?;
-    Ok(Json(match state.gateway.live.usage.of(&job) {
-        Some(heard) => heard,
-        None => state.gateway.jobs.usage(&job).await?,
+    let heard = state.gateway.live.usage.of(&job);
+    Ok(Json(match heard {
+        Some(heard) if !job.status.is_finished() => heard,
+        // What is stored is all; what was heard may lack the last of it.
+        heard => match (state.gateway.jobs.usage(&job).await, heard) {
+            (Ok(stored), _) if !stored.samples.is_empty() => stored,
+            (_, Some(heard)) => heard,
+            (stored, None) => stored?,
+        },
     }))
 }
