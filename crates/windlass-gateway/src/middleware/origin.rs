@@ -196,7 +196,12 @@ mod tests {
             vec![host, cookie, origin("http://wiki.example")],
             vec![host, cookie, origin("http://windlass.example:8080")],
             vec![host, cookie, origin("null")],
-            vec![host, cookie, origin("https://windlass.example"), origin("https://windlass.example")],
+            vec![
+                host,
+                cookie,
+                origin("https://windlass.example"),
+                origin("https://windlass.example"),
+            ],
             vec![host, cookie, origin("https://windlass.example"), site("same-site")],
             vec![host, cookie, site("same-origin"), site("same-origin")],
             vec![cookie, origin("https://windlass.example")],
