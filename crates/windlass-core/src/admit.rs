@@ -24,6 +24,7 @@ use line::{QueueEntry, QueueLine};
 use request::Room;
 use reservation::Reservations;
 
+mod excerpt;
 mod head;
 mod index;
 mod keep_cpus;
@@ -34,6 +35,7 @@ mod reservation;
 #[cfg(test)]
 mod tests;
 
+pub use excerpt::Excerpt;
 pub use request::{
     Capacity, Grant, Preempted, Preemption, RESERVE_AFTER_SECONDS, Share, Standing, Waiting,
 };

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
+use crate::estimate::Estimate;
 use crate::plan;
 use crate::status::{ConditionType, Timeline};
 use crate::{AttemptNumber, Job, Phase};
@@ -30,6 +31,8 @@ pub struct Explanation {
     pub attempts: AttemptNumber,
     /// Why the last attempt that failed did, in a sentence.
     pub failure: Option<String>,
+    /// When it is likely to start and to end, while it waits for CPUs or holds some.
+    pub estimate: Option<Estimate>,
 }
 
 /// A part of a job's time.
@@ -86,7 +89,7 @@ impl PartName {
     }
 }
 
-/// Explains a job as it is `now`.
+/// Explains a job as it is `now`. What is estimated of it is for the caller to add.
 pub fn explain(job: &Job, now: Timestamp) -> Explanation {
     let Timeline { created, admitted, started, running, finished, earlier } = &job.status.timeline;
     let begin = job.metadata.creation_timestamp.or(*created).unwrap_or(now);
@@ -123,6 +126,7 @@ pub fn explain(job: &Job, now: Timestamp) -> Explanation {
             let reason = failure.reason.as_str();
             format!("attempt {}: {reason}: {}", failure.attempt, failure.message)
         }),
+        estimate: None,
     }
 }
 

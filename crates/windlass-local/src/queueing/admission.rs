@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use windlass_core::admit::{Admission, Preempted};
+use windlass_core::admit::{Admission, Excerpt, Preempted};
+use windlass_core::estimate::MAX_WAITING;
 use windlass_core::plan::AdmissionDecision;
 use windlass_core::queue::{DEFAULT_QUEUE, QueueSpec, QueueStatus};
 use windlass_core::status::reasons;
@@ -132,6 +133,11 @@ impl MachineAdmission {
         });
         let (waiting, cpus_in_use) = (self.admission.waiting(), self.admission.used().into());
         metrics.set_queues(numbers, Totals { waiting, cpus_in_use });
+    }
+
+    /// Who holds CPUs, of these, and the front of the lines.
+    pub(crate) fn excerpt(&self, holding: impl Iterator<Item = Uuid>) -> Excerpt<Uuid> {
+        self.admission.excerpt(holding, MAX_WAITING)
     }
 
     /// How many jobs wait.

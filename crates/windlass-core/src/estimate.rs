@@ -1,0 +1,286 @@
+//! When jobs that wait are likely to start, and jobs that run to end; nothing where too little is known.
+//!
+//! A job that runs and tells progress goes on at the rate that it had so far. Of any other job the run time is one of
+//! those that the latest jobs of its function had, as if they had had its CPUs; of one that runs, one of those that are
+//! longer than it has run. The line is then [played](replay) forward some times by the real [`Admission`](crate::Admission),
+//! each time with other run times out of those. What is told is the middle of these outcomes, and between what bounds
+//! eight of ten are. Nobody is assumed to submit anything more.
+//!
+//! The run time of a job whose function has no history could be any. So in one half of the plays it ends at once and in
+//! the other never, and what depends on it is not told.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::Cpus;
+use crate::status::Progress;
+use draws::Draws;
+use replay::{Line, Played};
+use run_times::Durations;
+
+mod draws;
+mod known;
+mod replay;
+mod run_times;
+#[cfg(test)]
+mod tests;
+mod told;
+
+pub use known::{KnownJob, Situation};
+pub use told::{Estimate, Estimates};
+pub use run_times::{EndedJobs, MIN_ENDED_JOBS, RunTimes};
+
+/// Most jobs that wait of which anything is estimated.
+pub const MAX_WAITING: usize = 1000;
+
+/// How often the line is played at least and at most, and how many starts there are in all plays together.
+const PLAYS: (usize, usize) = (8, 32);
+const MAX_STARTS: usize = 16_000;
+
+/// The least progress from which a rate is taken.
+const LEAST_PROGRESS: f64 = 0.01;
+
+/// By what factor the rate of a job that tells progress may change: an assumption, checked by the benchmark.
+const RATE_CHANGE: f64 = 1.25;
+
+/// Estimates what becomes of the jobs of a situation. It is the same for the same arguments, and nothing of it is before
+/// `now`. A job of which nothing is known is not in it.
+pub fn estimate<Id: Clone + Ord>(
+    Situation { excerpt, known }: &Situation<Id>,
+    times: &RunTimes,
+    now: Timestamp,
+) -> Vec<Estimate> {
+    let mut model = Model { times, now, durations: BTreeMap::new() };
+    let unknown = KnownJob::default();
+    let job = |id: &Id| known.get(id).unwrap_or(&unknown);
+    let holding: Vec<_> = excerpt.holding.iter().map(|(id, _, cpus)| (job(id), *cpus)).collect();
+    let mut told: Vec<_> =
+        holding.iter().map(|(job, cpus)| model.estimate_running(job, *cpus)).collect();
+    for (estimate, (id, ..)) in told.iter_mut().zip(&excerpt.holding) {
+        if excerpt.ending.contains(id) {
+            *estimate = ending(&estimate.name);
+        }
+    }
+    let waiting: Vec<_> = excerpt.waiting.iter().map(|(id, ..)| job(id)).collect();
+    let places = excerpt.waiting.iter().map(|(id, waiting, position)| Estimate {
+        name: job(id).name.clone(),
+        queue: Some(waiting.queue.clone()),
+        position: Some(*position),
+        ..Estimate::default()
+    });
+    if excerpt.preempts {
+        told.extend(places.map(not_played));
+    } else if !waiting.is_empty() {
+        let line = Line::new(excerpt, now);
+        let (played, is_guessed) = model.play_all(&line, &holding, &waiting);
+        for (at, (job, place)) in waiting.iter().zip(places).enumerate() {
+            told.push(model.estimate_waiting(job, place, &outcomes(&played, at), is_guessed));
+        }
+    }
+    told.retain(|estimate| !estimate.name.is_empty());
+    told
+}
+
+/// The line of a queue that has attempts ended is not played: nobody can say whose end it asks for next.
+fn not_played(place: Estimate) -> Estimate {
+    let why = "running jobs end for jobs that wait, and nobody can say which and when";
+    Estimate { not_told: Some(why.into()), ..place }
+}
+
+/// Estimates when these jobs end that hold so many CPUs, where the line is not known.
+pub fn estimate_running<'a>(
+    running: impl IntoIterator<Item = (&'a KnownJob, Cpus)>,
+    times: &RunTimes,
+    now: Timestamp,
+) -> Vec<Estimate> {
+    let mut model = Model { times, now, durations: BTreeMap::new() };
+    running.into_iter().map(|(job, cpus)| model.estimate_running(job, cpus)).collect()
+}
+
+/// When a job starts and ends in each play.
+type Outcomes = (Vec<Option<f64>>, Vec<Option<f64>>);
+
+fn outcomes(played: &[Played], at: usize) -> Outcomes {
+    played.iter().map(|played| (played.starts[at], played.ends[at])).unzip()
+}
+
+/// How long jobs take.
+struct Model<'a> {
+    times: &'a RunTimes,
+    now: Timestamp,
+    /// By function and CPUs, as far as they were wanted.
+    durations: BTreeMap<(&'a str, Cpus), Option<Durations>>,
+}
+
+impl<'a> Model<'a> {
+    fn durations(&mut self, job: &'a KnownJob, cpus: Cpus) -> Option<&Durations> {
+        let times = self.times;
+        let key = (job.function.as_str(), cpus);
+        self.durations.entry(key).or_insert_with(|| times.durations(key.0, cpus)).as_ref()
+    }
+
+    /// The line, played often enough; and whether a run time had to be guessed.
+    fn play_all(
+        &mut self,
+        line: &Line,
+        holding: &[(&'a KnownJob, Cpus)],
+        waiting: &[&'a KnownJob],
+    ) -> (Vec<Played>, bool) {
+        let plays = 1 << (MAX_STARTS / waiting.len().max(1)).clamp(PLAYS.0, PLAYS.1).ilog2();
+        let mut is_guessed = false;
+        let all = (0..plays).map(|play| {
+            let draws = Draws { play, of: plays };
+            self.play(line, holding, waiting, draws, &mut is_guessed)
+        });
+        (all.collect(), is_guessed)
+    }
+
+    /// For how many seconds a job goes on that has held these CPUs for some time; `None` where nobody can say. The time is
+    /// longer than `part` of all times.
+    fn remaining(&mut self, job: &'a KnownJob, cpus: Cpus, part: f64) -> Option<f64> {
+        if job.is_ending {
+            return Some(0.0);
+        }
+        let since = |time: Option<Timestamp>| {
+            time.map_or(0.0, |time| self.now.duration_since(time).as_secs_f64().max(0.0))
+        };
+        let (held, ran) = (since(job.admitted), since(job.running));
+        let first = job.first_progress.map(|(time, done)| (since(Some(time)), done));
+        let told = job.progress.as_ref().and_then(|progress| rest_of(progress, first, ran));
+        let remaining = match told {
+            Some(rest) => rest * RATE_CHANGE.powf(2.0 * part - 1.0),
+            None => self.durations(job, cpus)?.quantile(part, held)? - held,
+        };
+        Some(match job.timeout_seconds {
+            0 => remaining,
+            timeout => remaining.min((f64::from(timeout) - ran).max(0.0)),
+        })
+    }
+
+    fn estimate_running(&mut self, job: &'a KnownJob, cpus: Cpus) -> Estimate {
+        if job.is_ending {
+            return ending(&job.name);
+        }
+        let mut estimate = Estimate { name: job.name.clone(), ..Estimate::default() };
+        let ends = [0.1, 0.5, 0.9].map(|part| self.remaining(job, cpus, part));
+        estimate.set_completion(self.times_of(ends));
+        if estimate.estimated_completion_time.is_none() {
+            estimate.not_told = Some(match self.durations(job, cpus) {
+                None => too_few(),
+                Some(_) => "it has run longer than the latest jobs of its function".into(),
+            });
+        }
+        estimate
+    }
+
+    /// One outcome. `is_guessed` is set where a run time had to be guessed.
+    fn play(
+        &mut self,
+        line: &Line,
+        holding: &[(&'a KnownJob, Cpus)],
+        waiting: &[&'a KnownJob],
+        draws: Draws,
+        is_guessed: &mut bool,
+    ) -> Played {
+        let mut or_guess = |known: Option<f64>| {
+            *is_guessed |= known.is_none();
+            known.or_else(|| draws.is_early().then_some(0.0))
+        };
+        let parts = holding.iter().map(|(job, cpus)| (*job, *cpus, draws.draw(&job.name)));
+        let remaining: Vec<_> =
+            parts.map(|(job, cpus, part)| or_guess(self.remaining(job, cpus, part))).collect();
+        line.play(&remaining, |place, cpus| {
+            let job = waiting[place];
+            let part = draws.draw(&job.name);
+            let seconds = self.durations(job, cpus).and_then(|times| times.quantile(part, 0.0));
+            let most = if job.timeout_seconds == 0 { f64::MAX } else { job.timeout_seconds.into() };
+            or_guess(seconds.map(|seconds| seconds.min(most)))
+        })
+    }
+
+    fn estimate_waiting(
+        &mut self,
+        job: &'a KnownJob,
+        mut estimate: Estimate,
+        (starts, ends): &Outcomes,
+        is_guessed: bool,
+    ) -> Estimate {
+        let [earliest, middle, latest] = self.times_of(spread(starts, is_guessed));
+        estimate.earliest_start_time = earliest;
+        estimate.estimated_start_time = middle;
+        estimate.latest_start_time = latest;
+        if middle.is_none() {
+            let why = match is_guessed && starts.iter().any(Option::is_some) {
+                true => "it depends on jobs of which nobody can say how long they take",
+                false => {
+                    "as things are it does not start: what its queue and those before it leave is too little"
+                }
+            };
+            estimate.not_told = Some(why.into());
+        } else if self.durations(job, 1).is_none() {
+            estimate.not_told = Some(too_few());
+        } else {
+            estimate.set_completion(self.times_of(spread(ends, is_guessed)));
+        }
+        estimate
+    }
+
+    /// These seconds from now as times, where all are told.
+    fn times_of(&self, seconds: [Option<f64>; 3]) -> [Option<Timestamp>; 3] {
+        let [Some(earliest), Some(middle), Some(latest)] = seconds else { return [None; 3] };
+        [earliest, middle, latest].map(|seconds| {
+            // A cast of what is too large gives the largest.
+            let milliseconds = (seconds.max(0.0) * 1000.0).ceil() as i64;
+            self.now.checked_add(SignedDuration::from_millis(milliseconds)).ok()
+        })
+    }
+}
+
+fn ending(name: &str) -> Estimate {
+    let not_told = Some("it is being ended".into());
+    Estimate { name: name.to_owned(), not_told, ..Estimate::default() }
+}
+
+fn too_few() -> String {
+    format!("fewer than {MIN_ENDED_JOBS} jobs of its function have ended")
+}
+
+/// The seconds that a job with this progress still takes at the rate that it had so far: since it `first` told some, if
+/// that is known with its age, and it has done more since; or since it runs. A unit that is being worked on counts half.
+fn rest_of(progress: &Progress, first: Option<(f64, u64)>, ran: f64) -> Option<f64> {
+    let Progress { done, total, .. } = *progress;
+    if done >= total {
+        return (total > 0).then_some(0.0);
+    }
+    if done == 0 || (done as f64 + 0.5) / (total as f64) < LEAST_PROGRESS {
+        return None;
+    }
+    let (seconds, before) = first.filter(|(_, before)| *before < done).unwrap_or((ran, 0));
+    Some(seconds * ((total - done) as f64 - 0.5) / ((done - before) as f64 + 0.5))
+}
+
+/// The first tenth, the middle and the last tenth of outcomes. Nothing where they depend on a guess.
+fn spread(outcomes: &[Option<f64>], is_guessed: bool) -> [Option<f64>; 3] {
+    if is_guessed {
+        // The plays take turns: in one an unknown time is none, in the next it has no end.
+        let half = |first: usize| {
+            quantile(&outcomes.iter().skip(first).step_by(2).copied().collect::<Vec<_>>(), 0.5)
+        };
+        let (Some(early), Some(late)) = (half(0), half(1)) else { return [None; 3] };
+        if late > 2.0 * early + 1.0 {
+            return [None; 3];
+        }
+    }
+    [0.1, 0.5, 0.9].map(|part| quantile(outcomes, part))
+}
+
+/// Between the two outcomes around this part by a straight line; one that does not come is the latest.
+fn quantile(outcomes: &[Option<f64>], part: f64) -> Option<f64> {
+    let mut sorted: Vec<f64> =
+        outcomes.iter().map(|seconds| seconds.unwrap_or(f64::INFINITY)).collect();
+    sorted.sort_by(f64::total_cmp);
+    let at = part * sorted.len().checked_sub(1)? as f64;
+    let (low, high) = (*sorted.get(at as usize)?, *sorted.get(at.ceil() as usize)?);
+    high.is_finite().then(|| low + (high - low) * at.fract())
+}
