@@ -4,7 +4,8 @@
 //! those that the latest jobs of its function had, as if they had had its CPUs; of one that runs, one of those that are
 //! longer than it has run. The line is then [played](replay) forward some times by the real [`Admission`](crate::Admission),
 //! each time with other run times out of those. What is told is the middle of these outcomes, and between what bounds
-//! eight of ten are. Nobody is assumed to submit anything more.
+//! eight of ten are. Meanwhile jobs come like those
+//! that came lately, each time from another moment on.
 //!
 //! The run time of a job whose function has no history could be any. So in one half of the plays it ends at once and in
 //! the other never, and what depends on it is not told.
@@ -15,10 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::Cpus;
 use crate::status::Progress;
+use arrivals::Arrival;
 use draws::Draws;
-use replay::{Line, Played};
+use replay::{Line, Played, Starts};
 use run_times::Durations;
 
+mod arrivals;
 mod draws;
 mod known;
 mod replay;
@@ -27,9 +30,10 @@ mod run_times;
 mod tests;
 mod told;
 
+pub use arrivals::Arrivals;
 pub use known::{KnownJob, Situation};
-pub use told::{Estimate, Estimates};
 pub use run_times::{EndedJobs, MIN_ENDED_JOBS, RunTimes};
+pub use told::{Estimate, Estimates};
 
 /// Most jobs that wait of which anything is estimated.
 pub const MAX_WAITING: usize = 1000;
@@ -47,7 +51,7 @@ const RATE_CHANGE: f64 = 1.25;
 /// Estimates what becomes of the jobs of a situation. It is the same for the same arguments, and nothing of it is before
 /// `now`. A job of which nothing is known is not in it.
 pub fn estimate<Id: Clone + Ord>(
-    Situation { excerpt, known }: &Situation<Id>,
+    Situation { excerpt, known, arrivals }: &Situation<Id>,
     times: &RunTimes,
     now: Timestamp,
 ) -> Vec<Estimate> {
@@ -73,7 +77,7 @@ pub fn estimate<Id: Clone + Ord>(
         told.extend(places.map(not_played));
     } else if !waiting.is_empty() {
         let line = Line::new(excerpt, now);
-        let (played, is_guessed) = model.play_all(&line, &holding, &waiting);
+        let (played, is_guessed) = model.play_all(&line, &holding, &waiting, arrivals);
         for (at, (job, place)) in waiting.iter().zip(places).enumerate() {
             told.push(model.estimate_waiting(job, place, &outcomes(&played, at), is_guessed));
         }
@@ -105,6 +109,9 @@ fn outcomes(played: &[Played], at: usize) -> Outcomes {
     played.iter().map(|played| (played.starts[at], played.ends[at])).unzip()
 }
 
+/// Who plays: the jobs that hold CPUs, those that wait, and those that come, after so many seconds.
+type Players<'a, 'b> = (&'b [(&'a KnownJob, Cpus)], &'b [&'a KnownJob], &'b [(f64, &'a Arrival)]);
+
 /// How long jobs take.
 struct Model<'a> {
     times: &'a RunTimes,
@@ -114,9 +121,9 @@ struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    fn durations(&mut self, job: &'a KnownJob, cpus: Cpus) -> Option<&Durations> {
+    fn durations(&mut self, function: &'a str, cpus: Cpus) -> Option<&Durations> {
         let times = self.times;
-        let key = (job.function.as_str(), cpus);
+        let key = (function, cpus);
         self.durations.entry(key).or_insert_with(|| times.durations(key.0, cpus)).as_ref()
     }
 
@@ -126,12 +133,19 @@ impl<'a> Model<'a> {
         line: &Line,
         holding: &[(&'a KnownJob, Cpus)],
         waiting: &[&'a KnownJob],
+        arrivals: &'a Arrivals,
     ) -> (Vec<Played>, bool) {
         let plays = 1 << (MAX_STARTS / waiting.len().max(1)).clamp(PLAYS.0, PLAYS.1).ilog2();
+        let most_later = (MAX_STARTS / plays).saturating_sub(waiting.len());
         let mut is_guessed = false;
         let all = (0..plays).map(|play| {
             let draws = Draws { play, of: plays };
-            self.play(line, holding, waiting, draws, &mut is_guessed)
+            let later: Vec<_> = arrivals
+                .again(draws.draw(""), self.now)
+                .filter(|(_, one)| self.times.is_known(&one.function))
+                .take(most_later)
+                .collect();
+            self.play(line, (holding, waiting, &later), draws, &mut is_guessed)
         });
         (all.collect(), is_guessed)
     }
@@ -150,7 +164,7 @@ impl<'a> Model<'a> {
         let told = job.progress.as_ref().and_then(|progress| rest_of(progress, first, ran));
         let remaining = match told {
             Some(rest) => rest * RATE_CHANGE.powf(2.0 * part - 1.0),
-            None => self.durations(job, cpus)?.quantile(part, held)? - held,
+            None => self.durations(&job.function, cpus)?.quantile(part, held)? - held,
         };
         Some(match job.timeout_seconds {
             0 => remaining,
@@ -166,7 +180,7 @@ impl<'a> Model<'a> {
         let ends = [0.1, 0.5, 0.9].map(|part| self.remaining(job, cpus, part));
         estimate.set_completion(self.times_of(ends));
         if estimate.estimated_completion_time.is_none() {
-            estimate.not_told = Some(match self.durations(job, cpus) {
+            estimate.not_told = Some(match self.durations(&job.function, cpus) {
                 None => too_few(),
                 Some(_) => "it has run longer than the latest jobs of its function".into(),
             });
@@ -178,8 +192,7 @@ impl<'a> Model<'a> {
     fn play(
         &mut self,
         line: &Line,
-        holding: &[(&'a KnownJob, Cpus)],
-        waiting: &[&'a KnownJob],
+        (holding, waiting, later): Players<'a, '_>,
         draws: Draws,
         is_guessed: &mut bool,
     ) -> Played {
@@ -190,11 +203,19 @@ impl<'a> Model<'a> {
         let parts = holding.iter().map(|(job, cpus)| (*job, *cpus, draws.draw(&job.name)));
         let remaining: Vec<_> =
             parts.map(|(job, cpus, part)| or_guess(self.remaining(job, cpus, part))).collect();
-        line.play(&remaining, |place, cpus| {
-            let job = waiting[place];
-            let part = draws.draw(&job.name);
-            let seconds = self.durations(job, cpus).and_then(|times| times.quantile(part, 0.0));
-            let most = if job.timeout_seconds == 0 { f64::MAX } else { job.timeout_seconds.into() };
+        let coming: Vec<_> = later.iter().map(|(after, one)| (*after, &one.waiting)).collect();
+        line.play(&remaining, &coming, |starts, cpus| {
+            let (function, part, most) = match starts {
+                Starts::Waiting(place) => {
+                    let job = waiting[place];
+                    (&job.function, draws.draw(&job.name), job.timeout_seconds)
+                }
+                Starts::Later(number) => {
+                    (&later[number].1.function, draws.draw(&number.to_string()), 0)
+                }
+            };
+            let seconds = self.durations(function, cpus).and_then(|it| it.quantile(part, 0.0));
+            let most = if most == 0 { f64::MAX } else { most.into() };
             or_guess(seconds.map(|seconds| seconds.min(most)))
         })
     }
@@ -218,7 +239,7 @@ impl<'a> Model<'a> {
                 }
             };
             estimate.not_told = Some(why.into());
-        } else if self.durations(job, 1).is_none() {
+        } else if self.durations(&job.function, 1).is_none() {
             estimate.not_told = Some(too_few());
         } else {
             estimate.set_completion(self.times_of(spread(ends, is_guessed)));

@@ -992,10 +992,13 @@ export interface components {
              * @description Its position in the line of its queue, 1 for the first, while it waits.
              */
             position?: number;
+            /** @description The queue in whose line it is, while it waits. */
+            queue?: string;
         };
         /** @description What is estimated of the jobs of a namespace. */
         Estimates: {
-            /** @description Whether all jobs that wait are here. Of a long line only the first 1,000 are. */
+            /** @description Whether all jobs that hold CPUs or wait are here. Of a long line only the first 1,000 are, and on a cluster of those
+             *     that hold CPUs 1,000. */
             complete: boolean;
             /** @description The jobs that hold CPUs, then those that wait. */
             items: components["schemas"]["Estimate"][];

@@ -578,6 +578,8 @@ class Estimate(Model):
     """Why something of that is not told, in a sentence."""
     position: int | None = None
     """Its position in the line of its queue, 1 for the first, while it waits."""
+    queue: str | None = None
+    """The queue in whose line it is, while it waits."""
 
 
 PartName = Literal[

@@ -19,7 +19,11 @@ use world::{Judged, World};
 const WARM_UP: usize = 150;
 const JUDGED: usize = 500;
 
+/// Nothing was chosen by a look at what comes of these.
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
+
+/// With these it was chosen how to estimate.
+const DESIGN_SEEDS: [u64; 4] = [101, 102, 103, 104];
 
 /// Waits below this are too short to be worth an estimate, in seconds.
 const SHORT: f64 = 5.0;
@@ -135,17 +139,23 @@ impl Pairs {
     }
 }
 
-fn main() {
+fn judge(seeds: &[u64]) -> Pairs {
     let mut all = Pairs::default();
-    for seed in SEEDS {
+    for seed in seeds {
         let mut pairs = Pairs::default();
-        for job in World::new(seed).run(WARM_UP + JUDGED).iter().skip(WARM_UP) {
+        for job in World::new(*seed).run(WARM_UP + JUDGED).iter().skip(WARM_UP) {
             pairs.take(job);
             all.take(job);
         }
         pairs.print(&format!("seed {seed}"));
     }
-    all.print("all seeds");
+    all
+}
+
+fn main() {
+    judge(&DESIGN_SEEDS).print("all seeds of the design");
+    let mut all = judge(&SEEDS);
+    all.print("all judged seeds");
     let panels = [
         Panel { title: "Wait, told at submission", pairs: &all.starts, factor: 2.0 },
         Panel { title: "Remaining time, by progress", pairs: &all.remaining[0], factor: 1.2 },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use windlass_core::estimate::{
-    Estimate, KnownJob, MAX_WAITING, RunTimes, Situation, estimate,
+    Arrivals, Estimate, KnownJob, MAX_WAITING, RunTimes, Situation, estimate,
 };
 use windlass_core::{Admission, Capacity, Cpus, Share, Waiting};
 
@@ -60,6 +60,7 @@ pub(crate) struct World {
     events: BinaryHeap<Reverse<(i64, Event)>>,
     admission: Admission<usize>,
     times: RunTimes,
+    arrivals: Arrivals,
     work: Vec<Work>,
     known: BTreeMap<usize, KnownJob>,
     submitted: Vec<i64>,
@@ -89,6 +90,7 @@ impl World {
             events: BinaryHeap::from([Reverse((0, Event::Crowd))]),
             admission,
             times: RunTimes::default(),
+            arrivals: Arrivals::default(),
             work: Vec::new(),
             known: BTreeMap::new(),
             submitted: Vec::new(),
@@ -124,6 +126,7 @@ impl World {
             let (queue, since) = (queue.to_owned(), time(self.now));
             let waiting =
                 Waiting { queue, priority, since, sequence: 0, min: work.min, max: work.max };
+            self.arrivals.add(work.function.name, waiting.clone());
             self.admission.wait(id, waiting);
             let (name, function) = (format!("job-{id}"), work.function.name.to_owned());
             self.known.insert(id, KnownJob { name, function, ..KnownJob::default() });
@@ -215,7 +218,11 @@ impl World {
             known.first_progress = first.filter(|at| *at <= self.now).map(|at| (time(at), 1));
         }
         let excerpt = self.admission.excerpt(self.running.keys().copied(), MAX_WAITING);
-        estimate(&Situation { excerpt, known }, &self.times, time(self.now))
+        estimate(
+            &Situation { excerpt, known, arrivals: self.arrivals.clone() },
+            &self.times,
+            time(self.now),
+        )
     }
 
     fn seconds(&self, times: [&Option<Timestamp>; 3]) -> Option<[f64; 3]> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::arrivals::Arrivals;
 use crate::Job;
 use crate::admit::Excerpt;
 use crate::status::Progress;
@@ -15,6 +16,8 @@ pub struct Situation<Id> {
     pub excerpt: Excerpt<Id>,
     /// What is known of them. Nothing is told of others.
     pub known: BTreeMap<Id, KnownJob>,
+    /// The latest submissions: others like them are to come.
+    pub arrivals: Arrivals,
 }
 
 /// What is known of a job that waits or runs.

@@ -1,4 +1,5 @@
-//! The line, played forward: from one moment until nobody starts any more, with one possible run time for each job.
+//! The line, played forward: from one moment until all that wait have started or nobody starts any more, with one
+//! possible run time for each job, and with jobs that come meanwhile.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -6,10 +7,10 @@ use std::collections::{BTreeMap, BinaryHeap};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::admit::Excerpt;
-use crate::{Admission, Cpus};
+use crate::{Admission, Cpus, Waiting};
 
 /// A job in a replay: those that wait first, in the order of their IDs, so that it decides between equal ones; then
-/// those that hold CPUs.
+/// those that hold CPUs; then those that come.
 type Index = u32;
 
 /// A moment in nanoseconds from now.
@@ -26,6 +27,13 @@ pub(super) struct Line {
     holding: Vec<Index>,
     /// By their places in the excerpt.
     waiting: Vec<Index>,
+}
+
+/// A job that starts in a play: by its place in the excerpt, or among those that come.
+#[derive(Clone, Copy)]
+pub(super) enum Starts {
+    Waiting(usize),
+    Later(usize),
 }
 
 /// When the jobs that wait start and end, in seconds from now; `None` where they do not, or not before somebody whose
@@ -57,15 +65,15 @@ impl Line {
         Self { admission, now, holding, waiting }
     }
 
-    /// Plays it. `remaining` are the seconds for which each holder goes on, and `runs` says for how many seconds a job of
-    /// this place in the excerpt holds so many CPUs; `None` is for ever.
+    /// Plays it. `remaining` are the seconds for which each holder goes on, `later` the jobs that come and after how many
+    /// seconds, and `runs` says for how many seconds a job that starts holds so many CPUs; `None` is for ever.
     pub(super) fn play(
         &self,
         remaining: &[Option<f64>],
-        mut runs: impl FnMut(usize, Cpus) -> Option<f64>,
+        later: &[(f64, &Waiting)],
+        mut runs: impl FnMut(Starts, Cpus) -> Option<f64>,
     ) -> Played {
         let mut admission = self.admission.clone();
-        let mut at = 0;
         let mut ends: BinaryHeap<Reverse<(Nanoseconds, Index)>> = BinaryHeap::new();
         for (index, seconds) in self.holding.iter().zip(remaining) {
             ends.extend(seconds.map(|seconds| Reverse((nanoseconds(seconds), *index))));
@@ -74,21 +82,36 @@ impl Line {
             self.waiting.iter().enumerate().map(|(place, index)| (*index, place)).collect();
         let count = self.waiting.len();
         let mut played = Played { starts: vec![None; count], ends: vec![None; count] };
+        let first_later = (count + self.holding.len()) as Index;
+        let mut coming = (first_later..).zip(later).peekable();
+        let (mut at, mut still_wait) = (0, count);
         loop {
             while let Some(grant) = admission.next(self.moment(at)) {
-                let Some(&place) = places.get(&grant.id) else { continue };
-                played.starts[place] = Some(seconds(at));
-                if let Some(runs) = runs(place, grant.cpus) {
-                    let end = at.saturating_add(nanoseconds(runs)).min(LATEST);
-                    played.ends[place] = Some(seconds(end));
-                    ends.push(Reverse((end, grant.id)));
+                let starts = match places.get(&grant.id) {
+                    Some(place) => Starts::Waiting(*place),
+                    None => Starts::Later(grant.id.saturating_sub(first_later) as usize),
+                };
+                let end = runs(starts, grant.cpus)
+                    .map(|runs| at.saturating_add(nanoseconds(runs)).min(LATEST));
+                ends.extend(end.map(|end| Reverse((end, grant.id))));
+                if let Starts::Waiting(place) = starts {
+                    played.starts[place] = Some(seconds(at));
+                    played.ends[place] = end.map(seconds);
+                    still_wait -= 1;
                 }
             }
-            let Some(Reverse((end, index))) = ends.pop() else { return played };
-            at = end;
-            admission.release(&index);
-            // All that end at one moment, before anybody starts.
-            while ends.peek().is_some_and(|Reverse((next, _))| *next == at)
+            let end = ends.peek().map(|Reverse((end, _))| *end);
+            let Some(next) = end.filter(|_| still_wait > 0) else { return played };
+            // All that happens at one moment, before anybody starts.
+            at = match coming.peek() {
+                Some((_, (after, _))) => next.min(nanoseconds(*after)).max(at),
+                None => next,
+            };
+            while let Some((index, (_, job))) = coming.next_if(|(_, (s, _))| nanoseconds(*s) <= at)
+            {
+                admission.wait(index, Waiting { since: self.moment(at), ..(*job).clone() });
+            }
+            while ends.peek().is_some_and(|Reverse((end, _))| *end <= at)
                 && let Some(Reverse((_, index))) = ends.pop()
             {
                 admission.release(&index);

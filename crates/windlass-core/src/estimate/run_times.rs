@@ -110,6 +110,11 @@ impl RunTimes {
         functions.iter().for_each(|(name, _)| self.mark_changed(name));
     }
 
+    /// Whether enough jobs of this function have ended.
+    pub(super) fn is_known(&self, function: &str) -> bool {
+        self.functions.get(function).is_some_and(|ended| ended.jobs.len() >= MIN_ENDED_JOBS)
+    }
+
     /// How long a job of this function is going to hold so many CPUs. `None` where too few have ended.
     pub(super) fn durations(&self, function: &str, cpus: Cpus) -> Option<Durations> {
         let ended = self.functions.get(function)?;

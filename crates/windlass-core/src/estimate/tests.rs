@@ -3,7 +3,6 @@ use serde_json::json;
 
 use super::*;
 use crate::admit::Preemption;
-use crate::status::Progress;
 use crate::{Admission, Capacity, JobStatus, Share, Waiting};
 
 fn at(seconds: i64) -> Timestamp {
@@ -41,7 +40,11 @@ fn told(
 ) -> Vec<Estimate> {
     let holding = known.keys().copied().filter(|id| admission.granted(id).is_some());
     let excerpt = admission.excerpt(holding, MAX_WAITING);
-    estimate(&Situation { excerpt, known: known.clone() }, times, at(0))
+    estimate(
+        &Situation { excerpt, known: known.clone(), arrivals: Arrivals::default() },
+        times,
+        at(0),
+    )
 }
 
 #[test]
@@ -160,6 +163,37 @@ fn a_job_that_is_being_ended_has_no_end_of_its_own_and_makes_room_at_once() {
     assert_eq!(start(&all), (true, false, true));
     all.1.get_mut(&0).unwrap().is_ending = true;
     assert_eq!(start(&all), (false, true, false));
+}
+
+#[test]
+fn jobs_like_those_that_came_lately_come_again_and_some_start_first() {
+    let (admission, known) = line("f", 4);
+    let holding = [0];
+    let start = |arrivals: Arrivals| {
+        let excerpt = admission.excerpt(holding, MAX_WAITING);
+        let told =
+            estimate(&Situation { excerpt, known: known.clone(), arrivals }, &times(), at(0));
+        let last = told.last().unwrap();
+        last.estimated_start_time.map(|start| start.duration_since(at(0)).as_secs_f64())
+    };
+    let arrivals = |count: i64, function: &str, priority| {
+        let mut arrivals = Arrivals::default();
+        for seconds in (1..=count).rev() {
+            let since = at(-20 * seconds);
+            arrivals.add(function, Waiting { priority, since, ..waiting("q", 0) });
+        }
+        arrivals
+    };
+    let alone = start(Arrivals::default()).unwrap();
+    // One each 20 s takes 14.5 of them from those behind it.
+    let behind = start(arrivals(20, "f", 5)).unwrap();
+    assert!((2.5..5.5).contains(&(behind / alone)), "{alone} {behind}");
+    assert_eq!(start(arrivals(20, "f", -5)), Some(alone), "they come later");
+    assert_eq!(start(arrivals(5, "f", 5)), Some(alone), "too few");
+    assert_eq!(start(arrivals(20, "new", 5)), Some(alone), "nobody knows how long they take");
+    let mut at_once = Arrivals::default();
+    (0..1000).for_each(|_| at_once.add("f", Waiting { priority: 5, ..waiting("q", 0) }));
+    assert_eq!(start(at_once), Some(alone), "no time has passed");
 }
 
 #[test]

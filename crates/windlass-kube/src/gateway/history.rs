@@ -64,9 +64,8 @@ impl ClusterHistory {
 
     fn estimates_at(&self, namespace: &str, now: Timestamp) -> Arc<Estimates> {
         let mut latest = self.estimates.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.retain(|_, (at, _)| {
-            (SignedDuration::ZERO..FRESH).contains(&now.duration_since(*at))
-        });
+        latest
+            .retain(|_, (at, _)| (SignedDuration::ZERO..FRESH).contains(&now.duration_since(*at)));
         let (_, told) = latest.entry(namespace.to_owned()).or_insert_with(|| {
             let snapshot = self.lock().open.snapshot(namespace);
             let (since, complete) = (Some(self.since), snapshot.is_whole);
@@ -217,11 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_estimated_of_a_job_that_has_ended_or_is_gone_and_no_end_of_one_that_was_cancelled() {
+    fn nothing_is_estimated_of_a_job_that_has_ended_or_is_gone_and_no_end_of_one_that_was_cancelled()
+     {
         let (history, now) = (busy(), NOW.parse().unwrap());
-        let one = |name: &str| {
-            history.estimate(&JobKey { namespace: "n".into(), name: name.into() })
-        };
+        let one =
+            |name: &str| history.estimate(&JobKey { namespace: "n".into(), name: name.into() });
         assert_eq!(one("waits").unwrap().position, Some(3));
         assert!(one("runs").unwrap().estimated_completion_time.is_some());
         let cancelled = json!({ "metadata": { "namespace": "n", "name": "runs", "uid": "runs" },
@@ -234,7 +233,11 @@ mod tests {
         history.lock().take(&open_job("runs", &json!({ "phase": "Cancelled" })), now);
         assert_eq!(one("runs"), None);
         let gone = |uid: &str| {
-            Change::Deleted(DeletedObject { namespace: "n".into(), name: "waits".into(), uid: uid.into() })
+            Change::Deleted(DeletedObject {
+                namespace: "n".into(),
+                name: "waits".into(),
+                uid: uid.into(),
+            })
         };
         history.lock().take(&gone("an earlier one"), now);
         assert!(one("waits").is_some());

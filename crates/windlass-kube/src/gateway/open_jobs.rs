@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use windlass_core::estimate::{
-    Estimate, KnownJob, MAX_WAITING, RunTimes, estimate_running,
-};
+use windlass_core::estimate::{Estimate, KnownJob, MAX_WAITING, RunTimes, estimate_running};
 use windlass_core::{Cpus, JobKey, Phase};
 
 use crate::cache::job::WatchedJob;

@@ -14,7 +14,7 @@ pub(super) fn situation(state: &mut State) -> Situation<Uuid> {
     let holding = excerpt.holding.iter().map(|(uid, ..)| *uid);
     let uids = holding.chain(excerpt.waiting.iter().map(|(uid, ..)| *uid));
     let known = uids.filter_map(|uid| Some((uid, known(state.jobs.get(uid)?)))).collect();
-    Situation { excerpt, known }
+    Situation { excerpt, known, arrivals: state.admission.arrivals().clone() }
 }
 
 fn known(active: &ActiveJob) -> KnownJob {

@@ -115,6 +115,7 @@ fn on_submitted(state: &mut State, job: Arc<Job>, limits: JobLimits, is_stored: 
         priority: job.spec.priority,
         since: job.metadata.creation_timestamp.unwrap_or_else(|| state.ctx.clock.now()),
     };
+    state.admission.record_arrival(&job.spec.function, &entry, &limits);
     let mut active = ActiveJob::new(entry, limits, Some(job));
     // Its place in the backlog was reserved before it was committed.
     active.is_waiting = true;

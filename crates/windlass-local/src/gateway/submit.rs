@@ -70,7 +70,8 @@ async fn refused(engine: &Engine, full: Full) -> Error {
     let now = engine.ctx.clock.now();
     let latest = engine.estimator.latest().await.ok();
     let start = latest.and_then(|latest| latest.next_start(full.queue.as_deref()));
-    let pause = start.map(|start| Duration::try_from(start.duration_since(now)).unwrap_or_default());
+    let pause =
+        start.map(|start| Duration::try_from(start.duration_since(now)).unwrap_or_default());
     full.error(pause)
 }
 

@@ -142,9 +142,8 @@ impl Full {
     /// the mean interval; all that wait take as many starts as they are.
     pub(crate) fn error(self, next_start: Option<Duration>) -> Error {
         let Self { why, ahead, start_interval, .. } = self;
-        let mean = start_interval.map(|seconds| {
-            Duration::try_from_secs_f64(seconds).unwrap_or(MAX_RETRY_AFTER)
-        });
+        let mean = start_interval
+            .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(MAX_RETRY_AFTER));
         let pause = next_start.map(|pause| pause.max(MIN_RETRY_AFTER)).or(mean);
         let pause = pause.unwrap_or(MIN_RETRY_AFTER).min(MAX_RETRY_AFTER);
         let message = match start_interval.map(|interval| (interval * f64::from(ahead)).ceil()) {

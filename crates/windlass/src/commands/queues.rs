@@ -7,8 +7,8 @@ use windlass_core::estimate::Estimate;
 use windlass_core::{Error, Queue};
 
 use crate::backend::resolve::Backend;
-use crate::commands::waiting::estimates;
 use crate::commands::each_name::each_name;
+use crate::commands::waiting::estimates;
 use crate::flags::backend::OnBackend;
 use crate::flags::names::name;
 use crate::flags::objects::ObjectsFlags;

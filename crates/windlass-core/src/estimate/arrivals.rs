@@ -1,0 +1,59 @@
+//! The jobs that were submitted lately: others like them come again, and some of them start first.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use crate::Waiting;
+
+/// Submissions that are kept.
+const MAX_ARRIVALS: usize = 256;
+
+/// Fewest from which is told what comes.
+const MIN_ARRIVALS: usize = 16;
+
+/// The latest submissions, in bounded space.
+#[derive(Clone, Debug, Default)]
+pub struct Arrivals(VecDeque<Arrival>);
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub(super) function: String,
+    /// With the time when it was submitted.
+    pub(super) waiting: Waiting,
+}
+
+impl Arrivals {
+    /// A job has been submitted.
+    pub fn add(&mut self, function: &str, waiting: Waiting) {
+        let Self(all) = self;
+        all.push_back(Arrival { function: function.to_owned(), waiting });
+        if all.len() > MAX_ARRIVALS {
+            all.pop_front();
+        }
+    }
+
+    /// What comes from now on, and after how many seconds, if all that was kept came again and again at the same distances,
+    /// begun after this part of the time from the first one to now. Crowds stay crowds. Nothing, where few have come.
+    pub(super) fn again(&self, part: f64, now: Timestamp) -> impl Iterator<Item = (f64, &Arrival)> {
+        let Self(all) = self;
+        let first = all.front().map_or(now, |first| first.waiting.since);
+        let seconds = move |time: Timestamp| time.duration_since(first).as_secs_f64();
+        let window = seconds(now);
+        let is_known = all.len() >= MIN_ARRIVALS && window > 0.0;
+        let begin = window * part;
+        let later = all.iter().position(|one| seconds(one.waiting.since) >= begin);
+        let later = later.unwrap_or(0);
+        let once = all.iter().skip(later).chain(all.iter().take(later));
+        let once: Vec<_> = once.filter(|_| is_known).collect();
+        (0_u32..).take_while(move |_| is_known).flat_map(move |round| {
+            let times = once.clone().into_iter().map(move |one| {
+                let after = seconds(one.waiting.since) - begin;
+                let after = if after < 0.0 { after + window } else { after };
+                (after.clamp(0.0, window) + f64::from(round) * window, one)
+            });
+            times.collect::<Vec<_>>()
+        })
+    }
+}
