@@ -141,8 +141,7 @@ impl<'a> Model<'a> {
         let all = (0..plays).map(|play| {
             let draws = Draws { play, of: plays };
             let later: Vec<_> = arrivals
-                .again(draws.draw(""), self.now)
-                .filter(|(_, one)| self.times.is_known(&one.function))
+                .again(draws.draw(""), self.now, |function| self.times.is_known(function))
                 .take(most_later)
                 .collect();
             self.play(line, (holding, waiting, &later), draws, &mut is_guessed)

@@ -35,19 +35,26 @@ impl Arrivals {
     }
 
     /// What comes from now on, and after how many seconds, if all that was kept came again and again at the same distances,
-    /// begun after this part of the time from the first one to now. Crowds stay crowds. Nothing, where few have come.
-    pub(super) fn again(&self, part: f64, now: Timestamp) -> impl Iterator<Item = (f64, &Arrival)> {
+    /// begun after this part of the time from the first one to now. Crowds stay crowds. Nothing, where few have come, and
+    /// nothing of functions that are not known.
+    pub(super) fn again(
+        &self,
+        part: f64,
+        now: Timestamp,
+        is_known: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (f64, &Arrival)> {
         let Self(all) = self;
         let first = all.front().map_or(now, |first| first.waiting.since);
         let seconds = move |time: Timestamp| time.duration_since(first).as_secs_f64();
         let window = seconds(now);
-        let is_known = all.len() >= MIN_ARRIVALS && window > 0.0;
         let begin = window * part;
         let later = all.iter().position(|one| seconds(one.waiting.since) >= begin);
         let later = later.unwrap_or(0);
         let once = all.iter().skip(later).chain(all.iter().take(later));
-        let once: Vec<_> = once.filter(|_| is_known).collect();
-        (0_u32..).take_while(move |_| is_known).flat_map(move |round| {
+        let is_enough = all.len() >= MIN_ARRIVALS && window > 0.0;
+        let once: Vec<_> = once.filter(|one| is_enough && is_known(&one.function)).collect();
+        let has_any = !once.is_empty();
+        (0_u32..).take_while(move |_| has_any).flat_map(move |round| {
             let times = once.clone().into_iter().map(move |one| {
                 let after = seconds(one.waiting.since) - begin;
                 let after = if after < 0.0 { after + window } else { after };
