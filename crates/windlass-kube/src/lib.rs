@@ -13,9 +13,10 @@
 //!
 //! One job by file names: `gateway/submit` creates the ComputeJob. `cache/watch` brings it, `controller/on_watch` has it
 //! reconciled, and `controller/reconcile` calls `fetch`, `validate`, `admit`, which asks `queueing/admission`, `plan`, `apply`
-//! and `update_status`. `controller/claims` writes a grant. `attempt/build_batch_job` makes the batch Job, whose pod the
-//! cluster's own Job controller makes, or `controller/managed`. The worker in the pod reports, and
-//! `gateway/reports` writes its result to the status. `controller/remove_attempt` deletes pod and batch Job.
+//! and `update_status`. `controller/claims` writes a grant; for whom others end, `queueing/admission/preemption` says.
+//! `attempt/build_batch_job` makes the batch Job, whose pod the cluster's own Job controller makes, or
+//! `controller/managed`. The worker in the pod reports: `gateway/reports` writes its result to the status, and
+//! `gateway/kept_logs` keeps what it said. `controller/remove_attempt` deletes pod and batch Job.
 //!
 //! The files beside the folders are their shared ground: each folder may use them, and the folders above it in the table.
 //!

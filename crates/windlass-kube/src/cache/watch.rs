@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::unreadable::Unreadable;
-use crate::watch_backoff::WatchBackoff;
+use crate::watch_backoff::with_pauses;
 
 /// A watch whose server is dead is noticed after this many seconds and 5 more.
 const WATCH_SECONDS: u32 = 50;
@@ -69,7 +69,7 @@ pub(crate) fn watch_events<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let events = watcher(api, config).backoff(WatchBackoff::default());
+    let events = with_pauses(watcher(api, config));
     readable_events(events, unreadable).modify(move |object: &mut K| {
         object.meta_mut().managed_fields = None;
         prune(object);

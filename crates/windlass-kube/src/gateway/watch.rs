@@ -4,12 +4,12 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::Api;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use windlass_core::jobs::Watch;
 use windlass_core::{Error, Job};
 
 use crate::crd::ComputeJob;
-use crate::watch_backoff::WatchBackoff;
+use crate::watch_backoff::with_pauses;
 
 pub(super) struct JobWatch {
     /// The job as it was read before the watch began: the first answer.
@@ -27,7 +27,7 @@ impl JobWatch {
         let (uid, name) = (first.metadata.uid.clone(), first.metadata.name.clone());
         let config =
             watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(50);
-        let events = watcher(jobs, config).backoff(WatchBackoff::default()).boxed();
+        let events = with_pauses(watcher(jobs, config)).boxed();
         Self { first: Some(first), uid, name, listing: false, events }
     }
 }
