@@ -1,10 +1,10 @@
 //! The back end of the REST gateway and of the command line, on a cluster.
 //!
 //! [`jobs`] serves what the REST API asks, [`submit`] takes a new job in, [`history`] counts what happens to jobs,
-//! [`open_jobs`] estimates when they end, [`watch`], [`changes`] and [`logs`] are for what is followed, [`shared_list`] for what many ask for again and again.
-//! [`kept_logs`] has what attempts have said whose pods are gone. [`access`] asks the API server what a caller may do.
-//! [`reports`] writes what workers report into the status, once [`worker_identity`] knows which pod reports. [`store_gc`]
-//! deletes stored results whose job is gone, and blobs that no job names.
+//! [`open_jobs`] estimates when they end. [`watch`], [`changes`] and [`logs`] are for what is followed, [`shared_list`] for
+//! what many ask for again and again. [`kept_logs`] has what attempts have said whose pods are gone. [`access`] asks the API
+//! server what a caller may do. [`reports`] writes what workers report into the status, once [`worker_identity`] knows which
+//! pod reports. [`store_gc`] deletes stored results whose job is gone, and blobs that no job names.
 
 pub(crate) mod access;
 mod assign;

@@ -1,4 +1,5 @@
-//! What the last hour and the last day were like, and how long jobs of each function take, kept beside the jobs: a start of the server goes on with it.
+//! What the last hour and the last day were like, and how long jobs of each function take, kept beside the jobs: a start
+//! of the server goes on with it.
 //!
 //! What the controller counts is committed with the next change of a job. That is the change that was counted, or an earlier
 //! one.
