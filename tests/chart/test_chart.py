@@ -95,6 +95,8 @@ WRONG = [
     ('{"traces": {"endpoint": "collector:4318"}}', "/traces/endpoint"),
     ('{"watchNamespace": "a,b"}', "/watchNamespace"),
     ('{"watchNamespace": ["a"]}', "/watchNamespace"),
+    ('{"watchNamespaces": "a,b"}', "/watchNamespaces"),
+    ('{"watchNamespaces": ["a", ""]}', "/watchNamespaces/1"),
     ('{"builtinFunctions": "no"}', "/builtinFunctions"),
     ('{"aggregateRoles": 0}', "/aggregateRoles"),
 ]
@@ -134,7 +136,7 @@ def release(name: str = "windlass", namespace: str = "windlass", **values) -> li
         {
             "kind": re.search(r"^kind: (\S+)", text, re.MULTILINE)[1],
             "name": re.search(r"^  name: (\S+)", text, re.MULTILINE)[1],
-            "namespace": (re.search(r"^  namespace: (\S+)", text, re.MULTILINE) or [None, None])[1],
+            "namespace": (re.search(r'^  namespace: "?([^\s"]+)', text, re.MULTILINE) or [None, None])[1],
             "text": text,
         }
         for text in documents
@@ -300,9 +302,47 @@ class Rendered(unittest.TestCase):
             self.assertEqual(objects("red", values) & objects("blue", values), set())
 
     def test_the_built_in_functions_are_where_jobs_are_served(self):
-        for values, namespace in (({}, "windlass"), ({"watchNamespace": "research"}, "research")):
+        for values, namespaces in (
+            ({}, ["windlass"]),
+            ({"watchNamespace": "research"}, ["research"]),
+            ({"watchNamespaces": ["red", "blue"]}, ["red", "blue"]),
+        ):
             functions = [one for one in release(**values) if one["kind"] == "ComputeFunction"]
-            self.assertEqual({one["namespace"] for one in functions}, {namespace})
+            names = ("echo", "price", "render")
+            self.assertEqual(
+                sorted((one["namespace"], one["name"]) for one in functions),
+                sorted((namespace, name) for namespace in namespaces for name in names),
+            )
+
+    def test_a_release_has_its_rights_where_it_serves_and_says_so_to_both_components(self):
+        # Named twice is named once.
+        objects = release(watchNamespaces=["red", "blue"], watchNamespace="red")
+        roles = [(one["kind"], one["namespace"], one["name"]) for one in objects if one["name"].endswith("-jobs")]
+        expected = [
+            (kind, namespace, f"windlass-{part}-jobs")
+            for kind in ("Role", "RoleBinding")
+            for namespace in ("red", "blue")
+            for part in ("controller", "gateway")
+        ]
+        self.assertEqual(sorted(roles), sorted(expected))
+        everywhere = [one["text"] for one in objects if one["kind"] == "ClusterRole" and "author" not in one["name"]]
+        self.assertNotIn("resources: [computejobs]\n    verbs: [get, list, watch, ", "".join(everywhere))
+        for text in deployments(watchNamespaces=["red", "blue"], watchNamespace="red").values():
+            self.assertIn("- name: WINDLASS_NAMESPACE\n              value: \"red,blue\"\n", text)
+
+    def test_values_of_a_release_that_knew_no_list_are_taken(self):
+        # As by `helm upgrade --reuse-values`.
+        roles = [one for one in release(watchNamespaces=None, watchNamespace="1") if one["kind"] == "Role"]
+        self.assertEqual({one["namespace"] for one in roles if one["name"].endswith("-jobs")}, {"1"})
+        self.assertTrue(all('namespace: "1"' in one["text"] for one in roles if one["name"].endswith("-jobs")))
+
+    def test_the_notes_name_a_namespace_that_is_served(self):
+        for namespaces, expected in (([], "windlass"), (["red", "blue"], "red"), (["red", "windlass"], "windlass")):
+            values = json.dumps({"watchNamespaces": namespaces})
+            shown = ("--dry-run=client", "--namespace", "windlass", "--output", "json")
+            done = helm("install", "windlass", str(CHART), *shown, values=values)
+            notes = json.loads(done.stdout)["info"]["notes"]
+            self.assertIn(f"kubectl apply -n {expected} -f", notes)
 
     def test_what_is_for_some_clusters_is_left_out_by_default(self):
         kinds = {one["kind"] for one in release()}
@@ -439,8 +479,9 @@ class Rendered(unittest.TestCase):
 
         # Nothing after the colon would be the policy's own namespace.
         self.assertEqual(re.findall("namespaceSelector:(.*)", text()), 2 * [" {}"])
-        only = " { matchLabels: { kubernetes.io/metadata.name: jobs } }"
-        self.assertEqual(re.findall("namespaceSelector:(.*)", text(watchNamespace="jobs")), 2 * [only])
+        only = " { matchExpressions: [{ key: kubernetes.io/metadata.name, operator: In, values: [%s] }] }"
+        for values, names in (({"watchNamespace": "jobs"}, '"jobs"'), ({"watchNamespaces": ["1e3", "2"]}, '"1e3","2"')):
+            self.assertEqual(re.findall("namespaceSelector:(.*)", text(**values)), 2 * [only % names])
 
 
 class Definitions(unittest.TestCase):
@@ -487,6 +528,17 @@ class Monitoring(unittest.TestCase):
                 self.assertEqual(rule["annotations"]["runbook"], f"docs/alerts.md#{rule['alert'].lower()}")
                 self.assertIn(rule["labels"]["severity"], ("critical", "warning", "info"))
 
+    def test_the_page_names_every_metric_and_no_other(self):
+        page = (CHECKOUT / "docs/operations.md").read_text(encoding="utf-8")
+        section = page.split("\n## Metrics\n")[1].split("\n## ")[0]
+        table = [row.split("|")[1] for row in re.findall(r"^\| `.*$", section, re.MULTILINE)]
+        (others,) = re.findall(r"Its own metrics are (.*?)\.\n", section, re.DOTALL)
+        named = {f"windlass_{name}" for name in re.findall(r"`(\w+)`", " ".join([*table, others]))}
+        endings = re.compile("(_total|_bucket|_count|_sum)$")
+        registered = {name for name in exposed_metrics() if not endings.search(name)}
+        self.assertEqual(named - registered, set())
+        self.assertEqual(registered - named, set())
+
     def test_the_dashboard_is_of_metrics_that_there_are(self):
         dashboard = json.loads((CHART / "files/dashboard.json").read_text(encoding="utf-8"))
         expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
@@ -516,9 +568,10 @@ def exposed_metrics() -> set[str]:
     names = set()
     for file in CHECKOUT.glob("crates/*/src/**/*.rs"):
         text = file.read_text(encoding="utf-8")
-        for unit, name, rest in re.findall(r'\.register(_with_unit)?\(\s*"(\w+)",(?=(.{0,60}))', text, re.DOTALL):
-            of_unit = re.search(r"Unit::(\w+)", rest)
-            names.add(f"windlass_{name}" + ((f"_{of_unit[1].lower()}" if of_unit else "_seconds") if unit else ""))
+        for call in re.finditer(r'\.register(_with_unit)?\(\s*"(\w+)",([^;]*);', text):
+            # The unit is an argument, or a variable that was set before.
+            units = re.findall(r"Unit::(\w+)", text[: call.start()]) + re.findall(r"Unit::(\w+)", call[3])
+            names.add(f"windlass_{call[2]}" + (f"_{units[-1].lower()}" if call[1] else ""))
     assert len(names) > 20, names
     return names | {f"{name}{ending}" for name in names for ending in ("_total", "_bucket", "_count", "_sum")}
 

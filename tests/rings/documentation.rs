@@ -21,8 +21,9 @@ const LINE: usize = 120;
 /// What a reader is sent to from the front page, and the documents beside the code.
 const DOCUMENTS: [&str; 5] =
     ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     "docs",
+    "docs/reference",
     "examples/compose",
     "examples/flask",
     "examples/python",

@@ -1,6 +1,7 @@
 //! What is generated is what is committed. `tests/accept` writes the files anew.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -36,6 +37,13 @@ fn the_openapi_document_is_that_of_the_types_and_routes() {
 fn the_charts_functions_are_the_built_in_ones() {
     let now = printed(&["print", "functions", "--output", "json"]);
     assert_golden("charts/windlass/files/functions.json", &now);
+}
+
+#[test]
+fn the_reference_pages_are_those_of_the_sources() {
+    let check =
+        Command::new(checkout().join("docs/reference/make")).arg("--check").output().unwrap();
+    assert!(check.status.success(), "{}", text(&check.stderr));
 }
 
 /// Every command that a user types, in the order of the help.

@@ -1,4 +1,4 @@
-//! A release that serves one namespace, and has rights in no other.
+//! A release that serves some namespaces, and has rights in no other.
 
 use serde_json::json;
 
@@ -25,31 +25,55 @@ fn may(account: &str, verb: &str, resource: &str, namespace: &str) -> bool {
     kubectl(&ask, "").is_ok_and(|answer| answer.trim() == "yes")
 }
 
-#[test]
-#[ignore = "needs a cluster with the chart: tests/run"]
-fn a_release_for_one_namespace_serves_it_and_may_do_nothing_in_another() {
-    let (served, other) = (Namespace::new("scope-served"), Namespace::new("scope-other"));
+/// Upgrades the release so that it serves these alone, and asserts that it does.
+fn serves_alone(values: &str, served: &[&Namespace]) {
+    let other = Namespace::new("scope-other");
     let everywhere = RIGHTS.iter().all(|(who, verb, what)| may(who, verb, what, &other.0));
     assert!(everywhere, "by default it serves all");
-    // The release brings its own there.
-    kubectl(&["delete", "cfn", "-n", &served.0, "echo", "price", "render"], "").unwrap();
-    let upgraded = Upgraded::to(&format!("watchNamespace={}", served.0));
+    for namespace in served {
+        // The release brings its own there.
+        kubectl(&["delete", "cfn", "-n", &namespace.0, "echo", "price", "render"], "").unwrap();
+    }
+    let upgraded = Upgraded::to(values);
     for (account, verb, resource) in RIGHTS {
-        assert!(may(account, verb, resource, &served.0), "{account} may not {verb} {resource}");
+        for namespace in served {
+            assert!(
+                may(account, verb, resource, &namespace.0),
+                "{account} may not {verb} {resource}"
+            );
+        }
         assert!(!may(account, verb, resource, &other.0), "{account} may {verb} {resource}");
     }
-    for namespace in [&other, &served] {
+    for namespace in served.iter().chain(&[&other]) {
         namespace.apply("echo", &json!({ "function": "echo" })).unwrap();
     }
-    let job = served.wait("echo");
-    assert_eq!(job["status"]["phase"], "Succeeded", "{job}");
-    let client = served.client();
-    let answer = client.get(&client.jobs("/echo/result"));
-    assert_eq!(answer.status, 200, "{answer:?}");
+    for namespace in served {
+        let job = namespace.wait("echo");
+        assert_eq!(job["status"]["phase"], "Succeeded", "{job}");
+        let client = namespace.client();
+        let answer = client.get(&client.jobs("/echo/result"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let history = client.get(&format!("/v1/namespaces/{}/history", namespace.0));
+        assert_eq!(history.json()["day"]["all"]["succeeded"], 1, "{history:?}");
+    }
     let untouched = other.job("echo");
     assert!(untouched["status"]["phase"].is_null(), "{untouched}");
 
     // It was only not served.
     drop(upgraded);
     assert_eq!(other.wait("echo")["status"]["phase"], "Succeeded");
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_release_for_one_namespace_serves_it_and_may_do_nothing_in_another() {
+    let served = Namespace::new("scope-served");
+    serves_alone(&format!("watchNamespace={}", served.0), &[&served]);
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_release_for_two_namespaces_serves_both_and_may_do_nothing_in_a_third() {
+    let (red, blue) = (Namespace::new("scope-red"), Namespace::new("scope-blue"));
+    serves_alone(&format!("watchNamespaces={{{},{}}}", red.0, blue.0), &[&red, &blue]);
 }

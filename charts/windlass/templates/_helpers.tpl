@@ -8,9 +8,20 @@
 {{ .Values.nameOverride | default .Chart.Name }}
 {{- end }}
 
-{{/* Where jobs are served: that of the built-in functions, too. */}}
+{{/* The namespaces that are served, separated by commas. Nothing: all. */}}
+{{- define "windlass.watched" -}}
+{{ concat (list .Values.watchNamespace) (.Values.watchNamespaces | default list) | compact | uniq | join "," }}
+{{- end }}
+
+{{/* Where the built-in functions are, separated by commas: where jobs are served. */}}
+{{- define "windlass.functionNamespaces" -}}
+{{ include "windlass.watched" . | default .Release.Namespace }}
+{{- end }}
+
+{{/* One of them, for a first job: that of the release, if it is served. */}}
 {{- define "windlass.jobsNamespace" -}}
-{{ .Values.watchNamespace | default .Release.Namespace }}
+{{- $all := splitList "," (include "windlass.functionNamespaces" .) }}
+{{- if has .Release.Namespace $all }}{{ .Release.Namespace }}{{ else }}{{ first $all }}{{ end }}
 {{- end }}
 
 {{/* A digest says more than a tag. */}}
@@ -137,7 +148,9 @@ capabilities: { drop: [ALL] }
 
 {{/* In which namespaces the pods of jobs are. Nothing would mean the policy's own. */}}
 {{- define "windlass.jobsNamespaces" -}}
-{{- with .Values.watchNamespace }}{ matchLabels: { kubernetes.io/metadata.name: {{ . }} } }{{ else }}{}{{ end }}
+{{- with include "windlass.watched" . -}}
+{ matchExpressions: [{ key: kubernetes.io/metadata.name, operator: In, values: {{ splitList "," . | toJson }} }] }
+{{- else }}{}{{ end }}
 {{- end }}
 
 {{/* What the pod of `helm test` may do. It is gone once the test has passed. */}}

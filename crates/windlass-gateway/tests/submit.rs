@@ -146,6 +146,9 @@ async fn an_input_of_128_kib_is_taken_and_one_byte_more_is_413() {
         let body = json!({"function": "price", "input": {"x": large}});
         let problem = server.send(submit(&body)).await.problem(413);
         assert_eq!(problem["type"], "/problems/too-large");
+        // However large it is, its sender is told what to do.
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("by PUT to .../blobs/sha256:DIGEST"), "{detail}");
     }
     assert_eq!(server.backend.names(), ["fits"]);
 }

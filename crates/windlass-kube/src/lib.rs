@@ -38,6 +38,7 @@ mod labels;
 pub mod metrics;
 mod pages;
 mod queueing;
+mod served;
 mod status;
 #[cfg(test)]
 mod test_times;

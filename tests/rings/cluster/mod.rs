@@ -1,6 +1,7 @@
 //! What only a real cluster can show: image, kubelet, real pods, real CPU requests.
 
 mod cluster_queues;
+mod examples;
 mod failures;
 mod functions;
 mod gateway;
@@ -9,6 +10,7 @@ pub(crate) mod inputs;
 mod jobs;
 mod logs;
 mod managed;
+mod moving;
 mod queues;
 
 use std::time::Duration;

@@ -106,6 +106,14 @@ impl ApiError {
         Self { failure, instance: Some(instance), ..Self::new(kind, detail) }
     }
 
+    /// What to do about it, if it is of this kind.
+    pub(crate) fn with_advice(mut self, kind: ProblemKind, advice: &str) -> Self {
+        if self.kind == kind {
+            self.detail = format!("{}; {advice}", self.detail);
+        }
+        self
+    }
+
     /// About the job at this path.
     pub(crate) fn with_instance(mut self, instance: String) -> Self {
         self.instance = Some(instance);

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
 use kube::core::DeserializeGuard;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
+use super::merged_watches::merged;
 use super::unreadable::Unreadable;
 use crate::watch_backoff::with_pauses;
 
@@ -58,10 +60,10 @@ pub(crate) fn watch_config(labels: Option<&str>) -> watcher::Config {
     }
 }
 
-/// The events of a watch with back-off. One malformed object is an error of that object: it is logged,
-/// sent to `unreadable` and left out. `prune` drops what nobody reads.
+/// The events of a watch with back-off, or of several as one. One malformed object is an error of that object: it is
+/// logged, sent to `unreadable` and left out. `prune` drops what nobody reads.
 pub(crate) fn watch_events<K>(
-    api: Api<DeserializeGuard<K>>,
+    apis: Vec<Api<DeserializeGuard<K>>>,
     config: watcher::Config,
     unreadable: mpsc::UnboundedSender<Unreadable>,
     prune: impl Fn(&mut K) + Send + Sync + 'static,
@@ -69,11 +71,18 @@ pub(crate) fn watch_events<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let events = with_pauses(watcher(api, config));
-    readable_events(events, unreadable).modify(move |object: &mut K| {
-        object.meta_mut().managed_fields = None;
-        prune(object);
-    })
+    let prune = Arc::new(prune);
+    let watches = apis.into_iter().map(|api| {
+        let events = with_pauses(watcher(api, config.clone()));
+        let prune = Arc::clone(&prune);
+        readable_events(events, unreadable.clone())
+            .modify(move |object: &mut K| {
+                object.meta_mut().managed_fields = None;
+                prune(object);
+            })
+            .boxed()
+    });
+    merged(watches.collect())
 }
 
 /// The changes behind the events of a watch.

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::NamespaceResourceScope;
+use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Api, Client, Resource};
 use tokio::sync::{Semaphore, mpsc, watch};
 use windlass_clock::Clock;
 
@@ -152,16 +151,5 @@ impl Context {
     pub(crate) fn report_unreadable(&self, object: Unreadable) {
         // Nobody listens any more only when the controller ends.
         drop(self.unreadable.send(object));
-    }
-}
-
-/// Objects of one namespace, or of all.
-pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
     }
 }

@@ -172,7 +172,7 @@ async fn judge(ctx: &Context, mut function: Function) -> Result<(&'static str, S
     let remark = remark(&function);
     if function.is_for_all() {
         let settings = &ctx.settings;
-        let own = settings.namespace.as_ref().or(settings.lease_namespace.as_ref());
+        let own = settings.namespaces.first().or(settings.lease_namespace.as_ref());
         function.metadata.namespace = own.cloned().unwrap_or_else(|| "default".into());
     }
     let built = StandbyTemplate::new(&function, &ctx.settings.report, worker.as_ref());

@@ -10,13 +10,14 @@ use kube::api::ListParams;
 use serde::de::DeserializeOwned;
 use windlass_core::Error;
 
-use super::context::{Context, api};
+use super::context::Context;
 use crate::cache::attempts::AttemptCache;
 use crate::cache::prune::{prune_batch_job, prune_pod};
 use crate::cache::watch::{Change, PAGE};
 use crate::error::call;
 use crate::labels::LABEL_CONTROLLER_UID;
 use crate::pages::each_page;
+use crate::served::{api, each};
 
 /// Batch Jobs and pods, as the API server itself has them.
 pub(crate) struct ListedObjects {
@@ -48,10 +49,15 @@ pub(crate) async fn list_objects(
     labels: &str,
 ) -> Result<ListedObjects, Error> {
     let params = ListParams::default().labels(labels);
-    let namespace = namespace.or(ctx.settings.namespace.as_deref());
-    let batch_jobs = list_pages(api(&ctx.client, namespace), &params, prune_batch_job).await?;
-    let pods = list_pages(api(&ctx.client, namespace), &params, prune_pod).await?;
-    Ok(ListedObjects { batch_jobs, pods })
+    let namespaces =
+        namespace.map_or_else(|| each(&ctx.settings.namespaces), |one| vec![Some(one)]);
+    let mut listed = ListedObjects { batch_jobs: Vec::new(), pods: Vec::new() };
+    for namespace in namespaces {
+        let batch_jobs = list_pages(api(&ctx.client, namespace), &params, prune_batch_job).await?;
+        listed.batch_jobs.extend(batch_jobs);
+        listed.pods.extend(list_pages(api(&ctx.client, namespace), &params, prune_pod).await?);
+    }
+    Ok(listed)
 }
 
 /// The labels of all namespaces, as the API server itself has them.

@@ -14,7 +14,7 @@ use windlass_core::plan::{Action, Attempt};
 use windlass_core::report::is_settled;
 use windlass_core::{AttemptNumber, Error, Job, name};
 
-use super::context::{Context, api};
+use super::context::Context;
 use super::delete::{deleted, only_of};
 use super::managed_memory::ManagedMemory;
 use super::plan::Planned;
@@ -24,6 +24,7 @@ use crate::attempt::managed_pod::{is_pod_of, placeholder_of, pod_of};
 use crate::attempt::managed_step::{Step, next_step};
 use crate::attempt::objects::ObservedBatchJob;
 use crate::error::{call, from_kube, is_status, within_deadline};
+use crate::served::api;
 
 /// Does the next step for each batch Job of a job that this controller manages, also where one of them fails. When to
 /// look again.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 use windlass_core::Error;
 
-use super::context::{Channels, Context, api};
+use super::context::{Channels, Context};
 use super::guard::{on_error, reconcile_guarded};
 use super::lease::Candidate;
 use super::on_watch::{self, JobRefs};
@@ -34,6 +34,7 @@ use crate::labels::LABEL_JOB_UID;
 use crate::metrics::Metrics;
 use crate::queueing::admission::ClusterAdmission;
 use crate::queueing::key::JobRef;
+use crate::served::apis;
 
 /// Reconciles at the same time. Each waits for the API server most of its time.
 const CONCURRENCY: u16 = 32;
@@ -134,18 +135,18 @@ fn watches(
     writers: Writers,
     unreadable: &mpsc::UnboundedSender<Unreadable>,
 ) -> SelectAll<JobRefs> {
-    let namespace = ctx.settings.namespace.as_deref();
+    let namespaces = &ctx.settings.namespaces;
     let (all, ours) = (watch_config(None), watch_config(Some(LABEL_JOB_UID)));
     let unreadable = || unreadable.clone();
     let client = &ctx.client;
-    let jobs = watch_events(api(client, namespace), all.clone(), unreadable(), WatchedJob::prune);
-    let functions = watch_events(api(client, namespace), all.clone(), unreadable(), |_| ());
+    let jobs = watch_events(apis(client, namespaces), all.clone(), unreadable(), WatchedJob::prune);
+    let functions = watch_events(apis(client, namespaces), all.clone(), unreadable(), |_| ());
     let cluster_functions =
-        watch_events(Api::all(client.clone()), all.clone(), unreadable(), |_| ());
-    let queues = watch_events(api(client, namespace), all, unreadable(), |_| ());
+        watch_events(vec![Api::all(client.clone())], all.clone(), unreadable(), |_| ());
+    let queues = watch_events(apis(client, namespaces), all, unreadable(), |_| ());
     let batch_jobs =
-        watch_events(api(client, namespace), ours.clone(), unreadable(), prune_batch_job);
-    let pods = watch_events(api(client, namespace), ours, unreadable(), prune_pod);
+        watch_events(apis(client, namespaces), ours.clone(), unreadable(), prune_batch_job);
+    let pods = watch_events(apis(client, namespaces), ours, unreadable(), prune_pod);
     let mut all = stream::select_all([
         on_watch::functions(ctx, reflector::reflector(writers.functions, functions)),
         on_watch::cluster_functions(
@@ -161,21 +162,21 @@ fn watches(
     all
 }
 
-/// The watches of what says which queues share CPUs. A controller of one namespace sees no other's attempts, which it
-/// would have to count: it leaves ClusterComputeQueues alone.
+/// The watches of what says which queues share CPUs. A controller of some namespaces sees no other's attempts, which
+/// it would have to count: it leaves ClusterComputeQueues alone.
 fn shared_queues(
     ctx: &Arc<Context>,
     unreadable: mpsc::UnboundedSender<Unreadable>,
 ) -> Vec<JobRefs> {
-    if ctx.settings.namespace.is_some() {
+    if !ctx.settings.namespaces.is_empty() {
         ctx.synced.mark(Watched::ClusterQueues);
         ctx.synced.mark(Watched::Namespaces);
         return Vec::new();
     }
     let client = &ctx.client;
     let all = || watch_config(None);
-    let queues = watch_events(Api::all(client.clone()), all(), unreadable.clone(), |_| ());
-    let namespaces = watch_events(Api::all(client.clone()), all(), unreadable, |_| ());
+    let queues = watch_events(vec![Api::all(client.clone())], all(), unreadable.clone(), |_| ());
+    let namespaces = watch_events(vec![Api::all(client.clone())], all(), unreadable, |_| ());
     vec![on_watch::cluster_queues(ctx, queues), on_watch::namespaces(ctx, namespaces)]
 }
 

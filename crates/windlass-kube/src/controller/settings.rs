@@ -12,8 +12,8 @@ use crate::attempt::report_endpoint::ReportEndpoint;
 /// What the command line sets.
 #[derive(Clone)]
 pub struct Settings {
-    /// Only this namespace; all when absent.
-    pub namespace: Option<String>,
+    /// Only these namespaces; all when there are none.
+    pub namespaces: Vec<String>,
     /// Where workers report to.
     pub report: ReportEndpoint,
     /// Namespace of the Lease by which one of several controllers leads; without one this one acts at

@@ -16,8 +16,12 @@ impl Changes for Cluster {
     async fn changes(&self, namespace: &str) -> Result<ChangeStream, Error> {
         // What cannot be read is logged by the watch. It is no job, so that nobody is told of it.
         let (unreadable, _) = mpsc::unbounded_channel();
-        let events =
-            watch_events::<ComputeJob>(self.api(namespace), watch_config(None), unreadable, |_| {});
+        let events = watch_events::<ComputeJob>(
+            vec![self.api(namespace)],
+            watch_config(None),
+            unreadable,
+            |_| {},
+        );
         let mut changes = Box::pin(handle_changes(events, Some));
         // What was there before is listed by the caller.
         loop {

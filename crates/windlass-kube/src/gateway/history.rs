@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use kube::{Api, Client};
+use kube::Client;
 use tokio::sync::mpsc;
 use windlass_clock::Clock;
 use windlass_core::JobKey;
@@ -16,6 +16,7 @@ use windlass_core::history::{Counted, History, HistoryReport};
 use super::open_jobs::OpenJobs;
 use crate::cache::job::WatchedJob;
 use crate::cache::watch::{Change, handle_changes, watch_config, watch_events};
+use crate::served::apis;
 
 /// How long estimates are told again.
 const FRESH: SignedDuration = SignedDuration::from_secs(1);
@@ -80,12 +81,9 @@ impl ClusterHistory {
         snapshot.estimates(self.clock.now()).pop()
     }
 
-    /// Counts what happens to the jobs of this namespace, or of all, for ever.
-    pub async fn follow(self: Arc<Self>, client: Client, namespace: Option<String>) {
-        let jobs = match &namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
-        };
+    /// Counts what happens to the jobs of these namespaces, or of all where none is named, for ever.
+    pub async fn follow(self: Arc<Self>, client: Client, namespaces: Vec<String>) {
+        let jobs = apis(&client, &namespaces);
         // What cannot be read is logged by the watch.
         let (unreadable, _) = mpsc::unbounded_channel();
         let events = watch_events(jobs, watch_config(None), unreadable, WatchedJob::prune);

@@ -18,7 +18,7 @@ pub(crate) fn start(server: &Server, controller: usize, manages: bool) -> JoinHa
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        namespace: None,
+        namespaces: Vec::new(),
         report: ReportEndpoint {
             url: "http://gateway/v1/reports".into(),
             authorities: None,

@@ -28,9 +28,9 @@ use crate::server::memory;
 /// Turn the ComputeJobs of a cluster into batch Jobs.
 #[derive(Debug, Args)]
 pub(crate) struct ControllerArgs {
-    /// Only this namespace [default: all]
-    #[arg(long, env = "WINDLASS_NAMESPACE", value_name = "NAME")]
-    pub(crate) namespace: Option<String>,
+    /// Only this namespace, or these, separated by commas [default: all]
+    #[arg(long, env = "WINDLASS_NAMESPACE", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) namespace: Vec<String>,
     /// Where workers report to, as their pods reach it
     #[arg(long, env = "WINDLASS_REPORT_URL", value_name = "URL")]
     pub(crate) report_url: String,
@@ -143,7 +143,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
     let lease = args.lease_namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let settings = windlass_kube::Settings {
-        namespace: args.namespace,
+        namespaces: args.namespace,
         report,
         lease_namespace: args.leader_elect.then_some(lease),
         name: host,
@@ -157,7 +157,8 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         ended: Traces::from_environment()?
             .map(|traces| -> Ended { Arc::new(move |job| traces.job(job)) }),
     };
-    info!(namespace = settings.namespace.as_deref().unwrap_or("*"), "controller starts");
+    let served = settings.namespaces.join(",");
+    info!(namespace = if served.is_empty() { "*" } else { &served }, "controller starts");
     let ready = watch::Sender::new(false);
     let controller = |operated| {
         windlass_kube::run(client.clone(), settings, metrics, operated, process::stopped())

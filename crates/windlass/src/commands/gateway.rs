@@ -78,9 +78,9 @@ pub(crate) struct GatewayArgs {
         requires = "results"
     )]
     pub(crate) blob_quota: Option<u64>,
-    /// Count what happens to the jobs of this namespace only [default: all]
-    #[arg(long, env = "WINDLASS_NAMESPACE")]
-    pub(crate) namespace: Option<String>,
+    /// Count what happens to the jobs of this namespace only, or of these, separated by commas [default: all]
+    #[arg(long, env = "WINDLASS_NAMESPACE", value_delimiter = ',')]
+    pub(crate) namespace: Vec<String>,
     /// Other replicas of this gateway, which are told of progress: a name with all their addresses
     #[arg(long, env = "WINDLASS_PEERS", value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) peers: Vec<String>,

@@ -60,6 +60,10 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Key>, ApiErr
     }
 }
 
+/// What to do with an input that is too large for a job.
+pub(super) const LARGE_INPUT: &str = "send a larger one before, by PUT to .../blobs/sha256:DIGEST, and name it by \
+     inputBlob, of the mediaType application/json, in place of input";
+
 impl JobRequest {
     /// Reads the fields of a spec, and beside them the job's name.
     pub(crate) fn read(mut body: Value, key: Option<&Key>) -> Result<Self, ApiError> {
@@ -88,9 +92,7 @@ impl JobRequest {
             return Err(ApiError::new(
                 ProblemKind::TooLarge,
                 format!(
-                    "an input has at most {MAX_INPUT_BYTES} bytes of compact JSON; send a larger one before, by PUT to \
-                     .../blobs/sha256:DIGEST, and name it by inputBlob, of the mediaType application/json, in place of \
-                     input"
+                    "an input has at most {MAX_INPUT_BYTES} bytes of compact JSON; {LARGE_INPUT}"
                 ),
             ));
         }

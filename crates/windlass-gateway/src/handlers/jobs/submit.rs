@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use windlass_core::parse;
 
-use super::job_request::{JobRequest, SubmittedJob, idempotency_key};
+use super::job_request::{JobRequest, LARGE_INPUT, SubmittedJob, idempotency_key};
 use super::response::{job_response, mark_replayed, waited_response};
 use super::wait::{permitted_wait, wait_until_finished};
 use crate::handlers::form::{Form, is_form};
@@ -14,6 +14,7 @@ use crate::protocol::body;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::limits::MAX_SUBMIT_BYTES;
+use crate::protocol::problem::ProblemKind;
 
 /// 201 with the job as it was accepted. With `Prefer: wait=N`, 200 with the finished job, or 202
 /// when it has not finished by then. Waiting shows what becomes of the job, so a caller who may
@@ -31,7 +32,8 @@ pub(crate) async fn submit_job(
     let fields = if is_form(&headers) {
         Form::of(&state, &token, &namespace, &headers, body)?.job().await?
     } else {
-        let bytes = body::read_json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await?;
+        let read = body::read_json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await;
+        let bytes = read.map_err(|why| why.with_advice(ProblemKind::TooLarge, LARGE_INPUT))?;
         parse::submitted(&bytes)?
     };
     let request = JobRequest::read(fields, key.as_ref())?;
