@@ -1,5 +1,5 @@
 //! What an event costs while 1,000 to 1,000,000 jobs wait, on a machine that is full; and with 1,000,000 jobs in 10,000
-//! queues, of which 100 each share the CPUs of a pool.
+//! queues, of which 100 each share the CPUs of a pool, without preemption and with it.
 //!
 //! `cargo bench -p windlass-core --bench admit`
 
@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use windlass_core::{Admission, Capacity, Cpus, Grant, Share, Waiting};
+use windlass_core::{Admission, Capacity, Cpus, Grant, Preemption, Share, Waiting};
 
 type Id = [u8; 16];
 
@@ -161,46 +161,85 @@ fn run(n: usize) -> Vec<Cost> {
     vec![Cost::of("wait", wait), Cost::of("next+release", next), Cost::of("leave", leave)]
 }
 
-/// A grant and a release in one of many pools, each with its own admission, as a cluster has them.
-fn run_pools() -> Cost {
-    let mut users = Users::new(QUEUES_OF_POOL, 0);
-    let mut pools: Vec<Admission<Id>> =
-        (0..POOLS).map(|_| Admission::new(Capacity(Some(CAPACITY)))).collect();
-    for admission in &mut pools {
-        for queue in 0..QUEUES_OF_POOL {
-            let weight = 1 + (queue % 3) as u32;
-            let guaranteed = (queue % 10 == 0).into();
-            let share = Share { quota: Some(32), weight, guaranteed, ..Share::default() };
-            admission.set_queue(&format!("queue-{queue}"), Some(share));
+/// Many pools, each with its own admission, as a cluster has them, and what runs in them.
+struct Pools {
+    users: Users,
+    admissions: Vec<Admission<Id>>,
+    running: Vec<Vec<Grant<Id>>>,
+    /// Attempts that are ending for others.
+    ending: Vec<Vec<Id>>,
+}
+
+impl Pools {
+    /// Pools of which every tenth queue has a guarantee and ends attempts for it, and the others those of their own.
+    fn new(preempts: bool) -> Self {
+        let admission = || Admission::new(Capacity(Some(CAPACITY)));
+        let mut admissions: Vec<_> = std::iter::repeat_with(admission).take(POOLS).collect();
+        for admission in &mut admissions {
+            for queue in 0..QUEUES_OF_POOL {
+                let (weight, guaranteed) = (1 + (queue % 3) as u32, (queue % 10 == 0).into());
+                let preemption = match (preempts, guaranteed) {
+                    (false, _) => Preemption::None,
+                    (true, 0) => Preemption::LowerPriority,
+                    (true, _) => Preemption::Reclaim,
+                };
+                let share = Share { quota: Some(32), weight, guaranteed, preemption };
+                admission.set_queue(&format!("queue-{queue}"), Some(share));
+            }
         }
+        let mut users = Users::new(QUEUES_OF_POOL, 0);
+        for number in 0..WAITING_IN_POOLS {
+            let (id, waiting) = users.submit();
+            admissions[number % POOLS].wait(id, waiting);
+        }
+        let (running, ending) = (vec![Vec::new(); POOLS], vec![Vec::new(); POOLS]);
+        Self { users, admissions, running, ending }
     }
-    for number in 0..WAITING_IN_POOLS {
-        let (id, waiting) = users.submit();
-        pools[number % POOLS].wait(id, waiting);
+
+    /// What is granted to those that wait, and whom they end. How many grants, and how many victims.
+    fn turn(&mut self, pool: usize) -> (usize, usize) {
+        let (now, before) = (self.users.now(), self.running[pool].len());
+        let mut victims = 0;
+        loop {
+            self.running[pool].extend(std::iter::from_fn(|| self.admissions[pool].next(now)));
+            let Some(preempted) = self.admissions[pool].preempt(now) else { break };
+            victims += preempted.victims.len();
+            self.ending[pool].extend(preempted.victims);
+        }
+        (self.running[pool].len() - before, victims)
     }
-    let now = users.now();
-    let granted = |admission: &mut Admission<Id>| -> Vec<Grant<Id>> {
-        std::iter::from_fn(|| admission.next(now)).collect()
-    };
-    let mut running: Vec<_> = pools.iter_mut().map(granted).collect();
-    let mut samples = Vec::new();
+
+    /// An attempt to end: one that ends for another, if there is one.
+    fn end(&mut self, pool: usize) -> Option<Id> {
+        let running = &mut self.running[pool];
+        if let Some(id) = self.ending[pool].pop() {
+            running.retain(|grant| grant.id != id);
+            return Some(id);
+        }
+        let count = running.len() as u64;
+        (count > 0).then(|| running.swap_remove(self.users.random.below(count) as usize).id)
+    }
+}
+
+/// Releases in one of many pools, with the grants that follow, and those whom they end.
+fn run_pools(preempts: bool) -> Cost {
+    let mut pools = Pools::new(preempts);
+    let started: usize = (0..POOLS).map(|pool| pools.turn(pool).0).sum();
+    let (mut samples, mut granted, mut victims) = (Vec::new(), 0, 0);
     for event in 0..EVENTS {
         let pool = event % POOLS;
-        if running[pool].is_empty() {
-            continue;
-        }
-        let ended = users.random.below(running[pool].len() as u64) as usize;
-        let ended = running[pool].swap_remove(ended);
-        timed(&mut samples, || {
-            pools[pool].release(&ended.id);
-            while let Some(grant) = pools[pool].next(now) {
-                running[pool].push(grant);
-            }
+        let Some(ended) = pools.end(pool) else { continue };
+        let turn = timed(&mut samples, || {
+            pools.admissions[pool].release(&ended);
+            pools.turn(pool)
         });
-        let (id, waiting) = users.submit();
-        pools[pool].wait(id, waiting);
+        granted += turn.0;
+        victims += turn.1;
+        let (id, waiting) = pools.users.submit();
+        pools.admissions[pool].wait(id, waiting);
     }
-    Cost::of("next+release", samples)
+    println!("{started} run in {POOLS} pools; then {granted} granted, {victims} ended for others");
+    Cost::of(if preempts { "with preempt" } else { "next+release" }, samples)
 }
 
 fn main() {
@@ -209,6 +248,7 @@ fn main() {
         return;
     }
     let all: Vec<Vec<Cost>> = SIZES.into_iter().map(run).collect();
+    let pools = [false, true].map(run_pools);
     println!();
     println!(
         "{:>9}  {:<12} {:>10} {:>10} {:>10} {:>12}",
@@ -224,13 +264,14 @@ fn main() {
             );
         }
     }
-    let Cost { kind, p50, p99, max, per_second } = run_pools();
-    println!(
-        "{WAITING_IN_POOLS:>9}  {kind:<12} {:>10} {:>10} {:>10} {per_second:>12.0}  in {POOLS} pools of {QUEUES_OF_POOL} queues",
-        format!("{p50:.2?}"),
-        format!("{p99:.2?}"),
-        format!("{max:.2?}"),
-    );
+    for Cost { kind, p50, p99, max, per_second } in pools {
+        println!(
+            "{WAITING_IN_POOLS:>9}  {kind:<12} {:>10} {:>10} {:>10} {per_second:>12.0}  in {POOLS} pools of {QUEUES_OF_POOL} queues",
+            format!("{p50:.2?}"),
+            format!("{p99:.2?}"),
+            format!("{max:.2?}"),
+        );
+    }
     println!();
     if let [few, .., many] = &all[..] {
         for (few, many) in few.iter().zip(many) {

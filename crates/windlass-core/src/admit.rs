@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use crate::Cpus;
 use index::Index;
 use line::{QueueEntry, QueueLine};
+use preemption_index::PreemptionIndex;
 use request::Room;
 use reservation::Reservations;
 
@@ -30,8 +31,11 @@ mod index;
 mod keep_cpus;
 mod line;
 mod preempt;
+mod preemption_index;
+mod queue_preemption;
 mod request;
 mod reservation;
+mod running;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +60,8 @@ pub struct Admission<Id> {
     queues: BTreeMap<Arc<str>, QueueLine<Id>>,
     /// Which of them comes first.
     index: Index<Id>,
+    /// For which of them it may help to end attempts.
+    preemption: PreemptionIndex,
     /// The CPUs that are kept for jobs for which attempts are ended.
     reservations: Reservations<Id>,
 }
@@ -91,6 +97,7 @@ impl<Id: Clone + Ord> Admission<Id> {
             jobs: BTreeMap::new(),
             queues: BTreeMap::new(),
             index: Index::new(),
+            preemption: PreemptionIndex::default(),
             reservations: Reservations::new(),
         }
     }
@@ -107,9 +114,11 @@ impl<Id: Clone + Ord> Admission<Id> {
     /// Changes the share of a queue; `None` when nobody has described it, which is the default.
     pub fn set_queue(&mut self, name: &str, share: Option<Share>) {
         let (name, queue) = self.queue(name);
-        queue.share = share;
-        self.index.mark_changed(&name);
-        self.reservations.set_queue(&name, share.unwrap_or_default().preemption);
+        let before = std::mem::replace(&mut queue.share, share).unwrap_or_default();
+        let share = share.unwrap_or_default();
+        self.preemption.set_share(&name, (before, share), self.queues.keys());
+        self.reservations.changed = true;
+        self.mark_changed(&name);
         self.settle(&name);
     }
 
@@ -134,7 +143,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         let Some(queue) = self.queues.get_mut(&name) else { return };
         let is_first = queue.insert(id.clone(), &place);
         if is_first {
-            self.index.mark_changed(&name);
+            self.mark_changed(&name);
         }
         self.reservations.changed = true;
         self.waiting += 1;
@@ -197,8 +206,9 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.reservations.changed = true;
         if let Some(queue) = self.queues.get_mut(&job.queue) {
             queue.granted -= u64::from(cpus);
-            queue.forget_running(id, standing);
-            self.index.mark_changed(&job.queue);
+            let is_ending = self.reservations.victims.contains_key(id);
+            queue.remove_attempt(id, (standing, cpus), is_ending);
+            self.mark_changed(&job.queue);
         }
         self.settle(&job.queue);
         Some((cpus, standing))
@@ -212,7 +222,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         }
     }
 
-    /// CPUs held in all.
+    /// CPUs held in all, with those that are kept for jobs that wait.
     pub fn used(&self) -> Cpus {
         Cpus::try_from(self.used).unwrap_or(Cpus::MAX)
     }
@@ -222,10 +232,22 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.waiting + self.reservations.len()
     }
 
-    /// CPUs that the jobs of a queue hold.
+    /// CPUs that the jobs of a queue hold, with those that are kept for some that wait.
     pub fn used_in(&self, queue: &str) -> Cpus {
         let granted = self.queues.get(queue).map_or(0, |queue| queue.granted);
         Cpus::try_from(granted).unwrap_or(Cpus::MAX)
+    }
+
+    /// CPUs in all that no attempt holds yet: they are kept for jobs for which others have ended.
+    pub fn reserved(&self) -> Cpus {
+        let kept = self.reservations.by_job.values().map(|known| known.kept);
+        kept.fold(0, Cpus::saturating_add)
+    }
+
+    /// CPUs of a queue that no attempt holds yet: they are kept for jobs for which others have ended.
+    pub fn reserved_in(&self, queue: &str) -> Cpus {
+        let kept = self.queues.get(queue).map_or(0, |queue| queue.kept);
+        Cpus::try_from(kept).unwrap_or(Cpus::MAX)
     }
 
     /// How many jobs of a queue wait, those included for which CPUs are kept.
@@ -250,6 +272,12 @@ impl<Id: Clone + Ord> Admission<Id> {
         Room { in_all, free }
     }
 
+    /// What decides of a queue has changed.
+    fn mark_changed(&mut self, name: &Arc<str>) {
+        self.index.mark_changed(name);
+        self.preemption.mark_changed(name);
+    }
+
     /// The queue of a name, and the one copy of that name.
     fn queue(&mut self, name: &str) -> (Arc<str>, &mut QueueLine<Id>) {
         let known = self.queues.get_key_value(name);
@@ -270,7 +298,7 @@ impl<Id: Clone + Ord> Admission<Id> {
             Some(queue) => {
                 let (id, was_first) = queue.remove(id, &place);
                 if was_first {
-                    self.index.mark_changed(&job.queue);
+                    self.mark_changed(&job.queue);
                 }
                 id
             }
@@ -284,8 +312,9 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.reservations.changed = true;
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.granted += u64::from(cpus);
-            queue.running.extend(standing.map(|standing| standing.running(id.clone())));
-            self.index.mark_changed(&name);
+            let is_ending = self.reservations.victims.contains_key(&id);
+            queue.add_attempt(&id, (standing, cpus), is_ending);
+            self.mark_changed(&name);
         }
         self.jobs.insert(id, KnownJob { queue: name, state: JobState::Granted(cpus, standing) });
     }
@@ -300,6 +329,7 @@ impl<Id: Clone + Ord> Admission<Id> {
             && let Some((name, queue)) = self.queues.remove_entry(name)
         {
             self.index.forget(&name, &queue.indexed);
+            self.preemption.forget(&name, queue.preemption);
         }
     }
 }

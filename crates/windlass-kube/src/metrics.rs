@@ -144,8 +144,13 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         // What has no number yet is not shown.
-        let queue =
-            QueueNumbers { namespace: "n".into(), name: "q".into(), waiting: 1, granted: 1 };
+        let queue = QueueNumbers {
+            namespace: "n".into(),
+            name: "q".into(),
+            waiting: 1,
+            granted: 1,
+            reserved: 0,
+        };
         metrics.jobs().set_queues([queue], Totals::default());
         let mut job = Job::new(Default::default(), Default::default());
         let now = Some(jiff::Timestamp::UNIX_EPOCH);
@@ -159,7 +164,7 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         let names = text.lines().filter_map(|line| line.strip_prefix("# HELP windlass_"));
         let names: Vec<_> = names.filter_map(|rest| rest.split(' ').next()).collect();
-        assert_eq!(names.len(), 14, "{text}");
+        assert_eq!(names.len(), 15, "{text}");
         for name in names {
             assert!(document.contains(&format!("`{name}`")), "{name}");
         }

@@ -42,6 +42,8 @@ pub struct QueueNumbers {
     pub waiting: usize,
     /// CPUs that its jobs hold.
     pub granted: Cpus,
+    /// CPUs that are kept for jobs of it for which others have ended.
+    pub reserved: Cpus,
 }
 
 /// What is measured of all queues together, those among them that have no numbers of their own.
@@ -63,6 +65,7 @@ pub struct JobMetrics(Arc<Meters>);
 struct Meters {
     queue_waiting: Family<QueueLabels, Gauge>,
     queue_granted: Family<QueueLabels, Gauge>,
+    queue_reserved: Family<QueueLabels, Gauge>,
     known_queues: Mutex<HashSet<(String, String)>>,
     waiting: Gauge,
     cpus_in_use: Gauge,
@@ -99,6 +102,7 @@ impl JobMetrics {
         let m = Meters {
             queue_waiting: Family::default(),
             queue_granted: Family::default(),
+            queue_reserved: Family::default(),
             known_queues: Mutex::default(),
             waiting: Gauge::default(),
             cpus_in_use: Gauge::default(),
@@ -115,6 +119,8 @@ impl JobMetrics {
         windlass.register("queue_waiting_jobs", help, m.queue_waiting.clone());
         let help = "CPUs that the jobs of a queue hold";
         windlass.register("queue_granted_cpus", help, m.queue_granted.clone());
+        let help = "CPUs that are kept for jobs of a queue for which others have ended";
+        windlass.register("queue_reserved_cpus", help, m.queue_reserved.clone());
         let help = "Jobs that wait for CPUs, in whatever queue";
         windlass.register("waiting_jobs", help, m.waiting.clone());
         let help = "CPUs that attempts hold, in whatever queue";
@@ -131,22 +137,24 @@ impl JobMetrics {
 
     /// Sets the numbers of all queues. A queue that is not in the list any more is gone, and so are its numbers.
     pub fn set_queues(&self, queues: impl IntoIterator<Item = QueueNumbers>, totals: Totals) {
-        let Meters { queue_waiting, queue_granted, known_queues, waiting, cpus_in_use, .. } =
-            &*self.0;
+        let Meters { queue_waiting, queue_granted, queue_reserved, known_queues, .. } = &*self.0;
+        let Meters { waiting, cpus_in_use, .. } = &*self.0;
         waiting.set(count(totals.waiting));
         cpus_in_use.set(i64::try_from(totals.cpus_in_use).unwrap_or(i64::MAX));
         let labels = |(namespace, queue): (String, String)| QueueLabels { namespace, queue };
         let mut present = HashSet::new();
-        for QueueNumbers { namespace, name, waiting, granted } in queues {
+        for QueueNumbers { namespace, name, waiting, granted, reserved } in queues {
             present.insert((namespace.clone(), name.clone()));
             let labels = labels((namespace, name));
             queue_waiting.get_or_create(&labels).set(count(waiting));
             queue_granted.get_or_create(&labels).set(i64::from(granted));
+            queue_reserved.get_or_create(&labels).set(i64::from(reserved));
         }
         let mut known = known_queues.lock().unwrap_or_else(PoisonError::into_inner);
         for gone in known.difference(&present) {
             queue_waiting.remove(&labels(gone.clone()));
             queue_granted.remove(&labels(gone.clone()));
+            queue_reserved.remove(&labels(gone.clone()));
         }
         *known = present;
     }
@@ -222,11 +230,13 @@ mod tests {
                 .expect("a string takes everything");
             text
         };
-        let queue =
-            QueueNumbers { namespace: "n".into(), name: "q".into(), waiting: 7, granted: 3 };
+        let (namespace, name) = ("n".into(), "q".into());
+        let queue = QueueNumbers { namespace, name, waiting: 7, granted: 3, reserved: 2 };
         metrics.set_queues([queue], Totals { waiting: 9, cpus_in_use: 5 });
         for line in [
             "windlass_queue_waiting_jobs{namespace=\"n\",queue=\"q\"} 7",
+            "windlass_queue_granted_cpus{namespace=\"n\",queue=\"q\"} 3",
+            "windlass_queue_reserved_cpus{namespace=\"n\",queue=\"q\"} 2",
             "windlass_waiting_jobs 9",
             "windlass_cpus_in_use 5",
         ] {

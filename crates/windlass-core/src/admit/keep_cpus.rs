@@ -16,13 +16,15 @@ impl<Id: Clone + Ord> Admission<Id> {
         let Some((id, name, place)) = self.take(id) else { return };
         for victim in &reservation.victims {
             self.reservations.victims.insert(victim.clone(), Some(id.clone()));
+            self.set_is_ending(victim, true);
         }
         self.used += u64::from(reservation.kept);
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.granted += u64::from(reservation.kept);
+            queue.kept += u64::from(reservation.kept);
             queue.coming += u64::from(reservation.coming);
             queue.reserved += 1;
-            self.index.mark_changed(&name);
+            self.mark_changed(&name);
         }
         self.reservations.by_job.insert(id.clone(), reservation);
         self.jobs.insert(id, KnownJob { queue: name, state: JobState::Reserved(place) });
@@ -53,9 +55,10 @@ impl<Id: Clone + Ord> Admission<Id> {
         self.used -= u64::from(reservation.kept);
         if let Some(queue) = self.queues.get_mut(&job.queue) {
             queue.granted -= u64::from(reservation.kept);
+            queue.kept -= u64::from(reservation.kept);
             queue.coming -= u64::from(reservation.coming);
             queue.reserved -= 1;
-            self.index.mark_changed(&job.queue);
+            self.mark_changed(&job.queue);
         }
         Some((job.queue, place))
     }
@@ -64,17 +67,18 @@ impl<Id: Clone + Ord> Admission<Id> {
     pub(super) fn pass_on(&mut self, victim: &Id, cpus: Cpus) {
         let Some(Some(id)) = self.reservations.victims.remove(victim) else { return };
         let Some(reservation) = self.reservations.by_job.get_mut(&id) else { return };
-        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(name) = self.jobs.get(&id).map(|job| Arc::clone(&job.queue)) else { return };
         reservation.victims.remove(victim);
         let passed = cpus.min(reservation.most - reservation.kept);
         let arrived = passed.min(reservation.coming);
         reservation.kept += passed;
         reservation.coming -= arrived;
         self.used += u64::from(passed);
-        if let Some(queue) = self.queues.get_mut(&job.queue) {
+        if let Some(queue) = self.queues.get_mut(&name) {
             queue.granted += u64::from(passed);
+            queue.kept += u64::from(passed);
             queue.coming -= u64::from(arrived);
-            self.index.mark_changed(&job.queue);
+            self.mark_changed(&name);
         }
     }
 

@@ -7,7 +7,8 @@ use std::ops::{Bound, RangeBounds};
 use jiff::Timestamp;
 
 use super::head::{Age, Head, Heads, Period};
-use super::request::{Share, Standing};
+use super::request::Share;
+use super::running::{QueuePreemption, Running};
 use crate::Cpus;
 
 /// What decides where a job is in the line of its queue.
@@ -25,9 +26,6 @@ type Level<Id> = BTreeSet<(Age, Id)>;
 /// The jobs of the same size, the higher priority first.
 type Levels<Id> = BTreeMap<Reverse<i32>, Level<Id>>;
 
-/// A running attempt by priority, and the younger first.
-pub(super) type Running<Id> = (i32, Reverse<Timestamp>, Id);
-
 /// A job's place in the line of its queue.
 type Rank<'a, Id> = (Reverse<i32>, Age, &'a Id);
 
@@ -39,8 +37,12 @@ pub(super) struct QueueLine<Id> {
     pub(super) granted: u64,
     /// CPUs of its quota that are kept for jobs of it, and that attempts of other queues still hold.
     pub(super) coming: u64,
-    /// What of it may be ended for other jobs: the first is ended first.
-    pub(super) running: BTreeSet<Running<Id>>,
+    /// CPUs that are granted and held by nobody yet: they are kept for jobs of it.
+    pub(super) kept: u64,
+    /// CPUs of its attempts that are ending for other jobs.
+    pub(super) ending: u64,
+    /// Its other attempts of which it is known in which order they are ended.
+    pub(super) running: Running<Id>,
     pub(super) waiting: usize,
     /// Jobs that wait and for which CPUs are kept: they are not in the line.
     pub(super) reserved: usize,
@@ -50,27 +52,25 @@ pub(super) struct QueueLine<Id> {
     pub(super) line: BTreeMap<Cpus, Levels<Id>>,
     /// What the index of all queues has of this one.
     pub(super) indexed: Heads<Id>,
+    /// What the index of preemption has of this one.
+    pub(super) preemption: QueuePreemption,
 }
 
 impl<Id: Clone + Ord> QueueLine<Id> {
-    /// An attempt of which this was known, if anything, may not be ended for others any more.
-    pub(super) fn forget_running(&mut self, id: &Id, standing: Option<Standing>) {
-        if let Some(standing) = standing {
-            self.running.remove(&standing.running(id.clone()));
-        }
-    }
-
     pub(super) fn new(is_open: bool) -> Self {
         Self {
             share: None,
             is_open,
             granted: 0,
             coming: 0,
-            running: BTreeSet::new(),
+            kept: 0,
+            ending: 0,
+            running: Running::new(),
             waiting: 0,
             reserved: 0,
             line: BTreeMap::new(),
             indexed: Heads::default(),
+            preemption: QueuePreemption::default(),
         }
     }
 

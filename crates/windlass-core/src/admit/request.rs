@@ -1,7 +1,5 @@
 //! What admission is asked, and what it answers.
 
-use std::cmp::Reverse;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -96,13 +94,6 @@ pub struct Standing {
     pub priority: i32,
     /// When it started: the younger first, since it loses less.
     pub since: Timestamp,
-}
-
-impl Standing {
-    /// The place of an attempt among those that may be ended.
-    pub(super) fn running<Id>(self, id: Id) -> (i32, Reverse<Timestamp>, Id) {
-        (self.priority, Reverse(self.since), id)
-    }
 }
 
 /// Attempts that are to end for a job that waits.

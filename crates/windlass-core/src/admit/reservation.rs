@@ -2,9 +2,7 @@
 //! the job for which it has ended, before anybody else sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use super::request::Preemption;
 use crate::Cpus;
 
 /// All of them.
@@ -12,8 +10,6 @@ use crate::Cpus;
 pub(super) struct Reservations<Id> {
     /// Whether anything has changed since it was last looked for attempts to end.
     pub(super) changed: bool,
-    /// Queues that may end attempts.
-    pub(super) queues: BTreeSet<Arc<str>>,
     pub(super) by_job: BTreeMap<Id, Reservation<Id>>,
     /// Attempts that are ending, and for whom: for nobody, if that job waits no more.
     pub(super) victims: BTreeMap<Id, Option<Id>>,
@@ -35,17 +31,7 @@ pub(super) struct Reservation<Id> {
 
 impl<Id: Ord> Reservations<Id> {
     pub(super) fn new() -> Self {
-        let (queues, by_job, victims) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Self { changed: false, queues, by_job, victims }
-    }
-
-    pub(super) fn set_queue(&mut self, name: &Arc<str>, preemption: Preemption) {
-        self.changed = true;
-        if preemption.is_none() {
-            self.queues.remove(name);
-        } else {
-            self.queues.insert(Arc::clone(name));
-        }
+        Self { changed: false, by_job: BTreeMap::new(), victims: BTreeMap::new() }
     }
 
     /// Jobs for which CPUs are kept.
@@ -55,6 +41,6 @@ impl<Id: Ord> Reservations<Id> {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.queues.is_empty() && self.by_job.is_empty() && self.victims.is_empty()
+        self.by_job.is_empty() && self.victims.is_empty()
     }
 }

@@ -3,6 +3,7 @@
 mod cost;
 mod model;
 mod preemption;
+mod preemption_scan;
 mod threads;
 
 use std::cmp::{Ordering, Reverse};
@@ -39,7 +40,7 @@ fn grants<Id: Clone + Ord>(admission: &mut Admission<Id>, now: Timestamp) -> Vec
 fn assert_empty<Id: Clone + Ord>(admission: &Admission<Id>) {
     assert_eq!((admission.used(), admission.waiting(), admission.cpus_waited_for()), (0, 0, 0));
     assert!(admission.jobs.is_empty() && admission.queues.is_empty() && admission.index.is_empty());
-    assert!(admission.reservations.is_empty());
+    assert!(admission.reservations.is_empty() && admission.preemption.is_empty());
 }
 
 #[test]

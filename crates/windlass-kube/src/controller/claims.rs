@@ -21,7 +21,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tracing::{debug, warn};
 use windlass_core::Error;
-use windlass_metrics::{QueueNumbers, Totals};
+use windlass_metrics::Totals;
 
 use super::context::Context;
 use super::list_live::{list_namespaces, list_objects};
@@ -239,13 +239,7 @@ async fn count_attempts(ctx: &Context, key: &LedgerKey) -> Result<(), Error> {
 fn measure_queues(ctx: &Context) {
     if ctx.is_leading() {
         let queues = ctx.admission.queues();
-        let waiting = queues.iter().map(|(_, waiting, _)| waiting).sum();
-        let queues = queues.into_iter().map(|(key, waiting, granted)| QueueNumbers {
-            namespace: key.namespace,
-            name: key.name,
-            waiting,
-            granted,
-        });
+        let waiting = queues.iter().map(|queue| queue.waiting).sum();
         let cpus_in_use = ctx.admission.cpus_in_use();
         ctx.metrics.jobs().set_queues(queues, Totals { waiting, cpus_in_use });
     } else {

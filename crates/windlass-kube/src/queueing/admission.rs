@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 use windlass_core::plan::AdmissionDecision;
-use windlass_core::{Cpus, Job, JobLimits};
+use windlass_core::{Job, JobLimits};
+use windlass_metrics::QueueNumbers;
 
 use super::key::{JobRef, QueueKey};
 use super::ledger::LedgerKey;
@@ -292,10 +293,9 @@ impl ClusterAdmission {
         self.lock().held.values().map(|held| u64::from(held.cpus)).sum()
     }
 
-    /// Every queue with the number of jobs that wait in it and the CPUs that its jobs hold.
-    pub(crate) fn queues(&self) -> Vec<(QueueKey, usize, Cpus)> {
-        let state = self.lock();
-        state.numbers()
+    /// Every queue, for the metrics.
+    pub(crate) fn queues(&self) -> Vec<QueueNumbers> {
+        self.lock().numbers()
     }
 
     /// Grants CPUs as long as there is a job that may start.

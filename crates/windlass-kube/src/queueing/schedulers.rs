@@ -159,7 +159,12 @@ impl Schedulers {
         all.filter_map(|admission| admission.preempted_by(attempt)).next()
     }
 
-    /// CPUs that the jobs of a queue hold.
+    /// CPUs of a queue that are kept for jobs for which others have ended.
+    pub(super) fn reserved_in(&self, key: &QueueKey) -> Cpus {
+        self.of(key).reserved_in(&key.scheduler_name())
+    }
+
+    /// CPUs that the jobs of a queue hold, with those that are kept.
     pub(super) fn used_in(&self, key: &QueueKey) -> Cpus {
         self.of(key).used_in(&key.scheduler_name())
     }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use windlass_core::plan::{AdmissionDecision, is_other};
 use windlass_core::status::Place;
 use windlass_core::{Cpus, Job, JobLimits, QueueSpec, Waiting};
+use windlass_metrics::QueueNumbers;
 
 use super::cluster_queues::ClusterQueues;
 use super::key::{JobRef, QueueKey, reference};
@@ -178,10 +179,17 @@ impl State {
         queues.chain(pools).collect()
     }
 
-    /// Every queue with the number of jobs that wait in it and the CPUs that its jobs hold.
-    pub(super) fn numbers(&self) -> Vec<(QueueKey, usize, Cpus)> {
+    /// Every queue, for the metrics.
+    pub(super) fn numbers(&self) -> Vec<QueueNumbers> {
         let numbers = |key: &QueueKey| {
-            (key.clone(), self.scheduler.waiting_in(key), self.scheduler.used_in(key))
+            let reserved = self.scheduler.reserved_in(key);
+            QueueNumbers {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+                waiting: self.scheduler.waiting_in(key),
+                granted: self.scheduler.used_in(key).saturating_sub(reserved),
+                reserved,
+            }
         };
         self.queues.iter().filter(|(_, queue)| !queue.is_gone).map(|(k, _)| numbers(k)).collect()
     }

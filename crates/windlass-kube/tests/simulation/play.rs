@@ -32,17 +32,18 @@ const SIDE_BY_SIDE: [usize; 2] = [80, 40];
 /// `WINDLASS_STORIES=all` all of them are.
 const MANAGED_SHARE: usize = 3;
 
+/// Whether no story is left out.
+pub(crate) fn plays_all() -> bool {
+    std::env::var("WINDLASS_STORIES").is_ok_and(|which| which == "all")
+}
+
 /// Plays all the stories: first with pods that the Job controller makes, then with those that our controller makes.
 /// Returns the numbers of their writes, in no order.
 pub(crate) fn play_all(stories: impl IntoIterator<Item = Story>) -> Vec<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stories: Vec<_> = stories.into_iter().collect();
     let (mut writes, mut wrong) = (Vec::new(), Vec::new());
-    let share = if std::env::var("WINDLASS_STORIES").is_ok_and(|which| which == "all") {
-        1
-    } else {
-        MANAGED_SHARE
-    };
+    let share = if plays_all() { 1 } else { MANAGED_SHARE };
     for (managed, side_by_side) in [false, true].into_iter().zip(SIDE_BY_SIDE) {
         let is_played = |(number, story): &(usize, &Story)| match story.managed {
             Some(mode) => mode == managed,

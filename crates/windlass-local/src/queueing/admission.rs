@@ -149,9 +149,11 @@ impl MachineAdmission {
             namespace: NAMESPACE.to_owned(),
             name: name.to_owned(),
             waiting: self.admission.waiting_in(name),
-            granted: self.admission.used_in(name),
+            granted: self.admission.used_in(name).saturating_sub(self.admission.reserved_in(name)),
+            reserved: self.admission.reserved_in(name),
         });
-        let (waiting, cpus_in_use) = (self.admission.waiting(), self.admission.used().into());
+        let cpus_in_use = self.admission.used().saturating_sub(self.admission.reserved()).into();
+        let waiting = self.admission.waiting();
         metrics.set_queues(numbers, Totals { waiting, cpus_in_use });
     }
 

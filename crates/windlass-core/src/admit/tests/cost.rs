@@ -106,3 +106,37 @@ fn a_hundred_times_the_queues_cost_a_grant_only_a_logarithm_more() {
     // ln 2,000 / ln 20 is 2.54.
     assert!(many < few * 4, "{few} comparisons among 20 queues, {many} among 2,000");
 }
+
+/// The most comparisons of any of 1,000 looks for attempts to end, each after a release, grants and a wait, where so many
+/// queues preempt and nobody may be ended.
+fn most_comparisons_to_preempt(queues: u32) -> u64 {
+    let mut admission = Admission::new(Capacity(Some(8)));
+    let share = Share { preemption: Preemption::Reclaim, ..Share::default() };
+    for queue in 0..queues {
+        admission.set_queue(&format!("queue-{queue}"), Some(share));
+    }
+    for id in 0..4 * queues {
+        admission.wait(Counted(id), job(&format!("queue-{}", id % queues), 1 + id % 3, 4));
+    }
+    let started = |admission: &mut Admission<Counted>| -> Vec<_> {
+        std::iter::from_fn(|| admission.next(at(10))).collect()
+    };
+    let mut running = started(&mut admission);
+    assert_eq!(admission.preempt(at(10)), None);
+    let mut most = 0;
+    for i in 4 * queues..4 * queues + 1000 {
+        admission.release(&running.swap_remove(i as usize % running.len()).id);
+        admission.wait(Counted(i), job(&format!("queue-{}", i % queues), 1 + i % 3, 4));
+        running.extend(started(&mut admission));
+        let (preempted, cost) = counted(|| admission.preempt(at(10)));
+        assert_eq!(preempted, None);
+        most = most.max(cost);
+    }
+    most
+}
+
+#[test]
+fn a_hundred_times_the_queues_that_preempt_cost_a_look_only_a_logarithm_more() {
+    let (few, many) = (most_comparisons_to_preempt(20), most_comparisons_to_preempt(2000));
+    assert!(many < 4 * few.max(50), "{few} comparisons among 20 queues, {many} among 2,000");
+}

@@ -94,8 +94,11 @@ fn a_guarantee_is_taken_back_and_no_other_is_touched() {
     assert_eq!(preempted(&mut admission), Some((9, vec![1])), "not the one in the guarantee of b");
     admission.wait(10, of_priority("a", 0, 2));
     assert_eq!(preempted(&mut admission), Some((10, vec![2])));
-    assert_eq!((admission.release(&2), admission.release(&1)), (Some(3), Some(1)));
-    assert_eq!(grants(&mut admission, at(60)), [(9, 1), (10, 2)]);
+    assert_eq!((admission.release(&2), admission.reserved_in("a")), (Some(3), 2));
+    assert_eq!((admission.reserved(), admission.used_in("a"), admission.used()), (2, 2, 5));
+    assert_eq!(grants(&mut admission, at(60)), [(9, 1), (10, 2)], "one with what is free");
+    assert_eq!(admission.release(&1), Some(1));
+    assert_eq!((admission.reserved(), admission.reserved_in("a")), (0, 0));
     assert_eq!(preempted(&mut admission), None);
 }
 
@@ -274,7 +277,8 @@ impl World {
                 self.start(id, cpus);
                 self.assert_within();
             }
-            let Some(preempted) = self.admission.preempt(self.now) else { return preemptions };
+            let preempted = preemption_scan::preempt(&mut self.admission, self.now);
+            let Some(preempted) = preempted else { return preemptions };
             self.check(&preempted);
             self.ending.extend(preempted.victims.iter().map(|id| (*id, Some(preempted.by))));
             preemptions += 1;

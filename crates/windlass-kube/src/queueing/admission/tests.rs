@@ -3,7 +3,7 @@
 mod shared;
 
 use windlass_core::status::reasons;
-use windlass_core::{JobSpec, Metadata};
+use windlass_core::{Cpus, JobSpec, Metadata};
 
 use super::*;
 use crate::crd::ComputeQueueSpec;

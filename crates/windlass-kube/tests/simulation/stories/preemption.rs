@@ -6,14 +6,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::late_needs::{block_on, phase_is, wait_for};
+use super::write_faults::{FAULTS, WRITES, random_faults};
 use crate::cluster;
 use crate::controller::start;
 use crate::objects::{
     create_function, create_job_of, create_queue_of, create_shared_queues, create_urgent_job,
     let_queue_preempt,
 };
-use crate::play::play_numbered;
-use crate::server::{ReadFaults, Server};
+use crate::play::{play_all, play_numbered, plays_all};
+use crate::server::{ReadFaults, Server, random_below};
 use crate::story::Story;
 
 /// Longest time until something follows.
@@ -28,6 +29,54 @@ fn urgent(number: u64) -> Story {
         jobs: vec![0, 0, 1],
         ..Story::numbered(number)
     }
+}
+
+/// Of all faults at all writes, every so many are played, so that each write and each fault has its turn. With
+/// `WINDLASS_STORIES=all` all of them are.
+const FAULTS_SHARE: usize = 5;
+
+#[test]
+fn one_fault_at_any_write_breaks_no_promise_to_who_is_ended_for_another() {
+    let share = if plays_all() { 1 } else { FAULTS_SHARE };
+    let pairs = (0..WRITES).flat_map(|write| FAULTS.iter().map(move |fault| (write, *fault)));
+    // It shares no divisor with the number of faults: no write and no fault is left out.
+    let some = pairs.enumerate().filter(|(number, _)| number.is_multiple_of(share));
+    let stories = some.map(|(number, pair)| Story {
+        faults: BTreeMap::from([pair]),
+        managed: Some(false),
+        ..urgent(number as u64)
+    });
+    play_all(stories);
+}
+
+/// Stories, when WINDLASS_STORIES does not say. `tests/run stories` plays ten thousand.
+const STORIES: u64 = 80;
+
+/// Two or three controllers, queues that share CPUs and preempt, up to three faults, late reads and a job that is cancelled.
+fn any_story(seed: u64) -> Story {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut random = |below: u64| random_below(&mut state, below);
+    let faults = random_faults(&mut random);
+    let jobs = (0..2 + random(4)).map(|_| u32::from(random(4) == 0)).collect();
+    let late = (random(3) == 0).then(|| ReadFaults::late(random(400), seed + 1));
+    let two = Story { controllers: 2, managed: Some(random(4) == 0), ..urgent(seed) };
+    Story {
+        faults,
+        jobs,
+        shared: true,
+        quota: Some(2 + u32::try_from(random(3)).unwrap()),
+        cancel: (random(3) == 0).then(|| random(1500)),
+        urgent_after: Some(random(1500)),
+        read_faults: late,
+        ..two.one_more_controller_every(5)
+    }
+}
+
+#[test]
+#[ignore = "takes hours for ten thousand stories: tests/run stories"]
+fn no_story_ever_grants_more_than_the_cpus_that_queues_share() {
+    let number = std::env::var("WINDLASS_STORIES").ok().and_then(|text| text.parse().ok());
+    play_numbered(number.unwrap_or(STORIES), any_story);
 }
 
 #[test]
