@@ -1,13 +1,12 @@
 //! When jobs are likely to start and to end, worked out when somebody asks, for all who ask within a second.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, oneshot};
 use uuid::Uuid;
 use windlass_core::Error;
-use windlass_core::estimate::{Estimate, Estimates, Situation, estimate};
+use windlass_core::estimate::{Estimates, Situation, estimate};
 
 use crate::controller::Context;
 use crate::event::Event;
@@ -26,18 +25,6 @@ pub(crate) struct Estimator {
 pub(crate) struct Latest {
     at: Timestamp,
     pub(crate) estimates: Estimates,
-    /// When the next job of each queue starts, where that is told.
-    next_starts: BTreeMap<String, Timestamp>,
-}
-
-impl Latest {
-    /// When the next job starts that waits in a queue, or in any.
-    pub(crate) fn next_start(&self, queue: Option<&str>) -> Option<Timestamp> {
-        match queue {
-            Some(queue) => self.next_starts.get(queue).copied(),
-            None => self.next_starts.values().min().copied(),
-        }
-    }
 }
 
 impl Estimator {
@@ -57,7 +44,7 @@ impl Estimator {
         }
         let ctx = Arc::clone(&self.ctx);
         let worked_out = tokio::spawn(async move {
-            let told = Arc::new(work_out(&ctx, now).await?);
+            let told = Arc::new(work_out(&ctx).await?);
             *latest = Some(Arc::clone(&told));
             Ok(told)
         });
@@ -65,7 +52,7 @@ impl Estimator {
     }
 }
 
-async fn work_out(ctx: &Arc<Context>, at: Timestamp) -> Result<Latest, Error> {
+async fn work_out(ctx: &Arc<Context>) -> Result<Latest, Error> {
     let (reply, answer) = oneshot::channel();
     ctx.events.send(Event::EstimatesRequested { reply });
     let mut situation = answer.await.map_err(|_| stopped())?;
@@ -73,9 +60,9 @@ async fn work_out(ctx: &Arc<Context>, at: Timestamp) -> Result<Latest, Error> {
     let ctx = Arc::clone(ctx);
     let worked_out = tokio::task::spawn_blocking(move || {
         let items = estimate(&situation, &ctx.store.run_times(), ctx.clock.now());
-        let next_starts = next_starts(&items);
-        let complete = situation.excerpt.is_whole;
-        Latest { at, estimates: Estimates { since: None, complete, items }, next_starts }
+        let estimates = Estimates { since: None, complete: situation.excerpt.is_whole, items };
+        // Work that takes longer than a second is told again as well.
+        Latest { at: ctx.clock.now(), estimates }
     });
     worked_out.await.map_err(|error| Error::Bug(error.to_string()))
 }
@@ -90,15 +77,4 @@ async fn name_all(ctx: &Arc<Context>, situation: &mut Situation<Uuid>) -> Result
         }
     }
     Ok(())
-}
-
-fn next_starts(items: &[Estimate]) -> BTreeMap<String, Timestamp> {
-    let mut next: BTreeMap<String, Timestamp> = BTreeMap::new();
-    for told in items {
-        if let (Some(queue), Some(start)) = (&told.queue, told.estimated_start_time) {
-            let first = next.entry(queue.clone()).or_insert(start);
-            *first = (*first).min(start);
-        }
-    }
-    next
 }

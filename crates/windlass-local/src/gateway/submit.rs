@@ -1,7 +1,6 @@
 //! Takes a new job in: validated, with a place in its queue, and committed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -16,7 +15,6 @@ use crate::controller::{Context, job_limits};
 use crate::engine::Engine;
 use crate::functions::Functions;
 use crate::queueing::admission::why_it_waits;
-use crate::queueing::backlog::Full;
 use crate::store::NewJob;
 
 /// Tries at a name that is made up.
@@ -48,10 +46,7 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
     let mut job = new_job(submission, &functions, &limits, config.cpus, clock.now());
     let mut tries = 1;
     loop {
-        let reservation = match backlog.reserve(job.spec.queue(), max_queued) {
-            Ok(reservation) => reservation,
-            Err(full) => return Err(refused(engine, full).await),
-        };
+        let reservation = backlog.reserve(job.spec.queue(), max_queued)?;
         let (job_now, limits) = (job.clone(), limits.clone());
         let new = NewJob { job: job_now, limits, reservation, is_waited_for };
         match store.insert(new).await {
@@ -63,16 +58,6 @@ pub(super) async fn submit(engine: &Engine, submission: Submission) -> Result<Jo
             inserted => return inserted.map(Arc::unwrap_or_clone),
         }
     }
-}
-
-/// No more jobs may wait. Whoever is told so comes again when the next one is estimated to have started.
-async fn refused(engine: &Engine, full: Full) -> Error {
-    let now = engine.ctx.clock.now();
-    let latest = engine.estimator.latest().await.ok();
-    let start = latest.and_then(|latest| latest.next_start(full.queue.as_deref()));
-    let pause =
-        start.map(|start| Duration::try_from(start.duration_since(now)).unwrap_or_default());
-    full.error(pause)
 }
 
 /// The job of a submission. Its status says from the start that it waits, so that a deep queue costs

@@ -13,9 +13,6 @@ const LATEST_WEIGHT: f64 = 0.1;
 /// Longest time after which a caller may try again.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
-/// The same where nothing is known.
-const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
-
 /// How many jobs wait in each queue, and how many may.
 #[derive(Debug)]
 pub(crate) struct Backlog {
@@ -40,44 +37,32 @@ pub(crate) struct Reservation {
     queue: Option<String>,
 }
 
-/// No more jobs may wait.
-#[derive(Debug)]
-pub(crate) struct Full {
-    /// The queue that holds as many as it may; `None` where the whole server does.
-    pub(crate) queue: Option<String>,
-    ahead: u32,
-    why: String,
-    start_interval: Option<f64>,
-}
-
 impl Backlog {
     /// On a machine on which so many jobs may wait.
     pub(crate) fn new(max: u32) -> Self {
         Self { max, counts: Mutex::default() }
     }
 
-    /// Reserves a place for a new job in a queue in which `max` may wait, or says what is full.
+    /// Reserves a place for a new job in a queue in which `max` may wait, or says when there may be one.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         queue: &str,
         max: Option<u32>,
-    ) -> Result<Reservation, Full> {
+    ) -> Result<Reservation, Error> {
         let mut counts = self.lock();
         let here = counts.by_queue.get(queue).copied().unwrap_or(0);
         let full = match max {
-            Some(max) if here >= max => Some((
-                here,
-                Some(queue.to_owned()),
-                format!("queue {queue:?} holds {here} waiting jobs, the most it may"),
-            )),
+            Some(max) if here >= max => {
+                Some((here, format!("queue {queue:?} holds {here} waiting jobs, the most it may")))
+            }
             _ if counts.all >= self.max => {
                 let all = counts.all;
-                Some((all, None, format!("this server holds {all} waiting jobs, the most it may")))
+                Some((all, format!("this server holds {all} waiting jobs, the most it may")))
             }
             _ => None,
         };
-        if let Some((ahead, queue, why)) = full {
-            return Err(Full { queue, ahead, why, start_interval: counts.start_interval });
+        if let Some((ahead, why)) = full {
+            return Err(busy(why, ahead, counts.start_interval));
         }
         counts.add(queue);
         Ok(Reservation { backlog: Arc::clone(self), queue: Some(queue.to_owned()) })
@@ -137,21 +122,15 @@ impl Drop for Reservation {
     }
 }
 
-impl Full {
-    /// A place is free after the next start. That is `next_start` from now, where somebody has estimated it, and else after
-    /// the mean interval; all that wait take as many starts as they are.
-    pub(crate) fn error(self, next_start: Option<Duration>) -> Error {
-        let Self { why, ahead, start_interval, .. } = self;
-        let mean = start_interval
-            .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(MAX_RETRY_AFTER));
-        let pause = next_start.map(|pause| pause.max(MIN_RETRY_AFTER)).or(mean);
-        let pause = pause.unwrap_or(MIN_RETRY_AFTER).min(MAX_RETRY_AFTER);
-        let message = match start_interval.map(|interval| (interval * f64::from(ahead)).ceil()) {
-            Some(wait) => format!("{why}; a new one would wait for about {wait} s"),
-            None => why,
-        };
-        Error::Busy { message, retry_after: pause }
-    }
+/// A place is free after the next start; all that wait take as many starts as they are.
+fn busy(why: String, ahead: u32, start_interval: Option<f64>) -> Error {
+    let Some(interval) = start_interval else {
+        return Error::Busy { message: why, retry_after: Duration::from_secs(1) };
+    };
+    let wait = (interval * f64::from(ahead)).ceil();
+    let retry_after =
+        Duration::try_from_secs_f64(interval).unwrap_or(MAX_RETRY_AFTER).min(MAX_RETRY_AFTER);
+    Error::Busy { message: format!("{why}; a new one would wait for about {wait} s"), retry_after }
 }
 
 #[cfg(test)]
@@ -163,12 +142,11 @@ mod tests {
         let backlog = Arc::new(Backlog::new(3));
         backlog.reserve("a", Some(1)).unwrap().keep();
         let refused = backlog.reserve("a", Some(1)).unwrap_err();
-        assert_eq!(refused.queue.as_deref(), Some("a"));
-        assert!(matches!(refused.error(None), Error::Busy { .. }));
+        assert!(matches!(refused, Error::Busy { .. }), "{refused}");
         drop(backlog.reserve("b", None).unwrap());
         backlog.reserve("b", None).unwrap().keep();
         backlog.add("a");
-        assert_eq!(backlog.reserve("b", None).unwrap_err().queue, None, "the machine's bound");
+        assert!(backlog.reserve("b", None).is_err(), "the machine's bound");
         backlog.remove("a");
         backlog.remove("a");
         backlog.reserve("a", Some(1)).unwrap().keep();
@@ -183,18 +161,9 @@ mod tests {
         for _ in 0..100 {
             backlog.record_start(Duration::from_secs(4));
         }
-        let refused = |next_start| {
-            let Error::Busy { message, retry_after } =
-                backlog.reserve("a", None).unwrap_err().error(next_start)
-            else {
-                panic!()
-            };
-            (message, retry_after)
+        let Err(Error::Busy { message, retry_after }) = backlog.reserve("a", None) else {
+            panic!()
         };
-        assert_eq!(refused(Some(Duration::from_secs(9))).1, Duration::from_secs(9));
-        assert_eq!(refused(Some(Duration::ZERO)).1, MIN_RETRY_AFTER);
-        assert_eq!(refused(Some(Duration::from_hours(9))).1, MAX_RETRY_AFTER);
-        let (message, retry_after) = refused(None);
         assert_eq!(retry_after, Duration::from_secs(4));
         assert!(message.ends_with("a new one would wait for about 40 s"), "{message}");
     }
