@@ -1,11 +1,11 @@
 //! When jobs that wait are likely to start, and jobs that run to end; nothing where too little is known.
 //!
-//! A job that runs and tells progress goes on at the rate that it had so far. Of any other job the run time is one of
-//! those that the latest jobs of its function had, as if they had had its CPUs; of one that runs, one of those that are
-//! longer than it has run. The line is then [played](replay) forward some times by the real [`Admission`](crate::Admission),
-//! each time with other run times out of those. What is told is the middle of these outcomes, and between what bounds
-//! eight of ten are. Meanwhile jobs come like those
-//! that came lately, each time from another moment on.
+//! A job that runs and tells progress goes on at the rate that it had since its first report. Of any other job the run
+//! time is one of those that the latest jobs of its function had, as if they had had its CPUs; of one that runs, one of
+//! those that are longer than it has run. The line is then [played](replay) forward some times by the real
+//! [`Admission`](crate::Admission), each time with other run times out of those. What is told is the middle of these
+//! outcomes, and bounds between which the end is likely. Meanwhile jobs come like those that came lately, each time from
+//! another moment on.
 //!
 //! The run time of a job whose function has no history could be any. So in one half of the plays it ends at once and in
 //! the other never, and what depends on it is not told.
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Cpus;
+use crate::admit::Excerpt;
 use crate::status::Progress;
 use arrivals::Arrival;
 use draws::Draws;
@@ -42,8 +43,12 @@ pub const MAX_WAITING: usize = 1000;
 const PLAYS: (usize, usize) = (8, 32);
 const MAX_STARTS: usize = 16_000;
 
-/// The least progress from which a rate is taken.
+/// Fewest jobs for which there is room in a play that come meanwhile; for a longer line as many as wait.
+const LEAST_LATER: usize = 256;
+
+/// The least progress since the first report from which a rate is taken, and the least time since then, in seconds.
 const LEAST_PROGRESS: f64 = 0.01;
+const LEAST_SECONDS: f64 = 1.0;
 
 /// By what factor the rate of a job that tells progress may change: an assumption, checked by the benchmark.
 const RATE_CHANGE: f64 = 1.25;
@@ -73,8 +78,8 @@ pub fn estimate<Id: Clone + Ord>(
         position: Some(*position),
         ..Estimate::default()
     });
-    if excerpt.preempts {
-        told.extend(places.map(not_played));
+    if let Some(why) = why_not_played(excerpt) {
+        told.extend(places.map(|place| Estimate { not_told: Some(why.into()), ..place }));
     } else if !waiting.is_empty() {
         let line = Line::new(excerpt, now);
         let (played, is_guessed) = model.play_all(&line, &holding, &waiting, arrivals);
@@ -86,10 +91,13 @@ pub fn estimate<Id: Clone + Ord>(
     told
 }
 
-/// The line of a queue that has attempts ended is not played: nobody can say whose end it asks for next.
-fn not_played(place: Estimate) -> Estimate {
+/// Why no start is told of any job, if so.
+fn why_not_played<Id>(excerpt: &Excerpt<Id>) -> Option<&'static str> {
+    if excerpt.starts_nothing {
+        return Some("the server is being drained: no job starts");
+    }
     let why = "running jobs end for jobs that wait, and nobody can say which and when";
-    Estimate { not_told: Some(why.into()), ..place }
+    excerpt.preempts.then_some(why)
 }
 
 /// Estimates when these jobs end that hold so many CPUs, where the line is not known.
@@ -135,8 +143,7 @@ impl<'a> Model<'a> {
         waiting: &[&'a KnownJob],
         arrivals: &'a Arrivals,
     ) -> (Vec<Played>, bool) {
-        let plays = 1 << (MAX_STARTS / waiting.len().max(1)).clamp(PLAYS.0, PLAYS.1).ilog2();
-        let most_later = (MAX_STARTS / plays).saturating_sub(waiting.len());
+        let (plays, most_later) = plays(waiting.len());
         let mut is_guessed = false;
         let all = (0..plays).map(|play| {
             let draws = Draws { play, of: plays };
@@ -159,11 +166,14 @@ impl<'a> Model<'a> {
             time.map_or(0.0, |time| self.now.duration_since(time).as_secs_f64().max(0.0))
         };
         let (held, ran) = (since(job.admitted), since(job.running));
-        let first = job.first_progress.map(|(time, done)| (since(Some(time)), done));
-        let told = job.progress.as_ref().and_then(|progress| rest_of(progress, first, ran));
-        let remaining = match told {
-            Some(rest) => rest * RATE_CHANGE.powf(2.0 * part - 1.0),
-            None => self.durations(&job.function, cpus)?.quantile(part, held)? - held,
+        let rest = job.progress.as_ref().map_or(Rest::LikeOthers, |progress| {
+            let first = job.first_progress.map(|(time, done)| (since(Some(time)), done));
+            Rest::of(progress, first)
+        });
+        let remaining = match rest {
+            Rest::Seconds(rest) => rest * RATE_CHANGE.powf(2.0 * part - 1.0),
+            Rest::LikeOthers => self.durations(&job.function, cpus)?.quantile(part, held)? - held,
+            Rest::Unknown => return None,
         };
         Some(match job.timeout_seconds {
             0 => remaining,
@@ -179,7 +189,9 @@ impl<'a> Model<'a> {
         let ends = [0.1, 0.5, 0.9].map(|part| self.remaining(job, cpus, part));
         estimate.set_completion(self.times_of(ends));
         if estimate.estimated_completion_time.is_none() {
+            let is_all_done = job.progress.as_ref().is_some_and(is_all_done);
             estimate.not_told = Some(match self.durations(&job.function, cpus) {
+                _ if is_all_done => "it has told all of its progress, and goes on".into(),
                 None => too_few(),
                 Some(_) => "it has run longer than the latest jobs of its function".into(),
             });
@@ -257,6 +269,13 @@ impl<'a> Model<'a> {
     }
 }
 
+/// How often a line of so many jobs is played, and how many may come in each play.
+fn plays(waiting: usize) -> (usize, usize) {
+    let least_later = waiting.max(LEAST_LATER);
+    let plays = 1 << (MAX_STARTS / (waiting + least_later)).clamp(PLAYS.0, PLAYS.1).ilog2();
+    (plays, (MAX_STARTS / plays).saturating_sub(waiting).max(least_later))
+}
+
 fn ending(name: &str) -> Estimate {
     let not_told = Some("it is being ended".into());
     Estimate { name: name.to_owned(), not_told, ..Estimate::default() }
@@ -266,18 +285,36 @@ fn too_few() -> String {
     format!("fewer than {MIN_ENDED_JOBS} jobs of its function have ended")
 }
 
-/// The seconds that a job with this progress still takes at the rate that it had so far: since it `first` told some, if
-/// that is known with its age, and it has done more since; or since it runs. A unit that is being worked on counts half.
-fn rest_of(progress: &Progress, first: Option<(f64, u64)>, ran: f64) -> Option<f64> {
-    let Progress { done, total, .. } = *progress;
-    if done >= total {
-        return (total > 0).then_some(0.0);
+fn is_all_done(Progress { done, total, .. }: &Progress) -> bool {
+    *total > 0 && done >= total
+}
+
+/// For how long a job goes on, as far as its progress tells.
+enum Rest {
+    Seconds(f64),
+    /// It tells too little: as long as others of its function.
+    LikeOthers,
+    /// It has done all, and goes on: no other job tells how long that takes.
+    Unknown,
+}
+
+impl Rest {
+    /// At the rate that it had since its `first` report, of which the age in seconds and the units are known. What it did
+    /// before it told any says nothing of that. A unit that is being worked on counts half.
+    fn of(progress: &Progress, first: Option<(f64, u64)>) -> Self {
+        let Progress { done, total, .. } = *progress;
+        if is_all_done(progress) {
+            return Self::Unknown;
+        }
+        let Some((seconds, before)) = first.filter(|(seconds, _)| *seconds >= LEAST_SECONDS) else {
+            return Self::LikeOthers;
+        };
+        let since = done.saturating_sub(before) as f64;
+        if since == 0.0 || since < LEAST_PROGRESS * total as f64 {
+            return Self::LikeOthers;
+        }
+        Self::Seconds(seconds * ((total - done) as f64 - 0.5) / (since + 0.5))
     }
-    if done == 0 || (done as f64 + 0.5) / (total as f64) < LEAST_PROGRESS {
-        return None;
-    }
-    let (seconds, before) = first.filter(|(_, before)| *before < done).unwrap_or((ran, 0));
-    Some(seconds * ((total - done) as f64 - 0.5) / ((done - before) as f64 + 0.5))
 }
 
 /// The first tenth, the middle and the last tenth of outcomes. Nothing where they depend on a guess.

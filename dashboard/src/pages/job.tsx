@@ -194,7 +194,7 @@ function Estimated({ estimate }: { estimate: Estimate }) {
   const between = (what: string, middle?: string, early?: string, late?: string) =>
     middle === undefined || early === undefined || late === undefined
       ? []
-      : [`${what} ${until(Date.parse(middle), current)} (eight times of ten ${until(Date.parse(early), current)} to ${until(Date.parse(late), current)})`];
+      : [`${what} ${until(Date.parse(middle), current)} (likely ${until(Date.parse(early), current)} to ${until(Date.parse(late), current)})`];
   const told = [
     ...(estimate.position === undefined ? [] : [`position ${estimate.position} in the line`]),
     ...between("starts", estimate.estimatedStartTime, estimate.earliestStartTime, estimate.latestStartTime),

@@ -60,9 +60,9 @@ struct Pairs {
     /// Waits that were told too short, or too long, by more than a factor of 2.
     too_short: usize,
     too_long: usize,
-    /// Of functions that tell progress: with all of it, with the latest alone, without; and of those that tell none.
-    remaining: [Vec<Pair>; 4],
-    remaining_in_range: [usize; 4],
+    /// Of functions that tell progress: with it, without; and of those that tell none.
+    remaining: [Vec<Pair>; 3],
+    remaining_in_range: [usize; 3],
     remaining_not_told: usize,
     took: Vec<Duration>,
 }
@@ -87,7 +87,7 @@ impl Pairs {
         for (at, told) in job.remaining.iter().enumerate() {
             let list = match (job.tells, at) {
                 (true, at) => at,
-                (false, 0) => 3,
+                (false, 0) => 2,
                 (false, _) => continue,
             };
             let Some([early, told, late]) = told else {
@@ -120,7 +120,6 @@ impl Pairs {
         );
         let names = [
             "with progress and its first report",
-            "the same jobs, with the latest progress alone",
             "the same jobs, as if they told none",
             "functions that tell no progress",
         ];
@@ -159,7 +158,7 @@ fn main() {
     let panels = [
         Panel { title: "Wait, told at submission", pairs: &all.starts, factor: 2.0 },
         Panel { title: "Remaining time, by progress", pairs: &all.remaining[0], factor: 1.2 },
-        Panel { title: "Remaining time, by history", pairs: &all.remaining[3], factor: 1.2 },
+        Panel { title: "Remaining time, by history", pairs: &all.remaining[2], factor: 1.2 },
     ];
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/pictures/estimates.svg");
     std::fs::write(path, plot::draw(&panels)).expect("the picture can be written");

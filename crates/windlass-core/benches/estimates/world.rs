@@ -30,19 +30,10 @@ pub(crate) struct Judged {
     pub(crate) tells: bool,
     /// What was left of its time after a tenth of it.
     pub(crate) remained: f64,
-    /// The first tenth, the middle and the last tenth that are told with all progress, with the latest alone, and with
-    /// none.
-    pub(crate) remaining: [Option<[f64; 3]>; 3],
+    /// The first tenth, the middle and the last tenth that are told with its progress, and without.
+    pub(crate) remaining: [Option<[f64; 3]>; 2],
     /// How long the estimate of all jobs took when it was submitted.
     pub(crate) took: Duration,
-}
-
-/// What is known of the progress of a job: also when it told some first, the latest alone, or nothing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tells {
-    All,
-    Latest,
-    Nothing,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +81,7 @@ impl World {
             events: BinaryHeap::from([Reverse((0, Event::Crowd))]),
             admission,
             times: RunTimes::default(),
-            arrivals: Arrivals::default(),
+            arrivals: Arrivals::since(time(0)),
             work: Vec::new(),
             known: BTreeMap::new(),
             submitted: Vec::new(),
@@ -144,7 +135,7 @@ impl World {
                 self.seconds([earliest_start_time, estimated_start_time, latest_start_time])
             });
             let tells = work.progress(0.0).is_some();
-            let (waited, remained, remaining) = (0.0, 0.0, [None; 3]);
+            let (waited, remained, remaining) = (0.0, 0.0, [None; 2]);
             self.judged.push(Judged {
                 waited,
                 overtaken: false,
@@ -189,7 +180,7 @@ impl World {
         let Some((_, cpus)) = self.running.get(&id) else { return };
         self.judged[id].remained = self.work[id].seconds(*cpus) * 0.9;
         let name = self.known[&id].name.clone();
-        let ends = |tells: Tells| {
+        let ends = |tells: bool| {
             let told = self.estimates(Some((id, tells)));
             let told = told.into_iter().find(|told| told.name == name)?;
             self.seconds([
@@ -198,22 +189,22 @@ impl World {
                 &told.latest_completion_time,
             ])
         };
-        let remaining = [Tells::All, Tells::Latest, Tells::Nothing].map(ends);
+        let remaining = [true, false].map(ends);
         self.judged[id].remaining = remaining;
     }
 
-    /// What is told now, if one job tells only so much of its progress, and all others all.
-    fn estimates(&self, but: Option<(usize, Tells)>) -> Vec<Estimate> {
+    /// What is told now, if one job tells progress or not, and all others do.
+    fn estimates(&self, but: Option<(usize, bool)>) -> Vec<Estimate> {
         let mut known = self.known.clone();
         for (id, (since, cpus)) in &self.running {
             let work = self.work[*id];
             let seconds = work.seconds(*cpus);
             let Some(known) = known.get_mut(id) else { continue };
-            let tells = but.filter(|(other, _)| other == id).map_or(Tells::All, |(_, tells)| tells);
-            if tells != Tells::Nothing {
-                known.progress = work.progress((self.now - since) as f64 / 1000.0 / seconds);
+            if but.is_some_and(|(other, tells)| other == *id && !tells) {
+                continue;
             }
-            let first = work.first_progress().filter(|_| tells == Tells::All);
+            known.progress = work.progress((self.now - since) as f64 / 1000.0 / seconds);
+            let first = work.first_progress();
             let first = first.map(|part| since + milliseconds(part * seconds));
             known.first_progress = first.filter(|at| *at <= self.now).map(|at| (time(at), 1));
         }

@@ -23,13 +23,15 @@ pub struct Excerpt<Id> {
     pub is_whole: bool,
     /// Whether attempts end for a job that waits, or may: who starts when is not known then.
     pub preempts: bool,
+    /// Whether nobody starts, whatever is free: a server that is drained.
+    pub(crate) starts_nothing: bool,
 }
 
 impl<Id> Excerpt<Id> {
-    /// The same where nobody starts: a server that is drained.
+    /// The same where nobody starts.
     #[must_use]
     pub fn without_starts(self) -> Self {
-        Self { capacity: Capacity(Some(0)), ..self }
+        Self { starts_nothing: true, ..self }
     }
 }
 
@@ -61,6 +63,7 @@ impl<Id: Clone + Ord> Admission<Id> {
             is_whole: waiting.len() == self.waiting(),
             waiting,
             preempts: self.preempts(),
+            starts_nothing: false,
         }
     }
 

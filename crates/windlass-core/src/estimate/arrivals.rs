@@ -13,8 +13,12 @@ const MAX_ARRIVALS: usize = 256;
 const MIN_ARRIVALS: usize = 16;
 
 /// The latest submissions, in bounded space.
-#[derive(Clone, Debug, Default)]
-pub struct Arrivals(VecDeque<Arrival>);
+#[derive(Clone, Debug)]
+pub struct Arrivals {
+    /// Since when all that came are here: the start of who keeps them, or the latest that is forgotten.
+    since: Timestamp,
+    all: VecDeque<Arrival>,
+}
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -25,17 +29,22 @@ pub(super) struct Arrival {
 }
 
 impl Arrivals {
+    /// Of one who knows of all from now on.
+    pub fn since(since: Timestamp) -> Self {
+        Self { since, all: VecDeque::new() }
+    }
+
     /// A job has been submitted.
     pub fn add(&mut self, function: &str, waiting: Waiting) {
-        let Self(all) = self;
-        all.push_back(Arrival { function: function.to_owned(), waiting });
-        if all.len() > MAX_ARRIVALS {
-            all.pop_front();
+        self.all.push_back(Arrival { function: function.to_owned(), waiting });
+        if self.all.len() > MAX_ARRIVALS {
+            let forgotten = self.all.pop_front();
+            self.since = forgotten.map_or(self.since, |it| it.waiting.since.max(self.since));
         }
     }
 
     /// What comes from now on, and after how many seconds, if all that was kept came again and again at the same distances,
-    /// begun after this part of the time from the first one to now. Crowds stay crowds. Nothing, where few have come, and
+    /// begun after this part of the time from the begin to now. Crowds stay crowds. Nothing, where few have come, and
     /// nothing of functions that are not known.
     pub(super) fn again(
         &self,
@@ -43,9 +52,8 @@ impl Arrivals {
         now: Timestamp,
         is_known: impl Fn(&str) -> bool,
     ) -> impl Iterator<Item = (f64, &Arrival)> {
-        let Self(all) = self;
-        let first = all.front().map_or(now, |first| first.waiting.since);
-        let seconds = move |time: Timestamp| time.duration_since(first).as_secs_f64();
+        let Self { since, all } = self;
+        let seconds = move |time: Timestamp| time.duration_since(*since).as_secs_f64();
         let window = seconds(now);
         let begin = window * part;
         let later = all.iter().position(|one| seconds(one.waiting.since) >= begin);

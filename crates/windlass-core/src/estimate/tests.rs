@@ -41,7 +41,7 @@ fn told(
     let holding = known.keys().copied().filter(|id| admission.granted(id).is_some());
     let excerpt = admission.excerpt(holding, MAX_WAITING);
     estimate(
-        &Situation { excerpt, known: known.clone(), arrivals: Arrivals::default() },
+        &Situation { excerpt, known: known.clone(), arrivals: Arrivals::since(at(0)) },
         times,
         at(0),
     )
@@ -177,23 +177,53 @@ fn jobs_like_those_that_came_lately_come_again_and_some_start_first() {
         last.estimated_start_time.map(|start| start.duration_since(at(0)).as_secs_f64())
     };
     let arrivals = |count: i64, function: &str, priority| {
-        let mut arrivals = Arrivals::default();
+        let mut arrivals = Arrivals::since(at(-20 * count));
         for seconds in (1..=count).rev() {
             let since = at(-20 * seconds);
             arrivals.add(function, Waiting { priority, since, ..waiting("q", 0) });
         }
         arrivals
     };
-    let alone = start(Arrivals::default()).unwrap();
+    let alone = start(Arrivals::since(at(0))).unwrap();
     // One each 20 s takes 14.5 of them from those behind it.
     let behind = start(arrivals(20, "f", 5)).unwrap();
     assert!((2.5..5.5).contains(&(behind / alone)), "{alone} {behind}");
     assert_eq!(start(arrivals(20, "f", -5)), Some(alone), "they come later");
     assert_eq!(start(arrivals(5, "f", 5)), Some(alone), "too few");
     assert_eq!(start(arrivals(20, "new", 5)), Some(alone), "nobody knows how long they take");
-    let mut at_once = Arrivals::default();
+    let mut at_once = Arrivals::since(at(0));
     (0..1000).for_each(|_| at_once.add("f", Waiting { priority: 5, ..waiting("q", 0) }));
     assert_eq!(start(at_once), Some(alone), "no time has passed");
+}
+
+#[test]
+fn one_crowd_of_a_long_time_does_not_come_all_the_time() {
+    let crowd = |count: usize| {
+        let mut arrivals = Arrivals::since(at(-10_000));
+        (0..count).for_each(|_| arrivals.add("f", Waiting { since: at(-1), ..waiting("q", 0) }));
+        arrivals
+    };
+    // It comes within the next 100 s in one of a hundred plays.
+    let few = crowd(200);
+    let within = |play| {
+        let part = (f64::from(play) + 0.5) / 100.0;
+        few.again(part, at(0), |_| true).take_while(|(after, _)| *after < 100.0).count()
+    };
+    let counts: Vec<_> = (0..100).map(within).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 200, "{counts:?}");
+    // Of more it is known only since when they came.
+    let many = crowd(300);
+    let last = many.again(0.5, at(0), |_| true).nth(1000).unwrap();
+    assert!(last.0 < 10.0, "{last:?}");
+}
+
+#[test]
+fn a_line_of_any_length_leaves_room_for_those_that_come() {
+    for waiting in 1..=MAX_WAITING {
+        let (plays, later) = plays(waiting);
+        assert!(later >= waiting.max(256) && (8..=32).contains(&plays), "{waiting}");
+        assert!(plays.is_power_of_two() && plays * (waiting + later) <= MAX_STARTS, "{waiting}");
+    }
 }
 
 #[test]
@@ -208,12 +238,24 @@ fn progress_tells_how_long_a_job_goes_on_and_its_time_so_far_what_remains_withou
     let without = remaining(&jobs).unwrap();
     assert!((1.0..3.0).contains(&without), "of 17, 18 and 19 s: {without}");
     jobs.get_mut(&0).unwrap().progress = Some(Progress::new(160, 1000, "", 16.0));
-    let with = remaining(&jobs).unwrap();
-    assert!((with - 84.0).abs() < 1.0, "{with}");
-    // It began to count late.
-    jobs.get_mut(&0).unwrap().first_progress = Some((at(-8), 1));
-    let later = remaining(&jobs).unwrap();
-    assert!((later - 42.0).abs() < 1.0, "{later}");
+    assert_eq!(remaining(&jobs), Some(without), "when it told its first progress is not known");
+    let mut with = |progress: (u64, u64), first: (i64, u64)| {
+        let job = jobs.get_mut(&0).unwrap();
+        job.progress = Some(Progress::new(progress.0, progress.1, "", 16.0));
+        job.first_progress = Some((at(first.0), first.1));
+        remaining(&jobs)
+    };
+    let rate = with((160, 1000), (-8, 1)).unwrap();
+    assert!((rate - 42.0).abs() < 1.0, "{rate}");
+    // One report, too little since, too short ago, or a count that begins again: as long as others.
+    for (progress, first) in
+        [((160, 1000), (-8, 160)), ((165, 1000), (-8, 160)), ((160, 1000), (0, 1)), ((5, 1000), (-8, 90))]
+    {
+        assert_eq!(with(progress, first), Some(without), "{progress:?} {first:?}");
+    }
+    assert_eq!(with((1000, 1000), (-8, 1)), None, "nobody knows what it does now");
+    assert_eq!(with((0, 0), (-8, 0)), Some(without));
+    assert!(with((160, 1000), (-8, 1)).is_some());
     jobs.get_mut(&0).unwrap().timeout_seconds = 20;
     assert_eq!(remaining(&jobs), Some(4.0), "it is ended then");
     // Longer than any other, and it tells nothing.

@@ -13,7 +13,7 @@ pub struct Estimates {
     /// Since when ended jobs are counted. Absent where all count: on one machine.
     pub since: Option<Timestamp>,
     /// Whether all jobs that hold CPUs or wait are here. Of a long line only the first 1,000 are, and on a cluster of those
-    /// that hold CPUs 1,000.
+    /// that hold CPUs 1,000, and all only once the gateway has seen all jobs.
     pub complete: bool,
     /// The jobs that hold CPUs, then those that wait.
     pub items: Vec<Estimate>,
@@ -28,20 +28,21 @@ pub struct Estimate {
     pub name: String,
     /// The queue in whose line it is, while it waits.
     pub queue: Option<String>,
-    /// Its position in the line of its queue, 1 for the first, while it waits.
+    /// Its position in the line of its queue, 1 for the first, while it waits. On a cluster it is what the controller has
+    /// told last in the job's status.
     #[schemars(range(min = 1))]
     pub position: Option<u32>,
     /// When it is likely to start: as likely before as after.
     pub estimated_start_time: Option<Timestamp>,
-    /// One time of ten it starts before this.
+    /// It is likely to start after this.
     pub earliest_start_time: Option<Timestamp>,
-    /// One time of ten it starts after this.
+    /// It is likely to start before this.
     pub latest_start_time: Option<Timestamp>,
     /// When it is likely to end: as likely before as after.
     pub estimated_completion_time: Option<Timestamp>,
-    /// One time of ten it ends before this.
+    /// It is likely to end after this.
     pub earliest_completion_time: Option<Timestamp>,
-    /// One time of ten it ends after this.
+    /// It is likely to end before this.
     pub latest_completion_time: Option<Timestamp>,
     /// Why something of that is not told, in a sentence.
     pub not_told: Option<String>,

@@ -13,6 +13,8 @@ use crate::cache::job::WatchedJob;
 /// Most jobs that hold CPUs of which anything is estimated at once.
 const MAX_RUNNING: usize = 1000;
 
+const NO_POSITION: &str = "it has no place in the line yet, or waits for its next try";
+
 const START_NOT_TOLD: &str = "a cluster tells in the job's status when it starts, by the rate at which jobs of its queue \
                               have started";
 
@@ -28,8 +30,8 @@ pub(super) struct OpenJobs {
 #[derive(Clone)]
 enum OpenJob {
     Running(Arc<KnownJob>, Cpus),
-    /// Its position in the line of its queue, and that queue.
-    Waiting(u32, Arc<str>),
+    /// Its position in the line of its queue, once the controller has told it, and that queue.
+    Waiting(Option<u32>, Arc<str>),
 }
 
 /// Some jobs of a namespace, from which estimates can be worked out without anything else.
@@ -82,7 +84,8 @@ impl OpenJobs {
         }
         let is_whole = jobs.len() <= MAX_RUNNING && waiting.len() <= MAX_WAITING;
         jobs.truncate(MAX_RUNNING);
-        waiting.sort_unstable_by_key(|(position, name, _)| (*position, *name));
+        // Those without a position come last.
+        waiting.sort_unstable_by_key(|(at, name, _)| (at.unwrap_or(u32::MAX), *name));
         waiting.truncate(MAX_WAITING);
         jobs.extend(waiting.into_iter().map(|(_, name, job)| (name, job)));
         let jobs = jobs.into_iter().map(|(name, job)| (name.clone(), job.clone())).collect();
@@ -111,10 +114,11 @@ impl OpenJob {
                 let timeout_seconds = job.spec.timeout_seconds.unwrap_or(0);
                 Some(Self::Running(Arc::new(KnownJob::of(&job, timeout_seconds)), cpus))
             }
-            Some(Phase::Queued) => {
-                Some(Self::Waiting(status.waiting.as_ref()?.position, job.queue().into()))
+            None | Some(Phase::Queued) => {
+                let position = status.waiting.as_ref().map(|waiting| waiting.position);
+                Some(Self::Waiting(position, job.queue().into()))
             }
-            _ => None,
+            Some(Phase::Succeeded | Phase::Failed | Phase::Cancelled) => None,
         }
     }
 }
@@ -132,8 +136,8 @@ impl Snapshot {
             OpenJob::Waiting(position, queue) => Some(Estimate {
                 name: name.clone(),
                 queue: Some(queue.to_string()),
-                position: Some(*position),
-                not_told: Some(START_NOT_TOLD.to_owned()),
+                position: *position,
+                not_told: Some(position.map_or(NO_POSITION, |_| START_NOT_TOLD).to_owned()),
                 ..Estimate::default()
             }),
         }));

@@ -40,10 +40,10 @@ pub(crate) struct QueueEntry {
 
 impl MachineAdmission {
     /// For a machine with so many CPUs.
-    pub(crate) fn new(cpus: Cpus, backlog: Arc<Backlog>) -> Self {
+    pub(crate) fn new(cpus: Cpus, backlog: Arc<Backlog>, now: Timestamp) -> Self {
         let admission = Admission::with_open(Capacity(Some(cpus)), needs_no_object);
         let (newly_waiting, queues) = (Vec::new(), BTreeMap::new());
-        let (last_start, arrivals) = (None, Arrivals::default());
+        let (last_start, arrivals) = (None, Arrivals::since(now));
         Self { admission, newly_waiting, backlog, queues, last_start, arrivals }
     }
 

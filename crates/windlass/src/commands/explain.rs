@@ -51,7 +51,7 @@ fn estimate_lines(estimate: &Estimate, now: Timestamp) -> Vec<(&'static str, Str
         let seconds = |time: &Timestamp| time.duration_since(now).as_secs().max(0);
         let (middle, early, late) = (middle.as_ref()?, early.as_ref()?, late.as_ref()?);
         let (in_, from, to) = (seconds(middle), seconds(early), seconds(late));
-        Some(format!("in about {in_} s, eight times of ten in {from} to {to} s"))
+        Some(format!("in about {in_} s, likely in {from} to {to} s"))
     };
     let starts = when(start, &estimate.earliest_start_time, &estimate.latest_start_time);
     let ends = when(
