@@ -92,7 +92,8 @@ impl<Id: Clone + Ord> Admission<Id> {
 
     /// Whether attempts are ending for a job, or a job waits in a queue that has some ended.
     fn preempts(&self) -> bool {
-        let has_jobs = |name: &str| self.queues.get(name).is_some_and(|q| q.waiting + q.reserved > 0);
+        let has_jobs =
+            |name: &str| self.queues.get(name).is_some_and(|q| q.waiting + q.reserved > 0);
         !self.reservations.by_job.is_empty()
             || !self.reservations.victims.is_empty()
             || self.preemption.any(has_jobs)

@@ -34,12 +34,17 @@ fn line(function: &str, jobs: u64) -> (Admission<u64>, BTreeMap<u64, KnownJob>) 
     (admission, known)
 }
 
-fn told(
+fn told(all: &(Admission<u64>, BTreeMap<u64, KnownJob>), times: &RunTimes) -> Vec<Estimate> {
+    told_if(all, times, |excerpt| excerpt)
+}
+
+fn told_if(
     (admission, known): &(Admission<u64>, BTreeMap<u64, KnownJob>),
     times: &RunTimes,
+    change: impl Fn(Excerpt<u64>) -> Excerpt<u64>,
 ) -> Vec<Estimate> {
     let holding = known.keys().copied().filter(|id| admission.granted(id).is_some());
-    let excerpt = admission.excerpt(holding, MAX_WAITING);
+    let excerpt = change(admission.excerpt(holding, MAX_WAITING));
     estimate(
         &Situation { excerpt, known: known.clone(), arrivals: Arrivals::since(at(0)) },
         times,
@@ -104,6 +109,10 @@ fn a_job_whose_queue_is_on_hold_or_too_small_has_a_position_and_no_start() {
     assert!(held.not_told.as_ref().unwrap().contains("does not start"), "{held:?}");
     let others = estimates.iter().filter(|estimate| estimate.name != "9");
     assert!(others.into_iter().all(|other| other.not_told.is_none()));
+    for job in told_if(&all, &times(), Excerpt::without_starts) {
+        let is_drained = job.not_told.is_some_and(|why| why.contains("being drained"));
+        assert!(is_drained == job.position.is_some() && job.estimated_start_time.is_none());
+    }
 }
 
 /// Two CPUs: one job of a queue that preempts waits behind two lower ones of it that run, and one of another queue waits.
@@ -248,9 +257,12 @@ fn progress_tells_how_long_a_job_goes_on_and_its_time_so_far_what_remains_withou
     let rate = with((160, 1000), (-8, 1)).unwrap();
     assert!((rate - 42.0).abs() < 1.0, "{rate}");
     // One report, too little since, too short ago, or a count that begins again: as long as others.
-    for (progress, first) in
-        [((160, 1000), (-8, 160)), ((165, 1000), (-8, 160)), ((160, 1000), (0, 1)), ((5, 1000), (-8, 90))]
-    {
+    for (progress, first) in [
+        ((160, 1000), (-8, 160)),
+        ((165, 1000), (-8, 160)),
+        ((160, 1000), (0, 1)),
+        ((5, 1000), (-8, 90)),
+    ] {
         assert_eq!(with(progress, first), Some(without), "{progress:?} {first:?}");
     }
     assert_eq!(with((1000, 1000), (-8, 1)), None, "nobody knows what it does now");

@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::sync::mpsc;
 use windlass_clock::Clock;
-use windlass_core::JobKey;
 use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::history::{Counted, History, HistoryReport};
+use windlass_core::{Error, JobKey};
 
 use super::open_jobs::OpenJobs;
 use crate::cache::job::WatchedJob;
@@ -26,9 +26,12 @@ pub struct ClusterHistory {
     clock: Clock,
     since: Timestamp,
     kept: Mutex<Kept>,
-    /// The latest estimates of namespaces of which somebody has asked for some within a second.
-    estimates: Mutex<HashMap<String, (Timestamp, Arc<Estimates>)>>,
+    /// The latest estimates of namespaces of which somebody asks for some, or has within a second.
+    estimates: Mutex<HashMap<String, Latest>>,
 }
+
+/// The latest estimates of a namespace, and when they were worked out. Locked while they are.
+type Latest = Arc<tokio::sync::Mutex<Option<(Timestamp, Arc<Estimates>)>>>;
 
 #[derive(Default)]
 struct Kept {
@@ -58,21 +61,52 @@ impl ClusterHistory {
     }
 
     /// When the jobs of one namespace are likely to end that run, and the positions of those that wait: worked out at
-    /// most once a second, while nobody waits for what is counted.
-    pub(super) fn estimates(&self, namespace: &str) -> Arc<Estimates> {
-        self.estimates_at(namespace, self.clock.now())
+    /// most once a second, while nobody waits for what is counted or for another namespace.
+    pub(super) async fn estimates(
+        self: &Arc<Self>,
+        namespace: &str,
+    ) -> Result<Arc<Estimates>, Error> {
+        self.estimates_at(namespace, self.clock.now()).await
     }
 
-    fn estimates_at(&self, namespace: &str, now: Timestamp) -> Arc<Estimates> {
-        let mut latest = self.estimates.lock().unwrap_or_else(PoisonError::into_inner);
-        latest
-            .retain(|_, (at, _)| (SignedDuration::ZERO..FRESH).contains(&now.duration_since(*at)));
-        let (_, told) = latest.entry(namespace.to_owned()).or_insert_with(|| {
-            let snapshot = self.lock().open.snapshot(namespace);
-            let (since, complete) = (Some(self.since), snapshot.is_whole);
-            (now, Arc::new(Estimates { since, complete, items: snapshot.estimates(now) }))
+    async fn estimates_at(
+        self: &Arc<Self>,
+        namespace: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Estimates>, Error> {
+        let mut latest = self.latest(namespace, now).lock_owned().await;
+        if let Some((at, told)) = &*latest
+            && is_fresh(*at, now)
+        {
+            return Ok(Arc::clone(told));
+        }
+        let (history, namespace) = (Arc::clone(self), namespace.to_owned());
+        let worked_out = tokio::task::spawn_blocking(move || {
+            let told = Arc::new(history.work_out(&namespace, now));
+            *latest = Some((now, Arc::clone(&told)));
+            told
         });
-        Arc::clone(told)
+        worked_out.await.map_err(|error| Error::Bug(error.to_string()))
+    }
+
+    /// That of one namespace. What nobody asks for any more is forgotten.
+    fn latest(&self, namespace: &str, now: Timestamp) -> Latest {
+        let mut all = self.estimates.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, latest| {
+            // Who works it out has it locked.
+            let known = latest.try_lock();
+            known.map_or(true, |it| it.as_ref().is_some_and(|(at, _)| is_fresh(*at, now)))
+                || Arc::strong_count(latest) > 1
+        });
+        Arc::clone(all.entry(namespace.to_owned()).or_default())
+    }
+
+    fn work_out(&self, namespace: &str, now: Timestamp) -> Estimates {
+        let kept = self.lock();
+        let (snapshot, is_listed) = (kept.open.snapshot(namespace), kept.is_listed);
+        drop(kept);
+        let (since, complete) = (Some(self.since), is_listed && snapshot.is_whole);
+        Estimates { since, complete, items: snapshot.estimates(now) }
     }
 
     /// The same of one job, as it is now.
@@ -97,6 +131,11 @@ impl ClusterHistory {
         // A panic leaves at most one job that is counted in one slot of two.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether estimates of that time are told again.
+fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
+    (SignedDuration::ZERO..FRESH).contains(&now.duration_since(at))
 }
 
 impl Kept {
@@ -243,19 +282,34 @@ mod tests {
         assert_eq!(one("waits"), None);
     }
 
-    #[test]
-    fn of_many_the_first_thousand_that_wait_are_told_and_the_same_for_a_second() {
-        let (history, now) = (busy(), NOW.parse().unwrap());
-        assert!(history.estimates_at("n", now).complete);
+    #[tokio::test]
+    async fn of_many_the_first_thousand_that_wait_are_told_and_the_same_for_a_second() {
+        let (history, now) = (Arc::new(busy()), NOW.parse().unwrap());
+        let told = async |now| history.estimates_at("n", now).await.unwrap();
+        assert!(told(now).await.complete);
         for number in 0..1_500_u32 {
             let waits = json!({ "phase": "Queued", "waiting": { "position": 1_500 - number } });
             history.lock().take(&open_job(&format!("waits-{number}"), &waits), now);
         }
-        assert_eq!(history.estimates_at("n", now).items.len(), 2, "as it was told last");
-        let told = history.estimates_at("n", now + FRESH);
+        assert_eq!(told(now).await.items.len(), 2, "as it was told last");
+        let told = told(now + FRESH).await;
         let positions: Vec<_> = told.items.iter().filter_map(|told| told.position).collect();
         assert_eq!((positions.len(), positions[0], told.complete), (1_000, 1, false));
         assert!(positions.is_sorted());
+        history.estimates_at("other", now + FRESH + FRESH).await.unwrap();
+        assert_eq!(history.estimates.lock().unwrap().len(), 1, "the old ones are forgotten");
+    }
+
+    #[tokio::test]
+    async fn jobs_without_a_place_are_told_and_not_all_are_there_before_the_first_list() {
+        let (history, now) = (Arc::new(ClusterHistory::default()), NOW.parse().unwrap());
+        history.lock().take(&open_job("new", &json!({})), now);
+        history.lock().take(&open_job("again", &json!({ "phase": "Queued" })), now);
+        let told = history.estimates_at("n", now).await.unwrap();
+        assert!(told.items.iter().all(|job| job.position.is_none() && job.not_told.is_some()));
+        assert_eq!((told.items.len(), told.complete), (2, false));
+        history.lock().take(&Change::Listed, now);
+        assert!(history.estimates_at("n", now + FRESH).await.unwrap().complete);
     }
 
     #[test]

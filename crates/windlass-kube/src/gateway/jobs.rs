@@ -320,7 +320,8 @@ impl Jobs for Cluster {
 
     async fn estimates(&self, namespace: &str) -> Result<Estimates, Error> {
         let none = || Error::unavailable("only a gateway estimates");
-        Ok((*self.history.as_ref().ok_or_else(none)?.estimates(namespace)).clone())
+        let history = self.history.as_ref().ok_or_else(none)?;
+        Ok(Estimates::clone(&*history.estimates(namespace).await?))
     }
 
     async fn estimate(&self, key: &JobKey) -> Result<Option<Estimate>, Error> {
