@@ -955,12 +955,12 @@ export interface components {
         Estimate: {
             /**
              * Format: date-time
-             * @description One time of ten it ends before this.
+             * @description It is likely to end after this.
              */
             earliestCompletionTime?: string;
             /**
              * Format: date-time
-             * @description One time of ten it starts before this.
+             * @description It is likely to start after this.
              */
             earliestStartTime?: string;
             /**
@@ -975,12 +975,12 @@ export interface components {
             estimatedStartTime?: string;
             /**
              * Format: date-time
-             * @description One time of ten it ends after this.
+             * @description It is likely to end before this.
              */
             latestCompletionTime?: string;
             /**
              * Format: date-time
-             * @description One time of ten it starts after this.
+             * @description It is likely to start before this.
              */
             latestStartTime?: string;
             /** @description Name of the job. */
@@ -989,7 +989,8 @@ export interface components {
             notTold?: string;
             /**
              * Format: uint32
-             * @description Its position in the line of its queue, 1 for the first, while it waits.
+             * @description Its position in the line of its queue, 1 for the first, while it waits. On a cluster it is what the controller has
+             *     told last in the job's status.
              */
             position?: number;
             /** @description The queue in whose line it is, while it waits. */
@@ -998,7 +999,7 @@ export interface components {
         /** @description What is estimated of the jobs of a namespace. */
         Estimates: {
             /** @description Whether all jobs that hold CPUs or wait are here. Of a long line only the first 1,000 are, and on a cluster of those
-             *     that hold CPUs 1,000. */
+             *     that hold CPUs 1,000, and all only once the gateway has seen all jobs. */
             complete: boolean;
             /** @description The jobs that hold CPUs, then those that wait. */
             items: components["schemas"]["Estimate"][];

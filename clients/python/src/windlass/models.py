@@ -563,21 +563,23 @@ class Estimate(Model):
     name: str
     """Name of the job."""
     earliest_completion_time: str | None = None
-    """One time of ten it ends before this."""
+    """It is likely to end after this."""
     earliest_start_time: str | None = None
-    """One time of ten it starts before this."""
+    """It is likely to start after this."""
     estimated_completion_time: str | None = None
     """When it is likely to end: as likely before as after."""
     estimated_start_time: str | None = None
     """When it is likely to start: as likely before as after."""
     latest_completion_time: str | None = None
-    """One time of ten it ends after this."""
+    """It is likely to end before this."""
     latest_start_time: str | None = None
-    """One time of ten it starts after this."""
+    """It is likely to start before this."""
     not_told: str | None = None
     """Why something of that is not told, in a sentence."""
     position: int | None = None
-    """Its position in the line of its queue, 1 for the first, while it waits."""
+    """Its position in the line of its queue, 1 for the first, while it waits. On a cluster it is what the controller
+    has told last in the job's status.
+    """
     queue: str | None = None
     """The queue in whose line it is, while it waits."""
 
