@@ -144,6 +144,22 @@ def test_a_failure_is_an_exception_with_the_traceback(client):
     assert "did you mean items?" in caught.value.summary
 
 
+def test_what_was_computed_is_on_the_exception_when_items_fail(client):
+    going = {"items": [1, "bad", "c", "nan"], "keepGoing": True}
+    with pytest.raises(windlass.ItemsFailed, match="item 1: ValueError: bad cannot be had") as caught:
+        client.call("fail", going)
+    assert caught.value.results == {0: 1, 2: "c"}
+    assert [(error.item, error.type) for error in caught.value.errors] == [(1, "ValueError"), (3, "NoJson")]
+    assert isinstance(caught.value, windlass.JobFailed) and caught.value.http_status == 502
+    job = caught.value.job.metadata.name
+    assert caught.value.summary == f"job {job}: item 1: FunctionError"
+    # By the name alone as well, and not where nothing failed.
+    with pytest.raises(windlass.ItemsFailed):
+        client.value(job)
+    assert json.loads(client.result(job))["results"] == [1, None, "c", None]
+    assert client.call("fail", {"items": [1], "keepGoing": True}) == {"results": [1], "errors": []}
+
+
 def test_a_call_that_waits_for_what_is_not_there_says_so(client, caplog):
     began = time.monotonic()
 

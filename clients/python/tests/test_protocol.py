@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_server import job
 
 import windlass
 from windlass import _events
@@ -15,7 +16,7 @@ from windlass._batches import batches, maps_items
 from windlass._events import Decoder
 from windlass._http import Target
 from windlass._json import NoJson
-from windlass.models import Function
+from windlass.models import Function, Job
 
 HERE = Path(__file__).resolve().parent
 
@@ -189,3 +190,20 @@ def test_an_executor_takes_the_name_of_a_function():
     for misuse in (4, len):
         with pytest.raises(TypeError, match=r"windlass\.Executor\('price'\).*parallelism"):
             windlass.Executor(misuse)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"results": [None], "errors": ["a text"]},
+        {"results": [None], "errors": [{"item": 7, "type": "E", "message": ""}]},
+        {"results": [1], "errors": [{"item": 0, "type": "E", "message": ""}]},
+        {"results": [None], "errors": [{"item": "0"}]},
+        {"results": {}, "errors": [1]},
+    ],
+)
+def test_a_result_that_only_looks_like_failed_items_is_a_result(value):
+    text = json.dumps(value)
+    result = {"text": text, "contentType": "application/json", "bytes": len(text), "sha256": ""}
+    told = Job.from_json(job("j", "Succeeded", 1, {}, result=result))
+    assert protocol.value_of(told, text.encode()) == value

@@ -21,10 +21,11 @@ pub use observed::{
 };
 
 use crate::report;
-use crate::status::{ConditionType, FailureReason, Truth, reasons};
+use crate::status::{ConditionType, Failure, FailureReason, Truth, reasons};
 pub use crate::transition::is_other;
 use crate::transition::{
-    Transition, failure, found_no_node, is_over_start_deadline, next_status, not_started,
+    Transition, did_not_start, failure, found_no_node, is_over_start_deadline, next_status,
+    not_ended, not_started,
 };
 use crate::validate::JobLimits;
 use crate::{AttemptNumber, Cpus, Error, Job, JobStatus, Phase};
@@ -226,9 +227,8 @@ fn start<'a>(
     let begun = attempt.startable_since.or(reason.is_some().then_some(attempt.created));
     let left = begun.map(|since| limits.start_deadline() - now.duration_since(since));
     if left.is_some_and(|left| left <= SignedDuration::ZERO) {
-        let why = reason.unwrap_or(if message.is_empty() { "nothing said why" } else { "" });
-        let failure = not_started(limits, why, message, attempt.number, now);
-        (Transition::GivenUp { attempt, failure }, None)
+        let failure = did_not_start(job, limits, attempt, (reason, message), now);
+        (Transition::GivenUp { attempt, failure }, Some(Duration::ZERO))
     } else if reason.is_none() && is_shown_to_start(&job.status, attempt.number) {
         // Which pod it is, is told with the next news.
         (Transition::Unchanged, left.map(to_std))
@@ -247,6 +247,28 @@ fn is_shown_to_start(status: &JobStatus, attempt: AttemptNumber) -> bool {
         && running.is_some_and(|running| running.reason == reasons::STARTING)
 }
 
+/// An attempt that its node did not start is to be ended. A node that does not answer ends nothing: no other attempt
+/// can start then, and after another start deadline the job fails.
+fn end_of_silent<'a>(
+    limits: &JobLimits,
+    attempt: &'a Attempt,
+    failure: &Failure,
+    now: Timestamp,
+) -> (Transition<'a>, Option<Duration>) {
+    let is_unreachable = matches!(attempt.state, AttemptState::Unreachable { .. });
+    // Nobody tells that a node has come back.
+    let looks = is_unreachable.then_some(UNREACHABLE_REQUEUE);
+    if failure.reason != FailureReason::Lost {
+        return (Transition::Acknowledged, looks);
+    }
+    let left = limits.start_deadline() - now.duration_since(failure.time);
+    if left.is_positive() {
+        return (Transition::Acknowledged, looks.into_iter().chain([to_std(left)]).min());
+    }
+    let failure = not_ended(limits, failure, now);
+    (Transition::GivenUp { attempt, failure }, None)
+}
+
 /// No attempt is unsettled: the next one may start when none is alive and CPUs are granted.
 ///
 /// The objects of the last failed attempt (its batch Job, on a cluster) stay until the job has ended, or the next attempt
@@ -262,13 +284,16 @@ fn next_attempt<'a>(
     if observed.attempts.iter().any(Attempt::is_live) {
         // An attempt that was settled by its worker's report may still be exiting. One that has given its CPUs back is
         // ended, wherever it is by now.
-        let failure = job.status.failure.as_ref();
-        let given_back = failure.filter(|failure| failure.reason.gives_back());
-        let is_given_back = |attempt: &&Attempt| {
-            attempt.is_live() && given_back.is_some_and(|failure| failure.attempt == attempt.number)
+        let told_early = job.status.failure.as_ref().filter(|failure| failure.is_told_early());
+        let Some((failure, attempt)) = told_early.and_then(|failure| {
+            let mut live = observed.attempts.iter().filter(|attempt| attempt.is_live());
+            Some((failure, live.find(|attempt| attempt.number == failure.attempt)?))
+        }) else {
+            return (Vec::new(), Transition::Acknowledged, None);
         };
-        let actions = observed.attempts.iter().filter(is_given_back).filter_map(removal).collect();
-        return (actions, Transition::Acknowledged, None);
+        let actions = removal(attempt).into_iter().collect();
+        let (transition, requeue_after) = end_of_silent(limits, attempt, failure, now);
+        return (actions, transition, requeue_after);
     }
     if let Some(at) = retry_at(job).filter(|at| *at > now) {
         return (Vec::new(), Transition::Acknowledged, Some(until(at, now)));

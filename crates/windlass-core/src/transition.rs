@@ -22,11 +22,10 @@ mod unreported;
 
 #[cfg(test)]
 pub(crate) use retry::MAX_ATTEMPTS;
-use unreported::refused_start;
-pub(crate) use unreported::{failure, found_no_node, is_over_start_deadline, not_started};
-
-/// What a kubelet says in turn of an image that it cannot pull.
-const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
+use unreported::{PULLS_NO_IMAGE, refused_start};
+pub(crate) use unreported::{
+    did_not_start, failure, found_no_node, is_over_start_deadline, not_ended, not_started,
+};
 
 /// A step of a job, with what the status is to say of it.
 #[derive(Clone, Debug)]

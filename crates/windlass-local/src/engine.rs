@@ -223,7 +223,11 @@ fn watch_files(ctx: &Context) -> Vec<JoinHandle<()>> {
     let looking = looking.inspect_err(|error| {
         warn!(%error, "a data directory that is removed is noticed at the next change only");
     });
-    watching.into_iter().chain(looking.ok()).collect()
+    let closed = ownership::keep_closed(&ctx.config.data);
+    let closed = closed.inspect_err(|error| {
+        warn!(%error, "a data directory that a function opens to others stays open");
+    });
+    watching.into_iter().chain(looking.ok()).chain(closed.ok()).collect()
 }
 
 /// Deletes blobs that nobody needs any more, again and again.

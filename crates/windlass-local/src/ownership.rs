@@ -9,6 +9,12 @@ use rustix::process::geteuid;
 use tracing::info;
 use windlass_worker::private_files;
 
+mod contents;
+mod stays_closed;
+
+use contents::{check_contents, check_owner};
+pub(crate) use stays_closed::keep_closed;
+
 /// What a server keeps in its data directory.
 const ENTRIES: [&str; 8] = [
     "attempts",
@@ -50,6 +56,7 @@ fn claim(data: &Path, owner: u32) -> io::Result<()> {
         }
     }
     check_owner(data, &found, owner)?;
+    check_contents(data, &found, owner)?;
     for (name, is_secret) in
         ENTRIES.iter().map(|name| (name, false)).chain(SECRETS.iter().map(|name| (name, true)))
     {
@@ -101,26 +108,6 @@ pub(crate) fn open_secret(data: &Path, name: &str) -> io::Result<Option<File>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     File::open(&path).map(Some)
-}
-
-/// Nobody but the owner has been able to write.
-fn check_owner(path: &Path, found: &Metadata, owner: u32) -> io::Result<()> {
-    let refuse = |why: String| {
-        let why = format!("{} {why}", path.display());
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
-    };
-    if found.uid() != owner {
-        return refuse(format!("belongs to user {}, and not to user {owner}", found.uid()));
-    }
-    // The mode of a link says nothing.
-    if !found.is_symlink() && found.mode() & 0o022 != 0 {
-        return refuse(
-            "may be written by other users: look whether all in it is yours, then use \
-             `chmod -R go-w`"
-                .into(),
-        );
-    }
-    Ok(())
 }
 
 /// Others may pass through a directory to files of theirs: see [`let_pass`].
@@ -179,6 +166,66 @@ mod tests {
         set_mode(&unused, 0o1777);
         claim_directory(&unused).unwrap();
         assert_eq!(mode(&unused), 0o700);
+    }
+
+    #[test]
+    fn what_others_could_have_come_to_is_looked_through() {
+        let here = tempfile::tempdir().unwrap();
+        let data = here.path().join("data");
+        claim_directory(&data).unwrap();
+        for (directory, file) in [
+            ("results", "results/uid-1"),
+            ("logs", "logs/uid-1"),
+            ("blobs/new", "blobs/new/one"),
+            ("attempts/1", "attempts/1/attempt.json"),
+        ] {
+            let (directory, file) = (data.join(directory), data.join(file));
+            let above = directory.parent().filter(|above| *above != data);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(&file, "").unwrap();
+            set_mode(&file, 0o666);
+            let open = |mode: u32| {
+                for path in [Some(directory.as_path()), above, Some(data.as_path())] {
+                    path.iter().for_each(|path| set_mode(path, mode));
+                }
+            };
+            open(0o755);
+            let why = refusal(&data);
+            assert!(why.contains(file.to_str().unwrap()), "{why}");
+            assert!(why.contains("written by other users"), "{why}");
+            // Nobody else could come to it.
+            open(0o700);
+            claim_directory(&data).unwrap();
+            set_mode(&file, 0o600);
+            open(0o755);
+            claim_directory(&data).unwrap();
+        }
+        // What a function leaves is its own.
+        fs::create_dir(data.join("attempts/1/work")).unwrap();
+        set_mode(&data.join("attempts/1/work"), 0o777);
+        set_mode(&data, 0o755);
+        claim_directory(&data).unwrap();
+    }
+
+    #[test]
+    fn a_link_is_judged_by_itself_and_by_what_it_leads_to() {
+        let here = tempfile::tempdir().unwrap();
+        let data = here.path().join("data");
+        claim_directory(&data).unwrap();
+        let elsewhere = here.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, data.join("results")).unwrap();
+        set_mode(&elsewhere, 0o777);
+        let why = refusal(&data);
+        assert!(why.contains("results may be written by other users"), "{why}");
+        set_mode(&elsewhere, 0o755);
+        claim_directory(&data).unwrap();
+        assert_eq!(fs::metadata(&elsewhere).unwrap().mode() & 0o7777, 0o700);
+        if geteuid().is_root() {
+            let link = data.join("results");
+            std::os::unix::fs::lchown(&link, Some(4_711), None).unwrap();
+            assert!(refusal(&data).contains("belongs to user 4711"));
+        }
     }
 
     #[test]

@@ -1120,7 +1120,7 @@ export interface components {
          *     - `StartDeadline`: The attempt did not start within its deadline. Never retried.
          *     - `Unschedulable`: No node had room for the attempt: its CPUs were given back to the queue. The job is tried again until the start deadline, with fewer CPUs if it may take fewer. Does not count against the retries.
          *     - `Preempted`: The attempt was ended for a job that comes before it, as the `preemption` of that job's queue says. The job waits for CPUs again, at its old place. Does not count against the retries.
-         *     - `Lost`: The attempt is gone and left no outcome: preempted by the Kubernetes scheduler, deleted, evicted for the sake of its node, its node or server lost, or there was no room to start it. Does not count against the retries.
+         *     - `Lost`: The attempt is gone and left no outcome: preempted by the Kubernetes scheduler, deleted, evicted for the sake of its node, its node or server lost, or its node could not start it. Does not count against the retries.
          * @enum {string}
          */
         FailureReason: "Invalid" | "BadInput" | "FunctionError" | "Crashed" | "Killed" | "OutOfMemory" | "DiskExceeded" | "NoOutput" | "ResultTooLarge" | "ResultLost" | "Timeout" | "CannotStart" | "StartDeadline" | "Unschedulable" | "Preempted" | "Lost";

@@ -345,10 +345,25 @@ fn a_database_that_is_removed_ends_the_server_before_anything_is_lost() {
 }
 
 #[test]
-fn an_idle_server_notices_that_its_database_is_gone() {
-    let here = here();
-    let data = here.path().join("data");
-    let mut server = Server::start_at(&data, &["--cpus", "1"]);
-    fs::remove_file(data.join("jobs.sqlite")).unwrap();
-    assert_eq!(server.ended().code(), Some(1));
+fn an_idle_server_notices_within_a_second_that_its_files_are_gone() {
+    type Remove = fn(&Path) -> std::io::Result<()>;
+    let removals: [Remove; 3] = [
+        |data| fs::remove_file(data.join("jobs.sqlite")),
+        |data| fs::remove_file(data.join("jobs.sqlite-wal")),
+        |data| fs::rename(data, data.with_extension("away")),
+    ];
+    for remove in removals {
+        let here = here();
+        let data = here.path().join("data");
+        let mut server = Server::start_at(&data, &["--cpus", "1"]);
+        assert_eq!(server.client.get("/readyz").status, 200);
+        let removed = Instant::now();
+        remove(&data).unwrap();
+        // It is not ready any more, or does not answer.
+        while server.client.try_send("GET", "/readyz", &[], b"").is_ok_and(|it| it.status == 200) {
+            assert!(removed.elapsed() < Duration::from_secs(1), "{:?}", removed.elapsed());
+        }
+        assert_eq!(server.ended().code(), Some(1));
+        assert!(server.said().contains("the store has failed"), "{}", server.said());
+    }
 }

@@ -32,6 +32,43 @@ fn a_function_reads_the_token_only_where_it_is_not_kept_out() {
     assert!(server.said().contains("functions can read the data directory"), "{}", server.said());
 }
 
+/// Landlock does not govern modes.
+#[test]
+fn a_data_directory_that_a_function_opens_is_closed_again() {
+    let here = here();
+    let open = "data=$(dirname $WINDLASS_INPUT)/../..; chmod 0777 $data || exit 1; \
+                until [ $(stat -c %a $data) = 700 ]; do sleep 0.01; done; echo closed > $WINDLASS_OUTPUT";
+    script(here.path(), "opens", open, "retries: 0");
+    let server = Server::beside(here.path(), &[]);
+    for _ in 0..2 {
+        let ended = server.client.run(&json!({ "function": "opens" }));
+        assert_eq!(ended["status"]["phase"], "Succeeded", "{ended}");
+    }
+    assert_eq!(fs::metadata(server.data()).unwrap().mode() & 0o7777, 0o700);
+    let said = server.said();
+    assert_eq!(said.matches("was opened to other users").count(), 1, "{said}");
+}
+
+#[test]
+fn what_holds_a_function_is_said_at_the_start() {
+    let start = |more: &[&str]| Server::start(&[&["--cpus", "1"], more].concat());
+    let warning = "functions can read the data directory";
+    let mut usual = start(&["--landlock", "on"]);
+    assert!(usual.before().contains(r#""landlock":true"#), "{}", usual.before());
+    assert!(usual.before().contains(r#""attempt_disk_bytes":1"#), "{}", usual.before());
+    assert!(!usual.before().contains("function_user"), "{}", usual.before());
+    assert!(usual.stop().success());
+    assert!(!usual.said().contains(warning), "{}", usual.said());
+    let unbounded = start(&["--attempt-disk", "0"]);
+    assert!(!unbounded.before().contains("attempt_disk_bytes"), "{}", unbounded.before());
+    if rustix::process::geteuid().is_root() {
+        let mut other = start(&["--landlock", "off", "--function-user", "4711:4712"]);
+        assert!(other.before().contains(r#""function_user":4711"#), "{}", other.before());
+        assert!(other.stop().success());
+        assert!(!other.said().contains(warning), "{}", other.said());
+    }
+}
+
 #[test]
 fn a_function_writes_to_what_was_made_after_its_worker_was_started() {
     let here = here();

@@ -52,6 +52,28 @@ fn a_stop_that_reaches_every_process_at_once_judges_no_function() {
     }
 }
 
+/// As `docker stop` does it: the first process is told, and all are killed when it takes too long.
+#[test]
+fn a_stop_of_a_container_that_takes_too_long_judges_no_function() {
+    let here = here();
+    script(here.path(), "slow", "trap '' TERM; sleep 900; sleep 900", "retries: 0");
+    let mut server = Server::beside(here.path(), &["--cpus", "1"]);
+    server.client.submit(&json!({ "function": "slow", "name": "slow" }));
+    phase(&server.client, "slow", "Running");
+    Command::new("kill").args(["-TERM", &server.pid().to_string()]).status().unwrap();
+    eventually("it is stopping", BOUND, || server.said().contains("stopping").then_some(()));
+    server.signal_all(here.path(), "KILL");
+    assert_eq!(server.ended().code(), None);
+    let server = Server::beside(here.path(), &["--cpus", "1", "--grace", "1"]);
+    let status = eventually("it is begun again", BOUND, || {
+        let status = status(&server.client, "slow");
+        let again = status["attempt"] == 2 && status["phase"] == "Running";
+        (again || status["timeline"]["finished"].is_string()).then_some(status)
+    });
+    assert_eq!(status["phase"], "Running", "{status}");
+    assert_eq!(status["retries"].as_u64().unwrap_or(0), 0, "{status}");
+}
+
 #[test]
 fn a_server_that_was_told_to_ignore_hangups_does() {
     let here = here();

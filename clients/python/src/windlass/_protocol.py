@@ -348,11 +348,36 @@ def checked(answer: Answer) -> bytes:
     return answer.body
 
 
+def _raise_failed_items(job: Job, value: Any) -> None:
+    """Raises where the result is that of `windlass.worker` with `keepGoing`, and items have failed.
+
+    Whoever computes with a list of results must not find a None in it.
+    """
+    if not isinstance(value, dict) or set(value) != {"results", "errors"}:
+        return
+    results, told = value["results"], value["errors"]
+    if not isinstance(results, list) or not isinstance(told, list) or not told:
+        return
+    try:
+        failed = {error.item: error for error in map(errors.ItemError.from_json, told)}
+        is_ours = all(results[item] is None for item in failed)
+    except (LookupError, TypeError, AttributeError):
+        return  # of a function that calls something else so
+    if is_ours:
+        kept = {number: result for number, result in enumerate(results) if number not in failed}
+        raise errors.ItemsFailed(job, kept, tuple(failed.values()))
+
+
 def value_of(job: Job, result: bytes) -> Any:
-    """The result as a Python value where its media type is that of one, such as JSON or an array; else its bytes."""
+    """The result as a Python value where its media type is that of one, such as JSON or an array; else its bytes.
+
+    `ItemsFailed` where some items have none.
+    """
     kind = job.status.result.content_type if job.status.result else ""
     if is_json(kind):
-        return json.loads(result)
+        value = json.loads(result)
+        _raise_failed_items(job, value)
+        return value
     try:
         return decode(kind, io.BytesIO(result))
     except Undecodable as error:

@@ -129,7 +129,9 @@ class Client:
     ) -> Any:
         """Hands in a job and waits for its result: a Python value where it is JSON, an array or a table, else bytes.
 
-        Raises `JobFailed` or `JobCancelled` when there is none. The job goes on when this caller does not; but Ctrl-C
+        Raises `JobFailed` or `JobCancelled` when there is none. An item that fails ends the job at once; with
+        `"keepGoing": True` beside the `items` the others are computed, and `ItemsFailed`, a `JobFailed`, has their
+        `results` by number. The job goes on when this caller does not; but Ctrl-C
         cancels one without a key of yours, which nobody would find again.
         """
         given, key = protocol.given_of(function, input, **options), idempotency_key or protocol.new_key()
@@ -175,7 +177,10 @@ class Client:
             self._cancel_left(waiting)
 
     def value(self, job: JobOrName) -> Any:
-        """The result of a job, once it has ended: a Python value where it is JSON, an array or a table, else bytes."""
+        """The result of a job, once it has ended: a Python value where it is JSON, an array or a table, else bytes.
+
+        Raises as `call` does.
+        """
         if isinstance(job, str) or not protocol.is_finished(job):
             job = self.wait(job)
         protocol.raise_without_result(job)

@@ -7,7 +7,7 @@ there was no answer, `JobEnded` that a job has no result.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from windlass._error import WindlassError as WindlassError
@@ -252,6 +252,18 @@ class ItemsFailed(JobFailed):
         self.errors = errors
         """Why the others have none, in their order."""
         super().__init__(job)
+
+    @property
+    def summary(self) -> str:
+        """The job, the first item that failed and one word; and why the function has refused it, where it has."""
+        first = self.errors[0]
+        why = f": {first.message.splitlines()[0]}" if self.reason == "BadInput" and first.message else ""
+        return f"job {self.job.metadata.name}: item {first.item}: {self.reason}{why}"
+
+    def numbered_from(self, first: int) -> ItemsFailed:
+        """The same, where the job's first item has this number among those of a map."""
+        told = tuple(replace(error, item=error.item + first) for error in self.errors)
+        return ItemsFailed(self.job, {number + first: result for number, result in self.results.items()}, told)
 
     def message(self) -> str:
         """What happened, for a person."""

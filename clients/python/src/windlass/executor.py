@@ -275,7 +275,10 @@ class Executor(concurrent.futures.Executor):
                 self._followed.add(future)
                 await self._follow(future)
             if future._job is not None and not future.cancelled():
-                value = await self._client.value(future._job)
+                try:
+                    value = await self._client.value(future._job)
+                except errors.ItemsFailed as error:
+                    raise error.numbered_from(future._work.first) from None
                 future.set_result(self._result_of(value, future))
         except errors.JobCancelled:
             # By somebody else.
@@ -336,12 +339,6 @@ class Executor(concurrent.futures.Executor):
         # Of the work: a large input is not in the job.
         if not isinstance(results, list) or len(results) != len((work.input or {})["items"]):
             raise errors.WindlassError(f"the result of {self._function!r} has no list `results`, one for each item")
-        if self._keeps_going and value.get("errors"):
-            first = work.first
-            told = [errors.ItemError.from_json({**error, "item": error["item"] + first}) for error in value["errors"]]
-            failed = {error.item for error in told}
-            kept = {number: result for number, result in enumerate(results, first) if number not in failed}
-            raise errors.ItemsFailed(job, kept, tuple(told))
         return results[0] if work.is_single else results
 
     async def _cancel(self, future: JobFuture) -> None:

@@ -68,8 +68,21 @@ pub enum FailureReason {
     /// for CPUs again, at its old place. Does not count against the retries.
     Preempted,
     /// The attempt is gone and left no outcome: preempted by the Kubernetes scheduler, deleted, evicted for the sake of its node, its node
-    /// or server lost, or there was no room to start it. Does not count against the retries.
+    /// or server lost, or its node could not start it. Does not count against the retries.
     Lost,
+}
+
+impl Failure {
+    /// Whether the attempt is told to have failed while it may run: it is ended then.
+    pub fn is_told_early(&self) -> bool {
+        match self.reason {
+            FailureReason::StartDeadline
+            | FailureReason::Unschedulable
+            | FailureReason::Preempted => true,
+            FailureReason::Lost => self.refused_since.is_some(),
+            _ => false,
+        }
+    }
 }
 
 impl FailureReason {
@@ -98,11 +111,6 @@ impl FailureReason {
     /// Whether the attempt counts against the retries. What the job did not cause does not.
     pub fn counts(self) -> bool {
         !matches!(self, Self::Lost | Self::Unschedulable | Self::Preempted)
-    }
-
-    /// Whether the attempt is told to have failed while it runs: it has given its CPUs back, and is ended then.
-    pub fn gives_back(self) -> bool {
-        matches!(self, Self::Unschedulable | Self::Preempted)
     }
 
     /// The word itself.

@@ -5,12 +5,15 @@ use jiff::{SignedDuration, Timestamp};
 use crate::error::clip;
 use crate::plan::next_try::retry_at;
 use crate::plan::observed::Attempt;
-use crate::status::{Failure, FailureReason};
+use crate::status::{Failure, FailureReason, reasons};
 use crate::validate::JobLimits;
 use crate::{AttemptNumber, Job};
 
 /// Longest message of a failure that no worker has reported, in bytes.
 pub(super) const MAX_UNREPORTED_BYTES: usize = 4096;
+
+/// What a kubelet says in turn of an image that it cannot pull.
+pub(super) const PULLS_NO_IMAGE: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
 
 /// A node has refused to start an attempt. That is tried again, as another node may not, until the start deadline
 /// since the first of several refusals in a row.
@@ -47,6 +50,47 @@ pub(crate) fn found_no_node(
         failure(reason, message.to_owned(), attempt.number, now)
     };
     Failure { refused_since: Some(since), ..failed }
+}
+
+/// Reasons that every node would have: another one is of no use.
+const OF_EVERY_NODE: [&str; 3] =
+    ["InvalidImageName", "CreateContainerConfigError", reasons::SUSPENDED];
+
+/// How registries say that there is no such image.
+const NO_SUCH_IMAGE: [&str; 3] = ["not found", "manifest unknown", "does not exist"];
+
+/// An attempt has a node, and has not started there within the start deadline. That is tried again once, as another node
+/// may start it; so it is told as lost.
+pub(crate) fn did_not_start(
+    job: &Job,
+    limits: &JobLimits,
+    attempt: &Attempt,
+    (reason, message): (Option<&str>, &str),
+    now: Timestamp,
+) -> Failure {
+    let why = reason.unwrap_or(if message.is_empty() { "nothing said why" } else { "" });
+    let failed = not_started(limits, why, message, attempt.number, now);
+    let before = job.status.failure.as_ref().filter(|before| before.refused_since.is_some());
+    let is_second = before.is_some_and(|before| before.reason == FailureReason::Lost);
+    if is_second || attempt.node.is_none() || is_of_every_node(reason, message) {
+        return failed;
+    }
+    let since = refused_since(job, attempt).unwrap_or(now);
+    Failure { reason: FailureReason::Lost, refused_since: Some(since), ..failed }
+}
+
+fn is_of_every_node(reason: Option<&str>, message: &str) -> bool {
+    let is_pull = reason.is_some_and(|reason| PULLS_NO_IMAGE.contains(&reason));
+    reason.is_some_and(|reason| OF_EVERY_NODE.contains(&reason))
+        || is_pull && NO_SUCH_IMAGE.iter().any(|words| message.contains(words))
+}
+
+/// The failure of a job whose attempt its node has neither started nor, for as long again, ended.
+pub(crate) fn not_ended(limits: &JobLimits, failed: &Failure, now: Timestamp) -> Failure {
+    let seconds = limits.start_deadline_seconds;
+    let said = clip(failed.message.clone(), MAX_UNREPORTED_BYTES - 128);
+    let message = format!("{said} Its node has not ended it in another {seconds} s.");
+    failure(FailureReason::StartDeadline, message, failed.attempt, now)
 }
 
 /// Since when no node takes the attempts of a job, if that was so of the one before this. Since then it may have waited

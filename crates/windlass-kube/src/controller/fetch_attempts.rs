@@ -6,7 +6,7 @@ use kube::Api;
 use windlass_core::plan::{Attempt, AttemptState};
 use windlass_core::report::is_settled;
 use windlass_core::status::reasons;
-use windlass_core::{AttemptNumber, Error, Job};
+use windlass_core::{AttemptNumber, Error, Job, JobStatus};
 
 use super::context::Context;
 use super::list_live::list_objects;
@@ -111,6 +111,13 @@ fn is_settled_pause(job: &Job, attempt: &Attempt) -> bool {
     is_settled(&job.status, attempt.number) && is_suspended(&attempt.state)
 }
 
+/// Whether the status tells the failure of this attempt, and that nothing of it runs. Of one that was given up while it may
+/// have run, its failure does not say so.
+fn is_told_over(status: &JobStatus, attempt: AttemptNumber) -> bool {
+    let given_up = status.failure.as_ref().filter(|failure| failure.is_told_early());
+    is_settled(status, attempt) && given_up.is_none_or(|failure| failure.attempt != attempt)
+}
+
 /// An attempt that ended without a report is not known to be over while the object of its node is deleted.
 async fn check_deleted_node(
     job: &Job,
@@ -120,7 +127,7 @@ async fn check_deleted_node(
 ) -> Result<(), Error> {
     let objects = ctx.attempts.objects(&job.metadata.uid, attempt.number);
     if ctx.settings.deleted_nodes_are_fenced
-        || is_settled(&job.status, attempt.number)
+        || is_told_over(&job.status, attempt.number)
         || !observe::is_lost_unreported(attempt, objects.as_ref())
     {
         return Ok(());
@@ -153,4 +160,31 @@ async fn list_attempts(job: &Job, ctx: &Context, now: Timestamp) -> Result<Vec<A
 async fn node_exists(ctx: &Context, node: &str) -> Result<bool, Error> {
     let nodes: Api<core_v1::Node> = Api::all(ctx.client.clone());
     Ok(call(nodes.get_metadata_opt(node)).await?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_on_a_node_may_run_there_when_the_node_is_deleted() {
+        let status = |reason: &str, refused_since: Option<&str>| -> JobStatus {
+            let time = "2026-01-02T03:04:05Z";
+            let failure = json!({ "reason": reason, "message": "", "attempt": 2, "time": time,
+                "refusedSince": refused_since });
+            serde_json::from_value(json!({ "attempt": 2, "failure": failure })).unwrap()
+        };
+        let since = Some("2026-01-02T03:04:05Z");
+        for (status, is_over) in [
+            (status("Crashed", None), true),
+            (status("Lost", None), true),
+            (status("Lost", since), false),
+            (status("Preempted", None), false),
+        ] {
+            assert_eq!(is_told_over(&status, 2), is_over, "{status:?}");
+            assert!(is_told_over(&status, 1) && !is_told_over(&status, 3));
+        }
+    }
 }

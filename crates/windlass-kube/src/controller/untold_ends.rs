@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use windlass_core::plan::Action;
-use windlass_core::status::FailureReason;
 use windlass_core::{AttemptNumber, Job, JobStatus};
 
 use super::context::Context;
@@ -43,9 +42,7 @@ pub(super) fn hold_untold_ends(
 /// gives its CPUs back, may run yet.
 fn ends_by_itself(status: &JobStatus, attempt: AttemptNumber) -> bool {
     let failure = status.failure.as_ref();
-    let is_told_early = failure.is_some_and(|failure| {
-        failure.attempt == attempt
-            && (failure.reason == FailureReason::StartDeadline || failure.reason.gives_back())
-    });
+    let is_told_early =
+        failure.is_some_and(|failure| failure.attempt == attempt && failure.is_told_early());
     status.attempt == Some(attempt) && !is_told_early
 }

@@ -107,7 +107,9 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let others = other_descriptors(config.cpus);
     let (cpus, activity) = (config.cpus, Arc::clone(&config.activity));
     let hides_data = config.hides_data;
-    let is_open = !hides_data && config.worker.run_as.is_none();
+    let function_user = config.worker.run_as.as_ref().map(|run_as| run_as.user);
+    let (is_open, attempt_disk_bytes) =
+        (!hides_data && function_user.is_none(), config.bounds.attempt_disk_bytes);
     let listener = windlass_gateway::listen(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -137,7 +139,8 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let _address = AddressFile::write(&data, address, tls.is_some()).context("its address")?;
     info!(
         %address, tls = tls.is_some(), cpus, stored_bytes, max_stored_bytes, data = %data.display(),
-        landlock = hides_data, "windlass serves; the token is in the data directory"
+        landlock = hides_data, function_user, attempt_disk_bytes,
+        "windlass serves; the token is in the data directory"
     );
     if is_open {
         warn!("functions can read the data directory: the token, and the files of other jobs");

@@ -138,3 +138,115 @@ fn a_change_after_the_end_is_seen_and_changes_nothing_else() {
     let expected = JobStatus { observed_generation: Some(2), ..job.status };
     assert_eq!(again.status, expected);
 }
+
+/// An attempt that has waited on a node for its whole start deadline, seen at this time.
+fn not_started_on_a_node(
+    job: &mut Job,
+    number: AttemptNumber,
+    at_seconds: i64,
+    said: (&str, &str),
+) -> Plan {
+    let created = at((at_seconds - START_DEADLINE_SECONDS) * 1000);
+    let state = AttemptState::Starting { reason: Some(said.0.into()), message: said.1.into() };
+    let attempt = Attempt {
+        created,
+        startable_since: Some(created),
+        node: Some("n1".into()),
+        ..attempt(number, state)
+    };
+    let plan = plan(job, &limits(), &seen(vec![attempt]), at(at_seconds * 1000));
+    job.status = plan.status.clone();
+    plan
+}
+
+const NOT_MOUNTED: (&str, &str) = ("CreateContainerError", "cannot mount");
+
+#[test]
+fn a_start_that_fails_for_the_sake_of_its_node_is_tried_once_more() {
+    let mut job = job();
+    let shown = |job: &Job| (job.status.phase, job.status.failure.as_ref().unwrap().reason);
+    not_started_on_a_node(&mut job, 1, 600, NOT_MOUNTED);
+    assert_eq!(shown(&job), (Some(Phase::Queued), FailureReason::Lost));
+    assert_eq!((job.status.node.as_deref(), job.status.retries), (Some("n1"), 0));
+    // What is left of it is ended first.
+    let again = not_started_on_a_node(&mut job, 1, 600, NOT_MOUNTED);
+    assert_eq!(again.actions, [Action::Remove { attempt: 1 }]);
+    assert!(again.requeue_after.is_some());
+    let gone = plan(&job, &limits(), &seen(vec![]), at(610_000));
+    assert_eq!(gone.actions, [Action::Start { attempt: 2, cpus: 2 }]);
+    not_started_on_a_node(&mut job, 2, 1300, NOT_MOUNTED);
+    assert_eq!(shown(&job), (Some(Phase::Failed), FailureReason::StartDeadline));
+}
+
+#[test]
+fn a_node_that_neither_starts_nor_ends_an_attempt_fails_its_job_after_a_second_deadline() {
+    let mut job = job();
+    let silent = (reasons::NODE_NOT_READY, "node \"n1\": Kubelet stopped posting node status.");
+    not_started_on_a_node(&mut job, 1, 600, silent);
+    let waits = not_started_on_a_node(&mut job, 1, 1199, silent);
+    assert_eq!(
+        (job.status.phase, waits.requeue_after),
+        (Some(Phase::Queued), Some(Duration::from_secs(1)))
+    );
+    not_started_on_a_node(&mut job, 1, 1200, silent);
+    let failure = job.status.failure.unwrap();
+    assert_eq!(
+        (job.status.phase, failure.reason),
+        (Some(Phase::Failed), FailureReason::StartDeadline)
+    );
+    let said = "did not start within 600 s: NodeNotReady node \"n1\": Kubelet stopped posting node status. Its node has \
+                not ended it in another 600 s.";
+    assert_eq!(failure.message, said);
+}
+
+#[test]
+fn what_was_given_up_on_a_node_that_was_deleted_may_run_and_no_other_starts() {
+    for reason in [FailureReason::Lost, FailureReason::Preempted] {
+        let mut job = job();
+        not_started_on_a_node(&mut job, 1, 600, NOT_MOUNTED);
+        job.status.failure.as_mut().unwrap().reason = reason;
+        let state = AttemptState::Unreachable { message: "deleted".into(), since: at(700_000) };
+        let unreachable = Attempt { is_present: false, ..attempt(1, state) };
+        let waits = plan(&job, &limits(), &seen(vec![unreachable]), at(700_000));
+        assert_eq!((&waits.actions[..], waits.status.phase), (&[][..], Some(Phase::Queued)));
+        assert_eq!(waits.requeue_after, Some(Duration::from_secs(30)));
+    }
+}
+
+#[test]
+fn what_every_node_would_say_is_not_tried_on_another() {
+    let missing =
+        "failed to resolve reference \"registry.example/f:1\": registry.example/f:1: not found";
+    let refused = "dial tcp 10.0.0.7:443: connect: connection refused";
+    for (reason, message, is_tried_again) in [
+        ("InvalidImageName", "", false),
+        ("CreateContainerConfigError", "secret \"s\" not found", false),
+        ("ErrImagePull", missing, false),
+        ("ImagePullBackOff", missing, false),
+        (reasons::SUSPENDED, "", false),
+        ("ErrImagePull", refused, true),
+        ("ErrImageNeverPull", "", true),
+        ("CreateContainerError", "", true),
+    ] {
+        let mut job = job();
+        not_started_on_a_node(&mut job, 1, 600, (reason, message));
+        assert_eq!(job.status.phase == Some(Phase::Queued), is_tried_again, "{reason} {message}");
+    }
+}
+
+#[test]
+fn a_job_for_which_no_node_had_room_is_tried_on_another_too() {
+    let mut job = job();
+    let no_room = Attempt {
+        unschedulable_since: Some(at(0)),
+        ..attempt(1, AttemptState::Starting { reason: None, message: String::new() })
+    };
+    let waits =
+        Observed { unschedulable_timeout: Some(Duration::from_secs(10)), ..seen(vec![no_room]) };
+    job.status = plan(&job, &limits(), &waits, at(10_000)).status;
+    assert_eq!(job.status.failure.as_ref().unwrap().reason, FailureReason::Unschedulable);
+    not_started_on_a_node(&mut job, 2, 700, NOT_MOUNTED);
+    assert_eq!(job.status.phase, Some(Phase::Queued));
+    not_started_on_a_node(&mut job, 3, 1400, NOT_MOUNTED);
+    assert_eq!(job.status.phase, Some(Phase::Failed));
+}
