@@ -66,6 +66,7 @@ const ENTRIES: &[Entry] = &[
     Entry("POST", "/v1/namespaces/{namespace}/queues/{name}/resume", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/capacity", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/history", &[200]),
+    Entry("GET", "/v1/namespaces/{namespace}/estimates", &[200]),
     Entry("POST", "/v1/namespaces/{namespace}/jobs", &[201]),
     Entry("GET", "/v1/namespaces/{namespace}/jobs", &[200]),
     Entry("GET", "/v1/namespaces/{namespace}/events", &[200]),

@@ -25,6 +25,7 @@ use preemption_index::PreemptionIndex;
 use request::Room;
 use reservation::Reservations;
 
+mod excerpt;
 mod head;
 mod index;
 mod keep_cpus;
@@ -38,6 +39,7 @@ mod running;
 #[cfg(test)]
 mod tests;
 
+pub use excerpt::Excerpt;
 pub use request::{
     Capacity, Grant, Preempted, Preemption, RESERVE_AFTER_SECONDS, Share, Standing, Waiting,
 };

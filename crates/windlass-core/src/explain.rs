@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
 use crate::advice::{OF_A_POD, advice, of_failure};
+use crate::estimate::Estimate;
 use crate::plan;
 use crate::status::{ConditionType, JobStatus, Timeline, reasons};
 use crate::{AttemptNumber, Job, Phase};
@@ -33,6 +34,8 @@ pub struct Explanation {
     pub failure: Option<String>,
     /// What helps a job that waits or has failed; absent where there is nothing to do.
     pub advice: Option<String>,
+    /// When it is likely to start and to end, while it waits for CPUs or holds some.
+    pub estimate: Option<Estimate>,
 }
 
 /// A part of a job's time.
@@ -89,7 +92,7 @@ impl PartName {
     }
 }
 
-/// Explains a job as it is `now`.
+/// Explains a job as it is `now`. What is estimated of it is for the caller to add.
 pub fn explain(job: &Job, now: Timestamp) -> Explanation {
     let Timeline { created, admitted, started, running, finished, earlier } = &job.status.timeline;
     let begin = job.metadata.creation_timestamp.or(*created).unwrap_or(now);
@@ -127,6 +130,7 @@ pub fn explain(job: &Job, now: Timestamp) -> Explanation {
             format!("attempt {}: {reason}: {}", failure.attempt, failure.message)
         }),
         advice: what_helps(&job.status, job.spec.cancel).map(str::to_owned),
+        estimate: None,
     }
 }
 

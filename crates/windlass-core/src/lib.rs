@@ -21,6 +21,7 @@ pub mod changes;
 pub mod clock;
 pub mod cluster_queue;
 pub mod error;
+pub mod estimate;
 pub mod explain;
 pub mod fields;
 pub mod function;

@@ -9,8 +9,8 @@ use http::Method;
 use windlass_core::jobs::Verb;
 
 use crate::handlers::{
-    api_document, assignment, blobs, call, capacity, dashboard, drain, functions, health, history,
-    jobs, login, metrics, peers, queues, reports,
+    api_document, assignment, blobs, call, capacity, dashboard, drain, estimates, functions,
+    health, history, jobs, login, metrics, peers, queues, reports,
 };
 use crate::middleware::{guard, origin, response};
 use crate::openapi;
@@ -80,6 +80,8 @@ routes! {
         Queues(Verb::Patch), Request => queues::resume_queue;
     GET "/v1/namespaces/{namespace}/capacity", Jobs(Verb::List), Request => capacity::read_capacity;
     GET "/v1/namespaces/{namespace}/history", Jobs(Verb::List), Request => history::read_history;
+    GET "/v1/namespaces/{namespace}/estimates",
+        Jobs(Verb::List), Request => estimates::read_estimates;
     POST "/v1/namespaces/{namespace}/jobs", Jobs(Verb::Create), Handler => jobs::submit::submit_job;
     GET "/v1/namespaces/{namespace}/jobs", Jobs(Verb::List), Request => jobs::list::list_jobs;
     GET "/v1/namespaces/{namespace}/events",

@@ -21,6 +21,7 @@ use crate::controller::{self, Context, Controller};
 use crate::data_dir::DataDir;
 use crate::event::{self, Event};
 use crate::functions;
+use crate::gateway::estimates::Estimator;
 use crate::ownership;
 use crate::queueing::backlog::Backlog;
 use crate::store::{self, Store, StoreError, StoreFailure, stopped};
@@ -37,6 +38,7 @@ const BLOB_ROUND: Duration = Duration::from_secs(60);
 pub struct Engine {
     pub(crate) ctx: Arc<Context>,
     store_failure: StoreFailure,
+    pub(crate) estimator: Estimator,
     controller: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     watching: Vec<JoinHandle<()>>,
     /// Nobody else uses the data directory as long as this is open.
@@ -100,7 +102,8 @@ impl Engine {
         watching.push(tokio::spawn(collect_blobs(Arc::clone(&ctx))));
         let controller = Some(tokio::spawn(controller.run())).into();
         remove_orphans(&ctx);
-        Ok(Arc::new(Self { ctx, store_failure, controller, watching, _lock: lock }))
+        let estimator = Estimator::new(Arc::clone(&ctx));
+        Ok(Arc::new(Self { ctx, store_failure, estimator, controller, watching, _lock: lock }))
     }
 
     /// Ends what runs and returns when no process is left. Meanwhile and afterwards no job is

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 use uuid::Uuid;
+use windlass_core::estimate::Situation;
 use windlass_core::jobs::Draining;
 use windlass_core::queue::QueueStatus;
 use windlass_core::report::Report;
@@ -55,6 +56,8 @@ pub(crate) enum Event {
     QueuesChanged,
     /// Somebody asks how many CPUs of these queues are in use, and how many jobs wait.
     QueueStatusRequested { queues: Vec<String>, reply: oneshot::Sender<Vec<QueueStatus>> },
+    /// Somebody asks for estimates.
+    EstimatesRequested { reply: oneshot::Sender<Situation<Uuid>> },
     /// A round of deleting expired jobs is over.
     ExpiryDone,
     /// Nothing is to start any more.

@@ -9,7 +9,8 @@ use windlass_core::status::FailureReason;
 use windlass_core::{Error, Job, Jobs as _, Phase};
 
 use crate::support::{
-    Machine, eventually, key, machine_with_manifests, machine_with_manifests_in, spec,
+    Machine, eventually, key, machine, machine_with, machine_with_manifests,
+    machine_with_manifests_in, spec,
 };
 
 /// Ends when there is a file `go`.
@@ -159,6 +160,75 @@ async fn a_job_that_came_before_its_queue_keeps_to_the_most_for_one_job() {
     machine.until("rigid", |job| says(job, "QueueTooSmall", why)).await;
     write_queue(&machine, "{cpus: 4, maxParallelismPerJob: 3}");
     machine.result("rigid").await;
+}
+
+#[tokio::test]
+async fn jobs_start_in_the_order_of_their_positions() {
+    let turn = "echo $WINDLASS_JOB >> $HERE/order; while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
+    let machine = machine_with_manifests(1, &[("turn", turn)]);
+    write_queue(&machine, "{cpus: 1, hold: true}");
+    machine.submit("first", spec("turn", json!({}))).await.unwrap();
+    machine.running("first").await;
+    for (name, priority) in [("low", -1), ("a", 0), ("b", 0), ("high", 5), ("c", 0)] {
+        machine.submit(name, spec("turn", json!({ "priority": priority }))).await.unwrap();
+    }
+    machine.submit("held", spec("turn", json!({ "queue": "q" }))).await.unwrap();
+    let told = machine.engine.estimates("default").await.unwrap();
+    assert!(told.complete && told.since.is_none());
+    let place = |name: &str| {
+        let told = told.items.iter().find(|told| told.name == name).unwrap();
+        assert!(told.estimated_start_time.is_none(), "no job has ended yet: {told:?}");
+        told.position
+    };
+    let order = ["high", "a", "b", "c", "low"];
+    assert_eq!(order.map(place), [Some(1), Some(2), Some(3), Some(4), Some(5)]);
+    assert_eq!((place("first"), place("held")), (None, Some(1)));
+    fs::write(machine.path("go"), "").unwrap();
+    machine.result("low").await;
+    let started = fs::read_to_string(machine.path("order")).unwrap();
+    assert_eq!(started.lines().collect::<Vec<_>>(), [&["first"], &order[..]].concat());
+}
+
+#[tokio::test]
+async fn estimates_come_from_the_jobs_that_have_ended_also_before_a_restart() {
+    let functions = [("quick", "sleep 0.05; echo > $WINDLASS_OUTPUT")];
+    let first = machine(1, &functions);
+    for _ in 0..5 {
+        let name = first.start("quick").await;
+        first.result(&name).await;
+        first.engine.delete(&key(&name), None).await.unwrap();
+    }
+    first.engine.shutdown().await;
+    let Machine { engine, directory } = first;
+    drop(engine);
+    let here = directory.path().to_owned();
+    let script = "while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
+    let quick =
+        crate::support::function("quick", &here, json!({ "command": ["/bin/sh", "-c", script] }));
+    let machine = machine_with(1, directory, windlass_local::Functions::builtin(vec![quick]));
+    machine.submit("runs", spec("quick", json!({}))).await.unwrap();
+    machine.submit("waits", spec("quick", json!({}))).await.unwrap();
+    let told = machine.engine.estimates("default").await.unwrap().items;
+    let waits = told.iter().find(|told| told.name == "waits").unwrap();
+    assert_eq!(waits.position, Some(1));
+    assert!(
+        waits.estimated_start_time.is_some() && waits.latest_completion_time.is_some(),
+        "{waits:?}"
+    );
+    // The one that runs takes longer than any before: then nobody can say.
+    let told = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let told = machine.engine.estimates("default").await.unwrap().items;
+            if told.iter().all(|told| told.estimated_completion_time.is_none()) {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let told = told.await.expect("no time is told any more");
+    assert!(told.len() == 2 && told.iter().all(|told| told.not_told.is_some()), "{told:?}");
+    fs::write(machine.path("go"), "").unwrap();
+    machine.result("waits").await;
 }
 
 /// Runs until there is a file `go`, and says how often it was started.

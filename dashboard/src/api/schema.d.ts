@@ -308,6 +308,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/namespaces/{namespace}/estimates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Estimates when jobs start and end
+         * @description Of the jobs that hold CPUs and of the first 1,000 that wait: their position in the line, and when they are likely to start and to end. It is worked out from the progress of what runs and from the run times of the latest jobs of each function. Of what is not known well enough nothing is told but why. It is worked out at most once a second.
+         */
+        get: operations["readEstimates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/namespaces/{namespace}/events": {
         parameters: {
             query?: never;
@@ -931,6 +951,64 @@ export interface components {
             /** @description Its value, as it is; nothing is expanded. */
             value: string;
         };
+        /** @description What is estimated of one job, that waits for CPUs or holds some. */
+        Estimate: {
+            /**
+             * Format: date-time
+             * @description It is likely to end after this.
+             */
+            earliestCompletionTime?: string;
+            /**
+             * Format: date-time
+             * @description It is likely to start after this.
+             */
+            earliestStartTime?: string;
+            /**
+             * Format: date-time
+             * @description When it is likely to end: as likely before as after.
+             */
+            estimatedCompletionTime?: string;
+            /**
+             * Format: date-time
+             * @description When it is likely to start: as likely before as after.
+             */
+            estimatedStartTime?: string;
+            /**
+             * Format: date-time
+             * @description It is likely to end before this.
+             */
+            latestCompletionTime?: string;
+            /**
+             * Format: date-time
+             * @description It is likely to start before this.
+             */
+            latestStartTime?: string;
+            /** @description Name of the job. */
+            name: string;
+            /** @description Why something of that is not told, in a sentence. */
+            notTold?: string;
+            /**
+             * Format: uint32
+             * @description Its position in the line of its queue, 1 for the first, while it waits. On a cluster it is what the controller has
+             *     told last in the job's status.
+             */
+            position?: number;
+            /** @description The queue in whose line it is, while it waits. */
+            queue?: string;
+        };
+        /** @description What is estimated of the jobs of a namespace. */
+        Estimates: {
+            /** @description Whether all jobs that hold CPUs or wait are here. Of a long line only the first 1,000 are, and on a cluster of those
+             *     that hold CPUs 1,000, and all only once the gateway has seen all jobs. */
+            complete: boolean;
+            /** @description The jobs that hold CPUs, then those that wait. */
+            items: components["schemas"]["Estimate"][];
+            /**
+             * Format: date-time
+             * @description Since when ended jobs are counted. Absent where all count: on one machine.
+             */
+            since?: string;
+        };
         /** @description What happened in an attempt. */
         Event: {
             running: {
@@ -994,6 +1072,8 @@ export interface components {
              * @description Attempts so far.
              */
             attempts: number;
+            /** @description When it is likely to start and to end, while it waits for CPUs or holds some. */
+            estimate?: components["schemas"]["Estimate"];
             /** @description Why the last attempt that failed did, in a sentence. */
             failure?: string;
             /** @description What it was, one after the other. Their seconds sum to `wallSeconds`. */
@@ -2820,6 +2900,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MachineCapacity"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["ForbiddenOrOrigin"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["Host"];
+            422: components["responses"]["Invalid"];
+            429: components["responses"]["Rate"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Deadline"];
+        };
+    };
+    readEstimates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The namespace; `default` on one machine. */
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The estimates. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Estimates"];
                 };
             };
             401: components["responses"]["Unauthenticated"];

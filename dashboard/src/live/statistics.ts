@@ -1,5 +1,5 @@
 // Numbers from the jobs that the page has: what runs, what waits, what failed, and how the last hour was.
-import { isFinished } from "../api/types";
+import { isFinished, type Estimates } from "../api/types";
 import type { Row } from "./jobs";
 
 const HOUR_MS = 3_600_000;
@@ -49,6 +49,18 @@ export function histogram(sorted: number[]): { below: number; count: number }[] 
     if (bar) bar.count += 1;
   }
   return bars;
+}
+
+/** The rows with what is estimated of their jobs. */
+export function withEstimates(rows: Row[], estimates: Estimates | undefined): Row[] {
+  if (!estimates) return rows;
+  const byName = new Map(estimates.items.map((told) => [told.name, told]));
+  return rows.map((row) => {
+    const told = byName.get(row.name);
+    if (!told) return row;
+    const start = told.estimatedStartTime === undefined ? row.estimatedStart : Date.parse(told.estimatedStartTime);
+    return { ...row, position: told.position ?? row.position, estimatedStart: start };
+  });
 }
 
 /** How many rows there are of each kind. */

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { askJson, pathOf, wordsOf } from "../api/client";
-import { isFinished, type Job } from "../api/types";
+import { isFinished, type Estimate, type Job } from "../api/types";
 import { act } from "../live/actions";
 import { useExplanation, useJob } from "../live/job";
 import { jobs } from "../live/jobs";
@@ -14,8 +14,8 @@ import { JsonTree } from "../parts/json-tree";
 import { Logs } from "../parts/log";
 import { Usage } from "../parts/usage";
 import { hrefOf } from "../router";
-import { useStore } from "../store";
-import { bytes, seconds } from "../text";
+import { now, useStore } from "../store";
+import { bytes, seconds, until } from "../text";
 
 export function JobPage({ namespace, name }: { namespace: string; name: string }) {
   const { job, why, isAnother = false, isGone = false } = useJob(namespace, name);
@@ -47,6 +47,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
       </div>
       <Refusal>{why}</Refusal>
       {explanation && <Why explanation={explanation} />}
+      {explanation?.estimate && !isOver && <Estimated estimate={explanation.estimate} />}
       {progress && !isOver && (
         <div class="progress">
           <progress max={1} value={progress.fraction} aria-label="Progress" />
@@ -185,6 +186,22 @@ function Actions({ namespace, job }: { namespace: string; job: Job }) {
       )}
     </>
   );
+}
+
+/** When it is likely to start and to end, and how sure that is. */
+function Estimated({ estimate }: { estimate: Estimate }) {
+  const current = useStore(now);
+  const between = (what: string, middle?: string, early?: string, late?: string) =>
+    middle === undefined || early === undefined || late === undefined
+      ? []
+      : [`${what} ${until(Date.parse(middle), current)} (likely ${until(Date.parse(early), current)} to ${until(Date.parse(late), current)})`];
+  const told = [
+    ...(estimate.position === undefined ? [] : [`position ${estimate.position} in the line`]),
+    ...between("starts", estimate.estimatedStartTime, estimate.earliestStartTime, estimate.latestStartTime),
+    ...between("ends", estimate.estimatedCompletionTime, estimate.earliestCompletionTime, estimate.latestCompletionTime),
+    ...(estimate.notTold === undefined ? [] : [`not estimated: ${estimate.notTold}`]),
+  ];
+  return <p class="muted">{told.join(" · ")}</p>;
 }
 
 function Facts({ namespace, job }: { namespace: string; job: Job }) {

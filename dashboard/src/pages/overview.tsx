@@ -2,10 +2,10 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { pathOf, post, wordsOf } from "../api/client";
-import { PHASES, type MachineCapacity, type Queue } from "../api/types";
+import { PHASES, type Estimates, type MachineCapacity, type Queue } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs, type Row } from "../live/jobs";
-import { countBy, failures, holders, waiting, type FailureGroup } from "../live/statistics";
+import { countBy, failures, holders, waiting, withEstimates, type FailureGroup } from "../live/statistics";
 import { Ago, Command, Empty, PhaseWord, Refusal, Text } from "../parts/common";
 import { History } from "../parts/history";
 import { hrefOf, place } from "../router";
@@ -201,7 +201,8 @@ function Progress({ row }: { row: Row }) {
 
 function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
   const current = useStore(now);
-  const all = waiting(rows);
+  const { value: estimates } = useAnswer<Estimates>(pathOf(namespace, "estimates"), QUEUES_MS);
+  const all = waiting(withEstimates(rows, estimates));
   return (
     <section aria-label="What waits">
       <h2>What waits</h2>

@@ -556,6 +556,34 @@ class Queue(Model, metadata=Metadata, spec=QueueSpec, status=QueueStatus):
     """What is in use of it: as it was told last on a cluster, as it is now on one machine."""
 
 
+@dataclass(frozen=True)
+class Estimate(Model):
+    """What is estimated of one job, that waits for CPUs or holds some."""
+
+    name: str
+    """Name of the job."""
+    earliest_completion_time: str | None = None
+    """It is likely to end after this."""
+    earliest_start_time: str | None = None
+    """It is likely to start after this."""
+    estimated_completion_time: str | None = None
+    """When it is likely to end: as likely before as after."""
+    estimated_start_time: str | None = None
+    """When it is likely to start: as likely before as after."""
+    latest_completion_time: str | None = None
+    """It is likely to end before this."""
+    latest_start_time: str | None = None
+    """It is likely to start before this."""
+    not_told: str | None = None
+    """Why something of that is not told, in a sentence."""
+    position: int | None = None
+    """Its position in the line of its queue, 1 for the first, while it waits. On a cluster it is what the controller
+    has told last in the job's status.
+    """
+    queue: str | None = None
+    """The queue in whose line it is, while it waits."""
+
+
 PartName = Literal[
     "queued",
     "earlier",
@@ -581,7 +609,7 @@ class Part(Model):
 
 
 @dataclass(frozen=True)
-class Explanation(Model, parts=Part):
+class Explanation(Model, estimate=Estimate, parts=Part):
     """Where a job's time went."""
 
     attempts: int
@@ -592,6 +620,8 @@ class Explanation(Model, parts=Part):
     """From its acceptance to its end, or to now, in seconds."""
     advice: str | None = None
     """What helps a job that waits or has failed; absent where there is nothing to do."""
+    estimate: Estimate | None = None
+    """When it is likely to start and to end, while it waits for CPUs or holds some."""
     failure: str | None = None
     """Why the last attempt that failed did, in a sentence."""
     phase: Phase | None = None
@@ -618,6 +648,7 @@ __all__ = [
     "ConditionType",
     "Earlier",
     "EnvVar",
+    "Estimate",
     "Explanation",
     "Failure",
     "FailureReason",

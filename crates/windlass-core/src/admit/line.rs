@@ -124,11 +124,19 @@ impl<Id: Clone + Ord> QueueLine<Id> {
 
     /// Its jobs, the one that comes first in front.
     pub(super) fn sorted(&self) -> Vec<&Id> {
+        self.first(usize::MAX)
+    }
+
+    /// The first of its jobs, at most so many, the one that comes first in front.
+    pub(super) fn first(&self, most: usize) -> Vec<&Id> {
         let levels = self.line.values().flatten();
         let mut line: Vec<Rank<'_, Id>> = levels
-            .flat_map(|(priority, level)| level.iter().map(|(age, id)| (*priority, *age, id)))
+            .flat_map(|(priority, level)| {
+                level.iter().take(most).map(|(age, id)| (*priority, *age, id))
+            })
             .collect();
         line.sort_unstable();
+        line.truncate(most);
         line.into_iter().map(|(_, _, id)| id).collect()
     }
 

@@ -32,6 +32,11 @@ impl PreemptionIndex {
         self.preempting.is_empty()
     }
 
+    /// Whether this is so of any queue that may end attempts.
+    pub(super) fn any(&self, mut is_so: impl FnMut(&str) -> bool) -> bool {
+        self.preempting.iter().any(|name| is_so(name))
+    }
+
     /// Whether no more is guaranteed than there is. Otherwise nobody can tell whose it is, and nobody is ended for it.
     pub(super) fn may_reclaim(&self, in_all: Cpus) -> bool {
         self.guaranteed <= u64::from(in_all)

@@ -7,6 +7,7 @@ pub(crate) mod call;
 pub(crate) mod capacity;
 pub(crate) mod dashboard;
 pub(crate) mod drain;
+pub(crate) mod estimates;
 pub(crate) mod form;
 pub(crate) mod functions;
 pub(crate) mod health;

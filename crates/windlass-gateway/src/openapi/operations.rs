@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 use windlass_core::blob::Blob;
+use windlass_core::estimate::Estimates;
 use windlass_core::explain::Explanation;
 use windlass_core::history::HistoryReport;
 use windlass_core::idempotency::MAX_KEY_BYTES;
@@ -585,6 +586,19 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                hour. Jobs that were deleted since count, too. On a cluster each replica of the gateway counts what \
                it has seen since it started.",
         answers: &[Answer::new(200, "Both.", Content::Json(schema_of::<HistoryReport>))],
+        refusals: &[ProblemKind::Invalid],
+        ..Operation::EMPTY
+    },
+    Operation {
+        route: ("GET", "/v1/namespaces/{namespace}/estimates"),
+        id: "readEstimates",
+        tag: Tag::Jobs,
+        summary: "Estimates when jobs start and end",
+        text: "Of the jobs that hold CPUs and of the first 1,000 that wait: their position in the line, and when they \
+               are likely to start and to end. It is worked out from the progress of what runs and from the run times \
+               of the latest jobs of each function. Of what is not known well enough nothing is told but why. It is \
+               worked out at most once a second.",
+        answers: &[Answer::new(200, "The estimates.", Content::Json(schema_of::<Estimates>))],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY
     },

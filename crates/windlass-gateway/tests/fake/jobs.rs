@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::watch;
+use windlass_core::estimate::Estimates;
 use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{
     Drain, Draining, Filter, Jobs, MachineCapacity, Page, Submission, Watch, check_uid,
@@ -203,6 +204,11 @@ impl Jobs for FakeBackend {
     async fn capacity(&self, _: &str) -> Result<MachineCapacity, Error> {
         self.meet_fault().await?;
         Ok(MachineCapacity { used: None, cpus: Some(8) })
+    }
+
+    async fn estimates(&self, _: &str) -> Result<Estimates, Error> {
+        self.meet_fault().await?;
+        Ok(Estimates { since: None, complete: true, items: Vec::new() })
     }
 
     async fn history(&self, _: &str) -> Result<HistoryReport, Error> {

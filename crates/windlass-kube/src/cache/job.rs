@@ -64,6 +64,16 @@ impl WatchedJob {
         self.metadata.namespace.as_deref().unwrap_or_default()
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Name of its function.
+    pub(crate) fn function(&self) -> &str {
+        &self.spec.function
+    }
+
     /// What is told of it, without the bytes of its result.
     pub(crate) fn status(&self) -> &JobStatus {
         &self.status

@@ -10,6 +10,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid};
 use windlass_core::log_tail::LogRange;
@@ -327,6 +328,16 @@ impl Jobs for Cluster {
     async fn history(&self, namespace: &str) -> Result<HistoryReport, Error> {
         let none = || Error::unavailable("only a gateway keeps a history");
         Ok(self.history.as_ref().ok_or_else(none)?.report(namespace))
+    }
+
+    async fn estimates(&self, namespace: &str) -> Result<Estimates, Error> {
+        let none = || Error::unavailable("only a gateway estimates");
+        let history = self.history.as_ref().ok_or_else(none)?;
+        Ok(Estimates::clone(&*history.estimates(namespace).await?))
+    }
+
+    async fn estimate(&self, key: &JobKey) -> Result<Option<Estimate>, Error> {
+        Ok(self.history.as_ref().and_then(|history| history.estimate(key)))
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -17,6 +17,8 @@ pub(crate) struct TrackedAttempt {
     pub(crate) created: Timestamp,
     /// Since when its function runs.
     pub(crate) running: Option<Timestamp>,
+    /// When it told progress first, and of how many units.
+    pub(crate) first_progress: Option<(Timestamp, u64)>,
     /// The end that its worker has reported.
     pub(crate) reported: Option<Ending>,
     /// When its last process was gone, and what is known of why.
@@ -50,8 +52,9 @@ impl Unreported {
 impl TrackedAttempt {
     /// One that starts.
     pub(crate) fn new(number: AttemptNumber, cpus: Cpus, created: Timestamp) -> Self {
-        let (running, reported, exit, stopping) = (None, None, None, false);
-        Self { number, cpus, created, running, reported, exit, stopping }
+        let (running, first_progress, stopping) = (None, None, false);
+        let (reported, exit) = (None, None);
+        Self { number, cpus, created, running, first_progress, reported, exit, stopping }
     }
 }
 
@@ -62,7 +65,7 @@ pub(crate) fn attempts(tracked: &[TrackedAttempt], host: &str) -> Vec<Attempt> {
 
 /// One of them.
 pub(crate) fn attempt(tracked: &TrackedAttempt, host: &str) -> Attempt {
-    let TrackedAttempt { number, cpus, created, running, reported, exit, stopping } = tracked;
+    let TrackedAttempt { number, cpus, created, running, reported, exit, stopping, .. } = tracked;
     let state = match (exit, reported, running) {
         (Some(_), Some(ending), _) => AttemptState::Ended(End::Reported(ending.clone())),
         (Some(Exit { at, end }), None, _) => AttemptState::Ended(End::Unreported {

@@ -109,6 +109,11 @@ impl LiveAttempts {
         self.live.keys().any(|(live, _)| *live == uid)
     }
 
+    /// The jobs of which attempts run.
+    pub(crate) fn job_uids(&self) -> impl Iterator<Item = Uuid> {
+        self.live.keys().map(|(uid, _)| *uid)
+    }
+
     /// How many attempts run.
     pub(crate) fn len(&self) -> usize {
         self.live.len()

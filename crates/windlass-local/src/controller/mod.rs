@@ -12,6 +12,7 @@ mod check;
 mod context;
 mod delay_queue;
 mod ends;
+mod excerpt;
 mod expiry;
 mod fetch;
 mod grants;

@@ -15,6 +15,7 @@ use super::active_jobs::ActiveJob;
 use super::admit::enqueue;
 use super::apply;
 use super::ends::log_attempt;
+use super::excerpt::situation;
 use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
 use super::state::State;
@@ -58,6 +59,8 @@ pub(super) fn on_event(state: &mut State, event: Event) {
             // Who asked may have gone away.
             drop(reply.send(statuses));
         }
+        // Who asked may have gone away.
+        Event::EstimatesRequested { reply } => drop(reply.send(situation(state))),
         Event::ExpiryDone => state.expiry.deleted(&state.ctx),
         Event::DrainRequested { reply } => {
             // Who asked may have gone away.
@@ -112,6 +115,7 @@ fn on_submitted(state: &mut State, job: Arc<Job>, limits: JobLimits, is_stored: 
         priority: job.spec.priority,
         since: job.metadata.creation_timestamp.unwrap_or_else(|| state.ctx.clock.now()),
     };
+    state.admission.record_arrival(&job.spec.function, &entry, &limits);
     let mut active = ActiveJob::new(entry, limits, Some(job));
     // Its place in the backlog was reserved before it was committed.
     active.is_waiting = true;
@@ -196,6 +200,7 @@ fn on_report(state: &mut State, report: &Report) {
         }
         ReportEvent::Progress { .. } => {
             let Some(live) = Live::of(report) else { return };
+            attempt.first_progress.get_or_insert((now, live.progress.done));
             let progress = Some(live.progress.clone());
             let status = JobStatus { progress, ..job.status.clone() };
             let job = Arc::new(Job { status, ..Job::clone(&job) });

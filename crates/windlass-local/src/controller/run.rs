@@ -37,9 +37,9 @@ impl Controller {
         cgroups: Cgroups,
         events: mpsc::UnboundedReceiver<Event>,
     ) -> Self {
-        let Context { config, files, backlog, events: sender, .. } = &*ctx;
+        let Context { config, files, backlog, clock, events: sender, .. } = &*ctx;
         let attempts = LiveAttempts::new(config, files, cores, cgroups, sender.clone());
-        let mut admission = MachineAdmission::new(config.cpus, Arc::clone(backlog));
+        let mut admission = MachineAdmission::new(config.cpus, Arc::clone(backlog), clock.now());
         admission.set_queues(&config.functions.current());
         let state = State {
             signals: config.stop.clone(),

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use tokio::sync::oneshot;
 use tracing::debug;
+use windlass_core::estimate::Estimates;
 use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid};
 use windlass_core::live::Shown;
@@ -172,6 +173,13 @@ impl Jobs for Engine {
             NAMESPACE => self.ctx.store.history(now),
             _ => History::default().report(None, now),
         })
+    }
+
+    async fn estimates(&self, namespace: &str) -> Result<Estimates, Error> {
+        match namespace {
+            NAMESPACE => Ok(self.estimator.latest().await?.estimates.clone()),
+            _ => Ok(Estimates { since: None, complete: true, items: Vec::new() }),
+        }
     }
 
     async fn ready(&self) -> Result<(), Error> {

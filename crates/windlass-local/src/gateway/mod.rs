@@ -2,6 +2,7 @@
 
 mod blobs;
 mod changes;
+pub(crate) mod estimates;
 mod jobs;
 mod logs;
 mod stored_file;

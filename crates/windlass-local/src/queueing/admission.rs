@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use windlass_core::admit::{Admission, Preempted};
+use windlass_core::admit::{Admission, Excerpt, Preempted};
+use windlass_core::estimate::{Arrivals, MAX_WAITING};
 use windlass_core::plan::AdmissionDecision;
 use windlass_core::queue::{DEFAULT_QUEUE, QueueSpec, QueueStatus};
 use windlass_core::status::reasons;
@@ -26,6 +27,7 @@ pub(crate) struct MachineAdmission {
     /// Queues that have an object.
     queues: BTreeMap<String, QueueSpec>,
     last_start: Option<Timestamp>,
+    arrivals: Arrivals,
 }
 
 /// What decides when a job's turn comes.
@@ -38,10 +40,11 @@ pub(crate) struct QueueEntry {
 
 impl MachineAdmission {
     /// For a machine with so many CPUs.
-    pub(crate) fn new(cpus: Cpus, backlog: Arc<Backlog>) -> Self {
+    pub(crate) fn new(cpus: Cpus, backlog: Arc<Backlog>, now: Timestamp) -> Self {
         let admission = Admission::with_open(Capacity(Some(cpus)), needs_no_object);
         let (newly_waiting, queues) = (Vec::new(), BTreeMap::new());
-        Self { admission, newly_waiting, backlog, queues, last_start: None }
+        let (last_start, arrivals) = (None, Arrivals::since(now));
+        Self { admission, newly_waiting, backlog, queues, last_start, arrivals }
     }
 
     /// Takes over the queues' objects. Those that are others than before, that have come or that are gone: their jobs
@@ -61,13 +64,32 @@ impl MachineAdmission {
 
     /// A job needs CPUs.
     pub(crate) fn enqueue(&mut self, uid: Uuid, entry: &QueueEntry, limits: &JobLimits) {
+        self.admission.wait(uid, self.waiting_entry(entry, limits));
+    }
+
+    /// A new job has come: others like it are to come again.
+    pub(crate) fn record_arrival(
+        &mut self,
+        function: &str,
+        entry: &QueueEntry,
+        limits: &JobLimits,
+    ) {
+        self.arrivals.add(function, self.waiting_entry(entry, limits));
+    }
+
+    /// The jobs that have come lately.
+    pub(crate) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
+    fn waiting_entry(&self, entry: &QueueEntry, limits: &JobLimits) -> Waiting {
         let queue = self.queues.get(&*entry.queue);
         // The queue may have come, or have become smaller, after the job.
         let most = queue.map_or(Cpus::MAX, QueueSpec::max_parallelism);
         let is_too_large = limits.min_parallelism > most;
         // One that its queue does not let start counts as larger than the whole queue, which holds back nobody.
         let never = queue.filter(|_| is_too_large).map(|queue| queue.cpus.saturating_add(1));
-        let waiting = Waiting {
+        Waiting {
             queue: entry.queue.to_string(),
             priority: entry.priority,
             since: entry.since,
@@ -75,8 +97,7 @@ impl MachineAdmission {
             sequence: 0,
             min: never.unwrap_or(limits.min_parallelism),
             max: limits.parallelism.min(most),
-        };
-        self.admission.wait(uid, waiting);
+        }
     }
 
     /// The status of a job that was enqueued does not say yet that it waits.
@@ -134,6 +155,11 @@ impl MachineAdmission {
         let cpus_in_use = self.admission.used().saturating_sub(self.admission.reserved()).into();
         let waiting = self.admission.waiting();
         metrics.set_queues(numbers, Totals { waiting, cpus_in_use });
+    }
+
+    /// Who holds CPUs, of these, and the front of the lines.
+    pub(crate) fn excerpt(&self, holding: impl Iterator<Item = Uuid>) -> Excerpt<Uuid> {
+        self.admission.excerpt(holding, MAX_WAITING)
     }
 
     /// How many jobs wait.

@@ -1,4 +1,5 @@
-//! What the last hour and the last day were like, kept beside the jobs: a start of the server goes on with it.
+//! What the last hour and the last day were like, and how long jobs of each function take, kept beside the jobs: a start
+//! of the server goes on with it.
 //!
 //! What the controller counts is committed with the next change of a job. That is the change that was counted, or an earlier
 //! one.
@@ -7,13 +8,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
-use windlass_core::JobStatus;
+use windlass_core::estimate::{EndedJobs, RunTimes};
 use windlass_core::history::{Counted, History, HistoryReport, KeptSlot};
+use windlass_core::{Job, JobStatus};
 
 use super::rows::{json, parsed};
 
 /// The counts, of which the database has those of the last commit.
-pub(super) struct KeptHistory(Mutex<History>);
+pub(super) struct KeptHistory(Mutex<Kept>);
+
+struct Kept {
+    history: History,
+    times: RunTimes,
+}
+
+/// What of it the database lacks.
+pub(super) struct Unsaved {
+    slots: Vec<KeptSlot>,
+    times: Vec<(String, Option<EndedJobs>)>,
+}
 
 impl KeptHistory {
     /// As it was committed last.
@@ -22,36 +35,53 @@ impl KeptHistory {
         let slots = statement.query_map([], |row| {
             Ok(KeptSlot { seconds: row.get(0)?, from: row.get(1)?, counts: parsed(row, 2)? })
         })?;
-        Ok(Self(Mutex::new(History::of(slots.collect::<Result<_, _>>()?))))
+        let history = History::of(slots.collect::<Result<_, _>>()?);
+        let mut statement = db.prepare("SELECT function, jobs FROM run_times")?;
+        let times = statement.query_map([], |row| Ok((row.get(0)?, parsed(row, 1)?)))?;
+        let times = RunTimes::of(times.collect::<Result<Vec<_>, _>>()?);
+        Ok(Self(Mutex::new(Kept { history, times })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, History> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         // A panic leaves at most one job that is counted in one slot of two.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn count(&self, before: Counted, status: &JobStatus, now: Timestamp) {
-        self.lock().count(before, status, now);
+    /// Counts what has happened to a job since it was `before`.
+    pub(super) fn count(&self, before: &Job, status: &JobStatus, now: Timestamp) {
+        let mut kept = self.lock();
+        kept.history.count(Counted::of(&before.status), status, now);
+        if status.is_finished() && !before.status.is_finished() {
+            kept.times.count(&before.spec.function, status);
+        }
+    }
+
+    /// How long jobs have held their CPUs.
+    pub(super) fn run_times(&self) -> RunTimes {
+        self.lock().times.clone()
     }
 
     pub(super) fn report(&self, now: Timestamp) -> HistoryReport {
-        self.lock().report(None, now)
+        self.lock().history.report(None, now)
     }
 
     /// What the database lacks.
-    pub(super) fn take_changed(&self) -> Vec<KeptSlot> {
-        self.lock().take_changed()
+    pub(super) fn take_changed(&self) -> Unsaved {
+        let mut kept = self.lock();
+        Unsaved { slots: kept.history.take_changed(), times: kept.times.take_changed() }
     }
 
     /// The database still lacks this.
-    pub(super) fn give_back(&self, slots: &[KeptSlot]) {
-        self.lock().give_back(slots);
+    pub(super) fn give_back(&self, unsaved: &Unsaved) {
+        let mut kept = self.lock();
+        kept.history.give_back(&unsaved.slots);
+        kept.times.give_back(&unsaved.times);
     }
 }
 
-/// Writes slots, and deletes those of their length that are too old to be told of.
-pub(super) fn save(db: &Connection, slots: &[KeptSlot]) -> rusqlite::Result<()> {
-    for slot in slots {
+/// Writes it. Slots that are too old to be told of are deleted, and functions that were forgotten.
+pub(super) fn save(db: &Connection, unsaved: &Unsaved) -> rusqlite::Result<()> {
+    for slot in &unsaved.slots {
         db.prepare_cached(
             "INSERT INTO history (seconds, start, counts) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET counts = excluded.counts",
@@ -59,6 +89,18 @@ pub(super) fn save(db: &Connection, slots: &[KeptSlot]) -> rusqlite::Result<()> 
         .execute(params![slot.seconds, slot.from, json(&slot.counts)?])?;
         db.prepare_cached("DELETE FROM history WHERE seconds = ?1 AND start < ?2")?
             .execute(params![slot.seconds, slot.oldest()])?;
+    }
+    for (function, jobs) in &unsaved.times {
+        match jobs {
+            Some(jobs) => db
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO run_times (function, jobs) VALUES (?1, ?2)",
+                )?
+                .execute(params![function, json(jobs)?])?,
+            None => db
+                .prepare_cached("DELETE FROM run_times WHERE function = ?1")?
+                .execute(params![function])?,
+        };
     }
     Ok(())
 }

@@ -31,7 +31,8 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{broadcast, oneshot};
 use uuid::Uuid;
-use windlass_core::history::{Counted, HistoryReport};
+use windlass_core::estimate::RunTimes;
+use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Filter, Page};
 use windlass_core::live::Shown;
 use windlass_core::{Error, Job, JobStatus};
@@ -134,13 +135,26 @@ impl Store {
     }
 
     /// Counts what has happened to a job. It is committed with the job's next change.
-    pub(crate) fn count(&self, before: Counted, status: &JobStatus, now: Timestamp) {
+    pub(crate) fn count(&self, before: &Job, status: &JobStatus, now: Timestamp) {
         self.history.count(before, status, now);
     }
 
     /// What the last hour and the last day were like.
     pub(crate) fn history(&self, now: Timestamp) -> HistoryReport {
         self.history.report(now)
+    }
+
+    /// How long jobs have held their CPUs.
+    pub(crate) fn run_times(&self) -> RunTimes {
+        self.history.run_times()
+    }
+
+    /// Name and function of these jobs, as far as they are there.
+    pub(crate) async fn names_and_functions(
+        self: &Arc<Self>,
+        uids: Vec<Uuid>,
+    ) -> Result<Vec<(Uuid, String, String)>, Error> {
+        self.in_thread(move |store| store.read(|db| rows::names_and_functions(db, &uids))).await
     }
 
     /// Keeps whether a queue is on hold, or forgets what was kept. Answers after the commit.

@@ -198,6 +198,20 @@ pub(super) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<Unfinished>> {
     .collect()
 }
 
+pub(super) fn names_and_functions(
+    db: &Connection,
+    uids: &[Uuid],
+) -> rusqlite::Result<Vec<(Uuid, String, String)>> {
+    let mut statement = db.prepare_cached("SELECT name, function FROM jobs WHERE uid = ?1")?;
+    let mut found = Vec::new();
+    for uid in uids {
+        let row = statement
+            .query_row([uid.as_bytes().as_slice()], |row| Ok((*uid, row.get(0)?, row.get(1)?)));
+        found.extend(row.optional()?);
+    }
+    Ok(found)
+}
+
 pub(super) fn bytes(db: &Connection) -> rusqlite::Result<u64> {
     let number = |pragma: &str| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let used = number("page_count")?.saturating_sub(number("freelist_count")?);

@@ -14,7 +14,7 @@ use windlass_worker::private_files;
 const APPLICATION: i64 = 0x576e_646c;
 
 /// What has changed since, oldest first: a database of version `n` has seen the first `n`.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     // Times are milliseconds since 1970. `spec`, `status`, `limits` are JSON. `expires` is there
     // once the job has ended.
     "CREATE TABLE jobs (
@@ -54,6 +54,8 @@ const MIGRATIONS: [&str; 7] = [
     "CREATE TABLE holds (queue TEXT NOT NULL PRIMARY KEY, hold INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
     // Statuses have conditions that older programs cannot read: those are to say so at their start.
     "",
+    // How long the latest jobs of a function have held their CPUs, as JSON.
+    "CREATE TABLE run_times (function TEXT NOT NULL PRIMARY KEY, jobs TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
 /// The file whose lock is the server's.

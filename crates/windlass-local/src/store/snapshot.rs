@@ -140,4 +140,28 @@ mod tests {
             assert_eq!(schema::version(&copy).unwrap(), version);
         }
     }
+
+    #[test]
+    fn a_database_without_run_times_becomes_one_with_them_and_loses_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let path = schema::path(data.path());
+        let mut made = Connection::open(&path).unwrap();
+        schema::migrate_to(&mut made, 7).unwrap();
+        made.execute_batch(
+            "INSERT INTO jobs (uid, name, function, queue, priority, created, limits, spec, attempt, generation,
+                 version, status)
+             VALUES (zeroblob(16), 'a', 'f', 'q', 0, 0, '{}', '{}', 1, 1, 1, '{}');
+             INSERT INTO history VALUES (60, 0, '{}');
+             INSERT INTO holds VALUES ('q', 1);",
+        )
+        .unwrap();
+        drop(made);
+        let upgraded = schema::open(&path, true).unwrap();
+        let count = |table: &str| {
+            let all = format!("SELECT count(*) FROM {table}");
+            upgraded.query_row(&all, [], |row| row.get::<_, u32>(0)).unwrap()
+        };
+        assert_eq!(["jobs", "history", "holds", "run_times"].map(count), [1, 1, 1, 0]);
+        assert!(schema::version(&upgraded).unwrap() > 7);
+    }
 }

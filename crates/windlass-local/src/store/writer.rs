@@ -185,11 +185,11 @@ impl Writer {
         {
             sift(refused, change).into_iter().for_each(|change| transaction.execute(change));
         }
-        let slots = history.take_changed();
-        transaction.run(|db| kept_history::save(db, &slots));
+        let unsaved_counts = history.take_changed();
+        transaction.run(|db| kept_history::save(db, &unsaved_counts));
         let (executed, committed) = transaction.commit();
         if committed.is_err() {
-            history.give_back(&slots);
+            history.give_back(&unsaved_counts);
         }
         (executed, committed)
     }

@@ -14,6 +14,7 @@ mod rest_blobs;
 mod rest_changes;
 mod rest_jobs;
 mod rest_path;
+mod rest_result;
 mod rest_watch;
 mod server_token;
 pub(crate) mod submission;

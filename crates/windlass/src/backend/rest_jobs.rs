@@ -1,24 +1,25 @@
 //! `Jobs` of a server, over its REST API.
 
 use std::io;
-use std::ops::Range;
 
 use async_trait::async_trait;
-use futures::{TryStreamExt as _, stream};
+use futures::TryStreamExt as _;
 use http_body_util::BodyExt as _;
-use hyper::{HeaderMap, Method, header};
+use hyper::{HeaderMap, Method};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use windlass_core::estimate::{Estimate, Estimates};
+use windlass_core::explain::Explanation;
 use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Denied, Draining, Filter, MachineCapacity, Page, Submission, Watch};
 use windlass_core::log_tail::{LogRange, wanted_attempt};
-use windlass_core::result::{ByteStream, Content, Stored, StoredResult, inline_bytes};
+use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
 use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Problem, Queue};
 
-use super::events::next_piece;
 use super::http_client::{Client, RequestParts};
 use super::rest_path::{no_job, path};
+use super::rest_result::RestResult;
 use super::rest_watch::RestWatch;
 
 /// Most jobs that are asked for at once: an answer of them is at most 16 MiB.
@@ -259,7 +260,7 @@ impl Jobs for RestJobs {
             None => {
                 Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
             }
-            Some(_) => Content::Stored(Box::new(RestResult(self.0.clone(), key.clone()))),
+            Some(_) => Content::Stored(Box::new(RestResult::new(self.0.clone(), key.clone()))),
         };
         Ok(StoredResult {
             bytes: result.bytes,
@@ -330,6 +331,18 @@ impl Jobs for RestJobs {
         self.0.json(Method::GET, &path, RequestParts::default()).await.map_err(no_namespace)
     }
 
+    async fn estimates(&self, namespace: &str) -> Result<Estimates, Error> {
+        let path = format!("/v1/namespaces/{namespace}/estimates");
+        self.0.json(Method::GET, &path, RequestParts::default()).await.map_err(no_namespace)
+    }
+
+    async fn estimate(&self, key: &JobKey) -> Result<Option<Estimate>, Error> {
+        let JobKey { namespace, name } = key;
+        let path = format!("/v1/namespaces/{namespace}/jobs/{name}/explain");
+        let told: Explanation = self.0.json(Method::GET, &path, RequestParts::default()).await?;
+        Ok(told.estimate)
+    }
+
     async fn ready(&self) -> Result<(), Error> {
         self.0.whole(Method::GET, "/readyz", RequestParts::default()).await.map(drop)
     }
@@ -355,27 +368,6 @@ fn escaped(value: &str) -> String {
         true => text + &char::from(byte).to_string(),
         false => text + &format!("%{byte:02X}"),
     })
-}
-
-/// A result that is too large to be in the job.
-struct RestResult(Client, JobKey);
-
-#[async_trait]
-impl Stored for RestResult {
-    async fn read(self: Box<Self>, range: Range<u64>) -> Result<ByteStream, Error> {
-        let Self(client, key) = *self;
-        let mut headers = HeaderMap::new();
-        let last = range.end.saturating_sub(1);
-        if let Ok(part) = format!("bytes={}-{last}", range.start).parse() {
-            headers.insert(header::RANGE, part);
-        }
-        let sent = RequestParts { headers, ..RequestParts::default() };
-        let answer = client.open(Method::GET, &path(&key, "/result"), sent).await;
-        let body = answer.map_err(|error| no_job(error, &key))?.into_body();
-        Ok(Box::pin(stream::try_unfold(body, |mut body| async {
-            Ok(next_piece(&mut body).await?.map(|piece| (piece, body)))
-        })))
-    }
 }
 
 #[cfg(test)]

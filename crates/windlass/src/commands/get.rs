@@ -10,6 +10,7 @@ use windlass_core::{Error, Job, JobKey};
 
 use crate::backend::follow::{self, Waited, with_input_of};
 use crate::backend::resolve::Backend;
+use crate::commands::waiting;
 use crate::flags::bad_usage::BadUsage;
 use crate::output::objects;
 use crate::output::terminal::Progress;
@@ -51,6 +52,7 @@ pub(crate) async fn get(backend: &Backend, args: &Get) -> anyhow::Result<ExitCod
             Waited::Not(code) => return Ok(code),
         }
     }
+    waiting::place(backend, &mut jobs, args.output).await;
     match jobs.as_slice() {
         [job] => objects::one(job, args.output)?,
         jobs => objects::many(jobs, args.output)?,

@@ -17,6 +17,7 @@ use windlass_core::jobs::Filter;
 use windlass_core::labels::Selector;
 
 use crate::backend::resolve::Backend;
+use crate::commands::waiting;
 use crate::output::log;
 use crate::output::objects;
 use crate::process::{self, INTERRUPTED};
@@ -99,7 +100,10 @@ fn step(job: &Job) -> Option<usize> {
 pub(crate) async fn list(backend: &Backend, args: &List) -> anyhow::Result<ExitCode> {
     // Once: a job that is watched and was young at first stays.
     let since = args.since.map(|since| Timestamp::now() - since);
-    let (jobs, is_whole) = newest(backend, args, since).await?;
+    let (mut jobs, is_whole) = newest(backend, args, since).await?;
+    if !args.watch {
+        waiting::place(backend, &mut jobs, args.output).await;
+    }
     let most = args.limit;
     if args.watch {
         objects::some(&jobs.iter().collect::<Vec<_>>(), args.output, true)?;

@@ -30,5 +30,6 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod submit;
 pub(crate) mod top;
+pub(crate) mod waiting;
 pub(crate) mod watch;
 pub(crate) mod worker;

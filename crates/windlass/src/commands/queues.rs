@@ -3,16 +3,21 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use windlass_core::estimate::Estimate;
 use windlass_core::{Error, Queue};
 
 use crate::backend::resolve::Backend;
 use crate::commands::each_name::each_name;
+use crate::commands::waiting::estimates;
 use crate::flags::backend::OnBackend;
 use crate::flags::names::name;
 use crate::flags::objects::ObjectsFlags;
 use crate::flags::output_form::OutputForm;
 use crate::output::log;
 use crate::output::objects;
+
+/// Most waiting jobs in the table.
+const MAX_SHOWN: usize = 50;
 
 /// Show quotas of CPUs, hold and resume them.
 #[derive(Debug, Args)]
@@ -66,16 +71,39 @@ pub(crate) async fn queues(backend: &Backend, args: &ObjectsFlags) -> anyhow::Re
     }
     if let [queue] = found.as_slice() {
         objects::one(queue, args.output)?;
+        waiting(backend, args, &found).await?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.names.is_empty() {
         found = jobs.queues(namespace).await?;
     }
     objects::many(&found, args.output)?;
+    waiting(backend, args, &found).await?;
     if found.is_empty() {
         log::tell(&format!(
             "windlass: there are no queues in namespace {namespace:?}, and so no quota"
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who waits in these queues; in all, where none is named.
+async fn waiting(backend: &Backend, args: &ObjectsFlags, queues: &[Queue]) -> anyhow::Result<()> {
+    let mut told = estimates(backend, args.output).await;
+    let is_shown = |queue: &str| {
+        args.names.is_empty() || queues.iter().any(|known| known.metadata.name == queue)
+    };
+    told.retain(|told| told.queue.as_deref().is_some_and(is_shown));
+    if told.is_empty() {
+        return Ok(());
+    }
+    told.sort_by(|a, b| (&a.queue, a.position).cmp(&(&b.queue, b.position)));
+    let more = told.len().saturating_sub(MAX_SHOWN);
+    told.truncate(MAX_SHOWN);
+    objects::print("\n")?;
+    objects::many::<Estimate>(&told, args.output)?;
+    if more > 0 {
+        log::tell(&format!("windlass: {more} more wait"));
+    }
+    Ok(())
 }

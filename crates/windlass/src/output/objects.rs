@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use clap::builder::styling::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde::Serialize;
-use windlass_core::{API_VERSION, Function, GROUP, Job, Phase, Queue};
+use windlass_core::status::Place;
+use windlass_core::{API_VERSION, Function, GROUP, Job, JobStatus, Phase, Queue};
 
 use super::age::age;
 use super::terminal;
@@ -224,7 +225,7 @@ impl Shown for Job {
             self.spec.function.clone(),
             status.phase.map_or(NOTHING, Phase::as_str).to_owned(),
             number(status.parallelism.or(self.spec.parallelism)),
-            status.progress.as_ref().map(|progress| progress.percent.clone()).unwrap_or_default(),
+            how_far(status, now),
             self.metadata.creation_timestamp.map(|at| age(at, now)).unwrap_or_default(),
             self.spec.queue().to_owned(),
             number(status.attempt),
@@ -306,6 +307,17 @@ impl Shown for Queue {
     }
 }
 
+/// How far a job is: its progress, or its place while it waits.
+fn how_far(status: &JobStatus, now: Timestamp) -> String {
+    match (&status.waiting, status.phase) {
+        (Some(Place { position, estimated_start }), Some(Phase::Queued)) => {
+            let start = estimated_start.map(|start| format!(", starts in {}", age(now, start)));
+            format!("position {position}{}", start.unwrap_or_default())
+        }
+        _ => status.progress.as_ref().map(|told| told.percent.clone()).unwrap_or_default(),
+    }
+}
+
 fn number(number: Option<u32>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
@@ -348,6 +360,19 @@ mod tests {
         );
         assert_eq!(text.matches("\u{1b}[36mRunning\u{1b}[0m").count(), 2, "{text:?}");
         assert_eq!(text.matches('\u{1b}').count(), 4, "{text:?}");
+    }
+
+    #[test]
+    fn a_job_that_waits_has_its_place_where_another_has_its_progress() {
+        let now = Timestamp::from_second(190).unwrap();
+        let mut job = job("a", "");
+        let estimated_start = Timestamp::from_second(250).ok();
+        job.status.waiting = Some(Place { position: 3, estimated_start });
+        assert_eq!(how_far(&job.status, now), "", "it runs");
+        job.status.phase = Some(Phase::Queued);
+        assert_eq!(how_far(&job.status, now), "position 3, starts in 60s");
+        job.status.waiting = Some(Place { position: 3, estimated_start: None });
+        assert_eq!(how_far(&job.status, now), "position 3");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use windlass_core::changes::Change;
+use windlass_core::estimate::Estimate;
 use windlass_core::history::HistoryReport;
 use windlass_core::jobs::Filter;
 use windlass_core::{Cpus, Error, Queue};
@@ -39,6 +40,8 @@ pub(super) enum News {
     Queues(Result<Vec<Queue>, String>),
     /// CPUs of the machine.
     Machine(Cpus),
+    /// When jobs are likely to start and to end.
+    Estimates(Vec<Estimate>),
     /// What the last hour and the last day were like.
     History(Box<HistoryReport>),
 }
@@ -85,6 +88,10 @@ pub(super) async fn follow_queues(backend: &Backend, news: &mpsc::Sender<News>) 
         // An earlier server keeps none; nor does a cluster without its gateway.
         if let Ok(history) = backend.jobs.history(&backend.namespace).await {
             tell(news, News::History(Box::new(history))).await;
+        }
+        // Nor does one of those estimate anything.
+        if let Ok(estimates) = backend.jobs.estimates(&backend.namespace).await {
+            tell(news, News::Estimates(estimates.items)).await;
         }
         tokio::time::sleep(QUEUES).await;
     }

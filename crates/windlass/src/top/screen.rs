@@ -1,5 +1,6 @@
 //! What is shown, and what a key does to it. No I/O.
 
+use super::summary::Estimates;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use windlass_core::history::HistoryReport;
 use windlass_core::{Cpus, Job, Queue};
@@ -25,6 +26,7 @@ pub(super) struct Screen {
     pub(super) machine: Option<Cpus>,
     /// What the last hour and the last day were like, where that is kept.
     pub(super) history: Option<Box<HistoryReport>>,
+    pub(super) estimates: Estimates,
     pub(super) view: View,
     pub(super) mode: Mode,
     /// The words that each job in the list has.
@@ -110,6 +112,7 @@ impl Screen {
             queues: Ok(Vec::new()),
             machine: None,
             history: None,
+            estimates: Estimates::new(),
             view: View::Jobs,
             mode: Mode::Browse,
             search: String::new(),
@@ -138,6 +141,10 @@ impl Screen {
             News::Deleted { name, uid } => self.table.delete(&name, &uid),
             News::Queues(queues) => self.queues = queues,
             News::Machine(cpus) => self.machine = Some(cpus),
+            News::Estimates(estimates) => {
+                let named = estimates.into_iter().map(|told| (told.name.clone(), told));
+                self.estimates = named.collect();
+            }
             News::History(history) => self.history = Some(history),
         }
         if let View::Job(view) = &mut self.view {

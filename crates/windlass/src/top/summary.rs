@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use windlass_core::estimate::Estimate;
 use windlass_core::{Cpus, Phase};
 
 use super::table::{JobTable, Row};
@@ -50,13 +51,17 @@ fn cpus_of(row: &Row) -> Cpus {
     row.job.status.parallelism.unwrap_or(0)
 }
 
+/// What is estimated of jobs, by their names.
+pub(super) type Estimates = BTreeMap<String, Estimate>;
+
 /// Who waits: first those with a place in a line, by it; then the oldest.
-pub(super) fn waiting(table: &JobTable) -> Vec<&Row> {
+pub(super) fn waiting<'a>(table: &'a JobTable, estimates: &Estimates) -> Vec<&'a Row> {
     let waits = |row: &&Row| matches!(row.job.status.phase, None | Some(Phase::Queued));
     let mut waiting: Vec<_> = table.rows().filter(waits).collect();
     waiting.sort_by_key(|row| {
-        let place = row.job.status.waiting.as_ref().map_or(u32::MAX, |place| place.position);
-        (place, row.job.metadata.creation_timestamp)
+        let estimated = estimates.get(row.name()).and_then(|told| told.position);
+        let told = row.job.status.waiting.as_ref().map(|place| place.position);
+        (estimated.or(told).unwrap_or(u32::MAX), row.job.metadata.creation_timestamp)
     });
     waiting
 }
@@ -110,7 +115,11 @@ mod tests {
         assert_eq!(by_phase(&table), [3, 1, 1, 0, 2, 0]);
         assert_eq!(granted(&table), 9);
         assert_eq!(names(holders(&table)), ["large", "small"]);
-        assert_eq!(names(waiting(&table)), ["second", "old", "new"]);
+        let mut estimates = Estimates::new();
+        assert_eq!(names(waiting(&table, &estimates)), ["second", "old", "new"]);
+        let told = Estimate { position: Some(1), ..Estimate::default() };
+        estimates.insert("new".into(), told);
+        assert_eq!(names(waiting(&table, &estimates)), ["new", "second", "old"]);
         let group = FailureGroup { function: "f", reason: "unknown", count: 2, latest: "bad-2" };
         assert_eq!(failures(&table), [group]);
     }

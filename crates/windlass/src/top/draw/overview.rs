@@ -11,7 +11,7 @@ use super::jobs::{age_of, what};
 use super::theme::Theme;
 use super::{lines_in, words};
 use crate::top::screen::Screen;
-use crate::top::summary;
+use crate::top::summary::{self, Estimates};
 use crate::top::table::Row;
 
 /// Width of a meter, in characters.
@@ -61,8 +61,9 @@ pub(super) fn draw(
     let [left, right] = halves.areas(below);
     let holders = summary::holders(&screen.table);
     lines_in(frame, left, jobs("Who holds the CPUs", &holders, left, theme, now));
-    let waiting = summary::waiting(&screen.table);
-    lines_in(frame, right, jobs("What waits", &waiting, right, theme, now));
+    let waiting = summary::waiting(&screen.table, &screen.estimates);
+    let shown = jobs("What waits", &waiting, right, theme, now);
+    lines_in(frame, right, with_estimates(shown, &waiting, &screen.estimates, now));
 }
 
 fn jobs(
@@ -82,6 +83,24 @@ fn jobs(
         let head = format!("{cpus:>4} {}  {}  ", words(row.name()), age_of(&row.job, now));
         Line::from(vec![Span::raw(head), what(&row.job, theme, now)])
     }));
+    lines
+}
+
+/// The same with what is estimated of each job, behind its name and before why it waits.
+fn with_estimates(
+    mut lines: Vec<Line<'static>>,
+    rows: &[&Row],
+    estimates: &Estimates,
+    now: Timestamp,
+) -> Vec<Line<'static>> {
+    for (line, row) in lines.iter_mut().skip(1).zip(rows) {
+        let Some(told) = estimates.get(row.name()) else { continue };
+        let mut text = told.position.map_or_else(String::new, |at| format!("position {at}, "));
+        if let Some(start) = told.estimated_start_time {
+            text += &format!("starts in {} s, ", start.duration_since(now).as_secs().max(0));
+        }
+        line.spans.insert(1, Span::raw(text));
+    }
     lines
 }
 
