@@ -48,7 +48,7 @@ const LEAST_LATER: usize = 256;
 
 /// The least progress since the first report from which a rate is taken, and the least time since then, in seconds.
 const LEAST_PROGRESS: f64 = 0.01;
-const LEAST_SECONDS: f64 = 1.0;
+const LEAST_SECONDS: f64 = 0.25;
 
 /// By what factor the rate of a job that tells progress may change: an assumption, checked by the benchmark.
 const RATE_CHANGE: f64 = 1.25;
