@@ -24,7 +24,10 @@ fn restart_gateways(address: &str) {
     eventually("the old gateways are gone", MANY_SECONDS, || {
         (!before.iter().any(is_there)).then_some(())
     });
-    eventually("there are new ones", MANY_SECONDS, || TcpStream::connect(address).ok());
+    // The Service leads to any of those it knows: for a moment also to one that is gone.
+    eventually("there are new ones alone", MANY_SECONDS, || {
+        (0..20).all(|_| TcpStream::connect(address).is_ok()).then_some(())
+    });
 }
 
 #[test]
@@ -114,7 +117,8 @@ fn a_log_of_a_pod_that_is_deleted_by_force_is_kept_or_says_why_it_is_not() {
 fn what_a_job_uses_is_told_while_it_runs_and_kept_with_its_results() {
     let Some(bucket) = Bucket::of_the_release() else { return };
     let namespace = Namespace::new("used");
-    let spec = json!({ "function": "misbehave", "input": { "mode": "spin" }, "parallelism": 1 });
+    // The first of its threads waits most of the time, the other burns a CPU.
+    let spec = json!({ "function": "misbehave", "input": { "mode": "spin" }, "parallelism": 2 });
     namespace.apply("spins", &spec).unwrap();
     // By the Service: a forward ends with the gateway's pod.
     let client = namespace.direct_client();
@@ -123,18 +127,20 @@ fn what_a_job_uses_is_told_while_it_runs_and_kept_with_its_results() {
         let usage = usage();
         (usage["samples"].as_array()?.len() >= 5).then_some(usage)
     });
-    assert_eq!((&told["attempt"], &told["granted"]), (&json!(1), &json!(1)), "{told}");
+    assert_eq!((&told["attempt"], &told["granted"]), (&json!(1), &json!(2)), "{told}");
     let used = told["samples"][1]["cpus"].as_f64().unwrap();
-    assert!(used > 0.02 && used < 1.5, "{told}");
+    assert!(used > 0.1 && used < 1.5, "{told}");
     let capacity = client.get(&format!("/v1/namespaces/{}/capacity", namespace.0)).json();
     assert!(capacity["used"].as_f64().is_some_and(|used| used > 0.0), "{capacity}");
+    namespace.cancel("spins");
     // What has ended is read from the store by a gateway that has heard nothing of it.
     let ends =
         json!({ "function": "misbehave", "input": { "mode": "linger", "milliseconds": 9000 } });
     namespace.apply("ends", &ends).unwrap();
     let uid = namespace.wait("ends")["metadata"]["uid"].as_str().unwrap().to_owned();
-    let objects = bucket.keys_of(&namespace.0, &uid);
-    assert_eq!(objects, 2, "its log and its samples");
+    eventually("its log and its samples are kept", MANY_SECONDS, || {
+        (bucket.keys_of(&namespace.0, &uid) == 2).then_some(())
+    });
     restart_gateways(&client.address);
     let kept = client.get(&client.jobs("/ends/usage")).json();
     assert!(kept["samples"].as_array().is_some_and(|samples| samples.len() >= 5), "{kept}");
