@@ -247,7 +247,7 @@ test("a step in a path is no name of an address", async () => {
   }
   await go(page, "#/default/overview");
   await page.getByRole("heading", { name: "Overview" }).waitFor();
-  for (const path of asked) assert.match(path, /^\/v1\/namespaces\/default\/(jobs|events|functions|queues|capacity|history)/);
+  for (const path of asked) assert.match(path, /^\/v1\/namespaces\/default\/(jobs|events|functions|queues|capacity|estimates|history)/);
   assert.deepEqual(page.complaints, []);
 });
 
