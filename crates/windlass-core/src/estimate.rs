@@ -250,7 +250,7 @@ impl<'a> Model<'a> {
                 }
             };
             estimate.not_told = Some(why.into());
-        } else if self.durations(&job.function, 1).is_none() {
+        } else if !self.times.is_known(&job.function) {
             estimate.not_told = Some(too_few());
         } else {
             estimate.set_completion(self.times_of(spread(ends, is_guessed)));

@@ -50,7 +50,7 @@ impl LastEvent {
 }
 
 /// The HTTP status that the API server has answered, or 0 where it was not reached.
-fn code(error: &watcher::Error) -> u16 {
+pub(crate) fn code(error: &watcher::Error) -> u16 {
     match error {
         watcher::Error::WatchError(status) => status.code,
         watcher::Error::InitialListFailed(kube::Error::Api(status))

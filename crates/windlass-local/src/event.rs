@@ -56,6 +56,8 @@ pub(crate) enum Event {
     QueuesChanged,
     /// Somebody asks how many CPUs of these queues are in use, and how many jobs wait.
     QueueStatusRequested { queues: Vec<String>, reply: oneshot::Sender<Vec<QueueStatus>> },
+    /// Somebody asks which attempts run.
+    LiveAttemptsRequested { reply: oneshot::Sender<Vec<(Uuid, AttemptNumber)>> },
     /// Somebody asks for estimates.
     EstimatesRequested { reply: oneshot::Sender<Situation<Uuid>> },
     /// A round of deleting expired jobs is over.

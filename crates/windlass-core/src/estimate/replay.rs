@@ -2,7 +2,7 @@
 //! possible run time for each job, and with jobs that come meanwhile.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -25,8 +25,8 @@ pub(super) struct Line {
     now: Timestamp,
     /// Jobs that hold CPUs, in the order in which they were given.
     holding: Vec<Index>,
-    /// By their places in the excerpt.
-    waiting: Vec<Index>,
+    /// The places in the excerpt of those that wait, in the order of their IDs.
+    places: Vec<usize>,
 }
 
 /// A job that starts in a play: by its place in the excerpt, or among those that come.
@@ -51,18 +51,18 @@ impl Line {
         }
         let mut by_id: Vec<_> = excerpt.waiting.iter().enumerate().collect();
         by_id.sort_by(|(_, (id, ..)), (_, (other, ..))| id.cmp(other));
-        let mut waiting = vec![0; by_id.len()];
+        let mut places = Vec::new();
         for (index, (at, (_, job, _))) in (0..).zip(by_id) {
             admission.wait(index, job.clone());
-            waiting[at] = index;
+            places.push(at);
         }
-        let first = waiting.len() as Index;
+        let first = places.len() as Index;
         let mut holding = Vec::new();
         for (index, (_, queue, cpus)) in (first..).zip(&excerpt.holding) {
             admission.occupy(index, queue, *cpus);
             holding.push(index);
         }
-        Self { admission, now, holding, waiting }
+        Self { admission, now, holding, places }
     }
 
     /// Plays it. `remaining` are the seconds for which each holder goes on, `later` the jobs that come and after how many
@@ -78,16 +78,14 @@ impl Line {
         for (index, seconds) in self.holding.iter().zip(remaining) {
             ends.extend(seconds.map(|seconds| Reverse((nanoseconds(seconds), *index))));
         }
-        let places: BTreeMap<Index, usize> =
-            self.waiting.iter().enumerate().map(|(place, index)| (*index, place)).collect();
-        let count = self.waiting.len();
+        let count = self.places.len();
         let mut played = Played { starts: vec![None; count], ends: vec![None; count] };
         let first_later = (count + self.holding.len()) as Index;
         let mut coming = (first_later..).zip(later).peekable();
         let (mut at, mut still_wait) = (0, count);
         loop {
             while let Some(grant) = admission.next(self.moment(at)) {
-                let starts = match places.get(&grant.id) {
+                let starts = match self.places.get(grant.id as usize) {
                     Some(place) => Starts::Waiting(*place),
                     None => Starts::Later(grant.id.saturating_sub(first_later) as usize),
                 };

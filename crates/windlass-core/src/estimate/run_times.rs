@@ -112,13 +112,16 @@ impl RunTimes {
 
     /// Whether enough jobs of this function have ended.
     pub(super) fn is_known(&self, function: &str) -> bool {
-        self.functions.get(function).is_some_and(|ended| ended.jobs.len() >= MIN_ENDED_JOBS)
+        self.known(function).is_some()
+    }
+
+    fn known(&self, function: &str) -> Option<&EndedJobs> {
+        self.functions.get(function).filter(|ended| ended.jobs.len() >= MIN_ENDED_JOBS)
     }
 
     /// How long a job of this function is going to hold so many CPUs. `None` where too few have ended.
     pub(super) fn durations(&self, function: &str, cpus: Cpus) -> Option<Durations> {
-        let ended = self.functions.get(function)?;
-        (ended.jobs.len() >= MIN_ENDED_JOBS).then(|| ended.durations(cpus))
+        self.known(function).map(|ended| ended.durations(cpus))
     }
 }
 

@@ -11,15 +11,14 @@ use kube::runtime::watcher::{Error, Event, Result};
 use kube::{Resource, ResourceExt as _};
 use tracing::warn;
 
+use crate::watch_backoff::code;
+
 /// The rights of a release may come a moment after its pods: so often a first list may be refused.
 const MAX_REFUSALS: u32 = 3;
 
 /// Whether the API server answers, and refuses.
 fn is_refused(error: &Error) -> bool {
-    match error {
-        Error::InitialListFailed(kube::Error::Api(status)) => matches!(status.code, 403 | 404),
-        _ => false,
-    }
+    matches!(error, Error::InitialListFailed(_)) && matches!(code(error), 403 | 404)
 }
 
 /// The events of all these watches, of one namespace each.

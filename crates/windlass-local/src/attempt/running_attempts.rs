@@ -109,6 +109,11 @@ impl LiveAttempts {
         self.live.keys().any(|(live, _)| *live == uid)
     }
 
+    /// The attempts that run, with their jobs.
+    pub(crate) fn ids(&self) -> Vec<(Uuid, AttemptNumber)> {
+        self.live.keys().copied().collect()
+    }
+
     /// The jobs of which attempts run.
     pub(crate) fn job_uids(&self) -> impl Iterator<Item = Uuid> {
         self.live.keys().map(|(uid, _)| *uid)

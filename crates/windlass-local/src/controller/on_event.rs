@@ -60,6 +60,7 @@ pub(super) fn on_event(state: &mut State, event: Event) {
             drop(reply.send(statuses));
         }
         // Who asked may have gone away.
+        Event::LiveAttemptsRequested { reply } => drop(reply.send(state.attempts.ids())),
         Event::EstimatesRequested { reply } => drop(reply.send(situation(state))),
         Event::ExpiryDone => state.expiry.deleted(&state.ctx),
         Event::DrainRequested { reply } => {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use tokio::sync::oneshot;
 use tracing::debug;
+use uuid::Uuid;
 use windlass_core::estimate::Estimates;
 use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid};
@@ -14,7 +15,7 @@ use windlass_core::log_tail::{LogRange, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
 use windlass_core::status::JobResult;
 use windlass_core::usage_over_time::UsageOverTime;
-use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Phase, Queue};
+use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Queue};
 
 use super::stored_file::StoredFile;
 use super::{logs, submit};
@@ -99,12 +100,7 @@ impl Jobs for Engine {
 
     async fn usage(&self, job: &Job) -> Result<UsageOverTime, Error> {
         let Some(attempt) = job.status.attempt else { return Ok(UsageOverTime::default()) };
-        let path = self.ctx.files.log(job_uid(job)?, attempt);
-        let read = tokio::task::spawn_blocking(move || {
-            windlass_worker::read_usage(&path)
-                .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
-        });
-        read.await.map_err(|error| Error::Bug(error.to_string()))?
+        self.usage_of(job_uid(job)?, attempt).await
     }
 
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error> {
@@ -188,11 +184,24 @@ impl Jobs for Engine {
 }
 
 impl Engine {
-    /// CPUs that running jobs use, by the latest sample of each; none of one whose samples cannot be read.
+    /// What an attempt has used over its time.
+    async fn usage_of(&self, uid: Uuid, attempt: AttemptNumber) -> Result<UsageOverTime, Error> {
+        let path = self.ctx.files.log(uid, attempt);
+        let read = tokio::task::spawn_blocking(move || {
+            windlass_worker::read_usage(&path)
+                .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
+        });
+        read.await.map_err(|error| Error::Bug(error.to_string()))?
+    }
+
+    /// CPUs that attempts use, by the latest sample of each; none of one whose samples cannot be read. The controller says
+    /// which run: the store would pass over all jobs.
     async fn cpus_in_use(&self) -> Result<f64, Error> {
-        let filter = Filter { phase: Some(Phase::Running), ..Filter::default() };
-        let running = self.list(NAMESPACE, &filter).await?.items;
-        let used = join_all(running.iter().map(|job| self.usage(job))).await;
+        let (reply, answer) = oneshot::channel();
+        self.ctx.events.send(Event::LiveAttemptsRequested { reply });
+        let live = answer.await.map_err(|_| stopped())?;
+        let used =
+            join_all(live.into_iter().map(|(uid, attempt)| self.usage_of(uid, attempt))).await;
         let readable = used.into_iter().filter_map(|used| match used {
             Ok(used) => used.cpus_now(),
             Err(error) => {
