@@ -179,7 +179,7 @@ fn let_go(state: &mut State, uid: Uuid) {
 }
 
 fn on_report(state: &mut State, report: &Report) {
-    let Report { job_uid, attempt: number, event } = report;
+    let Report { job_uid, attempt: number, event, sent } = report;
     if matches!(event, ReportEvent::Finished(_)) && state.is_stopping() {
         // Whatever stops this server may have reached the function first, or a part of it that it
         // waited for: how it ended says nothing of the job.
@@ -196,7 +196,7 @@ fn on_report(state: &mut State, report: &Report) {
     let Some(attempt) = active.attempt_mut(*number) else { return };
     match event {
         ReportEvent::Running { running, .. } => {
-            attempt.running = Some(server_time(*running, now));
+            attempt.running = Some(server_time(*running, *sent, attempt.created, now));
             reconcile(state, uid, None);
         }
         ReportEvent::Progress { .. } => {
@@ -211,7 +211,7 @@ fn on_report(state: &mut State, report: &Report) {
         // On one machine they are in a file.
         ReportEvent::Usage { .. } => {}
         ReportEvent::Finished(ending) => {
-            let ending = server_times(ending, now);
+            let ending = server_times(ending, *sent, attempt.created, now);
             attempt.reported = Some(ending.clone());
             log_attempt(&job.metadata.name, attempt);
             // Most calls are over before it is told that they run.
