@@ -273,7 +273,7 @@ impl Bucket {
     }
 
     /// Stores an object that is nobody's of the release.
-    pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
+    pub(crate) fn put_object(&self, key: &str, bytes: &[u8]) {
         let everybody = [("x-amz-acl", "public-read")];
         let path = format!("/{}/{key}", self.bucket);
         let answer = self.client().send("PUT", &path, &everybody, bytes);
