@@ -1,7 +1,7 @@
 // What the server counts and samples: the last hour and day, CPUs and memory; and queues that are held.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { browser, go, newContext, openPage, server, startBoth, violations } from "./support.mjs";
+import { browser, go, openPage, openPageAs, server, startBoth, violations } from "./support.mjs";
 
 startBoth();
 
@@ -40,10 +40,8 @@ test("a queue is held and resumed, and a refusal is told", async () => {
   await page.getByRole("button", { name: "Resume small" }).click();
   await server.phase(name, "Succeeded");
   await page.getByRole("button", { name: "Hold small" }).waitFor();
-  const other = await (await newContext(browser)).newPage();
-  await other.goto(`${server.url}/dashboard/#/default/overview`);
-  await other.getByLabel("Token").fill(server.key("canceller", "get,list,watch,patch"));
-  await other.getByRole("button", { name: "Sign in" }).click();
+  const key = server.key("canceller", "get,list,watch,patch");
+  const other = await openPageAs(browser, `${server.url}/dashboard/#/default/overview`, key);
   await other.getByRole("button", { name: "Hold small" }).click();
   await section(other, "Queues").getByText("the caller may not patch computequeues here").waitFor();
 });

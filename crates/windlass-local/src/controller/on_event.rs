@@ -15,9 +15,9 @@ use super::active_jobs::ActiveJob;
 use super::admit::enqueue;
 use super::apply;
 use super::ends::log_attempt;
-use super::excerpt::situation;
 use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
+use super::situation::situation;
 use super::state::State;
 use super::update_status::{next_version, update_status};
 use super::warm_functions;
@@ -141,7 +141,7 @@ fn on_not_stored(state: &mut State, uid: Uuid, attempt: AttemptNumber, refusal: 
         // It has ended already.
         None => {
             state.ctx.files.remove_job(uid, attempt);
-            refusal.tell();
+            refusal.answer_caller();
         }
     }
 }
@@ -200,7 +200,7 @@ fn on_report(state: &mut State, report: &Report) {
             reconcile(state, uid, None);
         }
         ReportEvent::Progress { .. } => {
-            let Some(live) = Live::of(report) else { return };
+            let Some(live) = Live::from_report(report) else { return };
             attempt.first_progress.get_or_insert((now, live.progress.done));
             let progress = Some(live.progress.clone());
             let status = JobStatus { progress, ..job.status.clone() };

@@ -195,7 +195,7 @@ pub(crate) async fn wait_for_assignment(report: &ReportTo) -> io::Result<Standby
     };
     let gateway = GatewayClient::new(url, token, authorities.as_deref())?;
     loop {
-        match retry_until(Instant::now() + LEAST_PATIENCE, || gateway.ask()).await {
+        match retry_until(Instant::now() + LEAST_PATIENCE, || gateway.ask_for_assignment()).await {
             Some(Ok(Some(told))) => return Ok(*told),
             // The gateway does not keep a question open for ever, and may be away for a while.
             Some(Ok(None)) | None => {}

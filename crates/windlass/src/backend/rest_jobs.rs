@@ -255,19 +255,14 @@ impl Jobs for RestJobs {
 
     async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
-        let Some(result) = job.status.result.clone() else { return Err(Error::no_result(&job)) };
+        let Some(result) = &job.status.result else { return Err(Error::no_result(&job)) };
         let content = match &result.location {
             None => {
-                Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
+                Content::Inline(inline_bytes(result).ok_or_else(|| Error::damaged(key))?.into())
             }
             Some(_) => Content::Stored(Box::new(RestResult::new(self.0.clone(), key.clone()))),
         };
-        Ok(StoredResult {
-            bytes: result.bytes,
-            content_type: result.content_type,
-            sha256: result.sha256,
-            content,
-        })
+        Ok(StoredResult::new(result, content))
     }
 
     async fn logs(
