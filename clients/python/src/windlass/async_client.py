@@ -52,7 +52,8 @@ class AsyncClient:
         self._target = Target(server, token, data, ca)
         self._paths = protocol.Paths(namespace)
         self._patience_seconds = patience_seconds
-        self._http: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        # Of each loop, and the server that it asks.
+        self._http: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, str]] = {}
         self._process = os.getpid()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -70,7 +71,7 @@ class AsyncClient:
         here = asyncio.get_running_loop()
         connections = self._connections()
         for loop in list(connections):
-            http = connections.pop(loop, None)
+            http, _ = connections.pop(loop, (None, ""))
             if http is not None and loop is here:
                 await http.aclose()
             elif http is not None and loop.is_running():
@@ -304,7 +305,7 @@ class AsyncClient:
             return False
         return True
 
-    def _connections(self) -> dict[asyncio.AbstractEventLoop, httpx.AsyncClient]:
+    def _connections(self) -> dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, str]]:
         """Those of this process: what a fork has copied belongs to the parent."""
         if self._process != os.getpid():
             self._http, self._process = {}, os.getpid()
@@ -312,13 +313,16 @@ class AsyncClient:
 
     def _connection(self) -> httpx.AsyncClient:
         loop, connections = asyncio.get_running_loop(), self._connections()
-        http = connections.get(loop)
-        if http is None:
+        server = self._target.current()
+        http, asked = connections.get(loop, (None, ""))
+        # What is open to where the server was ends with its requests.
+        if http is None or asked != server:
             # What a loop has left open when it was closed cannot be closed any more, only be forgotten.
             for other in list(connections):
                 if other.is_closed():
                     connections.pop(other, None)
-            http = connections[loop] = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+            http = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+            connections[loop] = http, server
         return http
 
     async def _send(self, request: Request) -> Answer:

@@ -83,6 +83,7 @@ class Client:
         """
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
+        self._asked = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A client in another process is made as this one was; what the environment says is read there."""
@@ -375,8 +376,9 @@ class Client:
 
     def _connection(self) -> httpx.Client:
         with self._lock:
-            if self._http is None:
-                self._http = httpx.Client(**self._target.settings(CONNECTIONS))
+            server = self._target.current()
+            if self._http is None or self._asked != server:
+                self._http, self._asked = httpx.Client(**self._target.settings(CONNECTIONS)), server
             return self._http
 
     def _send(self, request: Request) -> Answer:
