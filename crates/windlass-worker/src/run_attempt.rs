@@ -324,8 +324,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// The result of a function that has succeeded. `None` when SIGTERM came while the gateway was to
-    /// store it.
+    /// The result of a function that has succeeded, or what one that has raised an error had computed before. `None`
+    /// when SIGTERM came while the gateway was to store a result.
     async fn collect_result(
         &self,
         end: &FunctionEnd,
@@ -333,7 +333,8 @@ impl Attempt<'_> {
         reporter: &Reporter,
         stop: &StopSignals,
     ) -> Option<FunctionOutput> {
-        if !end.is_success() {
+        let is_partial = end.may_be_partial();
+        if !end.is_success() && !is_partial {
             return Some(FunctionOutput::None);
         }
         let collected = match end {
@@ -342,13 +343,21 @@ impl Attempt<'_> {
             }
             _ => collect_output(self.assignment, path),
         };
-        match collected {
-            CollectedOutput::Final(output) => Some(output),
+        let output = match collected {
+            CollectedOutput::Final(output) => output,
             CollectedOutput::ToUpload(large) => tokio::select! {
-                output = reporter.store(&large, self.deadline()) => Some(output),
-                _ = stop.recv() => None,
+                output = reporter.store(&large, self.deadline()) => output,
+                _ = stop.recv() => return is_partial.then_some(FunctionOutput::None),
             },
+        };
+        if let FunctionOutput::TooLarge(why)
+        | FunctionOutput::Unusable(why)
+        | FunctionOutput::Lost(why) = &output
+            && is_partial
+        {
+            stdio::log_line(&format!("windlass worker: what was computed is not kept: it {why}"));
         }
+        Some(output)
     }
 
     /// When the attempt has taken as long as it may.
