@@ -19,7 +19,11 @@ pub(crate) enum FunctionEnd {
     /// By itself, or by a signal that is not ours.
     Exited(ExitStatus),
     /// By us, after this time.
-    TimedOut(Duration),
+    TimedOut {
+        limit: Duration,
+        /// It serves, and has not said that it is ready.
+        was_starting: bool,
+    },
     /// By us, because all its processes together used so many bytes of memory.
     OutOfMemory(u64),
     /// By us, because its directory took so many bytes of the disk.
@@ -101,8 +105,15 @@ fn decide_by_end(
     };
     let status = match end {
         FunctionEnd::Exited(status) => status,
-        FunctionEnd::TimedOut(limit) => {
-            return failed(Timeout, format!("ran longer than {} s", limit.as_secs()), None, stderr);
+        FunctionEnd::TimedOut { limit, was_starting } => {
+            let seconds = limit.as_secs();
+            let why = match was_starting {
+                false => format!("ran longer than {seconds} s"),
+                true => format!(
+                    "was not ready after {seconds} s: the time that it takes to start counts, such as that of its imports"
+                ),
+            };
+            return failed(Timeout, why, None, stderr);
         }
         FunctionEnd::OutOfMemory(bytes) => {
             return failed(OutOfMemory, format!("used {bytes} bytes of memory"), None, stderr);
@@ -241,7 +252,7 @@ mod tests {
             (FunctionEnd::OutOfMemory(1), result(), false, Some(FailureReason::OutOfMemory)),
             (FunctionEnd::DiskExceeded(1), result(), false, Some(FailureReason::DiskExceeded)),
             (
-                FunctionEnd::TimedOut(Duration::from_secs(1)),
+                FunctionEnd::TimedOut { limit: Duration::from_secs(1), was_starting: false },
                 result(),
                 false,
                 Some(FailureReason::Timeout),

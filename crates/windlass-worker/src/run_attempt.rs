@@ -304,7 +304,9 @@ impl Attempt<'_> {
                     untold.take().into_iter().for_each(|event| reporter.send(event));
                 }
                 _ = signals.children.recv() => has_orphans = true,
-                () = sleep_until(self.deadline()) => return Ok(FunctionEnd::TimedOut(self.limit)),
+                () = sleep_until(self.deadline()) => {
+                    return Ok(FunctionEnd::TimedOut { limit: self.limit, was_starting: function.is_starting() });
+                }
                 _ = ticks.tick() => {
                     if std::mem::take(&mut has_orphans) {
                         stop::reap_orphans(function.group());
