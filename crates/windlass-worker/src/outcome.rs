@@ -35,6 +35,17 @@ pub(crate) enum FunctionEnd {
 }
 
 impl FunctionEnd {
+    /// Whether it may have left what it had computed before it failed.
+    pub(crate) fn may_be_partial(&self) -> bool {
+        match self {
+            Self::Exited(status) => status.code().is_some_and(|code| {
+                [EXIT_BAD_INPUT, EXIT_FUNCTION_ERROR].map(i32::from).contains(&code)
+            }),
+            Self::Answered(served) => matches!(served, Served::BadInput(_) | Served::Raised(_)),
+            _ => false,
+        }
+    }
+
     /// Whether there is to be a result.
     pub(crate) fn is_success(&self) -> bool {
         match self {
@@ -62,6 +73,24 @@ pub(crate) enum FunctionOutput {
 
 /// Decides how the attempt ended. `out_of_memory` is whether the kernel killed for want of memory meanwhile.
 pub(crate) fn decide_outcome(
+    end: FunctionEnd,
+    output: FunctionOutput,
+    stderr: &str,
+    out_of_memory: bool,
+) -> Outcome {
+    let computed = match &output {
+        FunctionOutput::Result(result) if end.may_be_partial() => Some(result.clone()),
+        _ => None,
+    };
+    let mut outcome = decide_by_end(end, output, stderr, out_of_memory);
+    if let Outcome::Failed { partial, .. } = &mut outcome {
+        *partial = computed;
+    }
+    outcome
+}
+
+/// The same, but for what a function that has failed had computed before.
+fn decide_by_end(
     end: FunctionEnd,
     output: FunctionOutput,
     stderr: &str,
@@ -168,7 +197,7 @@ fn failed(reason: FailureReason, why: String, exit_code: Option<i32>, stderr: &s
         "" => format!("the function {why}"),
         stderr => format!("the function {why}; the end of its stderr:\n{stderr}"),
     };
-    Outcome::Failed { reason, message: clip(message, 5 * 1024), exit_code }
+    Outcome::Failed { reason, message: clip(message, 5 * 1024), exit_code, partial: None }
 }
 
 #[cfg(test)]
@@ -225,6 +254,24 @@ mod tests {
                 expected,
                 "{label}"
             );
+        }
+    }
+
+    #[test]
+    fn what_was_computed_before_an_error_is_kept_with_it() {
+        let left = || inline_result(b"[1]", "application/json").unwrap();
+        let outcome = |end| decide_outcome(end, FunctionOutput::Result(left()), "", false);
+        let served = FunctionEnd::Answered;
+        for end in [
+            exited(65),
+            exited(70),
+            served(Served::Raised(String::new())),
+            served(Served::BadInput(String::new())),
+        ] {
+            assert_eq!(outcome(end).result(), Some(&left()));
+        }
+        for end in [exited(1), exited(127), served(Served::Failed(String::new()))] {
+            assert_eq!(outcome(end).result(), None, "it may be half of one");
         }
     }
 
