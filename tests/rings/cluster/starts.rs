@@ -11,6 +11,9 @@ use crate::support::eventually;
 /// How soon a refused pod is told. `eventually` and kubectl take some of it.
 const TOLD: Duration = Duration::from_secs(3);
 
+/// How long the start of a pod may take on a node that nobody attends.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
 /// An object of no namespace, until this is dropped.
 struct ClusterScoped(String);
 
@@ -211,13 +214,14 @@ fn a_start_that_a_kubelet_refuses_is_tried_on_another_node() {
 fn a_start_that_takes_too_long_is_tried_on_another_node() {
     let namespace = Namespace::new("late-start");
     let _node = deserted_node(&namespace);
-    let deadline = r#"{"spec":{"startDeadlineSeconds":10}}"#;
+    let seconds = START_DEADLINE.as_secs();
+    let deadline = json!({ "spec": { "startDeadlineSeconds": seconds } }).to_string();
     let ns = &namespace.0;
-    kubectl(&["patch", "cfn", "picky", "-n", ns, "--type=merge", "-p", deadline], "").unwrap();
+    kubectl(&["patch", "cfn", "picky", "-n", ns, "--type=merge", "-p", &deadline], "").unwrap();
     namespace.apply("late", &json!({ "function": "picky", "retries": 0, "input": {} })).unwrap();
     let pod = deserted_pod(&namespace, "late");
     // It is to go, and a kubelet would say when it has.
-    eventually("its pod is deleted", MANY_SECONDS, || {
+    eventually("its pod is deleted", START_DEADLINE + TOLD * 2, || {
         let pod = super::pods(&namespace, "late").into_iter().next()?;
         pod["metadata"]["deletionTimestamp"].is_string().then_some(())
     });
