@@ -206,6 +206,24 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
 }
 
 #[test]
+fn a_worker_may_leave_its_log_until_it_must_have_ended() {
+    let stopping = |by| ObservedPod { stopping: true, stops_by: Some(at(by)), ..running() };
+    let left_behind = ObservedPod { owner_uid: None, ..running() };
+    let all = [
+        (running(), true),
+        (stopping(100), true),
+        (stopping(96), true),
+        (stopping(95), false),
+        (left_behind, false),
+        (dead("Error", None), false),
+        (observed_pod(json!({ "phase": "Pending" })), false),
+    ];
+    for (pod, expected) in all {
+        assert_eq!(pod.may_leave_log(at(100)), expected, "{pod:?}");
+    }
+}
+
+#[test]
 fn a_live_pod_says_more_than_a_dead_one() {
     let pods = BTreeMap::from([("a".to_owned(), running()), ("b".to_owned(), dead("Error", None))]);
     let objects = AttemptObjects {
