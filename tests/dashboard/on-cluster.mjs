@@ -1,7 +1,7 @@
 // The dashboard of a cluster's gateway: `node on-cluster.mjs URL NAMESPACE TOKEN`. The token may edit in the namespace.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { go, newContext, openBrowser, until, violations } from "./support.mjs";
+import { go, newContext, openBrowser, signIn, until, violations } from "./support.mjs";
 
 const [url, namespace, token] = process.argv.slice(2);
 const scene = JSON.parse(readFileSync(new URL("../../examples/scene.json", import.meta.url), "utf8"));
@@ -10,8 +10,7 @@ try {
   const page = await (await newContext(browser)).newPage();
   page.setDefaultTimeout(60_000);
   await page.goto(`${url}/dashboard/#/${namespace}/jobs`);
-  await page.getByLabel("Token").fill(token);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await signIn(page, token);
   await page.locator(".connection.is-live").waitFor();
   // Another tab is not signed in by it, and the token is in no address.
   assert.ok(!page.url().includes(token));

@@ -78,7 +78,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// Tells the caller.
-    pub(crate) fn tell(self) {
+    pub(crate) fn answer_caller(self) {
         // They may have given up.
         self.reply.send(Err(self.error)).unwrap_or_default();
     }

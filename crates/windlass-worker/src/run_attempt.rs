@@ -148,7 +148,7 @@ pub(crate) async fn run_attempt(
         _ => None,
     };
     let idle = settled.as_ref().and_then(|settled| settled.as_ref().ok()).copied();
-    let code = attempt.tell(&mut reporter, ending, idle, &signals.stop).await?;
+    let code = attempt.report_end(&mut reporter, ending, idle, &signals.stop).await?;
     let Running { memory, function, .. } = running;
     let (RunningFunction::Serving { function, answer: Some(_) }, Some(settled)) =
         (function, settled)
@@ -211,7 +211,7 @@ impl Attempt<'_> {
         let since = now();
         let process_group = Some(function.group().as_raw_pid().cast_unsigned());
         let untold = Some(Event::Running { started: self.started, running: since, process_group });
-        let usage = UsageSamples::of(self.assignment);
+        let usage = UsageSamples::of_attempt(self.assignment);
         Ok(Running { since, memory, function, progress, last_progress: None, untold, usage })
     }
 
@@ -315,8 +315,8 @@ impl Attempt<'_> {
                     if let Some(bytes) = disk.exceeded() {
                         return Ok(FunctionEnd::DiskExceeded(bytes));
                     }
-                    usage.iter_mut().for_each(|usage| usage.look(reporter));
-                    if let Some(told) = pace.look(progress, self.clock, reporter) {
+                    usage.iter_mut().for_each(|usage| usage.report_new(reporter));
+                    if let Some(told) = pace.report_progress(progress, self.clock, reporter) {
                         *last_progress = Some(told);
                     }
                 }
@@ -366,7 +366,7 @@ impl Attempt<'_> {
     }
 
     /// Reports the end, unless the attempt was stopped; and with how many bytes its function waits, if it does.
-    async fn tell(
+    async fn report_end(
         &self,
         reporter: &mut Reporter,
         ending: Option<Ending>,

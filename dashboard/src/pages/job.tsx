@@ -2,13 +2,14 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { askJson, pathOf, wordsOf } from "../api/client";
-import { isFinished, type Estimate, type Job } from "../api/types";
+import { isFinished, type BlobRef, type Estimate, type Job } from "../api/types";
 import { act } from "../live/actions";
 import { useExplanation, useJob } from "../live/job";
 import { jobs } from "../live/jobs";
-import { Bytes, Save } from "../parts/bytes";
+import { Bytes, Save, Shown } from "../parts/bytes";
 import { Ago, Command, PhaseWord, Refusal, Text } from "../parts/common";
 import { Confirm, questionOf } from "../parts/confirm";
+import { shapeOf } from "../parts/content";
 import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
 import { Logs } from "../parts/log";
@@ -127,6 +128,8 @@ const ENDINGS: Record<string, string> = {
   "image/jpeg": ".jpg",
   "text/plain": ".txt",
   "text/csv": ".csv",
+  "application/vnd.apache.parquet": ".parquet",
+  "application/x-parquet": ".parquet",
 };
 
 function Section({ title, children }: { title: string; children: ComponentChildren }) {
@@ -260,19 +263,31 @@ function Input({ namespace, job }: { namespace: string; job: Job }) {
       {names.length > 0 && (
         <Section title="Files">
           <ul class="files">
-            {names.map((file) => {
-              const { sha256, bytes: size, mediaType } = files[file]!;
-              return (
-                <li key={file}>
-                  <Text code>{file}</Text> <span class="muted">{`${mediaType} · ${bytes(size)}`}</span>{" "}
-                  <Save path={blob(sha256)} size={size} name={file} command={curlOf(blob(sha256), file)} />
-                </li>
-              );
-            })}
+            {names.map((file) => (
+              <File key={file} name={file} blob={files[file]!} path={blob(files[file]!.sha256)} />
+            ))}
           </ul>
         </Section>
       )}
     </>
+  );
+}
+
+/** A file beside the input: saved, and shown where its type can be. */
+function File({ name, blob: { bytes: size, mediaType }, path }: { name: string; blob: BlobRef; path: string }) {
+  const [isOpen, setOpen] = useState(false);
+  const shape = shapeOf(mediaType, name);
+  return (
+    <li>
+      <Text code>{name}</Text> <span class="muted">{`${mediaType} · ${bytes(size)}`}</span>{" "}
+      <Save path={path} size={size} name={name} command={curlOf(path, name)} />{" "}
+      {shape !== "none" && (
+        <button type="button" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
+          {isOpen ? "Hide" : "Show"} <span class="unseen"><Text>{name}</Text></span>
+        </button>
+      )}
+      {isOpen && <Shown path={path} shape={shape} mediaType={mediaType} size={size} alt={`The file ${name}`} />}
+    </li>
   );
 }
 

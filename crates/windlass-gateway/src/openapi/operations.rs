@@ -260,6 +260,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..Operation::EMPTY
     },
     Operation {
+        route: ("GET", "/dashboard/parquet.js"),
+        id: "readDashboardParquetWorker",
+        tag: Tag::Operations,
+        summary: "The worker with which the dashboard reads Parquet files",
+        text: "Compressed by gzip.",
+        answers: &[Answer::new(200, "The script.", Content::Text("text/javascript"))],
+        ..Operation::EMPTY
+    },
+    Operation {
         route: ("POST", "/v1/login-codes"),
         id: "issueLoginCode",
         tag: Tag::Operations,

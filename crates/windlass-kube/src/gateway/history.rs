@@ -159,7 +159,7 @@ impl Kept {
 
     fn count(&mut self, namespace: &str, uid: &str, job: &WatchedJob, now: Timestamp) {
         let status = job.status();
-        let after = Counted::of(status);
+        let after = Counted::of_status(status);
         let before = self.counted.insert(uid.to_owned(), after);
         let before = before.unwrap_or(if self.is_listed { Counted::default() } else { after });
         if before == after {

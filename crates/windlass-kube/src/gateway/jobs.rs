@@ -243,12 +243,7 @@ impl Jobs for Cluster {
                 Content::Stored(results.stored_at(&own))
             }
         };
-        Ok(StoredResult {
-            bytes: result.bytes,
-            content_type: result.content_type.clone(),
-            sha256: result.sha256.clone(),
-            content,
-        })
+        Ok(StoredResult::new(result, content))
     }
 
     async fn logs(

@@ -15,9 +15,9 @@ use super::active_jobs::ActiveJob;
 use super::admit::enqueue;
 use super::apply;
 use super::ends::log_attempt;
-use super::excerpt::situation;
 use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
+use super::situation::situation;
 use super::state::State;
 use super::update_status::{next_version, update_status};
 use super::warm_functions;
@@ -141,7 +141,7 @@ fn on_not_stored(state: &mut State, uid: Uuid, attempt: AttemptNumber, refusal: 
         // It has ended already.
         None => {
             state.ctx.files.remove_job(uid, attempt);
-            refusal.tell();
+            refusal.answer_caller();
         }
     }
 }
@@ -179,7 +179,7 @@ fn let_go(state: &mut State, uid: Uuid) {
 }
 
 fn on_report(state: &mut State, report: &Report) {
-    let Report { job_uid, attempt: number, event } = report;
+    let Report { job_uid, attempt: number, event, sent } = report;
     if matches!(event, ReportEvent::Finished(_)) && state.is_stopping() {
         // Whatever stops this server may have reached the function first, or a part of it that it
         // waited for: how it ended says nothing of the job.
@@ -196,11 +196,11 @@ fn on_report(state: &mut State, report: &Report) {
     let Some(attempt) = active.attempt_mut(*number) else { return };
     match event {
         ReportEvent::Running { running, .. } => {
-            attempt.running = Some(server_time(*running, now));
+            attempt.running = Some(server_time(*running, *sent, attempt.created, now));
             reconcile(state, uid, None);
         }
         ReportEvent::Progress { .. } => {
-            let Some(live) = Live::of(report) else { return };
+            let Some(live) = Live::from_report(report) else { return };
             attempt.first_progress.get_or_insert((now, live.progress.done));
             let progress = Some(live.progress.clone());
             let status = JobStatus { progress, ..job.status.clone() };
@@ -211,7 +211,7 @@ fn on_report(state: &mut State, report: &Report) {
         // On one machine they are in a file.
         ReportEvent::Usage { .. } => {}
         ReportEvent::Finished(ending) => {
-            let ending = server_times(ending, now);
+            let ending = server_times(ending, *sent, attempt.created, now);
             attempt.reported = Some(ending.clone());
             log_attempt(&job.metadata.name, attempt);
             // Most calls are over before it is told that they run.

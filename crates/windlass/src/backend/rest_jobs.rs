@@ -255,21 +255,16 @@ impl Jobs for RestJobs {
 
     async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
-        let result = job.result(partial)?.clone();
+        let result = job.result(partial)?;
         let content = match &result.location {
             None => {
-                Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
+                Content::Inline(inline_bytes(result).ok_or_else(|| Error::damaged(key))?.into())
             }
             Some(_) => {
                 Content::Stored(Box::new(RestResult::new(self.0.clone(), key.clone(), partial)))
             }
         };
-        Ok(StoredResult {
-            bytes: result.bytes,
-            content_type: result.content_type,
-            sha256: result.sha256,
-            content,
-        })
+        Ok(StoredResult::new(result, content))
     }
 
     async fn logs(

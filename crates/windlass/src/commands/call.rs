@@ -65,7 +65,7 @@ pub(crate) async fn carry_out(
         ended = follow => ended?,
         () = process::stopped() => {
             let cancelled = backend.jobs.cancel(&job_key, Some(&job.metadata.uid)).await.map(drop);
-            log::tell(&interrupted(backend.program(), &job_key.name, cancelled));
+            log::print_line(&interrupted(backend.program(), &job_key.name, cancelled));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };

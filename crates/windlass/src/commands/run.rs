@@ -131,7 +131,7 @@ async fn carry_out(
     };
     let Some(job) = end else {
         let grace = windlass_core::contract::STOP_GRACE_SECONDS;
-        log::tell(&format!(
+        log::print_line(&format!(
             "windlass: interrupted; the job is cancelled and has {grace} s to stop (again: kill it)"
         ));
         tokio::select! {
