@@ -254,6 +254,22 @@ fn a_pod_that_only_says_to_be_of_the_batch_job_is_not_believed() {
 }
 
 #[test]
+fn what_was_computed_before_a_failure_counts_only_in_its_own_attempts_place() {
+    let inline = inline_result(b"x", "text/plain").unwrap();
+    let kept = |place: String| {
+        let (reason, message) = (FailureReason::FunctionError, "raised".to_owned());
+        let partial = Some(JobResult { text: None, location: Some(place), ..inline.clone() });
+        let failed = ending(Outcome::Failed { reason, message, exit_code: Some(70), partial });
+        match dead("Completed", Some(termination_message(&failed))).state {
+            AttemptState::Ended(End::Reported(ending)) => ending.outcome.result().is_some(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(kept(location("n", UID, 1, &inline.sha256)));
+    assert!(!kept(location("other", UID, 1, &inline.sha256)));
+}
+
+#[test]
 fn a_result_counts_only_in_its_own_attempts_place() {
     let inline = inline_result(b"x", "text/plain").unwrap();
     let said = |place: String| {
