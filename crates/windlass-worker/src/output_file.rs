@@ -237,7 +237,8 @@ mod tests {
     fn assignment(results: Option<&Path>) -> Assignment {
         let function = json!({ "command": ["unused"], "contentType": "text/plain" });
         let function = serde_json::from_value(function).unwrap();
-        let job = Job::new(Metadata::default(), JobSpec::default());
+        let metadata = Metadata { uid: "uid".into(), ..Metadata::default() };
+        let job = Job::new(metadata, JobSpec::default());
         let bounds = JobLimits::without_function(&job.spec);
         let bounds = JobLimits { max_result_bytes: 1 << 20, ..bounds };
         Assignment {
