@@ -132,11 +132,17 @@ test("why a job waits is said in the server's words", async () => {
   await go(page, `#/default/jobs/${second}`);
   await page.locator(".why.is-waiting").getByText(waitsFor.slice(0, 20)).waitFor();
   await page.locator(".helps").getByText(advice).waitFor();
+  await section(page, "Log").getByText("It has not begun.").waitFor();
+  // Who is before it.
+  await page.locator(".facts").getByRole("link", { name: "small" }).click();
+  await page.getByRole("link", { name: first, exact: true }).waitFor();
   await go(page, "#/default/overview");
   await page.getByText(/1 of 2 CPUs granted, [01]\.[0-9] used, 1 free/).waitFor();
   await section(page, "Queues").getByText("1 of 1").waitFor();
   await section(page, "Who holds the CPUs").getByRole("link", { name: first }).waitFor();
-  await section(page, "What waits").getByRole("link", { name: second }).waitFor();
+  const waits = section(page, "What waits").getByRole("row").filter({ hasText: second });
+  await waits.getByText("place 1 in queue small").waitFor();
+  await waits.getByText(waitsFor.slice(waitsFor.indexOf(": ") + 2)).waitFor();
   await section(page, "Failures").getByText("Crashed").waitFor();
   await go(page, `#/default/jobs/${first}`);
   await page.getByRole("button", { name: "Cancel" }).click();
@@ -298,4 +304,19 @@ test("the log of an earlier attempt is chosen, and the server's words are shown 
   assert.equal(await log.getByText("said by this attempt").count(), 0);
   assert.equal(await log.getByText("Nothing was printed.").count(), 0);
   assert.deepEqual(await violations(page), []);
+});
+
+test("where a start is estimated and the end is not, the page says which", async () => {
+  const name = await server.say({ text: "a" }, { queue: "nowhere" });
+  const page = await openPage(browser, server);
+  const soon = new Date(Date.now() + 60_000).toISOString();
+  const start = { estimatedStartTime: soon, earliestStartTime: soon, latestStartTime: soon };
+  await page.route("**/explain", async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    return route.fulfill({ response, json: { ...json, estimate: { position: 1, ...start, notTold: "too few have ended" } } });
+  });
+  await go(page, `#/default/jobs/${name}`);
+  await page.getByText("its end is not estimated: too few have ended").waitFor();
+  await server.ask("DELETE", `jobs/${name}`);
 });

@@ -85,7 +85,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
         </Section>
       )}
       <Section title="Log">
-        <Logs namespace={namespace} name={name} version={`${job.metadata.uid}`} attempts={status.attempt ?? 1} />
+        <Logs namespace={namespace} name={name} version={`${job.metadata.uid}`} attempts={status.attempt} />
       </Section>
       <Input namespace={namespace} job={job} />
     </div>
@@ -203,7 +203,7 @@ function Estimated({ estimate }: { estimate: Estimate }) {
     ...(estimate.position === undefined ? [] : [`position ${estimate.position} in the line`]),
     ...between("starts", estimate.estimatedStartTime, estimate.earliestStartTime, estimate.latestStartTime),
     ...between("ends", estimate.estimatedCompletionTime, estimate.earliestCompletionTime, estimate.latestCompletionTime),
-    ...(estimate.notTold === undefined ? [] : [`not estimated: ${estimate.notTold}`]),
+    ...(estimate.notTold === undefined ? [] : [`${estimate.estimatedStartTime === undefined ? "" : "its end is "}not estimated: ${estimate.notTold}`]),
   ];
   return <p class="muted">{told.join(" · ")}</p>;
 }
@@ -211,9 +211,10 @@ function Estimated({ estimate }: { estimate: Estimate }) {
 function Facts({ namespace, job }: { namespace: string; job: Job }) {
   const { spec, status, metadata } = job;
   const { usage, waiting } = status;
+  const { queue = "default" } = spec;
   const facts: [string, ComponentChildren][] = [
     ["Function", <a href={hrefOf(namespace, "functions", spec.function)}><Text>{spec.function}</Text></a>],
-    ["Queue", <Text>{spec.queue ?? "default"}</Text>],
+    ["Queue", <a href={hrefOf(namespace, "jobs", undefined, { queue })}><Text>{queue}</Text></a>],
     ["CPUs", status.parallelism === undefined ? `${spec.parallelism ?? "as many as its function says"}, not granted yet` : `${status.parallelism} granted`],
   ];
   if (waiting) facts.push(["Place", `${waiting.position} in its queue`]);
