@@ -4,6 +4,8 @@ import { defineConfig } from "vite";
 export default defineConfig({
   base: "/dashboard/",
   esbuild: { jsx: "automatic", jsxImportSource: "preact", legalComments: "none" },
+  // What reads Parquet files is a script of its own, which is asked for when there is one to show.
+  worker: { format: "iife", rollupOptions: { output: { entryFileNames: "parquet.js" } } },
   build: {
     target: "es2022",
     outDir: "dist",

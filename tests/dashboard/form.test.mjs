@@ -1,11 +1,9 @@
 // The form of a function: what is wrong is said at its field, files are sent, and a job is submitted once more.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { browser, go, openPage, server, startBoth, until, violations, wrongField } from "./support.mjs";
+import { browser, go, openPage, section, server, startBoth, until, violations, wrongField } from "./support.mjs";
 
 startBoth();
-
-const section = (page, name) => page.getByRole("region", { name, exact: true });
 
 test("what is wrong in the form is said at its field, which gets the focus", async () => {
   const page = await openPage(browser, server, { viewport: { width: 1280, height: 500 } });

@@ -2,11 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { browser, go, openPage, server, startBoth, until, violations, wrongField } from "./support.mjs";
+import { lookAtAll } from "./steps.mjs";
+import { browser, go, openPage, openSaid, section, server, startBoth, until, violations, wrongField } from "./support.mjs";
 
 startBoth();
-
-const section = (page, name) => page.getByRole("region", { name, exact: true });
 
 /** A PNG that says to have so many pixels. */
 function png(width, height) {
@@ -29,17 +28,6 @@ function png(width, height) {
   const pixels = deflateSync(Buffer.alloc(Math.min(height, 100) * (width + 1)));
   const signature = Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]);
   return Buffer.concat([signature, chunk("IHDR", head), chunk("IDAT", pixels), chunk("IEND", Buffer.alloc(0))]);
-}
-
-/** The page of a finished job that says this. */
-async function openSaid(input, job = {}) {
-  const name = await server.say(input, job);
-  const phase = input.exit ? "Failed" : "Succeeded";
-  await server.phase(name, phase);
-  const page = await openPage(browser, server);
-  await go(page, `#/default/jobs/${name}`);
-  await page.locator(`.title .phase-${phase.toLowerCase()}`).waitFor();
-  return page;
 }
 
 test("the life of a job, from the form to its picture, and once more with edits", async () => {
@@ -144,11 +132,17 @@ test("why a job waits is said in the server's words", async () => {
   await go(page, `#/default/jobs/${second}`);
   await page.locator(".why.is-waiting").getByText(waitsFor.slice(0, 20)).waitFor();
   await page.locator(".helps").getByText(advice).waitFor();
+  await section(page, "Log").getByText("It has not begun.").waitFor();
+  // Who is before it.
+  await page.locator(".facts").getByRole("link", { name: "small" }).click();
+  await page.getByRole("link", { name: first, exact: true }).waitFor();
   await go(page, "#/default/overview");
   await page.getByText(/1 of 2 CPUs granted, [01]\.[0-9] used, 1 free/).waitFor();
   await section(page, "Queues").getByText("1 of 1").waitFor();
   await section(page, "Who holds the CPUs").getByRole("link", { name: first }).waitFor();
-  await section(page, "What waits").getByRole("link", { name: second }).waitFor();
+  const waits = section(page, "What waits").getByRole("row").filter({ hasText: second });
+  await waits.getByText("place 1 in queue small").waitFor();
+  await waits.getByText(waitsFor.slice(waitsFor.indexOf(": ") + 2)).waitFor();
   await section(page, "Failures").getByText("Crashed").waitFor();
   await go(page, `#/default/jobs/${first}`);
   await page.getByRole("button", { name: "Cancel" }).click();
@@ -213,6 +207,18 @@ test("JSON above the bound is shown as the beginning of a text", async () => {
   assert.deepEqual(page.complaints, []);
 });
 
+test("CSV is a table of its first rows, as RFC 4180 writes them", async () => {
+  const rows = Array.from({ length: 310 }, (_, at) => `${at},"a ""${at}"", b","two\nlines",<b>`);
+  const page = await openSaid({ text: `at,"the, words",lines,html\r\n${rows.join("\r\n")}`, type: "text/csv" });
+  const table = section(page, "Result").getByRole("table");
+  await table.waitFor();
+  assert.deepEqual(await table.getByRole("columnheader").allInnerTexts(), ["at", "the, words", "lines", "html"]);
+  assert.deepEqual(await table.getByRole("row").nth(8).getByRole("cell").evaluateAll((all) => all.map((cell) => cell.textContent)), ["7", 'a "7", b', "two\nlines", "<b>"]);
+  assert.equal(await table.getByRole("row").count(), 301);
+  await section(page, "Result").getByText("These are the first 300 rows.").waitFor();
+  assert.deepEqual(page.complaints, []);
+});
+
 test("small JSON is open at once, as deep as it is", async () => {
   const page = await openSaid({ text: '{"a": {"b": {"c": [{"d": "deep"}]}}}', type: "application/json" });
   await section(page, "Result").getByText("deep").waitFor();
@@ -265,19 +271,11 @@ test("axe finds nothing wrong with any page in either theme", async () => {
   await server.phase(name, "Succeeded");
   const failed = await server.say({ text: "a", exit: 65, log: "words" });
   await server.phase(failed, "Failed");
-  for (const colorScheme of ["light", "dark"]) {
-    for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844 }]) {
-      const page = await openPage(browser, server, { colorScheme, viewport });
-      for (const place of ["overview", "functions", "functions/say", "functions/render", `jobs/${name}`, `jobs/${failed}`, "jobs/nothing"]) {
-        await go(page, `#/default/${place}`);
-        await page.getByRole("heading", { level: 1 }).waitFor();
-        if (place === `jobs/${name}`) await page.locator(".tree").first().waitFor();
-        assert.deepEqual(await violations(page), [], `${place}, ${colorScheme}, ${viewport.width}`);
-        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        assert.ok(overflow <= 0, `${place} is ${overflow} px too wide at ${viewport.width}`);
-      }
-      await page.context().close();
-    }
+  const places = ["overview", "functions", "functions/say", "functions/render", `jobs/${name}`, `jobs/${failed}`, "jobs/nothing"];
+  for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844 }]) {
+    const page = await openPage(browser, server, { viewport });
+    await lookAtAll(page, "default", places, { [`jobs/${name}`]: ".tree" });
+    await page.context().close();
   }
 });
 
@@ -306,4 +304,19 @@ test("the log of an earlier attempt is chosen, and the server's words are shown 
   assert.equal(await log.getByText("said by this attempt").count(), 0);
   assert.equal(await log.getByText("Nothing was printed.").count(), 0);
   assert.deepEqual(await violations(page), []);
+});
+
+test("where a start is estimated and the end is not, the page says which", async () => {
+  const name = await server.say({ text: "a" }, { queue: "nowhere" });
+  const page = await openPage(browser, server);
+  const soon = new Date(Date.now() + 60_000).toISOString();
+  const start = { estimatedStartTime: soon, earliestStartTime: soon, latestStartTime: soon };
+  await page.route("**/explain", async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    return route.fulfill({ response, json: { ...json, estimate: { position: 1, ...start, notTold: "too few have ended" } } });
+  });
+  await go(page, `#/default/jobs/${name}`);
+  await page.getByText("its end is not estimated: too few have ended").waitFor();
+  await server.ask("DELETE", `jobs/${name}`);
 });

@@ -218,7 +218,10 @@ test("the list says why a job waits", async () => {
   await row(page, "waiting").getByText('waits for 1 free CPUs: queue "small" has 1 in all, this machine 2').waitFor();
   await row(page, "without-queue").getByText('queue "nowhere" is not there').waitFor();
   await go(page, "#/default/overview");
-  await page.getByRole("region", { name: "What waits" }).getByText('queue "nowhere" is not there').waitFor();
+  const waits = page.getByRole("region", { name: "What waits" });
+  // With its place, too, which alone would say that it is the next.
+  await waits.getByText("place 1 in queue nowhere").waitFor();
+  await waits.getByText('queue "nowhere" is not there').waitFor();
   await page.setViewportSize({ width: 390, height: 800 });
   const short = page.getByRole("region", { name: "What waits" }).locator("a, time");
   for (const lines of await short.evaluateAll((all) => all.map((one) => one.getClientRects().length))) assert.equal(lines, 1);
@@ -305,11 +308,13 @@ test("why a job failed or waits has room, and its labels are beside it", async (
   const labels = { team: "blue" };
   await server.say({ text: "a", exit: 65, log: "Traceback\nValueError: no such year" }, { name: "told-failed", labels });
   await server.say({ text: "a" }, { name: "told-waiting", queue: "nowhere", labels });
+  await server.say({ text: "a", log: "the last words", steps: 600 }, { name: "told-late", timeoutSeconds: 1, retries: 0 });
   for (const width of [1280, 390]) {
     const page = await openPage(browser, server, { viewport: { width, height: 800 } });
     const failed = row(page, "told-failed");
     await failed.getByText("BadInput: ValueError: no such year").waitFor();
     await row(page, "told-waiting").getByText('queue "nowhere" is not there').waitFor();
+    await row(page, "told-late").getByText("Timeout: the function ran longer than 1 s", { exact: true }).waitFor();
     for (const one of [failed, row(page, "told-waiting")]) {
       await one.getByText("team=blue").waitFor();
       const [clip, all] = await one.locator(".reason").evaluate((reason) => [reason.clientHeight, reason.scrollHeight]);

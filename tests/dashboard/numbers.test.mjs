@@ -1,11 +1,10 @@
 // What the server counts and samples: the last hour and day, CPUs and memory; and queues that are held.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { browser, go, openPage, openPageAs, server, startBoth, violations } from "./support.mjs";
+import { holdAndResume } from "./steps.mjs";
+import { browser, go, openPage, openPageAs, section, server, startBoth, violations } from "./support.mjs";
 
 startBoth();
-
-const section = (page, name) => page.getByRole("region", { name, exact: true });
 
 test("the last hour and day outlive jobs and a killed server", async () => {
   const page = await openPage(browser, server);
@@ -31,13 +30,7 @@ test("the last hour and day outlive jobs and a killed server", async () => {
 
 test("a queue is held and resumed, and a refusal is told", async () => {
   const page = await openPage(browser, server);
-  await go(page, "#/default/overview");
-  await page.getByRole("button", { name: "Hold small" }).click();
-  await section(page, "Queues").getByText("on hold").waitFor();
-  const name = await server.say({ text: "a" }, { queue: "small" });
-  await section(page, "What waits").getByText('queue "small" is on hold').waitFor();
-  assert.deepEqual(await violations(page), []);
-  await page.getByRole("button", { name: "Resume small" }).click();
+  const name = await holdAndResume(page, "default", "small", () => server.say({ text: "a" }, { queue: "small" }));
   await server.phase(name, "Succeeded");
   await page.getByRole("button", { name: "Hold small" }).waitFor();
   const key = server.key("canceller", "get,list,watch,patch");

@@ -1,7 +1,7 @@
 // Who reads the page: by the keyboard alone, and in the theme that they choose.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { browser, newContext, openPage, server, startBoth, until, violations } from "./support.mjs";
+import { browser, newContext, openPage, section, server, startBoth, until, violations, wrongField } from "./support.mjs";
 
 startBoth();
 
@@ -39,6 +39,53 @@ test("from the sign-in to a cancelled job by the keyboard alone", async () => {
   await tabTo(page, "Cancel the job");
   await keyboard.press("Enter");
   await page.locator(".title .phase-cancelled").waitFor();
+});
+
+test("from the functions to a job by the form of one, by the keyboard alone", async () => {
+  const page = await openPage(browser, server);
+  const { keyboard } = page;
+  const press = async (name) => {
+    await tabTo(page, name);
+    await keyboard.press("Enter");
+  };
+  await press("Functions");
+  await page.getByRole("link", { name: "say", exact: true }).waitFor();
+  await press("say");
+  await page.getByLabel("Labels").waitFor();
+  // What is wrong has the focus.
+  await press("Submit");
+  await wrongField(page, "text", "this is required");
+  await keyboard.type('{"by": "keys"}');
+  await tabTo(page, "type");
+  await keyboard.type("application/json");
+  await tabTo(page, "Labels");
+  await keyboard.type("team=keys");
+  await press("Submit");
+  await page.locator(".title .phase-succeeded").waitFor();
+  await section(page, "Result").getByText('"keys"').waitFor();
+  const name = decodeURIComponent(page.url().split("/").at(-1));
+  const { metadata } = await server.ask("GET", `jobs/${name}`);
+  assert.deepEqual(metadata.labels, { team: "keys" });
+  await press("Retry with edits");
+  await page.getByLabel("Labels").waitFor();
+  assert.equal(await page.getByLabel("Labels").inputValue(), "team=keys");
+  assert.deepEqual(page.complaints.filter((text) => !text.includes("422")), []);
+});
+
+test("a queue is held and resumed by the keyboard alone", async () => {
+  const page = await openPage(browser, server);
+  const press = async (name) => {
+    await tabTo(page, name);
+    await page.keyboard.press("Enter");
+  };
+  await press("Overview");
+  await page.getByRole("button", { name: "Hold small" }).waitFor();
+  await press("Hold");
+  await section(page, "Queues").getByText("on hold").waitFor();
+  const name = await server.say({ text: "a" }, { queue: "small" });
+  await section(page, "What waits").getByRole("link", { name }).waitFor();
+  await press("Resume");
+  await server.phase(name, "Succeeded");
 });
 
 test("the theme is chosen and kept in the browser", async () => {

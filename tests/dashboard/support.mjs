@@ -158,8 +158,8 @@ export function startBoth(prepare = async () => {}) {
 export async function newContext(browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   const made = process.env.DASHBOARD_DIST;
-  for (const file of made ? ["app.js", "app.css"] : []) {
-    await context.route(`**/dashboard/${file}?*`, (route) => route.fulfill({ path: join(made, file) }));
+  for (const file of made ? ["app.js", "app.css", "parquet.js"] : []) {
+    await context.route(`**/dashboard/${file}*`, (route) => route.fulfill({ path: join(made, file) }));
   }
   return context;
 }
@@ -196,6 +196,20 @@ export async function go(page, hash) {
   await page.evaluate((hash) => (location.hash = hash), hash);
 }
 
+/** A part of a page, by its heading. */
+export const section = (page, name) => page.getByRole("region", { name, exact: true });
+
+/** The page of a finished job that says this. */
+export async function openSaid(input, job = {}) {
+  const name = await server.say(input, job);
+  const phase = input.exit ? "Failed" : "Succeeded";
+  await server.phase(name, phase);
+  const page = await openPage(browser, server);
+  await go(page, `#/default/jobs/${name}`);
+  await page.locator(`.title .phase-${phase.toLowerCase()}`).waitFor();
+  return page;
+}
+
 /** What axe-core finds wrong with the page as it is. */
 export async function violations(page) {
   // Through the debugger, which no policy of the page bounds.
@@ -204,9 +218,14 @@ export async function violations(page) {
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
 }
 
+/** A field by its label, whether or not it is required. */
+export function fieldOf(page, label) {
+  return page.getByLabel(label, { exact: true }).or(page.getByLabel(`${label} required`, { exact: true }));
+}
+
 /** That a field is red, has the focus, says this, and nothing else does. */
 export async function wrongField(page, label, words) {
-  const field = page.getByLabel(label, { exact: true }).or(page.getByLabel(`${label} required`, { exact: true }));
+  const field = fieldOf(page, label);
   await page.locator('[aria-invalid="true"]').first().waitFor();
   await until(`${label} has the focus`, () => field.evaluate((at) => at === document.activeElement && at.getAttribute("aria-invalid") === "true"));
   const about = await field.evaluate((at) => document.getElementById(at.getAttribute("aria-describedby")).innerText);

@@ -41,6 +41,7 @@ const ENTRIES: &[Entry] = &[
     Entry("GET", "/dashboard/", &[200]),
     Entry("GET", "/dashboard/app.js", &[200]),
     Entry("GET", "/dashboard/app.css", &[200]),
+    Entry("GET", "/dashboard/parquet.js", &[200]),
     Entry("POST", "/v1/login-codes", &[201]),
     // Nobody has a code: see `expected`.
     Entry("POST", "/v1/login", &[]),

@@ -50,6 +50,7 @@ routes! {
     GET "/dashboard/", Open, Request => dashboard::read_dashboard;
     GET "/dashboard/app.js", Open, Request => dashboard::read_script;
     GET "/dashboard/app.css", Open, Request => dashboard::read_style;
+    GET "/dashboard/parquet.js", Open, Request => dashboard::read_parquet_worker;
     POST "/v1/login-codes", Admin, Request => login::issue_login_code;
     POST "/v1/login", LoginCode, Request => login::redeem_login_code;
     POST "/v1/drain", Admin, Request => drain::drain_server;
@@ -142,8 +143,11 @@ mod tests {
             .map(|route| route.path)
             .collect();
         let checks_and_documentation = ["/healthz", "/readyz", "/openapi.json", "/docs"];
-        let dashboard = ["/dashboard", "/dashboard/", "/dashboard/app.js", "/dashboard/app.css"];
-        assert_eq!(open, [checks_and_documentation, dashboard].concat());
+        let dashboard = ["", "/", "/app.js", "/app.css", "/parquet.js"];
+        let dashboard = dashboard.map(|file| format!("/dashboard{file}"));
+        let expected: Vec<_> =
+            checks_and_documentation.iter().map(ToString::to_string).chain(dashboard).collect();
+        assert_eq!(open, expected);
     }
 
     #[test]

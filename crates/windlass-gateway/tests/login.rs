@@ -52,13 +52,18 @@ async fn the_dashboard_is_bounded_by_its_policy_and_known_by_its_version() {
     for directive in [
         "default-src 'none'",
         "script-src 'self'",
+        "worker-src 'self'",
+        "trusted-types parquet",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
     ] {
         assert!(policy.contains(directive), "{policy}");
     }
     assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
-    for path in ["/dashboard", "/dashboard/", "/dashboard/app.js", "/dashboard/app.css"] {
+    let worker = server.send(get("/dashboard/parquet.js")).await;
+    assert_eq!(value(&worker.headers, header::CONTENT_SECURITY_POLICY), "default-src 'none'");
+    for file in ["", "/", "/app.js", "/app.css", "/parquet.js"] {
+        let path = &format!("/dashboard{file}");
         let first = server.send(get(path)).await;
         let etag = value(&first.headers, header::ETAG);
         assert_eq!(first.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");

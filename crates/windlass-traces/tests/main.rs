@@ -110,7 +110,7 @@ fn report(uid: &str) -> Report {
         usage: None,
         progress: None,
     };
-    Report { job_uid: uid.into(), attempt: 1, event: Event::Finished(ending) }
+    Report { job_uid: uid.into(), attempt: 1, event: Event::Finished(ending), sent: None }
 }
 
 /// Takes what has this token.

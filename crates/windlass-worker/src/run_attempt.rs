@@ -304,7 +304,9 @@ impl Attempt<'_> {
                     untold.take().into_iter().for_each(|event| reporter.send(event));
                 }
                 _ = signals.children.recv() => has_orphans = true,
-                () = sleep_until(self.deadline()) => return Ok(FunctionEnd::TimedOut(self.limit)),
+                () = sleep_until(self.deadline()) => {
+                    return Ok(FunctionEnd::TimedOut { limit: self.limit, was_starting: function.is_starting() });
+                }
                 _ = ticks.tick() => {
                     if std::mem::take(&mut has_orphans) {
                         stop::reap_orphans(function.group());
@@ -324,8 +326,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// The result of a function that has succeeded. `None` when SIGTERM came while the gateway was to
-    /// store it.
+    /// The result of a function that has succeeded, or what one that has raised an error had computed before. `None`
+    /// when SIGTERM came while the gateway was to store a result.
     async fn collect_result(
         &self,
         end: &FunctionEnd,
@@ -333,7 +335,8 @@ impl Attempt<'_> {
         reporter: &Reporter,
         stop: &StopSignals,
     ) -> Option<FunctionOutput> {
-        if !end.is_success() {
+        let is_partial = end.may_be_partial();
+        if !end.is_success() && !is_partial {
             return Some(FunctionOutput::None);
         }
         let collected = match end {
@@ -342,13 +345,21 @@ impl Attempt<'_> {
             }
             _ => collect_output(self.assignment, path),
         };
-        match collected {
-            CollectedOutput::Final(output) => Some(output),
+        let output = match collected {
+            CollectedOutput::Final(output) => output,
             CollectedOutput::ToUpload(large) => tokio::select! {
-                output = reporter.store(&large, self.deadline()) => Some(output),
-                _ = stop.recv() => None,
+                output = reporter.store(&large, self.deadline()) => output,
+                _ = stop.recv() => return is_partial.then_some(FunctionOutput::None),
             },
+        };
+        if let FunctionOutput::TooLarge(why)
+        | FunctionOutput::Unusable(why)
+        | FunctionOutput::Lost(why) = &output
+            && is_partial
+        {
+            stdio::log_line(&format!("windlass worker: what was computed is not kept: it {why}"));
         }
+        Some(output)
     }
 
     /// When the attempt has taken as long as it may.

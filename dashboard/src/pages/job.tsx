@@ -2,13 +2,14 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { askJson, pathOf, wordsOf } from "../api/client";
-import { isFinished, type Estimate, type Job } from "../api/types";
+import { isFinished, type BlobRef, type Estimate, type Job } from "../api/types";
 import { act } from "../live/actions";
 import { useExplanation, useJob } from "../live/job";
 import { jobs } from "../live/jobs";
-import { Bytes, Save } from "../parts/bytes";
+import { Bytes, Save, Shown } from "../parts/bytes";
 import { Ago, Command, PhaseWord, Refusal, Text } from "../parts/common";
 import { Confirm, questionOf } from "../parts/confirm";
+import { shapeOf } from "../parts/content";
 import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
 import { Logs } from "../parts/log";
@@ -34,6 +35,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
   }
   const { status } = job;
   const isOver = isFinished(status.phase);
+  const isPartial = status.phase === "Failed";
   const { progress } = status;
   return (
     <div class="page" key={job.metadata.uid}>
@@ -62,13 +64,13 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
       <Section title="Time">{explanation && <Gantt explanation={explanation} isOver={isOver} />}</Section>
       {status.timeline?.running !== undefined && <Usage key={status.attempt} namespace={namespace} job={job} />}
       {status.result && (
-        <Section title="Result">
+        <Section title={isPartial ? "Computed before it failed" : "Result"}>
           <Bytes
-            path={pathOf(namespace, "jobs", name, "result")}
+            path={`${pathOf(namespace, "jobs", name, "result")}${isPartial ? "?partial=true" : ""}`}
             mediaType={status.result.contentType}
             size={status.result.bytes}
             name={`${name}${ENDINGS[status.result.contentType.split(";")[0] ?? ""] ?? ""}`}
-            command={`windlass result ${name} --namespace ${namespace} --output FILE`}
+            command={`windlass result ${name} --namespace ${namespace}${isPartial ? " --partial" : ""} --output FILE`}
           />
         </Section>
       )}
@@ -83,7 +85,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
         </Section>
       )}
       <Section title="Log">
-        <Logs namespace={namespace} name={name} version={`${job.metadata.uid}`} attempts={status.attempt ?? 1} />
+        <Logs namespace={namespace} name={name} version={`${job.metadata.uid}`} attempts={status.attempt} />
       </Section>
       <Input namespace={namespace} job={job} />
     </div>
@@ -126,6 +128,8 @@ const ENDINGS: Record<string, string> = {
   "image/jpeg": ".jpg",
   "text/plain": ".txt",
   "text/csv": ".csv",
+  "application/vnd.apache.parquet": ".parquet",
+  "application/x-parquet": ".parquet",
 };
 
 function Section({ title, children }: { title: string; children: ComponentChildren }) {
@@ -199,7 +203,7 @@ function Estimated({ estimate }: { estimate: Estimate }) {
     ...(estimate.position === undefined ? [] : [`position ${estimate.position} in the line`]),
     ...between("starts", estimate.estimatedStartTime, estimate.earliestStartTime, estimate.latestStartTime),
     ...between("ends", estimate.estimatedCompletionTime, estimate.earliestCompletionTime, estimate.latestCompletionTime),
-    ...(estimate.notTold === undefined ? [] : [`not estimated: ${estimate.notTold}`]),
+    ...(estimate.notTold === undefined ? [] : [`${estimate.estimatedStartTime === undefined ? "" : "its end is "}not estimated: ${estimate.notTold}`]),
   ];
   return <p class="muted">{told.join(" · ")}</p>;
 }
@@ -207,9 +211,10 @@ function Estimated({ estimate }: { estimate: Estimate }) {
 function Facts({ namespace, job }: { namespace: string; job: Job }) {
   const { spec, status, metadata } = job;
   const { usage, waiting } = status;
+  const { queue = "default" } = spec;
   const facts: [string, ComponentChildren][] = [
     ["Function", <a href={hrefOf(namespace, "functions", spec.function)}><Text>{spec.function}</Text></a>],
-    ["Queue", <Text>{spec.queue ?? "default"}</Text>],
+    ["Queue", <a href={hrefOf(namespace, "jobs", undefined, { queue })}><Text>{queue}</Text></a>],
     ["CPUs", status.parallelism === undefined ? `${spec.parallelism ?? "as many as its function says"}, not granted yet` : `${status.parallelism} granted`],
   ];
   if (waiting) facts.push(["Place", `${waiting.position} in its queue`]);
@@ -259,19 +264,31 @@ function Input({ namespace, job }: { namespace: string; job: Job }) {
       {names.length > 0 && (
         <Section title="Files">
           <ul class="files">
-            {names.map((file) => {
-              const { sha256, bytes: size, mediaType } = files[file]!;
-              return (
-                <li key={file}>
-                  <Text code>{file}</Text> <span class="muted">{`${mediaType} · ${bytes(size)}`}</span>{" "}
-                  <Save path={blob(sha256)} size={size} name={file} command={curlOf(blob(sha256), file)} />
-                </li>
-              );
-            })}
+            {names.map((file) => (
+              <File key={file} name={file} blob={files[file]!} path={blob(files[file]!.sha256)} />
+            ))}
           </ul>
         </Section>
       )}
     </>
+  );
+}
+
+/** A file beside the input: saved, and shown where its type can be. */
+function File({ name, blob: { bytes: size, mediaType }, path }: { name: string; blob: BlobRef; path: string }) {
+  const [isOpen, setOpen] = useState(false);
+  const shape = shapeOf(mediaType, name);
+  return (
+    <li>
+      <Text code>{name}</Text> <span class="muted">{`${mediaType} · ${bytes(size)}`}</span>{" "}
+      <Save path={path} size={size} name={name} command={curlOf(path, name)} />{" "}
+      {shape !== "none" && (
+        <button type="button" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
+          {isOpen ? "Hide" : "Show"} <span class="unseen"><Text>{name}</Text></span>
+        </button>
+      )}
+      {isOpen && <Shown path={path} shape={shape} mediaType={mediaType} size={size} alt={`The file ${name}`} />}
+    </li>
   );
 }
 

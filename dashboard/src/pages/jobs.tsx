@@ -309,10 +309,12 @@ function Details({ row }: { row: Row }) {
   );
 }
 
-/** Why it failed, by the last line of what it said, or what it waits for. */
+/** Why it failed, by the last line of what it said, or what it waits for. What a function says when it is stopped is not why. */
 function reasonOf(row: Row, current: number): string | undefined {
   if (row.phase === "Failed") {
-    const said = row.message?.trim().split("\n").at(-1)?.trim().slice(0, MOST_SAID);
+    const lines = row.message?.trim().split("\n");
+    const line = row.reason === "Timeout" ? lines?.[0]?.split(";")[0] : lines?.at(-1);
+    const said = line?.trim().slice(0, MOST_SAID);
     return said ? `${row.reason}: ${said}` : row.reason;
   }
   if (isFinished(row.phase)) return undefined;

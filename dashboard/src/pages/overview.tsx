@@ -212,8 +212,10 @@ function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
           {all.slice(0, SHOWN).map((row) => (
             <JobLine key={row.name} namespace={namespace} name={row.name} cpus={row.wanted ?? 1}>
               <td>
-                {row.position === undefined ? <Text>{row.waits ?? row.queue}</Text> : `place ${row.position}`}
-                {row.estimatedStart !== undefined && ` · starts ${until(row.estimatedStart, current)}`}
+                <Text>{row.waits}</Text>
+                <div class="muted">
+                  <Text>{placeOf(row, current)}</Text>
+                </div>
               </td>
               <td class="muted">
                 <Ago time={row.created} />
@@ -225,6 +227,12 @@ function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
       <More namespace={namespace} phase="Queued" more={all.length - SHOWN} />
     </section>
   );
+}
+
+/** Its place in its queue, and when it is likely to start. */
+function placeOf({ queue, position, estimatedStart }: Row, current: number): string {
+  const place = position === undefined ? `in queue ${queue}` : `place ${position} in queue ${queue}`;
+  return estimatedStart === undefined ? place : `${place} · starts ${until(estimatedStart, current)}`;
 }
 
 function Failures({ namespace, rows }: { namespace: string; rows: Row[] }) {

@@ -1,10 +1,11 @@
 // Bytes that came out of a job, or went into it: shown by their type where that is safe, else to be saved.
 import { useEffect, useState } from "preact/hooks";
 import { ask, wordsOf } from "../api/client";
-import { bytes as inBytes } from "../text";
+import { bytes as inBytes, count } from "../text";
 import { Command, Refusal, Text } from "./common";
-import { BOUND, cells, MAX_PIXELS, shapeOf, sizeOf, type Shape } from "./content";
+import { BOUND, cells, MAX_PIXELS, PARQUET_END, shapeOf, sizeOf, type Shape } from "./content";
 import { JsonTree } from "./json-tree";
+import { readParquet, type Parquet } from "./parquet";
 
 const ROWS = 300;
 const COLUMNS = 40;
@@ -26,7 +27,7 @@ export function Bytes({ path, mediaType, size, name, command }: Properties) {
       <p class="muted">
         <Text code>{mediaType}</Text> · {inBytes(size)} <Save path={path} size={size} name={name} command={command} />
       </p>
-      <Shown path={path} shape={shapeOf(mediaType)} mediaType={mediaType} size={size} />
+      <Shown path={path} shape={shapeOf(mediaType, name)} mediaType={mediaType} size={size} alt="The result" />
     </div>
   );
 }
@@ -64,10 +65,20 @@ type Content =
   | { shape: "picture"; url: string; width: number; height: number }
   | { shape: "json"; value: unknown }
   | { shape: "table"; rows: string[][] }
+  | { shape: "parquet"; parquet: Parquet }
   | { shape: "text"; text: string; isCut: boolean }
   | { shape: "none"; why: string };
 
-function Shown({ path, shape, mediaType, size }: { path: string; shape: Shape; mediaType: string; size: number }) {
+interface ShownProperties {
+  path: string;
+  shape: Shape;
+  mediaType: string;
+  size: number;
+  /** What a picture is called. */
+  alt: string;
+}
+
+export function Shown({ path, shape, mediaType, size, alt }: ShownProperties) {
   const [content, setContent] = useState<Content | undefined>();
   const [why, setWhy] = useState<string | undefined>();
   useEffect(() => {
@@ -89,11 +100,13 @@ function Shown({ path, shape, mediaType, size }: { path: string; shape: Shape; m
   if (content === undefined) return null;
   switch (content.shape) {
     case "picture":
-      return <Picture {...content} />;
+      return <Picture {...content} alt={alt} />;
     case "json":
       return <JsonTree value={content.value} length={size} />;
     case "table":
-      return <Cells rows={content.rows} />;
+      return <Cells head={content.rows[0] ?? []} rows={content.rows.slice(1)} />;
+    case "parquet":
+      return <Columns {...content.parquet} isLarge={size > BOUND.parquet} />;
     case "text":
       return (
         <>
@@ -111,6 +124,7 @@ function Shown({ path, shape, mediaType, size }: { path: string; shape: Shape; m
 async function load(path: string, shape: Shape, mediaType: string, size: number, signal: AbortSignal): Promise<Content> {
   if (size === 0) return { shape: "none", why: "It is empty." };
   if (shape === "none") return { shape, why: "It is not shown here." };
+  if (shape === "parquet") return parquet(path, size, signal);
   if (shape !== "text" && size > BOUND[shape]) {
     if (shape === "picture") return { shape: "none", why: `It is not shown: pictures are, up to ${inBytes(BOUND.picture)}.` };
     return load(path, "text", mediaType, size, signal);
@@ -127,7 +141,17 @@ async function load(path: string, shape: Shape, mediaType: string, size: number,
   if (shape === "picture") return picture(content);
   const text = new TextDecoder().decode(content);
   if (shape === "json") return { shape, value: JSON.parse(text) as unknown };
-  return { shape, rows: cells(text, mediaType.includes("tab-separated") ? "\t" : ",", ROWS, COLUMNS) };
+  return { shape, rows: cells(text, mediaType.includes("tab-separated") ? "\t" : ",", ROWS + 1, COLUMNS) };
+}
+
+/** A Parquet file. Of one that is too large only the end is read. */
+async function parquet(path: string, size: number, signal: AbortSignal): Promise<Content> {
+  const isCut = size > BOUND.parquet;
+  const headers: HeadersInit = isCut ? { Range: `bytes=${size - PARQUET_END}-${size - 1}` } : {};
+  const answer = await ask(path, { signal, headers });
+  if (isCut && answer.status !== 206) return { shape: "none", why: "It is too large to be shown." };
+  const question = { content: await answer.arrayBuffer(), size, maxRows: ROWS, maxColumns: COLUMNS };
+  return { shape: "parquet", parquet: await readParquet(question, signal) };
 }
 
 /** A picture, unless it says to be larger than a page can draw. Its type is what its bytes are. */
@@ -141,10 +165,10 @@ function picture(content: ArrayBuffer): Content {
   return { shape: "picture", url: URL.createObjectURL(new Blob([content], { type })), width, height };
 }
 
-function Picture({ url, width, height }: { url: string; width: number; height: number }) {
+function Picture({ url, width, height, alt }: { url: string; width: number; height: number; alt: string }) {
   return (
     <figure>
-      <img src={url} alt="The result" width={width} height={height} />
+      <img src={url} alt={alt} width={width} height={height} />
       <figcaption class="muted">
         {width} x {height}
       </figcaption>
@@ -152,8 +176,35 @@ function Picture({ url, width, height }: { url: string; width: number; height: n
   );
 }
 
-function Cells({ rows }: { rows: string[][] }) {
-  const [head = [], ...rest] = rows;
+/** What is known of a Parquet file, and its first rows. */
+function Columns({ rows, columns, columnCount, cells, unread, isLarge }: Parquet & { isLarge: boolean }) {
+  const shown = columns.slice(0, COLUMNS);
+  return (
+    <>
+      <p>
+        {rows} {rows === "1" ? "row" : "rows"}, {count(columnCount, "column")}
+      </p>
+      {isLarge && <p class="muted">Its rows are not shown: it is larger than {inBytes(BOUND.parquet)}.</p>}
+      {unread.map((why, at) => (
+        <Refusal key={at}>{why}</Refusal>
+      ))}
+      {cells.length > 0 && <Cells head={shown.map(({ name }) => name)} types={shown.map(({ type }) => type)} rows={cells} />}
+      <details open={cells.length === 0}>
+        <summary>All columns and their types</summary>
+        <ul class="files">
+          {columns.map(({ name, type }, at) => (
+            <li key={at}>
+              <Text code>{name}</Text> <span class="muted"><Text>{type}</Text></span>
+            </li>
+          ))}
+        </ul>
+        {columnCount > columns.length && <p class="muted">These are the first {columns.length}.</p>}
+      </details>
+    </>
+  );
+}
+
+function Cells({ head, types, rows }: { head: string[]; types?: string[]; rows: string[][] }) {
   return (
     <div class="cells" tabIndex={0} role="region" aria-label="Table">
       <table>
@@ -162,12 +213,13 @@ function Cells({ rows }: { rows: string[][] }) {
             {head.map((cell, at) => (
               <th key={at} scope="col">
                 <Text>{cell.slice(0, 200)}</Text>
+                {types && <div class="muted"><Text>{types[at]}</Text></div>}
               </th>
             ))}
           </tr>
         </thead>
         <tbody>
-          {rest.map((row, at) => (
+          {rows.map((row, at) => (
             <tr key={at}>
               {row.map((cell, at) => (
                 <td key={at}>

@@ -1,18 +1,22 @@
 // What can be shown of bytes of a stranger, by their media type and in bounds.
 
 /** Most bytes that are read to show something, by how they are shown. */
-export const BOUND = { picture: 16 << 20, json: 4 << 20, table: 2 << 20, text: 256 << 10, download: 512 << 20 };
+export const BOUND = { picture: 16 << 20, json: 4 << 20, table: 2 << 20, parquet: 16 << 20, text: 256 << 10, download: 512 << 20 };
+/** So much of the end of a larger Parquet file is read: its columns and how many rows it has. */
+export const PARQUET_END = 2 << 20;
 /** A picture of 8000 x 5000 takes 160 MB once it is drawn. */
 export const MAX_PIXELS = 40_000_000;
 
-export type Shape = "picture" | "json" | "table" | "text" | "none";
+export type Shape = "picture" | "json" | "table" | "parquet" | "text" | "none";
 
-/** How a media type is shown. SVG and HTML are text: they could run something. */
-export function shapeOf(mediaType: string): Shape {
+/** How a media type is shown; of bytes without one, the name tells. SVG and HTML are text: they could run something. */
+export function shapeOf(mediaType: string, name: string): Shape {
   const type = mediaType.split(";")[0]?.trim().toLowerCase() ?? "";
   if (type === "image/png" || type === "image/jpeg") return "picture";
   if (type === "application/json" || type.endsWith("+json")) return "json";
   if (type === "text/csv" || type === "text/tab-separated-values") return "table";
+  if (type === "application/vnd.apache.parquet" || type === "application/x-parquet") return "parquet";
+  if (type === "application/octet-stream" && name.endsWith(".parquet")) return "parquet";
   if (type.startsWith("text/") || type.endsWith("+xml") || type === "application/xml") return "text";
   return "none";
 }

@@ -15,12 +15,13 @@ interface Properties {
   version: string;
   /** An earlier attempt; else the latest, as it comes. */
   attempt?: number | undefined;
+  hasBegun: boolean;
 }
 
-/** The log of the latest attempt as it comes, or of the one that is chosen. */
-export function Logs({ attempts, ...of }: Properties & { attempts: number }) {
+/** The log of the latest attempt as it comes, or of the one that is chosen. `attempts` is how many have begun. */
+export function Logs({ attempts = 0, ...of }: Omit<Properties, "hasBegun"> & { attempts: number | undefined }) {
   const [attempt, setAttempt] = useState<number | undefined>();
-  const earlier = Array.from({ length: attempts - 1 }, (_, index) => attempts - 1 - index);
+  const earlier = Array.from({ length: Math.max(0, attempts - 1) }, (_, index) => attempts - 1 - index);
   return (
     <>
       {earlier.length > 0 && (
@@ -38,12 +39,12 @@ export function Logs({ attempts, ...of }: Properties & { attempts: number }) {
           </label>
         </p>
       )}
-      <Log key={attempt ?? "latest"} {...of} attempt={attempt} />
+      <Log key={attempt ?? "latest"} {...of} attempt={attempt} hasBegun={attempts > 0} />
     </>
   );
 }
 
-function Log({ namespace, name, version, attempt }: Properties) {
+function Log({ namespace, name, version, attempt, hasBegun }: Properties) {
   const box = useRef<HTMLPreElement>(null);
   const [why, setWhy] = useState<string | undefined>();
   const [isEmpty, setEmpty] = useState(true);
@@ -64,7 +65,7 @@ function Log({ namespace, name, version, attempt }: Properties) {
     <>
       <Refusal>{why}</Refusal>
       <pre class="log text" ref={box} tabIndex={0} role="log" aria-label="Log" />
-      {isEmpty && why === undefined && <p class="muted">Nothing was printed.</p>}
+      {isEmpty && why === undefined && <p class="muted">{hasBegun ? "Nothing was printed." : "It has not begun."}</p>}
     </>
   );
 }

@@ -13,6 +13,7 @@ import httpx
 
 from windlass import _protocol as protocol
 from windlass import errors
+from windlass._computed import raise_with_computed, raise_without_result
 from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
 from windlass._download import Destination, Download
@@ -136,8 +137,10 @@ class AsyncClient:
         """The result of a job, once it has ended: a Python value where it is JSON, an array or a table, else bytes."""
         if isinstance(job, str) or not protocol.is_finished(job):
             job = await self.wait(job)
-        protocol.raise_without_result(job)
+        raise_without_result(job)
         inline = protocol.inline_result(job)
+        if job.status.phase == "Failed":
+            raise_with_computed(job, await self._computed(job) if inline is None else inline)
         return protocol.value_of(job, await self.result(job) if inline is None else inline)
 
     async def get(self, job: JobOrName, *, with_input: bool = True) -> Job:
@@ -257,6 +260,14 @@ class AsyncClient:
         return protocol.queues_of((await self._send(Request("GET", self._paths.base + "/queues"))).body)
 
     # --- How it is asked. ---
+
+    async def _computed(self, job: Job) -> bytes:
+        """What a job that has failed had computed before."""
+        try:
+            return protocol.checked(await self._send(self._paths.partial_result(job)))
+        except errors.WindlassError as error:
+            # That it has failed is what matters.
+            raise errors.JobFailed(job) from error
 
     async def _hand_in(self, given: Given, key: str | None, wait: bool = False) -> Job:
         """Sends the data that the server has not, and then the job."""

@@ -1,8 +1,8 @@
-//! `GET /dashboard/`: the page for people, and its script and style.
+//! `GET /dashboard/`: the page for people, its scripts and its style.
 //!
-//! All three are open like the page of the API: they are the same for every server of a version and say nothing of this
+//! All four are open like the page of the API: they are the same for every server of a version and say nothing of this
 //! one. What the page shows it asks of the API, with its reader's token. They are made from `dashboard/` by
-//! `dashboard/build`; script and style are stored compressed, and so are sent compressed to everybody.
+//! `dashboard/build`; scripts and style are stored compressed, and so are sent compressed to everybody.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,12 +18,17 @@ use crate::state::GatewayState;
 const PAGE: &[u8] = include_bytes!("../../dashboard/index.html");
 const SCRIPT: &[u8] = include_bytes!("../../dashboard/app.js.gz");
 const STYLE: &[u8] = include_bytes!("../../dashboard/app.css.gz");
+const PARQUET: &[u8] = include_bytes!("../../dashboard/parquet.js.gz");
 
 /// The page runs its own script and asks its own server. Pictures are made of bytes that the script has
-/// asked for (`blob:`), and one of the page's own (`data:`). No text becomes markup: there is no policy by which a script might make some.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+/// asked for (`blob:`), and one of the page's own (`data:`). No text becomes markup: the only policy of trusted types
+/// names the worker that reads Parquet files.
+const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-                      require-trusted-types-for 'script'; trusted-types 'none'";
+                      require-trusted-types-for 'script'; trusted-types parquet";
+
+/// A worker has a policy of its own: this one only computes, with what the page has given it.
+const WORKER_POLICY: &str = "default-src 'none'";
 
 /// Nobody has to say who they are for these. So they get them once for each connection, as the documents of the API.
 const LAST: (HeaderName, &str) = (header::CONNECTION, "close");
@@ -37,8 +42,8 @@ static SIGNED_IN_PAGE: LazyLock<String> = LazyLock::new(|| {
 static SIGNED_IN_ETAG: LazyLock<String> =
     LazyLock::new(|| format!("\"{}\"", version(SIGNED_IN_PAGE.as_bytes())));
 
-static ETAGS: LazyLock<[String; 3]> =
-    LazyLock::new(|| [PAGE, SCRIPT, STYLE].map(|bytes| format!("\"{}\"", version(bytes))));
+static ETAGS: LazyLock<[String; 4]> =
+    LazyLock::new(|| [PAGE, SCRIPT, STYLE, PARQUET].map(|bytes| format!("\"{}\"", version(bytes))));
 
 /// What tells one version of a file from another: the page names its script and style by it.
 fn version(bytes: &[u8]) -> String {
@@ -67,6 +72,14 @@ pub(crate) async fn read_script(uri: Uri, headers: HeaderMap) -> Response {
 
 pub(crate) async fn read_style(uri: Uri, headers: HeaderMap) -> Response {
     compressed(file(&uri, &headers, "text/css; charset=utf-8", STYLE, &ETAGS[2]))
+}
+
+pub(crate) async fn read_parquet_worker(uri: Uri, headers: HeaderMap) -> Response {
+    let script = file(&uri, &headers, "text/javascript; charset=utf-8", PARQUET, &ETAGS[3]);
+    let mut response = compressed(script);
+    let policy = HeaderValue::from_static(WORKER_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
 fn compressed(mut response: Response) -> Response {
@@ -107,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_dashboard_is_small() {
-        let bytes = PAGE.len() + SCRIPT.len() + STYLE.len();
+        let bytes = PAGE.len() + SCRIPT.len() + STYLE.len() + PARQUET.len();
         assert!(bytes <= 90 * 1024, "{bytes}");
     }
 }

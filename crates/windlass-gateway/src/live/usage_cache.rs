@@ -73,7 +73,7 @@ impl UsageCache {
         heard.has_ended = true;
         let (over_time, namespace) = (heard.usage.clone(), Some(heard.namespace.clone()));
         let event = Event::Usage { over_time, is_last: true, namespace };
-        Some(Report { job_uid: uid.to_owned(), attempt: heard.attempt, event })
+        Some(Report { job_uid: uid.to_owned(), attempt: heard.attempt, event, sent: None })
     }
 
     /// What the latest attempt of a job uses, if anything was heard of that.
@@ -126,7 +126,7 @@ mod tests {
             over_time.add(UsageSample { cpus: *cpus, memory_bytes: 1 });
         }
         let event = Event::Usage { over_time, is_last, namespace: Some("team".into()) };
-        Report { job_uid: uid.into(), attempt, event }
+        Report { job_uid: uid.into(), attempt, event, sent: None }
     }
 
     fn job(uid: &str, attempt: AttemptNumber) -> Job {

@@ -222,9 +222,9 @@ impl Jobs for Cluster {
         Ok(Box::new(JobWatch::new(self.jobs(&key.namespace), first)))
     }
 
-    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
+    async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
-        let Some(result) = &job.status.result else { return Err(Error::no_result(&job)) };
+        let result = job.result(partial)?;
         let content = match (&result.location, &self.results) {
             (None, _) => {
                 let bytes = inline_bytes(result).ok_or_else(|| Error::damaged(key))?;

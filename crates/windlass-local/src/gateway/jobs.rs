@@ -64,9 +64,9 @@ impl Jobs for Engine {
         Ok(Box::new(self.ctx.store.watch(&key.name).await?))
     }
 
-    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
+    async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.find(key).await?;
-        let Some(result) = &job.status.result else { return Err(Error::no_result(&job)) };
+        let result = job.result(partial)?;
         let content = match &result.location {
             None => {
                 Content::Inline(inline_bytes(result).ok_or_else(|| Error::damaged(key))?.into())

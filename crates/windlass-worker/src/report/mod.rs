@@ -19,6 +19,7 @@ use windlass_core::BlobRef;
 use windlass_core::assignment::{Assignment, Idle, ReportTo, StandbyAssignment};
 use windlass_core::report::{Ending, Event, Report};
 
+use crate::ending::now;
 use crate::json_line::json_line;
 use crate::outcome::FunctionOutput;
 use crate::output_file::{LargeResult, too_large_to_inline};
@@ -213,5 +214,5 @@ async fn write_or_log(socket: &UnixStream, writer: &StdUnixStream, unsent: &mut 
 }
 
 fn report_of((job_uid, attempt): &(String, u32), event: Event) -> Report {
-    Report { job_uid: job_uid.clone(), attempt: *attempt, event }
+    Report { job_uid: job_uid.clone(), attempt: *attempt, event, sent: Some(now()) }
 }

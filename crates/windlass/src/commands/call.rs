@@ -70,7 +70,7 @@ pub(crate) async fn carry_out(
         }
     };
     if job.status.phase == Some(Phase::Succeeded) {
-        backend.write_result(&job_key, output).await?;
+        backend.write_result(&job_key, false, output).await?;
     }
     Ok(follow::verdict(&job))
 }

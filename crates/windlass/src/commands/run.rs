@@ -142,7 +142,7 @@ async fn carry_out(
         return Ok(ExitCode::from(INTERRUPTED));
     };
     if job.status.phase == Some(Phase::Succeeded) {
-        let result = engine.result(&key).await?;
+        let result = engine.result(&key, false).await?;
         let whole = 0..result.bytes;
         output.write(result.read(whole).await?).await?;
     }
