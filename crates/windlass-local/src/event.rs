@@ -33,7 +33,7 @@ pub(crate) enum Event {
     /// Somebody deletes a job. The answer comes after the commit.
     DeleteRequested { uid: Uuid, reply: oneshot::Sender<Result<(), Error>> },
     /// A worker reports.
-    Reported(Report),
+    Reported(Box<Report>),
     /// No process of an attempt is left; the slot that held it is empty. Where its function serves, its worker waits
     /// for another job and keeps its slot.
     AttemptEnded {
