@@ -169,7 +169,7 @@ impl Jobs for Engine {
 
     async fn estimates(&self, namespace: &str) -> Result<Estimates, Error> {
         match namespace {
-            NAMESPACE => Ok(self.estimator.latest().await?.estimates.clone()),
+            NAMESPACE => Ok(Estimates::clone(&*self.estimator.latest().await?)),
             _ => Ok(Estimates { since: None, complete: true, items: Vec::new() }),
         }
     }
