@@ -326,10 +326,16 @@ test("why a job failed or waits has room, and its labels are beside it", async (
 
 test("axe finds nothing wrong in either theme, nor on a phone", async () => {
   const phone = { width: 390, height: 844 };
+  await server.say({ text: "a" }, { name: "cancelled", queue: "nowhere" });
+  await server.ask("POST", "jobs/cancelled/cancel");
+  await server.phase("cancelled", "Cancelled");
   for (const options of [{ colorScheme: "light" }, { colorScheme: "dark" }, { colorScheme: "dark", viewport: phone }]) {
     const page = await openPage(browser, server, options);
     await rows(page).first().waitFor();
     assert.deepEqual(await violations(page), [], JSON.stringify(options));
+    await page.getByLabel("Choose all shown").check();
+    await row(page, "cancelled").hover();
+    assert.deepEqual(await violations(page), [], `chosen: ${JSON.stringify(options)}`);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(overflow <= 0, `${overflow} px too wide`);
     await page.getByRole("button", { name: "Sign out" }).click();
