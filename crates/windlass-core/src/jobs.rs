@@ -19,6 +19,7 @@ use crate::live::Shown;
 use crate::log_tail::LogRange;
 use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
+use crate::status::JobResult;
 use crate::usage_over_time::UsageOverTime;
 use crate::{AttemptNumber, Cpus, Error, Function, Job, JobKey, Phase, Queue, Report};
 
@@ -50,6 +51,13 @@ pub struct Page {
     pub items: Vec<Job>,
     /// Token of the next page; none on the last.
     pub continue_from: Option<String>,
+}
+
+/// The result of a job; with `partial` also what it had computed before it failed.
+pub fn result_of(job: &Job, partial: bool) -> Result<&JobResult, Error> {
+    let may_read = partial || job.status.phase == Some(Phase::Succeeded);
+    let found = job.status.result.as_ref().filter(|_| may_read);
+    found.ok_or_else(|| Error::no_result(job))
 }
 
 /// `Conflict` where this is not the job with the UID that is meant, if one is.

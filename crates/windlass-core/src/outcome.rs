@@ -58,7 +58,7 @@ pub enum Outcome {
         /// Exit code, where the function exited by itself.
         exit_code: Option<i32>,
         /// What it had computed before, where the function has left that.
-        partial: Option<JobResult>,
+        partial: Option<Box<JobResult>>,
     },
 }
 
@@ -72,7 +72,7 @@ impl Outcome {
     pub fn result(&self) -> Option<&JobResult> {
         match self {
             Self::Succeeded(result) => Some(result),
-            Self::Failed { partial, .. } => partial.as_ref(),
+            Self::Failed { partial, .. } => partial.as_deref(),
         }
     }
 }

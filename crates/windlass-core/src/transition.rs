@@ -223,7 +223,7 @@ fn finished(
             Some(why) => (FailureReason::NoOutput, format!("the function {why}"), Some(0), None),
         },
         Outcome::Failed { reason, message, exit_code, partial } => {
-            (*reason, message.clone(), *exit_code, usable(partial.as_ref())?)
+            (*reason, message.clone(), *exit_code, usable(partial.as_deref())?)
         }
     };
     let message = clip(message, MAX_FAILURE_MESSAGE_BYTES);

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use windlass_core::Outcome;
 use windlass_core::assignment::{Assignment, Order, termination_message};
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
 
+use crate::clock::now;
 use crate::report::Reporter;
 use crate::stdio;
 use crate::stop_signals::StopSignals;
@@ -82,10 +83,4 @@ pub(crate) async fn keep_log(
         _ = stop.recv() => {}
     }
     kept
-}
-
-/// The time, in whole milliseconds: what is told is read by people.
-pub(crate) fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Millisecond).unwrap_or(now)
 }

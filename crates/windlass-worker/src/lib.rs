@@ -26,6 +26,7 @@
 //! credentials but the one token for reporting.
 
 mod attempt_paths;
+mod clock;
 mod confine;
 mod disk;
 mod dry_run;

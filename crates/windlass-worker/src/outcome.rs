@@ -83,7 +83,7 @@ pub(crate) fn decide_outcome(
     out_of_memory: bool,
 ) -> Outcome {
     let computed = match &output {
-        FunctionOutput::Result(result) if end.may_be_partial() => Some(result.clone()),
+        FunctionOutput::Result(result) if end.may_be_partial() => Some(Box::new(result.clone())),
         _ => None,
     };
     let mut outcome = decide_by_end(end, output, stderr, out_of_memory);

@@ -12,9 +12,10 @@ use windlass_core::assignment::{Assignment, Order};
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{Progress, Usage};
 
+use crate::clock::now;
 use crate::confine::MemoryWatch;
 use crate::disk::DiskWatch;
-use crate::ending::{cannot_start, ending, keep_log, leave_word, now, send_last_words, stopped};
+use crate::ending::{cannot_start, ending, keep_log, leave_word, send_last_words, stopped};
 use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
 use crate::output_file::{CollectedOutput, collect_output, collect_text};
 use crate::pace::ProgressPace;

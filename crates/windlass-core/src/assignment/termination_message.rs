@@ -100,7 +100,7 @@ mod tests {
         let failed = |bytes: &[u8]| {
             let mut outcome = Outcome::failed(FailureReason::FunctionError, "raised an error");
             let Outcome::Failed { partial, .. } = &mut outcome else { panic!() };
-            *partial = inline_result(bytes, "a/b");
+            *partial = inline_result(bytes, "a/b").map(Box::new);
             ending(outcome)
         };
         let small = failed(b"[1]");

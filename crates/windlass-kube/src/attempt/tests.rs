@@ -258,7 +258,8 @@ fn what_was_computed_before_a_failure_counts_only_in_its_own_attempts_place() {
     let inline = inline_result(b"x", "text/plain").unwrap();
     let kept = |place: String| {
         let (reason, message) = (FailureReason::FunctionError, "raised".to_owned());
-        let partial = Some(JobResult { text: None, location: Some(place), ..inline.clone() });
+        let partial = JobResult { text: None, location: Some(place), ..inline.clone() };
+        let partial = Some(Box::new(partial));
         let failed = ending(Outcome::Failed { reason, message, exit_code: Some(70), partial });
         match dead("Completed", Some(termination_message(&failed))).state {
             AttemptState::Ended(End::Reported(ending)) => ending.outcome.result().is_some(),

@@ -13,7 +13,7 @@ use serde_json::json;
 use windlass_clock::FreshAnswers;
 use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::history::HistoryReport;
-use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid};
+use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid, result_of};
 use windlass_core::log_tail::LogRange;
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
@@ -224,7 +224,7 @@ impl Jobs for Cluster {
 
     async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
-        let result = job.result(partial)?;
+        let result = result_of(&job, partial)?;
         let content = match (&result.location, &self.results) {
             (None, _) => {
                 let bytes = inline_bytes(result).ok_or_else(|| Error::damaged(key))?;

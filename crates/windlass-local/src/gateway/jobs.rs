@@ -9,7 +9,7 @@ use tracing::debug;
 use uuid::Uuid;
 use windlass_core::estimate::Estimates;
 use windlass_core::history::{History, HistoryReport};
-use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid};
+use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid, result_of};
 use windlass_core::live::Shown;
 use windlass_core::log_tail::{LogRange, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
@@ -66,7 +66,7 @@ impl Jobs for Engine {
 
     async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.find(key).await?;
-        let result = job.result(partial)?;
+        let result = result_of(&job, partial)?;
         let content = match &result.location {
             None => {
                 Content::Inline(inline_bytes(result).ok_or_else(|| Error::damaged(key))?.into())

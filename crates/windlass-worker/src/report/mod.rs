@@ -19,7 +19,7 @@ use windlass_core::BlobRef;
 use windlass_core::assignment::{Assignment, Idle, ReportTo, StandbyAssignment};
 use windlass_core::report::{Ending, Event, Report};
 
-use crate::ending::now;
+use crate::clock::now;
 use crate::json_line::json_line;
 use crate::outcome::FunctionOutput;
 use crate::output_file::{LargeResult, too_large_to_inline};

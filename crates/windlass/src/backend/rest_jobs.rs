@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::explain::Explanation;
 use windlass_core::history::HistoryReport;
-use windlass_core::jobs::{Denied, Draining, Filter, MachineCapacity, Page, Submission, Watch};
+use windlass_core::jobs::{
+    Denied, Draining, Filter, MachineCapacity, Page, Submission, Watch, result_of,
+};
 use windlass_core::log_tail::{LogRange, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
 use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Problem, Queue};
@@ -255,7 +257,7 @@ impl Jobs for RestJobs {
 
     async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
-        let result = job.result(partial)?;
+        let result = result_of(&job, partial)?;
         let content = match &result.location {
             None => {
                 Content::Inline(inline_bytes(result).ok_or_else(|| Error::damaged(key))?.into())

@@ -39,8 +39,12 @@ fn what_is_lost_again_and_again_ends_after_as_many_attempts_as_there_are() {
 fn what_was_computed_before_the_last_failure_is_kept_and_no_result() {
     let failed = |partial: JobResult| {
         let (reason, message) = (FailureReason::FunctionError, "raised".to_owned());
-        let outcome =
-            Outcome::Failed { reason, message, exit_code: Some(70), partial: Some(partial) };
+        let outcome = Outcome::Failed {
+            reason,
+            message,
+            exit_code: Some(70),
+            partial: Some(Box::new(partial)),
+        };
         ending(outcome, at(1))
     };
     let mut job = job();
@@ -50,8 +54,13 @@ fn what_was_computed_before_the_last_failure_is_kept_and_no_result() {
     assert_eq!((job.status.phase, &job.status.result), (Some(Phase::Queued), &None));
     job.status = report::finish(&job, &limits, 2, &failed(result())).unwrap();
     assert_eq!((job.status.phase, &job.status.result), (Some(Phase::Failed), &Some(result())));
-    assert!(job.result(false).unwrap_err().to_string().contains("only what it had computed"));
-    assert_eq!(job.result(true).unwrap(), &result());
+    assert!(
+        crate::jobs::result_of(&job, false)
+            .unwrap_err()
+            .to_string()
+            .contains("only what it had computed")
+    );
+    assert_eq!(crate::jobs::result_of(&job, true).unwrap(), &result());
     // What is called JSON and is not is none either; and a digest is checked as that of a result.
     let mut other = Job { status: JobStatus::default(), ..job.clone() };
     other.spec.retries = None;
