@@ -83,7 +83,8 @@ class Attempt:
         """What is said of an input that is never tried again."""
         status, said = self.end()
         assert status == 65 and "Traceback" not in said, said
-        self.computed()
+        # Only where an item is refused was something computed before.
+        assert self.computed() is None or "item " in said, said
         return said
 
     def computed(self):

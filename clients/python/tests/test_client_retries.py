@@ -168,9 +168,10 @@ def test_a_server_that_starts_after_its_client_or_at_another_port_is_found(own_s
 
 def test_a_first_call_outlives_a_kill_of_its_server(own_server):
     with own_server.client() as client, own_server.client() as other, ThreadPoolExecutor(1) as threads:
-        call = threads.submit(client.call, "slow", {"items": [0.5]})
+        call = threads.submit(client.call, "slow", {"items": [3]})
+        until = time.monotonic() + 30
         while not any(job.status.phase == "Running" for job in other.list()):
-            pass
+            assert time.monotonic() < until and not call.done()
         own_server.kill()
         # Longer than a server is called that was never reached.
         time.sleep(FIRST_CONTACT_SECONDS + 0.5)

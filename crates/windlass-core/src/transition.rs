@@ -223,7 +223,7 @@ fn finished(
             Some(why) => (FailureReason::NoOutput, format!("the function {why}"), Some(0), None),
         },
         Outcome::Failed { reason, message, exit_code, partial } => {
-            (*reason, message.clone(), *exit_code, usable(partial.as_deref())?)
+            (*reason, message.clone(), *exit_code, usable(partial.as_deref()))
         }
     };
     let message = clip(message, MAX_FAILURE_MESSAGE_BYTES);
@@ -238,10 +238,9 @@ fn finished(
     Ok(status)
 }
 
-/// What was computed before a failure, unless it is no result.
-fn usable(partial: Option<&JobResult>) -> Result<Option<JobResult>, ReportRefusal> {
-    let Some(result) = partial else { return Ok(None) };
-    Ok(problem_of(result)?.is_none().then(|| result.clone()))
+/// What was computed before a failure, unless it is no result or damaged: that hides no failure.
+fn usable(partial: Option<&JobResult>) -> Option<JobResult> {
+    partial.filter(|result| matches!(problem_of(result), Ok(None))).cloned()
 }
 
 /// Why a result is none, if so. One that is inline is what its digest says, else the report is refused, and JSON

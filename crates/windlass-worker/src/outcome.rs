@@ -93,6 +93,17 @@ pub(crate) fn decide_outcome(
     outcome
 }
 
+/// A sentence about a function that had no time left.
+fn too_long(limit: Duration, was_starting: bool) -> String {
+    let seconds = limit.as_secs();
+    match was_starting {
+        false => format!("ran longer than {seconds} s"),
+        true => format!(
+            "was not ready after {seconds} s: the time that it takes to start counts, such as that of its imports"
+        ),
+    }
+}
+
 /// The same, but for what a function that has failed had computed before.
 fn decide_by_end(
     end: FunctionEnd,
@@ -106,13 +117,7 @@ fn decide_by_end(
     let status = match end {
         FunctionEnd::Exited(status) => status,
         FunctionEnd::TimedOut { limit, was_starting } => {
-            let seconds = limit.as_secs();
-            let why = match was_starting {
-                false => format!("ran longer than {seconds} s"),
-                true => format!(
-                    "was not ready after {seconds} s: the time that it takes to start counts, such as that of its imports"
-                ),
-            };
+            let why = too_long(limit, was_starting);
             return failed(Timeout, why, None, stderr);
         }
         FunctionEnd::OutOfMemory(bytes) => {

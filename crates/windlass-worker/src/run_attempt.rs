@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::signal::unix::Signal;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 use windlass_core::Outcome;
 use windlass_core::assignment::{Assignment, Order};
 use windlass_core::report::{Ending, Event};
@@ -41,6 +41,9 @@ const RUNNING_DELAY: Duration = Duration::from_millis(3);
 
 /// The same where it costs a write: on a standby. What ends sooner costs none.
 const STANDBY_RUNNING_DELAY: Duration = Duration::from_secs(2);
+
+/// How long what a function had computed before it failed may take to be stored.
+const PARTIAL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a function that is replaced may take to end before it is killed.
 const REPLACED_GRACE: Duration = Duration::from_secs(1);
@@ -350,6 +353,8 @@ impl Attempt<'_> {
             CollectedOutput::Final(output) => output,
             CollectedOutput::ToUpload(large) => tokio::select! {
                 output = reporter.store(&large, self.deadline()) => output,
+                // That the function has failed waits no longer for what it had computed.
+                () = sleep(PARTIAL_PATIENCE), if is_partial => FunctionOutput::Lost("reached nobody in time".into()),
                 _ = stop.recv() => return is_partial.then_some(FunctionOutput::None),
             },
         };

@@ -74,8 +74,14 @@ def is_found(given: str | None) -> bool:
 
 def why_there(given: str | None, data: str | os.PathLike[str] | None) -> str:
     """Why the server of this machine is expected where it is, if that is a guess."""
-    path = _path("address", data)
-    return "" if not is_found(given) or path.exists() else f" No server has written where it is to {path}."
+    if not is_found(given):
+        return ""
+    try:
+        path = _path("address", data)
+        return "" if path.exists() else f" No server has written where it is to {path}."
+    except (OSError, RuntimeError):
+        # There is no home, or nothing of the directory may be known.
+        return ""
 
 
 def is_loopback(url: str) -> bool:

@@ -106,7 +106,9 @@ class Target:
         unreachable = errors.Unreachable(said)
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
             unreachable.is_first_contact = not self.was_reached
-            self._find_again()
+            # What cannot be found is where it was: that is the error.
+            with contextlib.suppress(errors.WindlassError, ValueError, OSError, RuntimeError):
+                self._find_again()
         else:
             # Somebody was there and has gone amid the request.
             self.was_reached = True

@@ -122,13 +122,23 @@ impl ClusterReports {
         report: &Report,
         ending: &Ending,
     ) -> Result<Verdict, ReportError> {
-        if !self.is_stored(&job, report.attempt, &ending.outcome).await? {
-            return Ok(Verdict::Refused(ReportRefusal::Damaged));
+        let mut ending = ending.clone();
+        let stored = self.is_stored(&job, report.attempt, &ending.outcome).await;
+        match &mut ending.outcome {
+            // A failure is one without what was computed before it, too.
+            Outcome::Failed { partial, .. } => {
+                partial.take_if(|_| !matches!(stored, Ok(true)));
+            }
+            Outcome::Succeeded(_) => {
+                if !stored? {
+                    return Ok(Verdict::Refused(ReportRefusal::Damaged));
+                }
+            }
         }
         let limits = self.limits(&job).await?;
         let now = Timestamp::now();
         let admitted = running.admitted.unwrap_or(now);
-        let ending = ending.clone().between(admitted, now.round(Unit::Millisecond).unwrap_or(now));
+        let ending = ending.between(admitted, now.round(Unit::Millisecond).unwrap_or(now));
         for _ in 0..MAX_TRIES {
             if let Err(refused) = report::check(&job, &report.job_uid, report.attempt) {
                 return Ok(Verdict::Refused(refused));

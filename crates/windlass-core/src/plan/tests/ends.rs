@@ -61,14 +61,15 @@ fn what_was_computed_before_the_last_failure_is_kept_and_no_result() {
             .contains("only what it had computed")
     );
     assert_eq!(crate::jobs::result_of(&job, true).unwrap(), &result());
-    // What is called JSON and is not is none either; and a digest is checked as that of a result.
+    // What is called JSON and is not is none, and neither is what has another digest. The failure is told all the same.
     let mut other = Job { status: JobStatus::default(), ..job.clone() };
     other.spec.retries = None;
     let no_json = crate::result::inline_result(b"{", "application/json").unwrap();
-    let status = report::finish(&other, &limits, 1, &failed(no_json)).unwrap();
-    assert_eq!((status.phase, status.result), (Some(Phase::Failed), None));
-    let damaged = JobResult { bytes: 77, ..result() };
-    assert!(report::finish(&other, &limits, 1, &failed(damaged)).is_err());
+    for none in [no_json, JobResult { bytes: 77, ..result() }] {
+        let status = report::finish(&other, &limits, 1, &failed(none)).unwrap();
+        assert_eq!((status.phase, status.result), (Some(Phase::Failed), None));
+        assert_eq!(status.failure.unwrap().reason, FailureReason::FunctionError);
+    }
 }
 
 #[test]
