@@ -1,7 +1,7 @@
 // Signing in, and the table of jobs.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { browser, go, newContext, openPage, server, startBoth, until, violations } from "./support.mjs";
+import { browser, go, newContext, openPage, openPageAs, server, signIn, startBoth, until, violations } from "./support.mjs";
 
 startBoth();
 
@@ -22,12 +22,10 @@ test("a link signs in once, and its code does not stay", async () => {
   const again = await (await newContext(browser)).newPage();
   await again.goto(link);
   await again.getByText("the link was used before").waitFor();
-  await again.getByLabel("Token").fill(server.token);
-  await again.getByRole("button", { name: "Sign in" }).click();
+  await signIn(again, server.token);
   await again.locator(".connection.is-live").waitFor();
   await again.getByRole("button", { name: "Sign out" }).click();
-  await again.getByLabel("Token").fill("wrong");
-  await again.getByRole("button", { name: "Sign in" }).click();
+  await signIn(again, "wrong");
   await again.getByText("a valid bearer token is needed").waitFor();
 });
 
@@ -179,11 +177,7 @@ test("a job that is deleted while the jobs are listed does not come back", async
 });
 
 test("who may list and not watch is shown the jobs all the same", async () => {
-  const key = server.key("lister", "list,get");
-  const page = await (await newContext(browser)).newPage();
-  await page.goto(`${server.url}/dashboard/`);
-  await page.getByLabel("Token").fill(key);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  const page = await openPageAs(browser, `${server.url}/dashboard/`, server.key("lister", "list,get"));
   await page.getByText("you may not watch jobs here").waitFor();
   await row(page, "later").waitFor();
   await page.getByLabel("Choose later").check();
@@ -193,11 +187,7 @@ test("who may list and not watch is shown the jobs all the same", async () => {
 });
 
 test("who may list and neither get nor watch is shown the jobs, too", async () => {
-  const key = server.key("list-only", "list");
-  const page = await (await newContext(browser)).newPage();
-  await page.goto(`${server.url}/dashboard/`);
-  await page.getByLabel("Token").fill(key);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  const page = await openPageAs(browser, `${server.url}/dashboard/`, server.key("list-only", "list"));
   await page.locator(".connection.is-polling").waitFor();
   await row(page, "later").waitFor();
 });

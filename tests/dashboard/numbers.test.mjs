@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { holdAndResume } from "./steps.mjs";
-import { browser, go, newContext, openPage, section, server, startBoth, violations } from "./support.mjs";
+import { browser, go, openPage, openPageAs, section, server, startBoth, violations } from "./support.mjs";
 
 startBoth();
 
@@ -32,10 +32,9 @@ test("a queue is held and resumed, and a refusal is told", async () => {
   const page = await openPage(browser, server);
   const name = await holdAndResume(page, "default", "small", () => server.say({ text: "a" }, { queue: "small" }));
   await server.phase(name, "Succeeded");
-  const other = await (await newContext(browser)).newPage();
-  await other.goto(`${server.url}/dashboard/#/default/overview`);
-  await other.getByLabel("Token").fill(server.key("canceller", "get,list,watch,patch"));
-  await other.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Hold small" }).waitFor();
+  const key = server.key("canceller", "get,list,watch,patch");
+  const other = await openPageAs(browser, `${server.url}/dashboard/#/default/overview`, key);
   await other.getByRole("button", { name: "Hold small" }).click();
   await section(other, "Queues").getByText("the caller may not patch computequeues here").waitFor();
 });

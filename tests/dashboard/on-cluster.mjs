@@ -1,16 +1,15 @@
 // The dashboard of a cluster's gateway: `node on-cluster.mjs URL NAMESPACE TOKEN`. The token may edit in the namespace, where
-// the queue `small` and the function `misbehave` are beside those of a release.
+// the queues `default` and `small` and the function `misbehave` are beside those of a release.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { holdAndResume, lookAtAll, submitByForm } from "./steps.mjs";
-import { go, newContext, openBrowser, section, until } from "./support.mjs";
+import { go, newContext, openBrowser, section, signIn, until } from "./support.mjs";
 
 const [url, namespace, token] = process.argv.slice(2);
 
-async function signIn(page) {
+async function open(page) {
   await page.goto(`${url}/dashboard/#/${namespace}/jobs`);
-  await page.getByLabel("Token").fill(token);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await signIn(page, token);
   await page.locator(".connection.is-live").waitFor();
   // Another tab is not signed in by it, and the token is in no address.
   assert.ok(!page.url().includes(token));
@@ -94,7 +93,7 @@ const browser = await openBrowser();
 try {
   const page = await (await newContext(browser)).newPage();
   page.setDefaultTimeout(120_000);
-  await signIn(page);
+  await open(page);
   const rendered = await render(page);
   await talk(page);
   const failed = await fail(page);

@@ -178,6 +178,20 @@ export async function openPage(browser, server, options = {}) {
   return Object.assign(page, { complaints });
 }
 
+/** Signs in by the form with this token. */
+export async function signIn(page, token) {
+  await page.getByLabel("Token").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+/** This page in a profile of its own, signed in with this token. */
+export async function openPageAs(browser, url, token) {
+  const page = await (await newContext(browser)).newPage();
+  await page.goto(url);
+  await signIn(page, token);
+  return page;
+}
+
 export async function go(page, hash) {
   await page.evaluate((hash) => (location.hash = hash), hash);
 }

@@ -101,7 +101,7 @@ fn form_in_pieces(bytes: &[u8], size: usize) -> Option<Vec<(String, String, Vec<
     let pieces = bytes.chunks(size.max(1)).map(|piece| Ok(Bytes::copy_from_slice(piece)));
     let pieces = stream::iter(pieces.collect::<Vec<_>>());
     let mut parts =
-        Parts::of("multipart/form-data; boundary=edge", Box::pin(pieces)).expect("a boundary");
+        Parts::of_body("multipart/form-data; boundary=edge", Box::pin(pieces)).expect("a boundary");
     let mut read = Vec::new();
     let read_all = async {
         while let Some(part) = parts.next().await? {

@@ -24,14 +24,14 @@ pub(crate) fn call(client: &Client, function: &str, media_type: &str, body: &[u8
     client.post(&path, &[("Content-Type", media_type)], body)
 }
 
-pub(crate) fn put(client: &Client, bytes: &[u8]) -> Answer {
+pub(crate) fn put_blob(client: &Client, bytes: &[u8]) -> Answer {
     let path = format!("/v1/namespaces/{}/blobs/sha256:{}", client.namespace, sha256(bytes));
     client.send("PUT", &path, &[], bytes)
 }
 
 /// A reference to a blob that was sent.
 pub(crate) fn sent(client: &Client, bytes: &[u8], media_type: &str) -> Value {
-    let stored = put(client, bytes);
+    let stored = put_blob(client, bytes);
     assert!(matches!(stored.status, 200 | 201), "{stored:?}");
     json!({ "sha256": sha256(bytes), "bytes": bytes.len(), "mediaType": media_type })
 }
@@ -112,10 +112,10 @@ fn a_call_of_any_type_gives_its_function_exactly_these_bytes() {
 /// Bytes that nobody has sent before are stored once, however often they are sent, and read. Their path.
 pub(crate) fn is_sent_once_and_read(client: &Client, bytes: &[u8]) -> String {
     let (sha256, length) = (sha256(bytes), bytes.len());
-    let first = put(client, bytes);
+    let first = put_blob(client, bytes);
     let told = json!({ "sha256": sha256, "bytes": length });
     assert_eq!((first.status, first.json()), (201, told));
-    assert_eq!(put(client, bytes).status, 200);
+    assert_eq!(put_blob(client, bytes).status, 200);
     let path = first.header("location").unwrap().to_owned();
     let head = client.send("HEAD", &path, &[("Connection", "close")], b"");
     assert_eq!(head.status, 200);

@@ -233,7 +233,7 @@ impl Matrix {
         let (mut cells, mut wrong) = (0, Vec::new());
         for (role, path, method) in before.into_iter().chain(last) {
             let expected = self.expected(role, method, path);
-            let status = self.ask(role, method, path, &expected, cells);
+            let status = self.check_answer(role, method, path, &expected, cells);
             cells += 1;
             if !expected.contains(&status) {
                 let role = &role.name;
@@ -305,7 +305,14 @@ impl Matrix {
         }
     }
 
-    fn ask(&self, role: &Role, method: &str, path: &str, expected: &[u16], cell: usize) -> u16 {
+    fn check_answer(
+        &self,
+        role: &Role,
+        method: &str,
+        path: &str,
+        expected: &[u16],
+        cell: usize,
+    ) -> u16 {
         let mut name = match path {
             path if path.contains("/functions") => "echo".to_owned(),
             path if path.contains("/queues") => "matrix".to_owned(),

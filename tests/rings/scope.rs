@@ -1,8 +1,11 @@
 //! A release that serves some namespaces, and has rights in no other.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::cluster::{Namespace, RELEASE, kubectl};
+use crate::support::eventually;
 use crate::support::release::Upgraded;
 
 /// What the accounts of the release may do in the namespaces that they serve.
@@ -53,8 +56,11 @@ fn serves_alone(values: &str, served: &[&Namespace]) {
         let client = namespace.client();
         let answer = client.get(&client.jobs("/echo/result"));
         assert_eq!(answer.status, 200, "{answer:?}");
-        let history = client.get(&format!("/v1/namespaces/{}/history", namespace.0));
-        assert_eq!(history.json()["day"]["all"]["succeeded"], 1, "{history:?}");
+        // A gateway counts what its watch tells it, and says it again for a second.
+        eventually("the job is counted", Duration::from_secs(10), || {
+            let history = client.get(&format!("/v1/namespaces/{}/history", namespace.0));
+            (history.json()["day"]["all"]["succeeded"] == 1).then_some(())
+        });
     }
     let untouched = other.job("echo");
     assert!(untouched["status"]["phase"].is_null(), "{untouched}");

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use windlass_core::result::sha256;
 
-use crate::inputs::{SEES, blobs_of, call, noise, nothing_is_half_sent, put, text_of};
+use crate::inputs::{SEES, blobs_of, call, noise, nothing_is_half_sent, put_blob, text_of};
 use crate::support::http::Client;
 use crate::support::server::Server;
 use crate::support::uploads::{acknowledges, upload_until_killed};
@@ -52,7 +52,7 @@ fn a_server_that_is_killed_amid_uploads_and_calls_loses_and_leaves_none() {
     let server = Server::beside(here.path(), &[]);
     let client = &server.client;
     for bytes in &acknowledged {
-        assert_eq!(put(client, bytes).status, 200);
+        assert_eq!(put_blob(client, bytes).status, 200);
         let path = format!("/v1/namespaces/default/blobs/sha256:{}", sha256(bytes));
         assert!(client.get(&path).body == *bytes);
     }
@@ -126,8 +126,8 @@ fn a_quota_of_blobs_refuses_what_exceeds_it_and_nothing_else() {
     let server = Server::beside(here.path(), &["--blob-quota", "1000000"]);
     let client = &server.client;
     let bytes = noise(1_000_001);
-    assert_eq!(put(client, &bytes[..600_000]).status, 201);
-    let refused = put(client, &bytes[..400_001]);
+    assert_eq!(put_blob(client, &bytes[..600_000]).status, 201);
+    let refused = put_blob(client, &bytes[..400_001]);
     let words =
         "exceeded quota: blob-quota, requested: 400001 bytes, used: 600000, limited: 1000000";
     assert_eq!(refused.status, 403, "{refused:?}");
@@ -137,7 +137,7 @@ fn a_quota_of_blobs_refuses_what_exceeds_it_and_nothing_else() {
     let head = "--edge\r\nContent-Disposition: form-data; name=\"input\"; filename=\"a\"\r\n\r\n";
     let form = [head.as_bytes(), &bytes, b"\r\n--edge--\r\n"].concat();
     assert_eq!(call(client, "sees", "multipart/form-data; boundary=edge", &form).status, 403);
-    assert_eq!(put(client, &bytes[..600_000]).status, 200, "what is there needs no room");
+    assert_eq!(put_blob(client, &bytes[..600_000]).status, 200, "what is there needs no room");
     assert_eq!(call(client, "sees", "video/mp4", &bytes[..400_000]).status, 200);
     assert_eq!(call(client, "sees", "application/json", b"{}").status, 200);
     assert_eq!(blobs_of(server.data()), 2);
@@ -174,9 +174,9 @@ fn an_upload_that_breaks_off_leaves_nothing() {
 fn a_full_directory_takes_no_uploads_and_says_so() {
     let here = tempfile::tempdir().unwrap();
     let server = Server::beside(here.path(), &["--max-stored", "1Mi"]);
-    let answer = put(&server.client, &noise(3 << 20));
+    let answer = put_blob(&server.client, &noise(3 << 20));
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.json()["detail"].as_str().unwrap().contains("blobs"), "{answer:?}");
     assert_eq!(blobs_of(server.data()), 0);
-    assert_eq!(put(&server.client, b"small").status, 201);
+    assert_eq!(put_blob(&server.client, b"small").status, 201);
 }

@@ -188,6 +188,26 @@ fn a_job_on_a_standby_takes_a_tenth_of_a_bare_jobs_time() {
     assert!(ratio <= BOUND, "{ratio}");
 }
 
+#[test]
+#[ignore = "needs a cluster of many CPUs with controller.standbys: tests/run warm"]
+fn jobs_of_changing_size_have_the_cpus_that_they_were_granted() {
+    let rounds = std::env::var("WINDLASS_WARM_ROUNDS").map_or(3, |all| all.parse().unwrap());
+    let namespace = Namespace::new("warm-sizes");
+    let client = namespace.direct_client();
+    warm_function(&namespace, "warm", "echo", POOL);
+    let (audit, mark) = (audit(), audit().mark().unwrap());
+    let mut ended = Vec::new();
+    for round in 0..rounds {
+        is_full(&namespace, "warm", POOL);
+        // Each pod another size than in the round before.
+        ended.extend((0..POOL).map(|job| run(&client, "warm", 1 + (job + round) % 5)));
+    }
+    let on_standbys = ended.iter().filter(|(_, job)| is_on_standby(job)).count();
+    resizes_are_the_grants(&settled(&audit, mark, &namespace), &ended);
+    println!("{} jobs of 1 to 5 CPUs, {on_standbys} of them on standbys", ended.len());
+    assert!(on_standbys * 10 >= ended.len() * 9, "{on_standbys} of {}", ended.len());
+}
+
 fn times(mut one: impl FnMut() -> Duration) -> Vec<Duration> {
     (0..RUNS).map(|_| one()).collect()
 }

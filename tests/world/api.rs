@@ -36,7 +36,7 @@ impl std::error::Error for ApiRefusal {}
 
 impl Api {
     /// The user of this kubeconfig. Nothing is repeated by itself.
-    pub async fn of(kubeconfig: &Path) -> anyhow::Result<Self> {
+    pub async fn from_kubeconfig(kubeconfig: &Path) -> anyhow::Result<Self> {
         let file = Kubeconfig::read_from(kubeconfig)?;
         let options = KubeConfigOptions::default();
         let mut config = kube::Config::from_custom_kubeconfig(file, &options).await?;

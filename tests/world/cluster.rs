@@ -38,7 +38,7 @@ impl Cluster {
             "{} is no run of tests/cluster/up",
             directory.display()
         );
-        Ok(Self { admin: Api::of(&kubeconfig).await?, kubeconfig, directory })
+        Ok(Self { admin: Api::from_kubeconfig(&kubeconfig).await?, kubeconfig, directory })
     }
 
     /// Its name.

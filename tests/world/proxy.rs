@@ -47,7 +47,7 @@ struct State {
 impl Proxy {
     /// In front of the API server of this kubeconfig, with its user's rights for whoever comes.
     pub async fn start(kubeconfig: &Path) -> anyhow::Result<Self> {
-        let client = Api::of(kubeconfig).await?.client();
+        let client = Api::from_kubeconfig(kubeconfig).await?.client();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?);
         let state = Arc::new(State {

@@ -15,6 +15,15 @@ def items(values):
     return json.dumps({"items": values})
 
 
+def computed(output):
+    """What a job that has failed has left as its output."""
+    if not output.exists():
+        return None
+    left = json.loads(output.read_text())
+    assert set(left) == {"results", "errors", "notComputed"}, left
+    return left
+
+
 class Attempt:
     """One run, in a directory and a process group of its own."""
 
@@ -74,8 +83,12 @@ class Attempt:
         """What is said of an input that is never tried again."""
         status, said = self.end()
         assert status == 65 and "Traceback" not in said, said
-        assert not (self.path / "output").exists()
+        self.computed()
         return said
+
+    def computed(self):
+        """What was left of a job that has failed; None for nothing. It is no result."""
+        return computed(self.path / "output")
 
     def progress(self):
         path = self.path / "progress"

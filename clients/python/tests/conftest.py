@@ -17,7 +17,7 @@ REPOSITORY = HERE.parent.parent.parent
 
 FUNCTIONS = [
     *(f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "text")),
-    *(f"styles:{name}" for name in ("with_setting", "several", "pair")),
+    *(f"styles:{name}" for name in ("with_setting", "several", "pair", "refuses")),
 ]
 QUEUE = {
     "apiVersion": "windlass.dev/v1alpha1",

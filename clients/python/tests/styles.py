@@ -1,6 +1,7 @@
 """Functions as people write them, for the tests."""
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -164,3 +165,13 @@ def refuses(x):
     if x < 0:
         raise windlass.BadInput(f"{x} is negative")
     return x
+
+
+class Closed(Exception):
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+def raises_a_lock():
+    raise Closed("a lock")

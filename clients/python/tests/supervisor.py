@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+from attempt import computed
+
 HERE = pathlib.Path(__file__).resolve().parent
 SECONDS = 60
 
@@ -100,7 +102,8 @@ class Supervisor:
         """Why a job fails, and what was said."""
         answer = self.answer(self.begin(items, parallelism, **fields))
         assert "failed" in answer and "message" not in answer, answer
-        assert self.answered is None and not (self.work / "output").exists()
+        assert self.answered is None
+        self.computed = computed(self.work / "output")
         return answer["reason"], self.said()
 
     def stderr_bytes(self):

@@ -160,6 +160,36 @@ def test_what_was_computed_is_on_the_exception_when_items_fail(client):
     assert client.call("fail", {"items": [1], "keepGoing": True}) == {"results": [1], "errors": []}
 
 
+def test_what_was_computed_before_an_item_failed_is_on_the_exception(client):
+    # One process, so that it is known how far it has come.
+    with pytest.raises(windlass.ItemsFailed, match="item 2: ValueError: bad cannot be had") as caught:
+        client.call("fail", {"items": [1, "b", "bad", 4, 5]}, parallelism=1)
+    assert caught.value.results == {0: 1, 1: "b"} and caught.value.not_computed == (3, 4)
+    (error,) = caught.value.errors
+    assert (error.item, error.type, error.message) == (2, "ValueError", "bad cannot be had")
+    assert "callees.py" in (error.traceback or "")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.results, again.not_computed) == (caught.value.results, caught.value.not_computed)
+    # The job has failed, for all who look: this is no result.
+    job = client.get(caught.value.job)
+    assert (job.status.phase, caught.value.reason) == ("Failed", "FunctionError")
+    with pytest.raises(windlass.Conflict, match="only what it had computed before"):
+        client.result(job)
+    # However much it is.
+    long = "x" * 50_000
+    with pytest.raises(windlass.ItemsFailed) as caught:
+        client.call("fail", {"items": [long, "bad"]}, parallelism=1)
+    assert caught.value.results == {0: long} and caught.value.job.status.result.text is None
+    with pytest.raises(windlass.ItemsFailed, match="item 1: BadInput: -1 is negative") as caught:
+        client.value(client.submit("refuses", {"items": [1, -1]}, parallelism=1))
+    assert caught.value.results == {0: 1} and caught.value.http_status == 422
+    assert caught.value.summary.endswith("item 1: BadInput: -1 is negative")
+    # Each attempt computes all of it; that of the last one is kept.
+    with pytest.raises(windlass.ItemsFailed) as caught:
+        client.call("fail", {"items": [1, "bad"]}, parallelism=1, retries=1)
+    assert caught.value.results == {0: 1} and caught.value.job.status.attempt == 2
+
+
 def test_a_call_that_waits_for_what_is_not_there_says_so(client, caplog):
     began = time.monotonic()
 

@@ -1,15 +1,18 @@
 """What a client tries again, and for how long."""
 
 import asyncio
+import contextlib
 import http.server
 import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import windlass
+from windlass._retry import FIRST_CONTACT_SECONDS
 
 ECHO = {"hello": "world"}
 
@@ -140,6 +143,39 @@ def test_a_server_that_does_not_run_is_told_soon_and_with_words():
             use()
         assert time.monotonic() - began < 4
         assert url in str(caught.value) and "`windlass serve`" in str(caught.value)
+
+
+def test_a_server_that_starts_after_its_client_or_at_another_port_is_found(own_server):
+    async def call(client):
+        return await client.call("who", {"items": [1]})
+
+    own_server.stop()
+    loop = asyncio.new_event_loop()
+    with windlass.Client(data=own_server.data) as client, contextlib.closing(loop):
+        other = windlass.AsyncClient(data=own_server.data)
+        ports = {own_server.port}
+        for _ in range(2):
+            own_server.port = 0
+            own_server.start()
+            assert own_server.port not in ports
+            ports.add(own_server.port)
+            assert client.call("who", {"items": [1]}) and loop.run_until_complete(call(other))
+            own_server.stop()
+        loop.run_until_complete(other.close())
+    with pytest.raises(windlass.Unreachable, match=f"has written where it is to {own_server.data}/address"):
+        windlass.Client(data=own_server.data).call("who", {"items": [1]})
+
+
+def test_a_first_call_outlives_a_kill_of_its_server(own_server):
+    with own_server.client() as client, own_server.client() as other, ThreadPoolExecutor(1) as threads:
+        call = threads.submit(client.call, "slow", {"items": [0.5]})
+        while not any(job.status.phase == "Running" for job in other.list()):
+            pass
+        own_server.kill()
+        # Longer than a server is called that was never reached.
+        time.sleep(FIRST_CONTACT_SECONDS + 0.5)
+        own_server.start()
+        assert len(call.result(60)["results"]) == 1
 
 
 def test_patience_has_an_end_and_refusals_have_none(moody):

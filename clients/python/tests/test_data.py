@@ -10,7 +10,7 @@ import pytest
 
 import windlass
 from windlass._arguments import argument
-from windlass._data import Data
+from windlass._data import LARGE_JSON_BYTES, Data
 
 LARGE = b"0123456789abcdef" * (1 << 16)  # 1 MiB: it is asked for before it is sent
 
@@ -86,6 +86,12 @@ def test_an_input_that_is_too_large_for_a_job_goes_as_data(fake, call):
     assert "input" not in sent and sent["inputBlob"]["mediaType"] == "application/json"
 
 
+def test_what_takes_long_as_json_is_said(fake, call, caplog):
+    call("f", {"text": "x" * LARGE_JSON_BYTES})
+    (record,) = [each for each in caplog.records if each.name == "windlass"]
+    assert "the input for f is 8 MB of JSON: arrays, bytes and tables are quicker" in record.getMessage()
+
+
 def test_files_go_beside_the_input(fake, call, tmp_path):
     (tmp_path / "a.csv").write_bytes(b"1,2")
     call("f", {"scale": 2}, files={"table": tmp_path / "a.csv", "photo": b"\xff"}, parallelism=2)
@@ -122,6 +128,10 @@ def test_arrays_and_tables_go_in_and_come_out(fake, call):
     assert back["a"].tolist() == array.tolist() and back["b"].tolist() == [0, 1, 2]
     with pytest.raises(windlass.NoJson, match="array of Python objects"):
         call("f", data=numpy.array([{}]))
+    with pytest.raises(windlass.NoJson, match=r"masked array .* value.filled"):
+        call("f", data=numpy.ma.array([1, 2], mask=[0, 1]))
+    with pytest.raises(TypeError, match="and no ndarray: an array, bytes and a table are given as data"):
+        call("f", array)
     with pytest.raises(windlass.WindlassError, match="the result of job d: it is no application/x-npy"):
         call("f", data=b"damaged", content_type="application/x-npy")
 
@@ -136,6 +146,9 @@ def test_a_data_frame_stays_one(fake, call, tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [1, 2], "b": ["x", None]})
     pandas.testing.assert_frame_equal(call("f", data=frame), frame)
+    with pytest.raises(windlass.NoJson, match="the DataFrame cannot be an Arrow table") as refused:
+        call("f", data=pandas.DataFrame({"a": [1, "x", {}]}))
+    assert refused.value.http_status == 422
     frame.to_parquet(tmp_path / "table")
     # As a parameter of the function wants it.
     for wanted in ("DataFrame", "Table"):

@@ -9,6 +9,8 @@ from conftest import Server
 import windlass
 
 joblib = pytest.importorskip("joblib")
+import styles  # noqa: E402
+
 import windlass.joblib  # noqa: E402
 
 POOL = {"command": [sys.executable, "-m", "windlass.worker", "--pickle", "windlass.joblib:run"], "inputTypes": ["*/*"]}
@@ -27,7 +29,13 @@ def test_calls_of_joblib_are_jobs(pickling):
         # One without a name travels with the call.
         here = joblib.wrap_non_picklable_objects(lambda x: (x / 2, {"set": {x}}))
         assert joblib.Parallel(n_jobs=-1)([joblib.delayed(here)(6)]) == [(3.0, {"set": {6}})]
-        with pytest.raises(windlass.JobFailed, match="ZeroDivisionError"):
+        # As joblib's own backends do, and with the job.
+        with pytest.raises(ZeroDivisionError, match="division by zero") as caught:
             joblib.Parallel()(joblib.delayed(operator.truediv)(1, x) for x in (1, 0))
+        assert isinstance(caught.value.__cause__, windlass.JobFailed)
+        assert caught.value.__cause__.reason == "FunctionError" and "Traceback" in str(caught.value.__cause__)
+        # One that cannot be pickled is told as text.
+        with pytest.raises(windlass.JobFailed, match="Closed: a lock"):
+            joblib.Parallel()([joblib.delayed(styles.raises_a_lock)()])
     with pickling.client() as client:
         assert {job.spec.function for job in client.list()} == {"run"}

@@ -1,9 +1,12 @@
 """What needs no server: events, batches, models."""
 
+import enum
 import json
 import os
+import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -150,6 +153,13 @@ def test_what_cannot_be_sent_is_an_error_of_this_package():
             paths.submit({"function": "f", "input": {"value": value}}, None)
         assert isinstance(refused.value, windlass.WindlassError) and isinstance(refused.value, ValueError)
         assert (refused.value.http_status, refused.value.summary) == (422, str(refused.value))
+
+    class Colour(enum.Enum):
+        RED = 1
+
+    for value, advice in ((Colour.RED, "value.value"), (range(2), "list(value)"), (timedelta(1), "total_seconds")):
+        with pytest.raises(windlass.NoJson, match=re.escape(advice)):
+            paths.submit({"function": "f", "input": {"value": value}}, None)
     for key in ("schl\xfcssel", "two\nlines"):
         with pytest.raises(windlass.Invalid, match="printable ASCII"):
             paths.submit({"function": "f"}, key)

@@ -231,6 +231,7 @@ def test_after_an_exception_its_process_drops_the_rest_and_stays(serve):
     pids, began = one.children(), time.monotonic()
     assert one.failure(["bad", 60])[0] == "exception"
     assert time.monotonic() - began < 20 and one.children() == pids
+    assert one.computed["notComputed"] == [1] and one.computed["errors"][0]["item"] == 0
 
 
 @pytest.mark.parametrize("item, how", [("die", "by signal 9"), ("exit", "with exit status 3")])

@@ -76,13 +76,19 @@ def test_bad_input_exits_65_and_names_the_field(attempt):
 
 @pytest.mark.parametrize("flags, expected", [([], 70), (["--retry-exceptions"], 1)])
 def test_an_exception_fails_the_job_with_its_item_and_the_end_of_its_traceback(attempt, flags, expected):
-    one = attempt("callees:fail", items([1, "bad", 2]), arguments=flags)
+    one = attempt("callees:fail", items([1, "bad", 2]), 1, arguments=flags)
     status, said = one.end()
     assert status == expected
     assert "item 1: Traceback" in said
     assert said.rstrip().endswith("ValueError: bad cannot be had")
     assert said.count("Traceback") == 1
-    assert not (one.path / "output").exists()
+    left = one.computed()
+    if expected == 1:
+        assert left is None, "the next attempt computes it"
+        return
+    (error,) = left.pop("errors")
+    assert left == {"results": [1, None, None], "notComputed": [2]}
+    assert (error["item"], error["type"], error["message"]) == (1, "ValueError", "bad cannot be had")
     assert one.group_is_empty()
 
 

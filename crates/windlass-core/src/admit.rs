@@ -160,6 +160,8 @@ impl<Id: Clone + Ord> Admission<Id> {
                 None => return false,
             },
         };
+        // It may have held back others.
+        self.reservations.changed = true;
         self.settle(&name);
         true
     }
@@ -236,6 +238,16 @@ impl<Id: Clone + Ord> Admission<Id> {
     pub fn used_in(&self, queue: &str) -> Cpus {
         let granted = self.queues.get(queue).map_or(0, |queue| queue.granted);
         Cpus::try_from(granted).unwrap_or(Cpus::MAX)
+    }
+
+    /// CPUs that attempts hold in all: without those that are kept.
+    pub fn held(&self) -> Cpus {
+        self.used().saturating_sub(self.reserved())
+    }
+
+    /// The same of one queue.
+    pub fn held_in(&self, queue: &str) -> Cpus {
+        self.used_in(queue).saturating_sub(self.reserved_in(queue))
     }
 
     /// CPUs in all that no attempt holds yet: they are kept for jobs for which others have ended.

@@ -208,7 +208,7 @@ pub struct InputDigest {
 
 impl InputDigest {
     /// Of these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn of_bytes(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, sha256: sha256(bytes) }
     }
 }

@@ -110,7 +110,14 @@ impl Error {
     /// `Conflict` for a job that has no result, with its phase.
     pub fn no_result(job: &Job) -> Self {
         let phase = job.status.phase.map_or("new", Phase::as_str);
-        Self::Conflict(format!("job {:?} is {phase} and has no result", job.metadata.name))
+        let partial = match &job.status.result {
+            Some(_) => {
+                ", only what it had computed before: `partial=true`, or `windlass result --partial`"
+            }
+            None => "",
+        };
+        let name = &job.metadata.name;
+        Self::Conflict(format!("job {name:?} is {phase} and has no result{partial}"))
     }
 
     /// `Bug` for a job whose inline result is not what its digest says.

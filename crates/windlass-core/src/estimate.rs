@@ -148,7 +148,7 @@ impl<'a> Model<'a> {
         let all = (0..plays).map(|play| {
             let draws = Draws { play, of: plays };
             let later: Vec<_> = arrivals
-                .again(draws.draw(""), self.now, |function| self.times.is_known(function))
+                .play_again(draws.draw(""), self.now, |function| self.times.is_known(function))
                 .take(most_later)
                 .collect();
             self.play(line, (holding, waiting, &later), draws, &mut is_guessed)
@@ -168,7 +168,7 @@ impl<'a> Model<'a> {
         let (held, ran) = (since(job.admitted), since(job.running));
         let rest = job.progress.as_ref().map_or(Rest::LikeOthers, |progress| {
             let first = job.first_progress.map(|(time, done)| (since(Some(time)), done));
-            Rest::of(progress, first)
+            Rest::from_progress(progress, first)
         });
         let remaining = match rest {
             Rest::Seconds(rest) => rest * RATE_CHANGE.powf(2.0 * part - 1.0),
@@ -301,7 +301,7 @@ enum Rest {
 impl Rest {
     /// At the rate that it had since its `first` report, of which the age in seconds and the units are known. What it did
     /// before it told any says nothing of that. A unit that is being worked on counts half.
-    fn of(progress: &Progress, first: Option<(f64, u64)>) -> Self {
+    fn from_progress(progress: &Progress, first: Option<(f64, u64)>) -> Self {
         let Progress { done, total, .. } = *progress;
         if is_all_done(progress) {
             return Self::Unknown;

@@ -47,7 +47,7 @@ impl Fields {
     }
 
     /// These fields of a job, as far as it has them, each in its place.
-    pub fn of(&self, job: &Job) -> Value {
+    pub fn select(&self, job: &Job) -> Value {
         // A job always serializes.
         let whole = serde_json::to_value(job).unwrap_or_default();
         let mut some = Map::new();
@@ -57,7 +57,7 @@ impl Fields {
                 found = found.and_then(|value| value.get(part));
             }
             if let Some(value) = found {
-                put(&mut some, path, value);
+                insert_at(&mut some, path, value);
             }
         }
         Value::Object(some)
@@ -65,13 +65,13 @@ impl Fields {
 }
 
 /// Puts a value at its path. A path that goes into what is there whole changes nothing.
-fn put(object: &mut Map<String, Value>, path: &str, value: &Value) {
+fn insert_at(object: &mut Map<String, Value>, path: &str, value: &Value) {
     match path.split_once('.') {
         None => drop(object.insert(path.to_owned(), value.clone())),
         Some((part, rest)) => {
             let inner = object.entry(part).or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(inner) = inner {
-                put(inner, rest, value);
+                insert_at(inner, rest, value);
             }
         }
     }
@@ -118,30 +118,30 @@ mod tests {
 
     #[test]
     fn some_fields_are_in_their_places_and_missing_ones_are_left_out() {
-        let of = |text: &str| Fields::parse(text).unwrap().of(&job());
+        let select = |text: &str| Fields::parse(text).unwrap().select(&job());
         assert_eq!(
-            of("metadata.name,status.phase,spec.function"),
+            select("metadata.name,status.phase,spec.function"),
             json!({
                 "metadata": { "name": "j" },
                 "status": { "phase": "Running" },
                 "spec": { "function": "f" }
             })
         );
-        assert_eq!(of("status.result.sha256"), json!({}));
+        assert_eq!(select("status.result.sha256"), json!({}));
         assert_eq!(
-            of("spec.input,kind"),
+            select("spec.input,kind"),
             json!({ "spec": { "input": { "a": 1 } }, "kind": "ComputeJob" })
         );
         // A whole and its part, in either order, are the whole.
         let whole = json!({ "spec": serde_json::to_value(&job().spec).unwrap() });
-        assert_eq!(of("spec,spec.function"), whole);
-        assert_eq!(of("spec.function,spec"), whole);
+        assert_eq!(select("spec,spec.function"), whole);
+        assert_eq!(select("spec.function,spec"), whole);
     }
 
     #[test]
     fn all_but_the_input_is_a_job_without_it() {
         let mut job = job();
-        let some = Fields::parse(&Fields::all_but_input()).unwrap().of(&job);
+        let some = Fields::parse(&Fields::all_but_input()).unwrap().select(&job);
         assert_eq!(some["spec"].get("input"), None);
         job.spec.input.clear();
         assert_eq!(serde_json::from_value::<Job>(some).unwrap(), job);

@@ -28,7 +28,7 @@ pub struct Counted {
 
 impl Counted {
     /// All that a job with this status has had so far.
-    pub fn of(status: &JobStatus) -> Self {
+    pub fn of_status(status: &JobStatus) -> Self {
         Self { start: status.timeline.started.is_some(), end: status.is_finished() }
     }
 }
@@ -77,7 +77,7 @@ impl KeptSlot {
 impl History {
     /// Counts what has happened to a job beside what was counted before.
     pub fn count(&mut self, before: Counted, status: &JobStatus, now: Timestamp) {
-        let (after, timeline) = (Counted::of(status), &status.timeline);
+        let (after, timeline) = (Counted::of_status(status), &status.timeline);
         // Only the first attempt waits for its turn alone.
         let waited = timeline.created.zip(timeline.started).filter(|_| timeline.earlier.is_empty());
         if after.start
@@ -143,7 +143,7 @@ impl History {
     }
 
     /// The history of these slots.
-    pub fn of(slots: Vec<KeptSlot>) -> Self {
+    pub fn from_slots(slots: Vec<KeptSlot>) -> Self {
         let slots = slots.into_iter().map(|slot| ((slot.seconds, slot.from), slot.counts));
         Self { slots: slots.collect(), changed: BTreeSet::new() }
     }

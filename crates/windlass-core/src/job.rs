@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use serde_with_macros::skip_serializing_none;
 
 use crate::queue::DEFAULT_QUEUE;
-use crate::{BlobRef, Cpus, JobStatus, Metadata, media_type, schema};
+use crate::status::JobResult;
+use crate::{BlobRef, Cpus, Error, JobStatus, Metadata, Phase, media_type, schema};
 
 /// Largest input, in bytes of compact JSON: 128 KiB. It travels to a pod as an annotation, and all
 /// annotations of an object together hold 256 KiB.
@@ -155,6 +156,13 @@ impl Job {
         let finished = self.status.timeline.finished.filter(|_| self.status.is_finished())?;
         let ttl = SignedDuration::from_secs(i64::from(self.spec.ttl_seconds_after_finished));
         Some(finished.checked_add(ttl).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Its result; with `partial` also what it had computed before it failed.
+    pub fn result(&self, partial: bool) -> Result<&JobResult, Error> {
+        let may_read = partial || self.status.phase == Some(Phase::Succeeded);
+        let found = self.status.result.as_ref().filter(|_| may_read);
+        found.ok_or_else(|| Error::no_result(self))
     }
 
     /// Namespace and name.

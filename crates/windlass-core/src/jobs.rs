@@ -80,8 +80,9 @@ pub trait Jobs: Send + Sync + 'static {
     async fn delete(&self, key: &JobKey, uid: Option<&str>) -> Result<(), Error>;
     /// Every change of a job from now on. The first item is the job as it is.
     async fn watch(&self, key: &JobKey) -> Result<Box<dyn Watch>, Error>;
-    /// A finished job's result; `Conflict` while there is none.
-    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error>;
+    /// A finished job's result; `Conflict` while there is none. With `partial` also what a job that has failed had
+    /// computed before.
+    async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error>;
     /// What the function of an attempt, or of the latest one, has said on stdout and stderr: the end of it
     /// that `range` asks for. `NotFound` for an attempt that was not made, `Gone` where nothing is kept of it.
     async fn logs(

@@ -33,7 +33,7 @@ pub struct Live {
 
 impl Live {
     /// What a report tells; `None` unless it tells progress.
-    pub fn of(report: &Report) -> Option<Self> {
+    pub fn from_report(report: &Report) -> Option<Self> {
         let Event::Progress { done, total, message, elapsed_seconds } = &report.event else {
             return None;
         };
@@ -204,7 +204,7 @@ mod tests {
 
     fn live(attempt: u32, elapsed_seconds: f64, done: u64) -> Live {
         let event = Event::Progress { done, total: 10, message: String::new(), elapsed_seconds };
-        Live::of(&Report { job_uid: "u-1".into(), attempt, event }).unwrap()
+        Live::from_report(&Report { job_uid: "u-1".into(), attempt, event, sent: None }).unwrap()
     }
 
     fn id(text: &str) -> EventId {

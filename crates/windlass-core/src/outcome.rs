@@ -48,7 +48,7 @@ impl Ending {
 pub enum Outcome {
     /// With a result.
     Succeeded(JobResult),
-    /// Without one.
+    /// Without one, or with what was computed before.
     #[serde(rename_all = "camelCase")]
     Failed {
         /// One word for why.
@@ -57,13 +57,23 @@ pub enum Outcome {
         message: String,
         /// Exit code, where the function exited by itself.
         exit_code: Option<i32>,
+        /// What it had computed before, where the function has left that.
+        partial: Option<JobResult>,
     },
 }
 
 impl Outcome {
     /// A failure without an exit code.
     pub fn failed(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self::Failed { reason, message: message.into(), exit_code: None }
+        Self::Failed { reason, message: message.into(), exit_code: None, partial: None }
+    }
+
+    /// The result, or what was computed before it failed.
+    pub fn result(&self) -> Option<&JobResult> {
+        match self {
+            Self::Succeeded(result) => Some(result),
+            Self::Failed { partial, .. } => partial.as_ref(),
+        }
     }
 }
 

@@ -235,7 +235,7 @@ fn start<'a>(
     } else if waited >= grace || reason.is_some() {
         (Transition::Starting { attempt, reason, message, now }, left.map(to_std))
     } else {
-        (Transition::Unchanged, Some(to_std(grace - waited)))
+        (Transition::Unchanged, left.into_iter().chain([grace - waited]).min().map(to_std))
     }
 }
 

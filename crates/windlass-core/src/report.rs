@@ -18,6 +18,7 @@ use crate::usage_over_time::UsageOverTime;
 use crate::{AttemptNumber, Job, JobStatus, Phase};
 
 /// One message from the worker of an attempt, which may be of a later release: fields that are not known are ignored.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -27,6 +28,8 @@ pub struct Report {
     pub attempt: AttemptNumber,
     /// What happened.
     pub event: Event,
+    /// When this was sent, by the worker's clock; what it tells may have been long before.
+    pub sent: Option<Timestamp>,
 }
 
 /// What happened in an attempt.

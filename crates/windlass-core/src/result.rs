@@ -151,6 +151,16 @@ pub trait Stored: Send {
 pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 impl StoredResult {
+    /// What a status says of a result, with its bytes.
+    pub fn new(result: &JobResult, content: Content) -> Self {
+        Self {
+            bytes: result.bytes,
+            content_type: result.content_type.clone(),
+            sha256: result.sha256.clone(),
+            content,
+        }
+    }
+
     /// Reads a part of the bytes. All of them are held against length and digest: the last piece is
     /// only given when they are right.
     pub async fn read(self, range: Range<u64>) -> Result<ByteStream, Error> {

@@ -81,7 +81,8 @@ pub struct JobStatus {
     pub waiting: Option<Place>,
     /// How far the latest attempt is.
     pub progress: Option<Progress>,
-    /// The result, once there is one.
+    /// The result, once there is one. Of a job that has failed what it had computed before, where its function has
+    /// left that.
     pub result: Option<JobResult>,
     /// Why the job, or its latest failed attempt, failed.
     pub failure: Option<Failure>,

@@ -14,7 +14,7 @@ pub struct Trace {
 
 impl Trace {
     /// Of the job with this UID; `None` when that is no UUID.
-    pub fn of(uid: &str) -> Option<Self> {
+    pub fn of_job(uid: &str) -> Option<Self> {
         let digits: Vec<u8> = uid.bytes().filter(|byte| *byte != b'-').collect();
         let text = std::str::from_utf8(&digits).ok().filter(|text| text.len() == 32)?;
         let id = u128::from_str_radix(text, 16).ok().filter(|id| *id != 0)?.to_be_bytes();
@@ -41,14 +41,14 @@ mod tests {
 
     #[test]
     fn a_trace_is_its_jobs_uid() {
-        let trace = Trace::of("0192f3a4-5b6c-7d8e-9f00-112233445566").unwrap();
+        let trace = Trace::of_job("0192f3a4-5b6c-7d8e-9f00-112233445566").unwrap();
         let parent = trace.parent();
         assert!(parent.starts_with("00-0192f3a45b6c7d8e9f00112233445566-"), "{parent}");
         assert_eq!(parent.len(), 55);
         for odd in
             ["", "uid", "00000000-0000-0000-0000-000000000000", "+192f3a45b6c7d8e9f00112233445566x"]
         {
-            assert_eq!(Trace::of(odd), None, "{odd}");
+            assert_eq!(Trace::of_job(odd), None, "{odd}");
         }
     }
 }

@@ -212,7 +212,7 @@ fn finished(
     status.timeline.admitted = status.timeline.admitted.or(Some(*started));
     status.timeline.started = Some(*started);
     status.timeline.running = *running;
-    let (reason, message, exit_code) = match outcome {
+    let (reason, message, exit_code, partial) = match outcome {
         Outcome::Succeeded(result) => match problem_of(result)? {
             None => {
                 status.result = Some(result.clone());
@@ -220,9 +220,11 @@ fn finished(
                 status.end(Phase::Succeeded, reasons::SUCCEEDED, "", *finished);
                 return Ok(status);
             }
-            Some(why) => (FailureReason::NoOutput, format!("the function {why}"), Some(0)),
+            Some(why) => (FailureReason::NoOutput, format!("the function {why}"), Some(0), None),
         },
-        Outcome::Failed { reason, message, exit_code } => (*reason, message.clone(), *exit_code),
+        Outcome::Failed { reason, message, exit_code, partial } => {
+            (*reason, message.clone(), *exit_code, usable(partial.as_ref())?)
+        }
     };
     let message = clip(message, MAX_FAILURE_MESSAGE_BYTES);
     status.fail(
@@ -230,7 +232,16 @@ fn finished(
         limits,
         Failure { reason, message, exit_code, attempt, time: *finished, refused_since: None },
     );
+    if status.phase == Some(Phase::Failed) {
+        status.result = partial;
+    }
     Ok(status)
+}
+
+/// What was computed before a failure, unless it is no result.
+fn usable(partial: Option<&JobResult>) -> Result<Option<JobResult>, ReportRefusal> {
+    let Some(result) = partial else { return Ok(None) };
+    Ok(problem_of(result)?.is_none().then(|| result.clone()))
 }
 
 /// Why a result is none, if so. One that is inline is what its digest says, else the report is refused, and JSON

@@ -232,7 +232,12 @@ async fn all_replicas_know_what_is_in_use_and_that_a_job_has_ended() {
         usage: None,
         progress: None,
     };
-    let ended = Report { job_uid: "uid-of-a".into(), attempt: 1, event: Event::Finished(ending) };
+    let ended = Report {
+        job_uid: "uid-of-a".into(),
+        attempt: 1,
+        event: Event::Finished(ending),
+        sent: None,
+    };
     report(&replica.server, &serde_json::to_value(ended).unwrap()).await;
     used_is(Value::Null).await;
 }

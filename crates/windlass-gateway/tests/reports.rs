@@ -17,6 +17,7 @@ pub(crate) fn progress() -> Value {
         job_uid: "u".into(),
         attempt: 1,
         event: Event::Progress { done: 1, total: 2, message: "m".into(), elapsed_seconds: 0.5 },
+        sent: None,
     };
     serde_json::to_value(report).unwrap()
 }

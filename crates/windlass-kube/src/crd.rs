@@ -6,7 +6,7 @@
 mod definitions;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{CustomResource, ResourceExt as _};
+use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -226,22 +226,20 @@ impl ComputeJob {
 impl ComputeFunction {
     /// The object as core knows it.
     pub fn to_core(&self) -> Function {
-        Function {
-            metadata: metadata(&self.metadata),
-            ..Function::new(self.name_any(), self.spec.0.clone())
-        }
+        function_of_kind(Function::KIND, &self.metadata, &self.spec.0)
     }
 }
 
 impl ClusterComputeFunction {
     /// The object as core knows it.
     pub fn to_core(&self) -> Function {
-        Function {
-            kind: Function::CLUSTER_KIND.into(),
-            metadata: metadata(&self.metadata),
-            ..Function::new(self.name_any(), self.spec.0.clone())
-        }
+        function_of_kind(Function::CLUSTER_KIND, &self.metadata, &self.spec.0)
     }
+}
+
+fn function_of_kind(kind: &str, meta: &kube::core::ObjectMeta, spec: &FunctionSpec) -> Function {
+    let (api_version, metadata) = (windlass_core::API_VERSION.into(), metadata(meta));
+    Function { api_version, kind: kind.into(), metadata, spec: spec.clone() }
 }
 
 impl ComputeQueue {

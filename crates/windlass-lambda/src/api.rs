@@ -79,11 +79,11 @@ impl Api {
     fn answer(&self, id: &str, outcome: Outcome) -> Result<(), Refusal> {
         self.check(id)?;
         *self.current() = None;
-        self.tell(Event::Answered(outcome));
+        self.send(Event::Answered(outcome));
         Ok(())
     }
 
-    fn tell(&self, event: Event) {
+    fn send(&self, event: Event) {
         // Nobody hears it when the process is about to end.
         self.events.send(event).unwrap_or_default();
     }
@@ -93,7 +93,7 @@ async fn next(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
     if api.current().is_some() {
         return Err(invalid_state());
     }
-    api.tell(Event::Asked);
+    api.send(Event::Asked);
     let invocation = api.invocations.lock().await.recv().await.ok_or_else(|| {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         refusal(status, "Container.Ends", "There is no other event")
@@ -168,7 +168,7 @@ async fn init_error(
     if api.current().is_some() {
         return Err(invalid_state());
     }
-    api.tell(Event::InitFailed(failure?));
+    api.send(Event::InitFailed(failure?));
     Ok(accepted())
 }
 

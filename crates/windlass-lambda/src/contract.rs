@@ -13,8 +13,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use windlass_contract as contract;
 
 use crate::invocation::{Invocation, Outcome, x_ray};
+use crate::print_line;
 use crate::runtime::{Ended, Runtime};
-use crate::tell;
 
 /// One job. Members that are not known are left alone.
 #[derive(Deserialize)]
@@ -76,7 +76,7 @@ impl Job {
                 Ok(None)
             }
             Outcome::Failure(failure) => {
-                tell(&failure.text());
+                print_line(&failure.text());
                 Ok(Some(failure.is_of_the_function()))
             }
         }

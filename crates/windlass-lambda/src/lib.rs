@@ -22,14 +22,14 @@ pub fn run(command: &[String]) -> ExitCode {
     match ended {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            tell(&error.to_string());
+            print_line(&error.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
 /// One line on stderr, whose end the worker puts into the failure message.
-fn tell(text: &str) {
+fn print_line(text: &str) {
     // Nobody left to tell if stderr is closed.
     writeln!(io::stderr(), "{text}").unwrap_or_default();
 }

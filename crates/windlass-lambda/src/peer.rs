@@ -8,7 +8,7 @@ use axum::serve::Listener;
 use tokio::net::{TcpListener, TcpStream};
 use windlass_worker::descendants;
 
-use crate::tell;
+use crate::print_line;
 
 /// A port of loopback that drops the connections of others.
 pub(crate) struct OwnListener(pub(crate) TcpListener);
@@ -26,8 +26,8 @@ impl Listener for OwnListener {
                     stream.set_nodelay(true).unwrap_or_default();
                     return (stream, peer);
                 }
-                Ok(false) => tell("a process that is not the function's asked for events"),
-                Err(error) => tell(&format!("cannot see who asks for events: {error}")),
+                Ok(false) => print_line("a process that is not the function's asked for events"),
+                Err(error) => print_line(&format!("cannot see who asks for events: {error}")),
             }
         }
     }

@@ -33,7 +33,7 @@ pub(crate) enum Event {
     /// Somebody deletes a job. The answer comes after the commit.
     DeleteRequested { uid: Uuid, reply: oneshot::Sender<Result<(), Error>> },
     /// A worker reports.
-    Reported(Report),
+    Reported(Box<Report>),
     /// No process of an attempt is left; the slot that held it is empty. Where its function serves, its worker waits
     /// for another job and keeps its slot.
     AttemptEnded {
@@ -78,7 +78,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// Tells the caller.
-    pub(crate) fn tell(self) {
+    pub(crate) fn answer_caller(self) {
         // They may have given up.
         self.reply.send(Err(self.error)).unwrap_or_default();
     }

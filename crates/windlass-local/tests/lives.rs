@@ -73,7 +73,7 @@ async fn a_part_of_a_stored_result_is_read() {
     let name = machine.start("give").await;
     let whole = machine.result(&name).await.bytes;
     for part in [0..1, 300_000..400_000, 588_894..588_895] {
-        let result = machine.engine.result(&key(&name)).await.unwrap();
+        let result = machine.engine.result(&key(&name), false).await.unwrap();
         assert_eq!(result.bytes, 588_895);
         let expected = &whole[part.start as usize..part.end as usize];
         let read: Vec<_> = result.read(part).await.unwrap().try_collect().await.unwrap();
@@ -88,7 +88,7 @@ async fn a_stored_result_that_was_changed_is_not_given_out() {
     machine.result(&name).await;
     let stored = fs::read_dir(machine.path("results")).unwrap().next().unwrap().unwrap().path();
     fs::write(stored, vec![1; 40_000]).unwrap();
-    let result = machine.engine.result(&key(&name)).await.unwrap();
+    let result = machine.engine.result(&key(&name), false).await.unwrap();
     let whole = 0..result.bytes;
     let read: std::io::Result<Vec<_>> = result.read(whole).await.unwrap().try_collect().await;
     assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
@@ -119,7 +119,7 @@ async fn watchers_see_progress_while_the_function_runs() {
     assert_eq!(job.status.phase, Some(Phase::Running));
     let progress = job.status.progress.unwrap();
     assert_eq!((progress.done, progress.total, progress.message.as_str()), (1, 4, "first"));
-    let none = machine.engine.result(&key(&name)).await.err().unwrap();
+    let none = machine.engine.result(&key(&name), false).await.err().unwrap();
     assert!(matches!(none, Error::Conflict(_)), "{none}");
     fs::write(machine.path("go"), "").unwrap();
     assert_eq!(machine.result(&name).await.bytes, b"ok\n");

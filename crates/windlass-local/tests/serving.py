@@ -76,6 +76,9 @@ def do(job):
     return json.dumps(answer).encode() + b"\n"
 
 
+if sys.argv[1:] == ["slow"]:
+    time.sleep(1000)
+
 if sys.argv[1:] == ["leave"]:
     # One that says that it is ready, and goes.
     with socket.socket(socket.AF_UNIX) as connection:

@@ -177,7 +177,7 @@ impl Machine {
     pub(crate) async fn result(&self, name: &str) -> Whole {
         let job = self.finished(name).await;
         assert_eq!(job.status.phase, Some(Phase::Succeeded), "{:#?}", job.status);
-        let result = self.engine.result(&key(name)).await.unwrap();
+        let result = self.engine.result(&key(name), false).await.unwrap();
         let (content_type, sha256) = (result.content_type.clone(), result.sha256.clone());
         let whole = 0..result.bytes;
         let pieces: Vec<_> = result.read(whole).await.unwrap().try_collect().await.unwrap();

@@ -180,6 +180,19 @@ async fn a_process_that_goes_when_it_is_ready_fails_its_job() {
 }
 
 #[tokio::test]
+async fn the_time_in_which_a_function_starts_counts_and_that_is_said() {
+    let machine = machine_of(1, none(), &["slow"]);
+    let fields = json!({ "timeoutSeconds": 1, "retries": 0 });
+    let name = machine.submit("", spec("warm", fields)).await.unwrap().metadata.name;
+    let (reason, message) = failure(&machine.finished(&name).await);
+    assert_eq!(reason, FailureReason::Timeout);
+    assert!(
+        message.contains("was not ready after 1 s: the time that it takes to start"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn a_job_that_is_cancelled_at_once_holds_up_no_other() {
     let machine = machine(1, none());
     for _ in 0..30 {

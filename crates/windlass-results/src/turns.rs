@@ -42,7 +42,7 @@ impl UploadTurns {
 
     /// Waits for a turn, in the order of arrival.
     pub(crate) async fn acquire(&self, namespace: &str) -> Result<UploadTurn, AcquireError> {
-        let demand = self.of(namespace);
+        let demand = self.demand_of(namespace);
         let [of_namespace, of_all] = &demand.0;
         // The turn of the namespace first: who waits for it must not hold what another namespace could use.
         let permits = [of_namespace.acquire().await?, of_all.acquire().await?];
@@ -51,13 +51,13 @@ impl UploadTurns {
 
     /// A turn, if there is one now.
     pub(crate) fn try_acquire(&self, namespace: &str) -> Option<UploadTurn> {
-        let demand = self.of(namespace);
+        let demand = self.demand_of(namespace);
         let [of_namespace, of_all] = &demand.0;
         let permits = [of_namespace.try_acquire()?, of_all.try_acquire()?];
         Some(UploadTurn { demand, _permits: permits })
     }
 
-    fn of(&self, namespace: &str) -> Demand {
+    fn demand_of(&self, namespace: &str) -> Demand {
         let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
         let known = namespaces.get(namespace).and_then(Weak::upgrade);
         let turns = known.unwrap_or_else(|| {

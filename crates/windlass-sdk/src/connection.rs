@@ -67,7 +67,7 @@ impl Connection {
     pub(crate) fn wants_end(&self, job: Option<&str>) -> bool {
         let now = coarse_clock::nanoseconds();
         let due = self.due.load(Relaxed);
-        now >= due && self.look(job, due, now)
+        now >= due && self.poll_cancel(job, due, now)
     }
 
     /// Whether the worker was seen to have gone during a job.
@@ -77,7 +77,7 @@ impl Connection {
 
     /// One thread wins the exchange and looks; the others go on computing.
     #[cold]
-    fn look(&self, job: Option<&str>, due: u64, now: u64) -> bool {
+    fn poll_cancel(&self, job: Option<&str>, due: u64, now: u64) -> bool {
         let next = now + INTERVAL_NANOSECONDS;
         if self.due.compare_exchange(due, next, Relaxed, Relaxed).is_err() {
             return false;
@@ -166,16 +166,16 @@ mod tests {
     #[test]
     fn a_cancel_is_for_its_job_alone_and_the_next_line_stays() {
         let (connection, mut worker) = pair();
-        assert!(!connection.look(Some("b"), 0, 1), "nothing said");
+        assert!(!connection.poll_cancel(Some("b"), 0, 1), "nothing said");
         worker.write_all(b"{\"cancel\": \"a\"}\n{\"cancel\": \"b\"}\n{\"job\": \"c\"}\n").unwrap();
         let look = || {
             let due = connection.due.load(Relaxed);
-            connection.look(Some("b"), due, due)
+            connection.poll_cancel(Some("b"), due, due)
         };
         assert_eq!([look(), look(), look()], [false, true, false]);
         assert_eq!(connection.next_line().unwrap().unwrap()["job"], "c");
         drop(worker);
         let due = connection.due.load(Relaxed);
-        assert!(connection.look(Some("b"), due, due) && connection.is_closed());
+        assert!(connection.poll_cancel(Some("b"), due, due) && connection.is_closed());
     }
 }

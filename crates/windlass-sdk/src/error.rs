@@ -63,7 +63,7 @@ impl Error {
     }
 
     /// Tells it on stderr, whose end the worker puts into the failure message.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn print(&self) {
         // Nobody left to tell if stderr is closed.
         writeln!(io::stderr(), "{self}").unwrap_or_default();
     }

@@ -121,7 +121,7 @@ fn start(
         None => once(attempt).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {
-        error.tell();
+        error.print();
         ExitCode::from(error.exit_status())
     })
 }

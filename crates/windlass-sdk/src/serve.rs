@@ -101,7 +101,7 @@ fn answer(job: &Value, outcome: &Outcome, is_stopped: bool) -> Value {
         Ok(Ok(Some(result))) => json!({ "done": job, "result": result }),
         Ok(Err(error)) if error.is_cancelled() && is_stopped => json!({ "cancelled": job }),
         Ok(Err(error)) => {
-            error.tell();
+            error.print();
             failed(if error.is_bad_input() { "input" } else { "error" })
         }
         // Rust has told the panic.

@@ -32,7 +32,7 @@ impl TracedReports {
     }
 
     fn record_attempt(&self, uid: &str, attempt: AttemptNumber, ending: &Ending) {
-        let Some(trace) = Trace::of(uid) else { return };
+        let Some(trace) = Trace::of_job(uid) else { return };
         let status = match &ending.outcome {
             Outcome::Succeeded(_) => Status::Ok,
             Outcome::Failed { reason, .. } => Status::error(reason.as_str()),
@@ -53,7 +53,7 @@ impl TracedReports {
     }
 
     fn record_gateway_step(&self, what: &str, uid: &str, attempt: AttemptNumber, from: Timestamp) {
-        let Some(trace) = Trace::of(uid) else { return };
+        let Some(trace) = Trace::of_job(uid) else { return };
         let span = Span {
             name: format!("{what} {attempt}"),
             parent: Some(span_of(uid, &attempt_name(attempt))),

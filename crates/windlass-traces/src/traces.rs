@@ -44,7 +44,7 @@ impl Traces {
     /// Tells a job that has ended, and its phases.
     pub fn job(&self, job: &Job) {
         let uid = &job.metadata.uid;
-        let Some(trace) = Trace::of(uid) else { return };
+        let Some(trace) = Trace::of_job(uid) else { return };
         let explained = explain(job, Timestamp::now());
         let (Some(first), Some(last)) = (explained.parts.first(), explained.parts.last()) else {
             return;

@@ -110,7 +110,7 @@ fn report(uid: &str) -> Report {
         usage: None,
         progress: None,
     };
-    Report { job_uid: uid.into(), attempt: 1, event: Event::Finished(ending) }
+    Report { job_uid: uid.into(), attempt: 1, event: Event::Finished(ending), sent: None }
 }
 
 /// Takes what has this token.
@@ -179,7 +179,7 @@ async fn a_job_is_one_trace_of_controller_gateway_and_worker() {
         assert!(expected.is_none_or(|expected| expected == seconds(name)), "{name}");
     }
     assert_eq!(seconds("job"), 73);
-    let root = windlass_core::trace::Trace::of(UID).unwrap();
+    let root = windlass_core::trace::Trace::of_job(UID).unwrap();
     assert_eq!(id("job"), root.root);
     assert_eq!(root.parent(), format!("00-{TRACE}-{}-01", hex(&id("job"))));
 }

@@ -93,7 +93,7 @@ pub(crate) fn prepare() {
 fn prepare_around(hidden: &Path) {
     let above = || hidden.ancestors().skip(1);
     if let Ok(mounts) = Mounts::watch()
-        && let Ok(surroundings) = Surroundings::of(above())
+        && let Ok(surroundings) = Surroundings::of_directories(above())
         && surroundings.are_settled()
         && let Ok(rules) = allow_beside(hidden)
     {
@@ -110,12 +110,12 @@ fn ahead() -> std::sync::MutexGuard<'static, Option<Ahead>> {
 /// The rules that were made ahead for this directory, if nothing has changed since.
 fn take_ahead(hidden: &Path) -> Option<RulesetCreated> {
     let ahead = ahead().take().filter(|ahead| ahead.hidden == hidden)?;
-    let now = Surroundings::of(hidden.ancestors().skip(1)).ok()?;
+    let now = Surroundings::of_directories(hidden.ancestors().skip(1)).ok()?;
     (now == ahead.surroundings && !ahead.mounts.have_changed()).then_some(ahead.rules)
 }
 
 impl Surroundings {
-    fn of<'a>(directories: impl Iterator<Item = &'a Path>) -> io::Result<Self> {
+    fn of_directories<'a>(directories: impl Iterator<Item = &'a Path>) -> io::Result<Self> {
         let state = |path: &Path| {
             let found = fs::metadata(path)?;
             Ok((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
@@ -252,7 +252,7 @@ mod tests {
     /// Waits until what changes from now on can be told from what is there.
     fn settled(directory: &Path) -> Surroundings {
         loop {
-            let now = Surroundings::of([directory].into_iter()).unwrap();
+            let now = Surroundings::of_directories([directory].into_iter()).unwrap();
             if now.are_settled() {
                 return now;
             }
@@ -264,7 +264,7 @@ mod tests {
     fn what_is_added_removed_or_renamed_beside_a_directory_is_seen() {
         let above = tempfile::tempdir().unwrap();
         let path = |name: &str| above.path().join(name);
-        assert!(!Surroundings::of([above.path()].into_iter()).unwrap().are_settled());
+        assert!(!Surroundings::of_directories([above.path()].into_iter()).unwrap().are_settled());
         let changes: [&dyn Fn() -> io::Result<()>; 4] = [
             &|| fs::create_dir(path("new")),
             &|| fs::rename(path("new"), path("other")),
@@ -275,7 +275,7 @@ mod tests {
             let before = settled(above.path());
             assert!(before == settled(above.path()), "nothing has changed");
             change().unwrap();
-            assert!(before != Surroundings::of([above.path()].into_iter()).unwrap());
+            assert!(before != Surroundings::of_directories([above.path()].into_iter()).unwrap());
         }
     }
 

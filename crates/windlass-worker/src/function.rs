@@ -140,7 +140,7 @@ pub(crate) fn files_of(assignment: &Assignment) -> Option<PathBuf> {
 
 /// The trace that the function's spans belong to.
 pub(crate) fn traceparent(assignment: &Assignment) -> Option<String> {
-    Trace::of(&assignment.job_uid).map(|trace| trace.parent())
+    Trace::of_job(&assignment.job_uid).map(|trace| trace.parent())
 }
 
 /// Makes a process that is yet to be started another user's.

@@ -100,7 +100,7 @@ pub(crate) fn remove(assignment: &Assignment) -> io::Result<()> {
 /// Whether the file that the function will read holds the job's input. Whoever may change pods may have removed it.
 fn check_inline(assignment: &Assignment) -> io::Result<()> {
     let Some(expected) = &assignment.input_digest else { return Ok(()) };
-    let found = InputDigest::of(&fs::read(&assignment.input)?);
+    let found = InputDigest::of_bytes(&fs::read(&assignment.input)?);
     if found == *expected {
         return Ok(());
     }

@@ -19,7 +19,11 @@ pub(crate) enum FunctionEnd {
     /// By itself, or by a signal that is not ours.
     Exited(ExitStatus),
     /// By us, after this time.
-    TimedOut(Duration),
+    TimedOut {
+        limit: Duration,
+        /// It serves, and has not said that it is ready.
+        was_starting: bool,
+    },
     /// By us, because all its processes together used so many bytes of memory.
     OutOfMemory(u64),
     /// By us, because its directory took so many bytes of the disk.
@@ -35,6 +39,17 @@ pub(crate) enum FunctionEnd {
 }
 
 impl FunctionEnd {
+    /// Whether it may have left what it had computed before it failed.
+    pub(crate) fn may_be_partial(&self) -> bool {
+        match self {
+            Self::Exited(status) => status.code().is_some_and(|code| {
+                [EXIT_BAD_INPUT, EXIT_FUNCTION_ERROR].map(i32::from).contains(&code)
+            }),
+            Self::Answered(served) => matches!(served, Served::BadInput(_) | Served::Raised(_)),
+            _ => false,
+        }
+    }
+
     /// Whether there is to be a result.
     pub(crate) fn is_success(&self) -> bool {
         match self {
@@ -67,13 +82,38 @@ pub(crate) fn decide_outcome(
     stderr: &str,
     out_of_memory: bool,
 ) -> Outcome {
+    let computed = match &output {
+        FunctionOutput::Result(result) if end.may_be_partial() => Some(result.clone()),
+        _ => None,
+    };
+    let mut outcome = decide_by_end(end, output, stderr, out_of_memory);
+    if let Outcome::Failed { partial, .. } = &mut outcome {
+        *partial = computed;
+    }
+    outcome
+}
+
+/// The same, but for what a function that has failed had computed before.
+fn decide_by_end(
+    end: FunctionEnd,
+    output: FunctionOutput,
+    stderr: &str,
+    out_of_memory: bool,
+) -> Outcome {
     use FailureReason::{
         BadInput, CannotStart, Crashed, FunctionError, Killed, OutOfMemory, Timeout,
     };
     let status = match end {
         FunctionEnd::Exited(status) => status,
-        FunctionEnd::TimedOut(limit) => {
-            return failed(Timeout, format!("ran longer than {} s", limit.as_secs()), None, stderr);
+        FunctionEnd::TimedOut { limit, was_starting } => {
+            let seconds = limit.as_secs();
+            let why = match was_starting {
+                false => format!("ran longer than {seconds} s"),
+                true => format!(
+                    "was not ready after {seconds} s: the time that it takes to start counts, such as that of its imports"
+                ),
+            };
+            return failed(Timeout, why, None, stderr);
         }
         FunctionEnd::OutOfMemory(bytes) => {
             return failed(OutOfMemory, format!("used {bytes} bytes of memory"), None, stderr);
@@ -168,7 +208,7 @@ fn failed(reason: FailureReason, why: String, exit_code: Option<i32>, stderr: &s
         "" => format!("the function {why}"),
         stderr => format!("the function {why}; the end of its stderr:\n{stderr}"),
     };
-    Outcome::Failed { reason, message: clip(message, 5 * 1024), exit_code }
+    Outcome::Failed { reason, message: clip(message, 5 * 1024), exit_code, partial: None }
 }
 
 #[cfg(test)]
@@ -212,7 +252,7 @@ mod tests {
             (FunctionEnd::OutOfMemory(1), result(), false, Some(FailureReason::OutOfMemory)),
             (FunctionEnd::DiskExceeded(1), result(), false, Some(FailureReason::DiskExceeded)),
             (
-                FunctionEnd::TimedOut(Duration::from_secs(1)),
+                FunctionEnd::TimedOut { limit: Duration::from_secs(1), was_starting: false },
                 result(),
                 false,
                 Some(FailureReason::Timeout),
@@ -225,6 +265,24 @@ mod tests {
                 expected,
                 "{label}"
             );
+        }
+    }
+
+    #[test]
+    fn what_was_computed_before_an_error_is_kept_with_it() {
+        let left = || inline_result(b"[1]", "application/json").unwrap();
+        let outcome = |end| decide_outcome(end, FunctionOutput::Result(left()), "", false);
+        let served = FunctionEnd::Answered;
+        for end in [
+            exited(65),
+            exited(70),
+            served(Served::Raised(String::new())),
+            served(Served::BadInput(String::new())),
+        ] {
+            assert_eq!(outcome(end).result(), Some(&left()));
+        }
+        for end in [exited(1), exited(127), served(Served::Failed(String::new()))] {
+            assert_eq!(outcome(end).result(), None, "it may be half of one");
         }
     }
 

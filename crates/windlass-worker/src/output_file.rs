@@ -228,32 +228,22 @@ fn still_written() -> FunctionOutput {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use windlass_core::result::sha256;
+    use windlass_core::{Job, JobLimits, JobSpec, Metadata};
 
     use super::*;
 
     fn assignment(results: Option<&Path>) -> Assignment {
+        let function = json!({ "command": ["unused"], "contentType": "text/plain" });
+        let function = serde_json::from_value(function).unwrap();
+        let metadata = Metadata { uid: "uid".into(), ..Metadata::default() };
+        let job = Job::new(metadata, JobSpec::default());
+        let bounds = JobLimits::without_function(&job.spec);
+        let bounds = JobLimits { max_result_bytes: 1 << 20, ..bounds };
         Assignment {
-            version: 1,
-            job: "job".into(),
-            job_uid: "uid".into(),
-            attempt: 3,
-            parallelism: 1,
-            timeout_seconds: 60,
-            max_result_bytes: 1 << 20,
-            content_type: "text/plain".into(),
-            input: "unused".into(),
-            input_digest: None,
-            inputs: None,
-            work: "unused".into(),
-            report: ReportTo::Socket,
             results: results.map(|path| path.to_string_lossy().into_owned()),
-            log: None,
-            keep_log_bytes: None,
-            confinement: None,
-            disk_bytes: None,
-            termination_message: None,
-            on_standby: false,
+            ..Assignment::new(&job, &bounds, &function, 3, 1, ReportTo::Socket)
         }
     }
 

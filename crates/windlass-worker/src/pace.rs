@@ -23,7 +23,7 @@ pub(crate) struct ProgressPace {
 
 impl ProgressPace {
     /// Reads on, and reports unless that was done a moment ago. What was read, if anything was.
-    pub(crate) fn look(
+    pub(crate) fn report_progress(
         &mut self,
         file: &mut ProgressFile,
         clock: Instant,

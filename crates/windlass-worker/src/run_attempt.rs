@@ -148,7 +148,7 @@ pub(crate) async fn run_attempt(
         _ => None,
     };
     let idle = settled.as_ref().and_then(|settled| settled.as_ref().ok()).copied();
-    let code = attempt.tell(&mut reporter, ending, idle, &signals.stop).await?;
+    let code = attempt.report_end(&mut reporter, ending, idle, &signals.stop).await?;
     let Running { memory, function, .. } = running;
     let (RunningFunction::Serving { function, answer: Some(_) }, Some(settled)) =
         (function, settled)
@@ -211,7 +211,7 @@ impl Attempt<'_> {
         let since = now();
         let process_group = Some(function.group().as_raw_pid().cast_unsigned());
         let untold = Some(Event::Running { started: self.started, running: since, process_group });
-        let usage = UsageSamples::of(self.assignment);
+        let usage = UsageSamples::of_attempt(self.assignment);
         Ok(Running { since, memory, function, progress, last_progress: None, untold, usage })
     }
 
@@ -304,7 +304,9 @@ impl Attempt<'_> {
                     untold.take().into_iter().for_each(|event| reporter.send(event));
                 }
                 _ = signals.children.recv() => has_orphans = true,
-                () = sleep_until(self.deadline()) => return Ok(FunctionEnd::TimedOut(self.limit)),
+                () = sleep_until(self.deadline()) => {
+                    return Ok(FunctionEnd::TimedOut { limit: self.limit, was_starting: function.is_starting() });
+                }
                 _ = ticks.tick() => {
                     if std::mem::take(&mut has_orphans) {
                         stop::reap_orphans(function.group());
@@ -315,8 +317,8 @@ impl Attempt<'_> {
                     if let Some(bytes) = disk.exceeded() {
                         return Ok(FunctionEnd::DiskExceeded(bytes));
                     }
-                    usage.iter_mut().for_each(|usage| usage.look(reporter));
-                    if let Some(told) = pace.look(progress, self.clock, reporter) {
+                    usage.iter_mut().for_each(|usage| usage.report_new(reporter));
+                    if let Some(told) = pace.report_progress(progress, self.clock, reporter) {
                         *last_progress = Some(told);
                     }
                 }
@@ -324,8 +326,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// The result of a function that has succeeded. `None` when SIGTERM came while the gateway was to
-    /// store it.
+    /// The result of a function that has succeeded, or what one that has raised an error had computed before. `None`
+    /// when SIGTERM came while the gateway was to store a result.
     async fn collect_result(
         &self,
         end: &FunctionEnd,
@@ -333,7 +335,8 @@ impl Attempt<'_> {
         reporter: &Reporter,
         stop: &StopSignals,
     ) -> Option<FunctionOutput> {
-        if !end.is_success() {
+        let is_partial = end.may_be_partial();
+        if !end.is_success() && !is_partial {
             return Some(FunctionOutput::None);
         }
         let collected = match end {
@@ -342,13 +345,21 @@ impl Attempt<'_> {
             }
             _ => collect_output(self.assignment, path),
         };
-        match collected {
-            CollectedOutput::Final(output) => Some(output),
+        let output = match collected {
+            CollectedOutput::Final(output) => output,
             CollectedOutput::ToUpload(large) => tokio::select! {
-                output = reporter.store(&large, self.deadline()) => Some(output),
-                _ = stop.recv() => None,
+                output = reporter.store(&large, self.deadline()) => output,
+                _ = stop.recv() => return is_partial.then_some(FunctionOutput::None),
             },
+        };
+        if let FunctionOutput::TooLarge(why)
+        | FunctionOutput::Unusable(why)
+        | FunctionOutput::Lost(why) = &output
+            && is_partial
+        {
+            stdio::log_line(&format!("windlass worker: what was computed is not kept: it {why}"));
         }
+        Some(output)
     }
 
     /// When the attempt has taken as long as it may.
@@ -357,7 +368,7 @@ impl Attempt<'_> {
     }
 
     /// Reports the end, unless the attempt was stopped; and with how many bytes its function waits, if it does.
-    async fn tell(
+    async fn report_end(
         &self,
         reporter: &mut Reporter,
         ending: Option<Ending>,

@@ -110,6 +110,11 @@ impl RunningFunction {
         }
     }
 
+    /// Whether it serves and has yet to say that it is ready.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self, Self::Serving { function, .. } if !function.is_ready())
+    }
+
     /// Asks it to end its job and to stay. Whether it may do so: one that runs once has to be ended.
     pub(crate) fn cancel(&mut self) -> bool {
         match self {

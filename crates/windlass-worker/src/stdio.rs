@@ -111,7 +111,7 @@ impl LogThread {
         match self {
             // It ends with the last sender only.
             Self::Started(thread) => thread.send(said).unwrap_or_default(),
-            Self::Unstarted(log) => said.put(log.as_mut()),
+            Self::Unstarted(log) => said.write_to(log.as_mut()),
         }
     }
 
@@ -122,7 +122,7 @@ impl LogThread {
         let (give, given) = mpsc::channel::<Option<RotatingLog>>();
         let run = move || {
             let mut log = given.recv().unwrap_or_default();
-            said.into_iter().for_each(|said| said.put(log.as_mut()));
+            said.into_iter().for_each(|said| said.write_to(log.as_mut()));
         };
         if thread::Builder::new().spawn(run).is_ok() {
             // It waits for that.
@@ -133,15 +133,15 @@ impl LogThread {
 }
 
 impl Said {
-    fn put(self, log: Option<&mut RotatingLog>) {
-        put(log, self.from, &self.buffer[..self.length]);
+    fn write_to(self, log: Option<&mut RotatingLog>) {
+        write_to_log(log, self.from, &self.buffer[..self.length]);
         // Nobody reads on.
         self.written.send(self.buffer).unwrap_or_default();
     }
 }
 
 /// Writes into a log, or to this process's own stream where there is none. Neither is a reason to fail.
-pub(crate) fn put(log: Option<&mut RotatingLog>, from: Stream, bytes: &[u8]) {
+pub(crate) fn write_to_log(log: Option<&mut RotatingLog>, from: Stream, bytes: &[u8]) {
     match (log, from) {
         (Some(log), _) => {
             if let Err(error) = log.write(bytes) {

@@ -20,11 +20,11 @@ pub(crate) fn of_children(wall: Duration, cpus: Cpus) -> Usage {
     let microseconds = used.user_time().num_microseconds() + used.system_time().num_microseconds();
     let cpu = Duration::from_micros(u64::try_from(microseconds).unwrap_or(0));
     // Linux counts in KiB.
-    of(cpu, u64::try_from(used.max_rss()).unwrap_or(0) * 1024, wall, cpus)
+    usage_of(cpu, u64::try_from(used.max_rss()).unwrap_or(0) * 1024, wall, cpus)
 }
 
 /// As a status tells it.
-pub(crate) fn of(cpu: Duration, peak_memory_bytes: u64, wall: Duration, cpus: Cpus) -> Usage {
+pub(crate) fn usage_of(cpu: Duration, peak_memory_bytes: u64, wall: Duration, cpus: Cpus) -> Usage {
     let cpu_seconds = cpu.as_secs_f64();
     let available = wall.as_secs_f64() * f64::from(cpus);
     Usage {

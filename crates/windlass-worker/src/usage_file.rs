@@ -36,7 +36,7 @@ pub(crate) struct UsageSamples {
 
 impl UsageSamples {
     /// Of an attempt whose log is a file, or that reports to a gateway.
-    pub(crate) fn of(assignment: &Assignment) -> Option<Self> {
+    pub(crate) fn of_attempt(assignment: &Assignment) -> Option<Self> {
         let path = assignment.log.as_ref().map(|log| usage_of(Path::new(log)));
         if path.is_none() && !matches!(assignment.report, ReportTo::Http { .. }) {
             return None;
@@ -47,7 +47,7 @@ impl UsageSamples {
 
     /// Takes a sample when it is time, and tells what there is. What cannot be written is not told: it is no reason to
     /// fail.
-    pub(crate) fn look(&mut self, reporter: &mut Reporter) {
+    pub(crate) fn report_new(&mut self, reporter: &mut Reporter) {
         let interval = Duration::from_secs(self.usage.interval_seconds.into());
         if self.last.is_none_or(|(at, _)| at.elapsed() >= interval) {
             self.take();

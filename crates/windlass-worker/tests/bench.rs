@@ -44,7 +44,7 @@ impl Bench {
             max_result_bytes: 1 << 20,
             content_type: "text/plain".into(),
             input: path("input.json"),
-            input_digest: Some(InputDigest::of(br#"{"n":7}"#)),
+            input_digest: Some(InputDigest::of_bytes(br#"{"n":7}"#)),
             inputs: None,
             work: path("work"),
             report: ReportTo::Socket,

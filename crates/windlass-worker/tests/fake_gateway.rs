@@ -142,7 +142,7 @@ impl FakeGateway {
                     }
                     CannedAnswer::Assigned(input) => {
                         let assignment = Assignment {
-                            input_digest: Some(InputDigest::of(input.as_bytes())),
+                            input_digest: Some(InputDigest::of_bytes(input.as_bytes())),
                             on_standby: true,
                             ..assignment.clone()
                         };

@@ -51,7 +51,12 @@ fn a_failure_is_posted_and_is_exit_code_1() {
     let gateway = FakeGateway::plain(&mut bench, &[CannedAnswer::Status(204)]);
     assert_eq!(exited(bench.sh("echo boom >&2; exit 9")).code, 1);
     match finished(&gateway.next_request()) {
-        Outcome::Failed { reason: FailureReason::Crashed, message, exit_code: Some(9) } => {
+        Outcome::Failed {
+            reason: FailureReason::Crashed,
+            message,
+            exit_code: Some(9),
+            partial: None,
+        } => {
             assert!(message.ends_with("boom"), "{message}");
         }
         other => panic!("{other:?}"),
@@ -157,6 +162,22 @@ fn a_result_above_32_kib_is_stored_first_and_reported_by_its_location() {
     assert_eq!((result.location.as_deref(), result.bytes), (Some("ns/uid/3-x"), 1_000_000));
     assert_eq!((&result.text, &result.base64), (&None, &None));
     assert_eq!(&bench.left_word().unwrap().outcome, finished(request));
+}
+
+#[test]
+fn what_was_computed_before_an_error_is_stored_and_told_with_it() {
+    let mut bench = Bench::new();
+    let answers = [CannedAnswer::Stored("ns/uid/3-x"), CannedAnswer::Status(204)];
+    let gateway = FakeGateway::plain(&mut bench, &answers);
+    assert_eq!(exited(bench.sh(&format!("{LARGE}; exit 70"))).code, 1);
+    assert_eq!(gateway.upload().bytes.len(), 1_000_000);
+    let outcome = finished(&gateway.next_request()).clone();
+    let Outcome::Failed { reason, partial: Some(stored), .. } = &outcome else {
+        panic!("{outcome:#?}")
+    };
+    assert_eq!((*reason, stored.bytes), (FailureReason::FunctionError, 1_000_000));
+    assert_eq!(stored.location.as_deref(), Some("ns/uid/3-x"));
+    assert_eq!(bench.left_word().unwrap().outcome, outcome);
 }
 
 #[test]

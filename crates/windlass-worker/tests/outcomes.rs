@@ -93,7 +93,7 @@ fn another_exit_code_is_a_crash_with_the_end_of_stderr() {
         r#"head -c 100000 /dev/zero | tr '\0' x >&2; printf '\033[31mthe end\n' >&2; exit 7"#;
     let (code, ending) = bench.sh(script).ending();
     assert_eq!(code, 1);
-    let Outcome::Failed { reason, message, exit_code } = &ending.outcome else {
+    let Outcome::Failed { reason, message, exit_code, partial: None } = &ending.outcome else {
         panic!("{ending:#?}")
     };
     assert_eq!((*reason, *exit_code), (FailureReason::Crashed, Some(7)));
@@ -119,7 +119,9 @@ fn stderr_is_relayed_as_it_is() {
 fn a_function_ended_by_a_signal_was_killed() {
     let (code, ending) = Bench::new().sh(r#": > "$WINDLASS_OUTPUT"; kill -SEGV $$"#).ending();
     assert_eq!(code, 1);
-    let Outcome::Failed { reason, message, exit_code } = ending.outcome else { panic!() };
+    let Outcome::Failed { reason, message, exit_code, partial: None } = ending.outcome else {
+        panic!()
+    };
     assert_eq!((reason, exit_code), (FailureReason::Killed, None));
     assert!(message.contains("signal 11"), "{message}");
 }

@@ -585,7 +585,7 @@ export interface paths {
         };
         /**
          * Fetches the result
-         * @description The bytes that the function wrote, unchanged, as its `contentType`. They are no JSON of Windlass and come from a program that may echo what a stranger sent. 409 while there is no result.
+         * @description The bytes that the function wrote, unchanged, as its `contentType`. They are no JSON of Windlass and come from a program that may echo what a stranger sent. 409 while there is no result, and of a job that has failed.
          */
         get: operations["getResult"];
         put?: never;
@@ -1424,7 +1424,8 @@ export interface components {
             pod?: string;
             /** @description How far the latest attempt is. */
             progress?: components["schemas"]["Progress"];
-            /** @description The result, once there is one. */
+            /** @description The result, once there is one. Of a job that has failed what it had computed before, where its function has
+             *     left that. */
             result?: components["schemas"]["JobResult"];
             /**
              * Format: uint32
@@ -1551,6 +1552,8 @@ export interface components {
                 exitCode?: number;
                 /** @description What happened, with the end of stderr. */
                 message: string;
+                /** @description What it had computed before, where the function has left that. */
+                partial?: components["schemas"]["JobResult"];
                 /** @description One word for why. */
                 reason: components["schemas"]["FailureReason"];
             };
@@ -3720,7 +3723,10 @@ export interface operations {
     };
     getResult: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Whether what a failed job had computed before will do. There is some where its `status.result` is. */
+                partial?: boolean;
+            };
             header?: {
                 /** @description One range of bytes; anything else is ignored (RFC 9110). */
                 Range?: string;
@@ -3780,6 +3786,7 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Query"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["ForbiddenOrOrigin"];
             404: components["responses"]["NotFound"];

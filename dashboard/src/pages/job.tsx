@@ -35,6 +35,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
   }
   const { status } = job;
   const isOver = isFinished(status.phase);
+  const isPartial = status.phase === "Failed";
   const { progress } = status;
   return (
     <div class="page" key={job.metadata.uid}>
@@ -63,13 +64,13 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
       <Section title="Time">{explanation && <Gantt explanation={explanation} isOver={isOver} />}</Section>
       {status.timeline?.running !== undefined && <Usage key={status.attempt} namespace={namespace} job={job} />}
       {status.result && (
-        <Section title="Result">
+        <Section title={isPartial ? "Computed before it failed" : "Result"}>
           <Bytes
-            path={pathOf(namespace, "jobs", name, "result")}
+            path={`${pathOf(namespace, "jobs", name, "result")}${isPartial ? "?partial=true" : ""}`}
             mediaType={status.result.contentType}
             size={status.result.bytes}
             name={`${name}${ENDINGS[status.result.contentType.split(";")[0] ?? ""] ?? ""}`}
-            command={`windlass result ${name} --namespace ${namespace} --output FILE`}
+            command={`windlass result ${name} --namespace ${namespace}${isPartial ? " --partial" : ""} --output FILE`}
           />
         </Section>
       )}

@@ -1,14 +1,12 @@
 //! Who else submits jobs: a CronJob, and a step of Argo Workflows, as our samples have them.
 
 use std::fs;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::MANY_SECONDS;
-use crate::support::cluster::{Namespace, get, kubectl};
-use crate::support::{checkout, eventually, text};
+use crate::support::cluster::{Namespace, get, go_program, kubectl};
+use crate::support::{checkout, eventually};
 
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
@@ -33,19 +31,8 @@ fn a_cron_job_submits_by_the_rights_of_its_own_account() {
 
 /// What the sample workflow applies under this name, and what Argo makes of the object then.
 fn argo(name: &str, object: Option<&Value>) -> (String, String) {
-    let mut program = Command::new("go")
-        .args(["run", ".", "../../examples/argo-workflow.yaml", name])
-        .current_dir(checkout().join("tests/argo"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("Go is needed");
-    let mut input = program.stdin.take().unwrap();
-    object.iter().for_each(|object| write!(input, "{object}").unwrap());
-    drop(input);
-    let output = program.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let said = text(&output.stdout);
+    let arguments = ["../../examples/argo-workflow.yaml", name];
+    let said = go_program("tests/argo", &arguments, object.map_or(&[], std::slice::from_ref));
     let (manifest, verdict) = said.split_once("\n\n").unwrap();
     (manifest.to_owned(), verdict.trim().to_owned())
 }

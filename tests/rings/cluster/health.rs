@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::{MANY_SECONDS, running_pod, spinning};
-use crate::support::cluster::{Namespace, get, kubectl};
-use crate::support::{checkout, eventually, text};
+use crate::support::cluster::{Namespace, get, go_program, kubectl};
+use crate::support::eventually;
 
 const WAITS: (&str, &str) = ("InProgress", "Progressing");
 const DONE: (&str, &str) = ("Current", "Healthy");
@@ -17,23 +16,12 @@ const BROKEN: (&str, &str) = ("Failed", "Degraded");
 
 /// The verdicts on these objects, by their names.
 fn verdicts(objects: &[Value]) -> BTreeMap<String, (String, String)> {
-    let mut program = Command::new("go")
-        .args(["run", ".", "../../manifests/argocd-health.yaml"])
-        .current_dir(checkout().join("tests/kstatus"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("Go is needed");
-    let mut input = program.stdin.take().unwrap();
-    objects.iter().for_each(|object| write!(input, "{object}").unwrap());
-    drop(input);
-    let output = program.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let said = go_program("tests/kstatus", &["../../manifests/argocd-health.yaml"], objects);
     let verdict = |line: &str| {
         let [name, kstatus, argo] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
         (name.to_owned(), (kstatus.to_owned(), argo.to_owned()))
     };
-    text(&output.stdout).lines().map(verdict).collect()
+    said.lines().map(verdict).collect()
 }
 
 #[track_caller]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use windlass_core::result::sha256;
 
 use super::{MANY_SECONDS, running_pod};
-use crate::inputs::{call, noise, pointers, put, sent};
+use crate::inputs::{call, noise, pointers, put_blob, sent};
 use crate::support::cluster::{Bucket, Namespace, RELEASE, get, kubectl};
 use crate::support::eventually;
 use crate::support::http::{Answer, Client};
@@ -123,7 +123,7 @@ fn a_pod_gets_the_blobs_of_its_own_job_and_no_others() {
     };
     let (uid, pod) = spin("mine", &sent(&client, b"mine", "a/b"));
     let (other, _) = spin("other", &sent(&client, b"other", "a/b"));
-    put(&client, b"nobody's");
+    put_blob(&client, b"nobody's");
     let worker = Client { token: token_of(&namespace, &pod), ..client.clone() };
     let ask = |who: &Client, uid: &str, attempt: u32, bytes: &[u8]| -> Answer {
         who.get(&format!("/v1/reports/{uid}/{attempt}/blobs/sha256:{}", sha256(bytes)))
@@ -185,10 +185,10 @@ fn a_large_input_and_result_take_neither_the_memory_of_the_gateway_nor_that_of_t
         println!("{what}: {mib} MiB in {seconds:.1} s, {:.0} MiB/s", mib as f64 / seconds);
     };
     let begun = Instant::now();
-    bucket.put("beside", &bytes);
+    bucket.put_object("beside", &bytes);
     rate("to the S3 server", begun);
     let begun = Instant::now();
-    assert_eq!(put(&client, &bytes).status, 201);
+    assert_eq!(put_blob(&client, &bytes).status, 201);
     rate("to the gateway", begun);
     let blob = json!({ "sha256": sha256(&bytes), "bytes": bytes.len(), "mediaType": "video/mp4" });
     let told = result_of(&client.run(&json!({ "function": "sees", "inputBlob": blob })));
@@ -218,7 +218,7 @@ fn two_hundred_uploads_at_a_time_are_all_taken() {
     let store = |n: usize| {
         // Some are told to come back.
         eventually("the gateway takes it", MANY_SECONDS, || {
-            let answer = put(&client, &bytes(n));
+            let answer = put_blob(&client, &bytes(n));
             assert!(matches!(answer.status, 200 | 201 | 429 | 503), "{answer:?}");
             (answer.status < 300).then_some(())
         });

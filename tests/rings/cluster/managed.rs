@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::starts::{is_told_at_once, refuse_pods};
 use super::{MANY_SECONDS, pods, spinning};
 use crate::support::cluster::{Namespace, get, kubectl};
 use crate::support::eventually;
-
-/// How soon a refused pod is told. `eventually` and kubectl take some of it.
-const TOLD: Duration = Duration::from_secs(3);
 
 /// The longest pause between two tries to make a refused pod, and some seconds.
 const NEXT_TRY: Duration = Duration::from_secs(40);
@@ -96,18 +94,6 @@ fn a_managed_batch_job_is_suspended_and_goes_on() {
     namespace.becomes_empty("jobs,pods");
 }
 
-/// Lets no pod into the namespace.
-fn refuse_pods(namespace: &Namespace) {
-    let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota",
-        "metadata": { "name": "none", "namespace": namespace.0 },
-        "spec": { "hard": { "pods": "0" } } });
-    kubectl(&["create", "-f", "-"], &quota.to_string()).unwrap();
-    eventually("the quota is in force", MANY_SECONDS, || {
-        let status = get(&["resourcequota", "none", "-n", &namespace.0])["status"].take();
-        (status["hard"]["pods"] == "0").then_some(())
-    });
-}
-
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn an_attempt_whose_controller_has_ended_before_its_pod_was_made_is_lost() {
@@ -133,15 +119,7 @@ fn an_attempt_whose_controller_has_ended_before_its_pod_was_made_is_lost() {
 fn a_pod_that_a_quota_refuses_is_told_at_once_and_made_later() {
     let namespace = Namespace::new("managed-quota");
     refuse_pods(&namespace);
-    let applied = Instant::now();
-    namespace.apply("waits", &json!({ "function": "echo", "input": {} })).unwrap();
-    eventually("why it has no pod is told", MANY_SECONDS, || {
-        let job = namespace.job("waits");
-        let conditions = job["status"]["conditions"].as_array()?;
-        let said = conditions.iter().find(|c| c["reason"] == "QuotaExceeded")?;
-        said["message"].as_str()?.contains("exceeded quota: none").then_some(())
-    });
-    assert!(applied.elapsed() <= TOLD, "told after {:?}", applied.elapsed());
+    is_told_at_once(&namespace, "echo", ("QuotaExceeded", "exceeded quota: none"));
     kubectl(&["delete", "resourcequota", "none", "-n", &namespace.0], "").unwrap();
     let freed = Instant::now();
     assert_eq!(namespace.wait("waits")["status"]["phase"], "Succeeded");

@@ -12,6 +12,7 @@ mod logs;
 mod managed;
 mod moving;
 mod queues;
+mod starts;
 
 use std::time::Duration;
 

@@ -123,7 +123,11 @@ fn files_for_a_kube_context_are_refused_with_what_to_do_before_anything_is_asked
         let output = windlass.args(command).args(["--kubeconfig", &kubeconfig]).output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
-        for words in ["kubectl port-forward", "`windlass` with --server http://127.0.0.1:7070"] {
+        for words in [
+            "kubectl port-forward",
+            "`windlass` with --server http://127.0.0.1:7070 -n research",
+            "WINDLASS_TOKEN=$(kubectl create token ACCOUNT -n research)",
+        ] {
             assert!(said.contains(words), "{command:?}: {said}");
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{run_windlass, stdout_of};
+use super::{run_windlass, server_of, stdout_of};
 use crate::support::server::Server;
 use crate::support::{checkout, script, text};
 
@@ -23,6 +23,36 @@ fn a_jobs_life_is_told_by_commands() {
     assert_eq!(gone.status.code(), Some(2));
     let said = text(&gone.stderr);
     assert!(said.contains("\"first\" was not found") && said.contains("windlass list"), "{said}");
+}
+
+#[test]
+fn what_a_failed_job_had_computed_is_given_to_who_asks_for_it_alone() {
+    let here = tempfile::tempdir().unwrap();
+    let script = r#"yes '"part"' | head -n "$(cut -d '"' -f 4 "$WINDLASS_INPUT")" | paste -s -d , | sed 's/.*/[&]/' > "$WINDLASS_OUTPUT"
+exit 70"#;
+    let server = server_of(here.path(), &[("stops", script)]);
+    // One that is in the job, and one that is a file of the server.
+    for parts in [2, 9_000] {
+        let name = format!("job-{parts}");
+        let input = json!({ "parts": parts.to_string() }).to_string();
+        let submit = ["submit", "stops", "--input", &input, "--name", &name, "--wait=60"];
+        assert_eq!(run_windlass(&server, &submit).status.code(), Some(1));
+        let job: Value =
+            serde_json::from_str(&stdout_of(&server, &["get", &name, "-o", "json"])).unwrap();
+        assert_eq!(job["status"]["phase"], "Failed", "{job}");
+        assert_eq!(job["status"]["result"]["text"].is_string(), parts == 2, "{job}");
+        let refused = run_windlass(&server, &["result", &name]);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("windlass result --partial"), "{said}");
+        let computed = stdout_of(&server, &["result", &name, "--partial", "--wait=1"]);
+        assert_eq!(serde_json::from_str::<Value>(&computed).unwrap(), json!(vec!["part"; parts]));
+        let path = format!("/v1/namespaces/default/jobs/{name}/result");
+        assert_eq!(server.client.get(&path).status, 409);
+        let answer = server.client.get(&format!("{path}?partial=true"));
+        assert_eq!((answer.status, text(&answer.body)), (200, computed));
+        assert_eq!(server.client.get(&format!("{path}?parts=1")).status, 400);
+    }
 }
 
 fn submit_and_get(server: &Server, input: &str) {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{run_windlass, server_of, stdout_of, windlass_with, with_slow};
+use super::{key_of, run_windlass, server_of, stdout_of, windlass_with, with_slow};
 use crate::support::server::Server;
 use crate::support::{eventually, text, traces};
 
@@ -36,11 +36,9 @@ fn what_is_not_there_any_more_or_cannot_be_ended_is_told() {
     assert!(said.contains("ended before its job") && said.contains("\"deleted\""), "{said}");
 
     // Who may not cancel what they have called is told how it goes on.
-    let data = server.data().to_str().unwrap();
-    let keys = ["keys", "create", "web", "--verbs", "create,get,watch", "--data", data];
-    let key = stdout_of(&server, &keys);
     let mut call = windlass_with(&server);
-    call.env("WINDLASS_TOKEN", key.trim()).args(["call", "slow", "--name", "called"]);
+    call.env("WINDLASS_TOKEN", key_of(&server, "create,get,watch"))
+        .args(["call", "slow", "--name", "called"]);
     let called = child(&mut call);
     runs();
     Command::new("kill").args(["-INT", &called.id().to_string()]).status().unwrap();
@@ -58,10 +56,9 @@ fn a_followed_log_ends_with_the_key_that_follows_it() {
     let directory = tempfile::tempdir().unwrap();
     let server = server_of(directory.path(), &[("slow", "echo begun; sleep 300")]);
     stdout_of(&server, &["submit", "slow", "--name", "a"]);
-    let data = server.data().to_str().unwrap();
-    let key = stdout_of(&server, &["keys", "create", "web", "--verbs", "get", "--data", data]);
-    let mut follows = follow(windlass_with(&server).env("WINDLASS_TOKEN", key.trim()), "begun\n");
-    stdout_of(&server, &["keys", "revoke", "web", "--data", data]);
+    let key = key_of(&server, "get");
+    let mut follows = follow(windlass_with(&server).env("WINDLASS_TOKEN", key), "begun\n");
+    stdout_of(&server, &["keys", "revoke", "key", "--data", server.data().to_str().unwrap()]);
     let status =
         eventually("the log ends", Duration::from_secs(20), || follows.try_wait().unwrap());
     assert_eq!(status.code(), Some(3));

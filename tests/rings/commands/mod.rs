@@ -80,6 +80,13 @@ fn stdout_of(server: &Server, arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
+/// A key of this server that may do only this with jobs.
+fn key_of(server: &Server, verbs: &str) -> String {
+    let data = server.data().to_str().unwrap();
+    let key = ["keys", "create", "key", "--verbs", verbs, "--data", data];
+    stdout_of(server, &key).trim().to_owned()
+}
+
 /// A server with functions that are scripts in this directory.
 fn server_of(here: &Path, scripts: &[(&str, &str)]) -> Server {
     for (name, body) in scripts {

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{run_windlass, server_of, stdout_of, windlass_with};
+use super::{key_of, run_windlass, server_of, stdout_of, windlass_with};
 use crate::support::server::Server;
 use crate::support::{eventually, text, windlass};
 
@@ -202,9 +202,8 @@ fn who_may_list_and_neither_get_nor_watch_is_shown_the_jobs_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let server = server_of(directory.path(), &[("slow", "sleep 300")]);
     stdout_of(&server, &["submit", "slow", "--name", "first"]);
-    let data = server.data().to_str().unwrap();
-    let key = stdout_of(&server, &["keys", "create", "lister", "--verbs", "list", "--data", data]);
-    let mut top = Top::start(&server, &[("WINDLASS_TOKEN", key.trim())]);
+    let key = key_of(&server, "list");
+    let mut top = Top::start(&server, &[("WINDLASS_TOKEN", &key)]);
     top.shows(&["first", "Running", "asked every 5 s"]);
     stdout_of(&server, &["submit", "slow", "--name", "second"]);
     top.shows(&["first", "second"]);

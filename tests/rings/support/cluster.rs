@@ -14,13 +14,21 @@ pub(crate) const RELEASE: &str = "windlass";
 
 /// Runs kubectl; its output when it succeeds, what it says on stderr otherwise.
 pub(crate) fn kubectl(arguments: &[&str], input: &str) -> Result<String, String> {
-    let mut child = Command::new("kubectl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("kubectl is needed");
+    output_of(Command::new("kubectl").args(arguments), input)
+}
+
+/// What a Go program in this directory of the checkout says to these objects.
+pub(crate) fn go_program(directory: &str, arguments: &[&str], objects: &[Value]) -> String {
+    let input: String = objects.iter().map(Value::to_string).collect();
+    let mut go = Command::new("go");
+    go.current_dir(super::checkout().join(directory)).args(["run", "."]).args(arguments);
+    output_of(&mut go, &input).unwrap_or_else(|error| panic!("{directory}: {error}"))
+}
+
+/// Runs a program with this input; its output when it succeeds, what it says on stderr otherwise.
+fn output_of(program: &mut Command, input: &str) -> Result<String, String> {
+    let program = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = program.spawn().unwrap_or_else(|error| panic!("{program:?}: {error}"));
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap_or_default();
     let output = child.wait_with_output().unwrap();
     if output.status.success() {
@@ -265,7 +273,7 @@ impl Bucket {
     }
 
     /// Stores an object that is nobody's of the release.
-    pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
+    pub(crate) fn put_object(&self, key: &str, bytes: &[u8]) {
         let everybody = [("x-amz-acl", "public-read")];
         let path = format!("/{}/{key}", self.bucket);
         let answer = self.client().send("PUT", &path, &everybody, bytes);

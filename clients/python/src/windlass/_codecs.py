@@ -103,7 +103,7 @@ def encode(value: Any) -> Encoded | None:
         return Encoded(NPY, _array(numpy, value))
     if numpy is not None and isinstance(value, dict) and value and _all(value, numpy.ndarray):
         for array in value.values():
-            _refuse_objects(array)
+            _refuse_unfit(array)
         import zipfile
 
         archive = io.BytesIO()
@@ -115,7 +115,10 @@ def encode(value: Any) -> Encoded | None:
         return Encoded(NPZ, [archive.getbuffer()])
     if type(value).__module__.partition(".")[0] == "pandas" and type(value).__name__ == "DataFrame":
         pyarrow = _imported("pyarrow", ARROW)
-        value = pyarrow.Table.from_pandas(value)
+        try:
+            value = pyarrow.Table.from_pandas(value)
+        except (ValueError, TypeError, pyarrow.ArrowException) as error:
+            raise NoJson(f"the DataFrame cannot be an Arrow table: {error}") from error
     if pyarrow is not None and isinstance(value, (pyarrow.Table, pyarrow.RecordBatch)):
         sink = pyarrow.BufferOutputStream()
         with pyarrow.ipc.new_stream(sink, value.schema) as writer:
@@ -135,14 +138,16 @@ def _all(value: dict[Any, Any], kind: type) -> bool:
     return all(isinstance(key, str) and isinstance(each, kind) for key, each in value.items())
 
 
-def _refuse_objects(array: Any) -> None:
+def _refuse_unfit(array: Any) -> None:
+    if hasattr(array, "mask"):
+        raise NoJson("a masked array has no file format: use value.filled(...), or give its data and its mask")
     if array.dtype.hasobject:
         raise NoJson("an array of Python objects cannot be given on: give it a dtype of numbers or texts")
 
 
 def _array(numpy: Any, array: Any) -> list[Buffer]:
     """The file of an array, without a copy of an array that is in one piece."""
-    _refuse_objects(array)
+    _refuse_unfit(array)
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
         array = numpy.ascontiguousarray(array)
     head = io.BytesIO()

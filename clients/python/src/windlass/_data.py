@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import mimetypes
 import os
 import tempfile
@@ -22,6 +23,11 @@ SPOOL_BYTES = 1 << 20
 
 # The most bytes of an input that is sent in the job itself, by the server's own rule.
 INLINE_BYTES = 128 << 10
+
+# What takes seconds as JSON, and a fraction of one as an array.
+LARGE_JSON_BYTES = 8 << 20
+
+logger = logging.getLogger("windlass")
 
 
 class Data:
@@ -118,10 +124,19 @@ def with_data(
         raise TypeError("content_type is that of data, and there is none")
     if data is not None and spec["input"] is not None:
         raise TypeError("a job has either an input or data: give the rest as files, or by the function's defaults")
-    if (
-        spec["input"] is not None
-        and len(large := encode_json(spec["input"], ensure_ascii=False).encode()) > INLINE_BYTES
-    ):
+    given = spec["input"]
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(
+            f"the input is a dict, such as {{'items': [...]}} or of the function's arguments, and no "
+            f"{type(given).__name__}: an array, bytes and a table are given as data"
+        )
+    if given is not None and len(large := encode_json(given, ensure_ascii=False).encode()) > INLINE_BYTES:
+        if len(large) > LARGE_JSON_BYTES:
+            logger.warning(
+                "the input for %s is %d MB of JSON: arrays, bytes and tables are quicker as data or files",
+                spec["function"],
+                len(large) // 1_000_000,
+            )
         data, content_type, spec = large, JSON, {**spec, "input": None}
     sent = []
     if data is not None:

@@ -1,7 +1,8 @@
 """Where the server is and what opens it: as the command line finds it.
 
 The server is what is given, else `WINDLASS_SERVER`, else the one of this machine: where the file `address` of its data
-directory says that it is, else at port 7070. The token is what is given, else
+directory says that it is, else at port 7070. That is read again until a server was reached, and when it is gone: it may
+be started at another port. The token is what is given, else
 `WINDLASS_TOKEN`, else what the file `WINDLASS_TOKEN_FILE` holds, else the file `token` of the server's data directory:
 what is given, else `windlass` in `XDG_DATA_HOME`, else in `~/.local/share`. That last file is of the server on this
 machine and is sent to no other.
@@ -47,7 +48,7 @@ class NoToken(WindlassError):
 
 def server_url(given: str | None, data: str | os.PathLike[str] | None = None) -> str:
     """The server, without a slash at its end."""
-    url = given or os.environ.get("WINDLASS_SERVER") or _local_url(data)
+    url = _local_url(data) if is_found(given) else given or os.environ["WINDLASS_SERVER"]
     if not isinstance(url, str):
         raise TypeError(f"a server is given by its URL, such as {LOCAL!r}, and not as {url!r}")
     parts = urllib.parse.urlsplit(url)
@@ -64,6 +65,17 @@ def _local_url(data: str | os.PathLike[str] | None) -> str:
     except (OSError, ValueError):
         return LOCAL
     return url if url.startswith("http") and len(url) <= MAX_URL_BYTES else LOCAL
+
+
+def is_found(given: str | None) -> bool:
+    """Whether nobody says where the server is, so that the one of this machine is looked for."""
+    return not (given or os.environ.get("WINDLASS_SERVER"))
+
+
+def why_there(given: str | None, data: str | os.PathLike[str] | None) -> str:
+    """Why the server of this machine is expected where it is, if that is a guess."""
+    path = _path("address", data)
+    return "" if not is_found(given) or path.exists() else f" No server has written where it is to {path}."
 
 
 def is_loopback(url: str) -> bool:

@@ -33,13 +33,31 @@ class Target:
         data: str | os.PathLike[str] | None,
         ca: str | os.PathLike[str] | None,
     ) -> None:
-        self.server = _discovery.server_url(server, data)
-        self.token: Callable[[], str] = _discovery.token_of(self.server, token, data)
+        self._given = server, token, data, ca
         self.was_reached = False
+        self._ask(_discovery.server_url(server, data))
+
+    def _ask(self, server: str) -> None:
+        """From now on this server is asked."""
+        _, token, data, ca = self._given
+        self.token: Callable[[], str] = _discovery.token_of(server, token, data)
         # The system's authorities, and the given one instead: a private server is signed by a private authority.
         # To read them takes 20 ms and a megabyte, for nothing where there is no TLS.
-        has_tls = self.server.lower().startswith("https:")
+        has_tls = server.lower().startswith("https:")
         self.verify = ssl.create_default_context(cafile=os.fspath(ca)) if ca is not None else has_tls
+        self.server = server
+
+    def _find_again(self) -> None:
+        """A server of this machine may have been started, at any port, since it was looked for."""
+        server, _, data, _ = self._given
+        if _discovery.is_found(server) and (found := _discovery.server_url(None, data)) != self.server:
+            self._ask(found)
+
+    def current(self) -> str:
+        """The server to ask next."""
+        if not self.was_reached:
+            self._find_again()
+        return self.server
 
     def settings(self, connections: int) -> dict[str, Any]:
         """For httpx. A server of this machine is asked directly, whatever proxy the environment names."""
@@ -83,11 +101,15 @@ class Target:
             cause = cause.__cause__ or cause.__context__
         said = f"{self.server} does not answer: {error or type(error).__name__}"
         if is_refused:
-            said += "; is `windlass serve` running there?"
+            server, _, data, _ = self._given
+            said += f"; is `windlass serve` running there?{_discovery.why_there(server, data)}"
         unreachable = errors.Unreachable(said)
-        unreachable.is_first_contact = not self.was_reached and isinstance(
-            error, (httpx.ConnectError, httpx.ConnectTimeout)
-        )
+        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+            unreachable.is_first_contact = not self.was_reached
+            self._find_again()
+        else:
+            # Somebody was there and has gone amid the request.
+            self.was_reached = True
         return unreachable
 
     @contextlib.contextmanager

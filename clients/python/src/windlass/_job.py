@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from windlass._codecs import JSON, PICKLE, essence, is_json, matches
 from windlass._context import Progress, files_of
-from windlass._ends import BadInput
-from windlass._pool import Errors, Pool, Work
+from windlass._ends import BadInput, Unwritten
+from windlass._output import write_file
+from windlass._pool import Outcomes, Pool, Raised, Work
 from windlass._process import Target
 from windlass._signature import ITEM_FIELDS, Callee, check_item, check_names, without_items
 
@@ -37,13 +38,13 @@ def read_input(path: str) -> dict[str, Any]:
     return value
 
 
-def whole(results: list[bytes], errors: Errors | None) -> list[bytes]:
-    """The result of a job, in pieces."""
-    parts = [b'{"results":[', b",".join(results), b"]"]
-    if errors is not None:
-        errors.listed.sort(key=lambda error: error["item"])
-        parts += [b',"errors":', json.dumps(errors.listed, separators=(",", ":")).encode()]
-    return [*parts, b"}\n"]
+def keep_computed(outcomes: Outcomes, path: str) -> None:
+    """Leaves what was computed before an item failed as the output of the attempt, which is told to have failed."""
+    try:
+        write_file(path, outcomes.pieces(is_partial=True))
+    except Unwritten as error:
+        # The failure itself says more.
+        print(f"what was computed before is not kept: {error}", file=sys.stderr)
 
 
 def run(
@@ -58,10 +59,17 @@ def run(
     if value is None or is_one_call(callee, value, files_of(job)):
         # Its process tells the progress, reads the input and writes the result.
         pool.size(1)
-        pool.map(Work([None], {}, None, None, variables, is_whole=True), Progress(None))
+        pool.map(Work([None], {}, None, Outcomes(1, False), variables, is_whole=True), Progress(None))
         return None
     work = work_of(callee, manner, job, value)._replace(variables=variables)
-    return whole(pool.map(work, Progress(job.get("WINDLASS_PROGRESS"))), work.errors)
+    try:
+        pool.map(work, Progress(job.get("WINDLASS_PROGRESS")))
+    except (BadInput, Raised):
+        # An attempt that is made again computes all of it again.
+        if work.outcomes.errors and not manner.retry_exceptions:
+            keep_computed(work.outcomes, job["WINDLASS_OUTPUT"])
+        raise
+    return work.outcomes.pieces()
 
 
 def is_whole(callee: Callee, manner: Manner, job: Mapping[str, str]) -> bool:
@@ -102,8 +110,8 @@ def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], value: dict[
     if callee.spreads:
         for number, item in enumerate(items):
             check_item(callee, number, item)
-    errors = Errors() if keep_going and not manner.retry_exceptions else None
-    return Work(items, arguments, manner.chunk, errors, None)
+    outcomes = Outcomes(len(items), keep_going and not manner.retry_exceptions)
+    return Work(items, arguments, manner.chunk, outcomes, None)
 
 
 def say_bad_input(error: BadInput) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import enum
 import json
 import os
 import re
@@ -36,8 +37,11 @@ ADVICE = {
     "complex": "use [value.real, value.imag]",
     "DataFrame": "use value.to_dict(orient='records') or another of its forms",
     "Series": "use value.tolist() or value.to_dict()",
-    "generator": "use list(value)",
-    "map": "use list(value)",
+    "timedelta": "use value.total_seconds()",
+    **dict.fromkeys(
+        ("generator", "map", "filter", "zip", "range", "deque", "dict_keys", "dict_values", "dict_items"),
+        "use list(value)",
+    ),
 }
 
 
@@ -81,7 +85,7 @@ def convert(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # Not `asdict`, which would copy what is inside; that is converted when its turn comes.
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    advice = ADVICE.get(kind.__name__)
+    advice = "use value.value" if isinstance(value, enum.Enum) else ADVICE.get(kind.__name__)
     raise NoJson(f"a value of type {kind.__name__!r} is no JSON{f': {advice}' if advice else ''}")
 
 

@@ -38,6 +38,16 @@ def write_result(result: Any, function: Callable[..., Any], job: Mapping[str, st
     media_type = encoded.media_type
     if media_type == codecs.BYTES:
         media_type = wanted or media_type
+    _write(encoded, media_type, job)
+
+
+def write_pickle(result: Any, job: Mapping[str, str]) -> None:
+    """The result, pickled whatever it is."""
+    encoded = codecs.encode_pickle(result)
+    _write(encoded, encoded.media_type, job)
+
+
+def _write(encoded: codecs.Encoded, media_type: str, job: Mapping[str, str]) -> None:
     write_file(job["WINDLASS_OUTPUT"], encoded.pieces())
     if type_path := job.get("WINDLASS_OUTPUT_TYPE"):
         try:

@@ -45,18 +45,34 @@ class Interrupted(Exception):
     """Whoever watches the job wants it to end."""
 
 
-class Errors:
-    """What became of the items that failed, when the others go on without them."""
+class Outcomes:
+    """What became of the items of a job."""
 
-    def __init__(self) -> None:
-        self.listed: list[dict[str, Any]] = []
+    def __init__(self, items: int, keeps_going: bool) -> None:
+        self.results = [b""] * items
+        """As JSON, in the order of the items; empty of one that was not computed."""
+        self.errors: list[dict[str, Any]] = []
+        self.keeps_going = keeps_going
+        """Whether the others go on without an item that fails; else the first ends all."""
 
-    def add(self, item: int, told: dict[str, Any]) -> None:
+    def fail(self, item: int, told: dict[str, Any]) -> None:
         """Notes what is told of an item. Ten thousand errors must not make a result that is too large."""
+        self.results[item] = b"null"
         error = {"item": item, "type": told["type"], "message": told["message"][:MESSAGE_CHARACTERS]}
-        if len(self.listed) < TRACEBACKS:
+        if len(self.errors) < TRACEBACKS:
             error["traceback"] = told["traceback"][-TRACEBACK_CHARACTERS:]
-        self.listed.append(error)
+        self.errors.append(error)
+
+    def pieces(self, *, is_partial: bool = False) -> list[bytes]:
+        """The result of the job, or what is there of it when an item has ended all."""
+        parts = [b'{"results":[', b",".join(result or b"null" for result in self.results), b"]"]
+        if self.keeps_going or is_partial:
+            self.errors.sort(key=lambda error: error["item"])
+            parts += [b',"errors":', json.dumps(self.errors, separators=(",", ":")).encode()]
+        if is_partial:
+            missing = [number for number, result in enumerate(self.results) if not result]
+            parts += [b',"notComputed":', json.dumps(missing, separators=(",", ":")).encode()]
+        return [*parts, b"}\n"]
 
 
 class Work(NamedTuple):
@@ -67,8 +83,8 @@ class Work(NamedTuple):
     """Those of each call, by name."""
     chunk: int | None
     """Items handed to a process at once; None for a number that is chosen by what is left."""
-    errors: Errors | None
-    """Where items that fail are noted; None when the first ends all."""
+    outcomes: Outcomes
+    """Where it is noted what becomes of the items."""
     variables: Mapping[str, str] | None
     """Those of the job, where another comes after it: it is to be settled."""
     is_whole: bool = False
@@ -179,15 +195,11 @@ class Pool:
                 self.end([process])
         return ordered[: self.parallelism]
 
-    def map(self, work: Work, progress: Progress) -> list[bytes]:
-        """The results, each as JSON, in the order of the items.
-
-        Of an item that fails it is `null` and a note in `work.errors`; without these it ends all, by `Raised`.
-        """
+    def map(self, work: Work, progress: Progress) -> None:
+        """Fills `work.outcomes`. An item that fails ends all, by `Raised` or `BadInput`, unless the others go on."""
         items = work.items
-        results = [b""] * len(items)
         given = done = 0
-        keeping = (b"" if work.errors is None else b"k") + (b"p" if len(items) == 1 else b"") + b"w" * work.is_whole
+        keeping = b"k" * work.outcomes.keeps_going + (b"p" if len(items) == 1 else b"") + b"w" * work.is_whole
         asking = b"" if work.variables is None else b"c"
 
         def give(process: Process) -> None:
@@ -207,12 +219,14 @@ class Pool:
         while done < len(items):
             for process, answers in self.heard():
                 for index, text in answers:
-                    results[index] = noted(process, index, text, work) if text[:1] in b"?~" else text
+                    if text[:1] in b"?~":
+                        note_failure(process, index, text, work)
+                    else:
+                        work.outcomes.results[index] = text
                     done += 1
                 if process.is_of_job and process.is_ready and not process.unanswered:
                     give(process)
             progress.tell(done, len(items))
-        return results
 
     def settle(self) -> None:
         """Ends the job that `map` has begun, however that has ended, and replaces processes that cannot go on.
@@ -241,16 +255,18 @@ class Pool:
         self.size(self.parallelism)
 
 
-def noted(process: Process, index: int, text: bytes, work: Work) -> bytes:
-    """What stands for the result of an item that failed."""
+def note_failure(process: Process, index: int, text: bytes, work: Work) -> None:
+    """Notes that an item has failed, or raises where that ends all."""
     told = json.loads(text[1:])
-    if work.errors is None or text.startswith(b"~"):
-        # It has dropped what it was given with it.
-        process.unanswered.clear()
-        if text.startswith(b"~"):
-            raise BadInput(told)
-        if told.get("refused"):
-            raise BadInput(told["message"] if work.is_whole else f"item {index}: {told['message']}")
-        raise Raised(told["traceback"] if work.is_whole else f"item {index}: {told['traceback']}")
-    work.errors.add(index, told)
-    return b"null"
+    is_of_item = not text.startswith(b"~")
+    if is_of_item:
+        work.outcomes.fail(index, told)
+        if work.outcomes.keeps_going:
+            return
+    # It has dropped what it was given with it.
+    process.unanswered.clear()
+    if not is_of_item:
+        raise BadInput(told)
+    if told.get("refused"):
+        raise BadInput(told["message"] if work.is_whole else f"item {index}: {told['message']}")
+    raise Raised(told["traceback"] if work.is_whole else f"item {index}: {told['traceback']}")

@@ -42,7 +42,7 @@ from windlass._failure import Refused, explained, line_of, line_of_refusal, mess
 from windlass._forks import OneProcess
 from windlass._json import MAX_DEPTH, NoJson, encode
 from windlass._leftovers import Before
-from windlass._output import write_result
+from windlass._output import write_pickle, write_result
 from windlass._signature import Unfit, describe, nearest
 
 # At most as long may a result wait in a process for others to go with, in seconds.
@@ -221,11 +221,22 @@ class Caller:
         # Compact, and a line: JSON escapes line breaks.
         return encode(self.run(*positions, **names, **self.settings), most_depth=ITEM_DEPTH)
 
+    def keep_exception(self, error: Exception) -> None:
+        """Leaves it as the output of the attempt, which is told to have failed: its caller may raise it again."""
+        # One that cannot be pickled is told as text all the same.
+        with contextlib.suppress(Exception):
+            write_pickle(error, os.environ)
+
     def whole(self, _: Any) -> str:
         """Calls it with the whole input, and writes the result."""
         given = self.arguments.whole(os.environ)
         first = [given.pop(self.callee.first)] if self.callee.first in given else []
-        result = self.run(*first, **given)
+        try:
+            result = self.run(*first, **given)
+        except Exception as error:
+            if self.allow_pickle and not isinstance(error, Refused):
+                self.keep_exception(error)
+            raise
         write_result(result, self.function, os.environ, self.allow_pickle)
         return "null"
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar, Union
 
 from windlass import _json, errors
 from windlass._codecs import BYTES, Undecodable, decode, is_json
+from windlass._computed import raise_failed_items
 from windlass._data import Data, Given, with_data
 from windlass._model import json_name
 from windlass.models import Explanation, Function, Job, JobSpec, Queue
@@ -120,6 +121,10 @@ class Paths:
         if not with_input:
             wanted["fields"] = WITHOUT_INPUT
         return Request("GET", self.jobs(), {key: value for key, value in wanted.items() if value is not None})
+
+    def partial_result(self, job: JobOrName) -> Request:
+        """What a job that has failed had computed before."""
+        return Request("GET", self.job(job, "/result"), {"partial": "true"})
 
     def leave(self, job: JobOrName) -> Request:
         """The end of a job for which nobody waits any more."""
@@ -322,14 +327,6 @@ def is_finished(job: Job) -> bool:
     return job.status.phase in ENDS
 
 
-def raise_without_result(job: Job) -> None:
-    """Raises when a finished job has no result."""
-    if job.status.phase == "Cancelled":
-        raise errors.JobCancelled(job)
-    if job.status.phase == "Failed":
-        raise errors.JobFailed(job)
-
-
 def inline_result(job: Job) -> bytes | None:
     """The result's bytes, where the job has them with it: those of at most 32 KiB."""
     result = job.status.result
@@ -348,26 +345,6 @@ def checked(answer: Answer) -> bytes:
     return answer.body
 
 
-def _raise_failed_items(job: Job, value: Any) -> None:
-    """Raises where the result is that of `windlass.worker` with `keepGoing`, and items have failed.
-
-    Whoever computes with a list of results must not find a None in it.
-    """
-    if not isinstance(value, dict) or set(value) != {"results", "errors"}:
-        return
-    results, told = value["results"], value["errors"]
-    if not isinstance(results, list) or not isinstance(told, list) or not told:
-        return
-    try:
-        failed = {error.item: error for error in map(errors.ItemError.from_json, told)}
-        is_ours = all(results[item] is None for item in failed)
-    except (LookupError, TypeError, AttributeError):
-        return  # of a function that calls something else so
-    if is_ours:
-        kept = {number: result for number, result in enumerate(results) if number not in failed}
-        raise errors.ItemsFailed(job, kept, tuple(failed.values()))
-
-
 def value_of(job: Job, result: bytes) -> Any:
     """The result as a Python value where its media type is that of one, such as JSON or an array; else its bytes.
 
@@ -376,7 +353,7 @@ def value_of(job: Job, result: bytes) -> Any:
     kind = job.status.result.content_type if job.status.result else ""
     if is_json(kind):
         value = json.loads(result)
-        _raise_failed_items(job, value)
+        raise_failed_items(job, value)
         return value
     try:
         return decode(kind, io.BytesIO(result))

@@ -13,6 +13,7 @@ import httpx
 
 from windlass import _protocol as protocol
 from windlass import errors
+from windlass._computed import raise_with_computed, raise_without_result
 from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
 from windlass._download import Destination, Download
@@ -51,7 +52,8 @@ class AsyncClient:
         self._target = Target(server, token, data, ca)
         self._paths = protocol.Paths(namespace)
         self._patience_seconds = patience_seconds
-        self._http: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        # Of each loop, and the server that it asks.
+        self._http: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, str]] = {}
         self._process = os.getpid()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -69,7 +71,7 @@ class AsyncClient:
         here = asyncio.get_running_loop()
         connections = self._connections()
         for loop in list(connections):
-            http = connections.pop(loop, None)
+            http, _ = connections.pop(loop, (None, ""))
             if http is not None and loop is here:
                 await http.aclose()
             elif http is not None and loop.is_running():
@@ -135,8 +137,10 @@ class AsyncClient:
         """The result of a job, once it has ended: a Python value where it is JSON, an array or a table, else bytes."""
         if isinstance(job, str) or not protocol.is_finished(job):
             job = await self.wait(job)
-        protocol.raise_without_result(job)
+        raise_without_result(job)
         inline = protocol.inline_result(job)
+        if job.status.phase == "Failed":
+            raise_with_computed(job, await self._computed(job) if inline is None else inline)
         return protocol.value_of(job, await self.result(job) if inline is None else inline)
 
     async def get(self, job: JobOrName, *, with_input: bool = True) -> Job:
@@ -257,6 +261,14 @@ class AsyncClient:
 
     # --- How it is asked. ---
 
+    async def _computed(self, job: Job) -> bytes:
+        """What a job that has failed had computed before."""
+        try:
+            return protocol.checked(await self._send(self._paths.partial_result(job)))
+        except errors.WindlassError as error:
+            # That it has failed is what matters.
+            raise errors.JobFailed(job) from error
+
     async def _hand_in(self, given: Given, key: str | None, wait: bool = False) -> Job:
         """Sends the data that the server has not, and then the job."""
         for data in given.data:
@@ -293,7 +305,7 @@ class AsyncClient:
             return False
         return True
 
-    def _connections(self) -> dict[asyncio.AbstractEventLoop, httpx.AsyncClient]:
+    def _connections(self) -> dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, str]]:
         """Those of this process: what a fork has copied belongs to the parent."""
         if self._process != os.getpid():
             self._http, self._process = {}, os.getpid()
@@ -301,13 +313,16 @@ class AsyncClient:
 
     def _connection(self) -> httpx.AsyncClient:
         loop, connections = asyncio.get_running_loop(), self._connections()
-        http = connections.get(loop)
-        if http is None:
+        server = self._target.current()
+        http, asked = connections.get(loop, (None, ""))
+        # What is open to where the server was ends with its requests.
+        if http is None or asked != server:
             # What a loop has left open when it was closed cannot be closed any more, only be forgotten.
             for other in list(connections):
                 if other.is_closed():
                     connections.pop(other, None)
-            http = connections[loop] = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+            http = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+            connections[loop] = http, server
         return http
 
     async def _send(self, request: Request) -> Answer:

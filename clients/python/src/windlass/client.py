@@ -17,6 +17,7 @@ import httpx
 
 from windlass import _protocol as protocol
 from windlass import errors
+from windlass._computed import raise_with_computed, raise_without_result
 from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
 from windlass._download import Destination, Download
@@ -82,6 +83,7 @@ class Client:
         """
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
+        self._asked = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A client in another process is made as this one was; what the environment says is read there."""
@@ -129,10 +131,10 @@ class Client:
     ) -> Any:
         """Hands in a job and waits for its result: a Python value where it is JSON, an array or a table, else bytes.
 
-        Raises `JobFailed` or `JobCancelled` when there is none. An item that fails ends the job at once; with
-        `"keepGoing": True` beside the `items` the others are computed, and `ItemsFailed`, a `JobFailed`, has their
-        `results` by number. The job goes on when this caller does not; but Ctrl-C
-        cancels one without a key of yours, which nobody would find again.
+        Raises `JobFailed` or `JobCancelled` when there is none. An item that fails ends the job at once, by
+        `ItemsFailed`, a `JobFailed`: its `errors` say which and why, its `results` have what was computed before. With
+        `"keepGoing": True` beside the `items` the others are computed, too. The job goes on when this caller does not;
+        but Ctrl-C cancels one without a key of yours, which nobody would find again.
         """
         given, key = protocol.given_of(function, input, **options), idempotency_key or protocol.new_key()
         try:
@@ -183,8 +185,10 @@ class Client:
         """
         if isinstance(job, str) or not protocol.is_finished(job):
             job = self.wait(job)
-        protocol.raise_without_result(job)
+        raise_without_result(job)
         inline = protocol.inline_result(job)
+        if job.status.phase == "Failed":
+            raise_with_computed(job, self._computed(job) if inline is None else inline)
         return protocol.value_of(job, self.result(job) if inline is None else inline)
 
     def get(self, job: JobOrName, *, with_input: bool = True) -> Job:
@@ -317,6 +321,14 @@ class Client:
 
     # --- How it is asked. ---
 
+    def _computed(self, job: Job) -> bytes:
+        """What a job that has failed had computed before."""
+        try:
+            return protocol.checked(self._send(self._paths.partial_result(job)))
+        except errors.WindlassError as error:
+            # That it has failed is what matters.
+            raise errors.JobFailed(job) from error
+
     def _hand_in(self, given: Given, key: str | None, wait: bool = False) -> Job:
         """Sends the data that the server has not, and then the job."""
         for data in given.data:
@@ -364,8 +376,9 @@ class Client:
 
     def _connection(self) -> httpx.Client:
         with self._lock:
-            if self._http is None:
-                self._http = httpx.Client(**self._target.settings(CONNECTIONS))
+            server = self._target.current()
+            if self._http is None or self._asked != server:
+                self._http, self._asked = httpx.Client(**self._target.settings(CONNECTIONS)), server
             return self._http
 
     def _send(self, request: Request) -> Answer:

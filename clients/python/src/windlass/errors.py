@@ -239,18 +239,25 @@ class ItemError(Model):
 
 
 class ItemsFailed(JobFailed):
-    """Some items of a job have failed, by an exception of the function or by a result that is no JSON."""
+    """Some items of a job have failed, by an exception of the function or by a result that is no JSON.
+
+    The first has ended the job, unless that had `keepGoing`: then the others were computed.
+    """
 
     @property
     def reason(self) -> str:
         """`BadInput` where the function has refused each item that failed, else `FunctionError`."""
         return "BadInput" if all(error.type == "BadInput" for error in self.errors) else "FunctionError"
 
-    def __init__(self, job: Job, results: dict[int, Any], errors: tuple[ItemError, ...]) -> None:
+    def __init__(
+        self, job: Job, results: dict[int, Any], errors: tuple[ItemError, ...], not_computed: tuple[int, ...] = ()
+    ) -> None:
         self.results = results
-        """The results of the job's other items, by their numbers."""
+        """The results that were computed, by the numbers of their items."""
         self.errors = errors
-        """Why the others have none, in their order."""
+        """Why items have failed, in their order."""
+        self.not_computed = not_computed
+        """The numbers of the items that the end of the job has left, in their order."""
         super().__init__(job)
 
     @property
@@ -263,18 +270,19 @@ class ItemsFailed(JobFailed):
     def numbered_from(self, first: int) -> ItemsFailed:
         """The same, where the job's first item has this number among those of a map."""
         told = tuple(replace(error, item=error.item + first) for error in self.errors)
-        return ItemsFailed(self.job, {number + first: result for number, result in self.results.items()}, told)
+        results = {number + first: result for number, result in self.results.items()}
+        return ItemsFailed(self.job, results, told, tuple(number + first for number in self.not_computed))
 
     def message(self) -> str:
         """What happened, for a person."""
         first = self.errors[0]
         others = f" ({len(self.errors) - 1} more have failed)" if len(self.errors) > 1 else ""
-        said = f"\n{first.traceback.rstrip()}" if first.traceback else ""
+        said = f"\n{first.traceback.rstrip()}" if first.traceback and first.traceback != first.message else ""
         return f"job {self.job.metadata.name}: item {first.item}: {first.type}: {first.message}{others}{said}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors travel between processes whole."""
-        return type(self), (self.job, self.results, self.errors)
+        return type(self), (self.job, self.results, self.errors, self.not_computed)
 
 
 class JobCancelled(JobEnded):

@@ -181,8 +181,8 @@ class Executor(concurrent.futures.Executor):
                     raise TimeoutError(f"{jobs} not ended in time") from None
                 except errors.ItemsFailed as error:
                     futures.pop()
-                    # As a pool does: first the results before the item that failed.
-                    yield from (error.results[item] for item in sorted(error.results) if item < error.errors[0].item)
+                    # As a pool does: first the results before the item that failed, as far as they are there.
+                    yield from _before(error)
                     raise
                 if futures.pop()._work.is_single:
                     yield result
@@ -366,6 +366,12 @@ def _made(client: Callable[[], AsyncClient] | None) -> AsyncClient:
         "client makes the AsyncClient of the executor's thread: write client=lambda: windlass.AsyncClient(...), "
         f"and give no {type(made).__name__}"
     )
+
+
+def _before(error: errors.ItemsFailed) -> Iterator[Any]:
+    """The results of a job's items before the first that has none."""
+    first_left = min([error.errors[0].item, *error.not_computed[:1]])
+    return (error.results[item] for item in sorted(error.results) if item < first_left)
 
 
 def _of_whole(item: Any) -> Work:

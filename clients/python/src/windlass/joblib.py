@@ -35,12 +35,28 @@ from windlass._codecs import PICKLE, Encoded
 
 if TYPE_CHECKING:
     from windlass import Executor, JobFuture
+    from windlass.models import Job
 
 
 @marked(items=False, input_types=[PICKLE], output_type=PICKLE)
 def run(call: Callable[[], Any]) -> Any:
     """What the server runs: a batch of calls."""
     return call()
+
+
+def raised_of(job: Job) -> Exception | None:
+    """What the call of a job has raised, where it could be pickled and is in the job."""
+    from windlass._protocol import inline_result
+
+    result, computed = job.status.result, inline_result(job)
+    if result is None or computed is None or result.content_type != PICKLE:
+        return None
+    try:
+        raised = pickle.loads(computed)
+    except Exception:
+        # Such as one whose `__init__` wants more than it keeps. The job's failure says as text what it was.
+        return None
+    return raised if isinstance(raised, Exception) else None
 
 
 class Backend(ParallelBackendBase):  # type: ignore[misc]
@@ -92,8 +108,16 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]
         return future
 
     def retrieve_result_callback(self, out: JobFuture) -> Any:
-        """The results of a batch, or its exception."""
-        return pickle.loads(out.result())
+        """The results of a batch. Raises what a call has raised, from the `JobFailed` of its job."""
+        from windlass import JobFailed
+
+        try:
+            return pickle.loads(out.result())
+        except JobFailed as failed:
+            raised = raised_of(failed.job)
+            if raised is None:
+                raise
+            raise raised from failed
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Cancels what is left."""

@@ -309,7 +309,9 @@ class JobStatus(
     progress: Progress | None = None
     """How far the latest attempt is."""
     result: JobResult | None = None
-    """The result, once there is one."""
+    """The result, once there is one. Of a job that has failed what it had computed before, where its function has
+    left that.
+    """
     retries: int | None = None
     """Failed attempts that counted against `spec.retries`. An evicted or preempted one does not."""
     usage: Usage | None = None

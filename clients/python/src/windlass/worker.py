@@ -5,6 +5,8 @@ Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker con
 - In: the file in `WINDLASS_INPUT`, a JSON object `{"items": [...]}`. Each item is one argument of one call. What else
   is in the object are the function's other arguments, by name.
 - Out: `{"results": [...]}` in the file in `WINDLASS_OUTPUT`, whole or not at all, in the order of the items.
+- An item that fails ends the job at once. The output has the results that were there by then all the same: those of
+  the other items are null, and their numbers are in `notComputed`; `errors` says why the item has failed.
 - With `"keepGoing": true` beside the items, one that fails does not end the others: its result is null, and `errors` in
   the output has its number (`item`), the exception's `type` and `message` and, for the first ones, the `traceback`.
 - It runs exactly `WINDLASS_PARALLELISM` processes beside itself. They are started, and have imported the function,

@@ -68,7 +68,7 @@ impl<Id: Clone + Ord> QueueLine<Id> {
 
     /// When ending attempts helps its jobs, and which of its own may be ended.
     pub(super) fn look_at_preemption(&self) -> QueuePreemption {
-        let reclaimable = self.reclaimable().map(|(.., cpus)| u64::from(cpus)).sum();
+        let reclaimable = self.running.cpus_within(self.above_guarantee());
         let mut known = QueuePreemption { own: None, reclaim: None, reclaimable };
         if self.share.unwrap_or_default().preemption.is_none() {
             return known;

@@ -66,8 +66,31 @@ impl<Id: Clone + Ord> Running<Id> {
         })
     }
 
+    /// CPUs of those that fit into so many, taken in this order. Where all of one priority fit, nobody looks at each.
+    pub(super) fn cpus_within(&self, most: u64) -> u64 {
+        let within = |level: &Level<Id>, left| match level.cpus {
+            all if all <= left => all,
+            _ => level.cpus_within(left),
+        };
+        let levels = self.levels.values();
+        levels.fold(0, |sum, level| sum + within(level, most - sum))
+    }
+
     /// CPUs of those with a lower priority.
     pub(super) fn cpus_below(&self, priority: i32) -> u64 {
         self.levels.range(..priority).map(|(_, level)| level.cpus).sum()
+    }
+}
+
+impl<Id> Level<Id> {
+    fn cpus_within(&self, most: u64) -> u64 {
+        let mut left = most;
+        for cpus in self.attempts.values().copied().map(u64::from) {
+            if left == 0 {
+                break;
+            }
+            left -= if cpus <= left { cpus } else { 0 };
+        }
+        most - left
     }
 }

@@ -11,15 +11,18 @@ pub const MAX_TERMINATION_RESULT_BYTES: u64 = 3 * 1024;
 
 /// The text that a worker leaves in its termination message: the ending as JSON, at most
 /// [`MAX_TERMINATION_MESSAGE_BYTES`]. A result above [`MAX_TERMINATION_RESULT_BYTES`] leaves only its
-/// length and digest.
+/// length and digest. What was computed before a failure is left out where it has no room.
 pub fn termination_message(ending: &Ending) -> String {
     let mut ending = ending.clone();
     let write = |ending: &Ending| serde_json::to_string(ending).unwrap_or_default();
-    if let Outcome::Succeeded(result) = &mut ending.outcome
-        && result.bytes > MAX_TERMINATION_RESULT_BYTES
-    {
-        result.text = None;
-        result.base64 = None;
+    match &mut ending.outcome {
+        Outcome::Succeeded(result) if result.bytes > MAX_TERMINATION_RESULT_BYTES => {
+            (result.text, result.base64) = (None, None);
+        }
+        Outcome::Failed { partial, .. } => {
+            partial.take_if(|it| it.location.is_none() && it.bytes > MAX_TERMINATION_RESULT_BYTES);
+        }
+        Outcome::Succeeded(_) => {}
     }
     ending.progress = None;
     let mut text = write(&ending);
@@ -27,6 +30,7 @@ pub fn termination_message(ending: &Ending) -> String {
     while text.len() > MAX_TERMINATION_MESSAGE_BYTES {
         match &mut ending.outcome {
             Outcome::Succeeded(result) => (result.text, result.base64) = (None, None),
+            Outcome::Failed { partial: partial @ Some(_), .. } => *partial = None,
             Outcome::Failed { message, .. } => {
                 // The end of stderr says most.
                 let start = message.ceil_char_boundary(message.len() / 2);
@@ -89,6 +93,23 @@ mod tests {
         let Outcome::Failed { reason, message, .. } = read.outcome else { panic!() };
         assert_eq!(reason, FailureReason::ResultLost);
         assert!(message.contains("3073"), "{message}");
+    }
+
+    #[test]
+    fn what_was_computed_before_a_failure_is_told_where_it_has_room() {
+        let failed = |bytes: &[u8]| {
+            let mut outcome = Outcome::failed(FailureReason::FunctionError, "raised an error");
+            let Outcome::Failed { partial, .. } = &mut outcome else { panic!() };
+            *partial = inline_result(bytes, "a/b");
+            ending(outcome)
+        };
+        let small = failed(b"[1]");
+        assert_eq!(read_termination_message(&termination_message(&small)), Some(small));
+        for large in [failed(&[b'x'; 3073]), failed(&[1; 3000])] {
+            let told = read_termination_message(&termination_message(&large)).unwrap();
+            let Outcome::Failed { message, partial: None, .. } = told.outcome else { panic!() };
+            assert_eq!(message, "raised an error");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Arrivals {
     /// What comes from now on, and after how many seconds, if all that was kept came again and again at the same distances,
     /// begun after this part of the time from the begin to now. Crowds stay crowds. Nothing, where few have come, and
     /// nothing of functions that are not known.
-    pub(super) fn again(
+    pub(super) fn play_again(
         &self,
         part: f64,
         now: Timestamp,

@@ -44,7 +44,7 @@ pub struct KnownJob {
 
 impl KnownJob {
     /// This job, whose attempts may run so long.
-    pub fn of(job: &Job, timeout_seconds: u32) -> Self {
+    pub fn from_job(job: &Job, timeout_seconds: u32) -> Self {
         let timeline = &job.status.timeline;
         Self {
             name: job.metadata.name.clone(),

@@ -85,7 +85,7 @@ impl RunTimes {
     }
 
     /// What was kept before. From now on it is known what changes.
-    pub fn of(functions: impl IntoIterator<Item = (String, EndedJobs)>) -> Self {
+    pub fn from_functions(functions: impl IntoIterator<Item = (String, EndedJobs)>) -> Self {
         let mut kept: BTreeMap<_, _> = functions.into_iter().collect();
         for ended in kept.values_mut() {
             ended.jobs.retain(is_possible);

@@ -216,13 +216,13 @@ fn one_crowd_of_a_long_time_does_not_come_all_the_time() {
     let few = crowd(200);
     let within = |play| {
         let part = (f64::from(play) + 0.5) / 100.0;
-        few.again(part, at(0), |_| true).take_while(|(after, _)| *after < 100.0).count()
+        few.play_again(part, at(0), |_| true).take_while(|(after, _)| *after < 100.0).count()
     };
     let counts: Vec<_> = (0..100).map(within).collect();
     assert_eq!(counts.iter().sum::<usize>(), 200, "{counts:?}");
     // Of more it is known only since when they came.
     let many = crowd(300);
-    let last = many.again(0.5, at(0), |_| true).nth(1000).unwrap();
+    let last = many.play_again(0.5, at(0), |_| true).nth(1000).unwrap();
     assert!(last.0 < 10.0, "{last:?}");
 }
 
@@ -291,7 +291,7 @@ fn more_cpus_make_a_job_shorter_as_far_as_they_did() {
 
 #[test]
 fn history_is_bounded_and_what_cannot_be_is_not_counted() {
-    let mut times = RunTimes::of([]);
+    let mut times = RunTimes::from_functions([]);
     for bad in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
         (0..10).for_each(|_| times.add("f", bad, 1, at(0)));
     }
@@ -311,7 +311,8 @@ fn history_is_bounded_and_what_cannot_be_is_not_counted() {
     assert!(times.take_changed().is_empty());
     times.give_back(&kept);
     assert_eq!(times.take_changed(), kept);
-    let again = RunTimes::of(kept.into_iter().filter_map(|(name, ended)| Some((name, ended?))));
+    let again =
+        RunTimes::from_functions(kept.into_iter().filter_map(|(name, ended)| Some((name, ended?))));
     assert_eq!(again.durations("1999", 1), times.durations("1999", 1));
 }
 

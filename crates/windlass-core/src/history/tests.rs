@@ -25,9 +25,9 @@ fn what_happens_to_a_job_is_counted_once() {
     let status = ended("Failed", at(0), 1000);
     let started = JobStatus { phase: Some(Phase::Running), failure: None, ..status.clone() };
     history.count(Counted::default(), &started, at(0));
-    history.count(Counted::of(&started), &started, at(1));
-    history.count(Counted::of(&started), &status, at(1));
-    history.count(Counted::of(&status), &status, at(2));
+    history.count(Counted::of_status(&started), &started, at(1));
+    history.count(Counted::of_status(&started), &status, at(1));
+    history.count(Counted::of_status(&status), &status, at(2));
     let report = history.report(None, at(2));
     for window in [report.hour, report.day] {
         assert_eq!((window.all.started, window.all.failed, window.all.succeeded), (1, 1, 0));
@@ -92,5 +92,5 @@ fn it_can_be_kept_elsewhere_slot_by_slot() {
     assert_eq!(history.take_changed(), taken);
     let text = serde_json::to_string(&taken[0].counts).unwrap();
     assert_eq!(serde_json::from_str::<Counts>(&text).unwrap(), taken[0].counts);
-    assert_eq!(History::of(taken).report(None, at(2)), history.report(None, at(2)));
+    assert_eq!(History::from_slots(taken).report(None, at(2)), history.report(None, at(2)));
 }

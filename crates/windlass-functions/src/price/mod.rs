@@ -180,7 +180,7 @@ fn walk_back(mut walks: Vec<Walk>, run: &Run) -> Result<Vec<Value>, Error> {
             });
         }
     }
-    Ok(walks.iter().map(Value::of).collect())
+    Ok(walks.iter().map(Value::from_walk).collect())
 }
 
 /// A value in units of the strike.
@@ -191,7 +191,7 @@ struct Value {
 
 impl Value {
     /// The mean over all pairs, or the payoff today if that is more.
-    fn of(walk: &Walk) -> Self {
+    fn from_walk(walk: &Walk) -> Self {
         let mut pairs = paths::Sample::default();
         walk.units.iter().for_each(|unit| pairs.add(&unit.values));
         let payoff = 1.0 - walk.model.spot;

@@ -162,8 +162,9 @@ impl Unit {
                 self.moments = self.measure(forward, scale);
             }
             To::Today => {
-                self.values =
-                    Sample::of(self.flow.iter().zip(&self.mirror).map(|(a, b)| 0.5 * (a + b)));
+                self.values = Sample::from_numbers(
+                    self.flow.iter().zip(&self.mirror).map(|(a, b)| 0.5 * (a + b)),
+                );
             }
         }
     }
@@ -212,7 +213,7 @@ impl Unit {
             gather(forward * growth, *flow);
             gather(forward / growth, *mirror);
         }
-        Moments::of(&us[..count], &ys[..count])
+        Moments::from_points(&us[..count], &ys[..count])
     }
 }
 
@@ -234,7 +235,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    fn of(numbers: impl ExactSizeIterator<Item = f64> + Clone) -> Self {
+    fn from_numbers(numbers: impl ExactSizeIterator<Item = f64> + Clone) -> Self {
         let count = numbers.len() as f64;
         let mean = numbers.clone().sum::<f64>() / count;
         Self { count, mean, squares: numbers.map(|number| (number - mean) * (number - mean)).sum() }
@@ -266,9 +267,11 @@ mod tests {
     fn joined_samples_equal_one_sample() {
         let numbers: Vec<f64> =
             (0..1000).map(|index| 1e6 + f64::from(index * index % 97)).collect();
-        let whole = Sample::of(numbers.iter().copied());
+        let whole = Sample::from_numbers(numbers.iter().copied());
         let mut joined = Sample::default();
-        numbers.chunks(130).for_each(|chunk| joined.add(&Sample::of(chunk.iter().copied())));
+        numbers
+            .chunks(130)
+            .for_each(|chunk| joined.add(&Sample::from_numbers(chunk.iter().copied())));
         assert!((whole.mean / joined.mean - 1.0).abs() < 1e-14);
         assert!((whole.standard_error() / joined.standard_error() - 1.0).abs() < 1e-9);
     }

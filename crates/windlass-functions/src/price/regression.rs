@@ -43,7 +43,7 @@ impl Moments {
     ///
     /// Two paths side by side, each in its own lane: floating-point sums must not be reordered by the compiler, so
     /// the lanes that SIMD instructions need are spelt out.
-    pub(super) fn of(u: &[f64], y: &[f64]) -> Self {
+    pub(super) fn from_points(u: &[f64], y: &[f64]) -> Self {
         const LANES: usize = 2;
         let mut powers = [[0.0; LANES]; POWERS];
         let mut flows = [[0.0; LANES]; TERMS];
@@ -158,7 +158,7 @@ mod tests {
 
     fn fit(u: &[f64], y: impl Fn(f64) -> f64) -> [f64; TERMS] {
         let y: Vec<f64> = u.iter().map(|u| y(*u)).collect();
-        Moments::of(u, &y).fit()
+        Moments::from_points(u, &y).fit()
     }
 
     fn evaluate(polynomial: [f64; TERMS], u: f64) -> f64 {
@@ -200,9 +200,9 @@ mod tests {
     fn sums_do_not_depend_on_whether_the_count_is_even() {
         let u = points(101);
         let y = u.clone();
-        let whole = Moments::of(&u, &y);
-        let mut parts = Moments::of(&u[..50], &y[..50]);
-        parts.add(&Moments::of(&u[50..], &y[50..]));
+        let whole = Moments::from_points(&u, &y);
+        let mut parts = Moments::from_points(&u[..50], &y[..50]);
+        parts.add(&Moments::from_points(&u[50..], &y[50..]));
         for (a, b) in whole.powers.iter().zip(parts.powers) {
             assert!((a - b).abs() < 1e-12);
         }

@@ -87,7 +87,7 @@ async fn read_request(
     let mut fields = spec_fields(uri)?;
     fields.insert("function".into(), function.name.as_str().into());
     if is_form(headers) {
-        let form = Form::of(state, token, &function.namespace, headers, body)?;
+        let form = Form::of_request(state, token, &function.namespace, headers, body)?;
         fields.extend(form.inputs(&function.name).await?);
     } else {
         let (field, value) = read_input(state, token, function, headers, body).await?.into_field();

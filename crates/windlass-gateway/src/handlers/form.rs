@@ -41,7 +41,7 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
 }
 
 impl<'a> Form<'a> {
-    pub(crate) fn of(
+    pub(crate) fn of_request(
         state: &'a GatewayState,
         token: &'a BearerToken,
         namespace: &'a str,
@@ -52,7 +52,7 @@ impl<'a> Form<'a> {
         let said = single_value(headers, header::CONTENT_TYPE).unwrap_or_default();
         let content = body::bounded_silence(body, state.gateway.limits.body);
         let no_boundary = || ApiError::new(ProblemKind::MediaType, "the form names no boundary");
-        let parts = Parts::of(said, content).ok_or_else(no_boundary)?;
+        let parts = Parts::of_body(said, content).ok_or_else(no_boundary)?;
         Ok(Self { state, token, namespace, parts })
     }
 

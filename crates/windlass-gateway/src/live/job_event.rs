@@ -48,7 +48,7 @@ impl JobEvent {
         let Some(fields) = fields else {
             return self.job.get_or_init(|| self.write_job(&*self.shown.job())).clone();
         };
-        let write = || self.write_job(&fields.of(&self.shown.job()));
+        let write = || self.write_job(&fields.select(&self.shown.job()));
         let (written, bytes) = self.some.get_or_init(|| (fields.clone(), write()));
         if written == fields { bytes.clone() } else { write() }
     }

@@ -44,7 +44,8 @@ impl LiveProgress {
     pub(crate) fn hear(&self, report: &Report) -> bool {
         match &report.event {
             Event::Usage { .. } => self.usage.update(report),
-            _ => Live::of(report).is_some_and(|live| self.cache.update(&report.job_uid, live)),
+            _ => Live::from_report(report)
+                .is_some_and(|live| self.cache.update(&report.job_uid, live)),
         }
     }
 }

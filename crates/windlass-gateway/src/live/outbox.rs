@@ -141,7 +141,7 @@ mod tests {
     fn report(uid: &str, done: u64, message: &str) -> Report {
         let (total, message, elapsed_seconds) = (1000, message.to_owned(), 0.5);
         let event = Event::Progress { done, total, message, elapsed_seconds };
-        Report { job_uid: uid.into(), attempt: 1, event }
+        Report { job_uid: uid.into(), attempt: 1, event, sent: None }
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         let usage = |uid: &str| {
             let (over_time, namespace) = (UsageOverTime::begin(1, 4), Some("n".into()));
             let event = Event::Usage { over_time, is_last: false, namespace };
-            Report { job_uid: uid.into(), attempt: 1, event }
+            Report { job_uid: uid.into(), attempt: 1, event, sent: None }
         };
         let kinds = || {
             for report in [usage("a"), report("a", 1, ""), usage("b")] {

@@ -73,11 +73,11 @@ impl UsageCache {
         heard.has_ended = true;
         let (over_time, namespace) = (heard.usage.clone(), Some(heard.namespace.clone()));
         let event = Event::Usage { over_time, is_last: true, namespace };
-        Some(Report { job_uid: uid.to_owned(), attempt: heard.attempt, event })
+        Some(Report { job_uid: uid.to_owned(), attempt: heard.attempt, event, sent: None })
     }
 
     /// What the latest attempt of a job uses, if anything was heard of that.
-    pub(crate) fn of(&self, job: &Job) -> Option<UsageOverTime> {
+    pub(crate) fn heard_of(&self, job: &Job) -> Option<UsageOverTime> {
         let jobs = self.lock();
         let heard = jobs.get(&job.metadata.uid)?;
         (heard.attempt >= job.status.attempt.unwrap_or(1)).then(|| heard.usage.clone())
@@ -126,7 +126,7 @@ mod tests {
             over_time.add(UsageSample { cpus: *cpus, memory_bytes: 1 });
         }
         let event = Event::Usage { over_time, is_last, namespace: Some("team".into()) };
-        Report { job_uid: uid.into(), attempt, event }
+        Report { job_uid: uid.into(), attempt, event, sent: None }
     }
 
     fn job(uid: &str, attempt: AttemptNumber) -> Job {
@@ -158,7 +158,7 @@ mod tests {
         assert!(cache.update(&report("a", 1, &[1.0, 3.0], true)));
         assert!(!cache.update(&report("a", 1, &[1.0, 3.0], true)));
         assert_eq!(cache.in_use("team"), None);
-        let of = |uid, attempt| cache.of(&job(uid, attempt)).map(|usage| usage.samples.len());
+        let of = |uid, attempt| cache.heard_of(&job(uid, attempt)).map(|usage| usage.samples.len());
         assert_eq!(
             (of("a", 1), of("b", 1), of("a", 2), of("c", 1)),
             (Some(2), Some(1), None, None)
@@ -180,7 +180,7 @@ mod tests {
         cache.end("7", 1);
         for (new, gone) in [("a", "7"), ("b", "0"), ("c", "1")] {
             assert!(hear(new, 1.0, 5000), "{new}");
-            assert_eq!((cache.of(&job(gone, 1)), cache.lock().len()), (None, MAX_JOBS));
+            assert_eq!((cache.heard_of(&job(gone, 1)), cache.lock().len()), (None, MAX_JOBS));
         }
         assert!(!hear("d", f64::NAN, 5000) && !hear("d", 1e300, 5000));
     }

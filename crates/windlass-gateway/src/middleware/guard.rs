@@ -228,7 +228,7 @@ async fn authorize_in_namespace(
     let token = caller.counted_token(state, &parts.headers).await?;
     let Some((namespace, name)) = names_in_path(parts).await else {
         permissions::require_known_caller(state, &token).await?;
-        let why = "the path has a name that nothing can have";
+        let why = "the path has a name that nothing can have: names are of lower-case letters, digits and -";
         return Err(ApiError::new(ProblemKind::NotFound, why));
     };
     if let Some(permission) = guard.permission() {

@@ -737,8 +737,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         summary: "Fetches the result",
         text: "The bytes that the function wrote, unchanged, as its `contentType`. They \
                are no JSON of Windlass and come from a program that may echo what a \
-               stranger sent. 409 while there is no result.",
+               stranger sent. 409 while there is no result, and of a job that has failed.",
         parameters: &[
+            Parameter::query(
+                "partial",
+                "Whether what a failed job had computed before will do. There is some where its `status.result` is.",
+                || json!({ "type": "boolean", "default": false }),
+            ),
             Parameter::header(
                 "Range",
                 "One range of bytes; anything else is ignored (RFC 9110).",
@@ -769,7 +774,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             ]),
             Answer::new(304, "The caller has it.", Content::None).with(&[ETAG]),
         ],
-        refusals: &[ProblemKind::Invalid, ProblemKind::Conflict, ProblemKind::Range],
+        refusals: &[
+            ProblemKind::Query,
+            ProblemKind::Invalid,
+            ProblemKind::Conflict,
+            ProblemKind::Range,
+        ],
         ..Operation::EMPTY
     },
     Operation {

@@ -47,7 +47,7 @@ pub(crate) enum Unread {
 
 impl Parts {
     /// Those of a body of this `Content-Type`; `None` when it names no boundary.
-    pub(crate) fn of(content_type: &str, content: ByteStream) -> Option<Self> {
+    pub(crate) fn of_body(content_type: &str, content: ByteStream) -> Option<Self> {
         let boundary = multer::parse_boundary(content_type).ok()?;
         let unused = Arc::new(AtomicUsize::new(0));
         let paced = Paced { content, unused: Arc::clone(&unused), rests: false };
@@ -58,12 +58,12 @@ impl Parts {
     pub(crate) async fn next(&mut self) -> Result<Option<Part>, Unread> {
         self.unused.store(0, Ordering::Relaxed);
         let field = self.parts.next_field().await.map_err(unread)?;
-        field.map(|field| Part::of(field, &self.unused)).transpose()
+        field.map(|field| Part::from_field(field, &self.unused)).transpose()
     }
 }
 
 impl Part {
-    fn of(field: Field<'static>, unused: &Arc<AtomicUsize>) -> Result<Self, Unread> {
+    fn from_field(field: Field<'static>, unused: &Arc<AtomicUsize>) -> Result<Self, Unread> {
         let Some(name) = field.name().map(str::to_owned) else {
             return Err(Unread::Form("a part of the form has no name".into()));
         };

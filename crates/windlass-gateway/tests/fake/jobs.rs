@@ -17,7 +17,7 @@ use windlass_core::log_tail::{LogRange, LogTail, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult};
 use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{
-    AttemptNumber, Error, Function, FunctionSpec, Job, JobKey, Metadata, Queue, QueueSpec,
+    AttemptNumber, Error, Function, FunctionSpec, Job, JobKey, Metadata, Phase, Queue, QueueSpec,
 };
 
 use super::backend::{FakeBackend, made};
@@ -141,8 +141,11 @@ impl Jobs for FakeBackend {
         Ok(Box::new(Changes(changes, key.name.clone())))
     }
 
-    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
-        self.get(key).await?;
+    async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
+        let job = self.get(key).await?;
+        if job.status.phase == Some(Phase::Failed) && !partial {
+            return Err(Error::no_result(&job));
+        }
         let found = self.results.lock().unwrap().get(key).cloned();
         let found = found.ok_or_else(|| Error::Conflict("the job has no result".into()))?;
         Ok(StoredResult {

@@ -18,7 +18,7 @@ pub(super) fn fetched_inputs(spec: &JobSpec) -> Option<Inputs> {
 pub(super) fn input_digest(spec: &JobSpec) -> InputDigest {
     match &spec.input_blob {
         Some(blob) => InputDigest { bytes: blob.bytes, sha256: blob.sha256.clone() },
-        None => InputDigest::of(&spec.input_bytes()),
+        None => InputDigest::of_bytes(&spec.input_bytes()),
     }
 }
 

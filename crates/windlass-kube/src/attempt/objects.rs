@@ -20,6 +20,9 @@ use crate::version::{is_older, version_of};
 /// How long containers beside the function may go on after its end: to send what they have gathered.
 const SIDECAR_GRACE: SignedDuration = SignedDuration::from_secs(10);
 
+/// So long after the time by which a pod must have ended, its end may still be on its way to us.
+const END_IS_LATE: SignedDuration = SignedDuration::from_secs(5);
+
 /// The objects of one attempt.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AttemptObjects {
@@ -67,6 +70,8 @@ pub(crate) struct ObservedPod {
     /// UID of its batch Job; `None` when that was deleted and has left the pod behind.
     pub(super) owner_uid: Option<String>,
     pub(super) stopping: bool,
+    /// When it must have ended, once it was deleted.
+    pub(super) stops_by: Option<Timestamp>,
     pub(super) state: AttemptState,
     /// Since when its scheduler says that no node has room for it.
     pub(super) unschedulable_since: Option<Timestamp>,
@@ -246,6 +251,12 @@ impl ObservedPod {
     pub(super) fn is_live(&self) -> bool {
         !matches!(self.state, AttemptState::Ended(_))
     }
+
+    /// Whether its worker runs and may still leave the log of its function.
+    pub(crate) fn may_leave_log(&self, now: Timestamp) -> bool {
+        let is_in_time = self.stops_by.is_none_or(|by| now.duration_since(by) < END_IS_LATE);
+        is_in_time && !self.is_orphan() && matches!(self.state, AttemptState::Running { .. })
+    }
 }
 
 /// Reads a batch Job of ours; `None` for anybody else's.
@@ -312,6 +323,7 @@ pub(crate) fn read_pod(
             PodOwner::Gone => None,
         },
         stopping: object.metadata.deletion_timestamp.is_some(),
+        stops_by: object.metadata.deletion_timestamp.as_ref().map(|time| time.0),
         state: if is_placeholder {
             AttemptState::Ended(unknown(object, now))
         } else {

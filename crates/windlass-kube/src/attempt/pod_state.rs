@@ -242,14 +242,18 @@ fn end_of_container(
 
 /// A result that is said to be stored counts only in its own attempt's place.
 fn only_at_its_location(mut ending: Ending, labels: &AttemptLabels) -> Ending {
-    if let Outcome::Succeeded(result) = &ending.outcome
-        && let Some(said) = &result.location
-    {
-        let AttemptId { job_uid, number } = &labels.attempt;
-        if *said != location(&labels.namespace, job_uid, *number, &result.sha256) {
+    let AttemptId { job_uid, number } = &labels.attempt;
+    let is_elsewhere = ending.outcome.result().is_some_and(|result| {
+        let own = location(&labels.namespace, job_uid, *number, &result.sha256);
+        result.location.as_ref().is_some_and(|said| *said != own)
+    });
+    match &mut ending.outcome {
+        Outcome::Failed { partial, .. } if is_elsewhere => *partial = None,
+        outcome if is_elsewhere => {
             let why = "the worker named a place that is not the attempt's";
-            ending.outcome = Outcome::failed(FailureReason::ResultLost, why);
+            *outcome = Outcome::failed(FailureReason::ResultLost, why);
         }
+        _ => {}
     }
     ending
 }

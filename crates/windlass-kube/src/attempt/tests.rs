@@ -206,6 +206,24 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
 }
 
 #[test]
+fn a_worker_may_leave_its_log_until_it_must_have_ended() {
+    let stopping = |by| ObservedPod { stopping: true, stops_by: Some(at(by)), ..running() };
+    let left_behind = ObservedPod { owner_uid: None, ..running() };
+    let all = [
+        (running(), true),
+        (stopping(100), true),
+        (stopping(96), true),
+        (stopping(95), false),
+        (left_behind, false),
+        (dead("Error", None), false),
+        (observed_pod(json!({ "phase": "Pending" })), false),
+    ];
+    for (pod, expected) in all {
+        assert_eq!(pod.may_leave_log(at(100)), expected, "{pod:?}");
+    }
+}
+
+#[test]
 fn a_live_pod_says_more_than_a_dead_one() {
     let pods = BTreeMap::from([("a".to_owned(), running()), ("b".to_owned(), dead("Error", None))]);
     let objects = AttemptObjects {
@@ -233,6 +251,22 @@ fn a_pod_that_only_says_to_be_of_the_batch_job_is_not_believed() {
         let is_reported = matches!(&attempts[0].state, AttemptState::Ended(End::Reported(_)));
         assert_eq!(is_reported, is_believed, "{uid:?}");
     }
+}
+
+#[test]
+fn what_was_computed_before_a_failure_counts_only_in_its_own_attempts_place() {
+    let inline = inline_result(b"x", "text/plain").unwrap();
+    let kept = |place: String| {
+        let (reason, message) = (FailureReason::FunctionError, "raised".to_owned());
+        let partial = Some(JobResult { text: None, location: Some(place), ..inline.clone() });
+        let failed = ending(Outcome::Failed { reason, message, exit_code: Some(70), partial });
+        match dead("Completed", Some(termination_message(&failed))).state {
+            AttemptState::Ended(End::Reported(ending)) => ending.outcome.result().is_some(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(kept(location("n", UID, 1, &inline.sha256)));
+    assert!(!kept(location("other", UID, 1, &inline.sha256)));
 }
 
 #[test]

@@ -123,7 +123,7 @@ async fn tell_all<K: FunctionObject>(
             continue;
         }
         asked.insert(seen, Instant::now());
-        if let Err(error) = tell(ctx, function.as_ref()).await {
+        if let Err(error) = tell_readiness(ctx, function.as_ref()).await {
             let function = function.name_any();
             warn!(function, %error, "whether its pods can be made is not known");
         }
@@ -150,7 +150,7 @@ fn is_told(function: &impl FunctionObject, ready: &Condition) -> bool {
 }
 
 /// Writes the condition, if it is another one.
-async fn tell<K: FunctionObject>(ctx: &Context, function: &K) -> Result<(), Error> {
+async fn tell_readiness<K: FunctionObject>(ctx: &Context, function: &K) -> Result<(), Error> {
     let (reason, message) = judge(ctx, function.function()).await?;
     let Some(condition) = condition(function, reason, message, ctx.now()) else { return Ok(()) };
     if is_told(function, &condition) {

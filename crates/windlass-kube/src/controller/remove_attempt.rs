@@ -38,6 +38,12 @@ impl Actor<'_> {
             let answer = within_deadline(pods.delete(pod.name(), &only_of(uid))).await;
             stopped = stopped.and(answer.and_then(deleted));
         }
+        // A worker that ends leaves its log. A gateway believes it by the chain of controllers, which the batch Job is a
+        // part of: so that stays until the container has ended.
+        let now = self.ctx.now();
+        if !is_reported && objects.pods.values().any(|pod| pod.may_leave_log(now)) {
+            return stopped;
+        }
         let job_uid = &self.job.metadata.uid;
         if let Some(batch_job) = &objects.batch_job
             && !self.managed.is_deleted(job_uid, batch_job.uid())

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::mpsc;
-use windlass_clock::Clock;
+use windlass_clock::{Clock, FreshAnswers};
 use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::history::{Counted, History, HistoryReport};
 use windlass_core::{Error, JobKey};
@@ -18,20 +18,14 @@ use crate::cache::job::WatchedJob;
 use crate::cache::watch::{Change, handle_changes, watch_config, watch_events};
 use crate::served::apis;
 
-/// How long estimates are told again.
-const FRESH: SignedDuration = SignedDuration::from_secs(1);
-
 /// What happened to the jobs of all namespaces.
 pub struct ClusterHistory {
     clock: Clock,
     since: Timestamp,
     kept: Mutex<Kept>,
-    /// The latest estimates of namespaces of which somebody asks for some, or has within a second.
-    estimates: Mutex<HashMap<String, Latest>>,
+    /// The latest estimates of each namespace.
+    estimates: Arc<FreshAnswers<Arc<Estimates>>>,
 }
-
-/// The latest estimates of a namespace, and when they were worked out. Locked while they are.
-type Latest = Arc<tokio::sync::Mutex<Option<(Timestamp, Arc<Estimates>)>>>;
 
 #[derive(Default)]
 struct Kept {
@@ -46,7 +40,7 @@ struct Kept {
 impl Default for ClusterHistory {
     fn default() -> Self {
         let clock = Clock::start();
-        Self { since: clock.now(), clock, kept: Mutex::default(), estimates: Mutex::default() }
+        Self { since: clock.now(), clock, kept: Mutex::default(), estimates: Arc::default() }
     }
 }
 
@@ -66,39 +60,12 @@ impl ClusterHistory {
         self: &Arc<Self>,
         namespace: &str,
     ) -> Result<Arc<Estimates>, Error> {
-        self.estimates_at(namespace, self.clock.now()).await
-    }
-
-    async fn estimates_at(
-        self: &Arc<Self>,
-        namespace: &str,
-        now: Timestamp,
-    ) -> Result<Arc<Estimates>, Error> {
-        let mut latest = self.latest(namespace, now).lock_owned().await;
-        if let Some((at, told)) = &*latest
-            && is_fresh(*at, now)
-        {
-            return Ok(Arc::clone(told));
-        }
-        let (history, namespace) = (Arc::clone(self), namespace.to_owned());
-        let worked_out = tokio::task::spawn_blocking(move || {
-            let told = Arc::new(history.work_out(&namespace, now));
-            *latest = Some((now, Arc::clone(&told)));
-            told
-        });
-        worked_out.await.map_err(|error| Error::Bug(error.to_string()))
-    }
-
-    /// That of one namespace. What nobody asks for any more is forgotten.
-    fn latest(&self, namespace: &str, now: Timestamp) -> Latest {
-        let mut all = self.estimates.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, latest| {
-            // Who works it out has it locked.
-            let known = latest.try_lock();
-            known.map_or(true, |it| it.as_ref().is_some_and(|(at, _)| is_fresh(*at, now)))
-                || Arc::strong_count(latest) > 1
-        });
-        Arc::clone(all.entry(namespace.to_owned()).or_default())
+        let (history, of) = (Arc::clone(self), namespace.to_owned());
+        let make = async move {
+            let work = move || Arc::new(history.work_out(&of, history.clock.now()));
+            tokio::task::spawn_blocking(work).await.map_err(|error| Error::Bug(error.to_string()))
+        };
+        self.estimates.get_to_its_end(namespace, make).await
     }
 
     fn work_out(&self, namespace: &str, now: Timestamp) -> Estimates {
@@ -133,11 +100,6 @@ impl ClusterHistory {
     }
 }
 
-/// Whether estimates of that time are told again.
-fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
-    (SignedDuration::ZERO..FRESH).contains(&now.duration_since(at))
-}
-
 impl Kept {
     fn take(&mut self, change: &Change<WatchedJob>, now: Timestamp) {
         match change {
@@ -159,7 +121,7 @@ impl Kept {
 
     fn count(&mut self, namespace: &str, uid: &str, job: &WatchedJob, now: Timestamp) {
         let status = job.status();
-        let after = Counted::of(status);
+        let after = Counted::of_status(status);
         let before = self.counted.insert(uid.to_owned(), after);
         let before = before.unwrap_or(if self.is_listed { Counted::default() } else { after });
         if before == after {
@@ -179,6 +141,8 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -284,20 +248,21 @@ mod tests {
 
     #[tokio::test]
     async fn of_many_the_first_thousand_that_wait_are_told_and_the_same_for_a_second() {
-        let (history, now) = (Arc::new(busy()), NOW.parse().unwrap());
-        let told = async |now| history.estimates_at("n", now).await.unwrap();
-        assert!(told(now).await.complete);
+        let estimates = Arc::new(FreshAnswers::kept_for(Duration::from_secs(3_600)));
+        let history = Arc::new(ClusterHistory { estimates, ..busy() });
+        let told = async || history.estimates("n").await.unwrap();
+        assert!(told().await.complete);
+        let now = NOW.parse().unwrap();
         for number in 0..1_500_u32 {
             let waits = json!({ "phase": "Queued", "waiting": { "position": 1_500 - number } });
             history.lock().take(&open_job(&format!("waits-{number}"), &waits), now);
         }
-        assert_eq!(told(now).await.items.len(), 2, "as it was told last");
-        let told = told(now + FRESH).await;
+        assert_eq!(told().await.items.len(), 2, "as it was told last");
+        history.estimates.forget("n");
+        let told = told().await;
         let positions: Vec<_> = told.items.iter().filter_map(|told| told.position).collect();
         assert_eq!((positions.len(), positions[0], told.complete), (1_000, 1, false));
         assert!(positions.is_sorted());
-        history.estimates_at("other", now + FRESH + FRESH).await.unwrap();
-        assert_eq!(history.estimates.lock().unwrap().len(), 1, "the old ones are forgotten");
     }
 
     #[tokio::test]
@@ -305,11 +270,12 @@ mod tests {
         let (history, now) = (Arc::new(ClusterHistory::default()), NOW.parse().unwrap());
         history.lock().take(&open_job("new", &json!({})), now);
         history.lock().take(&open_job("again", &json!({ "phase": "Queued" })), now);
-        let told = history.estimates_at("n", now).await.unwrap();
+        let told = history.estimates("n").await.unwrap();
         assert!(told.items.iter().all(|job| job.position.is_none() && job.not_told.is_some()));
         assert_eq!((told.items.len(), told.complete), (2, false));
         history.lock().take(&Change::Listed, now);
-        assert!(history.estimates_at("n", now + FRESH).await.unwrap().complete);
+        history.estimates.forget("n");
+        assert!(history.estimates("n").await.unwrap().complete);
     }
 
     #[test]

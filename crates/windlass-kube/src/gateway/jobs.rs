@@ -10,6 +10,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use windlass_clock::FreshAnswers;
 use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid};
@@ -24,7 +25,6 @@ use super::history::ClusterHistory;
 use super::kept_logs::KeptLogs;
 use super::kept_usage;
 use super::logs;
-use super::shared_list::SharedList;
 use super::submit::submit;
 use super::watch::JobWatch;
 use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeJob, ComputeQueue};
@@ -44,13 +44,13 @@ pub struct Cluster {
     /// Only a gateway counts.
     history: Option<Arc<ClusterHistory>>,
     /// Each open dashboard asks for them every few seconds.
-    queues: SharedList<Queue>,
+    queues: FreshAnswers<Vec<Queue>>,
 }
 
 impl Cluster {
     /// With this client, and the store of large results and blobs.
     pub fn new(client: Client, results: Option<Results>) -> Self {
-        Self { client, results, history: None, queues: SharedList::default() }
+        Self { client, results, history: None, queues: FreshAnswers::default() }
     }
 
     /// The same with what is counted of its jobs.
@@ -222,9 +222,9 @@ impl Jobs for Cluster {
         Ok(Box::new(JobWatch::new(self.jobs(&key.namespace), first)))
     }
 
-    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
+    async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
-        let Some(result) = &job.status.result else { return Err(Error::no_result(&job)) };
+        let result = job.result(partial)?;
         let content = match (&result.location, &self.results) {
             (None, _) => {
                 let bytes = inline_bytes(result).ok_or_else(|| Error::damaged(key))?;
@@ -243,12 +243,7 @@ impl Jobs for Cluster {
                 Content::Stored(results.stored_at(&own))
             }
         };
-        Ok(StoredResult {
-            bytes: result.bytes,
-            content_type: result.content_type.clone(),
-            sha256: result.sha256.clone(),
-            content,
-        })
+        Ok(StoredResult::new(result, content))
     }
 
     async fn logs(

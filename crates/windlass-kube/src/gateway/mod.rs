@@ -1,9 +1,8 @@
 //! The back end of the REST gateway and of the command line, on a cluster.
 //!
 //! [`jobs`] serves what the REST API asks, [`submit`] takes a new job in, [`history`] counts what happens to jobs,
-//! [`open_jobs`] estimates when they end. [`watch`], [`changes`] and [`logs`] are for what is followed, [`shared_list`] for
-//! what many ask for again and again. [`kept_logs`] has what attempts have said whose pods are gone, [`kept_usage`] what
-//! they have used. [`access`] asks the API server what a caller may do. [`reports`] writes what workers report into the
+//! [`open_jobs`] estimates when they end. [`watch`], [`changes`] and [`logs`] are for what is followed.
+//! [`kept_logs`] has what attempts have said whose pods are gone, [`kept_usage`] what they have used. [`access`] asks the API server what a caller may do. [`reports`] writes what workers report into the
 //! status, once [`worker_identity`] knows which pod reports. [`store_gc`] deletes stored results whose job is gone, and
 //! blobs that no job names.
 
@@ -17,7 +16,6 @@ mod kept_usage;
 mod logs;
 mod open_jobs;
 pub(crate) mod reports;
-mod shared_list;
 pub(crate) mod store_gc;
 mod submit;
 mod token;

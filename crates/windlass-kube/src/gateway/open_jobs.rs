@@ -45,7 +45,9 @@ pub(super) struct Snapshot {
 impl OpenJobs {
     /// A job is there, as it is now.
     pub(super) fn keep(&mut self, namespace: &str, uid: &str, job: &WatchedJob) {
-        let Some(open) = OpenJob::of(job) else { return self.forget(namespace, job.name(), uid) };
+        let Some(open) = OpenJob::from_job(job) else {
+            return self.forget(namespace, job.name(), uid);
+        };
         let jobs = self.open.entry(namespace.to_owned()).or_default();
         jobs.insert(job.name().to_owned(), (uid.to_owned(), open));
     }
@@ -105,14 +107,14 @@ impl OpenJobs {
 }
 
 impl OpenJob {
-    fn of(job: &WatchedJob) -> Option<Self> {
+    fn from_job(job: &WatchedJob) -> Option<Self> {
         let status = job.status();
         match status.phase {
             Some(Phase::Starting | Phase::Running) => {
                 let job = job.to_core();
                 let cpus = status.parallelism.unwrap_or(1);
                 let timeout_seconds = job.spec.timeout_seconds.unwrap_or(0);
-                Some(Self::Running(Arc::new(KnownJob::of(&job, timeout_seconds)), cpus))
+                Some(Self::Running(Arc::new(KnownJob::from_job(&job, timeout_seconds)), cpus))
             }
             None | Some(Phase::Queued) => {
                 let position = status.waiting.as_ref().map(|waiting| waiting.position);

@@ -102,7 +102,7 @@ impl ClusterReports {
         attempt: AttemptNumber,
         outcome: &Outcome,
     ) -> Result<bool, Error> {
-        let Outcome::Succeeded(result) = outcome else { return Ok(true) };
+        let Some(result) = outcome.result() else { return Ok(true) };
         let Some(reported) = &result.location else { return Ok(true) };
         let metadata = &job.metadata;
         let own = location(&metadata.namespace, &metadata.uid, attempt, &result.sha256);

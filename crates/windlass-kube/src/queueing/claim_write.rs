@@ -46,7 +46,7 @@ pub(crate) struct ClaimWrite {
 /// What people see of a queue.
 struct Numbers {
     waiting: u32,
-    used: Cpus,
+    granted: Cpus,
 }
 
 /// The next write that is due: grants to be claimed by `identity`; with `numbers` also an object whose numbers have
@@ -62,18 +62,19 @@ pub(super) fn next_write(
             return None;
         }
         let waiting = state.scheduler.waiting_in(key);
-        let told = Numbers { waiting: at_most_u32(waiting), used: state.scheduler.used_in(key) };
+        let granted = state.scheduler.held_in(key);
+        let told = Numbers { waiting: at_most_u32(waiting), granted };
         let is_due = numbers && numbers_changed(queue, &told);
         write_of(state, &LedgerKey::Queue(key.clone()), (told, is_due), identity, now)
     };
     let of_cluster_queue = |(name, queue): (&String, &ClusterQueueState)| {
-        let (used, waiting) = state.scheduler.numbers_of(name);
-        let told = Numbers { waiting: at_most_u32(waiting), used };
+        let (granted, waiting) = state.scheduler.numbers_of(name);
+        let told = Numbers { waiting: at_most_u32(waiting), granted };
         let status = &queue.ledger.status;
         let ready = numbers.then(|| queue.ready(state.scheduler.guaranteed_of(name), now));
         let is_due = numbers
             && (is_other(status.waiting, told.waiting)
-                || is_other(status.granted, told.used)
+                || is_other(status.granted, told.granted)
                 || ready != queue.told_ready);
         let key = LedgerKey::ClusterQueue(name.clone());
         let write = write_of(state, &key, (told, is_due), identity, now)?;
@@ -99,19 +100,19 @@ fn write_of(
     if is_postponed || (ledger.granted.is_empty() && !is_due) {
         return None;
     }
-    let granted = grants_that_fit(state, key, ledger);
-    if granted.is_empty() && !is_due {
+    let claimed = grants_that_fit(state, key, ledger);
+    if claimed.is_empty() && !is_due {
         return None;
     }
-    let Numbers { waiting, used } = told;
+    let Numbers { waiting, granted } = told;
     let is_holder = ledger.counted && ledger.status.holder.as_deref() == Some(identity);
     // Any controller may write the numbers alone. If that took the queue over, two controllers would do so for ever.
-    let only_numbers = granted.is_empty() && !is_holder;
+    let only_numbers = claimed.is_empty() && !is_holder;
     let status = if only_numbers {
-        QueueStatus { granted: used, waiting, ..ledger.status.clone() }
+        QueueStatus { granted, waiting, ..ledger.status.clone() }
     } else {
         let holder = Some(identity.to_owned());
-        QueueStatus { holder, claims: claims(state, key, &granted), granted: used, waiting }
+        QueueStatus { holder, claims: claims(state, key, &claimed), granted, waiting }
     };
     let as_held = |attempt: AttemptId| {
         let held = state.held.get(&attempt)?.clone();
@@ -124,7 +125,7 @@ fn write_of(
         may_replace: is_holder || only_numbers,
         status,
         ready: None,
-        granted: granted.into_iter().filter_map(as_held).collect(),
+        granted: claimed.into_iter().filter_map(as_held).collect(),
     })
 }
 
@@ -138,7 +139,7 @@ fn numbers_changed(queue: &QueueState, told: &Numbers) -> bool {
     let is_full = |waiting: u32| waiting >= queue.spec.max_queued;
     is_other(status.waiting, told.waiting)
         || is_full(status.waiting) != is_full(told.waiting)
-        || is_other(status.granted, told.used)
+        || is_other(status.granted, told.granted)
 }
 
 /// The grants that are claimed next. The others are claimed once the attempts of these were observed. A queue whose

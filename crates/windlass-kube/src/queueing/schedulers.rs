@@ -169,6 +169,11 @@ impl Schedulers {
         self.of(key).used_in(&key.scheduler_name())
     }
 
+    /// CPUs that attempts of a queue hold.
+    pub(super) fn held_in(&self, key: &QueueKey) -> Cpus {
+        self.of(key).held_in(&key.scheduler_name())
+    }
+
     /// How many jobs wait in a queue.
     pub(super) fn waiting_in(&self, key: &QueueKey) -> usize {
         self.of(key).waiting_in(&key.scheduler_name())
@@ -179,9 +184,14 @@ impl Schedulers {
         self.of(key).line(&key.scheduler_name())
     }
 
-    /// CPUs that are held of a ClusterComputeQueue, and how many jobs wait for some.
+    /// CPUs of a ClusterComputeQueue that jobs hold, with those that are kept.
+    pub(super) fn used_of(&self, pool: &str) -> Cpus {
+        self.shared.get(pool).map_or(0, Admission::used)
+    }
+
+    /// CPUs of a ClusterComputeQueue that attempts hold, and how many jobs wait for some.
     pub(super) fn numbers_of(&self, pool: &str) -> (Cpus, usize) {
-        self.shared.get(pool).map_or((0, 0), |admission| (admission.used(), admission.waiting()))
+        self.shared.get(pool).map_or((0, 0), |admission| (admission.held(), admission.waiting()))
     }
 
     fn of(&self, key: &QueueKey) -> &Admission {

@@ -172,7 +172,7 @@ impl State {
         let pools = self.cluster_queues.iter().filter(|(name, pool)| {
             let granted = pool.ledger.granted.iter().filter_map(|id| self.held.get(id));
             let queues: BTreeSet<_> = granted.map(|held| &held.queue).collect();
-            let (used, _) = self.scheduler.numbers_of(name);
+            let used = self.scheduler.used_of(name);
             !queues.is_empty() && (used > pool.spec.capacity() || queues.into_iter().any(exceeds))
         });
         let pools = pools.map(|(name, _)| LedgerKey::ClusterQueue(name.clone()));
@@ -181,15 +181,12 @@ impl State {
 
     /// Every queue, for the metrics.
     pub(super) fn numbers(&self) -> Vec<QueueNumbers> {
-        let numbers = |key: &QueueKey| {
-            let reserved = self.scheduler.reserved_in(key);
-            QueueNumbers {
-                namespace: key.namespace.clone(),
-                name: key.name.clone(),
-                waiting: self.scheduler.waiting_in(key),
-                granted: self.scheduler.used_in(key).saturating_sub(reserved),
-                reserved,
-            }
+        let numbers = |key: &QueueKey| QueueNumbers {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            waiting: self.scheduler.waiting_in(key),
+            granted: self.scheduler.held_in(key),
+            reserved: self.scheduler.reserved_in(key),
         };
         self.queues.iter().filter(|(_, queue)| !queue.is_gone).map(|(k, _)| numbers(k)).collect()
     }

@@ -1,7 +1,9 @@
 //! Plays stories to their ends, many side by side.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -19,14 +21,14 @@ const QUIET: Duration = Duration::from_secs(4);
 /// What a step counts at most. On a machine with nothing else to do it takes less.
 const LONGEST_STEP: Duration = Duration::from_millis(100);
 
-/// Plays so many numbered stories side by side.
-pub(crate) fn play_numbered(count: u64, story: impl Fn(u64) -> Story) {
-    play_all((0..count).map(story));
+/// Plays so many numbered stories side by side. Returns the numbers of their writes, in no order.
+pub(crate) fn play_numbered(count: u64, story: impl Fn(u64) -> Story) -> Vec<usize> {
+    play_all((0..count).map(story))
 }
 
-/// So many stories are played side by side: more would wait for the processor. Those in which our controller makes the
-/// pods take twice as much of it.
-const SIDE_BY_SIDE: [usize; 2] = [80, 40];
+/// So many stories are under way side by side: more would wait for the processor. Those in which our controller makes the
+/// pods take twice as much of it, and count as two. One that has come to its end takes next to nothing, and does not count.
+const SIDE_BY_SIDE: usize = 80;
 
 /// Of the stories in which the mode does not matter, every so many are played with pods of our own making, too. With
 /// `WINDLASS_STORIES=all` all of them are.
@@ -42,22 +44,21 @@ pub(crate) fn plays_all() -> bool {
 pub(crate) fn play_all(stories: impl IntoIterator<Item = Story>) -> Vec<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stories: Vec<_> = stories.into_iter().collect();
-    let (mut writes, mut wrong) = (Vec::new(), Vec::new());
     let share = if plays_all() { 1 } else { MANAGED_SHARE };
-    for (managed, side_by_side) in [false, true].into_iter().zip(SIDE_BY_SIDE) {
-        let is_played = |(number, story): &(usize, &Story)| match story.managed {
+    let of_mode = |managed: bool| {
+        let is_played = move |(number, story): &(usize, &Story)| match story.managed {
             Some(mode) => mode == managed,
             None => !managed || number.is_multiple_of(share),
         };
         let of_mode = stories.iter().enumerate().filter(is_played);
-        let of_mode = of_mode.map(|(_, story)| Story { managed: Some(managed), ..story.clone() });
-        for some in of_mode.collect::<Vec<_>>().chunks(side_by_side) {
-            for ended in runtime.block_on(play_side_by_side(some)) {
-                match ended {
-                    Ok(count) => writes.push(count),
-                    Err(what) => wrong.push(what),
-                }
-            }
+        of_mode.map(move |(_, story)| Story { managed: Some(managed), ..story.clone() })
+    };
+    let all: Vec<_> = of_mode(false).chain(of_mode(true)).collect();
+    let (mut writes, mut wrong) = (Vec::new(), Vec::new());
+    for ended in runtime.block_on(play_side_by_side(all)) {
+        match ended {
+            Ok(count) => writes.push(count),
+            Err(what) => wrong.push(what),
         }
     }
     let count = wrong.len();
@@ -68,16 +69,18 @@ pub(crate) fn play_all(stories: impl IntoIterator<Item = Story>) -> Vec<usize> {
     writes
 }
 
-async fn play_side_by_side(stories: &[Story]) -> Vec<Result<usize, String>> {
-    let mut playing = JoinSet::new();
+async fn play_side_by_side(stories: Vec<Story>) -> Vec<Result<usize, String>> {
+    let (room, mut playing) = (Arc::new(Semaphore::new(SIDE_BY_SIDE)), JoinSet::new());
     for story in stories {
-        playing.spawn(play(story.clone()));
+        let parts = if story.managed == Some(true) { 2 } else { 1 };
+        let part = Arc::clone(&room).acquire_many_owned(parts).await.unwrap();
+        playing.spawn(play(story, part));
     }
     playing.join_all().await
 }
 
-/// Plays a story to its end. Returns the number of writes, or what went wrong.
-async fn play(story: Story) -> Result<usize, String> {
+/// Plays a story to its end, and takes part of the processor until then. Returns the number of writes, or what went wrong.
+async fn play(story: Story, part: OwnedSemaphorePermit) -> Result<usize, String> {
     let mut performance = Performance::begin(story).await;
     let mut left = END;
     performance.act();
@@ -88,6 +91,7 @@ async fn play(story: Story) -> Result<usize, String> {
         performance.act();
     }
     let has_ended = performance.is_over();
+    drop(part);
     // What another controller had begun is over by then.
     pause(SETTLE).await;
     let writes = performance.writes();

@@ -22,7 +22,7 @@ pub(super) fn give(
     let path = input_path(home);
     private_files::write(&path, input)?;
     order.assignment.input = text(&path);
-    order.assignment.input_digest = Some(InputDigest::of(input));
+    order.assignment.input_digest = Some(InputDigest::of_bytes(input));
     order.assignment.work = text(&work_path(home));
     order.program.directory.get_or_insert_with(|| order.assignment.work.clone());
     Ok(say(socket, &Instruction::Run(order)))

@@ -92,23 +92,55 @@ pub(crate) fn attempt(tracked: &TrackedAttempt, host: &str) -> Attempt {
     }
 }
 
-/// A time that a worker has just read, by this server's clock. A time that differs by much was read
-/// from a clock that somebody set meanwhile.
-pub(crate) fn server_time(reported: Timestamp, now: Timestamp) -> Timestamp {
-    if reported.duration_since(now).abs() > MAX_CLOCK_SKEW { now } else { reported }
+/// A time that a worker has told in a report, by this server's clock: none before its attempt was `created`. A clock of the
+/// worker that differs by much from ours was set by somebody meanwhile.
+pub(crate) fn server_time(
+    told: Timestamp,
+    sent: Option<Timestamp>,
+    created: Timestamp,
+    now: Timestamp,
+) -> Timestamp {
+    let ahead = sent.map_or(SignedDuration::ZERO, |sent| now.duration_since(sent));
+    let is_set = ahead.abs() > MAX_CLOCK_SKEW;
+    let time = if is_set { told.checked_add(ahead).unwrap_or(now) } else { told };
+    // Both clocks are read in whole milliseconds at best, and may drift.
+    if is_set { time.max(created).min(now) } else { time }
 }
 
-/// An end that a worker has just reported, by this server's clock.
-pub(crate) fn server_times(reported: &Ending, now: Timestamp) -> Ending {
-    let shift = now.duration_since(reported.finished);
-    if shift.abs() <= MAX_CLOCK_SKEW {
-        return reported.clone();
-    }
-    let shifted = |at: Timestamp| at.checked_add(shift).unwrap_or(now);
+/// All times of an end, likewise.
+pub(crate) fn server_times(
+    ending: &Ending,
+    sent: Option<Timestamp>,
+    created: Timestamp,
+    now: Timestamp,
+) -> Ending {
+    let time = |told| server_time(told, sent, created, now);
     Ending {
-        started: shifted(reported.started),
-        running: reported.running.map(shifted),
-        finished: now,
-        ..reported.clone()
+        started: time(ending.started),
+        running: ending.running.map(time),
+        finished: time(ending.finished),
+        ..ending.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_comes_late_keeps_its_times_and_a_clock_that_was_set_loses_them() {
+        let at = |seconds: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let (created, now) = (at(100), at(200));
+        let told = |told, sent| server_time(at(told), sent, created, now);
+        // It was stored for a minute before it was sent.
+        assert_eq!(told(140, Some(at(200))), at(140));
+        assert_eq!(told(140, Some(at(199))), at(140));
+        // The worker reads an hour more than this server does, or less.
+        assert_eq!(told(3740, Some(at(3800))), at(140));
+        assert_eq!(told(-3460, Some(at(-3400))), at(140));
+        // It was set after the time was read.
+        assert_eq!(told(140, Some(at(3800))), created);
+        assert_eq!(told(140, Some(at(-3400))), now);
+        assert_eq!(told(140, None), at(140));
     }
 }

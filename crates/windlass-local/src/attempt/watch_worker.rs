@@ -142,7 +142,7 @@ impl Supervisor {
                                     deadline = Some(Instant::now() + WORKER_GRACE);
                                 }
                             }
-                            self.events.send(Event::Reported(report));
+                            self.events.send(Event::Reported(Box::new(report)));
                         }
                         line.clear();
                     }

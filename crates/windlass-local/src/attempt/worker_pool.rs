@@ -73,7 +73,9 @@ impl WorkerPool {
         order: &Order,
         input: &[u8],
     ) -> io::Result<IdleWorker> {
-        self.tell(|worker| give(&worker.socket, &worker.home, job_uid, order.clone(), input))
+        self.give_to_first(|worker| {
+            give(&worker.socket, &worker.home, job_uid, order.clone(), input)
+        })
     }
 
     /// Has a worker start a function that serves, before there is a job.
@@ -83,7 +85,7 @@ impl WorkerPool {
         confinement: &Confinement,
     ) -> io::Result<IdleWorker> {
         let has_logs = matches!(self.command.options.logs, Logs::Files);
-        self.tell(|worker| {
+        self.give_to_first(|worker| {
             let (input, work) = (input_path(&worker.home), text(&work_path(&worker.home)));
             private_files::write(&input, b"")?;
             let mut program = program.clone();
@@ -95,7 +97,7 @@ impl WorkerPool {
     }
 
     /// Tells something to a worker that waits, or to a new one. The inner error is that the worker has gone.
-    fn tell(
+    fn give_to_first(
         &mut self,
         told: impl Fn(&IdleWorker) -> io::Result<io::Result<()>>,
     ) -> io::Result<IdleWorker> {

@@ -112,7 +112,7 @@ impl ActiveJobs {
     pub(super) fn remove(&mut self, uid: Uuid) {
         if self.0.get(&uid).is_some_and(|active| !active.is_running()) {
             let refusal = self.0.remove(&uid).and_then(|active| active.refusal);
-            refusal.into_iter().for_each(Refusal::tell);
+            refusal.into_iter().for_each(Refusal::answer_caller);
             shrink(&mut self.0);
         }
     }

@@ -9,15 +9,15 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 use windlass_core::live::{Live, Shown};
 use windlass_core::report::{self, Event as ReportEvent, Report};
-use windlass_core::{AttemptNumber, Error, Job, JobLimits, JobStatus, Outcome};
+use windlass_core::{AttemptNumber, Error, Job, JobLimits, JobStatus};
 
 use super::active_jobs::ActiveJob;
 use super::admit::enqueue;
 use super::apply;
 use super::ends::log_attempt;
-use super::excerpt::situation;
 use super::fetch::fetch_if_readable;
 use super::reconcile::reconcile;
+use super::situation::situation;
 use super::state::State;
 use super::update_status::{next_version, update_status};
 use super::warm_functions;
@@ -141,7 +141,7 @@ fn on_not_stored(state: &mut State, uid: Uuid, attempt: AttemptNumber, refusal: 
         // It has ended already.
         None => {
             state.ctx.files.remove_job(uid, attempt);
-            refusal.tell();
+            refusal.answer_caller();
         }
     }
 }
@@ -179,7 +179,7 @@ fn let_go(state: &mut State, uid: Uuid) {
 }
 
 fn on_report(state: &mut State, report: &Report) {
-    let Report { job_uid, attempt: number, event } = report;
+    let Report { job_uid, attempt: number, event, sent } = report;
     if matches!(event, ReportEvent::Finished(_)) && state.is_stopping() {
         // Whatever stops this server may have reached the function first, or a part of it that it
         // waited for: how it ended says nothing of the job.
@@ -196,11 +196,11 @@ fn on_report(state: &mut State, report: &Report) {
     let Some(attempt) = active.attempt_mut(*number) else { return };
     match event {
         ReportEvent::Running { running, .. } => {
-            attempt.running = Some(server_time(*running, now));
+            attempt.running = Some(server_time(*running, *sent, attempt.created, now));
             reconcile(state, uid, None);
         }
         ReportEvent::Progress { .. } => {
-            let Some(live) = Live::of(report) else { return };
+            let Some(live) = Live::from_report(report) else { return };
             attempt.first_progress.get_or_insert((now, live.progress.done));
             let progress = Some(live.progress.clone());
             let status = JobStatus { progress, ..job.status.clone() };
@@ -211,7 +211,7 @@ fn on_report(state: &mut State, report: &Report) {
         // On one machine they are in a file.
         ReportEvent::Usage { .. } => {}
         ReportEvent::Finished(ending) => {
-            let ending = server_times(ending, now);
+            let ending = server_times(ending, *sent, attempt.created, now);
             attempt.reported = Some(ending.clone());
             log_attempt(&job.metadata.name, attempt);
             // Most calls are over before it is told that they run.
@@ -229,12 +229,12 @@ fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, end: Un
     let is_stopping = state.is_stopping();
     state.admission.release(&uid);
     let job = fetch_if_readable(state, uid);
-    let has_result = job.as_ref().is_some_and(|job| job.status.result.is_some());
     if let Some(active) = state.jobs.get_mut(uid)
         && let Some(attempt) = active.attempt_mut(number)
     {
-        let outcome = attempt.reported.as_ref().map(|ending| &ending.outcome);
-        let has_succeeded = matches!(outcome, Some(Outcome::Succeeded(_)));
+        let told = attempt.reported.as_ref().and_then(|ending| ending.outcome.result());
+        let kept = job.as_ref().and_then(|job| job.status.result.as_ref());
+        let is_kept = told.is_some() && told == kept;
         let at = state.ctx.clock.now();
         let end =
             if is_stopping { Unreported::lost("the server stopped while it ran") } else { end };
@@ -243,7 +243,7 @@ fn on_attempt_ended(state: &mut State, uid: Uuid, number: AttemptNumber, end: Un
             let name = job.map_or_else(|| uid.to_string(), |job| job.metadata.name.clone());
             log_attempt(&name, attempt);
         }
-        state.ctx.files.count_attempt(uid, number, has_succeeded && has_result);
+        state.ctx.files.count_attempt(uid, number, is_kept);
         if active.deleted {
             state.ctx.files.remove_job(uid, number);
         }

@@ -16,9 +16,9 @@ pub(super) fn update_status(state: &mut State, uid: Uuid, job: &Job, status: Job
         return;
     }
     let ends = status.is_finished() && !job.status.is_finished();
-    let before = Counted::of(&job.status);
-    if before != Counted::of(&status) {
-        state.ctx.store.count(job, &status, state.ctx.clock.now());
+    let before = Counted::of_status(&job.status);
+    if before != Counted::of_status(&status) {
+        state.ctx.store.count_change(job, &status, state.ctx.clock.now());
     }
     let is_urgent = !matches!(status.phase, Some(Phase::Starting | Phase::Running));
     let job = next_version(state, uid, Job { status, ..job.clone() });

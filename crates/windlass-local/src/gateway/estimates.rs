@@ -2,57 +2,36 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
+use windlass_clock::FreshAnswers;
 use windlass_core::Error;
 use windlass_core::estimate::{Estimates, Situation, estimate};
 
+use crate::config::NAMESPACE;
 use crate::controller::Context;
 use crate::event::Event;
 use crate::store::stopped;
 
-/// How long estimates are told again.
-const FRESH: SignedDuration = SignedDuration::from_secs(1);
-
 /// Works out estimates of all jobs of this machine.
 pub(crate) struct Estimator {
     ctx: Arc<Context>,
-    latest: Arc<Mutex<Option<Arc<Latest>>>>,
-}
-
-/// What was worked out last.
-pub(crate) struct Latest {
-    at: Timestamp,
-    pub(crate) estimates: Estimates,
+    answers: Arc<FreshAnswers<Arc<Estimates>>>,
 }
 
 impl Estimator {
     pub(crate) fn new(ctx: Arc<Context>) -> Self {
-        Self { ctx, latest: Arc::default() }
+        Self { ctx, answers: Arc::default() }
     }
 
-    /// Estimates that are at most a second old. They are worked out once at a time, and also to their end when who asked
-    /// goes away: whoever asks next waits for the same.
-    pub(crate) async fn latest(&self) -> Result<Arc<Latest>, Error> {
-        let mut latest = Arc::clone(&self.latest).lock_owned().await;
-        let now = self.ctx.clock.now();
-        if let Some(told) = &*latest
-            && (SignedDuration::ZERO..FRESH).contains(&now.duration_since(told.at))
-        {
-            return Ok(Arc::clone(told));
-        }
+    /// Estimates that are at most a second old. They are worked out once at a time.
+    pub(crate) async fn latest(&self) -> Result<Arc<Estimates>, Error> {
         let ctx = Arc::clone(&self.ctx);
-        let worked_out = tokio::spawn(async move {
-            let told = Arc::new(work_out(&ctx).await?);
-            *latest = Some(Arc::clone(&told));
-            Ok(told)
-        });
-        worked_out.await.map_err(|error| Error::Bug(error.to_string()))?
+        self.answers.get_to_its_end(NAMESPACE, async move { work_out(&ctx).await }).await
     }
 }
 
-async fn work_out(ctx: &Arc<Context>) -> Result<Latest, Error> {
+async fn work_out(ctx: &Arc<Context>) -> Result<Arc<Estimates>, Error> {
     let (reply, answer) = oneshot::channel();
     ctx.events.send(Event::EstimatesRequested { reply });
     let mut situation = answer.await.map_err(|_| stopped())?;
@@ -60,9 +39,7 @@ async fn work_out(ctx: &Arc<Context>) -> Result<Latest, Error> {
     let ctx = Arc::clone(ctx);
     let worked_out = tokio::task::spawn_blocking(move || {
         let items = estimate(&situation, &ctx.store.run_times(), ctx.clock.now());
-        let estimates = Estimates { since: None, complete: situation.excerpt.is_whole, items };
-        // Work that takes longer than a second is told again as well.
-        Latest { at: ctx.clock.now(), estimates }
+        Arc::new(Estimates { since: None, complete: situation.excerpt.is_whole, items })
     });
     worked_out.await.map_err(|error| Error::Bug(error.to_string()))
 }

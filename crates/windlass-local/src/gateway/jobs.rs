@@ -13,7 +13,6 @@ use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, chec
 use windlass_core::live::Shown;
 use windlass_core::log_tail::{LogRange, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
-use windlass_core::status::JobResult;
 use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Queue};
 
@@ -65,21 +64,18 @@ impl Jobs for Engine {
         Ok(Box::new(self.ctx.store.watch(&key.name).await?))
     }
 
-    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
+    async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.find(key).await?;
-        let Some(result) = job.status.result.clone() else {
-            return Err(Error::no_result(&job));
-        };
+        let result = job.result(partial)?;
         let content = match &result.location {
             None => {
-                Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
+                Content::Inline(inline_bytes(result).ok_or_else(|| Error::damaged(key))?.into())
             }
             Some(location) => {
                 Content::Stored(Box::new(StoredFile(self.ctx.files.result(location))))
             }
         };
-        let JobResult { bytes, content_type, sha256, .. } = result;
-        Ok(StoredResult { bytes, content_type, sha256, content })
+        Ok(StoredResult::new(result, content))
     }
 
     async fn logs(
@@ -173,7 +169,7 @@ impl Jobs for Engine {
 
     async fn estimates(&self, namespace: &str) -> Result<Estimates, Error> {
         match namespace {
-            NAMESPACE => Ok(self.estimator.latest().await?.estimates.clone()),
+            NAMESPACE => Ok(Estimates::clone(&*self.estimator.latest().await?)),
             _ => Ok(Estimates { since: None, complete: true, items: Vec::new() }),
         }
     }

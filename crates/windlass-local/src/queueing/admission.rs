@@ -149,10 +149,10 @@ impl MachineAdmission {
             namespace: NAMESPACE.to_owned(),
             name: name.to_owned(),
             waiting: self.admission.waiting_in(name),
-            granted: self.admission.used_in(name).saturating_sub(self.admission.reserved_in(name)),
+            granted: self.admission.held_in(name),
             reserved: self.admission.reserved_in(name),
         });
-        let cpus_in_use = self.admission.used().saturating_sub(self.admission.reserved()).into();
+        let cpus_in_use = self.admission.held().into();
         let waiting = self.admission.waiting();
         metrics.set_queues(numbers, Totals { waiting, cpus_in_use });
     }
@@ -167,10 +167,10 @@ impl MachineAdmission {
         self.admission.waiting()
     }
 
-    /// CPUs in use of a queue, and how many jobs wait in it.
+    /// CPUs that attempts of a queue hold, and how many jobs wait in it.
     pub(crate) fn queue_status(&self, queue: &str) -> QueueStatus {
         let waiting = u32::try_from(self.admission.waiting_in(queue)).unwrap_or(u32::MAX);
-        QueueStatus { granted: self.admission.used_in(queue), waiting }
+        QueueStatus { granted: self.admission.held_in(queue), waiting }
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) struct OpenFiles(Vec<(PathBuf, Inode)>);
 impl OpenFiles {
     /// Of the database that this process has just opened: itself, its log and its index. They are not
     /// opened again, because closing one would drop this process's locks on it.
-    pub(super) fn of(database: &Path) -> io::Result<Self> {
+    pub(super) fn of_database(database: &Path) -> io::Result<Self> {
         let files = ["", "-wal", "-shm"].map(|suffix| {
             let mut path = database.as_os_str().to_owned();
             path.push(suffix);

@@ -37,11 +37,11 @@ impl JobCache {
 
     /// A new job that waits: nobody can watch it yet, and the database has it.
     pub(crate) fn announce(&self, job: &Arc<Job>) {
-        self.tell(|| Change::Stored(Shown::new(Arc::clone(job), None)));
+        self.send_change(|| Change::Stored(Shown::new(Arc::clone(job), None)));
     }
 
     /// Tells whoever follows all jobs.
-    fn tell(&self, change: impl FnOnce() -> Change) {
+    fn send_change(&self, change: impl FnOnce() -> Change) {
         // The error is that the last of them has just left.
         if self.changes.receiver_count() > 0 {
             drop(self.changes.send(change()));
@@ -87,7 +87,7 @@ impl JobCache {
             }
             None => {}
         }
-        self.tell(|| Change::Stored(now));
+        self.send_change(|| Change::Stored(now));
     }
 
     /// A new job whose caller waits for its end and is about to watch it: then nobody reads it from the database.
@@ -115,7 +115,7 @@ impl JobCache {
     pub(crate) fn remove(&self, job: &DeletedJob) {
         let mut jobs = self.lock();
         jobs.remove(&job.name);
-        self.tell(|| Change::Deleted { name: job.name.clone(), uid: job.uid.to_string() });
+        self.send_change(|| Change::Deleted { name: job.name.clone(), uid: job.uid.to_string() });
     }
 
     pub(crate) fn watch(cache: &Arc<Self>, name: &str) -> JobWatcher {

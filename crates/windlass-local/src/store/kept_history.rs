@@ -35,10 +35,10 @@ impl KeptHistory {
         let slots = statement.query_map([], |row| {
             Ok(KeptSlot { seconds: row.get(0)?, from: row.get(1)?, counts: parsed(row, 2)? })
         })?;
-        let history = History::of(slots.collect::<Result<_, _>>()?);
+        let history = History::from_slots(slots.collect::<Result<_, _>>()?);
         let mut statement = db.prepare("SELECT function, jobs FROM run_times")?;
         let times = statement.query_map([], |row| Ok((row.get(0)?, parsed(row, 1)?)))?;
-        let times = RunTimes::of(times.collect::<Result<Vec<_>, _>>()?);
+        let times = RunTimes::from_functions(times.collect::<Result<Vec<_>, _>>()?);
         Ok(Self(Mutex::new(Kept { history, times })))
     }
 
@@ -48,9 +48,9 @@ impl KeptHistory {
     }
 
     /// Counts what has happened to a job since it was `before`.
-    pub(super) fn count(&self, before: &Job, status: &JobStatus, now: Timestamp) {
+    pub(super) fn count_change(&self, before: &Job, status: &JobStatus, now: Timestamp) {
         let mut kept = self.lock();
-        kept.history.count(Counted::of(&before.status), status, now);
+        kept.history.count(Counted::of_status(&before.status), status, now);
         if status.is_finished() && !before.status.is_finished() {
             kept.times.count(&before.spec.function, status);
         }

@@ -86,7 +86,7 @@ impl Store {
         let history =
             KeptHistory::load(&connection).map_err(|error| schema::wrong(&path, &error))?;
         let history = Arc::new(history);
-        let files = OpenFiles::of(&path).map_err(|error| StoreError::io(&path, error))?;
+        let files = OpenFiles::of_database(&path).map_err(|error| StoreError::io(&path, error))?;
         let cache = Arc::new(JobCache::default());
         let (sender, receiver) = mpsc::channel();
         let (failure, watch) = tokio::sync::watch::channel(None);
@@ -135,8 +135,8 @@ impl Store {
     }
 
     /// Counts what has happened to a job. It is committed with the job's next change.
-    pub(crate) fn count(&self, before: &Job, status: &JobStatus, now: Timestamp) {
-        self.history.count(before, status, now);
+    pub(crate) fn count_change(&self, before: &Job, status: &JobStatus, now: Timestamp) {
+        self.history.count_change(before, status, now);
     }
 
     /// What the last hour and the last day were like.

@@ -44,7 +44,7 @@ fn store(patience: Duration, pages: u32) -> Fixture {
     let path = schema::path(directory.path());
     let db = schema::open(&path, true).unwrap();
     db.pragma_update(None, "max_page_count", pages).unwrap();
-    let files = OpenFiles::of(&path).unwrap();
+    let files = OpenFiles::of_database(&path).unwrap();
     let (events, heard) = event::channel();
     let (failure, _) = watch::channel(None);
     let cache = Arc::new(JobCache::default());
@@ -247,7 +247,7 @@ fn of_a_job_that_cannot_be_stored_nothing_is_told_or_kept() {
     assert!(store.cache.get("new").is_none() && store.stored("new").is_none());
     assert_eq!(store.stored("old").unwrap().status.phase, Some(Phase::Succeeded));
     assert!(answer.try_recv().is_err(), "it is told only when nothing runs");
-    refusal.tell();
+    refusal.answer_caller();
     let refused = answer.blocking_recv().unwrap().unwrap_err();
     assert!(matches!(refused, Error::Unavailable { .. }), "{refused}");
     // The name is free.

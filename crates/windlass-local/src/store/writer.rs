@@ -257,7 +257,7 @@ impl Writer {
 
     /// A job that has begun could not be stored: the controller ends it and then tells its caller.
     fn on_not_stored(&mut self, job: &Job, last: Option<&Arc<Job>>, refusal: Refusal) {
-        let Ok(uid) = job_uid(job) else { return refusal.tell() };
+        let Ok(uid) = job_uid(job) else { return refusal.answer_caller() };
         self.refused.insert(job.metadata.uid.clone());
         let attempt = last.and_then(|job| job.status.attempt).unwrap_or(0);
         self.hearers.events.send(Event::NotStored { uid, attempt, refusal });

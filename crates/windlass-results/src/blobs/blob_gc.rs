@@ -63,7 +63,10 @@ impl Results {
             let Some(sha256) = directory.map(|part| part.as_ref().to_owned()) else { continue };
             blobs.entry(sha256).or_default().push(object);
         }
-        Ok(blobs.into_iter().map(|(sha256, objects)| (sha256, Found::of(objects))).collect())
+        Ok(blobs
+            .into_iter()
+            .map(|(sha256, objects)| (sha256, Found::from_objects(objects)))
+            .collect())
     }
 
     /// Deletes a blob, unless somebody has used it meanwhile.
@@ -92,7 +95,7 @@ impl Results {
 
     async fn collect_uploads(&self, namespace: &str) -> Result<(), Error> {
         for object in self.objects(namespace, UPLOADS).await? {
-            if Found::of([object.clone()]).is_older(YOUNG) {
+            if Found::from_objects([object.clone()]).is_older(YOUNG) {
                 self.delete_object(&object.location).await?;
             }
         }

@@ -71,7 +71,7 @@ struct Held {
 }
 
 impl Found {
-    fn of(objects: impl IntoIterator<Item = ObjectMeta>) -> Self {
+    fn from_objects(objects: impl IntoIterator<Item = ObjectMeta>) -> Self {
         let mut found = Self::default();
         for ObjectMeta { location, last_modified, size, .. } in objects {
             let time = SystemTime::from(last_modified);
@@ -115,7 +115,7 @@ impl Results {
         let prefix = Path::from_iter([namespace, DIRECTORY, sha256]);
         let objects: Vec<_> =
             self.store.list(Some(&prefix)).try_collect().await.map_err(|e| unavailable(&e))?;
-        Ok(Found::of(objects))
+        Ok(Found::from_objects(objects))
     }
 
     /// A blob, which stays for as long as it takes to name it; `None` when it is not there.

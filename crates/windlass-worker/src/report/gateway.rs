@@ -147,7 +147,7 @@ impl GatewayClient {
     }
 
     /// Asks once what to do. `None` when there is nothing to do yet: the gateway keeps the question open for a while.
-    pub(super) async fn ask(
+    pub(super) async fn ask_for_assignment(
         &self,
     ) -> Result<GatewayResponse<Option<Box<StandbyAssignment>>>, String> {
         let body = Full::from(Bytes::new()).map_err(|never| match never {}).boxed_unsync();

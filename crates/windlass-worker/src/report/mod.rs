@@ -19,6 +19,7 @@ use windlass_core::BlobRef;
 use windlass_core::assignment::{Assignment, Idle, ReportTo, StandbyAssignment};
 use windlass_core::report::{Ending, Event, Report};
 
+use crate::ending::now;
 use crate::json_line::json_line;
 use crate::outcome::FunctionOutput;
 use crate::output_file::{LargeResult, too_large_to_inline};
@@ -194,7 +195,7 @@ pub(crate) async fn wait_for_assignment(report: &ReportTo) -> io::Result<Standby
     };
     let gateway = GatewayClient::new(url, token, authorities.as_deref())?;
     loop {
-        match retry_until(Instant::now() + LEAST_PATIENCE, || gateway.ask()).await {
+        match retry_until(Instant::now() + LEAST_PATIENCE, || gateway.ask_for_assignment()).await {
             Some(Ok(Some(told))) => return Ok(*told),
             // The gateway does not keep a question open for ever, and may be away for a while.
             Some(Ok(None)) | None => {}
@@ -213,5 +214,5 @@ async fn write_or_log(socket: &UnixStream, writer: &StdUnixStream, unsent: &mut 
 }
 
 fn report_of((job_uid, attempt): &(String, u32), event: Event) -> Report {
-    Report { job_uid: job_uid.clone(), attempt: *attempt, event }
+    Report { job_uid: job_uid.clone(), attempt: *attempt, event, sent: Some(now()) }
 }

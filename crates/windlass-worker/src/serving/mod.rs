@@ -288,7 +288,7 @@ impl ServingFunction {
         let before = std::mem::replace(&mut self.seen, Seen::now());
         self.is_counted = true;
         let cpu = self.seen.used.saturating_sub(before.used);
-        usage::of(cpu, self.seen.memory.peak, wall, cpus)
+        usage::usage_of(cpu, self.seen.memory.peak, wall, cpus)
     }
 
     /// Clears its working directory for the next job, and looks at what the last one has left. Resident bytes of its

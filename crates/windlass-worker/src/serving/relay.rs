@@ -7,7 +7,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use crate::log::RotatingLog;
 use crate::output_end::{OutputEnd, Stream};
-use crate::stdio::{CHUNK_BYTES, put};
+use crate::stdio::{CHUNK_BYTES, write_to_log};
 
 /// The pipes of one process, and where to what comes through them goes.
 pub(super) struct ServingRelay {
@@ -69,7 +69,7 @@ impl ServingRelay {
         for (pipe, from) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             take(pipe, buffer, |bytes| {
                 end.push(from, bytes);
-                put(log.as_mut(), from, bytes);
+                write_to_log(log.as_mut(), from, bytes);
             });
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn verdict(job: &Job) -> ExitCode {
     match job.status.phase {
         Some(Phase::Succeeded) => ExitCode::SUCCESS,
         _ => {
-            log::tell(&why(job));
+            log::print_line(&why(job));
             ExitCode::FAILURE
         }
     }
@@ -92,7 +92,7 @@ pub(crate) async fn wait(
         () = over => (1, format!("not ended within {} s", limit.unwrap_or_default().as_secs())),
     };
     let (program, name) = (backend.program(), &key.name);
-    log::tell(&format!(
+    log::print_line(&format!(
         "windlass: {why}; the job goes on: `{program} watch {name}` follows it, `{program} cancel \
          {name}` ends it"
     ));

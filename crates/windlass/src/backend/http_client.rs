@@ -95,7 +95,7 @@ impl Client {
         };
         let is_plain = uri.scheme_str() == Some("http");
         if is_plain && !is_loopback(server) {
-            log::tell(&format!(
+            log::print_line(&format!(
                 "windlass: the token goes to {server} as it is: whoever is on the way can read it"
             ));
         }

@@ -56,7 +56,7 @@ pub(crate) struct LocalFile {
 
 impl LocalFile {
     /// Reads the file once, for its digest.
-    pub(crate) fn of(mut file: File, media_type: &str) -> io::Result<Self> {
+    pub(crate) fn from_file(mut file: File, media_type: &str) -> io::Result<Self> {
         let (mut hash, mut piece, mut bytes) = (Sha256::new(), vec![0; PIECE_BYTES], 0);
         file.rewind()?;
         while let read @ 1.. = file.read(&mut piece)? {
@@ -70,7 +70,7 @@ impl LocalFile {
     /// The file at a path, of this media type or of what its ending tells.
     pub(crate) fn open(path: &Path, media_type: Option<&str>) -> anyhow::Result<Self> {
         let media_type = media_type.or_else(|| type_of(path)).unwrap_or(media_type::BYTES);
-        let read = File::open(path).and_then(|file| Self::of(file, media_type));
+        let read = File::open(path).and_then(|file| Self::from_file(file, media_type));
         Ok(read.map_err(|error| BadUsage(format!("{}: {error}", path.display())))?)
     }
 

@@ -181,11 +181,17 @@ impl Backend {
 
     /// Where inputs and files are sent before their job.
     pub(crate) fn blobs(&self) -> anyhow::Result<&dyn BlobSink> {
-        let why = "files and large inputs are sent to a server: --server or --data names it. That of a cluster is \
-                   its gateway: `kubectl port-forward -n windlass service/windlass-gateway 7070`, and \
-                   `windlass` with --server http://127.0.0.1:7070";
-        let blobs = self.blobs.as_ref().ok_or_else(|| BadUsage(why.into()))?;
-        Ok(blobs)
+        let namespace = &self.namespace;
+        let why = || {
+            BadUsage(format!(
+                "files and large inputs are sent to a server: --server or --data names it. That of a cluster is its \
+                 gateway. Where it has no address of its own, this gives it one:\n\
+                 kubectl port-forward -n windlass service/windlass-gateway 7070\n\
+                 Then say who you are, and use `windlass` with --server http://127.0.0.1:7070 -n {namespace}:\n\
+                 export WINDLASS_TOKEN=$(kubectl create token ACCOUNT -n {namespace})"
+            ))
+        };
+        Ok(self.blobs.as_ref().ok_or_else(why)?)
     }
 
     async fn check(&self, submission: &Submission) -> Result<(), Error> {
@@ -252,13 +258,14 @@ impl Backend {
         }
     }
 
-    /// Writes a finished job's result.
+    /// Writes a finished job's result; with `partial` also what it had computed before it failed.
     pub(crate) async fn write_result(
         &self,
         key: &JobKey,
+        partial: bool,
         output: ResultFile,
     ) -> anyhow::Result<()> {
-        let result = match self.jobs.result(key).await {
+        let result = match self.jobs.result(key, partial).await {
             // Only the gateway has the credentials of the store.
             Err(Error::Unavailable { .. }) if self.kind == BackendKind::Cluster => {
                 let namespace = &key.namespace;

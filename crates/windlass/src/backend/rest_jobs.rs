@@ -253,21 +253,18 @@ impl Jobs for RestJobs {
         Ok(Box::new(watch))
     }
 
-    async fn result(&self, key: &JobKey) -> Result<StoredResult, Error> {
+    async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
-        let Some(result) = job.status.result.clone() else { return Err(Error::no_result(&job)) };
+        let result = job.result(partial)?;
         let content = match &result.location {
             None => {
-                Content::Inline(inline_bytes(&result).ok_or_else(|| Error::damaged(key))?.into())
+                Content::Inline(inline_bytes(result).ok_or_else(|| Error::damaged(key))?.into())
             }
-            Some(_) => Content::Stored(Box::new(RestResult::new(self.0.clone(), key.clone()))),
+            Some(_) => {
+                Content::Stored(Box::new(RestResult::new(self.0.clone(), key.clone(), partial)))
+            }
         };
-        Ok(StoredResult {
-            bytes: result.bytes,
-            content_type: result.content_type,
-            sha256: result.sha256,
-            content,
-        })
+        Ok(StoredResult::new(result, content))
     }
 
     async fn logs(

@@ -150,7 +150,7 @@ fn read_input(input: Option<&str>, media_type: Option<&str>) -> anyhow::Result<I
             }
         }
     }
-    Ok(Input::Sent(LocalFile::of(file, told).map_err(unread)?))
+    Ok(Input::Sent(LocalFile::from_file(file, told).map_err(unread)?))
 }
 
 /// A file with what comes from a source that can be read once.

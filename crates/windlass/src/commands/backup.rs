@@ -55,7 +55,7 @@ pub(crate) fn backup(args: Backup) -> anyhow::Result<ExitCode> {
     } else {
         to_file(&data, &args.file).with_context(|| args.file.display().to_string())?
     };
-    tell("backed up", &contents);
+    print_contents("backed up", &contents);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn restore(args: Restore) -> anyhow::Result<ExitCode> {
         Box::new(File::open(&args.file).with_context(|| args.file.display().to_string())?)
     };
     let contents = backup::restore(from, &data).map_err(refusal)?;
-    tell("restored", &contents);
+    print_contents("restored", &contents);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,7 +120,7 @@ fn refusal(error: BackupError) -> anyhow::Error {
     }
 }
 
-fn tell(what: &str, contents: &Contents) {
+fn print_contents(what: &str, contents: &Contents) {
     let Contents { files, bytes } = contents;
-    log::tell(&format!("windlass: {what} {files} files, {bytes} bytes"));
+    log::print_line(&format!("windlass: {what} {files} files, {bytes} bytes"));
 }

@@ -65,12 +65,12 @@ pub(crate) async fn carry_out(
         ended = follow => ended?,
         () = process::stopped() => {
             let cancelled = backend.jobs.cancel(&job_key, Some(&job.metadata.uid)).await.map(drop);
-            log::tell(&interrupted(backend.program(), &job_key.name, cancelled));
+            log::print_line(&interrupted(backend.program(), &job_key.name, cancelled));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
     if job.status.phase == Some(Phase::Succeeded) {
-        backend.write_result(&job_key, output).await?;
+        backend.write_result(&job_key, false, output).await?;
     }
     Ok(follow::verdict(&job))
 }

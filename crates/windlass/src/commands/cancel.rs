@@ -54,7 +54,7 @@ pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<E
         (shape, [job]) => objects::one(job, shape)?,
         (shape, jobs) => objects::many(jobs, shape)?,
     }
-    ended.iter().for_each(|how| log::tell(how));
+    ended.iter().for_each(|how| log::print_line(how));
     if let Some(missing) = missing {
         return Err(missing.into());
     }

@@ -18,7 +18,7 @@ pub(crate) struct Dashboard {}
 pub(crate) async fn dashboard(backend: &Backend, _: &Dashboard) -> anyhow::Result<ExitCode> {
     let DashboardLink { url, signs_in } = backend.dashboard_link().await?;
     writeln!(stdout(), "{url}")?;
-    log::tell(if signs_in {
+    log::print_line(if signs_in {
         "windlass: the link is good once, for a minute"
     } else {
         "windlass: the page asks for a token of the server"

@@ -26,7 +26,7 @@ pub(crate) struct Drain {
 
 pub(crate) async fn drain(backend: &Backend, args: &Drain) -> anyhow::Result<ExitCode> {
     let Draining { running, waiting } = backend.drain().await?;
-    log::tell(&format!(
+    log::print_line(&format!(
         "windlass: the server takes nothing new and ends when nothing runs: {running} run, {waiting} wait for the next \
          server"
     ));
@@ -37,7 +37,7 @@ pub(crate) async fn drain(backend: &Backend, args: &Drain) -> anyhow::Result<Exi
         ended = until_it_is_gone(backend) => ended?,
         () = process::stopped() => return Ok(ExitCode::from(INTERRUPTED)),
     }
-    log::tell("windlass: the server has ended");
+    log::print_line("windlass: the server has ended");
     Ok(ExitCode::SUCCESS)
 }
 

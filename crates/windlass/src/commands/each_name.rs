@@ -16,7 +16,7 @@ pub(crate) async fn each_name<T>(
             Ok(one) => all.push(one),
             Err(error @ Error::NotFound { .. }) => {
                 if let Some(earlier) = missing.replace(error) {
-                    log::tell(&format!("windlass: {earlier}"));
+                    log::print_line(&format!("windlass: {earlier}"));
                 }
             }
             Err(error) => return Err(error),

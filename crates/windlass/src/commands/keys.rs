@@ -96,7 +96,7 @@ fn directory(data: Data) -> anyhow::Result<PathBuf> {
     let directory = data.directory()?;
     if !access::is_in(&directory) {
         let shown = directory.display();
-        log::tell(&format!(
+        log::print_line(&format!(
             "windlass: no server has used {shown} yet: its keys are good for one that is started with \
              `windlass serve --data {shown}`; --data names another's data directory"
         ));
@@ -121,7 +121,7 @@ fn create(args: Create) -> anyhow::Result<()> {
     let Some(secret) = keys::create(&directory(args.data)?, wanted)? else {
         return Err(BadUsage(format!("there is a key {name:?} already; revoke it first")).into());
     };
-    log::tell(&told);
+    log::print_line(&told);
     writeln!(stdout(), "{secret}")?;
     Ok(())
 }

@@ -111,12 +111,12 @@ pub(crate) async fn list(backend: &Backend, args: &List) -> anyhow::Result<ExitC
         objects::many(&jobs, args.output)?;
     }
     if !is_whole {
-        log::tell(&format!(
+        log::print_line(&format!(
             "windlass: there are more than {most} jobs, of which these are the newest; --limit N shows more, \
              --since, --selector, --function, --phase and --queue fewer"
         ));
     } else if jobs.is_empty() && !args.watch {
-        log::tell(&format!(
+        log::print_line(&format!(
             "windlass: there are no such jobs in namespace {:?}",
             backend.namespace
         ));

@@ -132,7 +132,9 @@ async fn follow(
             Shown::Lost(error) => Some(error),
         };
         let Some(next) = next_attempt(backend, key, attempt, lost).await? else { return Ok(()) };
-        log::tell(&format!("windlass: the log broke off; attempt {next} follows from its begin"));
+        log::print_line(&format!(
+            "windlass: the log broke off; attempt {next} follows from its begin"
+        ));
         (attempt, range.tail) = (next, LONGEST_TAIL);
     }
 }

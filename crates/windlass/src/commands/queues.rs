@@ -80,7 +80,7 @@ pub(crate) async fn queues(backend: &Backend, args: &ObjectsFlags) -> anyhow::Re
     objects::many(&found, args.output)?;
     waiting(backend, args, &found).await?;
     if found.is_empty() {
-        log::tell(&format!(
+        log::print_line(&format!(
             "windlass: there are no queues in namespace {namespace:?}, and so no quota"
         ));
     }
@@ -103,7 +103,7 @@ async fn waiting(backend: &Backend, args: &ObjectsFlags, queues: &[Queue]) -> an
     objects::print("\n")?;
     objects::many::<Estimate>(&told, args.output)?;
     if more > 0 {
-        log::tell(&format!("windlass: {more} more wait"));
+        log::print_line(&format!("windlass: {more} more wait"));
     }
     Ok(())
 }

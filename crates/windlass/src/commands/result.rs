@@ -23,6 +23,9 @@ pub(crate) struct ResultOf {
     pub(crate) job: String,
     #[command(flatten)]
     pub(crate) wait: WaitFlags,
+    /// Also of a job that has failed: what it had computed before
+    #[arg(long)]
+    pub(crate) partial: bool,
     /// Write the result to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -34,10 +37,11 @@ pub(crate) async fn result(backend: &Backend, args: &ResultOf) -> anyhow::Result
     if args.wait.wait.is_some() {
         match follow::wait(backend, &key, &args.wait, Progress::bar_only()).await? {
             Waited::Ended(job) if job.status.phase == Some(Phase::Succeeded) => {}
+            Waited::Ended(job) if args.partial && job.status.result.is_some() => {}
             Waited::Ended(job) => return Ok(follow::verdict(&job)),
             Waited::Not(code) => return Ok(code),
         }
     }
-    backend.write_result(&key, output).await?;
+    backend.write_result(&key, args.partial, output).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -131,7 +131,7 @@ async fn carry_out(
     };
     let Some(job) = end else {
         let grace = windlass_core::contract::STOP_GRACE_SECONDS;
-        log::tell(&format!(
+        log::print_line(&format!(
             "windlass: interrupted; the job is cancelled and has {grace} s to stop (again: kill it)"
         ));
         tokio::select! {
@@ -142,7 +142,7 @@ async fn carry_out(
         return Ok(ExitCode::from(INTERRUPTED));
     };
     if job.status.phase == Some(Phase::Succeeded) {
-        let result = engine.result(&key).await?;
+        let result = engine.result(&key, false).await?;
         let whole = 0..result.bytes;
         output.write(result.read(whole).await?).await?;
     }

@@ -19,11 +19,11 @@ pub(crate) fn start(default: &str) {
 }
 
 /// Writes one line to standard error. When nobody can read it any more, that is no reason to stop.
-pub(crate) fn tell(line: &str) {
+pub(crate) fn print_line(line: &str) {
     writeln!(stderr(), "{line}").unwrap_or_default();
 }
 
 /// Tells an error and its causes, once.
 pub(crate) fn tell_error(error: &anyhow::Error) {
-    tell(&format!("windlass: {error:#}"));
+    print_line(&format!("windlass: {error:#}"));
 }

@@ -79,8 +79,8 @@ pub(crate) fn some<T: Shown>(
 /// Shows a list of objects.
 pub(crate) fn many<T: Shown>(objects: &[T], shape: OutputForm) -> anyhow::Result<()> {
     match shape {
-        OutputForm::Json => print(&json(&Listing::of(objects))?),
-        OutputForm::Yaml => print(&yaml(&Listing::of(objects))?),
+        OutputForm::Json => print(&json(&Listing::of_items(objects))?),
+        OutputForm::Yaml => print(&yaml(&Listing::of_items(objects))?),
         OutputForm::Name => {
             print(&objects.iter().map(|object| full_name(object) + "\n").collect::<String>())
         }
@@ -153,7 +153,7 @@ struct Listing<'a, T> {
 }
 
 impl<'a, T: Shown> Listing<'a, T> {
-    fn of(items: &'a [T]) -> Self {
+    fn of_items(items: &'a [T]) -> Self {
         Self { api_version: API_VERSION, kind: format!("{}List", T::KIND), items }
     }
 }

@@ -65,7 +65,7 @@ impl Progress {
                     let told =
                         progress.as_ref().map(|told| format!(" {} {}", told.percent, words(told)));
                     let line = format!("{}{}", phase.as_str(), told.unwrap_or_default());
-                    log::tell(line.trim_end());
+                    log::print_line(line.trim_end());
                 }
             }
             Self::Silent => {}

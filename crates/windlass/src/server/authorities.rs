@@ -32,10 +32,10 @@ impl Authorities {
             let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             return Err(format!("{}: no such file, or empty", names.join(", ")));
         };
-        Self::of(file).map_err(|why| format!("{}: {why}", file.display()))
+        Self::read_file(file).map_err(|why| format!("{}: {why}", file.display()))
     }
 
-    fn of(file: &Path) -> Result<Self, String> {
+    fn read_file(file: &Path) -> Result<Self, String> {
         let pem = fs::read_to_string(file).map_err(|error| error.to_string())?;
         if pem.len() > MAX_AUTHORITIES_BYTES {
             return Err(format!("more than {MAX_AUTHORITIES_BYTES} bytes"));
@@ -53,14 +53,14 @@ pub(crate) fn follow(files: Vec<PathBuf>) -> Result<watch::Receiver<Authorities>
         let mut complaint = String::new();
         while !now.is_closed() {
             tokio::time::sleep(LOOK_PAUSE).await;
-            look(&files, &now, &mut complaint);
+            renew(&files, &now, &mut complaint);
         }
     });
     Ok(seen)
 }
 
 /// Looks once. The complaint is what was logged last.
-fn look(files: &[PathBuf], now: &watch::Sender<Authorities>, complaint: &mut String) {
+fn renew(files: &[PathBuf], now: &watch::Sender<Authorities>, complaint: &mut String) {
     match Authorities::read(files) {
         Ok(read) => {
             complaint.clear();
@@ -109,13 +109,13 @@ mod tests {
         let mut complaint = String::new();
         fs::write(&files[0], FIRST).unwrap();
         let (now, seen) = watch::channel(Authorities::read(&files).unwrap());
-        look(&files, &now, &mut complaint);
+        renew(&files, &now, &mut complaint);
         fs::write(&files[0], "nothing").unwrap();
-        look(&files, &now, &mut complaint);
+        renew(&files, &now, &mut complaint);
         assert!(complaint.contains("no certificate"), "{complaint}");
         assert!(!seen.has_changed().unwrap());
         fs::write(&files[0], SECOND).unwrap();
-        look(&files, &now, &mut complaint);
+        renew(&files, &now, &mut complaint);
         assert_eq!((&*seen.borrow().pem, complaint.as_str()), (SECOND, ""));
     }
 }

@@ -41,12 +41,12 @@ impl ServiceManager {
 
     /// The server answers.
     pub(crate) fn ready(&self) {
-        self.tell("READY=1");
+        self.notify("READY=1");
     }
 
     /// The server ends what runs, and then itself.
     pub(crate) fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.notify("STOPPING=1");
     }
 
     /// Tells twice in each interval that the server lives, as long as what is behind it answers. A server that is drained
@@ -62,7 +62,7 @@ impl ServiceManager {
         loop {
             ticks.tick().await;
             match answers().await {
-                Ok(()) => self.tell("WATCHDOG=1"),
+                Ok(()) => self.notify("WATCHDOG=1"),
                 Err(error) => {
                     warn!(%error, "the service manager is not told that the server lives")
                 }
@@ -70,7 +70,7 @@ impl ServiceManager {
         }
     }
 
-    fn tell(&self, state: &str) {
+    fn notify(&self, state: &str) {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(state.as_bytes())
         {

@@ -68,7 +68,7 @@ pub(super) async fn follow_jobs(backend: &Backend, news: &mpsc::Sender<News>) {
             },
             Ended::Broken(error) => (Connection::Lost(error.to_string()), pause),
         };
-        tell(news, News::Connection(connection)).await;
+        send_news(news, News::Connection(connection)).await;
         tokio::time::sleep(wait).await;
         pause = if begun.elapsed() > LASTING + wait { BACKOFF[0] } else { pause * 2 };
         pause = pause.min(BACKOFF[1]);
@@ -80,18 +80,18 @@ pub(super) async fn follow_queues(backend: &Backend, news: &mpsc::Sender<News>) 
     // An earlier server tells no capacity; nor does a cluster.
     let capacity = backend.jobs.capacity(&backend.namespace).await.unwrap_or_default();
     if let Some(cpus) = capacity.cpus {
-        tell(news, News::Machine(cpus)).await;
+        send_news(news, News::Machine(cpus)).await;
     }
     loop {
         let queues = backend.jobs.queues(&backend.namespace).await;
-        tell(news, News::Queues(queues.map_err(|error| error.to_string()))).await;
+        send_news(news, News::Queues(queues.map_err(|error| error.to_string()))).await;
         // An earlier server keeps none; nor does a cluster without its gateway.
         if let Ok(history) = backend.jobs.history(&backend.namespace).await {
-            tell(news, News::History(Box::new(history))).await;
+            send_news(news, News::History(Box::new(history))).await;
         }
         // Nor does one of those estimate anything.
         if let Ok(estimates) = backend.jobs.estimates(&backend.namespace).await {
-            tell(news, News::Estimates(estimates.items)).await;
+            send_news(news, News::Estimates(estimates.items)).await;
         }
         tokio::time::sleep(QUEUES).await;
     }
@@ -116,17 +116,17 @@ async fn follow_once(backend: &Backend, news: &mpsc::Sender<News>) -> Ended {
             listed = &mut listing, if !is_listed => match listed {
                 Ok(()) => {
                     is_listed = true;
-                    tell(news, News::Connection(Connection::Live)).await;
+                    send_news(news, News::Connection(Connection::Live)).await;
                 }
                 Err(error) => return Ended::Broken(error),
             },
             change = changes.next() => match change {
                 Some(Ok(Change::Stored(shown))) => {
                     let row = Row::new(shown.job().into_owned());
-                    tell(news, News::Stored(Box::new(row))).await;
+                    send_news(news, News::Stored(Box::new(row))).await;
                 }
                 Some(Ok(Change::Deleted { name, uid })) => {
-                    tell(news, News::Deleted { name, uid }).await;
+                    send_news(news, News::Deleted { name, uid }).await;
                 }
                 Some(Err(error)) => return Ended::Broken(error),
                 None => return Ended::Broken(Error::unavailable("the stream has ended")),
@@ -136,21 +136,21 @@ async fn follow_once(backend: &Backend, news: &mpsc::Sender<News>) -> Ended {
 }
 
 async fn list(backend: &Backend, news: &mpsc::Sender<News>) -> Result<(), Error> {
-    tell(news, News::ListBegun).await;
+    send_news(news, News::ListBegun).await;
     let mut filter = Filter::default();
     loop {
         let page = backend.list_briefly(&filter).await?;
-        tell(news, News::Listed(page.items.into_iter().map(Row::new).collect())).await;
+        send_news(news, News::Listed(page.items.into_iter().map(Row::new).collect())).await;
         match page.continue_from {
             Some(token) => filter.continue_from = Some(token),
             None => break,
         }
     }
-    tell(news, News::ListEnded).await;
+    send_news(news, News::ListEnded).await;
     Ok(())
 }
 
 /// Nobody is told who does not listen any more.
-async fn tell(news: &mpsc::Sender<News>, what: News) {
+async fn send_news(news: &mpsc::Sender<News>, what: News) {
     drop(news.send(what).await);
 }

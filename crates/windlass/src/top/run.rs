@@ -60,10 +60,10 @@ async fn show(backend: &Backend, terminal: &mut DefaultTerminal) -> anyhow::Resu
             () = &mut jobs => {}
             () = &mut queues => {}
             Some(what) = news.recv() => screen.take(what),
-            Some(came_of_it) = acting.next() => screen.tell(came_of_it),
+            Some(came_of_it) = acting.next() => screen.show_outcome(came_of_it),
             (uid, said) = log.next() => match said {
                 Ok(bytes) => screen.take_log(&uid, &bytes),
-                Err(why) => screen.tell(Err(why)),
+                Err(why) => screen.show_outcome(Err(why)),
             },
             event = keys.next() => {
                 let event = event.context("the terminal is gone")?.context("the terminal")?;

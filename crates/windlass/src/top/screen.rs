@@ -137,7 +137,7 @@ impl Screen {
                 self.table.end_list();
                 self.is_listed = true;
             }
-            News::Stored(row) => self.table.put(*row),
+            News::Stored(row) => self.table.insert(*row),
             News::Deleted { name, uid } => self.table.delete(&name, &uid),
             News::Queues(queues) => self.queues = queues,
             News::Machine(cpus) => self.machine = Some(cpus),
@@ -168,7 +168,7 @@ impl Screen {
     }
 
     /// What came of an action.
-    pub(super) fn tell(&mut self, came_of_it: Result<String, String>) {
+    pub(super) fn show_outcome(&mut self, came_of_it: Result<String, String>) {
         let is_bad = came_of_it.is_err();
         let text = came_of_it.unwrap_or_else(|why| why);
         self.message = Some(Message { text, is_bad });
@@ -229,9 +229,9 @@ impl Screen {
                 return self.show(View::Jobs);
             }
             KeyCode::Enter if matches!(self.view, View::Jobs) => return self.open(),
-            KeyCode::Char('c') => self.ask(Action::Cancel),
-            KeyCode::Char('d') => self.ask(Action::Delete),
-            KeyCode::Char('r') => self.ask(Action::Retry),
+            KeyCode::Char('c') => self.ask_whether_to(Action::Cancel),
+            KeyCode::Char('d') => self.ask_whether_to(Action::Delete),
+            KeyCode::Char('r') => self.ask_whether_to(Action::Retry),
             KeyCode::Up | KeyCode::Char('k') => self.go(-1),
             KeyCode::Down | KeyCode::Char('j') => self.go(1),
             KeyCode::PageUp => self.go(-PAGE),
@@ -263,7 +263,7 @@ impl Screen {
         Some(Wish::FollowLog { name, uid })
     }
 
-    fn ask(&mut self, action: Action) {
+    fn ask_whether_to(&mut self, action: Action) {
         if let Some(asked) = self.asked(action) {
             self.mode = Mode::Confirm(asked);
         }

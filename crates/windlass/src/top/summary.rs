@@ -107,9 +107,9 @@ mod tests {
             if name == "second" {
                 row.job.status.waiting = Some(Place { position: 2, estimated_start: None });
             }
-            table.put(row);
+            table.insert(row);
         }
-        table.put(row("new", "n", 1, 50));
+        table.insert(row("new", "n", 1, 50));
         let names =
             |rows: Vec<&Row>| rows.iter().map(|row| row.name().to_owned()).collect::<Vec<_>>();
         assert_eq!(by_phase(&table), [3, 1, 1, 0, 2, 0]);

@@ -110,7 +110,7 @@ impl JobTable {
     }
 
     /// A job is new or has changed.
-    pub(super) fn put(&mut self, row: Row) {
+    pub(super) fn insert(&mut self, row: Row) {
         if let Some(listing) = &mut self.listing {
             listing.missing.remove(row.name());
         }
@@ -189,9 +189,9 @@ pub(super) mod tests {
     #[test]
     fn the_newest_is_first_and_a_name_is_there_once() {
         let mut table = JobTable::default();
-        table.put(row("a", "1", 1, 10));
-        table.put(row("b", "2", 1, 20));
-        table.put(row("a", "3", 1, 30));
+        table.insert(row("a", "1", 1, 10));
+        table.insert(row("b", "2", 1, 20));
+        table.insert(row("a", "3", 1, 30));
         assert_eq!(names(&table), ["a", "b"]);
         table.delete("a", "1");
         assert_eq!(names(&table), ["a", "b"], "that is the one before");
@@ -202,12 +202,12 @@ pub(super) mod tests {
     #[test]
     fn a_list_undoes_nothing_that_was_told_since_it_began() {
         let mut table = JobTable::default();
-        table.put(row("gone-before", "1", 1, 1));
-        table.put(row("changed", "2", 1, 2));
-        table.put(row("deleted", "3", 1, 3));
+        table.insert(row("gone-before", "1", 1, 1));
+        table.insert(row("changed", "2", 1, 2));
+        table.insert(row("deleted", "3", 1, 3));
         table.begin_list();
-        table.put(row("changed", "2", 5, 2));
-        table.put(row("new", "4", 1, 4));
+        table.insert(row("changed", "2", 5, 2));
+        table.insert(row("new", "4", 1, 4));
         table.delete("deleted", "3");
         table.put_listed(row("changed", "2", 4, 2));
         table.put_listed(row("deleted", "3", 1, 3));
@@ -219,12 +219,12 @@ pub(super) mod tests {
     #[test]
     fn no_more_are_kept_than_may_and_what_has_ended_goes_first() {
         let mut table = JobTable::default();
-        table.put(row("oldest", "o", 1, 0));
+        table.insert(row("oldest", "o", 1, 0));
         let mut ended = row("ended", "e", 1, 1);
         ended.job.status.phase = Some(Phase::Succeeded);
-        table.put(ended);
+        table.insert(ended);
         for at in 2..=MAX_JOBS {
-            table.put(row(&format!("j{at}"), &at.to_string(), 1, i64::try_from(at).unwrap()));
+            table.insert(row(&format!("j{at}"), &at.to_string(), 1, i64::try_from(at).unwrap()));
         }
         assert_eq!(table.rows().count(), MAX_JOBS);
         assert!(table.is_cut && table.get("ended").is_none() && table.get("oldest").is_some());

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::preemption_scan::Asker;
 use super::*;
 
 const QUEUES: [&str; 3] = ["a", "b", "c"];
@@ -96,6 +97,7 @@ fn a_guarantee_is_taken_back_and_no_other_is_touched() {
     assert_eq!(preempted(&mut admission), Some((10, vec![2])));
     assert_eq!((admission.release(&2), admission.reserved_in("a")), (Some(3), 2));
     assert_eq!((admission.reserved(), admission.used_in("a"), admission.used()), (2, 2, 5));
+    assert_eq!((admission.held_in("a"), admission.held()), (0, 3));
     assert_eq!(grants(&mut admission, at(60)), [(9, 1), (10, 2)], "one with what is free");
     assert_eq!(admission.release(&1), Some(1));
     assert_eq!((admission.reserved(), admission.reserved_in("a")), (0, 0));
@@ -249,6 +251,7 @@ fn shares() -> impl Strategy<Value = Vec<Share>> {
 /// What a caller knows.
 struct World {
     admission: Admission<u8>,
+    asker: Asker,
     capacity: Cpus,
     shares: Vec<Share>,
     jobs: BTreeMap<u8, Waiting>,
@@ -277,7 +280,7 @@ impl World {
                 self.start(id, cpus);
                 self.assert_within();
             }
-            let preempted = preemption_scan::preempt(&mut self.admission, self.now);
+            let preempted = self.asker.ask(&mut self.admission, self.now);
             let Some(preempted) = preempted else { return preemptions };
             self.check(&preempted);
             self.ending.extend(preempted.victims.iter().map(|id| (*id, Some(preempted.by))));
@@ -406,7 +409,9 @@ proptest! {
             admission.set_queue(name, Some(*share));
         }
         let (jobs, running, ending) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut world = World { admission, capacity, shares, jobs, running, ending, now: at(0) };
+        let asker = Asker::default();
+        let mut world =
+            World { admission, asker, capacity, shares, jobs, running, ending, now: at(0) };
         for event in events {
             world.take(event);
             world.turn();

@@ -128,18 +128,33 @@ impl Scan {
     }
 }
 
-/// Asks whom to end: it is what the scan says, unless nothing has changed since it was asked last.
-pub(super) fn preempt(admission: &mut Admission<u8>, now: Timestamp) -> Option<Preempted<u8>> {
-    let has_changed = admission.reservations.changed;
-    let expected = Scan::new(admission, now).decide();
-    let preempted = admission.preempt(now);
-    let found = preempted.as_ref().map(|Preempted { by, victims }| {
-        let known = &admission.reservations.by_job[by];
-        let kept = [known.kept, known.coming, known.most];
-        (*by, victims.iter().copied().collect(), kept)
-    });
-    assert_eq!(found, expected.filter(|_| has_changed));
-    preempted
+/// Asks whom to end, again and again.
+#[derive(Default)]
+pub(super) struct Asker {
+    /// When a look found nobody to end. At that time it is so, until something is marked as changed.
+    nobody_at: Option<Timestamp>,
+}
+
+impl Asker {
+    /// Whom to end: it is what the scan says. Where nothing is marked as changed, nobody is asked: then the scan says
+    /// nobody, too, unless time has passed.
+    pub(super) fn ask(
+        &mut self,
+        admission: &mut Admission<u8>,
+        now: Timestamp,
+    ) -> Option<Preempted<u8>> {
+        let looks = admission.reservations.changed || self.nobody_at == Some(now);
+        let expected = Scan::new(admission, now).decide().filter(|_| looks);
+        let preempted = admission.preempt(now);
+        let found = preempted.as_ref().map(|Preempted { by, victims }| {
+            let known = &admission.reservations.by_job[by];
+            let kept = [known.kept, known.coming, known.most];
+            (*by, victims.iter().copied().collect(), kept)
+        });
+        assert_eq!(found, expected);
+        self.nobody_at = (looks && preempted.is_none()).then_some(now);
+        preempted
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -232,11 +247,14 @@ fn assert_sums(admission: &Admission<u8>) {
         let reserved = reserved.filter(|(id, _)| admission.jobs[id].queue == *name);
         let kept: Cpus = reserved.map(|(_, known)| known.kept).sum();
         assert_eq!(admission.reserved_in(name), kept);
+        assert_eq!(u64::from(admission.held_in(name) + kept), queue.granted);
         assert_eq!(queue.ending, ending);
         assert_eq!(queue.running.iter().collect::<Vec<_>>(), running);
         let below = running.iter().filter(|(priority, ..)| *priority < 2);
         let below: u64 = below.map(|(.., cpus)| u64::from(*cpus)).sum();
         assert_eq!(queue.running.cpus_below(2), below);
+        let reclaimable: u64 = queue.reclaimable().map(|(.., cpus)| u64::from(cpus)).sum();
+        assert_eq!(queue.look_at_preemption().reclaimable, reclaimable);
     }
 }
 
@@ -248,7 +266,7 @@ proptest! {
         capacity in 0_u32..20, events in prop::collection::vec(event(), 1..120),
     ) {
         let mut admission = Admission::new(Capacity(Some(capacity)));
-        let mut now = at(1000);
+        let (mut asker, mut now) = (Asker::default(), at(1000));
         for name in QUEUES {
             let share = Share { guaranteed: 2, preemption: Preemption::Reclaim, ..Share::default() };
             admission.set_queue(name, Some(share));
@@ -256,7 +274,7 @@ proptest! {
         for event in events {
             take(&mut admission, &mut now, event);
             grants(&mut admission, now);
-            while preempt(&mut admission, now).is_some() {
+            while asker.ask(&mut admission, now).is_some() {
                 grants(&mut admission, now);
             }
             assert_sums(&admission);

@@ -47,6 +47,11 @@ fn starting_is_told_only_when_it_takes_long_or_has_a_reason() {
     assert_eq!(fresh.status, job().status);
     assert_eq!(fresh.requeue_after, Some(Duration::from_millis(59_900)));
 
+    // A start deadline that comes first is looked at in time.
+    let short = JobLimits { start_deadline_seconds: 10, ..limits() };
+    let fresh = plan(&job(), &short, &seen(vec![attempt(1, starting())]), at(100));
+    assert_eq!(fresh.requeue_after, Some(Duration::from_millis(9_900)));
+
     let slow = plan(&job(), &limits(), &seen(vec![attempt(1, starting())]), at(60_000));
     assert_eq!(slow.status.phase, Some(Phase::Starting));
     // Its pod comes: not worth another write.

@@ -3,7 +3,7 @@
 use super::fixtures::*;
 use crate::plan::*;
 use crate::report::Outcome;
-use crate::status::Failure;
+use crate::status::{Failure, JobResult};
 use crate::transition::MAX_ATTEMPTS;
 
 #[test]
@@ -33,6 +33,33 @@ fn what_is_lost_again_and_again_ends_after_as_many_attempts_as_there_are() {
     assert_eq!((status.phase, status.retries), (Some(Phase::Failed), 0));
     let message = status.failure.unwrap().message;
     assert_eq!(message, "no more than 200 attempts are made: evicted");
+}
+
+#[test]
+fn what_was_computed_before_the_last_failure_is_kept_and_no_result() {
+    let failed = |partial: JobResult| {
+        let (reason, message) = (FailureReason::FunctionError, "raised".to_owned());
+        let outcome =
+            Outcome::Failed { reason, message, exit_code: Some(70), partial: Some(partial) };
+        ending(outcome, at(1))
+    };
+    let mut job = job();
+    job.spec.retries = Some(1);
+    let limits = JobLimits { retries: 1, ..limits() };
+    job.status = report::finish(&job, &limits, 1, &failed(result())).unwrap();
+    assert_eq!((job.status.phase, &job.status.result), (Some(Phase::Queued), &None));
+    job.status = report::finish(&job, &limits, 2, &failed(result())).unwrap();
+    assert_eq!((job.status.phase, &job.status.result), (Some(Phase::Failed), &Some(result())));
+    assert!(job.result(false).unwrap_err().to_string().contains("only what it had computed"));
+    assert_eq!(job.result(true).unwrap(), &result());
+    // What is called JSON and is not is none either; and a digest is checked as that of a result.
+    let mut other = Job { status: JobStatus::default(), ..job.clone() };
+    other.spec.retries = None;
+    let no_json = crate::result::inline_result(b"{", "application/json").unwrap();
+    let status = report::finish(&other, &limits, 1, &failed(no_json)).unwrap();
+    assert_eq!((status.phase, status.result), (Some(Phase::Failed), None));
+    let damaged = JobResult { bytes: 77, ..result() };
+    assert!(report::finish(&other, &limits, 1, &failed(damaged)).is_err());
 }
 
 #[test]

@@ -19,6 +19,6 @@ pub(crate) async fn get_job(
     let job = state.gateway.jobs.get(&key).await?;
     Ok(match selected {
         None => Json(job).into_response(),
-        Some(fields) => Json(fields.of(&job)).into_response(),
+        Some(fields) => Json(fields.select(&job)).into_response(),
     })
 }

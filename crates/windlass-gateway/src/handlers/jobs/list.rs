@@ -33,7 +33,7 @@ pub(crate) async fn list_jobs(
     Ok(match fields {
         None => Json(ResourceList::page(KIND, items, continue_from)).into_response(),
         Some(fields) => {
-            let items = items.iter().map(|job| fields.of(job)).collect();
+            let items = items.iter().map(|job| fields.select(job)).collect();
             Json(ResourceList::<Value>::page(KIND, items, continue_from)).into_response()
         }
     })

@@ -7,23 +7,40 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use windlass_core::JobKey;
 use windlass_core::result::StoredResult;
 
 use crate::middleware::path_target::Target;
 use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
+use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};
 use crate::protocol::range::{self, RequestedPart};
 use crate::state::GatewayState;
 
 pub(crate) async fn get_result(
     Target { state, of: key, .. }: Target<JobKey>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let result = state.gateway.jobs.result(&key).await?;
+    let result = state.gateway.jobs.result(&key, wants_partial(&uri)?).await?;
     answer_read(ReadyResult { result, file: key.name }, &method, &headers).await
+}
+
+/// `?partial=`
+fn wants_partial(uri: &Uri) -> Result<bool, ApiError> {
+    let mut partial = false;
+    for (parameter, value) in parameters(uri)? {
+        match parameter.as_str() {
+            "partial" => {
+                partial =
+                    value.parse().map_err(|_| invalid_parameter("partial", "true or false"))?;
+            }
+            _ => return Err(unknown_parameter(parameter, "partial")),
+        }
+    }
+    Ok(partial)
 }
 
 /// Bytes that are to be read, and the name under which a browser saves them.
@@ -46,7 +63,7 @@ pub(crate) async fn answer_read(
 
 /// All of a result, whatever the caller has already.
 pub(crate) async fn whole_result(state: &GatewayState, key: &JobKey) -> Result<Response, ApiError> {
-    let result = state.gateway.jobs.result(key).await?;
+    let result = state.gateway.jobs.result(key, false).await?;
     let head = ResultHead::new(&result);
     let part = Some(0..head.total);
     let ready = ReadyResult { result, file: key.name.clone() };

@@ -30,7 +30,7 @@ pub(crate) async fn submit_job(
     let limits = &state.gateway.limits;
     let key = idempotency_key(&headers)?;
     let fields = if is_form(&headers) {
-        Form::of(&state, &token, &namespace, &headers, body)?.job().await?
+        Form::of_request(&state, &token, &namespace, &headers, body)?.job().await?
     } else {
         let read = body::read_json(&headers, body, MAX_SUBMIT_BYTES, limits.body).await;
         let bytes = read.map_err(|why| why.with_advice(ProblemKind::TooLarge, LARGE_INPUT))?;

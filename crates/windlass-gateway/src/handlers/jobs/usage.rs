@@ -11,7 +11,7 @@ pub(crate) async fn read_usage(
     Target { state, of: key, .. }: Target<JobKey>,
 ) -> Result<Json<UsageOverTime>, ApiError> {
     let job = state.gateway.jobs.get(&key).await?;
-    let heard = state.gateway.live.usage.of(&job);
+    let heard = state.gateway.live.usage.heard_of(&job);
     Ok(Json(match heard {
         Some(heard) if !job.status.is_finished() => heard,
         // What is stored is all; what was heard may lack the last of it.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
-use super::late_needs::{TOLD_WITHIN, block_on, has_reason, wait_for};
+use super::late_needs::{block_on, has_reason, has_succeeded, wait_for, without_function};
 use crate::cluster;
 use crate::controller::start;
 use crate::objects::{create_cluster_function, create_function, create_job};
@@ -18,26 +19,16 @@ fn is_refused(status: &Value) -> bool {
     has_reason(status, "FunctionNotFound") && status.to_string().contains("may not use")
 }
 
-fn has_succeeded(status: &Value) -> bool {
-    status["phase"] == "Succeeded"
-}
-
 #[test]
 fn a_job_waits_until_its_namespace_may_use_the_function_for_all() {
     block_on(async {
-        let server = Server::new(BTreeMap::new());
-        create_job(&server, 0, 0);
-        let cluster = tokio::spawn(cluster::run(server.clone(), 150, 1));
-        let controller = start(&server, 0, false);
-        let waits = |status: &Value| has_reason(status, "FunctionNotFound");
-        wait_for(&server, "j0", TOLD_WITHIN, waits).await;
+        let (server, tasks) = without_function().await;
         create_cluster_function(&server);
         wait_for(&server, "j0", SOON, is_refused).await;
         assert!(server.lock().all("jobs").next().is_none(), "nothing was started");
         server.lock().usable.insert("f".into());
         wait_for(&server, "j0", SOON, has_succeeded).await;
-        controller.abort();
-        cluster.abort();
+        tasks.iter().for_each(JoinHandle::abort);
     });
 }
 

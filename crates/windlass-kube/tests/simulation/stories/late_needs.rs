@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use windlass_kube::{ManageJobs, Settings};
 
@@ -52,6 +53,28 @@ pub(super) fn has_reason(status: &Value, reason: &str) -> bool {
     conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == reason))
 }
 
+pub(super) fn has_succeeded(status: &Value) -> bool {
+    status["phase"] == "Succeeded"
+}
+
+/// A server with a function, whose attempts take up to so many milliseconds, and a cluster that runs them.
+pub(super) fn with_function(longest: u64) -> (Server, JoinHandle<()>) {
+    let server = Server::new(BTreeMap::new());
+    create_function(&server);
+    let cluster = tokio::spawn(cluster::run(server.clone(), longest, 1));
+    (server, cluster)
+}
+
+/// A server with a job that has said that its function is not there, its cluster and its controller.
+pub(super) async fn without_function() -> (Server, [JoinHandle<()>; 2]) {
+    let server = Server::new(BTreeMap::new());
+    create_job(&server, 0, 0);
+    let cluster = tokio::spawn(cluster::run(server.clone(), 150, 1));
+    let controller = start(&server, 0, false);
+    wait(&server, TOLD_WITHIN, |status| has_reason(status, "FunctionNotFound")).await;
+    (server, [cluster, controller])
+}
+
 /// A server with a function and a job of it.
 fn with_one_job() -> Server {
     let server = Server::new(BTreeMap::new());
@@ -63,16 +86,10 @@ fn with_one_job() -> Server {
 #[test]
 fn a_job_waits_for_a_function_that_is_created_after_it() {
     block_on(async {
-        let server = Server::new(BTreeMap::new());
-        create_job(&server, 0, 0);
-        let cluster = tokio::spawn(cluster::run(server.clone(), 150, 1));
-        let controller = start(&server, 0, false);
-        let waits = |status: &Value| has_reason(status, "FunctionNotFound");
-        wait(&server, TOLD_WITHIN, waits).await;
+        let (server, tasks) = without_function().await;
         create_function(&server);
-        wait(&server, Duration::from_secs(10), |status| status["phase"] == "Succeeded").await;
-        controller.abort();
-        cluster.abort();
+        wait(&server, Duration::from_secs(10), has_succeeded).await;
+        tasks.iter().for_each(JoinHandle::abort);
     });
 }
 

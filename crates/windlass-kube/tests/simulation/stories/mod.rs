@@ -1,6 +1,7 @@
 //! The stories, by subject. Many are told with a number each, which varies them.
 
 mod by_hand;
+mod cancel;
 mod cluster_functions;
 mod cluster_queues;
 mod defects;

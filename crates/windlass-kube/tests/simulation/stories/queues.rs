@@ -1,17 +1,16 @@
 //! Queues that are missing, deleted, on hold, or changed while jobs wait in them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use windlass_kube::Settings;
 
-use super::late_needs::{TOLD_WITHIN, block_on, has_reason, wait_for};
-use crate::cluster;
+use super::late_needs::{
+    TOLD_WITHIN, block_on, has_reason, has_succeeded, wait_for, with_function,
+};
 use crate::controller::{settings, start, start_with};
-use crate::objects::{change_spec, create_function, create_job_of, create_queue_of};
+use crate::objects::{change_spec, create_job_of, create_queue_of};
 use crate::play::play_numbered;
 use crate::server::{Server, key};
 use crate::story::{ByHand, Story};
@@ -21,14 +20,6 @@ const ENDED_WITHIN: Duration = Duration::from_secs(20);
 
 /// In this time a job that wrongly may start would have started.
 const WOULD_START: Duration = Duration::from_secs(2);
-
-/// A server with a function, whose attempts take up to so many milliseconds, and a cluster that runs them.
-fn world(longest: u64) -> (Server, JoinHandle<()>) {
-    let server = Server::new(BTreeMap::new());
-    create_function(&server);
-    let cluster = tokio::spawn(cluster::run(server.clone(), longest, 1));
-    (server, cluster)
-}
 
 /// A job of one CPU in this queue, or without one.
 fn submit(server: &Server, name: &str, queue: Option<&str>) {
@@ -45,10 +36,6 @@ fn lacks_queue(status: &Value) -> bool {
 
 fn waits_for_cpus(status: &Value) -> bool {
     status["phase"] == "Queued" && has_reason(status, "WaitingForCpus")
-}
-
-fn has_succeeded(status: &Value) -> bool {
-    status["phase"] == "Succeeded"
 }
 
 /// How many batch Jobs were made.
@@ -83,7 +70,7 @@ async fn nothing_starts(server: &Server) {
 #[test]
 fn a_job_waits_for_a_queue_that_nobody_has_made() {
     block_on(async {
-        let (server, cluster) = world(150);
+        let (server, cluster) = with_function(150);
         submit(&server, "escapes", Some("nobodys"));
         submit(&server, "passes", None);
         let controller = start(&server, 0, false);
@@ -103,7 +90,7 @@ fn a_job_waits_for_a_queue_that_nobody_has_made() {
 #[test]
 fn without_any_queue_a_job_waits_where_one_is_required() {
     block_on(async {
-        let (server, cluster) = world(150);
+        let (server, cluster) = with_function(150);
         submit(&server, "j0", None);
         let controller = start_with(&server, Settings { require_queue: true, ..settings() }, 0);
         wait_for(&server, "j0", TOLD_WITHIN, lacks_queue).await;
@@ -118,7 +105,7 @@ fn without_any_queue_a_job_waits_where_one_is_required() {
 #[test]
 fn a_deleted_queue_holds_its_jobs_and_starts_them_when_it_is_there_again() {
     block_on(async {
-        let (server, cluster) = world(4_000);
+        let (server, cluster) = with_function(4_000);
         create_queue_of(&server, "default", json!({ "cpus": 0 }));
         let jobs = ["a", "b", "c", "d"];
         jobs.iter().for_each(|job| submit(&server, job, None));
@@ -162,7 +149,7 @@ fn a_queue_that_is_deleted_and_made_again_breaks_no_promise() {
 #[test]
 fn nothing_starts_in_a_queue_on_hold_and_what_runs_goes_on() {
     block_on(async {
-        let (server, cluster) = world(3_000);
+        let (server, cluster) = with_function(3_000);
         create_queue_of(&server, "q", json!({ "cpus": 1 }));
         submit(&server, "a", Some("q"));
         let controller = start(&server, 0, false);
@@ -190,7 +177,7 @@ fn nothing_starts_in_a_queue_on_hold_and_what_runs_goes_on() {
 #[test]
 fn a_waiting_job_takes_the_queue_and_the_priority_that_it_is_given() {
     block_on(async {
-        let (server, cluster) = world(150);
+        let (server, cluster) = with_function(150);
         create_queue_of(&server, "closed", json!({ "cpus": 0 }));
         create_queue_of(&server, "open", json!({ "cpus": 0 }));
         for job in ["z", "y", "x"] {

@@ -1,6 +1,5 @@
 //! Pods for which the node has no room.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,11 +7,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use windlass_kube::Settings;
 
-use super::late_needs::{TOLD_WITHIN, block_on, has_reason, wait_for};
+use super::late_needs::{
+    TOLD_WITHIN, block_on, has_reason, has_succeeded, wait_for, with_function,
+};
 use super::write_faults::random_faults;
-use crate::cluster;
 use crate::controller::{settings, start, start_with};
-use crate::objects::{create_function, create_job_of, create_queue, set_node_cpus};
+use crate::objects::{create_job_of, create_queue, set_node_cpus};
 use crate::play::play_numbered;
 use crate::server::{ReadFaults, Server, random_below};
 use crate::story::{ByHand, Story};
@@ -25,10 +25,8 @@ const WOULD_START: Duration = Duration::from_secs(3);
 
 /// A server whose node has so many CPUs, and a cluster whose attempts take up to so many milliseconds.
 fn world(node_cpus: u32, longest: u64) -> (Server, JoinHandle<()>) {
-    let server = Server::new(BTreeMap::new());
-    create_function(&server);
+    let (server, cluster) = with_function(longest);
     set_node_cpus(&server, node_cpus);
-    let cluster = tokio::spawn(cluster::run(server.clone(), longest, 1));
     (server, cluster)
 }
 
@@ -37,10 +35,6 @@ fn submit(server: &Server, name: &str, [min, max]: [u32; 2]) {
     let spec = json!({ "function": "f", "parallelism": max, "minParallelism": min,
         "input": { "crashes": 0 } });
     create_job_of(server, name, spec);
-}
-
-fn has_succeeded(status: &Value) -> bool {
-    status["phase"] == "Succeeded"
 }
 
 fn gave_back(status: &Value) -> bool {

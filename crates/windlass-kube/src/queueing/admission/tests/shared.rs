@@ -343,3 +343,29 @@ fn guarantees_above_the_cpus_are_told_until_they_fit() {
     shared.admission.cluster_queue_deleted(POOL, POOL, at(0));
     assert_eq!(shared.admission.lock().scheduler.guaranteed_of(POOL), 0);
 }
+
+#[test]
+fn cpus_that_are_kept_for_a_job_are_told_as_reserved_and_by_nobody_as_granted() {
+    let reclaims = json!({ "cpus": 9, "guaranteedCpus": 2, "preemption": "reclaim" });
+    let shared = Shared::new(2, reclaims, json!({ "cpus": 9 }));
+    for name in ["b0", "b1"] {
+        shared.observe("b", name, true);
+        let standing = windlass_core::Standing { priority: 0, since: at(0) };
+        shared.admission.lock().scheduler.set_running(&attempt(name), standing, false);
+    }
+    let mut job = job("a0");
+    job.metadata.namespace = "a".into();
+    let limits = JobLimits { parallelism: 2, ..JobLimits::without_function(&job.spec) };
+    let limits = JobLimits { min_parallelism: 2, ..limits };
+    shared.admission.request_cpus(&job, attempt("a0"), &limits, at(0));
+    shared.observe("b", "b0", false);
+    let state = shared.admission.lock();
+    let measured: Vec<_> =
+        state.numbers().into_iter().map(|queue| (queue.granted, queue.reserved)).collect();
+    assert_eq!(measured, [(0, 1), (1, 0)]);
+    assert_eq!(state.scheduler.numbers_of(POOL), (1, 1));
+    drop(state);
+    let write = shared.admission.next_claim_write(true, at(0)).unwrap();
+    let QueueStatus { granted, waiting, .. } = write.status;
+    assert_eq!((write.uid.as_str(), granted, waiting), ("a", 0, 1));
+}

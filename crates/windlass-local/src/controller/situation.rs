@@ -20,7 +20,7 @@ pub(super) fn situation(state: &mut State) -> Situation<Uuid> {
 fn known(active: &ActiveJob) -> KnownJob {
     let timeout_seconds = active.limits.timeout_seconds;
     let known = match &active.job {
-        Some(job) => KnownJob::of(job, timeout_seconds),
+        Some(job) => KnownJob::from_job(job, timeout_seconds),
         None => KnownJob { timeout_seconds, ..KnownJob::default() },
     };
     let attempt = active.attempts.last();
