@@ -28,7 +28,7 @@ pub struct Report {
     pub attempt: AttemptNumber,
     /// What happened.
     pub event: Event,
-    /// When this was sent, by the worker's clock; what it tells may have been long before.
+    /// When this was sent, by the clock of a worker on the server's machine; what it tells may have been long before.
     pub sent: Option<Timestamp>,
 }
 

@@ -71,10 +71,16 @@ function checkPages(content: ArrayBuffer, metadata: FileMetaData, name: string, 
       const reader = { view: new DataView(content, start, Number(chunk.total_compressed_size)), offset: 0 };
       while (reader.offset < reader.view.byteLength - 1) {
         const page = parquetHeader(reader);
-        const head = page.data_page_header ?? page.data_page_header_v2 ?? page.dictionary_page_header;
-        const [size, length, values] = [page.compressed_page_size, page.uncompressed_page_size, head?.num_values ?? 0];
+        // Whatever its type says, every head that it has: which of them is read is the library's choice.
+        const heads = [page.data_page_header, page.data_page_header_v2, page.dictionary_page_header];
+        const values = Math.max(0, ...heads.map((head) => head?.num_values ?? 0));
+        const [size, length] = [page.compressed_page_size, page.uncompressed_page_size];
         if (!(size >= 0 && length <= PAGE_BYTES && values <= PAGE_VALUES)) {
           throw new Error(`a page says to have ${length} bytes and ${values} values`);
+        }
+        // Each of its values may be as long as the longest, and takes a byte in the file.
+        if (heads.some((head) => head && "encoding" in head && head.encoding === "DELTA_BYTE_ARRAY") && values * length > PAGE_BYTES) {
+          throw new Error("a page is of texts by their common beginnings, and may be too large");
         }
         reader.offset += size;
       }

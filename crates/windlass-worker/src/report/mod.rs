@@ -98,7 +98,7 @@ impl Reporter {
             Self::Socket { writer, unsent, who, .. } => {
                 // A server that does not keep up misses some progress, never half a line.
                 if unsent.is_empty() {
-                    *unsent = json_line(&report_of(who, event));
+                    *unsent = timed_line(who, event);
                 }
                 if let Err(error) = write_some(writer, unsent) {
                     log_line(&format!("windlass worker: the server is gone: {error}"));
@@ -162,7 +162,7 @@ impl Reporter {
                 gateway.send_until(&report, deadline.max(Instant::now() + LEAST_PATIENCE)).await;
             }
             Self::Socket { socket, writer, unsent, who } => {
-                unsent.extend(json_line(&report_of(who, Event::Finished(ending))));
+                unsent.extend(timed_line(who, Event::Finished(ending)));
                 if let Some(idle_memory_bytes) = idle {
                     unsent.extend(json_line(&Idle { idle_memory_bytes }));
                 }
@@ -214,5 +214,11 @@ async fn write_or_log(socket: &UnixStream, writer: &StdUnixStream, unsent: &mut 
 }
 
 fn report_of((job_uid, attempt): &(String, u32), event: Event) -> Report {
-    Report { job_uid: job_uid.clone(), attempt: *attempt, event, sent: Some(now()) }
+    Report { job_uid: job_uid.clone(), attempt: *attempt, event, sent: None }
+}
+
+/// A report for the server on this machine, which is of this release: a gateway may be of one that refuses what it does
+/// not know.
+fn timed_line(who: &(String, u32), event: Event) -> Vec<u8> {
+    json_line(&Report { sent: Some(now()), ..report_of(who, event) })
 }
