@@ -1811,6 +1811,11 @@ export interface components {
             event: components["schemas"]["Event"];
             /** @description UID of the job. */
             jobUid: string;
+            /**
+             * Format: date-time
+             * @description When this was sent, by the clock of a worker on the server's machine; what it tells may have been long before.
+             */
+            sent?: string;
         };
         /** @description What a peer is told. */
         ReportBatch: {
