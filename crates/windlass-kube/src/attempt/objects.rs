@@ -1,6 +1,7 @@
 //! What is kept of the objects of one attempt: its batch Job and its pods, and only what is needed of each.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1 as batch;
@@ -250,6 +251,12 @@ impl ObservedPod {
 
     pub(super) fn is_live(&self) -> bool {
         !matches!(self.state, AttemptState::Ended(_))
+    }
+
+    /// How long its worker may still leave the log of its function, if somebody has deleted it.
+    pub(crate) fn may_leave_log_for(&self, now: Timestamp) -> Option<Duration> {
+        let until = self.stops_by.filter(|_| self.may_leave_log(now))? + END_IS_LATE;
+        Some(until.duration_since(now).unsigned_abs())
     }
 
     /// Whether its worker runs and may still leave the log of its function.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use windlass_core::plan::plan_invalid;
 use windlass_core::plan::reported_refusal;
+use windlass_core::plan::{Action, plan_invalid};
 use windlass_core::{AttemptNumber, Job, Observed, Plan, plan as core_plan};
 
 use super::admit::Admitted;
@@ -55,6 +55,20 @@ pub(crate) fn plan(
     let many = ctx.start_rate.postpone_removals(job, &observed, &mut plan.actions, now);
     let untold = hold_untold_ends(job, &mut plan.actions, ctx, now);
     let named = keep_standbys::postpone_removals(&job.metadata.uid, ctx, &mut plan.actions);
-    let removal_after = [many, untold, named].into_iter().flatten().min();
+    let logged = logs_to_come(job, &plan.actions, ctx, now);
+    let removal_after = [many, untold, named, logged].into_iter().flatten().min();
     Planned { observed, next_attempt: fetched.next_attempt.number, plan, removal_after }
+}
+
+/// When to reconcile again although no watch may tell anything: the end of a pod that is deleted may never be told, and
+/// its batch Job waits for its log no longer then.
+fn logs_to_come(job: &Job, actions: &[Action], ctx: &Context, now: Timestamp) -> Option<Duration> {
+    let removed = actions.iter().filter_map(|action| match action {
+        Action::Remove { attempt } => ctx.attempts.objects(&job.metadata.uid, *attempt),
+        Action::Start { .. } | Action::Expire => None,
+    });
+    let waits = removed.flat_map(|objects| {
+        objects.pods.into_values().filter_map(|pod| pod.may_leave_log_for(now)).collect::<Vec<_>>()
+    });
+    waits.min()
 }

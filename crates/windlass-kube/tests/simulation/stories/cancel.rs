@@ -49,3 +49,26 @@ fn the_batch_job_stays_until_the_worker_has_ended_so_that_it_can_leave_the_log()
         });
     }
 }
+
+#[test]
+fn the_batch_job_goes_though_nobody_tells_that_the_worker_has_ended() {
+    block_on(async move {
+        let server = Server::new(BTreeMap::new());
+        create_function(&server);
+        create_job(&server, 0, 0);
+        let cluster = tokio::spawn(cluster::run(server.clone(), 600_000, 1));
+        let controller = start(&server, 0, false);
+        wait_for(&server, "j0", SOON, phase_is("Running")).await;
+        // Its kubelet is gone.
+        cluster.abort();
+        change_spec(&server, "computejobs", "j0", "cancel", json!(true));
+        let gone = timeout(SOON, async {
+            while server.lock().all("jobs").count() > 0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(gone.await.is_ok(), "the batch Job stays as long as the pod");
+        assert_eq!(server.lock().all("pods").count(), 1);
+        controller.abort();
+    });
+}
