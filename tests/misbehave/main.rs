@@ -33,6 +33,12 @@ fn main() -> ExitCode {
     match input["mode"].as_str().unwrap_or_default() {
         "crash" => ExitCode::from(3),
         "bad-input" => ExitCode::from(contract::EXIT_BAD_INPUT),
+        // Has computed a JSON string of so many characters when it raises an error.
+        "raise" => {
+            let characters = input["characters"].as_u64().unwrap_or(0) as usize;
+            write(&output, format!("\"{}\"", "y".repeat(characters)).as_bytes());
+            ExitCode::from(contract::EXIT_FUNCTION_ERROR)
+        }
         // SIGABRT: ended by a signal that nobody of Windlass sent.
         "abort" => abort(),
         "no-output" => ExitCode::SUCCESS,

@@ -130,6 +130,8 @@ def test_arrays_and_tables_go_in_and_come_out(fake, call):
         call("f", data=numpy.array([{}]))
     with pytest.raises(windlass.NoJson, match=r"masked array .* value.filled"):
         call("f", data=numpy.ma.array([1, 2], mask=[0, 1]))
+    with pytest.raises(TypeError, match="and no dict of other values than arrays: what is JSON"):
+        call("f", data={"a": array, "setting": 3})
     with pytest.raises(TypeError, match="and no ndarray: an array, bytes and a table are given as data"):
         call("f", array)
     with pytest.raises(windlass.WindlassError, match="the result of job d: it is no application/x-npy"):

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{MANY_SECONDS, spinning};
-use crate::support::cluster::{Namespace, get, kubectl};
+use crate::support::cluster::{Bucket, Namespace, get, kubectl};
 use crate::support::eventually;
 
 /// The reason of the job's failure.
@@ -39,6 +39,26 @@ fn an_invalid_job_is_refused_by_the_api_server_or_ends_as_invalid() {
         assert_eq!(reason(&job), "Invalid", "{name}: {message}");
         assert!(message.contains(said), "{name}: {message}");
         assert_eq!(get(&["jobs", "-n", &namespace.0])["items"], json!([]), "{name}");
+    }
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn what_a_failed_job_had_computed_is_given_to_who_asks() {
+    let namespace = Namespace::new("partial");
+    let client = namespace.client();
+    // In the termination message and the report, and in the store where the release has one.
+    let sizes = [3].into_iter().chain(Bucket::of_the_release().map(|_| 100_000));
+    for characters in sizes {
+        let input = json!({ "mode": "raise", "characters": characters });
+        let name = format!("raises-{characters}");
+        namespace.apply(&name, &json!({ "function": "misbehave", "input": input })).unwrap();
+        let job = namespace.wait(&name);
+        assert_eq!((&job["status"]["phase"], reason(&job)), (&json!("Failed"), "FunctionError"));
+        let result = client.jobs(&format!("/{name}/result"));
+        assert_eq!(client.get(&result).status, 409, "it is no result");
+        let answer = client.get(&format!("{result}?partial=true"));
+        assert_eq!((answer.status, answer.json()), (200, json!("y".repeat(characters))));
     }
 }
 

@@ -70,9 +70,11 @@ fn files_and_inputs_of_any_type_go_to_a_server_and_to_a_run_of_its_own() {
         assert_seen(&answer, &seen("image/x-raw", &[0xff, 0xd8, 0, 1], ""));
         let answer = call(&["--input", &format!("@{}", path("large.json"))]);
         assert_seen(&answer, &seen("application/json", &large, ""));
-        let small = [place, &["--input", "-", "--input-type", "text/csv"]].concat();
-        let answer = piped(&small, &here.path().join("big.csv"));
-        assert_seen(&answer, &seen("text/csv", b"a,b\n", ""));
+        for standard_input in ["-", "@-"] {
+            let small = ["--input", standard_input, "--input-type", "text/csv"];
+            let answer = piped(&[place, &small].concat(), &here.path().join("big.csv"));
+            assert_seen(&answer, &seen("text/csv", b"a,b\n", ""));
+        }
         let from_a_pipe = [place, &["--input", "@/dev/stdin", "--input-type", "text/csv"]].concat();
         assert_seen(&through_a_pipe(&from_a_pipe, b"a,b\n"), &seen("text/csv", b"a,b\n", ""));
         for (more, words) in [

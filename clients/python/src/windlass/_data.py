@@ -50,6 +50,8 @@ class Data:
             self.encoded = encode(value)
             if self.encoded is None:
                 kind = type(value).__name__
+                if isinstance(value, dict) and _is_mixed(value):
+                    kind = "dict of other values than arrays"
                 raise TypeError(
                     f"data is bytes, a pathlib.Path, a binary file, an array or a table, and no {kind}: "
                     "what is JSON is given as the input"
@@ -76,6 +78,12 @@ class Data:
     def reference(self) -> dict[str, Any]:
         """How a job names it."""
         return {"sha256": self.sha256, "bytes": self.size, "mediaType": self.media_type}
+
+
+def _is_mixed(value: dict[Any, Any]) -> bool:
+    """Whether arrays are in it, and other values."""
+    arrays = [type(each).__name__ == "ndarray" for each in value.values()]
+    return any(arrays) and not all(arrays)
 
 
 def _bytes(piece: Any) -> bytes:

@@ -120,6 +120,8 @@ enum Input {
 
 /// JSON that is small is a part of the job; everything else is sent beside it.
 fn read_input(input: Option<&str>, media_type: Option<&str>) -> anyhow::Result<Input> {
+    // As curl has it.
+    let input = input.map(|text| if text == "@-" { "-" } else { text });
     let named = input.and_then(|text| text.strip_prefix('@'));
     let (mut file, source) = match (input, named) {
         (_, Some(path)) => {
