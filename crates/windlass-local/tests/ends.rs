@@ -7,6 +7,7 @@ use serde_json::json;
 use windlass_core::jobs::Watch;
 use windlass_core::status::FailureReason;
 use windlass_core::{Error, Jobs as _, Phase};
+use windlass_worker::descendants;
 
 use crate::support::{eventually, is_alive, key, machine, parent, spec, tell_pids};
 
@@ -131,6 +132,17 @@ async fn a_finished_job_expires_with_its_result() {
         let watch = machine.engine.watch(&key(&name)).await.unwrap();
         assert!(matches!(end_of(watch).await, Error::NotFound { .. }));
         eventually("nothing is left", || machine.left().is_empty().then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_leaves_no_worker_that_was_started_in_advance() {
+    // While they are being started, and when they are there.
+    for wanted in [0, 3].repeat(5) {
+        let machine = machine(2, &[]);
+        eventually("they are there", || (descendants().len() >= wanted).then_some(())).await;
+        machine.engine.shutdown().await;
+        assert_eq!(descendants(), []);
     }
 }
 

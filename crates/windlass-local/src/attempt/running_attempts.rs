@@ -139,6 +139,16 @@ impl LiveAttempts {
         self.workers.add(worker);
     }
 
+    /// Whether a worker is being started in advance.
+    pub(crate) fn is_starting_worker(&self) -> bool {
+        self.workers.is_starting()
+    }
+
+    /// Ends the workers that were started in advance. Returns when they are gone.
+    pub(crate) async fn end_idle_workers(&mut self) {
+        self.workers.end().await;
+    }
+
     /// Forgets supervisors that have returned.
     pub(crate) fn reap_supervisors(&mut self) {
         while self.supervisors.try_join_next().is_some() {}

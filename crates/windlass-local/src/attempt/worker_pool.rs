@@ -66,6 +66,20 @@ impl WorkerPool {
         }
     }
 
+    /// Whether one is being started.
+    pub(super) fn is_starting(&self) -> bool {
+        self.starting > 0
+    }
+
+    /// Ends those that wait. Returns when they are gone.
+    pub(super) async fn end(&mut self) {
+        for mut worker in self.idle.drain(..) {
+            if let Err(error) = worker.child.kill().await {
+                warn!(%error, "a worker that waited cannot be ended");
+            }
+        }
+    }
+
     /// Gives an order to a worker that waits, or to a new one.
     pub(super) fn assign(
         &mut self,

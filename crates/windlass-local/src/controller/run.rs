@@ -96,12 +96,19 @@ impl Controller {
             end_turn(state);
             state.attempts.reap_supervisors();
         }
+        // One that is being started in advance is told once it is there.
+        while state.attempts.is_starting_worker()
+            && let Some(event) = events.recv().await
+        {
+            on_event(state, event);
+        }
         // What was sent while the last attempt ended.
         events.close();
         while let Ok(event) = events.try_recv() {
             on_event(state, event);
         }
         state.attempts.join_supervisors().await;
+        state.attempts.end_idle_workers().await;
     }
 }
 
