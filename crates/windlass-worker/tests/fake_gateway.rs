@@ -2,8 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,6 +30,8 @@ pub enum CannedAnswer {
     Stored(&'static str),
     /// Tells a worker that waits of the bench's attempt, with this input.
     Assigned(&'static str),
+    /// The same, once the function has said in `$DIR/ready` that it is ready.
+    AssignedWhenReady(&'static str),
     /// Sends this blob.
     Blob(&'static str),
     /// Begins to send a blob, and breaks off.
@@ -63,6 +67,14 @@ enum Sent {
     Upload(Upload),
     /// What to do, or for a blob.
     Question(String),
+}
+
+/// Waits until a file is there; not for ever: whoever waits for an answer says then that there is none.
+fn await_file(path: &Path) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !path.exists() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A listening gateway.
@@ -102,7 +114,7 @@ impl FakeGateway {
         let token = bench.path("token").to_str().unwrap().to_owned();
         let authorities = tls.as_ref().map(|_| FIRST.to_owned());
         bench.assignment.report = ReportTo::Http { url, token, authorities };
-        let assignment = bench.assignment.clone();
+        let (assignment, ready) = (bench.assignment.clone(), bench.path("ready"));
         let (report, requests) = channel();
         let (upload, uploads) = channel();
         let (question, questions) = channel();
@@ -129,6 +141,9 @@ impl FakeGateway {
                 if !taken {
                     return;
                 }
+                if matches!(answer, CannedAnswer::AssignedWhenReady(_)) {
+                    await_file(&ready);
+                }
                 let (status, body) = match answer {
                     CannedAnswer::Status(413) => {
                         (413, r#"{"detail": "at most 7 bytes"}"#.to_owned())
@@ -140,7 +155,7 @@ impl FakeGateway {
                     CannedAnswer::Stored(location) => {
                         (201, format!(r#"{{"location": "{location}"}}"#))
                     }
-                    CannedAnswer::Assigned(input) => {
+                    CannedAnswer::Assigned(input) | CannedAnswer::AssignedWhenReady(input) => {
                         let assignment = Assignment {
                             input_digest: Some(InputDigest::of_bytes(input.as_bytes())),
                             on_standby: true,

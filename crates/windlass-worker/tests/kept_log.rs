@@ -132,7 +132,7 @@ fn talks() -> String {
 fn a_standby_sends_what_was_said_for_its_job_and_no_half_of_it() {
     // The order that it waits with may be of a controller that kept no logs yet: then its stdout is not heard.
     for (of_order, requests) in [(ALL, 1), (None, 0)] {
-        let answers = [CannedAnswer::Assigned("{}"), CannedAnswer::Status(201)];
+        let answers = [CannedAnswer::AssignedWhenReady("{}"), CannedAnswer::Status(201)];
         let (mut bench, gateway) = keeping(&answers);
         bench.assignment.keep_log_bytes = of_order;
         let mut worker = bench.start_standby(&["python3", "-c", &talks()]);
