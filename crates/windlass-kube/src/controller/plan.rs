@@ -13,6 +13,7 @@ use super::fetch::Fetched;
 use super::keep_standbys;
 use super::unschedulable::unschedulable_timeout;
 use super::untold_ends::hold_untold_ends;
+use crate::attempt::objects::AttemptObjects;
 
 /// An attempt that ends within this time of its container's start, which is given in whole seconds, costs
 /// no write for having run.
@@ -67,8 +68,8 @@ fn logs_to_come(job: &Job, actions: &[Action], ctx: &Context, now: Timestamp) ->
         Action::Remove { attempt } => ctx.attempts.objects(&job.metadata.uid, *attempt),
         Action::Start { .. } | Action::Expire => None,
     });
-    let waits = removed.flat_map(|objects| {
-        objects.pods.into_values().filter_map(|pod| pod.may_leave_log_for(now)).collect::<Vec<_>>()
-    });
-    waits.min()
+    let wait = |objects: AttemptObjects| {
+        objects.pods.values().filter_map(|pod| pod.may_leave_log_for(now)).min()
+    };
+    removed.filter_map(wait).min()
 }

@@ -101,10 +101,10 @@ pub(crate) fn server_time(
     now: Timestamp,
 ) -> Timestamp {
     let ahead = sent.map_or(SignedDuration::ZERO, |sent| now.duration_since(sent));
-    let is_set = ahead.abs() > MAX_CLOCK_SKEW;
-    let time = if is_set { told.checked_add(ahead).unwrap_or(now) } else { told };
-    // Both clocks are read in whole milliseconds at best, and may drift.
-    if is_set { time.max(created).min(now) } else { time }
+    if ahead.abs() <= MAX_CLOCK_SKEW {
+        return told;
+    }
+    told.checked_add(ahead).unwrap_or(now).max(created).min(now)
 }
 
 /// All times of an end, likewise.
