@@ -16,7 +16,7 @@ use windlass_core::status::FailureReason;
 
 use crate::server::{Key, Server, State, is_live, key};
 use crate::standby;
-use crate::story::{Claims, Story};
+use crate::story::{Claims, Story, must_fail};
 
 /// A Job controller makes a pod of a batch Job that was deleted at most so many milliseconds later.
 const LATE_POD: u64 = 4_000;
@@ -247,14 +247,14 @@ fn make_pod(state: &mut State, key: &Key, job: &Value) {
     state.create(("pods".into(), key.1.clone(), name), pod);
 }
 
-/// As the job's input says: `{"crashes": n}` fails its first n attempts.
+/// As the job's input says: `{"crashes": n}` fails its first n attempts, or all.
 fn outcome(state: &State, pod: &Value) -> Outcome {
     let labels = &pod["metadata"]["labels"];
     let name = labels["windlass.dev/job"].as_str().unwrap();
     let attempt: u64 = labels["windlass.dev/attempt"].as_str().unwrap().parse().unwrap();
     let job = state.objects.get(&key("computejobs", name));
     let crashes = job.and_then(|job| job["spec"]["input"]["crashes"].as_u64()).unwrap_or(0);
-    if attempt <= crashes {
+    if must_fail(crashes) || attempt <= crashes {
         Outcome::failed(FailureReason::Crashed, "as its input says")
     } else {
         Outcome::Succeeded(inline_result(attempt.to_string().as_bytes(), "text/plain").unwrap())

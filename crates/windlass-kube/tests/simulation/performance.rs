@@ -15,7 +15,7 @@ use crate::objects::{
 };
 use crate::server::{Key, Server, is_live, key};
 use crate::standby::is_waiting;
-use crate::story::{ByHand, Story};
+use crate::story::{ByHand, Story, must_fail};
 
 /// How often the performance acts.
 pub(crate) const STEP: Duration = Duration::from_millis(10);
@@ -276,7 +276,7 @@ impl Performance {
             let job = &state.objects[&key("computejobs", &format!("j{index}"))];
             let cancelled = index == 0 && story.cancel.is_some();
             let phase = job["status"]["phase"].as_str().unwrap_or("none");
-            let expected = if *crashes > 2 { "Failed" } else { "Succeeded" };
+            let expected = if must_fail((*crashes).into()) { "Failed" } else { "Succeeded" };
             if phase != expected && !(cancelled && phase == "Cancelled") {
                 wrong.push(format!("j{index} is {phase}: {}", job["status"]));
             }

@@ -31,6 +31,12 @@ pub(crate) struct Claims {
     pub(crate) deferred: bool,
 }
 
+/// Whether a job fails that crashes so often: its function has two retries. It crashes in each attempt, and not in so many
+/// alone: one that is lost, such as when the machine stood still for longer than a claim counts, is no retry.
+pub(crate) fn must_fail(crashes: u64) -> bool {
+    crashes > 2
+}
+
 /// One story.
 #[derive(Clone, Debug)]
 pub(crate) struct Story {

@@ -52,6 +52,17 @@ fn an_attempt_whose_pod_is_lost_while_no_controller_runs_is_not_started_again() 
     });
 }
 
+/// A lost attempt is no retry, and changes nothing of how a job ends that crashes each time.
+#[test]
+fn a_job_that_always_crashes_fails_although_an_attempt_is_lost() {
+    play_numbered(6, |number| Story {
+        by_hand: Some((ByHand::LosePod(100), number * 12)),
+        managed: Some(true),
+        jobs: vec![3],
+        ..Story::numbered(number).one_more_controller_every(3)
+    });
+}
+
 #[test]
 fn batch_jobs_that_were_ours_to_manage_end_when_new_ones_are_not() {
     play_numbered(24, |number| Story {
