@@ -23,7 +23,6 @@
 //!   cluster, installs the chart and asks;
 //! - [`tls`]: the same with a certificate for the gateway;
 //! - [`scope`]: a release that serves one namespace;
-//! - [`small_node`]: jobs beside the chart's own requests of CPUs;
 //! - [`outages`]: a cluster that falls to pieces around the controller;
 //! - [`writes`]: what a job costs the API server of a cluster, in writes;
 //! - [`warm`]: a warm function on a cluster;
@@ -53,7 +52,6 @@ mod matrix;
 mod operations;
 mod outages;
 mod scope;
-mod small_node;
 mod speedup;
 mod streams;
 mod support;

@@ -1,6 +1,6 @@
 //! What only a real cluster can show: image, kubelet, real pods, real CPU requests.
 
-mod cluster_queues;
+mod admin;
 mod examples;
 mod failures;
 mod functions;
@@ -11,7 +11,7 @@ mod jobs;
 mod logs;
 mod managed;
 mod moving;
-mod queues;
+mod room;
 mod starts;
 
 use std::time::Duration;
