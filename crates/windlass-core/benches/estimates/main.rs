@@ -6,12 +6,14 @@
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures and tells")]
 
+mod crowds;
 mod jobs;
 mod plot;
 mod world;
 
 use std::time::Duration;
 
+use crowds::Crowds;
 use plot::Panel;
 use world::{Judged, World};
 
@@ -52,6 +54,8 @@ fn off_by(pairs: &[Pair], part: f64) -> f64 {
 #[derive(Default)]
 struct Pairs {
     starts: Vec<Pair>,
+    /// The same by crowds.
+    crowds: Crowds,
     /// Of those, the jobs before which no later one has started.
     not_overtaken: Vec<Pair>,
     /// Between the first and the last tenth, of those with an estimate.
@@ -75,6 +79,7 @@ impl Pairs {
                 // What starts within a second and was to start at once has no ratio.
                 let pair = (told.max(1.0), job.waited.max(1.0));
                 self.starts.push(pair);
+                self.crowds.add(job.crowd, within(&[pair], 2.0) == 100.0);
                 self.not_overtaken.extend((!job.overtaken).then_some(pair));
                 let is_in_range = (early - 1.0..=late + 1.0).contains(&job.waited);
                 self.start_in_range += usize::from(is_in_range);
@@ -118,6 +123,7 @@ impl Pairs {
             self.not_overtaken.len(),
             within(&self.not_overtaken, 2.0)
         );
+        self.crowds.print();
         let names = [
             "with progress and its first report",
             "the same jobs, as if they told none",

@@ -20,6 +20,8 @@ const BETWEEN_CROWDS: f64 = 52.0;
 
 /// What was estimated of a job, and what happened.
 pub(crate) struct Judged {
+    /// The jobs that came at once: the seed of their world, and their number in it.
+    pub(crate) crowd: (u64, usize),
     /// Its wait, from its submission.
     pub(crate) waited: f64,
     /// Whether a job that was submitted later has started before.
@@ -45,7 +47,10 @@ enum Event {
 }
 
 pub(crate) struct World {
+    seed: u64,
     random: Random,
+    /// How many have come.
+    crowds: usize,
     /// In milliseconds.
     now: i64,
     events: BinaryHeap<Reverse<(i64, Event)>>,
@@ -76,7 +81,9 @@ impl World {
         admission.set_queue("interactive", share(3, None));
         admission.set_queue("batch", share(1, Some(24)));
         Self {
+            seed,
             random: Random(seed),
+            crowds: 0,
             now: 0,
             events: BinaryHeap::from([Reverse((0, Event::Crowd))]),
             admission,
@@ -106,6 +113,7 @@ impl World {
     }
 
     fn submit(&mut self, most: usize) {
+        self.crowds += 1;
         let work = crowd(&mut self.random);
         let queue = if self.random.part() < 0.6 { "batch" } else { "interactive" };
         let priority = [0, 0, 0, 0, 0, 0, 0, 0, 5, -5][self.random.below(10)];
@@ -137,6 +145,7 @@ impl World {
             let tells = work.progress(0.0).is_some();
             let (waited, remained, remaining) = (0.0, 0.0, [None; 2]);
             self.judged.push(Judged {
+                crowd: (self.seed, self.crowds),
                 waited,
                 overtaken: false,
                 start,
