@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use windlass_clock::FreshAnswers;
+use windlass_backend::FreshAnswers;
 use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid, result_of};
@@ -328,11 +328,11 @@ impl Jobs for Cluster {
     async fn estimates(&self, namespace: &str) -> Result<Estimates, Error> {
         let none = || Error::unavailable("only a gateway estimates");
         let history = self.history.as_ref().ok_or_else(none)?;
-        Ok(Estimates::clone(&*history.estimates(namespace).await?))
+        Ok(Estimates::clone(&*history.estimates().latest(namespace).await?))
     }
 
     async fn estimate(&self, key: &JobKey) -> Result<Option<Estimate>, Error> {
-        Ok(self.history.as_ref().and_then(|history| history.estimate(key)))
+        Ok(self.history.as_ref().and_then(|history| history.estimates().one(key)))
     }
 
     async fn ready(&self) -> Result<(), Error> {
