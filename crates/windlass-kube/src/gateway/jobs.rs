@@ -14,11 +14,11 @@ use windlass_backend::FreshAnswers;
 use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid, result_of};
-use windlass_core::log_tail::LogRange;
+use windlass_core::log_tail::{LogRange, WantedLog};
 use windlass_core::queue::DEFAULT_QUEUE;
-use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
+use windlass_core::result::{ByteStream, StoredResult, location};
 use windlass_core::usage_over_time::UsageOverTime;
-use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Phase, Queue};
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Phase, Queue};
 use windlass_results::Results;
 
 use super::history::ClusterHistory;
@@ -225,35 +225,23 @@ impl Jobs for Cluster {
     async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
         let result = result_of(&job, partial)?;
-        let content = match (&result.location, &self.results) {
-            (None, _) => {
-                let bytes = inline_bytes(result).ok_or_else(|| Error::damaged(key))?;
-                Content::Inline(bytes.into())
-            }
-            (Some(_), None) => {
+        StoredResult::of_status(key, result, |written| {
+            let Some(results) = &self.results else {
                 return Err(Error::unavailable("the gateway has no object store any more"));
+            };
+            // The location in the status is not trusted: somebody else may have written it.
+            let (uid, attempt) = (&job.metadata.uid, job.status.attempt.unwrap_or(1));
+            let own = location(&key.namespace, uid, attempt, &result.sha256);
+            if *written != own {
+                return Err(Error::damaged(key));
             }
-            (Some(written), Some(results)) => {
-                // The location in the status is not trusted: somebody else may have written it.
-                let (uid, attempt) = (&job.metadata.uid, job.status.attempt.unwrap_or(1));
-                let own = location(&key.namespace, uid, attempt, &result.sha256);
-                if *written != own {
-                    return Err(Error::damaged(key));
-                }
-                Content::Stored(results.stored_at(&own))
-            }
-        };
-        Ok(StoredResult::new(result, content))
+            Ok(results.stored_at(&own))
+        })
     }
 
-    async fn logs(
-        &self,
-        key: &JobKey,
-        attempt: Option<AttemptNumber>,
-        range: LogRange,
-    ) -> Result<Vec<u8>, Error> {
+    async fn logs(&self, key: &JobKey, wanted: WantedLog) -> Result<Vec<u8>, Error> {
         let job = self.get(key).await?;
-        self.kept_logs().end_of_log(&job, attempt, range).await
+        self.kept_logs().end_of_log(&job, wanted).await
     }
 
     async fn usage(&self, job: &Job) -> Result<UsageOverTime, Error> {
@@ -272,7 +260,7 @@ impl Jobs for Cluster {
         if !job.status.is_finished() {
             return Ok(logs::follow_logs(self.client.clone(), job, changes, range));
         }
-        let said = self.kept_logs().end_of_log(&job, None, range).await?;
+        let said = self.kept_logs().end_of_log(&job, WantedLog { attempt: None, range }).await?;
         Ok(Box::pin(futures::stream::iter([Ok(said.into())])))
     }
 
