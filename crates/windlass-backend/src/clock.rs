@@ -1,5 +1,5 @@
-//! Reads the clocks of this machine, as [`EvenClock`] says. `windlass-core` reads no clock: its decisions are functions of
-//! a time that is handed in.
+//! Reads the clocks of this machine, as [`EvenClock`] says. `windlass-core` reads no clock: its decisions are functions
+//! of a time that is handed in.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! What both back ends share: the [`Clock`] that they decide with, and [`FreshAnswers`], a cache of answers that many ask
-//! for again and again.
+//! What both back ends share: the [`Clock`] that they decide with, and [`FreshAnswers`], a cache of answers that many
+//! ask for again and again.
 
 mod clock;
 mod fresh_answers;

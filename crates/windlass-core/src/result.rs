@@ -161,7 +161,8 @@ impl StoredResult {
         }
     }
 
-    /// The result that the status of a job tells of: its own bytes, or what `stored` finds at the location that it names.
+    /// The result that the status of a job tells of: its own bytes, or what `stored` finds at the location that it
+    /// names.
     pub fn of_status(
         key: &JobKey,
         result: &JobResult,

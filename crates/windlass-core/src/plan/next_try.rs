@@ -39,8 +39,8 @@ pub fn next_attempt_number(job: &Job, attempts: &[Attempt]) -> AttemptNumber {
     job.status.attempt.unwrap_or(0).max(last_seen).saturating_add(1)
 }
 
-/// The refusal of the next attempt, as the status tells it: the inverse of what [`plan`](super::plan()) writes. A controller that has
-/// just started finds in it what an earlier one knew.
+/// The refusal of the next attempt, as the status tells it: the inverse of what [`plan`](super::plan()) writes. A
+/// controller that has just started finds in it what an earlier one knew.
 pub fn reported_refusal(job: &Job, attempts: &[Attempt]) -> Option<Refusal> {
     let status = &job.status;
     let running = status.condition(ConditionType::Running)?;

@@ -23,8 +23,8 @@ pub(crate) fn attempts(
     attempts
 }
 
-/// Adds the attempt that the status names, as lost, if it is not among these. It is lost as well if its pod is gone. The
-/// caller has asked the API server itself, not only a cache.
+/// Adds the attempt that the status names, as lost, if it is not among these. It is lost as well if its pod is gone.
+/// The caller has asked the API server itself, not only a cache.
 pub(crate) fn add_reported(
     job: &Job,
     number: AttemptNumber,

@@ -1,5 +1,5 @@
-//! An attempt that is lost without a report. Something of it may run that no watch shows: a pod whose labels somebody has
-//! removed, or a pod on a node whose object was deleted.
+//! An attempt that is lost without a report. Something of it may run that no watch shows: a pod whose labels somebody
+//! has removed, or a pod on a node whose object was deleted.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -17,8 +17,8 @@ use crate::attempt::objects::{AttemptObjects, ObservedBatchJob};
 use crate::attempt::owner::batch_job_of;
 use crate::error::{call, within_deadline};
 
-/// Puts into an attempt that seems to be lost what the API server tells of its pod or its node. Whether it has a pod that no
-/// watch shows: the caller looks again, as nothing tells that it is gone.
+/// Puts into an attempt that seems to be lost what the API server tells of its pod or its node. Whether it has a pod
+/// that no watch shows: the caller looks again, as nothing tells that it is gone.
 pub(super) async fn check_lost_attempt(
     job: &Job,
     attempt: &mut Attempt,
@@ -41,7 +41,8 @@ pub(super) async fn check_lost_attempt(
     Ok(false)
 }
 
-/// Whether an attempt is lost without a report and without a pod. Whether its Node object exists decides then whether it may still run.
+/// Whether an attempt is lost without a report and without a pod. Whether its Node object exists decides then whether it
+/// may still run.
 fn is_lost_unreported(attempt: &Attempt, objects: Option<&AttemptObjects>) -> bool {
     let silent = matches!(
         attempt.state,
@@ -50,8 +51,8 @@ fn is_lost_unreported(attempt: &Attempt, objects: Option<&AttemptObjects>) -> bo
     silent && objects.is_none_or(|objects| objects.pods.is_empty())
 }
 
-/// Looks for the pod of an attempt by its name: no watch and no list by labels shows it when its labels are gone. One that
-/// lives is ended; until it is gone, the attempt runs. Whether there is such a pod.
+/// Looks for the pod of an attempt by its name: no watch and no list by labels shows it when its labels are gone. One
+/// that lives is ended; until it is gone, the attempt runs. Whether there is such a pod.
 async fn end_unlabelled_pod(
     job: &Job,
     attempt: &mut Attempt,

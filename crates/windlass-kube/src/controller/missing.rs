@@ -1,5 +1,5 @@
-//! What a job lacks that cannot run now, if it waits for that: a function that is not there yet or is gone, or a queue of
-//! its size.
+//! What a job lacks that cannot run now, if it waits for that: a function that is not there yet or is gone, or a queue
+//! of its size.
 
 use jiff::Timestamp;
 use windlass_core::status::reasons;
@@ -8,8 +8,8 @@ use windlass_core::{Error, Job, JobLimits, name};
 
 use super::fetch::Fetched;
 
-/// What a job that needs CPUs lacks, if it waits for that: a reason and a sentence. With `why` it was found that it cannot
-/// run.
+/// What a job that needs CPUs lacks, if it waits for that: a reason and a sentence. With `why` it was found that it
+/// cannot run.
 pub(super) fn find_missing(
     job: &Job,
     fetched: &Fetched,

@@ -1,5 +1,5 @@
-//! When the jobs of a cluster are likely to end, and the positions of those that wait, from what this gateway's watch has
-//! shown of them: worked out when somebody asks, for all who ask within a second.
+//! When the jobs of a cluster are likely to end, and the positions of those that wait, from what this gateway's watch
+//! has shown of them: worked out when somebody asks, for all who ask within a second.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
