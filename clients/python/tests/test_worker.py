@@ -233,10 +233,12 @@ def test_a_function_that_cannot_be_imported_fails_and_says_why_once(attempt):
         ("callees:os.sep", "is no function but str"),
         ("callee:square", "did you mean callees"),
         ("callees:sqare", "did you mean square?"),
+        ("broken:f", "SystemExit: 7"),
     ]:
         status, said = attempt(target, items([1, 2, 3, 4]), 2).end()
-        assert status == 1
+        assert status == 70
         assert said.count(why) == 1, said
+    assert attempt("broken:f", items([1]), arguments=["--retry-exceptions"]).end()[0] == 1
 
 
 def test_wrong_usage_exits_2(attempt):

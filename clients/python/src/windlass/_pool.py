@@ -16,7 +16,7 @@ from windlass._code_changes import changed, forget_compiled
 from windlass._context import Progress
 from windlass._ends import BadInput
 from windlass._leftovers import resident_bytes
-from windlass._process import Failed, Forked, Process, Target, end
+from windlass._process import Failed, Forked, Process, Raised, Target, end
 from windlass._signature import Callee
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
@@ -35,10 +35,6 @@ SPARE_BYTES = 64 << 20
 TRACEBACKS = 20
 TRACEBACK_CHARACTERS = 4000
 MESSAGE_CHARACTERS = 1000
-
-
-class Raised(Failed):
-    """The function raised, or returned what is no JSON: it would do so again with the same input."""
 
 
 class Interrupted(Exception):
