@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import select
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
@@ -26,6 +27,10 @@ GRACE_SECONDS = 10.0
 # Parts that what is left of the work is cut into, for each process, when one asks for more: large chunks first, which
 # cost little, and small ones last, so that all end together.
 PARTS = 4
+
+# As long may a chunk take, by what the items before it have taken, in seconds: an item that takes long waits for no
+# other in its chunk while another process has nothing to do.
+CHUNK_SECONDS = 0.1
 
 # Processes beyond the grant of a job stay for a wider one, idle, as long as they hold no more than this together: it is
 # memory of the job that is under way.
@@ -197,11 +202,18 @@ class Pool:
         given = done = 0
         keeping = b"k" * work.outcomes.keeps_going + (b"p" if len(items) == 1 else b"") + b"w" * work.is_whole
         asking = b"" if work.variables is None else b"c"
+        began = time.monotonic()
+
+        def chunk(left: int) -> int:
+            if work.chunk:
+                return min(left, work.chunk)
+            # Of none is known how long it takes, and one may be all that fits.
+            quick = CHUNK_SECONDS * done / (self.parallelism * (time.monotonic() - began)) if done else 0.0
+            return min(left, max(1, min(left // (PARTS * self.parallelism), int(quick))))
 
         def give(process: Process) -> None:
             nonlocal given
-            left = len(items) - given
-            count = min(left, work.chunk or max(1, left // (PARTS * self.parallelism)))
+            count = chunk(len(items) - given)
             if count:
                 first, given = given, given + count
                 flags = keeping + (asking if given == len(items) else b"")

@@ -100,7 +100,10 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     )
     parser.add_argument("target", metavar="PACKAGE.MODULE:FUNCTION", help="what is called")
     parser.add_argument(
-        "--chunk", metavar="N", type=int, help="items handed to a process at once [default: chosen by what is left]"
+        "--chunk",
+        metavar="N",
+        type=int,
+        help="items handed to a process at once [default: chosen by what is left and how long the items take]",
     )
     parser.add_argument(
         "--retry-exceptions",
