@@ -321,7 +321,7 @@ class AsyncClient:
             for other in list(connections):
                 if other.is_closed():
                     connections.pop(other, None)
-            http = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+            http = self._target.opened(httpx.AsyncClient, CONNECTIONS)
             connections[loop] = http, server
         return http
 
