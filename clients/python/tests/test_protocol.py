@@ -80,6 +80,11 @@ def test_half_of_a_surrogate_pair_is_refused_and_its_item_named(half):
     assert protocol.encode(["é", "😀", "\\ud800"]) == '["é","😀","\\\\ud800"]'.encode()
 
 
+def test_a_whole_number_of_seconds_may_be_a_float():
+    spec = protocol.spec_of("f", {}, timeout_seconds=1.5 * 60, ttl_seconds=0.5)
+    assert (repr(spec["timeoutSeconds"]), spec["ttlSecondsAfterFinished"]) == ("90", 0.5)
+
+
 def test_only_what_may_be_an_integer_beyond_64_bits_is_looked_at_again(monkeypatch):
     looked_at = []
     monkeypatch.setattr(_json, "check", looked_at.append)
