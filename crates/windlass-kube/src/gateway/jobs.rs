@@ -21,10 +21,10 @@ use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{Error, Function, Job, JobKey, Jobs, Phase, Queue};
 use windlass_results::Results;
 
+use super::follow_logs::follow_logs;
 use super::history::ClusterHistory;
 use super::kept_logs::KeptLogs;
 use super::kept_usage;
-use super::logs;
 use super::submit::submit;
 use super::watch::JobWatch;
 use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeJob, ComputeQueue};
@@ -258,7 +258,8 @@ impl Jobs for Cluster {
         let mut changes = self.watch(key).await?;
         let job = changes.next().await?;
         if !job.status.is_finished() {
-            return Ok(logs::follow_logs(self.client.clone(), job, changes, range));
+            let (client, results) = (self.client.clone(), self.results.clone());
+            return Ok(follow_logs(client, results, job, changes, range));
         }
         let said = self.kept_logs().end_of_log(&job, WantedLog { attempt: None, range }).await?;
         Ok(Box::pin(futures::stream::iter([Ok(said.into())])))
