@@ -14,7 +14,7 @@ use kube::{Api, Client};
 use tokio::time::{Instant, timeout};
 use windlass_core::jobs::Watch;
 use windlass_core::kept_log::MAX_KEPT_LOG_BYTES;
-use windlass_core::log_tail::{LogRange, LogTail};
+use windlass_core::log_tail::{LogRange, LogTail, WantedLog};
 use windlass_core::report::has_ended;
 use windlass_core::result::ByteStream;
 use windlass_core::{AttemptNumber, Error, Job};
@@ -210,7 +210,7 @@ impl LogFollower {
         let kept = KeptLogs { client: &self.client, results: self.results.as_ref() };
         let whole = LogRange { tail: MAX_KEPT_LOG_BYTES, ..self.range };
         let range = if self.tail.is_some() { self.range } else { whole };
-        match kept.end_of_log(&self.job, Some(attempt), range).await {
+        match kept.end_of_log(&self.job, WantedLog { attempt: Some(attempt), range }).await {
             Ok(said) => Ok(said.into()),
             Err(error @ Error::Gone(_)) => {
                 tracing::debug!(%error, attempt, "a log that is followed was not read");
