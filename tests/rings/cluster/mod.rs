@@ -1,6 +1,7 @@
 //! What only a real cluster can show: image, kubelet, real pods, real CPU requests.
 
 mod cluster_queues;
+mod crowds;
 mod examples;
 mod failures;
 mod functions;
