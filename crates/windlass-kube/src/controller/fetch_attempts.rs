@@ -41,7 +41,9 @@ pub(super) async fn fetch_attempts(
     let reported = job.status.attempt;
     let is_missing = |number| attempts.iter().all(|attempt| attempt.number != number);
     if attempts.last().is_some_and(may_lack) || reported.is_some_and(is_missing) {
+        let doubtful = doubtful(job, attempts, ctx);
         attempts = list_attempts_of(job, ctx, now).await?;
+        add_unlisted(&mut attempts, doubtful);
     }
     // What has failed does not go on, whoever resumes its batch Job.
     for attempt in attempts.iter_mut().filter(|attempt| is_settled_pause(job, attempt)) {
@@ -54,6 +56,29 @@ pub(super) async fn fetch_attempts(
         is_unlabelled = check_lost_attempt(job, attempt, ctx, now).await?;
     }
     Ok(FetchedAttempts { attempts, is_unlabelled })
+}
+
+/// The attempts after the one that the status names whose batch Jobs somebody else has just deleted, and whose pods were never
+/// seen. A Job controller whose cache is old may still make a pod of one, so that no list says it is over: resync does,
+/// after a while.
+fn doubtful(job: &Job, attempts: Vec<Attempt>, ctx: &Context) -> Vec<Attempt> {
+    let told = job.status.attempt.unwrap_or(0);
+    let is_empty = |number| {
+        let objects = ctx.attempts.objects(&job.metadata.uid, number);
+        objects.is_some_and(|objects| objects.is_empty())
+    };
+    let of_nothing = attempts.into_iter().filter(|attempt| attempt.number > told);
+    of_nothing.filter(|attempt| is_empty(attempt.number)).collect()
+}
+
+/// Adds what a list has not shown, in the order of the numbers.
+fn add_unlisted(listed: &mut Vec<Attempt>, doubtful: Vec<Attempt>) {
+    for attempt in doubtful {
+        if listed.iter().all(|listed| listed.number != attempt.number) {
+            listed.push(attempt);
+        }
+    }
+    listed.sort_by_key(|attempt| attempt.number);
 }
 
 /// Whether no pod of this attempt was ever seen here, though there must have been one; or a pod has ended whose batch
