@@ -11,10 +11,10 @@ FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/target \
-    export CARGO_TARGET_DIR=/target/$(uname -m) \
+    export CARGO_TARGET_DIR=/target/$(uname -m) WINDLASS_CACHE=/target/tools \
  && find . -type f -exec touch {} + \
- && cargo build --release --locked --bins --workspace \
- && cargo build --profile worker --locked --package windlass-worker \
+ && packaging/cargo build --release --locked --bins --workspace \
+ && packaging/cargo build --profile worker --locked --package windlass-worker \
  && mkdir /out && cd "$CARGO_TARGET_DIR"/*/release \
  && cp windlass misbehave ../worker/windlass-worker /out/ && strip /out/windlass
 

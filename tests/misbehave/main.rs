@@ -80,6 +80,15 @@ fn main() -> ExitCode {
             sleep(Duration::from_millis(input["milliseconds"].as_u64().unwrap_or(0)));
             write(&output, b"{}")
         }
+        // Prints a line each tenth of a second.
+        "talk" => {
+            let lines = input["lines"].as_u64().unwrap_or(0);
+            for line in 0..lines {
+                eprintln!("line {line} of {lines}");
+                sleep(Duration::from_millis(100));
+            }
+            write(&output, b"said")
+        }
         // Tells the time of each progress line as its message, for a minute.
         "tell" => {
             let progress = variable(contract::PROGRESS);

@@ -92,6 +92,39 @@ def test_what_takes_long_as_json_is_said(fake, call, caplog):
     assert "the input for f is 8 MB of JSON: arrays, bytes and tables are quicker" in record.getMessage()
 
 
+def test_what_is_read_by_awaiting_it_is_data_as_well(fake, tmp_path):
+    class Uploaded:
+        """As a web framework for asyncio has it."""
+
+        content_type = "image/png"
+
+        def __init__(self, data):
+            self.data = io.BytesIO(data)
+
+        async def read(self, count=-1):
+            return self.data.read(count)
+
+    async def body(pieces):
+        for piece in pieces:
+            await asyncio.sleep(0)
+            yield piece
+
+    async def called():
+        async with windlass.AsyncClient(fake.url, token="t", patience_seconds=5) as client:
+            assert await client.call("f", data=body([LARGE[:100], b"", LARGE[100:]])) == LARGE
+            blob = fake.state.submitted[-1][0]["inputBlob"]
+            assert blob["mediaType"] == "application/octet-stream" and blob["bytes"] == len(LARGE)
+            assert await client.call("f", data=body([]), content_type="text/csv") == b""
+            assert fake.state.submitted[-1][0]["inputBlob"]["mediaType"] == "text/csv"
+            assert await client.call("f", data=Uploaded(b"png"), files={"more": body([b"m"])}) == b"png"
+            job = fake.state.submitted[-1][0]
+            assert job["inputBlob"]["mediaType"] == "image/png" and job["files"]["more"]["bytes"] == 1
+            with pytest.raises(TypeError, match="opened for bytes"):
+                await client.call("f", data=body(["text"]))
+
+    asyncio.run(called())
+
+
 def test_files_go_beside_the_input(fake, call, tmp_path):
     (tmp_path / "a.csv").write_bytes(b"1,2")
     call("f", {"scale": 2}, files={"table": tmp_path / "a.csv", "photo": b"\xff"}, parallelism=2)

@@ -13,7 +13,7 @@ import pytest
 from fake_server import job
 
 import windlass
-from windlass import _events
+from windlass import _events, _json
 from windlass import _protocol as protocol
 from windlass._batches import batches, maps_items
 from windlass._events import Decoder
@@ -78,6 +78,22 @@ def test_half_of_a_surrogate_pair_is_refused_and_its_item_named(half):
     with pytest.raises(NoJson, match=r"^item 2: a string has half of a surrogate pair"):
         list(batches(iter(["é", "😀", half]), None))
     assert protocol.encode(["é", "😀", "\\ud800"]) == '["é","😀","\\\\ud800"]'.encode()
+
+
+def test_a_whole_number_of_seconds_may_be_a_float():
+    spec = protocol.spec_of("f", {}, timeout_seconds=1.5 * 60, ttl_seconds=0.5)
+    assert (repr(spec["timeoutSeconds"]), spec["ttlSecondsAfterFinished"]) == ("90", 0.5)
+
+
+def test_only_what_may_be_an_integer_beyond_64_bits_is_looked_at_again(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(_json, "check", looked_at.append)
+    for value in ([0.00012345678901234567, 1e300], {"x": -0.1234567890123456789}, "12345678901234567890"):
+        _json.encode(value)
+    assert looked_at == []
+    for value in (2**63, -(2**63) - 1, [1, 2**63], {"x": -(2**70)}):
+        _json.encode(value)
+    assert len(looked_at) == 4
 
 
 def test_the_function_says_whether_it_maps_items():

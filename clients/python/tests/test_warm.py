@@ -67,6 +67,22 @@ def test_an_import_in_the_function_costs_once(warm):
     assert statistics.median(times[5:]) < 0.1, times
 
 
+@pytest.mark.parametrize("more", [{}, {"warm": {}}])
+def test_a_broken_edit_fails_its_jobs_at_once(tmp_path, more):
+    server = Server(tmp_path, ["callees:square"], more)
+    try:
+        with server.client() as client:
+            assert results(client, "square", [3]) == [9]
+            (server.manifests / "callees.py").write_text("def square(x)\n")
+            for retries, attempts in ((None, 1), (1, 2)):
+                with pytest.raises(windlass.JobFailed, match="SyntaxError") as failed:
+                    client.call("square", {"items": [3]}, retries=retries)
+                status = failed.value.job.status
+                assert (status.failure.reason, status.attempt) == ("FunctionError", attempts)
+    finally:
+        server.stop()
+
+
 def test_why_a_function_was_never_ready_is_told(tmp_path):
     server = Server(tmp_path, ["broken:f"], {"warm": {}})
     try:
@@ -75,6 +91,6 @@ def test_why_a_function_was_never_ready_is_told(tmp_path):
             assert time.monotonic() < until, log
             time.sleep(0.05)
         (line,) = [line for line in log.splitlines() if "ended before it was ready" in line]
-        assert "with exit status 7" in line and json.loads(line)["function"] == "f"
+        assert "SystemExit: 7" in line and json.loads(line)["function"] == "f"
     finally:
         server.stop()

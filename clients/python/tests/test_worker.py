@@ -28,6 +28,11 @@ def test_results_are_in_the_order_of_the_items(attempt, count, parallelism):
     assert one.group_is_empty()
 
 
+def test_items_that_take_long_do_not_wait_for_one_another(attempt):
+    results = attempt("callees:who", items([0.5, 0.5] + [0] * 100), 2).results()
+    assert results[0][0] != results[1][0]
+
+
 def test_a_thousand_results_come_the_same_in_chunks_of_any_size(attempt):
     for chunk in (1, 7, 5000):
         one = attempt("callees:square", items(list(range(1000))), arguments=["--chunk", str(chunk)])
@@ -233,10 +238,12 @@ def test_a_function_that_cannot_be_imported_fails_and_says_why_once(attempt):
         ("callees:os.sep", "is no function but str"),
         ("callee:square", "did you mean callees"),
         ("callees:sqare", "did you mean square?"),
+        ("broken:f", "SystemExit: 7"),
     ]:
         status, said = attempt(target, items([1, 2, 3, 4]), 2).end()
-        assert status == 1
+        assert status == 70
         assert said.count(why) == 1, said
+    assert attempt("broken:f", items([1]), arguments=["--retry-exceptions"]).end()[0] == 1
 
 
 def test_wrong_usage_exits_2(attempt):

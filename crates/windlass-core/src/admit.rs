@@ -22,6 +22,7 @@ use crate::Cpus;
 use index::Index;
 use line::{QueueEntry, QueueLine};
 use preemption_index::PreemptionIndex;
+use queue_preemption::Held;
 use request::Room;
 use reservation::Reservations;
 
@@ -209,7 +210,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         if let Some(queue) = self.queues.get_mut(&job.queue) {
             queue.granted -= u64::from(cpus);
             let is_ending = self.reservations.victims.contains_key(id);
-            queue.remove_attempt(id, (standing, cpus), is_ending);
+            queue.remove_attempt(id, Held { cpus, standing, is_ending });
             self.mark_changed(&job.queue);
         }
         self.settle(&job.queue);
@@ -325,7 +326,7 @@ impl<Id: Clone + Ord> Admission<Id> {
         if let Some(queue) = self.queues.get_mut(&name) {
             queue.granted += u64::from(cpus);
             let is_ending = self.reservations.victims.contains_key(&id);
-            queue.add_attempt(&id, (standing, cpus), is_ending);
+            queue.add_attempt(&id, Held { cpus, standing, is_ending });
             self.mark_changed(&name);
         }
         self.jobs.insert(id, KnownJob { queue: name, state: JobState::Granted(cpus, standing) });

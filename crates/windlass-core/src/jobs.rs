@@ -16,7 +16,7 @@ use crate::estimate::{Estimate, Estimates};
 use crate::history::HistoryReport;
 use crate::labels::Selector;
 use crate::live::Shown;
-use crate::log_tail::LogRange;
+use crate::log_tail::{LogRange, WantedLog};
 use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
 use crate::status::JobResult;
@@ -91,14 +91,9 @@ pub trait Jobs: Send + Sync + 'static {
     /// A finished job's result; `Conflict` while there is none. With `partial` also what a job that has failed had
     /// computed before.
     async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error>;
-    /// What the function of an attempt, or of the latest one, has said on stdout and stderr: the end of it
-    /// that `range` asks for. `NotFound` for an attempt that was not made, `Gone` where nothing is kept of it.
-    async fn logs(
-        &self,
-        key: &JobKey,
-        attempt: Option<AttemptNumber>,
-        range: LogRange,
-    ) -> Result<Vec<u8>, Error>;
+    /// What the function of the attempt that is asked for, or of the latest one, has said on stdout and stderr: the end of it
+    /// that is asked for. `NotFound` for an attempt that was not made, `Gone` where nothing is kept of it.
+    async fn logs(&self, key: &JobKey, wanted: WantedLog) -> Result<Vec<u8>, Error>;
     /// What the job says from now on, attempt by attempt, until it has ended: first the end of what is there that
     /// `range` asks for, then what follows. Of a job that has ended, [`logs`](Self::logs). In bounded memory; a reader
     /// who is slow may miss some.

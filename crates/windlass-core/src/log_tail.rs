@@ -27,6 +27,15 @@ pub struct LogRange {
     pub timestamps: bool,
 }
 
+/// Which log of a job to give, and what of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedLog {
+    /// The attempt that has said it: the latest one where none is named.
+    pub attempt: Option<AttemptNumber>,
+    /// What to give of it.
+    pub range: LogRange,
+}
+
 /// The last bytes of a log, in memory of twice as many.
 #[derive(Debug)]
 pub struct LogTail {

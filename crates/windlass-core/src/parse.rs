@@ -32,7 +32,7 @@ pub fn message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unread> {
     let read = T::deserialize(serde_path_to_error::Deserializer::new(document(bytes)?, &mut track));
     read.map_err(|error| {
         let at = pointer(&track.path().to_string());
-        Unread::Misshapen(vec![Problem::at(at, error.to_string())])
+        Unread::Misshapen(vec![Problem::at(at, in_words(&error))])
     })
 }
 
@@ -48,8 +48,25 @@ pub fn submitted(bytes: &[u8]) -> Result<Value, Unread> {
     }
 }
 
+/// What serde says of a wrong type, without the names that types have in Rust.
+fn in_words(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let Some((found, wanted)) = said.rsplit_once(" expected ") else { return said };
+    let wanted = match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
+        "a nonzero u32" | "a nonzero u64" => "a whole number from 1 on",
+        "i32" | "i64" => "a whole number",
+        wanted if wanted.starts_with("struct ") => "an object",
+        _ => return said,
+    };
+    format!("{found} expected {wanted}")
+}
+
 fn document(bytes: &[u8]) -> Result<Value, Unread> {
-    serde_json::from_slice(bytes).map_err(|error| Unread::Malformed(error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| {
+        let mark = strict_json::mark(bytes).map(str::to_owned);
+        Unread::Malformed(mark.unwrap_or_else(|| error.to_string()))
+    })
 }
 
 /// The same for a document that was parsed already.
@@ -65,7 +82,7 @@ pub fn value_of<T: DeserializeOwned>(value: Value) -> Result<T, Unread> {
         Ok(_) => Err(Unread::Misshapen(unknown)),
         Err(error) => {
             let at = pointer(&track.path().to_string());
-            unknown.push(Problem::at(at, error.to_string()));
+            unknown.push(Problem::at(at, in_words(&error)));
             Err(Unread::Misshapen(unknown))
         }
     }
@@ -215,6 +232,17 @@ mod tests {
         let read: Result<JobSpec, _> = json(br#"{"function":"price","parallelism":"two"}"#);
         let Err(Unread::Misshapen(problems)) = read else { panic!("{read:?}") };
         assert_eq!(problems[0].pointer, "/parallelism");
+        assert!(problems[0].message.ends_with("expected a whole number from 0 on"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_mark_of_another_encoding_is_named() {
+        for (bytes, word) in
+            [(&b"\xEF\xBB\xBF{}"[..], "byte order mark"), (b"\xFF\xFE{\0}\0", "UTF-16")]
+        {
+            let read = submitted(bytes);
+            assert!(matches!(&read, Err(Unread::Malformed(why)) if why.contains(word)), "{read:?}");
+        }
     }
 
     #[test]

@@ -13,15 +13,15 @@ pub mod observed;
 mod tests;
 
 pub use next_try::{
-    FIRST_BACKOFF_MILLISECONDS, MAX_BACKOFF_MILLISECONDS, may_take_fewer, next_parallelism,
-    retry_at,
+    FIRST_BACKOFF_MILLISECONDS, MAX_BACKOFF_MILLISECONDS, may_take_fewer, needs_cpus,
+    next_attempt_number, next_parallelism, reported_refusal, retry_at,
 };
 pub use observed::{
     AdmissionDecision, Attempt, AttemptState, End, Observed, Preempted, Refusal, preempted_for,
 };
 
 use crate::report;
-use crate::status::{ConditionType, Failure, FailureReason, Truth, reasons};
+use crate::status::{ConditionType, Failure, FailureReason, reasons};
 pub use crate::transition::is_other;
 use crate::transition::{
     Transition, did_not_start, failure, found_no_node, is_over_start_deadline, next_status,
@@ -76,21 +76,6 @@ pub enum Action {
     },
     /// Delete the job: its time to live is over.
     Expire,
-}
-
-/// Whether admission must be asked before `plan` can start an attempt now.
-pub fn needs_cpus(job: &Job, attempts: &[Attempt], now: Timestamp) -> bool {
-    !job.status.is_finished()
-        && !job.spec.cancel
-        && job.metadata.deletion_timestamp.is_none()
-        && attempts.iter().all(|a| a.is_dead() && report::is_settled(&job.status, a.number))
-        && retry_at(job).is_none_or(|at| at <= now)
-}
-
-/// The number of the attempt that comes after those that were seen or told.
-pub fn next_attempt_number(job: &Job, attempts: &[Attempt]) -> AttemptNumber {
-    let last_seen = attempts.last().map_or(0, |attempt| attempt.number);
-    job.status.attempt.unwrap_or(0).max(last_seen).saturating_add(1)
 }
 
 /// Decides for a valid job.
@@ -313,18 +298,18 @@ fn next_attempt<'a>(
     }
     let last = observed.attempts.len().saturating_sub(1);
     let actions = observed.attempts[..last].iter().filter_map(removal).collect();
-    admitted(job, limits, observed, actions, now)
+    let number = next_attempt_number(job, &observed.attempts);
+    admitted(number, limits, observed, actions, now)
 }
 
 /// Nothing is in the way of the next attempt but admission, or a refusal of the last try to create it.
 fn admitted<'a>(
-    job: &Job,
+    number: AttemptNumber,
     limits: &JobLimits,
     observed: &'a Observed,
     mut actions: Vec<Action>,
     now: Timestamp,
 ) -> Decision<'a> {
-    let number = next_attempt_number(job, &observed.attempts);
     let refusal = observed.refusal.as_ref().filter(|refusal| refusal.attempt == number);
     let transition = match (refusal, &observed.admission) {
         (Some(refusal), AdmissionDecision::Granted(_)) if is_over(refusal, limits, now) => {
@@ -351,28 +336,6 @@ fn admitted<'a>(
         (_, AdmissionDecision::NotAsked) => Transition::Unchanged,
     };
     (actions, transition, None)
-}
-
-/// The refusal of the next attempt, as the status tells it: the inverse of what [`plan`] writes. A controller that has
-/// just started finds in it what an earlier one knew.
-pub fn reported_refusal(job: &Job, attempts: &[Attempt]) -> Option<Refusal> {
-    let status = &job.status;
-    let running = status.condition(ConditionType::Running)?;
-    let all_settled = attempts.iter().all(|a| report::is_settled(status, a.number));
-    let is_refused = status.phase == Some(Phase::Starting)
-        && status.attempt.is_none_or(|number| report::is_settled(status, number))
-        && all_settled
-        && running.status == Truth::False
-        && running.reason != reasons::STARTING;
-    // An earlier attempt may have failed long before this one was refused: since then, not since it stopped running.
-    let admitted = status.condition(ConditionType::Admitted)?;
-    is_refused.then(|| Refusal {
-        attempt: next_attempt_number(job, attempts),
-        since: running.last_transition_time.max(admitted.last_transition_time),
-        reason: running.reason.clone(),
-        message: running.message.clone(),
-        is_final: false,
-    })
 }
 
 /// Whether a start that is refused is given up.

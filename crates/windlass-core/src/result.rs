@@ -13,7 +13,7 @@ use futures_core::Stream;
 use sha2::{Digest as _, Sha256};
 
 use crate::status::{JobResult, MAX_INLINE_RESULT_BYTES};
-use crate::{AttemptNumber, Error, strict_json};
+use crate::{AttemptNumber, Error, JobKey, strict_json};
 
 /// The result of these bytes: inline when they are at most 32 KiB, as text when they are UTF-8.
 /// `None` when they are too large to be inline.
@@ -159,6 +159,22 @@ impl StoredResult {
             sha256: result.sha256.clone(),
             content,
         }
+    }
+
+    /// The result that the status of a job tells of: its own bytes, or what `stored` finds at the location that it names.
+    pub fn of_status(
+        key: &JobKey,
+        result: &JobResult,
+        stored: impl FnOnce(&str) -> Result<Box<dyn Stored>, Error>,
+    ) -> Result<Self, Error> {
+        let content = match &result.location {
+            None => {
+                let bytes = inline_bytes(result).ok_or_else(|| Error::damaged(key))?;
+                Content::Inline(bytes.into())
+            }
+            Some(location) => Content::Stored(stored(location)?),
+        };
+        Ok(Self::new(result, content))
     }
 
     /// Reads a part of the bytes. All of them are held against length and digest: the last piece is

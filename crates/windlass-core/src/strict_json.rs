@@ -31,9 +31,25 @@ pub fn is_json(content_type: &str) -> bool {
     essence == "application/json" || essence.ends_with("+json")
 }
 
+/// What is said of bytes with a mark of their encoding in front, as editors and PowerShell on Windows write it.
+pub(crate) fn mark(begin: &[u8]) -> Option<&'static str> {
+    match begin {
+        [0xEF, 0xBB, 0xBF, ..] => Some(
+            "it begins with a byte order mark, which JSON does not have: save it as UTF-8 without one",
+        ),
+        [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] => Some("it is UTF-16, and JSON is UTF-8"),
+        _ => None,
+    }
+}
+
 /// Why these bytes break the rule; `None` when they keep it. The error is that of the reader.
-pub fn problem(reader: impl Read) -> io::Result<Option<String>> {
-    let mut scanned = Scanned::new(reader);
+pub fn problem(mut reader: impl Read) -> io::Result<Option<String>> {
+    let mut begin = Vec::new();
+    reader.by_ref().take(3).read_to_end(&mut begin)?;
+    if let Some(mark) = mark(&begin) {
+        return Ok(Some(mark.to_owned()));
+    }
+    let mut scanned = Scanned::new(begin.as_slice().chain(reader));
     let left = Cell::new(MOST_NAMES_BYTES);
     let mut document = serde_json::Deserializer::from_reader(&mut scanned);
     let read = Walk { left: &left }.deserialize(&mut document).and_then(|()| document.end());
@@ -274,6 +290,7 @@ mod tests {
             (r#"{"a": [1, 123456789012345678901234567890123]}"#, "integers are from"),
             ("1e999", "out of range"),
             (&"[".repeat(200), "recursion limit"),
+            ("\u{feff}{}", "byte order mark"),
         ] {
             let found = why(bad).unwrap_or_default();
             assert!(found.contains(word), "{bad}: {found}");

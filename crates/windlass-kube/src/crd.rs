@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use serde_with_macros::skip_serializing_none;
 use windlass_core::idempotency::REQUEST_ANNOTATION;
 use windlass_core::jobs::RETRY_ANNOTATION;
@@ -286,39 +285,6 @@ fn own_annotations(meta: &kube::core::ObjectMeta) -> std::collections::BTreeMap<
     own.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// A merge patch (RFC 7396) that turns `old` into `new`: what is gone becomes null, what is equal
-/// is left out. `None` when nothing differs.
-pub(crate) fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
-    match (old, new) {
-        (old, new) if old == new => None,
-        (Value::Object(old), Value::Object(new)) => {
-            let mut patch = serde_json::Map::new();
-            for (key, value) in new {
-                if let Some(part) = merge_patch(old.get(key).unwrap_or(&Value::Null), value) {
-                    patch.insert(key.clone(), part);
-                }
-            }
-            for key in old.keys().filter(|key| !new.contains_key(*key)) {
-                patch.insert(key.clone(), Value::Null);
-            }
-            Some(Value::Object(patch))
-        }
-        (_, new) => Some(new.clone()),
-    }
-}
-
-/// The patch of `/status` from one status to the next, guarded by the version that was read: an
-/// API server answers 409 when somebody wrote in between.
-pub(crate) fn status_patch(job: &Job, status: &JobStatus) -> Option<Value> {
-    let old = serde_json::to_value(&job.status).ok()?;
-    let new = serde_json::to_value(status).ok()?;
-    let patch = merge_patch(&old, &new)?;
-    Some(json!({
-        "metadata": { "resourceVersion": job.metadata.resource_version },
-        "status": patch,
-    }))
-}
-
 /// How an Event names a job.
 pub(crate) fn job_reference(job: &Job) -> ObjectReference {
     ObjectReference {
@@ -328,19 +294,5 @@ pub(crate) fn job_reference(job: &Job) -> ObjectReference {
         name: Some(job.metadata.name.clone()),
         uid: Some(job.metadata.uid.clone()),
         ..ObjectReference::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_merge_patch_names_only_what_differs() {
-        let old = json!({"a": 1, "b": {"c": 2, "d": 3}, "e": [1]});
-        let new = json!({"a": 1, "b": {"c": 4}, "e": [1, 2], "f": {"g": 1}});
-        let patch = json!({"b": {"c": 4, "d": null}, "e": [1, 2], "f": {"g": 1}});
-        assert_eq!(merge_patch(&old, &new), Some(patch));
-        assert_eq!(merge_patch(&old, &old), None);
     }
 }

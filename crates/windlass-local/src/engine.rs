@@ -25,7 +25,7 @@ use crate::gateway::estimates::Estimator;
 use crate::ownership;
 use crate::queueing::backlog::Backlog;
 use crate::store::{self, Store, StoreError, StoreFailure, stopped};
-use windlass_clock::Clock;
+use windlass_backend::Clock;
 use windlass_worker::stop_signals::heed_children;
 
 /// When to try again at the server that follows one that is drained.

@@ -8,7 +8,7 @@ use serde_json::json;
 use windlass_core::idempotency::is_of_request;
 use windlass_core::jobs::{Filter, RETRY_ANNOTATION, Submission};
 use windlass_core::labels::{self, Selector};
-use windlass_core::log_tail::LogRange;
+use windlass_core::log_tail::{LogRange, WantedLog};
 use windlass_core::result::sha256;
 use windlass_core::{Error, Jobs as _, Phase, name};
 
@@ -365,7 +365,8 @@ async fn a_job_is_heard_from_attempt_to_attempt_until_it_has_ended() {
     assert_eq!(pieces.concat(), b"done\n");
     // With the times at which its lines came, of the attempt that said them last.
     let timed = LogRange { tail: 1 << 20, timestamps: true };
-    let said = machine.engine.logs(&key(name), None, timed).await.unwrap();
+    let timed = WantedLog { attempt: None, range: timed };
+    let said = machine.engine.logs(&key(name), timed).await.unwrap();
     let said = String::from_utf8(said).unwrap();
     let (mut lines, ended) = (said.lines(), jiff::Timestamp::now().as_microsecond());
     for expected in ["attempt 2", "done"] {
@@ -375,15 +376,14 @@ async fn a_job_is_heard_from_attempt_to_attempt_until_it_has_ended() {
     }
     assert_eq!(lines.next(), None);
     // An earlier attempt's is there as long.
-    let plain = LogRange { tail: 1 << 20, timestamps: false };
-    let first = machine.engine.logs(&key(name), Some(1), plain).await.unwrap();
+    let range = LogRange { tail: 1 << 20, timestamps: false };
+    let plain = |attempt| WantedLog { attempt: Some(attempt), range };
+    let first = machine.engine.logs(&key(name), plain(1)).await.unwrap();
     assert_eq!(first, b"attempt 1\ndone\n");
-    assert_eq!(
-        machine.engine.logs(&key(name), Some(2), plain).await.unwrap(),
-        b"attempt 2\ndone\n"
-    );
+    let second = machine.engine.logs(&key(name), plain(2)).await.unwrap();
+    assert_eq!(second, b"attempt 2\ndone\n");
     for beyond in [0, 3] {
-        let error = machine.engine.logs(&key(name), Some(beyond), plain).await.unwrap_err();
+        let error = machine.engine.logs(&key(name), plain(beyond)).await.unwrap_err();
         assert!(matches!(error, Error::NotFound { kind: "attempt", .. }), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
 
 use crate::clock::now;
+use crate::interpreter::not_there;
 use crate::report::Reporter;
 use crate::stdio;
 use crate::stop_signals::StopSignals;
@@ -28,7 +29,10 @@ pub(crate) fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
     };
     let place = order.program.directory.as_ref().map(|path| format!(" in {path}"));
     let place = place.unwrap_or_default();
-    Outcome::failed(reason, format!("{program:?} cannot be started{place}: {error}"))
+    let why =
+        if error.kind() == io::ErrorKind::NotFound { not_there(&order.program) } else { None };
+    let why = why.unwrap_or_else(|| error.to_string());
+    Outcome::failed(reason, format!("{program:?} cannot be started{place}: {why}"))
 }
 
 pub(crate) fn ending(

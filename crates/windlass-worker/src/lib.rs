@@ -34,6 +34,7 @@ mod ending;
 mod fence;
 mod function;
 mod inputs;
+mod interpreter;
 mod json_line;
 mod log;
 mod log_times;

@@ -138,7 +138,9 @@ impl RunningFunction {
                     *kept = Some(answer);
                     FunctionEnd::Answered(served)
                 }
-                Some(ServingEnd::Exited(status)) if is_answer_of_its_own(status.code()) => {
+                Some(ServingEnd::Exited(status))
+                    if is_answer_of_its_own(status.code(), function.is_ready()) =>
+                {
                     let when =
                         if function.is_ready() { "answered" } else { "said that it was ready" };
                     let code = status.code().unwrap_or_default();
@@ -187,11 +189,12 @@ impl RunningFunction {
     }
 }
 
-/// Exit codes by which a function that runs once says something of its job. One that serves says it in its answer.
-fn is_answer_of_its_own(code: Option<i32>) -> bool {
+/// Exit codes by which a function that runs once says something of its job. One that serves says it in its answer, but
+/// for an error that keeps it from ever being ready.
+fn is_answer_of_its_own(code: Option<i32>, is_ready: bool) -> bool {
     const NO_CONTRACT: i32 = 2;
-    let answers = [0, i32::from(EXIT_BAD_INPUT), i32::from(EXIT_FUNCTION_ERROR), NO_CONTRACT];
-    answers.map(Some).contains(&code)
+    let answers = [0, i32::from(EXIT_BAD_INPUT), NO_CONTRACT].map(Some);
+    answers.contains(&code) || is_ready && code == Some(i32::from(EXIT_FUNCTION_ERROR))
 }
 
 /// Has a thread for names and files from now on: what would start the first one later panics where the function

@@ -32,6 +32,27 @@ fn restart_gateways(address: &str) {
 
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
+fn a_job_is_followed_from_its_submission_however_short_it_is() {
+    // What is over before its log could be opened is kept in a store.
+    if Bucket::of_the_release().is_none() {
+        return;
+    }
+    let namespace = Namespace::new("short-logs");
+    let client = namespace.direct_client();
+    let said: String = (0..3).map(|line| format!("line {line} of 3\n")).collect();
+    let said = format!("about to \"talk\"\n{said}");
+    for number in 0..8 {
+        let name = format!("talks-{number}");
+        let job = json!({ "function": "misbehave", "input": { "mode": "talk", "lines": 3 }, "name": name });
+        assert_eq!(client.submit(&job).status, 201);
+        let log = client.get(&client.jobs(&format!("/{name}/logs?follow=true")));
+        assert_eq!(String::from_utf8_lossy(&log.body), said, "{name}");
+        assert_eq!(namespace.wait(&name)["status"]["phase"], "Succeeded");
+    }
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
 fn what_attempts_said_is_read_when_their_pods_are_gone_and_deleted_with_their_job() {
     let Some(bucket) = Bucket::of_the_release() else { return };
     let namespace = Namespace::new("kept-logs");

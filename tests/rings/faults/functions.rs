@@ -1,6 +1,6 @@
 //! Functions that misbehave, and manifests that change.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -151,7 +151,7 @@ fn a_server_goes_on_when_its_program_is_replaced_or_removed() {
     // An upgrade moves another file there.
     let other = here.path().join("other");
     fs::write(&other, "#!/bin/sh\nexit 1\n").unwrap();
-    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&other, Permissions::from_mode(0o755)).unwrap();
     fs::rename(&other, &program).unwrap();
     // More than the workers that were started before.
     for round in 0..12 {
@@ -161,4 +161,39 @@ fn a_server_goes_on_when_its_program_is_replaced_or_removed() {
         let job = server.client.run(&json!({ "function": "yes", "retries": 0 }));
         assert_eq!(job["status"]["phase"], "Succeeded", "{round}: {job}");
     }
+}
+
+#[test]
+fn a_temporary_directory_that_is_not_there_is_no_fault_of_a_function() {
+    let here = here();
+    let python = here.path().join("python");
+    fs::write(&python, "#!/bin/sh\necho 1 > $WINDLASS_OUTPUT\n").unwrap();
+    fs::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(windlass());
+    command.env("TMPDIR", here.path().join("gone"));
+    let function = format!("one={} -m windlass.worker module:one", python.display());
+    let server = Server::start_by(command, &here.path().join("data"), &["--function", &function]);
+    assert!(server.before().contains("TMPDIR"), "{}", server.before());
+}
+
+#[test]
+fn a_script_whose_interpreter_is_not_there_is_told_from_one_that_is_not_there() {
+    let here = here();
+    let odd = here.path().join("odd");
+    fs::write(&odd, "").unwrap();
+    fs::set_permissions(&odd, Permissions::from_mode(0o755)).unwrap();
+    let function = format!("odd={}", odd.display());
+    let server =
+        Server::start_at(&here.path().join("data"), &["--cpus", "1", "--function", &function]);
+    let failure = |text: &str| {
+        fs::write(&odd, text).unwrap();
+        let job = server.client.run(&json!({ "function": "odd" }));
+        assert_eq!(job["status"]["failure"]["reason"], "CannotStart", "{job}");
+        job["status"]["failure"]["message"].as_str().unwrap().to_owned()
+    };
+    let said = failure("#!/bin/sh\r\nexit 0\r\n");
+    let why = r#"its interpreter "/bin/sh\r" is not: its lines end as on Windows"#;
+    assert!(said.ends_with(why), "{said}");
+    let said = failure("#! /opt/moved/bin/python -u\nexit 0\n");
+    assert!(said.ends_with(r#"its interpreter "/opt/moved/bin/python" is not"#), "{said}");
 }

@@ -46,6 +46,27 @@ fn a_stop_that_reaches_every_process_at_once_judges_no_function() {
     }
 }
 
+/// As with `windlass serve 2>&1 | tee log` when `tee` is killed, or a log on a disk that is full.
+#[test]
+fn a_server_goes_on_when_nobody_takes_its_log_any_more() {
+    let here = here();
+    script(here.path(), "greet", "echo hello > $WINDLASS_OUTPUT", "retries: 0");
+    let mut command = Command::new("bash");
+    command.args(["-c", r#"exec "$0" "$@" 2> >(exec sed -u '/"address"/q' >&2)"#]).arg(windlass());
+    command.env("WINDLASS_LOG", "debug");
+    let mut server = Server::start_by(
+        command,
+        &here.path().join("data"),
+        &["--functions", here.path().to_str().unwrap()],
+    );
+    for round in 0..3 {
+        let job = server.client.run(&json!({ "function": "greet" }));
+        assert_eq!(job["status"]["phase"], "Succeeded", "{round}: {job}");
+    }
+    let ended = server.stop();
+    assert!(ended.success(), "{ended}");
+}
+
 /// As `docker stop` does it: the first process is told, and all are killed when it takes too long.
 #[test]
 fn a_stop_of_a_container_that_takes_too_long_judges_no_function() {

@@ -45,7 +45,7 @@ class Data:
         elif callable(getattr(value, "read", None)):
             self.file = _readable_again(value)
             self.begin = self.file.tell()
-            guessed = _told_type(value)
+            guessed = told_type(value)
         else:
             self.encoded = encode(value)
             if self.encoded is None:
@@ -73,7 +73,7 @@ class Data:
                 yield from iter(lambda: file.read(PIECE_BYTES), b"")
         elif self.file is not None:
             self.file.seek(self.begin)
-            yield from iter(lambda: _bytes(self.file.read(PIECE_BYTES)), b"")  # type: ignore[union-attr]
+            yield from iter(lambda: piece_of(self.file.read(PIECE_BYTES)), b"")  # type: ignore[union-attr]
 
     def reference(self) -> dict[str, Any]:
         """How a job names it."""
@@ -86,13 +86,14 @@ def _is_mixed(value: dict[Any, Any]) -> bool:
     return any(arrays) and not all(arrays)
 
 
-def _bytes(piece: Any) -> bytes:
+def piece_of(piece: Any) -> bytes:
+    """What was read, if it is bytes."""
     if not isinstance(piece, bytes):
         raise TypeError("a file of data is opened for bytes: open(path, 'rb')")
     return piece
 
 
-def _told_type(file: Any) -> str:
+def told_type(file: Any) -> str:
     """The media type of an uploaded file of a web framework, or by the file's name."""
     told = getattr(file, "mimetype", None) or getattr(file, "content_type", None)
     name = getattr(file, "filename", None) or getattr(file, "name", None)
@@ -106,7 +107,7 @@ def _readable_again(file: Any) -> Any:
     if callable(seekable) and seekable():
         return file
     spooled = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
-    for piece in iter(lambda: _bytes(file.read(PIECE_BYTES)), b""):
+    for piece in iter(lambda: piece_of(file.read(PIECE_BYTES)), b""):
         spooled.write(piece)
     spooled.seek(0)
     return spooled

@@ -10,6 +10,7 @@ machine and is sent to no other.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import sys
@@ -105,11 +106,31 @@ def token_of(url: str, given: Token | None, data: str | os.PathLike[str] | None)
         return lambda: known
     named = os.environ.get("WINDLASS_TOKEN_FILE") if data is None else None
     if named:
-        return lambda: _read(Path(named), "WINDLASS_TOKEN_FILE names it")
+        return _TokenFile(Path(named), "WINDLASS_TOKEN_FILE names it")
     if data is None and not is_loopback(url):
         raise NoToken(f"no token for {url}: give it as `token`, in WINDLASS_TOKEN or in a file, WINDLASS_TOKEN_FILE")
-    path = _path("token", data)
-    return lambda: _read(path, ADVICE)
+    return _TokenFile(_path("token", data), ADVICE)
+
+
+class _TokenFile:
+    """Gives the token in a file, which is read each time."""
+
+    def __init__(self, path: Path, advice: str) -> None:
+        self.path, self.advice = path, advice
+        self.last: str | None = None
+
+    def __call__(self) -> str:
+        try:
+            self.last = _read(self.path, self.advice)
+        except NoToken as error:
+            # Where the program may open no more files, the file is as it was.
+            if self.last is None or not _is_want_of_files(error.__cause__):
+                raise
+        return self.last
+
+
+def _is_want_of_files(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def _path(name: str, data: str | os.PathLike[str] | None) -> Path:
@@ -140,8 +161,10 @@ def _read(path: Path, advice: str) -> str:
     try:
         text = _text(path, MAX_TOKEN_BYTES)
     except (OSError, ValueError) as error:
-        advice = IN_A_FUNCTION if _is_in_a_function() else advice
-        raise NoToken(f"{path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
+        said = f"{path}: {getattr(error, 'strerror', None) or error}"
+        if _is_want_of_files(error):
+            raise NoToken(said) from error
+        raise NoToken(f"{said}; {IN_A_FUNCTION if _is_in_a_function() else advice}") from error
     if len(text) > MAX_TOKEN_BYTES:
         raise NoToken(f"{path}: it is too large to be a token; {advice}")
     if not (token := text.strip()):

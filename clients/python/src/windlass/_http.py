@@ -23,6 +23,16 @@ CONNECT_SECONDS = 10.0
 _ = httpcore, encodings.idna
 
 
+_Client = TypeVar("_Client")
+
+
+class NoProxy(errors.WindlassError, ValueError):
+    """A proxy that the environment names cannot be used. Nothing was asked."""
+
+    _http_status = 500  # somebody has to change the environment
+    _summary = "the compute server cannot be asked"
+
+
 class Target:
     """A server, and what opens it."""
 
@@ -59,15 +69,22 @@ class Target:
             self._find_again()
         return self.server
 
-    def settings(self, connections: int) -> dict[str, Any]:
-        """For httpx. A server of this machine is asked directly, whatever proxy the environment names."""
-        return {
+    def opened(self, kind: Callable[..., _Client], connections: int) -> _Client:
+        """A client of httpx. A server of this machine is asked directly, whatever proxy the environment names."""
+        settings = {
             "base_url": self.server,
             "verify": self.verify,
             "trust_env": not _discovery.is_loopback(self.server),
             "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             "headers": {"User-Agent": "windlass-python"},
         }
+        try:
+            return kind(**settings)
+        except (ImportError, ValueError) as error:
+            # httpx looks at all that the environment names, also where NO_PROXY has this server.
+            raise NoProxy(
+                f"a proxy that the environment names (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) cannot be used: {error}"
+            ) from None
 
     def arguments(self, request: Request) -> dict[str, Any]:
         """What httpx is told to send a request."""
@@ -148,9 +165,6 @@ class Target:
         self.was_reached = True
         if not response.is_success:
             raise errors.from_answer(response.status_code, response.content, response.headers.get("retry-after"))
-
-
-_Client = TypeVar("_Client")
 
 
 def remade(kind: Callable[..., _Client], server: str | None, options: dict[str, Any]) -> _Client:

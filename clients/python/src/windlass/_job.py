@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from windlass._codecs import JSON, PICKLE, essence, is_json, matches
 from windlass._context import Progress, files_of
-from windlass._ends import BadInput, Unwritten
+from windlass._ends import FAILED, FUNCTION_ERROR, BadInput, Unwritten
 from windlass._output import write_file
-from windlass._pool import Outcomes, Pool, Raised, Work
-from windlass._process import Target
+from windlass._pool import Outcomes, Pool, Work
+from windlass._process import Failed, Raised, Target
 from windlass._signature import ITEM_FIELDS, Callee, check_item, check_names, without_items
 
 
@@ -117,6 +117,11 @@ def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], value: dict[
 def say_bad_input(error: BadInput) -> None:
     """Says it where the supervisor looks for it."""
     print(f"bad input: {error}", file=sys.stderr, flush=True)
+
+
+def exit_status(error: Failed, manner: Manner) -> int:
+    """That of an attempt which fails by this."""
+    return FUNCTION_ERROR if isinstance(error, Raised) and not manner.retry_exceptions else FAILED
 
 
 def say_failed(error: Exception) -> None:

@@ -46,8 +46,15 @@ ADVICE = {
 
 
 # What may be an integer beyond 64 bits, half of a surrogate pair, or a key that is no string in Python and may be the
-# same in JSON as one that is.
-SUSPECT = re.compile(r'\d{19}|\\ud[89a-f]|[\ud800-\udfff]|"(-?\d[^"]*|true|false|null)":')
+# same in JSON as one that is. The digits of a fraction are no integer. Each is a pattern of its own, as Python is quick
+# to find a pattern's first character, and only that.
+SUSPECTS = (
+    re.compile(r"\A\d{19}"),
+    re.compile(r"[\[:,-]\d{19}"),
+    re.compile(r"\\ud[89a-f]"),
+    re.compile("[\ud800-\udfff]"),
+    re.compile(r'"(?:-?\d[^"]*|true|false|null)":'),
+)
 
 
 # The deepest nesting of lists and objects that a server reads.
@@ -128,7 +135,7 @@ def encode(value: Any, ensure_ascii: bool = True, most_depth: int | None = None)
     """The value as one line of JSON. `NoJson` when it cannot be, or is nested deeper than that."""
     try:
         text = json.dumps(value, default=convert, allow_nan=False, separators=(",", ":"), ensure_ascii=ensure_ascii)
-        if SUSPECT.search(text):
+        if any(suspect.search(text) for suspect in SUSPECTS):
             check(text)
         if most_depth is not None and is_deeper(text, most_depth):
             raise NoJson(f"it is nested more than {most_depth} deep")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import select
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
@@ -16,7 +17,7 @@ from windlass._code_changes import changed, forget_compiled
 from windlass._context import Progress
 from windlass._ends import BadInput
 from windlass._leftovers import resident_bytes
-from windlass._process import Failed, Forked, Process, Target, end
+from windlass._process import Failed, Forked, Process, Raised, Target, end
 from windlass._signature import Callee
 
 # How long the processes may take to end after SIGTERM, in seconds; then they are killed. A third of the 30 s that the
@@ -27,6 +28,10 @@ GRACE_SECONDS = 10.0
 # cost little, and small ones last, so that all end together.
 PARTS = 4
 
+# As long may a chunk take, by what the items before it have taken, in seconds: an item that takes long waits for no
+# other in its chunk while another process has nothing to do.
+CHUNK_SECONDS = 0.1
+
 # Processes beyond the grant of a job stay for a wider one, idle, as long as they hold no more than this together: it is
 # memory of the job that is under way.
 SPARE_BYTES = 64 << 20
@@ -35,10 +40,6 @@ SPARE_BYTES = 64 << 20
 TRACEBACKS = 20
 TRACEBACK_CHARACTERS = 4000
 MESSAGE_CHARACTERS = 1000
-
-
-class Raised(Failed):
-    """The function raised, or returned what is no JSON: it would do so again with the same input."""
 
 
 class Interrupted(Exception):
@@ -201,11 +202,18 @@ class Pool:
         given = done = 0
         keeping = b"k" * work.outcomes.keeps_going + (b"p" if len(items) == 1 else b"") + b"w" * work.is_whole
         asking = b"" if work.variables is None else b"c"
+        began = time.monotonic()
+
+        def chunk(left: int) -> int:
+            if work.chunk:
+                return min(left, work.chunk)
+            # Of none is known how long it takes, and one may be all that fits.
+            quick = CHUNK_SECONDS * done / (self.parallelism * (time.monotonic() - began)) if done else 0.0
+            return min(left, max(1, min(left // (PARTS * self.parallelism), int(quick))))
 
         def give(process: Process) -> None:
             nonlocal given
-            left = len(items) - given
-            count = min(left, work.chunk or max(1, left // (PARTS * self.parallelism)))
+            count = chunk(len(items) - given)
             if count:
                 first, given = given, given + count
                 flags = keeping + (asking if given == len(items) else b"")

@@ -18,6 +18,7 @@ From the process:
   whole input.
 - `.` and a text: what the job has left, after a check; empty for nothing.
 - `!` and a text: the process cannot go on.
+- `^` and a text: nor could another one, as the function cannot be imported or called.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ import os
 import pkgutil
 import sys
 import time
-import traceback
 from typing import IO, Any, Callable, NoReturn
 
 from windlass import _context
@@ -244,8 +244,8 @@ class Caller:
 def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool) -> int:
     """Answers the parent until it says no more; the exit status. BrokenPipeError when the parent has gone."""
 
-    def fail(message: str) -> int:
-        results.write(b"!" + json.dumps(message).encode() + b"\n")
+    def fail(message: str, kind: bytes = b"!") -> int:
+        results.write(kind + json.dumps(message).encode() + b"\n")
         results.flush()
         return FAILED
 
@@ -255,15 +255,17 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool)
         with OneProcess():
             function = find(target)
     except NotFound as error:
-        return fail(f"cannot import {target}: {error}")
-    except Exception:
-        return fail(f"cannot import {target}\n{traceback.format_exc()}")
+        return fail(f"cannot import {target}: {error}", b"^")
+    except MemoryError as error:
+        return fail(f"cannot import {target}\n{explained(error)}")
+    except (Exception, SystemExit) as error:
+        return fail(f"cannot import {target}\n{explained(error)}", b"^")
     try:
         caller = Caller(function, imported, tasks, results, allow_pickle)
         for line in tasks:
             caller.answer(line)
     except Unfit as error:
-        return fail(f"cannot call {target}: {error}")
+        return fail(f"cannot call {target}: {error}", b"^")
     except MemoryError as error:
         return fail(explained(error))
     except Unwritten as error:

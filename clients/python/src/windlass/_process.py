@@ -44,6 +44,10 @@ class Failed(Exception):
     """The attempt fails; the message is for the end of stderr."""
 
 
+class Raised(Failed):
+    """It would fail again: the function cannot be imported, has raised, or has returned what is no JSON."""
+
+
 class Target(NamedTuple):
     """What a process calls."""
 
@@ -188,9 +192,9 @@ class Process:
                 self.imported.update(json.loads(line[1:]))
             elif line.startswith(b"."):
                 self.left = json.loads(line[1:])
-            elif line.startswith(b"!"):
+            elif line[:1] in (b"!", b"^"):
                 self.is_broken = True
-                raise Failed(json.loads(line[1:]))
+                raise (Failed if line.startswith(b"!") else Raised)(json.loads(line[1:]))
             elif self.unanswered:
                 answered.append((self.unanswered.popleft(), line))
             else:

@@ -252,6 +252,9 @@ def spec_of(
             raise TypeError(f"there is no option {option!r}; there are {', '.join(known)}")
     spec: dict[str, Any] = {"name": name, "function": function, "input": input}
     for option, value in options.items():
+        if isinstance(value, float) and value.is_integer():
+            # As of a computed time, such as 1.5 * 60.
+            value = int(value)
         spec[_IN_SPEC.get(option) or json_name(option)] = value
     return {key: value for key, value in spec.items() if value is not None}
 

@@ -11,12 +11,12 @@ import os
 import socket
 from typing import Any
 
-from windlass._ends import FAILED, BadInput, Stop, Unwritten, is_killed_with_us
-from windlass._job import Manner, run, say_bad_input, say_failed
+from windlass._ends import FUNCTION_ERROR, BadInput, Stop, Unwritten, is_killed_with_us
+from windlass._job import Manner, exit_status, run, say_bad_input, say_failed
 from windlass._leftovers import JOB_VARIABLES, memory_bound, resident_bytes
 from windlass._output import write_file
-from windlass._pool import Interrupted, Pool, Raised
-from windlass._process import Failed
+from windlass._pool import Interrupted, Pool
+from windlass._process import Failed, Raised
 
 VERSION = 2
 
@@ -112,7 +112,7 @@ class Serving:
             return 0
         except Failed as error:
             say_failed(error)
-            return FAILED
+            return exit_status(error, self.manner)
 
     def answer(self, told: dict[str, Any]) -> dict[str, Any]:
         """Does a job; what there is to say of it."""
@@ -129,7 +129,7 @@ class Serving:
             answer = {"failed": name, "reason": "input"}
         elif isinstance(ended, Failed):
             say_failed(ended)
-            is_final = isinstance(ended, Raised) and not self.manner.retry_exceptions
+            is_final = exit_status(ended, self.manner) == FUNCTION_ERROR
             answer = {"failed": name, "reason": "exception" if is_final else "error"}
         elif ended is not None:
             answer = {"cancelled": name}

@@ -13,6 +13,7 @@ import httpx
 
 from windlass import _protocol as protocol
 from windlass import errors
+from windlass._awaited import awaited
 from windlass._computed import raise_with_computed, raise_without_result
 from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
@@ -321,7 +322,7 @@ class AsyncClient:
             for other in list(connections):
                 if other.is_closed():
                     connections.pop(other, None)
-            http = httpx.AsyncClient(**self._target.settings(CONNECTIONS))
+            http = self._target.opened(httpx.AsyncClient, CONNECTIONS)
             connections[loop] = http, server
         return http
 
@@ -374,8 +375,11 @@ async def _given(
     function: str, input: Mapping[str, Any] | None, name: str | None = None, **options: Unpack[Submission]
 ) -> Given:
     """What is handed in. Data is read in a thread: the loop does not wait for a disk."""
-    if options.get("data") is None and not options.get("files"):
+    data, files = options.get("data"), options.get("files")
+    if data is None and not files:
         return protocol.given_of(function, input, name, **options)
+    options["data"] = await awaited(data)
+    options["files"] = {name: await awaited(value) for name, value in (files or {}).items()}
     return await asyncio.to_thread(protocol.given_of, function, input, name, **options)
 
 

@@ -378,7 +378,7 @@ class Client:
         with self._lock:
             server = self._target.current()
             if self._http is None or self._asked != server:
-                self._http, self._asked = httpx.Client(**self._target.settings(CONNECTIONS)), server
+                self._http, self._asked = self._target.opened(httpx.Client, CONNECTIONS), server
             return self._http
 
     def _send(self, request: Request) -> Answer:

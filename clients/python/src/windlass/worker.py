@@ -24,10 +24,10 @@ its first argument. It may use all CPUs itself. Files of the job whose names are
 | exit | when |
 | --- | --- |
 | 0 | the result is written |
-| 1 | the function cannot be imported, or a process was killed or ran out of memory; stderr says which |
+| 1 | a process was killed or ran out of memory; stderr says which |
 | 2 | not started by a Windlass worker, or wrong arguments |
 | 65 | the input is not what the function takes, or the function has raised `windlass.BadInput` |
-| 70 | the function has raised another exception, or returned what cannot be given back |
+| 70 | the function cannot be imported, has raised another exception, or returned what cannot be given back |
 | 143 | SIGTERM; no process is left |
 
 An exception is not tried again, unless the job itself says `retries`: the same item would raise again. With
@@ -67,7 +67,6 @@ from windlass._ends import (
     BAD_INPUT,
     CANCELLED,
     FAILED,
-    FUNCTION_ERROR,
     NO_CONTRACT,
     BadInput,
     Stop,
@@ -75,9 +74,9 @@ from windlass._ends import (
     is_killed_with_us,
     stop,
 )
-from windlass._job import Manner, run, say_bad_input, say_failed
+from windlass._job import Manner, exit_status, run, say_bad_input, say_failed
 from windlass._output import write_file
-from windlass._pool import Pool, Raised
+from windlass._pool import Pool
 from windlass._pool_process import NotFound, find
 from windlass._process import Failed, Forked, Target
 from windlass._serving import serve
@@ -101,7 +100,10 @@ def arguments(argv: list[str] | None = None) -> Arguments:
     )
     parser.add_argument("target", metavar="PACKAGE.MODULE:FUNCTION", help="what is called")
     parser.add_argument(
-        "--chunk", metavar="N", type=int, help="items handed to a process at once [default: chosen by what is left]"
+        "--chunk",
+        metavar="N",
+        type=int,
+        help="items handed to a process at once [default: chosen by what is left and how long the items take]",
     )
     parser.add_argument(
         "--retry-exceptions",
@@ -155,7 +157,7 @@ def run_once(manner: Manner) -> int:
         if is_killed_with_us():
             raise Stop from None
         say_failed(error)
-        return FUNCTION_ERROR if isinstance(error, Raised) and not manner.retry_exceptions else FAILED
+        return exit_status(error, manner)
 
 
 def check(target: str) -> int:

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::head::Head;
 use super::line::QueueLine;
+use super::queue_preemption::Held;
 use super::request::{Preempted, RESERVE_AFTER_SECONDS, Room, Standing};
 use super::reservation::Reservation;
 use super::{Admission, JobState, KnownJob};
@@ -74,8 +75,9 @@ impl<Id: Clone + Ord> Admission<Id> {
         }
         let is_ending = self.reservations.victims.contains_key(id);
         if let Some(line) = self.queues.get_mut(queue) {
-            line.remove_attempt(id, (before, *cpus), is_ending);
-            line.add_attempt(id, (Some(standing), *cpus), is_ending);
+            let held = Held { cpus: *cpus, standing: before, is_ending };
+            line.remove_attempt(id, held);
+            line.add_attempt(id, Held { standing: Some(standing), ..held });
         }
         self.preemption.mark_changed(queue);
         self.reservations.changed = true;
@@ -106,8 +108,9 @@ impl<Id: Clone + Ord> Admission<Id> {
             return;
         };
         if let Some(line) = self.queues.get_mut(queue) {
-            line.remove_attempt(id, (*standing, *cpus), !is_ending);
-            line.add_attempt(id, (*standing, *cpus), is_ending);
+            let held = Held { cpus: *cpus, standing: *standing, is_ending };
+            line.remove_attempt(id, Held { is_ending: !is_ending, ..held });
+            line.add_attempt(id, held);
         }
         self.preemption.mark_changed(queue);
     }
@@ -123,7 +126,8 @@ impl<Id: Clone + Ord> Admission<Id> {
         let before = standing.take();
         let ending = self.reservations.victims.get(id).cloned();
         if let Some(line) = self.queues.get_mut(queue) {
-            line.remove_attempt(id, (before, *cpus), ending.is_some());
+            let held = Held { cpus: *cpus, standing: before, is_ending: ending.is_some() };
+            line.remove_attempt(id, held);
         }
         self.preemption.mark_changed(queue);
         if let Some(Some(by)) = &ending

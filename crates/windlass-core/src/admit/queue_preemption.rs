@@ -7,33 +7,31 @@ use super::request::{Preemption, Standing};
 use super::running::{Attempt, QueuePreemption};
 use crate::Cpus;
 
+/// The CPUs that an attempt holds.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) cpus: Cpus,
+    /// What is known of the attempt, if it may be ended.
+    pub(super) standing: Option<Standing>,
+    /// Whether it is ending for another job.
+    pub(super) is_ending: bool,
+}
+
 impl<Id: Clone + Ord> QueueLine<Id> {
     /// An attempt holds CPUs.
-    pub(super) fn add_attempt(
-        &mut self,
-        id: &Id,
-        attempt: (Option<Standing>, Cpus),
-        is_ending: bool,
-    ) {
-        let (standing, cpus) = attempt;
-        if is_ending {
-            self.ending += u64::from(cpus);
-        } else if let Some(standing) = standing {
-            self.running.insert(id.clone(), standing, cpus);
+    pub(super) fn add_attempt(&mut self, id: &Id, held: Held) {
+        if held.is_ending {
+            self.ending += u64::from(held.cpus);
+        } else if let Some(standing) = held.standing {
+            self.running.insert(id.clone(), standing, held.cpus);
         }
     }
 
     /// It holds them no more.
-    pub(super) fn remove_attempt(
-        &mut self,
-        id: &Id,
-        attempt: (Option<Standing>, Cpus),
-        is_ending: bool,
-    ) {
-        let (standing, cpus) = attempt;
-        if is_ending {
-            self.ending -= u64::from(cpus);
-        } else if let Some(standing) = standing {
+    pub(super) fn remove_attempt(&mut self, id: &Id, held: Held) {
+        if held.is_ending {
+            self.ending -= u64::from(held.cpus);
+        } else if let Some(standing) = held.standing {
             self.running.remove(id, standing);
         }
     }

@@ -43,6 +43,16 @@ fn assert_empty<Id: Clone + Ord>(admission: &Admission<Id>) {
     assert!(admission.reservations.is_empty() && admission.preemption.is_empty());
 }
 
+/// Takes all these away; nothing is left then.
+fn empty(mut admission: Admission<u8>, jobs: u8, queues: &[&str]) {
+    for id in 0..jobs {
+        admission.leave(&id);
+        admission.release(&id);
+    }
+    queues.iter().for_each(|name| admission.set_queue(name, None));
+    assert_empty(&admission);
+}
+
 #[test]
 fn higher_priority_starts_first_then_the_older() {
     let mut admission = line(

@@ -1,10 +1,12 @@
-//! When a job is tried again whose attempt has failed, and with how many CPUs.
+//! The next attempt of a job: its number, whether it needs CPUs now, when it may start, and with how many CPUs.
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::status::{Failure, FailureReason};
+use super::observed::{Attempt, Refusal};
+use crate::report::is_settled;
+use crate::status::{ConditionType, Failure, FailureReason, Truth, reasons};
 use crate::validate::JobLimits;
-use crate::{Cpus, Job};
+use crate::{AttemptNumber, Cpus, Job, Phase};
 
 /// First back-off between two attempts, in milliseconds; it doubles up to
 /// [`MAX_BACKOFF_MILLISECONDS`].
@@ -21,6 +23,43 @@ pub const MAX_UNSCHEDULABLE_BACKOFF_MILLISECONDS: u64 = 300_000;
 
 /// How a scheduler says that a node has less left of something than a pod requests.
 const LACKS: [&str; 2] = ["Insufficient cpu", "Insufficient memory"];
+
+/// Whether admission must be asked before `plan` can start an attempt now.
+pub fn needs_cpus(job: &Job, attempts: &[Attempt], now: Timestamp) -> bool {
+    !job.status.is_finished()
+        && !job.spec.cancel
+        && job.metadata.deletion_timestamp.is_none()
+        && attempts.iter().all(|a| a.is_dead() && is_settled(&job.status, a.number))
+        && retry_at(job).is_none_or(|at| at <= now)
+}
+
+/// The number of the attempt that comes after those that were seen or told.
+pub fn next_attempt_number(job: &Job, attempts: &[Attempt]) -> AttemptNumber {
+    let last_seen = attempts.last().map_or(0, |attempt| attempt.number);
+    job.status.attempt.unwrap_or(0).max(last_seen).saturating_add(1)
+}
+
+/// The refusal of the next attempt, as the status tells it: the inverse of what [`plan`](super::plan()) writes. A controller that has
+/// just started finds in it what an earlier one knew.
+pub fn reported_refusal(job: &Job, attempts: &[Attempt]) -> Option<Refusal> {
+    let status = &job.status;
+    let running = status.condition(ConditionType::Running)?;
+    let all_settled = attempts.iter().all(|a| is_settled(status, a.number));
+    let is_refused = status.phase == Some(Phase::Starting)
+        && status.attempt.is_none_or(|number| is_settled(status, number))
+        && all_settled
+        && running.status == Truth::False
+        && running.reason != reasons::STARTING;
+    // An earlier attempt may have failed long before this one was refused: since then, not since it stopped running.
+    let admitted = status.condition(ConditionType::Admitted)?;
+    is_refused.then(|| Refusal {
+        attempt: next_attempt_number(job, attempts),
+        since: running.last_transition_time.max(admitted.last_transition_time),
+        reason: running.reason.clone(),
+        message: running.message.clone(),
+        is_final: false,
+    })
+}
 
 /// When the next attempt may start: back-off after the last failure, jittered by a number that
 /// depends only on the job and the attempt, so that every observer computes the same.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::outcome::Ending;
+use crate::report::is_settled;
 use crate::status::{FailureReason, Place};
-use crate::{AttemptNumber, Cpus};
+use crate::{AttemptNumber, Cpus, Error, JobStatus, Problem};
 
 /// What was observed of one job.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +28,30 @@ pub struct Observed {
     pub unschedulable_timeout: Option<Duration>,
     /// For whom an attempt is to end, if for another job.
     pub preempted: Option<Preempted>,
+}
+
+impl Observed {
+    /// The same without what workers have reported, for which a status was refused with these problems. `None` if no
+    /// worker has reported anything that is not in the status.
+    pub fn without_reports(&self, status: &JobStatus, problems: &[Problem]) -> Option<Self> {
+        let mut without = self.clone();
+        let reported = without.attempts.iter_mut().filter_map(|attempt| match &mut attempt.state {
+            AttemptState::Ended(end @ End::Reported(_)) if !is_settled(status, attempt.number) => {
+                Some(end)
+            }
+            _ => None,
+        });
+        let mut any = false;
+        for end in reported {
+            let at = if let End::Reported(ending) = end { ending.finished } else { continue };
+            let reason = FailureReason::ResultLost;
+            let why = Error::Invalid(problems.to_vec());
+            let message = format!("what its worker said of its end cannot be stored: {why}");
+            *end = End::Unreported { reason, message, at };
+            any = true;
+        }
+        any.then_some(without)
+    }
 }
 
 /// An attempt is to end for another job.

@@ -13,11 +13,11 @@ use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{
     Drain, Draining, Filter, Jobs, MachineCapacity, Page, Submission, Watch, check_uid,
 };
-use windlass_core::log_tail::{LogRange, LogTail, wanted_attempt};
+use windlass_core::log_tail::{LogRange, LogTail, WantedLog, wanted_attempt};
 use windlass_core::result::{ByteStream, Content, StoredResult};
 use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{
-    AttemptNumber, Error, Function, FunctionSpec, Job, JobKey, Metadata, Phase, Queue, QueueSpec,
+    Error, Function, FunctionSpec, Job, JobKey, Metadata, Phase, Queue, QueueSpec,
 };
 
 use super::backend::{FakeBackend, made};
@@ -156,12 +156,8 @@ impl Jobs for FakeBackend {
         })
     }
 
-    async fn logs(
-        &self,
-        key: &JobKey,
-        attempt: Option<AttemptNumber>,
-        range: LogRange,
-    ) -> Result<Vec<u8>, Error> {
+    async fn logs(&self, key: &JobKey, wanted: WantedLog) -> Result<Vec<u8>, Error> {
+        let WantedLog { attempt, range } = wanted;
         let job = self.get(key).await?;
         let attempt = wanted_attempt(&job, attempt)?;
         if attempt < job.status.attempt {
@@ -176,7 +172,7 @@ impl Jobs for FakeBackend {
     }
 
     async fn follow_logs(&self, key: &JobKey, range: LogRange) -> Result<ByteStream, Error> {
-        let first = self.logs(key, None, range).await?;
+        let first = self.logs(key, WantedLog { attempt: None, range }).await?;
         let changes = self.watch(key).await?;
         let next = async |mut changes: Box<dyn Watch>| match changes.next().await {
             Ok(job) if !job.status.is_finished() => Ok(Some((Bytes::from("more\n"), changes))),

@@ -23,9 +23,32 @@ pub(crate) fn attempts(
     attempts
 }
 
-/// An attempt that the status names and of which no object exists. The caller has asked the API server itself,
-/// not only a cache.
-pub(crate) fn lost(job: &Job, number: AttemptNumber, now: Timestamp) -> Attempt {
+/// Adds the attempt that the status names, as lost, if it is not among these. It is lost as well if its pod is gone. The
+/// caller has asked the API server itself, not only a cache.
+pub(crate) fn add_reported(
+    job: &Job,
+    number: AttemptNumber,
+    attempts: &mut Vec<Attempt>,
+    now: Timestamp,
+) {
+    let had_pod = job.status.pod.is_some();
+    let Some(attempt) = attempts.iter_mut().find(|attempt| attempt.number == number) else {
+        attempts.push(lost(job, number, now));
+        attempts.sort_by_key(|attempt| attempt.number);
+        return;
+    };
+    if had_pod
+        && attempt.is_present
+        && attempt.pod.is_none()
+        && !is_suspended(&attempt.state)
+        && matches!(attempt.state, AttemptState::Starting { .. })
+    {
+        attempt.state = lost_pod(now);
+    }
+}
+
+/// An attempt that the status names and of which no object exists.
+fn lost(job: &Job, number: AttemptNumber, now: Timestamp) -> Attempt {
     Attempt {
         number,
         cpus: job.status.parallelism.unwrap_or(1),
@@ -55,13 +78,10 @@ pub(crate) fn lost_pod(now: Timestamp) -> AttemptState {
     })
 }
 
-/// Whether an attempt is lost without a report and without a pod. Whether its Node object exists decides then whether it may still run.
-pub(crate) fn is_lost_unreported(attempt: &Attempt, objects: Option<&AttemptObjects>) -> bool {
-    let silent = matches!(
-        attempt.state,
-        AttemptState::Ended(End::Unreported { reason: FailureReason::Lost, .. })
-    );
-    silent && objects.is_none_or(|objects| objects.pods.is_empty())
+/// Whether the attempt has no pod because its batch Job is suspended.
+pub(crate) fn is_suspended(state: &AttemptState) -> bool {
+    matches!(state, AttemptState::Starting { reason: Some(reason), .. }
+        if reason == reasons::SUSPENDED)
 }
 
 fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> Attempt {

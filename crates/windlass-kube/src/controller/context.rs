@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::sync::{Semaphore, mpsc, watch};
-use windlass_clock::Clock;
+use windlass_backend::Clock;
 
 use super::expectations::Expectations;
 use super::failure_events::FailureEvents;

@@ -4,18 +4,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::Api;
 use windlass_core::plan::{Attempt, needs_cpus, next_attempt_number};
-use windlass_core::{Error, Function, Job, Problem, QueueSpec, name};
+use windlass_core::{Error, Function, Job, QueueSpec};
 
+use super::confirm::fetch_whole;
 use super::context::Context;
 use super::fetch_attempts::{FetchedAttempts, fetch_attempts};
 use super::fetch_failed_create::explain_missing_pod;
-use super::fetch_function::{Found, REFUSED_REQUEUE, fetch_function};
-use super::job_before_function::is_new;
+use super::fetch_function::{Found, REFUSED_REQUEUE, fetch_function, is_new};
 use super::silent_node::explain_silent_node;
-use crate::crd::{ComputeJob, ComputeQueue};
-use crate::error::{from_kube, within_deadline};
 use crate::labels::AttemptId;
 
 /// How often is looked whether a pod is gone that no watch shows.
@@ -29,6 +26,8 @@ pub(crate) struct Fetched {
     pub(crate) next_attempt: AttemptId,
     /// Whether it needs CPUs before that attempt can start.
     pub(crate) needs_cpus: bool,
+    /// Whether nobody has found yet that it can run.
+    pub(crate) is_new: bool,
     /// Its function, if there is one.
     pub(crate) function: Option<Function>,
     /// Whether there is one for all namespaces that its own may not use.
@@ -47,71 +46,26 @@ pub(crate) async fn fetch(job: &Job, ctx: &Context, now: Timestamp) -> Result<Fe
     let missing_pod = explain_missing_pod(job, &mut attempts, ctx, now).await;
     let silent_node = explain_silent_node(&mut attempts, ctx, now).await;
     let unlabelled = is_unlabelled.then_some(UNLABELLED_REQUEUE);
+    let next_attempt = next_attempt(job, &attempts);
     let needs_cpus = needs_cpus(job, &attempts, now);
     let function = fetch_function(job, needs_cpus, ctx).await?;
     let is_function_refused = matches!(function, Found::Refused);
     let refused = is_function_refused.then_some(REFUSED_REQUEUE);
     let look_again = [missing_pod, unlabelled, silent_node, refused].into_iter().flatten().min();
-    let next_attempt = next_attempt(job, &attempts);
-    let whole = if needs_cpus && is_new(job) { Some(fetch_whole(job, ctx).await?) } else { None };
+    let is_new = is_new(job);
+    let whole = if needs_cpus && is_new { Some(fetch_whole(job, ctx).await?) } else { None };
     let queue = ctx.stores.queue_of(job);
     Ok(Fetched {
         attempts,
         next_attempt,
         needs_cpus,
+        is_new,
         function: function.into(),
         is_function_refused,
         queue,
         whole,
         look_again,
     })
-}
-
-/// The job with its input, if it is still as the watch has shown it. A cache may be old: the job may
-/// have ended and its attempts been removed, so that their names are free again. The inner error is `Invalid`: the watch
-/// does not look at the input, so that a job which it could read may be malformed there.
-pub(crate) async fn fetch_whole(job: &Job, ctx: &Context) -> Result<Result<Job, Error>, Error> {
-    let jobs: Api<ComputeJob> = Api::namespaced(ctx.client.clone(), &job.metadata.namespace);
-    let found = match within_deadline(jobs.get_opt(&job.metadata.name)).await? {
-        Ok(found) => found.ok_or_else(|| Error::no_job(&job.metadata.name))?.to_core(),
-        Err(kube::Error::SerdeError(why)) => {
-            return Ok(Err(Error::Invalid(vec![Problem::at("", why.to_string())])));
-        }
-        Err(error) => {
-            return match from_kube(error) {
-                malformed @ Error::Invalid(_) => Ok(Err(malformed)),
-                error => Err(error),
-            };
-        }
-    };
-    if found.metadata.uid == job.metadata.uid
-        && found.metadata.resource_version == job.metadata.resource_version
-    {
-        Ok(Ok(found))
-    } else {
-        Err(Error::Conflict("the job has changed since it was read".into()))
-    }
-}
-
-/// Why a job must not pass by a queue that the watch has not brought: the queue is new, or it cannot be
-/// read. `None` when there is no such queue.
-pub(crate) async fn fetch_uncached_queue(
-    job: &Job,
-    ctx: &Context,
-) -> Result<Option<String>, Error> {
-    let queue = job.spec.queue();
-    if name::problem(queue).is_some() {
-        return Ok(None);
-    }
-    let queues: Api<ComputeQueue> = Api::namespaced(ctx.client.clone(), &job.metadata.namespace);
-    match within_deadline(queues.get_opt(queue)).await? {
-        Ok(None) => Ok(None),
-        Ok(Some(_)) => Ok(Some(format!("queue {queue:?} was created a moment ago"))),
-        Err(kube::Error::SerdeError(why)) => {
-            Ok(Some(format!("queue {queue:?} cannot be read: {why}")))
-        }
-        Err(error) => Err(from_kube(error)),
-    }
 }
 
 /// The attempt that comes next.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::Api;
+use windlass_core::status::{ConditionType, reasons};
 use windlass_core::{Error, Function, Job, name};
 
 use super::context::Context;
@@ -28,6 +29,14 @@ impl From<Found> for Option<Function> {
             Found::Refused | Found::Nothing => None,
         }
     }
+}
+
+/// Whether nobody has found yet that the job can run. Its status may say that it waits for its function.
+pub(super) fn is_new(job: &Job) -> bool {
+    let admitted = job.status.condition(ConditionType::Admitted);
+    job.status.phase.is_none()
+        || job.status.attempt.is_none()
+            && admitted.is_some_and(|admitted| admitted.reason == reasons::FUNCTION_NOT_FOUND)
 }
 
 /// The function of a job. A cache may lag behind a function that was created a moment ago. What runs already keeps its

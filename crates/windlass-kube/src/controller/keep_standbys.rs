@@ -182,7 +182,7 @@ pub(super) fn may_go(ctx: &Context, standby: &Standby) -> bool {
 
 /// Takes the removals of standbys whose names are still needed out of what is planned. When to look again, if there is
 /// one.
-pub(super) fn postpone_removals(
+pub(super) fn hold_named_standbys(
     job_uid: &str,
     ctx: &Context,
     actions: &mut Vec<Action>,

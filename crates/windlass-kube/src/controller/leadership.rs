@@ -6,7 +6,7 @@ use windlass_core::validate::validate_without_input;
 
 use super::context::Context;
 use super::fetch::next_attempt;
-use super::validate::limits;
+use super::limits::limits;
 
 /// Starts granting each time that this process begins to lead, and stops when it ceases to.
 pub(crate) async fn run(ctx: &Context) {

@@ -8,14 +8,15 @@ use k8s_openapi::api::core::v1 as core_v1;
 use kube::Api;
 use kube::api::ListParams;
 use serde::de::DeserializeOwned;
-use windlass_core::Error;
+use windlass_core::plan::Attempt;
+use windlass_core::{Error, Job};
 
 use super::context::Context;
 use crate::cache::attempts::AttemptCache;
 use crate::cache::prune::{prune_batch_job, prune_pod};
 use crate::cache::watch::{Change, PAGE};
 use crate::error::call;
-use crate::labels::LABEL_CONTROLLER_UID;
+use crate::labels::{LABEL_CONTROLLER_UID, LABEL_JOB_UID};
 use crate::pages::each_page;
 use crate::served::{api, each};
 
@@ -39,6 +40,18 @@ impl ListedObjects {
         }
         cache
     }
+}
+
+/// What the API server itself has of a job's attempts.
+pub(super) async fn list_attempts_of(
+    job: &Job,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Vec<Attempt>, Error> {
+    let (namespace, uid) = (&job.metadata.namespace, &job.metadata.uid);
+    let labels = format!("{LABEL_JOB_UID}={uid}");
+    let found = list_objects(ctx, Some(namespace), &labels).await?;
+    Ok(found.into_cache(now).attempts(uid, now))
 }
 
 /// Lists batch Jobs, then pods, with these labels: in one namespace, or in all that this process serves. The order

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tracing::info;
 use windlass_core::plan::{Action, Attempt};
 use windlass_core::report::is_settled;
-use windlass_core::{AttemptNumber, Error, Job, name};
+use windlass_core::{Error, Job, name};
 
 use super::context::Context;
 use super::delete::{deleted, only_of};
@@ -24,7 +24,6 @@ use crate::attempt::managed_pod::{is_pod_of, placeholder_of, pod_of};
 use crate::attempt::managed_step::{Step, next_step};
 use crate::attempt::objects::ObservedBatchJob;
 use crate::error::{call, from_kube, is_status, within_deadline};
-use crate::served::api;
 
 /// Does the next step for each batch Job of a job that this controller manages, also where one of them fails. When to
 /// look again.
@@ -59,34 +58,32 @@ async fn manage_attempt(
     let Some(objects) = objects.filter(|_| !is_removed) else { return Ok(None) };
     let Some(batch_job) = &objects.batch_job else { return Ok(None) };
     let status = &planned.plan.status;
-    let last = planned.observed.attempts.last().map(|attempt| attempt.number);
-    let may_start = last == Some(number)
-        && !job.spec.cancel
-        && !status.is_finished()
-        && !is_settled(status, number);
+    let is_last = planned.observed.attempts.last().is_some_and(|last| last.number == number);
+    let may_start =
+        is_last && !job.spec.cancel && !status.is_finished() && !is_settled(status, number);
+    let name = name::attempt(&job.metadata.name, uid, number);
     let maker = batch_job.maker().unwrap_or_default();
     let is_new = ctx.managed.never_made(uid, batch_job.uid(), maker, now);
     match next_step(attempt, &objects, may_start, is_new, status.is_finished(), now) {
-        Some(step) => take_step(job, number, batch_job, step, ctx).await,
+        Some(step) => take_step(job, &name, batch_job, step, ctx).await,
         None => Ok(None),
     }
 }
 
 async fn take_step(
     job: &Job,
-    number: AttemptNumber,
+    name: &str,
     batch_job: &ObservedBatchJob,
     step: Step,
     ctx: &Context,
 ) -> Result<Option<Duration>, Error> {
-    let (uid, namespace) = (&job.metadata.uid, &job.metadata.namespace);
-    let name = name::attempt(&job.metadata.name, uid, number);
     match step {
         Step::Wait(left) => return Ok(Some(left)),
-        Step::MakePod => return make_pod(job, &name, batch_job, pod_of, ctx).await,
-        Step::TakeName => return make_pod(job, &name, batch_job, placeholder_of, ctx).await,
+        Step::MakePod => return make_pod(job, name, batch_job, pod_of, ctx).await,
+        Step::TakeName => return make_pod(job, name, batch_job, placeholder_of, ctx).await,
+        Step::WriteStatus(patch) => write_status(job, name, batch_job, &patch, ctx).await?,
         Step::EndPods(running) => {
-            let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
+            let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &job.metadata.namespace);
             let mut ended = Ok(());
             for (uid, name) in running {
                 let answer = within_deadline(pods.delete(&name, &only_of(&uid))).await;
@@ -95,7 +92,6 @@ async fn take_step(
             }
             return ended.map(|()| None);
         }
-        Step::WriteStatus(patch) => write_status(job, &name, batch_job, &patch, ctx).await?,
     }
     Ok(None)
 }
@@ -113,7 +109,7 @@ async fn make_pod(
         return Ok(Some(left));
     }
     // A cache may be old, and it has no template.
-    let batch_jobs = api::<batch::Job>(&ctx.client, Some(&job.metadata.namespace));
+    let batch_jobs: Api<batch::Job> = Api::namespaced(ctx.client.clone(), &job.metadata.namespace);
     let found = call(batch_jobs.get_opt(name)).await?;
     let Some(found) = found.filter(|found| found.metadata.uid.as_deref() == Some(uid)) else {
         return Ok(None);
@@ -137,7 +133,7 @@ async fn write_status(
     if ctx.managed.is_replaced(job_uid, version) {
         return Ok(());
     }
-    let batch_jobs = api::<batch::Job>(&ctx.client, Some(&job.metadata.namespace));
+    let batch_jobs: Api<batch::Job> = Api::namespaced(ctx.client.clone(), &job.metadata.namespace);
     let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
     match within_deadline(batch_jobs.patch_status(name, &params, &patch)).await? {
         Ok(_) => ctx.managed.has_replaced(job_uid, version),

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use windlass_core::plan::reported_refusal;
-use windlass_core::plan::{Action, plan_invalid};
+use windlass_core::plan::{Action, plan_invalid, reported_refusal};
 use windlass_core::{AttemptNumber, Job, Observed, Plan, plan as core_plan};
 
-use super::admit::Admitted;
+use super::admitted::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
-use super::keep_standbys;
+use super::keep_standbys::hold_named_standbys;
 use super::unschedulable::unschedulable_timeout;
 use super::untold_ends::hold_untold_ends;
 use crate::attempt::objects::AttemptObjects;
@@ -40,12 +39,12 @@ pub(crate) fn plan(
     now: Timestamp,
 ) -> Planned {
     let attempts = std::mem::take(&mut fetched.attempts);
-    let refusal =
-        ctx.refusals.of_attempt(&fetched.next_attempt).or_else(|| reported_refusal(job, &attempts));
     let admission = admitted.decision.clone();
     let last = attempts.last();
     let unschedulable_timeout = last.and_then(|last| unschedulable_timeout(job, last, ctx));
     let preempted = last.and_then(|last| ctx.admission.preempted(job, last));
+    let refusal =
+        ctx.refusals.of_attempt(&fetched.next_attempt).or_else(|| reported_refusal(job, &attempts));
     let running_grace = RUNNING_GRACE;
     let observed =
         Observed { admission, attempts, refusal, running_grace, unschedulable_timeout, preempted };
@@ -55,7 +54,7 @@ pub(crate) fn plan(
     };
     let many = ctx.start_rate.postpone_removals(job, &observed, &mut plan.actions, now);
     let untold = hold_untold_ends(job, &mut plan.actions, ctx, now);
-    let named = keep_standbys::postpone_removals(&job.metadata.uid, ctx, &mut plan.actions);
+    let named = hold_named_standbys(&job.metadata.uid, ctx, &mut plan.actions);
     let logged = logs_to_come(job, &plan.actions, ctx, now);
     let removal_after = [many, untold, named, logged].into_iter().flatten().min();
     Planned { observed, next_attempt: fetched.next_attempt.number, plan, removal_after }

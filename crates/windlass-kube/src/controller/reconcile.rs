@@ -5,7 +5,8 @@ use std::time::Duration;
 use kube::runtime::controller::Action as Requeue;
 use windlass_core::{Error, Job, JobLimits};
 
-use super::admit::{Admitted, admit};
+use super::admit::admit;
+use super::admitted::Admitted;
 use super::apply::{Actor, apply};
 use super::context::Context;
 use super::fetch::fetch;

@@ -24,6 +24,7 @@ pub(super) fn unschedulable_timeout(
 
 /// Whether this attempt gives its CPUs back now, as far as the cache knows.
 pub(super) fn gives_back(job: &Job, attempt: &Attempt, ctx: &Context, now: Timestamp) -> bool {
-    let at = gives_back_at(attempt, unschedulable_timeout(job, attempt, ctx));
+    let timeout = unschedulable_timeout(job, attempt, ctx);
+    let at = gives_back_at(attempt, timeout);
     !is_settled(&job.status, attempt.number) && at.is_some_and(|at| at <= now)
 }

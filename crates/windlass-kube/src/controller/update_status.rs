@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use windlass_core::plan::{AttemptState, End};
-use windlass_core::report::is_settled;
 use windlass_core::status::{Failure, FailureReason};
-use windlass_core::{Error, Job, JobLimits, Observed, Problem, plan};
+use windlass_core::{Error, Job, JobLimits, plan};
 
 use super::context::Context;
 use super::events;
@@ -26,7 +24,7 @@ pub(crate) async fn update_status(
     let mut status = Cow::Borrowed(&planned.plan.status);
     let mut written = write_status(&ctx.client, job, &status).await;
     if let Err(Error::Invalid(problems)) = &written
-        && let Some(observed) = without_reports(job, &planned.observed, problems)
+        && let Some(observed) = planned.observed.without_reports(&job.status, problems)
     {
         status = Cow::Owned(plan(job, limits, &observed, now).status);
         written = write_status(&ctx.client, job, &status).await;
@@ -72,26 +70,4 @@ pub(crate) async fn publish_failure(job: &Job, ctx: &Context) {
         let event = events::failed(failure, &job.status);
         events::publish(&ctx.recorder, &job_reference(job), &event).await;
     }
-}
-
-/// What was observed, without what workers have reported: the API server refuses a status of that. `None` if no worker
-/// has reported anything.
-fn without_reports(job: &Job, observed: &Observed, problems: &[Problem]) -> Option<Observed> {
-    let mut without = observed.clone();
-    let reported = without.attempts.iter_mut().filter_map(|attempt| match &mut attempt.state {
-        AttemptState::Ended(end @ End::Reported(_)) if !is_settled(&job.status, attempt.number) => {
-            Some(end)
-        }
-        _ => None,
-    });
-    let mut any = false;
-    for end in reported {
-        let at = if let End::Reported(ending) = end { ending.finished } else { continue };
-        let reason = FailureReason::ResultLost;
-        let why = Error::Invalid(problems.to_vec());
-        let message = format!("what its worker said of its end cannot be stored: {why}");
-        *end = End::Unreported { reason, message, at };
-        any = true;
-    }
-    any.then_some(without)
 }

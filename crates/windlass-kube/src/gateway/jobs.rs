@@ -10,21 +10,21 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use windlass_clock::FreshAnswers;
+use windlass_backend::FreshAnswers;
 use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid, result_of};
-use windlass_core::log_tail::LogRange;
+use windlass_core::log_tail::{LogRange, WantedLog};
 use windlass_core::queue::DEFAULT_QUEUE;
-use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes, location};
+use windlass_core::result::{ByteStream, StoredResult, location};
 use windlass_core::usage_over_time::UsageOverTime;
-use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Phase, Queue};
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Phase, Queue};
 use windlass_results::Results;
 
+use super::follow_logs::follow_logs;
 use super::history::ClusterHistory;
 use super::kept_logs::KeptLogs;
 use super::kept_usage;
-use super::logs;
 use super::submit::submit;
 use super::watch::JobWatch;
 use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeJob, ComputeQueue};
@@ -225,35 +225,23 @@ impl Jobs for Cluster {
     async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
         let result = result_of(&job, partial)?;
-        let content = match (&result.location, &self.results) {
-            (None, _) => {
-                let bytes = inline_bytes(result).ok_or_else(|| Error::damaged(key))?;
-                Content::Inline(bytes.into())
-            }
-            (Some(_), None) => {
+        StoredResult::of_status(key, result, |written| {
+            let Some(results) = &self.results else {
                 return Err(Error::unavailable("the gateway has no object store any more"));
+            };
+            // The location in the status is not trusted: somebody else may have written it.
+            let (uid, attempt) = (&job.metadata.uid, job.status.attempt.unwrap_or(1));
+            let own = location(&key.namespace, uid, attempt, &result.sha256);
+            if *written != own {
+                return Err(Error::damaged(key));
             }
-            (Some(written), Some(results)) => {
-                // The location in the status is not trusted: somebody else may have written it.
-                let (uid, attempt) = (&job.metadata.uid, job.status.attempt.unwrap_or(1));
-                let own = location(&key.namespace, uid, attempt, &result.sha256);
-                if *written != own {
-                    return Err(Error::damaged(key));
-                }
-                Content::Stored(results.stored_at(&own))
-            }
-        };
-        Ok(StoredResult::new(result, content))
+            Ok(results.stored_at(&own))
+        })
     }
 
-    async fn logs(
-        &self,
-        key: &JobKey,
-        attempt: Option<AttemptNumber>,
-        range: LogRange,
-    ) -> Result<Vec<u8>, Error> {
+    async fn logs(&self, key: &JobKey, wanted: WantedLog) -> Result<Vec<u8>, Error> {
         let job = self.get(key).await?;
-        self.kept_logs().end_of_log(&job, attempt, range).await
+        self.kept_logs().end_of_log(&job, wanted).await
     }
 
     async fn usage(&self, job: &Job) -> Result<UsageOverTime, Error> {
@@ -270,9 +258,10 @@ impl Jobs for Cluster {
         let mut changes = self.watch(key).await?;
         let job = changes.next().await?;
         if !job.status.is_finished() {
-            return Ok(logs::follow_logs(self.client.clone(), job, changes, range));
+            let (client, results) = (self.client.clone(), self.results.clone());
+            return Ok(follow_logs(client, results, job, changes, range));
         }
-        let said = self.kept_logs().end_of_log(&job, None, range).await?;
+        let said = self.kept_logs().end_of_log(&job, WantedLog { attempt: None, range }).await?;
         Ok(Box::pin(futures::stream::iter([Ok(said.into())])))
     }
 
@@ -328,11 +317,11 @@ impl Jobs for Cluster {
     async fn estimates(&self, namespace: &str) -> Result<Estimates, Error> {
         let none = || Error::unavailable("only a gateway estimates");
         let history = self.history.as_ref().ok_or_else(none)?;
-        Ok(Estimates::clone(&*history.estimates(namespace).await?))
+        Ok(Estimates::clone(&*history.estimates().latest(namespace).await?))
     }
 
     async fn estimate(&self, key: &JobKey) -> Result<Option<Estimate>, Error> {
-        Ok(self.history.as_ref().and_then(|history| history.estimate(key)))
+        Ok(self.history.as_ref().and_then(|history| history.estimates().one(key)))
     }
 
     async fn ready(&self) -> Result<(), Error> {

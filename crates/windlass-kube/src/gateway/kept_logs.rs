@@ -6,7 +6,7 @@
 use futures::TryStreamExt as _;
 use kube::Client;
 use windlass_core::kept_log::{MAX_KEPT_LOG_BYTES, log_location, without_times};
-use windlass_core::log_tail::{LogRange, LogTail, wanted_attempt};
+use windlass_core::log_tail::{LogRange, LogTail, WantedLog, wanted_attempt};
 use windlass_core::report::has_ended;
 use windlass_core::status::FailureReason;
 use windlass_core::{AttemptNumber, Error, Job};
@@ -25,8 +25,7 @@ impl KeptLogs<'_> {
     pub(super) async fn end_of_log(
         &self,
         job: &Job,
-        asked: Option<AttemptNumber>,
-        range: LogRange,
+        WantedLog { attempt: asked, range }: WantedLog,
     ) -> Result<Vec<u8>, Error> {
         let Some(attempt) = wanted_attempt(job, asked)? else { return Ok(Vec::new()) };
         let is_latest = job.status.attempt == Some(attempt);
@@ -185,7 +184,7 @@ mod tests {
         attempt: Option<u32>,
     ) -> Result<Vec<u8>, String> {
         let logs = KeptLogs { client: &client(has_pod), results };
-        match logs.end_of_log(job, attempt, PLAIN).await {
+        match logs.end_of_log(job, WantedLog { attempt, range: PLAIN }).await {
             Err(Error::Gone(why)) => Err(why),
             other => Ok(other.unwrap()),
         }
@@ -210,7 +209,7 @@ mod tests {
         let logs = KeptLogs { client: &client(false), results: Some(&results) };
         let ask = async |tail, timestamps| {
             let range = LogRange { tail, timestamps };
-            logs.end_of_log(&job(UID, &failed), None, range).await.unwrap()
+            logs.end_of_log(&job(UID, &failed), WantedLog { attempt: None, range }).await.unwrap()
         };
         assert_eq!(ask(7, false).await, b"\xff\nbytes");
         let timed = ask(MAX_KEPT_LOG_BYTES, true).await;
@@ -267,7 +266,8 @@ mod tests {
         }
         for beyond in [0, 3] {
             let logs = KeptLogs { client: &client(false), results: None };
-            let error = logs.end_of_log(&plain, Some(beyond), PLAIN).await.unwrap_err();
+            let wanted = WantedLog { attempt: Some(beyond), range: PLAIN };
+            let error = logs.end_of_log(&plain, wanted).await.unwrap_err();
             assert!(matches!(error, Error::NotFound { kind: "attempt", .. }), "{error}");
         }
     }

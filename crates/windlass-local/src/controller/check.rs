@@ -188,8 +188,12 @@ fn looked_up(program: &Program, search_path: &OsStr) -> Checked {
 
 async fn checked(mut program: Program, windlass: &Path, limit: Duration) -> Checked {
     program.command.push(CHECK.into());
+    let work = match TempDir::with_prefix("windlass-check-") {
+        Ok(work) => work,
+        // That is no fault of the function, and jobs need none there.
+        Err(error) => return Checked::Unknown(format!("TMPDIR: {error}")),
+    };
     let output = async {
-        let work = TempDir::with_prefix("windlass-check-")?;
         let path = search_path(windlass);
         let mut process = dry_run(&program, work.path(), path, &PASSED_VARIABLES)?;
         process.stdout(Stdio::null()).output().await

@@ -9,7 +9,7 @@ use crate::event::EventSender;
 use crate::queueing::backlog::Backlog;
 use crate::store::Store;
 use tokio::sync::Notify;
-use windlass_clock::Clock;
+use windlass_backend::Clock;
 use windlass_core::Error;
 use windlass_metrics::JobMetrics;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
-use windlass_clock::FreshAnswers;
+use windlass_backend::FreshAnswers;
 use windlass_core::Error;
 use windlass_core::estimate::{Estimates, Situation, estimate};
 

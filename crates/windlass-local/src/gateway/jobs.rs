@@ -11,8 +11,8 @@ use windlass_core::estimate::Estimates;
 use windlass_core::history::{History, HistoryReport};
 use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid, result_of};
 use windlass_core::live::Shown;
-use windlass_core::log_tail::{LogRange, wanted_attempt};
-use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
+use windlass_core::log_tail::{LogRange, WantedLog, wanted_attempt};
+use windlass_core::result::{ByteStream, StoredResult};
 use windlass_core::usage_over_time::UsageOverTime;
 use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Queue};
 
@@ -67,28 +67,17 @@ impl Jobs for Engine {
     async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.find(key).await?;
         let result = result_of(&job, partial)?;
-        let content = match &result.location {
-            None => {
-                Content::Inline(inline_bytes(result).ok_or_else(|| Error::damaged(key))?.into())
-            }
-            Some(location) => {
-                Content::Stored(Box::new(StoredFile(self.ctx.files.result(location))))
-            }
-        };
-        Ok(StoredResult::new(result, content))
+        StoredResult::of_status(key, result, |location| {
+            Ok(Box::new(StoredFile(self.ctx.files.result(location))))
+        })
     }
 
-    async fn logs(
-        &self,
-        key: &JobKey,
-        attempt: Option<AttemptNumber>,
-        range: LogRange,
-    ) -> Result<Vec<u8>, Error> {
+    async fn logs(&self, key: &JobKey, wanted: WantedLog) -> Result<Vec<u8>, Error> {
         let job = self.find(key).await?;
-        let Some(attempt) = wanted_attempt(&job, attempt)? else { return Ok(Vec::new()) };
+        let Some(attempt) = wanted_attempt(&job, wanted.attempt)? else { return Ok(Vec::new()) };
         let path = self.ctx.files.log(job_uid(&job)?, attempt);
         let read = tokio::task::spawn_blocking(move || {
-            windlass_worker::read_log(&path, range)
+            windlass_worker::read_log(&path, wanted.range)
                 .map_err(|error| Error::Bug(format!("{}: {error}", path.display())))
         });
         read.await.map_err(|error| Error::Bug(error.to_string()))?

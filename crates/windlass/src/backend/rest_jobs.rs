@@ -15,9 +15,9 @@ use windlass_core::history::HistoryReport;
 use windlass_core::jobs::{
     Denied, Draining, Filter, MachineCapacity, Page, Submission, Watch, result_of,
 };
-use windlass_core::log_tail::{LogRange, wanted_attempt};
-use windlass_core::result::{ByteStream, Content, StoredResult, inline_bytes};
-use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Problem, Queue};
+use windlass_core::log_tail::{LogRange, WantedLog, wanted_attempt};
+use windlass_core::result::{ByteStream, StoredResult};
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Problem, Queue};
 
 use super::http_client::{Client, RequestParts};
 use super::rest_path::{no_job, path};
@@ -258,23 +258,13 @@ impl Jobs for RestJobs {
     async fn result(&self, key: &JobKey, partial: bool) -> Result<StoredResult, Error> {
         let job = self.get(key).await?;
         let result = result_of(&job, partial)?;
-        let content = match &result.location {
-            None => {
-                Content::Inline(inline_bytes(result).ok_or_else(|| Error::damaged(key))?.into())
-            }
-            Some(_) => {
-                Content::Stored(Box::new(RestResult::new(self.0.clone(), key.clone(), partial)))
-            }
-        };
-        Ok(StoredResult::new(result, content))
+        StoredResult::of_status(key, result, |_| {
+            Ok(Box::new(RestResult::new(self.0.clone(), key.clone(), partial)))
+        })
     }
 
-    async fn logs(
-        &self,
-        key: &JobKey,
-        attempt: Option<AttemptNumber>,
-        range: LogRange,
-    ) -> Result<Vec<u8>, Error> {
+    async fn logs(&self, key: &JobKey, wanted: WantedLog) -> Result<Vec<u8>, Error> {
+        let WantedLog { attempt, range } = wanted;
         if attempt.is_some() {
             // Who finds no such attempt is told so, and not that there is no such job.
             wanted_attempt(&self.get(key).await?, attempt)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use futures::TryStreamExt as _;
-use windlass_core::log_tail::LogRange;
+use windlass_core::log_tail::{LogRange, WantedLog};
 use windlass_core::result::ByteStream;
 use windlass_core::{AttemptNumber, Error, Job, JobKey, Phase};
 
@@ -70,7 +70,7 @@ pub(crate) async fn logs(backend: &Backend, args: &Logs) -> anyhow::Result<ExitC
         }
         let attempt =
             if args.previous { Some(previous(backend, &key).await?) } else { args.attempt };
-        let said = backend.jobs.logs(&key, attempt, range).await?;
+        let said = backend.jobs.logs(&key, WantedLog { attempt, range }).await?;
         show(Box::pin(futures::stream::iter([Ok(said.into())])), &mut out).await.map(drop)
     };
     tokio::select! {

@@ -9,7 +9,11 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn start(default: &str) {
     let filter =
         EnvFilter::try_from_env("WINDLASS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // By default a line that cannot be written, for a full disk or a reader that has gone, is told by a panic.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .log_internal_errors(false);
     if stderr().is_terminal() {
         log.with_target(false).init();
     } else {

@@ -25,7 +25,7 @@ class WindlassFlask(GunicornSpawn):
     tiny = [way(1, 1)]
     one_second = [way(4, CPUS)]
     small = [way(4, CPUS), way(1, 1)]
-    mix = [(way(4, CPUS), way(1, 1))]
+    mix = [(way(4, CPUS), way(1, 1)), (way(4, 1), way(1, 1))]
     victims = ("the web worker",)
 
     def start(self):

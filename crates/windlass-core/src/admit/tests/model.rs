@@ -274,14 +274,7 @@ fn replay(capacity: Option<Cpus>, events: Vec<Event>) {
         assert_agrees(&admission, &model);
         assert_index_is_new(&admission, now);
     }
-    for id in 0..JOBS {
-        admission.leave(&id);
-        admission.release(&id);
-    }
-    for name in QUEUES {
-        admission.set_queue(name, None);
-    }
-    assert_empty(&admission);
+    empty(admission, JOBS, &QUEUES);
 }
 
 proptest! {

@@ -279,13 +279,6 @@ proptest! {
             }
             assert_sums(&admission);
         }
-        for id in 0..JOBS {
-            admission.leave(&id);
-            admission.release(&id);
-        }
-        for name in QUEUES {
-            admission.set_queue(name, None);
-        }
-        assert_empty(&admission);
+        empty(admission, JOBS, &QUEUES);
     }
 }

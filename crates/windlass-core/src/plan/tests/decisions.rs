@@ -3,7 +3,7 @@
 use super::fixtures::*;
 use crate::plan::*;
 use crate::report::{self, Ending, Outcome};
-use crate::status::Place;
+use crate::status::{Place, Truth};
 use crate::transition::coarsely;
 use crate::{JobSpec, Metadata};
 

@@ -3,7 +3,7 @@
 use super::fixtures::*;
 use crate::plan::*;
 use crate::report::Outcome;
-use crate::status::{Failure, JobResult};
+use crate::status::{Failure, JobResult, Truth};
 use crate::transition::MAX_ATTEMPTS;
 
 #[test]

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::fixtures::*;
 use crate::plan::*;
 use crate::report::{self, Outcome};
+use crate::status::Truth;
 
 /// How long an attempt of this world may wait for a node: time passes in steps of up to four seconds.
 const UNSCHEDULABLE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -8,6 +8,7 @@ use crate::plan::next_try::{
     FIRST_UNSCHEDULABLE_BACKOFF_MILLISECONDS, MAX_UNSCHEDULABLE_BACKOFF_MILLISECONDS,
 };
 use crate::plan::*;
+use crate::status::Truth;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const NO_CPU: &str = "0/3 nodes are available: 3 Insufficient cpu.";

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use http::{HeaderName, Method, Uri, header};
 use windlass_core::jobs::Verb;
-use windlass_core::log_tail::LogRange;
+use windlass_core::log_tail::{LogRange, WantedLog};
 use windlass_core::{AttemptNumber, JobKey};
 
 use super::stream_end::stream_over;
@@ -35,16 +35,17 @@ pub(crate) async fn read_logs(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let LogQuery { follows, attempt, range } = query_of(&uri)?;
+    let wanted = WantedLog { attempt, range };
     let (jobs, limits) = (&state.gateway.jobs, &state.gateway.limits);
     let body = match (follows, &method) {
-        (false, _) => within(limits.request, jobs.logs(&key, attempt, range)).await??.into(),
+        (false, _) => within(limits.request, jobs.logs(&key, wanted)).await??.into(),
         (true, &Method::HEAD) => {
             within(limits.request, jobs.get(&key)).await??;
             Body::empty()
         }
         // What an earlier attempt has said goes on no more.
         (true, _) if is_earlier(&state, &key, attempt).await? => {
-            within(limits.request, jobs.logs(&key, attempt, range)).await??.into()
+            within(limits.request, jobs.logs(&key, wanted)).await??.into()
         }
         (true, _) => {
             let said = within(limits.request, jobs.follow_logs(&key, range)).await??;

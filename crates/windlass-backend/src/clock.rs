@@ -1,15 +1,11 @@
-//! Reads the clocks of this machine for both back ends, as [`EvenClock`] says. `windlass-core` reads no clock: its
-//! decisions are functions of a time that is handed in. [`FreshAnswers`] tells answers again for a moment.
-
-mod fresh_answers;
+//! Reads the clocks of this machine, as [`EvenClock`] says. `windlass-core` reads no clock: its decisions are functions of
+//! a time that is handed in.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
 use windlass_core::clock::EvenClock;
-
-pub use fresh_answers::FreshAnswers;
 
 /// The clock that a back end decides with.
 #[derive(Debug)]

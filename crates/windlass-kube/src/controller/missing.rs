@@ -1,41 +1,61 @@
-//! A job that was created before its function: it waits for it as long as for a start.
+//! What a job lacks that cannot run now, if it waits for that: a function that is not there yet or is gone, or a queue of
+//! its size.
 
 use jiff::Timestamp;
-use windlass_core::status::{ConditionType, reasons};
-use windlass_core::{Job, JobLimits, name};
+use windlass_core::status::reasons;
+use windlass_core::validate::validate_without_input;
+use windlass_core::{Error, Job, JobLimits, name};
 
-/// Whether nobody has found yet that the job can run. Its status may say that it waits for its function.
-pub(super) fn is_new(job: &Job) -> bool {
-    let admitted = job.status.condition(ConditionType::Admitted);
-    job.status.phase.is_none()
-        || job.status.attempt.is_none()
-            && admitted.is_some_and(|admitted| admitted.reason == reasons::FUNCTION_NOT_FOUND)
-}
+use super::fetch::Fetched;
 
-/// Why a new job waits whose function is not there: a reason and a sentence. `None` when it has waited long enough, and
-/// for a name that no function can have. With `is_refused` there is one for all namespaces, which this one may not use.
-pub(super) fn why_it_waits(
+/// What a job that needs CPUs lacks, if it waits for that: a reason and a sentence. With `why` it was found that it cannot
+/// run.
+pub(super) fn find_missing(
     job: &Job,
-    is_refused: bool,
+    fetched: &Fetched,
+    why: &Error,
     now: Timestamp,
 ) -> Option<(&'static str, String)> {
+    let is_refused = fetched.is_function_refused;
+    match &fetched.function {
+        _ if !fetched.needs_cpus => None,
+        // The right may be revoked between two attempts.
+        None if is_refused && !fetched.is_new => Some(refused(job)),
+        None if !fetched.is_new => {
+            let why = format!("function {:?} was there and is gone", job.spec.function);
+            Some((reasons::FUNCTION_DELETED, why))
+        }
+        None => why_it_waits(job, is_refused, now),
+        Some(_) if fetched.is_new => None,
+        Some(function) => {
+            // If its numbers are invalid without the queue as well, the job itself is to blame. A function that lost
+            // its image is told as QueueTooSmall, too.
+            validate_without_input(&job.spec, &function.spec, None).ok()?;
+            Some((reasons::QUEUE_TOO_SMALL, why.to_string()))
+        }
+    }
+}
+
+/// Why a new job waits whose function is not there: as long as for a start. `None` when it has waited long enough, and
+/// for a name that no function can have. With `is_refused` there is one for all namespaces, which this one may not use.
+fn why_it_waits(job: &Job, is_refused: bool, now: Timestamp) -> Option<(&'static str, String)> {
     if name::problem(&job.spec.function).is_some() {
         return None;
     }
-    let created = job.metadata.creation_timestamp.unwrap_or(now);
-    let longest = JobLimits::without_function(&job.spec).start_deadline();
-    let waits = now.duration_since(created) < longest;
-    waits.then(|| match is_refused {
+    let why = match is_refused {
         true => refused(job),
         false => {
             let why = format!("function {:?} is not there yet", job.spec.function);
             (reasons::FUNCTION_NOT_FOUND, why)
         }
-    })
+    };
+    let created = job.metadata.creation_timestamp.unwrap_or(now);
+    let longest = JobLimits::without_function(&job.spec).start_deadline();
+    (now.duration_since(created) < longest).then_some(why)
 }
 
 /// That the namespace of a job may not use the function for all that it names: a reason and a sentence.
-pub(super) fn refused(job: &Job) -> (&'static str, String) {
+fn refused(job: &Job) -> (&'static str, String) {
     let (function, namespace) = (&job.spec.function, &job.metadata.namespace);
     let why = format!(
         "namespace {namespace:?} may not use the ClusterComputeFunction {function:?}: \
@@ -49,6 +69,7 @@ mod tests {
     use windlass_core::plan::AdmissionDecision;
     use windlass_core::{JobSpec, Metadata, Observed, plan};
 
+    use super::super::fetch_function::is_new;
     use super::*;
     use crate::test_times::at;
 
