@@ -43,6 +43,15 @@ def who(seconds):
     return [os.getpid(), os.environ["OMP_NUM_THREADS"]]
 
 
+def crash_once(_item):
+    attempt = os.environ["WINDLASS_ATTEMPT"]
+    print("attempt", attempt)
+    if attempt == "1":
+        time.sleep(0.5)
+        os.kill(os.getpid(), 9)
+    print("over")
+
+
 def talk(seconds):
     time.sleep(seconds)
     print(f"{seconds} s")

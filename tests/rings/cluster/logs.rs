@@ -35,6 +35,7 @@ fn restart_gateways(address: &str) {
 fn a_job_is_followed_from_its_submission_however_short_it_is() {
     // What is over before its log could be opened is kept in a store.
     if Bucket::of_the_release().is_none() {
+        println!("left out: the release has no store");
         return;
     }
     let namespace = Namespace::new("short-logs");
