@@ -14,7 +14,7 @@ use super::write_faults::random_faults;
 use crate::controller::{settings, start, start_with};
 use crate::objects::{create_job_of, create_queue, set_node_cpus};
 use crate::play::play_numbered;
-use crate::server::{ReadFaults, Server, WriteFault, random_below};
+use crate::server::{ReadFaults, Server, random_below};
 use crate::story::{ByHand, Story};
 
 /// Longest time until a job that may start has ended: a pause of up to 10 s is over by then.
@@ -155,18 +155,5 @@ fn faults_and_deaths_while_there_is_no_room_break_no_promise() {
             read_faults: seed.is_multiple_of(4).then(|| ReadFaults::late(20 + seed * 10, seed + 1)),
             ..Story::numbered(seed).one_more_controller_every(2).quota_but_every(2, 7)
         }
-    });
-}
-
-/// The status names the first attempt then. A Job controller may make a pod of the batch Job after its deletion.
-#[test]
-fn a_second_attempt_that_is_deleted_by_hand_as_it_begins_is_not_made_again_beside_its_late_pod() {
-    play_numbered(32, |number| Story {
-        faults: [(12, WriteFault::Refused(503)), (13, WriteFault::Refused(409))].into(),
-        node_cpus: Some((1, 3_600)),
-        jobs: vec![0; 3],
-        by_hand: Some((ByHand::Delete, 540 + number * 5)),
-        managed: Some(false),
-        ..Story::numbered(number)
     });
 }
