@@ -55,6 +55,15 @@ pub(super) fn refuse_pods(namespace: &Namespace) {
     });
 }
 
+/// Waits until one of the job's conditions has this reason, with these words.
+fn is_said(namespace: &Namespace, job: &str, (reason, words): (&str, &str)) {
+    eventually(&format!("{reason}: {words:?} is told"), MANY_SECONDS, || {
+        let conditions = namespace.job(job)["status"]["conditions"].take();
+        let said = conditions.as_array()?.iter().find(|c| c["reason"] == reason)?;
+        said["message"].as_str()?.contains(words).then_some(())
+    });
+}
+
 /// A job is applied; why it has no pod is told at once, with this reason and these words.
 pub(super) fn is_told_at_once(
     namespace: &Namespace,
@@ -63,14 +72,7 @@ pub(super) fn is_told_at_once(
 ) {
     let applied = Instant::now();
     namespace.apply("waits", &json!({ "function": function, "input": {} })).unwrap();
-    let said = |job: &Value| {
-        let conditions = job["status"]["conditions"].as_array()?;
-        let said = conditions.iter().find(|c| c["reason"] == reason)?;
-        said["message"].as_str()?.contains(words).then_some(())
-    };
-    eventually(&format!("{reason}: {words:?} is told"), MANY_SECONDS, || {
-        said(&namespace.job("waits"))
-    });
+    is_said(namespace, "waits", (reason, words));
     let taken = applied.elapsed();
     println!("{reason}: {words:?} is told after {taken:.1?}");
     assert!(taken <= TOLD, "{reason}: {words:?} is told after {taken:?}");
@@ -229,4 +231,23 @@ fn a_start_that_takes_too_long_is_tried_on_another_node() {
     assert_eq!(failure["reason"], "Lost", "{failure}");
     kubectl(&["delete", "pod", &pod, "-n", ns, "--force", "--grace-period=0"], "").unwrap();
     has_run_elsewhere(&namespace, "late");
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_node_whose_kubelet_is_gone_is_told_to_hinder_the_start() {
+    let namespace = Namespace::new("silent-node");
+    let node = deserted_node(&namespace);
+    namespace.apply("silent", &json!({ "function": "picky", "input": {} })).unwrap();
+    let pod = deserted_pod(&namespace, "silent");
+    // What the node controller says of such a node, after a while.
+    let words = "Kubelet stopped posting node status.";
+    let silent = json!({ "type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown",
+        "message": words });
+    let said = json!({ "status": { "conditions": [silent] } }).to_string();
+    kubectl(&["patch", &node.0, "--subresource=status", "-p", &said], "").unwrap();
+    is_said(&namespace, "silent", ("NodeNotReady", words));
+    namespace.cancel("silent");
+    let ns = &namespace.0;
+    kubectl(&["delete", "pod", &pod, "-n", ns, "--force", "--grace-period=0"], "").unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -10,6 +11,7 @@ use windlass_core::result::sha256;
 use super::{Restored, inject, run};
 use crate::inputs::{call, noise};
 use crate::support::cluster::{Namespace, get, kubectl};
+use crate::support::eventually;
 use crate::support::http::Client;
 
 const IMAGE: &str = "windlass.test/python:1";
@@ -239,6 +241,17 @@ fn told(namespace: &Namespace, function: &str, ready: &str) -> String {
     found["status"]["conditions"][0]["message"].as_str().unwrap().to_owned()
 }
 
+/// A pod gets a GPU from its node: one that wants two waits for another node.
+fn check_gpu(namespace: &Namespace) {
+    apply_function(namespace, "gpus", "1", &gpus(2));
+    namespace.apply("gpus", &json!({ "function": "gpus" })).unwrap();
+    eventually("no node has two GPUs", Duration::from_secs(30), || {
+        let status = namespace.job("gpus")["status"].to_string();
+        status.contains("Insufficient windlass.test/gpu").then_some(())
+    });
+    namespace.cancel("gpus");
+}
+
 /// An input that no object of Kubernetes could hold.
 fn check_large_input(namespace: &Namespace, client: &Client) {
     apply_function(namespace, "given", "given()", &json!({}));
@@ -279,6 +292,7 @@ fn what_a_real_function_needs() {
         }
     }
     volume.check_written();
+    check_gpu(&namespace);
     check_large_input(&namespace, &client);
     // What Windlass refuses, and what the API server does.
     apply_function(&namespace, "ours", "1", &json!({ "restartPolicy": "Always" }));
