@@ -1,5 +1,6 @@
 """`windlass.worker`, as a Windlass worker starts it."""
 
+import errno
 import json
 import os
 import pathlib
@@ -244,6 +245,13 @@ def test_a_function_that_cannot_be_imported_fails_and_says_why_once(attempt):
         assert status == 70
         assert said.count(why) == 1, said
     assert attempt("broken:f", items([1]), arguments=["--retry-exceptions"]).end()[0] == 1
+
+
+@pytest.mark.parametrize("number, status", [(errno.EMFILE, 1), (errno.ENOMEM, 1), (errno.ENOENT, 70)])
+def test_what_a_machine_lacks_for_a_moment_at_the_import_is_not_final(attempt, monkeypatch, number, status):
+    monkeypatch.setenv("BROKEN_BY", str(number))
+    ended, said = attempt("broken:f", items([1])).end()
+    assert ended == status and os.strerror(number) in said, said
 
 
 def test_wrong_usage_exits_2(attempt):
