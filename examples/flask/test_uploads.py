@@ -29,6 +29,15 @@ def directories(tmp_path):
         (tmp_path / name).mkdir()
 
 
+@pytest.fixture(scope="module")
+def table():
+    """Rows of what was measured, shown once all is: what it is, before, after."""
+    rows = [("", "before", "after")]
+    yield rows
+    for what, *figures in rows:
+        print(f"{what:<55}", *(f"{figure:>10}" for figure in figures))
+
+
 def post(service, path, body, media_type):
     """The answer of Gunicorn: nginx would take no body of this size without being told so."""
     connection = http.client.HTTPConnection("127.0.0.1", service.web_port, timeout=120)
@@ -59,39 +68,47 @@ def seconds_of(service, path, body, media_type, times=3):
     return told[1], min(taken)
 
 
-def test_a_photo_becomes_a_thumbnail(before, after):
+def measured(services, table, what, path, body, media_type):
+    """The answer of each service. Adds rows with the time and the memory that it took."""
+    answers, times, grown = [], [], []
+    for service in services:
+        at_first = peak_mib(service)
+        answer, seconds = seconds_of(service, path, body, media_type)
+        answers.append(answer)
+        times.append(f"{seconds * 1000:.0f} ms")
+        grown.append(peak_mib(service) - at_first)
+    table.append((what, *times))
+    table.append(("  more memory in the web worker for that", *(f"{mib} MiB" for mib in grown)))
+    return answers, grown
+
+
+def test_a_photo_becomes_a_thumbnail(before, after, table):
     Image = pytest.importorskip("PIL.Image")
     photo = io.BytesIO()
     Image.linear_gradient("L").resize((4000, 3000)).convert("RGB").save(photo, "JPEG")
-    answers = {}
-    for name, service in (("before", before), ("after", after)):
-        answers[name], seconds = seconds_of(service, "/thumbnails", photo.getvalue(), "image/jpeg")
-        print(f"photo of {len(photo.getvalue()) >> 10} KiB, {name}: {seconds * 1000:.0f} ms")
-    assert answers["before"] == answers["after"]
-    assert Image.open(io.BytesIO(answers["after"])).size == (256, 192)
+    what = f"a photo of 4000 x 3000, {len(photo.getvalue()) >> 10} KiB, to a thumbnail"
+    (old, new), _ = measured((before, after), table, what, "/thumbnails", photo.getvalue(), "image/jpeg")
+    assert old == new
+    assert Image.open(io.BytesIO(new)).size == (256, 192)
     code, told = post(after, "/thumbnails", b"no photo", "image/jpeg")
     assert code == 502 and b"FunctionError" in told
 
 
-def test_an_array_of_50_mb_takes_no_memory_of_the_web_process(before, after):
+def test_an_array_of_50_mb_takes_no_memory_of_the_web_process(before, after, table):
     numpy = pytest.importorskip("numpy")
     array, body = numpy.arange(6_553_600, dtype=float).reshape(-1, 4), io.BytesIO()
     numpy.save(body, array)
-    answers, grown = {}, {}
-    for name, service in (("before", before), ("after", after)):
-        at_first = peak_mib(service)
-        answers[name], seconds = seconds_of(service, "/means", body.getvalue(), "application/octet-stream")
-        grown[name] = peak_mib(service) - at_first
-        print(f"array of {len(body.getvalue()) >> 20} MiB, {name}: {seconds * 1000:.0f} ms, "
-              f"{grown[name]} MiB more in the web process")  # fmt: skip
-    assert answers["before"].split() == answers["after"].split()
-    assert grown["before"] > 100 and grown["after"] < 16
+    what = f"an array of {len(body.getvalue()) >> 20} MiB to the means of its columns"
+    media_type = "application/octet-stream"
+    (old, new), grown = measured((before, after), table, what, "/means", body.getvalue(), media_type)
+    assert old.split() == new.split()
+    assert grown[0] > 100 and grown[1] < 16
 
 
-def test_the_functions_have_not_changed_and_the_app_is_shorter():
+def test_the_functions_have_not_changed_and_the_app_is_shorter(table):
     assert (HERE / "before/analysis.py").read_text() == (HERE / "after/analysis.py").read_text()
     old, new = ((HERE / name).read_text().splitlines() for name in ("before/uploads.py", "after/uploads.py"))
     changed = [line for line in difflib.unified_diff(old, new, n=0) if re.match(r"[+-](?![+-])", line)]
     new_lines = sum(line[0] == "+" for line in changed)
-    print(f"lines that are new: {new_lines}, gone: {len(changed) - new_lines}")
+    table.append(("lines that only one of them has", len(changed) - new_lines, new_lines))
     assert new_lines <= 12

@@ -55,6 +55,25 @@ fn crowd(client: &Client, request: &str) -> Vec<TcpStream> {
     (0..CROWD).filter_map(connect).collect()
 }
 
+/// All the streams of a job's events that one caller asks for, and how many it is given.
+pub(crate) fn streams_of_one(client: &Client, token: &str, job: &str) -> (Vec<TcpStream>, usize) {
+    let path = client.jobs(&format!("/{job}/events"));
+    let events = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
+        client.address
+    );
+    let mut crowd = crowd(client, &events);
+    let mut streams = 0;
+    for socket in &mut crowd {
+        let mut head = [0; 12];
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let is_open = socket.read_exact(&mut head).is_ok() && head.ends_with(b"200");
+        streams += usize::from(is_open);
+    }
+    println!("{streams} streams of one key");
+    (crowd, streams)
+}
+
 /// Reads a little from each now and then.
 fn read_slowly(crowd: &mut [TcpStream], over: &AtomicBool) {
     for socket in &mut *crowd {
@@ -70,7 +89,7 @@ fn read_slowly(crowd: &mut [TcpStream], over: &AtomicBool) {
 }
 
 /// The admin's requests and health checks beside the crowd, which reads slowly.
-fn assert_honest_are_quick(client: &Client, mut crowd: Vec<TcpStream>) {
+pub(crate) fn assert_honest_are_quick(client: &Client, mut crowd: Vec<TcpStream>) {
     let began = Instant::now();
     let over = &AtomicBool::new(false);
     let (mut times, mut health) = std::thread::scope(|scope| {
@@ -99,22 +118,9 @@ fn a_key_with_watch_alone_slows_nobody() {
     let here = tempfile::tempdir().unwrap();
     let server = server(here.path());
     let key = key(here.path(), "watch");
-    let (client, path) = (&server.client, server.client.jobs("/long/events"));
-    let events = format!(
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {key}\r\n\r\n",
-        client.address
-    );
-    let mut crowd = crowd(client, &events);
-    let mut streams = 0;
-    for socket in &mut crowd {
-        let mut head = [0; 12];
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let is_open = socket.read_exact(&mut head).is_ok() && head.ends_with(b"200");
-        streams += usize::from(is_open);
-    }
-    println!("{streams} streams of one key");
+    let (crowd, streams) = streams_of_one(&server.client, &key, "long");
     assert!(streams > 100 && streams < CROWD / 3, "{streams}");
-    assert_honest_are_quick(client, crowd);
+    assert_honest_are_quick(&server.client, crowd);
 }
 
 #[test]

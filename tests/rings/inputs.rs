@@ -176,6 +176,23 @@ fn a_function_harms_its_own_copy_alone() {
 }
 
 #[test]
+fn a_retry_gets_what_the_attempt_before_it_has_deleted() {
+    let here = tempfile::tempdir().unwrap();
+    let deletes = "[ $WINDLASS_ATTEMPT = 2 ] || { rm $WINDLASS_INPUT $WINDLASS_FILES/a; exit 1; }; \
+                   cat $WINDLASS_INPUT $WINDLASS_FILES/a > $WINDLASS_OUTPUT";
+    let takes = "retries: 1\n  inputTypes: [text/plain, application/json]";
+    script(here.path(), "deletes", deletes, takes);
+    let server = Server::beside(here.path(), &[]);
+    let client = &server.client;
+    let files = json!({ "a": sent(client, b"file", "text/plain") });
+    let input = sent(client, b"in", "text/plain");
+    let job = json!({ "function": "deletes", "inputBlob": input, "files": files });
+    assert_eq!(text_of(&client.run(&job)), "infile");
+    let job = json!({ "function": "deletes", "input": { "n": 7 }, "files": files });
+    assert_eq!(text_of(&client.run(&job)), "{\"n\":7}file");
+}
+
+#[test]
 fn a_job_names_blobs_that_are_there_as_it_says() {
     let here = tempfile::tempdir().unwrap();
     script(here.path(), "lists", LISTS, "retries: 0");

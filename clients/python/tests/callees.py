@@ -54,6 +54,15 @@ def meet(files):
     return os.getpid()
 
 
+def crash_once(_item):
+    attempt = os.environ["WINDLASS_ATTEMPT"]
+    print("attempt", attempt)
+    if attempt == "1":
+        time.sleep(0.5)
+        os.kill(os.getpid(), 9)
+    print("over")
+
+
 def talk(seconds):
     time.sleep(seconds)
     print(f"{seconds} s")

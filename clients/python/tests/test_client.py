@@ -276,6 +276,12 @@ def test_a_log_is_followed_from_one_server_to_the_next(own_server):
     assert said.splitlines() == ["0 s", "0 s", "2 s", "0 s"]
 
 
+def test_a_log_of_several_attempts_is_followed_as_one(client):
+    job = client.submit("crash-once", {"items": [1]}, parallelism=1, retries=1)
+    said = "".join(client.follow_logs(job)).splitlines()
+    assert [line for line in said if line.startswith(("attempt", "over"))] == ["attempt 1", "attempt 2", "over"]
+
+
 def test_queues_are_listed_and_jobs_by_their_queue(client):
     (queue,) = [queue for queue in client.queues() if queue.metadata.name == "narrow"]
     assert queue.spec.cpus == 1

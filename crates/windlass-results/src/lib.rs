@@ -291,7 +291,16 @@ fn path(location: &str) -> Result<Path, Error> {
 }
 
 /// What the store says is for the log: it names hosts and buckets.
-fn unavailable(error: &dyn std::error::Error) -> Error {
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Error {
     warn!(%error, "the object store does not do what it is asked");
-    Error::unavailable("the object store does not answer as it should")
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let is_full = causes.any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    });
+    Error::unavailable(if is_full {
+        "the object store is full"
+    } else {
+        "the object store does not answer as it should"
+    })
 }

@@ -17,7 +17,7 @@ use windlass_results::Results;
 use crate::bytes;
 use crate::s3::S3;
 
-const NAMESPACE: &str = "team";
+pub(crate) const NAMESPACE: &str = "team";
 
 fn stream(bytes: &[u8]) -> ByteStream {
     let pieces: Vec<_> =
@@ -25,15 +25,19 @@ fn stream(bytes: &[u8]) -> ByteStream {
     Box::pin(futures::stream::iter(pieces))
 }
 
-async fn store(results: &Results, new: NewBlob, bytes: &[u8]) -> Result<StoredBlob, NotStored> {
+pub(crate) async fn store(
+    results: &Results,
+    new: NewBlob,
+    bytes: &[u8],
+) -> Result<StoredBlob, NotStored> {
     results.store(NAMESPACE, &new, stream(bytes)).await
 }
 
-fn named(bytes: &[u8]) -> NewBlob {
+pub(crate) fn named(bytes: &[u8]) -> NewBlob {
     NewBlob { sha256: Some(sha256(bytes)), ..NewBlob::default() }
 }
 
-async fn read(results: &Results, digest: &str) -> Result<Vec<u8>, Error> {
+pub(crate) async fn read(results: &Results, digest: &str) -> Result<Vec<u8>, Error> {
     let found = results.read(NAMESPACE, digest).await?;
     let whole = 0..found.bytes;
     if whole.is_empty() {
@@ -225,13 +229,13 @@ async fn a_bucket_keeps_blobs() {
 }
 
 /// A directory as a store, with times that a test can change.
-struct Directory {
-    root: tempfile::TempDir,
-    results: Results,
+pub(crate) struct Directory {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) results: Results,
 }
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let results = Results::open(&format!("file://{}", root.path().display())).unwrap();
         Self { root, results }
@@ -254,7 +258,7 @@ impl Directory {
     }
 
     /// Files, at any depth.
-    fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let (mut files, mut left) = (Vec::new(), vec![self.root.path().to_owned()]);
         while let Some(path) = left.pop() {
             for entry in fs::read_dir(path).unwrap() {

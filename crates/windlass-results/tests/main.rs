@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod blobs;
+mod faults;
 mod s3;
 
 use std::fs::{self, File};

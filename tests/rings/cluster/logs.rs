@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Gateways, MANY_SECONDS, pods, spinning};
 use crate::support::cluster::{Bucket, Namespace, RELEASE, kubectl};
@@ -35,6 +35,7 @@ fn restart_gateways(address: &str) {
 fn a_job_is_followed_from_its_submission_however_short_it_is() {
     // What is over before its log could be opened is kept in a store.
     if Bucket::of_the_release().is_none() {
+        println!("left out: the release has no store");
         return;
     }
     let namespace = Namespace::new("short-logs");
@@ -165,4 +166,27 @@ fn what_a_job_uses_is_told_while_it_runs_and_kept_with_its_results() {
     restart_gateways(&client.address);
     let kept = client.get(&client.jobs("/ends/usage")).json();
     assert!(kept["samples"].as_array().is_some_and(|samples| samples.len() >= 5), "{kept}");
+}
+
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn the_controller_says_once_how_a_job_ended() {
+    let namespace = Namespace::new("said");
+    let spec = json!({ "function": "misbehave", "input": { "mode": "crash" }, "retries": 0 });
+    namespace.apply("crashes", &spec).unwrap();
+    namespace.wait("crashes");
+    let (key, message) = (format!("{}/crashes", namespace.0), "job ended");
+    let said = || {
+        let controller = format!("deployment/{RELEASE}-controller");
+        let log = kubectl(&["logs", &controller, "-n", RELEASE, "--tail=-1"], "").unwrap();
+        let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let about = |line: &Value| line["job"] == *key && line["message"] == message;
+        lines.filter(about).collect::<Vec<Value>>()
+    };
+    eventually("it says so", MANY_SECONDS, || (!said().is_empty()).then_some(()));
+    without_pods(&namespace, "crashes");
+    let said = said();
+    assert_eq!(said.len(), 1, "{said:?}");
+    let told = ["phase", "reason", "attempt"].map(|field| &said[0][field]);
+    assert_eq!(told, [&json!("Failed"), &json!("Crashed"), &json!(1)], "{said:?}");
 }

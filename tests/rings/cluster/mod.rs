@@ -1,6 +1,7 @@
 //! What only a real cluster can show: image, kubelet, real pods, real CPU requests.
 
 mod admin;
+mod crowds;
 mod examples;
 mod failures;
 mod functions;

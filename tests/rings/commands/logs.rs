@@ -64,6 +64,17 @@ fn a_followed_log_ends_with_the_key_that_follows_it() {
     assert_eq!(status.code(), Some(3));
 }
 
+#[test]
+fn a_log_of_several_attempts_is_followed_as_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = "echo attempt $WINDLASS_ATTEMPT begins; sleep 0.3; [ $WINDLASS_ATTEMPT = 2 ] || exit 1; echo over";
+    let server = server_of(directory.path(), &[("slow", body)]);
+    stdout_of(&server, &["submit", "slow", "--name", "a", "--retries", "1"]);
+    let followed = run_windlass(&server, &["logs", "-f", "a"]);
+    assert_eq!(text(&followed.stdout), "attempt 1 begins\nattempt 2 begins\nover\n");
+    assert_eq!(text(&followed.stderr), "");
+}
+
 /// Follows the log of the job `a`, once it has begun so.
 fn follow(windlass: &mut Command, begin: &str) -> Child {
     let follows = windlass.args(["logs", "-f", "a"]);

@@ -1,15 +1,22 @@
 //! What a real function needs of its pod, said by `podTemplate`: each need is a function that runs to its result.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use windlass_core::result::sha256;
 
 use super::{Restored, inject, run};
+use crate::inputs::{call, noise};
 use crate::support::cluster::{Namespace, get, kubectl};
+use crate::support::http::Client;
 
 const IMAGE: &str = "windlass.test/python:1";
 
 /// Gives back what the expression in its first argument is.
 const PROGRAM: &str = "
-import base64, json, os, sys, time
+import base64, hashlib, json, os, sys, time
 def there(path):
     deadline = time.monotonic() + 30
     while not os.path.exists(path) and time.monotonic() < deadline:
@@ -21,6 +28,14 @@ def claims():
 def written(path):
     open(path, 'w').write('x')
     return open(path).read()
+def filled(path, mebibytes):
+    with open(path, 'wb') as file:
+        for _ in range(mebibytes):
+            file.write(bytes(1 << 20))
+    return os.path.getsize(path) >> 20
+def given():
+    data = open(os.environ['WINDLASS_INPUT'], 'rb').read()
+    return [os.environ['WINDLASS_INPUT_TYPE'], len(data), hashlib.sha256(data).hexdigest()]
 json.dump({'got': eval(sys.argv[1])}, open(os.environ['WINDLASS_OUTPUT'], 'w'))
 ";
 
@@ -33,7 +48,8 @@ fn apply(namespace: &Namespace, object: &Value) {
 
 fn apply_function(namespace: &Namespace, name: &str, expression: &str, pod: &Value) {
     let spec = json!({ "image": IMAGE, "command": ["python3", "-c", PROGRAM], "args": [expression],
-        "retries": 0, "memory": { "base": "1100Mi", "perCpu": "0" }, "podTemplate": { "spec": pod } });
+        "retries": 0, "inputTypes": ["*/*"], "memory": { "base": "1100Mi", "perCpu": "0" },
+        "podTemplate": { "spec": pod } });
     apply(
         namespace,
         &json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeFunction",
@@ -62,19 +78,56 @@ fn apply_objects(namespace: &Namespace) {
     }
 }
 
-/// A volume that outlives pods, where the cluster makes such.
-fn data_volume(namespace: &Namespace) -> Value {
-    if get(&["storageclasses"])["items"].as_array().unwrap().is_empty() {
-        println!("the cluster makes no volumes: an emptyDir instead of a PVC");
-        return json!({ "name": "data", "emptyDir": {} });
+/// A volume that outlives pods: one that the cluster makes, or a directory of this machine, which is its node.
+struct Volume {
+    name: String,
+    /// Where what the function writes is found.
+    directory: Option<TempDir>,
+}
+
+impl Volume {
+    /// The volume, and the claim `data` that is bound to it.
+    fn new(namespace: &Namespace) -> Self {
+        let name = format!("data-of-{}", namespace.0);
+        let mut claim = json!({ "accessModes": ["ReadWriteOnce"],
+            "resources": { "requests": { "storage": "1Mi" } } });
+        let directory = get(&["storageclasses"])["items"].as_array().unwrap().is_empty().then(|| {
+            let directory = tempfile::tempdir().unwrap();
+            // A kubelet gives a hostPath to no group.
+            fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+            (claim["volumeName"], claim["storageClassName"]) = (json!(name), json!(""));
+            let spec = json!({ "capacity": { "storage": "1Mi" }, "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain", "hostPath": { "path": directory.path() },
+                "claimRef": { "namespace": namespace.0, "name": "data" } });
+            let volume = json!({ "apiVersion": "v1", "kind": "PersistentVolume",
+                "metadata": { "name": name }, "spec": spec });
+            kubectl(&["apply", "-f", "-"], &volume.to_string()).unwrap();
+            directory
+        });
+        apply(
+            namespace,
+            &json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": { "name": "data" }, "spec": claim }),
+        );
+        Self { name, directory }
     }
-    apply(
-        namespace,
-        &json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": { "name": "data" }, "spec": { "accessModes": ["ReadWriteOnce"],
-            "resources": { "requests": { "storage": "1Mi" } } } }),
-    );
-    json!({ "name": "data", "persistentVolumeClaim": { "claimName": "data" } })
+
+    /// Whether what a pod has written is there when that is gone, where this machine sees it.
+    fn check_written(&self) {
+        if let Some(directory) = &self.directory {
+            assert_eq!(fs::read_to_string(directory.path().join("x")).unwrap(), "x");
+        }
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        if self.directory.is_some() {
+            kubectl(&["delete", "pv", &self.name, "--wait=false"], "")
+                .map(drop)
+                .unwrap_or_default();
+        }
+    }
 }
 
 /// The function's container and this part of it.
@@ -96,9 +149,16 @@ fn beside(program: &str) -> Value {
         "volumeMounts": [{ "name": "data", "mountPath": "/data" }] })
 }
 
+/// So many of what the node has one of.
+fn gpus(count: u32) -> Value {
+    let limits = json!({ "windlass.test/gpu": count.to_string() });
+    json!({ "containers": with(json!({ "resources": { "limits": limits } })) })
+}
+
 fn needs(namespace: &Namespace) -> Vec<Need> {
     let secret = json!({ "secretKeyRef": { "name": "secret", "key": "key" } });
     let empty = json!([{ "name": "data", "emptyDir": {} }]);
+    let claimed = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }]);
     let config = json!([{ "name": "data", "configMap": { "name": "config" } }]);
     let shm = json!([{ "name": "data", "emptyDir": { "medium": "Memory", "sizeLimit": "1Gi" } }]);
     let mut sidecar = beside("import time; open('/data/x', 'w').write('x'); time.sleep(3600)");
@@ -132,19 +192,13 @@ fn needs(namespace: &Namespace) -> Vec<Need> {
             "volume",
             "written('/data/x')",
             json!("x"),
-            json!({ "volumes": [data_volume(namespace)], "containers": mounted("/data") }),
+            json!({ "volumes": claimed, "containers": mounted("/data") }),
         ),
-        Need(
-            "gpu",
-            "1",
-            json!(1),
-            json!({ "containers":
-            with(json!({ "resources": { "limits": { "windlass.test/gpu": "1" } } })) }),
-        ),
+        Need("gpu", "1", json!(1), gpus(1)),
         Need(
             "shm",
-            "(lambda fs: fs.f_blocks * fs.f_frsize)(os.statvfs('/dev/shm'))",
-            json!(1 << 30),
+            "[(lambda fs: fs.f_blocks * fs.f_frsize)(os.statvfs('/dev/shm')), filled('/dev/shm/x', 900)]",
+            json!([1 << 30, 900]),
             json!({ "volumes": shm, "containers": mounted("/dev/shm") }),
         ),
         Need(
@@ -185,6 +239,20 @@ fn told(namespace: &Namespace, function: &str, ready: &str) -> String {
     found["status"]["conditions"][0]["message"].as_str().unwrap().to_owned()
 }
 
+/// An input that no object of Kubernetes could hold.
+fn check_large_input(namespace: &Namespace, client: &Client) {
+    apply_function(namespace, "given", "given()", &json!({}));
+    assert_eq!(told(namespace, "given", "True"), "");
+    let table = json!({ "rows": vec![0.5; 1_300_000] }).to_string().into_bytes();
+    assert!(table.len() > 5_000_000);
+    for (media_type, bytes) in [("application/json", table), ("image/png", noise(5_000_000))] {
+        let answer = call(client, "given", media_type, &bytes);
+        assert_eq!(answer.status, 200, "{media_type}: {answer:?}");
+        let got = json!([media_type, bytes.len(), sha256(&bytes)]);
+        assert_eq!(answer.json()["got"], got, "{media_type}");
+    }
+}
+
 #[test]
 #[ignore = "needs a cluster with the chart and tests/in-cluster/images: tests/run"]
 fn what_a_real_function_needs() {
@@ -193,6 +261,7 @@ fn what_a_real_function_needs() {
     let namespace = Namespace::new("needs");
     let client = namespace.client();
     apply_objects(&namespace);
+    let volume = Volume::new(&namespace);
     for Need(name, expression, expected, pod) in needs(&namespace) {
         apply_function(&namespace, name, expression, &pod);
         assert_eq!(told(&namespace, name, "True"), "", "{name}");
@@ -209,6 +278,8 @@ fn what_a_real_function_needs() {
             kubectl(&gone, "").unwrap();
         }
     }
+    volume.check_written();
+    check_large_input(&namespace, &client);
     // What Windlass refuses, and what the API server does.
     apply_function(&namespace, "ours", "1", &json!({ "restartPolicy": "Always" }));
     let ours = told(&namespace, "ours", "False");

@@ -31,11 +31,12 @@ class FollowLogs:
         """Whether nothing comes any more. `lost` is the error with which the stream ended; it is raised again when some
         of the log may be missing.
         """
-        if not is_finished(job) or self.is_another(job):
+        if not is_finished(job):
             return False
-        if lost is not None:
+        # One stream tells all attempts, as long as it does not break off.
+        if lost is not None and not self.is_another(job):
             raise lost
-        return True
+        return lost is None
 
     def goes_on(self, job: Job, lost: errors.Unreachable | None) -> bool:
         """Whether there is to be a stream now; if not, later. Raises when it is in vain to wait."""

@@ -231,10 +231,10 @@ class AsyncClient:
             finally:
                 await log.aclose()
             told = await self.get(job, with_input=False)
-            while not follow.is_over(told, lost) and not follow.goes_on(told, lost):
+            while not (is_over := follow.is_over(told, lost)) and not follow.goes_on(told, lost):
                 await asyncio.sleep(LOOK_SECONDS)
                 told = await self.get(job, with_input=False)
-            if not follow.is_another(told):
+            if is_over:
                 return
 
     async def _log(self, job: JobOrName, timestamps: bool) -> AsyncGenerator[str, None]:

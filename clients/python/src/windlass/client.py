@@ -291,10 +291,10 @@ class Client:
             except errors.Unreachable as error:
                 lost = error
             told = self.get(job, with_input=False)
-            while not follow.is_over(told, lost) and not follow.goes_on(told, lost):
+            while not (is_over := follow.is_over(told, lost)) and not follow.goes_on(told, lost):
                 time.sleep(LOOK_SECONDS)
                 told = self.get(job, with_input=False)
-            if not follow.is_another(told):
+            if is_over:
                 return
 
     def _log(self, job: JobOrName, timestamps: bool) -> Iterator[str]:

@@ -151,4 +151,21 @@ mod tests {
         let rules = json!([{ "rule": rule, "message": RESERVED_NAME }]);
         assert_eq!(name["x-kubernetes-validations"], rules);
     }
+    #[test]
+    fn no_column_of_a_job_counts_on_as_if_it_ran_after_its_end() {
+        let crds = serde_json::to_value(all()).unwrap();
+        let is_job = |crd: &&serde_json::Value| crd["spec"]["names"]["kind"] == "ComputeJob";
+        let job = crds.as_array().unwrap().iter().find(is_job).unwrap();
+        let columns = job["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap();
+        // kubectl shows a date as the time since then. None is called the time that a job has taken.
+        let since = columns.iter().filter(|column| column["type"] == "date");
+        let shown: Vec<_> =
+            since.map(|column| json!([column["name"], column["jsonPath"]])).collect();
+        let expected = json!([
+            ["Started", ".status.timeline.running"],
+            ["Ended", ".status.timeline.finished"],
+            ["Age", ".metadata.creationTimestamp"],
+        ]);
+        assert_eq!(json!(shown), expected);
+    }
 }

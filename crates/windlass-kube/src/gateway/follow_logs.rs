@@ -37,6 +37,9 @@ const READ_TAIL_WITHIN: Duration = Duration::from_secs(2);
 /// How long a pod may go on writing after its job has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// Why the log of a job that has ended breaks off.
+const UNREAD: &str = "the end of the log could not be read";
+
 /// What a job that has not ended says. Of an attempt that runs already, the end that `range` asks for is sent first, from
 /// memory of twice as many bytes; what follows is sent as it comes, until the job has ended or is gone.
 pub(super) fn follow_logs(
@@ -58,7 +61,10 @@ pub(super) fn follow_logs(
         sent: status.attempt.map_or(0, |latest| latest.saturating_sub(1)),
         job,
         open: None,
-        is_partly_sent: false,
+        is_partly_read: false,
+        pod: None,
+        rests: false,
+        unreadable_since: None,
         last_read: Instant::now(),
         retry: RETRY[0],
         deadline: None,
@@ -81,8 +87,14 @@ struct LogFollower {
     sent: AttemptNumber,
     /// The log of the attempt after those that were sent.
     open: Option<LogStream>,
-    /// Something of that attempt's log was sent.
-    is_partly_sent: bool,
+    /// Something of that attempt's log was read, and sent but for what was before the tail.
+    is_partly_read: bool,
+    /// The pod whose log was read last.
+    pod: Option<String>,
+    /// Nothing is tried before the next pause is over, or the job changes.
+    rests: bool,
+    /// Since when what is kept of an attempt cannot be read.
+    unreadable_since: Option<Instant>,
     /// When something was read last.
     last_read: Instant,
     /// The pause before the next try to open a log.
@@ -108,13 +120,18 @@ impl LogFollower {
                 self.deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS);
             }
             if self.open.is_none()
+                && !self.rests
                 && let Some(piece) = self.next_log().await?
             {
                 return Ok(Some(piece));
             }
-            let is_over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if is_over || (self.deadline.is_some() && self.is_sent()) {
+            if self.deadline.is_some() && self.is_sent() {
                 return Ok(None);
+            }
+            if self.is_past_deadline() {
+                // A pod may go on writing. But what was not read is missing.
+                let is_read = self.open.is_some();
+                return if is_read { Ok(None) } else { Err(io::Error::other(UNREAD)) };
             }
             // A finished job is not watched any more: it may be deleted at any time.
             let watches = self.deadline.is_none();
@@ -132,13 +149,13 @@ impl LogFollower {
                 changed = self.changes.next(), if watches => match changed {
                     Ok(job) => {
                         self.job = job;
-                        self.retry = RETRY[0];
+                        (self.retry, self.rests) = (RETRY[0], false);
                     }
                     Err(Error::NotFound { .. }) => return Ok(None),
                     Err(error) => return Err(io::Error::other(error)),
                 },
                 () = tokio::time::sleep_until(later), if !is_open || !watches => {
-                    self.retry = (self.retry * 2).min(RETRY[1]);
+                    (self.retry, self.rests) = ((self.retry * 2).min(RETRY[1]), false);
                 }
             }
         }
@@ -149,25 +166,31 @@ impl LogFollower {
         self.open.is_none() && self.job.status.attempt.is_none_or(|latest| self.sent >= latest)
     }
 
+    fn is_past_deadline(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
     /// Handles a read of the open log. Gives what was read; `None` at the end of the log.
     fn handle_read(&mut self, piece: io::Result<Bytes>) -> Option<Bytes> {
         match piece {
             Ok(piece) if !piece.is_empty() => {
                 self.last_read = Instant::now();
-                self.is_partly_sent = true;
+                self.is_partly_read = true;
                 return Some(piece);
             }
             Ok(_) => {
                 self.open = None;
                 // A node that asks too early whether a container runs ends its log with nothing in it.
-                if self.is_partly_sent {
+                if self.is_partly_read {
                     self.go_on();
+                } else {
+                    self.rests = true;
                 }
             }
-            // It is opened again where it broke off.
+            // It is opened again, and lines of the last second or two before that come twice.
             Err(error) => {
                 tracing::debug!(%error, "a log that is followed broke off");
-                self.open = None;
+                (self.open, self.rests) = (None, true);
             }
         }
         None
@@ -176,18 +199,22 @@ impl LogFollower {
     /// To the attempt after the one whose log was read.
     fn go_on(&mut self) {
         self.sent += 1;
-        self.is_partly_sent = false;
+        self.unreadable_since = None;
+        self.is_partly_read = false;
         self.tail = None;
     }
 
     /// What is kept of the attempts that are over, one by one; else opens the log of the one that runs, and gives what is
     /// there of it.
     async fn next_log(&mut self) -> io::Result<Option<Bytes>> {
+        if self.has_another_pod() {
+            self.sent -= 1;
+        }
         while let Some(latest) = self.job.status.attempt.filter(|latest| self.sent < *latest) {
             let attempt = self.sent + 1;
             let is_over = attempt < latest || has_ended(&self.job.status, attempt);
-            if is_over && !self.is_partly_sent {
-                let said = self.said_by(attempt).await?;
+            if is_over && !self.is_partly_read {
+                let Some(said) = self.said_by(attempt).await? else { return Ok(None) };
                 self.go_on();
                 if !said.is_empty() {
                     return Ok(Some(said));
@@ -205,16 +232,36 @@ impl LogFollower {
         Ok(None)
     }
 
-    /// What an attempt that is over has said; nothing where that is kept nowhere.
-    async fn said_by(&mut self, attempt: AttemptNumber) -> io::Result<Bytes> {
+    /// Whether the attempt whose log was read runs in another pod: its batch Job was suspended and goes on.
+    fn has_another_pod(&self) -> bool {
+        let status = &self.job.status;
+        self.sent > 0
+            && status.attempt == Some(self.sent)
+            && !has_ended(status, self.sent)
+            && self.pod.is_some()
+            && status.pod.is_some()
+            && status.pod != self.pod
+    }
+
+    /// What an attempt that is over has said; nothing where that is kept nowhere. `None` when that cannot be read now.
+    async fn said_by(&mut self, attempt: AttemptNumber) -> io::Result<Option<Bytes>> {
         let kept = KeptLogs { client: &self.client, results: self.results.as_ref() };
         let whole = LogRange { tail: MAX_KEPT_LOG_BYTES, ..self.range };
         let range = if self.tail.is_some() { self.range } else { whole };
-        match kept.end_of_log(&self.job, WantedLog { attempt: Some(attempt), range }).await {
-            Ok(said) => Ok(said.into()),
+        let said = kept.end_of_log(&self.job, WantedLog { attempt: Some(attempt), range }).await;
+        match said {
+            Ok(said) => Ok(Some(said.into())),
             Err(error @ Error::Gone(_)) => {
                 tracing::debug!(%error, attempt, "a log that is followed was not read");
-                Ok(Bytes::new())
+                Ok(Some(Bytes::new()))
+            }
+            Err(error @ (Error::Unavailable { .. } | Error::Busy { .. })) => {
+                let since = *self.unreadable_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= LAST_WORDS || self.is_past_deadline() {
+                    return Err(io::Error::other(error));
+                }
+                self.rests = true;
+                Ok(None)
             }
             Err(error) => Err(io::Error::other(error)),
         }
@@ -224,11 +271,14 @@ impl LogFollower {
     async fn begin(&mut self, mut log: LogStream) -> io::Result<Option<Bytes>> {
         let said = match self.tail.take() {
             None => Bytes::new(),
-            Some(tail) => read_tail(&mut log, tail).await?,
+            Some(tail) => {
+                let (said, is_any) = read_tail(&mut log, tail).await?;
+                self.is_partly_read |= is_any;
+                said
+            }
         };
         self.last_read = Instant::now();
-        self.open = Some(log);
-        self.is_partly_sent |= !said.is_empty();
+        (self.open, self.pod) = (Some(log), self.job.status.pod.clone());
         Ok(Some(said).filter(|said| !said.is_empty()))
     }
 
@@ -254,7 +304,7 @@ impl LogFollower {
         let mut params = LogParams { follow: true, timestamps, ..LogParams::default() };
         if self.tail.is_some() {
             params.tail_lines = Some(LOG_LINES);
-        } else if self.is_partly_sent {
+        } else if self.is_partly_read {
             let silence = i64::try_from(self.last_read.elapsed().as_secs()).unwrap_or(i64::MAX);
             params.since_seconds = Some(silence.saturating_add(1));
         }
@@ -268,20 +318,22 @@ fn unreadable_now(error: &dyn std::error::Error) -> Opened {
     Opened::NotNow
 }
 
-/// The last bytes of what a log has already.
-async fn read_tail(log: &mut LogStream, mut tail: LogTail) -> io::Result<Bytes> {
+/// The last bytes of what a log has already, and whether it has any.
+async fn read_tail(log: &mut LogStream, mut tail: LogTail) -> io::Result<(Bytes, bool)> {
+    let mut is_any = false;
     let until = Instant::now() + READ_TAIL_WITHIN;
     while let Ok(piece) = timeout(SILENCE.min(until - Instant::now()), read_piece(log)).await {
         let piece = piece?;
         if piece.is_empty() {
             break;
         }
+        is_any = true;
         tail.push(&piece);
         if Instant::now() >= until {
             break;
         }
     }
-    Ok(tail.into_bytes().into())
+    Ok((tail.into_bytes().into(), is_any))
 }
 
 /// The next bytes of the open log; never without one.

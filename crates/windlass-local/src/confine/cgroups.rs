@@ -172,3 +172,37 @@ fn remove_leftovers(mounts: &[CgroupMount], name: &str) -> Vec<String> {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With files in place of the kernel's: not every machine has both versions.
+    #[test]
+    fn what_an_earlier_server_has_left_frozen_runs_again_in_both_versions() {
+        for (version, file, frozen, running) in [
+            (Version::V1, "freezer.state", "FROZEN", "THAWED"),
+            (Version::V2, "cgroup.freeze", "1", "0"),
+        ] {
+            let mount = tempfile::tempdir().unwrap();
+            let service = mount.path().join("system.slice/other.service");
+            let own = [service.join("windlass-a"), service.join("windlass-a/attempt-1/below")];
+            let others = service.join("windlass-b");
+            for group in own.iter().chain([&others]) {
+                fs::create_dir_all(group).unwrap();
+                fs::write(group.join(file), frozen).unwrap();
+            }
+            let hierarchy = CgroupMount {
+                version,
+                controllers: Vec::new(),
+                mount: mount.path().to_owned(),
+                own: mount.path().to_owned(),
+            };
+            thaw_in(&[hierarchy], &name_of("a"));
+            for group in &own {
+                assert_eq!(group::read(&group.join(file)).unwrap(), running, "{group:?}");
+            }
+            assert_eq!(group::read(&others.join(file)).unwrap(), frozen, "another server's");
+        }
+    }
+}

@@ -150,20 +150,23 @@ async fn next_attempt(
     let mut since = Instant::now();
     loop {
         let job = get_patiently(backend, key).await.context("the log ended before its job")?;
+        let is_over = job.status.is_finished();
+        // One log tells all attempts, as long as it does not break off.
+        if is_over && lost.is_none() {
+            return Ok(None);
+        }
         if attempt_of(&job) != attempt {
             return Ok(Some(attempt_of(&job)));
         }
-        let is_over = job.status.is_finished();
-        match lost {
-            None if is_over => return Ok(None),
-            Some(error) if is_over => return Err(error).context("the log broke off"),
-            // The next attempt may come at any time.
-            _ if job.status.phase == Some(Phase::Queued) => since = Instant::now(),
-            _ if since.elapsed() > SETTLE_TIME => {
-                let (program, name) = (backend.program(), &key.name);
-                bail!("the log ended before its job: `{program} logs -f {name}` goes on");
-            }
-            _ => {}
+        if is_over && let Some(error) = lost {
+            return Err(error).context("the log broke off");
+        }
+        // The next attempt may come at any time.
+        if job.status.phase == Some(Phase::Queued) {
+            since = Instant::now();
+        } else if since.elapsed() > SETTLE_TIME {
+            let (program, name) = (backend.program(), &key.name);
+            bail!("the log ended before its job: `{program} logs -f {name}` goes on");
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }

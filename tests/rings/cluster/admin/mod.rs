@@ -5,6 +5,7 @@ mod node;
 mod pools;
 mod queues;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -20,37 +21,49 @@ const ALL_ENDED: Duration = Duration::from_secs(400);
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn the_admins_story() {
-    let noted = chapter("a job says something", node::a_job_says_something);
+    let mut story = Story::default();
+    let noted = story.chapter("a job says something", node::a_job_says_something);
 
-    chapter("a queue that nobody has made is no way out", queues::nobody_leaves_a_quota);
-    chapter("nor is having no queue", pools::no_namespace_passes_by_a_pool);
-    chapter("a deleted queue holds its jobs", queues::a_deleted_queue_holds_its_jobs);
-    chapter("hold and resume", queues::a_queue_is_held_and_resumed);
-    chapter("to another queue", queues::jobs_are_moved_until_they_start);
-    chapter("the urgent first", queues::a_higher_priority_starts_first);
+    story.chapter("a queue that nobody has made is no way out", queues::nobody_leaves_a_quota);
+    story.chapter("nor is having no queue", pools::no_namespace_passes_by_a_pool);
+    story.chapter("a deleted queue holds its jobs", queues::a_deleted_queue_holds_its_jobs);
+    story.chapter("hold and resume", queues::a_queue_is_held_and_resumed);
+    story.chapter("to another queue", queues::jobs_are_moved_until_they_start);
+    story.chapter("the urgent first", queues::a_higher_priority_starts_first);
 
-    chapter("what is idle is lent and comes back", pools::what_is_lent_comes_back);
-    chapter("the urgent before the lower", pools::a_lower_priority_ends_for_a_higher);
-    chapter("guarantees end what is lent", pools::what_is_guaranteed_is_reclaimed);
+    story.chapter("what is idle is lent and comes back", pools::what_is_lent_comes_back);
+    story.chapter("the urgent before the lower", pools::a_lower_priority_ends_for_a_higher);
+    story.chapter("guarantees end what is lent", pools::what_is_guaranteed_is_reclaimed);
     // The node has room for few of them at a time: no pod is to give its CPUs back meanwhile.
     let patient = Upgraded::to("controller.unschedulableTimeoutSeconds=0");
-    chapter("weights 100 and 1", pools::shares_follow_the_weights);
+    story.chapter("weights 100 and 1", pools::shares_follow_the_weights);
     drop(patient);
 
     // The other tests run with a release that asks for no CPUs.
     let _default = Upgraded::to(node::THE_CHARTS_REQUESTS);
-    chapter("the sample beside the chart's own requests", node::the_sample_ends);
-    chapter("fewer CPUs on a full node", node::a_job_takes_what_is_free);
-    chapter("what was said is still there", || node::the_log_is_still_there(&noted));
+    story.chapter("the sample beside the chart's own requests", node::the_sample_ends);
+    story.chapter("fewer CPUs on a full node", node::a_job_takes_what_is_free);
+    if let Some(noted) = noted {
+        story.chapter("what was said is still there", || node::the_log_is_still_there(&noted));
+    }
+    assert!(story.failed.is_empty(), "these chapters failed: {:?}", story.failed);
 }
 
-/// Tells a part of the story, and how long it took.
-fn chapter<T>(title: &str, tell: impl FnOnce() -> T) -> T {
-    println!("{title} ...");
-    let began = Instant::now();
-    let told = tell();
-    println!("{title}: {:.1?}", began.elapsed());
-    told
+/// It goes on after a chapter that fails, and knows which did.
+#[derive(Default)]
+struct Story {
+    failed: Vec<&'static str>,
+}
+
+impl Story {
+    /// Tells a part of it, and how long that took. `None` when it failed.
+    fn chapter<T>(&mut self, title: &'static str, tell: impl FnOnce() -> T) -> Option<T> {
+        println!("{title} ...");
+        let began = Instant::now();
+        let told = catch_unwind(AssertUnwindSafe(tell));
+        println!("{title}: {:.1?}", began.elapsed());
+        told.inspect_err(|_| self.failed.push(title)).ok()
+    }
 }
 
 fn admitted(namespace: &Namespace, job: &str) -> Value {

@@ -23,18 +23,22 @@ pub(super) fn what_is_lent_comes_back() {
     owner.apply_queue("default", &json!({ "cpus": 2, "guaranteedCpus": 1 }));
     borrower.apply_queue("default", &json!({ "cpus": 2 }));
     pool.select(&[&owner, &borrower]);
-    borrower.apply("first", &lingering(8000, 9)).unwrap();
-    borrower.apply("second", &lingering(16_000, 9)).unwrap();
+    for job in ["first", "second"] {
+        borrower.apply(job, &lingering(600_000, 9)).unwrap();
+    }
     ["first", "second"].iter().for_each(|job| runs(&borrower, job));
     borrower.apply("third", &lingering(1, 9)).unwrap();
     is_told(&borrower, "third", "WaitingForCpus", "has 2 CPUs");
-    owner.apply("guaranteed", &lingering(2000, 0)).unwrap();
+    owner.apply("guaranteed", &lingering(1, 0)).unwrap();
+    is_told(&owner, "guaranteed", "WaitingForCpus", "");
+    borrower.cancel("first");
     let guaranteed = succeeds(&owner, "guaranteed");
-    let ended = ["first", "second", "third"].map(|job| succeeds(&borrower, job));
-    for job in &ended {
+    let third = succeeds(&borrower, "third");
+    borrower.cancel("second");
+    let [first, second] = ["first", "second"].map(|job| borrower.wait(job));
+    for job in [&first, &second, &third] {
         assert_eq!(job["status"]["attempt"], 1, "{job}");
     }
-    let [first, _, third] = ended;
     let (given_back, taken) = (time(&first, "finished"), time(&guaranteed, "admitted"));
     // A batch Job's creation is told in whole seconds.
     assert!(given_back < taken + 1.0, "it had to wait: {given_back} {taken}");
@@ -117,6 +121,7 @@ pub(super) fn shares_follow_the_weights() {
     );
     assert!(started >= MANY * 9 / 10, "the lighter queue had no jobs left after {started}");
     assert!(share >= 0.9 * 100.0 / 101.0, "{share}: 100 of 101 less a tenth");
+    assert!(of_light > 0.0, "the lighter queue had nothing as long as both waited");
     let all: Vec<_> = heavy.into_iter().chain(light).collect();
     // A batch Job's creation is told in whole seconds: a job surely holds its CPU only a second after that.
     let at_once = |[from, _]: &[f64; 2]| {

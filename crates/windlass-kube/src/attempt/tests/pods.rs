@@ -187,6 +187,9 @@ fn a_worker_is_told_what_to_fetch_and_gets_it_in_its_own_volume() {
         (&inline["input"], &inline["inputs"]),
         (&json!("/windlass/input/input.json"), &Value::Null)
     );
+    // Of `{}`: a policy that strips the pod of its input is found out.
+    let empty = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    assert_eq!(inline["inputDigest"], json!({ "sha256": empty, "bytes": 2 }));
     assert_eq!(inline["keepLogBytes"], 7);
     let fetched = told(json!({ "function": "f", "inputBlob": blob, "files": { "a": blob } }));
     assert_eq!(fetched["input"], "/windlass/work/input/input");

@@ -45,8 +45,10 @@ fn node(answers: &[&'static str]) -> (Client, Arc<Mutex<VecDeque<&'static str>>>
     let left = answers.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
         let path = request.uri().path();
-        let (code, body) = if path.ends_with("/pods/p") {
-            (200, object("p", "u", owner("batch/v1", "Job", BATCH_JOB, "b")))
+        let (code, body) = if let Some(pod) =
+            path.strip_prefix("/api/v1/namespaces/n/pods/").filter(|pod| !pod.contains('/'))
+        {
+            (200, object(pod, "u", owner("batch/v1", "Job", BATCH_JOB, "b")))
         } else if path.ends_with("/jobs/j-0190b7a2-2") {
             (200, object(BATCH_JOB, "b", owner("windlass.dev/v1alpha1", "ComputeJob", "j", UID)))
         } else if path.ends_with("/log")
@@ -91,10 +93,15 @@ async fn store(directory: &std::path::Path) -> Results {
 
 /// What is sent of a job that is first in one state and then told to be in others.
 async fn followed(answers: &[&'static str], first: Job, later: &[Job]) -> String {
+    followed_from(100, answers, first, later).await
+}
+
+/// The same, from so many bytes before the end of what is there.
+async fn followed_from(tail: u64, answers: &[&'static str], first: Job, later: &[Job]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let (client, left) = node(answers);
     let (tell, told) = mpsc::unbounded_channel();
-    let range = LogRange { tail: 100, timestamps: false };
+    let range = LogRange { tail, timestamps: false };
     let results = Some(store(directory.path()).await);
     let log = follow_logs(client, results, first, Box::new(Told(told)), range);
     let read = log.try_collect::<Vec<_>>();
@@ -119,12 +126,34 @@ async fn an_attempt_that_was_over_before_its_log_could_be_opened_is_read_from_wh
 
 #[tokio::test]
 async fn a_log_that_ends_with_nothing_in_it_while_its_attempt_runs_is_opened_again() {
+    let began = Instant::now();
     let said = followed(&["", "", "of the pod\n"], running(), &[succeeded()]).await;
     assert_eq!(said, "of the pod\n");
+    // Not as fast as the node answers.
+    assert!(began.elapsed() >= RETRY[0] * 3);
     assert_eq!(followed(&["", ""], running(), &[succeeded()]).await, "kept of 2\n");
 }
 
 #[tokio::test]
 async fn what_was_read_from_a_pod_is_not_sent_again() {
     assert_eq!(followed(&["of the pod\n"], running(), &[succeeded()]).await, "of the pod\n");
+}
+
+#[tokio::test]
+async fn what_was_there_before_is_not_sent_where_nobody_asks_for_it() {
+    let said = followed_from(0, &["of the pod\n"], running(), &[succeeded()]).await;
+    assert_eq!(said, "");
+}
+
+#[tokio::test]
+async fn an_attempt_that_goes_on_in_another_pod_is_followed_there() {
+    let elsewhere = job(&json!({ "phase": "Running", "attempt": 2, "pod": "q" }));
+    let (client, left) = node(&["of the pod\n"]);
+    let (tell, told) = mpsc::unbounded_channel();
+    let range = LogRange { tail: 100, timestamps: false };
+    let mut log = follow_logs(client, None, running(), Box::new(Told(told)), range);
+    assert_eq!(log.try_next().await.unwrap().unwrap(), "of the pod\n");
+    left.lock().unwrap().push_back("of the other\n");
+    tell.send(elsewhere).unwrap();
+    assert_eq!(log.try_next().await.unwrap().unwrap(), "of the other\n");
 }
