@@ -11,7 +11,7 @@ FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/target \
-    export CARGO_TARGET_DIR=/target/$(uname -m) WINDLASS_CACHE=/target/tools \
+    export CARGO_TARGET_DIR=/target/$(uname -m) WINDLASS_CACHE=/target/$(uname -m)/tools \
  && find . -type f -exec touch {} + \
  && packaging/cargo build --release --locked --bins --workspace \
  && packaging/cargo build --profile worker --locked --package windlass-worker \

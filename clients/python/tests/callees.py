@@ -43,6 +43,17 @@ def who(seconds):
     return [os.getpid(), os.environ["OMP_NUM_THREADS"]]
 
 
+def meet(files):
+    """Its process, once the call whose file is the other one has begun as well."""
+    mine, other = files
+    pathlib.Path(mine).touch()
+    until = time.monotonic() + 30
+    while not os.path.exists(other):
+        assert time.monotonic() < until, "it waits in vain"
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def crash_once(_item):
     attempt = os.environ["WINDLASS_ATTEMPT"]
     print("attempt", attempt)

@@ -104,6 +104,24 @@ def test_what_is_read_by_awaiting_it_is_data_as_well(fake, tmp_path):
         async def read(self, count=-1):
             return self.data.read(count)
 
+    class Plain(Uploaded):
+        """Its `read` is no `async def` and gives what is awaited."""
+
+        def read(self, count=-1):
+            return super().read(count)
+
+    class Whole(Plain):
+        """It gives all that it has."""
+
+        def read(self, count=-1):
+            return super().read()
+
+    class Aside(Whole):
+        """The same without an awaitable."""
+
+        def read(self, count=-1):
+            return self.data.read()
+
     async def body(pieces):
         for piece in pieces:
             await asyncio.sleep(0)
@@ -119,8 +137,12 @@ def test_what_is_read_by_awaiting_it_is_data_as_well(fake, tmp_path):
             assert await client.call("f", data=Uploaded(b"png"), files={"more": body([b"m"])}) == b"png"
             job = fake.state.submitted[-1][0]
             assert job["inputBlob"]["mediaType"] == "image/png" and job["files"]["more"]["bytes"] == 1
-            with pytest.raises(TypeError, match="opened for bytes"):
+            assert await client.call("f", data=Plain(LARGE)) == LARGE == await client.call("f", data=Whole(LARGE))
+            assert await client.call("f", data=body([bytearray(b"a"), memoryview(b"b")])) == b"ab"
+            with pytest.raises(TypeError, match=r"read as bytes, and not as str.*opened for bytes"):
                 await client.call("f", data=body(["text"]))
+            with pytest.raises(TypeError, match="gives nothing where nothing is asked"):
+                await client.call("f", data=Aside(b"x"))
 
     asyncio.run(called())
 

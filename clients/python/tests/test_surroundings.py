@@ -11,7 +11,15 @@ from windlass import _discovery
 ECHO = {"hello": "world"}
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "socks://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://127.0.0.1:1",
+        "socks://127.0.0.1:1",
+        "http://proxy.example:port",
+        "http://[::1",
+    ],
+)
 def test_a_proxy_that_cannot_be_used_is_told_and_this_machine_needs_none(server, monkeypatch, proxy):
     for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, proxy)
@@ -21,6 +29,14 @@ def test_a_proxy_that_cannot_be_used_is_told_and_this_machine_needs_none(server,
         windlass.Client("https://windlass.example", token="t").get("any")
     with pytest.raises(windlass.WindlassError, match=why):
         asyncio.run(windlass.AsyncClient("https://windlass.example", token="t").get("any"))
+
+
+@pytest.mark.parametrize("url", ["https://h:port", "https://h:99999", "https://[::1", "https://ä..b"])
+def test_a_url_of_a_server_that_cannot_be_one_is_a_value_error(url):
+    for kind in (windlass.Client, windlass.AsyncClient):
+        with pytest.raises(ValueError) as caught:
+            kind(url, token="t")
+        assert not isinstance(caught.value, windlass.WindlassError)
 
 
 def test_a_program_that_may_open_no_more_files_keeps_its_token(tmp_path):

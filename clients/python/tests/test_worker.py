@@ -1,5 +1,6 @@
 """`windlass.worker`, as a Windlass worker starts it."""
 
+import errno
 import json
 import os
 import pathlib
@@ -28,9 +29,10 @@ def test_results_are_in_the_order_of_the_items(attempt, count, parallelism):
     assert one.group_is_empty()
 
 
-def test_items_that_take_long_do_not_wait_for_one_another(attempt):
-    results = attempt("callees:who", items([0.5, 0.5] + [0] * 100), 2).results()
-    assert results[0][0] != results[1][0]
+def test_items_that_take_long_do_not_wait_for_one_another(attempt, tmp_path):
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    results = attempt("callees:meet", items([[a, b], [b, a], *[[a, a]] * 100]), 2).results()
+    assert results[0] != results[1]
 
 
 def test_a_thousand_results_come_the_same_in_chunks_of_any_size(attempt):
@@ -244,6 +246,13 @@ def test_a_function_that_cannot_be_imported_fails_and_says_why_once(attempt):
         assert status == 70
         assert said.count(why) == 1, said
     assert attempt("broken:f", items([1]), arguments=["--retry-exceptions"]).end()[0] == 1
+
+
+@pytest.mark.parametrize("number, status", [(errno.EMFILE, 1), (errno.ENOMEM, 1), (errno.ENOENT, 70)])
+def test_what_a_machine_lacks_for_a_moment_at_the_import_is_not_final(attempt, monkeypatch, number, status):
+    monkeypatch.setenv("BROKEN_BY", str(number))
+    ended, said = attempt("broken:f", items([1])).end()
+    assert ended == status and os.strerror(number) in said, said
 
 
 def test_wrong_usage_exits_2(attempt):

@@ -52,11 +52,18 @@ pub fn submitted(bytes: &[u8]) -> Result<Value, Unread> {
 fn in_words(error: &serde_json::Error) -> String {
     let said = error.to_string();
     let Some((found, wanted)) = said.rsplit_once(" expected ") else { return said };
+    let whole = |least: i64, most: i64| format!("a whole number from {least} to {most}");
+    // Above i64::MAX no document has integers.
     let wanted = match wanted {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
-        "a nonzero u32" | "a nonzero u64" => "a whole number from 1 on",
-        "i32" | "i64" => "a whole number",
-        wanted if wanted.starts_with("struct ") => "an object",
+        "u8" => whole(0, u8::MAX.into()),
+        "u16" => whole(0, u16::MAX.into()),
+        "u32" => whole(0, u32::MAX.into()),
+        "u64" | "usize" => whole(0, i64::MAX),
+        "a nonzero u32" => whole(1, u32::MAX.into()),
+        "a nonzero u64" => whole(1, i64::MAX),
+        "i32" => whole(i32::MIN.into(), i32::MAX.into()),
+        "i64" => whole(i64::MIN, i64::MAX),
+        wanted if wanted.starts_with("struct ") => "an object".to_owned(),
         _ => return said,
     };
     format!("{found} expected {wanted}")
@@ -64,7 +71,7 @@ fn in_words(error: &serde_json::Error) -> String {
 
 fn document(bytes: &[u8]) -> Result<Value, Unread> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let mark = strict_json::mark(bytes).map(str::to_owned);
+        let mark = strict_json::encoding_mark(bytes).map(str::to_owned);
         Unread::Malformed(mark.unwrap_or_else(|| error.to_string()))
     })
 }
@@ -229,10 +236,21 @@ mod tests {
 
     #[test]
     fn a_wrong_type_is_named_by_its_field() {
-        let read: Result<JobSpec, _> = json(br#"{"function":"price","parallelism":"two"}"#);
+        for (field, value, range) in [
+            ("parallelism", r#""two""#, "from 0 to 4294967295"),
+            ("timeoutSeconds", "5000000000", "from 0 to 4294967295"),
+            ("priority", "2147483648", "from -2147483648 to 2147483647"),
+        ] {
+            let text = format!(r#"{{"function":"price","{field}":{value}}}"#);
+            let read: Result<JobSpec, _> = json(text.as_bytes());
+            let Err(Unread::Misshapen(problems)) = read else { panic!("{read:?}") };
+            assert_eq!(problems[0].pointer, format!("/{field}"));
+            let expected = format!("expected a whole number {range}");
+            assert!(problems[0].message.ends_with(&expected), "{problems:?}");
+        }
+        let read: Result<crate::BlobRef, _> = json(br#"{"sha256":"","bytes":-1,"mediaType":""}"#);
         let Err(Unread::Misshapen(problems)) = read else { panic!("{read:?}") };
-        assert_eq!(problems[0].pointer, "/parallelism");
-        assert!(problems[0].message.ends_with("expected a whole number from 0 on"), "{problems:?}");
+        assert!(problems[0].message.ends_with("from 0 to 9223372036854775807"), "{problems:?}");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub fn is_json(content_type: &str) -> bool {
 }
 
 /// What is said of bytes with a mark of their encoding in front, as editors and PowerShell on Windows write it.
-pub(crate) fn mark(begin: &[u8]) -> Option<&'static str> {
+pub(crate) fn encoding_mark(begin: &[u8]) -> Option<&'static str> {
     match begin {
         [0xEF, 0xBB, 0xBF, ..] => Some(
             "it begins with a byte order mark, which JSON does not have: save it as UTF-8 without one",
@@ -46,7 +46,7 @@ pub(crate) fn mark(begin: &[u8]) -> Option<&'static str> {
 pub fn problem(mut reader: impl Read) -> io::Result<Option<String>> {
     let mut begin = Vec::new();
     reader.by_ref().take(3).read_to_end(&mut begin)?;
-    if let Some(mark) = mark(&begin) {
+    if let Some(mark) = encoding_mark(&begin) {
         return Ok(Some(mark.to_owned()));
     }
     let mut scanned = Scanned::new(begin.as_slice().chain(reader));

@@ -9,7 +9,7 @@ use windlass_core::report::{Ending, Event};
 use windlass_core::status::{FailureReason, Progress, Usage};
 
 use crate::clock::now;
-use crate::interpreter::not_there;
+use crate::interpreter::missing_interpreter;
 use crate::report::Reporter;
 use crate::stdio;
 use crate::stop_signals::StopSignals;
@@ -29,8 +29,9 @@ pub(crate) fn cannot_start(order: &Order, error: &io::Error) -> Outcome {
     };
     let place = order.program.directory.as_ref().map(|path| format!(" in {path}"));
     let place = place.unwrap_or_default();
-    let why =
-        if error.kind() == io::ErrorKind::NotFound { not_there(&order.program) } else { None };
+    // What its inputs lack has words of its own.
+    let is_of_spawn = error.raw_os_error() == Some(rustix::io::Errno::NOENT.raw_os_error());
+    let why = if is_of_spawn { missing_interpreter(&order.program) } else { None };
     let why = why.unwrap_or_else(|| error.to_string());
     Outcome::failed(reason, format!("{program:?} cannot be started{place}: {why}"))
 }

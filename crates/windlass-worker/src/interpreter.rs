@@ -9,8 +9,8 @@ use windlass_core::assignment::Program;
 /// As much of a first line as the kernel reads.
 const LINE_BYTES: u64 = 256;
 
-/// What of a program is not there, if it is not the program itself.
-pub(crate) fn not_there(program: &Program) -> Option<String> {
+/// Why a program is not started that is there itself: its interpreter is missing.
+pub(crate) fn missing_interpreter(program: &Program) -> Option<String> {
     let name = program.command.first()?;
     let directory = program.directory.as_ref().map(PathBuf::from).unwrap_or_default();
     // The first on the PATH is the one that was meant.
@@ -25,9 +25,12 @@ pub(crate) fn not_there(program: &Program) -> Option<String> {
                 .find(|each| each.is_file())
         }
     };
-    interpreter(&found?).map(|line| {
-        let ends = if line.ends_with('\r') { ": its lines end as on Windows" } else { "" };
-        format!("the file is there, and its interpreter {line:?} is not{ends}")
+    // One that is there may lack a file of its own, and nobody knows which.
+    let named = interpreter(&found?)?;
+    let is_missing = matches!(directory.join(&named).try_exists(), Ok(false));
+    is_missing.then(|| {
+        let ends = if named.ends_with('\r') { ": its lines end as on Windows" } else { "" };
+        format!("the file is there, and its interpreter {named:?} is not{ends}")
     })
 }
 

@@ -1,14 +1,15 @@
 //! How an attempt ends, and what its worker makes of it.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use windlass_core::Outcome;
-use windlass_core::assignment::{Order, Program};
+use windlass_core::assignment::{Inputs, Order, Program, SourceFile};
 use windlass_core::function::EnvVar;
 use windlass_core::report::Event;
 use windlass_core::result::{inline_bytes, sha256};
 use windlass_core::status::FailureReason;
+use windlass_core::{BlobRef, Outcome};
 
 use crate::bench::Bench;
 
@@ -246,6 +247,33 @@ fn a_worker_whose_server_goes_before_it_gives_an_order_is_done() {
     worker.hang_up();
     let exited = worker.exited();
     assert_eq!((exited.code, exited.stderr.as_str()), (0, ""), "{exited:#?}");
+}
+
+#[test]
+fn a_missing_interpreter_is_blamed_for_itself_alone() {
+    let mut bench = Bench::new();
+    let script = |name: &str, text: String| {
+        let path = bench.path(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let broken = script("broken", "#!/nowhere/interpreter\n".to_owned());
+    let by_broken = script("by-broken", format!("#!{broken}\n"));
+    let said = |bench: &Bench, program: &str| bench.start(&[program]).failure().1;
+    let blame = r#"the file is there, and its interpreter "/nowhere/interpreter" is not"#;
+    assert!(said(&bench, &broken).ends_with(blame));
+    // Its interpreter is there, and cannot be started itself.
+    let message = said(&bench, &by_broken);
+    assert!(message.ends_with(": No such file or directory (os error 2)"), "{message}");
+    let path = Some(bench.path("no-blob").to_str().unwrap().to_owned());
+    let blob = BlobRef { sha256: sha256(b"x"), bytes: 1, media_type: "text/plain".into() };
+    let input = Some(SourceFile { path, blob });
+    bench.assignment.inputs = Some(Inputs { input, files: BTreeMap::new() });
+    bench.assignment.input_digest = None;
+    bench.assignment.input = bench.path("work/input/input").to_str().unwrap().to_owned();
+    let message = said(&bench, &broken);
+    assert!(message.contains("the input: its blob is lost"), "{message}");
 }
 
 #[test]

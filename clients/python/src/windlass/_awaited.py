@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import tempfile
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import Any, Callable
 
 from windlass._codecs import PIECE_BYTES
@@ -14,12 +15,10 @@ from windlass._data import SPOOL_BYTES, piece_of, told_type
 
 async def awaited(value: Any) -> Any:
     """An asynchronous file or iterator as a file with the same bytes and media type; any other value as it is."""
-    read = getattr(value, "read", None)
-    if inspect.iscoroutinefunction(read):
-        pieces = _read_by(read)
-    elif callable(getattr(value, "__aiter__", None)):
+    pieces = _read_pieces(value)
+    if pieces is None and callable(getattr(value, "__aiter__", None)):
         pieces = value
-    else:
+    if pieces is None:
         return value
     spooled = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
     async for piece in pieces:
@@ -29,6 +28,23 @@ async def awaited(value: Any) -> Any:
     return spooled
 
 
-async def _read_by(read: Callable[[int], Awaitable[bytes]]) -> AsyncIterator[bytes]:
+def _read_pieces(value: Any) -> AsyncIterator[Any] | None:
+    """What a file has whose `read` gives awaitables; None for any other value."""
+    read = getattr(value, "read", None)
+    if not callable(read) or isinstance(value, io.IOBase):
+        return None
+    # To read nothing tells what `read` gives, and loses nothing.
+    first = read(0)
+    if inspect.isawaitable(first):
+        return _read_by(read, first)
+    if first:
+        raise TypeError("a file of data gives nothing where nothing is asked of it: read(0)")
+    return None
+
+
+async def _read_by(read: Callable[[int], Any], first: Any) -> AsyncIterator[Any]:
+    # Some give all that they have, however much is asked.
+    if piece := await first:
+        yield piece
     while piece := await read(PIECE_BYTES):
         yield piece

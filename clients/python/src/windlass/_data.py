@@ -88,8 +88,11 @@ def _is_mixed(value: dict[Any, Any]) -> bool:
 
 def piece_of(piece: Any) -> bytes:
     """What was read, if it is bytes."""
+    if isinstance(piece, (bytearray, memoryview)):
+        return bytes(piece)
     if not isinstance(piece, bytes):
-        raise TypeError("a file of data is opened for bytes: open(path, 'rb')")
+        kind = type(piece).__name__
+        raise TypeError(f"data is read as bytes, and not as {kind}: a file is opened for bytes by open(path, 'rb')")
     return piece
 
 

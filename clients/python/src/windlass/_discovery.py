@@ -57,6 +57,10 @@ def server_url(given: str | None, data: str | os.PathLike[str] | None = None) ->
         raise ValueError(f"{url!r} is no URL of a server, such as {LOCAL}")
     if parts.query or parts.fragment or parts.username:
         raise ValueError(f"{parts.hostname}: the URL of a server has no query, no fragment and no user")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no URL of a server, such as {LOCAL}: {error}") from None
     return url.rstrip("/")
 
 

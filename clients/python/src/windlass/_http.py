@@ -49,6 +49,10 @@ class Target:
 
     def _ask(self, server: str) -> None:
         """From now on this server is asked."""
+        try:
+            httpx.URL(server)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{server!r} is no URL of a server: {error}") from None
         _, token, data, ca = self._given
         self.token: Callable[[], str] = _discovery.token_of(server, token, data)
         # The system's authorities, and the given one instead: a private server is signed by a private authority.
@@ -80,7 +84,7 @@ class Target:
         }
         try:
             return kind(**settings)
-        except (ImportError, ValueError) as error:
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
             # httpx looks at all that the environment names, also where NO_PROXY has this server.
             raise NoProxy(
                 f"a proxy that the environment names (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) cannot be used: {error}"

@@ -120,7 +120,7 @@ def say_bad_input(error: BadInput) -> None:
 
 
 def exit_status(error: Failed, manner: Manner) -> int:
-    """That of an attempt which fails by this."""
+    """The exit status of an attempt that fails with this error."""
     return FUNCTION_ERROR if isinstance(error, Raised) and not manner.retry_exceptions else FAILED
 
 

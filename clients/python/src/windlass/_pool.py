@@ -202,13 +202,15 @@ class Pool:
         given = done = 0
         keeping = b"k" * work.outcomes.keeps_going + (b"p" if len(items) == 1 else b"") + b"w" * work.is_whole
         asking = b"" if work.variables is None else b"c"
-        began = time.monotonic()
+        # The processes' own time for what is done, without that of their imports: since when each works.
+        spent = 0.0
+        since: dict[Process, float] = {}
 
         def chunk(left: int) -> int:
             if work.chunk:
                 return min(left, work.chunk)
-            # Of none is known how long it takes, and one may be all that fits.
-            quick = CHUNK_SECONDS * done / (self.parallelism * (time.monotonic() - began)) if done else 0.0
+            # Until one is done nobody knows how long they take: each process gets one.
+            quick = CHUNK_SECONDS * done / spent if spent else 0.0
             return min(left, max(1, min(left // (PARTS * self.parallelism), int(quick))))
 
         def give(process: Process) -> None:
@@ -217,6 +219,7 @@ class Pool:
             if count:
                 first, given = given, given + count
                 flags = keeping + (asking if given == len(items) else b"")
+                since[process] = time.monotonic()
                 process.give(first, items[first:given], flags)
 
         for process in self.choose():
@@ -226,6 +229,10 @@ class Pool:
         progress.tell(done, len(items))
         while done < len(items):
             for process, answers in self.heard():
+                if answers:
+                    now = time.monotonic()
+                    spent += now - since[process]
+                    since[process] = now
                 for index, text in answers:
                     if text[:1] in b"?~":
                         note_failure(process, index, text, work)

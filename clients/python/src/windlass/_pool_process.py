@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import errno
 import importlib
 import inspect
 import json
@@ -51,6 +52,9 @@ FLUSH_SECONDS = 0.05
 # The deepest result of an item: it is in a list in an object.
 ITEM_DEPTH = MAX_DEPTH - 2
 
+# What a machine lacks for a moment.
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE, errno.EIO)
+
 
 class NotFound(Exception):
     """There is no function of this name."""
@@ -76,6 +80,11 @@ def find(target: str) -> Callable[..., Any]:
         raise NotFound(f"{target} is no function but {type(found).__name__}")
     function: Callable[..., Any] = found
     return function
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether another try may find what the machine lacks now."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in PASSING)
 
 
 def no_debugger(*_: object, **__: object) -> NoReturn:
@@ -256,10 +265,8 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool)
             function = find(target)
     except NotFound as error:
         return fail(f"cannot import {target}: {error}", b"^")
-    except MemoryError as error:
-        return fail(f"cannot import {target}\n{explained(error)}")
     except (Exception, SystemExit) as error:
-        return fail(f"cannot import {target}\n{explained(error)}", b"^")
+        return fail(f"cannot import {target}\n{explained(error)}", b"!" if is_passing(error) else b"^")
     try:
         caller = Caller(function, imported, tasks, results, allow_pickle)
         for line in tasks:

@@ -8,8 +8,7 @@ use windlass_core::{Error, Job, JobLimits, name};
 
 use super::fetch::Fetched;
 
-/// What a job that needs CPUs lacks, if it waits for that: a reason and a sentence. With `why` it was found that it
-/// cannot run.
+/// What a job that needs CPUs lacks, if it waits for that: a reason and a sentence. `why` is the error of its validation.
 pub(super) fn find_missing(
     job: &Job,
     fetched: &Fetched,
