@@ -37,7 +37,8 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg("--lazy").arg(self.0.root.path()).status();
-        assert!(unmounted.unwrap().success());
+        // A test that fails says why itself.
+        assert!(std::thread::panicking() || unmounted.unwrap().success());
     }
 }
 
