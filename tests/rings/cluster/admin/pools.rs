@@ -87,9 +87,9 @@ fn was_ended_once_for(namespace: &Namespace, job: &str, words: &str) {
 /// CPUs that are shared by weights: with one at a time the lighter queue has a twentieth of them, in place of a hundredth.
 const CPUS: usize = 20;
 
-/// Jobs of the heavier queue and of the lighter one.
+/// Jobs of the heavier queue, and of the lighter one: more than it starts meanwhile.
 const MANY: usize = 200;
-const FEW: usize = 30;
+const FEW: usize = 60;
 
 /// All wait before the first starts. Pods for which the node has no room hold their CPUs, too.
 pub(super) fn shares_follow_the_weights() {
