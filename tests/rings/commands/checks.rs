@@ -1,7 +1,6 @@
 //! What the server finds wrong with a function when it starts, and does not leave to each job; and what it hands on.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::server::Server;
-use crate::support::{eventually, script, text, windlass};
+use crate::support::{eventually, executable, script, text, windlass};
 
 /// It takes every module for one that is not there.
 const PYTHON: &str = "#!/bin/sh\necho \"$*: No module named 'mistyped'\" >&2\nexit 1\n";
@@ -18,8 +17,7 @@ const PYTHON: &str = "#!/bin/sh\necho \"$*: No module named 'mistyped'\" >&2\nex
 fn a_function_that_cannot_be_imported_is_told_at_the_start() {
     let here = tempfile::tempdir().unwrap();
     let python = here.path().join("python");
-    fs::write(&python, PYTHON).unwrap();
-    fs::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
+    executable(&python, PYTHON);
     let python = python.to_str().unwrap();
     let said = "-m windlass.worker mistyped:f --check: No module named 'mistyped'";
 

@@ -1,7 +1,6 @@
 //! Functions that misbehave, and manifests that change.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,7 +8,7 @@ use serde_json::json;
 
 use super::{BOUND, here, phase, status};
 use crate::support::server::Server;
-use crate::support::{eventually, processes_of, script, text, windlass};
+use crate::support::{eventually, executable, processes_of, script, text, windlass};
 
 #[test]
 fn what_a_function_floods_is_bounded() {
@@ -150,8 +149,7 @@ fn a_server_goes_on_when_its_program_is_replaced_or_removed() {
     );
     // An upgrade moves another file there.
     let other = here.path().join("other");
-    fs::write(&other, "#!/bin/sh\nexit 1\n").unwrap();
-    fs::set_permissions(&other, Permissions::from_mode(0o755)).unwrap();
+    executable(&other, "#!/bin/sh\nexit 1\n");
     fs::rename(&other, &program).unwrap();
     // More than the workers that were started before.
     for round in 0..12 {
@@ -167,8 +165,7 @@ fn a_server_goes_on_when_its_program_is_replaced_or_removed() {
 fn a_temporary_directory_that_is_not_there_is_no_fault_of_a_function() {
     let here = here();
     let python = here.path().join("python");
-    fs::write(&python, "#!/bin/sh\necho 1 > $WINDLASS_OUTPUT\n").unwrap();
-    fs::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
+    executable(&python, "#!/bin/sh\necho 1 > $WINDLASS_OUTPUT\n");
     let mut command = Command::new(windlass());
     command.env("TMPDIR", here.path().join("gone"));
     let function = format!("one={} -m windlass.worker module:one", python.display());
@@ -180,8 +177,7 @@ fn a_temporary_directory_that_is_not_there_is_no_fault_of_a_function() {
 fn a_script_whose_interpreter_is_not_there_is_told_from_one_that_is_not_there() {
     let here = here();
     let odd = here.path().join("odd");
-    fs::write(&odd, "").unwrap();
-    fs::set_permissions(&odd, Permissions::from_mode(0o755)).unwrap();
+    executable(&odd, "");
     let function = format!("odd={}", odd.display());
     let server =
         Server::start_at(&here.path().join("data"), &["--cpus", "1", "--function", &function]);

@@ -9,6 +9,8 @@ pub(crate) mod release;
 pub(crate) mod server;
 pub(crate) mod uploads;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -90,6 +92,12 @@ pub(crate) fn script(here: &Path, name: &str, script: &str, fields: &str) {
          env: [{{name: HERE, value: {here_text}}}]\n  {fields}\n"
     );
     std::fs::write(here.join(format!("{name}.yaml")), manifest).unwrap();
+}
+
+/// Writes a program: a text that the kernel runs, or cannot run, by its first line.
+pub(crate) fn executable(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Processes whose command line or environment names this text, but for this one.

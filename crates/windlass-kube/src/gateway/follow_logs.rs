@@ -235,8 +235,7 @@ impl LogFollower {
     /// Whether the attempt whose log was read runs in another pod: its batch Job was suspended and goes on.
     fn has_another_pod(&self) -> bool {
         let status = &self.job.status;
-        self.sent > 0
-            && status.attempt == Some(self.sent)
+        status.attempt == Some(self.sent)
             && !has_ended(status, self.sent)
             && self.pod.is_some()
             && status.pod.is_some()

@@ -115,7 +115,7 @@ fn has_said_nothing(job: &Job) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::convert::Infallible;
 
     use bytes::Bytes;
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::crd::ComputeJob;
 
-    const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
+    pub(in super::super) const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
     const BATCH_JOB: &str = "j-0190b7a2-1";
     const PLAIN: LogRange = LogRange { tail: MAX_KEPT_LOG_BYTES, timestamps: false };
 
@@ -152,7 +152,7 @@ mod tests {
         Client::new(service, "n")
     }
 
-    fn job(uid: &str, status: &Value) -> Job {
+    pub(in super::super) fn job(uid: &str, status: &Value) -> Job {
         let object = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
             "metadata": { "name": "j", "namespace": "n", "uid": uid },
             "spec": { "function": "f" }, "status": status });
@@ -167,13 +167,15 @@ mod tests {
         json!({ "cpuSeconds": 0.0, "peakMemoryBytes": 0, "efficiency": 0.0, "logBytes": log_bytes })
     }
 
-    /// A store with a log of this job's attempt 1.
-    async fn store(directory: &std::path::Path, said: &[u8]) -> Results {
+    /// A store with the logs of this job's first attempts.
+    pub(in super::super) async fn store(directory: &std::path::Path, said: &[&[u8]]) -> Results {
         let results = Results::open(&format!("file://{}", directory.display())).unwrap();
-        let mut end = LogEnd::new(MAX_KEPT_LOG_BYTES);
-        end.push(said, "2026-01-02T03:04:05Z".parse().unwrap());
-        let content = futures::stream::iter([Ok(Bytes::from(end.into_bytes()))]);
-        results.put_log(&log_location("n", UID, 1), Box::pin(content)).await.unwrap();
+        for (attempt, said) in (1..).zip(said) {
+            let mut end = LogEnd::new(MAX_KEPT_LOG_BYTES);
+            end.push(said, "2026-01-02T03:04:05Z".parse().unwrap());
+            let content = futures::stream::iter([Ok(Bytes::from(end.into_bytes()))]);
+            results.put_log(&log_location("n", UID, attempt), Box::pin(content)).await.unwrap();
+        }
         results
     }
 
@@ -194,7 +196,7 @@ mod tests {
     async fn what_is_stored_is_read_also_of_an_earlier_attempt_and_of_no_other_job() {
         let directory = tempfile::tempdir().unwrap();
         let said = b"odd \0\xff\nbytes";
-        let results = store(directory.path(), said).await;
+        let results = store(directory.path(), &[said]).await;
         let failed = json!({ "phase": "Failed", "attempt": 1, "failure": failure(1, "Crashed") });
         let again = json!({ "phase": "Running", "attempt": 2, "failure": failure(1, "Crashed") });
         assert_eq!(read(Some(&results), false, &job(UID, &failed), None).await.unwrap(), said);

@@ -11,12 +11,10 @@ use http_body_util::Full;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use windlass_core::kept_log::{LogEnd, log_location};
 
+use super::super::kept_logs::tests::{UID, job, store};
 use super::*;
-use crate::crd::ComputeJob;
 
-const UID: &str = "0190b7a2-1111-7abc-8def-0123456789ab";
 const BATCH_JOB: &str = "j-0190b7a2-2";
 
 /// The states that a job is told to be in.
@@ -64,31 +62,12 @@ fn node(answers: &[&'static str]) -> (Client, Arc<Mutex<VecDeque<&'static str>>>
     (Client::new(service, "n"), answers)
 }
 
-fn job(status: &Value) -> Job {
-    let object = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
-        "metadata": { "name": "j", "namespace": "n", "uid": UID },
-        "spec": { "function": "f" }, "status": status });
-    serde_json::from_value::<ComputeJob>(object).unwrap().to_core()
-}
-
 fn running() -> Job {
-    job(&json!({ "phase": "Running", "attempt": 2, "pod": "p" }))
+    job(UID, &json!({ "phase": "Running", "attempt": 2, "pod": "p" }))
 }
 
 fn succeeded() -> Job {
-    job(&json!({ "phase": "Succeeded", "attempt": 2, "pod": "p" }))
-}
-
-/// A store that has what the attempts 1 and 2 have said.
-async fn store(directory: &std::path::Path) -> Results {
-    let results = Results::open(&format!("file://{}", directory.display())).unwrap();
-    for (attempt, said) in [(1, "kept of 1\n"), (2, "kept of 2\n")] {
-        let mut end = LogEnd::new(MAX_KEPT_LOG_BYTES);
-        end.push(said.as_bytes(), "2026-01-02T03:04:05Z".parse().unwrap());
-        let content = futures::stream::iter([Ok(Bytes::from(end.into_bytes()))]);
-        results.put_log(&log_location("n", UID, attempt), Box::pin(content)).await.unwrap();
-    }
-    results
+    job(UID, &json!({ "phase": "Succeeded", "attempt": 2, "pod": "p" }))
 }
 
 /// What is sent of a job that is first in one state and then told to be in others.
@@ -102,7 +81,7 @@ async fn followed_from(tail: u64, answers: &[&'static str], first: Job, later: &
     let (client, left) = node(answers);
     let (tell, told) = mpsc::unbounded_channel();
     let range = LogRange { tail, timestamps: false };
-    let results = Some(store(directory.path()).await);
+    let results = Some(store(directory.path(), &[b"kept of 1\n", b"kept of 2\n"]).await);
     let log = follow_logs(client, results, first, Box::new(Told(told)), range);
     let read = log.try_collect::<Vec<_>>();
     let end = async {
@@ -118,10 +97,10 @@ async fn followed_from(tail: u64, answers: &[&'static str], first: Job, later: &
 
 #[tokio::test]
 async fn an_attempt_that_was_over_before_its_log_could_be_opened_is_read_from_where_it_is_kept() {
-    let starting = job(&json!({ "phase": "Starting", "attempt": 2 }));
+    let starting = job(UID, &json!({ "phase": "Starting", "attempt": 2 }));
     assert_eq!(followed(&[], starting, &[succeeded()]).await, "kept of 2\n");
     // Nothing was told in between: both attempts, in their order.
-    assert_eq!(followed(&[], job(&json!({})), &[succeeded()]).await, "kept of 1\nkept of 2\n");
+    assert_eq!(followed(&[], job(UID, &json!({})), &[succeeded()]).await, "kept of 1\nkept of 2\n");
 }
 
 #[tokio::test]
@@ -147,7 +126,7 @@ async fn what_was_there_before_is_not_sent_where_nobody_asks_for_it() {
 
 #[tokio::test]
 async fn an_attempt_that_goes_on_in_another_pod_is_followed_there() {
-    let elsewhere = job(&json!({ "phase": "Running", "attempt": 2, "pod": "q" }));
+    let elsewhere = job(UID, &json!({ "phase": "Running", "attempt": 2, "pod": "q" }));
     let (client, left) = node(&["of the pod\n"]);
     let (tell, told) = mpsc::unbounded_channel();
     let range = LogRange { tail: 100, timestamps: false };
