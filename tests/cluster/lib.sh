@@ -123,3 +123,20 @@ end() {
 cgroup_mounts() { awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/self/mounts; }
 
 ctr_run() { ctr --address "$socket" --namespace k8s.io "$@"; }
+
+# make_cpus COUNT: what /sys/devices/system/node is to show: one node with so many CPUs. Each is one of the machine's, by a
+# name with more zeros: the kubelet counts them all, and hands none to a cgroup that the machine lacks.
+make_cpus() {
+  local cpu own name node=$dir/cpus/node0
+  own=$(nproc)
+  mkdir -p "$node/hugepages"
+  rm -rf "$node"/cpu*
+  cat /sys/devices/system/node/node0/meminfo >"$node/meminfo"
+  echo 10 >"$node/distance"
+  for ((cpu = 0; cpu < $1; cpu++)); do
+    name=cpu$(printf '%0*d' $((cpu / own + 1)) $((cpu % own)))
+    mkdir -p "$node/$name/topology"
+    echo "$cpu" >"$node/$name/topology/core_id"
+    echo 0 >"$node/$name/topology/physical_package_id"
+  done
+}

@@ -1,10 +1,11 @@
 //! The client of the API server, with every call counted.
 
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
+use tokio::time::Instant;
 use tower::{Layer, Service};
 use windlass_core::Error;
 

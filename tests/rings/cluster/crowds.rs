@@ -1,10 +1,14 @@
 //! Callers that hold all the connections they can get of a gateway, beside an honest one.
 
+use std::net::{IpAddr, SocketAddr, TcpStream};
+
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use serde_json::{Value, json};
 
 use super::spinning;
-use crate::crowds::{assert_honest_are_quick, streams_of_one};
+use crate::crowds::{assert_honest_are_quick, crowd_by, pipelined, streams_of_one};
 use crate::support::cluster::{Namespace, RELEASE, get, kubectl};
+use crate::support::http::Client;
 
 /// Which gateways are ready, and how often each was started again.
 fn gateways() -> Vec<(Value, Value, Value)> {
@@ -38,4 +42,57 @@ fn an_account_with_watch_alone_slows_nobody_and_no_probe() {
     assert_honest_are_quick(&client, streaming);
     assert_eq!(gateways(), before);
     namespace.cancel("long");
+}
+
+/// A gateway by its pod's address. By that of the Service, all callers outside the cluster have the node's address.
+fn by_its_pod(namespace: &Namespace) -> Client {
+    let pods = get(&["pods", "-n", RELEASE, "-l", "app.kubernetes.io/component=gateway"]);
+    let pod = &pods["items"][0];
+    let ports = pod["spec"]["containers"][0]["ports"].as_array().unwrap();
+    let http = ports.iter().find(|port| port["name"] == "http").unwrap();
+    let mut client = namespace.direct_client();
+    client.address =
+        format!("{}:{}", pod["status"]["podIP"].as_str().unwrap(), http["containerPort"]);
+    client
+}
+
+/// The address that `tests/cluster/up` gives this machine for callers who are to come from elsewhere.
+fn elsewhere() -> Option<IpAddr> {
+    let cluster = get(&["endpoints", "kubernetes", "-n", "default"]);
+    let node: IpAddr = cluster["subsets"][0]["addresses"][0]["ip"].as_str()?.parse().ok()?;
+    let IpAddr::V4(node) = node else { return None };
+    let [a, b, c, last] = node.octets();
+    let other = IpAddr::from([a, b, c, last + 1]);
+    // No other cluster has it.
+    std::net::UdpSocket::bind((other, 0)).ok().map(|_| other)
+}
+
+/// A connection that comes from this address.
+fn connect_from(from: IpAddr, to: SocketAddr) -> Option<TcpStream> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).ok()?;
+    bind(&socket, &SocketAddr::new(from, 0)).ok()?;
+    connect(&socket, &to).ok()?;
+    Some(socket.into())
+}
+
+/// They come from one address, whose bounds they use up: the others, and the kubelet's probes, are at other addresses.
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn callers_without_a_token_slow_nobody_and_no_probe() {
+    let Some(elsewhere) = elsewhere() else {
+        println!("left out: this machine has one address for the cluster");
+        return;
+    };
+    let namespace = Namespace::new("pipelining");
+    let client = by_its_pod(&namespace);
+    let gateway = client.address.parse().unwrap();
+    let before = gateways();
+    assert!(before.iter().all(|(_, ready, _)| *ready == json!(true)), "{before:?}");
+    for (path, requests) in pipelined(&client) {
+        let crowd = crowd_by(|| connect_from(elsewhere, gateway), &requests);
+        println!("{path}: {} connections", crowd.len());
+        assert!(crowd.len() > 100, "{}", crowd.len());
+        assert_honest_are_quick(&client, crowd);
+    }
+    assert_eq!(gateways(), before);
 }

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
+use tokio::time::Instant;
 
 /// Least age of a list before the next.
 const MIN_AGE: Duration = Duration::from_secs(1);

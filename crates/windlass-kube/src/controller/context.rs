@@ -110,7 +110,7 @@ impl Context {
             instance: Some(settings.name.clone()),
         };
         Arc::new(Self {
-            clock: Clock::start(),
+            clock: Clock::reading(settings.system_time),
             leads,
             metrics,
             recorder: Recorder::new(client.clone(), reporter),

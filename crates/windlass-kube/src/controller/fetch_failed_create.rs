@@ -1,11 +1,12 @@
 //! Why an attempt has no pod: as the API server has told this controller, or as Events tell.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
+use tokio::time::Instant;
 use tracing::warn;
 use windlass_core::plan::{Attempt, AttemptState};
 use windlass_core::status::reasons;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 use moka::future::Cache;
+use tokio::time::Instant;
 use windlass_core::Error;
 
 use crate::access_review::{Deed, is_allowed};
@@ -17,12 +18,12 @@ const KEPT: Duration = Duration::from_secs(5);
 /// Most answers kept.
 const MOST_KEPT: u64 = 10_000;
 
-/// The API server's answers, by namespace and function.
-pub(crate) struct FunctionRights(Cache<(String, String), bool>);
+/// The API server's answers, and since when they are known, by namespace and function.
+pub(crate) struct FunctionRights(Cache<(String, String), (Instant, bool)>);
 
 impl Default for FunctionRights {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT).build())
+        Self(Cache::new(MOST_KEPT))
     }
 }
 
@@ -35,9 +36,19 @@ impl FunctionRights {
         function: &str,
     ) -> Result<bool, Error> {
         let key = (namespace.to_owned(), function.to_owned());
-        let asked =
-            is_allowed(client, service_account(namespace), Deed::use_of(function, namespace));
-        self.0.try_get_with(key, asked).await.map_err(|error| (*error).clone())
+        let is_old = |(since, _): (Instant, bool)| since.elapsed() >= KEPT;
+        if self.0.get(&key).await.is_some_and(is_old) {
+            self.0.invalidate(&key).await;
+        }
+        let ask = async {
+            let deed = Deed::use_of(function, namespace);
+            Ok::<_, Error>((
+                Instant::now(),
+                is_allowed(client, service_account(namespace), deed).await?,
+            ))
+        };
+        let asked = self.0.try_get_with(key, ask).await;
+        asked.map(|(_, may_use)| may_use).map_err(|error| (*error).clone())
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use kube::runtime::controller::Action as Requeue;
+use tokio::time::Instant;
 use tracing::{debug, error, warn};
 use windlass_core::{Error, JobKey};
 

@@ -2,13 +2,14 @@
 //! followed up is given back. Whoever claims one is in [`claim_standby`](super::claim_standby).
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1 as batch;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, PostParams, PropagationPolicy};
 use kube::{Api, ResourceExt as _};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use windlass_core::plan::Action;
 use windlass_core::report::has_ended;

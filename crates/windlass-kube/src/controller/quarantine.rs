@@ -1,6 +1,7 @@
 //! Jobs whose reconcile has panicked are left alone for a while: a defect of ours in one job must not stop the others.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use super::by_job::ByJob;
 

@@ -2,10 +2,11 @@
 //! at once: claimed and not observed yet, deleted before their pods were seen, or found by a list and by no watch.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Resource as _;
+use tokio::time::Instant;
 use tracing::warn;
 use windlass_core::plan::next_attempt_number;
 use windlass_core::report::has_ended;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use windlass_core::Job;
 
 use super::manage_jobs::ManageJobs;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// Called with each job that this process has seen to end, while it leads. Must return at once.
     pub ended: Option<Ended>,
+    /// Reads the system's clock. A test in which time is virtual has its own.
+    pub system_time: fn() -> Timestamp,
 }
 
 /// A function that is given a job.

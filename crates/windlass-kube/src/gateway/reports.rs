@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{Timestamp, Unit};
 use kube::Client;
 use moka::future::Cache;
+use tokio::time::Instant;
 use tracing::{debug, info};
 use windlass_core::blobs::Blobs as _;
 use windlass_core::jobs::{

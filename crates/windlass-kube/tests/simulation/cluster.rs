@@ -17,6 +17,7 @@ use windlass_core::status::FailureReason;
 use crate::server::{Key, Server, State, is_live, key};
 use crate::standby;
 use crate::story::{Claims, Story, must_fail};
+use crate::virtual_time::now;
 
 /// A Job controller makes a pod of a batch Job that was deleted at most so many milliseconds later.
 const LATE_POD: u64 = 4_000;
@@ -157,7 +158,7 @@ impl Cluster {
             pod["spec"]["nodeName"] = json!("n");
             pod["status"] = json!({ "phase": "Running", "containerStatuses": [{
                 "name": "function", "image": "", "imageID": "", "ready": true, "restartCount": 0,
-                "state": { "running": { "startedAt": Timestamp::now() } } }] });
+                "state": { "running": { "startedAt": now() } } }] });
             state.put(key, pod);
         } else if running && !stopping && !standby::is_told(&pod) {
             standby::tell(state, key, pod, delays, self.claims);
@@ -190,7 +191,7 @@ fn say_unschedulable(state: &mut State, key: &Key, mut pod: Value) {
     if pod["status"]["conditions"].is_null() {
         pod["status"]["conditions"] = json!([{ "type": "PodScheduled", "status": "False",
             "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu.",
-            "lastTransitionTime": Timestamp::now() }]);
+            "lastTransitionTime": now() }]);
         state.put(key, pod);
     }
 }
@@ -204,7 +205,7 @@ fn end_job(state: &mut State, key: &Key, uid: &Value) {
     let mut job = state.objects[key].clone();
     job["status"]["ended"] = json!(true);
     if pods_of(state, uid).any(|(_, pod)| pod["status"]["phase"] == "Succeeded") {
-        job["status"]["completionTime"] = json!(Timestamp::now());
+        job["status"]["completionTime"] = json!(now());
     } else {
         job["status"]["conditions"] = json!([{ "type": "Failed", "status": "True",
             "reason": "BackoffLimitExceeded", "message": "no pod" }]);
@@ -262,7 +263,7 @@ fn outcome(state: &State, pod: &Value) -> Outcome {
 }
 
 fn end(state: &mut State, key: &Key, mut pod: Value, outcome: Option<Outcome>) {
-    let now = Timestamp::now();
+    let now = now();
     let started: Timestamp = serde_json::from_value(
         pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"].clone(),
     )

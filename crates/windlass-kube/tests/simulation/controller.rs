@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use windlass_kube::{ManageJobs, Metrics, ReportEndpoint, Settings, WorkerSettings};
 
 use crate::server::Server;
+use crate::virtual_time::now;
 
 /// `manages` says whether it makes the pods of its batch Jobs itself.
 pub(crate) fn start(server: &Server, controller: usize, manages: bool) -> JoinHandle<()> {
@@ -33,6 +34,7 @@ pub(crate) fn settings() -> Settings {
         manage_jobs: ManageJobs::Never,
         worker: WorkerSettings::default(),
         ended: None,
+        system_time: now,
     }
 }
 

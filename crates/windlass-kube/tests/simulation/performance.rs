@@ -29,11 +29,9 @@ pub(crate) struct Performance {
     deaths: watch::Receiver<Vec<usize>>,
     /// Whether controllers that start make the pods of their batch Jobs.
     manages: bool,
-    /// What is still to be done by hand, and the step at which the first batch Job was there.
+    /// What is still to be done by hand, and since when the first batch Job is there.
     by_hand: Option<(ByHand, u64)>,
-    first_batch_job: Option<u32>,
-    /// Steps so far.
-    steps: u32,
+    first_batch_job: Option<Instant>,
     /// When the first job is to be cancelled, and the stranger to go away.
     cancel_at: Option<Instant>,
     stranger_until: Option<Instant>,
@@ -55,6 +53,7 @@ pub(crate) struct Performance {
 impl Performance {
     pub(crate) async fn begin(story: Story) -> Self {
         let server = Server::new(story.faults.clone());
+        server.lock().random = story.spread;
         let deaths = server.lock().deaths.subscribe();
         server.lock().read_faults = story.read_faults;
         create_warm_function(&server, story.standbys);
@@ -93,7 +92,6 @@ impl Performance {
             manages,
             by_hand: story.by_hand,
             first_batch_job: None,
-            steps: 0,
             cancel_at: story.cancel.map(after),
             stranger_until: story.stranger.map(after),
             unlabelled_until: None,
@@ -110,7 +108,6 @@ impl Performance {
 
     /// Does what is due now.
     pub(crate) fn act(&mut self) {
-        self.steps += 1;
         self.restart_the_dead();
         if is_due(&mut self.cancel_at) {
             self.cancel_first_job();
@@ -139,11 +136,6 @@ impl Performance {
         {
             self.server.lock().suspend(&batch_job, false);
         }
-    }
-
-    /// Gives controllers the time that the machine did not give them.
-    pub(crate) fn wait_longer(&mut self, pause: Duration) {
-        self.unlabelled_until = self.unlabelled_until.map(|until| until + pause);
     }
 
     fn restart_the_dead(&mut self) {
@@ -176,9 +168,8 @@ impl Performance {
         let may = |job: &Value| !needs_pod || job["status"]["had_pod"] == true;
         let first = state.all("jobs").next().filter(|(_, job)| may(job));
         let Some(batch_job) = first.map(|(key, _)| key.clone()) else { return };
-        // In steps: in each of them everybody gets on, however busy the machine is.
-        let since = *self.first_batch_job.get_or_insert(self.steps);
-        if STEP * (self.steps - since) < Duration::from_millis(after) {
+        let since = *self.first_batch_job.get_or_insert_with(Instant::now);
+        if since.elapsed() < Duration::from_millis(after) {
             return;
         }
         self.by_hand = None;

@@ -1,12 +1,12 @@
 //! What a node and a gateway do about a standby: the pod gets its CPUs or not, and the worker is told what to do once the
 //! gateway has seen that its pod is an attempt.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cluster::Delays;
 use crate::server::{Key, State, key};
 use crate::story::Claims;
+use crate::virtual_time::now;
 
 /// How long it takes until a function is said to run, in milliseconds.
 const SAID_TO_RUN: u64 = 1_000;
@@ -37,8 +37,7 @@ pub(crate) fn say_running(state: &mut State, key: &Key, mut pod: Value, delays: 
         && annotations["windlass.dev/running"].is_null()
         && delays.is_over(key, "said to run", SAID_TO_RUN)
     {
-        pod["metadata"]["annotations"]["windlass.dev/running"] =
-            json!(Timestamp::now().to_string());
+        pod["metadata"]["annotations"]["windlass.dev/running"] = json!(now().to_string());
         state.put(key, pod);
     }
 }
@@ -57,7 +56,7 @@ pub(crate) fn tell(
     if claims.deferred && key.2.ends_with(['0', '2', '4', '6', '8']) {
         if pod["status"]["conditions"].is_null() {
             pod["status"]["conditions"] = json!([{ "type": "PodResizePending", "status": "True",
-                "reason": "Deferred", "message": "no room", "lastTransitionTime": Timestamp::now() }]);
+                "reason": "Deferred", "message": "no room", "lastTransitionTime": now() }]);
             state.put(key, pod);
         }
     } else if delays.is_over(key, "told", claims.answered_within) && may_run(state, &pod) {

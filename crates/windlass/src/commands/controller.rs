@@ -154,6 +154,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         standbys: args.standbys,
         manage_jobs: args.manage_jobs.into(),
         worker,
+        system_time: jiff::Timestamp::now,
         ended: Traces::from_environment()?
             .map(|traces| -> Ended { Arc::new(move |job| traces.job(job)) }),
     };

@@ -34,10 +34,7 @@ fn the_admins_story() {
     story.chapter("what is idle is lent and comes back", pools::what_is_lent_comes_back);
     story.chapter("the urgent before the lower", pools::a_lower_priority_ends_for_a_higher);
     story.chapter("guarantees end what is lent", pools::what_is_guaranteed_is_reclaimed);
-    // The node has room for few of them at a time: no pod is to give its CPUs back meanwhile.
-    let patient = Upgraded::to("controller.unschedulableTimeoutSeconds=0");
     story.chapter("weights 100 and 1", pools::shares_follow_the_weights);
-    drop(patient);
 
     // The other tests run with a release that asks for no CPUs.
     let _default = Upgraded::to(node::THE_CHARTS_REQUESTS);

@@ -7,7 +7,33 @@ use serde_json::json;
 use super::{lingering, succeeds};
 use crate::cluster::{MANY_SECONDS, pods};
 use crate::support::cluster::{Bucket, Namespace, kubectl, node_cpus};
+use crate::support::release::run;
 use crate::support::{checkout, eventually};
+
+/// More CPUs of the node until this is dropped: more pods run at a time, none is faster. A cluster that is not the tests' own
+/// stays as it is.
+pub(super) struct Cpus(Option<u64>);
+
+impl Cpus {
+    pub(super) fn of_the_node(count: u64) -> Self {
+        let ours = std::env::var_os("WINDLASS_IMAGE").is_none();
+        let before = ours.then(node_cpus);
+        before.inspect(|_| set(count));
+        Self(before)
+    }
+}
+
+impl Drop for Cpus {
+    fn drop(&mut self) {
+        self.0.inspect(|before| set(*before));
+    }
+}
+
+fn set(cpus: u64) {
+    let kubeconfig = std::fs::canonicalize(std::env::var_os("KUBECONFIG").unwrap()).unwrap();
+    let of_the_run = kubeconfig.parent().unwrap().file_name().unwrap();
+    run("tests/cluster/cpus", &[of_the_run.to_str().unwrap(), &cpus.to_string()]);
+}
 
 /// Longest time from `kubectl apply` to the end of a job.
 const ENDED: Duration = Duration::from_secs(30);

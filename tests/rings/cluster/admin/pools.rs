@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::node::Cpus;
 use super::{ALL_ENDED, Pool, is_told, lingering, runs, seconds, succeeds, time};
 use crate::support::cluster::{Namespace, get, kubectl};
 use crate::support::eventually;
+use crate::support::release::Upgraded;
 
 pub(super) fn no_namespace_passes_by_a_pool() {
     let namespace = Namespace::new("no-escape");
@@ -91,8 +93,11 @@ const CPUS: usize = 20;
 const MANY: usize = 200;
 const FEW: usize = 60;
 
-/// All wait before the first starts. Pods for which the node has no room hold their CPUs, too.
+/// All wait before the first starts. The node has room for all that may run: whose pod is next is not the scheduler's choice.
 pub(super) fn shares_follow_the_weights() {
+    let _room = Cpus::of_the_node(CPUS as u64 + 4);
+    // On a node that has room for few of them, no pod is to give its CPUs back meanwhile.
+    let _patient = Upgraded::to("controller.unschedulableTimeoutSeconds=0");
     let (heavy, light) = (Namespace::new("heavy"), Namespace::new("light"));
     let pool = Pool::new("weights", &json!({ "cpus": CPUS, "hold": true }));
     heavy.apply_queue("default", &json!({ "cpus": 100, "weight": 100 }));

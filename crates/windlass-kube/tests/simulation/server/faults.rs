@@ -57,6 +57,11 @@ impl State {
         )
     }
 
+    /// How long a request, an answer or an event is on its way.
+    pub(super) fn travel_time(&mut self) -> Duration {
+        Duration::from_millis(random_below(&mut self.random, 3))
+    }
+
     /// Whether a read is refused now.
     pub(super) fn refuses_read(&mut self) -> bool {
         let Some(faults) = &mut self.read_faults else { return false };

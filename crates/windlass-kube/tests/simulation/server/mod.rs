@@ -44,6 +44,8 @@ pub(crate) struct State {
     /// Parts of the names of writes, and how often such a write is refused.
     pub(crate) refused: Vec<(&'static str, usize)>,
     pub(crate) read_faults: Option<ReadFaults>,
+    /// Decides how long requests, answers and events are on their way.
+    pub(crate) random: u64,
     pub(crate) drops_managed_by: bool,
     /// Minor version, once it is told.
     pub(crate) minor: Option<u32>,
@@ -66,6 +68,7 @@ impl Server {
             faults,
             refused: Vec::new(),
             read_faults: None,
+            random: 1,
             drops_managed_by: false,
             minor: None,
             deaths: watch::Sender::new(Vec::new()),
@@ -92,6 +95,7 @@ impl Server {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        self.travel().await;
         if parts.uri.path() == "/version" {
             return Ok(self.lock().tell_version());
         }
@@ -120,6 +124,7 @@ impl Server {
         };
         // The answer shows how things were.
         tokio::time::sleep(delay / 4).await;
+        self.travel().await;
         Ok(answer)
     }
 
@@ -157,8 +162,17 @@ impl Server {
                 Err(io::Error::new(io::ErrorKind::ConnectionReset, "a fault"))
             }
             Some(WriteFault::DeathAfter) => self.die(controller).await,
-            _ => Ok(answer),
+            _ => {
+                self.travel().await;
+                Ok(answer)
+            }
         }
+    }
+
+    /// A request, or an answer, is on its way.
+    async fn travel(&self) {
+        let time = self.lock().travel_time();
+        tokio::time::sleep(time).await;
     }
 
     async fn die(&self, controller: usize) -> io::Result<Answer> {

@@ -1,12 +1,12 @@
 //! What is stored: objects, their versions, and what happens at a write.
 
 use http::{Method, StatusCode};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::promises::went_back;
 use super::rest::{Answer, Path, Query, json_answer, problem};
 use super::{Key, State};
+use crate::virtual_time::now;
 
 impl State {
     pub(super) fn read(&self, path: &Path, query: &Query) -> Answer {
@@ -80,7 +80,7 @@ impl State {
         if key.0 == "jobs" {
             object["spec"]["template"].as_object_mut().map(|template| template.remove("spec"));
         }
-        object["metadata"]["creationTimestamp"] = json!(Timestamp::now());
+        object["metadata"]["creationTimestamp"] = json!(now());
         if self.drops_managed_by && self.uids.is_multiple_of(2) {
             object["spec"].as_object_mut().map(|spec| spec.remove("managedBy"));
         }
@@ -115,7 +115,7 @@ impl State {
         let Some(mut object) = self.objects.get(key).cloned() else { return };
         if key.0 == "pods" {
             if object["metadata"]["deletionTimestamp"].is_null() {
-                object["metadata"]["deletionTimestamp"] = json!(Timestamp::now());
+                object["metadata"]["deletionTimestamp"] = json!(now());
                 self.put(key, object);
             }
             return;

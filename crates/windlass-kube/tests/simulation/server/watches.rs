@@ -73,7 +73,9 @@ impl State {
     /// How late the next events of a watch come.
     fn event_delay(&mut self, plural: &str) -> Duration {
         let pods = self.read_faults.filter(|_| plural == "pods");
-        self.read_delay() + Duration::from_millis(pods.map_or(0, |faults| faults.late_pods))
+        self.travel_time()
+            + self.read_delay()
+            + Duration::from_millis(pods.map_or(0, |faults| faults.late_pods))
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::late_needs::{block_on, phase_is, wait_for};
+use super::late_needs::{phase_is, wait_for};
 use crate::cluster;
 use crate::controller::start;
 use crate::objects::{change_spec, create_function, create_job};
 use crate::server::{Server, State, is_live};
+use crate::virtual_time::block_on;
 
 /// Longest time until something follows.
 const SOON: Duration = Duration::from_secs(20);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::late_needs::{block_on, has_reason, has_succeeded, wait_for, without_function};
+use super::late_needs::{has_reason, has_succeeded, wait_for, without_function};
 use crate::cluster;
 use crate::controller::start;
 use crate::objects::{create_cluster_function, create_function, create_job};
 use crate::server::{Server, key};
+use crate::virtual_time::block_on;
 
 /// Longest time until a job has ended that can run: a right is asked for again every few seconds.
 const SOON: Duration = Duration::from_secs(20);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::late_needs::{block_on, phase_is, wait_for};
+use super::late_needs::{phase_is, wait_for};
 use super::write_faults::{FAULTS, WRITES};
 use crate::cluster;
 use crate::controller::start;
@@ -17,6 +17,7 @@ use crate::objects::{
 use crate::play::{play_all, play_numbered};
 use crate::server::{ReadFaults, Server, key};
 use crate::story::Story;
+use crate::virtual_time::block_on;
 
 /// Longest time until something follows.
 const SOON: Duration = Duration::from_secs(20);

@@ -13,13 +13,13 @@ use crate::controller::{settings, start_with};
 use crate::objects::{create_function, create_job};
 use crate::play::{END, SETTLE};
 use crate::server::Server;
+use crate::virtual_time::block_on;
 
 /// One controller with a defect: it panics at the first start of one job, and when another has ended.
 #[test]
 fn a_panic_at_one_of_a_hundred_jobs_stops_no_other() {
     const JOBS: usize = 100;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let server = Server::new(BTreeMap::new());
         create_function(&server);
         (0..JOBS).for_each(|index| drop(create_job(&server, index, 0)));

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -13,13 +12,10 @@ use crate::cluster;
 use crate::controller::{settings, start, start_with};
 use crate::objects::{create_function, create_job};
 use crate::server::{Server, key};
+use crate::virtual_time::{block_on, now};
 
 /// Longest time until a job says why it waits.
 pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(3);
-
-pub(super) fn block_on(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
-}
 
 /// Waits until the status of the only job is so.
 async fn wait(server: &Server, within: Duration, is_so: impl Fn(&Value) -> bool) {
@@ -150,7 +146,7 @@ fn why_there_is_no_pod_is_told_within_seconds() {
         });
         let batch_job = made.await.unwrap();
         let event = json!({ "apiVersion": "v1", "kind": "Event", "metadata": {},
-            "firstTimestamp": Timestamp::now(), "reason": "FailedCreate",
+            "firstTimestamp": now(), "reason": "FailedCreate",
             "involvedObject": { "kind": "Job", "uid": batch_job["metadata"]["uid"] },
             "message": "pods is forbidden: no PriorityClass with name high was found" });
         server.lock().create(key("events", "e"), event);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::late_needs::{block_on, phase_is, wait_for};
+use super::late_needs::{phase_is, wait_for};
 use super::write_faults::{FAULTS, WRITES, random_faults};
 use crate::cluster;
 use crate::controller::start;
@@ -16,6 +16,7 @@ use crate::objects::{
 use crate::play::{play_all, play_numbered, plays_all};
 use crate::server::{ReadFaults, Server, random_below};
 use crate::story::Story;
+use crate::virtual_time::block_on;
 
 /// Longest time until something follows.
 const SOON: Duration = Duration::from_secs(20);
@@ -73,11 +74,19 @@ fn any_story(seed: u64) -> Story {
 }
 
 #[test]
-#[ignore = "takes hours for ten thousand stories: tests/run stories"]
+#[ignore = "takes an hour of CPU for ten thousand stories: tests/run stories"]
 fn no_story_ever_grants_more_than_the_cpus_that_queues_share() {
     let number = std::env::var("WINDLASS_STORIES").ok().and_then(|text| text.parse().ok());
+    let number = number.unwrap_or(STORIES);
     let began = Instant::now();
-    let played = play_numbered(number.unwrap_or(STORIES), any_story).len();
+    let threads: u64 = std::thread::available_parallelism().unwrap().get().try_into().unwrap();
+    let played: usize = std::thread::scope(|scope| {
+        let of_thread =
+            |thread| move || play_all((thread..number).step_by(threads as usize).map(any_story));
+        let playing: Vec<_> = (0..threads).map(|thread| scope.spawn(of_thread(thread))).collect();
+        playing.into_iter().map(|thread| thread.join().unwrap().len()).sum()
+    });
+    assert_eq!(played as u64, number);
     println!("{played} stories in {:.0?}", began.elapsed());
 }
 

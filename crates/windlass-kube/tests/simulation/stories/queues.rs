@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use windlass_kube::Settings;
 
-use super::late_needs::{
-    TOLD_WITHIN, block_on, has_reason, has_succeeded, wait_for, with_function,
-};
+use super::late_needs::{TOLD_WITHIN, has_reason, has_succeeded, wait_for, with_function};
 use crate::controller::{settings, start, start_with};
 use crate::objects::{change_spec, create_job_of, create_queue_of};
 use crate::play::play_numbered;
 use crate::server::{Server, key};
 use crate::story::{ByHand, Story};
+use crate::virtual_time::block_on;
 
 /// Longest time until a job that may start has ended.
 const ENDED_WITHIN: Duration = Duration::from_secs(20);

@@ -7,15 +7,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use windlass_kube::Settings;
 
-use super::late_needs::{
-    TOLD_WITHIN, block_on, has_reason, has_succeeded, wait_for, with_function,
-};
+use super::late_needs::{TOLD_WITHIN, has_reason, has_succeeded, wait_for, with_function};
 use super::write_faults::random_faults;
 use crate::controller::{settings, start, start_with};
 use crate::objects::{create_job_of, create_queue, set_node_cpus};
 use crate::play::play_numbered;
 use crate::server::{ReadFaults, Server, random_below};
 use crate::story::{ByHand, Story};
+use crate::virtual_time::block_on;
 
 /// Longest time until a job that may start has ended: a pause of up to 10 s is over by then.
 const ENDED_WITHIN: Duration = Duration::from_secs(30);
