@@ -12,6 +12,10 @@ from types import TracebackType
 # which is what is kept of a long one, has the type of the exception as well.
 MESSAGE_CHARACTERS, PART_CHARACTERS = 8 << 10, 2 << 10
 
+# Where the code is that is called between a process's begin and the function. `asyncio` is not imported for this.
+_LIBRARY = os.path.dirname(os.__file__)
+ON_THE_WAY = (os.path.dirname(__file__), os.path.join(_LIBRARY, "asyncio"), os.path.join(_LIBRARY, "importlib"))
+
 
 class Refused(Exception):
     """The function has raised `windlass.BadInput`."""
@@ -43,11 +47,15 @@ def explained(error: BaseException) -> str:
 
 
 def _own(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first call that is not ours on."""
-    ours, own = os.path.dirname(__file__), trace
-    while own is not None and os.path.dirname(own.tb_frame.f_code.co_filename) == ours:
+    """The traceback from the function's own code on: without our calls, and those of what imports or awaits it."""
+    own = trace
+    while own is not None and _is_on_the_way(own.tb_frame.f_code.co_filename):
         own = own.tb_next
     return own or trace
+
+
+def _is_on_the_way(file: str) -> bool:
+    return file.startswith("<frozen importlib.") or os.path.dirname(file) in ON_THE_WAY
 
 
 def line_of(kind: type[BaseException], message: str, text: str, **more: bool) -> str:

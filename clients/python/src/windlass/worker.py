@@ -60,7 +60,6 @@ import faulthandler
 import os
 import signal
 import sys
-import traceback
 from typing import NamedTuple
 
 from windlass._ends import (
@@ -74,6 +73,7 @@ from windlass._ends import (
     is_killed_with_us,
     stop,
 )
+from windlass._failure import explained
 from windlass._job import Manner, exit_status, run, say_bad_input, say_failed
 from windlass._output import write_file
 from windlass._pool import Pool
@@ -171,7 +171,7 @@ def check(target: str) -> int:
         print(f"cannot import {target}: {error}", file=sys.stderr)
         return FAILED
     except (Exception, SystemExit) as error:
-        traceback.print_exc()
+        print(explained(error), end="", file=sys.stderr)
         print(f"cannot import {target}: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
     return 0
