@@ -79,6 +79,9 @@ def find(target: str) -> Callable[..., Any]:
     if not callable(found):
         raise NotFound(f"{target} is no function but {type(found).__name__}")
     function: Callable[..., Any] = found
+    if inspect.iscoroutinefunction(function):
+        # What runs it. A file that hides a part of that is told now, and not by each job.
+        importlib.import_module("asyncio")
     return function
 
 
