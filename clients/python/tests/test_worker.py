@@ -129,13 +129,25 @@ def test_a_function_can_be_checked_before_it_is_called():
         ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
         return ended.returncode, ended.stderr
 
-    for target in ("callees:square", "math:sqrt", "callees:Thing.__eq__", "builtins:max"):
+    for target in (
+        "callees:square",
+        "math:sqrt",
+        "callees:Thing.__eq__",
+        "builtins:max",
+        "callees:giver.give",
+        "callees:Giver.take",
+    ):
         assert check(target)[0] == (1 if "Thing" in target else 0), target
     # One that takes no item gets the whole input.
     for target in ("callees:cycle", "callees:Named"):
         assert check(target)[0] == 0, target
     for target, why in [
         ("callee:square", "did you mean callees"),
+        ("callees.py:square", "as in callees:FUNCTION"),
+        ("tests/callees.py:square", "as in tests.callees:FUNCTION"),
+        ("callees:Giver.give", "give is a method: name that of an object, as in callees:OBJECT.give"),
+        ("callees:counted", "counted(x) is a generator"),
+        ("callees:counted_slowly", "counted_slowly(x) is a generator"),
         ("callees:sqare", "did you mean square?"),
         ("callees:os.sep", "is no function but str"),
         ("broken:f", "cannot import broken:f: SystemExit: 7"),
@@ -143,6 +155,19 @@ def test_a_function_can_be_checked_before_it_is_called():
         status, said = check(target)
         assert status == 1 and why in said, said
     assert check("callees")[0] == 2
+
+
+def test_a_check_says_that_a_module_is_in_src_and_what_is_no_python(tmp_path):
+    (tmp_path / "src" / "shop").mkdir(parents=True)
+    (tmp_path / "src" / "shop" / "tasks.py").write_text("def price(x): return x\n")
+    (tmp_path / "bad.py").write_text("def price(x) return x\n")
+    for target, why in [
+        ("shop.tasks:price", "No module named 'shop': it is in src, so install this project into the environment"),
+        ("bad:price", f'  File "{tmp_path}/bad.py", line 1'),
+    ]:
+        command = [sys.executable, "-m", "windlass.worker", "--check", target]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert ended.returncode == 1 and why in ended.stderr and "importlib" not in ended.stderr, ended.stderr
 
 
 def test_what_has_one_meaning_in_json_is_converted(attempt):

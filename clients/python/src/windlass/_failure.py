@@ -42,16 +42,17 @@ def explained(error: BaseException) -> str:
     hint = ""
     if isinstance(error, bdb.BdbQuit) or (isinstance(error, EOFError) and "reading a line" in message_of(error)):
         hint = "there is no terminal here: a function can neither be debugged by pdb nor ask by input()\n"
-    lines = traceback.format_exception(type(error), error, _own(error.__traceback__))
+    lines = traceback.format_exception(type(error), error, _own(error.__traceback__, isinstance(error, SyntaxError)))
     return "".join(plain(line, PART_CHARACTERS) for line in lines) + hint
 
 
-def _own(trace: TracebackType | None) -> TracebackType | None:
+def _own(trace: TracebackType | None, is_complete: bool) -> TracebackType | None:
     """The traceback from the function's own code on: without our calls, and those of what imports or awaits it."""
     own = trace
     while own is not None and _is_on_the_way(own.tb_frame.f_code.co_filename):
         own = own.tb_next
-    return own or trace
+    # Of a module that is no Python, the place is in the error itself.
+    return own or (None if is_complete else trace)
 
 
 def _is_on_the_way(file: str) -> bool:
