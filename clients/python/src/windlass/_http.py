@@ -76,7 +76,6 @@ class Target:
     def opened(self, kind: Callable[..., _Client], connections: int) -> _Client:
         """A client of httpx. A server of this machine is asked directly, whatever proxy the environment names."""
         settings = {
-            "base_url": self.server,
             "verify": self.verify,
             "trust_env": not _discovery.is_loopback(self.server),
             "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -94,8 +93,9 @@ class Target:
         """What httpx is told to send a request."""
         return {
             "method": request.method,
-            "url": request.path,
-            "params": request.params,
+            # Whole, and without parameters where there are none: a URL is read anew for each that is added.
+            "url": self.server.rstrip("/") + request.path,
+            "params": request.params or None,
             "headers": self.head(request),
             "content": request.content if request.data is None else request.data.pieces(),
             "timeout": timeout(request),
