@@ -267,6 +267,31 @@ def test_a_map_has_a_timeout_and_cancels_what_is_left(server, phases):
     until(lambda: sorted(phases("slow")) == ["Cancelled", "Cancelled", "Cancelled", "Succeeded"])
 
 
+@pytest.mark.parametrize("where", ["in the block", "at its end"])
+def test_an_interrupt_of_an_executors_block_cancels_its_jobs(server, client, where):
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), server.executor("slow", parallelism=1) as pool:
+        futures = [pool.submit(60) for _ in range(6)]
+        until(lambda: futures[0].running() and all(future.job for future in futures))
+        if where == "in the block":
+            raise KeyboardInterrupt
+        pool._thread.join = interrupted(pool._thread.join)
+    assert time.monotonic() - began < 30
+    assert {client.wait(future.job, timeout_seconds=20).status.phase for future in futures} == {"Cancelled"}
+
+
+def interrupted(wait):
+    """A wait that Ctrl-C interrupts the first time."""
+    interrupts = [KeyboardInterrupt]
+
+    def waiting(*arguments):
+        if interrupts:
+            raise interrupts.pop()
+        return wait(*arguments)
+
+    return waiting
+
+
 def test_shutdown_waits_or_cancels_what_does_not_run(server):
     pool = server.executor("slow", parallelism=4)
     futures = [pool.submit(1.0) for _ in range(4)]

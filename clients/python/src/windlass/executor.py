@@ -208,14 +208,31 @@ class Executor(concurrent.futures.Executor):
             return
         with self._lock:
             self._is_shut = True
-            futures = list(self._unfinished)
         if cancel_futures:
-            for future in futures:
-                if not future.running():
-                    future.cancel()
+            self._cancel_all(but_running=True)
         self._in_loop(self._end_if_done)
-        if wait:
+        if not wait:
+            return
+        try:
             self._thread.join()
+        except KeyboardInterrupt:
+            # Nobody waits for them any more. Another one leaves at once.
+            self._cancel_all()
+            self._thread.join()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Waits as `shutdown` does. Ctrl-C in the block first cancels all jobs, as it ends the processes of a pool."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and not self._is_copy():
+            self._cancel_all()
+        self.shutdown()
+
+    def _cancel_all(self, but_running: bool = False) -> None:
+        with self._lock:
+            futures = list(self._unfinished)
+        for future in futures:
+            if not (but_running and future.running()):
+                future.cancel()
 
     def _start(self, work: Work) -> JobFuture:
         """Hands in a job."""
