@@ -5,6 +5,7 @@ from __future__ import annotations
 import bdb
 import json
 import os
+import sys
 import traceback
 from types import TracebackType
 
@@ -42,6 +43,8 @@ def explained(error: BaseException) -> str:
     hint = ""
     if isinstance(error, bdb.BdbQuit) or (isinstance(error, EOFError) and "reading a line" in message_of(error)):
         hint = "there is no terminal here: a function can neither be debugged by pdb nor ask by input()\n"
+    if isinstance(error, (AttributeError, ImportError)):
+        hint = _hiding(message_of(error))
     lines = traceback.format_exception(type(error), error, _own(error.__traceback__, isinstance(error, SyntaxError)))
     return "".join(plain(line, PART_CHARACTERS) for line in lines) + hint
 
@@ -57,6 +60,15 @@ def _own(trace: TracebackType | None, is_complete: bool) -> TracebackType | None
 
 def _is_on_the_way(file: str) -> bool:
     return file.startswith("<frozen importlib.") or os.path.dirname(file) in ON_THE_WAY
+
+
+def _hiding(message: str) -> str:
+    """Which file of the function's is in the place of a module of Python that a message is about, as a line."""
+    for name in getattr(sys, "stdlib_module_names", ()):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if f"'{name}'" in message and isinstance(path, str) and not path.startswith(f"{_LIBRARY}{os.sep}"):
+            return f"{path} hides Python's own module {name}: give it another name\n"
+    return ""
 
 
 def line_of(kind: type[BaseException], message: str, text: str, **more: bool) -> str:
