@@ -3,7 +3,7 @@
 //!
 //! `python -m windlass.worker MODULE:FUNCTION` knows `--check`. Other programs have nothing of the kind.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -78,12 +78,16 @@ pub async fn wrong_function(config: &Config) -> Option<(String, String)> {
         }
     });
     let mut found = pin!(at_once(checks));
+    let mut unknown = BTreeMap::<String, Vec<&str>>::new();
     while let Some((name, found)) = found.next().await {
         match found {
             Checked::Good => {}
             Checked::Bad(why) => return Some((name.clone(), why)),
-            Checked::Unknown(why) => warn!(function = %name, %why, "{UNKNOWN}"),
+            Checked::Unknown(why) => unknown.entry(why).or_default().push(name),
         }
+    }
+    for (why, names) in unknown {
+        warn!(function = %names.join(", "), %why, "{UNKNOWN}");
     }
     None
 }
@@ -194,8 +198,27 @@ fn looked_up(program: &Program, search_path: &OsStr) -> Checked {
         false if std::env::split_paths(search_path).any(|path| is_program(&path.join(name))) => {
             Checked::Good
         }
-        false => Checked::Bad(format!("{name:?}: there is no such program on the PATH")),
+        false => Checked::Bad(format!(
+            "{name:?}: there is no such program on the PATH{}",
+            if is_python_target(name) {
+                format!(
+                    "; the program of a Python function is \"python -m {PYTHON_WORKER} {name}\""
+                )
+            } else {
+                String::new()
+            }
+        )),
     }
+}
+
+/// Whether it is `module:function`, as other programs take it.
+fn is_python_target(name: &str) -> bool {
+    let is_name = |part: &str| {
+        part.split('.').all(|word| {
+            !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
+        })
+    };
+    name.split_once(':').is_some_and(|(module, function)| is_name(module) && is_name(function))
 }
 
 /// `until` is at the end of the limit, or earlier where others are checked before.
@@ -300,6 +323,11 @@ mod tests {
                 matches!(found(name, path), Checked::Bad(why) if why.contains("no such program")),
                 "{name}"
             );
+        }
+        for (name, is_told) in [("shop.tasks:price", true), ("price", false), ("a:", false)] {
+            let Checked::Bad(why) = found(name, here.path()) else { panic!("{name}") };
+            let hint = format!("\"python -m windlass.worker {name}\"");
+            assert_eq!(why.contains(&hint), is_told, "{why}");
         }
     }
 
