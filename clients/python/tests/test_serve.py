@@ -122,7 +122,7 @@ def test_processes_beyond_the_grant_stay_only_as_long_as_they_are_small(serve):
 
 
 LEFT = {
-    "thread": "left 1 thread",
+    "thread": "left 1 thread (Thread Thread-",
     "child": "left a child process",
     "ended child": "left a child process",
     "grandchild": "left a child process",

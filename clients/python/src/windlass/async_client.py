@@ -57,6 +57,9 @@ class AsyncClient:
         self._http: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, str]] = {}
         self._process = os.getpid()
 
+    def __repr__(self) -> str:
+        return f"<windlass.AsyncClient of {self._target.server}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """A client in another process is made as this one was; what the environment says is read there."""
         return remade, (type(self), *self._given)

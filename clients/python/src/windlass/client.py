@@ -86,6 +86,9 @@ class Client:
         self._http: httpx.Client | None = None
         self._asked = ""
 
+    def __repr__(self) -> str:
+        return f"<windlass.Client of {self._target.server}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """A client in another process is made as this one was; what the environment says is read there."""
         return remade, (type(self), *self._given)

@@ -218,6 +218,9 @@ class Executor(concurrent.futures.Executor):
         """Whether this is a child of a fork, where the thread is not that talks to the server."""
         return self._process != os.getpid()
 
+    def __repr__(self) -> str:
+        return f"<windlass.Executor of {self._function!r} by {self._client!r}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a windlass.Executor cannot be pickled: make one in each process")
 
