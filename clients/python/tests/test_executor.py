@@ -419,10 +419,13 @@ def test_a_program_that_ends_is_not_held_up_by_its_jobs(server, nothing_left, en
 def test_a_program_that_ends_has_handed_in_what_it_has_submitted(server, client, end):
     label = f"test=leaving-{len(end)}"
     submit = "pool = windlass.Executor('square', client=lambda: make(windlass.AsyncClient),"
-    submit += f" labels=dict([{label!r}.split('=')]))\nfor number in range(50): pool.submit(number)\n"
+    submit += f" labels=dict([{label!r}.split('=')]))\nfor number in range(40): pool.submit(number)\n"
     _, wrong = script(server, submit + end).communicate(timeout=30)
     assert wrong == ""
-    assert len(list(client.list(label_selector=label, with_input=False))) == 50
+    jobs = list(client.list(label_selector=label, with_input=False))
+    assert len(jobs) == 40
+    # They hold up no other test.
+    assert {client.wait(job, timeout_seconds=60).status.phase for job in jobs} == {"Succeeded"}
 
 
 def test_a_program_that_ends_does_not_wait_for_a_server_that_hangs(own_server):
