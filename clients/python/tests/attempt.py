@@ -38,6 +38,7 @@ class Attempt:
         media_type=None,
         files=None,
         program=("-m", "windlass.worker"),
+        cwd=HERE,
     ):
         self.path = path
         (path / "input").write_bytes(given if isinstance(given, bytes) else given.encode())
@@ -56,7 +57,7 @@ class Attempt:
         self.process = subprocess.Popen(
             [sys.executable, *program, *arguments, target],
             env={**os.environ, **variables},
-            cwd=HERE,
+            cwd=cwd,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,

@@ -86,6 +86,25 @@ class Named:
     inner: object
 
 
+class Giver:
+    def give(self, x):
+        return x
+
+    def take(x):
+        return x
+
+
+giver = Giver()
+
+
+def counted(x):
+    yield x
+
+
+async def counted_slowly(x):
+    yield x
+
+
 def make(kind):
     """A value of this kind, or what it does."""
     return {

@@ -29,6 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         state = self.server.state
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
+        state.preferred.append(self.headers["prefer"])
         if "inputBlob" in asked or "files" in asked:
             self.answer(*self.of_data(asked))
             return
@@ -123,6 +124,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 news = f"event: job\nid: {version}\ndata: {json.dumps(told)}\n\n"
                 self.pieces(news.encode() if version != seen else b":\n\n")
                 seen = version
+                if state.hangs:
+                    # Until the client has gone.
+                    self.connection.recv(1)
+                    break
                 if time.monotonic() - opened >= state.stream_seconds or told["status"]["phase"] == "Succeeded":
                     break
                 time.sleep(0.05)
@@ -141,6 +146,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(state.pause)
 
     def answer(self, value, status=200):
+        time.sleep(self.server.state.answer_seconds)
         body = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
@@ -160,6 +166,10 @@ class State:
         self.job_seconds = 0.2
         # So long a stream lasts at most.
         self.stream_seconds = 1e9
+        # A stream says no more after its first event. Other answers take so long.
+        self.hangs, self.answer_seconds = False, 0.0
+        # What submissions have preferred.
+        self.preferred = []
         # A server of before tells whole jobs, whatever it is asked for.
         self.knows_fields = True
         # Further jobs are refused.

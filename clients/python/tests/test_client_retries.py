@@ -124,6 +124,14 @@ def nobody():
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+def test_a_client_is_shown_with_its_server_and_without_its_token():
+    for kind in (windlass.Client, windlass.AsyncClient):
+        assert repr(kind("http://127.0.0.1:7", token="secret")) == f"<windlass.{kind.__name__} of http://127.0.0.1:7>"
+    pool = windlass.Executor("f", client=lambda: windlass.AsyncClient("http://127.0.0.1:7", token="t"), items=True)
+    assert repr(pool) == "<windlass.Executor of 'f' by <windlass.AsyncClient of http://127.0.0.1:7>>"
+    pool.shutdown()
+
+
 def test_a_server_that_does_not_run_is_told_soon_and_with_words():
     url = nobody()
 

@@ -122,7 +122,7 @@ def test_processes_beyond_the_grant_stay_only_as_long_as_they_are_small(serve):
 
 
 LEFT = {
-    "thread": "left 1 thread",
+    "thread": "left 1 thread (Thread Thread-",
     "child": "left a child process",
     "ended child": "left a child process",
     "grandchild": "left a child process",
@@ -239,7 +239,7 @@ def test_a_process_that_dies_fails_its_job_and_is_replaced(serve, item, how):
     one = serve("callees:fail").ready()
     for _ in range(2):
         reason, said = one.failure([1, item, 2], 2)
-        assert reason == "error" and said.strip().endswith(f"a process of the pool ended {how}"), said
+        assert reason == "error" and said.strip().endswith(f"a process of the pool ended {how} at item 1"), said
         assert one.result([1, 2], 2) == [1, 2]
 
 

@@ -1,6 +1,8 @@
 """What few functions do, in both ways in which they are called: one job and no other, and one after another."""
 
 import json
+import os
+import re
 
 import pytest
 from attempt import Attempt, items
@@ -116,6 +118,19 @@ def test_a_coroutine_is_run(function):
     assert one.value('{"seconds": 0}') == 0 and one.said == ""
     reason, said = function("fails_late").failure(items([1]))
     assert reason == "exception" and said.rstrip().endswith("ValueError: 1 cannot be had")
+    assert places(said) == ["unusual.py"]
+
+
+def places(said):
+    """The files that a traceback names."""
+    return [os.path.basename(path) for path in re.findall(r'^  File "(.+?)"', said, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("style", ["check", "job"])
+def test_a_module_that_fails_is_told_without_what_imports_it(starter, style):
+    one = starter(Attempt)("broken:f", items([1]), 1, arguments=["--check"] if style == "check" else [])
+    _, said = one.end()
+    assert places(said) == ["broken.py"], said
 
 
 FULL = """

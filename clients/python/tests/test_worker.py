@@ -129,13 +129,25 @@ def test_a_function_can_be_checked_before_it_is_called():
         ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
         return ended.returncode, ended.stderr
 
-    for target in ("callees:square", "math:sqrt", "callees:Thing.__eq__", "builtins:max"):
+    for target in (
+        "callees:square",
+        "math:sqrt",
+        "callees:Thing.__eq__",
+        "builtins:max",
+        "callees:giver.give",
+        "callees:Giver.take",
+    ):
         assert check(target)[0] == (1 if "Thing" in target else 0), target
     # One that takes no item gets the whole input.
     for target in ("callees:cycle", "callees:Named"):
         assert check(target)[0] == 0, target
     for target, why in [
         ("callee:square", "did you mean callees"),
+        ("callees.py:square", "as in callees:FUNCTION"),
+        ("tests/callees.py:square", "as in tests.callees:FUNCTION"),
+        ("callees:Giver.give", "give is a method: name that of an object, as in callees:OBJECT.give"),
+        ("callees:counted", "counted(x) is a generator"),
+        ("callees:counted_slowly", "counted_slowly(x) is a generator"),
         ("callees:sqare", "did you mean square?"),
         ("callees:os.sep", "is no function but str"),
         ("broken:f", "cannot import broken:f: SystemExit: 7"),
@@ -143,6 +155,19 @@ def test_a_function_can_be_checked_before_it_is_called():
         status, said = check(target)
         assert status == 1 and why in said, said
     assert check("callees")[0] == 2
+
+
+def test_a_check_says_that_a_module_is_in_src_and_what_is_no_python(tmp_path):
+    (tmp_path / "src" / "shop").mkdir(parents=True)
+    (tmp_path / "src" / "shop" / "tasks.py").write_text("def price(x): return x\n")
+    (tmp_path / "bad.py").write_text("def price(x) return x\n")
+    for target, why in [
+        ("shop.tasks:price", "No module named 'shop': it is in src, so install this project into the environment"),
+        ("bad:price", f'  File "{tmp_path}/bad.py", line 1'),
+    ]:
+        command = [sys.executable, "-m", "windlass.worker", "--check", target]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert ended.returncode == 1 and why in ended.stderr and "importlib" not in ended.stderr, ended.stderr
 
 
 def test_what_has_one_meaning_in_json_is_converted(attempt):
@@ -189,7 +214,17 @@ def test_a_crash_in_native_code_leaves_a_traceback(attempt):
     status, said = attempt("callees:make", items(["segfault"]), 1).end()
     assert status == 1, said
     assert "Fatal Python error: Segmentation fault" in said and "callees.py" in said, said
-    assert said.strip().endswith("by signal 11"), said
+    assert said.strip().endswith("by signal 11 at item 0"), said
+
+
+def test_a_process_that_dies_is_told_with_the_item_that_it_had(attempt):
+    kinds = ["tuple", "tuple", "segfault", "tuple"]
+    # The results before it were not sent yet, where they are of the same chunk.
+    for chunk, where in ((1, "item 2"), (4, "one of the items 0 to 3")):
+        status, said = attempt("callees:make", items(kinds), 1, arguments=["--chunk", str(chunk)]).end()
+        assert status == 1 and said.strip().endswith(f"by signal 11 at {where}"), said
+    status, said = attempt("callees:make", '{"kind": "segfault"}', 1).end()
+    assert status == 1 and said.strip().endswith("by signal 11"), said
 
 
 def test_want_of_memory_is_no_fault_of_the_input(attempt):
@@ -203,7 +238,7 @@ def test_a_process_that_is_left_behind_holds_nothing_up(attempt):
     assert one.process.wait(timeout=10) == 1
     # It is the supervisor's to end: it is in the group of the attempt.
     os.killpg(one.process.pid, signal.SIGKILL)
-    assert one.end()[1].strip().endswith("with exit status 4")
+    assert one.end()[1].strip().endswith("with exit status 4 at item 0")
 
 
 def test_a_parent_that_ignores_the_ends_of_its_children_changes_nothing(tmp_path):
@@ -229,7 +264,7 @@ def test_a_process_that_is_killed_or_exits_fails_the_job(attempt):
         one = attempt("callees:fail", items([1, item]))
         status, said = one.end()
         assert status == 1
-        assert said.strip().endswith(f"a process of the pool ended {how}"), said
+        assert said.strip().endswith(f"a process of the pool ended {how} at item 1"), said
         assert one.group_is_empty()
 
 

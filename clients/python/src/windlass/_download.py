@@ -73,7 +73,7 @@ class Download:
         headers = {"Accept-Encoding": "identity"}
         if self._received:
             headers["Range"] = f"bytes={self._received}-"
-        return Request("GET", self._path, headers=headers)
+        return Request("GET", self._path, headers=headers, answer_seconds=self._patience.answer_seconds())
 
     def begin(self, response: httpx.Response) -> None:
         """An answer begins. It may be one to the whole, whatever was asked."""

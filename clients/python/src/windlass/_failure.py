@@ -5,12 +5,17 @@ from __future__ import annotations
 import bdb
 import json
 import os
+import sys
 import traceback
 from types import TracebackType
 
 # The longest message, and the longest part of a traceback: what is longer is cut in its middle. The end of a traceback,
 # which is what is kept of a long one, has the type of the exception as well.
 MESSAGE_CHARACTERS, PART_CHARACTERS = 8 << 10, 2 << 10
+
+# Where the code is that is called between a process's begin and the function. `asyncio` is not imported for this.
+_LIBRARY = os.path.dirname(os.__file__)
+ON_THE_WAY = (os.path.dirname(__file__), os.path.join(_LIBRARY, "asyncio"), os.path.join(_LIBRARY, "importlib"))
 
 
 class Refused(Exception):
@@ -38,16 +43,32 @@ def explained(error: BaseException) -> str:
     hint = ""
     if isinstance(error, bdb.BdbQuit) or (isinstance(error, EOFError) and "reading a line" in message_of(error)):
         hint = "there is no terminal here: a function can neither be debugged by pdb nor ask by input()\n"
-    lines = traceback.format_exception(type(error), error, _own(error.__traceback__))
+    if isinstance(error, (AttributeError, ImportError)):
+        hint = _hiding(message_of(error))
+    lines = traceback.format_exception(type(error), error, _own(error.__traceback__, isinstance(error, SyntaxError)))
     return "".join(plain(line, PART_CHARACTERS) for line in lines) + hint
 
 
-def _own(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first call that is not ours on."""
-    ours, own = os.path.dirname(__file__), trace
-    while own is not None and os.path.dirname(own.tb_frame.f_code.co_filename) == ours:
+def _own(trace: TracebackType | None, is_complete: bool) -> TracebackType | None:
+    """The traceback from the function's own code on: without our calls, and those of what imports or awaits it."""
+    own = trace
+    while own is not None and _is_on_the_way(own.tb_frame.f_code.co_filename):
         own = own.tb_next
-    return own or trace
+    # Of a module that is no Python, the place is in the error itself.
+    return own or (None if is_complete else trace)
+
+
+def _is_on_the_way(file: str) -> bool:
+    return file.startswith("<frozen importlib.") or os.path.dirname(file) in ON_THE_WAY
+
+
+def _hiding(message: str) -> str:
+    """Which file of the function's is in the place of a module of Python that a message is about, as a line."""
+    for name in getattr(sys, "stdlib_module_names", ()):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if f"'{name}'" in message and isinstance(path, str) and not path.startswith(f"{_LIBRARY}{os.sep}"):
+            return f"{path} hides Python's own module {name}: give it another name\n"
+    return ""
 
 
 def line_of(kind: type[BaseException], message: str, text: str, **more: bool) -> str:

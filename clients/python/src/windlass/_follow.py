@@ -16,7 +16,9 @@ from windlass._protocol import JobOrName, Paths, Request, is_finished, job_from,
 from windlass._retry import Patience
 from windlass.models import Job, Progress
 
-# A stream of events says something each 15 s. After this long a silence its connection is dead.
+# A stream of events says something each 15 s. After this long a silence its connection is dead, however long the
+# patience is.
+KEEP_ALIVE_SECONDS = 15.0
 SILENCE_SECONDS = 45.0
 # So long may it take until an event has come whole.
 EVENT_SECONDS = 60.0
@@ -67,13 +69,16 @@ class Follow:
 
     def open(self, paths: Paths) -> Request:
         """The next stream, after the last event that was seen. `TimeoutError` when there is no time for one."""
-        self.read_seconds = min(SILENCE_SECONDS, self.time_left())
-        if self.read_seconds <= 0:
+        left, due = self.time_left(), self.patience.answer_seconds()
+        if left <= 0:
             raise self.too_late()
+        self.read_seconds = min(SILENCE_SECONDS, KEEP_ALIVE_SECONDS + due, left)
+        due = min(due, left)
         self.decoder = Decoder()
         self.opened = self.event_begins = time.monotonic()
         self.told_something = self.has_worked = False
-        return paths.events(self.name, self.last_id, self.read_seconds)
+        request = paths.events(self.name, self.last_id)
+        return replace(request, answer_seconds=due, quiet_seconds=max(0.0, self.read_seconds - due))
 
     def take(self, piece: bytes) -> Iterator[Job]:
         """The job as each event tells it that this piece of the stream completes."""

@@ -76,7 +76,6 @@ class Target:
     def opened(self, kind: Callable[..., _Client], connections: int) -> _Client:
         """A client of httpx. A server of this machine is asked directly, whatever proxy the environment names."""
         settings = {
-            "base_url": self.server,
             "verify": self.verify,
             "trust_env": not _discovery.is_loopback(self.server),
             "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -94,8 +93,9 @@ class Target:
         """What httpx is told to send a request."""
         return {
             "method": request.method,
-            "url": request.path,
-            "params": request.params,
+            # Whole, and without parameters where there are none: a URL is read anew for each that is added.
+            "url": self.server.rstrip("/") + request.path,
+            "params": request.params or None,
             "headers": self.head(request),
             "content": request.content if request.data is None else request.data.pieces(),
             "timeout": timeout(request),
@@ -111,7 +111,7 @@ class Target:
             raise _discovery.NoToken("the token has characters that no token has")
         return {**request.headers, "Authorization": f"Bearer {token}"}
 
-    def unreachable(self, error: httpx.HTTPError) -> errors.Unreachable:
+    def unreachable(self, error: httpx.HTTPError, request: Request) -> errors.Unreachable:
         """The error for no answer."""
         cause: BaseException | None = error
         is_refused = False
@@ -125,6 +125,7 @@ class Target:
             server, _, data, _ = self._given
             said += f"; is `windlass serve` running there?{_discovery.why_there(server, data)}"
         unreachable = errors.Unreachable(said)
+        unreachable.silent_seconds = silence(error, request)
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
             unreachable.is_first_contact = not self.was_reached
             # What cannot be found is where it was: that is the error.
@@ -143,9 +144,10 @@ class Target:
                 if not response.is_success:
                     response.read()
                 self._reached(response)
+                may_pause(response, request)
                 yield response
         except httpx.TransportError as error:
-            raise self.unreachable(error) from None
+            raise self.unreachable(error, request) from None
 
     @contextlib.asynccontextmanager
     async def async_streaming(self, http: httpx.AsyncClient, request: Request) -> AsyncIterator[httpx.Response]:
@@ -155,9 +157,10 @@ class Target:
                 if not response.is_success:
                     await response.aread()
                 self._reached(response)
+                may_pause(response, request)
                 yield response
         except httpx.TransportError as error:
-            raise self.unreachable(error) from None
+            raise self.unreachable(error, request) from None
 
     def answer_of(self, response: httpx.Response) -> Answer:
         """What was read, if it is a success; its error otherwise."""
@@ -177,10 +180,25 @@ def remade(kind: Callable[..., _Client], server: str | None, options: dict[str, 
 
 
 def timeout(request: Request) -> httpx.Timeout:
-    """The times of a request: to connect, and between two pieces of its answer."""
-    longest = request.timeout_seconds if math.isfinite(request.timeout_seconds) else None
+    """The times of a request: to connect, between two pieces that are sent, and until its answer begins or goes on."""
     return httpx.Timeout(
-        longest,
-        connect=min(CONNECT_SECONDS, request.timeout_seconds),
-        pool=min(REQUEST_SECONDS, request.timeout_seconds),
+        read=request.held_seconds + request.answer_seconds,
+        write=request.answer_seconds,
+        connect=min(CONNECT_SECONDS, request.answer_seconds),
+        # Whether there is a connection to spare is no matter of the server.
+        pool=REQUEST_SECONDS,
     )
+
+
+def may_pause(response: httpx.Response, request: Request) -> None:
+    """From now on the answer may pause as long as the request says: its head was due, and what follows is not."""
+    longest = request.quiet_seconds + request.answer_seconds
+    # What is there now is what the connection reads by when the body is read.
+    response.request.extensions["timeout"]["read"] = longest if math.isfinite(longest) else None
+
+
+def silence(error: httpx.HTTPError, request: Request) -> float:
+    """How long an answer was due when this error came."""
+    if isinstance(error, httpx.ConnectTimeout):
+        return min(CONNECT_SECONDS, request.answer_seconds)
+    return request.answer_seconds if isinstance(error, (httpx.ReadTimeout, httpx.WriteTimeout)) else 0.0

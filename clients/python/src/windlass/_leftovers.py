@@ -32,6 +32,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -149,6 +150,7 @@ class Before:
         for name in JOB_VARIABLES:
             self.environment.pop(name.encode(), None)
         self.threads = _thread._count()
+        self.known_threads = set(threading.enumerate())
         self.tasks = set(os.listdir("/proc/self/task"))
         # The listing's own descriptor is in it, each time the same when nothing else has changed.
         self.listed = os.listdir("/proc/self/fd")
@@ -183,7 +185,7 @@ class Before:
     def _left_threads(self) -> str:
         more = _thread._count() - self.threads
         if more > 0:
-            return f"left {more} thread{'s' if more > 1 else ''}"
+            return f"left {more} thread{'s' if more > 1 else ''}{self._names_of_threads()}"
         if _native_threads() <= len(self.tasks):
             return ""
         until = time.monotonic() + THREAD_END_SECONDS
@@ -196,6 +198,12 @@ class Before:
                 return f"left {len(running) or len(others)} native threads{' that run' if running else ''}"
             time.sleep(THREAD_END_PAUSE_SECONDS)
         return ""
+
+    def _names_of_threads(self) -> str:
+        """Those that Python knows: the class may tell the library, such as `TMonitor` of tqdm."""
+        left = [each for each in threading.enumerate() if each not in self.known_threads]
+        names = [f"{type(each).__name__} {each.name}" for each in left[:3]]
+        return f" ({', '.join(names)})" if names else ""
 
     @staticmethod
     def _left_children() -> str:

@@ -27,6 +27,7 @@ import contextlib
 import contextvars
 import errno
 import importlib
+import importlib.machinery
 import inspect
 import json
 import os
@@ -69,17 +70,32 @@ def find(target: str) -> Callable[..., Any]:
         # A module that this one imports and that is not there is another mistake: its traceback says where.
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
-        modules = (known.name for known in pkgutil.iter_modules() if "." not in module)
-        raise NotFound(f"{error}{nearest(error.name, modules)}") from None
+        raise NotFound(f"{error}{_place_of(module, error.name)}") from None
     for name in path.split("."):
+        owner = found
         try:
-            found = getattr(found, name)
+            found = getattr(owner, name)
         except AttributeError as error:
-            raise NotFound(f"{error}{nearest(name, dir(found))}") from None
+            raise NotFound(f"{error}{nearest(name, dir(owner))}") from None
+        if inspect.isclass(owner) and inspect.isfunction(found) and found.__code__.co_varnames[:1] == ("self",):
+            raise NotFound(f"{name} is a method: name that of an object, as in {module}:OBJECT.{name}")
     if not callable(found):
         raise NotFound(f"{target} is no function but {type(found).__name__}")
     function: Callable[..., Any] = found
+    if inspect.iscoroutinefunction(function):
+        # What runs it. A file that hides a part of that is told now, and not by each job.
+        importlib.import_module("asyncio")
     return function
+
+
+def _place_of(module: str, missing: str) -> str:
+    """Where a module may be that is not found under its name, as the end of a sentence."""
+    dotted = module.removesuffix(".py").strip("./").replace("/", ".")
+    if dotted != module:
+        return f": a module is named as it is imported, as in {dotted}:FUNCTION"
+    if missing == module.partition(".")[0] and importlib.machinery.PathFinder.find_spec(missing, ["src"]) is not None:
+        return f": it is in src, so install this project into the environment (pip install -e .), or write src.{module}"
+    return nearest(missing, (known.name for known in pkgutil.iter_modules() if "." not in module))
 
 
 def is_passing(error: BaseException) -> bool:

@@ -137,7 +137,7 @@ class Process:
         self.is_broken = False
         self.unsent = b""
         self.unanswered: collections.deque[int] = collections.deque()
-        self.is_of_job = self.has_begun = self.is_asked = False
+        self.is_of_job = self.has_begun = self.is_asked = self.is_whole = False
         # What the job has left in it, once it was asked; empty for nothing.
         self.left: str | None = None
 
@@ -157,7 +157,8 @@ class Process:
     def give(self, first: int, items: list[Any], flags: bytes) -> None:
         """Hands it items; their results will be those from `first` on. `_pool_process` says what the flags are."""
         line = self.unsent + flags + _json(items) + b"\n"
-        self.unsent, self.has_begun, self.is_asked = b"", True, b"c" in flags
+        self.unsent, self.has_begun = b"", True
+        self.is_asked, self.is_whole = b"c" in flags, b"w" in flags
         self.unanswered.extend(range(first, first + len(items)))
         try:
             # It has answered everything, so it reads: this blocks no longer than it takes to arrive.
@@ -204,8 +205,15 @@ class Process:
             self.is_broken = True
             status = self.wait()
             how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
-            raise Failed(f"a process of the pool ended {how}")
+            raise Failed(f"a process of the pool ended {how}{self._where()}")
         return answered
+
+    def _where(self) -> str:
+        """At which item it is, as the end of a sentence. What it had not sent yet is not known."""
+        if self.is_whole or not self.unanswered:
+            return ""
+        first, last = self.unanswered[0], self.unanswered[-1]
+        return f" at item {first}" if first == last else f" at one of the items {first} to {last}"
 
     def wait(self) -> int:
         """Waits for its end; its exit status, or the signal with a minus."""

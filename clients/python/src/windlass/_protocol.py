@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 
 ENDS = ("Succeeded", "Failed", "Cancelled")
 
-# The longest that a request may take whose answer does not wait for a job, in seconds.
+# The longest that an answer which is due may take to begin, in seconds, and then any part of it.
 REQUEST_SECONDS = 60.0
 # The longest that a job is cancelled for which nobody waits any more, in seconds: whoever leaves is not held up.
 LEAVING_SECONDS = 3.0
 # Asked for with `Prefer: wait`: less than the 60 s after which proxies (nginx) give up.
 WAIT_SECONDS = 45
+# So many bytes the server has on its disk in a second, at least.
+WRITTEN_BYTES = 16 << 20
 
 # Jobs of a page of a list.
 PAGE = 100
@@ -92,7 +94,12 @@ class Request:
     content: bytes | None = None
     data: Data | None = None
     """Sent piece by piece in place of `content`."""
-    timeout_seconds: float = REQUEST_SECONDS
+    answer_seconds: float = REQUEST_SECONDS
+    """How long each part of an answer may take once it is due."""
+    held_seconds: float = 0.0
+    """How long the server may take before it is due."""
+    quiet_seconds: float = 0.0
+    """How long an answer that has begun may pause with nothing being due."""
     if_named: str | None = None
     """Of a submission that names its job: the job's path."""
 
@@ -128,7 +135,7 @@ class Paths:
 
     def leave(self, job: JobOrName) -> Request:
         """The end of a job for which nobody waits any more."""
-        return Request("POST", self.job(job, "/cancel"), uid_of(job), timeout_seconds=LEAVING_SECONDS)
+        return Request("POST", self.job(job, "/cancel"), uid_of(job), answer_seconds=LEAVING_SECONDS)
 
     def retry(self, job: JobOrName, key: str | None) -> Request:
         """The same job again, with a key of its own unless one is given."""
@@ -139,8 +146,8 @@ class Paths:
         """The end of a job. A job that is given as such is meant itself, and no other of its name."""
         return Request(method, self.job(job, rest), uid_of(job))
 
-    def submit(self, spec: Mapping[str, Any], key: str | None, wait: bool = False) -> Request:
-        """A submission, with a key of its own unless one is given; `wait` for an answer with the finished job.
+    def submit(self, spec: Mapping[str, Any], key: str | None, wait_seconds: int = 0) -> Request:
+        """A submission, with a key of its own unless one is given; so long it waits for an answer with the ended job.
 
         One that names its job has no key: the server refuses both, and there is one job of a name.
         """
@@ -148,15 +155,13 @@ class Paths:
         headers = {"Content-Type": "application/json"}
         if key or not name:
             headers["Idempotency-Key"] = _sendable(key or new_key())
-        timeout = REQUEST_SECONDS
-        if wait:
-            headers["Prefer"] = f"wait={WAIT_SECONDS}"
-            timeout += WAIT_SECONDS
+        if wait_seconds:
+            headers["Prefer"] = f"wait={wait_seconds}"
         return Request(
             *("POST", self.jobs()),
             headers=headers,
             content=encode(spec),
-            timeout_seconds=timeout,
+            held_seconds=wait_seconds,
             if_named=self.job(name) if name else None,
         )
 
@@ -166,7 +171,7 @@ class Paths:
         if method != "PUT":
             return Request(method, path)
         headers = {"Content-Type": BYTES, "Content-Length": str(data.size)}
-        return Request(method, path, headers=headers, data=data)
+        return Request(method, path, headers=headers, data=data, held_seconds=data.size / WRITTEN_BYTES)
 
     def logs(self, job: JobOrName, timestamps: bool, attempt: int | None = None) -> Request:
         """The end of the log, as it is now."""
@@ -175,20 +180,26 @@ class Paths:
             params["attempt"] = str(attempt)
         return Request("GET", self.job(job, "/logs"), params)
 
-    def follow_logs(self, job: JobOrName, timestamps: bool) -> Request:
+    def follow_logs(self, job: JobOrName, timestamps: bool, answer_seconds: float) -> Request:
         """The log, as it comes. A function may be silent for as long as it likes."""
         log = self.logs(job, timestamps)
-        return replace(log, params={**log.params, "follow": "true"}, timeout_seconds=math.inf)
+        params = {**log.params, "follow": "true"}
+        return replace(log, params=params, answer_seconds=answer_seconds, quiet_seconds=math.inf)
 
     def function(self, name: str) -> str:
         """Of a function."""
         return f"{self.base}/functions/{_quote(name)}"
 
-    def events(self, job: JobOrName, last_id: str | None, timeout_seconds: float) -> Request:
+    def events(self, job: JobOrName, last_id: str | None) -> Request:
         """The stream of a job's events without its input, after the last that was seen."""
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
         params = {"fields": WITHOUT_INPUT}
-        return Request("GET", self.job(job, "/events"), params, headers, timeout_seconds=timeout_seconds)
+        return Request("GET", self.job(job, "/events"), params, headers)
+
+
+def held_seconds(patience_seconds: float) -> int:
+    """How long to have a server hold its answer back until a job has ended: nobody can tell that it hangs meanwhile."""
+    return int(min(WAIT_SECONDS, max(1.0, patience_seconds)))
 
 
 def new_key() -> str:

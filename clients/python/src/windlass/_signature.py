@@ -110,6 +110,8 @@ def describe(called: Callable[..., Any]) -> Callee:
     shown, listed = f"{name}{_without_types(signature)}", list(signature.parameters.values())
     positional = [each for each in listed if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     needed = [each for each in positional if each.default is each.empty]
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+        raise Unfit(f"{shown} is a generator, and its result is to be one value: return a list")
     takes_positions = bool(positional) or any(each.kind is each.VAR_POSITIONAL for each in listed)
     by_item = marks.items if marks.items is not None else takes_positions and len(needed) <= 1
     if by_item and not takes_positions:

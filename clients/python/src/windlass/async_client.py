@@ -22,7 +22,7 @@ from windlass._follow import Follow
 from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
 from windlass._protocol import Answer, JobOrName, Options, Request, Submission
-from windlass._retry import Sending
+from windlass._retry import Patience, Sending
 from windlass.models import Explanation, Function, Job, Queue
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ class AsyncClient:
         # Of each loop, and the server that it asks.
         self._http: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, str]] = {}
         self._process = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<windlass.AsyncClient of {self._target.server}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A client in another process is made as this one was; what the environment says is read there."""
@@ -239,7 +242,7 @@ class AsyncClient:
 
     async def _log(self, job: JobOrName, timestamps: bool) -> AsyncGenerator[str, None]:
         """What one stream tells."""
-        request = self._paths.follow_logs(job, timestamps)
+        request = self._paths.follow_logs(job, timestamps, Patience(self._patience_seconds).answer_seconds())
         async with self._target.async_streaming(self._connection(), request) as response:
             async for piece in response.aiter_text():
                 yield piece
@@ -275,7 +278,7 @@ class AsyncClient:
         for data in given.data:
             if not await self._has(data):
                 await self._send(self._paths.blob("PUT", data))
-        request = self._paths.submit(given.spec, key, wait)
+        request = self._paths.submit(given.spec, key, protocol.held_seconds(self._patience_seconds) if wait else 0)
         try:
             return protocol.job_of((await self._send(request)).body)
         except errors.Invalid as error:
@@ -330,7 +333,7 @@ class AsyncClient:
         sending = Sending(request, self._patience_seconds)
         while True:
             try:
-                return sending.answered(await self._try(sending.request))
+                return sending.answered(await self._try(sending.next()))
             except (errors.Unreachable, errors.ApiError) as error:
                 if sending.is_done_by(error):
                     return Answer()
@@ -343,7 +346,7 @@ class AsyncClient:
         try:
             response = await self._connection().request(**arguments)
         except httpx.TransportError as error:
-            raise self._target.unreachable(error) from None
+            raise self._target.unreachable(error, request) from None
         return self._target.answer_of(response)
 
     async def _follow(self, job: JobOrName, timeout_seconds: float | None) -> AsyncGenerator[Job, None]:

@@ -25,7 +25,7 @@ from windlass._follow import Follow
 from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
 from windlass._protocol import Answer, JobOrName, Options, Request, Submission
-from windlass._retry import Sending
+from windlass._retry import Patience, Sending
 from windlass.models import Explanation, Function, Job, Queue
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Client:
     Thread-safe, usable on both sides of a fork, and can be pickled. What gets no answer, 429, 503 or 504 is tried again
     for up to `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it
     makes one job. A server that was never reached is called for 2 s.
+    One that says nothing has half of the patience for an answer, and 2 s at least.
 
     `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else
     what the file `WINDLASS_TOKEN_FILE` holds, or else what a server on this machine has in its data directory (`data`).
@@ -84,6 +85,9 @@ class Client:
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
         self._asked = ""
+
+    def __repr__(self) -> str:
+        return f"<windlass.Client of {self._target.server}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A client in another process is made as this one was; what the environment says is read there."""
@@ -299,7 +303,7 @@ class Client:
 
     def _log(self, job: JobOrName, timestamps: bool) -> Iterator[str]:
         """What one stream tells."""
-        request = self._paths.follow_logs(job, timestamps)
+        request = self._paths.follow_logs(job, timestamps, Patience(self._patience_seconds).answer_seconds())
         with self._target.streaming(self._connection(), request) as response:
             yield from response.iter_text()
 
@@ -334,7 +338,7 @@ class Client:
         for data in given.data:
             if not self._has(data):
                 self._send(self._paths.blob("PUT", data))
-        request = self._paths.submit(given.spec, key, wait)
+        request = self._paths.submit(given.spec, key, protocol.held_seconds(self._patience_seconds) if wait else 0)
         try:
             return protocol.job_of(self._send(request).body)
         except errors.Invalid as error:
@@ -361,7 +365,7 @@ class Client:
 
     def _abandon(self, given: Given, key: str) -> None:
         """Cancels the job of a submission that was interrupted: under the same key it is the same job."""
-        request = replace(self._paths.submit(given.spec, key), timeout_seconds=protocol.LEAVING_SECONDS)
+        request = replace(self._paths.submit(given.spec, key), answer_seconds=protocol.LEAVING_SECONDS)
         with contextlib.suppress(errors.WindlassError):
             self._cancel_left([protocol.job_of(self._send(request).body)])
 
@@ -385,7 +389,7 @@ class Client:
         sending = Sending(request, self._patience_seconds)
         while True:
             try:
-                return sending.answered(self._try(sending.request))
+                return sending.answered(self._try(sending.next()))
             except (errors.Unreachable, errors.ApiError) as error:
                 if sending.is_done_by(error):
                     return Answer()
@@ -395,7 +399,7 @@ class Client:
         try:
             response = self._connection().request(**self._target.arguments(request))
         except httpx.TransportError as error:
-            raise self._target.unreachable(error) from None
+            raise self._target.unreachable(error, request) from None
         return self._target.answer_of(response)
 
     def _follow(self, job: JobOrName, timeout_seconds: float | None) -> Iterator[Job]:

@@ -21,6 +21,8 @@ class Unreachable(WindlassError, ConnectionError):
 
     is_first_contact = False
     """Whether no connection to the server was made, now or before: it may not be running, or be elsewhere."""
+    silent_seconds = 0.0
+    """How long its answer was due by then."""
 
     _http_status = 503  # it may be there again soon
     _summary = "the compute server does not answer"

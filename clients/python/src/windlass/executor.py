@@ -27,8 +27,11 @@ One thread, of however many futures there are, talks to the server.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextlib
+import logging
+import math
 import os
 import threading
 import time
@@ -61,6 +64,24 @@ CANCEL_SECONDS = 30.0
 
 # So long a submission that was refused because there is too much to do waits at most before the next.
 LONGEST_BUSY_SECONDS = 30.0
+
+
+# A program that ends waits for its submissions, and no longer than this when none gets through.
+LEAVING_WITHOUT_SECONDS = 5.0
+LEAVING_PAUSE_SECONDS = 0.01
+
+logger = logging.getLogger("windlass")
+
+_executors: weakref.WeakSet[Executor] = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    for executor in list(_executors):
+        executor._hand_in_all()
+
+
+# Before the threads of Python are stopped, by which names are looked up, where it can be told.
+getattr(threading, "_register_atexit", atexit.register)(_at_exit)
 
 
 class Executor(concurrent.futures.Executor):
@@ -120,6 +141,7 @@ class Executor(concurrent.futures.Executor):
                 self.shutdown()
                 raise
         self._items = items
+        _executors.add(self)
 
     def _function_there(self) -> Function:
         """The function as the server has it."""
@@ -196,26 +218,62 @@ class Executor(concurrent.futures.Executor):
         """Whether this is a child of a fork, where the thread is not that talks to the server."""
         return self._process != os.getpid()
 
+    def __repr__(self) -> str:
+        return f"<windlass.Executor of {self._function!r} by {self._client!r}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a windlass.Executor cannot be pickled: make one in each process")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more. `cancel_futures` cancels what does not run yet; `wait` waits for the rest.
 
-        Without `wait`, jobs go on, also when this program ends. In a child of a fork there is nothing to shut down.
+        Without `wait`, jobs go on, also when this program ends: it hands in those first that are not yet. In a child of
+        a fork there is nothing to shut down.
         """
         if self._is_copy():
             return
         with self._lock:
             self._is_shut = True
-            futures = list(self._unfinished)
         if cancel_futures:
-            for future in futures:
-                if not future.running():
-                    future.cancel()
+            self._cancel_all(but_running=True)
         self._in_loop(self._end_if_done)
-        if wait:
+        if not wait:
+            return
+        try:
             self._thread.join()
+        except KeyboardInterrupt:
+            # Nobody waits for them any more. Another one leaves at once.
+            self._cancel_all()
+            self._thread.join()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Waits as `shutdown` does. Ctrl-C in the block first cancels all jobs, as it ends the processes of a pool."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and not self._is_copy():
+            self._cancel_all()
+        self.shutdown()
+
+    def _hand_in_all(self) -> None:
+        """Waits until each job is handed in: what was submitted before the end of a program is done."""
+        if self._is_copy():
+            return
+        fewest, since = math.inf, time.monotonic()
+        while count := sum(future._job is None and not future.done() for future in self._futures()):
+            if count < fewest:
+                fewest, since = count, time.monotonic()
+            elif time.monotonic() - since > LEAVING_WITHOUT_SECONDS:
+                logger.warning("%d submissions of %s are lost: the program has ended before", count, self._function)
+                return
+            time.sleep(LEAVING_PAUSE_SECONDS)
+
+    def _futures(self) -> list[JobFuture]:
+        with self._lock:
+            return list(self._unfinished)
+
+    def _cancel_all(self, but_running: bool = False) -> None:
+        for future in self._futures():
+            if not (but_running and future.running()):
+                future.cancel()
 
     def _start(self, work: Work) -> JobFuture:
         """Hands in a job."""

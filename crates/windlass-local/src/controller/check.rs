@@ -3,17 +3,20 @@
 //!
 //! `python -m windlass.worker MODULE:FUNCTION` knows `--check`. Other programs have nothing of the kind.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{Stream, StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::warn;
 use windlass_core::Function;
 use windlass_core::assignment::Program;
@@ -61,25 +64,38 @@ pub async fn wrong_function(config: &Config) -> Option<(String, String)> {
     let hides_data = config.hides_data && data.is_some();
     let config = Config { hides_data, data: data.unwrap_or_default(), ..config.clone() };
     let functions = config.functions.current();
+    // Together no longer than one may take, and no more at once than there are CPUs: each imports what the others do.
+    let until = Instant::now() + LIMITS[0];
     let checks = functions.of_command_line().map(|function| {
         let program = program_of(&config, &functions, function);
         let path = config.worker.program.clone();
         async move {
             let found = match is_checked(function) {
-                true => checked(program, &path, LIMITS[0]).await,
+                true => checked(program, &path, LIMITS[0], until).await,
                 false => looked_up(&program, &search_path(&path)),
             };
             (&function.metadata.name, found)
         }
     });
-    for (name, found) in futures::future::join_all(checks).await {
+    let mut found = pin!(at_once(checks));
+    let mut unknown = BTreeMap::<String, Vec<&str>>::new();
+    while let Some((name, found)) = found.next().await {
         match found {
             Checked::Good => {}
             Checked::Bad(why) => return Some((name.clone(), why)),
-            Checked::Unknown(why) => warn!(function = %name, %why, "{UNKNOWN}"),
+            Checked::Unknown(why) => unknown.entry(why).or_default().push(name),
         }
     }
+    for (why, names) in unknown {
+        warn!(function = %names.join(", "), %why, "{UNKNOWN}");
+    }
     None
+}
+
+/// What these find, in their order, as many at once as there are CPUs.
+fn at_once<F: Future>(checks: impl IntoIterator<Item = F>) -> impl Stream<Item = F::Output> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    stream::iter(checks).buffered(cpus)
 }
 
 /// The functions that cannot use the working directory that they say.
@@ -152,7 +168,7 @@ impl Checks {
 
 async fn tell_wrong_ones(functions: Vec<(String, Program)>, windlass: PathBuf) {
     for (function, program) in functions {
-        match checked(program, &windlass, LIMITS[1]).await {
+        match checked(program, &windlass, LIMITS[1], Instant::now() + LIMITS[1]).await {
             Checked::Good => {}
             Checked::Bad(why) => {
                 warn!(%function, %why, "every job of this function will fail: it cannot be called");
@@ -182,11 +198,36 @@ fn looked_up(program: &Program, search_path: &OsStr) -> Checked {
         false if std::env::split_paths(search_path).any(|path| is_program(&path.join(name))) => {
             Checked::Good
         }
-        false => Checked::Bad(format!("{name:?}: there is no such program on the PATH")),
+        false => Checked::Bad(format!(
+            "{name:?}: there is no such program on the PATH{}",
+            if is_python_target(name) {
+                format!(
+                    "; the program of a Python function is \"python -m {PYTHON_WORKER} {name}\""
+                )
+            } else {
+                String::new()
+            }
+        )),
     }
 }
 
-async fn checked(mut program: Program, windlass: &Path, limit: Duration) -> Checked {
+/// Whether it is `module:function`, as other programs take it.
+fn is_python_target(name: &str) -> bool {
+    let is_name = |part: &str| {
+        part.split('.').all(|word| {
+            !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
+        })
+    };
+    name.split_once(':').is_some_and(|(module, function)| is_name(module) && is_name(function))
+}
+
+/// `until` is at the end of the limit, or earlier where others are checked before.
+async fn checked(
+    mut program: Program,
+    windlass: &Path,
+    limit: Duration,
+    until: Instant,
+) -> Checked {
     program.command.push(CHECK.into());
     let work = match TempDir::with_prefix("windlass-check-") {
         Ok(work) => work,
@@ -198,8 +239,12 @@ async fn checked(mut program: Program, windlass: &Path, limit: Duration) -> Chec
         let mut process = dry_run(&program, work.path(), path, &PASSED_VARIABLES)?;
         process.stdout(Stdio::null()).output().await
     };
-    match tokio::time::timeout(limit, output).await {
-        Err(_) => Checked::Unknown(format!("it is not imported within {} s", limit.as_secs())),
+    match tokio::time::timeout_at(until, output).await {
+        Err(_) => Checked::Unknown(format!(
+            "it is not imported within {} s: that takes long, or it starts what belongs below \
+             `if __name__ == \"__main__\":`",
+            limit.as_secs()
+        )),
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
             Checked::Bad(format!("{:?}: {error}", program.command[0]))
         }
@@ -227,6 +272,8 @@ fn verdict(output: &Output) -> Checked {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
 
     use super::*;
 
@@ -238,7 +285,7 @@ mod tests {
         fs::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
         let command = ["./python", "-m", PYTHON_WORKER, "a:f"].map(str::to_owned);
         let program = Program { command: command.into(), ..program_in(here.path()) };
-        checked(program, Path::new("/opt/windlass"), limit).await
+        checked(program, Path::new("/opt/windlass"), limit, Instant::now() + limit).await
     }
 
     fn program_in(directory: &Path) -> Program {
@@ -277,6 +324,11 @@ mod tests {
                 "{name}"
             );
         }
+        for (name, is_told) in [("shop.tasks:price", true), ("price", false), ("a:", false)] {
+            let Checked::Bad(why) = found(name, here.path()) else { panic!("{name}") };
+            let hint = format!("\"python -m windlass.worker {name}\"");
+            assert_eq!(why.contains(&hint), is_told, "{why}");
+        }
     }
 
     #[tokio::test]
@@ -312,6 +364,24 @@ mod tests {
         let slow = by("exec sleep 600", Duration::from_millis(300)).await;
         assert!(matches!(slow, Checked::Unknown(why) if why.contains("not imported")));
         assert!(matches!(by("kill -KILL $$", LIMITS[0]).await, Checked::Unknown(_)));
+    }
+
+    #[tokio::test]
+    async fn no_more_are_checked_at_once_than_there_are_cpus() {
+        let cpus = std::thread::available_parallelism().unwrap().get();
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let checks = (0..4 * cpus).map(|number| {
+            let (now, most) = (&now, &most);
+            async move {
+                most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                tokio::task::yield_now().await;
+                now.fetch_sub(1, SeqCst);
+                number
+            }
+        });
+        let found: Vec<usize> = at_once(checks).collect().await;
+        assert_eq!(found, (0..4 * cpus).collect::<Vec<_>>());
+        assert_eq!(most.into_inner(), cpus);
     }
 
     #[tokio::test]
