@@ -14,7 +14,7 @@ use crate::support::server::Server;
 use crate::support::{eventually, quantile, run, script, text, windlass};
 
 /// How many connections each crowd wants.
-const CROWD: usize = 980;
+pub(crate) const CROWD: usize = 980;
 /// How long the honest one is beside it.
 const BESIDE: Duration = Duration::from_secs(5);
 
@@ -46,37 +46,42 @@ fn key(here: &std::path::Path, verbs: &str) -> String {
 
 /// Sends this on each of so many connections, and keeps them all. Some are refused.
 fn crowd(client: &Client, request: &str) -> Vec<TcpStream> {
-    crowd_by(|| TcpStream::connect(&client.address).ok(), request)
+    crowd_of(CROWD, || TcpStream::connect(&client.address).ok(), request)
 }
 
-/// The same by connections that are made in another way.
-pub(crate) fn crowd_by(connect: impl Fn() -> Option<TcpStream>, request: &str) -> Vec<TcpStream> {
+/// The same by another number of connections, that are made in another way.
+pub(crate) fn crowd_of(
+    size: usize,
+    connect: impl Fn() -> Option<TcpStream>,
+    request: &str,
+) -> Vec<TcpStream> {
     let connect = |_| {
         let mut socket = connect()?;
         socket.set_write_timeout(Some(Duration::from_millis(50))).ok()?;
         socket.write_all(request.as_bytes()).unwrap_or_default();
         Some(socket)
     };
-    (0..CROWD).filter_map(connect).collect()
+    (0..size).filter_map(connect).collect()
 }
 
-/// All the streams of a job's events that one caller asks for, and how many it is given.
-pub(crate) fn streams_of_one(client: &Client, token: &str, job: &str) -> (Vec<TcpStream>, usize) {
+/// What a caller sends for a stream of a job's events.
+pub(crate) fn asks_for_events(client: &Client, token: &str, job: &str) -> String {
     let path = client.jobs(&format!("/{job}/events"));
-    let events = format!(
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
-        client.address
-    );
-    let mut crowd = crowd(client, &events);
+    let host = &client.address;
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n")
+}
+
+/// How many of these connections are given a stream.
+pub(crate) fn streams_of(crowd: &mut [TcpStream]) -> usize {
     let mut streams = 0;
-    for socket in &mut crowd {
+    for socket in &mut *crowd {
         let mut head = [0; 12];
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let is_open = socket.read_exact(&mut head).is_ok() && head.ends_with(b"200");
         streams += usize::from(is_open);
     }
-    println!("{streams} streams of one key");
-    (crowd, streams)
+    println!("{streams} streams of one key on {} connections", crowd.len());
+    streams
 }
 
 /// Reads a little from each now and then.
@@ -110,10 +115,11 @@ pub(crate) fn assert_honest_are_quick(client: &Client, mut crowd: Vec<TcpStream>
         over.store(true, Ordering::Relaxed);
         (admin.join().unwrap(), health)
     });
+    let size = crowd.len();
     drop(crowd);
     let (admin, checks) = (times.len(), health.len());
     let slowest = [quantile(&mut times, 990), quantile(&mut health, 990)];
-    println!("beside {CROWD} connections: {admin} and {checks} requests, p99 {slowest:?}");
+    println!("beside {size} connections: {admin} and {checks} requests, p99 {slowest:?}");
     assert!(admin >= 10 && checks >= 10, "{admin} {checks}");
     assert!(slowest.iter().all(|time| *time < HONEST_P99), "{slowest:?}");
 }
@@ -123,7 +129,8 @@ fn a_key_with_watch_alone_slows_nobody() {
     let here = tempfile::tempdir().unwrap();
     let server = server(here.path());
     let key = key(here.path(), "watch");
-    let (crowd, streams) = streams_of_one(&server.client, &key, "long");
+    let mut crowd = crowd(&server.client, &asks_for_events(&server.client, &key, "long"));
+    let streams = streams_of(&mut crowd);
     assert!(streams > 100 && streams < CROWD / 3, "{streams}");
     assert_honest_are_quick(&server.client, crowd);
 }

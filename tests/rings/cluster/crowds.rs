@@ -1,12 +1,16 @@
 //! Callers that hold all the connections they can get of a gateway, beside an honest one.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use super::spinning;
-use crate::crowds::{assert_honest_are_quick, crowd_by, pipelined, streams_of_one};
+use crate::crowds::{
+    CROWD, asks_for_events, assert_honest_are_quick, crowd_of, pipelined, streams_of,
+};
 use crate::support::cluster::{Namespace, RELEASE, get, kubectl};
 use crate::support::http::Client;
 
@@ -21,9 +25,23 @@ fn gateways() -> Vec<(Value, Value, Value)> {
     pods["items"].as_array().unwrap().iter().map(told).collect()
 }
 
+/// More than the connections that a gateway takes: 4,096.
+const STREAMS: usize = 4_250;
+/// Less often than an account may ask.
+const BETWEEN_STREAMS: Duration = Duration::from_millis(11);
+
+/// Lets this process have so many files open.
+fn allow_files(count: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let has = getrlimit(Resource::Nofile).current;
+    assert!(has.is_none_or(|most| most >= count), "{has:?} open files are too few");
+}
+
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn an_account_with_watch_alone_slows_nobody_and_no_probe() {
+    allow_files(STREAMS as u64 + 100);
     let namespace = Namespace::new("crowds");
     let client = namespace.direct_client();
     let ns = &namespace.0;
@@ -37,8 +55,16 @@ fn an_account_with_watch_alone_slows_nobody_and_no_probe() {
 
     let before = gateways();
     assert!(before.iter().all(|(_, ready, _)| *ready == json!(true)), "{before:?}");
-    let (streaming, streams) = streams_of_one(&client, token.trim(), "long");
-    assert!(streams > 0);
+    let (began, made) = (Instant::now(), std::cell::Cell::new(0));
+    let connect_in_turn = || {
+        made.set(made.get() + 1);
+        std::thread::sleep((BETWEEN_STREAMS * made.get()).saturating_sub(began.elapsed()));
+        TcpStream::connect(&client.address).ok()
+    };
+    let events = asks_for_events(&client, token.trim(), "long");
+    let mut streaming = crowd_of(STREAMS, connect_in_turn, &events);
+    let streams = streams_of(&mut streaming);
+    assert!(streams > 100 && streams < STREAMS / 3, "{streams}");
     assert_honest_are_quick(&client, streaming);
     assert_eq!(gateways(), before);
     namespace.cancel("long");
@@ -89,7 +115,7 @@ fn callers_without_a_token_slow_nobody_and_no_probe() {
     let before = gateways();
     assert!(before.iter().all(|(_, ready, _)| *ready == json!(true)), "{before:?}");
     for (path, requests) in pipelined(&client) {
-        let crowd = crowd_by(|| connect_from(elsewhere, gateway), &requests);
+        let crowd = crowd_of(CROWD, || connect_from(elsewhere, gateway), &requests);
         println!("{path}: {} connections", crowd.len());
         assert!(crowd.len() > 100, "{}", crowd.len());
         assert_honest_are_quick(&client, crowd);
