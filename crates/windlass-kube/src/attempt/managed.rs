@@ -25,6 +25,13 @@ pub(crate) fn is_managed(batch_job: &batch::Job) -> bool {
     spec.and_then(|spec| spec.managed_by.as_deref()) == Some(MANAGED_BY)
 }
 
+/// Whether somebody wants a batch Job to have no pod until it is resumed. Without parallelism, the Job controller also
+/// deletes its pod, which is no failure, and makes another when the parallelism is back.
+pub(super) fn is_to_suspend(batch_job: &batch::Job) -> bool {
+    let spec = batch_job.spec.as_ref();
+    spec.is_some_and(|spec| spec.suspend == Some(true) || spec.parallelism == Some(0))
+}
+
 /// The process that makes the pod of a batch Job, as that says.
 pub(crate) fn maker_of(batch_job: &batch::Job) -> Option<&str> {
     batch_job.metadata.annotations.as_ref()?.get(ANNOTATION_MAKER).map(String::as_str)
@@ -35,7 +42,7 @@ pub(super) fn read(batch_job: &batch::Job) -> Option<ManagedJob> {
     is_managed(batch_job).then(|| ManagedJob {
         resource_version: batch_job.metadata.resource_version.clone().unwrap_or_default(),
         status: batch_job.status.clone().unwrap_or_default(),
-        is_to_suspend: batch_job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),
+        is_to_suspend: is_to_suspend(batch_job),
         maker: maker_of(batch_job).unwrap_or_default().to_owned(),
     })
 }
@@ -74,10 +81,9 @@ pub(super) fn may_get_pod(batch_job: &batch::Job) -> bool {
     let is_over = ["Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"]
         .into_iter()
         .any(|kind| has(status, kind));
-    let is_to_suspend = batch_job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true));
     is_managed(batch_job)
         && batch_job.metadata.deletion_timestamp.is_none()
-        && !is_to_suspend
+        && !is_to_suspend(batch_job)
         && !is_over
         && !had_pod(status)
 }

@@ -91,11 +91,17 @@ pub(crate) struct ObservedPod {
 impl AttemptObjects {
     /// Takes in a batch Job. Somebody may have deleted one whose name another has now: a watch that is late shows the
     /// first, and its deletion, after a list has shown the second.
-    pub(crate) fn batch_job_seen(&mut self, batch_job: ObservedBatchJob) {
+    ///
+    /// One that is resumed counts as suspended until its next pod was seen: that is made a moment later, and the pod
+    /// before it is not lost.
+    pub(crate) fn batch_job_seen(&mut self, mut batch_job: ObservedBatchJob) {
         let known = self.batch_job.as_ref();
         if known.is_some_and(|known| is_older(batch_job.version, known.version)) {
             return;
         }
+        let was_paused = known.is_some_and(|known| known.uid == batch_job.uid && known.is_paused());
+        let goes_on = was_paused && batch_job.is_open() && !batch_job.stopping;
+        batch_job.suspended |= goes_on && !self.has_own_live_pod();
         self.batch_job_uid = Some(batch_job.uid.clone());
         self.batch_job = Some(batch_job);
     }
@@ -115,6 +121,11 @@ impl AttemptObjects {
     /// Whether a pod is that of the batch Job, and no other that says so.
     pub(super) fn is_trusted(&self, pod: &ObservedPod) -> bool {
         pod.owner_uid.is_some() && pod.owner_uid == self.batch_job_uid
+    }
+
+    /// Whether a pod of its present batch Job lives.
+    fn has_own_live_pod(&self) -> bool {
+        self.pods.values().any(|pod| self.is_trusted(pod) && pod.is_live())
     }
 
     /// Whether there is a pod of its present batch Job. One that an earlier batch Job has left does not keep this one from
@@ -300,7 +311,7 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
             .and_then(|c| c.last_transition_time.as_ref())
             .map(|time| time.0),
         // One that this controller manages stays suspended until its pod is there again.
-        suspended: object.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true))
+        suspended: managed::is_to_suspend(object)
             || managed.as_ref().is_some_and(ManagedJob::says_suspended),
         managed,
     };

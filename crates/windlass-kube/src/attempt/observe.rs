@@ -160,7 +160,7 @@ fn lost_at(end: &End) -> Option<Timestamp> {
 fn suspended() -> AttemptState {
     AttemptState::Starting {
         reason: Some(reasons::SUSPENDED.into()),
-        message: "its Job is suspended".into(),
+        message: "its Job is suspended, or has the parallelism 0".into(),
     }
 }
 

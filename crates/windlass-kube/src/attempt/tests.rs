@@ -293,11 +293,11 @@ fn a_result_counts_only_in_its_own_attempts_place() {
 
 #[test]
 fn a_suspended_batch_job_says_so() {
-    let objects = AttemptObjects {
-        batch_job: Some(ours(json!({ "suspend": true }), json!({}))),
-        ..AttemptObjects::default()
-    };
-    let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
-    assert!(matches!(&attempts[0].state, AttemptState::Starting { reason: Some(reason), .. }
-        if reason == reasons::SUSPENDED));
+    for spec in [json!({ "suspend": true }), json!({ "parallelism": 0 })] {
+        let objects =
+            AttemptObjects { batch_job: Some(ours(spec, json!({}))), ..AttemptObjects::default() };
+        let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
+        assert!(matches!(&attempts[0].state, AttemptState::Starting { reason: Some(reason), .. }
+            if reason == reasons::SUSPENDED));
+    }
 }

@@ -3,6 +3,8 @@
 //! Each action may be repeated and may be lost halfway. Every call has a deadline; when it passes, what
 //! happened is unknown and the next reconcile observes it.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1 as batch;
 use kube::api::{DeleteParams, PostParams, PropagationPolicy};
@@ -21,6 +23,7 @@ use super::managed_memory::ManagedMemory;
 use super::on_watch::batch_job_found;
 use super::plan::Planned;
 use super::refused_status::is_refusal;
+use super::slow_starts::Later;
 use crate::attempt::build_batch_job::batch_job;
 use crate::attempt::managed;
 use crate::attempt::managed_pod::pod_of;
@@ -32,38 +35,53 @@ use crate::cache::attempts::AttemptCache;
 use crate::crd::ComputeJob;
 use crate::error::{call, exceeds_quota, from_kube, is_status, within_deadline};
 
-/// Carries out what is planned for a job. Why the next attempt was refused, if it was.
+/// How often a start is tried again that was refused.
+const REFUSED_REQUEUE: Duration = Duration::from_secs(10);
+
+/// The same of one that waits for another of its namespace.
+const LATER_REQUEUE: Duration = Duration::from_secs(1);
+
+/// Carries out what is planned for a job. When to try the start again that was refused, if it was.
 pub(crate) async fn apply(
     job: &Job,
     planned: &Planned,
     actor: &Actor<'_>,
     ctx: &Context,
     now: Timestamp,
-) -> Result<Option<Refusal>, Error> {
+) -> Result<Option<Duration>, Error> {
     let uid = &job.metadata.uid;
     let Planned { observed, plan, .. } = planned;
     let starts = plan.actions.iter().any(|action| matches!(action, Action::Start { .. }));
-    if starts {
-        ctx.start_rate.record(now);
-    } else if matches!(observed.admission, AdmissionDecision::Granted(_)) {
+    if !starts && matches!(observed.admission, AdmissionDecision::Granted(_)) {
         ctx.admission.withdraw(uid, now);
     }
     let mut refused = None;
+    let attempt = planned.next_attempt;
     for action in &plan.actions {
         match actor.act(action, now).await? {
             Applied::Done => {}
-            Applied::Created(cpus) => ctx.metrics.jobs().granted(cpus),
+            Applied::Created(cpus) => {
+                ctx.start_rate.record(now);
+                ctx.metrics.jobs().granted(cpus);
+            }
+            Applied::Later => return Ok(Some(LATER_REQUEUE)),
             Applied::Refused { reason, message, is_final } => {
                 let since = observed.refusal.as_ref().map_or(now, |known| known.since);
-                let attempt = planned.next_attempt;
                 refused = Some(Refusal { attempt, since, reason, message, is_final });
+            }
+            // It may be there. So this ends no attempt, however long it takes.
+            Applied::Unanswered { message } => {
+                let reason = reasons::FAILED_CREATE.into();
+                refused = Some(Refusal { attempt, since: now, reason, message, is_final: false });
             }
         }
     }
     if starts {
         ctx.refusals.set(uid, refused.as_ref());
     }
-    Ok(refused)
+    // The next reconcile writes the refusal into the status; then the start is tried again at leisure.
+    let is_told = observed.refusal.is_some();
+    Ok(refused.map(|_| if is_told { REFUSED_REQUEUE } else { Duration::ZERO }))
 }
 
 /// What the actions of one job need.
@@ -105,6 +123,13 @@ pub(super) enum Applied {
         /// Whether trying again is of no use.
         is_final: bool,
     },
+    /// The API server has not answered in time.
+    Unanswered {
+        /// A sentence.
+        message: String,
+    },
+    /// It was not tried: others of its namespace take long.
+    Later,
 }
 
 impl Actor<'_> {
@@ -143,18 +168,37 @@ impl Actor<'_> {
             }
             Err(error) => return Err(error),
         };
+        let creation = match self.ctx.slow_starts.begin(&job.metadata.namespace, Instant::now()) {
+            Ok(creation) => creation,
+            Err(Later(last)) => return Ok(last.unwrap_or(Applied::Later)),
+        };
+        let applied = self.create(&batch_job, &attempt, now).await?;
+        creation.ended(&applied, Instant::now());
+        Ok(applied)
+    }
+
+    async fn create(
+        &self,
+        batch_job: &batch::Job,
+        attempt: &NewAttempt<'_>,
+        now: Timestamp,
+    ) -> Result<Applied, Error> {
+        let (number, cpus) = (attempt.number, attempt.cpus);
         let name = batch_job.metadata.name.clone().unwrap_or_default();
-        let created =
-            within_deadline(self.batch_jobs().create(&PostParams::default(), &batch_job)).await?;
+        let (batch_jobs, params) = (self.batch_jobs(), PostParams::default());
+        let Ok(created) = within_deadline(batch_jobs.create(&params, batch_job)).await else {
+            let message = "the API server did not answer in time: an admission webhook may be slow";
+            return Ok(Applied::Unanswered { message: message.into() });
+        };
         match created {
             Ok(created) => {
-                info!(job = %job.key(), attempt = number, cpus, "attempt created");
+                info!(job = %self.job.key(), attempt = number, cpus, "attempt created");
                 batch_job_found(self.ctx, created.clone());
-                self.make_pod(&created, is_managed, now).await;
+                self.make_pod(&created, attempt.maker.is_some(), now).await;
                 Ok(Applied::Created(cpus))
             }
             // It is ours, from before a crash or a stale cache, or somebody else's.
-            Err(error) if is_status(&error, 409) => self.adopt(&name, &attempt, now).await,
+            Err(error) if is_status(&error, 409) => self.adopt(&name, attempt, now).await,
             Err(kube::Error::Api(status)) if is_refusal(&status) => Ok(refused(&status)),
             Err(error) => Err(from_kube(error)),
         }

@@ -17,6 +17,7 @@ use super::managed_memory::ManagedMemory;
 use super::quarantine::Quarantine;
 use super::refusals::StartRefusals;
 use super::settings::Settings;
+use super::slow_starts::SlowStarts;
 use super::start_rate::StartRate;
 use super::unfinished_jobs::UnfinishedJobs;
 use super::worker_injection::WorkerInjection;
@@ -81,6 +82,8 @@ pub(crate) struct Context {
     pub(crate) expectations: Expectations,
     /// Starts that the API server refuses.
     pub(crate) refusals: StartRefusals,
+    /// Starts that take long.
+    pub(crate) slow_starts: SlowStarts,
     /// Failures that have Events.
     pub(crate) failure_events: FailureEvents,
     /// Jobs whose end counts when it comes.
@@ -126,6 +129,7 @@ impl Context {
             admission,
             expectations: Expectations::default(),
             refusals: StartRefusals::default(),
+            slow_starts: SlowStarts::default(),
             failure_events: FailureEvents::default(),
             unfinished_jobs: UnfinishedJobs::default(),
             quarantine: Quarantine::default(),

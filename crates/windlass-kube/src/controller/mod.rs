@@ -46,6 +46,7 @@ pub(crate) mod resync;
 pub(crate) mod run;
 pub(crate) mod settings;
 mod silent_node;
+mod slow_starts;
 mod start_rate;
 mod unfinished_jobs;
 pub(crate) mod unreadable_events;

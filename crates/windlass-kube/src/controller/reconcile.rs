@@ -18,9 +18,6 @@ use super::validate::validate;
 /// When a job is reconciled again whose last write the watch has not brought.
 const BEHIND: Duration = Duration::from_secs(5);
 
-/// How often a start is tried again that was refused.
-const REFUSED_REQUEUE: Duration = Duration::from_secs(10);
-
 /// Reconciles a job once. Says when to do so again.
 pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error> {
     // Deleting what a job owns is the garbage collector's work, by owner references.
@@ -59,7 +56,7 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
         ctx,
     };
     // Asks the API server: creates and deletes objects.
-    let is_refused = apply(job, &planned, &actor, ctx, now).await?.is_some();
+    let start_again = apply(job, &planned, &actor, ctx, now).await?;
     // Asks the API server: one write, and an Event where one is due.
     if !update_status(job, &planned, limits, ctx, now).await? {
         return Ok(Requeue::await_change());
@@ -67,23 +64,17 @@ pub(crate) async fn reconcile(job: &Job, ctx: &Context) -> Result<Requeue, Error
     // Asks the API server, for batch Jobs that no other controller manages.
     let managed_again = manage(job, &planned, ctx, now).await?;
     let look_again = fetched.look_again.into_iter().chain(managed_again).min();
-    Ok(next_reconcile(&planned, &admitted, is_refused, look_again))
+    Ok(next_reconcile(&planned, &admitted, start_again, look_again))
 }
 
 /// When to reconcile again although nothing has happened.
 fn next_reconcile(
     planned: &Planned,
     admitted: &Admitted<'_>,
-    is_refused: bool,
+    start_again: Option<Duration>,
     look_again: Option<Duration>,
 ) -> Requeue {
-    let refused_before = planned.observed.refusal.is_some();
-    let requeue_after = match is_refused {
-        // The next reconcile writes the refusal into the status; then the start is tried again at leisure.
-        true if !refused_before => Some(Duration::ZERO),
-        true => Some(REFUSED_REQUEUE),
-        false => planned.plan.requeue_after,
-    };
+    let requeue_after = start_again.or(planned.plan.requeue_after);
     let next = [requeue_after, admitted.requeue_after, planned.removal_after, look_again];
     let next = next.into_iter().flatten().min();
     next.map_or_else(Requeue::await_change, Requeue::requeue)

@@ -117,7 +117,8 @@ impl Cluster {
         // One whose pod has ended by itself is over, suspended or not.
         let ended_by_itself = pods_of(state, uid)
             .any(|(_, pod)| !is_live(pod) && pod["metadata"]["deletionTimestamp"].is_null());
-        if job["spec"]["suspend"] == true && !ended_by_itself {
+        let is_paused = job["spec"]["suspend"] == true || job["spec"]["parallelism"] == 0;
+        if is_paused && !ended_by_itself {
             suspend(state, key, job);
             return;
         }

@@ -135,6 +135,18 @@ pub(crate) fn create_job_of(server: &Server, name: &str, spec: Value) -> String 
     job["metadata"]["uid"].as_str().unwrap().to_owned()
 }
 
+/// A function and so many jobs of it in another namespace.
+pub(crate) fn create_jobs_elsewhere(server: &Server, namespace: &str, count: usize) {
+    let mut state = server.lock();
+    let elsewhere = |plural: &str, name: String| (plural.into(), namespace.into(), name);
+    state.create(elsewhere("computefunctions", "f".into()), function("ComputeFunction"));
+    for index in 0..count {
+        let job = json!({ "apiVersion": "windlass.dev/v1alpha1", "kind": "ComputeJob",
+            "metadata": {}, "spec": { "function": "f", "input": {} } });
+        state.create(elsewhere("computejobs", format!("j{index}")), job);
+    }
+}
+
 /// Somebody else's batch Job that has the name of the first attempt of the first job.
 pub(crate) fn create_stranger(server: &Server, job_uid: &str) {
     let name = windlass_core::name::attempt("j0", job_uid, 1);

@@ -10,6 +10,11 @@ use crate::stdio::log_line;
 /// First and longest pause between two tries.
 pub(super) const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 
+/// How long a gateway may say that it does not know this pod (401) until that is believed. It may be late to know a token that
+/// was just renewed. A token whose service account was deleted is never known again, nor is a pod whose batch Job was
+/// deleted without it.
+const UNKNOWN: Duration = Duration::from_secs(60);
+
 /// What the gateway answered.
 #[derive(Debug)]
 pub(super) enum GatewayResponse<T> {
@@ -35,6 +40,21 @@ pub(super) fn rejection<T>(status: StatusCode, why: Option<String>) -> GatewayRe
     }
 }
 
+/// Since when a gateway has said nothing else than that it does not know this pod.
+#[derive(Default)]
+struct Unknown(Option<Instant>);
+
+impl Unknown {
+    /// It answers so now. Whether it is to be believed that it never will know this pod.
+    fn is_believed(&mut self, status: StatusCode, now: Instant) -> bool {
+        if status != StatusCode::UNAUTHORIZED {
+            self.0 = None;
+            return false;
+        }
+        now.duration_since(*self.0.get_or_insert(now)) >= UNKNOWN
+    }
+}
+
 /// Tries until the gateway takes or refuses what it is told, with growing pauses; `None` when it did
 /// neither until the deadline.
 pub(super) async fn retry_until<T, F: Future<Output = Result<GatewayResponse<T>, String>>>(
@@ -42,11 +62,15 @@ pub(super) async fn retry_until<T, F: Future<Output = Result<GatewayResponse<T>,
     mut one_try: impl FnMut() -> F,
 ) -> Option<Result<T, (StatusCode, Option<String>)>> {
     let mut pause = BACKOFF[0];
+    let mut unknown = Unknown::default();
     loop {
         match timeout_at(deadline, one_try()).await {
             Ok(Ok(GatewayResponse::Accepted(taken))) => return Some(Ok(taken)),
             Ok(Ok(GatewayResponse::Rejected(status, why))) => return Some(Err((status, why))),
             Ok(Ok(GatewayResponse::RetryLater(status))) => {
+                if unknown.is_believed(status, Instant::now()) {
+                    return Some(Err((status, None)));
+                }
                 log_line(&format!("windlass worker: the gateway is not ready ({status})"));
             }
             Ok(Err(error)) => log_line(&format!("windlass worker: {error}")),
@@ -67,4 +91,24 @@ fn jittered(pause: Duration) -> Duration {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |now| now.subsec_nanos());
     pause / 2 + (pause / 2) * (random % 1000) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_does_not_know_the_pod_is_believed_after_a_minute() {
+        let zero = Instant::now();
+        let at = |seconds| zero + Duration::from_secs(seconds);
+        let mut unknown = Unknown::default();
+        let mut is_believed =
+            |code, seconds| unknown.is_believed(StatusCode::from_u16(code).unwrap(), at(seconds));
+        assert!(!is_believed(401, 0));
+        assert!(!is_believed(401, 59));
+        assert!(!is_believed(503, 61), "it is not ready, and may know the pod when it is");
+        assert!(!is_believed(401, 62));
+        assert!(!is_believed(401, 121));
+        assert!(is_believed(401, 122));
+    }
 }

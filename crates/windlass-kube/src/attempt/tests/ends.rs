@@ -163,7 +163,45 @@ fn a_container_that_must_run_before_is_told_to_hinder_the_start() {
 fn an_attempt_whose_batch_job_is_suspended_waits_to_go_on() {
     let condition = json!({ "type": "Suspended", "status": "True", "lastTransitionTime": at(7) });
     let status = json!({ "conditions": [condition] });
-    let batch_job = ours(json!({ "suspend": true }), status);
+    // Nothing says since when one has no parallelism.
+    for (spec, status, since) in [
+        (json!({ "suspend": true }), status, at(7)),
+        (json!({ "parallelism": 0 }), json!({}), at(100)),
+    ] {
+        waits_to_go_on(&ours(spec, status), since);
+    }
+}
+
+/// The Job controller makes the next pod a moment after the batch Job is resumed.
+#[test]
+fn an_attempt_that_is_resumed_is_not_lost_before_its_next_pod_is_there() {
+    for pause in [json!({ "suspend": true }), json!({ "parallelism": 0 })] {
+        let mut objects = AttemptObjects { last_pod: Some("p".into()), ..Default::default() };
+        let state = |objects: &AttemptObjects| {
+            let attempts = attempts(&BTreeMap::from([(1, objects.clone())]), at(100));
+            attempts[0].state.clone()
+        };
+        objects.batch_job_seen(ours(pause, json!({})));
+        objects.batch_job_seen(ours(json!({ "suspend": false, "parallelism": 1 }), json!({})));
+        let waits = state(&objects);
+        assert!(matches!(waits, AttemptState::Starting { .. }), "{waits:?}");
+        let next = observed_pod(json!({ "phase": "Running", "containerStatuses":
+            statuses_of("function", json!({ "running": { "startedAt": at(99) } })) }));
+        objects.pods.insert("q".into(), next);
+        let runs = state(&objects);
+        assert!(matches!(runs, AttemptState::Running { .. }), "{runs:?}");
+        objects.batch_job_seen(ours(json!({ "parallelism": 1 }), json!({ "active": 1 })));
+        objects.pods.clear();
+        let lost = state(&objects);
+        assert!(
+            matches!(lost, AttemptState::Ended(_)),
+            "it goes on, and its pod is gone: {lost:?}"
+        );
+    }
+}
+
+/// Such an attempt says that it is suspended, and its start deadline counts from then.
+fn waits_to_go_on(batch_job: &ObservedBatchJob, since: jiff::Timestamp) {
     let stopped = Outcome::failed(FailureReason::Lost, "the worker was told to stop");
     let mut deleted = pod(
         "p",
@@ -190,7 +228,7 @@ fn an_attempt_whose_batch_job_is_suspended_waits_to_go_on() {
             "{:?}",
             attempts[0].state
         );
-        // The start deadline counts from the suspension.
-        assert_eq!(attempts[0].startable_since, Some(at(7)));
+        assert_eq!(attempts[0].startable_since, Some(since));
+        assert!(attempts[0].may_restart, "it may make another pod at any time");
     }
 }

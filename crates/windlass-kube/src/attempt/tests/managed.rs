@@ -91,7 +91,8 @@ fn a_pod_is_made_once() {
     let mut stopping = open.clone();
     stopping.metadata.deletion_timestamp = Some(Time(at(0)));
     let suspended = object(json!({ "suspend": true }), json!({}));
-    for without in [over("Failed"), over("Complete"), started, stopping, suspended] {
+    let paused = object(json!({ "parallelism": 0 }), json!({}));
+    for without in [over("Failed"), over("Complete"), started, stopping, suspended, paused] {
         assert_eq!(pod_of(&without), None, "{without:?}");
     }
 }
@@ -198,8 +199,13 @@ fn its_end_is_told_as_the_job_api_says() {
 
 #[test]
 fn a_suspended_one_has_no_pod_until_it_goes_on() {
+    for spec in [json!({ "suspend": true }), json!({ "parallelism": 0 })] {
+        has_no_pod_until_it_goes_on(&|| spec.clone());
+    }
+}
+
+fn has_no_pod_until_it_goes_on(suspend: &dyn Fn() -> Value) {
     let began = json!({ "active": 1, "startTime": at(0) });
-    let suspend = || json!({ "suspend": true });
     let told = status(step_at(20, &object(suspend(), began), vec![running()], true));
     assert_eq!(types(&told), ["Suspended=True"]);
     assert_eq!([&told["active"], &told["startTime"]], [&json!(0), &Value::Null]);

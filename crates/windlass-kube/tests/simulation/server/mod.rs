@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -43,6 +44,8 @@ pub(crate) struct State {
     faults: BTreeMap<usize, WriteFault>,
     /// Parts of the names of writes, and how often such a write is refused.
     pub(crate) refused: Vec<(&'static str, usize)>,
+    /// A namespace whose batch Jobs an admission webhook is asked about that answers only after so long, with an error.
+    pub(crate) hung: Option<(&'static str, Duration)>,
     pub(crate) read_faults: Option<ReadFaults>,
     /// Decides how long requests, answers and events are on their way.
     pub(crate) random: u64,
@@ -67,6 +70,7 @@ impl Server {
             writes: Vec::new(),
             faults,
             refused: Vec::new(),
+            hung: None,
             read_faults: None,
             random: 1,
             drops_managed_by: false,
@@ -141,6 +145,11 @@ impl Server {
             Some(WriteFault::DeathBefore) => return self.die(controller).await,
             _ => {}
         }
+        let hangs = self.lock().hangs(method, path);
+        if let Some(after) = hangs {
+            tokio::time::sleep(after).await;
+            return Ok(problem(500, "failed calling webhook \"w\": context deadline exceeded"));
+        }
         let delay = self.lock().read_delay();
         // What the controller has decided from may have changed by then.
         tokio::time::sleep(delay / 4).await;
@@ -202,6 +211,13 @@ impl State {
         let name = wanted["name"].as_str().unwrap_or_default();
         review["status"] = json!({ "allowed": is_use && self.usable.contains(name) });
         json_answer(StatusCode::CREATED, &review)
+    }
+
+    /// For how long a webhook that fails in the end holds up this write.
+    fn hangs(&self, method: &Method, path: &Path) -> Option<Duration> {
+        let is_creation = *method == Method::POST && path.plural == "jobs";
+        let (namespace, after) = self.hung.filter(|_| is_creation)?;
+        (path.namespace.as_deref() == Some(namespace)).then_some(after)
     }
 
     /// Counts a write of a controller, and gives the fault that is meant for it. Leases and events belong to no job, and

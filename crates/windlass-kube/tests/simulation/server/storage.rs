@@ -167,10 +167,12 @@ impl State {
         pods.into_iter().map(|(_, _, name)| name).collect()
     }
 
-    /// Suspends a batch Job, or has it go on.
+    /// Suspends a batch Job, or has it go on; at every second time by its parallelism.
     pub(crate) fn suspend(&mut self, key: &Key, suspended: bool) {
         if let Some(mut object) = self.objects.get(key).cloned() {
-            object["spec"]["suspend"] = json!(suspended);
+            let by_parallelism = suspended && self.version.is_multiple_of(2);
+            object["spec"]["suspend"] = json!(suspended && !by_parallelism);
+            object["spec"]["parallelism"] = json!(u8::from(!by_parallelism));
             self.put(key, object);
         }
     }

@@ -10,7 +10,7 @@ use windlass_kube::{ManageJobs, Settings};
 
 use crate::cluster;
 use crate::controller::{settings, start, start_with};
-use crate::objects::{create_function, create_job};
+use crate::objects::{create_function, create_job, create_jobs_elsewhere};
 use crate::server::{Server, key};
 use crate::virtual_time::{block_on, now};
 
@@ -124,6 +124,27 @@ fn an_error_at_one_batch_job_of_a_job_holds_up_no_other() {
         let cluster = tokio::spawn(cluster::run(server.clone(), 150, 1));
         let controller = start(&server, 0, true);
         wait(&server, Duration::from_secs(30), |status| status["phase"] == "Succeeded").await;
+        controller.abort();
+        cluster.abort();
+    });
+}
+
+/// Each creation there takes longer than the reconciles would have room for.
+#[test]
+fn a_webhook_that_hangs_is_told_and_holds_up_no_other_namespace() {
+    block_on(async {
+        let (server, cluster) = with_function(150);
+        server.lock().hung = Some(("hung", Duration::from_secs(5)));
+        create_jobs_elsewhere(&server, "hung", 200);
+        let controller = start(&server, 0, false);
+        for (index, after) in [1, 5, 7].into_iter().enumerate() {
+            tokio::time::sleep(Duration::from_secs(after)).await;
+            create_job(&server, index, 0);
+            wait_for(&server, &format!("j{index}"), TOLD_WITHIN, has_succeeded).await;
+        }
+        let is_told = |job: &Value| job["status"].to_string().contains("failed calling webhook");
+        let told = server.lock().all("computejobs").filter(|(_, job)| is_told(job)).count();
+        assert_eq!(told, 200, "each job says what it waits for");
         controller.abort();
         cluster.abort();
     });
