@@ -3,13 +3,14 @@
 //! Each action may be repeated and may be lost halfway. Every call has a deadline; when it passes, what
 //! happened is unknown and the next reconcile observes it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1 as batch;
 use kube::api::{DeleteParams, PostParams, PropagationPolicy};
 use kube::core::Status;
 use kube::{Api, Client};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use windlass_core::plan::{Action, AdmissionDecision, Refusal};
 use windlass_core::status::reasons;
