@@ -197,12 +197,19 @@ fn batch_jobs_that_are_suspended_or_deleted_without_their_pods_start_nothing_twi
         };
         bed.batch_jobs.until("the orphaned are gone", MINUTE, are_gone).await?;
         // Those that stay suspended wait, and go on as the same attempt.
+        let mut resumed = Vec::new();
         for batch_job in for_long {
-            let waits = bed.batch_jobs.objects().live.contains_key(batch_job);
-            anyhow::ensure!(waits, "{batch_job} was suspended and is gone");
+            let waits = bed.batch_jobs.objects().live.get(batch_job).cloned();
+            let waits = waits.with_context(|| format!("{batch_job} was suspended and is gone"))?;
+            resumed.push(waits["metadata"]["labels"]["windlass.dev/job"].clone());
             suspend(batch_job, false).await?;
         }
         let converged = bed.converges(&accepted, true).await?;
+        for job in &resumed {
+            let status =
+                bed.job(job.as_str().context("the label of a job")?).await?["status"].take();
+            anyhow::ensure!(status["attempt"] == 1, "{job} was resumed: {status}");
+        }
         let again = with_a_second_attempt(&bed);
         println!(
             "{} batch Jobs suspended, {} of them for a moment, {} deleted without their pods, {again} \

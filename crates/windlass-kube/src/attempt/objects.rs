@@ -55,6 +55,8 @@ pub(crate) struct ObservedBatchJob {
     pub(super) finished: bool,
     pub(super) stopping: bool,
     pub(super) suspended: bool,
+    /// Whether it was suspended and goes on, and its next pod was not seen yet.
+    pub(super) resumed: bool,
     /// Since when its controller has taken the suspension in.
     pub(super) suspended_since: Option<Timestamp>,
     /// What is kept of it beside, if this controller manages it.
@@ -92,8 +94,7 @@ impl AttemptObjects {
     /// Takes in a batch Job. Somebody may have deleted one whose name another has now: a watch that is late shows the
     /// first, and its deletion, after a list has shown the second.
     ///
-    /// One that is resumed counts as suspended until its next pod was seen: that is made a moment later, and the pod
-    /// before it is not lost.
+    /// The next pod of one that is resumed is made a moment later: until then, the pod before it is not lost.
     pub(crate) fn batch_job_seen(&mut self, mut batch_job: ObservedBatchJob) {
         let known = self.batch_job.as_ref();
         if known.is_some_and(|known| is_older(batch_job.version, known.version)) {
@@ -101,7 +102,10 @@ impl AttemptObjects {
         }
         let was_paused = known.is_some_and(|known| known.uid == batch_job.uid && known.is_paused());
         let goes_on = was_paused && batch_job.is_open() && !batch_job.stopping;
-        batch_job.suspended |= goes_on && !self.has_own_live_pod();
+        if goes_on && !batch_job.suspended && self.last_pod.is_some() && !self.has_own_live_pod() {
+            batch_job.resumed = true;
+            batch_job.suspended_since = known.and_then(|known| known.suspended_since);
+        }
         self.batch_job_uid = Some(batch_job.uid.clone());
         self.batch_job = Some(batch_job);
     }
@@ -153,7 +157,7 @@ impl AttemptObjects {
             batch_job.is_managed()
                 && batch_job.is_open()
                 && !batch_job.stopping
-                && !batch_job.suspended
+                && !batch_job.is_paused()
         });
         let ends = |pod: &ObservedPod| match pod.state {
             AttemptState::Running { .. } => !pod.stopping && self.is_trusted(pod),
@@ -216,15 +220,15 @@ impl ObservedBatchJob {
         !self.finished && self.failed.is_none()
     }
 
-    /// Whether it is suspended, so that it goes on when somebody resumes it. The pods of such a batch Job are deleted.
+    /// Whether it is suspended, so that it goes on when somebody resumes it, or was resumed and is to go on. The pods of such
+    /// a batch Job are deleted, which is no failure.
     pub(super) fn is_paused(&self) -> bool {
-        self.suspended && self.is_open() && !self.stopping
+        (self.suspended || self.resumed) && self.is_open() && !self.stopping
     }
 
     /// Whether the Job controller may create another pod for it.
     pub(super) fn may_make_another(&self, objects: &AttemptObjects) -> bool {
-        // The pods of a suspended batch Job are deleted, which is no failure.
-        self.is_open() && !self.stopping && (self.suspended || !objects.has_own_pod())
+        self.is_paused() || self.is_open() && !self.stopping && !objects.has_own_pod()
     }
 }
 
@@ -305,6 +309,7 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
         past_deadline,
         finished: status.is_some_and(|status| status.completion_time.is_some()),
         stopping: object.metadata.deletion_timestamp.is_some(),
+        resumed: false,
         suspended_since: conditions
             .iter()
             .find(|c| c.type_ == "Suspended" && c.status == "True")

@@ -106,7 +106,7 @@ fn attempt(number: AttemptNumber, objects: &AttemptObjects, now: Timestamp) -> A
         (AttemptState::Ended(end), Some(batch_job))
             if lost_at(&end).is_some() && !objects.has_placeholder() =>
         {
-            (suspended(), Some(batch_job.suspended_since.unwrap_or(now)))
+            (paused_state(batch_job), Some(batch_job.suspended_since.unwrap_or(now)))
         }
         (state @ AttemptState::Starting { .. }, Some(batch_job)) if pod.is_none() => {
             (state, Some(batch_job.suspended_since.unwrap_or(now)))
@@ -157,7 +157,14 @@ fn lost_at(end: &End) -> Option<Timestamp> {
     }
 }
 
-fn suspended() -> AttemptState {
+fn paused_state(batch_job: &ObservedBatchJob) -> AttemptState {
+    if !batch_job.suspended {
+        // Why it is not there is asked for, as of any start without a reason.
+        return AttemptState::Starting {
+            reason: None,
+            message: "no pod since it was resumed".into(),
+        };
+    }
     AttemptState::Starting {
         reason: Some(reasons::SUSPENDED.into()),
         message: "its Job is suspended, or has the parallelism 0".into(),
@@ -173,7 +180,9 @@ fn state_without_pod(batch_job: Option<&ObservedBatchJob>, now: Timestamp) -> At
         }),
         // Its pod was removed before this process has seen it.
         None if batch_job.is_some_and(|batch_job| batch_job.finished) => lost_pod(now),
-        None if batch_job.is_some_and(|batch_job| batch_job.suspended) => suspended(),
+        None if let Some(batch_job) = batch_job.filter(|it| it.suspended) => {
+            paused_state(batch_job)
+        }
         None if batch_job.is_some_and(ObservedBatchJob::had_pod) => lost_pod(now),
         None => AttemptState::Starting { reason: None, message: "no pod yet".into() },
     }

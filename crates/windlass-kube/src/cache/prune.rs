@@ -9,7 +9,8 @@ use crate::labels::{
     ANNOTATION_RUNNING,
 };
 
-/// What is read of a batch Job is its metadata, its status, whether it is suspended or has no parallelism, who manages it and makes its pod.
+/// What is read of a batch Job is its metadata, its status, whether it is suspended or has no parallelism, who manages it
+/// and makes its pod.
 pub(crate) fn prune_batch_job(batch_job: &mut batch::Job) {
     batch_job.spec = batch_job.spec.take().map(|spec| batch::JobSpec {
         suspend: spec.suspend,

@@ -39,9 +39,6 @@ use crate::error::{call, exceeds_quota, from_kube, is_status, within_deadline};
 /// How often a start is tried again that was refused.
 const REFUSED_REQUEUE: Duration = Duration::from_secs(10);
 
-/// The same of one that waits for another of its namespace.
-const LATER_REQUEUE: Duration = Duration::from_secs(1);
-
 /// Carries out what is planned for a job. When to try the start again that was refused, if it was.
 pub(crate) async fn apply(
     job: &Job,
@@ -65,7 +62,7 @@ pub(crate) async fn apply(
                 ctx.start_rate.record(now);
                 ctx.metrics.jobs().granted(cpus);
             }
-            Applied::Later => return Ok(Some(LATER_REQUEUE)),
+            Applied::Later(pause) => return Ok(Some(pause)),
             Applied::Refused { reason, message, is_final } => {
                 let since = observed.refusal.as_ref().map_or(now, |known| known.since);
                 refused = Some(Refusal { attempt, since, reason, message, is_final });
@@ -129,8 +126,18 @@ pub(super) enum Applied {
         /// A sentence.
         message: String,
     },
-    /// It was not tried: others of its namespace take long.
-    Later,
+    /// It was not tried, and is to be tried after this: others of its function take long.
+    Later(Duration),
+}
+
+impl Applied {
+    /// What is said of its failure.
+    fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Refused { message, .. } | Self::Unanswered { message } => Some(message),
+            Self::Done | Self::Created(_) | Self::Later(_) => None,
+        }
+    }
 }
 
 impl Actor<'_> {
@@ -159,6 +166,15 @@ impl Actor<'_> {
         let worker = self.ctx.worker.source(self.client).await;
         let worker = worker.as_ref();
         let attempt = NewAttempt { job, limits, function, number, cpus, report, worker, maker };
+        let creation = match self.ctx.slow_starts.begin(job, Instant::now()) {
+            Ok(creation) => creation,
+            // Of another job: no end of this one, whatever it says.
+            Err(Later { why: Some(said), .. }) => {
+                let message = format!("held up by another job of its function: {said}");
+                return Ok(Applied::Unanswered { message });
+            }
+            Err(later) => return Ok(Applied::Later(later.pause)),
+        };
         if let Some(applied) = self.start_on_standby(&attempt).await? {
             return Ok(applied);
         }
@@ -169,12 +185,8 @@ impl Actor<'_> {
             }
             Err(error) => return Err(error),
         };
-        let creation = match self.ctx.slow_starts.begin(&job.metadata.namespace, Instant::now()) {
-            Ok(creation) => creation,
-            Err(Later(last)) => return Ok(last.unwrap_or(Applied::Later)),
-        };
         let applied = self.create(&batch_job, &attempt, now).await?;
-        creation.ended(&applied, Instant::now());
+        creation.ended(applied.failure(), Instant::now());
         Ok(applied)
     }
 

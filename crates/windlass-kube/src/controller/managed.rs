@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::info;
 use windlass_core::plan::{Action, Attempt};
 use windlass_core::report::is_settled;
@@ -114,9 +115,15 @@ async fn make_pod(
     let Some(found) = found.filter(|found| found.metadata.uid.as_deref() == Some(uid)) else {
         return Ok(None);
     };
+    let creation = match ctx.slow_starts.begin(job, Instant::now()) {
+        Ok(creation) => creation,
+        Err(later) => return Ok(Some(later.pause)),
+    };
     create_pod(&ctx.client, &ctx.managed, job, &found, pod(&found), ctx.now()).await?;
     // The next reconcile tells of a refusal.
-    let is_refused = ctx.managed.refusal(job_uid, uid).is_some();
+    let refusal = ctx.managed.refusal(job_uid, uid);
+    creation.ended(refusal.as_ref().map(|refusal| refusal.message.as_str()), Instant::now());
+    let is_refused = refusal.is_some();
     Ok(if is_refused { Some(Duration::ZERO) } else { ctx.managed.pause(job_uid, uid, ctx.now()) })
 }
 

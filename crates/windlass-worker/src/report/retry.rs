@@ -10,10 +10,10 @@ use crate::stdio::log_line;
 /// First and longest pause between two tries.
 pub(super) const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 
-/// How long a gateway may say that it does not know this pod (401) until that is believed. It may be late to know a token that
-/// was just renewed. A token whose service account was deleted is never known again, nor is a pod whose batch Job was
-/// deleted without it.
-const UNKNOWN: Duration = Duration::from_secs(60);
+/// How long a gateway may say nothing but that it does not know this pod (401) until that is believed. After a node was cut
+/// off for longer than its pods' tokens live, its kubelet renews them within two minutes. A token whose service account was
+/// deleted is never known again, nor is a pod whose batch Job was deleted without it.
+const UNKNOWN: Duration = Duration::from_secs(300);
 
 /// What the gateway answered.
 #[derive(Debug)]
@@ -40,14 +40,14 @@ pub(super) fn rejection<T>(status: StatusCode, why: Option<String>) -> GatewayRe
     }
 }
 
-/// Since when a gateway has said nothing else than that it does not know this pod.
+/// Since when gateways have said nothing else than that they do not know this pod.
 #[derive(Default)]
 struct Unknown(Option<Instant>);
 
 impl Unknown {
-    /// It answers so now. Whether it is to be believed that it never will know this pod.
-    fn is_believed(&mut self, status: StatusCode, now: Instant) -> bool {
-        if status != StatusCode::UNAUTHORIZED {
+    /// What came of a try now: `None` without an answer. Whether it is to be believed that no gateway will know this pod.
+    fn is_believed(&mut self, status: Option<StatusCode>, now: Instant) -> bool {
+        if status != Some(StatusCode::UNAUTHORIZED) {
             self.0 = None;
             return false;
         }
@@ -68,12 +68,15 @@ pub(super) async fn retry_until<T, F: Future<Output = Result<GatewayResponse<T>,
             Ok(Ok(GatewayResponse::Accepted(taken))) => return Some(Ok(taken)),
             Ok(Ok(GatewayResponse::Rejected(status, why))) => return Some(Err((status, why))),
             Ok(Ok(GatewayResponse::RetryLater(status))) => {
-                if unknown.is_believed(status, Instant::now()) {
+                if unknown.is_believed(Some(status), Instant::now()) {
                     return Some(Err((status, None)));
                 }
                 log_line(&format!("windlass worker: the gateway is not ready ({status})"));
             }
-            Ok(Err(error)) => log_line(&format!("windlass worker: {error}")),
+            Ok(Err(error)) => {
+                unknown.is_believed(None, Instant::now());
+                log_line(&format!("windlass worker: {error}"));
+            }
             Err(_) => return None,
         }
         if Instant::now() + pause >= deadline {
@@ -98,17 +101,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_that_does_not_know_the_pod_is_believed_after_a_minute() {
+    fn a_gateway_that_does_not_know_the_pod_is_believed_after_five_minutes_of_nothing_else() {
         let zero = Instant::now();
         let at = |seconds| zero + Duration::from_secs(seconds);
         let mut unknown = Unknown::default();
-        let mut is_believed =
-            |code, seconds| unknown.is_believed(StatusCode::from_u16(code).unwrap(), at(seconds));
-        assert!(!is_believed(401, 0));
-        assert!(!is_believed(401, 59));
-        assert!(!is_believed(503, 61), "it is not ready, and may know the pod when it is");
-        assert!(!is_believed(401, 62));
-        assert!(!is_believed(401, 121));
-        assert!(is_believed(401, 122));
+        let mut is_believed = |code: Option<u16>, seconds| {
+            unknown.is_believed(code.map(|code| StatusCode::from_u16(code).unwrap()), at(seconds))
+        };
+        assert!(!is_believed(Some(401), 0));
+        assert!(!is_believed(Some(401), 299));
+        assert!(!is_believed(Some(503), 301), "it is not ready, and may know the pod when it is");
+        assert!(!is_believed(Some(401), 302));
+        assert!(!is_believed(None, 601), "nobody answers");
+        assert!(!is_believed(Some(401), 602));
+        assert!(!is_believed(Some(401), 901));
+        assert!(is_believed(Some(401), 902));
     }
 }

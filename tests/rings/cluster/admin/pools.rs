@@ -96,7 +96,7 @@ const FEW: usize = 60;
 /// All wait before the first starts. The node has room for all that may run: whose pod is next is not the scheduler's choice.
 pub(super) fn shares_follow_the_weights() {
     let _room = Cpus::of_the_node(CPUS as u64 + 4);
-    // On a node that has room for few of them, no pod is to give its CPUs back meanwhile.
+    // Where the node's CPUs cannot be changed, no pod is to give its CPUs back meanwhile.
     let _patient = Upgraded::to("controller.unschedulableTimeoutSeconds=0");
     let (heavy, light) = (Namespace::new("heavy"), Namespace::new("light"));
     let pool = Pool::new("weights", &json!({ "cpus": CPUS, "hold": true }));

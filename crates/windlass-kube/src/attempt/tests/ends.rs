@@ -184,7 +184,8 @@ fn an_attempt_that_is_resumed_is_not_lost_before_its_next_pod_is_there() {
         objects.batch_job_seen(ours(pause, json!({})));
         objects.batch_job_seen(ours(json!({ "suspend": false, "parallelism": 1 }), json!({})));
         let waits = state(&objects);
-        assert!(matches!(waits, AttemptState::Starting { .. }), "{waits:?}");
+        let asks_why = matches!(waits, AttemptState::Starting { reason: None, .. });
+        assert!(asks_why, "whoever resumed it is told why there is no pod: {waits:?}");
         let next = observed_pod(json!({ "phase": "Running", "containerStatuses":
             statuses_of("function", json!({ "running": { "startedAt": at(99) } })) }));
         objects.pods.insert("q".into(), next);
