@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 use windlass_tests::api::{batch_jobs, compute_jobs, pods};
 use windlass_tests::cluster::{RELEASE, compute_job};

@@ -105,13 +105,12 @@ pub(super) fn shares_follow_the_weights() {
     pool.select(&[&heavy, &light]);
     apply_many(&heavy, MANY);
     apply_many(&light, FEW);
-    eventually("the pool says who waits", ALL_ENDED, || {
-        let waiting = get(&["ccqueue", &pool.0])["status"]["waiting"].as_u64();
-        (waiting == Some((MANY + FEW) as u64)).then_some(())
-    });
+    // The pool's own number is written only when it has changed by half.
+    all_are(&heavy, MANY, "Queued");
+    all_are(&light, FEW, "Queued");
     pool.apply(&json!({ "cpus": CPUS }));
     let [heavy, light] = [(&heavy, MANY), (&light, FEW)].map(|(namespace, count)| {
-        have_ended(namespace, count);
+        all_are(namespace, count, "Succeeded");
         times(namespace)
     });
     // As long as both have jobs that wait.
@@ -146,11 +145,12 @@ fn apply_many(namespace: &Namespace, count: usize) {
     kubectl(&["create", "-n", &namespace.0, "-f", "-"], &list.to_string()).unwrap();
 }
 
-fn have_ended(namespace: &Namespace, count: usize) {
-    eventually("all jobs have ended", ALL_ENDED, || {
+/// Waits until so many jobs of a namespace are in this phase.
+fn all_are(namespace: &Namespace, count: usize, wanted: &str) {
+    eventually(&format!("all jobs are {wanted}"), ALL_ENDED, || {
         let phases = "jsonpath={.items[*].status.phase}";
         let phases = kubectl(&["get", "cjobs", "-n", &namespace.0, "-o", phases], "").unwrap();
-        (phases.split(' ').filter(|phase| *phase == "Succeeded").count() == count).then_some(())
+        (phases.split(' ').filter(|phase| *phase == wanted).count() == count).then_some(())
     });
 }
 
