@@ -51,7 +51,8 @@ class Client:
     Thread-safe, usable on both sides of a fork, and can be pickled. What gets no answer, 429, 503 or 504 is tried again
     for up to `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it
     makes one job. A server that was never reached is called for 2 s.
-    One that says nothing has half of the patience for an answer, and 2 s at least.
+    One that says nothing has half of the patience for an answer, and 2 s at least; 10 s for that to a submission, which
+    may have made a job.
 
     `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else
     what the file `WINDLASS_TOKEN_FILE` holds, or else what a server on this machine has in its data directory (`data`).
