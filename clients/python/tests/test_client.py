@@ -37,7 +37,7 @@ def test_a_call_is_one_request_on_a_connection_that_stays(client, monkeypatch):
     for _ in range(5):
         assert client.call("square", {"items": [3]}) == {"results": [9]}
     assert [request.method for request in sent] == ["POST"] * 5
-    (connection,) = client._http._transport._pool.connections
+    (connection,) = client._connections.http._transport._pool.connections
     assert connection.is_idle()
 
 
@@ -376,7 +376,7 @@ def test_a_client_is_usable_on_both_sides_of_a_fork(client):
 def test_a_fork_while_another_thread_opens_the_connections_leaves_the_child_free(client):
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
-    with client._lock:
+    with client._connections.lock:
         child = context.Process(target=lambda: answers.put(client.call("echo", ECHO)))
         child.start()
     assert answers.get(timeout=20) == ANSWER

@@ -12,10 +12,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from windlass._future import JobFuture
-from windlass._life import WITHOUT_SECONDS, Life
+from windlass._life import WITHOUT_SECONDS
+
+if TYPE_CHECKING:
+    from windlass.async_client import AsyncClient
 
 PAUSE_SECONDS = 0.01
 
@@ -26,14 +29,11 @@ class Leaver(Protocol):
     """An executor, as it is here."""
 
     _function: str
+    _client: AsyncClient
 
     def _is_copy(self) -> bool: ...
 
     def _futures(self) -> list[JobFuture]: ...
-
-    def _life(self) -> Life: ...
-
-    def _patience_seconds(self) -> float: ...
 
 
 executors: weakref.WeakSet[Leaver] = weakref.WeakSet()
@@ -55,7 +55,7 @@ def hand_in_all(executor: Leaver) -> None:
     As long as data is sent or the server asks for patience, and at most for the client's patience without a progress.
     """
     futures = [future for future in executor._futures() if _is_open(future)]
-    life, name, patience = executor._life(), executor._function, executor._patience_seconds()
+    life, name, patience = executor._client._life, executor._function, executor._client._patience_seconds
     progress, is_told = (len(futures), life.signs), False
     began = since = time.monotonic()
     while count := sum(map(_is_open, futures)):

@@ -6,14 +6,14 @@ import asyncio
 import collections
 import itertools
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from windlass import _protocol as protocol
 from windlass import errors
-from windlass._awaited import awaited
+from windlass._awaited import given_of, read_aside
 from windlass._computed import raise_with_computed, raise_without_result
 from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
@@ -94,7 +94,7 @@ class AsyncClient:
     ) -> Job:
         """Hands in a job; see `Client.submit`."""
         with self._life.uploading():
-            given = await _given(function, input, name, **options)
+            given = await given_of(function, input, name, **options)
         return await self._hand_in(given, idempotency_key)
 
     async def call(
@@ -107,7 +107,7 @@ class AsyncClient:
     ) -> Any:
         """Hands in a job and waits for its result; see `Client.call`."""
         return await self.value(
-            await self._hand_in(await _given(function, input, **options), idempotency_key, wait=True)
+            await self._hand_in(await given_of(function, input, **options), idempotency_key, wait=True)
         )
 
     async def map(
@@ -352,7 +352,7 @@ class AsyncClient:
     async def _try(self, request: Request) -> Answer:
         arguments = self._target.arguments(request)
         if request.data is not None:
-            arguments["content"] = self._life.counted(_read_aside(arguments["content"]))
+            arguments["content"] = self._life.counted(read_aside(arguments["content"]))
         try:
             response = await self._connection().request(**arguments)
         except httpx.TransportError as error:
@@ -382,21 +382,3 @@ class AsyncClient:
                 if follow.is_over():
                     return
         raise errors.Unreachable(f"the events of job {follow.name} end before it does")
-
-
-async def _given(
-    function: str, input: Mapping[str, Any] | None, name: str | None = None, **options: Unpack[Submission]
-) -> Given:
-    """What is handed in. Data is read in a thread: the loop does not wait for a disk."""
-    data, files = options.get("data"), options.get("files")
-    if data is None and not files:
-        return protocol.given_of(function, input, name, **options)
-    options["data"] = await awaited(data)
-    options["files"] = {name: await awaited(value) for name, value in (files or {}).items()}
-    return await asyncio.to_thread(protocol.given_of, function, input, name, **options)
-
-
-async def _read_aside(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces, each read in a thread."""
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece

@@ -40,12 +40,12 @@ from typing import TYPE_CHECKING, Any, Callable
 from windlass import _protocol as protocol
 from windlass import errors
 from windlass._batches import keeps_going, maps_items
+from windlass._computed import results_before
 from windlass._executor_thread import client_of, end, run
 from windlass._future import FORKED
 from windlass._future import JobFuture as JobFuture
 from windlass._leaving import executors
-from windlass._life import Life
-from windlass._registered import Registered, Work, works_of
+from windlass._registered import Registered, Work, of_whole, works_of
 from windlass.async_client import AsyncClient
 from windlass.models import Function, Job
 
@@ -168,7 +168,7 @@ class Executor(concurrent.futures.Executor):
             works = Registered(self._function_there()).works(called, items, chunksize)
         else:
             each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
-            works = works_of(each, chunksize, self._keeps_going) if self._items else map(_of_whole, each)
+            works = works_of(each, chunksize, self._keeps_going) if self._items else map(of_whole, each)
         return self._results([self._start(work) for work in works], until)
 
     def _results(self, futures: list[JobFuture], until: float | None) -> Iterator[Any]:
@@ -185,7 +185,7 @@ class Executor(concurrent.futures.Executor):
                 except errors.ItemsFailed as error:
                     futures.pop()
                     # As a pool does: first the results before the item that failed, as far as they are there.
-                    yield from _before(error)
+                    yield from results_before(error)
                     raise
                 if futures.pop()._work.is_single:
                     yield result
@@ -243,12 +243,6 @@ class Executor(concurrent.futures.Executor):
         if kind is not None and issubclass(kind, KeyboardInterrupt) and not self._is_copy():
             self._cancel_interrupted()
         self.shutdown()
-
-    def _life(self) -> Life:
-        return self._client._life
-
-    def _patience_seconds(self) -> float:
-        return self._client._patience_seconds
 
     def _futures(self) -> list[JobFuture]:
         with self._lock:
@@ -398,13 +392,3 @@ class Executor(concurrent.futures.Executor):
                 self._silent_until = self._loop.time() + protocol.LEAVING_SECONDS
                 if self._loop.time() >= give_up:
                     return
-
-
-def _before(error: errors.ItemsFailed) -> Iterator[Any]:
-    """The results of a job's items before the first that has none."""
-    first_left = min([error.errors[0].item, *error.not_computed[:1]])
-    return (error.results[item] for item in sorted(error.results) if item < first_left)
-
-
-def _of_whole(item: Any) -> Work:
-    return Work(item, False)
