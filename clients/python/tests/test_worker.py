@@ -222,7 +222,7 @@ def test_a_process_that_dies_is_told_with_the_item_that_it_had(attempt):
     # The results before it were not sent yet, where they are of the same chunk.
     for chunk, where in ((1, "item 2"), (4, "one of the items 0 to 3")):
         status, said = attempt("callees:make", items(kinds), 1, arguments=["--chunk", str(chunk)]).end()
-        assert status == 1 and said.strip().endswith(f"by signal 11 at {where}"), said
+        assert status == 1 and said.strip().endswith(f"by signal 11 at {where} of the job"), said
     status, said = attempt("callees:make", '{"kind": "segfault"}', 1).end()
     assert status == 1 and said.strip().endswith("by signal 11"), said
 
