@@ -30,6 +30,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         state = self.server.state
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
         state.preferred.append(self.headers["prefer"])
+        if state.refusals:
+            state.refusals -= 1
+            self.answer({"detail": "too many requests"}, 429, {"retry-after": "6"})
+            return
         if "inputBlob" in asked or "files" in asked:
             self.answer(*self.of_data(asked))
             return
@@ -56,7 +60,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self):
         state = self.server.state
-        data = self.rfile.read(int(self.headers["content-length"]))
+        data = b""
+        while left := int(self.headers["content-length"]) - len(data):
+            data += self.rfile.read(min(left, 1 << 20))
+            time.sleep(state.megabyte_seconds)
         state.puts.append(len(data))
         if state.lost_puts:
             state.lost_puts -= 1
@@ -145,11 +152,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(chunk)
             time.sleep(state.pause)
 
-    def answer(self, value, status=200):
+    def answer(self, value, status=200, headers=None):
         time.sleep(self.server.state.answer_seconds)
         body = json.dumps(value).encode()
         self.send_response(status)
-        self.send_header("content-length", str(len(body)))
+        for name, text in {**(headers or {}), "content-length": str(len(body))}.items():
+            self.send_header(name, text)
         self.end_headers()
         self.wfile.write(body)
 
@@ -168,6 +176,8 @@ class State:
         self.stream_seconds = 1e9
         # A stream says no more after its first event. Other answers take so long.
         self.hangs, self.answer_seconds = False, 0.0
+        # It takes so long to read a megabyte of data, and refuses so many submissions for 6 s.
+        self.megabyte_seconds, self.refusals = 0.0, 0
         # What submissions have preferred.
         self.preferred = []
         # A server of before tells whole jobs, whatever it is asked for.

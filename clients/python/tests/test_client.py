@@ -1,8 +1,6 @@
 """`windlass.Client` against a real server."""
 
-import concurrent.futures
 import json
-import multiprocessing
 import pickle
 import re
 import threading
@@ -37,7 +35,7 @@ def test_a_call_is_one_request_on_a_connection_that_stays(client, monkeypatch):
     for _ in range(5):
         assert client.call("square", {"items": [3]}) == {"results": [9]}
     assert [request.method for request in sent] == ["POST"] * 5
-    (connection,) = client._http._transport._pool.connections
+    (connection,) = client._connections.http._transport._pool.connections
     assert connection.is_idle()
 
 
@@ -358,48 +356,6 @@ def test_a_name_cannot_lead_to_another_path(client):
     for name in ("", ".", ".."):
         with pytest.raises(ValueError):
             client.get(name)
-
-
-def test_a_client_is_usable_on_both_sides_of_a_fork(client):
-    assert client.call("echo", ECHO) == ANSWER
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    children = [context.Process(target=lambda: answers.put(client.call("echo", ECHO))) for _ in range(4)]
-    for child in children:
-        child.start()
-    assert client.call("echo", ECHO) == ANSWER
-    assert [answers.get(timeout=20) for _ in children] == [ANSWER] * 4
-    for child in children:
-        child.join(20)
-
-
-def test_a_fork_while_another_thread_opens_the_connections_leaves_the_child_free(client):
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    with client._lock:
-        child = context.Process(target=lambda: answers.put(client.call("echo", ECHO)))
-        child.start()
-    assert answers.get(timeout=20) == ANSWER
-    child.join(20)
-
-
-def call_echo(client):
-    return client.call("echo", ECHO)
-
-
-def test_a_client_can_be_handed_to_a_fresh_process(client):
-    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        assert pool.submit(call_echo, client).result(timeout=60) == ANSWER
-
-
-def test_threads_share_a_client(client):
-    answers = []
-    threads = [threading.Thread(target=lambda: answers.append(client.call("echo", ECHO))) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert answers == [ANSWER] * 16
 
 
 def test_the_same_idempotency_key_is_the_same_job(client):

@@ -10,24 +10,15 @@ import random
 import re
 import select
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
 
 import pytest
+from programs import until
 
 import windlass
 from windlass._protocol import LEAVING_SECONDS
-from windlass.executor import LEAVING_WITHOUT_SECONDS
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "in vain"
-        time.sleep(0.02)
 
 
 def test_it_reads_like_the_pool_that_it_replaces(server, phases):
@@ -268,31 +259,6 @@ def test_a_map_has_a_timeout_and_cancels_what_is_left(server, phases):
     until(lambda: sorted(phases("slow")) == ["Cancelled", "Cancelled", "Cancelled", "Succeeded"])
 
 
-@pytest.mark.parametrize("where", ["in the block", "at its end"])
-def test_an_interrupt_of_an_executors_block_cancels_its_jobs(server, client, where):
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), server.executor("slow", parallelism=1) as pool:
-        futures = [pool.submit(60) for _ in range(6)]
-        until(lambda: futures[0].running() and all(future.job for future in futures))
-        if where == "in the block":
-            raise KeyboardInterrupt
-        pool._thread.join = interrupted(pool._thread.join)
-    assert time.monotonic() - began < 30
-    assert {client.wait(future.job, timeout_seconds=20).status.phase for future in futures} == {"Cancelled"}
-
-
-def interrupted(wait):
-    """A wait that Ctrl-C interrupts the first time."""
-    interrupts = [KeyboardInterrupt]
-
-    def waiting(*arguments):
-        if interrupts:
-            raise interrupts.pop()
-        return wait(*arguments)
-
-    return waiting
-
-
 def test_shutdown_waits_or_cancels_what_does_not_run(server):
     pool = server.executor("slow", parallelism=4)
     futures = [pool.submit(1.0) for _ in range(4)]
@@ -384,86 +350,6 @@ def test_futures_outlive_the_server(own_server):
         time.sleep(0.5)
         own_server.start()
         assert [future.result(timeout=60) for future in futures] == [0.5, 1.0, 1.5]
-
-
-@pytest.fixture
-def nothing_left(client):
-    """Ends what a test leaves behind."""
-    yield
-    for job in client.list(function="slow", with_input=False):
-        if job.status.phase in ("Queued", "Starting", "Running"):
-            client.cancel(job)
-
-
-def script(server, text):
-    """A program that has `pool` and `client`; started."""
-    begin = f"""
-import windlass, sys
-make = lambda kind: kind({server.url!r}, data={str(server.data)!r})
-client = make(windlass.Client)
-pool = windlass.Executor("slow", client=lambda: make(windlass.AsyncClient))
-"""
-    command = [sys.executable, "-c", begin + text]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(command, text=True, **pipes)
-
-
-@pytest.mark.parametrize("end", ["sys.exit(0)", "raise SystemExit(0)", "pool.shutdown(wait=False)", ""])
-def test_a_program_that_ends_is_not_held_up_by_its_jobs(server, nothing_left, end):
-    ended = script(server, f"client.submit('slow', {{'items': [60]}}); pool.submit(60)\n{end}")
-    _, wrong = ended.communicate(timeout=20)
-    assert (ended.returncode, wrong) == (0, "")
-
-
-@pytest.mark.parametrize("end", ["pool.shutdown(wait=False)", "sys.exit(0)", ""])
-def test_a_program_that_ends_has_handed_in_what_it_has_submitted(server, client, end):
-    label = f"test=leaving-{len(end)}"
-    submit = "pool = windlass.Executor('square', client=lambda: make(windlass.AsyncClient),"
-    submit += f" labels=dict([{label!r}.split('=')]))\nfor number in range(40): pool.submit(number)\n"
-    _, wrong = script(server, submit + end).communicate(timeout=30)
-    assert wrong == ""
-    jobs = list(client.list(label_selector=label, with_input=False))
-    assert len(jobs) == 40
-    # They hold up no other test.
-    assert {client.wait(job, timeout_seconds=60).status.phase for job in jobs} == {"Succeeded"}
-
-
-def test_a_program_that_ends_does_not_wait_for_a_server_that_hangs(own_server):
-    ended = script(own_server, "print('waits', flush=True)\nsys.stdin.readline()\npool.submit(1)")
-    assert ended.stdout.readline() == "waits\n"
-    own_server.process.send_signal(signal.SIGSTOP)
-    began = time.monotonic()
-    _, wrong = ended.communicate("\n", timeout=30)
-    own_server.process.send_signal(signal.SIGCONT)
-    assert "1 submissions of slow are lost: the program has ended before" in wrong
-    assert time.monotonic() - began < LEAVING_WITHOUT_SECONDS + 5
-
-
-@pytest.mark.parametrize(
-    "waits", ["client.call('slow', {'items': [60]})", "pool.submit(60).result()", "list(pool.map([60]))"]
-)
-def test_an_interrupt_ends_a_wait(server, nothing_left, waits):
-    waiting = script(server, f"print('waits', flush=True)\n{waits}")
-    assert waiting.stdout.readline() == "waits\n"
-    time.sleep(0.5)
-    waiting.send_signal(signal.SIGINT)
-    _, wrong = waiting.communicate(timeout=10)
-    assert waiting.returncode != 0 and wrong.rstrip().endswith("KeyboardInterrupt")
-
-
-def test_an_interrupt_cancels_the_job_of_a_call_that_nobody_could_find_again(server, client, nothing_left):
-    for options, phase in (("", "Cancelled"), (", idempotency_key='mine'", "Running")):
-        label = f"test=interrupt-{phase}"
-        call = f"client.call('slow', {{'items': [60]}}, labels=dict([{label!r}.split('=')]){options})"
-        waiting = script(server, call)
-        until(lambda label=label: [job.status.phase for job in client.list(label_selector=label)] == ["Running"])
-        waiting.send_signal(signal.SIGINT)
-        _, wrong = waiting.communicate(timeout=20)
-        assert wrong.rstrip().endswith("KeyboardInterrupt"), wrong
-        (job,) = client.list(label_selector=label)
-        if phase == "Cancelled":
-            job = client.wait(job, timeout_seconds=20)
-        assert job.status.phase == phase
 
 
 def in_child(work, seconds=20):

@@ -1,6 +1,8 @@
 """Files of a function's directory that are called like modules of Python which the worker needs."""
 
+import io
 import json
+import pickle
 import subprocess
 import sys
 
@@ -18,6 +20,26 @@ def mine(x):
 
 async def waits(x):
     return x
+
+def pickled(x: int):
+    import pickle, shutil, zipfile
+    return {pickle.__doc__, shutil.__doc__, zipfile.__doc__, x}
+
+def arrays(x: int):
+    import numpy
+    import pickle, shutil, struct, zipfile
+    return {"doc": numpy.array(zipfile.__doc__), "x": numpy.array(x)}
+
+class Order:
+    pass
+
+def attribute(x):
+    import platform
+    return Order().platform
+
+def module(x):
+    import platform
+    return platform.machine()
 """
 
 
@@ -40,6 +62,17 @@ def directory(tmp_path_factory):
     # Without `__init__.py` it hides nothing.
     (directory / "select.py").unlink(missing_ok=True)
     (directory / "select").mkdir()
+    (directory / "function.py").write_text(FUNCTION)
+    return directory
+
+
+@pytest.fixture
+def later(tmp_path):
+    """It has a file for some of what the worker imports when it needs it."""
+    directory = tmp_path / "later"
+    directory.mkdir()
+    for name in ("pickle", "shutil", "zipfile", "platform"):
+        (directory / f"{name}.py").write_text('"""of the function"""\n')
     (directory / "function.py").write_text(FUNCTION)
     return directory
 
@@ -77,3 +110,25 @@ def test_a_check_finds_what_a_job_would(directory, target):
     is_async = target.endswith("waits")
     assert checked.returncode == is_async, checked.stderr
     assert not is_async or "hides Python's own module" in checked.stderr
+
+
+def test_a_result_is_pickled_by_pythons_own_modules(starter, later):
+    one = starter(Attempt)(
+        "function:pickled", '{"x": 1}', arguments=["--pickle"], media_type="application/json", cwd=later
+    )
+    assert pickle.loads(one.output()) == {"of the function", 1}
+    assert one.type() == "application/x-python-pickle"
+
+
+def test_arrays_are_archived_by_pythons_own_modules(starter, later):
+    numpy = pytest.importorskip("numpy")
+    one = starter(Attempt)("function:arrays", '{"x": 1}', media_type="application/json", cwd=later)
+    with numpy.load(io.BytesIO(one.output())) as archive:
+        assert (archive["doc"], archive["x"]) == ("of the function", 1)
+
+
+@pytest.mark.parametrize("target, is_hidden", [("function:attribute", False), ("function:module", True)])
+def test_a_file_is_blamed_for_what_its_module_lacks_and_for_no_object(starter, later, target, is_hidden):
+    status, said = starter(Attempt)(target, items([1]), cwd=later).end()
+    assert status == 70 and "AttributeError" in said
+    assert ("hides Python's own module platform" in said) == is_hidden, said

@@ -10,10 +10,16 @@ import fake_server
 import pytest
 
 import windlass
+from windlass._protocol import LEAVING_SECONDS
+from windlass._retry import LEAST_SUBMISSION_SECONDS
+from windlass.async_client import CONNECTIONS
 
 PATIENCE_SECONDS = 3.0
 # The last try has a second, however little is left.
 MOST_SECONDS = PATIENCE_SECONDS + 2.5
+# What makes a job is not given up as early.
+MOST_SUBMISSION_SECONDS = LEAST_SUBMISSION_SECONDS + 2.5
+MAKE_JOBS = ("call", "map", "retry", "submit")
 
 USES = {
     "call": lambda client: client.call("f", {}),
@@ -75,8 +81,7 @@ def seconds_until_told(style, url, use):
 def test_a_server_that_is_silent_is_told_within_the_patience(silent, style):
     with ThreadPoolExecutor(len(USES)) as threads:
         told = {name: threads.submit(seconds_until_told, style, silent, use) for name, use in USES.items()}
-    # A call first waits as long for the job.
-    bounds = {name: MOST_SECONDS + (PATIENCE_SECONDS if name in ("call",) else 0.0) for name in USES}
+    bounds = {name: MOST_SUBMISSION_SECONDS if name in MAKE_JOBS else MOST_SECONDS for name in USES}
     took = {name: future.result() for name, future in told.items()}
     assert {name: seconds for name, seconds in took.items() if seconds > bounds[name]} == {}
     assert all(seconds >= PATIENCE_SECONDS / 2 for seconds in took.values()), took
@@ -114,3 +119,45 @@ def test_an_answer_that_takes_longer_than_a_short_patience_is_waited_for():
     with fake_server.running() as fake, windlass.Client(fake.url, token="t", patience_seconds=0) as client:
         fake.state.job_seconds, fake.state.answer_seconds = 1e9, 1.2
         assert client.get(client.submit("f", {})).status.phase == "Running"
+
+
+@pytest.mark.parametrize("kind", [windlass.Client, windlass.AsyncClient])
+def test_a_submission_that_makes_its_job_slowly_is_not_given_up_by_a_short_patience(kind):
+    async def in_loop(url):
+        async with kind(url, token="t", patience_seconds=0) as client:
+            return await client.submit("f", {})
+
+    with fake_server.running() as fake:
+        fake.state.answer_seconds = 2.5
+        if kind is windlass.AsyncClient:
+            assert asyncio.run(in_loop(fake.url)).metadata.name == "j0"
+        else:
+            with kind(fake.url, token="t", patience_seconds=0) as client:
+                assert client.submit("f", {}).metadata.name == "j0"
+        assert len(fake.state.jobs) == 1
+
+
+def test_a_connection_to_spare_is_waited_for_no_longer_than_there_is_time():
+    async def waited(url):
+        took = []
+        async with windlass.AsyncClient(url, token="t") as client:
+            job = await client.submit("f", {})
+            waits = [asyncio.create_task(client.wait(job)) for _ in range(CONNECTIONS)]
+            while len(fake.state.streams) < CONNECTIONS:
+                await asyncio.sleep(0.01)
+            began = time.monotonic()
+            with pytest.raises(TimeoutError, match=r"has not ended in 1\.0 s"):
+                await client.wait(job, timeout_seconds=1.0)
+            took.append(time.monotonic() - began)
+            assert not await client._cancel_left([job])
+            took.append(time.monotonic() - began - took[0])
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        return took
+
+    with fake_server.running() as fake:
+        fake.state.job_seconds, fake.state.hangs = 1e9, True
+        of_wait, of_cancel = asyncio.run(waited(fake.url))
+    assert 1.0 <= of_wait < 3.0
+    assert of_cancel < LEAVING_SECONDS + 2.0

@@ -113,7 +113,7 @@ def test_streams_that_are_cut_while_nothing_happens_do_not_end_the_wait(fake, wa
 
 @pytest.mark.parametrize("piece, pause", [(1 << 20, 0.0), (40_000, 0.3)])
 def test_an_executor_with_more_jobs_than_streams_gets_all_results(fake, monkeypatch, piece, pause):
-    monkeypatch.setattr("windlass.executor.STREAMS", 4)
+    monkeypatch.setattr("windlass._executor_thread.STREAMS", 4)
     fake.state.piece, fake.state.pause, fake.state.job_seconds = piece, pause, 2.0
     items = [f"{number}-" + "x" * 60_000 for number in range(60)]
     with windlass.Executor("f", client=lambda: windlass.AsyncClient(fake.url, token="t"), items=True) as pool:
@@ -126,7 +126,7 @@ def test_an_executor_with_more_jobs_than_streams_gets_all_results(fake, monkeypa
 
 
 def test_a_long_job_in_each_stream_keeps_no_other_waiting(fake, monkeypatch):
-    monkeypatch.setattr("windlass.executor.STREAMS", 1)
+    monkeypatch.setattr("windlass._executor_thread.STREAMS", 1)
     fake.state.job_seconds = 1e9
     with windlass.Executor("f", client=lambda: windlass.AsyncClient(fake.url, token="t"), items=True) as pool:
         long = pool.submit("long")

@@ -214,7 +214,7 @@ def test_a_crash_in_native_code_leaves_a_traceback(attempt):
     status, said = attempt("callees:make", items(["segfault"]), 1).end()
     assert status == 1, said
     assert "Fatal Python error: Segmentation fault" in said and "callees.py" in said, said
-    assert said.strip().endswith("by signal 11 at item 0"), said
+    assert said.strip().endswith("by signal 11 at item 0 of the job"), said
 
 
 def test_a_process_that_dies_is_told_with_the_item_that_it_had(attempt):
@@ -222,7 +222,7 @@ def test_a_process_that_dies_is_told_with_the_item_that_it_had(attempt):
     # The results before it were not sent yet, where they are of the same chunk.
     for chunk, where in ((1, "item 2"), (4, "one of the items 0 to 3")):
         status, said = attempt("callees:make", items(kinds), 1, arguments=["--chunk", str(chunk)]).end()
-        assert status == 1 and said.strip().endswith(f"by signal 11 at {where}"), said
+        assert status == 1 and said.strip().endswith(f"by signal 11 at {where} of the job"), said
     status, said = attempt("callees:make", '{"kind": "segfault"}', 1).end()
     assert status == 1 and said.strip().endswith("by signal 11"), said
 
@@ -238,7 +238,7 @@ def test_a_process_that_is_left_behind_holds_nothing_up(attempt):
     assert one.process.wait(timeout=10) == 1
     # It is the supervisor's to end: it is in the group of the attempt.
     os.killpg(one.process.pid, signal.SIGKILL)
-    assert one.end()[1].strip().endswith("with exit status 4 at item 0")
+    assert one.end()[1].strip().endswith("with exit status 4 at item 0 of the job")
 
 
 def test_a_parent_that_ignores_the_ends_of_its_children_changes_nothing(tmp_path):
@@ -264,7 +264,7 @@ def test_a_process_that_is_killed_or_exits_fails_the_job(attempt):
         one = attempt("callees:fail", items([1, item]))
         status, said = one.end()
         assert status == 1
-        assert said.strip().endswith(f"a process of the pool ended {how} at item 1"), said
+        assert said.strip().endswith(f"a process of the pool ended {how} at item 1 of the job"), said
         assert one.group_is_empty()
 
 

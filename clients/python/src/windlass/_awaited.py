@@ -6,11 +6,16 @@ import asyncio
 import inspect
 import io
 import tempfile
-from collections.abc import AsyncIterator
-from typing import Any, Callable
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable
 
+from windlass import _protocol as protocol
 from windlass._codecs import PIECE_BYTES
-from windlass._data import SPOOL_BYTES, piece_of, told_type
+from windlass._data import SPOOL_BYTES, Given, piece_of, told_type
+from windlass._protocol import Submission
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 async def awaited(value: Any) -> Any:
@@ -47,4 +52,22 @@ async def _read_by(read: Callable[[int], Any], first: Any) -> AsyncIterator[Any]
     if piece := await first:
         yield piece
     while piece := await read(PIECE_BYTES):
+        yield piece
+
+
+async def given_of(
+    function: str, input: Mapping[str, Any] | None, name: str | None = None, **options: Unpack[Submission]
+) -> Given:
+    """What is handed in. Data is read in a thread: the loop does not wait for a disk."""
+    data, files = options.get("data"), options.get("files")
+    if data is None and not files:
+        return protocol.given_of(function, input, name, **options)
+    options["data"] = await awaited(data)
+    options["files"] = {name: await awaited(value) for name, value in (files or {}).items()}
+    return await asyncio.to_thread(protocol.given_of, function, input, name, **options)
+
+
+async def read_aside(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces, each read in a thread."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece

@@ -10,7 +10,8 @@
 | `application/vnd.apache.parquet` | the same |
 | `application/x-python-pickle` | any value, only where pickle is allowed |
 
-numpy, pyarrow and pandas are imported when there is such a value. No array is ever unpickled.
+numpy, pyarrow and pandas are imported when there is such a value, and so are `zipfile` and `pickle`, which a parent of
+processes does not need. No array is ever unpickled.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple, Union
 
+from windlass._import_path import pythons
 from windlass._json import NoJson
 
 JSON = "application/json"
@@ -76,8 +78,6 @@ def decode(media_type: str, file: IO[bytes], keeps_tables: bool = False) -> Any:
 
     A table that was a data frame is one again, unless tables are to be kept.
     """
-    import zipfile  # Not for a parent of processes, which needs none of it.
-
     kind = essence(media_type)
     try:
         if kind == NPY:
@@ -87,7 +87,7 @@ def decode(media_type: str, file: IO[bytes], keeps_tables: bool = False) -> Any:
                 return {name: archive[name] for name in archive.files}
         if kind in (ARROW, ARROW_FILE, PARQUET):
             return _table(kind, file, keeps_tables)
-    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, TypeError, AttributeError, pythons("zipfile").BadZipFile) as error:
         raise Undecodable(f"it is no {kind}: {error}") from error
     return file.read()
 
@@ -104,11 +104,9 @@ def encode(value: Any) -> Encoded | None:
     if numpy is not None and isinstance(value, dict) and value and _all(value, numpy.ndarray):
         for array in value.values():
             _refuse_unfit(array)
-        import zipfile
-
         archive = io.BytesIO()
         # As numpy.savez does, which takes no array of the name `file`.
-        with zipfile.ZipFile(archive, "w") as zipped:
+        with pythons("zipfile").ZipFile(archive, "w") as zipped:
             for name, array in value.items():
                 with zipped.open(f"{name}.npy", "w", force_zip64=True) as member:
                     numpy.lib.format.write_array(member, array, allow_pickle=False)
@@ -129,8 +127,7 @@ def encode(value: Any) -> Encoded | None:
 
 def encode_pickle(value: Any) -> Encoded:
     """Any value, for whoever allows pickle."""
-    import pickle
-
+    pickle = pythons("pickle")
     return Encoded(PICKLE, [pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)])
 
 

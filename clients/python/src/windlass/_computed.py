@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from windlass import errors
@@ -50,3 +51,9 @@ def raise_failed_items(job: Job, value: Any) -> None:
     if is_ours:
         kept = {number: result for number, result in enumerate(results) if number not in without}
         raise errors.ItemsFailed(job, kept, tuple(failed.values()), tuple(missing))
+
+
+def results_before(error: errors.ItemsFailed) -> Iterator[Any]:
+    """The results of a job's items before the first that has none."""
+    first_left = min([error.errors[0].item, *error.not_computed[:1]])
+    return (error.results[item] for item in sorted(error.results) if item < first_left)

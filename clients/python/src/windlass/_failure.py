@@ -66,7 +66,10 @@ def _hiding(message: str) -> str:
     """Which file of the function's is in the place of a module of Python that a message is about, as a line."""
     for name in getattr(sys, "stdlib_module_names", ()):
         path = getattr(sys.modules.get(name), "__file__", None)
-        if f"'{name}'" in message and isinstance(path, str) and not path.startswith(f"{_LIBRARY}{os.sep}"):
+        if not isinstance(path, str) or path.startswith(f"{_LIBRARY}{os.sep}"):
+            continue
+        # An attribute of an object may have the same name.
+        if path in message or f"module '{name}'" in message or f"'{name}' is not a package" in message:
             return f"{path} hides Python's own module {name}: give it another name\n"
     return ""
 

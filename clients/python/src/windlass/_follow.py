@@ -78,7 +78,9 @@ class Follow:
         self.opened = self.event_begins = time.monotonic()
         self.told_something = self.has_worked = False
         request = paths.events(self.name, self.last_id)
-        return replace(request, answer_seconds=due, quiet_seconds=max(0.0, self.read_seconds - due))
+        quiet = max(0.0, self.read_seconds - due)
+        spare = min(request.spare_seconds, left)
+        return replace(request, answer_seconds=due, quiet_seconds=quiet, spare_seconds=spare)
 
     def take(self, piece: bytes) -> Iterator[Job]:
         """The job as each event tells it that this piece of the stream completes."""

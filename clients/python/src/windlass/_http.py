@@ -14,7 +14,7 @@ import httpcore
 import httpx
 
 from windlass import _discovery, errors
-from windlass._protocol import REQUEST_SECONDS, Answer, Request
+from windlass._protocol import Answer, Request
 
 CONNECT_SECONDS = 10.0
 
@@ -120,6 +120,8 @@ class Target:
                 return errors.Untrusted(f"{self.server}: {cause.verify_message}")
             is_refused = is_refused or isinstance(cause, ConnectionRefusedError)
             cause = cause.__cause__ or cause.__context__
+        if isinstance(error, httpx.PoolTimeout):
+            return errors.Unreachable(f"{self.server} was not asked: all connections of this client are in use")
         said = f"{self.server} does not answer: {error or type(error).__name__}"
         if is_refused:
             server, _, data, _ = self._given
@@ -186,7 +188,7 @@ def timeout(request: Request) -> httpx.Timeout:
         write=request.answer_seconds,
         connect=min(CONNECT_SECONDS, request.answer_seconds),
         # Whether there is a connection to spare is no matter of the server.
-        pool=REQUEST_SECONDS,
+        pool=request.spare_seconds,
     )
 
 

@@ -209,11 +209,14 @@ class Process:
         return answered
 
     def _where(self) -> str:
-        """At which item it is, as the end of a sentence. What it had not sent yet is not known."""
+        """At which item it is, as the end of a sentence. What it had not sent yet is not known.
+
+        A map may be several jobs, and then an item has another number in the map.
+        """
         if self.is_whole or not self.unanswered:
             return ""
         first, last = self.unanswered[0], self.unanswered[-1]
-        return f" at item {first}" if first == last else f" at one of the items {first} to {last}"
+        return f" at item {first} of the job" if first == last else f" at one of the items {first} to {last} of the job"
 
     def wait(self) -> int:
         """Waits for its end; its exit status, or the signal with a minus."""

@@ -100,6 +100,10 @@ class Request:
     """How long the server may take before it is due."""
     quiet_seconds: float = 0.0
     """How long an answer that has begun may pause with nothing being due."""
+    makes_job: bool = False
+    """Whether it makes a job, which may be there without an answer."""
+    spare_seconds: float = REQUEST_SECONDS
+    """How long it may wait for one of the client's own connections."""
     if_named: str | None = None
     """Of a submission that names its job: the job's path."""
 
@@ -140,7 +144,7 @@ class Paths:
     def retry(self, job: JobOrName, key: str | None) -> Request:
         """The same job again, with a key of its own unless one is given."""
         headers = {"Idempotency-Key": _sendable(key or new_key())}
-        return Request("POST", self.job(job, "/retry"), uid_of(job), headers=headers)
+        return Request("POST", self.job(job, "/retry"), uid_of(job), headers=headers, makes_job=True)
 
     def end(self, method: str, job: JobOrName, rest: str = "") -> Request:
         """The end of a job. A job that is given as such is meant itself, and no other of its name."""
@@ -162,6 +166,7 @@ class Paths:
             headers=headers,
             content=encode(spec),
             held_seconds=wait_seconds,
+            makes_job=True,
             if_named=self.job(name) if name else None,
         )
 

@@ -33,6 +33,11 @@ class Work:
     files: Mapping[str, Any] = field(default_factory=dict)
 
 
+def of_whole(item: Any) -> Work:
+    """An item that is the whole input of a job."""
+    return Work(item, False)
+
+
 def works_of(
     items: Iterator[Any], chunksize: int | None, keeps_going: bool, settings: Mapping[str, Any] | None = None
 ) -> Iterator[Work]:

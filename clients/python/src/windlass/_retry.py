@@ -20,8 +20,10 @@ TRIED_AGAIN = (429, 503, 504)
 # So long a server is called that was never reached: it may just be starting, or its address may be wrong.
 FIRST_CONTACT_SECONDS = 2.0
 
-# So long an answer may take at least, of the first try and of a further one, however short the patience is.
+# So long an answer may take at least, of the first try and of a further one, however short the patience is. The first
+# to a submission has longer: who gives that up does not know whether there is a job.
 LEAST_SECONDS = 2.0
+LEAST_SUBMISSION_SECONDS = 10.0
 LEAST_AGAIN_SECONDS = 1.0
 
 
@@ -77,7 +79,8 @@ class Sending:
     def __init__(self, request: Request, patience_seconds: float) -> None:
         self.request = request
         self.patience = Patience(patience_seconds)
-        if request.answer_seconds <= LEAVING_SECONDS:
+        self.is_leaving = request.answer_seconds <= LEAVING_SECONDS
+        if self.is_leaving:
             # All tries together take no longer.
             self.patience = Patience(request.answer_seconds)
             self.patience.first_failure = time.monotonic()
@@ -89,6 +92,11 @@ class Sending:
     def next(self) -> Request:
         """What to send now."""
         request = replace(self.request, answer_seconds=self.patience.answer_seconds())
+        if self.is_leaving:
+            request = replace(request, spare_seconds=request.answer_seconds)
+        elif request.makes_job and self.patience.first_failure is None:
+            held = max(request.held_seconds, LEAST_SUBMISSION_SECONDS - request.answer_seconds)
+            request = replace(request, held_seconds=held)
         if self.patience.first_failure is None or "Prefer" not in request.headers:
             return request
         # Again, it is asked for an answer at once: whether a server that holds it back is there, nobody sees.

@@ -6,14 +6,14 @@ import asyncio
 import collections
 import itertools
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from windlass import _protocol as protocol
 from windlass import errors
-from windlass._awaited import awaited
+from windlass._awaited import given_of, read_aside
 from windlass._computed import raise_with_computed, raise_without_result
 from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
@@ -21,6 +21,7 @@ from windlass._download import Destination, Download
 from windlass._follow import Follow
 from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
+from windlass._life import Life
 from windlass._protocol import Answer, JobOrName, Options, Request, Submission
 from windlass._retry import Patience, Sending
 from windlass.models import Explanation, Function, Job, Queue
@@ -53,6 +54,7 @@ class AsyncClient:
         self._target = Target(server, token, data, ca)
         self._paths = protocol.Paths(namespace)
         self._patience_seconds = patience_seconds
+        self._life = Life()
         # Of each loop, and the server that it asks.
         self._http: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, str]] = {}
         self._process = os.getpid()
@@ -91,7 +93,9 @@ class AsyncClient:
         **options: Unpack[Submission],
     ) -> Job:
         """Hands in a job; see `Client.submit`."""
-        return await self._hand_in(await _given(function, input, name, **options), idempotency_key)
+        with self._life.uploading():
+            given = await given_of(function, input, name, **options)
+        return await self._hand_in(given, idempotency_key)
 
     async def call(
         self,
@@ -103,7 +107,7 @@ class AsyncClient:
     ) -> Any:
         """Hands in a job and waits for its result; see `Client.call`."""
         return await self.value(
-            await self._hand_in(await _given(function, input, **options), idempotency_key, wait=True)
+            await self._hand_in(await given_of(function, input, **options), idempotency_key, wait=True)
         )
 
     async def map(
@@ -275,9 +279,7 @@ class AsyncClient:
 
     async def _hand_in(self, given: Given, key: str | None, wait: bool = False) -> Job:
         """Sends the data that the server has not, and then the job."""
-        for data in given.data:
-            if not await self._has(data):
-                await self._send(self._paths.blob("PUT", data))
+        await self._upload(given)
         request = self._paths.submit(given.spec, key, protocol.held_seconds(self._patience_seconds) if wait else 0)
         try:
             return protocol.job_of((await self._send(request)).body)
@@ -285,9 +287,14 @@ class AsyncClient:
             if not given.is_missing(error):
                 raise
         # It was there, and was deleted before the job named it.
-        for data in given.data:
-            await self._send(self._paths.blob("PUT", data))
+        await self._upload(given, is_lost=True)
         return protocol.job_of((await self._send(request)).body)
+
+    async def _upload(self, given: Given, is_lost: bool = False) -> None:
+        for data in given.data:
+            with self._life.uploading():
+                if is_lost or not await self._has(data):
+                    await self._send(self._paths.blob("PUT", data))
 
     async def _cancel_left(self, jobs: Iterable[Job]) -> bool:
         """Cancels jobs for which nobody waits any more; see `Client._cancel_left`."""
@@ -337,12 +344,15 @@ class AsyncClient:
             except (errors.Unreachable, errors.ApiError) as error:
                 if sending.is_done_by(error):
                     return Answer()
-                await asyncio.sleep(sending.pause_after(error))
+                pause = sending.pause_after(error)
+                if isinstance(error, errors.ApiError):
+                    self._life.refused(pause)
+                await asyncio.sleep(pause)
 
     async def _try(self, request: Request) -> Answer:
         arguments = self._target.arguments(request)
         if request.data is not None:
-            arguments["content"] = _read_aside(arguments["content"])
+            arguments["content"] = self._life.counted(read_aside(arguments["content"]))
         try:
             response = await self._connection().request(**arguments)
         except httpx.TransportError as error:
@@ -372,21 +382,3 @@ class AsyncClient:
                 if follow.is_over():
                     return
         raise errors.Unreachable(f"the events of job {follow.name} end before it does")
-
-
-async def _given(
-    function: str, input: Mapping[str, Any] | None, name: str | None = None, **options: Unpack[Submission]
-) -> Given:
-    """What is handed in. Data is read in a thread: the loop does not wait for a disk."""
-    data, files = options.get("data"), options.get("files")
-    if data is None and not files:
-        return protocol.given_of(function, input, name, **options)
-    options["data"] = await awaited(data)
-    options["files"] = {name: await awaited(value) for name, value in (files or {}).items()}
-    return await asyncio.to_thread(protocol.given_of, function, input, name, **options)
-
-
-async def _read_aside(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces, each read in a thread."""
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece

@@ -6,9 +6,7 @@ import collections
 import contextlib
 import itertools
 import os
-import threading
 import time
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ import httpx
 from windlass import _protocol as protocol
 from windlass import errors
 from windlass._computed import raise_with_computed, raise_without_result
+from windlass._connections import Connections
 from windlass._data import ASK_BYTES, Data, Given
 from windlass._discovery import Token
 from windlass._download import Destination, Download
@@ -31,19 +30,6 @@ from windlass.models import Explanation, Function, Job, Queue
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# Connections that are kept; a program with more threads than this waits for one.
-CONNECTIONS = 100
-
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for client in list(_clients):
-        client._after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
 
 class Client:
     """A Windlass server: of this machine, of another, or of a cluster.
@@ -51,7 +37,8 @@ class Client:
     Thread-safe, usable on both sides of a fork, and can be pickled. What gets no answer, 429, 503 or 504 is tried again
     for up to `patience_seconds`, as `Retry-After` says; a submission always under the same Idempotency-Key, so that it
     makes one job. A server that was never reached is called for 2 s.
-    One that says nothing has half of the patience for an answer, and 2 s at least.
+    One that says nothing has half of the patience for an answer, and 2 s at least; 10 s for that to a submission, which
+    may have made a job.
 
     `server` is `WINDLASS_SERVER` by default, or else the server of this machine; `token` is `WINDLASS_TOKEN`, or else
     what the file `WINDLASS_TOKEN_FILE` holds, or else what a server on this machine has in its data directory (`data`).
@@ -74,17 +61,7 @@ class Client:
         self._target = Target(server, token, data, ca)
         self._paths = protocol.Paths(namespace)
         self._patience_seconds = patience_seconds
-        self._after_fork()
-        _clients.add(self)
-
-    def _after_fork(self) -> None:
-        """In a child: a connection that two processes share answers the one what the other asked.
-
-        The lock may be held by a thread that is not here.
-        """
-        self._lock = threading.Lock()
-        self._http: httpx.Client | None = None
-        self._asked = ""
+        self._connections = Connections(self._target)
 
     def __repr__(self) -> str:
         return f"<windlass.Client of {self._target.server}>"
@@ -101,10 +78,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections. The next request opens new ones."""
-        with self._lock:
-            if self._http is not None:
-                self._http.close()
-            self._http = None
+        self._connections.close()
 
     def submit(
         self,
@@ -263,7 +237,7 @@ class Client:
         with Download(self._paths.job(job, "/result"), to, self._patience_seconds) as download:
             while not download.is_whole:
                 try:
-                    with self._target.streaming(self._connection(), download.request()) as response:
+                    with self._target.streaming(self._connections.to_server(), download.request()) as response:
                         download.begin(response)
                         for piece in response.iter_raw():
                             download.take(piece)
@@ -304,7 +278,7 @@ class Client:
     def _log(self, job: JobOrName, timestamps: bool) -> Iterator[str]:
         """What one stream tells."""
         request = self._paths.follow_logs(job, timestamps, Patience(self._patience_seconds).answer_seconds())
-        with self._target.streaming(self._connection(), request) as response:
+        with self._target.streaming(self._connections.to_server(), request) as response:
             yield from response.iter_text()
 
     def explain(self, job: JobOrName) -> Explanation:
@@ -378,13 +352,6 @@ class Client:
             return False
         return True
 
-    def _connection(self) -> httpx.Client:
-        with self._lock:
-            server = self._target.current()
-            if self._http is None or self._asked != server:
-                self._http, self._asked = self._target.opened(httpx.Client, CONNECTIONS), server
-            return self._http
-
     def _send(self, request: Request) -> Answer:
         sending = Sending(request, self._patience_seconds)
         while True:
@@ -397,7 +364,7 @@ class Client:
 
     def _try(self, request: Request) -> Answer:
         try:
-            response = self._connection().request(**self._target.arguments(request))
+            response = self._connections.to_server().request(**self._target.arguments(request))
         except httpx.TransportError as error:
             raise self._target.unreachable(error, request) from None
         return self._target.answer_of(response)
@@ -413,7 +380,7 @@ class Client:
     def _stream(self, follow: Follow) -> Iterator[Job]:
         """The job on each change that one stream tells."""
         request = follow.open(self._paths)
-        with self._target.streaming(self._connection(), request) as response:
+        with self._target.streaming(self._connections.to_server(), request) as response:
             for piece in response.iter_raw():
                 yield from follow.take(piece)
                 if follow.is_over():

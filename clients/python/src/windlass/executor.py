@@ -27,11 +27,8 @@ One thread, of however many futures there are, talks to the server.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import concurrent.futures
 import contextlib
-import logging
-import math
 import os
 import threading
 import time
@@ -43,20 +40,20 @@ from typing import TYPE_CHECKING, Any, Callable
 from windlass import _protocol as protocol
 from windlass import errors
 from windlass._batches import keeps_going, maps_items
+from windlass._computed import results_before
+from windlass._executor_thread import client_of, end, run
 from windlass._future import FORKED
 from windlass._future import JobFuture as JobFuture
-from windlass._registered import Registered, Work, works_of
+from windlass._leaving import executors
+from windlass._registered import Registered, Work, of_whole, works_of
 from windlass.async_client import AsyncClient
 from windlass.models import Function, Job
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# Submissions at a time, and jobs that are followed at a time. Of further jobs so many are asked at a time how they are,
-# each with a pause after it: 64 a second, in turn, so that a future is done some seconds late at most.
-SUBMISSIONS = 16
-STREAMS = 64
-QUESTIONS = 16
+# Jobs that have no stream are asked one after another how they are, each with a pause after it: 64 a second, so that a
+# future is done some seconds late at most.
 QUESTION_SECONDS = 0.25
 
 # So long a server that does not answer is told again that a job is cancelled.
@@ -64,24 +61,6 @@ CANCEL_SECONDS = 30.0
 
 # So long a submission that was refused because there is too much to do waits at most before the next.
 LONGEST_BUSY_SECONDS = 30.0
-
-
-# A program that ends waits for its submissions, and no longer than this when none gets through.
-LEAVING_WITHOUT_SECONDS = 5.0
-LEAVING_PAUSE_SECONDS = 0.01
-
-logger = logging.getLogger("windlass")
-
-_executors: weakref.WeakSet[Executor] = weakref.WeakSet()
-
-
-def _at_exit() -> None:
-    for executor in list(_executors):
-        executor._hand_in_all()
-
-
-# Before the threads of Python are stopped, by which names are looked up, where it can be told.
-getattr(threading, "_register_atexit", atexit.register)(_at_exit)
 
 
 class Executor(concurrent.futures.Executor):
@@ -108,7 +87,7 @@ class Executor(concurrent.futures.Executor):
         options.setdefault("retries", 0)
         protocol.spec_of(function, {}, **options)  # wrong arguments are told here, and not by each future
         self._function, self._options = function, options
-        self._client = _made(client)
+        self._client = client_of(client)
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._is_shut = False
@@ -125,12 +104,14 @@ class Executor(concurrent.futures.Executor):
         # Those whose jobs are waited for: only that may be interrupted.
         self._followed: set[JobFuture] = set()
         started: concurrent.futures.Future[None] = concurrent.futures.Future()
-        arguments = weakref.ref(self), started
-        self._thread = threading.Thread(target=_run, args=arguments, name=f"windlass-{function}", daemon=True)
+        self._ended = threading.Event()
+        self._is_interrupted = False
+        arguments = weakref.ref(self), started, self._ended
+        self._thread = threading.Thread(target=run, args=arguments, name=f"windlass-{function}", daemon=True)
         self._thread.start()
         started.result()
         # One that is forgotten without a shutdown, when all is done, ends its thread. A program's end ends it anyway.
-        weakref.finalize(self, _set, self._loop, self._over).atexit = False
+        weakref.finalize(self, end, self._loop, self._over).atexit = False
         self._keeps_going = False
         self._declared: Function | None = None
         if items is None:
@@ -141,7 +122,7 @@ class Executor(concurrent.futures.Executor):
                 self.shutdown()
                 raise
         self._items = items
-        _executors.add(self)
+        executors.add(self)
 
     def _function_there(self) -> Function:
         """The function as the server has it."""
@@ -187,7 +168,7 @@ class Executor(concurrent.futures.Executor):
             works = Registered(self._function_there()).works(called, items, chunksize)
         else:
             each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
-            works = works_of(each, chunksize, self._keeps_going) if self._items else map(_of_whole, each)
+            works = works_of(each, chunksize, self._keeps_going) if self._items else map(of_whole, each)
         return self._results([self._start(work) for work in works], until)
 
     def _results(self, futures: list[JobFuture], until: float | None) -> Iterator[Any]:
@@ -204,7 +185,7 @@ class Executor(concurrent.futures.Executor):
                 except errors.ItemsFailed as error:
                     futures.pop()
                     # As a pool does: first the results before the item that failed, as far as they are there.
-                    yield from _before(error)
+                    yield from results_before(error)
                     raise
                 if futures.pop()._work.is_single:
                     yield result
@@ -237,34 +218,31 @@ class Executor(concurrent.futures.Executor):
         if cancel_futures:
             self._cancel_all(but_running=True)
         self._in_loop(self._end_if_done)
-        if not wait:
-            return
+        if wait:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Waits for the end. The first Ctrl-C, in a block or here, cancels all jobs, and the second leaves at once."""
         try:
-            self._thread.join()
+            # Before Python 3.13 a `join` that is interrupted takes a thread that is alive for one that has ended.
+            self._ended.wait()
         except KeyboardInterrupt:
-            # Nobody waits for them any more. Another one leaves at once.
-            self._cancel_all()
-            self._thread.join()
+            if not self._is_interrupted:
+                self._cancel_interrupted()
+                self._ended.wait()
             raise
+        self._thread.join()
+
+    def _cancel_interrupted(self) -> None:
+        # Nobody waits for them any more.
+        self._is_interrupted = True
+        self._cancel_all()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Waits as `shutdown` does. Ctrl-C in the block first cancels all jobs, as it ends the processes of a pool."""
         if kind is not None and issubclass(kind, KeyboardInterrupt) and not self._is_copy():
-            self._cancel_all()
+            self._cancel_interrupted()
         self.shutdown()
-
-    def _hand_in_all(self) -> None:
-        """Waits until each job is handed in: what was submitted before the end of a program is done."""
-        if self._is_copy():
-            return
-        fewest, since = math.inf, time.monotonic()
-        while count := sum(future._job is None and not future.done() for future in self._futures()):
-            if count < fewest:
-                fewest, since = count, time.monotonic()
-            elif time.monotonic() - since > LEAVING_WITHOUT_SECONDS:
-                logger.warning("%d submissions of %s are lost: the program has ended before", count, self._function)
-                return
-            time.sleep(LEAVING_PAUSE_SECONDS)
 
     def _futures(self) -> list[JobFuture]:
         with self._lock:
@@ -366,7 +344,9 @@ class Executor(concurrent.futures.Executor):
                 # Full of our own jobs, perhaps: when one of them ends there is room.
                 if not may_get_room and not self._has_jobs():
                     raise
-                await asyncio.sleep(min(error.retry_after_seconds or 1.0, LONGEST_BUSY_SECONDS))
+                pause = min(error.retry_after_seconds or 1.0, LONGEST_BUSY_SECONDS)
+                self._client._life.refused(pause)
+                await asyncio.sleep(pause)
             if future.cancelled():
                 return None
 
@@ -412,59 +392,3 @@ class Executor(concurrent.futures.Executor):
                 self._silent_until = self._loop.time() + protocol.LEAVING_SECONDS
                 if self._loop.time() >= give_up:
                     return
-
-
-def _made(client: Callable[[], AsyncClient] | None) -> AsyncClient:
-    if client is None:
-        return AsyncClient()
-    made = client() if callable(client) else client
-    if callable(client) and isinstance(made, AsyncClient):
-        return made
-    raise TypeError(
-        "client makes the AsyncClient of the executor's thread: write client=lambda: windlass.AsyncClient(...), "
-        f"and give no {type(made).__name__}"
-    )
-
-
-def _before(error: errors.ItemsFailed) -> Iterator[Any]:
-    """The results of a job's items before the first that has none."""
-    first_left = min([error.errors[0].item, *error.not_computed[:1]])
-    return (error.results[item] for item in sorted(error.results) if item < first_left)
-
-
-def _of_whole(item: Any) -> Work:
-    return Work(item, False)
-
-
-def _run(executor: weakref.ref[Executor], started: concurrent.futures.Future[None]) -> None:
-    """The thread of an executor, which it does not keep alive."""
-    serving = _serve(executor, started)
-    try:
-        asyncio.run(serving)
-    except Exception as error:
-        # Such as too many open files, before it has begun.
-        serving.close()
-        if started.done():
-            raise
-        started.set_exception(error)
-
-
-async def _serve(executor: weakref.ref[Executor], started: concurrent.futures.Future[None]) -> None:
-    served = executor()
-    if served is None:
-        raise RuntimeError("the executor is gone before its thread has begun")
-    over, client = asyncio.Event(), served._client
-    served._loop, served._over = asyncio.get_running_loop(), over
-    served._submissions, served._questions = asyncio.Semaphore(SUBMISSIONS), asyncio.Semaphore(QUESTIONS)
-    served._cancels, served._silent_until = asyncio.Semaphore(SUBMISSIONS), 0.0
-    served._free_streams = STREAMS
-    del served
-    started.set_result(None)
-    await over.wait()
-    await client.close()
-
-
-def _set(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:
-    # The loop is closed when everything is done.
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(over.set)

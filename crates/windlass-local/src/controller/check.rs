@@ -8,12 +8,11 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -71,15 +70,15 @@ pub async fn wrong_function(config: &Config) -> Option<(String, String)> {
         let path = config.worker.program.clone();
         async move {
             let found = match is_checked(function) {
-                true => checked(program, &path, LIMITS[0], until).await,
+                true => checked(program, &path, until).await,
                 false => looked_up(&program, &search_path(&path)),
             };
             (&function.metadata.name, found)
         }
     });
-    let mut found = pin!(at_once(checks));
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let mut unknown = BTreeMap::<String, Vec<&str>>::new();
-    while let Some((name, found)) = found.next().await {
+    for (name, found) in at_once(cpus, checks).await {
         match found {
             Checked::Good => {}
             Checked::Bad(why) => return Some((name.clone(), why)),
@@ -92,10 +91,13 @@ pub async fn wrong_function(config: &Config) -> Option<(String, String)> {
     None
 }
 
-/// What these find, in their order, as many at once as there are CPUs.
-fn at_once<F: Future>(checks: impl IntoIterator<Item = F>) -> impl Stream<Item = F::Output> {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    stream::iter(checks).buffered(cpus)
+/// What these find, in their order, and so many at once. One that hangs holds up no other, as long as others end.
+async fn at_once<F: Future>(most: usize, checks: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let checks = checks.into_iter().enumerate();
+    let numbered = checks.map(|(number, check)| async move { (number, check.await) });
+    let mut found: Vec<_> = stream::iter(numbered).buffer_unordered(most).collect().await;
+    found.sort_unstable_by_key(|(number, _)| *number);
+    found.into_iter().map(|(_, found)| found).collect()
 }
 
 /// The functions that cannot use the working directory that they say.
@@ -119,6 +121,9 @@ fn wrong_directories<'a>(
         Some((function, why))
     })
 }
+
+/// Why nobody knows it of a function that was not looked at.
+const NOT_CHECKED: &str = "not checked: others took the time";
 
 /// What is said when a check says nothing.
 const UNKNOWN: &str = "whether the function can be called is not known";
@@ -168,7 +173,7 @@ impl Checks {
 
 async fn tell_wrong_ones(functions: Vec<(String, Program)>, windlass: PathBuf) {
     for (function, program) in functions {
-        match checked(program, &windlass, LIMITS[1], Instant::now() + LIMITS[1]).await {
+        match checked(program, &windlass, Instant::now() + LIMITS[1]).await {
             Checked::Good => {}
             Checked::Bad(why) => {
                 warn!(%function, %why, "every job of this function will fail: it cannot be called");
@@ -221,13 +226,12 @@ fn is_python_target(name: &str) -> bool {
     name.split_once(':').is_some_and(|(module, function)| is_name(module) && is_name(function))
 }
 
-/// `until` is at the end of the limit, or earlier where others are checked before.
-async fn checked(
-    mut program: Program,
-    windlass: &Path,
-    limit: Duration,
-    until: Instant,
-) -> Checked {
+/// The time until then may be short, or over, where others are checked before.
+async fn checked(mut program: Program, windlass: &Path, until: Instant) -> Checked {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Checked::Unknown(NOT_CHECKED.to_owned());
+    }
     program.command.push(CHECK.into());
     let work = match TempDir::with_prefix("windlass-check-") {
         Ok(work) => work,
@@ -241,9 +245,9 @@ async fn checked(
     };
     match tokio::time::timeout_at(until, output).await {
         Err(_) => Checked::Unknown(format!(
-            "it is not imported within {} s: that takes long, or it starts what belongs below \
+            "it is not imported within {:.0} s: that takes long, or it starts what belongs below \
              `if __name__ == \"__main__\":`",
-            limit.as_secs()
+            left.as_secs_f64()
         )),
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
             Checked::Bad(format!("{:?}: {error}", program.command[0]))
@@ -270,125 +274,4 @@ fn verdict(output: &Output) -> Checked {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, Permissions};
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering::SeqCst;
-
-    use super::*;
-
-    /// A check by a program that does this instead of Python.
-    async fn by(script: &str, limit: Duration) -> Checked {
-        let here = tempfile::tempdir().unwrap();
-        let python = here.path().join("python");
-        fs::write(&python, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
-        let command = ["./python", "-m", PYTHON_WORKER, "a:f"].map(str::to_owned);
-        let program = Program { command: command.into(), ..program_in(here.path()) };
-        checked(program, Path::new("/opt/windlass"), limit, Instant::now() + limit).await
-    }
-
-    fn program_in(directory: &Path) -> Program {
-        Program {
-            command: Vec::new(),
-            env: Vec::new(),
-            directory: Some(directory.to_str().unwrap().to_owned()),
-            hidden: None,
-            run_as: None,
-        }
-    }
-
-    #[test]
-    fn a_program_is_looked_up_where_it_will_be_started() {
-        let here = tempfile::tempdir().unwrap();
-        let file = |name: &str, mode| {
-            fs::write(here.path().join(name), "").unwrap();
-            fs::set_permissions(here.path().join(name), Permissions::from_mode(mode)).unwrap();
-        };
-        file("good", 0o755);
-        file("data", 0o644);
-        let found = |name: &str, path: &Path| {
-            let program = Program { command: vec![name.to_owned()], ..program_in(here.path()) };
-            looked_up(&program, path.as_os_str())
-        };
-        assert!(matches!(found("./good", Path::new("")), Checked::Good));
-        assert!(matches!(found("good", here.path()), Checked::Good));
-        for (name, path) in [
-            ("./data", here.path()),
-            ("data", here.path()),
-            ("./gone", here.path()),
-            ("good", Path::new("/none")),
-        ] {
-            assert!(
-                matches!(found(name, path), Checked::Bad(why) if why.contains("no such program")),
-                "{name}"
-            );
-        }
-        for (name, is_told) in [("shop.tasks:price", true), ("price", false), ("a:", false)] {
-            let Checked::Bad(why) = found(name, here.path()) else { panic!("{name}") };
-            let hint = format!("\"python -m windlass.worker {name}\"");
-            assert_eq!(why.contains(&hint), is_told, "{why}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_function_that_cannot_be_imported_is_told_with_the_reason() {
-        let says = "echo \"$@\" >&2; echo \"No module named 'a'\" >&2; exit 1";
-        let Checked::Bad(why) = by(says, LIMITS[0]).await else { panic!() };
-        assert_eq!(why, "-m windlass.worker a:f --check\nNo module named 'a'");
-    }
-
-    #[tokio::test]
-    async fn a_file_that_hides_the_client_is_told() {
-        let python = "Error while finding module specification for 'windlass.worker' (ModuleNotFoundError: __path__ \
-                      attribute not found on 'windlass' while trying to find 'windlass.worker')";
-        let Checked::Bad(why) = by(&format!("echo \"{python}\" >&2; exit 1"), LIMITS[0]).await
-        else {
-            panic!()
-        };
-        assert!(
-            why.ends_with("a file windlass.py hides the Python client: give it another name"),
-            "{why}"
-        );
-    }
-
-    #[tokio::test]
-    async fn what_says_nothing_of_the_function_is_not_held_against_it() {
-        assert!(matches!(by("exit 0", LIMITS[0]).await, Checked::Good));
-        let older = "echo 'error: unrecognized arguments: --check' >&2; exit 2";
-        assert!(matches!(by(older, LIMITS[0]).await, Checked::Good));
-        let misspelt = "echo 'error: unrecognized arguments: --colld --check' >&2; exit 2";
-        assert!(
-            matches!(by(misspelt, LIMITS[0]).await, Checked::Bad(why) if why.contains("--colld"))
-        );
-        let slow = by("exec sleep 600", Duration::from_millis(300)).await;
-        assert!(matches!(slow, Checked::Unknown(why) if why.contains("not imported")));
-        assert!(matches!(by("kill -KILL $$", LIMITS[0]).await, Checked::Unknown(_)));
-    }
-
-    #[tokio::test]
-    async fn no_more_are_checked_at_once_than_there_are_cpus() {
-        let cpus = std::thread::available_parallelism().unwrap().get();
-        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let checks = (0..4 * cpus).map(|number| {
-            let (now, most) = (&now, &most);
-            async move {
-                most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
-                tokio::task::yield_now().await;
-                now.fetch_sub(1, SeqCst);
-                number
-            }
-        });
-        let found: Vec<usize> = at_once(checks).collect().await;
-        assert_eq!(found, (0..4 * cpus).collect::<Vec<_>>());
-        assert_eq!(most.into_inner(), cpus);
-    }
-
-    #[tokio::test]
-    async fn it_sees_nothing_of_the_servers_environment() {
-        let says = "env >&2; exit 1";
-        let Checked::Bad(env) = by(says, LIMITS[0]).await else { panic!() };
-        assert!(!env.contains("CARGO"), "{env}");
-        assert!(!env.contains("NEXTEST"), "{env}");
-    }
-}
+mod tests;
