@@ -7,17 +7,27 @@ import concurrent.futures
 import contextlib
 import threading
 import weakref
-from typing import TYPE_CHECKING, Callable
+from typing import Callable, Protocol
 
 from windlass.async_client import AsyncClient
-
-if TYPE_CHECKING:
-    from windlass.executor import Executor
 
 # Submissions at a time, and jobs that are followed at a time. Of further jobs so many are asked at a time how they are.
 SUBMISSIONS = 16
 STREAMS = 64
 QUESTIONS = 16
+
+
+class Served(Protocol):
+    """What an executor has of its thread."""
+
+    _client: AsyncClient
+    _loop: asyncio.AbstractEventLoop
+    _over: asyncio.Event
+    _submissions: asyncio.Semaphore
+    _questions: asyncio.Semaphore
+    _cancels: asyncio.Semaphore
+    _silent_until: float
+    _free_streams: int
 
 
 def client_of(client: Callable[[], AsyncClient] | None) -> AsyncClient:
@@ -33,7 +43,7 @@ def client_of(client: Callable[[], AsyncClient] | None) -> AsyncClient:
     )
 
 
-def run(executor: weakref.ref[Executor], started: concurrent.futures.Future[None], ended: threading.Event) -> None:
+def run(executor: weakref.ref[Served], started: concurrent.futures.Future[None], ended: threading.Event) -> None:
     """The thread of an executor, which it does not keep alive."""
     serving = _serve(executor, started)
     try:
@@ -48,7 +58,7 @@ def run(executor: weakref.ref[Executor], started: concurrent.futures.Future[None
         ended.set()
 
 
-async def _serve(executor: weakref.ref[Executor], started: concurrent.futures.Future[None]) -> None:
+async def _serve(executor: weakref.ref[Served], started: concurrent.futures.Future[None]) -> None:
     served = executor()
     if served is None:
         raise RuntimeError("the executor is gone before its thread has begun")
