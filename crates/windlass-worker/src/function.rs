@@ -106,7 +106,6 @@ pub(crate) fn command(program: &Program, work: &Path, input: &Path) -> io::Resul
         .env("TMPDIR", work)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
-        .process_group(0)
         .kill_on_drop(true);
     if let Some(directory) = directory {
         process.current_dir(directory);
@@ -163,8 +162,10 @@ pub(crate) fn deadline(timeout: Duration) -> Timestamp {
     Timestamp::now().checked_add(timeout).unwrap_or(Timestamp::MAX)
 }
 
-/// What the function's process does before it becomes the function's program: it asks to be ended when
-/// its worker dies, however that dies, and enters the fence.
+/// What the function's process does before it becomes the function's program: it leaves the terminal and the group of whoever
+/// started the worker, asks to be ended when its worker dies, however that dies, and enters the fence.
+///
+/// A function that could open the terminal would type there (TIOCSTI) what its owner has not typed.
 ///
 /// The kernel ends it, so that no SIGKILL of the worker leaves a function that burns CPUs. Both must be
 /// asked for between fork and exec, which is unsafe because almost nothing may be done there: here, a
@@ -174,7 +175,7 @@ mod before_exec {
 
     use std::io;
 
-    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal, setsid};
     use tokio::process::Command;
 
     use crate::fence::Fence;
@@ -182,11 +183,11 @@ mod before_exec {
 
     pub(super) fn arrange(process: &mut Command, mut fence: Option<Fence>) {
         let parent = getpid();
-        // SAFETY: the closure runs in the forked child; prctl, sigprocmask, getppid and
-        // landlock_restrict_self are
+        // SAFETY: the closure runs in the forked child; setsid, prctl, sigprocmask, getppid and landlock_restrict_self are
         // async-signal-safe, and nothing is allocated.
         unsafe {
             process.pre_exec(move || {
+                setsid()?;
                 set_parent_process_death_signal(Some(Signal::KILL))?;
                 stop_signals::unblock()?;
                 // The worker may have died before the line above.

@@ -144,3 +144,19 @@ fn a_function_of_another_user_reads_its_own_input_and_nothing_else() {
     assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
     drop(server);
 }
+
+/// Whoever can open it types there as its owner would, where the kernel allows that (TIOCSTI), and writes past what the
+/// command line takes out.
+#[test]
+fn a_function_cannot_open_the_terminal_of_whoever_has_started_it() {
+    let here = here();
+    let tries =
+        "if (: > /dev/tty) 2> /dev/null; then echo opened; else echo none; fi > $WINDLASS_OUTPUT";
+    script(here.path(), "types", tries, "");
+    let on_a_terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))";
+    let mut run = Command::new("python3");
+    run.args(["-c", on_a_terminal]).arg(windlass()).args(["run", "types", "--functions"]);
+    let output = run.arg(here.path()).stdin(std::process::Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("none"), "{output:?}");
+}

@@ -1,17 +1,19 @@
 //! The socket between a worker and a function that serves.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Pid;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 use windlass_core::contract::MAX_SERVE_LINE_BYTES;
 
-use crate::private_files;
+use super::peer;
+use crate::stdio::log_line;
 
 /// Longest path that a socket can have, in bytes, with its closing zero.
 const MAX_PATH_BYTES: usize = 107;
@@ -50,9 +52,7 @@ impl Connection {
         let mut path = work.join(".windlass");
         let mut own_directory = None;
         if path.as_os_str().len() > MAX_PATH_BYTES {
-            let number = std::process::id();
-            let directory = std::env::temp_dir().join(format!("windlass-serve-{number}"));
-            private_files::make_directory(&directory)?;
+            let directory = make_own_directory(&std::env::temp_dir())?;
             path = directory.join("s");
             own_directory = Some(directory);
         }
@@ -76,12 +76,12 @@ impl Connection {
         self.own_directory.iter().chain([&self.path]).map(PathBuf::as_path).collect()
     }
 
-    /// What comes next. Whoever stops waiting loses nothing.
-    pub(super) async fn next(&mut self) -> Heard {
+    /// What comes next from the function whose first process this is. Whoever stops waiting loses nothing.
+    pub(super) async fn next(&mut self, function: Pid) -> Heard {
         let reader = match &mut self.state {
             State::Connected { reader, .. } => reader,
             State::Listening(listener) => {
-                return match accept(listener).await {
+                return match accept(listener, function).await {
                     Ok((reader, writer)) => {
                         // Nobody else is to connect, and the function finds an empty directory.
                         self.remove();
@@ -138,9 +138,73 @@ impl Drop for Connection {
     }
 }
 
-async fn accept(listener: &UnixListener) -> io::Result<(BufReader<UnixStream>, StdUnixStream)> {
-    let (stream, _) = listener.accept().await?;
-    let stream = stream.into_std()?;
-    let writer = stream.try_clone()?;
-    Ok((BufReader::new(UnixStream::from_std(stream)?), writer))
+/// A directory that was not there before, for nobody else: in a place where others may make some, too.
+fn make_own_directory(place: &Path) -> io::Result<PathBuf> {
+    for number in 0..1_000 {
+        let name = format!("windlass-serve-{}-{number}", std::process::id());
+        let directory = place.join(name);
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => return Ok(directory),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other(format!(
+        "others have made all directories for a socket in {}",
+        place.display()
+    )))
+}
+
+/// The function's connection. Another function of the same user may connect as well: it is not heard.
+async fn accept(
+    listener: &UnixListener,
+    function: Pid,
+) -> io::Result<(BufReader<UnixStream>, StdUnixStream)> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let process = stream.peer_cred()?.pid().and_then(Pid::from_raw);
+        if !process.is_some_and(|process| peer::is_of(function, process)) {
+            log_line(
+                "windlass worker: a process that is not the function's has connected to its socket, and is not heard",
+            );
+            continue;
+        }
+        let stream = stream.into_std()?;
+        let writer = stream.try_clone()?;
+        return Ok((BufReader::new(UnixStream::from_std(stream)?), writer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_is_not_the_functions_is_not_heard() {
+        let work = tempfile::tempdir().unwrap();
+        let mut connection = Connection::listen(work.path()).unwrap();
+        let mut stranger = StdUnixStream::connect(connection.path()).unwrap();
+        let path = connection.path().to_owned();
+        let connect = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); sys.stdin.read()";
+        let mut function = Command::new("python3");
+        function.args(["-c", connect]).arg(&path).stdin(Stdio::piped());
+        let mut function = function.spawn().unwrap();
+        let heard = connection.next(Pid::from_child(&function)).await;
+        assert!(matches!(heard, Heard::Connected));
+        assert_eq!(stranger.read(&mut [0]).unwrap(), 0, "its connection was closed");
+        drop(function.stdin.take());
+        function.wait().unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_somebody_else_has_made_is_not_taken() {
+        let place = tempfile::tempdir().unwrap();
+        let first = make_own_directory(place.path()).unwrap();
+        let second = make_own_directory(place.path()).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(fs::metadata(&second).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }

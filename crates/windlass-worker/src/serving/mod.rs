@@ -7,6 +7,7 @@
 
 mod connection;
 mod inspect;
+mod peer;
 pub(crate) mod protocol;
 mod relay;
 
@@ -211,7 +212,7 @@ impl ServingFunction {
         loop {
             let heard = tokio::select! {
                 biased;
-                heard = self.connection.next() => heard,
+                heard = self.connection.next(self.group) => heard,
                 () = self.relay.relay() => continue,
                 status = self.child.wait() => return Ok(Some(ServingEnd::Exited(status?))),
             };
