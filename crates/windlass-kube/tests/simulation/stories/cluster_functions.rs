@@ -16,6 +16,9 @@ use crate::virtual_time::block_on;
 /// Longest time until a job has ended that can run: a right is asked for again every few seconds.
 const SOON: Duration = Duration::from_secs(20);
 
+/// Longer than any event is on its way.
+const WATCHES_TELL: Duration = Duration::from_millis(100);
+
 fn is_refused(status: &Value) -> bool {
     has_reason(status, "FunctionNotFound") && status.to_string().contains("may not use")
 }
@@ -45,6 +48,8 @@ fn a_function_of_the_namespace_comes_before_one_for_all() {
         // The one for all would be refused.
         wait_for(&server, "j0", SOON, has_succeeded).await;
         server.lock().delete(&key("computefunctions", "f"));
+        // Another watch tells of that than of jobs: it has by then.
+        tokio::time::sleep(WATCHES_TELL).await;
         create_job(&server, 1, 0);
         wait_for(&server, "j1", SOON, is_refused).await;
         controller.abort();
