@@ -70,6 +70,12 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     if is_new { fs::set_permissions(path, Permissions::from_mode(DIRECTORY)) } else { Ok(()) }
 }
 
+/// Makes a directory that was not there before: `AlreadyExists` where it was, whoever has made it.
+pub(crate) fn make_new_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(DIRECTORY).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(DIRECTORY))
+}
+
 /// Makes files those of the user that the function runs as, if that is another.
 pub(crate) fn give(user: Option<&RunAs>, files: &[&Path]) -> io::Result<()> {
     let Some(RunAs { user, group, .. }) = user else { return Ok(()) };

@@ -1,8 +1,8 @@
 //! The socket between a worker and a function that serves.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use windlass_core::contract::MAX_SERVE_LINE_BYTES;
 
 use super::peer;
+use crate::private_files;
 use crate::stdio::log_line;
 
 /// Longest path that a socket can have, in bytes, with its closing zero.
@@ -143,7 +144,7 @@ fn make_own_directory(place: &Path) -> io::Result<PathBuf> {
     for number in 0..1_000 {
         let name = format!("windlass-serve-{}-{number}", std::process::id());
         let directory = place.join(name);
-        match DirBuilder::new().mode(0o700).create(&directory) {
+        match private_files::make_new_directory(&directory) {
             Ok(()) => return Ok(directory),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
