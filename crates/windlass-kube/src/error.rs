@@ -50,6 +50,11 @@ pub(crate) fn from_kube(error: kube::Error) -> Error {
 fn from_status(status: &Status) -> Error {
     let message = status.message.clone();
     match status.code {
+        // What is not there has this reason. A kind that nobody has installed is no object that is missing.
+        404 if status.reason != "NotFound" => Error::unavailable(format!(
+            "the API server does not serve such objects: are the CRDs of Windlass installed? It says: {}",
+            message.trim()
+        )),
         404 => Error::NotFound {
             kind: "ComputeJob",
             name: status.details.as_ref().map(|details| details.name.clone()).unwrap_or_default(),
@@ -82,6 +87,19 @@ fn pointer(field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An API server answers so for each path that it does not serve.
+    #[test]
+    fn a_kind_that_is_not_installed_is_no_object_that_is_missing() {
+        let unparsed = Status::failure("404 page not found\n", "Failed to parse error data");
+        let error = from_status(&unparsed.with_code(404));
+        assert!(
+            matches!(&error, Error::Unavailable { .. }) && error.to_string().contains("CRDs"),
+            "{error:?}"
+        );
+        let missing = Status::failure("computejobs.windlass.dev \"a\" not found", "NotFound");
+        assert!(matches!(from_status(&missing.with_code(404)), Error::NotFound { .. }));
+    }
 
     #[test]
     fn a_quota_or_a_policy_refuses_and_a_missing_right_denies() {

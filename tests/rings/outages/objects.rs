@@ -1,6 +1,6 @@
 //! What others do to our objects: take their names, delete, suspend and orphan them, and take rights away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -8,7 +8,8 @@ use windlass_tests::api::{batch_jobs, compute_jobs, pods};
 use windlass_tests::cluster::{RELEASE, compute_job};
 use windlass_tests::watch::Objects;
 
-use crate::support::outage::{MINUTE, TestBed, long_or, on_a_cluster};
+use crate::support::http::Client;
+use crate::support::outage::{MINUTE, TestBed, is_ready, long_or, on_a_cluster};
 
 #[test]
 #[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
@@ -119,6 +120,40 @@ fn a_right_that_is_taken_away_for_a_while_loses_nothing() {
         }
         let converged = bed.converges(&accepted, true).await?;
         println!("4 rights taken away for {pause:?} each; {converged}");
+        controller.must_be_running()
+    });
+}
+
+/// Waits until this controller says that it is ready, or that it is not.
+async fn until_ready(controller: &Client, ready: bool) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while is_ready(controller) != ready {
+        anyhow::ensure!(began.elapsed() < MINUTE, "ready: {} for a minute", !ready);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("ready: {ready} after {:.1?}", began.elapsed());
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]
+fn a_controller_that_the_api_server_refuses_is_not_ready() {
+    on_a_cluster("refused", async |bed| {
+        let (mut controller, client) = bed.ready_controller("controller").await?;
+        let role = format!(
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/{RELEASE}/roles/{RELEASE}-controller"
+        );
+        let mut sound = bed.admin.get(&role).await?;
+        sound["metadata"]["resourceVersion"] = Value::Null;
+        let mut less = sound.clone();
+        less["rules"] = json!([]);
+        bed.admin.replace(&role, &less).await?;
+        let refused = until_ready(&client, false).await;
+        bed.admin.replace(&role, &sound).await?;
+        refused?;
+        until_ready(&client, true).await?;
+        let accepted = bed.submit("after", 5, &json!({ "run": "1s" })).await?;
+        bed.converges(&accepted, true).await?;
         controller.must_be_running()
     });
 }

@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use windlass_tests::Controller;
 use windlass_tests::api::{batch_jobs, compute_jobs};
 use windlass_tests::cluster::compute_job;
 
 use crate::support::cluster::Namespace;
-use crate::support::http::Client;
 use crate::support::outage::{
     MINUTE, SECOND, TestBed, in_cluster_controllers, long_or, on_a_cluster,
 };
@@ -29,7 +27,7 @@ fn another_controller_takes_over_in_seconds() {
         runs(&bed, "before", MINUTE).await?;
         let mut accepted = vec!["before".to_owned()];
         for (ending, bound) in [("stopped", SECOND * 3), ("killed", SECOND * 15)] {
-            let next = standing_by(&bed, ending).await?;
+            let next = bed.ready_controller(ending).await?.0;
             let began = Instant::now();
             match ending {
                 "stopped" => leader.stop()?,
@@ -55,28 +53,6 @@ async fn runs(bed: &TestBed, name: &str, limit: Duration) -> anyhow::Result<()> 
     let job = compute_job(name, 1, "default", &json!({ "run": "100ms" }));
     bed.create(&compute_jobs(&bed.namespace, ""), &job).await?;
     bed.finished(finished + 1, limit).await
-}
-
-/// A controller beside the one that leads, once its watches have brought everything.
-async fn standing_by(bed: &TestBed, name: &str) -> anyhow::Result<Controller> {
-    let controller = bed.controller_with(name, &["--operations", "127.0.0.1:0"])?;
-    let deadline = Instant::now() + MINUTE;
-    loop {
-        let said = std::fs::read_to_string(bed.log(name))?;
-        let address = said.lines().find_map(|line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            Some(line["address"].as_str()?.to_owned())
-        });
-        if let Some(address) = address {
-            let client = Client { address, token: String::new(), namespace: bed.namespace.clone() };
-            if client.try_send("GET", "/readyz", &[], b"").is_ok_and(|answer| answer.status == 200)
-            {
-                return Ok(controller);
-            }
-        }
-        anyhow::ensure!(Instant::now() < deadline, "not ready: {said}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(crate) struct ObservedBatchJob {
     pub(super) suspended: bool,
     /// Whether it was suspended and goes on, and its next pod was not seen yet.
     pub(super) resumed: bool,
-    /// Since when its controller has taken the suspension in.
+    /// Since when its controller has taken the suspension in; of one without parallelism, since when that was seen.
     pub(super) suspended_since: Option<Timestamp>,
     /// What is kept of it beside, if this controller manages it.
     pub(super) managed: Option<ManagedJob>,
@@ -95,7 +95,7 @@ impl AttemptObjects {
     /// first, and its deletion, after a list has shown the second.
     ///
     /// The next pod of one that is resumed is made a moment later: until then, the pod before it is not lost.
-    pub(crate) fn batch_job_seen(&mut self, mut batch_job: ObservedBatchJob) {
+    pub(crate) fn batch_job_seen(&mut self, mut batch_job: ObservedBatchJob, now: Timestamp) {
         let known = self.batch_job.as_ref();
         if known.is_some_and(|known| is_older(batch_job.version, known.version)) {
             return;
@@ -104,7 +104,11 @@ impl AttemptObjects {
         let goes_on = was_paused && batch_job.is_open() && !batch_job.stopping;
         if goes_on && !batch_job.suspended && self.last_pod.is_some() && !self.has_own_live_pod() {
             batch_job.resumed = true;
-            batch_job.suspended_since = known.and_then(|known| known.suspended_since);
+        }
+        // Nothing of it says since when it has no parallelism, nor since when one had been suspended that goes on.
+        if batch_job.is_paused() && batch_job.suspended_since.is_none() {
+            let known = known.filter(|_| was_paused).and_then(|known| known.suspended_since);
+            batch_job.suspended_since = known.or(Some(now));
         }
         self.batch_job_uid = Some(batch_job.uid.clone());
         self.batch_job = Some(batch_job);

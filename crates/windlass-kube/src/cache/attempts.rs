@@ -58,12 +58,16 @@ pub(crate) struct NamedPod {
 
 impl AttemptCache {
     /// Takes in a change of a batch Job. `None` when it changes no attempt.
-    pub(crate) fn batch_job_changed(&self, change: &Change<batch::Job>) -> Option<ChangedAttempt> {
+    pub(crate) fn batch_job_changed(
+        &self,
+        change: &Change<batch::Job>,
+        now: Timestamp,
+    ) -> Option<ChangedAttempt> {
         match change {
             Change::Applied(object) => {
                 let (labels, batch_job) = read_batch_job(object)?;
                 self.lock()
-                    .change(object.uid()?, labels, |objects| objects.batch_job_seen(batch_job))
+                    .change(object.uid()?, labels, |objects| objects.batch_job_seen(batch_job, now))
             }
             Change::Deleted(gone) => self.lock().object_deleted(&gone.uid),
             Change::Listed | Change::Failed => None,

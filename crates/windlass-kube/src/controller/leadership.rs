@@ -26,11 +26,19 @@ pub(crate) async fn run(ctx: &Context) {
     }
 }
 
-/// Tells `ready` once the caches are complete.
-pub(crate) async fn tell_ready(ctx: &Context, ready: &watch::Sender<bool>) {
+/// Tells `ready`, once the caches are complete, whether the API server knows this process.
+pub(crate) async fn tell_ready(
+    ctx: &Context,
+    mut is_known: watch::Receiver<bool>,
+    ready: &watch::Sender<bool>,
+) {
     drop(ctx.synced.wait().await);
-    ready.send_replace(true);
-    std::future::pending().await
+    loop {
+        ready.send_replace(*is_known.borrow_and_update());
+        if is_known.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// Every job that wants CPUs now is enqueued before any job is granted some.

@@ -15,6 +15,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tracing::{debug, info, warn};
 use windlass_core::Error;
 
@@ -49,12 +50,15 @@ impl Candidate {
         Self { leases, namespace: namespace.into(), identity, seen: None }
     }
 
-    /// Tells `leads` whether this process is the holder, as long as it is polled.
-    pub(crate) async fn run(mut self, leads: &watch::Sender<bool>) {
+    /// Tells `leads` whether this process is the holder, and `is_known` whether the API server knows it and lets it ask,
+    /// as long as it is polled.
+    pub(crate) async fn run(mut self, leads: &watch::Sender<bool>, is_known: &watch::Sender<bool>) {
         let mut renewed: Option<Instant> = None;
         loop {
             let asked = Instant::now();
-            match tokio::time::timeout(CALL, self.try_hold()).await {
+            let held = tokio::time::timeout(CALL, self.try_hold()).await;
+            note_refusal(&held, is_known);
+            match held {
                 Ok(Ok(true)) => {
                     renewed = Some(asked);
                     // Who follows it is told of a change alone: each beginning has every job looked at.
@@ -171,6 +175,22 @@ impl Candidate {
             ..LeaseSpec::default()
         }
     }
+}
+
+/// A token that is not good any more, or a right that was taken away, needs somebody to look: whoever asks whether this
+/// process is ready is told so. An API server that does not answer says nothing about either.
+fn note_refusal(held: &Result<Result<bool, Error>, Elapsed>, is_known: &watch::Sender<bool>) {
+    let known = match held {
+        Ok(Err(Error::Denied(why))) => {
+            if *is_known.borrow() {
+                warn!(why, "this controller may not ask for the lease");
+            }
+            false
+        }
+        Ok(Ok(_)) => true,
+        Ok(Err(_)) | Err(_) => return,
+    };
+    is_known.send_if_modified(|before| std::mem::replace(before, known) != known);
 }
 
 fn stand_by(leads: &watch::Sender<bool>, why: &str) {

@@ -33,7 +33,7 @@ impl ListedObjects {
     pub(crate) fn into_cache(self, now: Timestamp) -> AttemptCache {
         let cache = AttemptCache::default();
         for batch_job in self.batch_jobs {
-            cache.batch_job_changed(&Change::Applied(batch_job));
+            cache.batch_job_changed(&Change::Applied(batch_job), now);
         }
         for pod in self.pods {
             cache.pod_changed(&Change::Applied(pod), now);

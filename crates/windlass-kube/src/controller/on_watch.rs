@@ -234,7 +234,7 @@ pub(crate) fn batch_job_changed(
     change: &Change<batch::Job>,
 ) -> Option<ObjectRef<WatchedJob>> {
     ctx.standbys.batch_job_changed(change);
-    let changed = ctx.attempts.batch_job_changed(change)?;
+    let changed = ctx.attempts.batch_job_changed(change, ctx.now())?;
     Some(attempt_changed(ctx, &changed))
 }
 

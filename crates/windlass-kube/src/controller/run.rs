@@ -47,7 +47,7 @@ pub const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 const SHUTDOWN: Duration = Duration::from_secs(20);
 
 /// Runs the controller until `shutdown`. Reconciles that have begun are finished, then the Lease is
-/// released. `ready` is told whether the watches have brought everything.
+/// released. `ready` is told whether the watches have brought everything and the API server knows this process.
 pub async fn run(
     client: Client,
     settings: Settings,
@@ -59,6 +59,7 @@ pub async fn run(
     let (requeue, requeued) = mpsc::unbounded_channel();
     let (unreadable, found_unreadable) = mpsc::unbounded_channel();
     let (leads, led) = watch::channel(settings.lease_namespace.is_none());
+    let is_known = watch::Sender::new(true);
     let (stores, writers) = stores();
     let jobs = stores.jobs.clone();
     let admission = ClusterAdmission::new(identity.clone(), settings.require_queue, requeue);
@@ -83,7 +84,7 @@ pub async fn run(
         });
     tokio::select! {
         () = controller => {}
-        () = elect(&ctx, &identity, &leads) => {}
+        () = elect(&ctx, &identity, &leads, &is_known) => {}
         () = claims::run(&ctx) => {}
         () = resync::run(&ctx) => {}
         () = orphans::run(&ctx) => {}
@@ -91,7 +92,7 @@ pub async fn run(
         () = function_readiness::run(&ctx) => {}
         () = unreadable_events::run(found_unreadable, ctx.leads.clone(), &ctx.recorder) => {}
         () = leadership::run(&ctx) => {}
-        () = leadership::tell_ready(&ctx, &ready) => {}
+        () = leadership::tell_ready(&ctx, is_known.subscribe(), &ready) => {}
         () = async {
             shutdown.await;
             stop.send_replace(true);
@@ -181,11 +182,16 @@ fn shared_queues(
 }
 
 /// Stands for election, as long as it runs. Without a Lease this process leads from the start.
-async fn elect(ctx: &Context, identity: &str, leads: &watch::Sender<bool>) {
+async fn elect(
+    ctx: &Context,
+    identity: &str,
+    leads: &watch::Sender<bool>,
+    is_known: &watch::Sender<bool>,
+) {
     match &ctx.settings.lease_namespace {
         Some(lease) => {
             let candidate = Candidate::new(ctx.client.clone(), lease, identity.to_owned());
-            candidate.run(leads).await;
+            candidate.run(leads, is_known).await;
         }
         None => std::future::pending().await,
     }

@@ -163,12 +163,16 @@ fn a_container_that_must_run_before_is_told_to_hinder_the_start() {
 fn an_attempt_whose_batch_job_is_suspended_waits_to_go_on() {
     let condition = json!({ "type": "Suspended", "status": "True", "lastTransitionTime": at(7) });
     let status = json!({ "conditions": [condition] });
-    // Nothing says since when one has no parallelism.
+    // Nothing but its being seen says since when one has no parallelism.
     for (spec, status, since) in [
         (json!({ "suspend": true }), status, at(7)),
-        (json!({ "parallelism": 0 }), json!({}), at(100)),
+        (json!({ "parallelism": 0 }), json!({}), at(50)),
     ] {
-        waits_to_go_on(&ours(spec, status), since);
+        let mut objects = AttemptObjects::default();
+        objects.batch_job_seen(ours(spec.clone(), status.clone()), at(50));
+        // It is seen again whenever it changes.
+        objects.batch_job_seen(ours(spec, status), at(60));
+        waits_to_go_on(objects.batch_job.as_ref().unwrap(), since);
     }
 }
 
@@ -181,8 +185,11 @@ fn an_attempt_that_is_resumed_is_not_lost_before_its_next_pod_is_there() {
             let attempts = attempts(&BTreeMap::from([(1, objects.clone())]), at(100));
             attempts[0].state.clone()
         };
-        objects.batch_job_seen(ours(pause, json!({})));
-        objects.batch_job_seen(ours(json!({ "suspend": false, "parallelism": 1 }), json!({})));
+        objects.batch_job_seen(ours(pause, json!({})), at(50));
+        let goes_on = json!({ "suspend": false, "parallelism": 1 });
+        objects.batch_job_seen(ours(goes_on, json!({})), at(60));
+        let since = attempts(&BTreeMap::from([(1, objects.clone())]), at(100))[0].startable_since;
+        assert_eq!(since, Some(at(50)), "its start has a deadline");
         let waits = state(&objects);
         let asks_why = matches!(waits, AttemptState::Starting { reason: None, .. });
         assert!(asks_why, "whoever resumed it is told why there is no pod: {waits:?}");
@@ -191,7 +198,7 @@ fn an_attempt_that_is_resumed_is_not_lost_before_its_next_pod_is_there() {
         objects.pods.insert("q".into(), next);
         let runs = state(&objects);
         assert!(matches!(runs, AttemptState::Running { .. }), "{runs:?}");
-        objects.batch_job_seen(ours(json!({ "parallelism": 1 }), json!({ "active": 1 })));
+        objects.batch_job_seen(ours(json!({ "parallelism": 1 }), json!({ "active": 1 })), at(99));
         objects.pods.clear();
         let lost = state(&objects);
         assert!(

@@ -95,9 +95,9 @@ fn deleted_batch_job(uid: &str) -> Change<batch::Job> {
 fn a_late_watch_of_a_batch_job_that_was_deleted_takes_no_other_away() {
     for (late, left) in [("5", Some("new")), ("12", None)] {
         let cache = AttemptCache::default();
-        cache.batch_job_changed(&batch_job("new", "9")).unwrap();
-        cache.batch_job_changed(&batch_job("old", late)).unwrap();
-        let changed = cache.batch_job_changed(&deleted_batch_job("old")).unwrap();
+        cache.batch_job_changed(&batch_job("new", "9"), now()).unwrap();
+        cache.batch_job_changed(&batch_job("old", late), now()).unwrap();
+        let changed = cache.batch_job_changed(&deleted_batch_job("old"), now()).unwrap();
         assert!(changed.is_live);
         let objects = cache.objects(&attempt().job_uid, 1);
         let known = objects.and_then(|objects| Some(objects.batch_job?.uid().to_owned()));
@@ -108,8 +108,8 @@ fn a_late_watch_of_a_batch_job_that_was_deleted_takes_no_other_away() {
 #[test]
 fn an_attempt_that_nobody_saw_end_is_in_doubt_until_it_is_asked_for() {
     let cache = AttemptCache::default();
-    cache.batch_job_changed(&batch_job("c", "1")).unwrap();
-    let changed = cache.batch_job_changed(&deleted_batch_job("c")).unwrap();
+    cache.batch_job_changed(&batch_job("c", "1"), now()).unwrap();
+    let changed = cache.batch_job_changed(&deleted_batch_job("c"), now()).unwrap();
     assert!(changed.is_live, "its pod may come");
     assert_eq!(cache.in_doubt(), [attempt()]);
     assert!(cache.forget_if_gone(&attempt()));
@@ -134,7 +134,7 @@ fn an_orphan_is_somebodys_to_delete() {
 #[test]
 fn the_labels_of_a_pod_change_no_numbers_of_its_batch_job() {
     let cache = AttemptCache::default();
-    cache.batch_job_changed(&batch_job("c", "1")).unwrap();
+    cache.batch_job_changed(&batch_job("c", "1"), now()).unwrap();
     let mut forged = pod("a", false);
     let labels = forged.metadata.labels.as_mut().unwrap();
     labels.insert("windlass.dev/cpus".into(), "1000".into());
