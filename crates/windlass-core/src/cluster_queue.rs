@@ -21,6 +21,24 @@ pub struct ClusterQueueSpec {
     pub hold: bool,
 }
 
+/// The CPUs that the queues of a namespace share with those of other namespaces, and how much of them is in use: by all of
+/// these namespaces together, and told coarsely.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SharedCpus {
+    /// Name of the ClusterComputeQueue.
+    pub name: String,
+    /// CPUs that it has.
+    pub cpus: Cpus,
+    /// Whether it is on hold: nothing new starts in its namespaces.
+    #[serde(default)]
+    pub hold: bool,
+    /// CPUs that jobs hold.
+    pub granted: Cpus,
+    /// Jobs that wait.
+    pub waiting: u32,
+}
+
 /// Selects namespaces by their labels, as `LabelSelector` of Kubernetes does: all requirements must be met.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -21,7 +21,7 @@ use crate::report::ReportRefusal;
 use crate::result::{ByteStream, StoredResult};
 use crate::status::JobResult;
 use crate::usage_over_time::UsageOverTime;
-use crate::{AttemptNumber, Cpus, Error, Function, Job, JobKey, Phase, Queue, Report};
+use crate::{AttemptNumber, Cpus, Error, Function, Job, JobKey, Phase, Queue, Report, SharedCpus};
 
 pub use access::{Access, Caller, Checked, Denied, Permission, Resource, Verb};
 pub use submission::{RETRY_ANNOTATION, Submission};
@@ -139,7 +139,7 @@ pub trait Jobs: Send + Sync + 'static {
 
 /// What a world has to grant.
 #[skip_serializing_none]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineCapacity {
     /// CPUs of the machine that jobs may be granted. Absent on a cluster, where queues say how many there are.
@@ -147,6 +147,9 @@ pub struct MachineCapacity {
     /// CPUs that the running jobs of the namespace use, by the latest sample of each. Absent on a cluster while there is no
     /// sample.
     pub used: Option<f64>,
+    /// The CPUs of a ClusterComputeQueue that the queues of the namespace share with others. Absent on one machine, where a
+    /// namespace shares none, and where the server may not read ClusterComputeQueues and namespaces.
+    pub shared: Option<SharedCpus>,
 }
 
 /// The changes of one job. A call that is dropped before its answer loses nothing.

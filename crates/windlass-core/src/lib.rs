@@ -59,7 +59,7 @@ pub use admit::{Admission, Capacity, Grant, Preemption, Share, Standing, Waiting
 pub use assignment::Assignment;
 pub use blob::BlobRef;
 pub use blobs::Blobs;
-pub use cluster_queue::{ClusterQueueSpec, NamespaceSelector};
+pub use cluster_queue::{ClusterQueueSpec, NamespaceSelector, SharedCpus};
 pub use error::{Error, Problem};
 pub use function::{Function, FunctionSpec};
 pub use job::{Job, JobKey, JobSpec};

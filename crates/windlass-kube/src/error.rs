@@ -21,6 +21,21 @@ pub(crate) async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Resu
     within_deadline(call).await?.map_err(from_kube)
 }
 
+/// The same for what is in no namespace. Who has rights in one namespace alone sees what that has, and so does everybody on a
+/// cluster whose definitions are of an earlier version: they get nothing.
+pub(crate) async fn call_where_permitted<T>(
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<Option<T>, Error> {
+    match within_deadline(call).await? {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_status(&error, 404) => Ok(None),
+        Err(error) => match from_kube(error) {
+            Error::Denied(_) => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
 /// Whether the API server answered with this status code.
 pub(crate) fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)

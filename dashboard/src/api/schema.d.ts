@@ -317,7 +317,7 @@ export interface paths {
         };
         /**
          * Tells what there is for all queues together
-         * @description On one machine: how many CPUs jobs may be granted. On a cluster only queues say that. In both worlds: how many are in use.
+         * @description On one machine: how many CPUs jobs may be granted. On a cluster queues say that, and, where their namespace shares the CPUs of a ClusterComputeQueue, that one. In both worlds: how many are in use.
          */
         get: operations["readCapacity"];
         put?: never;
@@ -1470,6 +1470,9 @@ export interface components {
              * @description CPUs of the machine that jobs may be granted. Absent on a cluster, where queues say how many there are.
              */
             cpus?: number;
+            /** @description The CPUs of a ClusterComputeQueue that the queues of the namespace share with others. Absent on one machine, where a
+             *     namespace shares none, and where the server may not read ClusterComputeQueues and namespaces. */
+            shared?: components["schemas"]["SharedCpus"];
             /**
              * Format: double
              * @description CPUs that the running jobs of the namespace use, by the latest sample of each. Absent on a cluster while there is no
@@ -1835,6 +1838,32 @@ export interface components {
          * @enum {string}
          */
         ReportRefusal: "Cancelled" | "Finished" | "NotCurrent" | "OtherJob" | "Damaged" | "OtherBlob" | "BlobLost";
+        /** @description The CPUs that the queues of a namespace share with those of other namespaces, and how much of them is in use: by all of
+         *     these namespaces together, and told coarsely. */
+        SharedCpus: {
+            /**
+             * Format: uint32
+             * @description CPUs that it has.
+             */
+            cpus: number;
+            /**
+             * Format: uint32
+             * @description CPUs that jobs hold.
+             */
+            granted: number;
+            /**
+             * @description Whether it is on hold: nothing new starts in its namespaces.
+             * @default false
+             */
+            hold: boolean;
+            /** @description Name of the ClusterComputeQueue. */
+            name: string;
+            /**
+             * Format: uint32
+             * @description Jobs that wait.
+             */
+            waiting: number;
+        };
         /** @description What happened in a slot of time. */
         Slot: {
             /**

@@ -8,6 +8,7 @@ export type Explanation = Schemas["Explanation"];
 export type ComputeFunction = Schemas["Function"];
 export type Queue = Schemas["Queue"];
 export type MachineCapacity = Schemas["MachineCapacity"];
+export type SharedCpus = Schemas["SharedCpus"];
 export type Estimate = Schemas["Estimate"];
 export type Estimates = Schemas["Estimates"];
 export type HistoryReport = Schemas["HistoryReport"];

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { pathOf, post, wordsOf } from "../api/client";
-import { PHASES, type Estimates, type MachineCapacity, type Queue } from "../api/types";
+import { PHASES, type Estimates, type MachineCapacity, type Queue, type SharedCpus } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs, type Row } from "../live/jobs";
 import { countBy, failures, holders, waiting, withEstimates, type FailureGroup } from "../live/statistics";
@@ -60,12 +60,13 @@ export function OverviewPage() {
 
 /** CPUs that are granted, of those of the machine where there is one, and how many of them are in use. */
 function Machine({ namespace, granted }: { namespace: string; granted: number }) {
-  const { cpus, used } = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
+  const { cpus, used, shared } = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
   const inUse = used != null && `, ${used.toFixed(1)} used`;
-  if (cpus === undefined) {
+  if (cpus == null) {
     return (
       <span class="muted">
         {count(granted, "CPU")} granted{inUse}
+        {shared && <Shared {...shared} />}
       </span>
     );
   }
@@ -74,6 +75,21 @@ function Machine({ namespace, granted }: { namespace: string; granted: number })
       <meter min={0} max={cpus} value={granted} aria-label="CPUs granted of this machine" /> {granted} of {count(cpus, "CPU")} granted
       {inUse}, {Math.max(0, cpus - granted)} free
     </span>
+  );
+}
+
+/** The CPUs that this namespace shares with others, and how much of them all together hold. */
+function Shared({ name, cpus, granted, waiting, hold }: SharedCpus) {
+  return (
+    <>
+      {" · "}
+      <meter min={0} max={cpus || 1} value={granted} aria-label={`CPUs granted of ${name}`} /> {granted} of the {count(cpus, "CPU")} of{" "}
+      <span title="ClusterComputeQueue">
+        <Text>{name}</Text>
+      </span>{" "}
+      granted to all its namespaces, {Math.max(0, cpus - granted)} free, {waiting} waiting
+      {hold && <span class="bad"> · on hold</span>}
+    </>
   );
 }
 

@@ -202,7 +202,7 @@ impl Jobs for FakeBackend {
 
     async fn capacity(&self, _: &str) -> Result<MachineCapacity, Error> {
         self.meet_fault().await?;
-        Ok(MachineCapacity { used: None, cpus: Some(8) })
+        Ok(MachineCapacity { cpus: Some(8), ..MachineCapacity::default() })
     }
 
     async fn estimates(&self, _: &str) -> Result<Estimates, Error> {

@@ -13,22 +13,23 @@ use serde_json::json;
 use windlass_backend::FreshAnswers;
 use windlass_core::estimate::{Estimate, Estimates};
 use windlass_core::history::HistoryReport;
-use windlass_core::jobs::{Filter, Page, Submission, Watch, check_uid, result_of};
+use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, check_uid, result_of};
 use windlass_core::log_tail::{LogRange, WantedLog};
 use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::result::{ByteStream, StoredResult, location};
 use windlass_core::usage_over_time::UsageOverTime;
-use windlass_core::{Error, Function, Job, JobKey, Jobs, Phase, Queue};
+use windlass_core::{Error, Function, Job, JobKey, Jobs, Phase, Queue, SharedCpus};
 use windlass_results::Results;
 
 use super::follow_logs::follow_logs;
 use super::history::ClusterHistory;
 use super::kept_logs::KeptLogs;
 use super::kept_usage;
+use super::shared_cpus::shared_cpus;
 use super::submit::submit;
 use super::watch::JobWatch;
 use crate::crd::{ClusterComputeFunction, ComputeFunction, ComputeJob, ComputeQueue};
-use crate::error::{call, from_kube, is_status, within_deadline};
+use crate::error::{call, call_where_permitted, from_kube, is_status, within_deadline};
 
 /// Jobs on a page, when the caller does not say, and at most.
 const PAGE: u32 = 500;
@@ -45,12 +46,14 @@ pub struct Cluster {
     history: Option<Arc<ClusterHistory>>,
     /// Each open dashboard asks for them every few seconds.
     queues: FreshAnswers<Vec<Queue>>,
+    shared: FreshAnswers<Option<SharedCpus>>,
 }
 
 impl Cluster {
     /// With this client, and the store of large results and blobs.
     pub fn new(client: Client, results: Option<Results>) -> Self {
-        Self { client, results, history: None, queues: FreshAnswers::default() }
+        let (queues, shared) = (FreshAnswers::default(), FreshAnswers::default());
+        Self { client, results, history: None, queues, shared }
     }
 
     /// The same with what is counted of its jobs.
@@ -103,18 +106,8 @@ pub(super) async fn function_of(
         return Ok(Some(found.to_core()));
     }
     let for_all: Api<ClusterComputeFunction> = Api::all(client.clone());
-    let found = where_permitted(call(for_all.get_opt(name)).await)?;
+    let found = call_where_permitted(for_all.get_opt(name)).await?;
     Ok(found.flatten().map(|found| found.to_core()))
-}
-
-/// What is for all namespaces, for whoever may read it. Who has rights in one namespace alone sees what that has; so
-/// does everybody on a cluster whose definitions are of an earlier version.
-fn where_permitted<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(Error::Denied(_) | Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 #[async_trait]
@@ -273,8 +266,9 @@ impl Jobs for Cluster {
     async fn functions(&self, namespace: &str) -> Result<Vec<Function>, Error> {
         let found = self.first_page(namespace).await?;
         let for_all: Api<ClusterComputeFunction> = Api::all(self.client.clone());
-        let for_all = call(for_all.list(&ListParams::default().limit(PAGE))).await;
-        let for_all = where_permitted(for_all)?.map_or_else(Vec::new, |list| list.items);
+        let params = ListParams::default().limit(PAGE);
+        let for_all = call_where_permitted(for_all.list(&params)).await?;
+        let for_all = for_all.map_or_else(Vec::new, |list| list.items);
         let mut all: BTreeMap<_, _> =
             for_all.iter().map(|one| (one.name_any(), one.to_core())).collect();
         all.extend(found.iter().map(|one: &ComputeFunction| (one.name_any(), one.to_core())));
@@ -307,6 +301,11 @@ impl Jobs for Cluster {
             }
             Err(error) => Err(from_kube(error)),
         }
+    }
+
+    async fn capacity(&self, namespace: &str) -> Result<MachineCapacity, Error> {
+        let shared = self.shared.get(namespace, shared_cpus(&self.client, namespace)).await?;
+        Ok(MachineCapacity { shared, ..MachineCapacity::default() })
     }
 
     async fn history(&self, namespace: &str) -> Result<HistoryReport, Error> {

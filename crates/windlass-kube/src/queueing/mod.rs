@@ -7,7 +7,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod claim_write;
-mod cluster_queues;
+pub(crate) mod cluster_queues;
 pub(crate) mod key;
 pub(crate) mod ledger;
 mod missing_queue;

@@ -145,7 +145,7 @@ impl Jobs for Engine {
             return Ok(MachineCapacity::default());
         }
         let (cpus, used) = (Some(self.ctx.config.cpus), Some(self.cpus_in_use().await?));
-        Ok(MachineCapacity { cpus, used })
+        Ok(MachineCapacity { cpus, used, shared: None })
     }
 
     async fn history(&self, namespace: &str) -> Result<HistoryReport, Error> {

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use windlass_core::estimate::Estimate;
-use windlass_core::{Error, Queue};
+use windlass_core::jobs::MachineCapacity;
+use windlass_core::{Error, Queue, SharedCpus};
 
 use crate::backend::resolve::Backend;
 use crate::commands::each_name::each_name;
@@ -79,6 +80,15 @@ pub(crate) async fn queues(backend: &Backend, args: &ObjectsFlags) -> anyhow::Re
     }
     objects::many(&found, args.output)?;
     waiting(backend, args, &found).await?;
+    // An earlier server does not tell it.
+    if let Ok(MachineCapacity { shared: Some(shared), .. }) = jobs.capacity(namespace).await {
+        let SharedCpus { name, cpus, granted, waiting, hold } = shared;
+        let hold = if hold { "; it is on hold" } else { "" };
+        log::print_line(&format!(
+            "windlass: they share the {cpus} CPUs of ClusterComputeQueue {name:?} with other namespaces: \
+             {granted} granted, {waiting} waiting{hold}"
+        ));
+    }
     if found.is_empty() {
         log::print_line(&format!(
             "windlass: there are no queues in namespace {namespace:?}, and so no quota"

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use windlass_core::changes::Change;
 use windlass_core::estimate::Estimate;
 use windlass_core::history::HistoryReport;
-use windlass_core::jobs::Filter;
-use windlass_core::{Cpus, Error, Queue};
+use windlass_core::jobs::{Filter, MachineCapacity};
+use windlass_core::{Error, Queue};
 
 use super::table::Row;
 use crate::backend::resolve::Backend;
@@ -38,8 +38,8 @@ pub(super) enum News {
     },
     /// The queues, or why they are not known.
     Queues(Result<Vec<Queue>, String>),
-    /// CPUs of the machine.
-    Machine(Cpus),
+    /// What there is for all queues together.
+    Capacity(MachineCapacity),
     /// When jobs are likely to start and to end.
     Estimates(Vec<Estimate>),
     /// What the last hour and the last day were like.
@@ -77,12 +77,11 @@ pub(super) async fn follow_jobs(backend: &Backend, news: &mpsc::Sender<News>) {
 
 /// Tells how the queues are, for ever.
 pub(super) async fn follow_queues(backend: &Backend, news: &mpsc::Sender<News>) {
-    // An earlier server tells no capacity; nor does a cluster.
-    let capacity = backend.jobs.capacity(&backend.namespace).await.unwrap_or_default();
-    if let Some(cpus) = capacity.cpus {
-        send_news(news, News::Machine(cpus)).await;
-    }
     loop {
+        // An earlier server tells no capacity.
+        if let Ok(capacity) = backend.jobs.capacity(&backend.namespace).await {
+            send_news(news, News::Capacity(capacity)).await;
+        }
         let queues = backend.jobs.queues(&backend.namespace).await;
         send_news(news, News::Queues(queues.map_err(|error| error.to_string()))).await;
         // An earlier server keeps none; nor does a cluster without its gateway.

@@ -3,7 +3,8 @@
 use super::summary::Estimates;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use windlass_core::history::HistoryReport;
-use windlass_core::{Cpus, Job, Queue};
+use windlass_core::jobs::MachineCapacity;
+use windlass_core::{Job, Queue};
 
 use super::feed::{Connection, News};
 use super::table::{JobTable, Row};
@@ -22,8 +23,8 @@ pub(super) struct Screen {
     /// Whether all jobs were listed once.
     pub(super) is_listed: bool,
     pub(super) queues: Result<Vec<Queue>, String>,
-    /// CPUs of the machine, where there is one.
-    pub(super) machine: Option<Cpus>,
+    /// What there is for all queues together.
+    pub(super) capacity: MachineCapacity,
     /// What the last hour and the last day were like, where that is kept.
     pub(super) history: Option<Box<HistoryReport>>,
     pub(super) estimates: Estimates,
@@ -110,7 +111,7 @@ impl Screen {
             connection: Connection::Connecting,
             is_listed: false,
             queues: Ok(Vec::new()),
-            machine: None,
+            capacity: MachineCapacity::default(),
             history: None,
             estimates: Estimates::new(),
             view: View::Jobs,
@@ -140,7 +141,7 @@ impl Screen {
             News::Stored(row) => self.table.insert(*row),
             News::Deleted { name, uid } => self.table.delete(&name, &uid),
             News::Queues(queues) => self.queues = queues,
-            News::Machine(cpus) => self.machine = Some(cpus),
+            News::Capacity(capacity) => self.capacity = capacity,
             News::Estimates(estimates) => {
                 let named = estimates.into_iter().map(|told| (told.name.clone(), told));
                 self.estimates = named.collect();

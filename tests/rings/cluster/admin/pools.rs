@@ -29,6 +29,14 @@ pub(super) fn what_is_lent_comes_back() {
         borrower.apply(job, &lingering(600_000, 9)).unwrap();
     }
     ["first", "second"].iter().for_each(|job| runs(&borrower, job));
+    // Whoever lists queues sees what all the namespaces hold together.
+    eventually("it is told how much of the pool is in use", ALL_ENDED, || {
+        let client = owner.direct_client();
+        let capacity = client.get(&format!("/v1/namespaces/{}/capacity", owner.0)).json();
+        assert_eq!(capacity["shared"]["name"], json!(pool.0), "{capacity}");
+        assert_eq!(capacity["shared"]["cpus"], 2, "{capacity}");
+        (capacity["shared"]["granted"] == 2).then_some(())
+    });
     borrower.apply("third", &lingering(1, 9)).unwrap();
     is_told(&borrower, "third", "WaitingForCpus", "has 2 CPUs");
     owner.apply("guaranteed", &lingering(1, 0)).unwrap();

@@ -77,14 +77,11 @@ fn head(screen: &Screen, theme: Theme) -> Vec<Line<'static>> {
         counts.push(Span::styled(format!("{count} "), theme.title()));
         counts.push(Span::styled(format!("{}  ", phase.as_str()), theme.phase(Some(phase))));
     }
-    let of = screen.machine.map(|cpus| format!(" of {cpus}")).unwrap_or_default();
+    let of = screen.capacity.cpus.map(|cpus| format!(" of {cpus}")).unwrap_or_default();
     counts.push(Span::raw(format!("{}{of} CPUs granted", summary::granted(&screen.table))));
     let mut lines = vec![Line::from(first), Line::from(counts)];
     if !matches!(screen.view, View::Overview) {
-        let queues = screen.queues.as_deref().unwrap_or_default();
-        lines.extend(
-            queues.iter().take(QUEUES_ABOVE).map(|queue| overview::queue_line(queue, theme)),
-        );
+        lines.extend(overview::queue_lines(screen, QUEUES_ABOVE, theme));
     }
     lines.push(Line::default());
     lines

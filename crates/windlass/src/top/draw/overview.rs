@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use windlass_core::Queue;
 use windlass_core::history::Slot;
+use windlass_core::{Cpus, QueueStatus};
 
 use super::jobs::{age_of, what};
 use super::theme::Theme;
@@ -34,10 +34,9 @@ pub(super) fn draw(
         Ok(queues) if queues.is_empty() => {
             lines.push("There are no queues, and so no quota.".into())
         }
-        Ok(queues) => {
-            lines.extend(queues.iter().take(SHOWN).map(|queue| queue_line(queue, theme)));
-        }
+        Ok(_) => {}
     }
+    lines.extend(queue_lines(screen, SHOWN, theme));
     if let Some(history) = &screen.history {
         lines.extend([Line::default(), title("What has ended")]);
         lines.push(window_line("Last hour", &history.hour.all, theme));
@@ -124,20 +123,44 @@ fn window_line(name: &str, all: &Slot, theme: Theme) -> Line<'static> {
     Line::from(line)
 }
 
-/// The CPUs of a queue as a meter.
-pub(super) fn queue_line(queue: &Queue, theme: Theme) -> Line<'static> {
-    let status = queue.status.unwrap_or_default();
-    let cpus = queue.spec.cpus;
-    let part = f64::from(status.granted) / f64::from(cpus.max(1));
+/// The CPUs that all queues share with those of other namespaces, and the first of the queues.
+pub(super) fn queue_lines(screen: &Screen, most: usize, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    if let Some(shared) = &screen.capacity.shared {
+        let mut line =
+            meter_line(&shared.name, (shared.granted, shared.cpus), shared.waiting, theme);
+        line.push_span(Span::styled(", shared with other namespaces", theme.quiet()));
+        lines.push(on_hold(line, shared.hold, theme));
+    }
+    let queues = screen.queues.as_deref().unwrap_or_default();
+    lines.extend(queues.iter().take(most).map(|queue| {
+        let QueueStatus { granted, waiting } = queue.status.unwrap_or_default();
+        let line = meter_line(&queue.metadata.name, (granted, queue.spec.cpus), waiting, theme);
+        on_hold(line, queue.spec.hold, theme)
+    }));
+    lines
+}
+
+/// CPUs that are granted of so many, as a meter.
+fn meter_line(
+    name: &str,
+    (granted, cpus): (Cpus, Cpus),
+    waiting: u32,
+    theme: Theme,
+) -> Line<'static> {
+    let part = f64::from(granted) / f64::from(cpus.max(1));
     let full = ((part * METER as f64).round() as usize).min(METER);
-    let mut line = vec![
-        Span::raw(format!("{:<16} [", words(&queue.metadata.name))),
+    Line::from(vec![
+        Span::raw(format!("{:<16} [", words(name))),
         Span::styled("|".repeat(full), theme.good()),
         Span::raw(format!("{}] ", " ".repeat(METER - full))),
-        Span::raw(format!("{} of {cpus} CPUs, {} waiting", status.granted, status.waiting)),
-    ];
-    if queue.spec.hold {
-        line.push(Span::styled(", on hold", theme.bad()));
+        Span::raw(format!("{granted} of {cpus} CPUs, {waiting} waiting")),
+    ])
+}
+
+fn on_hold(mut line: Line<'static>, is_held: bool, theme: Theme) -> Line<'static> {
+    if is_held {
+        line.push_span(Span::styled(", on hold", theme.bad()));
     }
-    Line::from(line)
+    line
 }

@@ -2,7 +2,9 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Color;
+use windlass_core::SharedCpus;
 use windlass_core::history::History;
+use windlass_core::jobs::MachineCapacity;
 use windlass_core::status::Progress;
 
 use super::*;
@@ -60,8 +62,18 @@ fn views(screen: &mut Screen) -> Vec<Buffer> {
 fn the_list_shows_what_runs_what_waits_and_what_failed() {
     let text = lines(&drawn(&screen(), 120, 12, true));
     let mut machine = screen();
-    machine.take(News::Machine(8));
+    machine.take(News::Capacity(MachineCapacity { cpus: Some(8), ..Default::default() }));
     assert!(lines(&drawn(&machine, 120, 12, true))[1].ends_with("  4 of 8 CPUs granted"));
+    let mut cluster = screen();
+    let (name, cpus, granted, waiting) = ("all".to_owned(), 16, 10, 3);
+    let shared = Some(SharedCpus { name, cpus, hold: true, granted, waiting });
+    cluster.take(News::Capacity(MachineCapacity { shared, ..Default::default() }));
+    let line = lines(&drawn(&cluster, 120, 12, true)).swap_remove(2);
+    assert!(line.starts_with("all              [|||"), "{line}");
+    assert!(
+        line.ends_with("10 of 16 CPUs, 3 waiting, shared with other namespaces, on hold"),
+        "{line}"
+    );
     let expected = [
         "windlass  default  lost, trying again: [2J31mend line",
         "1 Queued  0 Starting  1 Running  0 Succeeded  1 Failed  0 Cancelled  4 CPUs granted",
