@@ -29,7 +29,7 @@ export function Logs({ attempts = 0, ...of }: Omit<Properties, "hasBegun"> & { a
           <label>
             Attempt{" "}
             <select value={attempt ?? ""} onChange={(event) => setAttempt(Number(event.currentTarget.value) || undefined)}>
-              <option value="">{attempts}, the latest</option>
+              <option value="">{attempts} (latest)</option>
               {earlier.map((number) => (
                 <option key={number} value={number}>
                   {number}
