@@ -24,6 +24,8 @@ const KEPT_BYTES: u64 = 1 << 20;
 pub(crate) struct ProgressFile {
     path: PathBuf,
     file: File,
+    /// The user that the function runs as, if that is another.
+    user: Option<RunAs>,
     /// Everything before has been read.
     offset: u64,
     /// Everything before is on no disk any more.
@@ -33,12 +35,13 @@ pub(crate) struct ProgressFile {
 impl ProgressFile {
     /// A new, empty file. It exists from the start, so that a function may append without creating.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let file = private_files::create(path)?;
-        Ok(Self { path: path.to_owned(), file, offset: 0, freed: 0 })
+        let file = private_files::replace(path)?;
+        Ok(Self { path: path.to_owned(), file, user: None, offset: 0, freed: 0 })
     }
 
     /// Makes it that of the user that the function runs as, if that is another.
-    pub(crate) fn give(&self, user: Option<&RunAs>) -> io::Result<()> {
+    pub(crate) fn give(&mut self, user: Option<&RunAs>) -> io::Result<()> {
+        self.user = user.cloned();
         private_files::give_open(user, &self.file)
     }
 
@@ -72,8 +75,9 @@ impl ProgressFile {
             .find_map(|line| parse_progress_line(std::str::from_utf8(line).ok()?))
     }
 
-    /// Goes on with the file that is at the path now, once that is another one.
+    /// Goes on with the file that is at the path now, once that is another one of the same user.
     fn follow(&mut self) {
+        let mut both = OpenOptions::new();
         let inode = |found: &fs::Metadata| (found.dev(), found.ino());
         let (Ok(there), Ok(ours)) = (fs::symlink_metadata(&self.path), self.file.metadata()) else {
             return;
@@ -81,7 +85,7 @@ impl ProgressFile {
         if inode(&there) != inode(&ours)
             && there.is_file()
             && let Ok(Some(file)) =
-                private_files::open_plain_as(OpenOptions::new().read(true).write(true), &self.path)
+                private_files::open_of(self.user.as_ref(), both.read(true).write(true), &self.path)
         {
             (self.file, self.offset, self.freed) = (file, 0, 0);
         }

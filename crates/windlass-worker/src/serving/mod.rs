@@ -277,7 +277,7 @@ impl ServingFunction {
     pub(crate) fn rest(&mut self) -> io::Result<()> {
         if self.progress.is_none() {
             usage::forget_peaks(&self.seen.processes);
-            let file = ProgressFile::create(&self.work.join(PROGRESS_FILE))?;
+            let mut file = ProgressFile::create(&self.work.join(PROGRESS_FILE))?;
             file.give(self.run_as.as_ref())?;
             self.progress = Some(file);
         }
