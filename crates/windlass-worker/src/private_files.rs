@@ -52,6 +52,16 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// An open file, empty and closed to others.
+pub(crate) fn emptied(file: File) -> io::Result<File> {
+    let found = file.metadata()?;
+    if found.len() > 0 {
+        file.set_len(0)?;
+    }
+    close_to_others(&file, &found)?;
+    Ok(file)
+}
+
 /// A file that was not there before: `AlreadyExists` where it was, whoever has made it.
 pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(FILE).open(path)
