@@ -61,7 +61,8 @@ impl UsageOverTime {
     /// Whether a worker can have taken these samples of this attempt.
     pub fn is_plausible(&self, attempt: AttemptNumber) -> bool {
         let interval = self.interval_seconds;
-        let has_cpus = |sample: &UsageSample| (0.0..=MAX_CPUS).contains(&sample.cpus);
+        let has_cpus =
+            |sample: &UsageSample| sample.cpus.is_sign_positive() && sample.cpus <= MAX_CPUS;
         self.attempt == Some(attempt)
             && interval.is_power_of_two()
             && interval <= MAX_INTERVAL_SECONDS
@@ -127,7 +128,7 @@ mod tests {
         for interval in [0, 3, 1 << 21, u32::MAX] {
             assert!(!usage(interval, 1.0).is_plausible(2), "{interval}");
         }
-        for cpus in [-0.5, 1e308, f64::INFINITY, f64::NAN] {
+        for cpus in [-0.5, -0.0, 1e308, f64::INFINITY, f64::NAN] {
             assert!(!usage(1, cpus).is_plausible(2), "{cpus}");
         }
     }

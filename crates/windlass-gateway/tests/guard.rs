@@ -7,12 +7,13 @@ use std::time::Duration;
 use http::{Method, header};
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use windlass_core::jobs::Verb;
 use windlass_core::result::sha256;
 use windlass_gateway::routes::{Guard, ROUTES, Route};
 
 use crate::fake::{GOOD, JOB_READER, PEER, READER, Revocable, STRANGER, UNDECIDED, WORKER};
-use crate::http::{Ask, Server, bounded, until};
+use crate::http::{Ask, Server, bounded, read_to_close, until};
 use crate::login::login_code;
 
 /// A request that would succeed for somebody who may.
@@ -217,9 +218,11 @@ async fn what_is_open_ends_when_its_token_is_taken_back() {
     server.backend.put("a");
     let job = "/v1/namespaces/default/jobs/a";
     let mut streams = Vec::new();
-    for path in ["events", "logs?follow=true"] {
-        let mut body =
-            server.open(Ask::good(Method::GET, format!("{job}/{path}"))).await.into_body();
+    let blob = format!("/v1/namespaces/default/blobs/sha256:{}", sha256(b""));
+    for path in [format!("{job}/events"), format!("{job}/logs?follow=true"), blob] {
+        // A part: of all the last piece would wait for the digest.
+        let ask = Ask::good(Method::GET, path).header("range", "bytes=0-1000000");
+        let mut body = server.open(ask).await.into_body();
         bounded(body.frame()).await.unwrap().unwrap();
         streams.push(body);
     }
@@ -230,12 +233,55 @@ async fn what_is_open_ends_when_its_token_is_taken_back() {
     };
     let (answer, ()) = tokio::join!(server.send(call.json(&json!({}))), revoke);
     answer.problem(401);
-    // A stream of events says that it ends. Of a log, only the end of the answer says that it is whole.
-    for (mut body, is_whole) in streams.into_iter().zip([true, false]) {
+    // A stream of events says that it ends. Of a log or a blob, only the end of the answer says that it is whole.
+    for (mut body, is_whole) in streams.into_iter().zip([true, false, false]) {
         let mut last = Ok(());
         while let Some(frame) = bounded(body.frame()).await {
             last = frame.map(|_| ());
         }
         assert_eq!(last.is_ok(), is_whole);
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_is_refused_when_its_token_was_taken_back_meanwhile() {
+    for recheck in [Duration::from_millis(20), Duration::from_secs(600)] {
+        let access = Arc::new(Revocable::default());
+        let server = Server::start_with(|gateway| {
+            gateway.access = access.clone();
+            gateway.limits.recheck = recheck;
+        })
+        .await;
+        let json = r#"{"function":"price"}"#;
+        for (path, media_type, bytes) in [
+            ("blobs", "text/plain", "bytes"),
+            ("jobs", "application/json", json),
+            ("functions/any/call", "image/png", "bytes"),
+        ] {
+            access.0.store(false, Ordering::SeqCst);
+            let mut socket = server.connect().await;
+            let head = format!(
+                "POST /v1/namespaces/default/{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {GOOD}\r\n\
+                 Content-Type: {media_type}\r\nContent-Length: {}\r\nConnection: close\r\n\
+                 Expect: 100-continue\r\n\r\n",
+                server.address,
+                bytes.len()
+            );
+            socket.write_all(head.as_bytes()).await.unwrap();
+            // It is let through, and its body is read.
+            let mut goes_on = [0; 25];
+            bounded(socket.read_exact(&mut goes_on)).await.unwrap();
+            assert!(goes_on.starts_with(b"HTTP/1.1 100"), "{path}");
+            access.0.store(true, Ordering::SeqCst);
+            let (begin, end) = bytes.split_at(1);
+            socket.write_all(begin.as_bytes()).await.unwrap();
+            if recheck > Duration::from_secs(1) {
+                socket.write_all(end.as_bytes()).await.unwrap();
+            }
+            let answer = read_to_close(&mut socket).await;
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+        }
+        assert!(server.backend.blobs.lock().unwrap().is_empty());
+        assert!(server.backend.names().is_empty());
     }
 }

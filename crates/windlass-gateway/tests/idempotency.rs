@@ -137,15 +137,30 @@ async fn a_job_under_a_key_is_kept_for_a_day() {
 #[tokio::test]
 async fn who_may_submit_but_not_read_learns_nothing_by_repeating() {
     let server = Server::start().await;
-    let ask = || {
+    let ask_for = |input: Value| {
         Ask::new(Method::POST, JOBS)
             .token(SUBMITTER)
             .header("idempotency-key", "k")
-            .json(&json!({"function": "price"}))
+            .json(&json!({"function": "price", "input": input}))
     };
-    server.send(ask()).await;
+    let ask = || ask_for(json!({"paths": 6}));
+    let first = server.send(ask()).await.json();
     server.backend.change(&name_of("k"), Phase::Running);
+    let path = format!("{JOBS}/{}", name_of("k"));
+    let cancelled = server.send(Ask::good(Method::POST, format!("{path}/cancel"))).await;
+    assert_eq!(cancelled.json()["spec"]["cancel"], true);
     let again = server.send(ask()).await;
     assert_eq!((again.status.as_u16(), is_replay(&again)), (200, true));
-    assert!(again.json()["status"]["phase"].is_null(), "{again:?}");
+    let again = again.json();
+    assert_eq!((&again["spec"], &again["status"]), (&first["spec"], &first["status"]));
+    for (field, value) in again["metadata"].as_object().unwrap() {
+        assert_eq!(value, &first["metadata"][field], "{field}");
+    }
+    for changing in ["resourceVersion", "generation"] {
+        assert!(again["metadata"][changing].is_null(), "{again}");
+    }
+    // Another's key is taken, as a name would be, and no more is said.
+    let problem = server.send(ask_for(json!({"paths": 7}))).await.problem(409);
+    assert_eq!(problem["type"], "/problems/idempotency-key-reused");
+    assert!(problem.get("failure").is_none() && problem.get("instance").is_none(), "{problem}");
 }

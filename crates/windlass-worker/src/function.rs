@@ -37,8 +37,7 @@ impl FunctionProcess {
         let Order { assignment, program, .. } = order;
         let work = Path::new(&assignment.work);
         let (output, progress) = (work.join("output"), work.join("progress"));
-        let progress_file = ProgressFile::create(&progress)?;
-        progress_file.give(program.run_as.as_ref())?;
+        let progress_file = ProgressFile::create(&progress, program.run_as.as_ref())?;
         let parallelism = assignment.parallelism.to_string();
         let mut process = command(program, work, Path::new(&assignment.input))?;
         process

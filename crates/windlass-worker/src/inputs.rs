@@ -46,7 +46,7 @@ pub(crate) async fn fetch(order: &Order, reporter: &Reporter, deadline: Instant)
         if let Some(why) = file_name_problem(name) {
             return Err(invalid(format!("{name:?} {why}")));
         }
-        let file = private_files::create(&directory.join(name))?;
+        let file = private_files::create_new(&directory.join(name))?;
         give_open(user, &file)?;
         blobs.write(source, file, name).await?;
     }

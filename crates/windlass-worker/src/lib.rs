@@ -19,7 +19,7 @@
 //! once, by [`function`], or serves, by [`serving`], for which [`inputs`] has its blobs ready and which [`fence`] keeps
 //! out of the server's files, [`shared_memory`] is the attempt's own, [`progress`] and [`stdio`] read what it
 //! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
-//! what the function has started, [`output_file`] makes a result of its output, [`outcome`] decides how the attempt
+//! what the function has started, [`output_file`] makes a result of its output, which [`kept_file`] keeps from changes, [`outcome`] decides how the attempt
 //! ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
 //!
 //! Deliberately absent: retries of the function (the driver's), any decision about the job, and
@@ -36,6 +36,7 @@ mod function;
 mod inputs;
 mod interpreter;
 mod json_line;
+mod kept_file;
 mod log;
 mod log_times;
 mod orders;

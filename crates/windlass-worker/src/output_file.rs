@@ -1,19 +1,21 @@
 //! The function's output file becomes a result: inline when it is small; else a file of the result
 //! directory when there is one, or bytes for the gateway to store; and never cut.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
-use windlass_core::assignment::ReportTo;
+use windlass_core::assignment::{ReportTo, RunAs};
 use windlass_core::result::{self, hex, inline_result};
 use windlass_core::status::{JobResult, MAX_INLINE_RESULT_BYTES};
 use windlass_core::{Assignment, AttemptNumber, media_type};
 
 use crate::attempt_paths::type_path;
+use crate::kept_file;
 use crate::outcome::FunctionOutput;
 use crate::private_files;
+use crate::remove_tree::remove_tree;
 
 /// Name of the file in [`Assignment::results`] that holds the stored result of an attempt.
 pub fn stored_name(job_uid: &str, attempt: AttemptNumber) -> String {
@@ -36,23 +38,26 @@ pub(crate) struct LargeResult {
 }
 
 /// A result that a function that serves has told in its answer: as if it had been written to the output file, which
-/// then does not count.
-pub(crate) fn collect_text(assignment: &Assignment, text: &str, path: &Path) -> CollectedOutput {
+/// then does not count. `user` is the function's, if that is another.
+pub(crate) fn collect_text(
+    assignment: &Assignment,
+    user: Option<&RunAs>,
+    text: &str,
+    path: &Path,
+) -> CollectedOutput {
     let bytes = text.as_bytes();
     let is_small = bytes.len() as u64 <= MAX_INLINE_RESULT_BYTES.min(assignment.max_result_bytes);
     if !is_small {
-        let written = fs::remove_file(path)
-            .or_else(|error| match error.kind() {
-                io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            })
-            .and_then(|()| private_files::write(path, bytes));
+        let written = private_files::replace(path).and_then(|mut file| {
+            file.write_all(bytes)?;
+            private_files::give_open(user, &file)
+        });
         return match written {
-            Ok(()) => collect_output(assignment, path),
+            Ok(()) => collect_output(assignment, user, path),
             Err(error) => unusable(format!("told an output that cannot be written: {error}")),
         };
     }
-    let content_type = match told_type(assignment, path) {
+    let content_type = match told_type(assignment, user, path) {
         Ok(told) => told,
         Err(why) => return unusable(why),
     };
@@ -65,9 +70,13 @@ pub(crate) fn collect_text(assignment: &Assignment, text: &str, path: &Path) -> 
     }
 }
 
-/// Reads the output file of an attempt.
-pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedOutput {
-    let (file, bytes) = match open(path) {
+/// Reads the output file of an attempt, which must be of the function's `user`, if that is another than this process's.
+pub(crate) fn collect_output(
+    assignment: &Assignment,
+    user: Option<&RunAs>,
+    path: &Path,
+) -> CollectedOutput {
+    let (file, bytes) = match open(user, path) {
         Ok(Some(found)) => found,
         Ok(None) => {
             return unusable("wrote an output that is no regular file with one name".into());
@@ -82,25 +91,21 @@ pub(crate) fn collect_output(assignment: &Assignment, path: &Path) -> CollectedO
         let why = format!("wrote {bytes} bytes; it may write {most}");
         return CollectedOutput::Final(FunctionOutput::TooLarge(why));
     }
-    let content_type = match told_type(assignment, path) {
+    let content_type = match told_type(assignment, user, path) {
         Ok(told) => told,
         Err(why) => return unusable(why),
     };
-    let content_type = match type_of_output(&file, bytes, &content_type) {
-        Ok(Ok(told)) => told,
-        Ok(Err(why)) => return unusable(why),
-        Err(error) => return unusable(format!("left an output that is lost: {error}")),
-    };
     let assignment = &Assignment { content_type, ..assignment.clone() };
     let collected = match (&assignment.results, &assignment.report) {
-        _ if bytes <= MAX_INLINE_RESULT_BYTES => {
-            inline(assignment, &file).map(CollectedOutput::Final)
-        }
-        (Some(directory), _) => {
-            store(assignment, file, path, Path::new(directory), bytes).map(CollectedOutput::Final)
-        }
+        _ if bytes <= MAX_INLINE_RESULT_BYTES => inline(assignment, &file),
+        (Some(directory), _) => store(assignment, file, path, Path::new(directory), bytes),
         (None, ReportTo::Http { .. }) => describe(assignment, file, bytes),
-        (None, ReportTo::Socket) => Ok(CollectedOutput::Final(too_large_to_inline(bytes))),
+        (None, ReportTo::Socket) => {
+            type_of_output(&file, bytes, &assignment.content_type).map(|told| match told {
+                Ok(_) => CollectedOutput::Final(too_large_to_inline(bytes)),
+                Err(why) => unusable(why),
+            })
+        }
     };
     collected.unwrap_or_else(|error| unusable(format!("left an output that is lost: {error}")))
 }
@@ -115,9 +120,13 @@ pub(crate) fn too_large_to_inline(bytes: u64) -> FunctionOutput {
 
 /// The media type of an output: what the function itself tells, else what its manifest says. The error is a sentence
 /// about the function.
-fn told_type(assignment: &Assignment, output: &Path) -> Result<String, String> {
+fn told_type(
+    assignment: &Assignment,
+    user: Option<&RunAs>,
+    output: &Path,
+) -> Result<String, String> {
     let unreadable = |error: io::Error| format!("left an unreadable type of its output: {error}");
-    let file = match private_files::open_plain(&type_path(output)) {
+    let file = match open_for_reading(user, &type_path(output)) {
         Ok(Some(file)) => file,
         Ok(None) => return Err("told the type of its output by no regular file".into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -151,9 +160,12 @@ fn unusable(why: String) -> CollectedOutput {
 }
 
 fn describe(assignment: &Assignment, mut file: File, bytes: u64) -> io::Result<CollectedOutput> {
+    let content_type = match type_of_output(&file, bytes, &assignment.content_type)? {
+        Ok(told) => told,
+        Err(why) => return Ok(unusable(why)),
+    };
     Ok(match digest(&mut file, bytes)? {
         Some(sha256) => {
-            let content_type = assignment.content_type.clone();
             let result = JobResult { content_type, bytes, sha256, ..JobResult::default() };
             CollectedOutput::ToUpload(LargeResult { file, result })
         }
@@ -169,57 +181,73 @@ fn digest(file: &mut File, bytes: u64) -> io::Result<Option<String>> {
 
 /// The file and its length; `None` when it is not plain: the function must make us neither read
 /// another's file nor hang.
-fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
-    let Some(file) = private_files::open_plain(path)? else { return Ok(None) };
+fn open(user: Option<&RunAs>, path: &Path) -> io::Result<Option<(File, u64)>> {
+    let Some(file) = open_for_reading(user, path)? else { return Ok(None) };
     let bytes = file.metadata()?.len();
     Ok(Some((file, bytes)))
 }
 
-fn inline(assignment: &Assignment, file: &File) -> io::Result<FunctionOutput> {
+fn open_for_reading(user: Option<&RunAs>, path: &Path) -> io::Result<Option<File>> {
+    private_files::open_of(user, OpenOptions::new().read(true), path)
+}
+
+/// Reads it first, as something may still write.
+fn inline(assignment: &Assignment, file: &File) -> io::Result<CollectedOutput> {
     let mut bytes = Vec::new();
     file.take(MAX_INLINE_RESULT_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok(match inline_result(&bytes, &assignment.content_type) {
-        Some(result) => FunctionOutput::Result(result),
-        None => still_written(),
+    Ok(match result::type_of_result(&assignment.content_type, io::Cursor::new(&bytes))? {
+        Ok(content_type) => CollectedOutput::Final(
+            inline_result(&bytes, &content_type).map_or_else(still_written, FunctionOutput::Result),
+        ),
+        Err(why) => unusable(why),
     })
 }
 
 /// Moves the file to its place, under the name of its attempt. It is there whole or not at all.
 fn store(
     assignment: &Assignment,
-    mut file: File,
+    file: File,
     path: &Path,
     directory: &Path,
     bytes: u64,
-) -> io::Result<FunctionOutput> {
+) -> io::Result<CollectedOutput> {
     let name = stored_name(&assignment.job_uid, assignment.attempt);
-    let Some(sha256) = digest(&mut file, bytes)? else { return Ok(still_written()) };
-    private_files::set_mode(&file)?;
-    file.sync_all()?;
-    let place = directory.join(&name);
-    match fs::rename(path, &place) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            copy(&mut file, &directory.join(format!(".{name}.part")), &place)?;
-        }
-        renamed => renamed?,
+    let part = directory.join(format!(".{name}.part"));
+    let taken = kept_file::take(file, path, &part, bytes);
+    let stored = taken.and_then(|taken| match taken {
+        Some(file) => name_result(assignment, file, &part, &directory.join(&name), bytes),
+        None => Ok(CollectedOutput::Final(still_written())),
+    });
+    if !matches!(&stored, Ok(CollectedOutput::Final(FunctionOutput::Result(_)))) {
+        // It may be anything by now, or nothing.
+        fs::remove_file(&part).or_else(|_| remove_tree(&part)).unwrap_or_default();
     }
-    File::open(directory)?.sync_all()?;
-    Ok(FunctionOutput::Result(JobResult {
-        location: Some(name),
-        content_type: assignment.content_type.clone(),
-        bytes,
-        sha256,
-        ..JobResult::default()
-    }))
+    stored
 }
 
-/// To another file system, where a rename cannot go: copied beside its place, then renamed.
-fn copy(file: &mut File, part: &Path, place: &Path) -> io::Result<()> {
-    file.rewind()?;
-    let mut copied = private_files::create(part)?;
-    io::copy(file, &mut copied)?;
-    copied.sync_all()?;
-    fs::rename(part, place)
+/// Gives a file that nobody else can change its name among the results.
+fn name_result(
+    assignment: &Assignment,
+    mut file: File,
+    part: &Path,
+    place: &Path,
+    bytes: u64,
+) -> io::Result<CollectedOutput> {
+    let content_type = match type_of_output(&file, bytes, &assignment.content_type)? {
+        Ok(told) => told,
+        Err(why) => return Ok(unusable(why)),
+    };
+    let Some(sha256) = digest(&mut file, bytes)? else {
+        return Ok(CollectedOutput::Final(still_written()));
+    };
+    file.sync_all()?;
+    fs::rename(part, place)?;
+    if let Some(directory) = place.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    let location = Some(stored_name(&assignment.job_uid, assignment.attempt));
+    let result = JobResult { location, content_type, bytes, sha256, ..JobResult::default() };
+    Ok(CollectedOutput::Final(FunctionOutput::Result(result)))
 }
 
 fn still_written() -> FunctionOutput {
@@ -254,7 +282,7 @@ mod tests {
         let bytes = vec![7; MAX_INLINE_RESULT_BYTES as usize + 1];
         fs::write(&path, &bytes).unwrap();
         let CollectedOutput::Final(FunctionOutput::Result(result)) =
-            collect_output(&assignment(Some(results.path())), &path)
+            collect_output(&assignment(Some(results.path())), None, &path)
         else {
             panic!()
         };
@@ -265,18 +293,6 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_whole_before_it_has_its_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let [from, part, place] = ["from", "part", "place"].map(|name| directory.path().join(name));
-        fs::write(&from, b"bytes").unwrap();
-        let mut file = File::open(&from).unwrap();
-        file.read_to_end(&mut Vec::new()).unwrap();
-        copy(&mut file, &part, &place).unwrap();
-        assert_eq!(fs::read(place).unwrap(), b"bytes");
-        assert!(!part.exists());
-    }
-
-    #[test]
     fn a_function_may_tell_the_type_of_its_output() {
         let work = tempfile::tempdir().unwrap();
         let path = work.path().join("output");
@@ -284,7 +300,7 @@ mod tests {
         let assignment = Assignment { content_type: "application/json".into(), ..assignment(None) };
         let told = |text: &str| {
             fs::write(type_path(&path), text).unwrap();
-            match collect_output(&assignment, &path) {
+            match collect_output(&assignment, None, &path) {
                 CollectedOutput::Final(FunctionOutput::Result(result)) => Ok(result.content_type),
                 CollectedOutput::Final(FunctionOutput::Unusable(why)) => Err(why),
                 _ => panic!("{text}"),
@@ -302,7 +318,7 @@ mod tests {
 
     fn is_unusable(path: &Path) -> bool {
         matches!(
-            collect_output(&assignment(None), path),
+            collect_output(&assignment(None), None, path),
             CollectedOutput::Final(FunctionOutput::Unusable(_))
         )
     }
@@ -312,7 +328,7 @@ mod tests {
         let work = tempfile::tempdir().unwrap();
         let path = work.path().join("output");
         assert!(matches!(
-            collect_output(&assignment(None), &path),
+            collect_output(&assignment(None), None, &path),
             CollectedOutput::Final(FunctionOutput::None)
         ));
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
@@ -325,5 +341,27 @@ mod tests {
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         assert!(is_unusable(&path));
+    }
+
+    #[test]
+    fn a_file_of_another_user_than_the_functions_is_no_output() {
+        let work = tempfile::tempdir().unwrap();
+        let path = work.path().join("output");
+        fs::write(&path, "secret").unwrap();
+        let user = |user| RunAs { user, group: user, name: None, home: None };
+        let own = rustix::process::geteuid().as_raw();
+        let collected = |user: &RunAs| collect_output(&assignment(None), Some(user), &path);
+        let CollectedOutput::Final(FunctionOutput::Result(_)) = collected(&user(own)) else {
+            panic!()
+        };
+        let CollectedOutput::Final(FunctionOutput::Unusable(why)) = collected(&user(own + 1))
+        else {
+            panic!()
+        };
+        assert!(why.contains("belongs to another user"), "{why}");
+        let told = |user: &RunAs| told_type(&assignment(None), Some(user), &path);
+        fs::write(type_path(&path), "secret").unwrap();
+        let why = told(&user(own + 1)).unwrap_err();
+        assert!(why.contains("belongs to another user") && !why.contains("secret"), "{why}");
     }
 }

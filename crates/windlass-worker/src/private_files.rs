@@ -52,6 +52,29 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// An open file, empty and closed to others.
+pub(crate) fn emptied(file: File) -> io::Result<File> {
+    let found = file.metadata()?;
+    if found.len() > 0 {
+        file.set_len(0)?;
+    }
+    close_to_others(&file, &found)?;
+    Ok(file)
+}
+
+/// A file that was not there before: `AlreadyExists` where it was, whoever has made it.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(FILE).open(path)
+}
+
+/// A new file, in place of what a function may have put there: that is not touched otherwise.
+pub(crate) fn replace(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => create_new(path),
+    }
+}
+
 /// Writes a whole file, over what was there. A file that is emptied first goes to the disk as soon as it is written
 /// and closed, and whoever empties it next waits for that: so does ext4, to save what a crash would take.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -88,9 +111,13 @@ pub(crate) fn give_open(user: Option<&RunAs>, file: &File) -> io::Result<()> {
     std::os::unix::fs::fchown(file, Some(*user), Some(*group))
 }
 
-/// Takes away what others may do with a file that was made under another mode.
-pub(crate) fn set_mode(file: &File) -> io::Result<()> {
-    close_to_others(file, &file.metadata()?)
+/// Makes an open file this process's user's, and takes away what others may do with it.
+pub(crate) fn make_own(file: &File) -> io::Result<()> {
+    let (found, user) = (file.metadata()?, rustix::process::geteuid().as_raw());
+    if found.uid() != user {
+        std::os::unix::fs::fchown(file, Some(user), Some(rustix::process::getegid().as_raw()))?;
+    }
+    close_to_others(file, &found)
 }
 
 fn close_to_others(file: &File, found: &Metadata) -> io::Result<()> {
@@ -107,8 +134,25 @@ pub fn open_plain(path: &Path) -> io::Result<Option<File>> {
     open_plain_as(OpenOptions::new().read(true), path)
 }
 
-/// The same, for what else it is opened for.
-pub(crate) fn open_plain_as(options: &mut OpenOptions, path: &Path) -> io::Result<Option<File>> {
+/// Opens a file that a function has written. With another user for the function, a file of anybody else is refused: it
+/// may be one that the function could rename, and not read.
+pub(crate) fn open_of(
+    user: Option<&RunAs>,
+    options: &mut OpenOptions,
+    path: &Path,
+) -> io::Result<Option<File>> {
+    let Some(file) = open_plain_as(options, path)? else { return Ok(None) };
+    match user {
+        Some(RunAs { user, .. }) if file.metadata()?.uid() != *user => {
+            let why = "it belongs to another user than the function's";
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+        }
+        _ => Ok(Some(file)),
+    }
+}
+
+/// Opens a plain file for this, too.
+fn open_plain_as(options: &mut OpenOptions, path: &Path) -> io::Result<Option<File>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     match options.custom_flags(flags.cast_signed()).open(path) {
         Ok(file) => Ok(is_plain(&file.metadata()?).then_some(file)),
@@ -125,7 +169,7 @@ pub(crate) fn open_plain_as(options: &mut OpenOptions, path: &Path) -> io::Resul
 }
 
 /// Whether an open file is a regular one with no name but one.
-fn is_plain(found: &Metadata) -> bool {
+pub(crate) fn is_plain(found: &Metadata) -> bool {
     found.is_file() && found.nlink() <= 1
 }
 

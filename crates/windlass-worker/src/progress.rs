@@ -24,6 +24,8 @@ const KEPT_BYTES: u64 = 1 << 20;
 pub(crate) struct ProgressFile {
     path: PathBuf,
     file: File,
+    /// The user that the function runs as, if that is another.
+    user: Option<RunAs>,
     /// Everything before has been read.
     offset: u64,
     /// Everything before is on no disk any more.
@@ -31,15 +33,18 @@ pub(crate) struct ProgressFile {
 }
 
 impl ProgressFile {
-    /// A new, empty file. It exists from the start, so that a function may append without creating.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let file = private_files::create(path)?;
-        Ok(Self { path: path.to_owned(), file, offset: 0, freed: 0 })
-    }
-
-    /// Makes it that of the user that the function runs as, if that is another.
-    pub(crate) fn give(&self, user: Option<&RunAs>) -> io::Result<()> {
-        private_files::give_open(user, &self.file)
+    /// An empty file of the user that the function runs as, if that is another. It exists from the start, so that a
+    /// function may append without creating. One that is there already is used again if it is that user's.
+    pub(crate) fn create(path: &Path, user: Option<&RunAs>) -> io::Result<Self> {
+        let file = match user {
+            Some(_) => match private_files::open_of(user, &mut reading_and_writing(), path) {
+                Ok(Some(file)) => private_files::emptied(file)?,
+                _ => private_files::replace(path)?,
+            },
+            None => private_files::create(path)?,
+        };
+        private_files::give_open(user, &file)?;
+        Ok(Self { path: path.to_owned(), file, user: user.cloned(), offset: 0, freed: 0 })
     }
 
     /// The latest whole line since the last look, if there is one that can be read. A file that
@@ -72,7 +77,7 @@ impl ProgressFile {
             .find_map(|line| parse_progress_line(std::str::from_utf8(line).ok()?))
     }
 
-    /// Goes on with the file that is at the path now, once that is another one.
+    /// Goes on with the file that is at the path now, once that is another one of the same user.
     fn follow(&mut self) {
         let inode = |found: &fs::Metadata| (found.dev(), found.ino());
         let (Ok(there), Ok(ours)) = (fs::symlink_metadata(&self.path), self.file.metadata()) else {
@@ -81,7 +86,7 @@ impl ProgressFile {
         if inode(&there) != inode(&ours)
             && there.is_file()
             && let Ok(Some(file)) =
-                private_files::open_plain_as(OpenOptions::new().read(true).write(true), &self.path)
+                private_files::open_of(self.user.as_ref(), &mut reading_and_writing(), &self.path)
         {
             (self.file, self.offset, self.freed) = (file, 0, 0);
         }
@@ -98,16 +103,47 @@ impl ProgressFile {
     }
 }
 
+fn reading_and_writing() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
     use super::*;
 
+    #[test]
+    fn a_file_of_somebody_else_is_neither_emptied_nor_given_away() {
+        if !rustix::process::geteuid().is_root() {
+            println!("not tested: only root can give files away");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let [path, kept] = ["progress", "kept"].map(|name| directory.path().join(name));
+        let user = RunAs { user: 4711, group: 4712, name: None, home: None };
+        let create = || ProgressFile::create(&path, Some(&user)).unwrap();
+        let inode = |file: &File| file.metadata().unwrap().ino();
+        let first = inode(&create().file);
+        fs::write(&path, "1 2\n").unwrap();
+        let again = create().file;
+        assert_eq!((inode(&again), again.metadata().unwrap().len()), (first, 0), "its own");
+        fs::write(&kept, "secret").unwrap();
+        let mut secret = File::open(&kept).unwrap();
+        fs::rename(&kept, &path).unwrap();
+        let new = create().file;
+        assert_eq!((new.metadata().unwrap().uid(), secret.metadata().unwrap().uid()), (4711, 0));
+        let mut said = String::new();
+        secret.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "secret");
+    }
+
     fn file() -> (tempfile::TempDir, std::path::PathBuf, ProgressFile) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("progress");
-        let progress = ProgressFile::create(&path).unwrap();
+        let progress = ProgressFile::create(&path, None).unwrap();
         (directory, path, progress)
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 use windlass_core::Outcome;
-use windlass_core::assignment::{Assignment, Order};
+use windlass_core::assignment::{Assignment, Order, RunAs};
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{Progress, Usage};
 
@@ -249,7 +249,8 @@ impl Attempt<'_> {
         }
         let usage = function.usage(wall, assignment.parallelism);
         let path = function.output_path();
-        let result = self.collect_result(&end, &path, reporter, stop);
+        let user = order.program.run_as.as_ref();
+        let result = self.collect_result(&end, user, &path, reporter, stop);
         let kept = keep_log(reporter, log, samples, stop);
         let (log_bytes, output) = tokio::join!(kept, result);
         let Some(output) = output else {
@@ -335,6 +336,7 @@ impl Attempt<'_> {
     async fn collect_result(
         &self,
         end: &FunctionEnd,
+        user: Option<&RunAs>,
         path: &Path,
         reporter: &Reporter,
         stop: &StopSignals,
@@ -345,9 +347,9 @@ impl Attempt<'_> {
         }
         let collected = match end {
             FunctionEnd::Answered(Served::Done(Some(text))) => {
-                collect_text(self.assignment, text, path)
+                collect_text(self.assignment, user, text, path)
             }
-            _ => collect_output(self.assignment, path),
+            _ => collect_output(self.assignment, user, path),
         };
         let output = match collected {
             CollectedOutput::Final(output) => output,

@@ -36,12 +36,24 @@ fn what_a_job_says_steers_no_terminal() {
         assert!(logs.contains("end"), "{logs}");
         calm("explain", stdout_of(&server, &["explain", name]).as_bytes());
     }
+    let here = directory.path().to_str().unwrap();
+    // Errors have words of jobs, of the server and of files.
+    let nowhere = here.replace('/', "/\u{202e}\u{1b}[2J/");
+    for arguments in [
+        &["result", "bad"][..],
+        &["call", "hostile", "{}"],
+        &["backup", "--data", &nowhere, &nowhere],
+    ] {
+        let output = run_windlass(&server, arguments);
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+        calm("an error", &output.stderr);
+    }
     // For programs, the bytes are as they were.
     assert!(run_windlass(&server, &["result", "good"]).stdout.starts_with(b"\x1b]0;title\x07"));
     assert!(
         run_windlass(&server, &["logs", "good", "--raw"]).stdout.starts_with(b"\x1b]0;title\x07")
     );
-    let here = directory.path().to_str().unwrap();
     for arguments in [
         &["result", "good"][..],
         &["result", "good", "--output", "/dev/stdout"],

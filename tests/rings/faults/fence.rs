@@ -1,8 +1,9 @@
 //! A function and the server's own files.
 
 use std::fs::{self, Permissions};
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -143,6 +144,94 @@ fn a_function_of_another_user_reads_its_own_input_and_nothing_else() {
     let server = Server::start_at(&data, &["--functions", functions]);
     assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
     drop(server);
+}
+
+/// Takes a descriptor over a socket, and writes to it when it is told to.
+const KEEPER: &str = "import os, socket, sys\n\
+    heard = socket.socket(socket.AF_UNIX); heard.bind(sys.argv[1]); os.chmod(sys.argv[1], 0o777)\n\
+    heard.listen(); print('listens', flush=True); link = heard.accept()[0]\n\
+    got = socket.recv_fds(link, 1, 1)[1][0]; link.close(); sys.stdin.read()\n\
+    os.pwrite(got, b'forged', 0)";
+
+/// What a function does to have a result that is another's to change.
+const HANDS_ON: &str = "import os, socket\n\
+    file = open(os.environ['WINDLASS_OUTPUT'], 'wb'); file.write(b'a' * 100_000); file.flush()\n\
+    link = socket.socket(socket.AF_UNIX); link.connect(os.environ['PLACE'])\n\
+    socket.send_fds(link, [b'1'], [file.fileno()]); link.recv(1)";
+
+#[test]
+fn a_result_stays_as_it_is_whoever_has_the_functions_descriptor() {
+    let here = here();
+    fs::set_permissions(here.path(), Permissions::from_mode(0o755)).unwrap();
+    let place = here.path().join("socket");
+    script(here.path(), "hands-on", "python3 $CODE; exit 0", "retries: 0");
+    let (manifest, code) = (here.path().join("hands-on.yaml"), here.path().join("code.py"));
+    fs::write(&code, HANDS_ON).unwrap();
+    fs::set_permissions(&code, Permissions::from_mode(0o644)).unwrap();
+    let (place_text, code) = (place.display(), code.display());
+    let variables =
+        format!("env: [{{name: PLACE, value: {place_text}}}, {{name: CODE, value: {code}}}, ");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("env: [", &variables)).unwrap();
+    let users: &[&[&str]] = match rustix::process::geteuid().is_root() {
+        true => &[&[], &["--function-user", "4711:4712"]],
+        false => &[&[]],
+    };
+    for user in users {
+        let mut keeper = Command::new("python3");
+        keeper.args(["-c", KEEPER]).arg(&place).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut keeper = keeper.spawn().unwrap();
+        keeper.stdout.as_mut().unwrap().read_exact(&mut [0; 8]).unwrap();
+        let server = Server::beside(here.path(), user);
+        let ended = server.client.run(&json!({ "function": "hands-on" }));
+        assert_eq!(ended["status"]["result"]["bytes"], 100_000, "{ended}");
+        drop(keeper.stdin.take());
+        assert!(keeper.wait().unwrap().success());
+        let name = ended["metadata"]["name"].as_str().unwrap();
+        let result = server.client.get(&format!("/v1/namespaces/default/jobs/{name}/result"));
+        assert!(result.body.iter().all(|byte| *byte == b'a'), "{user:?}");
+        fs::remove_file(&place).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_a_function_may_rename_and_not_read_is_no_result() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tested: only root can start functions as another user");
+        return;
+    }
+    let here = here();
+    fs::set_permissions(here.path(), Permissions::from_mode(0o755)).unwrap();
+    let own = here.path().join("own");
+    fs::create_dir(&own).unwrap();
+    std::os::unix::fs::chown(&own, Some(4711), Some(4712)).unwrap();
+    let rename =
+        "mv $OWN/$WINDLASS_JOB $TO_RENAME || exit 9; echo > $WINDLASS_OUTPUT; sleep 0.3; exit 0";
+    for (name, to) in [("result", "OUTPUT"), ("type", "OUTPUT_TYPE"), ("told", "PROGRESS")] {
+        let body = match name {
+            "result" => "mv $OWN/result $WINDLASS_OUTPUT || exit 9; exit 0".to_owned(),
+            _ => rename.replace("TO_RENAME", &format!("WINDLASS_{to}")),
+        };
+        let secret = own.join(name);
+        fs::write(&secret, "1 2 secret\n").unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        script(here.path(), name, &body, "retries: 0");
+        let manifest = here.path().join(format!("{name}.yaml"));
+        let text = fs::read_to_string(&manifest).unwrap();
+        let variable = format!("env: [{{name: OWN, value: {}}}, ", own.display());
+        fs::write(&manifest, text.replace("env: [", &variable)).unwrap();
+    }
+    let server =
+        Server::beside(here.path(), &["--function-user", "4711:4712", "--landlock", "off"]);
+    for name in ["result", "type", "told"] {
+        let ended = server.client.run(&json!({ "function": name, "name": name }));
+        assert!(!ended["status"].to_string().contains("secret"), "{ended}");
+        assert!(!own.join(name).exists(), "it was renamed: {ended}");
+        if name != "told" {
+            let why = ended["status"]["failure"]["message"].as_str().unwrap_or_default();
+            assert!(why.contains("belongs to another user"), "{ended}");
+        }
+    }
 }
 
 /// Whoever can open it types there as its owner would, where the kernel allows that (TIOCSTI), and writes past what the

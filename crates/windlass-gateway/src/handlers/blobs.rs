@@ -12,8 +12,9 @@ use windlass_core::Problem;
 use windlass_core::blob::is_sha256;
 use windlass_core::blobs::{Blobs, NewBlob, StoredBlob};
 
-use super::jobs::result::{ReadyResult, answer_read};
+use super::jobs::result::{ReadyResult, answer_read, may_not_read};
 use crate::middleware::path_target::{Namespace, Target};
+use crate::protocol::bearer::BearerToken;
 use crate::protocol::body;
 use crate::protocol::error::ApiError;
 use crate::protocol::headers::single_value;
@@ -23,6 +24,7 @@ use crate::state::GatewayState;
 pub(crate) struct NamedBlob {
     state: Arc<GatewayState>,
     namespace: String,
+    token: BearerToken,
     sha256: String,
 }
 
@@ -36,8 +38,8 @@ impl FromRequestParts<Arc<GatewayState>> for NamedBlob {
         let target = Target::<Namespace>::from_request_parts(parts, state).await?;
         let path = Path::<(String, String)>::from_request_parts(parts, state).await;
         let Path((_, digest)) = path.map_err(|_| ApiError::internal())?;
-        let Target { state, of: Namespace(namespace), .. } = target;
-        Ok(Self { state, namespace, sha256: sha256_of(&digest)? })
+        let Target { state, of: Namespace(namespace), token, .. } = target;
+        Ok(Self { state, namespace, token, sha256: sha256_of(&digest)? })
     }
 }
 
@@ -52,7 +54,7 @@ pub(crate) async fn store_blob(
 
 /// The same for bytes whose digest is known; 200 when they were there already.
 pub(crate) async fn store_named_blob(
-    NamedBlob { state, namespace, sha256 }: NamedBlob,
+    NamedBlob { state, namespace, sha256, .. }: NamedBlob,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -64,12 +66,13 @@ pub(crate) async fn store_named_blob(
 
 /// The bytes.
 pub(crate) async fn read_blob(
-    NamedBlob { state, namespace, sha256 }: NamedBlob,
+    NamedBlob { state, namespace, token, sha256 }: NamedBlob,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let read = blobs_of(&state)?.read(&namespace, &sha256).await?;
-    answer_read(ReadyResult { result: read, file: sha256 }, &method, &headers).await
+    let over = may_not_read(&state, &token, &namespace);
+    answer_read(ReadyResult { result: read, file: sha256, over }, &method, &headers).await
 }
 
 async fn store(

@@ -60,7 +60,7 @@ pub(crate) async fn call_function(
         return Err(ApiError::new(ProblemKind::NotFound, why).with_instance(job_path(&job.key())));
     }
     let mut answer = match (job.status.is_finished(), preferred) {
-        (true, _) => outcome(&state, &job).await?,
+        (true, _) => outcome(&state, &token, &job).await?,
         (false, Some(_)) => waited_response(&job),
         (false, None) => job_response(StatusCode::ACCEPTED, &job),
     };
@@ -115,9 +115,14 @@ async fn submit(
 }
 
 /// What a job that has ended gives to its caller.
-async fn outcome(state: &GatewayState, job: &Job) -> Result<Response, ApiError> {
+async fn outcome(
+    state: &GatewayState,
+    token: &BearerToken,
+    job: &Job,
+) -> Result<Response, ApiError> {
     if job.status.phase == Some(Phase::Succeeded) {
-        return within(state.gateway.limits.request, whole_result(state, &job.key())).await?;
+        return within(state.gateway.limits.request, whole_result(state, token, &job.key()))
+            .await?;
     }
     Ok(ApiError::without_result(job, job_path(&job.key())).into_response())
 }

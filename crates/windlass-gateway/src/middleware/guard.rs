@@ -15,6 +15,7 @@ use windlass_core::{JobKey, name};
 
 use super::path_target::Namespace;
 use super::permissions;
+use super::permitted_body::permitted_body;
 use crate::protocol::address::PeerAddress;
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::deadline::within;
@@ -47,13 +48,16 @@ pub(crate) async fn guard(
     let authorized = within(limit, authorize(&state, &mut parts, &mut caller)).await;
     let mut response = match authorized.flatten() {
         Ok(route) => {
+            let permission = route.guard.permission();
+            let (body, refusal) = permitted_body(&state, &parts, permission, body);
             let run = next.run(Request::from_parts(parts, body));
-            match route.deadline {
+            let response = match route.deadline {
                 Deadline::Request => {
                     within(limit, run).await.unwrap_or_else(ApiError::into_response)
                 }
                 Deadline::Handler => run.await,
-            }
+            };
+            refusal.take().map_or(response, |denied| ApiError::from(denied).into_response())
         }
         Err(error) => error.into_response(),
     };

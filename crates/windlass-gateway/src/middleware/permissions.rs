@@ -4,13 +4,16 @@
 //! learned about another's namespace; 403 where they may read, because then there is nothing to hide
 //! and the reason helps.
 
+use std::future::Future;
+use std::sync::Arc;
+
 use http::HeaderMap;
 use windlass_core::jobs::{Access, Denied, Permission, Verb};
 
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
-use crate::state::GatewayState;
+use crate::state::{Gateway, GatewayState};
 
 /// Lets a caller through who may read the metrics.
 pub(crate) async fn require_metrics_reader(
@@ -56,6 +59,27 @@ pub(crate) async fn is_also_permitted(
         Ok(()) => Ok(true),
         Err(Denied::Forbidden(_)) => Ok(false),
         Err(other) => Err(other.into()),
+    }
+}
+
+/// Returns when the caller may not do this any more. While that cannot be checked, they may.
+pub(crate) fn permission_revoked(
+    state: &GatewayState,
+    token: &BearerToken,
+    permission: Permission,
+    namespace: &str,
+) -> impl Future<Output = Denied> + Send + 'static {
+    let Gateway { access, limits, .. } = &state.gateway;
+    let (access, pause) = (Arc::clone(access), limits.recheck);
+    let (token, namespace) = (token.clone(), namespace.to_owned());
+    async move {
+        loop {
+            tokio::time::sleep(pause).await;
+            match access.check(Some(token.as_str()), permission, &namespace).await {
+                Ok(()) | Err(Denied::Unavailable { .. }) => {}
+                Err(denied) => return denied,
+            }
+        }
     }
 }
 

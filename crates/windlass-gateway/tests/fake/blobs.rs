@@ -1,12 +1,14 @@
 //! Blobs in memory.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use windlass_core::Error;
 use windlass_core::blob::Blob;
 use windlass_core::blobs::{BlobReply, BlobSink, Blobs, NewBlob, NotStored, StoredBlob};
-use windlass_core::result::{ByteStream, Content, StoredResult, sha256};
+use windlass_core::result::{ByteStream, Content, Stored, StoredResult, sha256};
 
 use super::backend::FakeBackend;
 
@@ -36,6 +38,14 @@ impl BlobSink for FakeBackend {
 #[async_trait]
 impl Blobs for FakeBackend {
     async fn read(&self, _: &str, sha256: &str) -> Result<StoredResult, Error> {
+        if sha256 == windlass_core::result::sha256(b"") {
+            return Ok(StoredResult {
+                bytes: 1 << 40,
+                content_type: "application/octet-stream".into(),
+                sha256: sha256.to_owned(),
+                content: Content::Stored(Box::new(Slow)),
+            });
+        }
         let missing = || Error::NotFound { kind: "blob", name: sha256.to_owned() };
         let bytes: Bytes = self.blobs.lock().unwrap().get(sha256).cloned().ok_or_else(missing)?;
         Ok(StoredResult {
@@ -44,5 +54,16 @@ impl Blobs for FakeBackend {
             sha256: sha256.to_owned(),
             content: Content::Inline(bytes),
         })
+    }
+}
+
+/// A blob that nobody has sent, under the digest of nothing: its first piece comes, and no other.
+struct Slow;
+
+#[async_trait]
+impl Stored for Slow {
+    async fn read(self: Box<Self>, _: Range<u64>) -> Result<ByteStream, Error> {
+        let first = stream::iter([Ok(Bytes::from_static(b"first"))]);
+        Ok(Box::pin(first.chain(stream::pending())))
     }
 }

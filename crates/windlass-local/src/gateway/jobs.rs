@@ -194,7 +194,8 @@ impl Engine {
                 None
             }
         });
-        Ok(readable.sum())
+        // Not `sum`: that of none is -0.
+        Ok(readable.fold(0.0, |sum, cpus| sum + cpus))
     }
 
     async fn find(&self, key: &JobKey) -> Result<Arc<Job>, Error> {

@@ -277,9 +277,8 @@ impl ServingFunction {
     pub(crate) fn rest(&mut self) -> io::Result<()> {
         if self.progress.is_none() {
             usage::forget_peaks(&self.seen.processes);
-            let file = ProgressFile::create(&self.work.join(PROGRESS_FILE))?;
-            file.give(self.run_as.as_ref())?;
-            self.progress = Some(file);
+            let path = self.work.join(PROGRESS_FILE);
+            self.progress = Some(ProgressFile::create(&path, self.run_as.as_ref())?);
         }
         Ok(())
     }

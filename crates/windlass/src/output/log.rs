@@ -7,6 +7,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::output::terminal;
+
 /// By default a line that cannot be written, for a full disk or a reader that has gone, is told by a panic.
 const TELL_LOST_LINES: bool = false;
 
@@ -36,9 +38,10 @@ where
         .finish()
 }
 
-/// Writes one line to standard error. When nobody can read it any more, that is no reason to stop.
+/// Writes one line to standard error, without what could steer a terminal: it may have words of a job or a server. When
+/// nobody can read it any more, that is no reason to stop.
 pub(crate) fn print_line(line: &str) {
-    writeln!(stderr(), "{line}").unwrap_or_default();
+    writeln!(stderr(), "{}", terminal::printable(line)).unwrap_or_default();
 }
 
 /// Tells an error and its causes, once.

@@ -88,12 +88,14 @@ fn words(told: &Told) -> String {
     [remaining.unwrap_or_default(), message].join(" ").trim().to_owned()
 }
 
-/// Whether a character could steer a terminal or turn the order of what it shows: control characters
-/// but for line ends and tabs, and the marks of writing direction.
+/// Whether a character could steer a terminal or turn the order of what it shows: control characters but for line ends
+/// and tabs, the marks of writing direction and of how digits are drawn, and what ends a line or a paragraph otherwise.
 pub(crate) fn steers(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' => {
+            true
+        }
         c => c.is_control(),
     }
 }
@@ -176,6 +178,14 @@ impl Calmed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_mark_of_direction_is_left_out_and_what_words_need_stays() {
+        let marks = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2028}\u{2029}\u{2066}\u{2069}\u{206a}\u{206f}";
+        assert_eq!(printable(marks), "");
+        let words = "a\u{200d}b\u{200c}c\u{ad}d\u{200b}e \u{5d0}";
+        assert_eq!(printable(words), words);
+    }
 
     #[test]
     fn what_could_steer_a_terminal_is_left_out_however_it_is_cut() {

@@ -9,7 +9,7 @@ use windlass_core::job::MAX_INPUT_BYTES;
 use windlass_core::jobs::{Submission, Verb, check_uid};
 use windlass_core::labels::Labels;
 use windlass_core::parse::{self, Unread};
-use windlass_core::{Error, Job, JobKey, JobSpec, JobStatus, Problem};
+use windlass_core::{Error, Job, JobKey, JobSpec, Metadata, Problem};
 
 use super::validate_and_submit::validate_and_submit;
 use crate::middleware::permissions::is_also_permitted;
@@ -138,7 +138,7 @@ impl JobRequest {
         for _ in 0..SUBMIT_TRIES {
             match state.gateway.jobs.get(&job_key).await {
                 Ok(job) if idempotency::is_of_request(&job, request) => {
-                    return replay(state, token, job).await;
+                    return self.replay(state, token, job).await;
                 }
                 Ok(_) => {
                     let why = "another request had this Idempotency-Key; take another key";
@@ -156,6 +156,21 @@ impl JobRequest {
         }
         let why = "the job of this Idempotency-Key comes and goes";
         Err(Error::unavailable(why).into())
+    }
+
+    /// The job of an earlier request, perhaps of another caller, as far as this one may see it: one who may submit but
+    /// not read gets no more than they have sent.
+    async fn replay(
+        &self,
+        state: &GatewayState,
+        token: &BearerToken,
+        mut job: Job,
+    ) -> Result<SubmittedJob, ApiError> {
+        let namespace = &job.metadata.namespace;
+        if !is_also_permitted(state, token, Verb::Get, namespace).await? {
+            job = as_asked_for(self.submission(state, namespace).await?, job);
+        }
+        Ok(SubmittedJob { job, is_replay: true })
     }
 
     async fn submission(&self, state: &GatewayState, namespace: &str) -> Result<Submission, Error> {
@@ -188,15 +203,11 @@ fn labels_of(value: Value) -> Result<Labels, ApiError> {
     Ok(serde_json::from_value(value).map_err(|error| Unread::Misshapen(vec![wrong(error)]))?)
 }
 
-/// The job of an earlier request, as far as the caller may see it: one who may submit but not read
-/// gets no more than the first time.
-async fn replay(
-    state: &GatewayState,
-    token: &BearerToken,
-    mut job: Job,
-) -> Result<SubmittedJob, ApiError> {
-    if !is_also_permitted(state, token, Verb::Get, &job.metadata.namespace).await? {
-        job.status = JobStatus::default();
-    }
-    Ok(SubmittedJob { job, is_replay: true })
+/// A job as whoever has asked for it knows it: nothing that was done to it since, by whom ever.
+fn as_asked_for(asked: Submission, job: Job) -> Job {
+    let Metadata { name, namespace, uid, creation_timestamp, .. } = job.metadata;
+    let labels = asked.labels;
+    let metadata =
+        Metadata { name, namespace, uid, creation_timestamp, labels, ..Metadata::default() };
+    Job::new(metadata, asked.spec)
 }

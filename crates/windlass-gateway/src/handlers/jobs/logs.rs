@@ -3,19 +3,14 @@
 //! The end of it, as it is now: it can be read while the function runs. With `attempt` that of an earlier attempt. With
 //! `follow=true` all that it says until the job has ended. Like a result it is hostile.
 
-use std::future::ready;
-use std::io;
-
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use futures::{Stream, StreamExt as _, stream};
 use http::{HeaderName, Method, Uri, header};
 use windlass_core::jobs::Verb;
 use windlass_core::log_tail::{LogRange, WantedLog};
-use windlass_core::result::ByteStream;
 use windlass_core::{AttemptNumber, JobKey};
 
-use super::stream_end::stream_over;
+use super::stream_end::{broken_off_by, stream_over};
 use crate::middleware::path_target::Target;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
@@ -65,17 +60,6 @@ pub(crate) async fn read_logs(
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, body).into_response())
-}
-
-/// What is said, until `over` returns. The answer breaks off then: one that ends has told all.
-fn broken_off_by(
-    over: impl Future<Output = ()> + Send + 'static,
-    said: ByteStream,
-) -> impl Stream<Item = io::Result<Bytes>> {
-    let broken = || Some(Err(io::Error::other("the log breaks off before the job's end")));
-    let said = said.map(Some).chain(stream::iter([None]));
-    let over = stream::once(Box::pin(over)).map(move |()| broken());
-    stream::select(said, over).scan((), |(), piece| ready(piece))
 }
 
 /// Whether this attempt of a job is not the latest, or was never made.

@@ -7,11 +7,17 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::response::Response;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use windlass_core::JobKey;
+use windlass_core::jobs::{Permission, Verb};
 use windlass_core::result::StoredResult;
 
+use super::stream_end::broken_off_by;
 use crate::middleware::path_target::Target;
+use crate::middleware::permissions::permission_revoked;
+use crate::protocol::bearer::BearerToken;
 use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
 use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};
@@ -19,13 +25,14 @@ use crate::protocol::range::{self, RequestedPart};
 use crate::state::GatewayState;
 
 pub(crate) async fn get_result(
-    Target { state, of: key, .. }: Target<JobKey>,
+    Target { state, of: key, token, .. }: Target<JobKey>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let result = state.gateway.jobs.result(&key, wants_partial(&uri)?).await?;
-    answer_read(ReadyResult { result, file: key.name }, &method, &headers).await
+    let over = may_not_read(&state, &token, &key.namespace);
+    answer_read(ReadyResult { result, file: key.name, over }, &method, &headers).await
 }
 
 /// `?partial=`
@@ -48,6 +55,18 @@ pub(crate) struct ReadyResult {
     pub(crate) result: StoredResult,
     /// Nothing in it needs quoting.
     pub(crate) file: String,
+    /// Returns when the caller may not have them any more.
+    pub(crate) over: BoxFuture<'static, ()>,
+}
+
+/// Returns when a caller may not read jobs here any more, nor what they have read and written.
+pub(crate) fn may_not_read(
+    state: &GatewayState,
+    token: &BearerToken,
+    namespace: &str,
+) -> BoxFuture<'static, ()> {
+    let revoked = permission_revoked(state, token, Permission::jobs(Verb::Get), namespace);
+    revoked.map(drop).boxed()
 }
 
 /// The bytes, or the part of them that is asked for.
@@ -62,11 +81,16 @@ pub(crate) async fn answer_read(
 }
 
 /// All of a result, whatever the caller has already.
-pub(crate) async fn whole_result(state: &GatewayState, key: &JobKey) -> Result<Response, ApiError> {
+pub(crate) async fn whole_result(
+    state: &GatewayState,
+    token: &BearerToken,
+    key: &JobKey,
+) -> Result<Response, ApiError> {
     let result = state.gateway.jobs.result(key, false).await?;
     let head = ResultHead::new(&result);
     let part = Some(0..head.total);
-    let ready = ReadyResult { result, file: key.name.clone() };
+    let over = may_not_read(state, token, &key.namespace);
+    let ready = ReadyResult { result, file: key.name.clone(), over };
     answer(ready, &head, StatusCode::OK, part, true).await
 }
 
@@ -77,10 +101,12 @@ async fn answer(
     part: Option<Range<u64>>,
     has_body: bool,
 ) -> Result<Response, ApiError> {
-    let ReadyResult { result, file } = ready;
+    let ReadyResult { result, file, over } = ready;
     let length = part.as_ref().map_or(0, |part| part.end - part.start);
     let body = match part.clone() {
-        Some(part) if length > 0 && has_body => Body::from_stream(result.read(part).await?),
+        Some(part) if length > 0 && has_body => {
+            Body::from_stream(broken_off_by(over, result.read(part).await?))
+        }
         _ => Body::empty(),
     };
     let mut response = Response::new(body);

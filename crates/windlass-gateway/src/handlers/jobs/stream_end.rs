@@ -1,12 +1,16 @@
 //! When a long answer has to end before its job does.
 
-use std::future::Future;
-use std::sync::Arc;
+use std::future::{Future, ready};
+use std::io;
 
-use windlass_core::jobs::{Denied, Permission, Verb};
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use windlass_core::jobs::{Permission, Verb};
+use windlass_core::result::ByteStream;
 
+use crate::middleware::permissions::permission_revoked;
 use crate::protocol::bearer::BearerToken;
-use crate::state::{Gateway, GatewayState};
+use crate::state::GatewayState;
 
 /// Returns when a long answer that begins now is to end: after its time, as the server ends, or
 /// when the caller may not have it any more.
@@ -17,7 +21,7 @@ pub(crate) fn stream_over(
     namespace: &str,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (shutdown, limit) = (state.shutdown.clone(), state.gateway.limits.stream);
-    let revoked = permission_revoked(state, token, verb, namespace);
+    let revoked = permission_revoked(state, token, Permission::jobs(verb), namespace);
     async move {
         tokio::select! {
             () = shutdown.started() => {}
@@ -27,23 +31,13 @@ pub(crate) fn stream_over(
     }
 }
 
-/// Returns when the caller may not do this any more. While that cannot be checked, they may.
-pub(crate) fn permission_revoked(
-    state: &GatewayState,
-    token: &BearerToken,
-    verb: Verb,
-    namespace: &str,
-) -> impl Future<Output = Denied> + Send + 'static {
-    let Gateway { access, limits, .. } = &state.gateway;
-    let (access, pause) = (Arc::clone(access), limits.recheck);
-    let (token, namespace) = (token.clone(), namespace.to_owned());
-    async move {
-        loop {
-            tokio::time::sleep(pause).await;
-            match access.check(Some(token.as_str()), Permission::jobs(verb), &namespace).await {
-                Ok(()) | Err(Denied::Unavailable { .. }) => {}
-                Err(denied) => return denied,
-            }
-        }
-    }
+/// What is said, until `over` returns. The answer breaks off then: one that ends has told all.
+pub(crate) fn broken_off_by(
+    over: impl Future<Output = ()> + Send + 'static,
+    said: ByteStream,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    let broken = || Some(Err(io::Error::other("the answer breaks off before its end")));
+    let said = said.map(Some).chain(stream::iter([None]));
+    let over = stream::once(Box::pin(over)).map(move |()| broken());
+    stream::select(said, over).scan((), |(), piece| ready(piece))
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::time::Instant;
-use windlass_core::jobs::Verb;
+use windlass_core::jobs::{Permission, Verb};
 use windlass_core::{Error, Job};
 
-use super::stream_end::permission_revoked;
-use crate::middleware::permissions::is_also_permitted;
+use crate::middleware::permissions::{is_also_permitted, permission_revoked};
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
@@ -86,7 +85,7 @@ pub(crate) async fn wait_until_finished(
                 tracing::debug!(%error, "cannot follow a job to its end");
             }
         }
-        denied = permission_revoked(state, token, Verb::Watch, &key.namespace) => return Err(denied.into()),
+        denied = permission_revoked(state, token, Permission::jobs(Verb::Watch), &key.namespace) => return Err(denied.into()),
         () = state.shutdown.clone().started() => {}
         () = closed_for(connection, state.gateway.limits.wait_of_closed) => {}
     }
