@@ -87,7 +87,7 @@ def test_an_exception_for_want_of_a_list_says_how_the_function_is_called(starter
     status, said = one.end()
     assert status == 70 and said.splitlines()[-2:] == [
         "TypeError: 'int' object is not iterable",
-        f"sum_of(items) is called with each of the input's `items`, here with one; {ALWAYS}",
+        f"sum_of(items) is called with each of the input's `items`, and got one of them; {ALWAYS}",
     ]
     assert one.computed()["errors"][0]["message"] == "'int' object is not iterable"
     assert attempt("styles:sum_of", items([[1, 2], [3]])).results() == [3, 3]

@@ -55,7 +55,7 @@ def hint(called: Callable[..., Any], callee: Callee, item: Any, error: BaseExcep
     # Not a list: as by `for`, `len` or `mean` of a number.
     if not isinstance(error, (TypeError, AttributeError)) or isinstance(item, list) or not wants_all(called, callee):
         return ""
-    return f"{callee.shown} is called with each of the input's `items`, here with one; {_other_way(callee)}\n"
+    return f"{callee.shown} is called with each of the input's `items`, and got one of them; {_other_way(callee)}\n"
 
 
 def _other_way(callee: Callee) -> str:
